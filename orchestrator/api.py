@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
-import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.config.models import User
@@ -40,6 +39,8 @@ _MAX_ANSWER_BYTES = 128 << 20
 _MAX_LINE_BYTES = 8 << 20
 """An object has at most 1.5 MiB in etcd, and JSON may take more."""
 _MAX_MESSAGE = 300
+OPENED = WatchEvent("OPENED")
+"""The first event of a watch: the API server has accepted it."""
 _METADATA = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1,application/json"
 _JSON = "application/json"
 
@@ -75,10 +76,10 @@ def credentials(kubeconfig: str | None, context: str | None = None) -> SingleCon
     try:
         config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account(SERVICE_ACCOUNT)
         found = config.get(context)
-    except (ConfigError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+    except Exception as error:  # noqa: BLE001  a file of another form raises almost anything
         origin = kubeconfig or "the service account of this pod"
         # The text of a parser's error may quote the file, which holds secrets.
-        why = str(error) if isinstance(error, ConfigError) else type(error).__name__
+        why = str(error) if isinstance(error, ConfigError) else f"not a valid kubeconfig ({type(error).__name__})"
         raise BadCredentials(f"{origin}: {why}") from None
     if found is None:
         raise BadCredentials(f"{kubeconfig}: no current context")
@@ -134,6 +135,7 @@ class ApiServer:
             ) as response:
                 if response.status_code != httpx.codes.OK:
                     raise RequestFailed(_failure(response, await _body(response)))
+                yield OPENED
                 async for line in _lines(response):
                     yield decode_event(line)
         except UnusableAnswer as error:

@@ -4,6 +4,7 @@ It knows what the topic holds, so that neither a restart nor a long outage of th
 changed, and nothing is queued: what changed twice meanwhile is written once.
 """
 
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import islice
 
@@ -23,17 +24,21 @@ def digest(value: bytes) -> bytes:
 class Reconciler:
     """What the topic holds, and when records of deleted pods are removed."""
 
-    def __init__(self, index: ClusterIndex, *, delay: float, most_deleted: int = MAX_DELETED) -> None:
+    def __init__(
+        self, index: ClusterIndex, *, delay: float, cluster: str = "", most_deleted: int = MAX_DELETED
+    ) -> None:
         """Begin with an empty topic.
 
         Args:
             index: the objects of the cluster.
+            cluster: the cluster's name, for each record.
             delay: seconds for which the record of a deleted pod stays, so that late events still find it.
             most_deleted: limit of the records that stay.
         """
         self.refused = 0
         """Pods without a record, because a name is out of range."""
         self._index = index
+        self._cluster = cluster
         self._delay = delay
         self._most_deleted = most_deleted
         self._held: dict[str, bytes] = {}
@@ -81,7 +86,7 @@ class Reconciler:
                 continue
             self._ends.pop(key, None)
             try:
-                value = encode_pod(pod)
+                value = encode_pod(replace(pod, cluster=self._cluster))
             except BadPod:
                 self.refused += 1
                 continue

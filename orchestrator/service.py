@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
 from orchestrator.api import ApiServer
 from orchestrator.index import ClusterIndex
 from orchestrator.lease import Elector
@@ -27,6 +28,8 @@ class ServiceSettings:
     """Of this process; unique among those that compete for the lease."""
     page_size: int
     """Objects per page of a list."""
+    cluster: str
+    """The cluster's name; empty if none is configured."""
     deletion_delay: float
     """Seconds for which the record of a deleted pod stays."""
 
@@ -89,6 +92,7 @@ class KubernetesService:
             self._connection,
             self._index,
             self._watcher.listed,
+            cluster=self._settings.cluster,
             delay=self._settings.deletion_delay,
             may_write=lambda: self.elector.may_write,
             on_written=self._count,
@@ -98,6 +102,8 @@ class KubernetesService:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._watcher.run())
                 tasks.create_task(writer.run())
+        except* BusUnavailable as errors:
+            raise errors.exceptions[0] from None
         finally:
             self._lists, self._restarts = self.lists, self.restarts
             self._index = self._watcher = None

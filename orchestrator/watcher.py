@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 
-from orchestrator.api import ApiServer, RequestFailed, Selection
+from orchestrator.api import OPENED, ApiServer, RequestFailed, Selection
 from orchestrator.index import ClusterIndex
 from orchestrator.objects import RESOURCES, Resource
 from orchestrator.reflector import Failure, ListRequest, Reflector, WatchRequest
@@ -35,7 +35,8 @@ class Watcher:
         self._page_size = page_size
         self._node = node
         self._on_note = on_note
-        self._reported: dict[str, float] = {}
+        self._failing: set[str] = set()
+        self._report_at = 0.0
 
     async def run(self) -> None:
         """List and watch; never returns."""
@@ -48,17 +49,17 @@ class Watcher:
         selection = Selection(self._page_size, f"spec.nodeName={self._node}" if is_selected else "")
         while True:
             failure = await self._request(resource, reflector, selection)
-            if failure is None:
-                self._recovered(resource)
-                continue
-            self._report(resource, failure)
-            await asyncio.sleep(reflector.failed(failure))
+            if failure is not None:
+                wait = reflector.failed(failure)
+                self._failed(resource, failure)
+                await asyncio.sleep(wait)
 
     async def _request(self, resource: Resource, reflector: Reflector, selection: Selection) -> Failure | None:
         try:
             match reflector.next_request():
                 case ListRequest(continues):
                     items = reflector.take_page(await self._api.page(resource, selection, continues))
+                    self._answered(resource)
                     if items is not None:
                         self._index.replace(resource.name, items)
                         if self._index.is_complete:
@@ -74,6 +75,9 @@ class Watcher:
     ) -> Failure | None:
         began = time.monotonic()
         async for event in self._api.watch(resource, selection, version):
+            if event is OPENED:
+                self._answered(resource)
+                continue
             if (failure := reflector.take_event(event)) is not None:
                 return failure
             if event.item is None:
@@ -84,16 +88,22 @@ class Watcher:
                 self._index.put(resource.name, event.item)
         return reflector.ended(time.monotonic() - began)
 
-    def _report(self, resource: Resource, failure: Failure) -> None:
-        if failure.reason == "gone":
-            return
+    def _failed(self, resource: Resource, failure: Failure) -> None:
+        # Watches break now and then; only what fails twice in a row, or is refused, is worth a message.
+        is_first = resource.name not in self._failing
+        self._failing.add(resource.name)
         now = time.monotonic()
-        if now - self._reported.get(resource.name, -_REMIND_SECONDS) < _REMIND_SECONDS:
+        if failure.reason == "gone" or (is_first and failure.reason != "refused") or now < self._report_at:
             return
-        self._reported[resource.name] = now
-        hint = ": the rights that it needs are in docs/kubernetes-metadata.md" if failure.code in _RIGHTS else ""
-        self._on_note(f"{resource.name} cannot be read from {self._api.address} ({failure.text}){hint}.", "warning")
+        self._report_at = now + _REMIND_SECONDS
+        others = f" and {len(self._failing) - 1} others" if len(self._failing) > 1 else ""
+        hint = ". The rights that it needs are in docs/kubernetes-metadata.md" if failure.code in _RIGHTS else ""
+        self._on_note(
+            f"{resource.name}{others} cannot be read from {self._api.address} ({failure.text}){hint}.", "warning"
+        )
 
-    def _recovered(self, resource: Resource) -> None:
-        if self._reported.pop(resource.name, None) is not None:
-            self._on_note(f"{resource.name} are read from {self._api.address} again.")
+    def _answered(self, resource: Resource) -> None:
+        self._failing.discard(resource.name)
+        if self._report_at and not self._failing:
+            self._report_at = 0.0
+            self._on_note(f"everything is read from {self._api.address} again.")

@@ -24,6 +24,8 @@ from schemas.text.notes import OnNote
 
 WRITER = "lanner_writer"
 """The header that names the term of leadership in which a record was written."""
+CLUSTER = "lanner_cluster"
+"""The header with the cluster's name: services of several clusters can share a topic, and leave each other's alone."""
 _TURN_SECONDS = 0.05
 _POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 1.0
@@ -40,6 +42,7 @@ class PodWriter:
         index: ClusterIndex,
         listed: asyncio.Event,
         *,
+        cluster: str,
         delay: float,
         may_write: Callable[[], bool],
         on_written: Callable[[], None],
@@ -51,19 +54,25 @@ class PodWriter:
             connection: the broker.
             index: the objects of the cluster.
             listed: set once the index has all of them.
+            cluster: the cluster's name; empty if none is configured.
             delay: seconds for which the record of a deleted pod stays.
             may_write: returns whether this process still leads; checked before each message.
             on_written: called for each message that the broker acknowledged.
             on_note: receives messages for an operator.
         """
-        self.reconciler = Reconciler(index, delay=delay)
+        self.reconciler = Reconciler(index, cluster=cluster, delay=delay)
         self._connection = connection
         self._listed = listed
         self._may_write = may_write
         self._on_written = on_written
         self._on_note = on_note
         self._term = uuid4().hex.encode()
-        self._headers: Headers = [("content-type", b"application/json"), (WRITER, self._term)]
+        self._cluster = cluster.encode()
+        self._headers: Headers = [
+            ("content-type", b"application/json"),
+            (WRITER, self._term),
+            (CLUSTER, self._cluster),
+        ]
         self._in_flight = 0
         self._paused_until = 0.0
         self._is_read = asyncio.Event()
@@ -121,7 +130,8 @@ class PodWriter:
             while not self._stopped.is_set():
                 taken = follower.poll(_POLL_SECONDS)
                 if taken is not None:
-                    if dict(taken[1].headers() or []).get(WRITER) != self._term:
+                    headers = dict(taken[1].headers() or [])
+                    if headers.get(CLUSTER, b"") == self._cluster and headers.get(WRITER) != self._term:
                         loop.call_soon_threadsafe(self._found, taken[1])
                 elif follower.has_read_all and not self._is_read.is_set():
                     loop.call_soon_threadsafe(self._is_read.set)

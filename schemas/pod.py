@@ -45,6 +45,8 @@ class Pod:
     """As kubelets use it in cgroups: of a static pod the hash of its configuration, not the uid of its mirror."""
     name: str
     namespace: str
+    cluster: str = ""
+    """Name of the cluster, as configured for the service that wrote the record."""
     node: str = ""
     service_account: str = ""
     labels: Labels = ()

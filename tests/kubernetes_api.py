@@ -68,7 +68,7 @@ class KubernetesApi:
         self.requests: Counter[str] = Counter()
         """Requests by `list PATH` and `watch PATH`."""
         self.failures: dict[str, list[int]] = defaultdict(list)
-        """By path, the statuses with which the next requests fail."""
+        """By path, the statuses with which the next requests fail; 0 for one that doesn't."""
         self.slowdown = threading.Event()
         """Set: leases are not answered."""
         self.pages: list[int] = []
@@ -132,6 +132,10 @@ class KubernetesApi:
             if not silently:
                 self._events.append((self._version, PATHS[kind], "DELETED", item))
             self._changed.notify_all()
+
+    def size_of_pod(self) -> int:
+        """Return the bytes of a pod as it is sent."""
+        return len(json.dumps(next(iter(self._objects[PATHS["Pod"]].values()))))
 
     def compact(self) -> None:
         """Forget all former versions, and end all watches: they get 410 Gone when they continue."""
@@ -252,7 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         api.requests[f"{word} {parts.path}"] += 1
         if api.failures[parts.path]:
             code = api.failures[parts.path].pop(0)
-            return self._answer(code, status(code, "failure on demand"))
+            if code:
+                return self._answer(code, status(code, "failure on demand"))
         if word == "watch":
             return self._watch(parts.path, int(query["resourceVersion"]), float(query["timeoutSeconds"]))
         node = query.get("fieldSelector", "").removeprefix("spec.nodeName=")

@@ -25,20 +25,26 @@ def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNo
         on_note: receives messages for an operator.
     """
     wanted = settings.kubernetes
-    try:
-        api = ApiServer(credentials(wanted.kubeconfig, wanted.context))
-    except BadCredentials as error:
-        remedy = "set kubernetes.kubeconfig, or run it in a pod with a service account"
-        raise BadInput(f"the API server can't be used: {error}: {remedy}.") from None
+    api = api_server(settings)
     identity = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     details = ServiceSettings(
         namespace=wanted.lease_namespace or api.namespace,
         lease=wanted.lease_name,
         identity=identity,
         page_size=wanted.page_size,
+        cluster=settings.cluster_name or "",
         deletion_delay=wanted.deletion_delay_seconds,
     )
     return KubernetesService(api, connection, details, on_note)
+
+
+def api_server(settings: Settings) -> ApiServer:
+    """Return the API server of the settings; nothing is connected. Raises BadInput."""
+    try:
+        return ApiServer(credentials(settings.kubernetes.kubeconfig, settings.kubernetes.context))
+    except BadCredentials as error:
+        remedy = "set kubernetes.kubeconfig, or run it in a pod with a service account"
+        raise BadInput(f"the API server can't be used: {error}: {remedy}.") from None
 
 
 def run_service(service: KubernetesService, on_turn: Callable[[], None]) -> None:

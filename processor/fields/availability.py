@@ -87,7 +87,15 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             for part in ("name", "id", "label", "labels")
         },
         **dict.fromkeys(
-            ("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"), _FROM_API
+            (
+                "k8s.owner.kind",
+                "k8s.owner.name",
+                "k8s.owner.id",
+                "k8s.serviceaccount.name",
+                "k8s.node.name",
+                "k8s.cluster.name",
+            ),
+            _FROM_API,
         ),
     }
 )

@@ -283,6 +283,7 @@ _OF_POD: dict[str, str] = {
     "k8s.owner.id": f"top_owner_part({_POD}, 'uid')",
     "k8s.serviceaccount.name": f"pod_part({_POD}, 'service_account')",
     "k8s.node.name": f"pod_part({_POD}, 'node')",
+    "k8s.cluster.name": f"pod_part({_POD}, 'cluster')",
 }
 
 PLAIN: dict[str, str] = {

@@ -38,7 +38,7 @@ _PLAIN = (
     *("container.privileged", "container.mounts", "container.ip", "container.start_ts"),
     *("k8s.pod.name", "k8s.pod.uid", "k8s.ns.name", "k8s.pod.labels"),
     *("k8s.deployment.name", "k8s.rs.name", "k8s.svc.name", "k8s.owner.kind", "k8s.owner.name"),
-    *("k8s.serviceaccount.name", "k8s.node.name"),
+    *("k8s.serviceaccount.name", "k8s.node.name", "k8s.cluster.name"),
 )
 _ANCESTRY = ("proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline")
 

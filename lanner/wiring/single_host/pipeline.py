@@ -21,11 +21,13 @@ from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
 from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
+from lanner.wiring.single_host.pods import PodsOfNode
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import rules_changed
+from processor.detection.pods import PodRecords
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import difference, lines
 from schemas.alert import Alert
@@ -120,6 +122,9 @@ class Pipeline:
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
+        self.pods = PodRecords()
+        """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""
+        self._node: PodsOfNode | None = None
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
@@ -135,6 +140,8 @@ class Pipeline:
         with Signals() as signals:
             try:
                 self._source.start()
+                if self.settings.kubernetes.kubeconfig is not None:
+                    self._node = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
                 if not self._quiet:
                     self._greet()
                 self.is_started = True
@@ -206,6 +213,8 @@ class Pipeline:
         try:
             self._source.stop()
             self._names.stop()
+            if self._node is not None:
+                self._node.stop()
             for alert in self._evaluator.flush():
                 self._bus.alerts.publish(alert)
         finally:
@@ -216,10 +225,11 @@ class Pipeline:
 
     def _detect(self, batch: EventBatch) -> None:
         self.summary.events += batch.total
-        for alert in self._evaluator.process(self._names.named(batch)):
+        for alert in self._evaluator.process(self.pods.join(self._names.named(batch))):
             self._bus.alerts.publish(alert)
 
     def _deliver(self, alert: Alert) -> None:
+        alert = alert.in_cluster(self.settings.cluster_name or "")
         self.summary.count(alert)
         self.latency.add_since(alert.time, time.time_ns())
         for sink in self._sinks:
