@@ -57,7 +57,7 @@ held = [socket.socket() for _ in range(2)]
 for each in held: each.bind(("127.0.0.1", 0))
 print(*(each.getsockname()[1] for each in held))')
 export LANNER__KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:$port LANNER__KAFKA__SPOOL_DIR=$folder/spool
-# Two processors on one host: each takes a free port for its metrics, and its log says which.
+# Two processors on one host: each takes a free port for its metrics, which its log shows.
 export LANNER__HTTP__LISTEN=0
 
 say "starting a broker on 127.0.0.1:$port"

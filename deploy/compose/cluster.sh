@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# `make cluster`: the cluster of docker-compose.yml on a machine that reaches no registry of images. All images are built
-# here, by the Docker daemon that runs, or else by one of its own, whose containers reach no other network. Shows the
-# alerts that rsyslog writes. Ctrl-C ends all of it, each by its id; what the volumes hold is there at the next start.
+# `make cluster`: run the cluster of docker-compose.yml on a machine that can't reach an image registry. All images are
+# built here, by the running Docker daemon or by a separate one whose containers reach no other network. Prints the
+# alerts that rsyslog writes. Ctrl-C stops everything; the volumes stay for the next start.
 #
-#   cluster.sh                PROFILES="metrics demo" says what runs beside the pipeline
+#   cluster.sh                PROFILES="metrics demo" selects what runs beside the pipeline
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
@@ -15,7 +15,7 @@ if [ "$(id -u)" -ne 0 ]; then exec sudo --preserve-env=PYTHON,PIP_CONFIG_FILE,PI
 folder=$(mktemp -d "${TMPDIR:-/tmp}/lc-XXXXXX")
 store=${XDG_CACHE_HOME:-$HOME/.cache}/lanner/docker
 daemon='' follower=''
-# Debian's client before others that stand in PATH.
+# Prefer Debian's client to others in PATH.
 client=$(PATH=/usr/bin:$PATH command -v docker)
 
 end() {
@@ -27,7 +27,7 @@ end() {
     if [ -n "$daemon" ]; then
         kill "$daemon" 2>/dev/null || true
         wait "$daemon" 2>/dev/null || true
-        # The daemon leaves the mount of its name for the host's network.
+        # The daemon doesn't remove the mount that it names after the host's network.
         umount --lazy "$folder"/exec/netns/* 2>/dev/null || true
     fi
     rm -rf "$folder"
@@ -76,7 +76,7 @@ say "  broker 127.0.0.1:${LANNER_KAFKA_PORT:-9094}, user lanner-operator, passwo
 say "  metrics http://127.0.0.1:${LANNER_PROMETHEUS_PORT:-9090}"
 [ -z "${DOCKER_HOST:-}" ] || say "  export DOCKER_HOST=$DOCKER_HOST"
 say 'Stop: Ctrl-C'
-# In the background and waited for: a trap runs at once then. In a group of its own, so that Ctrl-C reaches this alone.
+# In the background, with wait, so that a trap runs at once. In its own group, so that Ctrl-C reaches only this script.
 setsid "$client" exec "$(compose ps -q rsyslog)" tail -n 0 -F /var/log/lanner/alerts.log &
 follower=$!
 wait "$follower"

@@ -73,7 +73,7 @@ def put(file: Path, text: str, owner: int) -> None:
 
 
 def users() -> None:
-    """Have the broker know the users, each by the password in its volume."""
+    """Create the users at the broker, each with the password in its volume."""
     client = AdminClient(
         {
             "bootstrap.servers": os.environ["LANNER__KAFKA__BOOTSTRAP_SERVERS"],

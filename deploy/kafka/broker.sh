@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A Kafka broker on this machine alone (KRaft, combined mode), in the foreground: end it by its process id.
-# Started again on the same folder it goes on with what is there.
+# Run a Kafka broker on this machine (KRaft, combined mode) in the foreground; stop it by its process id.
+# If started again with the same folder, it continues with the data there.
 #
 #   broker.sh FOLDER PORT CONTROLLER_PORT
 #
@@ -42,7 +42,7 @@ cat >"$folder/log4j2.xml" <<'END'
 </Configuration>
 END
 java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$folder/log4j2.xml" -cp "$jars/*")
-# What it prints can hold secrets.
+# Its output may contain secrets.
 "${java[@]}" -Xmx64m kafka.tools.StorageTool format --ignore-formatted \
     -t AAAAAAAAAAAAAAAAAAAAAQ -c "$folder/server.properties" >/dev/null
 exec "${java[@]}" "-Xms${LANNER_BROKER_HEAP:-128m}" "-Xmx${LANNER_BROKER_HEAP:-128m}" kafka.Kafka "$folder/server.properties"

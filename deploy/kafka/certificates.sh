@@ -22,12 +22,12 @@ cd "$folder"
 new_key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null ||
     openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1"; }
 
-# issue NAME EXTENSIONS...: a key and a certificate. A client's can't pose as a broker, nor a broker's be a client by
-# mistake: which of them it may be stands in it.
+# issue NAME EXTENSIONS...: create a key and a certificate. The extensions limit it to one role, so that a client cannot
+# pose as a broker, and a broker is not a client by mistake.
 issue() {
     local name=$1
     shift
-    [[ $name =~ ^[A-Za-z0-9._-]+$ ]] || fail "$name is no name: letters, digits, dots, dashes and underscores"
+    [[ $name =~ ^[A-Za-z0-9._-]+$ ]] || fail "$name is not a valid name: use letters, digits, dots, dashes and underscores"
     [ -e ca.key ] || fail "there is no ca.key in $PWD: run 'certificates.sh authority' first"
     new_key "$name.key.new"
     openssl req -new -key "$name.key.new" -subj "/CN=$name" -out "$name.csr"

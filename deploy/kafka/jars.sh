@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Print the folder that holds Kafka's jars, fetching them by Maven the first time: about 45 MB, seconds.
-# LANNER_KAFKA_JARS names another folder, such as one that was filled on a machine with a network.
+# Print the folder of Kafka's jars. Maven downloads them the first time (about 45 MB, a few seconds).
+# LANNER_KAFKA_JARS names another folder, for example one filled on a machine with network access.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-wanted=$(sha256sum "$here/pom.xml" | cut -c1-12)
-jars=${LANNER_KAFKA_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/lanner/kafka-$wanted}
+fingerprint=$(sha256sum "$here/pom.xml" | cut -c1-12)
+jars=${LANNER_KAFKA_JARS:-${XDG_CACHE_HOME:-$HOME/.cache}/lanner/kafka-$fingerprint}
 
 complete() { [ -e "$jars/.complete" ] || { [ -n "${LANNER_KAFKA_JARS:-}" ] && [ -d "$jars" ]; }; }
 
@@ -15,7 +15,7 @@ if ! complete; then
     fi
     echo "lanner: fetching Kafka's jars into $jars" >&2
     mkdir -p "$(dirname "$jars")"
-    # Into a folder of its own first: two that fetch at once don't see each other's half.
+    # Into a temporary folder first, so that a parallel download never sees half of it.
     fresh=$(mktemp -d "$jars.XXXXXX")
     trap 'rm -rf "$fresh"' EXIT
     if ! mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$fresh" >"$fresh/log" 2>&1; then

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# A schema registry on this machine alone (Apicurio, in memory: it forgets all at its end), in the foreground: end it by
-# its process id. Confluent's API is at http://127.0.0.1:PORT/apis/ccompat/v7
+# Run a schema registry on this machine (Apicurio, in memory, so its content is lost when it stops) in the foreground;
+# stop it by its process id. Confluent's API is at http://127.0.0.1:PORT/apis/ccompat/v7
 #
 #   registry.sh PORT
 #
-# LANNER_REGISTRY names a folder that holds it already; else Maven fetches it the first time: about 140 MB.
+# LANNER_REGISTRY names a folder that contains it already; otherwise Maven downloads it the first time (about 140 MB).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-wanted=$(sha256sum "$here/registry.xml" | cut -c1-12)
-folder=${LANNER_REGISTRY:-${XDG_CACHE_HOME:-$HOME/.cache}/lanner/registry-$wanted}
+fingerprint=$(sha256sum "$here/registry.xml" | cut -c1-12)
+folder=${LANNER_REGISTRY:-${XDG_CACHE_HOME:-$HOME/.cache}/lanner/registry-$fingerprint}
 
 if [ ! -d "$folder" ]; then
     if ! command -v mvn >/dev/null; then
@@ -17,7 +17,7 @@ if [ ! -d "$folder" ]; then
     fi
     echo "lanner: fetching the schema registry into $folder" >&2
     mkdir -p "$(dirname "$folder")"
-    # Into a folder of its own first: two that fetch at once don't see each other's half.
+    # Into a temporary folder first, so that a parallel download never sees half of it.
     fresh=$(mktemp -d "$folder.XXXXXX")
     trap 'rm -rf "$fresh"' EXIT
     if ! mvn -q -B -f "$here/registry.xml" dependency:copy-dependencies -DoutputDirectory="$fresh" >"$fresh/log" 2>&1; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write constraints.txt anew from what .venv holds: names and versions only, so that any index will do.
+# Rewrite constraints.txt from the packages in .venv: only names and versions, so that any package index works.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 {

@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 
 purpose=${1:-run}
 python=${PYTHON:-/usr/bin/python3}
-wanted=.
-[ "$purpose" = test ] && wanted='.[dev,all]'
+requirement=.
+[ "$purpose" = test ] && requirement='.[dev,all]'
 stamp=.venv/.made-of
 
 if ! command -v "$python" >/dev/null; then
@@ -43,7 +43,7 @@ if [ "$(interpreter_of .venv/bin/python || true)" != "$(interpreter_of "$python"
         exit 3
     fi
 fi
-if ! as_owner .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e "$wanted" >"$log" 2>&1; then
+if ! as_owner .venv/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt -e "$requirement" >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     say "pip could not install what Lanner needs: see above."
     exit 3

@@ -2,8 +2,9 @@
 
 Usage: words.py [FILE...]
 
-Without arguments it checks the files that `CHECKED` names. It reads the prose of Markdown pages, without code, and the
-docstrings and comments of Python files. Exits with 1 if it reports anything.
+Without arguments it checks the files that `CHECKED` names. It reads the prose of Markdown pages, without code, the
+docstrings and comments of Python files, and of other files the comments, annotations and titles. Exits with 1 if it
+reports anything.
 """
 
 import ast
@@ -18,25 +19,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIST = Path(__file__).with_name("words.txt")
 CHECKED = (
-    *("*.md", "docs/**/*.md", "deploy/**/README.md", "bench/*.py", "deploy/setup/words.py"),
+    *("*.md", "docs/**/*.md", "deploy/**/README.md", "bench/*.py", "deploy/**/*.py"),
+    *(f"deploy/**/{name}" for name in ("*.sh", "*.yml", "*.yaml", "*.conf", "*.service", "*.properties", "*.json")),
+    "deploy/**/Dockerfile",
     *(f"{name}/**/*.py" for name in ("schemas", "bus", "collector", "processor", "notifier", "lanner", "tests")),
 )
-"""Patterns of the files to check. Add a package here once its text is clean."""
-NOT_YET = frozenset(
-    {
-        "docs/fields.md",
-        "docs/settings.md",
-        "docs/topics.md",
-    }
-)
-"""Pages that still use some of these words."""
-
+"""Patterns of the files to check."""
 _BLANK = re.compile(
     r"^(?P<fence>```+)[^\n]*\n.*?^(?P=fence)[^\n]*$"  # fenced code
     r"|(?<=\n\n)(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+"  # indented code
     r"|``[^\n]*?``|`[^`]*`"  # code spans
     r"|(?<=\])\([^)\s]*\)|<https?:[^>]*>",  # targets of links
     re.DOTALL | re.MULTILINE,
+)
+_IN_OTHER_FILES = re.compile(
+    r"(?:^|(?<=\s))#(?!!)(?P<comment>.*)$"
+    r"|^\s*(?:summary|action): (?P<annotation>.*)$"  # of Prometheus' alerting rules
+    r"|\"(?:title|description|legendFormat)\": \"(?P<title>.*)\"",  # of Grafana's panels
+    re.MULTILINE,
 )
 
 
@@ -97,14 +97,23 @@ def _python(text: str) -> Iterator[Passage]:
             yield Passage(token.start[0], _without_code(token.string.lstrip("# ")))
 
 
+def _other(text: str) -> Iterator[Passage]:
+    for found in _IN_OTHER_FILES.finditer(text):
+        prose = found[str(found.lastgroup)].strip("# ")
+        yield Passage(1 + text.count("\n", 0, found.start(str(found.lastgroup))), _without_code(prose))
+
+
 def _without_code(text: str) -> str:
     return _BLANK.sub(lambda found: re.sub(r"[^\n]", "\x00", found[0]), text)
+
+
+_READERS = {".py": _python, ".md": _markdown}
 
 
 def find(path: Path, entries: Iterable[Entry]) -> Iterator[tuple[int, str, str]]:
     """Yield the line, the word found and its replacement for each use of a listed word."""
     text = path.read_text(encoding="utf-8")
-    passages = list(_python(text) if path.suffix == ".py" else _markdown(text))
+    passages = list(_READERS.get(path.suffix, _other)(text))
     for entry in entries:
         for passage in passages:
             if entry.docstring_only and not passage.is_docstring:
@@ -116,9 +125,7 @@ def find(path: Path, entries: Iterable[Entry]) -> Iterator[tuple[int, str, str]]
 
 def main(names: list[str]) -> int:
     """Print each use of a listed word; return the exit status."""
-    chosen = [Path(name) for name in names] or sorted(
-        path for pattern in CHECKED for path in ROOT.glob(pattern) if path.relative_to(ROOT).as_posix() not in NOT_YET
-    )
+    chosen = [Path(name) for name in names] or sorted(path for pattern in CHECKED for path in ROOT.glob(pattern))
     entries = read_list(LIST.read_text(encoding="utf-8"))
     status = 0
     for path in chosen:

@@ -37,10 +37,10 @@ export SOURCE_DATE_EPOCH PYTHONHASHSEED=0
     deploy/tarball/lanner.spec
 
 root=$work/lanner
-mkdir -p "$root/bin" "$root/cache" "$root/licences"
+mkdir -p "$root/bin" "$root/cache" "$root/licenses"
 mv "$work/dist/lib" "$root/lib"
 ln -s ../lib/lanner "$root/bin/lanner"
-"$environment/bin/python" deploy/tarball/licences.py "$root/lib/_internal" "$root/licences"
+"$environment/bin/python" deploy/tarball/licenses.py "$root/lib/_internal" "$root/licenses"
 cp LICENSE deploy/systemd/lanner-collector.service "$root"
 glibc=$(find "$root/lib" -type f \( -name '*.so*' -o -name lanner \) -exec objdump -T {} + 2>/dev/null |
     grep -o 'GLIBC_2\.[0-9]*' | sort -uV | tail -n 1)

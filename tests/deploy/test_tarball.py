@@ -137,11 +137,11 @@ def test_a_program_for_another_kernel_is_told_apart(bare: BareRoot, given: Path,
     assert f"compiled for kernel 6.1.0-25-amd64 #1 SMP; this one is {os.uname().release}" in ended.stderr
 
 
-def test_the_licences_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:
+def test_the_licenses_and_the_needed_glibc_are_in_it(bare: BareRoot) -> None:
     """Anyone who redistributes it needs them."""
     home = bare.folder / "opt/lanner"
-    licences = {path.name for path in (home / "licences").iterdir()}
+    licenses = {path.name for path in (home / "licenses").iterdir()}
 
-    assert {"confluent-kafka", "pyinstaller", "debian-libpython3.11.txt", "debian-libssl3.txt"} <= licences
+    assert {"confluent-kafka", "pyinstaller", "debian-libpython3.11.txt", "debian-libssl3.txt"} <= licenses
     assert "Apache License" in (home / "LICENSE").read_text()
     assert "@GLIBC@" not in (home / "README.md").read_text()

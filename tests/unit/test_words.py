@@ -86,3 +86,14 @@ def give() -> str:
         f"{file}:3: 'said': write: report, state, mean, message",
         f"{file}:7: 'Give': write: imperative: Return, Yield, Print, Make",
     ]
+
+
+def test_comments_annotations_and_titles_of_other_files_are_prose(tmp_path: Path) -> None:
+    """What programs read is not."""
+    script, alerts, dashboard = tmp_path / "run.sh", tmp_path / "rules.yml", tmp_path / "panels.json"
+    script.write_text("#!/bin/sh\nsay told  # what was kept\n")
+    alerts.write_text("- alert: Kept\n  annotations:\n    summary: '{{ $value }} were kept.'\n")
+    dashboard.write_text('{"expr": "kept",\n "title": "Kept"}\n')
+
+    for file, line in ((script, 2), (alerts, 3), (dashboard, 2)):
+        assert [row.split(":")[1] for row in check(file).stdout.splitlines()] == [str(line)], file

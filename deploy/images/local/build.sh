@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Build every image of deploy/compose on a machine that reaches no registry of images: Lanner's from the checkout,
-# Kafka's from its jars, the others from Debian's packages; all on a base made by debootstrap. Prints the variables by
-# which the compose file takes them. What hasn't changed is not built anew.
+# Build every image of deploy/compose on a machine that can't reach an image registry: Lanner's from the checkout,
+# Kafka's from its jars, the others from Debian's packages, all on a base made by debootstrap. Prints the variables that
+# make the compose file use them. Unchanged images are not built again.
 #
 #   build.sh [TARGET...]        Lanner's images to build; processor, notifier and collector if none is named
 #
-# DOCKER names the client, with its options. Where pip takes packages from is taken from this machine's own pip.
+# DOCKER is the client with its options. pip in the images uses the same package index as this machine's pip.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 read -ra docker <<<"${DOCKER:-docker}"
@@ -28,7 +28,7 @@ quietly() {
 }
 
 tar=$(.venv/bin/python -c 'from tests.live.debian_image import debian_tar; print(debian_tar())')
-# An import makes another image each time, and with it everything would be built anew.
+# Each import creates a different image, which would cause everything to be built again.
 base=lanner-local/$(basename "$tar" .tar):$(stat -c %Y "$tar")
 "${docker[@]}" image inspect "$base" >/dev/null 2>&1 || quietly "$base" "${docker[@]}" import "$tar" "$base"
 
@@ -36,7 +36,7 @@ build=("${docker[@]}" build --network host --build-arg "BASE=$base")
 for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     [ -z "${!name:-}" ] || build+=(--build-arg "$name")
 done
-# A certificate authority of this machine's own is in the base already.
+# The base already contains this machine's own certificate authority.
 for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
     key=${name#PIP_} key=${key//_/-}
     value=${!name:-$(.venv/bin/python -m pip config get "global.${key,,}" 2>/dev/null || true)}
@@ -66,5 +66,5 @@ for target in kafka rsyslog prometheus busybox; do
     quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
     echo "LANNER_${target^^}_IMAGE=lanner-local/$target"
 done
-# What came before, and what only the build needed.
+# Remove former images, and what only the build needed.
 "${docker[@]}" image prune --force --filter label=org.opencontainers.image.title=lanner >/dev/null

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A broker whose settings are environment variables, as the image apache/kafka takes them: KAFKA_LOG_DIRS is log.dirs,
-# two underscores are one, three are a dash.
+# Run a broker configured by environment variables, like the image apache/kafka: KAFKA_LOG_DIRS sets log.dirs; two
+# underscores stand for one, three for a dash.
 set -euo pipefail
 settings=/tmp/server.properties
 env -0 | while IFS='=' read -r -d '' name value; do

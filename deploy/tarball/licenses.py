@@ -1,6 +1,6 @@
-"""Gathers the licences of what the tarball holds: of Python packages, and of Debian's libraries and Python.
+"""Collects the licenses of the tarball's content: of Python packages, and of Debian's libraries and Python.
 
-Usage: licences.py LIBRARIES TARGET
+Usage: licenses.py LIBRARIES TARGET
 """
 
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def of_packages(target: Path) -> None:
-    """Copy the licence files of each installed Python package; PyInstaller's covers the loader that is packed."""
+    """Copy the license files of each installed Python package; PyInstaller's covers the loader that is packed."""
     for found in distributions():
         for file in found.files or ():
             if ".dist-info" in str(file) and file.name.upper().startswith(("LICEN", "COPYING", "NOTICE", "AUTHORS")):
