@@ -1,5 +1,7 @@
 """What is known of cgroups and pid namespaces by their inode numbers, which records contain."""
 
+from dataclasses import replace
+
 from collector.processes.process import TrackedProcess
 from collector.records.types import State
 from schemas.caching.bounded import BoundedMap
@@ -22,18 +24,21 @@ class Namespaces:
         if state.vpid == 1:
             self._first.put(state.pid_namespace, entry)
 
-    def learn_first(self, namespace: int, entry: TrackedProcess) -> None:
-        """Store a pid namespace's first process, found in /proc."""
-        self._starts.put(namespace, entry.start_time)
-        self._first.put(namespace, entry)
+    def complete(self, entry: TrackedProcess) -> None:
+        """Set when the pid namespace of a process began if /proc did not show it; its first process reveals it."""
+        context = entry.context
+        if context.pid_namespace is None or context.pid_namespace_init_start is not None:
+            return
+        if context.vpid == 1:
+            self._starts.put(context.pid_namespace, entry.start_time)
+            self._first.put(context.pid_namespace, entry)
+        start = self._starts.get(context.pid_namespace)
+        if start is not None:
+            entry.context = replace(context, pid_namespace_init_start=start)
 
     def cgroup(self, cgroup_id: int) -> str | None:
         """Return the path of a cgroup; None if it isn't known."""
         return self._cgroups.get(cgroup_id)
-
-    def start(self, namespace: int) -> int | None:
-        """Return the start of a pid namespace's first process, boot-clock nanoseconds; None if it isn't known."""
-        return self._starts.get(namespace)
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of a process's pid namespace, if it is in the same container."""

@@ -27,7 +27,7 @@ class ProcessTable:
         grace: nanoseconds of record time for which an ended process can still be found.
         exited_limit: maximum number of ended processes that can still be found.
         container_of: returns the container that a cgroup's path belongs to.
-        isolated: returns the container of a process that only its namespaces reveal, from its id and its place.
+        isolated: returns the container of a process that only its namespaces reveal, from its id and its context.
     """
 
     def __init__(
@@ -344,12 +344,7 @@ class ProcessTable:
         if context.cgroup is not None:
             entry.container = self._container_of(context.cgroup) or entry.container
         self._set_container(entry)
-        if context.pid_namespace is not None and context.pid_namespace_init_start is None:
-            if context.vpid == 1:
-                self._namespaces.learn_first(context.pid_namespace, entry)
-            start = self._namespaces.start(context.pid_namespace)
-            if start is not None:
-                entry.context = replace(context, pid_namespace_init_start=start)
+        self._namespaces.complete(entry)
 
     def _take_context(self, entry: TrackedProcess, state: State) -> None:
         self._namespaces.learn(entry, state)
