@@ -173,7 +173,7 @@ class Evaluator:
     def advance_to(self, now: int) -> list[Alert]:
         """Close the periods that are over, and report groups that were evicted. now: ns since the epoch."""
         found = self.correlator.tick(now)
-        if evicted := self.correlator.take_evicted():
+        if evicted := self.correlator.store.take_evicted():
             found += self.correlator.process(eviction_notices(evicted, now, ("", now, 0), hostname=self._hostname), now)
         return found
 

@@ -9,15 +9,16 @@ broker, so event time is the clock as well.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from processor.correlation.notices import QUIET, Tally, report, take_notice
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
 from processor.correlation.state.accounts import NEWCOMERS
-from processor.correlation.state.entry import GroupState, decode_entry, encode_entry, entry_key
-from processor.correlation.state.snapshot import read_snapshot, write_snapshot
+from processor.correlation.state.encoded import SnapshotEncoder
+from processor.correlation.state.entry import GroupState, decode_entry
+from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.state.store import Key, Store
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, take_match
 from processor.correlation.windows.alerts import stateful_alert
@@ -35,26 +36,10 @@ CLOCK_SLACK = 60_000_000_000
 """By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
-_LONGEST_FAULT = 300
 
 _Truths = dict[str, Fired | UpdateOutcome | None]
 """By fingerprint, for the stateful macros that an event reached: the window if it is true, None if it is false, and the
 reason if the window rejected the event; then neither the macro nor its negation is true."""
-
-
-@dataclass(frozen=True, slots=True)
-class StateChange:
-    """One change to write to the state table."""
-
-    key: Key
-    record: bytes
-    """Its key in the table."""
-    blob: bytes | None
-    """The new state; None to delete it."""
-    cause: int
-    """The message that changed it last, as passed to note_cause."""
-    fault: str = ""
-    """Why the state could not be encoded; empty if it could."""
 
 
 class Correlator:
@@ -84,29 +69,15 @@ class Correlator:
         self._settle = settle
         self._now = 0
         """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
-        self._store = Store(max_groups, self._deadline)
-        self._encoded: dict[int, tuple[GroupState, bytes]] = {}
-        """By id(); the entry is stored beside its bytes so that its id is not reused."""
+        self.store = Store(max_groups, self._deadline)
+        """The windows and counts of repeats, with their changes and evictions."""
+        self._snapshots = SnapshotEncoder()
         self.counts: Counter[str] = Counter()
         """Events that a window rejected, by reason (late, stale), duplicate matches, and terms of unknown rules."""
         self.alerts: Counter[str] = Counter()
         """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
-
-    @property
-    def evicted(self) -> Counter[str]:
-        """Groups evicted to make room or because they cannot be written, by host id."""
-        return self._store.evicted
-
-    def take_evicted(self) -> Counter[str]:
-        """Return the number of groups evicted since the last call, by account."""
-        return self._store.take_evicted()
-
-    @property
-    def groups(self) -> int:
-        """The number of windows and counts of repeats."""
-        return len(self._store)
 
     def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
         """Apply events in the given order.
@@ -133,31 +104,31 @@ class Correlator:
             self.shift(now - self._now)
         self._now = max(self._now, now)
         found: list[Alert] = []
-        for entry in self._store.due(self._now):
+        for entry in self.store.due(self._now):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 try:
                     self._close(entry, entry.state, found)
                 except Exception:  # noqa: BLE001  one unreadable alert must not block the other summaries
-                    self.forget((entry.owner, entry.group))
+                    self.store.drop((entry.owner, entry.group))
             elif isinstance(entry.state, Tally) and entry.state.numbers:
                 self._report(entry, entry.state, found)
             else:
-                self._store.remove((entry.owner, entry.group))
+                self.store.remove((entry.owner, entry.group))
         return found
 
     def flush_notices(self) -> list[Alert]:
         """Return the internal alerts that are summed but not yet due, and drop the sums; windows and repeats remain."""
         found: list[Alert] = []
-        for entry in list(self._store):
+        for entry in list(self.store):
             if isinstance(entry.state, Tally):
                 found += report(entry.owner, entry.state)[1]
-                self._store.remove((entry.owner, entry.group))
+                self.store.remove((entry.owner, entry.group))
         return found
 
     def finish(self) -> list[Alert]:
         """Close all periods: there are no more events."""
         found: list[Alert] = []
-        for entry in list(self._store):
+        for entry in list(self.store):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 self._close(entry, entry.state, found)
             elif isinstance(entry.state, Tally):
@@ -171,9 +142,9 @@ class Correlator:
             step: by how much the clock was set forward, ns; negative if it was set back.
         """
         self._now += step
-        for entry in list(self._store):
+        for entry in list(self.store):
             state = retimed(entry.state, lambda time: time + step)
-            self._store.put(replace(entry, touched=entry.touched + step, state=state))
+            self.store.put(replace(entry, touched=entry.touched + step, state=state))
 
     def repair(self, now: int) -> int:
         """Set state with times in the future, from a wrong clock, to the present.
@@ -185,10 +156,10 @@ class Correlator:
             The number of windows and counts of repeats repaired.
         """
         limit = now + CLOCK_SLACK
-        wrong = [entry for entry in self._store if max(entry.touched, latest_time(entry.state)) > limit]
+        wrong = [entry for entry in self.store if max(entry.touched, latest_time(entry.state)) > limit]
         for entry in wrong:
             state = retimed(entry.state, lambda time: min(time, now))
-            self._store.put(replace(entry, touched=min(entry.touched, now), state=state))
+            self.store.put(replace(entry, touched=min(entry.touched, now), state=state))
         return len(wrong)
 
     def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
@@ -204,16 +175,7 @@ class Correlator:
 
     def snapshot(self) -> bytes:
         """Encode all state; entries that have not changed since the last snapshot are not encoded again."""
-        before = self._encoded
-        self._encoded = {}
-        for entry in list(self._store):
-            known = before.get(id(entry))
-            blob = _encoded(entry)[0] if known is None else known[1]
-            if blob is not None:
-                self._encoded[id(entry)] = (entry, blob)
-            else:
-                self.forget((entry.owner, entry.group))
-        return write_snapshot(self._now, [blob for _, blob in self._encoded.values()])
+        return self._snapshots.encode(self.store, self._now)
 
     def restore(self, data: bytes, now: int | None = None) -> None:
         """Replace all state by a snapshot; windows of unknown macros are dropped.
@@ -227,52 +189,17 @@ class Correlator:
         """
         written, blobs = read_snapshot(data)
         entries = [decode_entry(blob) for blob in blobs]
-        for entry in list(self._store):
-            self._store.remove((entry.owner, entry.group))
+        for entry in list(self.store):
+            self.store.remove((entry.owner, entry.group))
         self._now = written
         for entry in entries:
-            self._store.put(entry)
+            self.store.put(entry)
         self.forget_unknown()
         if now is not None:
             if written > now:
                 self.shift(now - written)
             self.repair(now)
-        self._store.take_changes()
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether take_changes would return anything."""
-        return self._store.has_changes
-
-    def everything(self) -> dict[bytes, bytes]:
-        """Return all state as keys and values of a table."""
-        found = {entry.key: _encoded(entry)[0] for entry in self._store}
-        return {key: blob for key, blob in found.items() if blob is not None}
-
-    def take_changes(self) -> list[StateChange]:
-        """Return the changes to write to a table since the last call.
-
-        An entry that cannot be encoded is dropped, here and in the table, without affecting the others.
-        """
-        changes = []
-        for key, entry, cause in self._store.take_changes():
-            blob, fault = (None, "") if entry is None else _encoded(entry)
-            if fault:
-                self.forget(key)
-            changes.append(StateChange(key, entry_key(*key), blob, cause, fault))
-        self._store.take_changes()
-        return changes
-
-    def forget(self, key: Key) -> None:
-        """Drop an entry that cannot be written; the caller deletes it from the table."""
-        entry = self._store.get(key)
-        if entry is not None:
-            self._store.remove(key)
-            self._store.note_evicted(entry.host)
-
-    def note_cause(self, cause: int) -> None:
-        """Set the message that is applied from now on; it is the cause of the changes that follow."""
-        self._store.cause = cause
+        self.store.take_changes()
 
     def load(self, blob: bytes) -> None:
         """Load one value of a table, even if its macro is unknown: rules that know it may follow.
@@ -282,15 +209,15 @@ class Correlator:
         Raises:
             BadState: the bytes are not a state of this version.
         """
-        self._store.put(decode_entry(blob))
-        self._store.take_changes()
+        self.store.put(decode_entry(blob))
+        self.store.take_changes()
 
     def forget_unknown(self) -> None:
         """Drop windows of macros that are not in the rules."""
-        for entry in list(self._store):
+        for entry in list(self.store):
             # Sums hold all that their alert needs, with or without the rule.
             if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in self._rules.timespans:
-                self._store.remove((entry.owner, entry.group))
+                self.store.remove((entry.owner, entry.group))
 
     def _deadline(self, entry: GroupState) -> int:
         state = entry.state
@@ -350,7 +277,7 @@ class Correlator:
     def _update(
         self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
     ) -> Fired | UpdateOutcome | None:
-        entry = self._store.get((macro.fingerprint, pre_match.group))
+        entry = self.store.get((macro.fingerprint, pre_match.group))
         state, fired, outcome = update_window(
             macro, None if entry is None else entry.state, pre_match, holding, self._lateness
         )
@@ -391,7 +318,7 @@ class Correlator:
         self._store_throttle(pre_match, key, result, found, is_new=is_new)
 
     def _throttle(self, key: Key) -> Throttle | None:
-        entry = self._store.get(key)
+        entry = self.store.get(key)
         return entry.state if entry is not None and isinstance(entry.state, Throttle) else None
 
     def _store_throttle(
@@ -401,13 +328,13 @@ class Correlator:
             self.counts["duplicate"] += 1
             return
         found += result.alerts
-        entry = self._store.get(key)
+        entry = self.store.get(key)
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or is_new else entry.touched
         self._put(GroupState(*key, _account(pre_match, entry), begun, result.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
-        entry = self._store.get((notice.kind, pre_match.group))
+        entry = self.store.get((notice.kind, pre_match.group))
         before = entry.state if entry is not None and isinstance(entry.state, Tally) else None
         tally = take_notice(before, pre_match, notice)
         if tally is None:
@@ -425,7 +352,7 @@ class Correlator:
         self._put(replace(entry, state=updated, touched=self._now), found)
 
     def _put(self, entry: GroupState, found: list[Alert]) -> None:
-        for gone in self._store.put(entry):
+        for gone in self.store.put(entry):
             if isinstance(gone.state, Throttle):
                 found += close(gone.state)[1]
             elif isinstance(gone.state, Tally):
@@ -434,7 +361,7 @@ class Correlator:
     def _close(self, entry: GroupState, state: Throttle, found: list[Alert]) -> None:
         closed, summary = close(state)
         found += summary
-        self._store.put(replace(entry, state=closed, touched=self._now))
+        self.store.put(replace(entry, state=closed, touched=self._now))
 
 
 def _account(pre_match: PreMatch, entry: GroupState | None) -> str:
@@ -442,14 +369,6 @@ def _account(pre_match: PreMatch, entry: GroupState | None) -> str:
     if entry is not None and entry.host != NEWCOMERS:
         return entry.host
     return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
-
-
-def _encoded(entry: GroupState) -> tuple[bytes | None, str]:
-    """Return an entry's blob, or None and why there is none."""
-    try:
-        return encode_entry(entry), ""
-    except Exception as problem:  # noqa: BLE001  the state of one group must not cost that of others
-        return None, f"{type(problem).__name__}: {problem}"[:_LONGEST_FAULT]
 
 
 def _holds(term: Term, truths: _Truths) -> bool:

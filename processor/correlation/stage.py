@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
-from processor.correlation.correlator import Correlator, StateChange
+from processor.correlation.correlator import Correlator
 from processor.correlation.plan.split import Plan
+from processor.correlation.state.encoded import StateChange, everything, take_changes
 from processor.correlation.state.evictions import eviction_notices
 from processor.correlation.state.store import Key
 from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match
@@ -91,7 +92,7 @@ class CorrelateStage:
     @property
     def groups(self) -> int:
         """The number of windows and counts of repeats."""
-        return sum(correlator.groups for correlator in list(self._correlators.values()))
+        return sum(len(correlator.store) for correlator in list(self._correlators.values()))
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -99,7 +100,7 @@ class CorrelateStage:
         found = Counter(self._past)
         for correlator in list(self._correlators.values()):
             found.update(correlator.counts)
-            found[EVICTED] += correlator.evicted.total()
+            found[EVICTED] += correlator.store.evicted.total()
         return found
 
     @property
@@ -113,7 +114,7 @@ class CorrelateStage:
     def remembers(self, partition: int) -> bool:
         """Whether a tick could close anything, or changes are not written yet."""
         correlator = self._correlators.get(partition)
-        return correlator is not None and (correlator.groups > 0 or correlator.has_changes)
+        return correlator is not None and (len(correlator.store) > 0 or correlator.store.has_changes)
 
     def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> StageResult:
         """Apply one message of the correlate topic, in the order of its partition.
@@ -126,7 +127,7 @@ class CorrelateStage:
             offset: of the message; returned as the cause of its changes.
         """
         correlator = self._correlators[partition]
-        correlator.note_cause(offset)
+        correlator.store.cause = offset
         if offset > self._loaded.get(partition, offset):
             # Messages up to here are older than the loaded state.
             del self._loaded[partition]
@@ -137,7 +138,7 @@ class CorrelateStage:
             if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
             position = ("", partition, offset)
-            for notice in eviction_notices(correlator.take_evicted(), appended, position):
+            for notice in eviction_notices(correlator.store.take_evicted(), appended, position):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
             return StageResult(tuple(found), f"not decodable: {error}")
@@ -153,12 +154,12 @@ class CorrelateStage:
 
     def everything(self, partition: int) -> dict[bytes, bytes]:
         """Return the whole content of a partition's table."""
-        return self._correlators[partition].everything()
+        return everything(self._correlators[partition].store)
 
     def take_changes(self, partition: int) -> list[StateChange]:
         """Return the changes to write to a partition's table since the last call."""
-        return self._correlators[partition].take_changes()
+        return take_changes(self._correlators[partition].store)
 
     def forget(self, partition: int, key: Key) -> None:
         """Drop an entry that the table refused."""
-        self._correlators[partition].forget(key)
+        self._correlators[partition].store.drop(key)

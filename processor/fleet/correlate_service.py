@@ -25,8 +25,8 @@ from bus.messages.clock_offset import append_time
 from bus.state.changelog import BEGUN, ChangelogTable, applied_header, read_tables
 from bus.state.changelog_reset import TableEnds
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
-from processor.correlation.correlator import StateChange
 from processor.correlation.stage import CorrelateStage, StageResult
+from processor.correlation.state.encoded import StateChange
 from processor.detection.internal_alerts import memory_lost
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.append_times import AppendTimes

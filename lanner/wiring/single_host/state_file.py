@@ -92,7 +92,7 @@ class StatefulEvaluator:
     @property
     def lost(self) -> Mapping[str, int]:
         """The number of lost events by reason, and of evicted groups."""
-        evicted = self._evaluator.correlator.evicted.total()
+        evicted = self._evaluator.correlator.store.evicted.total()
         return self._evaluator.lost + Counter({GROUPS_EVICTED: evicted})
 
     def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
@@ -105,7 +105,7 @@ class StatefulEvaluator:
 
     def save(self) -> None:
         """Write the file atomically; a failure is reported once."""
-        if self._path is None or not (self._evaluator.rules.plan.rules or self._evaluator.correlator.groups):
+        if self._path is None or not (self._evaluator.rules.plan.rules or len(self._evaluator.correlator.store)):
             return
         new = self._path.with_name(f"{self._path.name}.new")
         try:

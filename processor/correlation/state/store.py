@@ -56,10 +56,10 @@ class Store:
         return self._entries.get(key)
 
     def put(self, entry: GroupState) -> list[GroupState]:
-        """Keep an entry in the place of the one before.
+        """Store an entry in place of the previous one.
 
         Returns:
-            Entries that had to go for it.
+            The entries that were evicted to make room.
         """
         key = (entry.owner, entry.group)
         before = self._entries.get(key)
@@ -75,11 +75,18 @@ class Store:
         return gone
 
     def remove(self, key: Key) -> None:
-        """Forget an entry."""
+        """Remove an entry."""
         entry = self._entries.pop(key)
         self._accounts.leave(entry.host, key)
         self._scheduled.pop(key, None)
         self._changed[key] = self.cause
+
+    def drop(self, key: Key) -> None:
+        """Evict an entry that cannot be written; the caller deletes it from the table."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self.remove(key)
+            self._note_evicted(entry.host)
 
     def due(self, now: int) -> Iterator[GroupState]:
         """Yield each entry whose deadline has passed; the caller changes or removes it before it requests the next.
@@ -117,8 +124,7 @@ class Store:
             self._pushed += 1
             heapq.heappush(self._due, (deadline, self._pushed, key))
 
-    def note_evicted(self, host: str) -> None:
-        """Count an evicted group. host: the account that it counted for."""
+    def _note_evicted(self, host: str) -> None:
         is_named = host in self.evicted or len(self.evicted) < _MOST_NAMED
         name = host if is_named else OTHERS
         self.evicted[name] += 1
@@ -135,5 +141,5 @@ class Store:
         key = self._accounts.oldest_of_largest()
         entry = self._entries[key]
         self.remove(key)
-        self.note_evicted(entry.host)
+        self._note_evicted(entry.host)
         return entry

@@ -8,6 +8,7 @@ import pytest
 from bus.messages.clock_offset import append_time
 from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlator
 from processor.correlation.stage import CorrelateStage
+from processor.correlation.state.encoded import everything
 from processor.correlation.state.entry import GroupState, decode_entry, encode_entry
 from processor.correlation.wire import TICK_KEY, message_of
 from processor.evaluator import CompiledRuleset
@@ -170,7 +171,7 @@ def _of_the_future(entry: GroupState) -> GroupState:
     shifted = Correlator(STATEFUL.plan)
     shifted.load(encode_entry(entry))
     shifted.shift(YEARS * SECOND)
-    (blob,) = shifted.everything().values()
+    (blob,) = everything(shifted.store).values()
     return decode_entry(blob)
 
 
@@ -206,10 +207,10 @@ def test_clocks_of_brokers_may_differ_by_a_moment() -> None:
     correlator, host = Correlator(MANY.plan), Host()
     now = START + 2 * MINUTE
     correlator.process(MANY.pre_matcher.process(host.accept(60)), now)
-    before = correlator.everything()
+    before = everything(correlator.store)
 
     assert correlator.tick(now - CLOCK_SLACK) == []
-    assert correlator.everything() == before
+    assert everything(correlator.store) == before
 
 
 def test_an_event_is_never_later_in_a_window_than_its_batch_came() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.correlation.plan.split import merged
 from processor.correlation.pre_match import PreMatch
+from processor.correlation.state.encoded import everything, take_changes
 from processor.correlation.suppress import Throttle
 from processor.correlation.wire import decode_pre_match, encode_pre_match
 from schemas.alert import Alert
@@ -70,7 +71,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 
     before = first.process(arrivals[:cut])
     by_snapshot, by_table = restarted(first, ALL_KINDS), Correlator(ALL_KINDS.plan)
-    for change in first.take_changes():
+    for change in take_changes(first.store):
         if change.blob is not None:
             by_table.load(change.blob)
 
@@ -134,10 +135,10 @@ def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
     for number in range(100):
         evaluator.replay(host.accept(number * 60, f"10.0.0.{number}"))
 
-    assert evaluator.correlator.groups <= 4
+    assert len(evaluator.correlator.store) <= 4
     evaluator.correlator.tick(START + 100 * 60 * MINUTE)
-    assert evaluator.correlator.groups == 0
-    assert {change.blob for change in evaluator.correlator.take_changes()} == {None}
+    assert len(evaluator.correlator.store) == 0
+    assert {change.blob for change in take_changes(evaluator.correlator.store)} == {None}
 
 
 def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
@@ -183,7 +184,7 @@ def test_a_changed_macro_begins_anew() -> None:
 
     evaluator.change_rules(ruleset_of(SSH.replace("timespan: 1m", "timespan: 2m"), rule("many_ssh_connections")))
 
-    assert evaluator.correlator.groups == 0
+    assert len(evaluator.correlator.store) == 0
     assert evaluator.process(host.accept(2)) == []
 
 
@@ -206,16 +207,16 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
     ruleset, other = ruleset_of(SSH, rule("many_ssh_connections")), ruleset_of(rule("evt.type = connect")).plan
     first, host = Correlator(ruleset.plan), Host()
     first.process(pre_matches(ruleset, host.accept(0), host.accept(1)))
-    table = {change.record: change.blob for change in first.take_changes()}
+    table = {change.record: change.blob for change in take_changes(first.store)}
     settled, waiting = Correlator(other), Correlator(other)
     for each in (settled, waiting):
         for blob in table.values():
             each.load(blob or b"")
         each.tick(START + 60 * MINUTE)
-        assert not each.has_changes
+        assert not each.store.has_changes
     settled.change_rules(other)
-    assert {change.record: change.blob for change in settled.take_changes()} == dict.fromkeys(table)
-    assert settled.groups == 0
+    assert {change.record: change.blob for change in take_changes(settled.store)} == dict.fromkeys(table)
+    assert len(settled.store) == 0
 
     waiting.change_rules(other, is_settled=False)
     waiting.change_rules(ruleset.plan)
@@ -243,19 +244,19 @@ def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
             *pre_matches(ruleset, good.accept(1, "10.0.0.2")),
         )
     ):
-        correlator.note_cause(cause)
+        correlator.store.cause = cause
         correlator.process([each])
 
-    first, failed, last = correlator.take_changes()
+    first, failed, last = take_changes(correlator.store)
 
     assert first.blob
     assert last.blob
     assert (failed.blob, failed.cause) == (None, 1)
     assert failed.fault.startswith("OverflowError")
-    assert correlator.groups == 2
-    assert correlator.evicted == {"evil": 1}
-    assert not correlator.has_changes
-    assert len(correlator.everything()) == 2
+    assert len(correlator.store) == 2
+    assert correlator.store.evicted == {"evil": 1}
+    assert not correlator.store.has_changes
+    assert len(everything(correlator.store)) == 2
 
 
 def test_a_count_of_repeats_that_cannot_be_told_holds_up_no_other() -> None:
@@ -264,9 +265,9 @@ def test_a_count_of_repeats_that_cannot_be_told_holds_up_no_other() -> None:
     correlator = Correlator(ruleset.plan)
     for client in ("10.0.0.1", "10.0.0.2"):
         correlator.process(pre_matches(ruleset, host.accept(0, client), host.accept(1, client)))
-    broken = next(iter(correlator._store))
+    broken = next(iter(correlator.store))
     assert isinstance(broken.state, Throttle)
-    correlator._store.put(replace(broken, state=replace(broken.state, alert=b"no alert")))
+    correlator.store.put(replace(broken, state=replace(broken.state, alert=b"no alert")))
 
     alerts = correlator.tick(START + 60 * MINUTE)
 

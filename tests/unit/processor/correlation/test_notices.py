@@ -9,6 +9,7 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.notices import MAX_NAMES, OTHER, QUIET, Tally, notice_of
 from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.state.encoded import everything
 from processor.correlation.state.entry import decode_entry
 from processor.detection.internal_alerts import EVENTS_LOST, Cause
 from schemas.alert import Alert
@@ -28,7 +29,7 @@ def lost(sequence: int, number: int, host: str = "id-1") -> PreMatch:
 def taken_over(correlator: Correlator) -> Correlator:
     """Return another process's correlator, which read the table; this one died."""
     other = Correlator(PLAN)
-    for blob in correlator.everything().values():
+    for blob in everything(correlator.store).values():
         other.load(blob)
     return other
 
@@ -57,7 +58,7 @@ def test_the_first_is_told_at_once_and_the_rest_as_a_sum() -> None:
     assert numbers([second]) == [10]
     assert second.id != first.id
     assert correlator.tick(NOON + 2 * QUIET) == []
-    assert correlator.groups == 0
+    assert len(correlator.store) == 0
 
 
 def test_hosts_do_not_silence_each_other() -> None:
@@ -103,7 +104,7 @@ def test_names_that_a_host_makes_up_fill_no_memory() -> None:
         notice = Notice(EVENTS_LOST, "Warning", {f"reason-{sequence}": 1})
         correlator.process([replace(lost(sequence, 1), notice=notice)], NOON)
 
-    (blob,) = correlator.everything().values()
+    (blob,) = everything(correlator.store).values()
     tally = decode_entry(blob).state
     assert isinstance(tally, Tally)
     assert len(tally.numbers) == MAX_NAMES + 1

@@ -83,7 +83,7 @@ def test_an_event_without_its_group_is_not_counted_and_that_is_counted() -> None
     for place in range(5):
         assert evaluator.replay(host.accept(place, None)) == []
     assert evaluator.rules.pre_matcher.counts == {"group_missing": 5}
-    assert evaluator.correlator.groups == 0
+    assert len(evaluator.correlator.store) == 0
 
 
 def test_a_late_event_is_counted_as_late_and_not_judged() -> None:

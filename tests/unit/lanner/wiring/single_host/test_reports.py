@@ -90,7 +90,7 @@ def test_evicted_groups_are_reported(tmp_path: Path) -> None:
     """They count as losses."""
     run = evaluator_of(Clock(), tmp_path / "state")
     run.process(lossy(1, 3))
-    run.correlator.forget((EVENTS_LOST, ("host-1",)))
+    run.correlator.store.drop((EVENTS_LOST, ("host-1",)))
     found = run.advance_to(1.0)
     assert [(each.rule, each.output_fields.get(GROUPS_EVICTED)) for each in found] == [(EVENTS_LOST, 1)]
     assert run.lost[GROUPS_EVICTED] == 1

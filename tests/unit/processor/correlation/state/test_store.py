@@ -21,8 +21,8 @@ def test_a_flood_of_groups_evicts_those_of_its_own_host() -> None:
     for number in range(500):
         correlator.process(pre_matches(ruleset, loud.accept(2, f"10.1.{number // 250}.{number % 250}")))
 
-    assert correlator.groups == 50
-    assert correlator.evicted == {"loud": 451}
+    assert len(correlator.store) == 50
+    assert correlator.store.evicted == {"loud": 451}
     assert len(correlator.process(pre_matches(ruleset, quiet.accept(3, "10.0.0.1")))) == 1
 
 
@@ -37,8 +37,8 @@ def test_groups_under_made_up_host_ids_push_out_no_known_host() -> None:
         batch = replace(Host(f"made-up-{number}").accept(2, f"2001:db8::{number:x}"), is_established=False)
         correlator.process(pre_matches(ruleset, batch))
 
-    assert correlator.groups == 500
-    assert correlator.evicted == {NEWCOMERS: 1505}
+    assert len(correlator.store) == 500
+    assert correlator.store.evicted == {NEWCOMERS: 1505}
     fifth = [correlator.process(pre_matches(ruleset, victim.accept(3, f"10.9.9.{client}"))) for client in range(5)]
     assert list(map(len, fifth)) == [1] * 5
 
