@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Check style, types, imports, the words of the documentation, and the shell scripts. All checks run even if one fails.
+# Check style, types, imports, vocabulary, spelling, and the shell scripts. All checks run even if one fails.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 status=0
@@ -14,6 +14,7 @@ check .venv/bin/ruff format --check .
 check .venv/bin/mypy
 check .venv/bin/lint-imports
 check .venv/bin/python deploy/setup/words.py
+check .venv/bin/codespell .
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046  # our own file names hold no blanks
     check shellcheck -x .ci/run $(find deploy -name '*.sh')
