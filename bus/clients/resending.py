@@ -20,6 +20,9 @@ from bus.messages.headers import Headers
 
 _PATIENCE_SECONDS = 3.0
 """How long the oldest message may wait, without another one being acknowledged, before that is reported."""
+STALLED_SECONDS = 60.0
+"""Time without an acknowledgement after which a new client takes over. Once in hundreds of restarts of a broker, an
+idempotent client of librdkafka stays silent: it connects, but neither sends nor fails what it holds."""
 _TURN_SECONDS = 0.1
 
 Report = Callable[[Exception | None, int], None]
@@ -125,8 +128,11 @@ class ResendingProducer:
         if self._failure is None:
             with self._lock:
                 oldest = next(iter(self._window.values()), None)
-            if oldest is not None and now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
+            waits_for = 0.0 if oldest is None else now - max(oldest.at, self._arrived_at)
+            if waits_for > _PATIENCE_SECONDS:
                 self._retry.waits(self.reason)
+            if waits_for > STALLED_SECONDS:
+                self._restart()
         elif self._retry_at is None:
             try:
                 self._retry_at = now + self._retry.failed(self.reason)
@@ -190,6 +196,7 @@ class ResendingProducer:
         with self._lock:
             self._producer, self._failure, self._retry_at = fresh, None, None
             for number, pending in self._window.items():
+                pending.at = time.monotonic()
                 try:
                     self._produce(number, pending.message)
                 except (KafkaException, BufferError) as error:

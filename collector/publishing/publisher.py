@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
+from bus.clients import resending
 from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors, is_forbidden
@@ -122,7 +123,10 @@ class Publisher:
         if self._failure is not None and time.monotonic() >= self._retry_at:
             self._restart()
         self._release()
-        if self._is_stuck():
+        if self._waits_for() > resending.STALLED_SECONDS:
+            self._store_in_flight()
+            self._restart()
+        elif self._is_stuck():
             self._store_in_flight()
             self._report_away()
             return
@@ -265,8 +269,12 @@ class Publisher:
     def _is_stuck(self) -> bool:
         if self._failure is not None:
             return True
+        return self._waits_for() > self._patience
+
+    def _waits_for(self) -> float:
+        """Return for how many seconds the oldest batch has waited without another one being acknowledged."""
         first = self._window.first
-        return first is not None and time.monotonic() - max(first.at, self._progress_at) > self._patience
+        return 0.0 if first is None else time.monotonic() - max(first.at, self._progress_at)
 
     def _is_unregistered(self) -> bool:
         """Whether the schema registry has not responded yet, so that messages lack their header."""

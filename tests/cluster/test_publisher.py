@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients import resending
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS, SCHEMAS
@@ -109,6 +110,31 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
     assert list(dict.fromkeys(got)) == sent
     assert any("accepts no events" in note for note in notes)
     assert any("accepts events again" in note for note in notes)
+
+
+def test_a_client_that_stays_silent_is_replaced(
+    own_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one sends everything that the old one held, in order; here the broker is what is silent."""
+    monkeypatch.setattr(resending, "STALLED_SECONDS", 1.0)
+    connection = with_topics(own_broker, 2)
+    host = Host("host-1")
+    publisher = Publisher(connection, host.name, Spool(tmp_path / "spool", 1 << 20), patience_seconds=0.3)
+    sent = []
+    own_broker.pause()
+    for _ in range(20):
+        batch = host.batch("x")
+        sent.append(encode_batch(batch))
+        publisher.publish(batch)
+    until = time.monotonic() + 3.5
+    while time.monotonic() < until:
+        publisher.poll(0.02)
+    own_broker.resume()
+    drain(publisher)
+
+    assert publisher.close(5) == 0
+    assert publisher._generation > 1
+    assert list(dict.fromkeys(events_of(connection, len(sent)))) == sent
 
 
 def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from bus.clients.resending import Outgoing, ResendingProducer, deliver
+from bus.clients.resending import STALLED_SECONDS, Outgoing, ResendingProducer, deliver
 from bus.clients.retry import Retry
 from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors
@@ -184,3 +184,16 @@ def test_whoever_waits_hears_of_each_message(monkeypatch: pytest.MonkeyPatch) ->
     case.clients[0]._answers["c"] = None
     case.producer.poll(0)
     assert case.clients[0].taken == ["a"]
+
+
+def test_a_client_that_stays_silent_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It neither delivers nor fails what it holds; the next client sends it, and it is reported once."""
+    case = Case({}, {"a": None, "b": None})
+    monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: case.now)
+    assert case.send("a", "b") == [True, True]
+    case.run(math.ceil(STALLED_SECONDS), monkeypatch)
+    assert case.producer.pending == 2
+    case.run(2, monkeypatch)
+
+    assert case.clients[1].taken == ["a", "b"]
+    assert case.reports == {name: [(None, 7)] for name in "ab"}
