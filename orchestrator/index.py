@@ -94,6 +94,8 @@ class ClusterIndex:
             if self._keys.get(item.key) == uid:
                 del self._keys[item.key]
                 self._changed[item.key] = None
+                if item.static_uid:
+                    self._pass_on(item.key)
             self._unlink(item)
         elif resource == "namespaces":
             self._drop_namespace(item.name)
@@ -153,6 +155,12 @@ class ClusterIndex:
             self._changed[pod.key] = None
         self._pods_in[pod.namespace].add(pod.uid)
         self._link(pod, former)
+
+    def _pass_on(self, key: str) -> None:
+        """Give the key of a static pod whose mirror was deleted to another mirror that has it."""
+        other = next((uid for uid, each in self._objects["pods"].items() if each.static_uid == key), None)
+        if other is not None:
+            self._keys[key] = other
 
     def _link(self, item: KubernetesObject, former: KubernetesObject | None) -> None:
         if former is not None and former.owner != item.owner:

@@ -20,6 +20,8 @@ LEASE_SECONDS = 15.0
 RENEW_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 _JITTER = 0.2
+_MAX_SECONDS = 60
+"""A duration that somebody else wrote must not keep everybody from leading for years."""
 _NOT_FOUND = 404
 _CONFLICT = 409
 _MAX_TRANSITIONS = 2**31 - 1
@@ -48,7 +50,9 @@ class LeaseView:
         if state != self._seen:
             self._seen, self._seen_at = state, now
             seconds = spec.get("leaseDurationSeconds")
-            self._duration = float(seconds) if isinstance(seconds, int) and seconds > 0 else LEASE_SECONDS
+            self._duration = (
+                float(min(seconds, _MAX_SECONDS)) if isinstance(seconds, int) and seconds > 0 else LEASE_SECONDS
+            )
         holder = spec.get("holderIdentity")
         if holder == self.identity:
             return "renew"

@@ -179,7 +179,7 @@ def decode_page(data: bytes) -> Page:
     """Decode one page of a list. Raises UnusableAnswer."""
     try:
         row = _LIST.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableAnswer(f"not a list: {error}") from None
     if not row.metadata.version:
         raise UnusableAnswer("a list without resourceVersion")
@@ -194,7 +194,7 @@ def decode_event(line: bytes) -> WatchEvent:
         if event.type == "ERROR":
             return WatchEvent("ERROR", status=_status(event.object))
         row = _ITEM.decode(event.object)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableAnswer(f"not a watch event: {error}") from None
     item = None if event.type == "BOOKMARK" else reduced(row)
     return WatchEvent(event.type, row.metadata.version, item)
@@ -204,7 +204,7 @@ def decode_status(data: bytes) -> Status:
     """Decode the body of a failed request; code 0 if it is not the API server's."""
     try:
         return _status(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Status(0)
 
 

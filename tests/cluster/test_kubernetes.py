@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.compacted import read_topics
+from bus.clients.compacted import CompactedTopicWriter, read_topics
 from bus.connection import Connection
+from bus.messages.headers import Headers
 from bus.topics import PODS
 from schemas.batch import Container
-from schemas.pod import Pod, decode_pod
+from schemas.pod import Pod, decode_pod, encode_pod
 from tests.cluster.actions import Alerts, Generator, Host, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
@@ -147,3 +148,39 @@ def test_a_broker_that_is_away_delays_records_and_loses_none(
     own_broker.start()
     wait_for(connection, lambda found: all(pod.namespace_labels == (("env", "round-4"),) for pod in found.values()), 60)
     assert service.is_alive
+
+
+def test_services_of_two_clusters_share_a_topic(
+    connection: Connection, processes: Processes, api: KubernetesApi, tmp_path: Path
+) -> None:
+    """Each writes and deletes only the records of its own cluster, also after a restart."""
+    soon = ("-o", "kubernetes.deletion_delay_seconds=1")
+    (tmp_path / "east").mkdir()
+    with KubernetesApi() as other:
+        other.put(*deployment_with_pods("db", 2))
+        start(connection, processes, other, tmp_path / "east", *soon, "-o", "cluster_name=east")
+        west = start(connection, processes, api, tmp_path, *soon, "-o", "cluster_name=west")
+        found = wait_for(connection, lambda found: len(found) == 5)
+        assert {uid.split("-")[1]: pod.cluster for uid, pod in found.items()} == {"web": "west", "db": "east"}
+        assert west.stop() == 0
+        api.delete("Pod", "pod-web-0")
+        start(connection, processes, api, tmp_path, *soon, "-o", "cluster_name=west")
+        assert set(wait_for(connection, lambda found: len(found) < 5)) == {
+            *("pod-web-1", "pod-web-2"),
+            *("pod-db-0", "pod-db-1"),
+        }
+
+
+def test_what_a_former_leader_wrote_late_is_overwritten(
+    connection: Connection, processes: Processes, api: KubernetesApi, tmp_path: Path
+) -> None:
+    """A record of the past, a deletion, and a record of a pod that is gone."""
+    start(connection, processes, api, tmp_path, "-o", "kubernetes.deletion_delay_seconds=1")
+    before = wait_for(connection, lambda found: len(found) == 3)
+    writer = CompactedTopicWriter(connection)
+    headers: Headers = [("lanner_writer", b"former"), ("lanner_cluster", b"")]
+    writer.put(PODS, b"pod-web-0", encode_pod(replace(before["pod-web-0"], node="elsewhere")), headers)
+    writer.put(PODS, b"pod-web-1", None, headers)
+    writer.put(PODS, b"pod-gone", encode_pod(replace(before["pod-web-0"], uid="pod-gone")), headers)
+    time.sleep(0.5)
+    wait_for(connection, lambda found: found == before)

@@ -123,6 +123,11 @@ def test_a_pod_that_claims_the_uid_of_a_static_pod_does_not_replace_it() -> None
     record = index.record("ab" * 16)
     assert record is not None
     assert record.name == "etcd"
+    index.delete("pods", "m-1")
+    successor = index.record("ab" * 16)
+    assert successor is not None
+    assert successor.name == "fake"
+    index.put("pods", static)
     index.delete("pods", "m-2")
     assert index.record("ab" * 16) == record
 

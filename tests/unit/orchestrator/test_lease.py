@@ -22,6 +22,13 @@ def test_a_lease_without_holder_is_taken_at_once(spec: dict[str, object]) -> Non
     assert LeaseView("me").see(spec, 100) == "take"
 
 
+def test_a_duration_of_years_is_a_minute() -> None:
+    """Anyone with the right to edit the lease could stop all processes with it."""
+    view = LeaseView("me")
+    view.see(THEIRS | {"leaseDurationSeconds": 10**9}, 100)
+    assert view.see(THEIRS | {"leaseDurationSeconds": 10**9}, 160) == "take"
+
+
 def test_the_own_lease_is_renewed() -> None:
     """Renewing counts no transition; taking does."""
     view = LeaseView("me")
