@@ -1,6 +1,7 @@
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,14 @@ def test_images_hold_what_they_say() -> None:
         "collector",
         "all-in-one",
     }
+
+
+def test_images_contain_every_package() -> None:
+    """What is installed is also sent to the build: a package that is missing there is noticed only when it runs."""
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    packages = {name.removesuffix("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    sent = {line[1:] for line in Path(".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert packages <= sent
 
 
 def test_the_dashboard_has_a_title_and_a_place_for_each_panel() -> None:
