@@ -66,12 +66,12 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
             continue
         yield key, _text(event.get(field))[:limit]
     number = 0
-    for label, field in _CUSTOM:
-        text = _text(event.get(field))[:4000]
-        if text and not (field == "container.name" and text == "host"):
+    custom = [(label, _text(event.get(field))) for label, field in _CUSTOM]
+    for label, text in (*custom, ("Cluster", alert.cluster_name)):
+        if text and (label, text) != ("Container", "host"):
             number += 1
             yield f"cs{number}Label", label
-            yield f"cs{number}", text
+            yield f"cs{number}", text[:4000]
     if alert.repeats:
         yield "cnt", str(alert.repeats.count)
     # Last, because a receiver cuts a long record at the end.

@@ -91,6 +91,7 @@ def _parameters(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "priority", alert.priority
     yield "source", alert.source
     yield "host_id", alert.host_id
+    yield "cluster", alert.cluster_name
     yield "tags", ",".join(alert.tags)
     for name, field in _FIELDS:
         yield name, _text(alert.event.get(field))

@@ -177,6 +177,7 @@ FIELDS: tuple[tuple[str, Source], ...] = (
         "container.image.hash.all",
         lambda alert: [digest] if (digest := alert.event.get("container.image.digest")) else None,
     ),
+    ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
     ("orchestrator.namespace", _if(_in_pod, "k8s.ns.name")),
     ("orchestrator.resource.type", _when(_in_pod, "pod")),

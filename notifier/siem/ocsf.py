@@ -74,6 +74,8 @@ def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
             if value is not None
         },
     }
+    if alert.cluster_name:
+        made["unmapped"]["cluster_name"] = alert.cluster_name
     if alert.repeats:
         made["count"] = alert.repeats.count
         made["start_time"] = alert.repeats.first // _MS

@@ -116,7 +116,7 @@ def _blocks(routed: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, 
 def _fields(alert: Alert) -> Iterator[str]:
     """Yield the fields: the rule's own first, as many as leave room for host, container and pod."""
     pod, namespace = _text(alert, "k8s.pod.name"), _text(alert, "k8s.ns.name")
-    location = {"host": alert.hostname, "container": _container(alert)}
+    location = {"host": alert.hostname, "cluster": alert.cluster_name, "container": _container(alert)}
     location["pod"] = f"{namespace}/{pod}" if pod and namespace else pod
     location = {name: text for name, text in location.items() if text}
     own = {

@@ -57,3 +57,10 @@ def test_each_special_letter_stands_behind_a_backslash(text: str) -> None:
     """Pipe in the header, equals sign in values, backslash in both."""
     assert re.fullmatch(r"(?:[^|\\]|\\[|\\])*", escape_header(text))
     assert re.fullmatch(r"(?:[^=\\]|\\[=\\n])*", escape_value(text))
+
+
+def test_the_cluster_has_a_label_of_its_own() -> None:
+    """Alerts of several clusters meet in one SIEM."""
+    _, extension = parse(cef(alert(event={"container.name": "web"}, cluster_name="eu-1"), "1.0"))
+    assert (extension["cs1Label"], extension["cs1"]) == ("Container", "web")
+    assert (extension["cs2Label"], extension["cs2"]) == ("Cluster", "eu-1")

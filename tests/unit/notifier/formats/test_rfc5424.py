@@ -4,7 +4,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.formats.rfc5424 import SyslogStyle, escape_parameter, message, octet_counted
+from notifier.formats.rfc5424 import SyslogStyle, escape_parameter, message, octet_counted, structured_data
 from tests.unit.alerts import alert
 
 HEAD = re.compile(
@@ -49,3 +49,12 @@ def test_hostile_text_stays_in_its_place(host: str, rule: str, name: str, times:
 def test_a_parameter_ends_where_it_should(text: str) -> None:
     """Each of its three special characters follows a backslash."""
     assert re.fullmatch(r'(?:[^"\\\]]|\\["\\\]])*', escape_parameter(text))
+
+
+def test_a_container_is_named_with_image_digest_pod_and_cluster() -> None:
+    """Unknown values are left out."""
+    event = {"container.name": "web", "container.image.digest": "sha256:11", "k8s.pod.uid": "u-1"}
+    made = structured_data(alert(event=event, cluster_name="eu-1"), 32473)
+    for parameter in ('container_name="web"', 'image_digest="sha256:11"', 'pod_uid="u-1"', 'cluster="eu-1"'):
+        assert parameter in made
+    assert "namespace" not in made

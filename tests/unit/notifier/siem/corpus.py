@@ -36,6 +36,7 @@ POD: dict[str, Any] = {
     "container.image.repository": "registry.example/shop",
     "container.image.tag": "1.2",
     "container.image.id": "sha256:00",
+    "container.image.digest": "sha256:11",
     "k8s.pod.name": "shop-7",
     "k8s.pod.uid": "0b1f2a3c-1111-4222-8333-444455556666",
     "k8s.ns.name": "prod",
@@ -56,7 +57,7 @@ _FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12")
 
 CORPUS: tuple[Alert, ...] = (
     _FILE,
-    alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12"),
+    alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12", cluster_name="eu-1"),
     alert(event=PROCESS | CONNECT, priority="Notice", host_id="3d12"),
     alert(event=PROCESS | OPEN | {"evt.is_open_write": True, "fd.directory": "/etc"}, priority="Debug"),
     alert(event=PROCESS | {"evt.type": "unlinkat"}, priority="Emergency", window=Window(20, TIME - 10**9, TIME)),

@@ -106,3 +106,11 @@ def test_the_index_template_has_ecs_types_for_every_field(known: dict[str, Any])
     assert mapped["falco.output_fields"] == "flattened"
     own = {name: kind for name, kind in mapped.items() if not name.startswith("falco.")}
     assert own == {name: known[name]["type"] for name, _ in FIELDS}
+
+
+def test_an_alert_of_a_pod_says_where_it_runs() -> None:
+    """Cluster, namespace, pod and the image's digest."""
+    made = flat(document(CORPUS[1]))
+    assert made["orchestrator.cluster.name"] == "eu-1"
+    assert made["orchestrator.resource.name"] == "shop-7"
+    assert made["container.image.hash.all"] == ["sha256:11"]
