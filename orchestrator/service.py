@@ -3,14 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
 from orchestrator.api import ApiServer
 from orchestrator.index import ClusterIndex
 from orchestrator.lease import Elector
-from orchestrator.reflector import Reflector
 from orchestrator.watcher import Watcher
 from orchestrator.writer import PodWriter
 from schemas.text.notes import OnNote
@@ -34,6 +33,30 @@ class ServiceSettings:
     """Seconds for which the record of a deleted pod stays."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The counts of all terms of leadership; replaced as a whole, because other threads read them."""
+
+    former_lists: Counter[str] = field(default_factory=Counter)
+    former_restarts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    former_refused: int = 0
+    watcher: Watcher | None = None
+    """Of the current term."""
+    writer: PodWriter | None = None
+
+    def lists(self) -> Counter[str]:
+        current = {} if self.watcher is None else self.watcher.reflectors
+        return self.former_lists + Counter({name: each.lists for name, each in current.items()})
+
+    def restarts(self) -> Counter[tuple[str, str]]:
+        current = {} if self.watcher is None else self.watcher.reflectors
+        reasons = {(name, reason): n for name, each in current.items() for reason, n in each.restarts.items()}
+        return self.former_restarts + Counter(reasons)
+
+    def refused(self) -> int:
+        return self.former_refused + (0 if self.writer is None else self.writer.reconciler.refused)
+
+
 class KubernetesService:
     """Leads or waits until it is cancelled; its counts can be read meanwhile."""
 
@@ -42,14 +65,12 @@ class KubernetesService:
         self.elector = Elector(api, settings.namespace, settings.lease, settings.identity, on_note)
         self.written = 0
         """Messages that the broker acknowledged."""
-        self._lists: Counter[str] = Counter()
-        self._restarts: Counter[tuple[str, str]] = Counter()
+        self._terms = _Terms()
         self._api = api
         self._connection = connection
         self._settings = settings
         self._on_note = on_note
         self._index: ClusterIndex | None = None
-        self._watcher: Watcher | None = None
 
     @property
     def address(self) -> str:
@@ -64,13 +85,17 @@ class KubernetesService:
     @property
     def lists(self) -> Counter[str]:
         """Complete lists by resource."""
-        return self._lists + Counter({name: each.lists for name, each in self._reflectors()})
+        return self._terms.lists()
 
     @property
     def restarts(self) -> Counter[tuple[str, str]]:
         """Watches that ended, by resource and reason."""
-        current = {(name, why): n for name, each in self._reflectors() for why, n in each.restarts.items()}
-        return self._restarts + Counter(current)
+        return self._terms.restarts()
+
+    @property
+    def refused(self) -> int:
+        """Pods without a record, because a name is out of range."""
+        return self._terms.refused()
 
     @property
     def is_complete(self) -> bool:
@@ -87,29 +112,27 @@ class KubernetesService:
 
     async def _lead(self) -> None:
         self._index = ClusterIndex()
-        self._watcher = Watcher(self._api, self._index, page_size=self._settings.page_size, on_note=self._on_note)
+        watcher = Watcher(self._api, self._index, page_size=self._settings.page_size, on_note=self._on_note)
         writer = PodWriter(
             self._connection,
             self._index,
-            self._watcher.listed,
+            watcher.listed,
             cluster=self._settings.cluster,
             delay=self._settings.deletion_delay,
             may_write=lambda: self.elector.may_write,
             on_written=self._count,
             on_note=self._on_note,
         )
+        self._terms = replace(self._terms, watcher=watcher, writer=writer)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watcher.run())
+                tasks.create_task(watcher.run())
                 tasks.create_task(writer.run())
         except* BusUnavailable as errors:
             raise errors.exceptions[0] from None
         finally:
-            self._lists, self._restarts = self.lists, self.restarts
-            self._index = self._watcher = None
+            self._terms = _Terms(self._terms.lists(), self._terms.restarts(), self._terms.refused())
+            self._index = None
 
     def _count(self) -> None:
         self.written += 1
-
-    def _reflectors(self) -> list[tuple[str, Reflector]]:
-        return [] if self._watcher is None else list(self._watcher.reflectors.items())

@@ -97,10 +97,10 @@ class PodWriter:
             await asyncio.shield(asyncio.to_thread(producer.close, 0))
 
     async def _turn(self, producer: AsyncProducer) -> bool:
-        """Write what is due; return whether there was anything."""
+        """Write what is due; return whether there may be more at once."""
         now = time.monotonic()
         room = _MAX_IN_FLIGHT - self._in_flight
-        if room <= 0 or now < self._paused_until:
+        if room <= 0 or now < self._paused_until or not self._may_write():
             return False
         planned = self.reconciler.plan(now, room)
         for key, value in planned:
@@ -110,7 +110,7 @@ class PodWriter:
             sent = await producer.send(self._connection.topic(PODS), key.encode(), value, self._headers)
             self._in_flight += 1
             sent.add_done_callback(partial(self._settle, key))
-        return bool(planned)
+        return bool(planned) and self._may_write()
 
     def _settle(self, key: str, sent: "asyncio.Future[int]") -> None:
         self._in_flight -= 1

@@ -72,7 +72,7 @@ METRICS: Mapping[str, Metric] = {
     ),
     "lanner_pods_written_total": Metric("counter", "Records of pods written, deletions included."),
     "lanner_pods_known": Metric("gauge", "Records of pods that a processor has."),
-    "lanner_pods_refused_total": Metric("counter", "Records of pods that a processor did not store.", ("reason",)),
+    "lanner_pods_refused_total": Metric("counter", "Records of pods that were not written or not stored.", ("reason",)),
     "lanner_pod_lookups_total": Metric(
         "counter", "Containers of pods in batches, by whether their pod was known.", ("outcome",)
     ),

@@ -31,6 +31,7 @@ class KubernetesView:
                 (name, reason): restarts[name, reason] for name in RESOURCES for reason in REASONS
             },
             "lanner_pods_written_total": {(): service.written},
+            "lanner_pods_refused_total": {("invalid",): service.refused},
         }
 
     def health(self) -> Health:
