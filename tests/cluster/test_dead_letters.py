@@ -112,7 +112,7 @@ def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connect
     assert everything(connection, "rules") == []
 
 
-def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connection: Connection) -> None:
+def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(connection: Connection) -> None:
     """Dead letters without their message are replayed from the original topic; if that fails, they stay."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     producer.produce(connection.topic(EVENTS), b"before", b"a", partition=5)
@@ -144,7 +144,7 @@ def test_a_letter_without_its_message_is_replayed_from_where_that_lies(connectio
     assert len(dlq(connection, "list", "--format", "json").stdout.splitlines()) == 3
 
 
-def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection) -> None:
+def test_a_dropped_dead_letter_stays_on_record_with_the_reason(connection: Connection) -> None:
     """A settled dead letter is marked in the topic; settling it again is an error."""
     for sink in ("slack", "syslog", "slack"):
         bury(connection, NOTIFIER_DEAD_LETTERS, *refused(sink, rule=f"Rule of {sink}"))
@@ -163,7 +163,7 @@ def test_a_dropped_letter_stays_on_record_with_the_reason(connection: Connection
 
 
 @pytest.mark.parametrize("wrong", ["one", "outbox:1", "notifier:x", "notifier:"])
-def test_what_is_no_id_is_told(connection: Connection, wrong: str) -> None:
+def test_an_invalid_id_is_reported(connection: Connection, wrong: str) -> None:
     """The error for an invalid id shows the form of ids."""
     told = dlq(connection, "show", wrong)
     assert told.returncode == 1

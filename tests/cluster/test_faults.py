@@ -122,7 +122,7 @@ RAISES = """
 """
 
 
-def test_a_rule_that_raises_is_told_and_the_others_go_on(
+def test_a_rule_that_raises_is_reported_and_the_others_go_on(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """With a bug in one function, each failure is counted, and other rules still alert on each action."""
@@ -141,7 +141,7 @@ def test_a_rule_that_raises_is_told_and_the_others_go_on(
     alerts.close()
 
 
-def test_lost_events_and_gaps_are_told(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+def test_lost_events_and_gaps_are_reported(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """Missing batches and reported losses become internal alerts."""
     generator = Generator(connection, hosts=1)
     host = generator.hosts[0]

@@ -34,7 +34,7 @@ def objects(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines(running)]
 
 
-def test_what_was_kept_round_an_alert_and_by_a_draft(
+def test_what_was_stored_around_an_alert_and_by_a_draft(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Alerts are listed, the alert's event is marked, a draft is evaluated, and nothing is published."""

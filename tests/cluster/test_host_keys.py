@@ -135,7 +135,7 @@ def test_a_pin_outlives_all_processors_and_counts_for_each(
     alerts.close()
 
 
-def test_an_operators_word_counts_while_processors_run(
+def test_an_operators_decision_counts_while_processors_run(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Enrolling and revoking take effect within seconds, and rejected batches can be replayed."""
@@ -185,7 +185,7 @@ def test_an_operators_word_counts_while_processors_run(
     alerts.close()
 
 
-def test_a_reinstalled_host_is_heard_once_an_operator_says_so(
+def test_a_reinstalled_host_is_accepted_once_an_operator_enrolls_it(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """A new key for a known id is reported, dead-lettered, and not enrolled without --replace."""

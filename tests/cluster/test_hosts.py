@@ -151,7 +151,7 @@ def test_a_collector_that_begins_again_and_reuses_pids_gives_two_alerts(
     alerts.close()
 
 
-def test_two_that_send_under_one_id_are_told(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+def test_two_that_send_under_one_id_are_reported(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """The interleaved batches of a cloned machine are all evaluated."""
     processor = start(connection, processes, rules_file(tmp_path))
     generator = Generator(connection, hosts=1)

@@ -112,7 +112,7 @@ def is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("T")
 
 
-def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
+def test_memory_that_is_gone_is_reported_and_nothing_else_is_lost(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """After the topic is recreated, windows start over exactly like an oracle that forgets, reported once."""
@@ -145,7 +145,7 @@ def test_memory_that_is_gone_is_told_and_nothing_else_is_lost(
     alerts.close()
 
 
-def test_a_topic_that_is_made_anew_under_a_running_processor_is_written_again(
+def test_a_topic_that_is_made_again_under_a_running_processor_is_written_again(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """One host's action reveals the reset; all state is rewritten, and a new owner continues exactly."""

@@ -156,7 +156,7 @@ def taken_by(receiver: HttpServer) -> list[str]:
     return [json.loads(line)["event"]["id"] for each in receiver.taken for line in each.body.splitlines()]
 
 
-def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_say(
+def test_two_webhooks_under_names_of_their_own_each_get_what_their_routes_state(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Each notifier has its own group and delivers independently; a secret in a variable belongs to one sink."""

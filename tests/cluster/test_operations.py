@@ -87,7 +87,7 @@ def test_a_processor_shows_alerts_rules_and_lag(
     assert processor.stop() == 0
 
 
-def test_two_processors_on_one_host_are_told_of_the_port(
+def test_two_processors_on_one_host_learn_of_the_port(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """A second process on the port names the setting and the remedy."""

@@ -127,7 +127,7 @@ def shut_out(secured: SecuredBroker, folder: Path) -> dict[str, tuple[Connection
     }
 
 
-def test_who_is_not_let_in_is_told_why(secured: SecuredBroker, processes: Processes, tmp_path: Path) -> None:
+def test_who_is_refused_learns_why(secured: SecuredBroker, processes: Processes, tmp_path: Path) -> None:
     """Refused clients report one line with the setting and no secret; a collector continues and reports the same."""
     cases = shut_out(secured, tmp_path)
     for name, (connection, reason, setting) in cases.items():

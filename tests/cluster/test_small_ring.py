@@ -33,7 +33,7 @@ RULES = f"""
 """
 
 
-def test_what_did_not_fit_into_the_ring_is_told_by_batches_and_alerts(
+def test_what_did_not_fit_into_the_ring_is_reported_by_batches_and_alerts(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Generated = sent + lost, by the batches, the alerts and the collector's own counts."""

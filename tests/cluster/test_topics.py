@@ -75,7 +75,7 @@ def test_a_processor_refuses_topics_that_are_wrong(broker: Broker, processes: Pr
     assert "lanner topics create" in run.errors
 
 
-def test_a_broker_that_is_not_there_is_told(processes: Processes) -> None:
+def test_a_broker_that_is_not_there_is_reported(processes: Processes) -> None:
     """Each command that needs a broker exits with 3, the address and the remedy."""
     (port,) = free_ports(1)
     connection = Connection(bootstrap_servers=f"127.0.0.1:{port}")

@@ -75,7 +75,7 @@ def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
     assert not count, topic
 
 
-def test_each_example_prints_what_the_page_says(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+def test_each_example_prints_what_the_page_states(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """Each block prints what the page states, with a fleet that has written to every topic."""
     if shutil.which("kcat") is None:
         assert not os.environ.get("CI"), "CI needs kcat: deploy/setup/system.sh test installs it"

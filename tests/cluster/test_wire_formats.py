@@ -133,7 +133,7 @@ def test_a_hostile_schema_ends_with_the_dead_letters(
     assert "Traceback" not in processor.errors
 
 
-def test_batches_of_every_release_are_judged(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+def test_batches_of_every_release_are_evaluated(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """A processor reads batches of all releases without looking up their schemas."""
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path, SHADOW))
     processor.wait_for("evaluating rules:")
@@ -219,7 +219,7 @@ def test_a_fleet_with_a_schema_registry(
     assert processor.stop() == 0
 
 
-def test_a_registry_that_asks_for_a_password(registry: SchemaRegistry, tmp_path: Path) -> None:
+def test_a_registry_that_requires_a_password(registry: SchemaRegistry, tmp_path: Path) -> None:
     """With TLS and basic authentication, errors name the setting and no secret."""
     script = Path(__file__).parents[2] / "deploy" / "kafka" / "certificates.sh"
     for arguments in (("authority", tmp_path), ("broker", tmp_path, "guard", "127.0.0.1")):

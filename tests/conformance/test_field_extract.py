@@ -22,7 +22,7 @@ def test_only_so_many_cases_are_left_out() -> None:
 
 
 @each_case("field_extract", _left_out)
-def test_a_field_says_what_it_says_in_falco(case: Case) -> None:
+def test_a_field_has_the_value_that_it_has_in_falco(case: Case) -> None:
     """A field of a one-event batch has Falco's text, or is missing if Falco's is."""
     assert resolve_field(case["field"]) is not None
 

@@ -191,7 +191,7 @@ def test_rules_are_published_signed_and_verified() -> None:
     assert verifying == {"fleet-lanner-processor"}
 
 
-def test_topics_are_created_anew_when_they_change() -> None:
+def test_topics_are_created_again_when_they_change() -> None:
     """A Job can't be changed, so its name depends on its content, and only on that."""
     names = [
         next(name for name in of_kind("Job", template("production", VERSIONS[0], *options)) if "-topics-" in name)

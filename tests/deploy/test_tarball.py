@@ -125,7 +125,7 @@ def test_without_a_compiled_program_the_command_that_makes_one_is_named(bare: Ba
     assert "Traceback" not in ended.stderr + doctor.stderr
 
 
-def test_a_program_for_another_kernel_is_told_apart(bare: BareRoot, given: Path, connection: Connection) -> None:
+def test_a_program_for_another_kernel_is_distinguished(bare: BareRoot, given: Path, connection: Connection) -> None:
     """The error names both kernels."""
     made = json.loads(given.read_text())
     made["made_for"]["kernel"] = "6.1.0-25-amd64 #1 SMP"

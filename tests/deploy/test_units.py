@@ -32,7 +32,7 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("unit", NAMES, indirect=True)
-def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
+def test_systemd_finds_nothing_to_report_about_a_unit(unit: Path) -> None:
     """`systemd-analyze verify` exits with 0 on unknown keys, so any text on stderr counts."""
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
 
@@ -40,7 +40,7 @@ def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", NAMES, indirect=True)
-def test_the_page_tells_each_unit_s_exposure(unit: Path) -> None:
+def test_the_page_reports_each_unit_s_exposure(unit: Path) -> None:
     """The figure of `systemd-analyze security` in docs is current or better."""
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
@@ -100,7 +100,7 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
         assert "Traceback" not in machine.journal(unit)
 
 
-def test_a_collector_that_cannot_work_says_why_and_is_not_started_again(
+def test_a_collector_that_cannot_work_states_why_and_is_not_started_again(
     machine: Machine, connection: Connection
 ) -> None:
     """In a pid namespace it sees other pids than the kernel; it exits with 3, and systemd doesn't restart it."""

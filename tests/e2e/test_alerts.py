@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 SHELL = "Terminal shell in container"
 
 
-def test_an_act_in_a_container_is_told_everywhere(cluster: Cluster) -> None:
+def test_an_act_in_a_container_is_reported_everywhere(cluster: Cluster) -> None:
     """A terminal shell and a read of /etc/shadow reach rsyslog, SIEM topics and Slack, with the container."""
 
     def act() -> None:

@@ -37,7 +37,7 @@ def test_every_query_of_the_dashboard_has_a_series(cluster: Cluster) -> None:
     wait(lambda: not lacking(cluster, queries), 90, lambda: lacking(cluster, queries))
 
 
-def test_alert_rules_are_in_force_and_name_what_is_there(cluster: Cluster) -> None:
+def test_alert_rules_are_active_and_name_what_is_there(cluster: Cluster) -> None:
     """Prometheus has loaded all alert rules, can evaluate them, and has series for everything that they use."""
     written = {rule["alert"]: rule["expr"] for group in RULES["groups"] for rule in group["rules"]}
 

@@ -53,7 +53,7 @@ def test_a_container_s_facts_are_those_of_docker_inspect(docker: Docker, tmp_pat
         assert abs(found.start_ts - time.time_ns()) < 60 * 10**9
 
 
-def test_a_privileged_container_is_told_before_it_starts(docker: Docker) -> None:
+def test_a_privileged_container_is_reported_before_it_starts(docker: Docker) -> None:
     """It is only created, because not every machine can run one; it has no start yet."""
     made = docker.daemon.client("create", "--privileged", "--pid", "host", "--ipc", "host", docker.busybox(), "sh")
     full_id = made.stdout.strip()

@@ -47,7 +47,7 @@ def boot_time() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def test_this_process_is_what_it_says_of_itself() -> None:
+def test_this_process_is_what_it_reports_of_itself() -> None:
     """Ids, directory, program, arguments, groups and session."""
     facts = FILES.read(os.getpid())
 
@@ -64,7 +64,7 @@ def test_this_process_is_what_it_says_of_itself() -> None:
     assert context.mount_namespace == Path("/proc/self/ns/mnt").stat().st_ino
 
 
-def test_every_process_is_what_ps_says() -> None:
+def test_every_process_is_what_ps_reports() -> None:
     """The same look-up by another program; processes that started or ended in the meantime are left out."""
     mine = {facts.pid: facts for facts in FILES.read_all()}
     lines = subprocess.check_output(
@@ -89,7 +89,7 @@ def test_every_process_is_what_ps_says() -> None:
     assert compared > 5
 
 
-def test_a_start_is_between_the_moments_before_and_after_it() -> None:
+def test_a_start_is_between_the_times_before_and_after_it() -> None:
     """On the boot clock, to a tick."""
     before = boot_time()
     with child("sleep", "60") as pid:
@@ -133,7 +133,7 @@ def test_arguments_of_any_bytes_and_any_length_are_read() -> None:
     assert sum(len(each) + 1 for each in (huge.program.exe or "", *(huge.program.args or ()))) <= 4097
 
 
-def test_another_user_without_capabilities_is_told() -> None:
+def test_another_user_without_capabilities_is_reported() -> None:
     """The effective ids, and the remaining capabilities."""
     with child("sleep", "60", user=33, group=34, extra_groups=()) as pid:
         facts = FILES.read(pid)
@@ -143,7 +143,7 @@ def test_another_user_without_capabilities_is_told() -> None:
     assert (facts.credentials.cap_effective, facts.credentials.cap_permitted) == (0, 0)
 
 
-def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
+def test_a_program_in_memory_is_reported(tmp_path: Path) -> None:
     """It has no file, and its name is the memfd's."""
     memory = os.memfd_create("payload")
     with Path(shutil.which("sleep") or "/bin/sleep").open("rb") as file:

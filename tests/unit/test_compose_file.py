@@ -84,7 +84,7 @@ def test_stages_have_no_right_that_they_need_not(name: str) -> None:
     assert "privileged" not in service
 
 
-def test_images_hold_what_they_say() -> None:
+def test_images_contain_what_they_state() -> None:
     """Processor and notifier run as a user without rights."""
     stages = re.split(r"(?m)^FROM ", Path("deploy/images/Dockerfile").read_text())
     of = {match[1]: text for text in stages if (match := re.match(r"\S+ AS (\S+)", text))}

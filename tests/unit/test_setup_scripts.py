@@ -10,7 +10,7 @@ SCRIPTS = sorted(Path("deploy/setup").glob("*.sh"))
 
 
 @pytest.mark.skipif("CI" not in os.environ and shutil.which("shellcheck") is None, reason="shellcheck is not installed")
-def test_shellcheck_has_nothing_to_say() -> None:
+def test_shellcheck_has_nothing_to_report() -> None:
     """It checks the set-up scripts together."""
     done = subprocess.run(["shellcheck", "-x", ".ci/run", *SCRIPTS], capture_output=True, text=True, check=False)
     assert done.stdout == ""

@@ -67,7 +67,7 @@ NOT_BY_AN_ACT_HERE = {
 }
 
 
-def test_every_field_that_is_said_to_be_filled_is(docker: Docker, tmp_path: Path) -> None:
+def test_every_field_that_is_declared_live_is_filled(docker: Docker, tmp_path: Path) -> None:
     """One run of many actions; the failure names the fields missing in all events."""
     settings = CollectorSettings(docker_socket=docker.socket, variables=frozenset({EVERY_VARIABLE}))
     types = (

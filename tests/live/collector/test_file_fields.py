@@ -31,7 +31,7 @@ def opened(watch: Watching, code: str, *arguments: str, cwd: Path) -> int:
     return pid
 
 
-def test_an_absolute_open_tells_name_number_device_and_flags(watch: Watching, tmp_path: Path) -> None:
+def test_an_absolute_open_reports_name_number_device_and_flags(watch: Watching, tmp_path: Path) -> None:
     """The plain case."""
     path = tmp_path / "plain"
     path.write_text("x")
@@ -92,7 +92,7 @@ def test_a_failed_open_has_name_and_error_and_no_descriptor(watch: Watching, tmp
     assert (event["evt.res"], event["evt.rawres"], event["evt.failed"]) == ("ENOENT", -2, True)
 
 
-def test_a_created_file_is_told_from_an_opened_one(watch: Watching, tmp_path: Path) -> None:
+def test_a_created_file_is_distinguished_from_an_opened_one(watch: Watching, tmp_path: Path) -> None:
     """O_CREAT on an existing file creates nothing."""
     pid = opened(watch, "for _ in 1, 2: os.close(os.open('new', os.O_CREAT | os.O_WRONLY, 0o755))", cwd=tmp_path)
 
@@ -103,7 +103,7 @@ def test_a_created_file_is_told_from_an_opened_one(watch: Watching, tmp_path: Pa
     assert first["evt.arg.mode"] == "0755"
 
 
-def test_two_path_calls_tell_both(watch: Watching, tmp_path: Path) -> None:
+def test_two_path_calls_report_both(watch: Watching, tmp_path: Path) -> None:
     """Rename, link and symlink have source and target."""
     (tmp_path / "a").write_text("x")
     pid = opened(watch, "os.rename('a','b'); os.link('b','c'); os.symlink('b','d')", cwd=tmp_path)
@@ -118,7 +118,7 @@ def test_two_path_calls_tell_both(watch: Watching, tmp_path: Path) -> None:
     assert (symlink["evt.arg.target"], symlink["evt.arg.linkpath"]) == ("b", str(tmp_path / "d"))
 
 
-def test_calls_on_a_path_tell_it(watch: Watching, tmp_path: Path) -> None:
+def test_calls_on_a_path_report_it(watch: Watching, tmp_path: Path) -> None:
     """Mode, owner and folders: one path, absolute."""
     code = "os.mkdir('m', 0o700); open('f','w').close(); os.chmod('f', 0o4755); os.rmdir('m'); os.unlink('f')"
     pid = opened(watch, code, cwd=tmp_path)

@@ -63,7 +63,7 @@ def actions(watch: Watching, program: str, tmp_path: Path) -> Actions:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_open_is_told_in_whatever_way_it_is_carried_out(actions: Actions, way: str) -> None:
+def test_an_open_is_reported_in_whatever_way_it_is_carried_out(actions: Actions, way: str) -> None:
     """By the submitter, by a kernel thread, after other requests, or with a full completion queue."""
     (actions.directory / "file").write_text("")
 
@@ -80,7 +80,7 @@ def test_an_open_is_told_in_whatever_way_it_is_carried_out(actions: Actions, way
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_an_open_that_fails_says_so(actions: Actions, way: str) -> None:
+def test_an_open_that_fails_is_marked(actions: Actions, way: str) -> None:
     """The name is there, and no descriptor."""
     result, event = actions.one(way, "open", "/nowhere/at all")
 
@@ -88,7 +88,7 @@ def test_an_open_that_fails_says_so(actions: Actions, way: str) -> None:
     assert event["fd.name"] == "/nowhere/at all"
 
 
-def test_an_open_that_nobody_is_told_of_counts_as_done(actions: Actions) -> None:
+def test_an_open_that_nobody_is_notified_of_counts_as_done(actions: Actions) -> None:
     """The kernel only reports it on failure, so the file's own path is not known."""
     _, event = actions.one("untold", "open", "/etc/hostname")
 
@@ -106,7 +106,7 @@ def test_a_link_does_not_hide_the_file(actions: Actions) -> None:
     assert (event["fd.name"], event["fd.realpath"]) == (str(actions.directory / "link"), "/etc/hostname")
 
 
-def test_a_file_without_descriptor_is_told(actions: Actions) -> None:
+def test_a_file_without_descriptor_is_reported(actions: Actions) -> None:
     """The ring stores it in a table of its own."""
     result, event = actions.one("plain", "open-direct", "/etc/hostname")
 
@@ -116,7 +116,7 @@ def test_a_file_without_descriptor_is_told(actions: Actions) -> None:
     )
 
 
-def test_a_created_file_is_told_as_such(actions: Actions) -> None:
+def test_a_created_file_is_reported_as_such(actions: Actions) -> None:
     """With mode and flags, and the name joined with its directory."""
     _, event = actions.one("plain", "create", "./new")
 
@@ -126,7 +126,7 @@ def test_a_created_file_is_told_as_such(actions: Actions) -> None:
     assert event["evt.is_open_write"] is True
 
 
-def test_openat2_is_told_with_the_flags_that_the_kernel_took(actions: Actions) -> None:
+def test_openat2_is_reported_with_the_flags_that_the_kernel_took(actions: Actions) -> None:
     """They are the kernel's copy, not the program's memory."""
     _, event = actions.one("plain", "open2", "/etc/hostname")
 
@@ -174,7 +174,7 @@ def test_calls_with_one_path(actions: Actions, way: str) -> None:
 
 @pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
 @pytest.mark.parametrize("way", ["plain", "polled", "worker"])
-def test_a_connection_is_told_from_both_sides(actions: Actions, way: str, act: str) -> None:
+def test_a_connection_is_reported_by_both_sides(actions: Actions, way: str, act: str) -> None:
     """Socket, bind, listen, connect, accept, send and sendmsg, also with the sockets in the ring's own table."""
     (server, client, connected, accepted, sent, by_message), events = actions(way, act)
 
@@ -193,7 +193,7 @@ def test_a_connection_is_told_from_both_sides(actions: Actions, way: str, act: s
     assert (found["send"]["evt.arg.data"], found["sendmsg"]["evt.arg.data"]) == ("by send", "by message")
 
 
-def test_each_connection_of_a_request_that_accepts_many_is_told(actions: Actions) -> None:
+def test_each_connection_of_a_request_that_accepts_many_is_reported(actions: Actions) -> None:
     """One request, two connections, two events."""
     (server, client), events = actions("plain", "multishot")
 
@@ -204,7 +204,7 @@ def test_each_connection_of_a_request_that_accepts_many_is_told(actions: Actions
     assert accepted[0]["evt.rawres"] != accepted[1]["evt.rawres"]
 
 
-def test_a_datagram_with_an_address_is_told_as_sendto(actions: Actions) -> None:
+def test_a_datagram_with_an_address_is_reported_as_sendto(actions: Actions) -> None:
     """The address is the kernel's copy."""
     (sent, port), events = actions("plain", "udp")
 

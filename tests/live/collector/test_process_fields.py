@@ -66,7 +66,7 @@ def test_identity_group_and_session_are_those_of_the_process(watch: Watching) ->
         ("os.kill(os.getpid(), 9)", {"status": "9", "ret": "0", "sig": "SIGKILL", "core": "0"}),
     ],
 )
-def test_the_end_of_a_process_tells_how_it_ended(watch: Watching, ending: str, arguments: dict[str, str]) -> None:
+def test_the_end_of_a_process_reports_how_it_ended(watch: Watching, ending: str, arguments: dict[str, str]) -> None:
     """Its facts are those before the end, as /proc no longer has it; that doesn't count as a loss."""
     before = watch.collector.losses.get("process_stale", 0)
     watch.run(sys.executable, "-I", "-c", f"import os; {ending}", f"for {ending}", check=False)
@@ -220,7 +220,7 @@ def test_ancestors_are_known_up_to_the_test(watch: Watching) -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 5000])
-def test_arguments_that_are_not_read_are_told_of(watch: Watching, padding: int) -> None:
+def test_arguments_that_are_not_read_are_reported(watch: Watching, padding: int) -> None:
     """Text behind 4 KB of padding is hidden, and a rule can see that there is more."""
     watch.run("cat", *(["-u"] * (padding // 3)), "/etc/debian_version")
 

@@ -34,7 +34,7 @@ def watch() -> Iterator[Watching]:
 
 
 @pytest.mark.parametrize(("family", "address", "kind"), [("AF_INET", "127.0.0.1", "ipv4"), ("AF_INET6", "::1", "ipv6")])
-def test_a_tcp_connection_is_told_from_both_sides(watch: Watching, family: str, address: str, kind: str) -> None:
+def test_a_tcp_connection_is_reported_by_both_sides(watch: Watching, family: str, address: str, kind: str) -> None:
     """Addresses, ports, protocol, roles and the name that joins them."""
     truth = watch.python(
         PRELUDE
@@ -81,7 +81,7 @@ def test_a_refused_connection_still_names_where_to(watch: Watching) -> None:
     assert event["evt.arg.addr"] == "127.0.0.1:1"
 
 
-def test_a_datagram_to_an_address_tells_it(watch: Watching) -> None:
+def test_a_datagram_to_an_address_reports_it(watch: Watching) -> None:
     """A socket that is not connected shows the address of the call."""
     truth = watch.python(
         PRELUDE
@@ -103,7 +103,7 @@ say(to=inbox.getsockname(), by=out.getsockname())
     assert receive["fd.rport"] == truth["by"][1]
 
 
-def test_unix_sockets_are_told_by_path_and_abstract_name(watch: Watching) -> None:
+def test_unix_sockets_are_reported_by_path_and_abstract_name(watch: Watching) -> None:
     """Both kinds of name in their usual form."""
     truth = watch.python(
         PRELUDE
@@ -144,7 +144,7 @@ say(server=server.getsockname())
     assert (event["fd.sip"], event["fd.sport"]) == tuple(truth["server"])
 
 
-def test_a_connection_by_the_32_bit_multiplexer_is_told(watch: Watching, tmp_path: Path) -> None:
+def test_a_connection_by_the_32_bit_multiplexer_is_reported(watch: Watching, tmp_path: Path) -> None:
     """The call is hidden behind a pointer, and is found there."""
     program = Programs(tmp_path)("socketcall32", bits=32, static=True)
     watch.run(program, "1")

@@ -11,7 +11,7 @@ NARROW = PushdownFilter(
 SOON = CollectorSettings(heartbeat_seconds=0.2)
 
 
-def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
+def test_batches_state_what_is_watched_whole_and_what_in_part() -> None:
     """At the start, after a change, and at intervals; not in every batch."""
     with watching("execve", "openat", pushdown_filter=NARROW, settings=SOON) as watch:
         watch.run("/bin/true")
@@ -28,7 +28,7 @@ def test_batches_say_what_is_watched_whole_and_what_in_part() -> None:
         assert watch.batches[before].narrowed == []
 
 
-def test_the_last_batch_says_that_it_is_the_last() -> None:
+def test_the_last_batch_states_that_it_is_the_last() -> None:
     """And no other batch is marked."""
     with watching("execve") as watch:
         watch.run("/bin/true")

@@ -50,7 +50,7 @@ def test_modes_may_be_octal_text() -> None:
         ("open", {"pathname": "/x", "flags": "O_NOTHING"}, "no number called O_NOTHING"),
     ],
 )
-def test_call_that_is_not_understood_says_so(name: str, arguments: dict[str, object], problem: str) -> None:
+def test_call_that_is_not_understood_reports_it(name: str, arguments: dict[str, object], problem: str) -> None:
     """Nothing is left out in silence: the case would test something else."""
     with pytest.raises(Unplayable, match=problem):
         call_words(name, arguments, slot, "op")
@@ -77,7 +77,7 @@ def test_user_that_the_host_lacks_is_played_in_a_container() -> None:
     "context",
     [{"container": {"image": "x"}}, {"processes": [{"name": "x", "colour": 1}]}, {"processes": [{"name": "a/b"}]}],
 )
-def test_context_that_is_not_understood_says_so(context: dict[str, object]) -> None:
+def test_context_that_is_not_understood_reports_it(context: dict[str, object]) -> None:
     """As with calls."""
     with pytest.raises(Unplayable):
         plan({"id": "x", "context": context}, USERS)

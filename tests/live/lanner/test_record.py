@@ -50,7 +50,7 @@ def test_a_full_disk_ends_the_recording_with_a_sentence(tmp_path: Path) -> None:
         assert run_to_its_end("replay", recording).returncode == 1
 
 
-def test_a_path_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_reported_before_anything_starts(tmp_path: Path) -> None:
     """Exit code 1, one line."""
     done = run_to_its_end("record", tmp_path / "no" / "such" / "folder.avro")
     assert done.returncode == 1

@@ -63,7 +63,7 @@ def test_no_program_is_left_in_the_kernel(rules: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_can_be_stopped_at_any_moment(rules: Path, number: signal.Signals) -> None:
+def test_it_can_be_stopped_at_any_time(rules: Path, number: signal.Signals) -> None:
     """While modules load, while eBPF compiles, while it attaches: no traceback, exit code 0."""
     for delay in (0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8):
         with Watching("run", "-r", rules, started="") as lanner:

@@ -189,7 +189,7 @@ def test_what_comes_again_threads_under_the_first_for_an_hour(slack: SlackServer
     assert slack.edited[-1]["text"].endswith("| 3 more")
 
 
-def test_a_first_message_that_was_deleted_is_told_anew(slack: SlackServer) -> None:
+def test_a_first_message_that_was_deleted_is_reported_again(slack: SlackServer) -> None:
     """And an alert that was posted by a process that died then is not posted twice."""
     now = [100.0]
     sink = sink_over(slack, now)

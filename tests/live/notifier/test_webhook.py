@@ -121,7 +121,7 @@ def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpSer
         assert reason in outcome.reason
 
 
-def test_alertmanager_gets_labels_that_group_and_annotations_that_tell(server: HttpServer) -> None:
+def test_alertmanager_gets_labels_that_group_and_annotations_that_explain(server: HttpServer) -> None:
     """Long and hostile values are bounded; an alert delivered late is not resolved at once."""
     server.speaks = "alertmanager"
     hostile = alert(
@@ -185,7 +185,7 @@ def test_only_an_answer_about_the_alert_is_a_refusal(
     assert server.taken == []
 
 
-def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Certificates) -> None:
+def test_the_far_end_is_verified_and_requests_our_certificate(certificates: Certificates) -> None:
     """An authority that signed nothing here is not trusted, and a name that isn't the certificate's neither."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates.server, certificates.server_key)
@@ -210,7 +210,7 @@ def test_the_far_end_is_verified_and_asks_for_our_certificate(certificates: Cert
     assert len(server.taken) == 1
 
 
-def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_told_apart(server: HttpServer) -> None:
+def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_distinguished(server: HttpServer) -> None:
     """So that who reads it knows where to look."""
     unknown = send_once(webhook("https://no-such-host.invalid/made-up-path"))
     assert isinstance(unknown, RetryLater)
@@ -219,7 +219,7 @@ def test_a_name_that_does_not_resolve_and_a_port_that_is_closed_are_told_apart(s
     assert send_once(webhook(server.url)) == RetryLater("Connection refused")
 
 
-def test_the_environments_proxy_is_used_except_where_it_says_not_to(
+def test_the_environments_proxy_is_used_except_where_it_excludes_the_host(
     server: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As every program on the host does; its password goes to the proxy alone."""
@@ -360,7 +360,7 @@ def test_an_alert_that_no_body_can_be_made_of_is_refused_with_the_templates_line
         (["webhook_output.format=template", "webhook_output.template_file=/no/such"], "template_file: /no/such: No su"),
     ],
 )
-def test_what_is_wrong_with_the_settings_is_said_at_the_start(flags: list[str], said: str) -> None:
+def test_what_is_wrong_with_the_settings_is_reported_at_the_start(flags: list[str], said: str) -> None:
     """By the setting's name, without what it holds where that is a secret."""
     with pytest.raises(BadInput) as raised:
         webhook("https://siem/", *flags)
@@ -368,7 +368,7 @@ def test_what_is_wrong_with_the_settings_is_said_at_the_start(flags: list[str], 
     assert not any("made-up" in message for message in raised.value.messages)
 
 
-def test_a_template_with_a_mistake_is_told_by_its_line(tmp_path: Path) -> None:
+def test_a_template_with_a_mistake_is_reported_with_its_line(tmp_path: Path) -> None:
     """Before the first alert comes."""
     path = tmp_path / "body.j2"
     path.write_text("{\n{% if %}\n}")

@@ -102,7 +102,7 @@ def test_a_missing_topic_is_fatal() -> None:
     assert [each.text for each in check_topics("lanner.", there)] == ["topic lanner.alerts does not exist"]
 
 
-def test_what_is_said_about_keys_is_small() -> None:
+def test_what_is_reported_about_keys_is_small() -> None:
     """Topics of host keys have a small limit, since commands decompress what collectors write."""
     sizes = {each.kind.name: int(each.config["max.message.bytes"]) for each in plan("p.", 4, 1, DAY_MS)}
     assert {sizes[name] for name in (HOSTS, HOST_PINS, HOST_KEYS)} == {64 << 10}

@@ -45,7 +45,7 @@ def test_the_example_of_the_page_runs() -> None:
     assert "did you mean 'fd.name'?" in lines[-1]
 
 
-def test_the_package_is_light_until_the_engine_is_asked_for() -> None:
+def test_the_package_is_light_until_the_engine_is_requested() -> None:
     """Every start of the command line imports the package."""
     code = "import sys, lanner; assert not {'processor', 'yaml', 'schemas'} & set(sys.modules); lanner.load_rules"
 

@@ -55,7 +55,7 @@ def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
-def test_a_folder_that_may_not_be_searched_is_told_by_name(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_searched_is_reported_by_name(tmp_path: Path) -> None:
     """The error names the folder, for the local, a given and the system's settings file."""
     (tmp_path / "lanner.yaml").write_text("priority: debug\n")
     tmp_path.chmod(0o700)
@@ -132,7 +132,7 @@ def test_no_colour_when_piped_and_nothing_behind_the_last_column() -> None:
     assert all(line == line.rstrip() for line in done.stdout.splitlines())
 
 
-def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -> None:
+def test_doctor_prints_json_and_its_exit_code_shows_whether_this_host_can() -> None:
     """It exits with 0 and ok, or with 3 and at least one missing check."""
     done = lanner("doctor", "--format", "json")
     told = json.loads(done.stdout)
@@ -142,7 +142,7 @@ def test_doctor_speaks_json_and_tells_by_its_exit_code_whether_this_host_can() -
 
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
-def test_doctor_without_rights_says_so() -> None:
+def test_doctor_without_rights_reports_it() -> None:
     """An ordinary user learns which command to use."""
     code = "import os; os.setgid(65534); os.setuid(65534); from lanner.operations.doctor import rights; print(rights())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

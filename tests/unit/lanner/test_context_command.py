@@ -30,7 +30,7 @@ def kept(folder: Path) -> tuple[Path, Path]:
     return inside, rules
 
 
-def test_context_from_a_folder_marks_the_event_and_says_what_was_not_collected(tmp_path: Path) -> None:
+def test_context_from_a_folder_marks_the_event_and_states_what_was_not_collected(tmp_path: Path) -> None:
     """The alert's id and the names of the rules suffice."""
     folder, rules = kept(tmp_path)
     done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3")
@@ -54,7 +54,7 @@ def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
     assert set(rows[-1]["context"]["hosts"]) == {"db-1"}
 
 
-def test_an_alert_that_a_recording_does_not_cover_is_told(tmp_path: Path) -> None:
+def test_an_alert_that_a_recording_does_not_cover_is_reported(tmp_path: Path) -> None:
     """Missing data is reported instead of an empty timeline."""
     folder, rules = kept(tmp_path)
     early = alert_id(TIME - 3_600_000_000_000, "Shadow", "1")
@@ -83,7 +83,7 @@ def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
     assert "continuing with the next file" in done.stderr
 
 
-def test_replay_says_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
+def test_replay_states_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
     """Events that were not collected can't raise alerts, and the output states it."""
     folder, rules = kept(tmp_path)
     rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))

@@ -32,7 +32,7 @@ def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path
     assert lanner("dlq", "list", *local).stderr == "no dead letters.\n"
 
 
-def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
+def test_a_missing_outbox_is_reported(tmp_path: Path) -> None:
     """It reports that, and creates none."""
     told = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
     assert told.returncode == 1
@@ -40,7 +40,7 @@ def test_where_no_outbox_is_it_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_replay_and_drop_want_to_be_told_which() -> None:
+def test_replay_and_drop_require_a_selection() -> None:
     """Naming nothing doesn't select everything."""
     for words in (("replay",), ("replay", "--all", "notifier:1"), ("drop", "--note", "x")):
         assert lanner("dlq", *words).returncode == 2

@@ -33,7 +33,7 @@ def test_an_event_of_a_recording_is_found_by_its_number() -> None:
     assert lanner("rules", "explain", RULE, "--event", recording, "--num", "1", cwd=ROOT).returncode == 0
 
 
-def test_an_alert_and_a_mapping_are_explained_by_what_they_tell(tmp_path: Path) -> None:
+def test_an_alert_and_a_mapping_are_explained_by_what_they_contain(tmp_path: Path) -> None:
     """Fields that the input lacks are missing."""
     alert = tmp_path / "alerts.json"
     alert.write_text(
@@ -48,7 +48,7 @@ def test_an_alert_and_a_mapping_are_explained_by_what_they_tell(tmp_path: Path) 
     assert other.splitlines()[0].endswith("does not match; it isn't evaluated for events of type close")
 
 
-def test_a_wrong_event_is_told_by_its_place() -> None:
+def test_a_wrong_event_is_reported_with_its_location() -> None:
     """Errors have locations, as in a test file."""
     done = lanner("rules", "explain", RULE, "--event", '{"evt.type": "opent", "proc": "cat"}', cwd=ROOT)
 
@@ -56,7 +56,7 @@ def test_a_wrong_event_is_told_by_its_place() -> None:
     assert "did you mean 'openat'?" in done.stderr
 
 
-def test_an_unknown_rule_is_told_with_the_nearest() -> None:
+def test_an_unknown_rule_is_reported_with_the_nearest() -> None:
     """`show` and `explain` suggest the nearest rule."""
     for command in (("explain", "--event", "{}"), ("show",)):
         done = lanner("rules", command[0], "Read sensitive file untrustd", *command[1:], cwd=ROOT)
@@ -73,7 +73,7 @@ def test_hostile_events_can_not_act_on_a_terminal() -> None:
     assert "\\x1b[2J" in done.stdout
 
 
-def test_show_tells_the_effective_rule(tmp_path: Path) -> None:
+def test_show_reports_the_effective_rule(tmp_path: Path) -> None:
     """`show` applies appends and exceptions, and expands macros on request."""
     rules = tmp_path / "r.yaml"
     rules.write_text(

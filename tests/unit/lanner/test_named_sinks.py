@@ -63,7 +63,7 @@ def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
     assert (tmp_path / "state" / "pagerduty.outbox.db").exists()
 
 
-def test_alerts_that_wait_for_a_sink_that_is_gone_are_told_of(tmp_path: Path) -> None:
+def test_alerts_that_wait_for_a_sink_that_is_gone_are_reported(tmp_path: Path) -> None:
     """The message names the orphaned file."""
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
@@ -93,7 +93,7 @@ def test_its_secrets_are_its_own(tmp_path: Path) -> None:
     open_sink(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
 
 
-def test_what_is_wrong_with_one_is_told_under_its_name(tmp_path: Path) -> None:
+def test_what_is_wrong_with_one_is_reported_under_its_name(tmp_path: Path) -> None:
     """An invalid path, and a sink that a reload removed, are reported under the sink's name."""
     wanted = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
 
@@ -125,7 +125,7 @@ def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> Non
         ("routes: [{sink: syslog}, {sink: pagerdty}]", r"1:33: routes\[1\].sink must be one of stdout, .*'pagerdty'"),
     ],
 )
-def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mistake_is_reported_with_its_location(tmp_path: Path, text: str, said: str) -> None:
     """Wrong types, names and keys, and routes to unknown sinks, have locations."""
     with pytest.raises(BadInput, match=said):
         settings(tmp_path, text)

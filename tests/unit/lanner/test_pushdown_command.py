@@ -71,7 +71,7 @@ def test_shares_are_counted_on_a_recording() -> None:
     assert text.splitlines()[-1].endswith("% left out")
 
 
-def test_what_is_no_recording_is_told() -> None:
+def test_what_is_no_recording_is_reported() -> None:
     """The error names the file."""
     done = lanner("rules", "pushdown", "--recording", ROOT / "Makefile", cwd=ROOT)
 

@@ -43,7 +43,7 @@ def test_replay_and_context_mask_by_the_setting(tmp_path: Path) -> None:
     assert '"proc.cmdline": "[redacted] --password hunter2"' in lanner(*context, "-o", "redact=(cat)").stdout
 
 
-def test_a_bad_pattern_is_told_with_its_place(tmp_path: Path) -> None:
+def test_a_bad_pattern_is_reported_with_its_location(tmp_path: Path) -> None:
     """All errors are reported at once."""
     (tmp_path / "lanner.yaml").write_text("redact:\n- default\n- 'a(b'\n- plain\n")
     done = lanner("config", "check", "-c", tmp_path / "lanner.yaml")

@@ -33,7 +33,7 @@ def test_the_rules_that_ship_are_right() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_errors_have_places_and_end_with_1(tmp_path: Path) -> None:
+def test_errors_have_locations_and_exit_with_1(tmp_path: Path) -> None:
     """Errors are on standard output in text, JSON and GitHub's format, since they are the result."""
     bad = rules(tmp_path, GOOD.replace("fd.name =", "fd.nam ="))
 
@@ -63,7 +63,7 @@ def test_a_rule_file_that_is_not_there_is_named() -> None:
     assert done.stderr == "error: /nonexistent.yaml: no such rule file or folder.\n"
 
 
-def test_list_filters_by_what_is_asked(tmp_path: Path) -> None:
+def test_list_filters_as_requested(tmp_path: Path) -> None:
     """By tag, priority and enabled state; settings enable and disable rules as for `run`."""
     path = rules(tmp_path)
 
@@ -103,7 +103,7 @@ def test_a_redefinition_in_another_file_is_noticed(tmp_path: Path) -> None:
     assert str(third) not in "".join(line for line in done.stderr.splitlines() if "redefines" in line)
 
 
-def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_recording_is_reported_in_one_line(tmp_path: Path) -> None:
     """For a truncated recording, events before the damage are evaluated."""
     done = lanner("replay", rules(tmp_path))
     assert done.returncode == 1

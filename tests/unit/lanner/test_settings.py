@@ -38,7 +38,7 @@ def test_defaults_print_as_a_file_that_gives_the_defaults() -> None:
     assert settings_of(render(Settings(), comments=True)) == Settings()
 
 
-def test_settings_in_force_print_as_a_file_that_gives_them() -> None:
+def test_active_settings_print_as_a_file_that_gives_them() -> None:
     """Every type of value survives being written and parsed."""
     settings = settings_of(
         "rules_files: [a.yaml, 'b: c.yaml']\n"
@@ -57,7 +57,7 @@ def test_settings_in_force_print_as_a_file_that_gives_them() -> None:
     assert settings.host.name == "yes"
 
 
-def test_all_faults_come_at_once_with_their_places() -> None:
+def test_all_faults_are_reported_at_once_with_their_locations() -> None:
     """An unknown key suggests the nearest one, a bad value lists valid ones."""
     assert problems_of(
         "prioriti: debug\nfile_output:\n  enabld: true\n  enabled: maybe\nrules: [{disabl: {rule: x}}]\ncollector: 3\n"

@@ -63,7 +63,7 @@ def test_failures_wait_longer_and_longer_with_jitter() -> None:
     assert waits[0].failed(Failure("lost")) == 0.5
 
 
-def test_the_wait_that_the_server_asks_for_is_respected() -> None:
+def test_the_wait_that_the_server_requires_is_respected() -> None:
     """With 429 and 503, up to two minutes."""
     reflector = listed()
     assert reflector.failed(Failure("refused", 429, retry_after=7.0)) == pytest.approx(7.25)

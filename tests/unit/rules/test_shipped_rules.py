@@ -56,7 +56,7 @@ def test_output_names_who_did_it_and_where(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", rules())
-def test_rule_says_what_to_do_about_a_false_positive(name: str) -> None:
+def test_rule_states_what_to_do_about_a_false_positive(name: str) -> None:
     """The description names the place for an exception, and that place exists."""
     places = {item.get("list") or item.get("macro") for item in items() if "rule" not in item}
     named = set(re.findall(r"\bknown_\w+", rules()[name]["desc"]))

@@ -356,7 +356,7 @@ class TestRefusals:
         ],
         ids=["arguments", "most events", "events"],
     )
-    def test_a_small_batch_cannot_ask_for_much_memory(self, change: Change) -> None:
+    def test_a_small_batch_cannot_claim_much_memory(self, change: Change) -> None:
         """Empty columns mean zeros for every event, so the number of events is limited."""
 
         def hollow(datum: dict[str, Any]) -> None:

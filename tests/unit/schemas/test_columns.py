@@ -21,7 +21,7 @@ def test_schema_and_code_know_the_same_columns() -> None:
 
 
 @pytest.mark.parametrize("name", AVSC)
-def test_a_column_is_of_the_type_that_its_doc_says(name: str) -> None:
+def test_a_column_is_of_the_type_that_its_doc_states(name: str) -> None:
     """A column's doc states its type, since readers in other languages have nothing else."""
     field = AVSC[name]
     code = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}[name]
@@ -42,7 +42,7 @@ def test_schema_and_code_know_the_same_facts_of_processes() -> None:
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_a_column_of_processes_is_what_its_doc_says(name: str) -> None:
+def test_a_column_of_processes_is_what_its_doc_states(name: str) -> None:
     """The doc states the type, the table of an index, and the bit of `known`."""
     field = PROCESSES[name]
 

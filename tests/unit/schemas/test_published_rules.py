@@ -40,7 +40,7 @@ def test_a_version_comes_back_as_it_was() -> None:
     assert is_version(RULES.version)
 
 
-def test_a_later_version_has_a_later_name_whatever_the_clock_says() -> None:
+def test_a_later_version_has_a_later_name_whatever_the_clock_states() -> None:
     """A new version is later than the newest one even if the publisher's clock is behind."""
     behind = RULES.named(NOW - 10**12, newest=RULES.published)
     assert behind.published > RULES.published

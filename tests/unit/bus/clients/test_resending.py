@@ -158,7 +158,7 @@ def test_a_topic_that_is_unknown_for_a_while_is_waited_for(monkeypatch: pytest.M
     assert error.patience < math.inf
 
 
-def test_a_broker_that_says_nothing_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_broker_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is pending for more than three seconds is reported, and so is its arrival."""
     case = Case({})
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: 0.0)

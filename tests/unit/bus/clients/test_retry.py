@@ -149,6 +149,6 @@ def test_waiting_ends_with_the_process() -> None:
     assert asyncio.run(cancelled())
 
 
-def test_an_error_that_says_nothing_of_patience_is_waited_out() -> None:
+def test_an_error_that_reports_nothing_of_patience_is_waited_out() -> None:
     """Only listed errors are fatal; all others are retried."""
     assert BusUnavailable("x", "y").patience == math.inf

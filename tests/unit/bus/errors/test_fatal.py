@@ -37,7 +37,7 @@ def test_what_a_broker_that_comes_back_answers_is_waited_out(code: int) -> None:
     assert unavailable(Connection(), KafkaError(code)).patience == math.inf
 
 
-def test_both_clients_are_judged_by_one_list() -> None:
+def test_both_clients_are_evaluated_by_one_list() -> None:
     """Errors of Faust's client are found by their number or name."""
     for error in (theirs.TopicAuthorizationFailedError("events"), KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)):
         assert name_of(error) == "TOPIC_AUTHORIZATION_FAILED"

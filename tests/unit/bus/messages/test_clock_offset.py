@@ -30,7 +30,7 @@ def test_what_the_collector_worked_out_goes_before() -> None:
     assert correction(sent(NOON - 600 * SECOND, clock=-HOUR), NOON) == -HOUR
 
 
-def test_headers_that_say_nothing_correct_nothing() -> None:
+def test_headers_that_report_nothing_correct_nothing() -> None:
     """Invalid headers give no correction."""
     for value in (b"", b"soon", b"9" * 30, b"1" + b"0" * 19, None, "7"):
         assert correction([(CLOCK, value)], NOON) == 0
@@ -38,7 +38,7 @@ def test_headers_that_say_nothing_correct_nothing() -> None:
     assert correction([], NOON) == 0
 
 
-def test_a_delivery_that_took_long_says_nothing() -> None:
+def test_a_delivery_that_took_long_reports_nothing() -> None:
     """Slow deliveries are ignored as too imprecise."""
     clock = HostClock()
     clock.delivered(NOON, NOON + 60 * SECOND, NOON + HOUR)

@@ -1,7 +1,7 @@
 from bus.messages.dead_letter import MAX_REASON, dead_letter
 
 
-def test_a_letter_holds_the_message_and_says_where_it_stood() -> None:
+def test_a_dead_letter_has_the_message_and_its_position() -> None:
     """The original headers are stored with a prefix."""
     letter = dead_letter("too odd", ("t.events", 3, 17), b"host", b"value", [("reason", b"mine"), ("x", None)])
     assert (letter.key, letter.value) == (b"host", b"value")
@@ -15,7 +15,7 @@ def test_a_letter_holds_the_message_and_says_where_it_stood() -> None:
     ]
 
 
-def test_a_letter_without_its_message_holds_nothing_that_a_host_chose() -> None:
+def test_a_dead_letter_without_its_message_has_nothing_that_a_host_chose() -> None:
     """Without the message, key, value and headers are left out, and the size is recorded."""
     huge = b"A" * 5_000_000
     whole = dead_letter("r" * 10_000, ("t.events", 3, 17), huge, huge, [("x", huge)], facts=[("sink", b"slack")])

@@ -69,7 +69,7 @@ def test_keys_are_read_from_files(tmp_path: Path) -> None:
         )
 
 
-def test_what_is_no_key_says_so(tmp_path: Path) -> None:
+def test_what_is_no_key_is_reported(tmp_path: Path) -> None:
     """An invalid key file gives a remedy, and never the file's contents."""
     path = tmp_path / "key"
     pem, form = Encoding.PEM, PrivateFormat.PKCS8

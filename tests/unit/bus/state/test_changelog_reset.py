@@ -13,7 +13,7 @@ def test_offsets_that_begin_again_are_noticed_once_in_each_partition() -> None:
     assert not any(ends.lacks(partition, [60]) for partition in range(3))
 
 
-def test_a_topic_that_is_made_anew_twice_is_noticed_twice() -> None:
+def test_a_topic_that_is_made_again_twice_is_noticed_twice() -> None:
     """A second reset is reported even during the rewriting."""
     ends = TableEnds({0: 9, 1: 9})
     assert ends.lacks(0, [0])
@@ -22,7 +22,7 @@ def test_a_topic_that_is_made_anew_twice_is_noticed_twice() -> None:
     assert ends.lacks(1, [9])
 
 
-def test_an_offset_that_the_broker_did_not_tell_says_nothing() -> None:
+def test_an_offset_that_the_broker_did_not_report_reports_nothing() -> None:
     """An unknown offset is ignored; a resent record that the broker already had gets one."""
     ends = TableEnds({0: 5})
     assert not ends.lacks(0, [-1, 5])

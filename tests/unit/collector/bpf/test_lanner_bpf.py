@@ -79,7 +79,7 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
         ),
     ],
 )
-def test_links_and_removals_are_judged_by_their_first_path(
+def test_links_and_removals_are_evaluated_by_their_first_path(
     kernel: NativeKernel, rule: str, wanted: list[Syscall], left_out: list[Syscall]
 ) -> None:
     """A symbolic link's target as it is, the other paths joined with their directory."""

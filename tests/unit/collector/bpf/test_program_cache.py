@@ -21,7 +21,7 @@ def kept(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_kept_compilation_is_read_again(kept: Path) -> None:
+def test_a_cached_compilation_is_read_again(kept: Path) -> None:
     """Nobody else may read or write it, or replace it."""
     assert read(kept, HERE)["programs"] == RESULT["programs"]
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -115,7 +115,7 @@ def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: b
         read(kept, HERE)
 
 
-def test_what_is_not_there_is_told_apart(tmp_path: Path) -> None:
+def test_what_is_not_there_is_distinguished(tmp_path: Path) -> None:
     """As at the first start."""
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none.json", HERE)

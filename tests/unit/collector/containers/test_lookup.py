@@ -47,7 +47,7 @@ def asked(daemon: Daemon) -> int:
     return daemon.asked.count(PATH)
 
 
-def test_a_container_is_asked_for_when_first_seen(tmp_path: Path) -> None:
+def test_a_container_is_queried_when_first_seen(tmp_path: Path) -> None:
     """Until the response arrives, only id and type are known."""
     with containers(tmp_path) as (known, daemon):
         daemon.answers = {PATH: inspected()}
@@ -75,7 +75,7 @@ def test_a_name_survives_its_container(tmp_path: Path) -> None:
         assert known.facts(NAME).name == "web"
 
 
-def test_a_container_that_is_only_being_made_is_asked_for_once_more(tmp_path: Path) -> None:
+def test_a_container_that_is_only_being_made_is_queried_once_more(tmp_path: Path) -> None:
     """The first process may show up before Docker knows its container."""
     with containers(tmp_path) as (known, daemon):
         known.is_pending(NAME, 0)
@@ -132,7 +132,7 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
         assert known.outcomes["unanswered"] >= 1
 
 
-def test_a_daemon_that_comes_back_is_asked_again(tmp_path: Path) -> None:
+def test_a_daemon_that_comes_back_is_queried_again(tmp_path: Path) -> None:
     """Not at once, and events no longer wait for it."""
     with containers(tmp_path, timeout=0.05) as (known, daemon):
         daemon.is_hanging = True
@@ -148,7 +148,7 @@ def test_a_daemon_that_comes_back_is_asked_again(tmp_path: Path) -> None:
         assert known.facts(NAME).name == "web"
 
 
-def test_a_runtime_that_is_not_asked_leaves_nothing_pending(tmp_path: Path) -> None:
+def test_a_runtime_that_is_not_queried_leaves_nothing_pending(tmp_path: Path) -> None:
     """Nothing waits without a query."""
     with containers(tmp_path) as (known, daemon):
         name = ContainerName("podman", ID)
@@ -157,7 +157,7 @@ def test_a_runtime_that_is_not_asked_leaves_nothing_pending(tmp_path: Path) -> N
         assert (known.facts(name).type, daemon.asked) == ("podman", [])
 
 
-def test_too_many_questions_are_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_queries_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries beyond the limit are counted, and events go on."""
     monkeypatch.setattr(lookup, "MAX_IN_FLIGHT", 3)
     with containers(tmp_path, timeout=0.2) as (known, daemon):
@@ -317,7 +317,7 @@ def test_a_nested_containers_bundle_counts_if_the_outer_one_is_privileged(
         assert known.facts(nested).image == image
 
 
-def test_threads_end_when_told(tmp_path: Path) -> None:
+def test_threads_end_when_requested(tmp_path: Path) -> None:
     """They never delay the end of the program, because they are daemon threads."""
     with containers(tmp_path) as (known, _):
         workers = known._workers

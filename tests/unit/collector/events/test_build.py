@@ -80,7 +80,7 @@ def arguments(made: Syscall | Exec, origin: EventSource = ORIGIN) -> dict[str, t
 
 
 class TestEveryEvent:
-    def test_an_event_tells_who_when_and_where(self) -> None:
+    def test_an_event_reports_who_when_and_where(self) -> None:
         """A call without descriptor and paths leaves the rest empty."""
         made = call("kill", [1, 9], result=-3, cpu=7, vtid=2)
 
@@ -157,7 +157,7 @@ class TestOpens:
             (call("openat", [0, 0, 2], result=-13), EventBit.OPEN_READ | EventBit.OPEN_WRITE),
         ],
     )
-    def test_an_open_tells_what_it_was_for(self, made: Syscall, expected: EventBit) -> None:
+    def test_an_open_reports_what_it_was_for(self, made: Syscall, expected: EventBit) -> None:
         """evt.is_open_read and similar fields."""
         assert row(made)["bits"] & OPEN_BITS == expected
 
@@ -172,7 +172,7 @@ class TestOpens:
             ({}, "/real/file"),  # the path could not be read
         ],
     )
-    def test_a_file_is_called_by_the_name_that_was_asked_for(self, facts: dict[str, Any], name: str) -> None:
+    def test_a_file_is_called_by_the_requested_name(self, facts: dict[str, Any], name: str) -> None:
         """The kernel's name stays beside it, so that a symlink hides neither."""
         found = row(call("openat", result=3, fd=3, file=file("/real/file"), **facts))
 
@@ -371,7 +371,7 @@ class TestExecs:
 
         assert (found["exe"], found["args"]) == (("", 0), ("", 0))
 
-    def test_a_program_from_memory_says_so(self) -> None:
+    def test_a_program_from_memory_is_marked(self) -> None:
         """The memfd's own name, as Falco shows it."""
         done = replace(execution(identity(10), "id"), exepath="memfd:payload", is_from_memfd=True, is_lower_layer=False)
         found = arguments(done)
@@ -463,7 +463,7 @@ def test_a_call_of_ones_makes_an_event(each: Any) -> None:
     st.lists(st.integers(0, 2**64 - 1), min_size=6, max_size=6),
     st.sampled_from([-13, 0, 3]),
 )
-def test_registers_that_a_call_does_not_name_say_nothing(
+def test_registers_that_a_call_does_not_name_report_nothing(
     spec: Call, registers: list[int], others: list[int], result: int
 ) -> None:
     """The kernel side counts calls as equal whatever these registers hold."""

@@ -171,7 +171,7 @@ class TestSocketNames:
         assert (found.type, found.family, found.protocol) == ("ipv4", "ip", "tcp")
         assert (found.name, found.is_server) == (name, is_server)
 
-    def test_both_ends_are_kept(self) -> None:
+    def test_both_ends_are_retained(self) -> None:
         """fd.lip, fd.rip and their ports come from here."""
         found = describe_socket(
             3,

@@ -45,7 +45,7 @@ def done(result: int, *, address: int = 1, user_data: int = 0, file: File | None
     return Request(of, address, 100, user_data, is_done=True, is_untold=False, is_multishot=False)
 
 
-def test_a_result_completes_what_was_asked() -> None:
+def test_a_result_completes_what_was_queried() -> None:
     """Process and arguments are the submission's, time and result the completion's."""
     requests = PendingRequests()
 
@@ -70,7 +70,7 @@ def test_a_failed_open_has_no_descriptor() -> None:
     assert (made.result, made.fd, made.file) == (-2, None, None)
 
 
-def test_what_is_told_only_on_failure_counts_as_done() -> None:
+def test_what_is_reported_only_on_failure_counts_as_done() -> None:
     """No other record would ever follow."""
     made = PendingRequests().take(asked(untold=True))
 
@@ -132,7 +132,7 @@ def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
     assert requests.take(done(4, address=MAX_OPEN)) is not None
 
 
-def test_the_kernel_side_is_told_of_every_operation() -> None:
+def test_the_kernel_side_learns_of_every_operation() -> None:
     """Including those switched off, so that a change of rules is complete."""
     table = uring_descriptors(["openat", "accept4"])
 

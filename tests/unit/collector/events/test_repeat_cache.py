@@ -131,7 +131,7 @@ def test_an_open_that_differs_in_more_is_not(batch: _Batch, facts: dict[str, Any
         {"event": BY_EVENT["unlinkat"].number},
     ],
 )
-def test_nothing_is_like_what_is_told_in_another_way(batch: _Batch, facts: dict[str, Any]) -> None:
+def test_nothing_equals_what_is_reported_differently(batch: _Batch, facts: dict[str, Any]) -> None:
     """A directory equal to the new descriptor, something other than a regular file, and calls that open nothing."""
     batch.take(opened(**facts))
 
@@ -181,7 +181,7 @@ RECORDS = st.builds(
 
 @given(st.lists(RECORDS, max_size=30))
 @settings(max_examples=200)
-def test_events_are_told_as_if_none_were_like_another(records: list[bytes]) -> None:
+def test_events_are_reported_as_if_no_two_were_equal(records: list[bytes]) -> None:
     """Speed is the only difference."""
     batch, each = _Batch(_World()), _Batch(_World())
     for record in records:

@@ -89,7 +89,7 @@ def test_arguments_are_of_falco_s_form() -> None:
 
 
 @pytest.mark.skipif("CI" not in os.environ and not FIELDS_USED.exists(), reason="the shared folder isn't there")
-def test_every_event_type_that_upstream_s_rules_ask_for_can_be_watched() -> None:
+def test_every_event_type_that_upstream_s_rules_require_can_be_watched() -> None:
     """No rule may wait for events that never come."""
     used = {event for event, _ in json.loads(FIELDS_USED.read_text())["evt_types"]}
 
@@ -164,7 +164,7 @@ class TestDescriptors:
         assert (found["fd"], found["blob1"], found["blob1_size"]) == (0, NONE, 0)
         assert (found["blob2"], found["blob2_size"], found["blob2_length"]) == (1, 128, 2)
 
-    def test_data_is_as_long_as_the_call_says(self) -> None:
+    def test_data_is_as_long_as_the_call_returns(self) -> None:
         """Data that was read is as long as the result, data that is written as the argument."""
         read, write = (unpacked(descriptors([event])[0][number]) for event, number in (("read", 0), ("write", 1)))
 
@@ -173,7 +173,7 @@ class TestDescriptors:
         assert (write["blob1"], write["blob1_size"], write["blob1_length"]) == (1, 80, 2)
         assert not write["flags"] & DescriptorFlag.BLOB1_RESULT
 
-    def test_an_exec_is_only_told_where_it_fails(self) -> None:
+    def test_an_exec_is_only_reported_where_it_fails(self) -> None:
         """Another probe reports successful ones."""
         assert unpacked(descriptors(["execve"])[0][59])["flags"] & DescriptorFlag.FAILED_ONLY
 
@@ -185,7 +185,7 @@ class TestDescriptors:
         assert unpacked(by_number[512 + x86_64.SOCKETCALL])["flags"] == DescriptorFlag.SOCKETCALL
         assert by_socketcall.keys() == {3}
 
-    def test_what_nobody_asks_for_is_not_watched(self) -> None:
+    def test_what_nobody_requires_is_not_watched(self) -> None:
         """Each watched call costs every program."""
         by_number, by_socketcall = descriptors([])
 

@@ -62,7 +62,7 @@ def test_a_kernel_without_io_uring() -> None:
     assert uring_layout(Btf(Blob().data())).lacking == "this kernel has no io_uring_submit_req"
 
 
-def test_a_kernel_whose_tracepoint_says_something_else() -> None:
+def test_a_kernel_whose_tracepoint_has_other_fields() -> None:
     """Its arguments would be read wrongly."""
     layout = uring_layout(kernel(parameters={"io_uring_complete": 8}))
 

@@ -84,7 +84,7 @@ def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:
         definitions(path, v1)
 
 
-def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> None:
+def test_a_kernel_without_the_tracepoint_is_reported(tmp_path: Path, v1: Path) -> None:
     """The program is loaded by the tracepoint's type."""
     path = tmp_path / "btf"
     path.write_bytes(kernel({}, tracepoint="btf_trace_sys_enter"))
@@ -94,7 +94,7 @@ def test_a_kernel_without_the_tracepoint_is_told(tmp_path: Path, v1: Path) -> No
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not BTF, but long enough to look like a header of it"])
-def test_a_kernel_without_type_information_is_told(tmp_path: Path, v1: Path, content: bytes | None) -> None:
+def test_a_kernel_without_type_information_is_reported(tmp_path: Path, v1: Path, content: bytes | None) -> None:
     """The remedy names the kernel option."""
     path = tmp_path / "btf"
     if content is not None:
@@ -119,7 +119,9 @@ def test_a_kernel_is_known_again_by_all_that_definitions_go_by(tmp_path: Path, v
 
 
 @pytest.mark.parametrize(("table", "is_v2"), [(ON_V1, False), (ON_V2, True), ("#subsys_name\n", True), (None, True)])
-def test_containers_are_told_by_the_hierarchy_that_has_pids(tmp_path: Path, table: str | None, is_v2: bool) -> None:
+def test_containers_are_identified_by_the_hierarchy_that_has_pids(
+    tmp_path: Path, table: str | None, is_v2: bool
+) -> None:
     """Hierarchy 0 is the unified one; a kernel without v1 need not have the file."""
     (tmp_path / "btf").write_bytes(kernel({}))
     cgroups = tmp_path / "cgroups"

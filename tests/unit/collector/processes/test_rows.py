@@ -69,7 +69,7 @@ def test_a_row_holds_everything_that_is_known() -> None:
     assert (process.container, process.parent, process.session_leader, process.group_leader) == (-1, -1, row, row)
 
 
-def test_a_row_says_which_of_its_texts_are_not_whole() -> None:
+def test_a_row_states_which_of_its_texts_are_not_whole() -> None:
     """A rule can check whether there may be more than it sees."""
     processes, rows, _ = world()
     who = identity(10)

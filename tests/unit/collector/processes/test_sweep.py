@@ -108,7 +108,7 @@ def test_a_program_whose_start_was_lost_gets_its_facts() -> None:
     assert (found, found.is_stale, host.proc.reads) == (entry, False, reads)
 
 
-def test_a_program_that_starts_meanwhile_is_told_by_its_record() -> None:
+def test_a_program_that_starts_in_between_is_reported_by_its_record() -> None:
     """/proc may be newer than the events that are still to be read."""
     host = Host()
     host.run(10, "bash")
@@ -141,7 +141,7 @@ def test_credentials_and_places_are_renewed_too() -> None:
     assert (entry.program.is_lower_layer, entry.exec_generation) == (True, 1)
 
 
-def test_a_pid_that_is_another_s_by_now_is_taken_anew() -> None:
+def test_a_pid_that_is_another_s_by_now_is_taken_again() -> None:
     """Both the end of one and the start of the other were lost."""
     host = Host()
     host.run(10, "bash")
@@ -170,7 +170,7 @@ def test_each_step_reads_little_and_a_sweep_follows_each_loss() -> None:
     assert host.proc.reads - before == 100
 
 
-def test_what_forks_and_changes_while_it_is_compared_stays_as_its_records_say() -> None:
+def test_what_forks_and_changes_while_it_is_compared_stays_as_recorded() -> None:
     """A change after the comparison invalidates it."""
     host = Host()
     host.run(10, "bash")

@@ -284,7 +284,7 @@ class TestSeeding:
         assert shell is not None
         assert shell.context.pid_namespace_init_start == 4 * TICK
 
-    def test_what_records_told_already_is_kept(self) -> None:
+    def test_what_records_reported_already_is_retained(self) -> None:
         """A process that made a record before /proc was read is not overwritten."""
         processes, _ = table()
         processes.apply(execution(identity(10, 3 * TICK + 5), "new"))

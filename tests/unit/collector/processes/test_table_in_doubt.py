@@ -43,7 +43,7 @@ class TestContradictions:
         assert processes.resolve(who) is entry
         assert processes.stale == 2
 
-    def test_proc_is_asked_once_for_what_it_cannot_tell(self) -> None:
+    def test_proc_is_queried_once_for_what_it_does_not_know(self) -> None:
         """A flood of events of an ended process must not become a flood of reads."""
         processes, proc = table()
 
@@ -62,7 +62,7 @@ class TestContradictions:
         assert proc.reads == reads
         assert processes.resolve(identity(10, generation=3)).program.name == "new"
 
-    def test_a_reused_pid_with_lost_records_is_read_anew(self) -> None:
+    def test_a_reused_pid_with_lost_records_is_read_again(self) -> None:
         """Exit and fork were lost; the start time reveals it."""
         processes, proc = table()
         processes.apply(execution(identity(10, 7 * TICK), "old"))

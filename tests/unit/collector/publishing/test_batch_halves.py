@@ -71,7 +71,7 @@ def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
     assert again is None
 
 
-def test_what_a_batch_tells_besides_is_told_by_one_part() -> None:
+def test_what_a_batch_also_reports_is_in_one_part() -> None:
     """Losses reported twice would be counted twice; a single event that is divided reports them in a separate part."""
     found = pieces(actions())
     telling = [part for part in found if part.lost or part.watched or part.interest]

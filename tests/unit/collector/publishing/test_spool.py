@@ -52,7 +52,7 @@ def test_what_was_not_delivered_survives_a_restart(tmp_path: Path) -> None:
     assert all_of(second) == batches
 
 
-def test_sent_batches_are_kept_and_not_given_again(tmp_path: Path) -> None:
+def test_sent_batches_are_retained_and_not_given_again(tmp_path: Path) -> None:
     """Only a restart returns them, ahead of later ones; settling them all deletes them."""
     first = Spool(tmp_path, 1 << 20)
     sent, later = [encoded(1, 40_000) for _ in range(4)], encoded(2)
@@ -81,7 +81,7 @@ def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
     assert spool.lost == {FULL: 2 * (len(batches) - len(kept))}
 
 
-def test_losses_that_a_dropped_batch_told_are_not_forgotten(tmp_path: Path) -> None:
+def test_losses_that_a_dropped_batch_reported_are_not_forgotten(tmp_path: Path) -> None:
     """The spool takes over their counts."""
     spool = Spool(tmp_path, 1)
     told = batch_of({"type": "openat", "fd_name": "/x"})

@@ -4,7 +4,7 @@ from schemas.filter import EVERY_VARIABLE
 ENVIRONMENT = ("HOME=/root", "AWS_SECRET_ACCESS_KEY=hush", "HOMEPAGE=x", "EMPTY=", "odd", "HOME=again")
 
 
-def test_only_what_is_named_is_kept() -> None:
+def test_only_what_is_named_is_retained() -> None:
     """A name is compared in full, with its case."""
     assert named(ENVIRONMENT, frozenset({"HOME", "home", "odd"})) == ("HOME=/root", "odd", "HOME=again")
     assert named(ENVIRONMENT, frozenset({"OTHER"})) == ()

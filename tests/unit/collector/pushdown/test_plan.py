@@ -56,7 +56,7 @@ def test_what_cannot_be_understood_means_everything(entries: dict[bytes, bytes])
     assert collection_plan(entries, OWN, []) == EVERYTHING
 
 
-def test_a_batch_tells_only_what_holds_of_all_that_is_in_it() -> None:
+def test_a_batch_reports_only_what_holds_of_all_that_is_in_it() -> None:
     """At a switch, its events passed either filter."""
     a, b, everything = frozenset({"a"}), frozenset({"a", "b"}), frozenset({"*"})
     assert common_versions(a, b) == common_versions(b, a) == a

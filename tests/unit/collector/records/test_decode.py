@@ -94,7 +94,7 @@ class TestSyscalls:
         assert file is not None
         assert (file.is_upper_layer, file.is_lower_layer) == (upper, lower)
 
-    def test_flags_tell_of_file_and_entry(self) -> None:
+    def test_flags_describe_file_and_entry(self) -> None:
         """Created, pseudo and 32-bit are bits of one word."""
         flags = packed.COMPAT | packed.PSEUDO | packed.CREATED
         found = syscall(packed.syscall(flags=flags, fd=3, mode=0o100644, kernel_path=b"memfd:x\0"))
@@ -186,7 +186,7 @@ class TestSockets:
 
 
 class TestProcesses:
-    def test_an_exec_tells_process_and_program(self) -> None:
+    def test_an_exec_reports_process_and_program(self) -> None:
         """Every member of the struct ends up in its field."""
         found = execution(
             packed.process(
@@ -265,11 +265,11 @@ class TestProcesses:
             (b"a\0\xff\0", ("a", "\udcff")),
         ],
     )
-    def test_arguments_are_told_apart_by_their_nuls(self, args: bytes, expected: tuple[str, ...]) -> None:
+    def test_arguments_are_distinguished_by_their_nuls(self, args: bytes, expected: tuple[str, ...]) -> None:
         """Empty arguments count, and no arguments differ from one empty argument."""
         assert execution(packed.process(packed.EXEC, args=args)).args == expected
 
-    def test_cut_arguments_say_so(self) -> None:
+    def test_cut_arguments_are_marked(self) -> None:
         """More than a page of arguments is cut, and of the environment as well."""
         found = execution(packed.process(packed.EXEC, flags=packed.ARGS_CUT, args=b"a\0"))
         assert (found.args_truncated, found.env_truncated) == (True, False)
@@ -287,7 +287,7 @@ class TestProcesses:
             (packed.COMPAT, 322, "execve"),
         ],
     )
-    def test_the_call_s_number_tells_execveat(self, flags: int, number: int, expected: str) -> None:
+    def test_the_call_s_number_identifies_execveat(self, flags: int, number: int, expected: str) -> None:
         """Each entry has its own numbers."""
         assert execution(packed.process(packed.EXEC, flags=flags, number=number)).event_type == expected
 
@@ -314,13 +314,13 @@ class TestProcesses:
         """On tmpfs any user may give a file any time."""
         assert execution(packed.process(packed.EXEC, modified=(seconds, 0))).exe_mtime == expected
 
-    def test_a_fork_tells_the_child(self) -> None:
+    def test_a_fork_reports_the_child(self) -> None:
         """The head is the parent's."""
         assert decode(packed.fork()) == Fork(
             who=WHO, pid=52, start_time=51, vpid=53, exec_generation=54, real_parent_pid=55
         )
 
-    def test_an_exit_tells_its_status(self) -> None:
+    def test_an_exit_reports_its_status(self) -> None:
         """As returned by wait(2)."""
         assert decode(packed.end()) == Exit(WHO, 0x100, cpu=3)
 

@@ -32,7 +32,7 @@ def test_a_count_read_before_its_slot_changed_hands_adds_nothing_after_that() ->
     assert counts.fresh(counted(13)) == 0
 
 
-def test_the_next_content_of_a_slot_counts_anew() -> None:
+def test_the_next_content_of_a_slot_counts_again() -> None:
     """Generations wrap around."""
     counts = RepeatCounts()
     newest = (1 << 32) - 2

@@ -52,7 +52,7 @@ def test_hostile_text_is_harmless_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(("level", "expected"), [("error", 1), ("warning", 2), ("info", 3), ("debug", 4)])
-def test_the_level_is_kept(level: str, expected: int) -> None:
+def test_the_level_is_retained(level: str, expected: int) -> None:
     """The Kafka client logs only at debug; libraries that may log secrets never do."""
     text = logged("json", level)
     assert len(text.splitlines()) == expected

@@ -28,13 +28,13 @@ def test_act_expects_the_priority_of_its_rule(act: DemoAction) -> None:
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.rule)
-def test_act_says_what_it_does_and_touches(act: DemoAction) -> None:
+def test_act_states_what_it_does_and_touches(act: DemoAction) -> None:
     """Both are whole sentences, because they are all that a user sees before agreeing."""
     assert act.does.endswith(".")
     assert act.touches.endswith(".")
 
 
 @pytest.mark.parametrize("act", [act for act in ACTS if "container" in act.does], ids=lambda act: act.rule)
-def test_act_in_a_container_says_that_it_needs_docker(act: DemoAction) -> None:
+def test_act_in_a_container_states_that_it_needs_docker(act: DemoAction) -> None:
     """Where there is no Docker it is skipped, not failed."""
     assert "docker" in act.needs

@@ -46,7 +46,7 @@ def test_names_that_mean_the_same_are_taken_over() -> None:
     }
 
 
-def test_a_wrong_item_of_a_list_takes_the_list_along_and_is_said() -> None:
+def test_a_wrong_item_of_a_list_takes_the_list_along_and_is_reported() -> None:
     """The printed file must load."""
     draft = import_falco(parse_yaml("rules_files: [a.yaml]\nrules: [{disabel: {rule: x}}]", "falco.yaml"))
     assert yaml.safe_load(draft.text()) == {"rules_files": ["a.yaml"]}

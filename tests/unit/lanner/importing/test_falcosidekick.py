@@ -113,7 +113,7 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
     assert "lanner notifier slack webhook hook siem.ecs siem.falco syslog apprise -c lanner.yaml" in done.stderr
 
 
-def test_a_file_of_environment_variables_says_the_same() -> None:
+def test_a_file_of_environment_variables_states_the_same() -> None:
     """As falcosidekick's containers get them, with headers in one variable."""
     read = from_variables(
         "# a comment\nexport SPLUNK_HOST=https://s:8088/services/collector/event\nSPLUNK_TOKEN='SECRET'\n"
@@ -139,7 +139,7 @@ def test_a_file_of_environment_variables_says_the_same() -> None:
     assert [each["name"] for each in carried(import_falcosidekick(hook))["webhook_output"]["headers"]] == ["x-a", "x-c"]
 
 
-def test_what_our_check_refuses_is_taken_out_and_said() -> None:
+def test_what_our_check_refuses_is_taken_out_and_reported() -> None:
     """An invalid port or priority must not make a file that doesn't load."""
     draft = import_falcosidekick(
         tree("syslog: {host: log, port: 99999999999}\nslack: {webhookurl: x, minimumpriority: y}")

@@ -26,7 +26,7 @@ def test_each_metric_is_on_the_page_and_the_reverse() -> None:
         assert page[name][2]
 
 
-def test_alert_rules_ask_for_metrics_that_there_are() -> None:
+def test_alert_rules_require_metrics_that_there_are() -> None:
     """An alert rule on an unknown metric would never fire."""
     named = set(re.findall(r"lanner_[a-z_]+[a-z]", RULES.read_text())) - {"lanner_rules"}
     assert named

@@ -40,7 +40,7 @@ def test_pages_are_answered_and_nothing_else(server: Server) -> None:
     assert ask(server, "/good", "POST")[0] == 501
 
 
-def test_a_fault_is_told_and_the_server_goes_on(server: Server) -> None:
+def test_a_fault_is_reported_and_the_server_goes_on(server: Server) -> None:
     """The client gets an error."""
     assert ask(server, "/fault") == (500, b"internal error; this is a bug in Lanner: KeyError('x')\n")
     assert ask(server, "/good")[0] == 200
@@ -65,7 +65,7 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
         each.close()
 
 
-def test_clients_that_ask_nothing_keep_nobody_out(server: Server) -> None:
+def test_idle_clients_keep_nobody_out(server: Server) -> None:
     """Forty threads reconnect as soon as they are closed; health checks are still answered."""
     end = threading.Event()
 

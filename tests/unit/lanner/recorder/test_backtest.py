@@ -30,7 +30,7 @@ def test_alerts_are_counted_by_rule_and_host() -> None:
     assert backtest.alerts == 4
 
 
-def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
+def test_what_rules_look_for_and_nobody_collected_is_reported() -> None:
     """Hosts with the same sentence are grouped; event types that the rules don't select don't matter."""
     facts: dict[str, Any] = {
         "watched": {"execve"},
@@ -53,7 +53,7 @@ def test_what_rules_look_for_and_nobody_collected_is_told() -> None:
     assert not_collected(frozenset({"execve"}), filter_for("execve"), {"a": hosts["a"]}) == []
 
 
-def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_told() -> None:
+def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_reported() -> None:
     """Each version of the filter that was active must cover the rules."""
 
     def told(*patterns: bytes) -> bytes:

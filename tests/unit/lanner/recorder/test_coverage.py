@@ -23,7 +23,7 @@ def told(*batches: StoredBatch) -> HostCoverage:
     return host
 
 
-def test_what_is_watched_is_told() -> None:
+def test_what_is_watched_is_reported() -> None:
     """Full and filtered event types are listed, and that there are no others."""
     first, second, *rest = sentences(told(batch(7, watched=["execve"], narrowed=["openat"])))
     assert first == "Collected in full: execve. No other event types were collected."
@@ -31,12 +31,12 @@ def test_what_is_watched_is_told() -> None:
     assert rest == []
 
 
-def test_that_nobody_said_what_is_watched_is_told() -> None:
+def test_that_nobody_stated_what_is_watched_is_reported() -> None:
     """Unknown coverage is reported as such."""
     assert sentences(told(batch(7))) == ["Which events were collected is unknown: no batch of this time reports it."]
 
 
-def test_a_change_of_what_is_watched_is_told() -> None:
+def test_a_change_of_what_is_watched_is_reported() -> None:
     """Event types that were watched, or sent in full, only part of the time are listed."""
     host = told(batch(7, watched=["execve", "bind"]), batch(8, watched=["execve"], narrowed=["openat"]))
     assert (host.watched, host.narrowed, host.partly) == ({"execve"}, set(), {"bind", "openat"})
@@ -45,7 +45,7 @@ def test_a_change_of_what_is_watched_is_told() -> None:
     assert (narrower.watched, narrower.narrowed) == (set(), {"openat"})
 
 
-def test_losses_and_gaps_are_told() -> None:
+def test_losses_and_gaps_are_reported() -> None:
     """Losses are listed by reason, gaps by sequence number."""
     host = told(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
     text = " ".join(sentences(host))
@@ -53,7 +53,7 @@ def test_losses_and_gaps_are_told() -> None:
     assert "3 batches are missing (numbers 8 to 10)." in text
 
 
-def test_beginnings_and_ends_of_collectors_are_told() -> None:
+def test_beginnings_and_ends_of_collectors_are_reported() -> None:
     """Nothing was collected between a stop and the next start."""
     text = " ".join(sentences(told(batch(7), batch(8, stopping=True))))
     assert "was stopped cleanly" in text
@@ -62,7 +62,7 @@ def test_beginnings_and_ends_of_collectors_are_told() -> None:
     assert "stopped" not in text
 
 
-def test_a_corrected_clock_is_told() -> None:
+def test_a_corrected_clock_is_reported() -> None:
     """The report states that times differ from the host's own."""
     kept = batch(7)
     text = " ".join(sentences(told(StoredBatch(kept.batch, kept.appended, -3600 * SECOND))))

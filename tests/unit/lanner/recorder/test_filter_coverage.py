@@ -43,7 +43,7 @@ def test_other_event_types_do_not_matter() -> None:
     assert not covers(PushdownFilter(frozenset({clause(ROOT)})), now, "execve")
 
 
-def test_what_a_batch_tells_is_read_or_is_nothing() -> None:
+def test_what_a_batch_reports_is_read_or_is_nothing() -> None:
     """Invalid data from a compromised host is ignored."""
     pushdown_filter = PushdownFilter(frozenset({clause(ROOT, patterns=(ETC,))}))
     assert read_filter(zlib.compress(encode_filter(pushdown_filter))) == pushdown_filter

@@ -65,7 +65,7 @@ def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
     RollingRecording(tmp_path, LIMIT, on_error=print).close()
 
 
-def test_a_disk_that_takes_nothing_is_told_once(tmp_path: Path) -> None:
+def test_a_disk_that_takes_nothing_is_reported_once(tmp_path: Path) -> None:
     """Events that can't be stored are counted and reported; detection goes on."""
     folder = tmp_path / "kept"
     told: list[str] = []

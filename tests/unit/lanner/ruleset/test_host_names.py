@@ -25,7 +25,7 @@ def test_names_are_known_once_they_are_answered() -> None:
     names.stop()
 
 
-def test_a_name_is_asked_for_again_and_its_old_address_forgotten() -> None:
+def test_a_name_is_resolved_again_and_its_old_address_forgotten() -> None:
     """Hosts move."""
     current = ["203.0.113.1"]
     names = HostNames(["a.example"], resolve=lambda _name: list(current), refresh_seconds=0.01)
@@ -54,7 +54,7 @@ def test_what_was_known_stays_where_nobody_answers() -> None:
     names.stop()
 
 
-def test_a_slow_name_server_is_not_asked_faster_than_it_answers() -> None:
+def test_a_slow_name_server_is_not_queried_faster_than_it_answers() -> None:
     """Evaluation doesn't wait for it either."""
     gate = threading.Event()
     asked: Counter[str] = Counter()

@@ -47,7 +47,7 @@ def warnings_of(condition: str) -> list[Problem]:
         ("evt.type in (openat, execve) and proc.env[X] exists", [], []),
     ],
 )
-def test_what_no_collector_sends_is_told(condition: str, messages: list[str], hints: list[str]) -> None:
+def test_what_no_collector_sends_is_reported(condition: str, messages: list[str], hints: list[str]) -> None:
     """With the location in the rule; fields of outputs may be missing."""
     found = warnings_of(condition)
     assert [problem.message for problem in found] == messages
@@ -55,13 +55,13 @@ def test_what_no_collector_sends_is_told(condition: str, messages: list[str], hi
     assert all(problem.code.name == "LOAD_COMPILE_CONDITION" and problem.line == 6 for problem in found)
 
 
-def test_the_rules_that_ship_ask_for_nothing_that_is_not_sent() -> None:
+def test_the_rules_that_ship_require_nothing_that_is_not_sent() -> None:
     """The built-in rules are used everywhere."""
     result = load_rules(read_rule_files([SHIPPED]))
     assert list(never_sent(result.rules, result.macros)) == []
 
 
-def test_validate_tells_it_and_strict_fails_by_it(tmp_path: Path) -> None:
+def test_validate_reports_it_and_strict_fails(tmp_path: Path) -> None:
     """As for other warnings; disabled rules have none."""
     file = tmp_path / "r.yaml"
     file.write_text(RULE.format(condition="evt.type = futex"))

@@ -97,7 +97,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "line", "column", "message", "hint"), WRONG, ids=[each[3] for each in WRONG])
-def test_what_is_wrong_is_told_with_its_place_and_what_to_do(
+def test_errors_are_reported_with_their_location_and_what_to_do(
     text: str, line: int, column: int, message: str, hint: str
 ) -> None:
     """As good as the errors of rule files."""
@@ -120,7 +120,7 @@ def test_a_suite_is_read_whole() -> None:
     assert (second.recording, second.expected, second.about) == ("dir/acts.avro", (), ("R",))
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """People fix files, not single errors."""
     text = SUITE.replace("priority: warning", "priority: warnng").replace("about: R", "abot: R")
 

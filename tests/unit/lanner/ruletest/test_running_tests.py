@@ -93,7 +93,7 @@ def test_what_comes_unexpected_is_explained() -> None:
     assert found.failures[0].trees[0].startswith("true     and\n")
 
 
-def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
+def test_a_wrong_priority_and_a_wrong_field_are_reported() -> None:
     """Each with its actual value."""
     expect = "[{rule: Reads shadow, priority: ERROR, output_fields: {proc.name: dog, k8s.pod.name: x}}]"
 
@@ -102,19 +102,19 @@ def test_a_wrong_priority_and_a_wrong_field_are_told() -> None:
     ]
 
 
-def test_an_event_of_no_type_that_the_rule_asks_for_is_told() -> None:
+def test_an_event_of_no_type_that_the_rule_requires_is_reported() -> None:
     """Then there is nothing to explain."""
     assert told(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
         "expected, but not raised: Reads shadow; none of the events has a type that it selects (openat)"
     ]
 
 
-def test_all_rules_match_where_that_is_asked_for() -> None:
+def test_all_rules_match_if_requested() -> None:
     """In the settings or in the file."""
     assert told(outcome(READ, "[Reads shadow, Opens anything]", matching="all")) == []
 
 
-def test_a_rule_that_is_off_is_judged_where_a_case_names_it() -> None:
+def test_a_rule_that_is_off_is_evaluated_where_a_case_names_it() -> None:
     """Disabled rules must be testable."""
     assert told(outcome("{evt.type: close, proc: x}", "Off")) == []
     assert told(outcome("{evt.type: close, proc: x}", "none")) == []
@@ -139,7 +139,7 @@ def test_cases_do_not_remember_each_other() -> None:
     assert [runner.run(case).passed for case in suite.cases] == [True] * 5
 
 
-def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
+def test_a_recording_is_evaluated_like_stated_events(tmp_path: Path) -> None:
     """By name, relative to the test file's folder."""
     events, _ = read_events("e", READ)
     writer = RecordingWriter(tmp_path / "a.avro")
@@ -153,7 +153,7 @@ def test_a_recording_is_judged_like_stated_events(tmp_path: Path) -> None:
     assert Runner(suite, rule_set(), "first", read).run(suite.cases[0]).passed
 
 
-def test_names_of_hosts_are_what_the_case_says() -> None:
+def test_names_of_hosts_are_what_the_case_states() -> None:
     """No name server is used."""
     text = (
         RULES
@@ -183,7 +183,7 @@ def test_rules_that_nobody_defines_are_problems() -> None:
     ]
 
 
-def test_rules_without_a_test_are_told() -> None:
+def test_rules_without_a_test_are_reported() -> None:
     """Rules that cases only ever expect, or never expect, are listed too."""
     text = (
         f"- {{name: a, given: {READ}, expect: Reads shadow}}\n- {{name: b, given: {READ}, expect: none, about: Off}}\n"

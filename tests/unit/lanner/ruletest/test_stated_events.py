@@ -12,7 +12,7 @@ CASES = json.loads(Path(__file__).with_name("derived.json").read_text())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
-def test_causes_become_the_fields_that_a_collector_would_have_told(case: dict[str, object]) -> None:
+def test_causes_become_the_fields_that_a_collector_would_have_sent(case: dict[str, object]) -> None:
     """A test states causes, and the collector's own code derives the fields."""
     text, wanted = str(case["given"]), case["fields"]
     assert isinstance(wanted, dict)

@@ -113,7 +113,7 @@ def test_an_alert_becomes_a_case_that_passes(tmp_path: Path) -> None:
     assert (tmp_path / "j.xml").read_text().startswith("<?xml")
 
 
-def test_what_an_alert_does_not_tell_is_said() -> None:
+def test_what_an_alert_does_not_contain_is_reported() -> None:
     """The case is written all the same, with what doesn't fit above it."""
     alert = ALERT | {"rule": "Write below binary directory"}
 
@@ -128,7 +128,7 @@ def test_what_is_no_alert_is_bad_input() -> None:
     assert (done.returncode, done.stderr) == (1, "error: {}: not an alert: it has no output_fields.\n")
 
 
-def test_failing_tests_end_with_1_and_tell_why(tmp_path: Path) -> None:
+def test_failing_tests_exit_with_1_and_the_reason(tmp_path: Path) -> None:
     """Wrong usage ends with 2."""
     (tmp_path / "x_test.yaml").write_text(
         f"rules: [{ROOT}/rules/lanner_rules.yaml]\n"

@@ -18,7 +18,7 @@ def settings(folder: Path, *flags: str) -> Settings:
     return load_settings(None, {}, (f"kafka.spool_dir={folder}", *flags))
 
 
-def test_a_collector_signs_unless_it_is_told_not_to(tmp_path: Path) -> None:
+def test_a_collector_signs_unless_disabled(tmp_path: Path) -> None:
     """It signs with a key beside its spool, or with the configured one."""
     made = identity_of(settings(tmp_path / "spool"), HOST)
     assert made is not None
@@ -31,7 +31,7 @@ def test_a_collector_signs_unless_it_is_told_not_to(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_what_can_not_be_used_is_told_and_not_replaced(tmp_path: Path) -> None:
+def test_what_can_not_be_used_is_reported_and_not_replaced(tmp_path: Path) -> None:
     """A broken key is an error, because a new key would lock the host out."""
     path = tmp_path / "host.key"
     with pytest.raises(BadInput, match=r"host\.id: the host id has 300 bytes"):

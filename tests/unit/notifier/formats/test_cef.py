@@ -17,7 +17,7 @@ def parse(record: str) -> tuple[list[str], dict[str, str]]:
     return header, {key: re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], value) for key, value in found}
 
 
-def test_a_record_says_what_and_where() -> None:
+def test_a_record_states_what_and_where() -> None:
     """In the dictionary's keys, what it has none for under labels."""
     made = cef(
         alert(

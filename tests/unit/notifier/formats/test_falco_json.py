@@ -84,7 +84,7 @@ def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
         (falco(tags="x"), "output_fields must be an object and tags a list"),
     ],
 )
-def test_what_is_no_alert_is_said_in_words(body: bytes, told: str) -> None:
+def test_what_is_no_alert_is_reported_in_words(body: bytes, told: str) -> None:
     """Safe to print: the answer goes to a terminal."""
     with pytest.raises(ValueError, match=re.escape(told)) as caught:
         parse_falco(body)

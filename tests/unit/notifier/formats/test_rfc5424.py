@@ -12,7 +12,7 @@ HEAD = re.compile(
 )
 
 
-def test_a_message_begins_as_the_rfc_says() -> None:
+def test_a_message_begins_as_the_rfc_states() -> None:
     """Facility local0, severity by name, six digits of a second, structured data, a byte order mark before text."""
     made = message(alert(event={"proc.name": "cat"}), SyslogStyle()).decode()
     assert made.startswith("<132>1 2026-11-24T14:31:30.479846Z web-3 lanner - alert [lanner@32473 id=")

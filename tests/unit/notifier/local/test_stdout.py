@@ -25,7 +25,7 @@ def test_lines_for_the_journal_begin_with_a_level() -> None:
     assert out.getvalue() == "<0>x\n<4>x\n<6>x\n"
 
 
-def test_a_closed_pipe_ends_the_program_that_asks_for_it() -> None:
+def test_a_closed_pipe_ends_the_program_that_requires_it() -> None:
     """As it ends any program in a pipe; a notifier retries instead."""
     reader, writer = os.pipe()
     os.close(reader)

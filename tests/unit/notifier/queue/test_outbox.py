@@ -84,7 +84,7 @@ def test_noise_pushes_no_other_rules_alert_out(tmp_path: Path) -> None:
     assert (box.backlog(), box.overflowed) == (10, 41)
 
 
-def test_a_graver_rule_may_have_more_waiting(tmp_path: Path) -> None:
+def test_a_more_severe_rule_may_have_more_waiting(tmp_path: Path) -> None:
     """Where two rules fill the line, the one of lower priority gives way first."""
     box = Outbox(tmp_path / "far.db", capacity=9)
     for number in range(100):
@@ -146,7 +146,7 @@ def test_what_was_put_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pytest
     assert log in synced
 
 
-def test_dead_letters_are_kept_shown_replayed_and_dropped(tmp_path: Path) -> None:
+def test_dead_letters_are_retained_shown_replayed_and_dropped(tmp_path: Path) -> None:
     """With reason, attempts and the whole alert."""
     box = Outbox(tmp_path / "far.db", capacity=10, clock=lambda: 77.0)
     for each in numbered(2):

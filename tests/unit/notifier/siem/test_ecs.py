@@ -61,7 +61,7 @@ def test_every_document_is_ecs(known: dict[str, Any]) -> None:
                 assert spec["allowed"] is None or item in spec["allowed"], (name, item)
 
 
-def test_a_process_alert_says_who_did_it() -> None:
+def test_a_process_alert_states_who_did_it() -> None:
     """Process, parent, user, host, and the container where there is one."""
     for each in CORPUS:
         if "proc.pid" not in each.event or not each.host_id:

@@ -77,7 +77,7 @@ def test_tags_of_attack_lead_to_its_pages() -> None:
     assert "<https://attack.mitre.org/tactics/TA0006/|mitre_credential_access>" in made
 
 
-def test_every_message_says_how_to_see_what_happened_around_it() -> None:
+def test_every_message_states_how_to_see_what_happened_around_it() -> None:
     """And that links are not to be unfolded."""
     made = message(RoutedAlert(alert()))
     assert f"`lanner context {alert().id}`" in texts(made)[-1]
@@ -108,7 +108,7 @@ def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
                 assert text.count("`") % 2 == 0
 
 
-def test_a_summary_says_how_many_it_stands_for() -> None:
+def test_a_summary_states_how_many_it_represents() -> None:
     """In the message and on the phone."""
     repeats = Repeats("first", 412, alert().time, alert().time + 60_000_000_000, 600_000_000_000)
     made = message(RoutedAlert(alert(repeats=repeats)))

@@ -56,7 +56,7 @@ def test_only_numbers_may_differ_between_what_counts_as_the_same() -> None:
     assert len({kind(each) for each in [RoutedAlert(made), *others]}) == 7
 
 
-def test_a_folder_that_can_not_be_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_can_not_be_is_reported(tmp_path: Path) -> None:
     """As an error of the operating system, whatever the library's is."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):

@@ -10,7 +10,7 @@ def test_a_signature_is_what_standard_webhooks_gives_as_its_example() -> None:
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_a_secret_is_base64_only_where_it_says_so() -> None:
+def test_a_secret_is_base64_only_where_it_reports_it() -> None:
     """Whoever has a passphrase uses that."""
     assert key_of("correct horse") == b"correct horse"
     with pytest.raises(ValueError, match="base64"):

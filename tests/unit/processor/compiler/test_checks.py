@@ -27,7 +27,7 @@ def problems(text: str) -> list[ConditionProblem]:
         ("evt.is_io = yes", "neither true nor false"),
     ],
 )
-def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
+def test_an_error_states_what_is_wrong(text: str, message: str) -> None:
     """The condition has one error with this text."""
     found = [problem for problem in problems(text) if problem.is_error]
 
@@ -35,7 +35,7 @@ def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
     assert message in found[0].message
 
 
-def test_all_errors_come_at_once_with_their_places() -> None:
+def test_all_errors_are_reported_at_once_with_their_locations() -> None:
     """Each problem has the span of the fault."""
     text = "nope.a = 1 and proc.pid contains 1 or evt.type = opne"
     found = problems(text)

@@ -71,7 +71,7 @@ def test_an_explanation_shows_all_names() -> None:
     assert evaluator.check(Check(Field("fd.sip.name"), "exists"))
 
 
-def test_only_names_in_rules_are_asked_about() -> None:
+def test_only_names_in_rules_are_resolved() -> None:
     """Each name is listed once; invalid names and those of other operators are not resolved."""
     text = (
         "evt.type = connect and (fd.sip.name = a.example or fd.rip.name in (b.example, a.example) "

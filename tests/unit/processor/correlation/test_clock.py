@@ -202,7 +202,7 @@ def test_a_brokers_clock_that_is_set_back_takes_all_along() -> None:
     assert len(fleet.send(host.accept(801), at=801)) == 1
 
 
-def test_clocks_of_brokers_may_differ_by_a_moment() -> None:
+def test_clocks_of_brokers_may_differ_slightly() -> None:
     """Another broker leads the partition: nothing moves."""
     correlator, host = Correlator(MANY.plan), Host()
     now = START + 2 * MINUTE

@@ -82,7 +82,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 
 @settings(max_examples=60, deadline=None)
 @given(deliveries(), st.booleans())
-def test_every_match_is_sent_or_told_once(arrivals: list[PreMatch], ticks: bool) -> None:
+def test_every_match_is_sent_or_reported_once(arrivals: list[PreMatch], ticks: bool) -> None:
     """Alerts and the repeats that summaries report are all matches there were, and no two alerts share an id."""
     correlator = Correlator(ALL_KINDS.plan, settle=5 * SECOND)
     alerts: list[Alert] = []
@@ -116,7 +116,7 @@ def test_the_way_over_the_wire_changes_no_alert(arrivals: list[PreMatch]) -> Non
     assert near.process(arrivals) + near.finish() == far.process(sent) + far.finish()
 
 
-def test_an_event_that_stands_for_others_counts_as_all_of_them() -> None:
+def test_an_event_that_represents_others_counts_as_all_of_them() -> None:
     """A connection and one that stands for three are four, of which two come when three are enough."""
     host = Host()
     evaluator = evaluator_of(SSH, rule("many_ssh_connections", "%correlation.count"))
@@ -175,7 +175,7 @@ def test_two_versions_count_in_one_window_while_processors_change_over(last: str
     ]
 
 
-def test_a_changed_macro_begins_anew() -> None:
+def test_a_changed_macro_begins_again() -> None:
     """Its windows hold what another condition took."""
     host = Host()
     evaluator = evaluator_of(SSH, rule("many_ssh_connections"))
@@ -188,7 +188,7 @@ def test_a_changed_macro_begins_anew() -> None:
     assert evaluator.process(host.accept(2)) == []
 
 
-def test_repeats_of_a_rule_that_is_gone_are_told_all_the_same() -> None:
+def test_repeats_of_a_rule_that_is_gone_are_reported_all_the_same() -> None:
     """Its summary comes when its time is over."""
     host = Host()
     evaluator = evaluator_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10s}"))
@@ -259,7 +259,7 @@ def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
     assert len(everything(correlator.store)) == 2
 
 
-def test_a_count_of_repeats_that_cannot_be_told_holds_up_no_other() -> None:
+def test_a_count_of_repeats_that_cannot_be_reported_holds_up_no_other() -> None:
     """A tick ends the periods of the others all the same."""
     ruleset, host = ruleset_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}")), Host()
     correlator = Correlator(ruleset.plan)

@@ -39,7 +39,7 @@ def numbers(alerts: list[Alert]) -> list[object]:
     return [alert.output_fields[RING] for alert in alerts]
 
 
-def test_the_first_is_told_at_once_and_the_rest_as_a_sum() -> None:
+def test_the_first_is_reported_at_once_and_the_rest_as_a_sum() -> None:
     """At most one in five minutes a host, and nothing that was counted is left out."""
     correlator = Correlator(PLAN)
     (first,) = correlator.process([lost(7, 5)], NOON)
@@ -84,7 +84,7 @@ def test_the_same_batch_makes_the_same_id() -> None:
     assert Correlator(PLAN).process([lost(1, 1)], NOON) == Correlator(PLAN).process([lost(1, 1)], NOON + SECOND)
 
 
-def test_a_sum_that_has_to_make_room_is_told_at_once() -> None:
+def test_a_sum_that_has_to_make_room_is_reported_at_once() -> None:
     """Nothing is dropped without being reported."""
     correlator = Correlator(PLAN, max_groups=1)
     correlator.process([lost(1, 1)], NOON)
@@ -113,7 +113,7 @@ def test_names_that_a_host_makes_up_fill_no_memory() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 120), st.booleans()), max_size=30), st.data())
-def test_what_is_told_adds_up(losses: list[tuple[int, int, bool]], data: st.DataObject) -> None:
+def test_what_is_reported_adds_up(losses: list[tuple[int, int, bool]], data: st.DataObject) -> None:
     """Whenever processes die, and whatever is delivered again: the sum of all alerts is the sum of all losses."""
     correlator, now, told, delivered = Correlator(PLAN), NOON, 0, list[PreMatch]()
     for sequence, (number, seconds, dies) in enumerate(losses, 1):

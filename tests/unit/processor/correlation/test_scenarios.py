@@ -86,7 +86,7 @@ def test_an_event_without_its_group_is_not_counted_and_that_is_counted() -> None
     assert len(evaluator.correlator.store) == 0
 
 
-def test_a_late_event_is_counted_as_late_and_not_judged() -> None:
+def test_a_late_event_is_counted_as_late_and_not_evaluated() -> None:
     """What is older than the timespan and a minute comes too late; what is less so is applied."""
     host, other, evaluator = Host(), Host("web-2"), evaluator_of(*MANY)
 
@@ -132,7 +132,7 @@ def test_distinct_values_are_counted() -> None:
     assert (alert.window.count, alert.window.values) == (3, ("web-0", "web-1", "web-2"))
 
 
-def test_a_sequence_is_told_with_its_steps() -> None:
+def test_a_sequence_is_reported_with_its_steps() -> None:
     """The execution fires, and reports what was downloaded."""
     host = Host()
     text = [STEPS, rule("download_then_run", "%proc.name was %correlation.leg[downloaded_file].fd.name")]
@@ -149,7 +149,7 @@ def test_a_sequence_is_told_with_its_steps() -> None:
 
 
 @pytest.mark.parametrize(("macro", "fires"), [("download_and_run", [1]), ("download_then_run", [])])
-def test_only_an_ordered_macro_asks_for_the_order(macro: str, fires: list[float]) -> None:
+def test_only_an_ordered_macro_requires_the_order(macro: str, fires: list[float]) -> None:
     """To run something and then to download is no sequence."""
     host = Host()
 
@@ -165,7 +165,7 @@ def test_all_legs_lie_within_the_timespan(macro: str, gap: float, fires: list[fl
     assert seconds(replay([STEPS, rule(macro)], host.download(0), host.run(gap))) == fires
 
 
-def test_a_rule_fires_once_and_tells_its_repeats() -> None:
+def test_a_rule_fires_once_and_reports_its_repeats() -> None:
     """Ten connections: one alert at the third, and one summary of the seven others a minute after it."""
     host = Host()
 
@@ -180,7 +180,7 @@ def test_a_rule_fires_once_and_tells_its_repeats() -> None:
     assert summary.id not in ("", alert.id)
 
 
-def test_a_rule_says_by_what_its_repeats_are_told() -> None:
+def test_a_rule_defines_what_its_repeats_have_in_common() -> None:
     """Without a stateful macro too: each path has an alert of its own, and its repeats are counted apart."""
     host = Host()
     text = [rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10m}")]
@@ -250,7 +250,7 @@ def test_a_repeat_delivered_again_after_its_summary_makes_no_alert() -> None:
     assert evaluator.correlator.counts == {"duplicate": 2}
 
 
-def test_a_macro_that_is_not_true_can_be_asked_for_too() -> None:
+def test_a_macro_that_is_not_true_can_be_requested_too() -> None:
     """The first two connections match, the third does not."""
     host = Host()
     text = [SSH, rule("ssh_connection and not many_ssh_connections", "%fd.cip", "suppress: {by: [fd.cip], for: 1s}")]
@@ -258,7 +258,7 @@ def test_a_macro_that_is_not_true_can_be_asked_for_too() -> None:
     assert seconds(replay(text, host.accept(0), host.accept(10), host.accept(20), host.accept(200))) == [0, 10, 200]
 
 
-def test_an_event_that_is_delivered_again_is_not_judged_by_a_negation_either() -> None:
+def test_an_event_that_is_delivered_again_is_not_evaluated_by_a_negation_either() -> None:
     """The third connection made the macro true; delivered again it does not make it untrue."""
     host = Host()
     evaluator = evaluator_of(

@@ -38,7 +38,7 @@ def test_suppressed_matches_are_counted_across_partitions_and_reassignments() ->
     assert stage.suppressed == {"Found": 5}
 
 
-def test_groups_that_had_to_go_are_told() -> None:
+def test_groups_that_were_evicted_are_reported() -> None:
     """By one alert a host, with the sum, that a restart does not lose."""
     ruleset = ruleset_of(SSH, rule("many_ssh_connections"))
     stage = CorrelateStage(ruleset.plan)

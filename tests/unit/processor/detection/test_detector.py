@@ -115,14 +115,14 @@ def test_a_fault_in_a_rule_is_counted_and_the_others_go_on() -> None:
     assert "Broken" in detector.first_errors
 
 
-def test_host_and_container_are_told_apart() -> None:
+def test_host_and_container_are_distinguished() -> None:
     """container.id is host outside of containers."""
     inside = rule("Inside", "evt.type = openat and container.id != host", "%container.id %container.name")
 
     assert [alert.output for alert in detect([inside], OPEN, {**OPEN, "process": 2})] == ["3d09256ebd53 web"]
 
 
-def test_an_event_type_that_no_rule_asks_for_costs_nothing() -> None:
+def test_an_event_type_that_no_rule_requires_costs_nothing() -> None:
     """It has no matcher."""
     detector = Detector([SHADOW])
 
@@ -131,7 +131,7 @@ def test_an_event_type_that_no_rule_asks_for_costs_nothing() -> None:
     assert detector.events == 1
 
 
-def test_a_rule_without_event_type_is_judged_on_every_type() -> None:
+def test_a_rule_without_event_type_is_evaluated_on_every_type() -> None:
     """Also on system calls that come as generic events."""
     detector = Detector([rule("Any", "proc.name = cat", "%evt.type")], append_container=False)
 

@@ -57,7 +57,7 @@ def test_a_match_has_every_part_true_and_macros_and_exceptions_by_name() -> None
     ]
 
 
-def test_a_check_tells_the_value_that_made_it_so() -> None:
+def test_a_check_contains_the_value_that_decided_it() -> None:
     """That is what people look for first."""
     tree = tree_of(READ | {"fd.name": "/etc/passwd"})
 
@@ -65,7 +65,7 @@ def test_a_check_tells_the_value_that_made_it_so() -> None:
     assert tree.children[1].values == (("fd.name", "/etc/passwd"),)
 
 
-def test_a_missing_value_is_told_apart_from_a_wrong_one() -> None:
+def test_a_missing_value_is_distinguished_from_a_wrong_one() -> None:
     """Nothing but the missing value keeps the rule from matching."""
     tree = tree_of({key: value for key, value in READ.items() if key != "fd.name"})
 
@@ -73,7 +73,7 @@ def test_a_missing_value_is_told_apart_from_a_wrong_one() -> None:
     assert tree.children[1].verdict is Verdict.MISSING
 
 
-def test_an_exception_that_holds_is_what_kept_the_rule_quiet() -> None:
+def test_an_exception_that_holds_is_what_stored_the_rule_quiet() -> None:
     """It is named, and its own condition appears below it."""
     tree = tree_of(READ | {"proc.name": "sshd", "proc.pname": "systemd"})
 
@@ -112,7 +112,7 @@ def _raise(_place: int, problem: BaseException) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(condition, batches())
-def test_an_explanation_of_a_batch_says_what_the_engine_says(node: Node, batch: EventBatch) -> None:
+def test_an_explanation_of_a_batch_states_what_the_engine_states(node: Node, batch: EventBatch) -> None:
     """Under the lexical name or the kernel's, whichever matches."""
     rule = SimpleNamespace(condition=node, active_exceptions=())
     matchers = compile_rules([node]).matchers
@@ -125,7 +125,7 @@ def test_an_explanation_of_a_batch_says_what_the_engine_says(node: Node, batch: 
 
 @settings(max_examples=150, deadline=None)
 @given(condition)
-def test_an_explanation_of_a_mapping_says_what_the_engine_says(node: Node) -> None:
+def test_an_explanation_of_a_mapping_states_what_the_engine_states(node: Node) -> None:
     """Here with few values, so that many are missing."""
     rule = SimpleNamespace(condition=node, active_exceptions=())
 

@@ -122,14 +122,14 @@ def test_patterns_of_ones_own_stand_beside_the_default_or_in_its_place() -> None
     ("pattern", "reason"),
     [("a(b", "missing )"), ("ab", "must have one group, round what is masked, and has 0"), ("(a)(b)", "has 2")],
 )
-def test_a_bad_pattern_says_what_is_wrong(pattern: str, reason: str) -> None:
+def test_a_bad_pattern_states_what_is_wrong(pattern: str, reason: str) -> None:
     """It is quoted."""
     with pytest.raises(BadPattern, match=f".*{pattern.replace('(', '.').replace(')', '.')}") as caught:
         Redaction([pattern])
     assert reason in str(caught.value)
 
 
-def test_rules_see_what_alerts_do_not_tell() -> None:
+def test_rules_see_what_alerts_do_not_contain() -> None:
     """Output, fields, the event with its ancestors, windows, legs and summaries of repeats are masked; ids stay."""
     raw, masked = alerts(unredacted), alerts(Redaction().alert)
     assert {alert.rule for alert in raw} == {"Client", "Clients", "Steps"}

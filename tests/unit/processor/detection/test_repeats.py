@@ -151,7 +151,7 @@ def test_a_process_that_repeats_itself_hides_no_other() -> None:
     assert len(stages.take(batch((7, "/secret/2"), sequence=3))) == 1
 
 
-def test_many_processes_that_say_the_same_are_counted_together() -> None:
+def test_many_processes_that_report_the_same_are_counted_together() -> None:
     """Using a process for each read does not evade the limit."""
     stages = BothStages()
     sent = stages.take(batch(*((pid, "/secret") for pid in range(10, 60))))
@@ -161,7 +161,7 @@ def test_many_processes_that_say_the_same_are_counted_together() -> None:
     assert summary.repeats.count == 44
 
 
-def test_a_process_that_says_much_is_counted_by_itself() -> None:
+def test_a_process_that_reports_much_is_counted_by_itself() -> None:
     """Beyond five different alerts of one process there is one summary for it."""
     stages = BothStages()
     sent = stages.take(batch(*((7, f"/secret/{number}") for number in range(50)), (8, "/secret/x")))

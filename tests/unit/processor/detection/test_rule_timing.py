@@ -56,7 +56,7 @@ def test_between_samples_nothing_is_measured() -> None:
     assert set(timing.seconds) == {"Of opens", "Of execs"}
 
 
-def test_other_rules_are_measured_once_they_are_in_force() -> None:
+def test_other_rules_are_measured_once_they_are_active() -> None:
     """The current detector is looked up at each sample."""
     current = [Detector([]), detector()]
     timing = RuleTiming(lambda: current[0], interval=0)

@@ -9,7 +9,7 @@ def entry(text: str, *arguments: object) -> logging.LogRecord:
     return logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, arguments, None)
 
 
-def test_what_is_said_again_and_again_is_told_once_a_minute() -> None:
+def test_what_is_logged_again_and_again_is_reported_once_a_minute() -> None:
     """What was left out is counted; what differs in its values alone is the same, what differs in words is not."""
     told: list[str] = []
     now = 0.0

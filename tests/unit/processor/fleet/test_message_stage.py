@@ -69,7 +69,7 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason() -> None:
         assert outcome.alerts == ()
 
 
-def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
+def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
     class Raises(CompiledRuleset):
@@ -83,7 +83,7 @@ def test_a_judge_that_raises_costs_its_message_and_no_other() -> None:
     assert outcome.refused == "evaluation failed: KeyError: 7"
 
 
-def test_losses_gaps_and_twins_are_told() -> None:
+def test_losses_gaps_and_twins_are_reported() -> None:
     """Each as an internal alert of the host that it is about."""
     stage = stage_of()
     stage.take(0, encode_batch(batch_of(READ)), NOW)
@@ -97,7 +97,7 @@ def test_losses_gaps_and_twins_are_told() -> None:
     assert [each.rule for each in found] == [DUPLICATE_HOST_ID]
 
 
-def test_a_rule_that_raises_is_told_once() -> None:
+def test_a_rule_that_raises_is_reported_once() -> None:
     """Its name is in the internal alert, and the batch is evaluated all the same."""
     broken = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 1"), "never")
     stage = stage_of(broken)
@@ -115,7 +115,7 @@ def test_a_rule_that_raises_is_told_once() -> None:
     assert noticed(stage.take(0, value, NOW))[0].output_fields["Broken"] == 1
 
 
-def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
+def test_what_was_evaluated_before_proves_a_gap_at_the_change_of_owners() -> None:
     """The newest batches before the committed position are read for their numbers alone."""
     stage = stage_of()
     stage.recall(3, encode_batch(batch_of(READ)), NOW)
@@ -123,7 +123,7 @@ def test_what_was_judged_before_proves_a_gap_at_the_change_of_owners() -> None:
     assert [each.output_fields.get("batches_missing") for each in noticed(outcome)] == [1]
 
 
-def test_other_rules_are_judged_by_from_the_next_batch_on() -> None:
+def test_other_rules_are_evaluated_by_from_the_next_batch_on() -> None:
     """Numbers of hosts and what was counted stay; faults are those of the new rules."""
     stage = stage_of()
     stage.take(0, encode_batch(batch_of(READ, sequence=1)), NOW)
@@ -145,7 +145,7 @@ def _limited(limits: BatchLimits, *rules: DetectionRule) -> MessageStage:
     return MessageStage(_ruleset(*rules), clock=lambda: 0.0, limits=limits)
 
 
-def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
+def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_reported() -> None:
     """What it made before stands, the message becomes a dead letter, and the next one is evaluated as ever."""
     stage = _limited(BatchLimits(results=100))
     outcome = stage.take(0, _many(1000), NOW)
@@ -159,7 +159,7 @@ def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_told() -> None:
     assert stage.take(0, _many(5, sequence=8), NOW).refused == ""
 
 
-def test_a_batch_that_takes_too_long_is_cut_off_and_told() -> None:
+def test_a_batch_that_takes_too_long_is_cut_off_and_reported() -> None:
     """By processor time, which a process that hung does not spend."""
     stage = _limited(BatchLimits(seconds=0.0))
     outcome = stage.take(0, _many(1000), NOW)
@@ -236,7 +236,7 @@ def test_the_time_by_which_hosts_are_silent_is_the_brokers() -> None:
     assert stage.broker_time() == NOW
 
 
-def test_an_event_of_the_future_is_evaluated_and_told() -> None:
+def test_an_event_of_the_future_is_evaluated_and_reported() -> None:
     """With the latest time that it can have."""
     stage = stage_of()
     outcome = stage.take(0, encode_batch(batch_of({**READ, "time": TIME + 10**18})), NOW)

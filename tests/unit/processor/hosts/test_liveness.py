@@ -24,7 +24,7 @@ def rules(alerts: list[Alert]) -> list[str]:
     return [alert.rule for alert in alerts]
 
 
-def test_a_host_that_stops_sending_is_told_once() -> None:
+def test_a_host_that_stops_sending_is_reported_once() -> None:
     """After two minutes by the broker's clock, and not again."""
     silence = HostLiveness()
     assert silence.see(0, Batch(), NOON) == []
@@ -46,7 +46,7 @@ def test_a_host_that_sends_again_is_back() -> None:
     assert silence.see(0, Batch(9), NOON + 5 * MINUTE + 5) == []
 
 
-def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> None:
+def test_a_partition_that_is_not_read_to_its_end_reports_nothing_of_silence() -> None:
     """The host's newest batches may be what is unread."""
     silence = HostLiveness()
     silence.see(0, Batch(), NOON)
@@ -55,7 +55,7 @@ def test_a_partition_that_is_not_read_to_its_end_says_nothing_of_silence() -> No
     assert silence.overdue(NOON + 3 * MINUTE) == {0}
 
 
-def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
+def test_a_silence_that_nobody_saw_is_reported_at_its_end() -> None:
     """All processors were down at the time: the log shows it, with the id that it would have had."""
     awake, late = HostLiveness(), HostLiveness()
     awake.see(0, Batch(), NOON)
@@ -66,7 +66,7 @@ def test_a_silence_that_nobody_saw_is_told_at_its_end() -> None:
     assert back.rule == HOST_BACK
 
 
-def test_who_takes_over_tells_the_same_silence() -> None:
+def test_who_takes_over_reports_the_same_silence() -> None:
     """It looks back at what was evaluated before; an alert reported twice has one id."""
     before, after = HostLiveness(), HostLiveness()
     for silence in (before, after):
@@ -91,7 +91,7 @@ def test_a_host_that_was_silent_since_before_the_look_back_is_back_too() -> None
     assert silence.see(4, Batch(400, host_id="nothing-known"), NOON) == []
 
 
-def test_a_clean_stop_is_told_as_such() -> None:
+def test_a_clean_stop_is_reported_as_such() -> None:
     """After the same time, so that a restart makes no noise."""
     silence = HostLiveness()
     silence.see(0, Batch(stopping=True), NOON)
@@ -101,7 +101,7 @@ def test_a_clean_stop_is_told_as_such() -> None:
     assert (told.rule, told.priority) == (HOST_STOPPED, "Notice")
 
 
-def test_what_is_read_again_says_nothing() -> None:
+def test_what_is_read_again_reports_nothing() -> None:
     """After a takeover the newest batches come twice."""
     silence = HostLiveness()
     silence.see(0, Batch(7), NOON)

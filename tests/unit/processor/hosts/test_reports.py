@@ -15,7 +15,7 @@ class Batch:
         self.hostname = self.hostname or f"name of {self.host_id}"
 
 
-def test_hosts_that_do_not_send_what_a_version_asks_for_are_named() -> None:
+def test_hosts_that_do_not_send_what_a_version_requires_are_named() -> None:
     """A host that leaves nothing out sends what any version requires."""
     reports = HostReports()
     for host, version in (("a", "v1"), ("b", "v1+v2"), ("c", "*"), ("d", ""), ("e", "v22")):

@@ -13,7 +13,7 @@ class Numbers:
     previous_sequence: int = -1
 
 
-def test_numbers_in_a_row_say_nothing() -> None:
+def test_numbers_in_a_row_report_nothing() -> None:
     """Neither the first that is ever seen, wherever it stands, nor what follows it."""
     seen = HostSequences()
     assert [seen.see(0, Numbers(number)) for number in (7, 8, 9)] == [None] * 3
@@ -27,7 +27,7 @@ def test_a_number_that_is_missing_is_a_gap() -> None:
     assert seen.see(0, Numbers(12)) is None
 
 
-def test_a_batch_that_comes_again_says_nothing() -> None:
+def test_a_batch_that_comes_again_reports_nothing() -> None:
     """After a takeover the newest batches are read twice."""
     seen = HostSequences()
     for number in (7, 8, 9):
@@ -65,7 +65,7 @@ def test_a_new_start_whose_beginning_is_missing_is_a_gap() -> None:
     assert seen.see(0, Numbers(3, collector_start=200)) == Gap(missing=2, after=0, before=3)
 
 
-def test_two_that_live_under_one_id_are_told() -> None:
+def test_two_that_live_under_one_id_are_reported() -> None:
     """An old start that goes on after a new one has begun is another host."""
     seen = HostSequences()
     seen.see(0, Numbers(7))

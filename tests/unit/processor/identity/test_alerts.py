@@ -10,7 +10,7 @@ def rejected(host: str = "web-1", outcome: str = "bad_signature", *, known: bool
     return RejectedMessage(host, "its signature by key 00ff is wrong", outcome, is_known=known)
 
 
-def test_a_batch_under_a_known_hosts_id_is_told_of_that_host() -> None:
+def test_a_batch_under_a_known_hosts_id_is_notified_of_that_host() -> None:
     """With its name, the reason and the place, so that the same message always makes the same alert."""
     cause, notice = RejectedBatches().notice(rejected(), PLACE, "web.example", 5)
     assert (cause.host_id, cause.hostname, cause.time, cause.batch) == ("web-1", "web.example", 5, PLACE)
@@ -18,14 +18,14 @@ def test_a_batch_under_a_known_hosts_id_is_told_of_that_host() -> None:
     assert notice.text == ("a batch with the id of host web-1 was rejected: its signature by key 00ff is wrong")
 
 
-def test_what_can_be_mended_by_enrolling_says_so() -> None:
+def test_what_enrolling_can_mend_suggests_it() -> None:
     """Only where the key is the question."""
     for outcome, says_so in (("other_key", True), ("not_enrolled", True), ("bad_signature", False)):
         _, notice = RejectedBatches().notice(rejected(outcome=outcome), PLACE, "", 5)
         assert ("lanner hosts enroll" in notice.text) == says_so
 
 
-def test_ids_that_are_made_up_are_told_together() -> None:
+def test_ids_that_are_made_up_are_reported_together() -> None:
     """However many there are: none of them has an alert of its own, and the newest is named."""
     batches = RejectedBatches()
     found = [batches.notice(rejected(f"made-up-{n}", known=False), PLACE, "x", 5) for n in range(1000)]

@@ -99,7 +99,7 @@ def test_nobody_speaks_for_another_host(mode: Mode, forged: EventsMessage, wante
     assert gate.outcomes == {wanted or "other_key": 1, "verified": 1}
 
 
-def test_a_batch_must_say_the_id_that_signed_it() -> None:
+def test_a_batch_must_contain_the_id_that_signed_it() -> None:
     """A hostile host signs, under its own id, a batch that claims to be from another."""
     gate = gate_of("trust_on_first_use", WEB.record(), EVIL.record())
     assert outcome(gate, EVIL.message(), "web-1") == "other_id"

@@ -48,7 +48,7 @@ def test_of_two_processors_that_pin_at_once_the_first_in_the_topic_is_right_for_
     assert fresh.find("web-1") == first.find("web-1") == second.find("web-1")
 
 
-def test_an_operators_word_stands_above_pins_whatever_came_first() -> None:
+def test_an_operators_decision_overrides_pins_whatever_came_first() -> None:
     """In every order of the topics, which nothing orders among each other."""
     steps = [(pin, record(ONE)), (decide, record(TWO, "enrolled"))]
     for order in itertools.permutations(steps):
@@ -59,7 +59,7 @@ def test_an_operators_word_stands_above_pins_whatever_came_first() -> None:
         assert known.find("web-1", pins=False) is not None
 
 
-def test_the_newest_word_of_an_operator_counts() -> None:
+def test_the_newest_decision_of_an_operator_counts() -> None:
     """A host is reinstalled, revoked and enrolled again; forgotten, its pin counts, and then nothing."""
     known = KnownHosts()
     pin(known, record(ONE))

@@ -39,7 +39,7 @@ def test_how_a_value_is_quoted_does_not_count() -> None:
     same_tree("proc.name = 22", 'proc.name = "22"')
 
 
-def test_every_node_knows_its_place() -> None:
+def test_every_node_knows_its_location() -> None:
     """Spans are offsets in the text, without the blanks and parentheses around a node."""
     text = "a or not (proc.name in (x, 'y z') and b)"
     tree = accept(text)
@@ -107,7 +107,7 @@ def _outcome(text: str) -> str:
     return message
 
 
-def test_errors_are_equal_where_message_and_place_are() -> None:
+def test_errors_are_equal_if_message_and_location_are() -> None:
     """Errors can be compared and collected."""
     assert reject("a b") == reject("a c")
     assert reject("a b") != reject("ab c")

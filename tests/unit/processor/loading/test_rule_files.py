@@ -44,7 +44,7 @@ def test_conditions_are_put_together(case: FileCase) -> None:
     assert conditions == list(case.conditions)
 
 
-def test_a_rule_has_all_that_its_file_says() -> None:
+def test_a_rule_has_all_that_its_file_states() -> None:
     """Every key of a rule is in the loaded rule."""
     text = (
         "- rule: Big\n  desc: What it says\n  condition: evt.type in (open, openat) and proc.name = cat\n"
@@ -93,7 +93,7 @@ def test_keys_that_only_lanner_supports_are_stored() -> None:
     assert "suppress" in result.rules[0].extensions
 
 
-def test_places_of_a_rule_can_be_looked_up() -> None:
+def test_locations_in_a_rule_can_be_looked_up() -> None:
     """A span of the parsed text is located in the file, through lists and folded lines."""
     text = "- list: names\n  items: [a, b, c, d, e]\n" + rule(
         ">\n    evt.type=open and\n    proc.name in (names)\n    and fd.name = /x"
@@ -120,7 +120,7 @@ def test_files_are_read_in_order_and_tests_are_left_out(tmp_path: Path) -> None:
     assert [(place.type, Path(place.earlier.file).name) for place in result.redefinitions] == [("list", "a.yml")]
 
 
-def test_a_file_that_is_not_utf8_is_an_error_with_its_place() -> None:
+def test_a_file_that_is_not_utf8_is_an_error_with_its_location() -> None:
     """A stray byte is reported with line and column; a byte order mark is accepted."""
     result = load_rules([RuleFile("a", b"- list: l\n  items: [\xff]\n")])
 

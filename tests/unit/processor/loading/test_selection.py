@@ -36,7 +36,7 @@ def test_the_last_switch_that_is_about_a_rule_counts() -> None:
     assert _names(Switch(True, "tag", "b"), everything_off) == []
 
 
-def test_a_floor_leaves_out_less_grave_rules() -> None:
+def test_a_floor_leaves_out_less_severe_rules() -> None:
     """Rules at the floor are selected."""
     assert _names(floor=Priority.INFORMATIONAL) == ["Shell in pod", "Shell"]
     assert _names(floor=Priority.EMERGENCY) == []

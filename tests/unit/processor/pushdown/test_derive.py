@@ -293,7 +293,7 @@ def test_a_negation_lets_everything_through() -> None:
     assert passes(filter_of("evt.type = open and not fd.name startswith /usr"), opened("open", "/usr/bin/x"))
 
 
-def test_a_rule_that_asks_for_no_path_needs_its_class_only() -> None:
+def test_a_rule_that_requires_no_path_needs_its_class_only() -> None:
     """A write anywhere passes, a read nowhere."""
     pushdown_filter = filter_of("evt.type = openat and evt.is_open_write = true and proc.name = cat")
 
@@ -318,7 +318,7 @@ def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
     assert not passes(pushdown_filter, opened("openat", "/etc/shadow"))
 
 
-def test_a_relative_name_is_judged_from_where_it_starts() -> None:
+def test_a_relative_name_is_evaluated_from_where_it_starts() -> None:
     """By the directory that the kernel started from, also where the open failed."""
     pushdown_filter = filter_of("evt.type = openat and fd.name = /etc/shadow")
     shadow = replace(opened("openat", "shadow", real="/etc/shadow", result=-13), directory1="/etc")
@@ -329,7 +329,7 @@ def test_a_relative_name_is_judged_from_where_it_starts() -> None:
     assert passes(pushdown_filter, replace(opened("openat", "link", real="/etc/shadow"), directory1="/tmp"))
 
 
-def test_openat2_is_judged_without_its_flags() -> None:
+def test_openat2_is_evaluated_without_its_flags() -> None:
     """They are in memory that another thread may change."""
     pushdown_filter = filter_of("evt.type = openat2 and evt.is_open_write = true and fd.name = /etc/shadow")
 

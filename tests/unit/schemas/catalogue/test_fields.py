@@ -30,7 +30,7 @@ def test_a_field_is_found_with_its_argument(text: str, name: str, argument: str 
     "text",
     ["proc.nme", "proc.name[1]", "evt.arg", "evt.rawarg[0]", "proc.aname[x]", "evt.arg.nope", "", "proc.aname[]"],
 )
-def test_what_is_no_field_is_not_found_and_the_reason_is_told(text: str) -> None:
+def test_what_is_no_field_is_not_found_and_the_reason_is_reported(text: str) -> None:
     """An unknown field gives a reason for the rule's author."""
     assert resolve_field(text) is None
     assert field_problem(text)

@@ -72,7 +72,7 @@ def test_what_is_at_the_limits_is_taken() -> None:
         assert decode_batch(encode_batch(batch)).columns["time"][0] == time
 
 
-def test_what_an_inode_says_of_its_times_is_not_judged() -> None:
+def test_what_an_inode_states_of_its_times_is_not_evaluated() -> None:
     """Inode times are not limited, since a file's owner can set them."""
     batch = batch_of(EVENT, processes=[Process(pid=1, exe_ino_mtime=2**63 - 1, exe_ino_ctime=-(2**63))])
     assert decode_batch(encode_batch(batch)).processes == batch.processes

@@ -147,7 +147,7 @@ def test_a_recording_whose_beginning_is_cut_off_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not Avro\n", b"Obj\1", b"\0" * 5000, HEADER + bytes(100)])
-def test_what_is_no_avro_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_what_is_no_avro_file_is_reported(tmp_path: Path, content: bytes) -> None:
     """The error names the path."""
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
@@ -164,7 +164,7 @@ def test_what_is_no_avro_file_is_told(tmp_path: Path, content: bytes) -> None:
         {"type": "record", "name": "EventBatch", "fields": [{"name": "a", "type": "long"}]},
     ],
 )
-def test_an_avro_file_of_something_else_is_told(tmp_path: Path, schema: Any) -> None:
+def test_an_avro_file_of_something_else_is_reported(tmp_path: Path, schema: Any) -> None:
     """An Avro file of another record type is rejected by its full name."""
     path = tmp_path / "other.avro"
     with path.open("wb") as file:

@@ -13,7 +13,7 @@ LONG = st.builds(lambda text, times: text * times, TEXT, st.integers(0, 100_000)
 
 
 @given(LONG, st.integers(100, 100_000))
-def test_a_clipped_text_fits_and_says_how_much_is_missing(text: str, most: int) -> None:
+def test_a_clipped_text_fits_and_states_how_much_is_missing(text: str, most: int) -> None:
     """A text within the limit is unchanged; clipping never splits a character."""
     size = len(text.encode("utf-8", "surrogatepass"))
     found = clipped(text, most)
@@ -58,7 +58,7 @@ def test_one_long_text_among_short_ones_costs_only_itself() -> None:
     assert str(found.event["proc.cmdline"]).endswith("A [truncated, 34527 more bytes]")
 
 
-def test_a_list_of_many_values_says_how_many_are_missing() -> None:
+def test_a_list_of_many_values_states_how_many_are_missing() -> None:
     """The first values of a list are retained."""
     (value,) = bounded(alert(event={"proc.aname": ("sh",) * 50_000})).event.values()
     assert isinstance(value, tuple)
@@ -66,7 +66,7 @@ def test_a_list_of_many_values_says_how_many_are_missing() -> None:
     assert value[-1] == f"[truncated, {50_000 - len(value) + 1} more values]"
 
 
-def test_in_short_an_alert_still_says_what_it_is_about() -> None:
+def test_in_short_an_alert_still_states_what_it_is_about() -> None:
     """Long output fields are clipped; long fields of the event alone are left out."""
     texts = Texts(
         ("A" * 5000,), {"fd.name": "B" * 5000}, {"proc.cmdline": "C" * 5000, "proc.pid": 7, "user.name": "root"}

@@ -35,7 +35,7 @@ def test_a_null_has_no_text(written: str, text: str | None) -> None:
     assert node.text == text
 
 
-def test_every_node_knows_its_place() -> None:
+def test_every_node_knows_its_location() -> None:
     """Keys, values and collections have a line, a column and the line's text."""
     node = mapping("a: 1\nb:\n  - x\n  - y: z\n")
     key, value = node.key("b"), node.get("b")

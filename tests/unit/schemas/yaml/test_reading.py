@@ -15,7 +15,7 @@ SMALL = Limits(characters=100, nodes=20, depth=3)
         ("- &a [x,x,x,x,x]\n- &b [*a,*a,*a]\n- [*b]\n", "a:2:15"),
     ],
 )
-def test_what_exceeds_a_limit_is_refused_at_its_place(text: str, place: str) -> None:
+def test_what_exceeds_a_limit_is_refused_with_its_location(text: str, place: str) -> None:
     """Characters, depth and nodes are bounded; each use of an alias counts all its nodes."""
     with pytest.raises(OverLimits) as caught:
         read_documents(SourceFile("a", text), SMALL)
@@ -32,7 +32,7 @@ def test_what_exceeds_a_limit_is_refused_at_its_place(text: str, place: str) -> 
         ("a: \udc80", "a:1:4", "not UTF-8"),
     ],
 )
-def test_a_syntax_error_has_its_place(text: str, place: str, problem: str) -> None:
+def test_a_syntax_error_has_its_location(text: str, place: str, problem: str) -> None:
     """The problem alone is shorter than the message, which begins with what the parser was at."""
     with pytest.raises(YamlError) as caught:
         read_documents(SourceFile("a", text))

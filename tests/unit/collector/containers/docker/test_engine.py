@@ -13,7 +13,7 @@ NAME = ContainerName("docker", ID)
 PATH = f"/containers/{ID}/json"
 
 
-def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
+def test_a_container_and_its_image_are_queried(tmp_path: Path) -> None:
     """An ordinary container takes two requests."""
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: inspected(), f"/images/{IMAGE}/json": image()}
@@ -24,7 +24,7 @@ def test_a_container_and_its_image_are_asked_for(tmp_path: Path) -> None:
         assert daemon.asked == [PATH, f"/images/{IMAGE}/json"]
 
 
-def test_the_sandbox_is_asked_for_what_the_pod_shares(tmp_path: Path) -> None:
+def test_the_sandbox_is_queried_for_what_the_pod_shares(tmp_path: Path) -> None:
     """An image that was removed in the meantime is not an error."""
     with docker_daemon(tmp_path / "s") as daemon:
         shared = inspected(HostConfig={"NetworkMode": f"container:{SANDBOX}"}, NetworkSettings={})
@@ -61,7 +61,7 @@ def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
         assert time.monotonic() - begin < 10
 
 
-def test_no_daemon_is_said_with_its_path(tmp_path: Path) -> None:
+def test_no_daemon_is_reported_with_its_path(tmp_path: Path) -> None:
     """The message shows which socket was meant."""
     with pytest.raises(RuntimeUnavailable, match="nowhere"):
         Docker(tmp_path / "nowhere").inspect(NAME)

@@ -19,7 +19,7 @@ KUBELET = {
 }
 
 
-def test_everything_that_docker_tells_is_taken() -> None:
+def test_everything_that_docker_reports_is_taken() -> None:
     """Name, image and its parts, mounts, address, start, privileges."""
     found = container_from(NAME, inspected(), image())
 
@@ -33,7 +33,7 @@ def test_everything_that_docker_tells_is_taken() -> None:
     assert (found.pod_name, found.pod_labels) == (None, None)
 
 
-def test_host_namespaces_and_privileges_are_told() -> None:
+def test_host_namespaces_and_privileges_are_reported() -> None:
     """They are what makes a container dangerous."""
     host = {"Privileged": True, "PidMode": "host", "NetworkMode": "host", "IpcMode": "host"}
 
@@ -53,7 +53,7 @@ def test_a_container_started_by_an_image_s_id_gets_its_name(reference: str) -> N
     assert (nameless.image_repository, nameless.image_tag, nameless.image) == (None, None, reference)
 
 
-def test_the_kubelet_s_labels_tell_of_the_pod() -> None:
+def test_the_kubelet_s_labels_describe_the_pod() -> None:
     """The pod's labels and address are the sandbox's."""
     answer = inspected(
         Config={"Image": "web:1", "Labels": KUBELET},
@@ -111,7 +111,7 @@ def test_an_answer_of_other_types_gives_what_is_certain(answer: dict[str, Any]) 
     assert (found.id, found.type) == (ID[:12], "docker")
 
 
-def test_labels_are_bounded_and_the_kubelet_s_kept() -> None:
+def test_labels_are_bounded_and_the_kubelet_s_retained() -> None:
     """An image may carry any number of labels of any size."""
     labels = {f"a{number:05}": "x" for number in range(5000)} | {"big": "x" * (MAX_LABEL_BYTES + 1)} | KUBELET
 

@@ -73,7 +73,7 @@ def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
         asked.close()
 
 
-def test_what_is_not_answered_is_given_up_and_the_next_is_asked_all_the_same() -> None:
+def test_what_is_not_answered_is_given_up_and_the_next_is_queried_all_the_same() -> None:
     """Another server replaces the blocked one, whose end is reported before its pid can be reused."""
     begin, told = time.monotonic(), list[tuple[str, int]]()
     with asking(
@@ -144,7 +144,7 @@ def test_a_server_that_does_not_start_costs_its_questions_only(tmp_path: Path) -
     found.close()
 
 
-def test_the_server_ends_with_who_asks_it() -> None:
+def test_the_server_ends_with_its_client() -> None:
     """Also if the client was killed: the server's standard input ends."""
     asked = LookUps()
     asked.start()

@@ -48,7 +48,7 @@ def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
     assert (context.cwd, context.cgroup) == ("/tmp/\udcff", "/docker/x")
 
 
-def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
+def test_the_environment_is_read_only_when_requested(tmp_path: Path) -> None:
     """It contains secrets."""
     lay_out(tmp_path, 9)
 
@@ -58,7 +58,7 @@ def test_the_environment_is_read_only_when_asked_for(tmp_path: Path) -> None:
     assert facts.program.env == ("A=1", "B=\udcff")
 
 
-def test_what_is_not_read_to_its_end_says_so(tmp_path: Path) -> None:
+def test_what_is_not_read_to_its_end_reports_it(tmp_path: Path) -> None:
     """The limit equals the kernel side's, and nobody can pad an argument out of sight unnoticed."""
     whole = lay_out(tmp_path, 9, cmdline=b"cat\0".ljust(4095, b"x"))
     (whole / "environ").write_bytes(b"A=1\0".ljust(4096, b"x"))
@@ -145,7 +145,7 @@ def test_all_processes_are_read_and_other_names_left_out(tmp_path: Path) -> None
     assert sorted(each.pid for each in ProcessFiles(tmp_path).read_all()) == [9, 10]
 
 
-def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
+def test_a_program_in_memory_is_reported(tmp_path: Path) -> None:
     """Its path is the memfd's name."""
     folder = lay_out(tmp_path, 9)
     (folder / "exe").unlink()
@@ -157,7 +157,7 @@ def test_a_program_in_memory_is_told(tmp_path: Path) -> None:
     assert facts.program.is_from_memfd is True
 
 
-def test_no_file_system_is_asked_about_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_system_is_queried_about_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own file system need not respond to stat: what the kernel has in memory is enough."""
     expected = Path("/proc/self/exe").stat().st_ino
 

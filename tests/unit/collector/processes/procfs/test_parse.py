@@ -90,7 +90,7 @@ def test_terminals_are_numbered_as_the_kernel_side_does(device: int, expected: i
         (b"nonsense\n", None),
     ],
 )
-def test_the_cgroup_is_the_one_that_the_kernel_side_tells(text: bytes, path: str | None) -> None:
+def test_the_cgroup_is_the_one_that_the_kernel_side_reports(text: bytes, path: str | None) -> None:
     """The pids hierarchy on v1, else the unified one; a memory cgroup doesn't count."""
     assert parse_cgroup(text) == path
 
@@ -116,7 +116,7 @@ def test_a_huge_command_line_is_cut_as_at_exec() -> None:
     assert parse_cmdline(b"x" * 10_000) == ("x" * 4095,)
 
 
-def test_mounts_are_told_with_file_system_and_options() -> None:
+def test_mounts_are_reported_with_file_system_and_options() -> None:
     """The options of overlays list their layers."""
     mounts = parse_mountinfo(
         b"21 1 0:20 / / rw,relatime shared:1 - overlay none rw,lowerdir=/a:/b\n"

@@ -179,7 +179,7 @@ class TestContainers:
         assert users.names(101_000, 100_000, -1, CONTAINER, (9,)) == Names("app", "root", None, "/app", None)
         assert users.names(5, None, -1, CONTAINER, (9,)).user is None
 
-    def test_a_file_system_that_may_never_answer_is_not_asked(self, tmp_path: Path, host: Path) -> None:
+    def test_a_file_system_that_may_never_answer_is_not_queried(self, tmp_path: Path, host: Path) -> None:
         """A FUSE mount over /etc would delay every event."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:21 / /etc rw - fuse.evil evil rw\n")
@@ -187,7 +187,7 @@ class TestContainers:
 
         assert users.names(1000, None, -1, CONTAINER, (9,)).user is None
 
-    def test_what_was_not_asked_is_counted_and_left_alone_for_a_while(self, tmp_path: Path, host: Path) -> None:
+    def test_what_was_not_queried_is_counted_and_left_alone_for_a_while(self, tmp_path: Path, host: Path) -> None:
         """Once per container, not once per event."""
         clock = Clock()
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
@@ -203,14 +203,14 @@ class TestContainers:
         clock.seconds += 61
         assert users.names(1000, None, -1, CONTAINER, (9,)).user == "app"
 
-    def test_an_overlay_that_the_host_does_not_know_is_not_asked(self, tmp_path: Path, host: Path) -> None:
+    def test_an_overlay_that_the_host_does_not_know_is_not_queried(self, tmp_path: Path, host: Path) -> None:
         """Anyone with a user namespace can mount one above FUSE."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=MOUNTS + b"22 21 0:77 / /etc rw - overlay o rw,lowerdir=/lower\n")
 
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
 
-    def test_a_changed_root_is_asked_where_the_host_knows_its_file_system(self, tmp_path: Path, host: Path) -> None:
+    def test_a_changed_root_is_queried_where_the_host_knows_its_file_system(self, tmp_path: Path, host: Path) -> None:
         """Its own mount isn't listed among the mounts of the process."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         make_process(tmp_path, 9, root, mounts=b"")
@@ -221,7 +221,7 @@ class TestContainers:
         (tmp_path / "proc" / "1" / "mountinfo").write_text(known)
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user == "app"
 
-    def test_more_mounts_than_are_read_are_not_asked(self, tmp_path: Path, host: Path) -> None:
+    def test_more_mounts_than_are_read_are_not_queried(self, tmp_path: Path, host: Path) -> None:
         """The relevant one may come last."""
         root = make_root(tmp_path / "inside", "app:x:1000:1000::/app:\n")
         many = b"".join(b"%d 1 0:1 / /m/%d rw,relatime - tmpfs tmpfs rw\n" % (n, n) for n in range(30_000))
@@ -229,7 +229,7 @@ class TestContainers:
 
         assert UserFiles(tmp_path / "proc", host).names(1000, None, -1, CONTAINER, (9,)).user is None
 
-    def test_what_is_given_up_is_asked_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
+    def test_what_is_given_up_is_queried_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
         """Known names stay known."""
         clock = Clock()
         asked: list[AccountFilesQuery] = []

@@ -16,14 +16,14 @@ def _settings(tmp_path: Path, rules: str) -> Settings:
     return Settings(rules_files=(str(path),))
 
 
-def test_it_is_what_the_rules_ask_for(tmp_path: Path) -> None:
+def test_it_is_what_the_rules_require(tmp_path: Path) -> None:
     """The child process returns the same filter."""
     settings = _settings(tmp_path, RULE)
 
     assert own_filter(settings, warnings=False) == load_detection(settings, warnings=False).pushdown_filter
 
 
-def test_what_is_wrong_with_the_rules_is_told_as_ever(tmp_path: Path) -> None:
+def test_what_is_wrong_with_the_rules_is_reported_as_ever(tmp_path: Path) -> None:
     """Errors have file and line."""
     settings = _settings(tmp_path, RULE.replace("fd.name", "fd.nam"))
 

@@ -153,7 +153,7 @@ def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
     assert [machine.connect() for _ in range(3)][-1] == ["3 from 10.0.0.1"]
 
 
-def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_replaced(tmp_path: Path) -> None:
     """Detection goes on without what it held."""
     path, notes = tmp_path / "memory", list[str]()
     path.write_bytes(b"rubbish")
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_told_and_replaced(tmp_path: Path) -> None:
     assert len(notes) == 1
 
 
-def test_a_file_that_cannot_be_written_is_told_once(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_once(tmp_path: Path) -> None:
     """Each five seconds would be too often."""
     (tmp_path / "file").touch()
     notes = list[str]()

@@ -57,7 +57,7 @@ def test_a_group_that_a_newcomer_made_counts_for_the_known_host_that_touches_it(
     assert len(correlator.process(pre_matches(ruleset, victim.accept(3)))) == 1
 
 
-def test_repeats_of_an_evicted_group_are_told_at_once() -> None:
+def test_repeats_of_an_evicted_group_are_reported_at_once() -> None:
     """Nothing is dropped without being counted."""
     ruleset = ruleset_of(rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10m}"))
     correlator = Correlator(ruleset.plan, max_groups=2)

@@ -97,7 +97,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize(("codec", "records"), BOMBS.values(), ids=BOMBS)
-def test_a_batch_that_decompresses_to_too_much_is_one_record_that_says_so(codec: int, records: bytes) -> None:
+def test_a_batch_that_decompresses_to_too_much_is_one_record_that_reports_it(codec: int, records: bytes) -> None:
     """What follows it is read; the position goes on behind all of its messages."""
     data = with_records(batch(b"", b"", b"", offset=40), records, codec) + batch(b"next", offset=43)
     found = partition_records(data, 40)

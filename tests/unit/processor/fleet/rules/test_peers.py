@@ -38,7 +38,7 @@ def test_a_version_is_waited_for_until_all_understand_it() -> None:
     assert not all_evaluate("v2", [ONE, TWO])
 
 
-def test_what_was_told_is_remembered() -> None:
+def test_what_was_reported_is_remembered() -> None:
     """By all processors, over restarts."""
     peers = Peers()
     peers.take(REPORTED, b"20261124-190000-00000000", 0)

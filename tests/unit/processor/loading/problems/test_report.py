@@ -18,7 +18,7 @@ _PROBLEM = Problem(
 )
 
 
-def test_text_shows_the_line_with_the_place_underlined() -> None:
+def test_text_shows_the_line_with_the_location_underlined() -> None:
     """A report has location, code, message, item, line, underline and hint."""
     assert report.as_text([_PROBLEM]) == (
         "a.yaml:3:5: error LOAD_ERR_COMPILE_CONDITION: no such field (rule 'r')\n"
