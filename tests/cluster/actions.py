@@ -53,7 +53,7 @@ class Host:
         events = [ordinary] * self.others + actions
         now = time.time_ns()
         made = batch_of(
-            *({**event, "time": now + place} for place, event in enumerate(events)),
+            *({**event, "time": now + index} for index, event in enumerate(events)),
             host_id=self.name,
             hostname=self.name,
             boot_id=self.boot,

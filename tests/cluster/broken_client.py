@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 
 from lanner.__main__ import main
 
-PLACES: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
+FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     # For longer than Faust takes to check its consumer.
     "start": (AIOKafkaConsumer, "start", lambda: KafkaConnectionError("broken for a test"), range(1, 9)),
     "heartbeat": (GroupCoordinator, "_do_heartbeat", lambda: KafkaError("broken for a test"), range(1, 2)),
@@ -35,7 +35,7 @@ PLACES: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
 
 def break_at(where: str) -> None:
     """Make one method raise."""
-    owner, name, failure, at = PLACES[where]
+    owner, name, failure, at = FAULTS[where]
     whole = getattr(owner, name)
     calls = 0
 

@@ -49,11 +49,11 @@ class Broker:
         """
         names = {"PLAINTEXT": (self.port, self.port), **{name.upper(): ports for name, ports in listeners.items()}}
         inner = [f"{name}://127.0.0.1:{port}" for name, (port, _) in names.items()]
-        told = [f"{name}://127.0.0.1:{port}" for name, (_, port) in names.items()]
+        advertised = [f"{name}://127.0.0.1:{port}" for name, (_, port) in names.items()]
         protocols = [f"{name}:PLAINTEXT" for name in (*names, "CONTROLLER")]
         with (self.folder / "extra.properties").open("a") as extra:
             extra.write(f"listeners={','.join(inner)},CONTROLLER://127.0.0.1:{self._controller}\n")
-            extra.write(f"advertised.listeners={','.join(told)}\n")
+            extra.write(f"advertised.listeners={','.join(advertised)}\n")
             extra.write(f"listener.security.protocol.map={','.join(protocols)}\n")
             extra.write("inter.broker.listener.name=PLAINTEXT\n")
 

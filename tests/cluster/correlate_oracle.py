@@ -73,7 +73,7 @@ class Everything:
             hosts = [row["hostname"].decode() for row in rows]
             if len(hosts) >= EVENTS:
                 found["Many actions", group.decode()] = f"{EVENTS} actions, the last /marked/{_mark(rows[EVENTS - 1])}"
-            full = next((place for place in range(len(hosts)) if len(set(hosts[: place + 1])) == VALUES), None)
+            full = next((index for index in range(len(hosts)) if len(set(hosts[: index + 1])) == VALUES), None)
             if full is not None:
                 found["Many hosts", group.decode()] = f"{VALUES} hosts, the last /marked/{_mark(rows[full])}"
         return found
@@ -101,21 +101,21 @@ def assert_owed(connection: Connection, actions: int, alerts: Alerts) -> int:
     assert everything.count() == actions
     wrong = _wrong(everything, alerts)
     assert not wrong, f"{len(wrong)}: {list(wrong.items())[:6]}"
-    return sum(sum(each.values()) - 1 for each in _told(alerts).values())
+    return sum(sum(each.values()) - 1 for each in _reported(alerts).values())
 
 
-def _told(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
-    told: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
+def _reported(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
+    reported: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
         if alert.rule in ("Many actions", "Many hosts"):
-            counts = told.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
+            counts = reported.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
             # The container follows it.
             counts[alert.output.split(" container_id=")[0], alert.id] += 1
-    return told
+    return reported
 
 
 def _wrong(everything: Everything, alerts: Alerts) -> dict[tuple[str, str], tuple[list[str] | None, list[str] | None]]:
     """Return the found and the expected alerts where they differ."""
-    found = {key: sorted(text for text, _ in each) for key, each in _told(alerts).items()}
+    found = {key: sorted(text for text, _ in each) for key, each in _reported(alerts).items()}
     owed = {key: [text] for key, text in everything.owed().items()}
     return {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}

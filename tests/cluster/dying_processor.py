@@ -16,9 +16,9 @@ from processor.fleet import worker
 PROGRAM = str(Path(__file__))
 
 
-def dies_at(asked: str) -> Callable[[str], None]:
+def dies_at(chosen_point: str) -> Callable[[str], None]:
     """Return a callback that receives the name of each point."""
-    point, _, rest = asked.partition(":")
+    point, _, rest = chosen_point.partition(":")
     number, _, how = rest.partition(":")
     left = int(number)
 

@@ -100,11 +100,11 @@ class HostileHost:
             signed_as: the id that the signature is for; the message's key, if empty; None for no signature.
             topic: that the signature is for.
         """
-        value, told = encode_batch(batch), {SENT: str(time.time_ns()).encode()}
-        headers: Headers = [*told.items()]
+        value, by_name = encode_batch(batch), {SENT: str(time.time_ns()).encode()}
+        headers: Headers = [*by_name.items()]
         if signed_as is not None:
             name = (signed_as or under).encode()
-            headers += self.identity.signature(topic or self._topic, name, told, value)
+            headers += self.identity.signature(topic or self._topic, name, by_name, value)
         self._generator.send(value, under, headers)
 
     def repeat(self, value: bytes, under: str, headers: Headers) -> None:
@@ -157,7 +157,7 @@ def dead_letters(connection: Connection) -> Counter[str]:
     return found
 
 
-def wait_for_letters(connection: Connection, count: int, timeout: float = 30) -> Counter[str]:
+def wait_for_dead_letters(connection: Connection, count: int, timeout: float = 30) -> Counter[str]:
     """Wait for so many dead letters."""
     until = time.monotonic() + timeout
     while (found := dead_letters(connection)).total() < count:
@@ -166,7 +166,7 @@ def wait_for_letters(connection: Connection, count: int, timeout: float = 30) ->
     return found
 
 
-def told(alerts: Alerts) -> dict[str, list[str]]:
+def reported(alerts: Alerts) -> dict[str, list[str]]:
     """Return the internal alerts about rejected batches, by the host id that they carried."""
     found: dict[str, list[str]] = {}
     for alert in alerts.raw:

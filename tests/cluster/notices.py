@@ -24,15 +24,15 @@ def wait_for_sum(connection: Connection, alerts: Alerts, kind: str, name: str, e
         timeout: s.
     """
     deadline = time.monotonic() + timeout
-    while (found := _told(alerts, kind, name) + _summed(connection, kind, name)) < expected:
+    while (found := _reported(alerts, kind, name) + _summed(connection, kind, name)) < expected:
         assert time.monotonic() < deadline, f"{found} of {expected}"
         alerts.read(0.5)
     assert found == expected
 
 
-def _told(alerts: Alerts, kind: str, name: str) -> int:
-    told = {alert.id: alert.output_fields.get(name, 0) for alert in alerts.raw if alert.rule == kind}
-    return sum(int(str(number)) for number in told.values())
+def _reported(alerts: Alerts, kind: str, name: str) -> int:
+    by_id = {alert.id: alert.output_fields.get(name, 0) for alert in alerts.raw if alert.rule == kind}
+    return sum(int(str(number)) for number in by_id.values())
 
 
 def _summed(connection: Connection, kind: str, name: str) -> int:

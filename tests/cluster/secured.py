@@ -38,7 +38,7 @@ class SecuredBroker(Broker):
         users.touch(0o600)
         users.write_text(f"plain=org.apache.kafka.common.security.plain.PlainLoginModule required {plain};\n")
         text = (DEPLOY / "secured.properties").read_text()
-        for found, wanted in {
+        for found, expected in {
             "/etc/kafka": str(self.etc),
             "/var/lib/kafka": str(folder / "data"),
             "0.0.0.0:9093": f"127.0.0.1:{self.port}",
@@ -49,7 +49,7 @@ class SecuredBroker(Broker):
             "kafka-1.example.com:9095": f"localhost:{self._controller}",
         }.items():
             assert found in text
-            text = text.replace(found, wanted)
+            text = text.replace(found, expected)
         (folder / "extra.properties").write_text(text + extra)
 
     @property
@@ -100,8 +100,10 @@ class SecuredBroker(Broker):
         client = AdminClient(client_config(self.by_certificate("admin"), "test-admin"))
         for mechanism in (ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512):
             kind = ScramCredentialInfo(mechanism, 4096)
-            wanted = [UserScramCredentialUpsertion(user, kind, self.password(user).encode()) for user in self.users]
-            for answer in client.alter_user_scram_credentials(wanted).values():
+            credentials = [
+                UserScramCredentialUpsertion(user, kind, self.password(user).encode()) for user in self.users
+            ]
+            for answer in client.alter_user_scram_credentials(credentials).values():
                 answer.result()
 
     def fleet(self) -> str:

@@ -90,7 +90,7 @@ def test_repeats_are_summed_although_their_owner_dies(
     alerts.read(3)
     assert heir.stop() == 0, heir.errors
     first, summary = dict.fromkeys(alert.id for alert in alerts.raw)
-    told = {alert.id: alert for alert in alerts.raw}
-    assert told[first].output.startswith("opened /group/x")
-    assert told[summary].output.startswith("REPEATED 9 more times")
+    reported = {alert.id: alert for alert in alerts.raw}
+    assert reported[first].output.startswith("opened /group/x")
+    assert reported[summary].output.startswith("REPEATED 9 more times")
     alerts.close()

@@ -19,7 +19,7 @@ from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 
 
-def bury(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:
+def write_dead_letter(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:
     """Write a dead letter as a stage does."""
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     producer.produce(connection.topic(topic), value, key, headers=list(headers))
@@ -87,8 +87,8 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
         while not slack.posted and time.monotonic() < until:
             time.sleep(0.05)
         assert len(slack.posted) == 1
-        again = dlq(connection, "list")
-        assert (again.stdout, again.returncode) == ("", 0)
+        second = dlq(connection, "list")
+        assert (second.stdout, second.returncode) == ("", 0)
         assert notifier.stop() == 0
     finally:
         slack.close()
@@ -98,9 +98,9 @@ def test_what_a_sink_refused_is_listed_shown_and_replayed_to_that_sink_alone(
 def test_a_processors_message_goes_back_into_its_own_partition_as_it_was(connection: Connection) -> None:
     """Replay restores value, key and headers, and only to the processor's topics."""
     headers = dead_letter("no batch", (connection.topic(EVENTS), 5, 9), None, b"", [("lanner_sent", b"1")]).headers
-    bury(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
+    write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"\xc3\x01garbage", headers)
     hostile = dead_letter("no batch", (connection.topic("rules"), 0, 9), None, b"").headers
-    bury(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
+    write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"evil", hostile)
     shown = dlq(connection, "show", "processor:0").stdout
     assert "9 bytes that are neither an alert nor a batch" in shown
     assert f"{connection.topic(EVENTS)}[5] at 9" in shown
@@ -120,18 +120,18 @@ def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(c
     producer.produce(connection.topic(ALERTS), encode_alert(alert(id="one")), b"one", partition=0)
     assert producer.flush(20) == 0
     events, alerts = connection.topic(EVENTS), connection.topic(ALERTS)
-    for place, size in (((events, 5, 1), 9), ((events, 5, 7), 9), ((events, 5, 0), 9), ((alerts, 0, 0), 0)):
-        value = encode_alert(alert(id="one")) if place[0] == alerts else bytes(size)
-        letter = dead_letter("refused", place, b"k", value, facts=[("sink", b"slack")]).without_message()
-        bury(
+    for position, size in (((events, 5, 1), 9), ((events, 5, 7), 9), ((events, 5, 0), 9), ((alerts, 0, 0), 0)):
+        value = encode_alert(alert(id="one")) if position[0] == alerts else bytes(size)
+        made = dead_letter("refused", position, b"k", value, facts=[("sink", b"slack")]).without_message()
+        write_dead_letter(
             connection,
-            NOTIFIER_DEAD_LETTERS if place[0] == alerts else PROCESSOR_DEAD_LETTERS,
+            NOTIFIER_DEAD_LETTERS if position[0] == alerts else PROCESSOR_DEAD_LETTERS,
             b"",
-            letter.headers,
+            made.headers,
             b"",
         )
     unread = dead_letter("not readable", (events, 5, 1), None, None, facts=[(NOT_FETCHED, b"yes")])
-    bury(connection, PROCESSOR_DEAD_LETTERS, b"", unread.headers, b"")
+    write_dead_letter(connection, PROCESSOR_DEAD_LETTERS, b"", unread.headers, b"")
     assert "9 bytes, too large for a dead letter" in dlq(connection, "show", "processor:0").stdout
     done = dlq(connection, "replay", "processor:0", "notifier:0")
     assert done.returncode == 0, done.stderr
@@ -147,16 +147,16 @@ def test_a_dead_letter_without_its_message_is_replayed_from_the_original_topic(c
 def test_a_dropped_dead_letter_stays_on_record_with_the_reason(connection: Connection) -> None:
     """A settled dead letter is marked in the topic; settling it again is an error."""
     for sink in ("slack", "syslog", "slack"):
-        bury(connection, NOTIFIER_DEAD_LETTERS, *refused(sink, rule=f"Rule of {sink}"))
+        write_dead_letter(connection, NOTIFIER_DEAD_LETTERS, *refused(sink, rule=f"Rule of {sink}"))
     done = dlq(connection, "drop", "--all", "--sink", "slack", "--note", "wrong channel")
     assert done.stdout.split() == ["notifier:0", "notifier:2"]
     assert "dropped 2." in done.stderr
     assert "Rule of syslog" in dlq(connection, "list").stdout
     marks = [headers for _, _, value, headers in everything(connection, NOTIFIER_DEAD_LETTERS) if value is None]
     assert marks[0] == {"settles": b"0", "how": b"dropped", "note": b"wrong channel"}
-    again = dlq(connection, "replay", "notifier:2", "notifier:1")
-    assert again.returncode == 1
-    assert "notifier:2: no such dead letter, or it is already replayed or dropped" in again.stderr
+    second = dlq(connection, "replay", "notifier:2", "notifier:1")
+    assert second.returncode == 1
+    assert "notifier:2: no such dead letter, or it is already replayed or dropped" in second.stderr
     ((_, _, value, headers),) = everything(connection, ALERTS)
     assert decode_alert(value or b"").rule == "Rule of syslog"
     assert headers == {"ce_id": b"one", "lanner_sink": b"syslog"}
@@ -165,6 +165,6 @@ def test_a_dropped_dead_letter_stays_on_record_with_the_reason(connection: Conne
 @pytest.mark.parametrize("wrong", ["one", "outbox:1", "notifier:x", "notifier:"])
 def test_an_invalid_id_is_reported(connection: Connection, wrong: str) -> None:
     """The error for an invalid id shows the form of ids."""
-    told = dlq(connection, "show", wrong)
-    assert told.returncode == 1
-    assert "is not a valid dead-letter id, such as notifier:12" in told.stderr
+    reported = dlq(connection, "show", wrong)
+    assert reported.returncode == 1
+    assert "is not a valid dead-letter id, such as notifier:12" in reported.stderr

@@ -15,10 +15,10 @@ def test_batches_become_alerts(connection: Connection, processes: Processes, tmp
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 30)
     assert processor.stop() == 0, processor.errors
-    again = processes.start(connection, "processor", rules=rules_file(tmp_path))
-    again.wait_for("evaluating rules:")
+    restarted = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    restarted.wait_for("evaluating rules:")
     alerts.read(3)
-    assert again.stop() == 0
+    assert restarted.stop() == 0
     assert assert_exact(generator.actions, alerts) == 0
-    assert "Traceback" not in processor.errors + again.errors
+    assert "Traceback" not in processor.errors + restarted.errors
     alerts.close()

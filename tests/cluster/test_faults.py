@@ -35,18 +35,18 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters(
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 30)
     reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
-    letters = []
+    dead_letters = []
     deadline = time.monotonic() + 20
-    while len(letters) < len(poison) and time.monotonic() < deadline:
+    while len(dead_letters) < len(poison) and time.monotonic() < deadline:
         message = reader.poll(0.2)
         if message is not None:
-            letters.append(message)
-    assert [letter.value() or b"" for letter in letters] == poison
-    for letter in letters:
-        told = dict(letter.headers() or [])
-        assert told["reason"].startswith(b"not decodable")
-        assert told["topic"].decode() == connection.topic("events")
-        assert int(told["offset"]) >= 1
+            dead_letters.append(message)
+    assert [dead.value() or b"" for dead in dead_letters] == poison
+    for dead in dead_letters:
+        reported = dict(dead.headers() or [])
+        assert reported["reason"].startswith(b"not decodable")
+        assert reported["topic"].decode() == connection.topic("events")
+        assert int(reported["offset"]) >= 1
     assert processor.stop() == 0
     assert_exact(generator.actions, alerts)
     reader.close()
@@ -159,7 +159,7 @@ def test_lost_events_and_gaps_are_reported(connection: Connection, processes: Pr
     for name, number in {"batches_missing": 3, "events_ring_full": 41}.items():
         wait_for_sum(connection, alerts, EVENTS_LOST, name, number, 30)
     assert processor.stop() == 0
-    told = [alert for alert in alerts.raw if alert.rule == EVENTS_LOST]
-    assert told
-    assert all(alert.source == "internal" and alert.hostname == host.name for alert in told)
+    reported = [alert for alert in alerts.raw if alert.rule == EVENTS_LOST]
+    assert reported
+    assert all(alert.source == "internal" and alert.hostname == host.name for alert in reported)
     alerts.close()

@@ -55,8 +55,8 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
     listed = objects(processes.start(connection, "alerts", "list", "--format", "json", "--rule", "Marked*"))
     found = sorted(row["output_fields"]["fd.name"].removeprefix("/marked/") for row in listed)
     assert found == sorted(generator.actions)
-    wanted = ("--format", "json", "--host", host.name, "--priority", "notice")
-    mine = [row for row in objects(processes.start(connection, "alerts", "list", *wanted)) if row["rule"] == RULE]
+    options = ("--format", "json", "--host", host.name, "--priority", "notice")
+    mine = [row for row in objects(processes.start(connection, "alerts", "list", *options)) if row["rule"] == RULE]
     assert len(mine) == 4
     none = processes.start(connection, "alerts", "list", "--priority", "critical")
     assert lines(none) == []
@@ -67,18 +67,18 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
     assert [mine[1]["output_fields"]["fd.name"] in line for line in marked] == [True]
     names = [line for line in shown if "/marked/" in line and line.startswith(("> ", "  "))]
     assert len(names) == 4
-    told = "\n".join(shown)
-    assert f"# {host.name}: 104 events in 5 batches of this time." in told
-    assert "Collected in full: execve. No other event types were collected." in told
-    assert "Collected only if a rule at that time could match: openat." in told
-    assert "5 events were lost (events_ring_full: 5)." in told
-    assert "2 batches are missing (numbers 5 to 6)." in told
+    reported = "\n".join(shown)
+    assert f"# {host.name}: 104 events in 5 batches of this time." in reported
+    assert "Collected in full: execve. No other event types were collected." in reported
+    assert "Collected only if a rule at that time could match: openat." in reported
+    assert "5 events were lost (events_ring_full: 5)." in reported
+    assert "2 batches are missing (numbers 5 to 6)." in reported
 
     ends = TopicHistory(connection, connection.topic(ALERTS)).available
     draft = tmp_path / "draft.yaml"
     draft.write_text(DRAFT)
-    asked = ("--since", "1h", "--format", "json", "--host", "host-[12]")
-    (found,) = objects(processes.start(connection, "replay", "--topic", *asked, rules=draft))
+    backtest_options = ("--since", "1h", "--format", "json", "--host", "host-[12]")
+    (found,) = objects(processes.start(connection, "replay", "--topic", *backtest_options, rules=draft))
     drafted = [act for act in generator.actions if act.startswith(("host-1", "host-2")) and act.endswith("1")]
     expected = Counter(act[:6] for act in drafted)
     assert {row["host"]: row["alerts"] for row in found["found"]} == expected

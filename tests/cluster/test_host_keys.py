@@ -24,9 +24,9 @@ from tests.cluster.identities import (
     SigningHost,
     dead_letters,
     decide,
+    reported,
     start,
-    told,
-    wait_for_letters,
+    wait_for_dead_letters,
 )
 from tests.cluster.processes import Processes
 from tests.unit.lanner.program import lanner
@@ -84,7 +84,7 @@ def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
     evil.repeat(value, key.decode(), [*headers, ("lanner_sent", b"1")])
     evil.repeat(value, "evil-1", headers)
     evil.flush()
-    letters = wait_for_letters(connection, 9)
+    refused = wait_for_dead_letters(connection, 9)
     # What was sent just so by the host itself: the same alert once more, under the same id.
     evil.repeat(value, key.decode(), headers)
     evil.flush()
@@ -95,12 +95,12 @@ def test_a_hostile_host_with_all_a_collectors_rights_speaks_only_for_itself(
 
     assert_exact(web.actions, alerts)
     assert alerts.marks()["web-1-1"].total() == 2
-    assert all(reason.startswith("not verified: ") for reason in letters), letters
-    assert letters.total() == dead_letters(connection).total() == 9
+    assert all(reason.startswith("not verified: ") for reason in refused), refused
+    assert refused.total() == dead_letters(connection).total() == 9
     internal = Counter(alert.rule for alert in alerts.raw if alert.source == "internal")
     for false in (DUPLICATE_HOST_ID, EVENTS_LOST, HOST_BACK, HOST_SILENT, HOST_STOPPED):
         assert internal[false] == 0, false
-    found = told(alerts)
+    found = reported(alerts)
     assert len(found[web.name]) <= 2, "one a processor in five minutes"
     assert "was rejected" in found[web.name][0]
     assert web.name in found[web.name][0]
@@ -122,7 +122,7 @@ def test_a_pin_outlives_all_processors_and_counts_for_each(
     evil.send(Host(web.name).batch("forged"), web.name)
     evil.flush()
     others = [start(connection, processes, rules) for _ in range(2)]
-    assert wait_for_letters(connection, 1).total() == 1
+    assert wait_for_dead_letters(connection, 1).total() == 1
     web.act(2)
     assert web.stop() == 0
     alerts.wait_for(4, 30)
@@ -144,9 +144,9 @@ def test_an_operators_decision_counts_while_processors_run(
     web = SigningHost(connection, "web-1", tmp_path)
     web.act(2)
     web.stop()
-    wait_for_letters(connection, 2)
+    wait_for_dead_letters(connection, 2)
     alerts.read(1)
-    (output,) = told(alerts)[""]
+    (output,) = reported(alerts)[""]
     assert web.key in output
     assert "lanner hosts enroll" in output
     listed = [
@@ -169,7 +169,7 @@ def test_an_operators_decision_counts_while_processors_run(
     time.sleep(2)
     web.act(2)
     web.stop()
-    assert "not verified: host web-1 was revoked" in wait_for_letters(connection, 4)
+    assert "not verified: host web-1 was revoked" in wait_for_dead_letters(connection, 4)
     assert decide(connection, processes, "enroll", "web-1", web.key).result() == 0
     time.sleep(2)
     web.act(1)
@@ -198,9 +198,9 @@ def test_a_reinstalled_host_is_accepted_once_an_operator_enrolls_it(
     assert web.key != old
     web.act(1)
     web.stop()
-    wait_for_letters(connection, 1)
+    wait_for_dead_letters(connection, 1)
     alerts.read(1)
-    (output,) = told(alerts)["web-1"]
+    (output,) = reported(alerts)["web-1"]
     assert web.key in output
     refused = decide(connection, processes, "enroll", "web-1", web.key)
     assert refused.result() == 1
@@ -235,7 +235,7 @@ def test_a_second_pin_of_a_host_is_covered_by_the_first(
             time.sleep(0.3)
     evil.send(Host(web.name).batch("forged"), web.name)
     evil.flush()
-    wait_for_letters(connection, 1)
+    wait_for_dead_letters(connection, 1)
     settle(web, alerts)
     assert "forged" not in alerts.marks()
     for processor in processors:
@@ -293,7 +293,7 @@ def test_collectors_that_do_not_sign_yet_are_heard_until_they_do(
     alerts.wait_for(3, 30)
     generator.publish(old.batch("late"))
     generator.flush()
-    (reason,) = wait_for_letters(connection, 1)
+    (reason,) = wait_for_dead_letters(connection, 1)
     assert reason.startswith("not verified: it is not signed, and host host-0 has the key")
     assert "late" not in alerts.marks()
     assert processor.stop() == 0, processor.errors

@@ -124,8 +124,8 @@ def test_a_host_whose_clock_is_an_hour_ahead_is_set_right(
     for alert in alerts.raw:
         assert abs(alert.time / 1e9 - time.time()) < 120
     assert {name: len(found) for name, found in ids(alerts, CLOCK_SKEW).items()} == {ahead.name: 1}
-    (told,) = (alert for alert in alerts.raw if alert.rule == CLOCK_SKEW)
-    assert re.match(r"the clock is 3(600|59\d) s ahead of the broker's", told.output), told.output
+    (reported,) = (alert for alert in alerts.raw if alert.rule == CLOCK_SKEW)
+    assert re.match(r"the clock is 3(600|59\d) s ahead of the broker's", reported.output), reported.output
     assert processor.stop() == 0, processor.errors
     alerts.close()
 
@@ -166,7 +166,7 @@ def test_two_that_send_under_one_id_are_reported(connection: Connection, process
     alerts.wait_for(len(generator.actions), 30)
     wait_for_rule(alerts, DUPLICATE_HOST_ID, {first.name}, 10)
     assert_exact(generator.actions, alerts)
-    (told,) = (alert for alert in alerts.raw if alert.rule == DUPLICATE_HOST_ID)
-    assert told.output.startswith(f"two live hosts send under id {first.name}: boots boot-")
+    (reported,) = (alert for alert in alerts.raw if alert.rule == DUPLICATE_HOST_ID)
+    assert reported.output.startswith(f"two live hosts send under id {first.name}: boots boot-")
     assert processor.stop() == 0, processor.errors
     alerts.close()

@@ -42,15 +42,15 @@ def test_what_falco_posts_goes_to_every_sink_once(connection: Connection, proces
     assert [post(port, falco(rule=f"Rule {number}")) for number in (1, 2, 1)] == [200, 200, 200]
     assert len(wait_for_lines(tmp_path / "alerts", 2)) >= 2
     assert first.stop() == 0
-    again = processes.start(connection, *arguments)
-    assert [post(port_of(again), falco(rule=f"Rule {number}")) for number in (2, 3)] == [200, 200]
+    restarted = processes.start(connection, *arguments)
+    assert [post(port_of(restarted), falco(rule=f"Rule {number}")) for number in (2, 3)] == [200, 200]
     wait_for_lines(tmp_path / "alerts", 3)
     documents = [json.loads(str(each["value"], "utf-8")) for each in messages(connection, SIEM_FALCO, 4, 5)]  # type: ignore[arg-type]
-    assert again.stop() == 0
+    assert restarted.stop() == 0
     assert sorted(each["rule"] for each in documents) == ["Rule 1", "Rule 2", "Rule 3"]
     assert len(lines(tmp_path / "alerts")) == 3
-    assert "1 duplicates" in again.errors
-    assert "intake: 2 accepted, 0 refused, 0 could not be stored" in again.errors
+    assert "1 duplicates" in restarted.errors
+    assert "intake: 2 accepted, 0 refused, 0 could not be stored" in restarted.errors
 
 
 def test_falco_waits_while_the_broker_is_away(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_one_host_needs_no_broker(processes: Processes, tmp_path: Path) -> None:
         notifier = processes.start(nowhere, *arguments)
         assert post(port_of(notifier), falco()) == 200
         until = time.monotonic() + 20
-        while not slack.asked and time.monotonic() < until:
+        while not slack.requests and time.monotonic() < until:
             time.sleep(0.01)
         notifier.kill()
         processes.start(nowhere, *arguments)
@@ -153,10 +153,10 @@ def test_where_a_schema_registry_is_alerts_are_written_as_its_readers_want(
 ) -> None:
     """Alerts are refused while the registry is away, then written in Confluent's format, which the notifier reads."""
     registry = SchemaRegistry(tmp_path)
-    asked = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
+    registry_settings = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
     arguments = ("notifier", "file", "--listen", "127.0.0.1:0", *overrides(tmp_path))
     try:
-        notifier = processes.start(connection, *arguments, environment=asked)
+        notifier = processes.start(connection, *arguments, environment=registry_settings)
         port = port_of(notifier)
         assert post(port, falco()) == 503
         registry.begin()

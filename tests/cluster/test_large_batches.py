@@ -45,7 +45,7 @@ def limit_messages(connection: Connection, size: int) -> None:
 
 def act(host: SigningHost, sizes: list[int]) -> None:
     """Publish one batch with an action per size; record those that can arrive."""
-    marks = [f"{host.start}-{host.sequence}-{place}-{noise(size)}" for place, size in enumerate(sizes)]
+    marks = [f"{host.start}-{host.sequence}-{index}-{noise(size)}" for index, size in enumerate(sizes)]
     host.actions += [mark for mark, size in zip(marks, sizes, strict=True) if size < LIMIT]
     host.publisher.publish(replace(host.batch(*marks), lost={"events_ring_full": 5}))
     host.publisher.poll()
@@ -101,7 +101,7 @@ def nested_event(depth: int) -> EventBatch:
         table.apply(execution(identity(pid, generation=2), "sleep", noise(3_000), ppid=pid - 1 if pid > 100 else 1))
     leaf = rows.row(table.resolve(identity(99 + depth, generation=2)))
     processes, _ = rows.take()
-    actions = [{"type": "openat", "fd_name": f"/marked/other-{place}"} for place in range(499)]
+    actions = [{"type": "openat", "fd_name": f"/marked/other-{index}"} for index in range(499)]
     return batch_of(*actions, {"type": "openat", "fd_name": "/marked/leaf", "process": leaf}, processes=processes)
 
 
@@ -119,7 +119,7 @@ def test_a_thousand_nested_processes_take_no_event_of_others_along(
     assert not publisher.losses
     alerts = Alerts(connection)
     alerts.wait_for(500, 60)
-    assert_exact([*(f"other-{place}" for place in range(499)), "leaf"], alerts)
+    assert_exact([*(f"other-{index}" for index in range(499)), "leaf"], alerts)
     leaf = next(alert.event for alert in alerts.raw if alert.event["fd.name"] == "/marked/leaf")
     assert (leaf["proc.pid"], leaf["proc.ppid"]) == (1123, 1122)
     alerts.close()

@@ -45,7 +45,7 @@ def versions_of(connection: Connection) -> dict[bytes, list[int]]:
     return found
 
 
-def places_of(connection: Connection) -> dict[int, int]:
+def positions_of(connection: Connection) -> dict[int, int]:
     """Return the group's committed offsets on the correlate topic."""
     return committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(CORRELATE), range(PARTITIONS))
 
@@ -60,8 +60,8 @@ def are_applied(connection: Connection, actions: int) -> bool:
             count += 1
             last[message.partition() or 0] = message.offset() or 0
     reader.close()
-    places = places_of(connection)
-    return count >= actions and all(places.get(partition, 0) > offset for partition, offset in last.items())
+    positions = positions_of(connection)
+    return count >= actions and all(positions.get(partition, 0) > offset for partition, offset in last.items())
 
 
 def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
@@ -102,8 +102,8 @@ def test_a_process_that_hung_does_not_undo_what_its_heir_counted(
 def is_shared_by_two(connection: Connection) -> bool:
     """Return whether two processors have divided the partitions."""
     client = AdminClient(client_config(connection, "test"))
-    (asked,) = client.describe_consumer_groups([connection.topic(PROCESSOR_GROUP)]).values()
-    found = asked.result(10)
+    (group,) = client.describe_consumer_groups([connection.topic(PROCESSOR_GROUP)]).values()
+    found = group.result(10)
     return found.state == ConsumerGroupState.STABLE and len(found.members) == 2
 
 
@@ -131,11 +131,11 @@ def test_memory_that_is_gone_is_reported_and_nothing_else_is_lost(
         return worker.errors
 
     assert "was deleted" not in work(2)
-    used = len(places_of(connection))
+    used = len(positions_of(connection))
     delete(connection, CHANGELOG)
     groups.forget()
-    told = work(3)
-    assert "was deleted" in told
+    reported = work(3)
+    assert "was deleted" in reported
     assert "was deleted" not in work(1)
     alerts = Alerts(connection)
     wait_for(alerts, groups, 20)
@@ -185,12 +185,12 @@ def delete(connection: Connection, name: str) -> None:
     create_missing(connection, plan(connection.prefix, PARTITIONS, 1, DAY_MS))
 
 
-KEPT_RULE = "Three of a host"
-KEPT = f"""
+STORED_RULE = "Three of a host"
+STORED = f"""
 - macro: three_of_a_host
   condition: evt.type = openat and fd.name startswith /group/
   correlation: {{type: event_count, group-by: [evt.hostname], timespan: 1h, condition: {{gte: 3}}}}
-- rule: {KEPT_RULE}
+- rule: {STORED_RULE}
   desc: The third event of a host.
   condition: three_of_a_host
   output: "%correlation.count on %evt.hostname"
@@ -217,15 +217,15 @@ def test_windows_of_a_macro_that_is_gone_are_deleted_from_the_topic(
         groups.flush()
         return worker
 
-    worker = work(RULES + KEPT, 2)
+    worker = work(RULES + STORED, 2)
     until(lambda: sorted(owners_of(connection).values()) == [6, 6], 30, "not both macros have their windows")
     assert worker.stop() == 0, worker.errors
-    worker = work(KEPT, 0)
+    worker = work(STORED, 0)
     until(lambda: list(owners_of(connection).values()) == [6], 40, "the windows are still there")
     groups.act(1)
     groups.flush()
     alerts = Alerts(connection)
-    until(lambda: alerts.read(0.2) or len(of_rule(alerts, KEPT_RULE)) == 6, 20, "the other windows were not kept")
+    until(lambda: alerts.read(0.2) or len(of_rule(alerts, STORED_RULE)) == 6, 20, "the other windows were not kept")
     alerts.close()
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors

@@ -112,13 +112,13 @@ def test_a_dead_slack_holds_nobody_up_and_a_refusal_is_a_dead_letter(
     while not slack.posted and time.monotonic() < until:
         time.sleep(0.1)
     assert notifier.stop() == 0
-    (letter,) = dead
-    headers = letter["headers"]
+    (refusal,) = dead
+    headers = refusal["headers"]
     assert isinstance(headers, dict)
     assert (headers["reason"], headers["sink"], headers["attempts"]) == (b"invalid_blocks", b"slack", b"3")
     (posted,) = slack.posted
     delivered = posted["text"].split("Rule ")[1].split()[0]
-    assert {delivered.encode(), letter["key"]} == {b"one", b"two"}
+    assert {delivered.encode(), refusal["key"]} == {b"one", b"two"}
     assert "made-up-token" not in notifier.errors + notifier.output
 
 
@@ -192,9 +192,9 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
 ) -> None:
     """While the dead letter of an invalid message can't be written, later alerts wait, and then follow in order."""
     monkeypatch.setattr(kafka, "DEAD_LETTER_SECONDS", 1.0)
-    letters = connection.topic(NOTIFIER_DEAD_LETTERS)
+    dead_letters = connection.topic(NOTIFIER_DEAD_LETTERS)
     admin = AdminClient(client_config(connection, "test"))
-    admin.delete_topics([letters])[letters].result()
+    admin.delete_topics([dead_letters])[dead_letters].result()
     producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
     for number in range(9):
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
@@ -217,5 +217,5 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     line.close()
     assert failures
     assert taken == [f"a{number}" for number in range(9) if number != 3]
-    (letter,) = messages(connection, NOTIFIER_DEAD_LETTERS, 2, 3)
-    assert letter["value"] == b"no alert"
+    (dead,) = messages(connection, NOTIFIER_DEAD_LETTERS, 2, 3)
+    assert dead["value"] == b"no alert"

@@ -95,13 +95,13 @@ def test_killed_between_recording_and_commit_it_delivers_nothing_again(
     until(lambda: is_recorded(tmp_path, "in the gap"))
     first.kill()
     assert position(connection) == 1
-    again = start(connection, processes, far_end, tmp_path)
+    restarted = start(connection, processes, far_end, tmp_path)
     publish(connection, ["after"])
     until(lambda: "after" in ids_at(far_end))
     until(lambda: position(connection) == 3)
-    assert again.stop() == 0
+    assert restarted.stop() == 0
     assert Counter(ids_at(far_end)) == {"before": 1, "in the gap": 1, "after": 1}
-    assert "webhook: 1 delivered, 0 attempts failed, 0 refused, 1 duplicates" in again.errors
+    assert "webhook: 1 delivered, 0 attempts failed, 0 refused, 1 duplicates" in restarted.errors
 
 
 def test_killed_at_random_under_500_alerts_a_second_it_delivers_every_one(

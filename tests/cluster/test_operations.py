@@ -124,9 +124,9 @@ def test_a_notifier_is_unwell_when_an_alert_waits_too_long(
     generator.act(2)
     generator.flush()
     wait(lambda: get(f"{url}/healthz")[0] == 503)
-    told = get(f"{url}/healthz")[1]
-    assert told.startswith("bad: undelivered alerts of syslog: the oldest has waited")
-    assert "Connection refused" in told
+    reported = get(f"{url}/healthz")[1]
+    assert reported.startswith("bad: undelivered alerts of syslog: the oldest has waited")
+    assert "Connection refused" in reported
     assert get(f"{url}/livez")[0] == 200
     text = get(f"{url}/metrics")[1]
     lint(promtool_path, text)

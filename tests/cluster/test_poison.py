@@ -82,17 +82,17 @@ def hostile(connection: Connection) -> Iterator[Send]:
     yield send
 
 
-def letters(connection: Connection) -> list[tuple[str, bytes, dict[str, bytes]]]:
+def dead_letters(connection: Connection) -> list[tuple[str, bytes, dict[str, bytes]]]:
     """Return reason, value and headers of each dead letter, sorted by reason."""
     found = [(headers, value) for _, _, value, headers in everything(connection, PROCESSOR_DEAD_LETTERS)]
-    told = [(headers["reason"].decode(), value or b"", headers) for headers, value in found]
-    return sorted(told, key=lambda each: each[0])
+    reported = [(headers["reason"].decode(), value or b"", headers) for headers, value in found]
+    return sorted(reported, key=lambda each: each[0])
 
 
-def wait_for_letters(connection: Connection, processor: Running, count: int, seconds: float = 60) -> list[str]:
+def wait_for_dead_letters(connection: Connection, processor: Running, count: int, seconds: float = 60) -> list[str]:
     """Wait for so many dead letters, and return their reasons."""
     deadline = time.monotonic() + seconds
-    while len(found := letters(connection)) < count:
+    while len(found := dead_letters(connection)) < count:
         assert processor.is_alive, processor.errors
         assert time.monotonic() < deadline, [reason for reason, _, _ in found]
         time.sleep(0.5)
@@ -147,7 +147,7 @@ def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, proces
         send(CORRELATE, bytes(100 << 20), codec="gzip")
     generator.act(2)
     generator.flush()
-    reasons = wait_for_letters(connection, processor, 16)
+    reasons = wait_for_dead_letters(connection, processor, 16)
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 60)
     alerts.read(2)
@@ -162,8 +162,8 @@ def test_poison_beside_honest_hosts_stops_nothing(connection: Connection, proces
     ]
     assert sum("bytes decompressed" in reason for reason in reasons) == 5
     assert len([alert for alert in alerts.raw if alert.rule == "Evil"]) == 5_000
-    (told,) = [alert for alert in alerts.raw if alert.rule == "Lanner internal: batch over budget"]
-    assert told.hostname == "evil"
+    (reported,) = [alert for alert in alerts.raw if alert.rule == "Lanner internal: batch over budget"]
+    assert reported.hostname == "evil"
     assert peak - before < 400, (before, peak)
     alerts.close()
 
@@ -191,7 +191,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
                 send(EVENTS, encode_batch(batch), codec="zstd", key=host.encode())
     generator.act(1)
     generator.flush()
-    reasons = wait_for_letters(connection, processor, 2)
+    reasons = wait_for_dead_letters(connection, processor, 2)
     alerts = Alerts(connection)
     alerts.wait_for(len(generator.actions), 60)
     deadline = time.monotonic() + 30
@@ -203,7 +203,7 @@ def test_what_the_broker_refuses_costs_its_own_message_alone(
     assert sorted(alert.rule for alert in alerts.raw if alert.hostname == "good") == ["Evil", "Repeated"]
     assert reasons[0].startswith("1 of its results were refused: ")
     assert reasons[1].startswith("an alert that it caused was refused: ")
-    assert [int(headers["omitted_bytes"]) > 20_000 for _, _, headers in letters(connection)] == [True, True]
+    assert [int(headers["omitted_bytes"]) > 20_000 for _, _, headers in dead_letters(connection)] == [True, True]
     states = {key: value for _, key, value, _ in everything(connection, table)}
     assert sum(value is not None for key, value in states.items() if not key.startswith(b"Lanner internal")) == 1
     alerts.close()
@@ -246,7 +246,7 @@ def test_a_look_back_holds_one_message_at_a_time(connection: Connection, process
         for _ in range(3):
             send(EVENTS, bytes(400 << 20), codec="gzip")
     before = resident_mib(first)
-    wait_for_letters(connection, first, 3, 120)
+    wait_for_dead_letters(connection, first, 3, 120)
     assert first.stop() == 0, first.errors
     generator = Generator(connection)
     second = processes.start(connection, "processor", rules=rules)

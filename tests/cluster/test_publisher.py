@@ -149,21 +149,21 @@ def test_a_full_spool_drops_the_oldest_and_counts_it(own_broker: Broker, tmp_pat
     events = 0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in range(600):
-        batch = host.batch(*(f"{number}-{place}-{number * 7919 % 10007:x}" for place in range(100)))
+        batch = host.batch(*(f"{number}-{index}-{number * 7919 % 10007:x}" for index in range(100)))
         made.append(encode_batch(batch))
         events += batch.count
         publisher.publish(batch)
         publisher.poll()
         assert spool.size < (1 << 20) + (1 << 17)
-    kept = sum(map(len, made)) // 1024
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before - kept
+    stored = sum(map(len, made)) // 1024
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before - stored
     assert grown < 12 * 1024, f"{grown} KiB more memory"
     own_broker.resume()
     drain(publisher)
     assert publisher.close(5) == 0
     got = list(dict.fromkeys(events_of(connection, 1)))
-    places = [made.index(each) for each in got]
-    assert places == sorted(places)
+    indexes = [made.index(each) for each in got]
+    assert indexes == sorted(indexes)
     assert made[-1] in got
     lost = publisher.losses
     assert set(lost) == {FULL}
@@ -194,7 +194,7 @@ def test_a_disk_that_is_full_costs_what_is_counted(own_broker: Broker, tmp_path:
         own_broker.pause()
         made: list[bytes] = []
         for number in range(400):
-            batch = host.batch(*(f"{number}-{place}-{os.urandom(8).hex()}" for place in range(100)))
+            batch = host.batch(*(f"{number}-{index}-{os.urandom(8).hex()}" for index in range(100)))
             made.append(encode_batch(batch))
             publisher.publish(batch)
             publisher.poll()
@@ -202,8 +202,8 @@ def test_a_disk_that_is_full_costs_what_is_counted(own_broker: Broker, tmp_path:
         drain(publisher)
         assert publisher.close(5) == 0
     got = list(dict.fromkeys(events_of(connection, 1)))
-    places = [made.index(each) for each in got]
-    assert places == sorted(places)
+    indexes = [made.index(each) for each in got]
+    assert indexes == sorted(indexes)
     lost = publisher.losses
     assert set(lost) <= {FULL, FAILED}, notes
     assert lost[FULL] > 0

@@ -6,7 +6,7 @@ import pytest
 
 from bus.connection import Connection
 from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
-from tests.cluster.broken_client import PLACES
+from tests.cluster.broken_client import FAULTS
 from tests.cluster.broker import Broker
 from tests.cluster.correlate_oracle import WITH_MEMORY
 from tests.cluster.processes import Processes
@@ -21,7 +21,7 @@ def test_a_broker_that_restarts_ends_nothing(own_broker: Broker, processes: Proc
     sys.stdout.write(f"{account}\n")
 
 
-@pytest.mark.parametrize("where", PLACES)
+@pytest.mark.parametrize("where", FAULTS)
 def test_a_client_that_fails_in_an_unexpected_way_ends_nothing(
     connection: Connection, processes: Processes, tmp_path: Path, where: str
 ) -> None:

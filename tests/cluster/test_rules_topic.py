@@ -361,18 +361,18 @@ def test_a_collector_without_a_readable_filter_sends_everything(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """Without a readable filter, everything is sent until one is written again, and each batch reports that."""
-    asked, other = tmp_path / "asked", tmp_path / "other"
+    requested, other = tmp_path / "asked", tmp_path / "other"
     other.write_text("x")
-    version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", asked))
+    version = publish(processes, connection, opens_of(tmp_path / "rules.yaml", requested))
     collector = processes.start(connection, "collector")
     collector.wait_for(f"these need: {version}")
     CompactedTopicWriter(connection).put(PUSHDOWN_FILTERS, version.encode(), b"\xff", [])
     collector.wait_for("these need: any version")
     other.read_text()
     assert collector.stop() == 0, collector.errors
-    told = [event for event in events_of(batches_of(connection)) if event["fd.name"] == str(other)]
-    assert {event.batch.interest_version for event in told} == {"*"}
-    assert {event["evt.type"] for event in told} > {"openat", "read", "lseek"}
+    sent = [event for event in events_of(batches_of(connection)) if event["fd.name"] == str(other)]
+    assert {event.batch.interest_version for event in sent} == {"*"}
+    assert {event["evt.type"] for event in sent} > {"openat", "read", "lseek"}
 
 
 def opens_of(file: Path, path: Path) -> Path:

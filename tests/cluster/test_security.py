@@ -22,15 +22,15 @@ from tests.cluster.processes import Processes
 from tests.cluster.secured import SecuredBroker
 from tests.notes import into
 
-WAYS = ("certificate", "plain", "scram-sha-256", "scram-sha-512")
+METHODS = ("certificate", "plain", "scram-sha-256", "scram-sha-512")
 
 
-def connect(broker: SecuredBroker, way: str, part: str, prefix: str) -> Connection:
+def connect(broker: SecuredBroker, method: str, part: str, prefix: str) -> Connection:
     """Connect as a part of a fleet, or as the administrator."""
     user = part if part == "admin" else f"lanner-{part}"
-    if way == "certificate":
+    if method == "certificate":
         return broker.by_certificate(user, prefix)
-    return broker.by_password(user, way, prefix)  # type: ignore[arg-type]  one of WAYS
+    return broker.by_password(user, method, prefix)  # type: ignore[arg-type]  one of WAYS
 
 
 def read_as_group(connection: Connection, group: str, topic: str, count: int, seconds: float = 30) -> list[bytes]:
@@ -48,19 +48,19 @@ def read_as_group(connection: Connection, group: str, topic: str, count: int, se
     return found
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 def test_each_stage_works_with_its_own_rights_alone(
-    secured: SecuredBroker, processes: Processes, tmp_path: Path, way: str
+    secured: SecuredBroker, processes: Processes, tmp_path: Path, method: str
 ) -> None:
     """An action passes from a collector's publisher to the SIEM, with separate credentials for each client."""
     prefix = secured.fleet()
-    processor = processes.start(connect(secured, way, "processor", prefix), "processor", rules=rules_file(tmp_path))
+    processor = processes.start(connect(secured, method, "processor", prefix), "processor", rules=rules_file(tmp_path))
     state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
-    notifier = processes.start(connect(secured, way, "notifier", prefix), "notifier", "siem.ecs", *state)
-    tail = processes.start(connect(secured, way, "operator", prefix), "alerts", "tail", "--since", "1h")
+    notifier = processes.start(connect(secured, method, "notifier", prefix), "notifier", "siem.ecs", *state)
+    tail = processes.start(connect(secured, method, "operator", prefix), "alerts", "tail", "--since", "1h")
     create = ("topics", "create", "--partitions", "2", "--replication-factor", "1", "--dry-run")
-    admin = processes.start(connect(secured, way, "admin", prefix), *create)
-    collector = connect(secured, way, "collector", prefix)
+    admin = processes.start(connect(secured, method, "admin", prefix), *create)
+    collector = connect(secured, method, "collector", prefix)
     filters = CompactedTopicReader(collector, [PUSHDOWN_FILTERS])
     notes: list[str] = []
     publisher = Publisher(collector, "host-1", Spool(tmp_path / "spool", 8 << 20), on_note=into(notes))
@@ -68,7 +68,7 @@ def test_each_stage_works_with_its_own_rights_alone(
     assert publisher.close(20) == 0
     assert publisher.delivered == 1
     assert notes == []
-    (document,) = read_as_group(connect(secured, way, "reader", prefix), "siem.elastic", SIEM_ECS, 1)
+    (document,) = read_as_group(connect(secured, method, "reader", prefix), "siem.elastic", SIEM_ECS, 1)
     assert json.loads(document)["message"].startswith("action /marked/secured on host-1")
     until = time.monotonic() + 20
     while not (filters.has_read_all and "/marked/secured" in tail.output) and time.monotonic() < until:
@@ -131,12 +131,12 @@ def test_who_is_refused_learns_why(secured: SecuredBroker, processes: Processes,
     """Refused clients report one line with the setting and no secret; a collector continues and reports the same."""
     cases = shut_out(secured, tmp_path)
     for name, (connection, reason, setting) in cases.items():
-        with pytest.raises(BusUnavailable) as told:
+        with pytest.raises(BusUnavailable) as reported:
             Administration(connection).states(["x"])
-        assert reason in told.value.reason, name
-        assert setting in told.value.remedy, name
-        assert "\n" not in str(told.value)
-        assert "made-up-secret" not in str(told.value)
+        assert reason in reported.value.reason, name
+        assert setting in reported.value.remedy, name
+        assert "\n" not in str(reported.value)
+        assert "made-up-secret" not in str(reported.value)
     connection, reason, setting = cases["wrong password"]
     commands: list[tuple[str | Path, ...]] = [
         ("processor", "--rules", rules_file(tmp_path)),

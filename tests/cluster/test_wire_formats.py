@@ -145,9 +145,9 @@ def test_batches_of_every_release_are_evaluated(connection: Connection, processe
     deadline = time.monotonic() + 30
     while len([each for each in alerts.raw if each.rule == RULE]) < len(GOLDEN) and time.monotonic() < deadline:
         alerts.read(0.5)
-    told = [each for each in alerts.raw if each.rule == RULE]
-    assert len(told) == len(GOLDEN)
-    assert all(each.output.startswith("read /run/link (cat /etc/shadow ) container_id=") for each in told)
+    reported = [each for each in alerts.raw if each.rule == RULE]
+    assert len(reported) == len(GOLDEN)
+    assert all(each.output.startswith("read /run/link (cat /etc/shadow ) container_id=") for each in reported)
     assert processor.stop() == 0, processor.errors
     alerts.close()
 
@@ -166,11 +166,11 @@ def test_a_fleet_with_a_schema_registry(
     """All stages use Confluent's wire format; while the registry is unavailable they wait, and nothing is lost."""
     notes: list[str] = []
     with_registry = replace(connection, registry=RegistryAddress(registry.url))
-    asked = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
+    registry_settings = {"LANNER__KAFKA__SCHEMA_REGISTRY_URL": registry.url}
     rules = rules_file(tmp_path)
 
     # The registry is unavailable: a processor exits with an error, a collector spools its batches.
-    processor = processes.start(connection, "processor", rules=rules, environment=asked)
+    processor = processes.start(connection, "processor", rules=rules, environment=registry_settings)
     host = Host("host-1")
     publisher = Publisher(with_registry, host.name, Spool(tmp_path / "collected", 1 << 20), on_note=into(notes))
     for number in range(3):
@@ -189,17 +189,17 @@ def test_a_fleet_with_a_schema_registry(
         publisher.poll(0.05)
     assert publisher.close(5) == 0
     assert not publisher.losses
-    processor = processes.start(connection, "processor", rules=rules, environment=asked)
+    processor = processes.start(connection, "processor", rules=rules, environment=registry_settings)
     processor.wait_for("evaluating rules:")
     for value, _ in messages(connection, EVENTS, 3):
         assert value[:1] == b"\0"
-    told = [value for value, _ in messages(connection, ALERTS, 3)]
+    reported = [value for value, _ in messages(connection, ALERTS, 3)]
 
     # Confluent's own deserializer reads them, with nothing of ours.
     client = SchemaRegistryClient({"url": registry.url})
     deserialize = AvroDeserializer(client)
     context = SerializationContext(connection.topic(ALERTS), MessageField.VALUE)
-    assert {deserialize(value, context)["rule"] for value in told} == {RULE}  # type: ignore[index, union-attr]
+    assert {deserialize(value, context)["rule"] for value in reported} == {RULE}  # type: ignore[index, union-attr]
     assert f"{connection.topic(EVENTS)}-value" in client.get_subjects()
 
     # A reader that has not seen the schema yet waits for the registry, and goes on when it is back.
@@ -207,7 +207,7 @@ def test_a_fleet_with_a_schema_registry(
     line = tmp_path / "alerts"
     settings = ["-o", f"notifier.state_dir={tmp_path / 'state'}", "-o", "json_output=true"]
     settings += ["-o", "file_output.enabled=true", "-o", f"file_output.filename={line}"]
-    notifier = processes.start(connection, "notifier", "file", *settings, environment=asked)
+    notifier = processes.start(connection, "notifier", "file", *settings, environment=registry_settings)
     notifier.wait_for("no answer from the schema registry")
     registry.resume()
     deadline = time.monotonic() + 30
@@ -238,10 +238,10 @@ def test_a_registry_that_requires_a_password(registry: SchemaRegistry, tmp_path:
             (replace(address, password="hush"), "schema_registry_password_file"),
             (replace(address, ca_file=""), "schema_registry_url"),
         ):
-            with pytest.raises(RegistryUnavailable) as told:
+            with pytest.raises(RegistryUnavailable) as reported:
                 Registry(wrong).schema(1)
-            assert setting in str(told.value)
-            assert "hush" not in str(told.value) + repr(wrong)
+            assert setting in str(reported.value)
+            assert "hush" not in str(reported.value) + repr(wrong)
         other = {"type": "record", "name": "Other", "fields": [{"name": "a", "type": "int"}]}
         SchemaRegistryClient({"url": registry.url}).set_compatibility("t.events-value", "BACKWARD")
         with pytest.raises(RegistryUnavailable, match="compatibility"):

@@ -246,19 +246,19 @@ class Machine:
 
     def _rows(self, thread: Thread) -> list[Process]:
         rows: list[Process] = []
-        places: dict[int, int] = {}
+        indexes: dict[int, int] = {}
 
         def add(process: Process, seen: frozenset[int]) -> int:
-            if process.pid in places:
-                return places[process.pid]
+            if process.pid in indexes:
+                return indexes[process.pid]
             parent = -1
             above = self.threads.get(process.ppid or 0)
             above = self.threads.get(above.process.pid, above) if above is not None else None
             if above is not None and above.process.pid not in seen and above.process.pid != process.pid:
                 parent = add(above.process, seen | {process.pid})
-            places[process.pid] = len(rows)
+            indexes[process.pid] = len(rows)
             rows.append(replace(process, parent=parent))
-            return places[process.pid]
+            return indexes[process.pid]
 
         add(thread.process, frozenset())
         return rows
@@ -425,8 +425,8 @@ def _argument(event: _Event, name: str, value: Any) -> tuple[str | None, int]:
     param = next((param for param in spec.params if param.name == name), None) if spec is not None else None
     if isinstance(value, dict) and "flags" in value and param is not None and param.info in FLAG_TABLES:
         numbers = {entry.name: entry.number for entry in FLAG_TABLES[param.info].entries}
-        wanted = [flag.removeprefix("PPM_") for flag in value["flags"]]
-        number = sum(numbers.get(flag, 0) for flag in wanted)
+        names = [flag.removeprefix("PPM_") for flag in value["flags"]]
+        number = sum(numbers.get(flag, 0) for flag in names)
         return number_text(param.info, number) or str(number), number
     if value is None:
         return ("<NA>" if param is not None and param.type in ("CHARBUF", "FSPATH", "FSRELPATH") else None), 0
@@ -453,8 +453,8 @@ def _number(event: _Event, _name: str, value: int, kind: str, info: str) -> str:
 
 def batch_of(case: dict[str, Any]) -> EventBatch:
     """Process a case's earlier events and return the batch of its own event."""
-    asked = str(case.get("field") or case.get("filter") or "")
-    asks_own_side = any(name in asked for name in ("fd.lip", "fd.rip", "fd.lport", "fd.rport"))
+    text = str(case.get("field") or case.get("filter") or "")
+    asks_own_side = any(name in text for name in ("fd.lip", "fd.rip", "fd.lport", "fd.rport"))
     machine = Machine("server" if asks_own_side else "client")
     for event in case.get("prior_events") or ():
         machine.apply(event)

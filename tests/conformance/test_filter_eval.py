@@ -12,7 +12,7 @@ from tests.conformance.falco_events import batch_of
 from tests.conformance.parameters import plain
 
 
-def _no_fault(_place: int, problem: BaseException) -> None:
+def _no_fault(_index: int, problem: BaseException) -> None:
     raise AssertionError(problem)
 
 

@@ -7,6 +7,6 @@ from tests.conformance.cases import Case, each_case
 def test_rules_that_are_on(case: Case) -> None:
     """Switches enable the same rules as in Falco."""
     result = load_rules([RuleFile(file["name"], file["yaml"]) for file in case["files"]])
-    switches = [Switch(way == "enable", by, pattern) for way, by, pattern in case["options"]["rules"]]
+    switches = [Switch(action == "enable", by, pattern) for action, by, pattern in case["options"]["rules"]]
 
     assert [rule.name for rule in select(result.rules, switches)] == case["expect"]["enabled_rules"]

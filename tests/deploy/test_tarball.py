@@ -67,10 +67,10 @@ def program(bare: BareRoot, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def given(bare: BareRoot, program: Path) -> Iterator[Path]:
     """Put the program on the bare host; remove it afterwards."""
-    place = bare.folder / CACHE
-    shutil.copy(program, place)
-    yield place
-    place.unlink()
+    cache = bare.folder / CACHE
+    shutil.copy(program, cache)
+    yield cache
+    cache.unlink()
     shutil.rmtree(bare.folder / "var/cache/lanner", ignore_errors=True)
 
 

@@ -43,8 +43,8 @@ def test_systemd_finds_nothing_to_report_about_a_unit(unit: Path) -> None:
 def test_the_page_reports_each_unit_s_exposure(unit: Path) -> None:
     """The figure of `systemd-analyze security` in docs is current or better."""
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", unit]
-    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    reported = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", reported)
     written = re.search(
         rf"^\| `{re.escape(unit.name.replace('@1', '@').replace('@slack', '@'))}` .*\| ([\d.]+) \|$",
         PAGE.read_text(),

@@ -23,14 +23,14 @@ def test_an_act_in_a_container_is_reported_everywhere(cluster: Cluster) -> None:
         mine = [text for text in texts if VICTIM in text and "lanner-local/busybox" in text]
         return {rule for rule in (SHADOW, SHELL) if any(rule in text for text in mine)}
 
-    places: dict[str, Callable[[], list[str]]] = {
+    readers: dict[str, Callable[[], list[str]]] = {
         "rsyslog": cluster.syslog,
         "siem.ecs": lambda: [json.dumps(each) for each in cluster.topic("siem.ecs")],
         "siem.ocsf": lambda: [json.dumps(each) for each in cluster.topic("siem.ocsf")],
         "slack": lambda: [json.dumps(each) for each in cluster.slack.posted] if cluster.slack else [],
     }
     act()
-    for name, read in places.items():
+    for name, read in readers.items():
         acted = time.monotonic()
 
         def is_told(read: Callable[[], list[str]] = read) -> bool:

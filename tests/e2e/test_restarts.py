@@ -32,7 +32,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
             yield
             going.result()
 
-    def watching_again(before: int) -> None:
+    def watching(before: int) -> None:
         wait(lambda: cluster.said("collector", "watching") > before, 60, lambda: cluster.compose("logs", "collector"))
 
     act(10)
@@ -47,7 +47,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
         cluster.compose("restart", "kafka")
     before = cluster.said("collector", "watching")
     cluster.compose("restart", "collector")
-    watching_again(before)
+    watching(before)
     act(10)
     cluster.compose("--profile", "demo", "--profile", "metrics", "down")
     cluster.compose("--profile", "demo", "--profile", "metrics", "up", "--detach")

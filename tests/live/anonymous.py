@@ -53,8 +53,8 @@ def anonymous(
         hostname=HOSTNAME,
         boot_id=BOOT_ID,
         count=len(events),
-        strings=strings.kept,
-        processes=rows.kept,
+        strings=strings.stored,
+        processes=rows.stored,
         columns=dict(columns),
         lost={},
     )
@@ -72,17 +72,17 @@ class _Strings:
 
     def __init__(self, texts: list[str | None], pairs: tuple[tuple[str, str], ...]) -> None:
         self._texts, self._pairs = texts, pairs
-        self._places: dict[str | None, int] = {None: 0}
-        self.kept: list[str | None] = [None]
+        self._indexes: dict[str | None, int] = {None: 0}
+        self.stored: list[str | None] = [None]
 
     def take(self, index: int) -> int:
         text = self._texts[index]
         if text is not None:
             text = rewritten(text, self._pairs)
-        place = self._places.setdefault(text, len(self.kept))
-        if place == len(self.kept):
-            self.kept.append(text)
-        return place
+        known_index = self._indexes.setdefault(text, len(self.stored))
+        if known_index == len(self.stored):
+            self.stored.append(text)
+        return known_index
 
 
 class _Rows:
@@ -90,8 +90,8 @@ class _Rows:
 
     def __init__(self, batch: EventBatch, root: int, pairs: tuple[tuple[str, str], ...]) -> None:
         self._rows, self._root, self._pairs = batch.processes, root, pairs
-        self._places: dict[int, int] = {}
-        self.kept: list[Process] = []
+        self._indexes: dict[int, int] = {}
+        self.stored: list[Process] = []
 
     def above(self, row: int) -> frozenset[int]:
         found = set()
@@ -104,14 +104,14 @@ class _Rows:
     def take(self, row: int) -> int:
         if row < 0 or self._rows[row].pid == self._root or self._root not in self.above(row):
             return -1
-        place = self._places.get(row)
-        if place is None:
+        known_index = self._indexes.get(row)
+        if known_index is None:
             process = self._rows[row]
             # Rows referred to come first: a parent's row is smaller than its child's.
             links = {name: self.take(getattr(process, name)) for name in _LINKS if getattr(process, name) != row}
-            place = self._places[row] = len(self.kept)
-            links |= {name: place for name in _LINKS if getattr(process, name) == row}
-            self.kept.append(
+            known_index = self._indexes[row] = len(self.stored)
+            links |= {name: known_index for name in _LINKS if getattr(process, name) == row}
+            self.stored.append(
                 replace(
                     self._cleaned(process),
                     parent=links["parent"],
@@ -119,7 +119,7 @@ class _Rows:
                     group_leader=links["group_leader"],
                 )
             )
-        return place
+        return known_index
 
     def _cleaned(self, process: Process) -> Process:
         def text(value: str | None) -> str | None:

@@ -97,6 +97,6 @@ def _let_apt_work(root: Path) -> None:
     certificates = Path("/etc/ssl/certs/ca-certificates.crt")
     if certificates.exists():
         # The second location survives an installation of ca-certificates, which rewrites the first.
-        for place in (root / "etc/ssl/certs", root / "usr/local/share/ca-certificates"):
-            place.mkdir(parents=True, exist_ok=True)
-            shutil.copy(certificates, place)
+        for folder in (root / "etc/ssl/certs", root / "usr/local/share/ca-certificates"):
+            folder.mkdir(parents=True, exist_ok=True)
+            shutil.copy(certificates, folder)

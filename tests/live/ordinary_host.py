@@ -31,7 +31,7 @@ QUIET = {
     "LANG": "C.UTF-8",
     "HOME": "/root",
 }
-WANTED = ("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db")
+PACKAGES = ("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db")
 
 
 class OrdinaryHost:
@@ -72,7 +72,7 @@ class OrdinaryHost:
         """Install servers and tools by apt-get, with maintainer scripts; return False if there is no network."""
         if self.run("apt-get", "update").returncode:
             return False
-        done = self.run("apt-get", "install", "-y", "--no-install-recommends", *WANTED)
+        done = self.run("apt-get", "install", "-y", "--no-install-recommends", *PACKAGES)
         return done.returncode == 0
 
 

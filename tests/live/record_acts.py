@@ -92,13 +92,13 @@ def write(target: Path, batches: list[EventBatch], actor: int, rewrite: tuple[tu
     writer = RecordingWriter(target)
     sequence = number = 0
     for batch in batches:
-        kept = anonymous(batch, me, is_ours, rewrite)
-        if kept.count:
-            assert all(container.name for container in kept.containers), "Docker was too slow: record again"
-            sequence, kept.sequence, kept.first_number = sequence + 1, sequence + 1, number + 1
-            kept.collector_start = batches[0].collector_start
-            number += kept.count
-            writer.write(encode_batch(kept))
+        stored = anonymous(batch, me, is_ours, rewrite)
+        if stored.count:
+            assert all(container.name for container in stored.containers), "Docker was too slow: record again"
+            sequence, stored.sequence, stored.first_number = sequence + 1, sequence + 1, number + 1
+            stored.collector_start = batches[0].collector_start
+            number += stored.count
+            writer.write(encode_batch(stored))
     writer.close()
     target.chmod(0o644)
 

@@ -49,12 +49,14 @@ def debian(docker: Docker) -> Iterator[str]:
         yield name
 
 
-def of(rule: str, command: str, **fields: object) -> "Wanted":
+def of(rule: str, command: str, **fields: object) -> "Expected":
     """Return a matcher for an alert: by rule, command line and other fields."""
-    return Wanted(rule, {"proc.cmdline": command, **{name.replace("__", "."): value for name, value in fields.items()}})
+    return Expected(
+        rule, {"proc.cmdline": command, **{name.replace("__", "."): value for name, value in fields.items()}}
+    )
 
 
-class Wanted:
+class Expected:
     """A rule and fields that an alert must have."""
 
     def __init__(self, rule: str, fields: dict[str, object]) -> None:

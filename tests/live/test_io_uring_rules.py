@@ -41,19 +41,19 @@ def program(programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return Path(shutil.copy(programs("io_uring_acts", static=True), folder / "acts"))
 
 
-def told(rule: str, command: str, watch: Watch, *, container: str | None = None) -> Alert:
+def reported(rule: str, command: str, watch: Watch, *, container: str | None = None) -> Alert:
     """Wait for an alert."""
-    wanted = {"proc.cmdline": command, **({"container.name": container} if container else {"container.id": "host"})}
-    return watch.find(lambda alert: alert.rule == rule and wanted.items() <= dict(alert.output_fields).items())
+    expected = {"proc.cmdline": command, **({"container.name": container} if container else {"container.id": "host"})}
+    return watch.find(lambda alert: alert.rule == rule and expected.items() <= dict(alert.output_fields).items())
 
 
-@pytest.mark.parametrize("way", ["plain", "polled", "worker", "untold", "overflow"])
+@pytest.mark.parametrize("variant", ["plain", "polled", "worker", "untold", "overflow"])
 @pytest.mark.parametrize("act", ["open", "open-direct"])
-def test_shadow_read_on_the_host(watch: Watch, program: Path, way: str, act: str) -> None:
+def test_shadow_read_on_the_host(watch: Watch, program: Path, variant: str, act: str) -> None:
     """In whatever way the ring is asked to do it."""
-    subprocess.run([str(program), way, act, "/etc/shadow"], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([str(program), variant, act, "/etc/shadow"], stdout=subprocess.DEVNULL, check=True)
 
-    alert = told(READ, f"acts {way} {act} /etc/shadow", watch)
+    alert = reported(READ, f"acts {variant} {act} /etc/shadow", watch)
     assert alert.event["evt.io_uring"] is True
     assert (alert.output_fields["fd.name"], alert.output_fields["user.name"]) == ("/etc/shadow", "root")
 
@@ -65,18 +65,18 @@ def test_shadow_read_behind_a_link(watch: Watch, program: Path, tmp_path: Path) 
 
     subprocess.run([str(program), "polled", "open", str(link)], stdout=subprocess.DEVNULL, check=True)
 
-    assert told(READ, f"acts polled open {link}", watch).output_fields["fd.name"] == "/etc/shadow"
+    assert reported(READ, f"acts polled open {link}", watch).output_fields["fd.name"] == "/etc/shadow"
 
 
-@pytest.mark.parametrize("way", ["plain", "polled"])
-def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, way: str) -> None:
+@pytest.mark.parametrize("variant", ["plain", "polled"])
+def test_shadow_read_in_a_container(watch: Watch, docker: Docker, program: Path, variant: str) -> None:
     """Both the ring and its actions are reported, with the container."""
-    name = f"ring-{way}"
+    name = f"ring-{variant}"
     volume = ("--volume", f"{program.parent}:/acts:ro", "--name", name)
 
-    out = docker.run(docker.busybox(), "/acts/acts", way, "open", "/etc/shadow", options=volume)
+    out = docker.run(docker.busybox(), "/acts/acts", variant, "open", "/etc/shadow", options=volume)
 
     assert int(out) >= 0
     for rule in (SET_UP, READ):
-        alert = told(rule, f"acts {way} open /etc/shadow", watch, container=name)
+        alert = reported(rule, f"acts {variant} open /etc/shadow", watch, container=name)
         assert alert.event["evt.io_uring"] is (rule == READ)

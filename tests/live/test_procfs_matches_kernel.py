@@ -70,12 +70,12 @@ def test_every_process_is_what_ps_reports() -> None:
     lines = subprocess.check_output(
         ["ps", "-e", "-o", "pid=,ppid=,pgid=,sid=,euid=,egid=,tty="], text=True
     ).splitlines()
-    again = {facts.pid: facts for facts in FILES.read_all()}
+    later = {facts.pid: facts for facts in FILES.read_all()}
     compared = 0
     for line in lines:
         pid, ppid, pgid, sid, uid, gid, tty = line.split()
         facts = mine.get(int(pid))
-        if facts is None or again.get(int(pid)) != facts:
+        if facts is None or later.get(int(pid)) != facts:
             continue
         context = facts.context
         assert [context.ppid, context.pgid, context.sid] == [int(ppid), int(pgid), int(sid)], line

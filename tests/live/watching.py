@@ -97,12 +97,12 @@ class Watch:
         """Rules that raised."""
         return dict(self._detector.faults)
 
-    def find(self, wanted: Callable[[Alert], bool], timeout: float = 5.0) -> Alert:
+    def find(self, matches: Callable[[Alert], bool], timeout: float = 5.0) -> Alert:
         """Wait for an alert, one that is there already included; raises AssertionError with what came instead."""
         deadline = time.monotonic() + timeout
         while True:
             for alert in self.alerts:
-                if wanted(alert):
+                if matches(alert):
                     return alert
             if time.monotonic() > deadline:
                 raise AssertionError("no such alert; there were:\n" + "\n".join(each.output for each in self.alerts))

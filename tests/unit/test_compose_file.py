@@ -110,12 +110,12 @@ def test_the_dashboard_has_a_title_and_a_place_for_each_panel() -> None:
     """Ids differ, panels don't overlap, and each names its data source."""
     panels = json.loads(Path("deploy/grafana/dashboards/lanner.json").read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places: set[tuple[int, int]] = set()
+    positions: set[tuple[int, int]] = set()
     for panel in panels:
         at = panel["gridPos"]
         own = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
-        assert not own & places
+        assert not own & positions
         assert at["x"] + at["w"] <= 24
-        places |= own
+        positions |= own
         assert panel["title"]
         assert panel["type"] == "row" or panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}

@@ -228,22 +228,22 @@ def encoded(batch: EventBatch) -> bytes:
 @st.composite
 def mutated(draw: st.DrawFn, data: bytes) -> bytes:
     """Draw bytes that are nearly these."""
-    place = draw(st.integers(0, len(data)))
+    index = draw(st.integers(0, len(data)))
     match draw(st.sampled_from(["cut", "flip", "flip", "insert", "huge", "double", "head", "tail"])):
         case "cut":
-            return data[:place]
+            return data[:index]
         case "flip":
             made = bytearray(data)
             for _ in range(draw(st.integers(1, 8))):
                 made[draw(st.integers(0, len(data) - 1))] ^= 1 << draw(st.integers(0, 7))
             return bytes(made)
         case "insert":
-            return data[:place] + draw(st.binary(min_size=1, max_size=16)) + data[place:]
+            return data[:index] + draw(st.binary(min_size=1, max_size=16)) + data[index:]
         case "huge":
             # A length as Avro writes it, far beyond what follows.
-            return data[:place] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01" + data[place:]
+            return data[:index] + b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01" + data[index:]
         case "double":
-            return data[:place] + data
+            return data[:index] + data
         case "head":
             return draw(st.binary(min_size=10, max_size=10)) + data[10:]
         case _:
@@ -277,9 +277,9 @@ def attacks(draw: st.DrawFn, number: int) -> Attack:
         case "own":
             return Attack(encoded(draw(batches(number))), codec=draw(_codecs))
         case "clock":
-            told = {SENT: draw(clocks()), CLOCK: draw(numbers("q"))}
+            by_name = {SENT: draw(clocks()), CLOCK: draw(numbers("q"))}
             headers = tuple(
-                (name, b"%d" % told[name]) for name in sorted(draw(st.sets(st.sampled_from([SENT, CLOCK]))))
+                (name, b"%d" % by_name[name]) for name in sorted(draw(st.sets(st.sampled_from([SENT, CLOCK]))))
             )
             return Attack(encoded(draw(batches(number))), headers=headers)
         case "forged":

@@ -154,7 +154,7 @@ def settle(fleets: Sequence[Fleet], owed: int) -> None:
 
         def has_all(fleet: Fleet = fleet) -> bool:
             fleet.alerts.read(0.3)
-            fleet.letters.read(0.2)
+            fleet.dead_letters.read(0.2)
             is_delivered = fleet.notifier is None or len(fleet.delivered_ids()) >= owed
             return len(fleet.honest_alerts()) >= owed and is_delivered and not fleet.unaccounted()
 

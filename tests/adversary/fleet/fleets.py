@@ -41,7 +41,7 @@ class Fleet:
     """Where the notifier writes alerts, as JSON."""
     collectors: Collectors
     alerts: Alerts
-    letters: DeadLetters
+    dead_letters: DeadLetters
     hostile: Hostile | None = None
     before: dict[str, int] = field(default_factory=dict)
     """By process, its memory before anything came, MiB."""
@@ -70,7 +70,7 @@ class Fleet:
         evil = [alert for alert in self.alerts.raw if alert.rule == "Evil act"]
         found = Counter(mark_of(str(alert.event.get("fd.name"))) for alert in evil if alert.repeats is None)
         summed = {alert.host_id for alert in evil if alert.repeats is not None}
-        left = [sent for sent in list(self.hostile.sent) if sent.place not in self.letters.reasons]
+        left = [sent for sent in list(self.hostile.sent) if sent.position not in self.dead_letters.reasons]
         owed: Counter[int] = Counter()
         for sent in left:
             owed[sent.mark] += sent.marks
@@ -91,7 +91,7 @@ class Fleet:
         for process in self.running:
             self.ended[process.name] = process.stop() if process.is_alive else process.result()
         self.alerts.close()
-        self.letters.close()
+        self.dead_letters.close()
 
 
 def _is_short(sent: Sent, owed: Counter[int], found: Counter[int], summed: set[str]) -> bool:
@@ -110,9 +110,9 @@ def start_fleets(
         for processor in processors:
             processor.wait_for("evaluating rules:", 60)
         collectors = Collectors(connection, rules.parent / f"{connection.prefix}hosts")
-        alerts, letters = Alerts(connection), DeadLetters(connection)
+        alerts, dead_letters = Alerts(connection), DeadLetters(connection)
         delivered = _delivered(rules.parent, connection)
-        fleet = Fleet(connection, shape, processors, notifier, delivered, collectors, alerts, letters)
+        fleet = Fleet(connection, shape, processors, notifier, delivered, collectors, alerts, dead_letters)
         fleet.before = {process.name: resident_mib(process) for process in fleet.running}
         fleets.append(fleet)
     return fleets

@@ -26,26 +26,26 @@ class Honest:
 
     def next_round(self) -> list[EventBatch]:
         """Return what each host sends in the next round."""
-        made = [self._batch(place) for place in range(len(NAMES))]
+        made = [self._batch(which) for which in range(len(NAMES))]
         self.rounds += 1
         return made
 
-    def _batch(self, place: int) -> EventBatch:
-        number, name, now = self.rounds, NAMES[place], time.time_ns()
+    def _batch(self, which: int) -> EventBatch:
+        number, name, now = self.rounds, NAMES[which], time.time_ns()
         # In each round a group has one action, each time of another host: the third of a block completes it.
-        group = f"group-{number // len(NAMES)}-{(place - number) % len(NAMES)}"
+        group = f"group-{number // len(NAMES)}-{(which - number) % len(NAMES)}"
         act = f"/{self._secret}/act/{name}-{number}"
-        paths = [(act, group), (f"/{self._secret}/first/{name}", f"chain-{number}-{place}")]
+        paths = [(act, group), (f"/{self._secret}/first/{name}", f"chain-{number}-{which}")]
         if number:
             # Another host goes on with what this one's neighbor began a round ago.
-            before = (place + 1) % len(NAMES)
+            before = (which + 1) % len(NAMES)
             paths.append((f"/{self._secret}/second/{name}", f"chain-{number - 1}-{before}"))
         if number < _REPEATED_ROUNDS:
             paths.append((f"/{self._secret}/again/{name}", name))
         self.actions.append(act)
         actions = [{"type": "openat", "fd_name": path, "fd_name_raw": raw} for path, raw in paths]
         made = batch_of(
-            *({**event, "time": now + place} for place, event in enumerate([*[_ORDINARY] * 5, *actions])),
+            *({**event, "time": now + which} for which, event in enumerate([*[_ORDINARY] * 5, *actions])),
             # Another one each time: of one process only so many alerts are sent in a minute.
             processes=[Process(pid=1_000 + number, name="systemd", exe="systemd", args=(name,), start_time=now)],
             host_id=name,

@@ -20,7 +20,7 @@ from tests.adversary.fleet.honest import NAMES
 
 MOST_REPEATS = 4
 """Most repeats of one message: their alerts have the same ids, and those beyond the fifth would count as repeats."""
-Place = tuple[str, int, int]
+Position = tuple[str, int, int]
 """Topic, partition, offset."""
 _MARK = re.compile(r"/evil/(\d+)/")
 
@@ -29,7 +29,7 @@ _MARK = re.compile(r"/evil/(\d+)/")
 class Sent:
     """A message of the hostile host as stored in a topic."""
 
-    place: Place
+    position: Position
     about: str
     """What it is, for people."""
     is_batch: bool
@@ -43,20 +43,26 @@ class Sent:
     """How many events it holds that a rule reports one by one."""
 
 
-def sent_as(attack: Attack, place: Place) -> Sent:
+def sent_as(attack: Attack, position: Position) -> Sent:
     """Describe a message in the topic of events without retaining its bytes, which may be many."""
     value = attack.value or b""
     about = f"{attack.signer} {attack.codec} {attack.headers} {len(value)} bytes {value[:2_000].hex()}"
     batch = decoded(value)
     if batch is None:
-        return Sent(place, about, is_batch=False, is_repeat=attack.repeats >= 0)
+        return Sent(position, about, is_batch=False, is_repeat=attack.repeats >= 0)
     columns, strings = batch.columns, batch.strings
     found = zip(columns["type"], columns["fd_name"], strict=True)
     marks = [mark_of(strings[name] or "") for kind, name in found if strings[kind] == "openat"]
     marks = [mark for mark in marks if mark >= 0]
     mark = marks[0] if marks else -1
     return Sent(
-        place, about, is_batch=True, is_repeat=attack.repeats >= 0, host_id=batch.host_id, mark=mark, marks=len(marks)
+        position,
+        about,
+        is_batch=True,
+        is_repeat=attack.repeats >= 0,
+        host_id=batch.host_id,
+        mark=mark,
+        marks=len(marks),
     )
 
 
@@ -107,15 +113,15 @@ class Hostile:
 
     def _signature(self, attack: Attack) -> Headers:
         topic, key, value = self._connection.topic(attack.topic), attack.key or b"", attack.value or b""
-        told = {name: each for name, each in attack.headers if each is not None}
+        by_name = {name: each for name, each in attack.headers if each is not None}
         match attack.signer:
             case "none":
                 return []
             case "rubbish":
                 return [(KEY, b"k" * 32), (SIGNATURE, b"s" * 64)]
             case "wrong":
-                return self._identity.signature(topic, key, told, value + b"x")
-        return self._identity.signature(topic, key, told, value)
+                return self._identity.signature(topic, key, by_name, value + b"x")
+        return self._identity.signature(topic, key, by_name, value)
 
     def _repeat(self, attack: Attack) -> None:
         found = None if self._honest is None else self._honest.pick(attack.repeats)
@@ -131,8 +137,8 @@ class Hostile:
             if error is not None:
                 self.refused += 1
             elif topic == EVENTS:
-                place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-                self.sent.append(sent_as(attack, place))
+                position = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+                self.sent.append(sent_as(attack, position))
 
         more: dict[str, Any] = {} if attack.partition < 0 else {"partition": attack.partition}
         try:
@@ -160,7 +166,7 @@ class _HonestMessages:
         self._picked: Counter[int] = Counter()
         self._names = {name.encode() for name in NAMES}
 
-    def pick(self, place: int) -> tuple[bytes, bytes, Headers] | None:
+    def pick(self, position: int) -> tuple[bytes, bytes, Headers] | None:
         """Return one; None where there is none yet."""
         while (message := self._reader.poll(0.01)) is not None:
             key, value = message.key() or b"", message.value() or b""
@@ -170,9 +176,9 @@ class _HonestMessages:
                 self._found.append((key, value, headers))
         if not self._found:
             return None
-        place %= len(self._found)
-        self._picked[place] += 1
-        return self._found[place] if self._picked[place] <= MOST_REPEATS else None
+        position %= len(self._found)
+        self._picked[position] += 1
+        return self._found[position] if self._picked[position] <= MOST_REPEATS else None
 
     def close(self) -> None:
         """Close the connection to the broker."""
@@ -184,7 +190,7 @@ class DeadLetters:
 
     def __init__(self, connection: Connection) -> None:
         self._reader = TopicReader(connection, connection.topic(PROCESSOR_DEAD_LETTERS), whole=True)
-        self.reasons: dict[Place, str] = {}
+        self.reasons: dict[Position, str] = {}
 
     def read(self, timeout: float) -> None:
         """Read what comes within a time, s."""
@@ -194,8 +200,8 @@ class DeadLetters:
             if message is None:
                 continue
             headers: dict[str, Any] = dict(message.headers() or [])
-            place = (headers["topic"].decode(), int(headers["partition"]), int(headers["offset"]))
-            self.reasons[place] = headers["reason"].decode()
+            position = (headers["topic"].decode(), int(headers["partition"]), int(headers["offset"]))
+            self.reasons[position] = headers["reason"].decode()
 
     def close(self) -> None:
         """Close the connection to the broker."""

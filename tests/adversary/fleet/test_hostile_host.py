@@ -59,10 +59,10 @@ def test_whatever_the_hostile_host_sent_is_accounted_for(
     """Each message is a dead letter, or each of its marked events is alerted on, or the broker refused it."""
     for fleet in attacked.attacked:
         assert fleet.hostile is not None
-        reasons = Counter(reason.split(":")[0] for reason in fleet.letters.reasons.values())
+        reasons = Counter(reason.split(":")[0] for reason in fleet.dead_letters.reasons.values())
         record_property(fleet.identity, (len(fleet.hostile.sent), fleet.hostile.refused, dict(reasons)))
         left = fleet.unaccounted()
         assert not left, (fleet.identity, attacked.seeds, len(left), str(left[:2])[:3000])
-        places = {sent.place for sent in fleet.hostile.sent}
-        honest = [reason for place, reason in fleet.letters.reasons.items() if place not in places]
+        positions = {sent.position for sent in fleet.hostile.sent}
+        honest = [reason for position, reason in fleet.dead_letters.reasons.items() if position not in positions]
         assert not honest, (fleet.identity, attacked.seeds, honest[:3])

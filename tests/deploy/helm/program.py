@@ -58,8 +58,8 @@ def helm() -> Path:
 def _go() -> str:
     """Return a Go that is new enough: this machine's, or else the one that Go's module proxy offers."""
     for found in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
-        told = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, timeout=30, check=False)
-        version = re.match(r"go(\d+)\.(\d+)", told.stdout)
+        reported = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, timeout=30, check=False)
+        version = re.match(r"go(\d+)\.(\d+)", reported.stdout)
         if version and (int(version[1]), int(version[2])) >= _GO:
             return found
     return str(toolchain() / "bin/go")

@@ -11,7 +11,7 @@ from tests.live.compiled import Programs
 from tests.live.needs import io_uring
 
 EVENTS = {name for names in OPERATIONS.values() for name in names} | {"io_uring_setup"}
-WAYS = ("plain", "polled", "worker", "linked", "drained", "overflow")
+VARIANTS = ("plain", "polled", "worker", "linked", "drained", "overflow")
 NOBODY = 65534
 
 
@@ -62,12 +62,12 @@ def actions(watch: Watching, program: str, tmp_path: Path) -> Actions:
     return Actions(watch, program, tmp_path)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_open_is_reported_in_whatever_way_it_is_carried_out(actions: Actions, way: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_open_is_reported_in_whatever_way_it_is_carried_out(actions: Actions, variant: str) -> None:
     """By the submitter, by a kernel thread, after other requests, or with a full completion queue."""
     (actions.directory / "file").write_text("")
 
-    result, event = actions.one(way, "open", "file")
+    result, event = actions.one(variant, "open", "file")
 
     assert event["evt.type"] == "openat"
     assert (event["evt.rawres"], event["fd.num"]) == (result, result)
@@ -79,10 +79,10 @@ def test_an_open_is_reported_in_whatever_way_it_is_carried_out(actions: Actions,
     assert event["fd.ino"] == (actions.directory / "file").stat().st_ino
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_open_that_fails_is_marked(actions: Actions, way: str) -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_an_open_that_fails_is_marked(actions: Actions, variant: str) -> None:
     """The name is there, and no descriptor."""
-    result, event = actions.one(way, "open", "/nowhere/at all")
+    result, event = actions.one(variant, "open", "/nowhere/at all")
 
     assert (event["evt.rawres"], event["evt.failed"], event["fd.num"]) == (result, True, None)
     assert event["fd.name"] == "/nowhere/at all"
@@ -139,14 +139,14 @@ def test_openat2_is_reported_with_the_flags_that_the_kernel_took(actions: Action
     ("act", "event_type"),
     [("rename", "renameat"), ("link", "linkat"), ("exchange", "renameat2"), ("symlink", "symlinkat")],
 )
-@pytest.mark.parametrize("way", ["plain", "polled"])
-def test_calls_with_two_paths(actions: Actions, act: str, event_type: str, way: str) -> None:
+@pytest.mark.parametrize("variant", ["plain", "polled"])
+def test_calls_with_two_paths(actions: Actions, act: str, event_type: str, variant: str) -> None:
     """Source and target are absolute; a symlink's text stays as given."""
     (actions.directory / "from").write_text("")
     if act == "exchange":
         (actions.directory / "to").write_text("")
 
-    result, event = actions.one(way, act, "from", "to")
+    result, event = actions.one(variant, act, "from", "to")
 
     assert (event["evt.type"], event["evt.rawres"], result) == (event_type, 0, 0)
     assert event["fs.path.target"] == str(actions.directory / "to")
@@ -158,13 +158,13 @@ def test_calls_with_two_paths(actions: Actions, act: str, event_type: str, way: 
         assert event["evt.arg.flags"] == "RENAME_EXCHANGE"
 
 
-@pytest.mark.parametrize("way", ["plain", "polled"])
-def test_calls_with_one_path(actions: Actions, way: str) -> None:
+@pytest.mark.parametrize("variant", ["plain", "polled"])
+def test_calls_with_one_path(actions: Actions, variant: str) -> None:
     """A directory created and a file removed."""
     (actions.directory / "file").write_text("")
 
-    _, made = actions.one(way, "mkdir", "directory")
-    _, removed = actions.one(way, "unlink", "file")
+    _, made = actions.one(variant, "mkdir", "directory")
+    _, removed = actions.one(variant, "unlink", "file")
 
     assert (made["evt.type"], made["evt.rawres"]) == ("mkdirat", 0)
     assert (made["fs.path.name"], made["evt.rawarg.mode"]) == (str(actions.directory / "directory"), 0o750)
@@ -173,10 +173,10 @@ def test_calls_with_one_path(actions: Actions, way: str) -> None:
 
 
 @pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
-@pytest.mark.parametrize("way", ["plain", "polled", "worker"])
-def test_a_connection_is_reported_by_both_sides(actions: Actions, way: str, act: str) -> None:
+@pytest.mark.parametrize("variant", ["plain", "polled", "worker"])
+def test_a_connection_is_reported_by_both_sides(actions: Actions, variant: str, act: str) -> None:
     """Socket, bind, listen, connect, accept, send and sendmsg, also with the sockets in the ring's own table."""
-    (server, client, connected, accepted, sent, by_message), events = actions(way, act)
+    (server, client, connected, accepted, sent, by_message), events = actions(variant, act)
 
     found = {event["evt.type"]: event for event in events}
     assert list(found) == ["socket", "bind", "listen", "connect", "accept", "send", "sendmsg"]

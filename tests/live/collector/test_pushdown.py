@@ -51,32 +51,32 @@ def test_changes_of_the_filter_lose_nothing(tmp_path: Path) -> None:
     log.mkdir()
     chance = Random(1)
     names = [f"/srv/data/{number}" for number in range(50)]
-    wanted = f"evt.type in (openat, unlink) and (fd.name = {secret} or fs.path.name startswith {log}/)"
+    condition = f"evt.type in (openat, unlink) and (fd.name = {secret} or fs.path.name startswith {log}/)"
     versions = [
-        derive([parse(rule) for rule in (wanted, *(random_rule(chance, names) for _ in range(count)))], TYPES)
+        derive([parse(rule) for rule in (condition, *(random_rule(chance, names) for _ in range(count)))], TYPES)
         for count in (0, 1, 2, 4, 8, 0, 16)
     ]
-    told: list[str] = []
+    reported: list[str] = []
     with watching(*TYPES, pushdown_filter=versions[0]) as watch:
         child = subprocess.Popen(
             ["/usr/bin/python3", "-I", "-c", ACTIONS, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
         while child.poll() is None:
-            pushdown_filter = versions[len(told) % len(versions)]
-            told.append(f"version-{len(told)}")
-            watch.collector.change_pushdown_filter(pushdown_filter.events, pushdown_filter, frozenset(told[-1:]))
+            pushdown_filter = versions[len(reported) % len(versions)]
+            reported.append(f"version-{len(reported)}")
+            watch.collector.change_pushdown_filter(pushdown_filter.events, pushdown_filter, frozenset(reported[-1:]))
             watch.collector.poll(chance.uniform(0.1, 0.3))
         watch.settle()
         made = int(child.communicate()[0])
         opened = sum(event["evt.count"] for event in watch.events(evt__type="openat", fd__name=str(secret)))
         removed = Counter(event["fs.path.name"] for event in watch.events(evt__type="unlink"))
 
-    assert len(told) > 20
+    assert len(reported) > 20
     assert opened == made
     assert [removed[f"{log}/{number}"] for number in range(made)] == [1] * made
     # Each batch has the version that all its events passed; one that passed two has none.
     stamps = [batch.interest_version for batch in watch.batches if batch.interest_version]
-    assert [version for version, _ in groupby(stamps)] == told
+    assert [version for version, _ in groupby(stamps)] == reported
 
 
 def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: Path) -> None:

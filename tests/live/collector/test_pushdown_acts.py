@@ -94,8 +94,8 @@ def told_of(
     """Run the actions on fresh files, and return their batches."""
     make_folder(top)
     watch.batches.clear()
-    wanted = None if pushdown_filter is None else always(pushdown_filter, ["procexit"])
-    watch.collector.watch(WATCHED if wanted is None else wanted.events, wanted)
+    sent = None if pushdown_filter is None else always(pushdown_filter, ["procexit"])
+    watch.collector.watch(WATCHED if sent is None else sent.events, sent)
     watch.run_to_the_end(program, str(plan))
     # Not those of the rest of the host.
     return [batch for batch in watch.batches if any(str(plan) in (each.args or ()) for each in batch.processes)]
@@ -106,10 +106,10 @@ def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter
     detector = Detector([DetectionRule(rule, parse(rule), OUTPUT) for rule in rules], rule_matching="all")
     alerts = [alert for batch in batches for alert in detector.process(batch)]
     ours = [alert for alert in alerts if alert.output_fields["proc.args"] == str(plan)]
-    return Counter((each.rule, str(each.event["evt.type"]), NUMBERS_OF_FILES.sub("", told(each))) for each in ours)
+    return Counter((each.rule, str(each.event["evt.type"]), NUMBERS_OF_FILES.sub("", reported(each))) for each in ours)
 
 
-def told(alert: Alert) -> str:
+def reported(alert: Alert) -> str:
     """Return everything that an alert shows about an action."""
     return " ".join(map(str, alert.output_fields.values()))
 

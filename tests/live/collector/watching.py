@@ -89,8 +89,8 @@ class Watching:
 
     def events(self, **fields: object) -> list[Event]:
         """Return the events whose fields have these values; __ in a name stands for a dot."""
-        wanted = {name.replace("__", "."): value for name, value in fields.items()}
-        return [event for event in self.all() if all(event[name] == value for name, value in wanted.items())]
+        expected = {name.replace("__", "."): value for name, value in fields.items()}
+        return [event for event in self.all() if all(event[name] == value for name, value in expected.items())]
 
     def all(self) -> Iterator[Event]:
         """Return every event so far, in the order of delivery."""

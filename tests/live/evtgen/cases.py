@@ -15,8 +15,8 @@ UPSTREAM_FILES = ("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sand
 
 def rules_files() -> list[Path]:
     """Return upstream's rule files, those beside the cases first, in the order in which they are loaded."""
-    places = (conformance_dir().parent, shared_dir() / "conformance")
-    folders = [place / "rules_files" / "falcosecurity_rules" for place in places]
+    roots = (conformance_dir().parent, shared_dir() / "conformance")
+    folders = [root / "rules_files" / "falcosecurity_rules" for root in roots]
     folder = next((each for each in folders if each.is_dir()), folders[0])
     return [folder / name for name in UPSTREAM_FILES]
 

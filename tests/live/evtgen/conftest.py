@@ -80,13 +80,13 @@ def _plans(cases: list[Case]) -> tuple[list[Plan], dict[str, str]]:
 
 
 def _play(plans: list[Plan], actor: Path, docker: Docker) -> dict[str, Played]:
-    by_place = {where: [each for each in plans if each.where is where] for where in Where}
+    by_location = {where: [each for each in plans if each.where is where] for where in Where}
     with ThreadPoolExecutor() as pool:
         runs = [
             pool.submit(play_on_host, chosen, actor)
             if where is Where.HOST
             else pool.submit(play_in_container, chosen, actor, docker, where)
-            for where, chosen in by_place.items()
+            for where, chosen in by_location.items()
             if chosen
         ]
     return {case_id: played for run in runs for case_id, played in run.result().items()}

@@ -74,8 +74,8 @@ def _differences(expect: Case, event_types: set[str], alert: Alert) -> list[str]
     for name, value in (("source", alert.source), ("priority", alert.priority)):
         if name in expect and value.lower() != expect[name].lower():
             found.append(f"{name} is {value}")
-    for name, wanted in (expect.get("outputFields") or {}).items():
+    for name, expected in (expect.get("outputFields") or {}).items():
         actual = alert.output_fields.get(name)
-        if str(actual) != str(wanted):
-            found.append(f"{name} is {actual!r}, not {wanted!r}")
+        if str(actual) != str(expected):
+            found.append(f"{name} is {actual!r}, not {expected!r}")
     return found

@@ -60,12 +60,12 @@ def test_suppress_counts_every_repeat_that_was_not_lost(rules: Path, watched: Pa
     """First alerts and the counts in their summaries add up to what was opened, less what is reported as lost."""
 
     def alerts() -> list[dict[str, Any]]:
-        told = [json.loads(line) for line in list(lanner.out.lines)]
-        return [alert for alert in told if alert["rule"] == "Flooded"]
+        reported = [json.loads(line) for line in list(lanner.out.lines)]
+        return [alert for alert in reported if alert["rule"] == "Flooded"]
 
     later: list[int] = []
 
-    def has_begun_anew() -> bool:
+    def has_restarted() -> bool:
         later.append(time.time_ns())
         flood(watched, 1)
         return any(alert["output_fields"].get("evt.time", 0) > ended for alert in alerts() if not is_summary(alert))
@@ -78,7 +78,7 @@ def test_suppress_counts_every_repeat_that_was_not_lost(rules: Path, watched: Pa
         ended = time.time_ns() + 2_000_000_000
         # The first alert of the next window arrives once all repeats before it are reported.
         deadline = time.monotonic() + PATIENCE
-        while not has_begun_anew():
+        while not has_restarted():
             assert time.monotonic() < deadline, "no alert came after the flood"
         assert lanner.end() == 0
     last = max(alert["output_fields"]["evt.time"] for alert in alerts() if not is_summary(alert))
@@ -102,14 +102,14 @@ def test_a_collector_sends_what_it_does_not_lose(rules: Path, watched: Path, tmp
     with Watching(*settings, "-r", rules, "collector") as lanner:
         flood(watched, OPENS)
         assert lanner.end() == 0
-    kept = Spool(spool, 1 << 30)
+    stored = Spool(spool, 1 << 30)
     sent = 0
-    while (taken := kept.take()) is not None:
+    while (taken := stored.take()) is not None:
         batch = decode_batch(taken[0])
         names = [batch.strings[index] for index in batch.columns["fd_name"]]
         sent += sum(
             1 + repeats for name, repeats in zip(names, batch.columns["repeats"], strict=True) if name == str(watched)
         )
-    kept.close()
+    stored.close()
     lost = lost_by(lanner.err.text)
     assert sent <= OPENS <= sent + lost

@@ -14,13 +14,13 @@ def test_a_recording_gives_the_alerts_that_live_detection_gave(rules: Path, tmp_
     recording = tmp_path / "events.avro"
     with Watching("run", "-r", rules) as live, Watching("record", recording) as recorder:
         mark = touch_mark(tmp_path)
-        told = live.out.wait_for(str(mark))
+        reported = live.out.wait_for(str(mark))
         assert recorder.end() == 0
 
     replayed = run_to_its_end("replay", recording, "-r", rules)
     assert replayed.returncode == 0
     # Two collectors stamp an event a microsecond apart.
-    assert replayed.stdout.split(": ", 1)[1] == told.split(": ", 1)[1] + "\n"
+    assert replayed.stdout.split(": ", 1)[1] == reported.split(": ", 1)[1] + "\n"
 
     later = tmp_path / "later.yaml"
     later.write_text(

@@ -42,12 +42,12 @@ def test_json_has_the_event_in_falcos_shape(rules: Path, tmp_path: Path) -> None
     """One object a line, with the fields that the output names."""
     with Watching("run", "-r", rules, "--format", "json") as lanner:
         mark = touch_mark(tmp_path)
-        told = json.loads(lanner.out.wait_for(str(mark)))
-    assert told["rule"] == "Marked file read"
-    assert told["priority"] == "Warning"
-    assert told["hostname"] == platform.node()
-    assert told["output_fields"]["fd.name"] == str(mark)
-    assert isinstance(told["output_fields"]["evt.time"], int)
+        reported = json.loads(lanner.out.wait_for(str(mark)))
+    assert reported["rule"] == "Marked file read"
+    assert reported["priority"] == "Warning"
+    assert reported["hostname"] == platform.node()
+    assert reported["output_fields"]["fd.name"] == str(mark)
+    assert isinstance(reported["output_fields"]["evt.time"], int)
 
 
 def test_no_program_is_left_in_the_kernel(rules: Path) -> None:
@@ -175,9 +175,9 @@ def test_systemd_learns_when_it_is_ready_and_when_it_ends(rules: Path, tmp_path:
             lanner.out.wait_for(str(mark))
             assert systemd.recv(100) == b"WATCHDOG=1"
             assert lanner.end(signal.SIGTERM) == 0
-        told = b""
-        while told != b"STOPPING=1":
-            told = systemd.recv(100)
+        reported = b""
+        while reported != b"STOPPING=1":
+            reported = systemd.recv(100)
 
 
 def test_the_local_syslog_gets_the_alert(rules: Path, tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_the_local_syslog_gets_the_alert(rules: Path, tmp_path: Path) -> None:
         flags = ("-o", "syslog_output.enabled=true", "-o", f"syslog_output.socket={tmp_path}/log")
         with Watching("run", "-r", rules, *flags):
             mark = touch_mark(tmp_path)
-            told = daemon.recv(10_000).decode()
-    assert told.startswith("<132>")
-    assert str(mark) in told
+            reported = daemon.recv(10_000).decode()
+    assert reported.startswith("<132>")
+    assert str(mark) in reported
 
 
 def test_losses_become_an_internal_alert(rules: Path, tmp_path: Path) -> None:

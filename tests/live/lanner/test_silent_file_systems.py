@@ -54,7 +54,7 @@ def silence(mode: str, seconds: float = 60) -> Iterator[int]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def is_kept_waiting(pid: int, file: str) -> bool:
+def is_held_up(pid: int, file: str) -> bool:
     """Return whether another process's look at this one has not ended within a second."""
     reader = subprocess.Popen(["stat", "-L", file] if "exe" in file else ["cat", file], stdout=subprocess.DEVNULL)
     try:
@@ -72,7 +72,7 @@ def is_kept_waiting(pid: int, file: str) -> bool:
 def test_lanner_starts_watches_ends_and_starts_again(mode: str, file: str, rules: Path, tmp_path: Path) -> None:
     """While others that look at the same process hang."""
     with silence(mode) as pid:
-        assert is_kept_waiting(pid, f"/proc/{pid}/{file}")
+        assert is_held_up(pid, f"/proc/{pid}/{file}")
         for number in (1, 2):
             began = time.monotonic()
             with Watching("run", "-r", rules) as lanner:
@@ -91,13 +91,13 @@ def test_lanner_starts_watches_ends_and_starts_again(mode: str, file: str, rules
 
 def test_the_rest_of_what_is_known_of_such_a_process_is_known() -> None:
     """Only what is read from its memory is missing, and that is counted."""
-    asked = LookUps()
+    look_ups = LookUps()
     with silence("memory") as pid:
         began = time.monotonic()
-        facts = ProcessFiles(memory=asked.memory).read(pid)
+        facts = ProcessFiles(memory=look_ups.memory).read(pid)
         assert time.monotonic() - began < 5
-        own = ProcessFiles(memory=asked.memory).read(os.getpid())
-    asked.close()
+        own = ProcessFiles(memory=look_ups.memory).read(os.getpid())
+    look_ups.close()
 
     assert facts is not None
     assert facts.program.args is None
@@ -106,8 +106,8 @@ def test_the_rest_of_what_is_known_of_such_a_process_is_known() -> None:
     assert facts.credentials.uid == NOBODY_IN_PARTICULAR
     assert own is not None
     assert own.program.args
-    assert asked.given_up == 1
-    assert asked.left_behind == 0
+    assert look_ups.given_up == 1
+    assert look_ups.left_behind == 0
 
 
 def test_the_attributes_of_a_program_on_a_silent_file_system_are_those_in_memory() -> None:

@@ -129,8 +129,8 @@ class _Lines:
 
 def loaded_programs() -> set[int]:
     """Return the ids of all BPF programs in the kernel."""
-    told = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True).stdout
-    return {program["id"] for program in json.loads(told)}
+    reported = subprocess.run(["bpftool", "-j", "prog", "show"], capture_output=True, check=True).stdout
+    return {program["id"] for program in json.loads(reported)}
 
 
 def touch_mark(folder: Path, name: str = "a") -> Path:

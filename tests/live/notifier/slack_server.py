@@ -18,7 +18,7 @@ class SlackServer:
         self.posted: list[dict[str, Any]] = []
         self.edited: list[dict[str, Any]] = []
         self.clock: Callable[[], float] = time.monotonic
-        self.asked: list[tuple[str, float]] = []
+        self.requests: list[tuple[str, float]] = []
         """To which channel each request went, and when."""
         self.faults: list[Fault] = []
         self.fail_channel: str | None = None
@@ -56,7 +56,7 @@ class SlackServer:
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         body = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
-        self.asked.append((body.get("channel", ""), self.clock()))
+        self.requests.append((body.get("channel", ""), self.clock()))
         is_api = request.path.startswith("/api/")
         fault = self.faults.pop(0) if self.faults else None
         if body.get("channel") == self.fail_channel is not None:

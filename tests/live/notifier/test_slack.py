@@ -262,8 +262,8 @@ def test_a_flood_over_two_channels_is_counted_whole_at_one_message_a_second(
     )
     assert counted == 2999 + 400
     assert len(slack.posted) <= 2 * 7
-    for channel in {channel for channel, _ in slack.asked}:
-        times = [at for asked, at in slack.asked if asked == channel]
+    for channel in {channel for channel, _ in slack.requests}:
+        times = [at for requests, at in slack.requests if requests == channel]
         assert all(later - sooner >= 1.0 for sooner, later in pairwise(times))
     assert box.dead_letters() == []
 

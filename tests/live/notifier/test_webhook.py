@@ -49,8 +49,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 def settings(url: str, *flags: str, form: str = "falco") -> Settings:
     """Return the settings of a webhook."""
-    wanted = [f"webhook_output.url={url}", f"webhook_output.format={form}", "webhook_output.timeout_seconds=1", *flags]
-    return load_settings(None, {}, wanted)
+    configured = [
+        f"webhook_output.url={url}",
+        f"webhook_output.format={form}",
+        "webhook_output.timeout_seconds=1",
+        *flags,
+    ]
+    return load_settings(None, {}, configured)
 
 
 def webhook(url: str, *flags: str, form: str = "falco") -> Sink:
@@ -85,12 +90,12 @@ def test_a_receiver_can_verify_who_sent_a_request_and_when(server: HttpServer) -
     """Id, timestamp and body under HMAC-SHA256, by the scheme of Standard Webhooks."""
     send_once(webhook(server.url))
     (request,) = server.taken
-    told = request.headers
-    assert told["webhook-id"] == alert().id
-    assert abs(int(told["webhook-timestamp"]) - time.time()) < 10
-    signed = f"{told['webhook-id']}.{told['webhook-timestamp']}.".encode() + request.body
+    reported = request.headers
+    assert reported["webhook-id"] == alert().id
+    assert abs(int(reported["webhook-timestamp"]) - time.time()) < 10
+    signed = f"{reported['webhook-id']}.{reported['webhook-timestamp']}.".encode() + request.body
     digest = hmac.new(b"made-up-secret-of-32-bytes-length", signed, hashlib.sha256).digest()
-    assert told["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+    assert reported["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
 
 
 def test_splunk_takes_a_batch_and_its_code_counts_not_the_status(server: HttpServer) -> None:
@@ -235,8 +240,8 @@ def test_the_environments_proxy_is_used_except_where_it_excludes_the_host(
     assert "made-up" not in refused.reason
     plain, tunnel = server.taken
     assert (plain.path, tunnel.path) == ("http://siem.invalid/in", "siem.invalid:443")
-    wanted = "Basic " + base64.b64encode(b"made-up-user:made-up-password").decode()
-    assert plain.headers["proxy-authorization"] == tunnel.headers["proxy-authorization"] == wanted
+    configured = "Basic " + base64.b64encode(b"made-up-user:made-up-password").decode()
+    assert plain.headers["proxy-authorization"] == tunnel.headers["proxy-authorization"] == configured
     monkeypatch.setenv("no_proxy", "siem.invalid")
     direct = send_once(webhook("http://siem.invalid/in"))
     assert isinstance(direct, RetryLater)
@@ -244,11 +249,11 @@ def test_the_environments_proxy_is_used_except_where_it_excludes_the_host(
 
 
 def through(
-    server: HttpServer, sink: Sink, folder: Path, alerts: Sequence[Alert], told: list[str]
+    server: HttpServer, sink: Sink, folder: Path, alerts: Sequence[Alert], reported: list[str]
 ) -> tuple[Outbox, Worker]:
     """Deliver from an outbox whose idling moves the clock; the server is down for the first half hour."""
     clock = Clock()
-    made = worker(folder / "webhook.db", sink, clock, name="webhook", told=told)
+    made = worker(folder / "webhook.db", sink, clock, name="webhook", reported=reported)
     assert isinstance(made.queue, Outbox)
     for each in alerts:
         made.queue.put(each)
@@ -267,16 +272,16 @@ def test_down_for_half_an_hour_then_all_in_order_and_no_dead_letter(
     server: HttpServer, tmp_path: Path, form: str
 ) -> None:
     """This holds for each format, and nothing that is reported contains a secret."""
-    told: list[str] = []
+    reported: list[str] = []
     server.speaks = {"splunk_hec": "splunk"}.get(form, form)
     alerts = [alert(id=f"id-{number:03d}") for number in range(120)]
-    box, made = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts, told)
+    box, made = through(server, webhook(server.url + "/api/v2/alerts", form=form), tmp_path, alerts, reported)
     assert box.dead_letters() == []
     text = b"\n".join(each.body for each in server.taken).decode()
     found = [part.split('"')[0] for part in text.split('"id":"')[1:]]
     assert found == [each.id for each in alerts]
     assert (made.stats.sent, made.stats.retried > 20) == (120, True)
-    assert told == [
+    assert reported == [
         "webhook: HTTP 503 Service Unavailable; alerts wait and are sent when it works again.",
         "webhook: accepts alerts again.",
     ]
@@ -389,21 +394,21 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     """The sink of `run`: alerts are accepted while the far end is down, and nothing reported contains their address."""
     (tmp_path / "url").write_text(f"{server.url}/made-up-path\n")
     flags = [f"notifier.state_dir={tmp_path}", "webhook_output.enabled=true", "stdout_output.enabled=false"]
-    wanted = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])
+    configured = load_settings(None, {}, [*flags, f"webhook_output.url_file={tmp_path / 'url'}"])
     monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 0.2)
-    told: list[str] = []
+    reported: list[str] = []
     server.faults = ["503"] * 99
-    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=into(told), before_line=lambda: None)
+    (sink,) = open_sinks(configured, enabled_sinks(configured), note=into(reported), before_line=lambda: None)
     for number in range(3):
         sink.deliver(alert(id=f"id-{number}"))
     until = time.monotonic() + 20
-    while not told and time.monotonic() < until:
+    while not reported and time.monotonic() < until:
         time.sleep(0.01)
     sink.close()
-    assert told[-1] == "webhook: 3 alerts wait on disk and are sent at the next start."
+    assert reported[-1] == "webhook: 3 alerts wait on disk and are sent at the next start."
     server.faults = []
-    (sink,) = open_sinks(wanted, enabled_sinks(wanted), note=into(told), before_line=lambda: None)
+    (sink,) = open_sinks(configured, enabled_sinks(configured), note=into(reported), before_line=lambda: None)
     monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 10)
     sink.close()
     assert [json.loads(each.body)["id"] for each in server.taken] == ["id-0", "id-1", "id-2"]
-    assert "made-up" not in "".join(told)
+    assert "made-up" not in "".join(reported)

@@ -39,14 +39,14 @@ class Server:
         self.content = content
         self.open_flags = open_flags
         self.is_silent = False
-        self.asked: list[int] = []
+        self.requests: list[int] = []
 
     def serve(self) -> None:
         """Answer requests permanently."""
         while True:
             request = os.read(self.device, 1 << 20)
             length, operation, unique, node = struct.unpack_from("<IIQQ", request)
-            self.asked.append(operation)
+            self.requests.append(operation)
             if operation in NO_ANSWER or (self.is_silent and operation != WRITE) or operation == WRITE:
                 continue
             answer = self.answer(operation, node, request[40:length])
@@ -109,7 +109,7 @@ def hold_memory(folder: Path, server: Server) -> int:
         time.sleep(0.5)
         libc.mmap(None, 4096, 1, 1, file, 0)
         os._exit(0)
-    while WRITE not in server.asked:
+    while WRITE not in server.requests:
         time.sleep(0.05)
     time.sleep(1)
     server.is_silent = True

@@ -35,7 +35,7 @@ def _in_rule(chance: Random) -> str:
     return next(name for _ in range(100) if len(name := path(chance)) < _MOST_OF_A_LITERAL)
 
 
-def asked(chance: Random, name: str) -> str:
+def requested_path(chance: Random, name: str) -> str:
     """Write a path in one of the ways that programs use."""
     head, tail = name.rsplit("/", 1)
     return chance.choice(
@@ -64,7 +64,7 @@ def _open(chance: Random) -> Syscall:
     name = path(chance)
     real = chance.choice([name, name, name, path(chance), f"/jail{name}", None])
     opened = file(real, chance.choice([0o100644, 0o40755, 0o20666]), is_created=bool(flags & 0o100))
-    given = asked(chance, name)
+    given = requested_path(chance, name)
     return call(
         event,
         arguments,
@@ -87,7 +87,7 @@ def _path(chance: Random) -> Syscall:
         event,
         [chance.choice(_NUMBERS) for _ in range(6)],
         result=chance.choice([0, 0, 0, -2, -13]),
-        path1=chance.choice([asked(chance, name)] * 20 + [None]),
+        path1=chance.choice([requested_path(chance, name)] * 20 + [None]),
         directory1=chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None]),
         path2=other if BY_EVENT[event].paths[1:] else None,
         directory2="/",

@@ -22,9 +22,9 @@ print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
 """
 
 
-@pytest.mark.parametrize(("way", "is_given_back"), [("small", True), ("as ever", False)])
-def test_large_pieces_are_given_back_though_small_ones_lie_between(way: str, *, is_given_back: bool) -> None:
+@pytest.mark.parametrize(("variant", "is_given_back"), [("small", True), ("as ever", False)])
+def test_large_pieces_are_given_back_though_small_ones_lie_between(variant: str, *, is_given_back: bool) -> None:
     """Otherwise the 64 MiB of a flood would stay resident permanently."""
-    done = subprocess.run([sys.executable, "-c", ACT, way], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", ACT, variant], capture_output=True, text=True, check=True, timeout=30)
 
     assert (int(done.stdout) < 60) is is_given_back

@@ -18,7 +18,7 @@ class Kernel:
     def __init__(self, *, losses: int, is_silent: bool = False) -> None:
         self.lost_records = 0
         self.looks = 0
-        self.told: list[int] = []
+        self.reported: list[int] = []
         self._left = losses
         self._is_silent = is_silent
 
@@ -29,8 +29,8 @@ class Kernel:
     def read(self) -> list[Record]:
         """Return the exec of each child of this process that was not reported yet."""
         self.looks += 1
-        fresh = [pid for pid in _children() if pid not in self.told and _runs_true(pid)]
-        self.told += fresh
+        fresh = [pid for pid in _children() if pid not in self.reported and _runs_true(pid)]
+        self.reported += fresh
         if fresh and self._left:
             self._left -= 1
             self.lost_records += 100
@@ -48,7 +48,7 @@ def _runs_true(pid: int) -> bool:
 
 
 def _exec_of(pid: int) -> Exec:
-    told = execution(
+    reported = execution(
         identity(pid, uid=os.geteuid()),
         "program",
         ppid=os.getpid(),
@@ -59,7 +59,7 @@ def _exec_of(pid: int) -> Exec:
         cwd=str(Path.cwd()),
     )
     arguments = tuple(Path(f"/proc/{pid}/cmdline").read_text().removesuffix("\0").split("\0"))[1:]
-    return replace(told, args=arguments, exepath=arguments[0], exe_ino=Path(arguments[0]).stat().st_ino)
+    return replace(reported, args=arguments, exepath=arguments[0], exe_ino=Path(arguments[0]).stat().st_ino)
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def test_it_passes_where_the_kernel_side_is_right(program: str) -> None:
     """With a single child."""
     kernel = Kernel(losses=0)
     run_self_test(kernel.read, kernel.lost, program=program)
-    assert len(kernel.told) == 1
+    assert len(kernel.reported) == 1
 
 
 def test_it_is_done_again_while_records_are_lost(program: str) -> None:
     """A fork storm doesn't mean that the kernel side is wrong."""
     kernel = Kernel(losses=2)
     run_self_test(kernel.read, kernel.lost, program=program)
-    assert len(kernel.told) == 3
+    assert len(kernel.reported) == 3
 
 
 def test_it_gives_up_as_too_busy_where_that_does_not_end(program: str) -> None:
@@ -90,7 +90,7 @@ def test_it_gives_up_as_too_busy_where_that_does_not_end(program: str) -> None:
     kernel = Kernel(losses=100)
     with pytest.raises(TooBusy):
         run_self_test(kernel.read, kernel.lost, program=program, busy_seconds=1)
-    assert len(kernel.told) >= 2
+    assert len(kernel.reported) >= 2
 
 
 def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +100,4 @@ def test_a_silent_kernel_side_is_refused(program: str, monkeypatch: pytest.Monke
     with pytest.raises(EnvironmentUnsupported, match="did not report") as found:
         run_self_test(kernel.read, kernel.lost, program=program)
     assert not isinstance(found.value, TooBusy)
-    assert len(kernel.told) == 1
+    assert len(kernel.reported) == 1

@@ -61,7 +61,7 @@ def test_a_folder_that_may_not_be_searched_is_reported_by_name(tmp_path: Path) -
     tmp_path.chmod(0o700)
     settings, other = tmp_path / "lanner.yaml", tmp_path / "other"
 
-    def told(*arguments: str | Path) -> tuple[int, str]:
+    def reported(*arguments: str | Path) -> tuple[int, str]:
         program = (
             "import os, sys, lanner.__main__, lanner.cli.main\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
@@ -74,16 +74,16 @@ def test_a_folder_that_may_not_be_searched_is_reported_by_name(tmp_path: Path) -
         return done.returncode, done.stderr
 
     may_search = f"Run this as a user who may search {tmp_path}, or pass a settings file by --config."
-    assert told("config", "show") == (
+    assert reported("config", "show") == (
         1,
         f"error: {settings}: can't check whether it exists: Permission denied. {may_search}\n",
     )
-    assert told("config", "show", "-c", settings) == (1, f"error: {settings}: can't be read: Permission denied.\n")
+    assert reported("config", "show", "-c", settings) == (1, f"error: {settings}: can't be read: Permission denied.\n")
     none = ("-c", "/dev/null")
-    assert told("rules", "list", "-r", other, *none) == (1, f"error: {other}: can't be read: Permission denied.\n")
+    assert reported("rules", "list", "-r", other, *none) == (1, f"error: {other}: can't be read: Permission denied.\n")
     denied = (1, f"error: {other}: Permission denied. Run this as a user with permission, or choose another path.\n")
-    assert told("replay", other, "-q", *none) == denied
-    assert told("rules", "test", other, *none) == denied
+    assert reported("replay", other, "-q", *none) == denied
+    assert reported("rules", "test", other, *none) == denied
 
 
 def test_shared_flags_may_stand_before_or_after_the_command() -> None:
@@ -135,10 +135,10 @@ def test_no_colour_when_piped_and_nothing_behind_the_last_column() -> None:
 def test_doctor_prints_json_and_its_exit_code_shows_whether_this_host_can() -> None:
     """It exits with 0 and ok, or with 3 and at least one missing check."""
     done = lanner("doctor", "--format", "json")
-    told = json.loads(done.stdout)
-    assert done.returncode == (0 if told["ok"] else 3)
-    assert told["ok"] == all(check["state"] != "missing" for check in told["checks"])
-    assert all(check["remedy"] for check in told["checks"] if check["state"] != "ok")
+    reported = json.loads(done.stdout)
+    assert done.returncode == (0 if reported["ok"] else 3)
+    assert reported["ok"] == all(check["state"] != "missing" for check in reported["checks"])
+    assert all(check["remedy"] for check in reported["checks"] if check["state"] != "ok")
 
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")

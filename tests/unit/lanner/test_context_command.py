@@ -17,7 +17,7 @@ RULE = """
 IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
 
 
-def kept(folder: Path) -> tuple[Path, Path]:
+def stored(folder: Path) -> tuple[Path, Path]:
     """Return a folder with two recordings of three reads, and a rule file."""
     inside = folder / "kept"
     inside.mkdir()
@@ -32,7 +32,7 @@ def kept(folder: Path) -> tuple[Path, Path]:
 
 def test_context_from_a_folder_marks_the_event_and_states_what_was_not_collected(tmp_path: Path) -> None:
     """The alert's id and the names of the rules suffice."""
-    folder, rules = kept(tmp_path)
+    folder, rules = stored(tmp_path)
     done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -46,7 +46,7 @@ def test_context_from_a_folder_marks_the_event_and_states_what_was_not_collected
 
 def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
     """One object per line; the alert's event is marked."""
-    folder, rules = kept(tmp_path)
+    folder, rules = stored(tmp_path)
     done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--format", "json")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row.get("alert", False) for row in rows[:-1]] == [False, True, False]
@@ -56,7 +56,7 @@ def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
 
 def test_an_alert_that_a_recording_does_not_cover_is_reported(tmp_path: Path) -> None:
     """Missing data is reported instead of an empty timeline."""
-    folder, rules = kept(tmp_path)
+    folder, rules = stored(tmp_path)
     early = alert_id(TIME - 3_600_000_000_000, "Shadow", "1")
     done = lanner("context", early, "--file", folder, "-r", rules)
     assert done.returncode == 0
@@ -74,7 +74,7 @@ def test_what_is_no_id_is_an_error() -> None:
 
 def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
     """A folder of `run --keep` is read; a file truncated by a kill is not fatal."""
-    folder, rules = kept(tmp_path)
+    folder, rules = stored(tmp_path)
     first = folder / "000000000001.avro"
     first.write_bytes(first.read_bytes()[:-20])
     done = lanner("replay", folder, "-r", rules, "--host", "web-*")
@@ -85,7 +85,7 @@ def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
 
 def test_replay_states_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
     """Events that were not collected can't raise alerts, and the output states it."""
-    folder, rules = kept(tmp_path)
+    folder, rules = stored(tmp_path)
     rules.write_text(RULE.replace("evt.type = openat and", "evt.type in (openat, execve, ptrace) and"))
     done = lanner("replay", folder, "-r", rules, "--host", "web-3")
     assert (
@@ -96,7 +96,7 @@ def test_replay_states_what_its_rules_cannot_have_seen(tmp_path: Path) -> None:
 
 def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
     """Files and --topic exclude each other, and times need --topic."""
-    folder, _ = kept(tmp_path)
+    folder, _ = stored(tmp_path)
     for words in ((), (folder, "--topic"), (folder, "--since", "1h")):
         assert lanner("replay", *words).returncode == 2
     (tmp_path / "empty").mkdir()

@@ -6,7 +6,7 @@ from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 
 
-def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
+def outbox_with_dead_letters(folder: Path, *ids: str) -> Outbox:
     """Create an outbox whose sink refused some alerts."""
     outbox = Outbox(folder / "slack.outbox.db", capacity=10)
     for each in ids:
@@ -17,7 +17,7 @@ def outbox_with_letters(folder: Path, *ids: str) -> Outbox:
 
 def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path) -> None:
     """List, show, replay and drop work while the delivering process takes what was retried."""
-    outbox = outbox_with_letters(tmp_path, "one", "two")
+    outbox = outbox_with_dead_letters(tmp_path, "one", "two")
     local = ("--local", "-o", f"notifier.state_dir={tmp_path}")
     listed = lanner("dlq", "list", *local, "--format", "json").stdout.splitlines()
     assert [json.loads(line)["id"] for line in listed] == ["slack:1", "slack:2"]
@@ -34,9 +34,9 @@ def test_the_outboxes_of_this_host_are_looked_at_without_a_broker(tmp_path: Path
 
 def test_a_missing_outbox_is_reported(tmp_path: Path) -> None:
     """It reports that, and creates none."""
-    told = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
-    assert told.returncode == 1
-    assert "no outbox found" in told.stderr
+    reported = lanner("dlq", "list", "--local", "-o", f"notifier.state_dir={tmp_path}")
+    assert reported.returncode == 1
+    assert "no outbox found" in reported.stderr
     assert list(tmp_path.iterdir()) == []
 
 

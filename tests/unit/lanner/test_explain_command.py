@@ -18,8 +18,8 @@ def test_a_stated_event_is_explained() -> None:
     whole = lanner("rules", "explain", RULE, "--event", STATED, "--expand", cwd=ROOT).stdout
     assert "/etc/master.passwd)   [fd.name = /etc/shadow]" in whole
 
-    told = json.loads(lanner("rules", "explain", RULE, "--event", STATED, "--format", "json", cwd=ROOT).stdout)
-    assert (told["matches"], told["condition"]["kind"]) == (True, "and")
+    reported = json.loads(lanner("rules", "explain", RULE, "--event", STATED, "--format", "json", cwd=ROOT).stdout)
+    assert (reported["matches"], reported["condition"]["kind"]) == (True, "and")
 
 
 def test_an_event_of_a_recording_is_found_by_its_number() -> None:
@@ -40,9 +40,9 @@ def test_an_alert_and_a_mapping_are_explained_by_what_they_contain(tmp_path: Pat
         json.dumps({"rule": RULE, "output_fields": {"evt.type": "openat", "fd.name": "/etc/passwd"}}) + "\n"
     )
 
-    told = lanner("rules", "explain", RULE, "--event", alert, cwd=ROOT).stdout
-    assert "does not match" in told
-    assert "missing" in told
+    reported = lanner("rules", "explain", RULE, "--event", alert, cwd=ROOT).stdout
+    assert "does not match" in reported
+    assert "missing" in reported
 
     other = lanner("rules", "explain", RULE, "--event", '{"evt.type": "close"}', cwd=ROOT).stdout
     assert other.splitlines()[0].endswith("does not match; it isn't evaluated for events of type close")

@@ -24,8 +24,8 @@ def test_the_page_has_each_field_once() -> None:
 
 def test_programs_get_the_same_facts() -> None:
     """With the reason why a field has no value."""
-    told = {row["name"]: row for row in json.loads(lanner("fields", "--format", "json").stdout)}
+    reported = {row["name"]: row for row in json.loads(lanner("fields", "--format", "json").stdout)}
 
-    assert told.keys() == FIELDS.keys()
-    assert (told["fd.name"]["filled"], told["fd.types"]["filled"]) == ("live", "none")
-    assert told["fd.types"]["remark"].startswith("there is no table of all descriptors")
+    assert reported.keys() == FIELDS.keys()
+    assert (reported["fd.name"]["filled"], reported["fd.types"]["filled"]) == ("live", "none")
+    assert reported["fd.types"]["remark"].startswith("there is no table of all descriptors")

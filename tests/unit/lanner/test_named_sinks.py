@@ -37,21 +37,21 @@ def settings(tmp_path: Path, text: str) -> Settings:
 
 def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Path) -> None:
     """A named sink is independent of the built-in one of its type."""
-    wanted = settings(tmp_path, TWO)
-    addresses = routers_of(wanted, pytest.fail)
-    grave = alert(rule="Read x", priority="Error")
+    configured = settings(tmp_path, TWO)
+    addresses = routers_of(configured, pytest.fail)
+    severe = alert(rule="Read x", priority="Error")
 
-    assert addresses("pagerduty", SinkStats())(grave) is not None
+    assert addresses("pagerduty", SinkStats())(severe) is not None
     assert addresses("pagerduty", SinkStats())(alert(rule="Read x", priority="Warning")) is None
-    assert addresses("webhook", SinkStats())(grave) is None
-    assert "page " in json.loads(preview(wanted, "pagerduty", grave, pytest.fail))[0]["annotations"]["summary"]
+    assert addresses("webhook", SinkStats())(severe) is None
+    assert "page " in json.loads(preview(configured, "pagerduty", severe, pytest.fail))[0]["annotations"]["summary"]
 
 
 def test_run_opens_the_named_ones_that_are_on(tmp_path: Path) -> None:
     """They are enabled by default, and have their own names in metrics and the summary."""
     text = TWO + f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
-    wanted = settings(tmp_path, text)
-    sinks = open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None)
+    configured = settings(tmp_path, text)
+    sinks = open_sinks(configured, enabled_sinks(configured), note=ignore_note, before_line=lambda: None)
     try:
         for sink in sinks:
             sink.deliver(alert(rule="Write", id="one"))
@@ -67,46 +67,46 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_reported(tmp_path: Path) -
     """The message names the orphaned file."""
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nstdout_output: {{enabled: false}}\n"
     text += "sinks: {pages: {type: webhook, url: 'http://127.0.0.1:9/'}}\n"
-    wanted = settings(tmp_path, text)
-    for sink in open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None):
+    configured = settings(tmp_path, text)
+    for sink in open_sinks(configured, enabled_sinks(configured), note=ignore_note, before_line=lambda: None):
         sink.deliver(alert(id="one"))
         sink.close()
 
-    told: list[str] = []
-    report_orphaned_outboxes(tmp_path / "state", ["pages"], into(told))
-    assert told == []
-    report_orphaned_outboxes(tmp_path / "state", ["webhook"], into(told))
-    assert told == [
+    reported: list[str] = []
+    report_orphaned_outboxes(tmp_path / "state", ["pages"], into(reported))
+    assert reported == []
+    report_orphaned_outboxes(tmp_path / "state", ["webhook"], into(reported))
+    assert reported == [
         f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, but no sink is configured that delivers them."
     ]
 
 
 def test_its_secrets_are_its_own(tmp_path: Path) -> None:
     """The built-in sink's secrets are not sent to other URLs, and messages name the right variables."""
-    wanted = settings(tmp_path, "sinks: {hec: {type: webhook, url: 'http://127.0.0.1:9/', format: splunk_hec}}")
+    configured = settings(tmp_path, "sinks: {hec: {type: webhook, url: 'http://127.0.0.1:9/', format: splunk_hec}}")
 
     with pytest.raises(BadInput) as raised:
-        open_sink(wanted, "hec", environment={"LANNER_WEBHOOK_TOKEN": "made-up-token"})
+        open_sink(configured, "hec", environment={"LANNER_WEBHOOK_TOKEN": "made-up-token"})
     assert raised.value.messages == (
         "no token for Splunk: set sinks.hec.token_file, or put it into $LANNER_SINK_HEC_TOKEN.",
     )
-    open_sink(wanted, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
+    open_sink(configured, "hec", environment={"LANNER_SINK_HEC_TOKEN": "made-up-token"}).close()
 
 
 def test_what_is_wrong_with_one_is_reported_under_its_name(tmp_path: Path) -> None:
     """An invalid path, and a sink that a reload removed, are reported under the sink's name."""
-    wanted = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
+    configured = settings(tmp_path, "sinks: {audit: {type: file, filename: /proc/no/such}}\n")
 
     with pytest.raises(BadInput, match=r"^sinks.audit.filename: /proc/no/such: "):
-        open_sinks(wanted, enabled_sinks(wanted), note=pytest.fail, before_line=lambda: None)
+        open_sinks(configured, enabled_sinks(configured), note=pytest.fail, before_line=lambda: None)
     with pytest.raises(BadInput, match=r"^sinks.pages is no longer in the settings"):
-        open_sink(wanted, "pages")
+        open_sink(configured, "pages")
 
 
 def test_settings_with_named_sinks_read_back_as_they_were(tmp_path: Path) -> None:
     """As `config show` prints them."""
-    wanted = settings(tmp_path, TWO)
-    assert settings(tmp_path, render(wanted, comments=False)) == wanted
+    configured = settings(tmp_path, TWO)
+    assert settings(tmp_path, render(configured, comments=False)) == configured
 
 
 @pytest.mark.parametrize(

@@ -84,14 +84,14 @@ def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
     loaded = load_rules(read_rule_files(sorted((ROOT / "rules").glob("*.yaml"))))
     detector = Detector([rule for rule in loaded.rules if rule.source == "syscall"], rule_matching="all")
     named = list(zip(detector.rule_names, detector.conditions, strict=True))
-    asked = shares(named, sorted(detector.event_types))
+    costs = shares(named, sorted(detector.event_types))
     found = 0
     for batch in read_recording(RECORDING):
         events = RecordedEvents(batch)
         for alert in detector.process(batch):
             index = int(str(alert.event["evt.num"])) - batch.first_number
             clauses = [
-                clause for share in asked[events.event(index)] if share.rule == alert.rule for clause in share.clauses
+                clause for share in costs[events.event(index)] if share.rule == alert.rule for clause in share.clauses
             ]
             assert events.passes(index, clauses), alert.rule
             found += 1

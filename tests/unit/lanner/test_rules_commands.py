@@ -42,9 +42,9 @@ def test_errors_have_locations_and_exit_with_1(tmp_path: Path) -> None:
     assert f"{bad}:4:" in text.stdout
     assert "^" in text.stdout
 
-    told = json.loads(lanner("rules", "validate", bad, "--format", "json").stdout)
-    assert told["ok"] is False
-    assert told["errors"][0]["line"] == 4
+    reported = json.loads(lanner("rules", "validate", bad, "--format", "json").stdout)
+    assert reported["ok"] is False
+    assert reported["errors"][0]["line"] == 4
 
     assert lanner("rules", "validate", bad, "--format", "github").stdout.startswith("::error file=")
 

@@ -67,7 +67,7 @@ def worker(
     router: Callable[[Alert], RoutedAlert | None] = RoutedAlert,
     *,
     name: str = "far",
-    told: list[str] | None = None,
+    reported: list[str] | None = None,
 ) -> Worker:
     """Return a worker with an outbox whose pauses move the clock."""
     outbox = Outbox(path, capacity=5000, clock=clock)
@@ -83,6 +83,6 @@ def worker(
         RetryPolicy(Backoff(), lambda: 0.5),
         router,
         stats=SinkStats(),
-        report=ignore_note if told is None else into(told),
+        report=ignore_note if reported is None else into(reported),
         clock=clock,
     )

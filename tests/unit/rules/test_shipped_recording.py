@@ -43,7 +43,7 @@ def test_its_batches_follow_each_other(batches: list[EventBatch]) -> None:
     """A replay that checks for gaps finds none."""
     assert [batch.sequence for batch in batches] == list(range(1, len(batches) + 1))
     numbers = [batch.first_number for batch in batches]
-    assert numbers == [1 + sum(batch.count for batch in batches[:place]) for place in range(len(batches))]
+    assert numbers == [1 + sum(batch.count for batch in batches[:index]) for index in range(len(batches))]
 
 
 def texts(batches: list[EventBatch]) -> set[str]:

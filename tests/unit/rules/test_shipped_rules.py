@@ -58,11 +58,11 @@ def test_output_names_who_did_it_and_where(name: str) -> None:
 @pytest.mark.parametrize("name", rules())
 def test_rule_states_what_to_do_about_a_false_positive(name: str) -> None:
     """The description names the place for an exception, and that place exists."""
-    places = {item.get("list") or item.get("macro") for item in items() if "rule" not in item}
+    names = {item.get("list") or item.get("macro") for item in items() if "rule" not in item}
     named = set(re.findall(r"\bknown_\w+", rules()[name]["desc"]))
 
     assert named
-    assert named <= places
+    assert named <= names
 
 
 @pytest.mark.parametrize("name", rules())

@@ -283,10 +283,10 @@ class TestRefusals:
         """Random changes of decoded values raise only BadBatch."""
 
         def change(datum: dict[str, Any]) -> None:
-            for name, place, value in changes:
+            for name, index, value in changes:
                 if datum[name]:
                     data = bytearray(datum[name])
-                    data[place % len(data)] = value
+                    data[index % len(data)] = value
                     datum[name] = bytes(data)
             name, length = longer
             datum[name] = datum[name][:length] if length < 0 else datum[name] + bytes(length // 4 * 4)
@@ -304,10 +304,10 @@ class TestRefusals:
 
     def test_a_batch_with_any_byte_changed_is_a_batch_or_refused(self) -> None:
         """A batch that decodes has only valid indices."""
-        for place in range(len(HEADER), len(SAMPLE)):
+        for index in range(len(HEADER), len(SAMPLE)):
             for value in (0x00, 0x01, 0x7F, 0x80, 0xFF):
                 data = bytearray(SAMPLE)
-                data[place] = value
+                data[index] = value
                 try:
                     read_everything(decode_batch(bytes(data)))
                 except BadBatch:
@@ -318,8 +318,8 @@ class TestRefusals:
     def test_a_batch_with_many_bytes_changed_is_a_batch_or_refused(self, changes: list[tuple[int, int]]) -> None:
         """Several changes at once give a valid batch or BadBatch."""
         data = bytearray(SAMPLE)
-        for place, value in changes:
-            data[place] = value
+        for index, value in changes:
+            data[index] = value
         try:
             read_everything(decode_batch(bytes(data)))
         except BadBatch:

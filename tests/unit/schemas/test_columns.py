@@ -52,9 +52,9 @@ def test_a_column_of_processes_is_what_its_doc_states(name: str) -> None:
     assert CODES[found[1]] == PROCESS_COLUMNS[name]
     assert (found[2] == "process") == (name not in LISTS)
     assert ("index into texts" in field["doc"]) == (name in INDEX_COLUMNS)
-    told = re.search(r"Known where bit (\d+) of p_known is set", field["doc"])
+    reported = re.search(r"Known where bit (\d+) of p_known is set", field["doc"])
     fact = {counts: listed for listed, counts in LISTS.items()}.get(name, name if name in NULLABLE else "")
-    assert (1 << int(told[1]) if told else None) == KNOWN_BITS.get(fact)
+    assert (1 << int(reported[1]) if reported else None) == KNOWN_BITS.get(fact)
 
 
 def test_empty_columns_are_ready_to_grow() -> None:

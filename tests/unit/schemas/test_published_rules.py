@@ -72,10 +72,10 @@ def test_what_no_publisher_makes_is_refused(change: dict[str, object], reason: s
 
 
 @given(st.binary(max_size=200), st.integers(0, 200))
-def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, kept: int) -> None:
+def test_no_bytes_make_decoding_raise_anything_else(tail: bytes, stored: int) -> None:
     """Arbitrary bytes raise only BadRules."""
     whole = encode_rules(RULES)
-    for data in (tail, whole[:kept] + tail, whole[: kept % len(whole)]):
+    for data in (tail, whole[:stored] + tail, whole[: stored % len(whole)]):
         # What follows the whole is of fields to come.
         if not data.startswith(whole):
             with contextlib.suppress(BadRules):

@@ -8,8 +8,8 @@ HOUR = 3600 * SECOND
 
 def sent(time: int, clock: int | None = None) -> list[tuple[str, object]]:
     """Return the headers of a message."""
-    told: list[tuple[str, object]] = [("content-type", b"avro/binary"), (SENT, str(time).encode())]
-    return told if clock is None else [*told, (CLOCK, str(clock).encode())]
+    headers: list[tuple[str, object]] = [("content-type", b"avro/binary"), (SENT, str(time).encode())]
+    return headers if clock is None else [*headers, (CLOCK, str(clock).encode())]
 
 
 def test_a_clock_that_is_nearly_right_is_left_alone() -> None:

@@ -40,11 +40,11 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
     layout = lay_out(derive(trees, EVENTS))
     calls = [random_call(chance) for _ in range(CALLS)]
     kernel.put(None, EVENTS)
-    told = [kernel.call(made, is_multiplexed=bool(generation)) for made in calls]
+    reported = [kernel.call(made, is_multiplexed=bool(generation)) for made in calls]
     kernel.put(lay_out(derive([parse(random_rule(chance)) for _ in range(2)], EVENTS)), EVENTS, 1 - generation)
     kernel.put(layout, EVENTS, generation)
 
-    for made, whole in zip(calls, told, strict=True):
+    for made, whole in zip(calls, reported, strict=True):
         assert whole is not None
         sent = kernel.call(made, is_multiplexed=bool(generation))
         assert sent == (whole if passes(layout, whole) else None)
@@ -52,7 +52,7 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
 
 
 @pytest.mark.parametrize(
-    ("rule", "wanted", "left_out"),
+    ("rule", "expected", "left_out"),
     [
         (
             "evt.type in (symlink, symlinkat) and evt.arg.target in (/etc/shadow, ../shadow)",
@@ -80,10 +80,10 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
     ],
 )
 def test_links_and_removals_are_evaluated_by_their_first_path(
-    kernel: NativeKernel, rule: str, wanted: list[Syscall], left_out: list[Syscall]
+    kernel: NativeKernel, rule: str, expected: list[Syscall], left_out: list[Syscall]
 ) -> None:
     """A symbolic link's target as it is, the other paths joined with their directory."""
     kernel.put(lay_out(derive([parse(rule)], EVENTS)), EVENTS)
 
-    assert all(kernel.call(made) is not None for made in wanted)
+    assert all(kernel.call(made) is not None for made in expected)
     assert [kernel.call(made) for made in left_out] == [None] * len(left_out)

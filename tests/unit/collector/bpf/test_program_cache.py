@@ -14,32 +14,32 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Path:
+def stored(tmp_path: Path) -> Path:
     """Return a compilation as the collector stores it."""
     path = tmp_path / "cache" / HERE.file_name
     write(path, RESULT, HERE)
     return path
 
 
-def test_a_cached_compilation_is_read_again(kept: Path) -> None:
+def test_a_cached_compilation_is_read_again(stored: Path) -> None:
     """Nobody else may read or write it, or replace it."""
-    assert read(kept, HERE)["programs"] == RESULT["programs"]
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    assert list(kept.parent.iterdir()) == [kept]
+    assert read(stored, HERE)["programs"] == RESULT["programs"]
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o600
+    assert stat.S_IMODE(stored.parent.stat().st_mode) == 0o700
+    assert list(stored.parent.iterdir()) == [stored]
 
 
-def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
+def test_a_new_compilation_takes_the_old_one_s_place(stored: Path) -> None:
     """Atomically, and also if BCC was upgraded."""
     newer = replace(HERE, bcc="0.27.0")
-    write(kept.with_name(newer.file_name), {**RESULT, "bcc": "0.27.0"}, newer)
+    write(stored.with_name(newer.file_name), {**RESULT, "bcc": "0.27.0"}, newer)
 
-    assert read(kept, newer)["bcc"] == "0.27.0"
-    assert list(kept.parent.iterdir()) == [kept]
+    assert read(stored, newer)["bcc"] == "0.27.0"
+    assert list(stored.parent.iterdir()) == [stored]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("build_target", "reported"),
     [
         (
             replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"),
@@ -50,20 +50,22 @@ def test_a_new_compilation_takes_the_old_one_s_place(kept: Path) -> None:
         (replace(HERE, bcc="0.27.0"), "compiled by BCC 0.26.0; this host has 0.27.0"),
     ],
 )
-def test_what_was_compiled_for_another_host_does_not_fit(kept: Path, wanted: BuildTarget, told: str) -> None:
+def test_what_was_compiled_for_another_host_does_not_fit(
+    stored: Path, build_target: BuildTarget, reported: str
+) -> None:
     """The reason names what differs."""
-    with pytest.raises(ProgramMismatch, match=told):
-        read(kept, wanted)
+    with pytest.raises(ProgramMismatch, match=reported):
+        read(stored, build_target)
 
 
-def test_a_host_without_bcc_takes_what_any_version_compiled(kept: Path) -> None:
+def test_a_host_without_bcc_takes_what_any_version_compiled(stored: Path) -> None:
     """It has no version to compare with."""
-    assert read(kept, replace(HERE, bcc=None))["bcc"] == "0.26.0"
+    assert read(stored, replace(HERE, bcc=None))["bcc"] == "0.26.0"
 
 
-def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path) -> None:
+def test_the_first_place_with_one_that_fits_is_taken(stored: Path, tmp_path: Path) -> None:
     """Files and folders, missing ones too; a file may have any name."""
-    given = kept.rename(tmp_path / "given.json")
+    given = stored.rename(tmp_path / "given.json")
     other = tmp_path / "others" / "x.json"
     write(other, RESULT, replace(HERE, kernel="5.10"))
 
@@ -76,30 +78,30 @@ def test_the_first_place_with_one_that_fits_is_taken(kept: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
-def test_what_others_can_write_is_not_trusted(kept: Path, mode: int) -> None:
+def test_what_others_can_write_is_not_trusted(stored: Path, mode: int) -> None:
     """Its content is loaded into the kernel as root."""
-    kept.chmod(mode)
+    stored.chmod(mode)
 
     with pytest.raises(ProgramMismatch, match="users other than root"):
-        read(kept, HERE)
+        read(stored, HERE)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o644, 0o444])
-def test_what_others_can_only_read_is_trusted(kept: Path, mode: int) -> None:
+def test_what_others_can_only_read_is_trusted(stored: Path, mode: int) -> None:
     """It contains no secret."""
-    kept.chmod(mode)
+    stored.chmod(mode)
 
-    assert read(kept, HERE)
+    assert read(stored, HERE)
 
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="only root can give a file away")
-def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
+def test_what_another_user_owns_is_not_trusted(stored: Path) -> None:
     """An owner can change the mode at any time; for a link, the file counts."""
-    os.chown(kept, NOBODY, 0)
-    link = kept.with_name("link.json")
-    link.symlink_to(kept)
+    os.chown(stored, NOBODY, 0)
+    link = stored.with_name("link.json")
+    link.symlink_to(stored)
 
-    for path in (kept, link):
+    for path in (stored, link):
         with pytest.raises(ProgramMismatch, match="users other than root"):
             read(path, HERE)
 
@@ -107,12 +109,12 @@ def test_what_another_user_owns_is_not_trusted(kept: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b"\xff\xfe", json.dumps(RESULT).encode(), json.dumps(RESULT).encode()[:-1]]
 )
-def test_what_is_cut_off_or_something_else_is_not_trusted(kept: Path, content: bytes) -> None:
+def test_what_is_cut_off_or_something_else_is_not_trusted(stored: Path, content: bytes) -> None:
     """A full disk leaves such files; the caller then compiles again."""
-    kept.write_bytes(content)
+    stored.write_bytes(content)
 
     with pytest.raises(ProgramMismatch, match="not a compiled program"):
-        read(kept, HERE)
+        read(stored, HERE)
 
 
 def test_what_is_not_there_is_distinguished(tmp_path: Path) -> None:

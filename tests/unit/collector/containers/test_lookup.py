@@ -42,9 +42,9 @@ def settle(known: KnownContainers, now: int = 0) -> list[str]:
     return settled
 
 
-def asked(daemon: Daemon) -> int:
+def requests(daemon: Daemon) -> int:
     """Count the queries about the container."""
-    return daemon.asked.count(PATH)
+    return daemon.requests.count(PATH)
 
 
 def test_a_container_is_queried_when_first_seen(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_container_is_queried_when_first_seen(tmp_path: Path) -> None:
         assert not known.is_pending(NAME, 0)
         assert (known.facts(NAME).name, known.version) == ("web", 1)
         assert known.facts(NAME) is known.facts(NAME)
-        assert asked(daemon) == 1
+        assert requests(daemon) == 1
 
 
 def test_a_name_survives_its_container(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_container_that_is_only_being_made_is_queried_once_more(tmp_path: Path
         assert known.poll(RETRY_DELAY - 1) == []
         assert settle(known, RETRY_DELAY) == [ID]
 
-        assert (known.facts(NAME).name, known.outcomes["not_found"], asked(daemon)) == ("web", 0, 2)
+        assert (known.facts(NAME).name, known.outcomes["not_found"], requests(daemon)) == ("web", 0, 2)
 
 
 def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_container_that_nobody_knows_settles_after_the_second_question(tmp_pat
 
         assert settle(known, RETRY_DELAY) == [ID]
 
-        assert (known.outcomes["not_found"], asked(daemon), known.facts(NAME).name) == (1, 2, None)
+        assert (known.outcomes["not_found"], requests(daemon), known.facts(NAME).name) == (1, 2, None)
         assert not known.is_pending(NAME, 10 * RETRY_DELAY)
 
 
@@ -154,7 +154,7 @@ def test_a_runtime_that_is_not_queried_leaves_nothing_pending(tmp_path: Path) ->
         name = ContainerName("podman", ID)
 
         assert not known.is_pending(name, 0)
-        assert (known.facts(name).type, daemon.asked) == ("podman", [])
+        assert (known.facts(name).type, daemon.requests) == ("podman", [])
 
 
 def test_too_many_queries_are_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_made_up_ids_push_out_no_container_that_is_known(tmp_path: Path, monkeyp
             known.poll(0)
 
         assert known.facts(NAME).name == "web"
-        assert asked(daemon) == 1
+        assert requests(daemon) == 1
 
 
 def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +198,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
         daemon.answers = {PATH: inspected()}
         known = KnownContainers([Docker(daemon.path)], workers=1)
         assert not any(known.is_pending(made_up(number), 0) for number in range(50))
-        until(lambda: daemon.asked)
+        until(lambda: daemon.requests)
 
         assert known.is_pending(NAME, 0)
         daemon.is_hanging = False
@@ -208,7 +208,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
 
     assert known.facts(NAME).name == "web"
     assert known.outcomes["unanswered"] == 46 + 1
-    assert daemon.asked[1] == PATH
+    assert daemon.requests[1] == PATH
 
 
 def test_one_that_its_runtime_confirms_is_known_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,16 +91,16 @@ def test_an_event_comes_again_at_another_time() -> None:
     st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=4),
     st.lists(st.integers(0, 20), max_size=12),
 )
-def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], again: list[int]) -> None:
+def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], repeated: list[int]) -> None:
     """What they share is packed once, and the result is the same."""
     once, each = BatchBuilder(), BatchBuilder()
     for builder in (once, each):
         rows = [tuple(value + kind for value in ROW[1:]) for kind in range(len(kinds))]
-        names = [tuple(f"n{place}" for place in range(len(numbers))) for numbers in kinds]
+        names = [tuple(f"n{index}" for index in range(len(numbers))) for numbers in kinds]
         arguments = [[(str(number), number) for number in numbers] for numbers in kinds]
         events = [builder.add(0, *facts) for facts in zip(rows, names, arguments, strict=True)]
-        for time, place in enumerate(again):
-            kind = place % len(kinds)
+        for time, index in enumerate(repeated):
+            kind = index % len(kinds)
             if builder is once:
                 builder.repeat(time, events[kind])
             else:
@@ -124,7 +124,7 @@ def test_any_texts_come_back(events: list[list[str | None]]) -> None:
     """Interning loses and mixes up nothing."""
     builder = BatchBuilder()
     for texts in events:
-        builder.add(0, ROW[1:], tuple(f"n{place}" for place in range(len(texts))), [(text, 0) for text in texts])
+        builder.add(0, ROW[1:], tuple(f"n{number}" for number in range(len(texts))), [(text, 0) for text in texts])
     columns = builder.columns()
 
     found = [

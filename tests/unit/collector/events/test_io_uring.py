@@ -34,7 +34,7 @@ def call(event: str, *, time: int = 5, result: int = 0, file: File | None = None
     )
 
 
-def asked(event: str = "openat", *, address: int = 1, user_data: int = 0, untold: bool = False) -> Request:
+def request(event: str = "openat", *, address: int = 1, user_data: int = 0, untold: bool = False) -> Request:
     """Build the record of a submission."""
     return Request(call(event), address, 100, user_data, is_done=False, is_untold=untold, is_multishot=False)
 
@@ -49,7 +49,7 @@ def test_a_result_completes_what_was_queried() -> None:
     """Process and arguments are the submission's, time and result the completion's."""
     requests = PendingRequests()
 
-    assert requests.take(asked()) is None
+    assert requests.take(request()) is None
     made = requests.take(done(4, file=OPENED))
 
     assert made is not None
@@ -62,7 +62,7 @@ def test_a_result_completes_what_was_queried() -> None:
 def test_a_failed_open_has_no_descriptor() -> None:
     """As if the call itself had failed."""
     requests = PendingRequests()
-    requests.take(asked())
+    requests.take(request())
 
     made = requests.take(done(-2))
 
@@ -72,7 +72,7 @@ def test_a_failed_open_has_no_descriptor() -> None:
 
 def test_what_is_reported_only_on_failure_counts_as_done() -> None:
     """No other record would ever follow."""
-    made = PendingRequests().take(asked(untold=True))
+    made = PendingRequests().take(request(untold=True))
 
     assert made is not None
     assert (made.result, made.fd, made.path1) == (0, 0, "/etc/shadow")
@@ -83,8 +83,8 @@ def test_what_is_reported_only_on_failure_counts_as_done() -> None:
 def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> None:
     """The kernel reports results this way if their queue is full."""
     requests = PendingRequests()
-    requests.take(asked(address=1, user_data=7))
-    requests.take(asked(address=2, user_data=8))
+    requests.take(request(address=1, user_data=7))
+    requests.take(request(address=2, user_data=8))
 
     made = requests.take(done(3, address=0, user_data=8, file=OPENED))
 
@@ -97,7 +97,7 @@ def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> Non
 def test_another_request_s_failure_does_not_hide_a_success() -> None:
     """A program may give two requests one id, one of them not watched."""
     requests = PendingRequests()
-    requests.take(asked(user_data=7))
+    requests.take(request(user_data=7))
 
     first = requests.take(done(-22, address=0, user_data=7))
     second = requests.take(done(4, address=0, user_data=7, file=OPENED))
@@ -108,7 +108,7 @@ def test_another_request_s_failure_does_not_hide_a_success() -> None:
 def test_one_request_accepts_many_connections() -> None:
     """Its end is not a connection."""
     requests = PendingRequests()
-    requests.take(replace(asked("accept", user_data=7), is_multishot=True))
+    requests.take(replace(request("accept", user_data=7), is_multishot=True))
 
     results = [
         requests.take(done(5, address=0, user_data=7)),
@@ -124,8 +124,8 @@ def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
     """Reuse of an address is not a loss of the kernel's: it was lost here, and counted."""
     requests = PendingRequests()
     for address in range(MAX_OPEN + 3):
-        requests.take(asked(address=address + 1, user_data=address % 5))
-    requests.take(asked(address=MAX_OPEN))
+        requests.take(request(address=address + 1, user_data=address % 5))
+    requests.take(request(address=MAX_OPEN))
 
     assert requests.lost == 3
     assert requests.take(done(4, address=1)) is None

@@ -58,17 +58,17 @@ class _Batch:
         return False
 
 
-def told(builder: BatchBuilder) -> list[Any]:
+def reported(builder: BatchBuilder) -> list[Any]:
     """Return each event with texts in place of their indices."""
     columns, strings = builder.columns(), builder.strings
     found: list[Any] = []
-    for place in range(builder.count):
+    for index in range(builder.count):
         row = {
-            name: strings[column[place]] if name in STRING_COLUMNS else column[place]
+            name: strings[column[index]] if name in STRING_COLUMNS else column[index]
             for name, column in columns.items()
             if not name.startswith("arg_")
         }
-        own = slice(*columns["arg_start"][place : place + 2])
+        own = slice(*columns["arg_start"][index : index + 2])
         names, texts = ([strings[at] for at in columns[name][own]] for name in ("arg_name", "arg_value"))
         found.append((row, list(zip(names, texts, columns["arg_raw"][own], strict=True))))
     return found
@@ -89,7 +89,7 @@ def test_an_open_of_another_file_is_like_the_first(batch: _Batch) -> None:
     """Its names and inode are its own."""
     batch.take(opened())
     taken = batch.take(opened(arguments=(AT_FDCWD, 5, 0, 0, 0, 0), ino=2**64 - 1, kernel_path=b"/b\0", path1=b"/l\0"))
-    first, second = told(batch.builder)
+    first, second = reported(batch.builder)
 
     assert taken
     own = ("fd_ino", "fd_name", "fd_name_raw", "fd_realpath")
@@ -189,4 +189,4 @@ def test_events_are_reported_as_if_no_two_were_equal(records: list[bytes]) -> No
         each.take(record)
         each.repeated.clear()
 
-    assert told(batch.builder) == told(each.builder)
+    assert reported(batch.builder) == reported(each.builder)

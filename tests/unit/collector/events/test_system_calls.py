@@ -78,13 +78,13 @@ def test_arguments_are_of_falco_s_form() -> None:
     wrong = []
     for call in CALLS:
         for argument, param in zip(call.arguments, EVENTS[call.event].params, strict=True):
-            place = f"{call.event}.{argument.name}"
+            name = f"{call.event}.{argument.name}"
             if param.type.startswith(("INT", "UINT")) and param.format == "HEX" and argument.kind not in hexadecimal:
-                wrong.append(f"{place} is hexadecimal")
+                wrong.append(f"{name} is hexadecimal")
             if param.type.startswith(("INT", "UINT")) and param.format == "OCT" and argument.kind not in octal:
-                wrong.append(f"{place} is octal")
+                wrong.append(f"{name} is octal")
             if argument.table and argument.table != param.info:
-                wrong.append(f"{place} has the table {param.info}")
+                wrong.append(f"{name} has the table {param.info}")
     assert not wrong
 
 
@@ -200,14 +200,14 @@ class TestDescriptors:
 
     def test_what_changes_a_process_is_always_on(self) -> None:
         """The process table depends on it; unless requested, such a call makes no event."""
-        quiet, asked = descriptors([])[0], descriptors(STATE_CHANGING)[0]
+        quiet, full = descriptors([])[0], descriptors(STATE_CHANGING)[0]
 
-        assert quiet.keys() == asked.keys()
+        assert quiet.keys() == full.keys()
         for number, packed in quiet.items():
-            flags, asked_flags = unpacked(packed)["flags"], unpacked(asked[number])["flags"]
+            flags, full_flags = unpacked(packed)["flags"], unpacked(full[number])["flags"]
             assert flags & DescriptorFlag.STATE
             assert not flags & DescriptorFlag.EMIT
-            assert asked_flags == flags | DescriptorFlag.EMIT
+            assert full_flags == flags | DescriptorFlag.EMIT
 
     def test_what_is_no_system_call_is_left_alone(self) -> None:
         """Rules may name event types that no call produces."""

@@ -67,11 +67,11 @@ def test_a_machine_without_an_id_gets_one_of_its_name(machine_id: Path, content:
     machine_id.write_bytes(content)
 
     first = this_host(environment={"LANNER_HOSTNAME": "a"}).id
-    again = this_host(environment={"LANNER_HOSTNAME": "a"}).id
+    second = this_host(environment={"LANNER_HOSTNAME": "a"}).id
     other = this_host(environment={"LANNER_HOSTNAME": "b"}).id
 
     assert re.fullmatch("[0-9a-f]{32}", first)
-    assert first == again != other
+    assert first == second != other
 
 
 def test_a_machine_without_the_file_gets_an_id_of_its_name(machine_id: Path) -> None:

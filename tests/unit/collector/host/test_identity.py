@@ -30,10 +30,10 @@ def test_openssl_reads_the_file_and_ours_reads_openssls(tmp_path: Path) -> None:
     public = host_key(ours).public_key
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", theirs], check=True, capture_output=True)
     theirs.chmod(0o600)
-    for path, wanted in ((ours, public), (theirs, host_key(theirs).public_key)):
+    for path, expected in ((ours, public), (theirs, host_key(theirs).public_key)):
         command = ["openssl", "pkey", "-in", path, "-pubout", "-outform", "DER"]
         shown = subprocess.run(command, check=True, capture_output=True).stdout
-        assert shown.endswith(wanted)
+        assert shown.endswith(expected)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620])
@@ -53,9 +53,9 @@ def test_a_file_that_holds_no_key_is_left_as_it_is(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for broken in (b"", whole[:60], whole.replace(b"MC4CAQAw", b"MC4CAQBw"), b"\xff" * 5000, b"secret"):
         path.write_bytes(broken)
-        with pytest.raises(BadKeyFile, match="not an Ed25519 private key") as told:
+        with pytest.raises(BadKeyFile, match="not an Ed25519 private key") as reported:
             host_key(path)
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(reported.value)
         assert path.read_bytes() == broken
 
 
@@ -78,13 +78,13 @@ def identity() -> HostIdentity:
 def test_a_signature_covers_all_that_a_reader_believes() -> None:
     """The topic, the id it is sent under, the headers that correct times, each byte of the batch."""
     who = identity()
-    told = {SENT: b"5", CLOCK: b"-7", "content-type": b"avro/binary"}
-    headers = dict(who.signature("t.events", b"host-1", told, b"batch"))
+    reported = {SENT: b"5", CLOCK: b"-7", "content-type": b"avro/binary"}
+    headers = dict(who.signature("t.events", b"host-1", reported, b"batch"))
     key = signatures.bare_public_key(bytes(headers[KEY]))  # type: ignore[arg-type]  ours are bytes
     signature = bytes(headers[SIGNATURE])  # type: ignore[arg-type]  as above
 
     def is_good(topic: str = "t.events", name: bytes = b"host-1", value: bytes = b"batch", **changed: bytes) -> bool:
-        content = signed_content(topic, name, told | changed, value)
+        content = signed_content(topic, name, reported | changed, value)
         return signatures.is_signed_by(key, signature, BATCH_DOMAIN, content)
 
     assert is_good()

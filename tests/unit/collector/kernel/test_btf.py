@@ -97,13 +97,13 @@ def test_what_is_no_btf_is_refused(data: bytes) -> None:
 )
 def test_offsets_of_the_running_kernel_are_bpftool_s() -> None:
     """Another reader of the same blob must agree on every plain member of the most important structs."""
-    wanted = ("task_struct", "cred", "file", "dentry", "mm_struct", "sock_common", "signal_struct", "kernfs_node")
+    expected = ("task_struct", "cred", "file", "dentry", "mm_struct", "sock_common", "signal_struct", "kernfs_node")
     command = ["bpftool", "--json", "btf", "dump", "file", str(VMLINUX), "format", "raw"]
     rows = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["types"]
-    structs = {row["name"]: row for row in reversed(rows) if row["kind"] == "STRUCT" and row["name"] in wanted}
+    structs = {row["name"]: row for row in reversed(rows) if row["kind"] == "STRUCT" and row["name"] in expected}
     btf = Btf(VMLINUX.read_bytes())
 
-    assert structs.keys() == set(wanted)
+    assert structs.keys() == set(expected)
     for name, row in structs.items():
         assert btf.size(name) == row["size"]
         members = {each["name"]: each["bits_offset"] for each in row["members"] if each["name"] != "(anon)"}

@@ -34,7 +34,7 @@ def aggregate(made: Blob, name: str, members: Members) -> int:
     if not members:
         return made.add(blob.INT, "int", 8, bytes(4))
     targets = [(member, aggregate(made, "", inner)) for member, inner in members.items()]
-    rows = [(member, target, 64 * place) for place, (member, target) in enumerate(targets, 1)]
+    rows = [(member, target, 64 * index) for index, (member, target) in enumerate(targets, 1)]
     return made.aggregate(blob.STRUCT, name, 8 * len(rows) + 8, rows)
 
 

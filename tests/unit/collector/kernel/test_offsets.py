@@ -29,14 +29,14 @@ def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoin
     made.add(blob.TYPEDEF, tracepoint, integer)
     for struct, members in structs.items():
         rows = []
-        for place, (member, inner) in enumerate(members.items()):
+        for index, (member, inner) in enumerate(members.items()):
             target = integer
             if inner:
                 # Never at 0, so that both parts of a path count.
                 target = made.aggregate(
                     blob.STRUCT, "", 64, [(name, integer, 32 * number) for number, name in enumerate(inner, 1)]
                 )
-            rows.append((member, target, 512 * place))
+            rows.append((member, target, 512 * index))
         made.aggregate(blob.STRUCT, struct, 64 * len(rows), rows)
     made.aggregate(blob.STRUCT, "upid", 16, [("nr", integer, 0)])
     made.enumeration("cgroup_subsys_id", {"pids_cgrp_id": 9})

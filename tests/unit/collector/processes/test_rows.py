@@ -202,7 +202,7 @@ def test_a_container_s_files_are_reached_through_its_oldest_process() -> None:
 def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
     """When its row is written, the process may be gone, and with it the path to its files."""
 
-    class Asked(NamesByRule):
+    class CountedNames(NamesByRule):
         def __init__(self) -> None:
             self.by: list[tuple[ContainerName | None, tuple[int, ...]]] = []
 
@@ -217,7 +217,7 @@ def test_an_event_that_has_to_wait_has_its_users_read_at_once() -> None:
             self.by.append((container, pids))
             return super().names(uid, gid, loginuid, container, pids)
 
-    processes, names = ProcessTable(Proc(), EPOCH), Asked()
+    processes, names = ProcessTable(Proc(), EPOCH), CountedNames()
     rows = ProcessRows(processes, names, Facts())
     who = identity(10, cgroup=CONTAINER_CGROUP)
     processes.apply(execution(who, "sh"))

@@ -129,9 +129,9 @@ def test_credentials_and_places_are_renewed_too() -> None:
     """A lost setuid or chdir is as wrong as a lost exec."""
     host = Host()
     host.run(10, "su")
-    told = host.proc.processes[10]
+    reported = host.proc.processes[10]
     host.proc.processes[10] = replace(
-        told, credentials=replace(told.credentials, uid=5), context=replace(told.context, cwd="/tmp")
+        reported, credentials=replace(reported.credentials, uid=5), context=replace(reported.context, cwd="/tmp")
     )
     host.sweep.lost(1)
     host.look()
@@ -174,13 +174,13 @@ def test_what_forks_and_changes_while_it_is_compared_stays_as_recorded() -> None
     """A change after the comparison invalidates it."""
     host = Host()
     host.run(10, "bash")
-    told = host.proc.processes[10]
-    host.proc.processes[10] = replace(told, context=replace(told.context, cwd="/srv"))
+    reported = host.proc.processes[10]
+    host.proc.processes[10] = replace(reported, context=replace(reported.context, cwd="/srv"))
     host.sweep.lost(1)
     host.look(1, read_until=0)
     host.table.apply(state(identity(10, 10 * SECOND), cwd="/home"))
     host.table.apply(fork(identity(10, 10 * SECOND), 12, 12 * SECOND))
-    host.proc.processes[10] = replace(told, context=replace(told.context, cwd="/home"))
+    host.proc.processes[10] = replace(reported, context=replace(reported.context, cwd="/home"))
     host.proc.processes[12] = replace(host.proc.processes[10], pid=12, start_ticks=12 * TICKS)
     host.look()
     entry = host.table.living(10)

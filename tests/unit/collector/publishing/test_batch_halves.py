@@ -67,18 +67,18 @@ def test_parts_count_from_where_they_begin_and_share_their_number() -> None:
         (104, 4, 1),
     ]
     assert {part.sequence for part in found} == {7}
-    again = halves(found[-1])
-    assert again is None
+    nested = halves(found[-1])
+    assert nested is None
 
 
 def test_what_a_batch_also_reports_is_in_one_part() -> None:
     """Losses reported twice would be counted twice; a single event that is divided reports them in a separate part."""
     found = pieces(actions())
-    telling = [part for part in found if part.lost or part.watched or part.interest]
-    assert [(part.count, part.lost, part.watched, part.interest) for part in telling] == [
+    reporting = [part for part in found if part.lost or part.watched or part.interest]
+    assert [(part.count, part.lost, part.watched, part.interest) for part in reporting] == [
         (0, {"events_ring_full": 3}, ["openat"], b"x")
     ]
-    assert telling[0].processes == []
+    assert reporting[0].processes == []
 
 
 def test_a_part_holds_only_what_its_events_need() -> None:
@@ -100,5 +100,5 @@ def test_any_batch_s_events_are_those_of_its_parts(batch: EventBatch) -> None:
     assert sum(part.count for part in parts) == whole.count
     for name in ("evt.num", "evt.rawtime", "fd.name", "evt.args", "proc.pid", "proc.args", "proc.apid", "container.id"):
         read = reader(whole, name)
-        told = [value for part in parts for value in map(reader(part, name), range(part.count))]
-        assert told == [read(place) for place in range(whole.count)]
+        reported = [value for part in parts for value in map(reader(part, name), range(part.count))]
+        assert reported == [read(index) for index in range(whole.count)]

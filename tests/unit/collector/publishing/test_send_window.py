@@ -15,7 +15,7 @@ from tests.unit.processor.batches import batch_of
 def batch(sequence: int, *sizes: int) -> EventBatch:
     """Return a batch whose events have different texts of these sizes."""
     events = (
-        {"type": "openat", "fd_name": f"{sequence}/{place}/".ljust(size, "x")} for place, size in enumerate(sizes)
+        {"type": "openat", "fd_name": f"{sequence}/{index}/".ljust(size, "x")} for index, size in enumerate(sizes)
     )
     return replace(batch_of(*events, sequence=sequence), lost={"events_ring_full": sequence})
 
@@ -29,17 +29,17 @@ class Broker:
     """Messages per request."""
     taken: list[EventBatch] = field(default_factory=list)
     refusals: int = 0
-    on_their_way: deque[QueuedBatch] = field(default_factory=deque)
+    in_flight: deque[QueuedBatch] = field(default_factory=deque)
 
     def answer(self, window: SendWindow) -> int:
         """Respond to one request; return how many of its events are permanently lost."""
-        request = [self.on_their_way.popleft()]
+        request = [self.in_flight.popleft()]
         size = len(request[0].encoded)
-        while self.on_their_way and len(request) < self.together:
-            size += len(self.on_their_way[0].encoded)
+        while self.in_flight and len(request) < self.together:
+            size += len(self.in_flight[0].encoded)
             if size > FITS_ANYWHERE:
                 break
-            request.append(self.on_their_way.popleft())
+            request.append(self.in_flight.popleft())
         is_taken = sum(len(each.encoded) for each in request) <= self.limit
         self.refusals += not is_taken
         lost = 0
@@ -58,8 +58,8 @@ def send_all(window: SendWindow, broker: Broker) -> int:
     for _ in range(10_000):
         while (one := window.next()) is not None:
             window.sent(one)
-            broker.on_their_way.append(one)
-        if not broker.on_their_way:
+            broker.in_flight.append(one)
+        if not broker.in_flight:
             break
         lost += broker.answer(window)
     list(window.release())
@@ -80,8 +80,8 @@ def test_what_is_too_large_goes_in_halves_and_only_one_event_is_lost() -> None:
     order = [(part.sequence, part.first_index) for part in broker.taken]
     assert order == sorted(order)
     assert [part.sequence for part in broker.taken if part.lost] == [0, 1, 2, 3]
-    places = [part.first_index + place for part in broker.taken if part.sequence == 1 for place in range(part.count)]
-    assert places == [place for place in range(12) if place != 2]
+    indexes = [part.first_index + index for part in broker.taken if part.sequence == 1 for index in range(part.count)]
+    assert indexes == [index for index in range(12) if index != 2]
 
 
 def test_a_batch_that_is_larger_than_any_before_goes_alone() -> None:

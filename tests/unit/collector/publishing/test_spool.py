@@ -12,8 +12,8 @@ from tests.unit.processor.batches import batch_of
 
 def encoded(number: int, size: int = 0) -> bytes:
     """Return a batch of two events that does not compress."""
-    noise = "".join(f"{number * 48271**place % 2147483647:x}" for place in range(size // 8))
-    events = ({"type": "openat", "fd_name": f"/{number}/{place}/{noise}"} for place in range(2))
+    noise = "".join(f"{number * 48271**index % 2147483647:x}" for index in range(size // 8))
+    events = ({"type": "openat", "fd_name": f"/{number}/{index}/{noise}"} for index in range(2))
     return encode_batch(batch_of(*events, sequence=number))
 
 
@@ -75,18 +75,18 @@ def test_a_full_spool_drops_the_oldest_and_counts(tmp_path: Path) -> None:
     for batch in batches:
         spool.append(batch)
         assert spool.size <= limit
-    kept = all_of(spool)
-    assert kept == batches[-len(kept) :]
-    assert 0 < len(kept) < len(batches)
-    assert spool.lost == {FULL: 2 * (len(batches) - len(kept))}
+    stored = all_of(spool)
+    assert stored == batches[-len(stored) :]
+    assert 0 < len(stored) < len(batches)
+    assert spool.lost == {FULL: 2 * (len(batches) - len(stored))}
 
 
 def test_losses_that_a_dropped_batch_reported_are_not_forgotten(tmp_path: Path) -> None:
     """The spool takes over their counts."""
     spool = Spool(tmp_path, 1)
-    told = batch_of({"type": "openat", "fd_name": "/x"})
-    told.lost = {"events_ring_full": 5}
-    spool.append(encode_batch(told))
+    reported = batch_of({"type": "openat", "fd_name": "/x"})
+    reported.lost = {"events_ring_full": 5}
+    spool.append(encode_batch(reported))
     for number in range(40):
         spool.append(encoded(number, 8000))
     assert spool.lost["events_ring_full"] == 5
@@ -102,10 +102,10 @@ def test_a_segment_that_was_cut_off_gives_what_is_whole(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.avro")
     path.write_bytes(path.read_bytes()[:-20])
     notes: list[str] = []
-    again = Spool(tmp_path, 1 << 20, on_error=notes.append)
-    again.append(batches[4])
-    assert all_of(again) == [*batches[:4], batches[4]]
-    assert again.lost == {BROKEN: 1}
+    reopened = Spool(tmp_path, 1 << 20, on_error=notes.append)
+    reopened.append(batches[4])
+    assert all_of(reopened) == [*batches[:4], batches[4]]
+    assert reopened.lost == {BROKEN: 1}
     assert len(notes) == 1
 
 
@@ -147,13 +147,13 @@ def test_what_is_spooled_is_brought_to_the_disk(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", fsync)
     spool = Spool(tmp_path / "spool", 1 << 20)
-    wanted = {str(tmp_path / "spool"), str(tmp_path / "spool" / "000000000001.avro")}
+    expected = {str(tmp_path / "spool"), str(tmp_path / "spool" / "000000000001.avro")}
     spool.append(encoded(1))
     until = time.monotonic() + 10
-    while not wanted <= synced and time.monotonic() < until:
+    while not expected <= synced and time.monotonic() < until:
         time.sleep(0.05)
-    assert wanted <= synced
+    assert expected <= synced
     synced.clear()
     spool.append(encoded(2))
     spool.close()
-    assert wanted <= synced
+    assert expected <= synced

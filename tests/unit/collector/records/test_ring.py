@@ -26,15 +26,15 @@ class Producer:
 
     def reserve(self, data: bytes, flags: int = BUSY) -> int:
         """Reserve space for a record and return its position; it is busy until committed."""
-        place = self.position
-        self._write(place, struct.pack("<II", len(data) | flags, 0) + data)
+        position = self.position
+        self._write(position, struct.pack("<II", len(data) | flags, 0) + data)
         self.position += (8 + len(data) + 7) & ~7
         self._put(PAGE, self.position)
-        return place
+        return position
 
-    def commit(self, place: int, length: int, flags: int = 0) -> None:
+    def commit(self, position: int, length: int, flags: int = 0) -> None:
         """Finish a record."""
-        self._write(place, struct.pack("<I", length | flags))
+        self._write(position, struct.pack("<I", length | flags))
 
     def write(self, *records: bytes) -> None:
         """Write whole records."""
@@ -87,20 +87,20 @@ def test_records_come_in_order_and_once(producer: Producer) -> None:
 def test_a_busy_record_holds_up_all_behind_it(producer: Producer) -> None:
     """It was reserved first; otherwise the order would be lost."""
     producer.write(b"first")
-    place = producer.reserve(b"second")
+    position = producer.reserve(b"second")
     producer.write(b"third")
 
     assert producer.ring.read() == [b"first"]
     assert producer.ring.read() == []
-    producer.commit(place, len(b"second"))
+    producer.commit(position, len(b"second"))
     assert producer.ring.read() == [b"second", b"third"]
 
 
 def test_a_discarded_record_is_passed_over(producer: Producer) -> None:
     """Its space is freed all the same."""
-    place = producer.reserve(b"no event")
+    position = producer.reserve(b"no event")
     producer.write(b"event")
-    producer.commit(place, len(b"no event"), DISCARDED)
+    producer.commit(position, len(b"no event"), DISCARDED)
 
     assert producer.ring.read() == [b"event"]
     assert producer.consumed() == producer.position
@@ -118,10 +118,10 @@ def test_a_record_that_wraps_is_read_as_one_piece(producer: Producer) -> None:
 
 def test_a_ring_is_not_empty_while_a_record_is_being_written(producer: Producer) -> None:
     """A reader that slept now would miss it."""
-    place = producer.reserve(b"event")
+    position = producer.reserve(b"event")
 
     assert not producer.ring.is_empty
-    producer.commit(place, len(b"event"))
+    producer.commit(position, len(b"event"))
     producer.ring.read()
     assert producer.ring.is_empty
 
@@ -159,11 +159,11 @@ def test_any_course_gives_what_was_written(
     number = 0
     for course in rounds:
         expected = []
-        for length, is_kept in course:
+        for length, is_committed in course:
             number += 1
             data = bytes([number % 251]) * length
-            producer.commit(producer.reserve(data), length, 0 if is_kept else DISCARDED)
-            if is_kept:
+            producer.commit(producer.reserve(data), length, 0 if is_committed else DISCARDED)
+            if is_committed:
                 expected.append(data)
         assert producer.ring.read() == expected
     producer.close()

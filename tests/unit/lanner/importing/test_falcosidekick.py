@@ -92,8 +92,8 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
             {"sink": "apprise"},
         ],
     }
-    told = {note.split(": ")[1] for note in draft.notes}
-    assert told == {
+    reported = {note.split(": ")[1] for note in draft.notes}
+    assert reported == {
         *("customfields.akey", "slack.webhookurl", "slack.footer", "alertmanager.hostport", "alertmanager.checkcert"),
         *("alertmanager.customheaders.authorization", "alertmanager.customheaders.x-team", "webhook.address"),
         *("elasticsearch.hostport", "elasticsearch.index", "elasticsearch.password", "kafka.topic", "kafka.password"),
@@ -151,7 +151,7 @@ def test_what_our_check_refuses_is_taken_out_and_reported() -> None:
 def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
     """Lanner's own file is neither, and an unreadable file is an error."""
     (tmp_path / "x.yaml").write_text("kafka: {prefix: x.}\nslack_output: {enabled: true}\n")
-    for name, told in (("x.yaml", "not a settings file of falcosidekick or Falco"), ("y.yaml", "can't be read")):
+    for name, reported in (("x.yaml", "not a settings file of falcosidekick or Falco"), ("y.yaml", "can't be read")):
         done = lanner("config", "import", tmp_path / name)
         assert (done.returncode, done.stdout) == (1, "")
-        assert told in done.stderr
+        assert reported in done.stderr

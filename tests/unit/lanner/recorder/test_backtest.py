@@ -41,8 +41,8 @@ def test_what_rules_look_for_and_nobody_collected_is_reported() -> None:
     hosts = {name: HostCoverage(name, 0, 0, **facts, is_known=True) for name in ("a", "b")}
     hosts["c"] = HostCoverage("c", 0, 0, lost=Counter(events_ring_full=1200), missing=2)
     narrowed = "collected only for the rules at that time, which is less than these rules need"
-    asked = frozenset({"execve", "openat", "ptrace", "bind"})
-    assert not_collected(asked, filter_for(*asked), hosts) == [
+    event_types = frozenset({"execve", "openat", "ptrace", "bind"})
+    assert not_collected(event_types, filter_for(*event_types), hosts) == [
         "not collected, because no rule at that time needed it: ptrace (a, b)",
         "collected only part of the time, because rules changed: bind (a, b)",
         f"{narrowed}: openat (a, b)",
@@ -56,10 +56,10 @@ def test_what_rules_look_for_and_nobody_collected_is_reported() -> None:
 def test_what_was_narrowed_to_no_less_than_rules_look_for_is_not_reported() -> None:
     """Each version of the filter that was active must cover the rules."""
 
-    def told(*patterns: bytes) -> bytes:
+    def reported(*patterns: bytes) -> bytes:
         return zlib.compress(encode_filter(PushdownFilter(frozenset({within(*patterns)}))))
 
-    wide, narrow = told(b"/etc/", b"/root/"), told(b"/root/")
+    wide, narrow = reported(b"/etc/", b"/root/"), reported(b"/root/")
     for encoded_filters, is_known in (({wide}, False), ({narrow}, True), ({wide, narrow}, True), ({b""}, True)):
         host = HostCoverage("a", 0, 0, narrowed={"openat"}, encoded_filters=set(encoded_filters), is_known=True)
         draft = PushdownFilter(frozenset({within(b"/etc/shadow")}))

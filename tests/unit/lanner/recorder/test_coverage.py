@@ -14,7 +14,7 @@ def batch(sequence: int, **facts: object) -> StoredBatch:
     return StoredBatch(made, NOON + sequence * 1000)
 
 
-def told(*batches: StoredBatch) -> HostCoverage:
+def reported(*batches: StoredBatch) -> HostCoverage:
     """Return the coverage of the host after some batches."""
     coverage = RecordingCoverage()
     for each in batches:
@@ -25,7 +25,7 @@ def told(*batches: StoredBatch) -> HostCoverage:
 
 def test_what_is_watched_is_reported() -> None:
     """Full and filtered event types are listed, and that there are no others."""
-    first, second, *rest = sentences(told(batch(7, watched=["execve"], narrowed=["openat"])))
+    first, second, *rest = sentences(reported(batch(7, watched=["execve"], narrowed=["openat"])))
     assert first == "Collected in full: execve. No other event types were collected."
     assert second == "Collected only if a rule at that time could match: openat."
     assert rest == []
@@ -33,21 +33,23 @@ def test_what_is_watched_is_reported() -> None:
 
 def test_that_nobody_stated_what_is_watched_is_reported() -> None:
     """Unknown coverage is reported as such."""
-    assert sentences(told(batch(7))) == ["Which events were collected is unknown: no batch of this time reports it."]
+    assert sentences(reported(batch(7))) == [
+        "Which events were collected is unknown: no batch of this time reports it."
+    ]
 
 
 def test_a_change_of_what_is_watched_is_reported() -> None:
     """Event types that were watched, or sent in full, only part of the time are listed."""
-    host = told(batch(7, watched=["execve", "bind"]), batch(8, watched=["execve"], narrowed=["openat"]))
+    host = reported(batch(7, watched=["execve", "bind"]), batch(8, watched=["execve"], narrowed=["openat"]))
     assert (host.watched, host.narrowed, host.partly) == ({"execve"}, set(), {"bind", "openat"})
     assert host.gone(frozenset({"execve", "openat", "ptrace"})) == {"ptrace"}
-    narrower = told(batch(7, watched=["openat"]), batch(8, narrowed=["openat"]), batch(9, watched=["openat"]))
+    narrower = reported(batch(7, watched=["openat"]), batch(8, narrowed=["openat"]), batch(9, watched=["openat"]))
     assert (narrower.watched, narrower.narrowed) == (set(), {"openat"})
 
 
 def test_losses_and_gaps_are_reported() -> None:
     """Losses are listed by reason, gaps by sequence number."""
-    host = told(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
+    host = reported(batch(7, lost={"events_ring_full": 3}), batch(11, lost={"spool_full": 4}))
     text = " ".join(sentences(host))
     assert "7 events were lost (events_ring_full: 3, spool_full: 4)." in text
     assert "3 batches are missing (numbers 8 to 10)." in text
@@ -55,15 +57,15 @@ def test_losses_and_gaps_are_reported() -> None:
 
 def test_beginnings_and_ends_of_collectors_are_reported() -> None:
     """Nothing was collected between a stop and the next start."""
-    text = " ".join(sentences(told(batch(7), batch(8, stopping=True))))
+    text = " ".join(sentences(reported(batch(7), batch(8, stopping=True))))
     assert "was stopped cleanly" in text
-    text = " ".join(sentences(told(batch(8, stopping=True), batch(1, collector_start=TIME, boot_id="boot-2"))))
+    text = " ".join(sentences(reported(batch(8, stopping=True), batch(1, collector_start=TIME, boot_id="boot-2"))))
     assert "A collector started at" in text
     assert "stopped" not in text
 
 
 def test_a_corrected_clock_is_reported() -> None:
     """The report states that times differ from the host's own."""
-    kept = batch(7)
-    text = " ".join(sentences(told(StoredBatch(kept.batch, kept.appended, -3600 * SECOND))))
+    stored = batch(7)
+    text = " ".join(sentences(reported(StoredBatch(stored.batch, stored.appended, -3600 * SECOND))))
     assert "The host's clock was 3600 s ahead of the broker's: times are corrected." in text

@@ -47,5 +47,5 @@ def test_what_a_batch_reports_is_read_or_is_nothing() -> None:
     """Invalid data from a compromised host is ignored."""
     pushdown_filter = PushdownFilter(frozenset({clause(ROOT, patterns=(ETC,))}))
     assert read_filter(zlib.compress(encode_filter(pushdown_filter))) == pushdown_filter
-    for told in (b"", b"x", zlib.compress(b"{}"), zlib.compress(b" " * (64 << 20))):
-        assert read_filter(told) is None
+    for reported in (b"", b"x", zlib.compress(b"{}"), zlib.compress(b" " * (64 << 20))):
+        assert read_filter(reported) is None

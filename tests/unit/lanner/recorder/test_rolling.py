@@ -20,7 +20,7 @@ def batch(sequence: int) -> EventBatch:
 
 def sequences(folder: Path) -> list[int]:
     """Return the sequence numbers of the stored batches."""
-    return [kept.batch.sequence for kept in from_files((folder,))]
+    return [stored.batch.sequence for stored in from_files((folder,))]
 
 
 def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
@@ -31,9 +31,9 @@ def test_the_newest_stay_and_the_oldest_go(tmp_path: Path) -> None:
         keeping.store(batch(number))
         assert sum(path.stat().st_size for path in folder.glob("*.avro")) <= LIMIT
     keeping.close()
-    kept = sequences(folder)
-    assert kept == list(range(kept[0], 101))
-    assert len(kept) > 30
+    stored = sequences(folder)
+    assert stored == list(range(stored[0], 101))
+    assert len(stored) > 30
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
@@ -47,9 +47,9 @@ def test_a_later_run_goes_on_with_what_is_there(tmp_path: Path) -> None:
     newest = max(tmp_path.glob("*.avro"))
     newest.write_bytes(newest.read_bytes()[:-100])
     before = sequences(tmp_path)
-    again = RollingRecording(tmp_path, LIMIT, on_error=print)
-    again.store(batch(11))
-    again.close()
+    reopened = RollingRecording(tmp_path, LIMIT, on_error=print)
+    reopened.store(batch(11))
+    reopened.close()
     assert sequences(tmp_path) == [*before, 11]
     smaller = RollingRecording(tmp_path, LIMIT // 4, on_error=print)
     smaller.close()
@@ -68,15 +68,15 @@ def test_two_do_not_keep_in_one_folder(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_is_reported_once(tmp_path: Path) -> None:
     """Events that can't be stored are counted and reported; detection goes on."""
     folder = tmp_path / "kept"
-    told: list[str] = []
-    keeping = RollingRecording(folder, LIMIT, on_error=told.append)
+    reported: list[str] = []
+    keeping = RollingRecording(folder, LIMIT, on_error=reported.append)
     (folder / "000000000001.avro").mkdir()
     (folder / "000000000002.avro").mkdir()
     for number in (1, 2, 3):
         keeping.store(batch(number))
     keeping.close()
     assert keeping.missed == 2
-    assert told == [
+    assert reported == [
         f"{folder}: Is a directory: events are not stored until there is room.",
         f"{folder}: 2 events were not stored.",
     ]

@@ -17,7 +17,7 @@ def events(*seconds: float, first: int = 1, sequence: int = 7) -> EventBatch:
 
 def number(batch: EventBatch) -> Callable[[int], str]:
     """Format an event as its number."""
-    return lambda place: str(batch.first_number + place)
+    return lambda index: str(batch.first_number + index)
 
 
 def shown(timeline: Timeline) -> tuple[list[str], list[str]]:

@@ -39,17 +39,17 @@ def test_a_name_is_resolved_again_and_its_old_address_forgotten() -> None:
 
 def test_what_was_known_stays_where_nobody_answers() -> None:
     """A failing name server must not disable a rule."""
-    asked: Counter[str] = Counter()
+    queries: Counter[str] = Counter()
 
     def resolve(name: str) -> list[str]:
-        asked[name] += 1
-        if asked[name] > 1:
+        queries[name] += 1
+        if queries[name] > 1:
             raise OSError("no answer")
         return ["203.0.113.1"]
 
     names = HostNames(["a.example"], resolve=resolve, refresh_seconds=0.01)
 
-    assert until(lambda: asked["a.example"] > 3)
+    assert until(lambda: queries["a.example"] > 3)
     assert names.table == {"203.0.113.1": ("a.example",)}
     names.stop()
 
@@ -57,10 +57,10 @@ def test_what_was_known_stays_where_nobody_answers() -> None:
 def test_a_slow_name_server_is_not_queried_faster_than_it_answers() -> None:
     """Evaluation doesn't wait for it either."""
     gate = threading.Event()
-    asked: Counter[str] = Counter()
+    queries: Counter[str] = Counter()
 
     def resolve(name: str) -> list[str]:
-        asked[name] += 1
+        queries[name] += 1
         gate.wait(5)
         return []
 
@@ -68,7 +68,7 @@ def test_a_slow_name_server_is_not_queried_faster_than_it_answers() -> None:
     time.sleep(0.1)
 
     assert names.table == {}
-    assert asked.total() == 2
+    assert queries.total() == 2
     gate.set()
     names.stop()
 

@@ -101,10 +101,10 @@ def test_errors_are_reported_with_their_location_and_what_to_do(
     text: str, line: int, column: int, message: str, hint: str
 ) -> None:
     """As good as the errors of rule files."""
-    told = problem_of(text)
+    reported = problem_of(text)
 
-    assert told[:3] == (line, column, message)
-    assert hint in told[3]
+    assert reported[:3] == (line, column, message)
+    assert hint in reported[3]
 
 
 def test_a_suite_is_read_whole() -> None:

@@ -61,7 +61,7 @@ def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "f
     return Runner(suite, rule_set(), matching, lambda path: read_recording(Path(path))).run(case)
 
 
-def told(found: CaseResult) -> list[str]:
+def reported(found: CaseResult) -> list[str]:
     """Return the differences."""
     return [failure.message for failure in found.failures]
 
@@ -70,14 +70,14 @@ def test_what_is_expected_and_comes_passes() -> None:
     """With priority and output fields; fields that only the event has count as well."""
     expect = "[{rule: Reads shadow, priority: WARNING, output_fields: {proc.name: cat, fd.typechar: f}}]"
 
-    assert told(outcome(READ, expect)) == []
+    assert reported(outcome(READ, expect)) == []
 
 
 def test_what_is_expected_and_does_not_come_is_explained() -> None:
     """With the tree of the rule for the nearest event."""
     found = outcome(READ.replace("O_RDONLY", "O_WRONLY"), "[Opens anything, Reads shadow]")
 
-    [message] = told(found)
+    [message] = reported(found)
     assert message.startswith(
         "expected, but not raised: Reads shadow (raised: Opens anything; with rule_matching 'first'"
     )
@@ -88,7 +88,7 @@ def test_what_comes_unexpected_is_explained() -> None:
     """No unexpected alert may be raised."""
     found = outcome(READ, "none")
 
-    [message] = told(found)
+    [message] = reported(found)
     assert message.startswith("not expected: Warning Reads shadow: read by cat container_id=host ")
     assert found.failures[0].trees[0].startswith("true     and\n")
 
@@ -97,27 +97,27 @@ def test_a_wrong_priority_and_a_wrong_field_are_reported() -> None:
     """Each with its actual value."""
     expect = "[{rule: Reads shadow, priority: ERROR, output_fields: {proc.name: dog, k8s.pod.name: x}}]"
 
-    assert told(outcome(READ, expect)) == [
+    assert reported(outcome(READ, expect)) == [
         "Reads shadow: priority is Warning, not Error; proc.name is cat, not dog; k8s.pod.name is <NA>, not x"
     ]
 
 
 def test_an_event_of_no_type_that_the_rule_requires_is_reported() -> None:
     """Then there is nothing to explain."""
-    assert told(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
+    assert reported(outcome("{evt.type: read, proc: x}", "Reads shadow")) == [
         "expected, but not raised: Reads shadow; none of the events has a type that it selects (openat)"
     ]
 
 
 def test_all_rules_match_if_requested() -> None:
     """In the settings or in the file."""
-    assert told(outcome(READ, "[Reads shadow, Opens anything]", matching="all")) == []
+    assert reported(outcome(READ, "[Reads shadow, Opens anything]", matching="all")) == []
 
 
 def test_a_rule_that_is_off_is_evaluated_where_a_case_names_it() -> None:
     """Disabled rules must be testable."""
-    assert told(outcome("{evt.type: close, proc: x}", "Off")) == []
-    assert told(outcome("{evt.type: close, proc: x}", "none")) == []
+    assert reported(outcome("{evt.type: close, proc: x}", "Off")) == []
+    assert reported(outcome("{evt.type: close, proc: x}", "none")) == []
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_windows_go_by_the_times_of_events(last: str, expect: str) -> None:
     """Tests don't wait."""
     given = ", ".join(CLOSE % at for at in ("0s", "1s", last))
 
-    assert told(outcome(given, expect, "  about: Loops\n")) == []
+    assert reported(outcome(given, expect, "  about: Loops\n")) == []
 
 
 def test_cases_do_not_remember_each_other() -> None:

@@ -14,10 +14,12 @@ CASES = json.loads(Path(__file__).with_name("derived.json").read_text())
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 def test_causes_become_the_fields_that_a_collector_would_have_sent(case: dict[str, object]) -> None:
     """A test states causes, and the collector's own code derives the fields."""
-    text, wanted = str(case["given"]), case["fields"]
-    assert isinstance(wanted, dict)
+    text, expected = str(case["given"]), case["fields"]
+    assert isinstance(expected, dict)
 
-    assert dict(zip(wanted, fields_of(text, *wanted, event=int(str(case.get("event", 0)))), strict=True)) == wanted
+    assert (
+        dict(zip(expected, fields_of(text, *expected, event=int(str(case.get("event", 0)))), strict=True)) == expected
+    )
 
 
 @pytest.mark.parametrize("event", sorted(BY_EVENT))

@@ -140,6 +140,6 @@ def test_failing_tests_exit_with_1_and_the_reason(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "[evt.is_open_read = false]" in done.stdout
     assert "rules without a test" in done.stdout
-    told = json.loads(lanner("rules", "test", tmp_path, "--format", "json").stdout)
-    assert told["ok"] is False
+    reported = json.loads(lanner("rules", "test", tmp_path, "--format", "json").stdout)
+    assert reported["ok"] is False
     assert lanner("rules", "test", "--nonsense").returncode == 2

@@ -14,15 +14,17 @@ from tests.notes import into
 from tests.unit.notifier.scripted import Scripted, numbered
 
 
-def delivery(path: Path, far: Scripted, told: list[str], *, only: str = "") -> OutboxDelivery:
+def delivery(path: Path, far: Scripted, reported: list[str], *, only: str = "") -> OutboxDelivery:
     """Return a delivery with a running worker."""
 
     def router(alert: Alert) -> RoutedAlert | None:
         return RoutedAlert(alert) if not only or alert.id == only else None
 
     box = Outbox(path, capacity=1000)
-    made = Worker("far", box, far, RetryPolicy(Backoff(), lambda: 0.5), router, stats=SinkStats(), report=into(told))
-    return OutboxDelivery("far", box, made, into(told))
+    made = Worker(
+        "far", box, far, RetryPolicy(Backoff(), lambda: 0.5), router, stats=SinkStats(), report=into(reported)
+    )
+    return OutboxDelivery("far", box, made, into(reported))
 
 
 def test_queued_alerts_are_delivered_before_close_returns(tmp_path: Path) -> None:
@@ -37,18 +39,18 @@ def test_queued_alerts_are_delivered_before_close_returns(tmp_path: Path) -> Non
 
 def test_alerts_for_a_dead_sink_are_delivered_at_the_next_start(tmp_path: Path) -> None:
     """Closing is not delayed, and reports how many wait."""
-    told: list[str] = []
+    reported: list[str] = []
     down = Scripted(*[RetryLater("connection refused")] * 100)
-    made = delivery(tmp_path / "far.db", down, told)
+    made = delivery(tmp_path / "far.db", down, reported)
     for each in numbered(3):
         made.deliver(each)
     time.sleep(0.1)
     began = time.monotonic()
     made.close()
     assert time.monotonic() - began < 10
-    assert told[-1] == "far: 3 alerts wait on disk and are sent at the next start."
+    assert reported[-1] == "far: 3 alerts wait on disk and are sent at the next start."
     far = Scripted()
-    delivery(tmp_path / "far.db", far, told).close()
+    delivery(tmp_path / "far.db", far, reported).close()
     assert far.took == [each.id for each in numbered(3)]
 
 

@@ -28,9 +28,9 @@ def put(made: Worker, count: int) -> list[str]:
 
 def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_path: Path) -> None:
     """The outage and its end are reported once each, and no alert is dropped."""
-    clock, told = Clock(), list[str]()
+    clock, reported = Clock(), list[str]()
     far = Scripted()
-    made = worker(tmp_path / "far.db", far, clock, told=told)
+    made = worker(tmp_path / "far.db", far, clock, reported=reported)
     ids = put(made, 20)
     began = clock.now
     while clock.now < began + 1800:
@@ -42,7 +42,7 @@ def test_a_sink_down_for_half_an_hour_gets_all_in_order_and_no_dead_letter(tmp_p
     assert far.took == ids
     assert isinstance(made.queue, Outbox)
     assert made.queue.dead_letters() == []
-    assert told == [
+    assert reported == [
         "far: connection refused; alerts wait and are sent when it works again.",
         "far: accepts alerts again.",
     ]
@@ -107,9 +107,9 @@ def test_an_alert_that_triggers_a_bug_in_a_sink_does_not_hold_up_the_others(tmp_
         made.turn()
     assert far.took == [ids[0], ids[2], ids[3]]
     assert isinstance(made.queue, Outbox)
-    (letter,) = made.queue.dead_letters()
-    assert letter.alert_id == ids[1]
-    assert "bug in Lanner: ZeroDivisionError" in letter.reason
+    (dead,) = made.queue.dead_letters()
+    assert dead.alert_id == ids[1]
+    assert "bug in Lanner: ZeroDivisionError" in dead.reason
 
 
 def test_an_alert_that_triggers_a_bug_in_a_route_does_not_hold_up_the_others(tmp_path: Path) -> None:
@@ -209,6 +209,6 @@ def test_each_kill_at_a_random_point_loses_nothing_and_repeats_at_most_one(tmp_p
         process.join()
     _deliver(tmp_path, Outbox)
     taken = _taken(tmp_path)
-    wanted = [each.id for each in numbered(500)]
-    assert list(dict.fromkeys(taken)) == wanted
-    assert len(taken) - len(wanted) <= kills
+    expected = [each.id for each in numbered(500)]
+    assert list(dict.fromkeys(taken)) == expected
+    assert len(taken) - len(expected) <= kills

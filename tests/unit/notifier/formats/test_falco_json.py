@@ -65,7 +65,7 @@ def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "reported"),
     [
         (b"", "not valid JSON: Expecting value at line 1, column 1"),
         (b"{'rule': 1}", "not valid JSON: Expecting property name"),
@@ -84,9 +84,9 @@ def test_no_sender_can_take_the_id_of_an_alert_that_is_to_come() -> None:
         (falco(tags="x"), "output_fields must be an object and tags a list"),
     ],
 )
-def test_what_is_no_alert_is_reported_in_words(body: bytes, told: str) -> None:
+def test_what_is_no_alert_is_reported_in_words(body: bytes, reported: str) -> None:
     """Safe to print: the answer goes to a terminal."""
-    with pytest.raises(ValueError, match=re.escape(told)) as caught:
+    with pytest.raises(ValueError, match=re.escape(reported)) as caught:
         parse_falco(body)
     assert str(caught.value).isprintable()
 

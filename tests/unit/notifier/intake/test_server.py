@@ -92,11 +92,11 @@ def test_secrets_in_falcos_alerts_are_masked_before_they_are_stored(intake: Make
     fields = {"proc.cmdline": "mysql --password hunter2", "fd.name": "https://ann:hunter2@db/", "proc.pid": 7}
     body = falco(output="ran mysql --password hunter2", output_fields=fields)
     assert [ask(made, "POST", "/", body)[0] for _ in range(2)] == [200, 200]
-    (kept,) = (each.alert for each in outbox.fetch(9, 0))
-    assert kept.output == "ran mysql --password [redacted]"
-    assert kept.output_fields["proc.cmdline"] == "mysql --password [redacted]"
-    assert kept.output_fields["fd.name"] == "https://ann:[redacted]@db/"
-    assert "hunter2" not in repr(kept)
+    (stored,) = (each.alert for each in outbox.fetch(9, 0))
+    assert stored.output == "ran mysql --password [redacted]"
+    assert stored.output_fields["proc.cmdline"] == "mysql --password [redacted]"
+    assert stored.output_fields["fd.name"] == "https://ann:[redacted]@db/"
+    assert "hunter2" not in repr(stored)
 
 
 def test_an_alert_that_is_routed_to_no_sink_is_accepted(intake: Make, outbox: Outbox) -> None:

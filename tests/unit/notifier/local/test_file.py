@@ -67,8 +67,8 @@ def test_the_file_is_rotated_at_its_size_and_no_line_is_lost(tmp_path: Path) -> 
         sink.send([RoutedAlert(alert(output=f"alert {number:04d}"))])
     files = [path, *(tmp_path / f"alerts.log.{number}" for number in (1, 2, 3))]
     assert sorted(tmp_path.iterdir()) == files
-    kept = "".join(file.read_text() for file in reversed(files)).split("\n")
-    assert kept == [*(f"alert {number:04d}" for number in range(2, 10)), ""]
+    stored = "".join(file.read_text() for file in reversed(files)).split("\n")
+    assert stored == [*(f"alert {number:04d}" for number in range(2, 10)), ""]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     sink.send([RoutedAlert(alert(output="x" * 100))])
     assert path.read_text() == "x" * 100 + "\n"
@@ -87,14 +87,14 @@ def test_two_writers_of_one_file_rotate_it_once(tmp_path: Path) -> None:
 
 def test_the_old_file_keeps_growing_if_it_can_not_be_rotated(tmp_path: Path) -> None:
     """That is reported once, and no alert is lost."""
-    told: list[str] = []
+    reported: list[str] = []
     path = tmp_path / "alerts.log"
     (tmp_path / "alerts.log.1").mkdir()
-    sink = FileSink(path, output_of, report=into(told), rotate_bytes=10, keep=1)
+    sink = FileSink(path, output_of, report=into(reported), rotate_bytes=10, keep=1)
     for number in range(3):
         sink.send([RoutedAlert(alert(output=f"alert {number:04d}"))])
     assert path.read_text().count("\n") == 3
-    assert told == [f"{path}: can't start a new file: Is a directory; the old one keeps growing."]
+    assert reported == [f"{path}: can't start a new file: Is a directory; the old one keeps growing."]
 
 
 def test_a_disk_that_was_full_is_written_whole_lines_again(tmp_path: Path) -> None:

@@ -39,9 +39,9 @@ def test_a_second_alert_of_one_id_is_dropped_even_after_a_restart(tmp_path: Path
     assert (box.put(one), box.put(one), box.put(two)) == ("stored", "repeat", "stored")
     box.acknowledge(box.fetch(1, 0))
     box.close()
-    again = Outbox(tmp_path / "far.db", capacity=10)
-    assert (again.put(one), again.put(two)) == ("repeat", "repeat")
-    assert ids(again) == [two.id]
+    reopened = Outbox(tmp_path / "far.db", capacity=10)
+    assert (reopened.put(one), reopened.put(two)) == ("repeat", "repeat")
+    assert ids(reopened) == [two.id]
 
 
 def test_ids_are_remembered_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

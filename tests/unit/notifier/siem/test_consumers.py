@@ -62,8 +62,8 @@ def test_vector_takes_away_only_what_it_added() -> None:
     vector = read("vector.yaml")
     deleted = set(re.findall(r"del\(\.(\w+)\)", vector["transforms"]["ecs_alone"]["source"]))
     assert all(deleted.isdisjoint(ecs.document(alert)) for alert in CORPUS)
-    kept = set(vector["sinks"]["splunk"]["encoding"]["only_fields"])
-    assert all(set(falco.document(alert)) <= kept for alert in CORPUS)
+    stored = set(vector["sinks"]["splunk"]["encoding"]["only_fields"])
+    assert all(set(falco.document(alert)) <= stored for alert in CORPUS)
     inputs = {name for part in ("transforms", "sinks") for each in vector[part].values() for name in each["inputs"]}
     assert inputs <= set(vector["sources"]) | set(vector["transforms"])
 

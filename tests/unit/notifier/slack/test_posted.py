@@ -10,35 +10,35 @@ from tests.unit.alerts import TIME, alert
 
 def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
     """The file is bounded, and read again by the next process."""
-    kept = PostedMessages(tmp_path / "posted.db", remembered=3)
+    stored = PostedMessages(tmp_path / "posted.db", remembered=3)
     for number in range(5):
-        kept.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
-    kept.close()
-    again = PostedMessages(tmp_path / "posted.db", remembered=3)
-    assert [again.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
+        stored.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
+    stored.close()
+    reopened = PostedMessages(tmp_path / "posted.db", remembered=3)
+    assert [reopened.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
 
 
 def test_counts_wait_to_be_shown_the_oldest_first() -> None:
     """What was counted while an edit was under way is shown by the next."""
-    kept = PostedMessages(None)
+    stored = PostedMessages(None)
     for number in range(2):
-        kept.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
-    first, second = kept.of("id-0", None), kept.of("id-1", None)
+        stored.add(RoutedAlert(alert(id=f"id-{number}")), MessageRef("C1", f"{number}"), 100.0)
+    first, second = stored.of("id-0", None), stored.of("id-1", None)
     assert first is not None
     assert second is not None
-    kept.count(second, 1, TIME)
-    kept.count(first, 412, TIME + 5)
-    due = kept.outdated()
+    stored.count(second, 1, TIME)
+    stored.count(first, 412, TIME + 5)
+    due = stored.outdated()
     assert due is not None
     assert (due.ref.time, due.repeats.count, due.repeats.last) == ("0", 412, TIME + 5)
-    kept.count(first, 1, TIME)
-    kept.shown(due)
-    due = kept.outdated()
+    stored.count(first, 1, TIME)
+    stored.shown(due)
+    due = stored.outdated()
     assert due is not None
     assert (due.count, due.last) == (413, TIME + 5)
-    kept.shown(due)
-    kept.forget(second)
-    assert kept.outdated() is None
+    stored.shown(due)
+    stored.forget(second)
+    assert stored.outdated() is None
 
 
 def test_only_numbers_may_differ_between_what_counts_as_the_same() -> None:

@@ -159,7 +159,7 @@ def _expected(node: Node, batch: EventBatch, index: int) -> bool:
     return evaluate(node, lambda field: _values(batch, index, field, real=True))
 
 
-def _raise(_place: int, problem: BaseException) -> None:
+def _raise(_index: int, problem: BaseException) -> None:
     raise AssertionError(problem)
 
 

@@ -26,7 +26,7 @@ def connection(remote: str | None, **more: object) -> EventBatch:
 def matches(condition: str, batch: EventBatch) -> bool:
     """Evaluate a condition for the batch's event."""
 
-    def fail(_place: int, problem: BaseException) -> None:
+    def fail(_index: int, problem: BaseException) -> None:
         raise AssertionError(problem)
 
     matcher = compile_rules([parse(condition)]).matchers.get("connect")

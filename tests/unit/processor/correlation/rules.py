@@ -86,14 +86,14 @@ class Host:
     def event(self, seconds: float, **columns: Any) -> EventBatch:
         """Make a batch of one event, so many seconds after the start."""
         self.sequence += 1
-        place = PROCESSES[columns.pop("process", "sshd")]
+        process_index = PROCESSES[columns.pop("process", "sshd")]
         processes = [INIT] + [
             Process(pid=10 + row, ppid=1, name=name, exepath=f"/tmp/{name}", parent=0, container=0)
             for name, row in PROCESSES.items()
         ]
         time = START + round(seconds * SECOND)
         return batch_of(
-            {"time": time, "process": place, **columns},
+            {"time": time, "process": process_index, **columns},
             processes=processes,
             containers=[WEB],
             host_id=self.name,

@@ -31,7 +31,7 @@ def hosts_in_order(draw: st.DrawFn, what: st.SearchStrategy[Any]) -> list[Any]:
     queues = []
     for host in range(3):
         times = sorted(draw(st.lists(st.integers(0, 200), max_size=15)))
-        queues.append([((time, place, host), draw(what)) for place, time in enumerate(times)])
+        queues.append([((time, index, host), draw(what)) for index, time in enumerate(times)])
     result = []
     while any(queues):
         queue = draw(st.sampled_from([queue for queue in queues if queue]))

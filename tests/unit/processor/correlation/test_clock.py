@@ -82,8 +82,8 @@ def test_events_dated_years_ahead_do_not_silence_a_window_of_the_fleet() -> None
         return [alert for alerts in found for alert in alerts if alert.repeats is None]
 
     fleet, bad = Fleet(MANY), Host("evil")
-    told = [fleet.send(bad.accept(YEARS + number), at=number) for number in range(3)]
-    assert list(map(len, told)) == [0, 0, 1]
+    reported = [fleet.send(bad.accept(YEARS + number), at=number) for number in range(3)]
+    assert list(map(len, reported)) == [0, 0, 1]
 
     found, alone = brute_force(fleet), brute_force(Fleet(MANY))
 
@@ -107,11 +107,11 @@ def test_repeats_of_old_dates_do_not_put_off_their_summary() -> None:
     """Counting ends a period after it began, however many repeats come and whatever they are dated."""
     fleet, host = Fleet(THROTTLED), Host()
     fleet.send(host.accept(0), at=0)
-    told: list[Alert] = []
+    reported: list[Alert] = []
     for second in range(10, 700, 10):
-        told += fleet.send(host.accept(-3600), at=second)
+        reported += fleet.send(host.accept(-3600), at=second)
 
-    assert outputs(told)[0].startswith("REPEATED 60 more times")
+    assert outputs(reported)[0].startswith("REPEATED 60 more times")
 
 
 def test_a_tick_of_a_processor_with_a_wrong_clock_changes_nothing() -> None:

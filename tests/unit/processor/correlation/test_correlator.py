@@ -86,8 +86,8 @@ def test_every_match_is_sent_or_reported_once(arrivals: list[PreMatch], ticks: b
     """Alerts and the repeats that summaries report are all matches there were, and no two alerts share an id."""
     correlator = Correlator(ALL_KINDS.plan, settle=5 * SECOND)
     alerts: list[Alert] = []
-    for place, arrival in enumerate(arrivals):
-        alerts += correlator.process([arrival], START + place * 5 * SECOND if ticks else None)
+    for index, arrival in enumerate(arrivals):
+        alerts += correlator.process([arrival], START + index * 5 * SECOND if ticks else None)
     alerts += correlator.finish()
 
     matches = correlator.alerts + correlator.suppressed

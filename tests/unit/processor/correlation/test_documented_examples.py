@@ -21,7 +21,7 @@ def test_many_ssh_connections() -> None:
     """The twentieth within a minute fires, the two after it are reported in a summary."""
     host = Host()
 
-    alert, summary = replay(*(host.accept(3 * place) for place in range(22)))
+    alert, summary = replay(*(host.accept(3 * number) for number in range(22)))
 
     assert alert.output == "20 SSH connections from 10.0.0.1 since 2026-11-24T14:20:00.000000000Z"
     assert summary.output.startswith("REPEATED 2 more times in 1m: 20 SSH connections")
@@ -29,7 +29,7 @@ def test_many_ssh_connections() -> None:
 
 def test_one_client_on_many_hosts() -> None:
     """The fifth host fires."""
-    [alert] = replay(*(Host(f"web-{place}").accept(100 * place) for place in range(5)))
+    [alert] = replay(*(Host(f"web-{number}").accept(100 * number) for number in range(5)))
 
     assert alert.output == "10.0.0.1 came to web-0, web-1, web-2, web-3, web-4"
 
@@ -40,7 +40,7 @@ def test_keys_changed_and_history_cleared() -> None:
     keys, history = "/root/.ssh/authorized_keys", "/root/.bash_history"
 
     for paths in ((keys, history), (history, keys)):
-        [alert] = replay(*(one.write(60 * place, path) for place, path in enumerate(paths)))
+        [alert] = replay(*(one.write(60 * number, path) for number, path in enumerate(paths)))
         assert alert.output == f"{keys} and {history}"
     assert replay(one.write(0, keys), other.write(1, history)) == []
 
@@ -59,7 +59,7 @@ def test_configuration_changed() -> None:
     """Each file has an alert, and one summary reports its repeats with their id and number."""
     host = Host()
 
-    first, other, summary = replay(*(host.write(place, f"/etc/app/{name}") for place, name in enumerate("aabaa")))
+    first, other, summary = replay(*(host.write(number, f"/etc/app/{name}") for number, name in enumerate("aabaa")))
 
     assert (first.output, other.output) == ("/etc/app/a was opened for writing", "/etc/app/b was opened for writing")
     assert summary.output == "REPEATED 3 more times in 10m: /etc/app/a was opened for writing"

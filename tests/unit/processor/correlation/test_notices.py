@@ -115,16 +115,16 @@ def test_names_that_a_host_makes_up_fill_no_memory() -> None:
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 120), st.booleans()), max_size=30), st.data())
 def test_what_is_reported_adds_up(losses: list[tuple[int, int, bool]], data: st.DataObject) -> None:
     """Whenever processes die, and whatever is delivered again: the sum of all alerts is the sum of all losses."""
-    correlator, now, told, delivered = Correlator(PLAN), NOON, 0, list[PreMatch]()
+    correlator, now, reported, delivered = Correlator(PLAN), NOON, 0, list[PreMatch]()
     for sequence, (number, seconds, dies) in enumerate(losses, 1):
         now += seconds * SECOND
         delivered.append(lost(sequence, number))
         alerts = correlator.process([delivered[-1]], now)
         if dies:
             correlator = taken_over(correlator)
-            again = data.draw(st.integers(0, len(delivered)))
-            alerts += correlator.process(delivered[len(delivered) - again :], now)
-        told += sum(map(int, map(str, numbers(alerts))))
-    told += sum(map(int, map(str, numbers(correlator.finish()))))
+            repeated = data.draw(st.integers(0, len(delivered)))
+            alerts += correlator.process(delivered[len(delivered) - repeated :], now)
+        reported += sum(map(int, map(str, numbers(alerts))))
+    reported += sum(map(int, map(str, numbers(correlator.finish()))))
 
-    assert told == sum(number for number, _, _ in losses)
+    assert reported == sum(number for number, _, _ in losses)

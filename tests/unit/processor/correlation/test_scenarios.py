@@ -59,29 +59,29 @@ def test_groups_do_not_count_each_others_events() -> None:
     """Three connections from three clients are no flood."""
     host = Host()
 
-    assert replay(MANY, *(host.accept(place, f"10.0.0.{place}") for place in range(3))) == []
+    assert replay(MANY, *(host.accept(number, f"10.0.0.{number}") for number in range(3))) == []
 
 
 def test_without_the_hostname_a_window_is_fleet_wide() -> None:
     """Three hosts together meet what none of them meets alone."""
     hosts = [Host(f"web-{number}") for number in range(3)]
 
-    assert seconds(replay(MANY, *(host.accept(place) for place, host in enumerate(hosts)))) == [2]
+    assert seconds(replay(MANY, *(host.accept(step) for step, host in enumerate(hosts)))) == [2]
 
 
 def test_the_rest_of_the_condition_is_the_events_own() -> None:
     """A trusted client's connections count but make no alert."""
     host = Host()
 
-    assert replay(MANY, *(host.accept(place, "10.0.0.9") for place in range(5))) == []
+    assert replay(MANY, *(host.accept(number, "10.0.0.9") for number in range(5))) == []
 
 
 def test_an_event_without_its_group_is_not_counted_and_that_is_counted() -> None:
     """A connection from nobody knows whom belongs to no window."""
     host, evaluator = Host(), evaluator_of(*MANY)
 
-    for place in range(5):
-        assert evaluator.replay(host.accept(place, None)) == []
+    for number in range(5):
+        assert evaluator.replay(host.accept(number, None)) == []
     assert evaluator.rules.pre_matcher.counts == {"group_missing": 5}
     assert len(evaluator.correlator.store) == 0
 
@@ -107,12 +107,12 @@ def test_an_event_from_a_host_that_lags_fires_itself() -> None:
 def test_an_event_delivered_again_changes_nothing() -> None:
     """Neither the count nor the repeats know it twice."""
     host, evaluator = Host(), evaluator_of(*MANY)
-    batches = [host.accept(place) for place in range(5)]
+    batches = [host.accept(number) for number in range(5)]
 
     first = [alert for batch in batches for alert in evaluator.process(batch)]
-    again = [alert for batch in batches for alert in evaluator.process(batch)]
+    repeated = [alert for batch in batches for alert in evaluator.process(batch)]
 
-    assert (len(first), again) == (1, [])
+    assert (len(first), repeated) == (1, [])
     [summary] = evaluator.correlator.finish()
     assert summary.repeats is not None
     assert summary.repeats.count == 2
@@ -169,7 +169,7 @@ def test_a_rule_fires_once_and_reports_its_repeats() -> None:
     """Ten connections: one alert at the third, and one summary of the seven others a minute after it."""
     host = Host()
 
-    alert, summary = replay(MANY, *(host.accept(place) for place in range(10)))
+    alert, summary = replay(MANY, *(host.accept(number) for number in range(10)))
 
     assert seconds([alert]) == [2]
     assert summary.output == "REPEATED 7 more times in 1m: 10.0.0.1 3 10.0.0.1"
@@ -185,7 +185,7 @@ def test_a_rule_defines_what_its_repeats_have_in_common() -> None:
     host = Host()
     text = [rule("evt.type = openat", "%fd.name", "suppress: {by: [fd.name], for: 10m}")]
 
-    alerts = replay(text, *(host.download(place, path) for place, path in enumerate(["/a", "/b", "/a", "/a", "/b"])))
+    alerts = replay(text, *(host.download(number, path) for number, path in enumerate(["/a", "/b", "/a", "/a", "/b"])))
 
     assert [alert.output for alert in alerts] == [
         "/a",
@@ -230,11 +230,11 @@ def test_one_summary_comes_whoever_owns_the_group() -> None:
     first.process(pre_matches(ruleset, host.download(0), host.download(1), host.download(2)))
     second = restarted(first, ruleset)
 
-    [told] = first.tick(START + MINUTE)
-    [again] = second.tick(START + 2 * MINUTE)
+    [reported] = first.tick(START + MINUTE)
+    [repeated] = second.tick(START + 2 * MINUTE)
 
-    assert told.id == again.id
-    assert told.repeats == again.repeats
+    assert reported.id == repeated.id
+    assert reported.repeats == repeated.repeats
 
 
 def test_a_repeat_delivered_again_after_its_summary_makes_no_alert() -> None:
@@ -275,8 +275,8 @@ def test_macros_join_in_any_structure() -> None:
     hosts = [Host(f"web-{number}") for number in range(3)]
     text = [SSH, rule("(many_ssh_connections or on_many_hosts) and not trusted_client")]
 
-    assert seconds(replay(text, *(host.accept(place) for place, host in enumerate(hosts)))) == [2]
-    assert seconds(replay(text, *(hosts[0].accept(place) for place in range(3)))) == [2]
+    assert seconds(replay(text, *(host.accept(step) for step, host in enumerate(hosts)))) == [2]
+    assert seconds(replay(text, *(hosts[0].accept(step) for step in range(3)))) == [2]
 
 
 FLOOD_THEN_TELNET = """
@@ -299,7 +299,7 @@ def test_a_leg_can_have_a_window_of_its_own() -> None:
         FLOOD_THEN_TELNET,
         rule("flood_then_telnet", "%correlation.leg[many_ssh_connections].evt.type %proc.name"),
     ]
-    flood = [host.accept(place) for place in range(3)]
+    flood = [host.accept(number) for number in range(3)]
     telnet = host.event(10, type="accept4", process="sh", remote_ip="10.0.0.1", bits=0b100000001100000)
 
     [alert] = replay(text, *flood, telnet)

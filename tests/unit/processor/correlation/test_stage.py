@@ -44,14 +44,14 @@ def test_groups_that_were_evicted_are_reported() -> None:
     stage = CorrelateStage(ruleset.plan)
     stage.begin(0, [])
     stage._correlators[0] = Correlator(ruleset.plan, max_groups=10)
-    told, host = [], Host("loud")
+    reported, host = [], Host("loud")
     for number in range(30):
         for each in pre_matches(ruleset, host.accept(number / 100, f"10.9.9.{number}")):
-            told += stage.take(0, *message_of(each), START + SECOND, number).alerts
+            reported += stage.take(0, *message_of(each), START + SECOND, number).alerts
     stage.begin(0, stage.everything(0).values())
 
     later = stage.take(0, TICK_KEY, b"", START + 20 * MINUTE, 100).alerts
 
-    assert [(alert.rule, alert.host_id) for alert in (*told, *later)] == [(EVENTS_LOST, "loud")] * 2
+    assert [(alert.rule, alert.host_id) for alert in (*reported, *later)] == [(EVENTS_LOST, "loud")] * 2
     # The alert's own sum takes a place, too.
-    assert sum(int(str(alert.output_fields[GROUPS_EVICTED])) for alert in (*told, *later)) == 21
+    assert sum(int(str(alert.output_fields[GROUPS_EVICTED])) for alert in (*reported, *later)) == 21

@@ -81,8 +81,8 @@ def test_the_first_rule_in_order_wins_or_all_do() -> None:
 
 def test_rules_below_the_floor_are_left_out() -> None:
     """The floor is a priority; graver ones stay."""
-    grave = rule("Grave", "evt.type = openat", priority=Priority.ERROR)
-    detector = Detector([SHADOW, grave], minimum_priority=Priority.WARNING)
+    severe = rule("Grave", "evt.type = openat", priority=Priority.ERROR)
+    detector = Detector([SHADOW, severe], minimum_priority=Priority.WARNING)
 
     assert detector.rule_names == ("Grave",)
     assert detector.event_types == {"openat"}

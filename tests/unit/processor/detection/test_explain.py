@@ -106,7 +106,7 @@ def test_a_transformer_shows_its_result_and_what_it_was_made_of() -> None:
     assert values == (("toupper(proc.name)", "CAT"), ("proc.name", "cat"), ("proc.pname", "CAT"))
 
 
-def _raise(_place: int, problem: BaseException) -> None:
+def _raise(_index: int, problem: BaseException) -> None:
     raise AssertionError(problem)
 
 
@@ -117,10 +117,10 @@ def test_an_explanation_of_a_batch_states_what_the_engine_states(node: Node, bat
     rule = SimpleNamespace(condition=node, active_exceptions=())
     matchers = compile_rules([node]).matchers
 
-    for place in range(batch.count):
-        matcher = matchers.get(batch.strings[batch.columns["type"][place]] or "")
-        hit = matcher is not None and bool(matcher.bind(batch, _raise)(place))
-        assert explain_batch(rule, batch, place).is_true is hit
+    for index in range(batch.count):
+        matcher = matchers.get(batch.strings[batch.columns["type"][index]] or "")
+        hit = matcher is not None and bool(matcher.bind(batch, _raise)(index))
+        assert explain_batch(rule, batch, index).is_true is hit
 
 
 @settings(max_examples=150, deadline=None)

@@ -164,15 +164,15 @@ def test_rules_see_what_alerts_do_not_contain() -> None:
 
 def test_events_that_match_no_rule_are_not_searched() -> None:
     """Masking is asked once an alert, and never before."""
-    asked: list[str] = []
+    searched: list[str] = []
 
     def redact(alert: Alert) -> Alert:
-        asked.append(alert.rule)
+        searched.append(alert.rule)
         return alert
 
     result = load_rules([RuleFile("rules.yaml", RULES.split("- macro", maxsplit=1)[0])])
     detector = Detector(result.rules, redact=redact)
     detector.process(batch(1, "openat"))
-    assert asked == []
+    assert searched == []
     detector.process(batch(2))
-    assert asked == ["Client"]
+    assert searched == ["Client"]

@@ -34,12 +34,12 @@ def batch(*opens: tuple[int, str], sequence: int = 1, at: float = 0, repeats: in
         *(
             {
                 "type": "openat",
-                "time": time + place,
+                "time": time + index,
                 "process": 1 + pids.index(pid),
                 "fd_name": name,
                 "repeats": repeats,
             }
-            for place, (pid, name) in enumerate(opens)
+            for index, (pid, name) in enumerate(opens)
         ),
         processes=rows,
         sequence=sequence,
@@ -52,7 +52,7 @@ def chrooted(*names: str, root: str = "/host", at: float = 0, sequence: int = 1)
     """Make a batch in which a process opens files whose real names are below a root directory."""
     made = batch(*((50, name) for name in names), at=at, sequence=sequence)
     strings = [*made.strings, *(root + name for name in names)]
-    real = [len(made.strings) + place for place in range(len(names))]
+    real = [len(made.strings) + index for index in range(len(names))]
     return dataclasses.replace(made, strings=strings, columns={**made.columns, "fd_realpath": real})
 
 
@@ -93,7 +93,7 @@ def linked(**names: str) -> EventBatch:
     """Make a batch in which a process opens files by links, which lead to real names."""
     made = batch(*((50, f"/{link}") for link in names))
     strings = [*made.strings, *names.values()]
-    real = [len(made.strings) + place for place in range(len(names))]
+    real = [len(made.strings) + index for index in range(len(names))]
     return dataclasses.replace(made, strings=strings, columns={**made.columns, "fd_realpath": real})
 
 

@@ -89,9 +89,9 @@ def test_losses_gaps_and_twins_are_reported() -> None:
     stage.take(0, encode_batch(batch_of(READ)), NOW)
     lossy = batch_of(READ, sequence=10)
     lossy.lost = {"events_ring_full": 4}
-    (told,) = noticed(stage.take(0, encode_batch(lossy), NOW))
-    assert told.rule == EVENTS_LOST
-    assert told.output_fields == {"batches_missing": 2, "events_ring_full": 4, "evt.hostname": "web-3"}
+    (reported,) = noticed(stage.take(0, encode_batch(lossy), NOW))
+    assert reported.rule == EVENTS_LOST
+    assert reported.output_fields == {"batches_missing": 2, "events_ring_full": 4, "evt.hostname": "web-3"}
     stage.take(0, encode_batch(batch_of(READ, sequence=1, boot_id="boot-2", collector_start=2)), NOW)
     found = noticed(stage.take(0, encode_batch(batch_of(READ, sequence=11)), NOW))
     assert [each.rule for each in found] == [DUPLICATE_HOST_ID]
@@ -106,9 +106,9 @@ def test_a_rule_that_raises_is_reported_once() -> None:
     decoded = dataclasses.replace(odd, processes=[Process(pid=1, args=(1,))])  # type: ignore[arg-type]
     stage._decode = lambda _: decoded
     outcome = stage.take(0, value, NOW)
-    (told,) = noticed(outcome)
-    assert told.rule == RULE_FAILED
-    assert told.output == (
+    (reported,) = noticed(outcome)
+    assert reported.rule == RULE_FAILED
+    assert reported.output == (
         "rules raised errors and were skipped for those events; the first error of 'Broken': "
         "AttributeError: 'int' object has no attribute 'isascii' | Broken: 1"
     )
@@ -150,11 +150,11 @@ def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_reported() -> None:
     stage = _limited(BatchLimits(results=100))
     outcome = stage.take(0, _many(1000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
-    (told,) = noticed(outcome)
+    (reported,) = noticed(outcome)
     assert len(alerts) == 100
     assert outcome.refused == "over budget: it makes more than 100 alerts and matches; 64 of 1000 events were evaluated"
-    assert told.rule == OVER_BUDGET
-    assert told.output_fields["events_not_evaluated"] == 936
+    assert reported.rule == OVER_BUDGET
+    assert reported.output_fields["events_not_evaluated"] == 936
     assert stage.take(0, _many(1000), NOW).alerts[:100] == tuple(alerts)
     assert stage.take(0, _many(5, sequence=8), NOW).refused == ""
 
@@ -172,14 +172,14 @@ def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
     rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
     outcome = _limited(BatchLimits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
-    (told,) = noticed(outcome)
+    (reported,) = noticed(outcome)
     whole = [alert for alert in alerts if "fd.name" in alert.event]
     assert outcome.refused == ""
     assert len(alerts) == 500
     assert 0 < len(whole) < 10
     assert alerts[-1].output == "read /" + "A" * 955 + " [truncated, 3045 more bytes]"
     assert alerts[-1].event["evt.type"] == "openat"
-    assert told.output_fields["alerts_shortened"] == 500 - len(whole)
+    assert reported.output_fields["alerts_shortened"] == 500 - len(whole)
 
 
 def test_a_small_message_cannot_stand_for_much_memory() -> None:
@@ -203,13 +203,13 @@ def test_made_up_host_ids_hide_no_silence_and_no_gap() -> None:
         stage.take(0, encode_batch(batch_of(READ, host_id="victim", sequence=sequence)), NOW + sequence * 15_000)
     start = NOW + 2 * MINUTE
 
-    told = []
+    reported = []
     for number in range(1000):
         flood = encode_batch(batch_of(READ, host_id=f"made-up-{number}", sequence=1))
-        told += noticed(stage.take(0, flood, start + number))
+        reported += noticed(stage.take(0, flood, start + number))
 
-    assert [alert.rule for alert in told] == [TOO_MANY_HOSTS] * len(told)
-    assert 1 <= len(told) <= 2
+    assert [alert.rule for alert in reported] == [TOO_MANY_HOSTS] * len(reported)
+    assert 1 <= len(reported) <= 2
     assert stage.hosts_dropped == 900
     assert len(stage.hosts) == 101
     assert "victim" in [alert.host_id for alert in stage.liveness.due([0], start + 10 * MINUTE)]
@@ -242,8 +242,8 @@ def test_an_event_of_the_future_is_evaluated_and_reported() -> None:
     outcome = stage.take(0, encode_batch(batch_of({**READ, "time": TIME + 10**18})), NOW)
     assert [alert.output for alert in outcome.alerts] == ["read /etc/shadow"]
     assert outcome.alerts[0].time <= TIME + AHEAD + 1_000_000
-    (told,) = noticed(outcome)
-    assert (told.rule, told.output_fields["events_redated"]) == (CLOCK_SKEW, 1)
+    (reported,) = noticed(outcome)
+    assert (reported.rule, reported.output_fields["events_redated"]) == (CLOCK_SKEW, 1)
     assert stage.redated == 1
 
 
@@ -254,8 +254,8 @@ def test_what_a_host_once_sent_is_no_sign_of_life() -> None:
     made = stage.take(0, first, NOW).alerts
     stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW + 1000)
     for seconds in range(15, 300, 15):
-        again = stage.take(0, first, NOW + seconds * 1000)
-        assert [alert.id for alert in again.alerts] == [alert.id for alert in made]
+        repeated = stage.take(0, first, NOW + seconds * 1000)
+        assert [alert.id for alert in repeated.alerts] == [alert.id for alert in made]
     assert [alert.rule for alert in stage.liveness.due([0], NOW + 5 * MINUTE)] == [HOST_SILENT]
 
 
@@ -268,7 +268,7 @@ def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
     assert (stage.events, len(stage.hosts), stage.liveness.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
     rejected = stage.reject(why, ("t.events", 0, 9), NOW)
     assert rejected.refused == "not verified: signed by another"
-    (told,) = noticed(rejected)
-    assert (told.rule, told.host_id, told.output_fields["batches"]) == (NOT_VERIFIED, "web-1", 1)
-    (again,) = noticed(stage.reject(why, ("t.events", 0, 9), NOW))
-    assert again.id == told.id
+    (reported,) = noticed(rejected)
+    assert (reported.rule, reported.host_id, reported.output_fields["batches"]) == (NOT_VERIFIED, "web-1", 1)
+    (repeated,) = noticed(stage.reject(why, ("t.events", 0, 9), NOW))
+    assert repeated.id == reported.id

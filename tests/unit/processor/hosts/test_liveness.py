@@ -30,9 +30,9 @@ def test_a_host_that_stops_sending_is_reported_once() -> None:
     assert silence.see(0, Batch(), NOON) == []
     assert silence.overdue(NOON + 2 * MINUTE) == frozenset()
     assert silence.overdue(NOON + 2 * MINUTE + 1) == {0}
-    (told,) = silence.due([0], NOON + 2 * MINUTE + 1)
-    assert (told.rule, told.hostname, told.priority) == (HOST_SILENT, "web-3", "Warning")
-    assert told.time == (NOON + 2 * MINUTE) * 1_000_000
+    (reported,) = silence.due([0], NOON + 2 * MINUTE + 1)
+    assert (reported.rule, reported.hostname, reported.priority) == (HOST_SILENT, "web-3", "Warning")
+    assert reported.time == (NOON + 2 * MINUTE) * 1_000_000
     assert silence.due([0], NOON + 10 * MINUTE) == []
 
 
@@ -74,8 +74,8 @@ def test_who_takes_over_reports_the_same_silence() -> None:
         silence.recall(3, Batch(7), NOON)
         silence.recalled(3, NOON - 10 * MINUTE)
     (first,) = before.due([3], NOON + 3 * MINUTE)
-    (again,) = after.due([3], NOON + 4 * MINUTE)
-    assert first.id == again.id
+    (repeated,) = after.due([3], NOON + 4 * MINUTE)
+    assert first.id == repeated.id
     ends = [silence.see(3, Batch(8), NOON + 5 * MINUTE) for silence in (before, after)]
     assert [rules(end) for end in ends] == [[HOST_BACK]] * 2
     assert ends[0][0].id == ends[1][0].id
@@ -97,8 +97,8 @@ def test_a_clean_stop_is_reported_as_such() -> None:
     silence.see(0, Batch(stopping=True), NOON)
     assert silence.see(0, Batch(1, collector_start=200, previous_start=100), NOON + 5000) == []
     silence.see(0, Batch(2, collector_start=200, stopping=True), NOON + 6000)
-    (told,) = silence.due([0], NOON + 3 * MINUTE)
-    assert (told.rule, told.priority) == (HOST_STOPPED, "Notice")
+    (reported,) = silence.due([0], NOON + 3 * MINUTE)
+    assert (reported.rule, reported.priority) == (HOST_STOPPED, "Notice")
 
 
 def test_what_is_read_again_reports_nothing() -> None:

@@ -54,8 +54,8 @@ def test_a_new_start_that_names_the_last_of_the_one_before_proves_its_end() -> N
     seen.see(0, Numbers(7))
     assert seen.see(0, Numbers(1, collector_start=200, previous_start=100, previous_sequence=7)) is None
     seen.see(0, Numbers(2, collector_start=200))
-    again = Numbers(1, collector_start=300, previous_start=200, previous_sequence=4)
-    assert seen.see(0, again) == Gap(missing=2, after=2, before=5)
+    restarted = Numbers(1, collector_start=300, previous_start=200, previous_sequence=4)
+    assert seen.see(0, restarted) == Gap(missing=2, after=2, before=5)
 
 
 def test_a_new_start_whose_beginning_is_missing_is_a_gap() -> None:

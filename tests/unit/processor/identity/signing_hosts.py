@@ -36,6 +36,6 @@ class SigningHost:
 
     def message(self, value: bytes = b"batch", *, topic: str = TOPIC) -> EventsMessage:
         """Return a message as its collector sends it."""
-        key, told = self.host_id.encode(), {SENT: b"7"}
-        headers = [*told.items(), *self.identity.signature(topic, key, told, value)]
+        key, reported = self.host_id.encode(), {SENT: b"7"}
+        headers = [*reported.items(), *self.identity.signature(topic, key, reported, value)]
         return EventsMessage(partition_of(key, PARTITIONS), key, headers, value, APPENDED)

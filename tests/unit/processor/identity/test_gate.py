@@ -29,8 +29,8 @@ def gate_of(mode: Mode, *decided: HostKey, pinned: tuple[HostKey, ...] = (), lim
 
 def header(message: EventsMessage, name: str, value: Any) -> EventsMessage:
     """Return a message with another header; None takes it away."""
-    kept = [(each, old) for each, old in message.headers if each != name]
-    return replace(message, headers=kept if value is None else [*kept, (name, value)])
+    stored = [(each, old) for each, old in message.headers if each != name]
+    return replace(message, headers=stored if value is None else [*stored, (name, value)])
 
 
 def outcome(gate: IdentityGate, message: EventsMessage, host_id: str) -> str:
@@ -71,7 +71,7 @@ def test_the_first_key_of_a_host_is_pinned_and_no_other_counts_afterwards() -> N
 
 @pytest.mark.parametrize("mode", ["trust_on_first_use", "enrolled"])
 @pytest.mark.parametrize(
-    ("forged", "wanted"),
+    ("forged", "expected"),
     [
         pytest.param(FORGED.message(), "other_key", id="with its own key"),
         pytest.param(header(FORGED.message(), KEY, WEB.public_key), "bad_signature", id="saying the host's key"),
@@ -91,12 +91,12 @@ def test_the_first_key_of_a_host_is_pinned_and_no_other_counts_afterwards() -> N
         pytest.param(replace(WEB.message(), key=b"evil-1"), "", id="under the forger's own id"),
     ],
 )
-def test_nobody_speaks_for_another_host(mode: Mode, forged: EventsMessage, wanted: str) -> None:
+def test_nobody_speaks_for_another_host(mode: Mode, forged: EventsMessage, expected: str) -> None:
     """Whatever is put together of what an honest host sent, what a hostile one can sign, and nothing at all."""
     gate = gate_of(mode, WEB.record(), EVIL.record())
-    assert outcome(gate, forged, "web-1") == (wanted or "other_key")
+    assert outcome(gate, forged, "web-1") == (expected or "other_key")
     assert outcome(gate, WEB.message(), "web-1") == "verified"
-    assert gate.outcomes == {wanted or "other_key": 1, "verified": 1}
+    assert gate.outcomes == {expected or "other_key": 1, "verified": 1}
 
 
 def test_a_batch_must_contain_the_id_that_signed_it() -> None:

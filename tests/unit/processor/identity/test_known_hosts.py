@@ -37,12 +37,12 @@ def test_of_two_processors_that_pin_at_once_the_first_in_the_topic_is_right_for_
     second.claim(record(TWO))
     for known in (first, second):
         assert pin(known, record(ONE)) is None
-        again = pin(known, record(TWO))
-        assert again is not None
-        assert again.public_key == ONE
+        repeated = pin(known, record(TWO))
+        assert repeated is not None
+        assert repeated.public_key == ONE
         assert key_of(known) == ONE
         # What covers it is the same word once more.
-        assert pin(known, again) is None
+        assert pin(known, repeated) is None
     fresh = KnownHosts()
     pin(fresh, record(ONE))
     assert fresh.find("web-1") == first.find("web-1") == second.find("web-1")
@@ -102,9 +102,9 @@ def test_rubbish_over_a_pin_is_covered_again() -> None:
     """It would be all that compaction leaves."""
     known = KnownHosts()
     pin(known, record(ONE))
-    again = known.take_pin(b"web-1", b"nonsense")
-    assert again is not None
-    assert again.public_key == ONE
+    repeated = known.take_pin(b"web-1", b"nonsense")
+    assert repeated is not None
+    assert repeated.public_key == ONE
 
 
 def test_no_known_host_is_given_up_for_a_new_one() -> None:
@@ -112,8 +112,8 @@ def test_no_known_host_is_given_up_for_a_new_one() -> None:
     known = KnownHosts(limit=2)
     for number in range(5):
         pin(known, record(ONE, host=f"h{number}"))
-        told = decide(known, record(ONE, "enrolled", host=f"e{number}"))
-        assert bool(told) == (number >= 2)
+        reported = decide(known, record(ONE, "enrolled", host=f"e{number}"))
+        assert bool(reported) == (number >= 2)
     assert [key_of(known, f"h{number}") for number in range(3)] == [ONE, ONE, None]
     assert known.is_full
     assert decide(known, record(TWO, "enrolled", host="e1")) == ""

@@ -100,9 +100,9 @@ def test_locations_in_a_rule_can_be_looked_up() -> None:
     )
     (found,) = load(text).rules
     start = found.parsed_text.index("fd.name")
-    place = found.locate((start, start + len("fd.name")))
+    location = found.locate((start, start + len("fd.name")))
 
-    assert (place.line, place.column, place.text) == (8, 9, "    and fd.name = /x")
+    assert (location.line, location.column, location.text) == (8, 9, "    and fd.name = /x")
     start = found.parsed_text.index("c, d")
     assert found.locate((start, start + 1)).text == "    proc.name in (names)"
 
@@ -117,7 +117,9 @@ def test_files_are_read_in_order_and_tests_are_left_out(tmp_path: Path) -> None:
 
     assert [Path(file.name).name for file in files] == ["a.yml", "b.yaml", "none.yaml"]
     assert [problem.code for problem in result.errors] == [ProblemCode.LOAD_ERR_FILE_READ]
-    assert [(place.type, Path(place.earlier.file).name) for place in result.redefinitions] == [("list", "a.yml")]
+    assert [(location.type, Path(location.earlier.file).name) for location in result.redefinitions] == [
+        ("list", "a.yml")
+    ]
 
 
 def test_a_file_that_is_not_utf8_is_an_error_with_its_location() -> None:

@@ -60,7 +60,7 @@ paths = st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map(lambda part
 long_paths = st.builds(lambda path, n: path + "/x" * n + "/shadow", paths, st.sampled_from([30, 57, 60, 110]))
 some_path = st.one_of(paths, paths, long_paths)
 very_long_paths = long_paths.map(lambda path: "/etc" + "/y" * 200 + path)
-asked_path = st.one_of(
+requested_path = st.one_of(
     some_path,
     very_long_paths,
     some_path.map(lambda path: path.replace("/", "//", 1)),
@@ -95,7 +95,7 @@ def opens(draw: st.DrawFn) -> Syscall:
         result=result,
         fd=result if result >= 0 else None,
         file=opened_file,
-        path1=None if event == "open_by_handle_at" else draw(asked_path),
+        path1=None if event == "open_by_handle_at" else draw(requested_path),
         directory1=draw(st.sampled_from(["/", "/etc", "/usr/bin", "/etc" + "/x" * 200, None])),
         blob1=how,
         who=draw(whos),
@@ -337,7 +337,7 @@ def test_openat2_is_evaluated_without_its_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "wanted", "left_out"),
+    ("rule", "expected", "left_out"),
     [
         (
             "evt.type = dup2 and evt.rawres in (0, 1, 2) and fd.type in (ipv4, ipv6)",
@@ -383,9 +383,9 @@ def test_openat2_is_evaluated_without_its_flags() -> None:
         ),
     ],
 )
-def test_what_no_path_decides_is_left_out_too(rule: str, wanted: Syscall, left_out: list[Syscall]) -> None:
+def test_what_no_path_decides_is_left_out_too(rule: str, expected: Syscall, left_out: list[Syscall]) -> None:
     """By results, arguments, users and sockets."""
     pushdown_filter = filter_of(rule)
 
-    assert passes(pushdown_filter, wanted)
+    assert passes(pushdown_filter, expected)
     assert not any(passes(pushdown_filter, made) for made in left_out)

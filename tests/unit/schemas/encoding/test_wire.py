@@ -170,12 +170,12 @@ def types() -> st.SearchStrategy[Any]:
     st.integers(0, 2000),
 )
 def test_no_schema_of_a_writer_makes_reading_raise_anything_else(
-    changes: dict[str, Any], datum: bytes, kept: int
+    changes: dict[str, Any], datum: bytes, stored: int
 ) -> None:
     """A message with an arbitrary valid schema is translated or rejected with a reason."""
     fields = [{"name": each["name"], "type": changes.get(each["name"], each["type"])} for each in MORE["fields"]]
     with contextlib.suppress(BadSchema):
         writer = checked_schema(json.dumps({**EVENT_BATCH_SCHEMA, "fields": fields}))
-        for data in (datum, datum[:kept]):
+        for data in (datum, datum[:stored]):
             with contextlib.suppress(UnreadableMessage):
                 assert header_of(EVENT_BATCH_FORMAT.translated(data, writer)) in EVENT_BATCH_FORMAT.known

@@ -20,9 +20,9 @@ def test_a_clipped_text_fits_and_states_how_much_is_missing(text: str, most: int
     if size <= most:
         assert found == text
         return
-    kept, _, mark = found.rpartition(" [truncated, ")
+    stored, _, mark = found.rpartition(" [truncated, ")
     assert len(found.encode("utf-8", "surrogatepass")) <= most
-    assert int(mark.removesuffix(" more bytes]")) + len(kept.encode("utf-8", "surrogatepass")) == size
+    assert int(mark.removesuffix(" more bytes]")) + len(stored.encode("utf-8", "surrogatepass")) == size
     assert clipped(found, most) == found
 
 

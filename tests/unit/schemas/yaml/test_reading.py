@@ -7,7 +7,7 @@ SMALL = Limits(characters=100, nodes=20, depth=3)
 
 
 @pytest.mark.parametrize(
-    ("text", "place"),
+    ("text", "location"),
     [
         ("x" * 101, "a"),
         ("[[[[1]]]]", "a:1:4"),
@@ -15,15 +15,15 @@ SMALL = Limits(characters=100, nodes=20, depth=3)
         ("- &a [x,x,x,x,x]\n- &b [*a,*a,*a]\n- [*b]\n", "a:2:15"),
     ],
 )
-def test_what_exceeds_a_limit_is_refused_with_its_location(text: str, place: str) -> None:
+def test_what_exceeds_a_limit_is_refused_with_its_location(text: str, location: str) -> None:
     """Characters, depth and nodes are bounded; each use of an alias counts all its nodes."""
     with pytest.raises(OverLimits) as caught:
         read_documents(SourceFile("a", text), SMALL)
-    assert str(caught.value.location) == place
+    assert str(caught.value.location) == location
 
 
 @pytest.mark.parametrize(
-    ("text", "place", "problem"),
+    ("text", "location", "problem"),
     [
         ("a: [1, 2", "a:1:9", "did not find expected ',' or ']'"),
         ("a: b: c", "a:1:5", "mapping values are not allowed in this context"),
@@ -32,11 +32,11 @@ def test_what_exceeds_a_limit_is_refused_with_its_location(text: str, place: str
         ("a: \udc80", "a:1:4", "not UTF-8"),
     ],
 )
-def test_a_syntax_error_has_its_location(text: str, place: str, problem: str) -> None:
+def test_a_syntax_error_has_its_location(text: str, location: str, problem: str) -> None:
     """The problem alone is shorter than the message, which begins with what the parser was at."""
     with pytest.raises(YamlError) as caught:
         read_documents(SourceFile("a", text))
-    assert str(caught.value.location) == place
+    assert str(caught.value.location) == location
     assert problem in caught.value.problem
     assert caught.value.message.endswith(caught.value.problem)
 

@@ -139,7 +139,7 @@ class NativeKernel:
         self._set("current_registers", self._registers)
         self._set("current_thread", 10 << 32 | 11)
         self.set_ring(written=0, read=0, size=_RING_BYTES)
-        self._kept = self._free
+        self._retained = self._free
 
     def _new(self, size: int = _OBJECT) -> int:
         address = self._free
@@ -249,7 +249,7 @@ class NativeKernel:
                 with path None has too many components to be reported.
             is_multiplexed: whether a 32-bit call uses socketcall, if it can.
         """
-        self._free = self._kept
+        self._free = self._retained
         while self._opened:
             ctypes.memset(self._files + 8 * self._opened.pop(), 0, 8)
         call = CALLS[made.event]

@@ -19,7 +19,7 @@ class Daemon:
 
     path: Path
     answers: dict[str, Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     is_hanging: bool = False
 
@@ -42,7 +42,7 @@ def docker_daemon(path: Path) -> Iterator[Daemon]:
             pass
 
         def do_GET(self) -> None:
-            daemon.asked.append(self.path)
+            daemon.requests.append(self.path)
             if daemon.is_hanging:
                 daemon.release.wait(30)
                 return

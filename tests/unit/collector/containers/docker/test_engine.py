@@ -21,7 +21,7 @@ def test_a_container_and_its_image_are_queried(tmp_path: Path) -> None:
         found = Docker(daemon.path).inspect(NAME)
 
         assert (found.name, found.image_digest) == ("web", DIGEST)
-        assert daemon.asked == [PATH, f"/images/{IMAGE}/json"]
+        assert daemon.requests == [PATH, f"/images/{IMAGE}/json"]
 
 
 def test_the_sandbox_is_queried_for_what_the_pod_shares(tmp_path: Path) -> None:

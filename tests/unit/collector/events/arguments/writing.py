@@ -17,7 +17,7 @@ NOT_KNOWN = (None, 0)
 
 def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str | None, int]:
     """Write one argument of a call: text and number."""
-    place = argument_names(BY_EVENT[event].number).index(name)
+    index = argument_names(BY_EVENT[event].number).index(name)
     values: dict[str, Any] = {
         "process": PROCESS,
         "descriptor": describe(event, made),
@@ -27,4 +27,4 @@ def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str |
         "group_name": {0: "root", 8: "mail"}.get,
         **context,
     }
-    return writers_of(BY_EVENT[event].number)[place](made, Context(**values))
+    return writers_of(BY_EVENT[event].number)[index](made, Context(**values))

@@ -40,17 +40,17 @@ def asking(*arguments: str, **options: object) -> Iterator[LookUps]:
 def test_command_line_and_environment_are_those_of_procfs() -> None:
     """From a real server, about this process."""
     own = Path("/proc/self")
-    asked = LookUps()
+    look_ups = LookUps()
     try:
-        assert asked.memory(os.getpid(), environment=True) == (
+        assert look_ups.memory(os.getpid(), environment=True) == (
             (own / "cmdline").read_bytes()[: 64 * 1024],
             (own / "environ").read_bytes()[: 64 * 1024],
         )
-        assert asked.memory(os.getpid(), environment=False)[1] is None
-        assert asked.memory(2**22 + 1, environment=True) == (None, None)
-        assert asked.given_up == 0
+        assert look_ups.memory(os.getpid(), environment=False)[1] is None
+        assert look_ups.memory(2**22 + 1, environment=True) == (None, None)
+        assert look_ups.given_up == 0
     finally:
-        asked.close()
+        look_ups.close()
 
 
 def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
@@ -59,39 +59,41 @@ def test_accounts_are_what_is_found_here_and_now(tmp_path: Path) -> None:
     root = make_root(tmp_path / "inside", "")
     (root / "etc" / "passwd").write_bytes(b"b\xff:x:5:5::/:\n")
     make_process(tmp_path, 9, root, uid_map="0 100000 65536\n")
-    asked, clock = LookUps(tmp_path / "proc", host), Clock()
+    look_ups, clock = LookUps(tmp_path / "proc", host), Clock()
     try:
-        users = UserFiles(tmp_path / "proc", host, clock, asked.accounts)
+        users = UserFiles(tmp_path / "proc", host, clock, look_ups.accounts)
         assert users.names(100_005, None, -1, CONTAINER, (9,)).user == "b\udcff"
         clock.seconds += 2
         assert users.names(100_005, None, -1, CONTAINER, (9,)).user == "b\udcff"
         (root / "etc" / "passwd").write_text("c:x:5:5::/:\n")
         clock.seconds += 2
         assert users.names(100_005, None, -1, CONTAINER, (9,)).user == "c"
-        assert asked.accounts(AccountFilesQuery((77,), "/")) is not None
+        assert look_ups.accounts(AccountFilesQuery((77,), "/")) is not None
     finally:
-        asked.close()
+        look_ups.close()
 
 
 def test_what_is_not_answered_is_given_up_and_the_next_is_queried_all_the_same() -> None:
     """Another server replaces the blocked one, whose end is reported before its pid can be reused."""
-    begin, told = time.monotonic(), list[tuple[str, int]]()
+    begin, reported = time.monotonic(), list[tuple[str, int]]()
     with asking(
-        timeout=0.1, on_start=lambda pid: told.append(("start", pid)), on_end=lambda pid: told.append(("end", pid))
+        timeout=0.1,
+        on_start=lambda pid: reported.append(("start", pid)),
+        on_end=lambda pid: reported.append(("end", pid)),
     ) as found:
         assert found.memory(1, environment=False) == (b"ok", None)
         assert found.memory(13, environment=False) == (None, None)
         assert found.memory(1, environment=False) == (b"ok", None)
         assert found.given_up == 1
         until(lambda: found.left_behind == 0)
-        pids = [pid for what, pid in told if what == "start"]
-        assert told == [("start", pids[0]), ("start", pids[1]), ("end", pids[0])] or told[1:] == [
+        pids = [pid for what, pid in reported if what == "start"]
+        assert reported == [("start", pids[0]), ("start", pids[1]), ("end", pids[0])] or reported[1:] == [
             ("end", pids[0]),
             ("start", pids[1]),
         ]
 
     assert time.monotonic() - begin < 10
-    assert told[-1] == ("end", pids[1])
+    assert reported[-1] == ("end", pids[1])
 
 
 def test_a_server_that_ended_is_replaced() -> None:
@@ -146,9 +148,9 @@ def test_a_server_that_does_not_start_costs_its_questions_only(tmp_path: Path) -
 
 def test_the_server_ends_with_its_client() -> None:
     """Also if the client was killed: the server's standard input ends."""
-    asked = LookUps()
-    asked.start()
-    server = asked._server
+    look_ups = LookUps()
+    look_ups.start()
+    server = look_ups._server
     assert server is not None
     assert server.stdin is not None
     server.stdin.close()

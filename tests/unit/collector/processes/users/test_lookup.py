@@ -232,17 +232,17 @@ class TestContainers:
     def test_what_is_given_up_is_queried_again_after_a_while(self, tmp_path: Path, host: Path) -> None:
         """Known names stay known."""
         clock = Clock()
-        asked: list[AccountFilesQuery] = []
+        queries: list[AccountFilesQuery] = []
 
         def look(question: AccountFilesQuery) -> None:
-            asked.append(question)
+            queries.append(question)
 
         users = UserFiles(tmp_path / "proc", host, clock, look)
         for _ in range(130):
             clock.seconds += 1
             users.names(1000, None, -1, CONTAINER, (9,))
 
-        assert len(asked) == 3
+        assert len(queries) == 3
 
     def test_with_a_fuse_mount_anywhere_links_are_not_followed(self, tmp_path: Path, host: Path) -> None:
         """A link could lead onto it."""
@@ -323,7 +323,7 @@ class TestWhoSpeaksForAContainer:
 
 class TestHostileFiles:
     @pytest.fixture(params=["openat2", "steps"], autouse=True)
-    def either_way(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    def each_method(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         """Return each way of opening below a root, for kernels with and without openat2."""
         if request.param == "steps":
             monkeypatch.setattr(files_below, "_OPENAT2", 100_000)
@@ -338,7 +338,7 @@ class TestHostileFiles:
             os.close(descriptor)
         return None if found is None else found[0]
 
-    def test_a_link_does_not_leave_the_root(self, tmp_path: Path, either_way: str) -> None:
+    def test_a_link_does_not_leave_the_root(self, tmp_path: Path, each_method: str) -> None:
         """Neither an absolute link nor one with `..` reaches the host's file."""
         secret = tmp_path / "etc" / "shadow"
         secret.parent.mkdir()
@@ -348,7 +348,7 @@ class TestHostileFiles:
             (root / "etc" / "passwd").unlink()
             (root / "etc" / "passwd").symlink_to(target)
 
-            assert self.read(root) is None, either_way
+            assert self.read(root) is None, each_method
 
     def test_a_linked_folder_does_not_leave_the_root(self, tmp_path: Path) -> None:
         """/etc itself may be a link."""
@@ -367,14 +367,14 @@ class TestHostileFiles:
 
         assert self.read(root) is None
 
-    def test_a_link_inside_the_root_is_followed_where_the_kernel_can(self, tmp_path: Path, either_way: str) -> None:
+    def test_a_link_inside_the_root_is_followed_where_the_kernel_can(self, tmp_path: Path, each_method: str) -> None:
         """Some images store /etc elsewhere; old kernels offer no safe way to follow."""
         root = make_root(tmp_path / "inside", "")
         (root / "real").write_text("app:x:1:1::/:\n")
         (root / "etc" / "passwd").unlink()
         (root / "etc" / "passwd").symlink_to("/real")
 
-        assert self.read(root) == (b"app:x:1:1::/:\n" if either_way == "openat2" else None)
+        assert self.read(root) == (b"app:x:1:1::/:\n" if each_method == "openat2" else None)
 
     @pytest.mark.timeout(20)
     def test_a_fifo_does_not_make_the_reader_wait(self, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
     """The same and newer versions are accepted; only the owner can read the file."""
     file = tmp_path / "state" / "newest.json"
     notes: list[str] = []
-    for kept in (NewestRules(file, into(notes)), NewestRules(file, into(notes))):
-        kept.accepted(rules(2_000_000_000))
+    for stored in (NewestRules(file, into(notes)), NewestRules(file, into(notes))):
+        stored.accepted(rules(2_000_000_000))
         with pytest.raises(OlderRules, match="older than"):
-            kept.accepted(rules(1_000_000_000))
+            stored.accepted(rules(1_000_000_000))
     assert file.stat().st_mode & 0o777 == 0o600
     NewestRules(file, into(notes)).accepted(rules(3_000_000_000))
     with pytest.raises(OlderRules):
@@ -47,8 +47,8 @@ def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     """The version is used, and older ones are refused while the process lives."""
     (tmp_path / "file").write_text("")
     notes: list[str] = []
-    kept = NewestRules(tmp_path / "file" / "newest.json", into(notes))
-    kept.accepted(rules(2_000_000_000))
+    stored = NewestRules(tmp_path / "file" / "newest.json", into(notes))
+    stored.accepted(rules(2_000_000_000))
     assert "published_rules.state_dir" in notes[0]
     with pytest.raises(OlderRules):
-        kept.accepted(rules(1_000_000_000))
+        stored.accepted(rules(1_000_000_000))

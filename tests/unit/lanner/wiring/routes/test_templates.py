@@ -46,7 +46,7 @@ def test_an_invalid_template_is_an_error_at_start() -> None:
 
 def test_a_template_that_fails_loses_no_alert() -> None:
     """The rule's own output is used; that is counted, and reported once."""
-    stats, told = SinkStats(), list[str]()
-    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", stats, into(told))
+    stats, reported = SinkStats(), list[str]()
+    fill = or_own_text(lambda made: made.event["no.such"], "routes[0]", stats, into(reported))
     assert [fill(alert()) for _ in range(2)] == [alert().output] * 2
-    assert (stats.condition_faults, len(told)) == (2, 1)
+    assert (stats.condition_faults, len(reported)) == (2, 1)

@@ -201,8 +201,8 @@ def test_replay_gives_the_alerts_and_the_open_summaries(tmp_path: Path) -> None:
     ran = lanner("replay", recording, "--rules", rules, "-q")
 
     assert (ran.returncode, ran.stderr) == (0, "")
-    told = [line.split(" Notice ", 1)[1] for line in ran.stdout.splitlines()]
-    assert [line.split(" container_id", 1)[0] for line in told] == [
+    reported = [line.split(" Notice ", 1)[1] for line in ran.stdout.splitlines()]
+    assert [line.split(" container_id", 1)[0] for line in reported] == [
         "3 from 10.0.0.1",
         "REPEATED 2 more times in 1m: 3 from 10.0.0.1",
     ]

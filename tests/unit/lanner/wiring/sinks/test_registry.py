@@ -42,8 +42,8 @@ def test_the_template_of_a_route_sets_the_text_of_its_sink(tmp_path: Path, sink:
     """In every sink that sends text; a missing value is shown as by Falco."""
     routes = f"  - {{sink: {sink}, template: 'Look at %fd.name, pod %k8s.pod.name'}}\n"
     for form in ("falco", "splunk_hec", "alertmanager"):
-        wanted = settings(tmp_path, TEMPLATES.replace("FORMAT", form) + routes)
-        said = preview(wanted, sink, alert(output_fields={"fd.name": "x"}), report=pytest.fail)
+        expected = settings(tmp_path, TEMPLATES.replace("FORMAT", form) + routes)
+        said = preview(expected, sink, alert(output_fields={"fd.name": "x"}), report=pytest.fail)
         assert "Look at x, pod" in said
         assert "A file was read" not in said
 
@@ -62,9 +62,9 @@ def test_each_sink_has_its_own_minimum_priority(tmp_path: Path) -> None:
     """By default people get no debug alerts, but SIEMs do."""
     addresses = routers_of(settings(tmp_path, ""), pytest.fail)
     made = alert(priority="Debug")
-    wanted = {sink: addresses(sink, SinkStats())(made) for sink in BUILT_IN}
-    assert {sink for sink, routed in wanted.items() if routed is None} == {"slack", "apprise"}
-    assert wanted["webhook"] == RoutedAlert(made)
+    expected = {sink: addresses(sink, SinkStats())(made) for sink in BUILT_IN}
+    assert {sink for sink, routed in expected.items() if routed is None} == {"slack", "apprise"}
+    assert expected["webhook"] == RoutedAlert(made)
 
 
 def test_routes_and_mutes_apply_to_sinks_of_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,8 +76,8 @@ mute: [{match: {rule: Noise}}]
 """
     path = tmp_path / "alerts"
     flags = ("file_output.enabled=true", f"file_output.filename={path}", "file_output.format=json")
-    wanted = settings(tmp_path, text, *flags)
-    sinks = open_sinks(wanted, enabled_sinks(wanted), note=pytest.fail, before_line=lambda: None)
+    expected = settings(tmp_path, text, *flags)
+    sinks = open_sinks(expected, enabled_sinks(expected), note=pytest.fail, before_line=lambda: None)
     for each in sinks:
         each.deliver(alert())
         each.deliver(alert(rule="Noise"))
@@ -185,8 +185,8 @@ def test_a_new_sink_is_its_module_its_section_and_one_line_of_the_registry(
     monkeypatch.setitem(SINKS, "memory", SinkKind(open_memory))
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nroutes: [{{sink: mine, template: 'on %evt.hostname'}}]\n"
     text += "sinks: {mine: {type: memory, mark: '!'}}\nstdout_output: {enabled: false}\n"
-    wanted = settings(tmp_path, text)
-    (delivery,) = open_sinks(wanted, enabled_sinks(wanted), note=ignore_note, before_line=lambda: None)
+    expected = settings(tmp_path, text)
+    (delivery,) = open_sinks(expected, enabled_sinks(expected), note=ignore_note, before_line=lambda: None)
     delivery.deliver(alert(id="one"))
     until = time.monotonic() + 20
     while not delivery.stats.sent and time.monotonic() < until:
@@ -195,4 +195,4 @@ def test_a_new_sink_is_its_module_its_section_and_one_line_of_the_registry(
 
     assert (delivery.name, delivery.stats.sent, delivery.stats.retried) == ("mine", 1, 1)
     assert opened[0].got == ["! on web-3"]
-    assert preview(wanted, "mine", alert(), pytest.fail).endswith("on web-3")
+    assert preview(expected, "mine", alert(), pytest.fail).endswith("on web-3")

@@ -28,14 +28,14 @@ def test_bytes_that_are_no_snapshot_are_refused(data: bytes) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 255))
-def test_a_damaged_snapshot_is_refused(place: int, value: int) -> None:
+def test_a_damaged_snapshot_is_refused(index: int, value: int) -> None:
     """Any other byte in it is noticed."""
     correlator = Correlator(ALL_KINDS.plan)
     host = Host()
     correlator.process(pre_matches(ALL_KINDS, *(host.accept(number) for number in range(4))))
     data = bytearray(correlator.snapshot())
-    place %= len(data)
-    before, data[place] = data[place], value
+    index %= len(data)
+    before, data[index] = data[index], value
 
     if value != before:
         with pytest.raises(BadState):

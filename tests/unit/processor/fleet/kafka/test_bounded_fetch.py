@@ -39,8 +39,8 @@ def batch(*values: bytes, codec: int = 0, offset: int = 0, headers: Any = ()) ->
         base_sequence=-1,
         batch_size=1 << 30,
     )
-    for place, value in enumerate(values):
-        assert builder.append(place, timestamp=1000, key=b"host", value=value, headers=list(headers))
+    for index, value in enumerate(values):
+        assert builder.append(index, timestamp=1000, key=b"host", value=value, headers=list(headers))
     return struct.pack(">q", offset) + bytes(builder.build())[8:]
 
 
@@ -54,8 +54,8 @@ def with_records(data: bytes, records: bytes, codec: int) -> bytes:
 
 def partition_records(data: bytes, position: int = 0) -> Any:
     """Return what aiokafka makes of a fetch from a position."""
-    asked = (("t.events", 0), BoundedRecords(data), [], position, None, None, True, fetcher.READ_UNCOMMITTED)
-    return fetcher.PartitionRecords(aiokafka.TopicPartition(*asked[0]), *asked[1:])
+    arguments = (("t.events", 0), BoundedRecords(data), [], position, None, None, True, fetcher.READ_UNCOMMITTED)
+    return fetcher.PartitionRecords(aiokafka.TopicPartition(*arguments[0]), *arguments[1:])
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)

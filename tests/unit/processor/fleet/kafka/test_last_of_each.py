@@ -10,8 +10,8 @@ def test_the_last_of_each_key_comes_last_and_little_is_held(sizes: list[tuple[by
     last = LastOfEach[tuple[bytes, int]](most, overhead=10)
     given_out: list[tuple[bytes, int]] = []
     waiting: dict[bytes, int] = {}
-    for place, (key, size) in enumerate(sizes):
-        out = list(last.put(key, (key, place), size))
+    for index, (key, size) in enumerate(sizes):
+        out = list(last.put(key, (key, index), size))
         waiting[key] = size
         if out:
             waiting.clear()
@@ -19,6 +19,6 @@ def test_the_last_of_each_key_comes_last_and_little_is_held(sizes: list[tuple[by
         assert sum(size + 11 for size in waiting.values()) <= most
     given_out += last.take_all()
     for key in (b"a", b"b", b"c"):
-        places = [place for which, place in given_out if which == key]
-        assert places == sorted(places)
-        assert places[-1:] == [place for place, (which, _) in enumerate(sizes) if which == key][-1:]
+        indexes = [index for which, index in given_out if which == key]
+        assert indexes == sorted(indexes)
+        assert indexes[-1:] == [index for index, (which, _) in enumerate(sizes) if which == key][-1:]

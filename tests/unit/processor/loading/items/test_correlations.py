@@ -166,10 +166,10 @@ def test_problems_are_reported_with_their_locations(text: str, message: str, hin
     found = [problem for problem in load(text).errors if message in problem.message]
 
     assert found, [problem.message for problem in load(text).errors]
-    place = found[0].location
+    location = found[0].location
     assert hint in found[0].hint
-    assert (place.file, found[0].code.is_error) == ("rules.yaml", True)
-    assert place.text[place.column - 1 : place.column - 1 + place.width].startswith(marked)
+    assert (location.file, found[0].code.is_error) == ("rules.yaml", True)
+    assert location.text[location.column - 1 : location.column - 1 + location.width].startswith(marked)
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -251,8 +251,8 @@ def test_a_later_file_replaces_what_is_remembered() -> None:
     assert loaded.suppressed["R"] == Suppress(("proc.name",), 120 * SECOND)
 
     wrong = changed("- rule: R\n  suppress: {by: [proc.name], for: soon}\n  override: {suppress: replace}\n")
-    ((place, column),) = [(each.file, each.column) for each in wrong.errors]
-    assert (place, column) == ("own.yaml", 36)
+    ((location, column),) = [(each.file, each.column) for each in wrong.errors]
+    assert (location, column) == ("own.yaml", 36)
 
 
 @pytest.mark.parametrize(

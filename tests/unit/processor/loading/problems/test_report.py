@@ -40,8 +40,8 @@ def test_colour_changes_nothing_else() -> None:
 
 def test_the_underline_is_below_the_location() -> None:
     """Tabs, wide and hidden characters before the location shift the underline."""
-    place = SourceLocation("a", 1, 5, 2, "\t\x1b世 ab")
-    text = report.as_text([Problem(ProblemCode.LOAD_UNKNOWN_KEY, "m", "", "", place)])
+    location = SourceLocation("a", 1, 5, 2, "\t\x1b世 ab")
+    text = report.as_text([Problem(ProblemCode.LOAD_UNKNOWN_KEY, "m", "", "", location)])
 
     assert text.splitlines()[1:] == ["  1 |     \\x1b世 ab", "    |            ^^"]
 

@@ -9,14 +9,14 @@ from tests.unit.schemas.batches import TEXT
 
 
 @given(st.lists(TEXT, unique=True), st.lists(TEXT | st.none()))
-def test_each_text_has_one_index_by_which_it_comes_back(given_texts: list[str], asked: list[str | None]) -> None:
+def test_each_text_has_one_index_by_which_it_comes_back(given_texts: list[str], requested: list[str | None]) -> None:
     """Existing texts keep their indices; the empty text is not the missing one."""
     table = TextTable([None, *given_texts])
-    indices = [table[text] for text in asked]
+    indices = [table[text] for text in requested]
 
     found = unpack_texts(*pack_texts(table.texts))
     assert found[: 1 + len(given_texts)] == [None, *given_texts]
-    assert [found[index] for index in indices] == asked
+    assert [found[index] for index in indices] == requested
     assert len(set(found)) == len(found)
 
 
