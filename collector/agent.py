@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from collector.batch_assembler import BatchAssembler, boot_to_epoch
-from collector.containers.isolation import Isolation, host_mount_namespaces
+from collector.containers.identity.isolation import Isolation, host_mount_namespaces
+from collector.containers.identity.naming import Naming
 from collector.containers.lookup import KnownContainers
-from collector.containers.naming import Naming
 from collector.containers.runtimes import runtimes
 from collector.host.facts import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KernelFeed

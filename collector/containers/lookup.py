@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from queue import PriorityQueue, SimpleQueue
 
 from collector.containers.bundles.bundles import Bundle, Bundles
-from collector.containers.cgroups import exists
-from collector.containers.naming import ContainerName, container_of
+from collector.containers.identity.cgroups import exists
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.runtime import ContainerNotFound, ContainerRuntime
 from schemas.batch import Container
 from schemas.caching.bounded import BoundedMap

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from collector.containers.bundles.bundles import Bundle
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.processes.procfs.bounded_read import read_file
 from collector.processes.procfs.parse import parse_cgroup
 from schemas.batch import Container

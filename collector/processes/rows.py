@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Protocol
 
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.processes.lineage import ancestors
 from collector.processes.parts import is_exe_writable
 from collector.processes.process import TrackedProcess

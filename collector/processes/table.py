@@ -7,7 +7,7 @@ record was lost and /proc is read; if /proc doesn't help, the facts are missing 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from collector.containers.naming import ContainerName, container_of
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
 from collector.processes.namespaces import Namespaces
 from collector.processes.parts import Credentials, ProcessContext, ProcessFacts, context_of, credentials_of, program_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from collector.containers.docker.inspected import container_from
-from collector.containers.naming import ContainerName, container_of
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.events.arguments.values import signed32
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall

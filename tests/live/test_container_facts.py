@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from collector.containers.docker.engine import Docker as Runtime
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.lookup import KnownContainers
-from collector.containers.naming import ContainerName, container_of
 from collector.containers.runtime import ContainerNotFound
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.rows import ProcessRows

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.processes.process import TICK
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable

@@ -15,8 +15,8 @@ from collector.containers.bundles.facts import (
     with_storage_record,
 )
 from collector.containers.bundles.shims import Shim, shim_at, shim_of
-from collector.containers.cgroups import processes
-from collector.containers.naming import ContainerName
+from collector.containers.identity.cgroups import processes
+from collector.containers.identity.naming import ContainerName
 from collector.processes.procfs.files_below import read_below
 from schemas.batch import Container
 

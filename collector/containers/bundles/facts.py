@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+from collector.containers.identity.naming import ContainerName
 from collector.containers.images import is_image_id, normalized, split_image
 from collector.containers.json_values import (
     Json,
@@ -19,7 +20,6 @@ from collector.containers.json_values import (
     text,
     texts,
 )
-from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
 
 _CRI = "io.kubernetes.cri."

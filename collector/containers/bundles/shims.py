@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from collector.containers.naming import container_of
+from collector.containers.identity.naming import container_of
 from collector.processes.procfs.bounded_read import read_file
 from collector.processes.procfs.parse import parse_cgroup, parse_cmdline, parse_stat, parse_status
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from collector.containers.bundles.bundles import Bundle
 from collector.containers.bundles.facts import with_image
 from collector.containers.cri.protobuf import Message, encode
+from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import bounded_labels
-from collector.containers.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
 from schemas.batch import Container
 from schemas.encoding.batch_limits import is_clock

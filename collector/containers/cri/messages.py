@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from collector.containers.bundles.facts import container_from, parsed_object, pod_labels, with_image
 from collector.containers.cri.protobuf import Message, encode
+from collector.containers.identity.naming import ContainerName
 from collector.containers.images import is_image_id, split_image
 from collector.containers.json_values import Json, bounded_labels, bounded_mounts, flag, object_of, text
-from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
 from schemas.encoding.batch_limits import is_clock
 

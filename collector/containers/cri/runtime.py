@@ -12,7 +12,7 @@ from collector.containers.cri.messages import (
     runtime_version,
     status_request,
 )
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
 

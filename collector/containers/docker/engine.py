@@ -12,8 +12,8 @@ from typing import Any
 
 from collector.containers.bundles.bundles import Bundle
 from collector.containers.docker.inspected import container_from, image_of, init_pid, shares_network_with
+from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import text
-from collector.containers.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
 

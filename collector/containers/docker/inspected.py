@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from collector.containers.identity.naming import ContainerName
 from collector.containers.images import ImageName, split_image
 from collector.containers.json_values import Json, bounded_labels, bounded_mounts, flag, object_of, objects, text, texts
-from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
 from schemas.encoding.batch_limits import is_clock
 

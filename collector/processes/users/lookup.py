@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.processes.procfs.files_below import read_below, signature_below
 from collector.processes.users.account_files import (
     AccountFiles,

@@ -11,8 +11,8 @@ from collector.containers import lookup
 from collector.containers.bundles.bundles import Bundles
 from collector.containers.cri.runtime import Cri
 from collector.containers.docker.engine import Docker
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
-from collector.containers.naming import ContainerName, container_of
 from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
 from tests.unit.collector.containers.docker.answers import ID, inspected
 from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until

@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from collector.containers.naming import ContainerName, container_of
+from collector.containers.identity.naming import ContainerName, container_of
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users.passwd import Names

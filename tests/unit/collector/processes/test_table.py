@@ -2,7 +2,7 @@ import gc
 import sys
 from dataclasses import replace
 
-from collector.containers.naming import Naming
+from collector.containers.identity.naming import Naming
 from collector.processes.lineage import MAX_EXITED, ancestors
 from collector.processes.parts import Credentials
 from collector.processes.process import TICK

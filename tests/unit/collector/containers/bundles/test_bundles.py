@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.bundles.bundles import Bundles
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
 
 ID = "b" * 64

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from collector.containers.bundles.facts import container_from, parsed_object, parsed_records, with_storage_record
+from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import MAX_MOUNTS
-from collector.containers.naming import ContainerName
 from schemas.batch import Container, Mount
 from tests.unit.collector.containers.answers import NGINX, recorded, with_answers
 

@@ -7,7 +7,7 @@ from collector.containers.cri.messages import (
     runtime_version,
 )
 from collector.containers.cri.protobuf import encode
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from schemas.batch import Container, Mount
 from tests.unit.collector.containers.answers import NGINX, container_status, recorded, sandbox_status, with_answers
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.docker.engine import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
 from tests.unit.collector.containers.docker.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
 from tests.unit.collector.containers.docker.daemon import docker_daemon, silent_socket

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from collector.containers.docker.inspected import container_from, shares_network_with, started_at
+from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import MAX_LABEL_BYTES, MAX_LABELS
-from collector.containers.naming import ContainerName
 from schemas.batch import Mount
 from tests.unit.collector.containers.docker.answers import DIGEST, ID, SANDBOX, image, inspected
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.naming import ContainerName
+from collector.containers.identity.naming import ContainerName
 from collector.processes.procfs import files_below
 from collector.processes.procfs.files_below import open_below, read_below
 from collector.processes.users.account_files import AccountFilesQuery

@@ -1,6 +1,6 @@
 import pytest
 
-from collector.containers.naming import ContainerName, Naming, container_of
+from collector.containers.identity.naming import ContainerName, Naming, container_of
 
 ID = "3d09256ebd53e581615d1a65971dcbac3ae1614adfae4b06c829c5f8f5678ec6"
 OTHER = "f" * 64

@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from collector.containers.naming import ContainerName, claimed_container
+from collector.containers.identity.naming import ContainerName, claimed_container
 from collector.processes.parts import ProcessContext
 
 UNKNOWN = "unknown"

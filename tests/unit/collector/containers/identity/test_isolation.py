@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.isolation import Isolation, host_mount_namespaces
-from collector.containers.naming import ContainerName
+from collector.containers.identity.isolation import Isolation, host_mount_namespaces
+from collector.containers.identity.naming import ContainerName
 from collector.processes.parts import ProcessContext
 from collector.processes.procfs.files import ProcessFiles
 
