@@ -157,7 +157,7 @@ class ClusterIndex:
         self._link(pod, former)
 
     def _pass_on(self, key: str) -> None:
-        """Give the key of a static pod whose mirror was deleted to another mirror that has it."""
+        """Assign the key of a static pod whose mirror was deleted to another mirror that has it."""
         other = next((uid for uid, each in self._objects["pods"].items() if each.static_uid == key), None)
         if other is not None:
             self._keys[key] = other

@@ -134,7 +134,7 @@ class Elector:
             self._on_note("the lease is lost: another process may lead now.", "warning")
 
     async def release(self) -> None:
-        """Give the lease up, so that another process takes it at once; call it after `run` was cancelled."""
+        """Release the lease, so that another process takes it at once; call it after `run` was canceled."""
         if self._lease.get("spec", {}).get("holderIdentity") != self._view.identity:
             return
         lease = deepcopy(self._lease)

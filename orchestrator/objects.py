@@ -77,9 +77,9 @@ class KubernetesObject:
     node: str = ""
     service_account: str = ""
     static_uid: str = ""
-    """Of the mirror of a static pod: the pod's own uid, which is in its cgroup's name."""
+    """For the mirror of a static pod, the pod's own uid, which is in its cgroup's name."""
     selector: Labels = ()
-    """Of a service: the labels of its pods; empty if it selects none."""
+    """For a service, the labels of its pods; empty if it selects none."""
 
     @property
     def key(self) -> str:

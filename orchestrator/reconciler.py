@@ -1,7 +1,7 @@
 """Decides what to write to the topic of pods: what the index has and the topic lacks, and late deletions. Pure.
 
 It knows what the topic holds, so that neither a restart nor a long outage of the broker writes more than what has
-changed, and nothing is queued: what changed twice meanwhile is written once.
+changed, and nothing is queued: what changed twice in between is written once.
 """
 
 from dataclasses import replace
@@ -64,7 +64,7 @@ class Reconciler:
         self._index.mark_changed(key)
 
     def start(self) -> None:
-        """Take that the topic and the cluster are known: what only the topic has was deleted meanwhile."""
+        """Begin when the topic and the cluster are known: what only the topic has was deleted in between."""
         known = set(self._index.keys())
         for key in self._held:
             if key not in known:

@@ -20,11 +20,11 @@ class ServiceSettings:
     """What the service needs to know."""
 
     namespace: str
-    """Of the lease."""
+    """The namespace of the lease."""
     lease: str
     """Its name."""
     identity: str
-    """Of this process; unique among those that compete for the lease."""
+    """Identifies this process; unique among those that compete for the lease."""
     page_size: int
     """Objects per page of a list."""
     cluster: str
@@ -41,7 +41,7 @@ class _Terms:
     former_restarts: Counter[tuple[str, str]] = field(default_factory=Counter)
     former_refused: int = 0
     watcher: Watcher | None = None
-    """Of the current term."""
+    """The watcher of the current term."""
     writer: PodWriter | None = None
 
     def lists(self) -> Counter[str]:
@@ -58,7 +58,7 @@ class _Terms:
 
 
 class KubernetesService:
-    """Leads or waits until it is cancelled; its counts can be read meanwhile."""
+    """Leads or waits until it is canceled; its counts can be read at any time."""
 
     def __init__(self, api: ApiServer, connection: Connection, settings: ServiceSettings, on_note: OnNote) -> None:
         """Prepare; nothing is connected."""

@@ -15,7 +15,7 @@ _RIGHTS = (401, 403)
 
 
 class Watcher:
-    """Lists and watches all resources until it is cancelled."""
+    """Lists and watches all resources until it is canceled."""
 
     def __init__(self, api: ApiServer, index: ClusterIndex, *, page_size: int, node: str = "", on_note: OnNote) -> None:
         """Prepare; nothing is requested.

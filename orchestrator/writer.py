@@ -79,7 +79,7 @@ class PodWriter:
         self._stopped = threading.Event()
 
     async def run(self) -> None:
-        """Write until cancelled. Raises BusUnavailable if the broker's settings are unusable."""
+        """Write until canceled. Raises BusUnavailable if the broker's settings are unusable."""
         follower = CompactedTopicReader(self._connection, [PODS])
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._follow, args=(follower, loop), name="pods", daemon=True).start()

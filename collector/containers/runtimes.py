@@ -25,7 +25,7 @@ class RuntimeAnswer:
 
 def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[RuntimeAnswer]:
     """Yield what each runtime answers whose socket exists or is configured; arguments as for runtimes()."""
-    asked: list[tuple[str, Path, Callable[[], str]]] = [
+    queries: list[tuple[str, Path, Callable[[], str]]] = [
         *(("CRI", socket, partial(Cri().version, socket)) for socket in cri or filter(Path.is_socket, SOCKETS)),
         *(
             (kind, socket, Docker(socket).version)
@@ -33,7 +33,7 @@ def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[R
             if socket.is_socket()
         ),
     ]
-    for kind, socket, version in asked:
+    for kind, socket, version in queries:
         try:
             yield RuntimeAnswer(kind, socket, version())
         except RuntimeUnavailable as error:

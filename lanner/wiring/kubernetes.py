@@ -24,16 +24,16 @@ def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNo
         connection: the broker.
         on_note: receives messages for an operator.
     """
-    wanted = settings.kubernetes
+    section = settings.kubernetes
     api = api_server(settings)
     identity = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     details = ServiceSettings(
-        namespace=wanted.lease_namespace or api.namespace,
-        lease=wanted.lease_name,
+        namespace=section.lease_namespace or api.namespace,
+        lease=section.lease_name,
         identity=identity,
-        page_size=wanted.page_size,
+        page_size=section.page_size,
         cluster=settings.cluster_name or "",
-        deletion_delay=wanted.deletion_delay_seconds,
+        deletion_delay=section.deletion_delay_seconds,
     )
     return KubernetesService(api, connection, details, on_note)
 

@@ -20,7 +20,7 @@ from schemas.caching.bounded import BoundedMap
 
 MAX_WINDOWS = 60_000
 """Counts that are stored, about 250 bytes each; the oldest makes room. Further repeats are sent in full again."""
-MAX_PLACES = 4_096
+MAX_CONTAINERS = 4_096
 _MERGED = ("/bin/", "/sbin/", "/lib")
 """Directories that are links to those of the same name in /usr."""
 MAX_ROOTS = 8
@@ -102,21 +102,21 @@ class Roots:
     to /etc, then read /shadow. So these alerts are folded, not dropped.
     """
 
-    def __init__(self, *, max_places: int = MAX_PLACES) -> None:
+    def __init__(self, *, max_containers: int = MAX_CONTAINERS) -> None:
         """Begin without any. max_places: hosts and containers of which roots are stored."""
-        self._known: BoundedMap[tuple[str, str], tuple[str, ...]] = BoundedMap(max_places)
+        self._known: BoundedMap[tuple[str, str], tuple[str, ...]] = BoundedMap(max_containers)
 
-    def find(self, place: tuple[str, str], requested: str, real: str) -> str:
+    def find(self, container: tuple[str, str], requested: str, real: str) -> str:
         """Return the root directory below which a file was requested; "" if none is known.
 
         Args:
-            place: host and container.
+            container: host and container.
             requested: the name that the process gave the file.
             real: the kernel's name; "" if the rule matches the requested one.
         """
         if not real or not requested.startswith("/"):
             return ""
-        known = self._known.get(place) or ()
+        known = self._known.get(container) or ()
         for root in known:
             # Links below the root lead elsewhere below it.
             if real.startswith(f"{root}/"):
@@ -127,7 +127,7 @@ class Roots:
         if requested.startswith(_MERGED):
             root = root.removesuffix("/usr")
         if root:
-            self._known.put(place, (root, *known)[:MAX_ROOTS])
+            self._known.put(container, (root, *known)[:MAX_ROOTS])
         return root
 
 

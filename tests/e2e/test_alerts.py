@@ -33,7 +33,7 @@ def test_an_act_in_a_container_is_reported_everywhere(cluster: Cluster) -> None:
     for name, read in readers.items():
         acted = time.monotonic()
 
-        def is_told(read: Callable[[], list[str]] = read) -> bool:
+        def is_reported(read: Callable[[], list[str]] = read) -> bool:
             nonlocal acted
             # On a busy machine Slack gets many alerts as one number; another action then has a message of its own.
             if time.monotonic() - acted > 20:
@@ -41,7 +41,7 @@ def test_an_act_in_a_container_is_reported_everywhere(cluster: Cluster) -> None:
                 act()
             return of_victim(read()) == {SHADOW, SHELL}
 
-        wait(is_told, 150, lambda name=name, read=read: (name, read()))
+        wait(is_reported, 150, lambda name=name, read=read: (name, read()))
     containers = [each.get("container", {}) for each in cluster.topic("siem.ecs")]
     images = {each["image"]["name"] for each in containers if each.get("name") == VICTIM}
     assert images == {"lanner-local/busybox"}

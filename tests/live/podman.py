@@ -63,9 +63,9 @@ class Podman:
         shutil.rmtree(self.base, ignore_errors=True)
 
     def _command(self, *arguments: str) -> list[str]:
-        places = ("--root", str(self.base / "root"), "--runroot", str(self.base / "run"))
+        folders = ("--root", str(self.base / "root"), "--runroot", str(self.base / "run"))
         fixed = ("--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "file")
-        return [PROGRAM, *places, *fixed, "--runtime", "runc", *arguments]
+        return [PROGRAM, *folders, *fixed, "--runtime", "runc", *arguments]
 
     def _call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self._command(*arguments), capture_output=True, text=True, timeout=60, check=False)

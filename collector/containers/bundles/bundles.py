@@ -184,18 +184,18 @@ def _candidates(name: ContainerName, pid: int | None) -> Iterator[int]:
         yield from processes(name.cgroup)
 
 
-def _read(name: ContainerName, folder: int, place: _Folder) -> Bundle | None:
+def _read(name: ContainerName, folder: int, location: _Folder) -> Bundle | None:
     """Read a bundle below a folder; no link is followed, and nothing but a regular file is opened."""
-    config = read_below(folder, f"{name.full_id}/{place.inner}/config.json", links=False, limit=MAX_CONFIG)
+    config = read_below(folder, f"{name.full_id}/{location.inner}/config.json", links=False, limit=MAX_CONFIG)
     parsed = None if config is None else parsed_object(config[0])
     if not parsed:
         return None
     facts = container_from(name, parsed)
-    if place.namespace is not None:
+    if location.namespace is not None:
         facts = of_containerd(facts)
     elif facts.name is None:
         facts = _with_record(facts, folder)
-    return Bundle(facts, place.namespace, place.socket)
+    return Bundle(facts, location.namespace, location.socket)
 
 
 def _with_record(facts: Container, folder: int) -> Container:

@@ -102,10 +102,10 @@ def started_at(inspected: Json) -> int | None:
         return None
     zone = "+00:00" if match[3] == "Z" else match[3]
     try:
-        moment = datetime.fromisoformat(match[1] + zone)
+        parsed = datetime.fromisoformat(match[1] + zone)
     except ValueError:
         return None
-    whole = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    whole = parsed - datetime(1970, 1, 1, tzinfo=UTC)
     seconds = whole.days * 86_400 + whole.seconds
     start = seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
     return start if seconds > 0 and is_clock(start) else None

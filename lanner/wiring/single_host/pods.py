@@ -62,11 +62,11 @@ class PodsOfNode:
         from orchestrator.reconciler import Reconciler  # noqa: PLC0415
         from orchestrator.watcher import Watcher  # noqa: PLC0415
 
-        wanted = self._settings.kubernetes
+        section = self._settings.kubernetes
         index = ClusterIndex()
-        watcher = Watcher(self._api, index, page_size=wanted.page_size, node=self._node, on_note=self._on_note)
+        watcher = Watcher(self._api, index, page_size=section.page_size, node=self._node, on_note=self._on_note)
         reconciler = Reconciler(
-            index, cluster=self._settings.cluster_name or "", delay=float(wanted.deletion_delay_seconds)
+            index, cluster=self._settings.cluster_name or "", delay=float(section.deletion_delay_seconds)
         )
         watching = asyncio.create_task(watcher.run())
         try:

@@ -76,8 +76,8 @@ def toolchain() -> Path:
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        file = Path(place) / "go.zip"
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        file = Path(temporary) / "go.zip"
         try:
             with urllib.request.urlopen(archive(module, version), timeout=60) as answer, file.open("wb") as output:
                 shutil.copyfileobj(answer, output)
@@ -88,8 +88,8 @@ def toolchain() -> Path:
         if digest != _TOOLCHAIN_SHA256:
             raise NoHelm(f"{archive(module, version)} has the digest {digest}, not {_TOOLCHAIN_SHA256}")
         with zipfile.ZipFile(file) as opened_archive:
-            opened_archive.extractall(place)
-        root = Path(place) / f"{module}@{version}"
+            opened_archive.extractall(temporary)
+        root = Path(temporary) / f"{module}@{version}"
         # Modules have no executable files.
         for path in (*root.glob("bin/*"), *root.glob("pkg/tool/*/*")):
             path.chmod(0o755)

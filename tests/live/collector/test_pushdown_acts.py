@@ -88,7 +88,7 @@ def of_path(chance: Random, field: str, names: list[str]) -> str:
     return chance.choice(checks)
 
 
-def told_of(
+def reported_by(
     watch: Watching, pushdown_filter: PushdownFilter | None, program: str, plan: Path, top: Path
 ) -> list[EventBatch]:
     """Run the actions on fresh files, and return their batches."""
@@ -124,12 +124,12 @@ def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Pat
         for seed in range(SEEDS):
             chance = Random(seed)
             plan.write_text(random_script(chance, top, ACTIONS))
-            everything = told_of(watch, None, program, plan, top)
+            everything = reported_by(watch, None, program, plan, top)
             for _ in range(SETS):
                 rules = [random_rule(chance, names) for _ in range(RULES)]
                 trees = [parse(rule) for rule in rules]
                 assert not [error for tree in trees for error in errors(tree)]
-                some = told_of(watch, derive(trees, TYPES), program, plan, top)
+                some = reported_by(watch, derive(trees, TYPES), program, plan, top)
                 every_alert, alerts = found_in(everything, plan, rules), found_in(some, plan, rules)
                 assert alerts == every_alert, f"seed {seed}: {every_alert - alerts}, {alerts - every_alert}"
                 for (rule, *_), count in alerts.items():

@@ -28,10 +28,10 @@ class Host:
         self.sweep = Sweep(self.table, self.proc)
         self.seconds = 1000
 
-    def run(self, pid: int, name: str, *, is_told: bool = True, generation: int = 1) -> Exec:
+    def run(self, pid: int, name: str, *, is_reported: bool = True, generation: int = 1) -> Exec:
         """Run a program, started in the second given by its pid."""
         done = execution(identity(pid, pid * SECOND, time=pid * SECOND, generation=generation), name, "x", cwd="/")
-        if is_told:
+        if is_reported:
             self.table.apply(done)
         self.proc.processes[pid] = facts_of(pid, done)
         return done
@@ -94,7 +94,7 @@ def test_a_program_whose_start_was_lost_gets_its_facts() -> None:
     host = Host()
     host.run(10, "bash")
     host.run(11, "sleep")
-    done = replace(host.run(10, "python", is_told=False, generation=2), exe_ino=2000)
+    done = replace(host.run(10, "python", is_reported=False, generation=2), exe_ino=2000)
     host.proc.processes[10] = facts_of(10, done)
     host.sweep.lost(1)
     host.look()
@@ -112,7 +112,7 @@ def test_a_program_that_starts_in_between_is_reported_by_its_record() -> None:
     """/proc may be newer than the events that are still to be read."""
     host = Host()
     host.run(10, "bash")
-    done = replace(host.run(10, "python", is_told=False, generation=2), exe_ino=2000)
+    done = replace(host.run(10, "python", is_reported=False, generation=2), exe_ino=2000)
     host.proc.processes[10] = facts_of(10, done)
     host.sweep.lost(1)
     host.look(1, read_until=0)

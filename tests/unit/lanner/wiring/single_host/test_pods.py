@@ -14,9 +14,11 @@ def test_the_pods_of_this_node_are_known(tmp_path: Path) -> None:
     """With their owners and the cluster's name; those of other nodes are not read."""
     with KubernetesApi() as api:
         api.put(*deployment_with_pods("web", 2), pod("elsewhere", "p-2", node="worker-2"))
-        wanted = KubernetesSettings(kubeconfig=str(api.kubeconfig(tmp_path)))
+        section = KubernetesSettings(kubeconfig=str(api.kubeconfig(tmp_path)))
         records = PodRecords()
-        node = PodsOfNode(replace(Settings(), kubernetes=wanted, cluster_name="west"), records, "WORKER-1", ignore_note)
+        node = PodsOfNode(
+            replace(Settings(), kubernetes=section, cluster_name="west"), records, "WORKER-1", ignore_note
+        )
         deadline = time.monotonic() + 20
         while len(records) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
