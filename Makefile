@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES
 
-.PHONY: help setup run run-cluster cluster test lint bench soak docs constraints tarball
+.PHONY: help setup run run-cluster cluster test lint test-kubernetes bench soak docs constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
+	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
 	@echo 'make docs    write the generated pages anew'
 
 setup:
@@ -52,6 +53,10 @@ bench-live:
 soak:
 	@deploy/setup/setup.sh test
 	@LANNER_SOAK=1 .venv/bin/python -m pytest -m soak $(ARGS)
+
+test-kubernetes:
+	@deploy/setup/setup.sh test
+	@LANNER_KUBERNETES=1 .venv/bin/python -m pytest tests/kubernetes $(ARGS)
 
 docs:
 	@deploy/setup/setup.sh run

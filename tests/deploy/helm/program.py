@@ -45,7 +45,7 @@ def helm() -> Path:
             "GOTOOLCHAIN": "local",
             "GOPROXY": proxy(),
         }
-        command = [_go(), "install", "-trimpath", "-ldflags=-s -w", f"helm.sh/helm/v3/cmd/helm@v{VERSION}"]
+        command = [go(), "install", "-trimpath", "-ldflags=-s -w", f"helm.sh/helm/v3/cmd/helm@v{VERSION}"]
         built = subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=_BUILD_SECONDS, check=False
         )
@@ -55,7 +55,7 @@ def helm() -> Path:
     return program
 
 
-def _go() -> str:
+def go() -> str:
     """Return a Go that is new enough: this machine's, or else the one that Go's module proxy offers."""
     for found in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
         reported = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, timeout=30, check=False)
