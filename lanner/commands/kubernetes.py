@@ -26,8 +26,9 @@ def command(options: Options) -> None:
     settings = options.settings()
     log_to_stderr(settings, "kubernetes")
     connection = connection_of(settings)
-    topics_in_order(connection, topics_of("kubernetes"))
+    # Bad credentials are reported at once, also while the broker is away.
     service = kubernetes_service(settings, connection, note)
+    topics_in_order(connection, topics_of("kubernetes"))
     view = KubernetesView(service, settings.http.stuck_seconds)
     watchdog = systemd.Watchdog()
 
