@@ -12,11 +12,11 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from orchestrator.api import ApiServer, credentials
-from orchestrator.index import ClusterIndex
-from orchestrator.reconciler import Reconciler
-from orchestrator.watcher import Watcher
-from processor.detection.pods import PodRecords
+from collector.kubernetes.api import ApiServer, credentials
+from collector.kubernetes.watching.index import ClusterIndex
+from collector.kubernetes.watching.reconciler import Reconciler
+from collector.kubernetes.watching.watcher import Watcher
+from processor.output.pods import PodRecords
 from schemas.text.notes import ignore_note
 from tests.kubernetes_api import KubernetesApi, pod, thing
 

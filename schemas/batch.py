@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.pod import Pod
+from schemas.records.pod import Pod
 
 Column = Sequence[int]
 

@@ -12,7 +12,7 @@ from bus.connection import Connection
 from bus.messages import signatures
 from bus.messages.headers import Headers, cloud_event
 from bus.topics import RULES
-from schemas.published_rules import BadRules, PublishedRules, decode_rules, encode_rules, is_version
+from schemas.records.published_rules import BadRules, PublishedRules, decode_rules, encode_rules, is_version
 
 CURRENT = b"current"
 SIGNATURE = "signature"

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from schemas import host_keys
 from schemas.errors import LannerError
+from schemas.records import host_keys
 
 RULES_DOMAIN = b"lanner rules\0"
 

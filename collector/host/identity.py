@@ -19,7 +19,7 @@ from bus.messages.batch_signature import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATU
 from bus.messages.headers import Headers
 from collector.host.ed25519 import SEED_BYTES, SigningKey
 from schemas.errors import LannerError
-from schemas.host_keys import Announcement, encode_announcement, key_id
+from schemas.records.host_keys import Announcement, encode_announcement, key_id
 
 FILE_NAME = "host.key"
 """The key's file in the collector's state folder."""

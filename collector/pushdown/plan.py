@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.filter import PushdownFilter, always, union
-from schemas.published_rules import is_version
+from schemas.records.published_rules import is_version
 
 EVERYTHING = "*"
 """As a version: nothing is filtered."""

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 
 from bus.connection import Connection
+from collector.kubernetes.api import ApiServer, BadCredentials, credentials
+from collector.kubernetes.service import KubernetesService, ServiceSettings
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from orchestrator.api import ApiServer, BadCredentials, credentials
-from orchestrator.service import KubernetesService, ServiceSettings
 from schemas.text.notes import OnNote
 
 _BEAT_SECONDS = 1.0

@@ -24,14 +24,14 @@ from lanner.ruleset.published.newest import NewestRules, OlderRules
 from lanner.ruleset.published.version import detection_of_published, public_keys
 from lanner.settings import Settings
 from processor.correlation.plan.split import Plan
-from processor.fleet.host_keys import HostKeysService
+from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.rules.rollout import Prepare
 from processor.fleet.rules.version import FILES, RulesInUse, RulesRefused
 from processor.identity.gate import IdentityGate
 from processor.identity.known_hosts import KnownHosts
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import encode_filter
-from schemas.published_rules import BadRules
+from schemas.records.published_rules import BadRules
 
 _NAME_SECONDS = 5
 """How long to wait for the addresses of host names in new rules before they become active."""

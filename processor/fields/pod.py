@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from schemas.batch import Container, Process
-from schemas.pod import Labels, Pod, PodObject
+from schemas.records.pod import Labels, Pod, PodObject
 
 ObjectPart = Literal["name", "uid"]
 

@@ -19,8 +19,8 @@ from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
-from processor.fleet.host_keys import HostKeysService
-from processor.fleet.host_watch import HostWatch
+from processor.fleet.hosts.keys import HostKeysService
+from processor.fleet.hosts.watch import HostWatch
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.ack_order import AckOrder
 from processor.fleet.kafka.append_times import AppendTimes

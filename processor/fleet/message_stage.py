@@ -16,7 +16,6 @@ from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
 from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, TOO_MANY_HOSTS, Cause
-from processor.detection.pods import PodRecords
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
 from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
@@ -26,6 +25,7 @@ from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import RejectedBatches
 from processor.identity.gate import RejectedMessage
+from processor.output.pods import PodRecords
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch

@@ -6,7 +6,7 @@ import threading
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import PODS
-from processor.detection.pods import PodRecords
+from processor.output.pods import PodRecords
 from schemas.text.notes import OnNote
 
 _POLL_SECONDS = 0.2

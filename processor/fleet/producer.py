@@ -22,7 +22,7 @@ from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
-from schemas.published_rules import PUBLISHED_RULES_SCHEMA
+from schemas.records.published_rules import PUBLISHED_RULES_SCHEMA
 from schemas.text.notes import OnNote
 
 Sending = list["asyncio.Future[int]"]

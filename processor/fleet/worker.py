@@ -15,7 +15,7 @@ from processor.correlation.stage import CorrelateStage
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
-from processor.fleet.host_keys import HostKeysService
+from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer

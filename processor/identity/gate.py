@@ -14,7 +14,7 @@ from bus.messages.partitions import partition_of
 from bus.messages.signatures import BadSigningKey, bare_public_key, is_signed_by
 from processor.identity.known_hosts import KnownHosts
 from processor.identity.new_hosts import NewHosts
-from schemas.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id
+from schemas.records.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id
 
 Mode = Literal["trust_on_first_use", "enrolled"]
 VERIFIED, UNSIGNED = "verified", "unsigned"

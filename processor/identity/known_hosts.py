@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from sys import intern
 
-from schemas.host_keys import BadHostKey, HostKey, decode_host_key
+from schemas.records.host_keys import BadHostKey, HostKey, decode_host_key
 
 MAX_HOSTS = 100_000
 """Limit for each kind. A known host is never evicted for a new one: beyond this, new ones are refused."""

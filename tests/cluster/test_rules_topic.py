@@ -25,7 +25,7 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import BadFilter, decode_filter
-from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
+from schemas.records.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import free_ports
 from tests.cluster.processes import Processes, Running

@@ -24,7 +24,7 @@ from bus.topics import (
     SIEM_OCSF,
     TOPICS,
 )
-from schemas.pod import Pod, encode_pod
+from schemas.records.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes

@@ -17,8 +17,8 @@ from processor.correlation.windows.outcome import LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
-from schemas.host_keys import Announcement, HostKey, encode_announcement, encode_host_key
-from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
+from schemas.records.host_keys import Announcement, HostKey, encode_announcement, encode_host_key
+from schemas.records.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
 
 FOLDER = Path(__file__).parent
 NOON = 1_700_000_000_000_000_000

@@ -32,7 +32,7 @@ def _collect(options: Options) -> None:
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.collector import CollectorView
     from lanner.wiring.collector import make_collector
-    from lanner.wiring.host_identity import identity_of
+    from lanner.wiring.hosts.identity import identity_of
     from lanner.wiring.pushdown.fleet_filter import FleetFilter
     from lanner.wiring.pushdown.local_filter import own_filter
 

@@ -16,7 +16,7 @@ def command(options: Options) -> None:
     in its file (collector.key_file).
     """
     from collector.host.facts import this_host
-    from lanner.wiring.host_identity import signing_identity
+    from lanner.wiring.hosts.identity import signing_identity
 
     settings = options.settings()
     identity = signing_identity(settings, this_host(settings.host.id or "", settings.host.name or ""))

@@ -9,11 +9,11 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
-from schemas.host_keys import BadHostKey, check_host_id, key_id, parse_public_key
+from schemas.records.host_keys import BadHostKey, check_host_id, key_id, parse_public_key
 from schemas.text.printable import printable
 
 if TYPE_CHECKING:
-    from lanner.wiring.host_keys import HostKeys
+    from lanner.wiring.hosts.keys import HostKeys
 
 
 @front_command(
@@ -35,7 +35,7 @@ def command(options: Options, host: str | None, key: str | None, *, replace: boo
     --all --sink processor --reason 'not verified*'` has them evaluated.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+    from lanner.wiring.hosts.keys import HostKeyDecisions, read_host_keys
 
     if pinned == bool(host):
         raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")

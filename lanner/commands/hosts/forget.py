@@ -20,7 +20,7 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
     regardless of who sends it. To block an id permanently, use `lanner hosts revoke`.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+    from lanner.wiring.hosts.keys import HostKeyDecisions, read_host_keys
 
     settings = options.settings()
     connection = connection_of(settings)

@@ -12,12 +12,12 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.wiring.kafka import connection_of, need
-from schemas.host_keys import key_id
+from schemas.records.host_keys import key_id
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 if TYPE_CHECKING:
-    from lanner.wiring.host_keys import HostKeys
+    from lanner.wiring.hosts.keys import HostKeys
 
 _STYLES = {"revoked": "bold red", "announced": "yellow"}
 
@@ -44,7 +44,7 @@ def command(options: Options) -> None:
     `lanner collector key` on the host. SINCE is the time of the decision or announcement.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import read_host_keys
+    from lanner.wiring.hosts.keys import read_host_keys
 
     settings = options.settings()
     rows = sorted(

@@ -8,7 +8,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
-from schemas.host_keys import BadHostKey, check_host_id
+from schemas.records.host_keys import BadHostKey, check_host_id
 from schemas.text.printable import printable
 
 
@@ -21,7 +21,7 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
     accepts the host again.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+    from lanner.wiring.hosts.keys import HostKeyDecisions, read_host_keys
 
     try:
         for host in hosts:

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass, field
 
+from collector.kubernetes.service import KubernetesService
+from collector.kubernetes.watching.objects import RESOURCES
+from collector.kubernetes.watching.reflector import REASONS
 from lanner.operations.catalogue import Readings
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
-from orchestrator.objects import RESOURCES
-from orchestrator.reflector import REASONS
-from orchestrator.service import KubernetesService
 
 
 @dataclass(slots=True)

@@ -14,15 +14,15 @@ from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
 from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
-from processor.detection.pods import OUTCOMES as POD_OUTCOMES
-from processor.detection.pods import PodRecords
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
-from processor.fleet.host_keys import HostKeysService
+from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.gate import OUTCOMES
+from processor.output.pods import OUTCOMES as POD_OUTCOMES
+from processor.output.pods import PodRecords
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from processor.fleet.rules.version import RulesInUse, RulesRefused
-from schemas.published_rules import PublishedRules
+from schemas.records.published_rules import PublishedRules
 from schemas.text.notes import OnNote
 
 _MOST_BYTES = 4096

@@ -13,7 +13,7 @@ from lanner.ruleset.published.version import detection_of_published
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of
 from schemas.encoding.filter_json import encode_filter
-from schemas.published_rules import BadRules, PublishedRules
+from schemas.records.published_rules import BadRules, PublishedRules
 
 _JSON: Headers = [("content-type", b"application/json")]
 

@@ -20,7 +20,7 @@ from lanner.settings.sections.model import Selection, Target
 from lanner.wiring.kafka import secret
 from processor.loading import RuleFile
 from schemas.catalogue.priorities import PriorityName
-from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, safe_names
+from schemas.records.published_rules import PublishedFile, PublishedRules, PublishedSwitch, safe_names
 
 
 def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) -> PublishedRules:

@@ -27,9 +27,9 @@ from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import rules_changed
-from processor.detection.pods import PodRecords
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import difference, lines
+from processor.output.pods import PodRecords
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter

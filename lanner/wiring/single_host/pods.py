@@ -9,7 +9,7 @@ from contextlib import suppress
 from bus.errors.unavailable import fault_text
 from lanner.settings import Settings
 from lanner.wiring.kafka import need
-from processor.detection.pods import PodRecords
+from processor.output.pods import PodRecords
 from schemas.text.notes import OnNote
 
 _TURN_SECONDS = 0.1
@@ -58,9 +58,9 @@ class PodsOfNode:
             self._loop.close()
 
     async def _run(self) -> None:
-        from orchestrator.index import ClusterIndex  # noqa: PLC0415  as above
-        from orchestrator.reconciler import Reconciler  # noqa: PLC0415
-        from orchestrator.watcher import Watcher  # noqa: PLC0415
+        from collector.kubernetes.watching.index import ClusterIndex  # noqa: PLC0415  as above
+        from collector.kubernetes.watching.reconciler import Reconciler  # noqa: PLC0415
+        from collector.kubernetes.watching.watcher import Watcher  # noqa: PLC0415
 
         section = self._settings.kubernetes
         index = ClusterIndex()

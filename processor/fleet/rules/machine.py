@@ -27,7 +27,7 @@ from processor.fleet.rules.version import RulesInUse
 from processor.hosts.reports import HostReports
 from schemas.alert import Alert
 from schemas.encoding.filter_json import BadFilter, decode_filter
-from schemas.published_rules import is_version
+from schemas.records.published_rules import is_version
 
 STEP_SECONDS = 0.2
 """The longest time between two steps."""

@@ -7,7 +7,7 @@ from processor.evaluator import CompiledRuleset
 from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
 from schemas.errors import LannerError
-from schemas.published_rules import PublishedRules
+from schemas.records.published_rules import PublishedRules
 
 FILES = "files"
 """In place of a version: the rules come from this processor's own files."""

@@ -14,7 +14,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
-from schemas.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
+from schemas.records.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
 from schemas.text.printable import printable
 
 

@@ -21,7 +21,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
     need("processor", "confluent_kafka", "cryptography")
     from bus.messages.published_rules import accept, current
     from lanner.ruleset.published.version import public_keys
-    from schemas.published_rules import BadRules
+    from schemas.records.published_rules import BadRules
 
     settings = options.settings()
     message = current(connection_of(settings))

@@ -14,7 +14,7 @@ from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.wiring.kafka import connection_of, need
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
-from schemas.published_rules import BadRules, PublishedRules
+from schemas.records.published_rules import BadRules, PublishedRules
 from schemas.text.printable import printable
 
 

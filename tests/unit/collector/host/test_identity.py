@@ -10,7 +10,7 @@ from bus.messages.batch_signature import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATU
 from bus.messages.headers import CLOCK, SENT
 from collector.host.ed25519 import SigningKey
 from collector.host.identity import BadKeyFile, HostIdentity, host_key
-from schemas.host_keys import decode_announcement, key_id
+from schemas.records.host_keys import decode_announcement, key_id
 
 
 def test_a_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from processor.detection.detector import hits_of
 from processor.fields.extract import extract
 from processor.language.parser import parse
 from schemas.batch import Container, EventBatch, Process
-from schemas.pod import Pod, PodObject
+from schemas.records.pod import Pod, PodObject
 from tests.unit.processor.batches import batch_of
 from tests.unit.schemas.test_pod import POD
 

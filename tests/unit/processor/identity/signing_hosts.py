@@ -7,7 +7,7 @@ from bus.messages.partitions import partition_of
 from collector.host.ed25519 import SigningKey
 from collector.host.identity import HostIdentity
 from processor.identity.gate import EventsMessage
-from schemas.host_keys import HostKey, State
+from schemas.records.host_keys import HostKey, State
 
 TOPIC, PARTITIONS = "t.events", 8
 APPENDED = 1_795_530_690_000_000_000

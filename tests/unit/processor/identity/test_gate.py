@@ -9,7 +9,7 @@ from bus.messages.batch_signature import KEY, SIGNATURE
 from bus.messages.headers import CLOCK, SENT
 from processor.identity.gate import EventsMessage, IdentityGate, Mode, RejectedMessage, VerifiedMessage
 from processor.identity.known_hosts import KnownHosts
-from schemas.host_keys import HostKey, encode_host_key, key_id
+from schemas.records.host_keys import HostKey, encode_host_key, key_id
 from tests.unit.processor.identity.signing_hosts import APPENDED, PARTITIONS, TOPIC, SigningHost
 
 WEB, EVIL = SigningHost("web-1", 1), SigningHost("evil-1", 2)

@@ -4,7 +4,7 @@ import pytest
 
 from processor.identity.known_hosts import KnownHosts
 from processor.identity.new_hosts import NewHosts
-from schemas.host_keys import HostKey, State, encode_host_key
+from schemas.records.host_keys import HostKey, State, encode_host_key
 
 ONE, TWO = bytes(32), b"\1" * 32
 

@@ -5,7 +5,7 @@ import pytest
 
 from lanner.ruleset.published.newest import NewestRules, OlderRules
 from processor.fleet.rules.version import RulesInUse
-from schemas.published_rules import PublishedRules
+from schemas.records.published_rules import PublishedRules
 from tests.notes import into
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from lanner.settings import Settings
 from lanner.settings.sections.kubernetes import KubernetesSettings
 from lanner.wiring.single_host.pods import PodsOfNode
-from processor.detection.pods import PodRecords
+from processor.output.pods import PodRecords
 from schemas.text.notes import ignore_note
 from tests.kubernetes_api import KubernetesApi, deployment_with_pods, pod
 

@@ -4,7 +4,7 @@ from processor.evaluator import compile_ruleset
 from processor.fleet.rules.version import RulesInUse
 from processor.loading import RuleFile, load_rules
 from schemas.codec import decode_batch
-from schemas.published_rules import PublishedRules
+from schemas.records.published_rules import PublishedRules
 from tests.unit.processor.correlation.rules import SSH, START, rule
 
 

@@ -1,0 +1,1 @@
+"""Settings in, this host's key and the fleet's enrolled keys out."""

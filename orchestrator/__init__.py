@@ -1,1 +1,0 @@
-"""The orchestrator: objects of the Kubernetes API in, a record of each pod out."""

@@ -1,0 +1,1 @@
+"""Messages about hosts in, which hosts are known, trusted and silent out."""

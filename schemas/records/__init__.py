@@ -1,0 +1,1 @@
+"""Records of compacted topics: bytes in, values out, and back."""
