@@ -4,7 +4,7 @@ from typing import Any
 from bus.connection import Connection
 from collector.kubernetes.writer import PodWriter
 from schemas.text.notes import ignore_note
-from tests.unit.collector.kubernetes.test_index import ALL, index_of
+from tests.unit.collector.kubernetes.watching.test_index import ALL, index_of
 
 
 class Sent:

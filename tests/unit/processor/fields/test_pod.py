@@ -10,7 +10,7 @@ from processor.language.parser import parse
 from schemas.batch import Container, EventBatch, Process
 from schemas.records.pod import Pod, PodObject
 from tests.unit.processor.batches import batch_of
-from tests.unit.schemas.test_pod import POD
+from tests.unit.schemas.records.test_pod import POD
 
 BOTH = Pod(
     "u-1",

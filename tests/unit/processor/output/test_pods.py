@@ -4,7 +4,7 @@ from processor.output.pods import PodRecords
 from schemas.batch import Container
 from schemas.records.pod import Pod, encode_pod
 from tests.unit.processor.batches import batch_of
-from tests.unit.schemas.test_pod import POD
+from tests.unit.schemas.records.test_pod import POD
 
 WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "containerd", pod_uid="u-1")
 

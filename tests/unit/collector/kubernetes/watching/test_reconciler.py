@@ -3,7 +3,7 @@ from dataclasses import replace
 from collector.kubernetes.watching.objects import KubernetesObject
 from collector.kubernetes.watching.reconciler import Reconciler
 from schemas.records.pod import decode_pod, encode_pod
-from tests.unit.collector.kubernetes.test_index import ALL, NAMESPACE, POD, index_of
+from tests.unit.collector.kubernetes.watching.test_index import ALL, NAMESPACE, POD, index_of
 
 
 def started(*objects: tuple[str, KubernetesObject], most_deleted: int = 100) -> Reconciler:
