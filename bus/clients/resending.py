@@ -8,6 +8,7 @@ then in the topic twice, which is harmless because every message has an id.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -123,7 +124,11 @@ class ResendingProducer:
 
     def poll(self, seconds: float) -> None:
         """Process acknowledgements for at most so many seconds; start a new client if needed."""
-        self._producer.poll(seconds)
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as error:
+            # The client has failed permanently, for example because its user has no rights yet.
+            self._failure = self._failure or error.args[0]
         now = time.monotonic()
         if self._failure is None:
             with self._lock:
@@ -146,8 +151,14 @@ class ResendingProducer:
         with self._lock:
             self._generation += 1
             self._window.clear()
-        self._producer.purge()
-        self._producer.poll(0)
+        self._drop(self._producer)
+
+    @staticmethod
+    def _drop(producer: Producer) -> None:
+        """Drop what a client holds; one that has failed permanently raises that again."""
+        with suppress(KafkaException):
+            producer.purge()
+            producer.poll(0)
 
     def _produce(self, number: int, message: Outgoing) -> None:
         generation = self._generation
@@ -184,8 +195,7 @@ class ResendingProducer:
     def _restart(self) -> None:
         with self._lock:
             self._generation += 1
-        self._producer.purge()
-        self._producer.poll(0)
+        self._drop(self._producer)
         try:
             fresh = self._make()
         except BusUnavailable as error:

@@ -119,7 +119,7 @@ class Publisher:
 
     def poll(self, timeout: float = 0.0) -> None:
         """Process acknowledgements, and send what waits on disk."""
-        self._producer.poll(timeout)
+        self._take_reports(timeout)
         if self._failure is not None and time.monotonic() >= self._retry_at:
             self._restart()
         self._release()
@@ -152,7 +152,7 @@ class Publisher:
         left = len(self._window)
         self._generation += 1
         self._producer.purge()
-        self._producer.poll(0)
+        self._take_reports(0)
         self._spool.close()
         if self._registration is not None:
             self._registration.close()
@@ -226,12 +226,23 @@ class Publisher:
             self._window.sent(sent)
         return True
 
+    def _take_reports(self, timeout: float) -> None:
+        """Process delivery reports for at most so many seconds."""
+        try:
+            self._producer.poll(timeout)
+        except KafkaException as error:
+            # The client has failed permanently, for example because its user has no rights yet.
+            self._fail(error.args[0])
+
+    def _fail(self, error: KafkaError) -> None:
+        if self._failure is None:
+            self._failure = error
+            self._client_errors.on_error(error)
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+
     def _settle(self, sent: QueuedBatch, error: KafkaError | None, *, by_client: bool = False) -> None:
         if error is not None and not is_refusal(error):
-            if self._failure is None:
-                self._failure = error
-                self._client_errors.on_error(error)
-                self._retry_at = time.monotonic() + _RETRY_SECONDS
+            self._fail(error)
             return
         self._progress_at = time.monotonic()
         if error is None:
@@ -295,9 +306,9 @@ class Publisher:
     def _restart(self) -> None:
         """Create a new producer after a failure, and send everything in flight again, in order."""
         self._generation += 1
-        self._failure = None
         self._producer.purge()
-        self._producer.poll(0)
+        self._take_reports(0)
+        self._failure = None
         self._producer = self._begin()
         self._window.resend(time.monotonic())
         self._send()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer
 
+from bus.acls import PARTS
 from bus.administration import Administration
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection, client_config
@@ -215,3 +216,27 @@ def test_a_right_that_is_missing_is_not_taken_for_a_missing_topic(
     publisher.publish(Host("host-1").batch("x"))
     assert publisher.close(10) == 1
     assert "denies access" in notes[-1]
+
+
+def test_a_collector_without_rights_stores_its_events_until_it_has_them(secured: SecuredBroker, tmp_path: Path) -> None:
+    """In a cluster that is being installed, collectors may start before their rights are granted."""
+    prefix = secured.fleet()
+    user = "late"
+    secured.certify("client", user)
+    connection = secured.by_certificate(user, prefix)
+    publisher = Publisher(connection, "host-1", Spool(tmp_path / "spool", 1 << 20))
+    host = Host("host-1")
+    until = time.monotonic() + 5
+    while time.monotonic() < until:
+        publisher.publish(host.batch("x"))
+        publisher.poll(0.2)
+    assert publisher.delivered == 0
+    Administration(secured.by_certificate("admin", prefix)).allow(PARTS["collector"], f"User:{user}")
+
+    until = time.monotonic() + 30
+    while publisher.has_waiting and time.monotonic() < until:
+        publisher.poll(0.1)
+
+    assert publisher.close(5) == 0
+    assert publisher.delivered > 10
+    assert not publisher.losses
