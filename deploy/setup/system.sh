@@ -15,6 +15,8 @@ packages=(python3-venv python3-bpfcc)
 [ -e "$modules/build" ] || packages+=(linux-headers-amd64)
 if [ "$purpose" = test ]; then
     packages+=(bpftool busybox-static debootstrap docker.io docker-compose gcc gcc-multilib iptables kmod podman shellcheck systemd)
+    # Helm, a test tool, is a Go module. Debian's Go is too old to compile it, but knows where to get a newer one.
+    command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
     packages+=(openjdk-17-jre-headless maven kcat)
     # Receivers of alerts; syslog-ng itself, which apt would put in the place of rsyslog, is unpacked by its test.
     packages+=(rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0)

@@ -3,8 +3,11 @@
 import hashlib
 import io
 import os
+import shutil
+import subprocess
 import urllib.request
 import zipfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,20 @@ _SECONDS = 60
 _BUFFER = 1 << 18
 
 
+def programs() -> list[str]:
+    """Return the Go programs of this machine."""
+    return [found for name in ("go", "/usr/local/go/bin/go") if (found := shutil.which(name)) is not None]
+
+
+@cache
 def proxy() -> str:
-    """Return the address of the first module proxy that Go would use."""
-    first = os.environ.get("GOPROXY", "").replace("|", ",").split(",")[0]
-    return first.rstrip("/")
+    """Return the address of the first module proxy that Go uses on this machine. Raises OSError without Go."""
+    for program in programs():
+        reported = subprocess.run([program, "env", "GOPROXY"], capture_output=True, text=True, timeout=30, check=False)
+        first = reported.stdout.strip().replace("|", ",").split(",")[0]
+        if first.startswith("http"):
+            return first.rstrip("/")
+    raise OSError("Go is missing, or uses no module proxy")
 
 
 def module_file(module: str, version: str, path: str) -> bytes:

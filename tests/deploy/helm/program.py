@@ -10,7 +10,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
-from tests.deploy.helm.modules import archive, proxy
+from tests.deploy.helm.modules import archive, programs, proxy
 from tests.live.debian_image import cache_directory
 
 VERSION = "3.22.0"
@@ -57,7 +57,7 @@ def helm() -> Path:
 
 def go() -> str:
     """Return a Go that is new enough: this machine's, or else the one that Go's module proxy offers."""
-    for found in filter(None, (shutil.which("go"), shutil.which("/usr/local/go/bin/go"))):
+    for found in programs():
         reported = subprocess.run([found, "env", "GOVERSION"], capture_output=True, text=True, timeout=30, check=False)
         version = re.match(r"go(\d+)\.(\d+)", reported.stdout)
         if version and (int(version[1]), int(version[2])) >= _GO:
