@@ -17,7 +17,7 @@ _NO_PLUGINS = "plugins are not supported"
 _NO_DOCKER = "events of container engines are not collected"
 _NO_PROBES = "the settings of health checks and probes are not read, so their processes cannot be identified"
 _NO_NETWORKS = "the results of network plug-ins are not read"
-_FROM_API = "needs `lanner kubernetes`: docs/kubernetes-metadata.md"
+FROM_API = "needs `lanner kubernetes`: docs/kubernetes-metadata.md"
 
 FROM_CAPTURES: frozenset[str] = frozenset()
 """Fields that only capture files fill; capture files are not supported yet."""
@@ -80,9 +80,9 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
             "the name that a loaded rule uses for the address; addresses of events are never looked up",
         ),
         "evt.around": "in conditions only",
-        **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), _FROM_API),
+        **dict.fromkeys(("k8s.ns.id", "k8s.ns.label", "k8s.ns.labels"), FROM_API),
         **{
-            f"k8s.{kind}.{part}": _FROM_API
+            f"k8s.{kind}.{part}": FROM_API
             for kind in ("rc", "svc", "rs", "deployment")
             for part in ("name", "id", "label", "labels")
         },
@@ -95,7 +95,7 @@ CAVEATS: Mapping[str, str] = MappingProxyType(
                 "k8s.node.name",
                 "k8s.cluster.name",
             ),
-            _FROM_API,
+            FROM_API,
         ),
     }
 )

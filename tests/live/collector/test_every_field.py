@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.settings import CollectorSettings
+from processor.fields.availability import CAVEATS, FROM_API
 from processor.fields.extract import extract, is_filled
 from schemas.catalogue.fields import FIELDS
 from schemas.filter import EVERY_VARIABLE
@@ -64,6 +65,7 @@ NOT_BY_AN_ACT_HERE = {
         "they are names that rules give hosts, compared in the processor",
     ),
     "container.ip": "these containers share the host's network",
+    **{field: caveat for field, caveat in CAVEATS.items() if caveat == FROM_API},
 }
 
 
