@@ -21,7 +21,6 @@ from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
 from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
-from lanner.wiring.single_host.pods import PodsOfNode
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
@@ -124,7 +123,7 @@ class Pipeline:
         self._names = HostNames(detection.host_names)
         self.pods = PodRecords()
         """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""
-        self._node: PodsOfNode | None = None
+        self._stop_pods: Callable[[], None] | None = None
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
@@ -141,7 +140,11 @@ class Pipeline:
             try:
                 self._source.start()
                 if self.settings.kubernetes.kubeconfig is not None:
-                    self._node = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
+                    # Imported here, because asyncio takes 4 MiB.
+                    from lanner.wiring.single_host.pods import PodsOfNode  # noqa: PLC0415
+
+                    pods = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
+                    self._stop_pods = pods.stop
                 if not self._quiet:
                     self._greet()
                 self.is_started = True
@@ -213,8 +216,8 @@ class Pipeline:
         try:
             self._source.stop()
             self._names.stop()
-            if self._node is not None:
-                self._node.stop()
+            if self._stop_pods is not None:
+                self._stop_pods()
             for alert in self._evaluator.flush():
                 self._bus.alerts.publish(alert)
         finally:
