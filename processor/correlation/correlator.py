@@ -79,6 +79,11 @@ class Correlator:
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
 
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """The fingerprints of stateful macros, each behind those that it refers to."""
+        return tuple(self._rules.timespans)
+
     def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
         """Apply events in the given order.
 

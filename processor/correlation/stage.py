@@ -158,7 +158,8 @@ class CorrelateStage:
 
     def take_changes(self, partition: int) -> list[StateChange]:
         """Return the changes to write to a partition's table since the last call."""
-        return take_changes(self._correlators[partition].store)
+        correlator = self._correlators[partition]
+        return take_changes(correlator.store, correlator.macros)
 
     def forget(self, partition: int, key: Key) -> None:
         """Drop an entry that the table refused."""

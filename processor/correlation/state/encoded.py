@@ -3,6 +3,7 @@
 An entry that cannot be encoded is dropped without affecting the others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from processor.correlation.state.entry import GroupState, encode_entry, entry_key
@@ -33,10 +34,26 @@ def everything(store: Store) -> dict[bytes, bytes]:
     return {key: blob for key, blob in found.items() if blob is not None}
 
 
-def take_changes(store: Store) -> list[StateChange]:
-    """Return the changes to write to a table since the last call; what cannot be encoded is dropped there too."""
+def take_changes(store: Store, macros: Sequence[str]) -> list[StateChange]:
+    """Return the changes to write to a table since the last call; what cannot be encoded is dropped there too.
+
+    If only the first of them are written, another process takes over with these and gets the messages again. A window
+    that holds an event does not fire for it again, so what depends on that comes first: counts of repeats, then the
+    windows of macros that refer to others, then those others. Counts that have ended are removed last.
+
+    Args:
+        store: the state.
+        macros: the fingerprints of stateful macros, each behind those that it refers to.
+    """
+    ranks = {fingerprint: rank for rank, fingerprint in enumerate(reversed(macros), start=1)}
+    last = len(ranks) + 1
+
+    def rank(change: tuple[Key, GroupState | None, int]) -> int:
+        (owner, _), entry, _ = change
+        return ranks.get(owner, last if entry is None else 0)
+
     changes = []
-    for key, entry, cause in store.take_changes():
+    for key, entry, cause in sorted(store.take_changes(), key=rank):
         blob, fault = (None, "") if entry is None else _encoded(entry)
         if fault:
             store.drop(key)
