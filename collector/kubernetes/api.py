@@ -27,7 +27,7 @@ from collector.kubernetes.watching.objects import (
     decode_page,
     decode_status,
 )
-from collector.kubernetes.watching.reflector import GONE, Failure, Reason
+from collector.kubernetes.watching.reflector import GONE, Reason, RequestFailure
 from schemas.errors import LannerError
 from schemas.text.printable import printable
 
@@ -48,7 +48,7 @@ _JSON = "application/json"
 class RequestFailed(LannerError):
     """A request failed; `failure` has the reason."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: RequestFailure) -> None:
         super().__init__(failure.text)
         self.failure = failure
 
@@ -58,7 +58,7 @@ class BadCredentials(LannerError):
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class ListOptions:
     """What of a resource to list."""
 
     page_size: int
@@ -108,7 +108,7 @@ class ApiServer:
         """Close all connections."""
         await self._client.aclose()
 
-    async def page(self, resource: Resource, selection: Selection, continues: str) -> Page:
+    async def page(self, resource: Resource, selection: ListOptions, continues: str) -> Page:
         """Return a page of a list. Raises RequestFailed."""
         parameters = {"limit": str(selection.page_size)} | _selector(selection)
         if continues:
@@ -117,9 +117,9 @@ class ApiServer:
         try:
             return decode_page(data)
         except UnusableAnswer as error:
-            raise RequestFailed(Failure("unusable", text=str(error))) from None
+            raise RequestFailed(RequestFailure("unusable", text=str(error))) from None
 
-    async def watch(self, resource: Resource, selection: Selection, version: str) -> AsyncIterator[WatchEvent]:
+    async def watch(self, resource: Resource, selection: ListOptions, version: str) -> AsyncIterator[WatchEvent]:
         """Yield the changes after a version until the watch ends. Raises RequestFailed."""
         seconds = random.randint(*_WATCH_SECONDS)  # noqa: S311  spreads load
         parameters = {
@@ -139,7 +139,7 @@ class ApiServer:
                 async for line in _lines(response):
                     yield decode_event(line)
         except UnusableAnswer as error:
-            raise RequestFailed(Failure("unusable", text=str(error))) from None
+            raise RequestFailed(RequestFailure("unusable", text=str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL, ConfigError, OSError) as error:
             raise RequestFailed(_lost(error)) from None
 
@@ -164,7 +164,7 @@ class ApiServer:
                     raise RequestFailed(_failure(response, data))
                 return data
         except UnusableAnswer as error:
-            raise RequestFailed(Failure("unusable", text=str(error))) from None
+            raise RequestFailed(RequestFailure("unusable", text=str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL, ConfigError, OSError) as error:
             raise RequestFailed(_lost(error)) from None
 
@@ -173,7 +173,7 @@ def _accept(resource: Resource, suffix: str) -> str:
     return _JSON if resource.is_whole else _METADATA.format(suffix)
 
 
-def _selector(selection: Selection) -> dict[str, str]:
+def _selector(selection: ListOptions) -> dict[str, str]:
     return {"fieldSelector": selection.fields} if selection.fields else {}
 
 
@@ -201,25 +201,25 @@ async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
             raise UnusableAnswer(f"a line of more than {_MAX_LINE_BYTES >> 20} MiB")
 
 
-def _failure(response: httpx.Response, data: bytes) -> Failure:
+def _failure(response: httpx.Response, data: bytes) -> RequestFailure:
     code = response.status_code
     message = printable(decode_status(data).message)[:_MAX_MESSAGE] or response.reason_phrase
     reason: Reason = "gone" if code == GONE else "refused"
-    return Failure(reason, code, _seconds(response.headers.get("retry-after", "")), f"{code}: {message}")
+    return RequestFailure(reason, code, _seconds(response.headers.get("retry-after", "")), f"{code}: {message}")
 
 
 def _seconds(text: str) -> float | None:
     return float(text) if text.isascii() and text.isdigit() else None
 
 
-def _lost(error: Exception) -> Failure:
+def _lost(error: Exception) -> RequestFailure:
     # Other texts may quote a token's file, a command or a header.
     text = str(error) if isinstance(error, httpx.TransportError) else ""
-    return Failure("lost", text=f"{type(error).__name__}{': ' if text else ''}{printable(text)[:_MAX_MESSAGE]}")
+    return RequestFailure("lost", text=f"{type(error).__name__}{': ' if text else ''}{printable(text)[:_MAX_MESSAGE]}")
 
 
 def _json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        raise RequestFailed(Failure("unusable", text="not JSON")) from None
+        raise RequestFailed(RequestFailure("unusable", text="not JSON")) from None

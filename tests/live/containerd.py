@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.live.containers import write_busybox_tar
-from tests.live.dockerd import end_processes_that_name, unmount_below
+from tests.live.dockerd import end_processes_that_name, stop, unmount_below
 from tests.live.runtime import privileged_runtime
 
 DAEMON = "/usr/bin/containerd"
@@ -112,13 +112,8 @@ class Containerd:
 
     def close(self) -> None:
         """Stop the daemon by its process id, then remove what it left running, mounted and stored."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(10)
+        if self._process is not None:
+            stop(self._process)
         end_processes_that_name(f"{self.base}/containerd.sock")
         unmount_below(self.base)
         shutil.rmtree(self.base, ignore_errors=True)

@@ -97,17 +97,23 @@ class Dockerd:
 
     def close(self) -> None:
         """Stop the daemon by its process id, then remove what it left running, mounted and stored."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait(10)
+        if self._process is not None:
+            stop(self._process)
         end_processes_that_name(f"{self.base}/exec/")
         unmount_below(self.base)
         unmount_below(self._data)
         shutil.rmtree(self.base, ignore_errors=True)
+
+
+def stop(daemon: subprocess.Popen[bytes]) -> None:
+    """End a daemon that may run."""
+    if daemon.poll() is None:
+        daemon.terminate()
+        try:
+            daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
+            daemon.wait(10)
 
 
 def end_processes_that_name(path: str) -> None:

@@ -99,7 +99,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ApiStatus:
     """A failure that the API server reports."""
 
     code: int
@@ -114,7 +114,7 @@ class WatchEvent:
     """ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
     version: str = ""
     item: KubernetesObject | None = None
-    status: Status | None = None
+    status: ApiStatus | None = None
 
 
 class _Annotations(msgspec.Struct):
@@ -200,17 +200,17 @@ def decode_event(line: bytes) -> WatchEvent:
     return WatchEvent(event.type, row.metadata.version, item)
 
 
-def decode_status(data: bytes) -> Status:
+def decode_status(data: bytes) -> ApiStatus:
     """Decode the body of a failed request; code 0 if it is not the API server's."""
     try:
         return _status(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Status(0)
+        return ApiStatus(0)
 
 
-def _status(data: bytes | msgspec.Raw) -> Status:
+def _status(data: bytes | msgspec.Raw) -> ApiStatus:
     row = _STATUS.decode(data)
-    return Status(row.code, row.message)
+    return ApiStatus(row.code, row.message)
 
 
 def reduced(row: _Item) -> KubernetesObject:

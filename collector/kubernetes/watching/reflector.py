@@ -42,7 +42,7 @@ class WatchRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class RequestFailure:
     """Why a request failed or a watch ended."""
 
     reason: Reason
@@ -86,26 +86,26 @@ class Reflector:
         self.lists += 1
         return items
 
-    def take_event(self, event: WatchEvent) -> Failure | None:
+    def take_event(self, event: WatchEvent) -> RequestFailure | None:
         """Take an event of a watch; return the failure if it reports one."""
         if event.status is not None:
             reason: Reason = "gone" if event.status.code == GONE else "refused"
-            return Failure(reason, event.status.code, text=event.status.message)
+            return RequestFailure(reason, event.status.code, text=event.status.message)
         if event.version:
             self._version = event.version
         self._has_events = True
         self._failures = 0
         return None
 
-    def ended(self, seconds: float) -> Failure | None:
+    def ended(self, seconds: float) -> RequestFailure | None:
         """Take the regular end of a watch; return a failure if it was too short to be one."""
         if self._has_events or seconds >= _SHORT_SECONDS:
             self.restarts["ended"] += 1
             self._failures = 0
             return None
-        return Failure("ended", text="the watch ended at once")
+        return RequestFailure("ended", text="the watch ended at once")
 
-    def failed(self, failure: Failure) -> float:
+    def failed(self, failure: RequestFailure) -> float:
         """Take a failure; return the seconds to wait before the next request."""
         is_watch = bool(self._version)
         if is_watch:

@@ -4,10 +4,10 @@ import asyncio
 import random
 import time
 
-from collector.kubernetes.api import OPENED, ApiServer, RequestFailed, Selection
+from collector.kubernetes.api import OPENED, ApiServer, ListOptions, RequestFailed
 from collector.kubernetes.watching.index import ClusterIndex
 from collector.kubernetes.watching.objects import RESOURCES, Resource
-from collector.kubernetes.watching.reflector import Failure, ListRequest, Reflector, WatchRequest
+from collector.kubernetes.watching.reflector import ListRequest, Reflector, RequestFailure, WatchRequest
 from schemas.text.notes import OnNote
 
 _REMIND_SECONDS = 60.0
@@ -46,7 +46,7 @@ class Watcher:
 
     async def _hold(self, resource: Resource, reflector: Reflector) -> None:
         is_selected = bool(self._node) and resource.name == "pods"
-        selection = Selection(self._page_size, f"spec.nodeName={self._node}" if is_selected else "")
+        selection = ListOptions(self._page_size, f"spec.nodeName={self._node}" if is_selected else "")
         while True:
             failure = await self._request(resource, reflector, selection)
             if failure is not None:
@@ -54,7 +54,7 @@ class Watcher:
                 self._failed(resource, failure)
                 await asyncio.sleep(wait)
 
-    async def _request(self, resource: Resource, reflector: Reflector, selection: Selection) -> Failure | None:
+    async def _request(self, resource: Resource, reflector: Reflector, selection: ListOptions) -> RequestFailure | None:
         try:
             match reflector.next_request():
                 case ListRequest(continues):
@@ -71,8 +71,8 @@ class Watcher:
             return error.failure
 
     async def _watch(
-        self, resource: Resource, reflector: Reflector, selection: Selection, version: str
-    ) -> Failure | None:
+        self, resource: Resource, reflector: Reflector, selection: ListOptions, version: str
+    ) -> RequestFailure | None:
         began = time.monotonic()
         async for event in self._api.watch(resource, selection, version):
             if event is OPENED:
@@ -88,7 +88,7 @@ class Watcher:
                 self._index.put(resource.name, event.item)
         return reflector.ended(time.monotonic() - began)
 
-    def _failed(self, resource: Resource, failure: Failure) -> None:
+    def _failed(self, resource: Resource, failure: RequestFailure) -> None:
         # Watches break now and then; only what fails twice in a row, or is refused, is worth a message.
         is_first = resource.name not in self._failing
         self._failing.add(resource.name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from collector.kubernetes.api import ApiServer, BadCredentials, RequestFailed, Selection, credentials
+from collector.kubernetes.api import ApiServer, BadCredentials, ListOptions, RequestFailed, credentials
 from collector.kubernetes.watching.objects import RESOURCES
 from tests.kubernetes_api import PATHS, KubernetesApi
 
@@ -42,7 +42,7 @@ def request(server: ApiServer) -> Any:
 
     async def read() -> Any:
         try:
-            return await server.page(RESOURCES["pods"], Selection(10), "")
+            return await server.page(RESOURCES["pods"], ListOptions(10), "")
         finally:
             await server.close()
 

@@ -12,7 +12,7 @@ from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
 ID = "b" * 64
 NAME = ContainerName("containerd", ID, None, f"/kubepods/besteffort/pod1/{ID}")
 CONFIG = {"annotations": {"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.container-name": "web"}}
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a shim is root's")
+pytestmark = pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="a shim is root's")
 
 
 def write(path: Path, value: object = CONFIG) -> None:

@@ -10,7 +10,7 @@ import pytest
 from collector.containers.bundles.shims import Shim, parse_shim, shim_at, shim_of
 
 SHIM = ("-namespace", "k8s.io", "-id", "a" * 64, "-address", "/run/c/containerd.sock")
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a shim is root's")
+pytestmark = pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="a shim is root's")
 
 
 @contextmanager
