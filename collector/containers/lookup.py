@@ -8,6 +8,7 @@ on one thread. Facts outlive their container, because late events need them.
 import itertools
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from queue import PriorityQueue, SimpleQueue
 
@@ -187,8 +188,15 @@ class KnownContainers:
                 continue
             del self._retries[name]
             known = self._find(name)
-            if known is not None and not known.is_in_flight and exists(name.cgroup):
-                self._query(known)
+            if known is None or known.is_in_flight:
+                continue
+            # A runtime may know a container that has ended since, so it is queried a second time in any case.
+            if known.retries > 1 and not exists(name.cgroup):
+                continue
+            was_pending = known.is_pending
+            self._query(known)
+            if was_pending and not known.is_in_flight:
+                settled.append(name.key)
         return settled
 
     def _find(self, name: ContainerName) -> _Known | None:
@@ -266,10 +274,13 @@ class KnownContainers:
 
     def _work(self, number: int) -> None:
         if number == 0:
-            self._bundles.survey()
+            with suppress(Exception):
+                self._bundles.survey()
         while (query := self._queries.get()[2]) is not None:
             if isinstance(query, int):
-                self._bundles.learn(query)
+                # A bug must not end the thread for all containers.
+                with suppress(Exception):
+                    self._bundles.learn(query)
             else:
                 self._responses.put(self._inspect(query))
 

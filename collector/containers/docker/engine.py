@@ -73,6 +73,9 @@ class Docker:
         """
         if bundle is not None and bundle.namespace not in {None, _MOBY}:
             raise ContainerNotFound(f"{name.full_id} is containerd's")
+        # Podman works without a socket, and a pod is more likely another runtime's.
+        if (self._kind != "docker" or name.type != self._kind) and not self._path.is_socket():
+            raise ContainerNotFound(f"nothing listens at {self._path}")
         inspected = self._get(f"/containers/{name.full_id}/json")
         if inspected.get("Id") != name.full_id or not confirms(name, init_pid(inspected), self._proc):
             raise ContainerNotFound(f"{name.full_id} is not in {name.cgroup}")

@@ -264,6 +264,19 @@ def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
         assert known.outcomes["unanswered"] == 3
 
 
+def test_a_container_that_is_gone_is_queried_once_more_and_no_longer(tmp_path: Path) -> None:
+    """CRI-O knows a container a little later than its cgroup, and still knows it when that is gone."""
+    gone = ContainerName("docker", ID, None, "/lanner-test-no-such-cgroup")
+    with containers(tmp_path) as (known, daemon):
+        known.is_pending(gone, 0)
+        until(lambda: known.poll(0) or known._retries)
+        assert settle(known, RETRY_DELAY) == [gone.key]
+
+        known.poll(100 * RETRY_DELAY)
+
+        assert (requests(daemon), known._retries, known.is_pending(gone, 100 * RETRY_DELAY)) == (2, {}, False)
+
+
 def test_the_age_of_an_unknown_container_is_reported_until_it_is_known(tmp_path: Path) -> None:
     """A runtime that Lanner doesn't find shows up as a container that stays unknown."""
     with containers(tmp_path) as (known, daemon):

@@ -49,6 +49,22 @@ def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -
             Docker(daemon.path).inspect(NAME)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "failure"),
+    [
+        ("docker", NAME, RuntimeUnavailable),
+        ("docker", ContainerName("containerd", ID, "u-1"), ContainerNotFound),
+        ("podman", ContainerName("podman", ID), ContainerNotFound),
+    ],
+)
+def test_a_missing_socket_is_a_failure_only_for_dockers_own(
+    tmp_path: Path, kind: str, name: ContainerName, failure: type[Exception]
+) -> None:
+    """Podman has none unless it is switched on, and most nodes have no Docker."""
+    with pytest.raises(failure):
+        Docker(tmp_path / "none", kind).inspect(name)
+
+
 def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
     """Whether or not it accepts the connection."""
     with docker_daemon(tmp_path / "s") as daemon, silent_socket(tmp_path / "t"):
