@@ -56,7 +56,11 @@ def test_a_container_of_podman_has_name_and_image_without_its_socket(podman: Pod
 
 def test_podmans_socket_adds_labels(podman: Podman, tmp_path: Path) -> None:
     """It answers Docker's API."""
-    command = podman.run_command("web-2", "/bin/cat", "/etc/group", options=("--label", "tier=front"))
+    command = podman.run_command(
+        # Podman forgets a container with --rm once it ends, so it lives longer than a query takes.
+        *("web-2", "/bin/sh", "-c", "/bin/sleep 1; /bin/cat /etc/group; /bin/sleep 1"),
+        options=("--label", "tier=front"),
+    )
     with podman.socket() as socket:
         settings = CollectorSettings(docker_socket=tmp_path / "none", podman_socket=socket)
         with watching("open", "openat", settings=settings) as watch:
