@@ -280,7 +280,9 @@ class KnownContainers:
             if isinstance(query, int):
                 # A bug must not end the thread for all containers.
                 with suppress(Exception):
-                    self._bundles.learn(query)
+                    if self._bundles.learn(query):
+                        # Takes longer than a container may live.
+                        import collector.containers.cri.grpc  # noqa: F401, PLC0415
             else:
                 self._responses.put(self._inspect(query))
 

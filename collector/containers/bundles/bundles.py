@@ -118,11 +118,12 @@ class Bundles:
                 if process.name.isdigit():
                     self.learn(int(process.name))
 
-    def learn(self, pid: int) -> None:
-        """Learn where a runtime stores bundles, if this process is its shim."""
+    def learn(self, pid: int) -> bool:
+        """Learn where a runtime stores bundles, if this process is its shim; return whether it is containerd's."""
         shim = shim_at(pid, self._proc)
         if shim is not None:
             self._beside(shim, None)
+        return shim is not None and shim.socket is not None
 
     def _beside(self, shim: Shim, name: ContainerName | None) -> Bundle | None:
         with suppress(OSError):

@@ -34,6 +34,8 @@ TIMEOUT = 2.0
 """Seconds per call."""
 
 _SERVICE = "/runtime.v1.RuntimeService"
+_NAMESPACES = frozenset({None, "k8s.io"})
+"""containerd's namespace for CRI; CRI-O has none."""
 _CRI_TYPES = frozenset({"containerd", "cri-o"})
 
 T = TypeVar("T")
@@ -64,6 +66,8 @@ class Cri:
             ContainerNotFound: no runtime knows it, or runs its first process in another cgroup.
             RuntimeUnavailable: none knows it, and one couldn't be queried.
         """
+        if bundle is not None and bundle.namespace not in _NAMESPACES:
+            raise ContainerNotFound(f"{name.full_id} is not CRI's")
         failure: RuntimeUnavailable | None = None
         for socket in self._candidates(bundle):
             try:

@@ -12,10 +12,13 @@ from tests.live.podman import Podman
 
 pytestmark = pytest.mark.containers
 
+READ = ("/bin/sh", "-c", "/bin/sleep 0.5; /bin/cat /etc/group; /bin/sleep 0.5")
+"""Lives longer than a query takes: ctr and Podman forget a container with --rm as soon as it ends."""
+
 
 def test_a_container_of_ctr_has_its_name_and_image(containerd: Containerd) -> None:
     """Its id is the name that was given to it."""
-    command = containerd.run_command(BUSYBOX, "my-box", "/bin/cat", "/etc/group", namespace="default")
+    command = containerd.run_command(BUSYBOX, "my-box", *READ, namespace="default")
     with watching("open", "openat") as watch:
         watch.run(*command)
         event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
@@ -32,7 +35,7 @@ def test_a_container_of_ctr_has_its_name_and_image(containerd: Containerd) -> No
 def test_in_a_namespace_of_any_name_it_is_found_by_its_shim(containerd: Containerd) -> None:
     """Its cgroup's path alone could be anything."""
     containerd.ctr("images", "import", str(containerd.base / "image.tar"), namespace="team")
-    command = containerd.run_command(BUSYBOX, "box-2", "/bin/cat", "/etc/group", namespace="team")
+    command = containerd.run_command(BUSYBOX, "box-2", *READ, namespace="team")
     with watching("open", "openat") as watch:
         watch.run(*command)
         event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
@@ -56,11 +59,7 @@ def test_a_container_of_podman_has_name_and_image_without_its_socket(podman: Pod
 
 def test_podmans_socket_adds_labels(podman: Podman, tmp_path: Path) -> None:
     """It answers Docker's API."""
-    command = podman.run_command(
-        # Podman forgets a container with --rm once it ends, so it lives longer than a query takes.
-        *("web-2", "/bin/sh", "-c", "/bin/sleep 1; /bin/cat /etc/group; /bin/sleep 1"),
-        options=("--label", "tier=front"),
-    )
+    command = podman.run_command("web-2", *READ, options=("--label", "tier=front"))
     with podman.socket() as socket:
         settings = CollectorSettings(docker_socket=tmp_path / "none", podman_socket=socket)
         with watching("open", "openat", settings=settings) as watch:
