@@ -8,6 +8,9 @@ from schemas.batch import Mount
 MAX_LABELS = 128
 MAX_LABEL_BYTES = 1024
 MAX_MOUNTS = 256
+MAX_MOUNT_CHARACTERS = 64 << 10
+"""Limit of the paths of a container's mounts together. A pod's author chooses them, and an event's batch has to
+remain small enough for the broker."""
 
 Json = Mapping[str, Any]
 
@@ -58,5 +61,12 @@ def bounded_labels(labels: Json) -> dict[str, str]:
 
 
 def bounded_mounts(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Return at most MAX_MOUNTS mounts."""
-    return tuple(mount for mount, _ in zip(mounts, range(MAX_MOUNTS), strict=False))
+    """Return the first mounts that are within the limits."""
+    found: list[Mount] = []
+    left = MAX_MOUNT_CHARACTERS
+    for mount in mounts:
+        left -= len(mount.source) + len(mount.dest)
+        if left < 0 or len(found) == MAX_MOUNTS:
+            break
+        found.append(mount)
+    return tuple(found)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from queue import PriorityQueue, SimpleQueue
+from typing import Any
 
 from collector.containers.bundles.bundles import Bundle, Bundles
 from collector.containers.identity.cgroups import exists
@@ -18,6 +19,7 @@ from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.runtime import ContainerNotFound, ContainerRuntime
 from schemas.batch import Container
 from schemas.caching.bounded import BoundedMap
+from schemas.text.limits import clipped
 
 WORKERS = 2
 MAX_KNOWN = 4096
@@ -41,6 +43,9 @@ FAILURE_NOTE_INTERVAL = 600_000_000_000
 
 OUTCOMES = ("runtime", "bundle", "not_found", "unanswered")
 """The runtime knew the container; only its bundle was found; nothing was found; the runtime could not be queried."""
+
+MAX_TEXT_BYTES = 2048
+"""Limit of a name, an image reference or another text of a container."""
 
 _FACTS = tuple(each.name for each in fields(Container))
 
@@ -294,20 +299,30 @@ class KnownContainers:
             bundle = self._bundles.find(name, query.pid) if query.is_believed else None
         except Exception as error:  # noqa: BLE001 - a bug must not end the thread for all containers
             failure = f"{type(error).__name__}: {error}"
-        least = None if bundle is None else bundle.facts
+        least = None if bundle is None else bounded(bundle.facts)
         if least is not None:
             self._responses.put(_Answer(name, least, is_final=False))
         for lookup in self._lookups:
             try:
                 if not lookup.answers(name):
                     continue
-                facts = replace(lookup.inspect(name, bundle), id=name.id)
+                facts = bounded(replace(lookup.inspect(name, bundle), id=name.id))
                 return _Answer(name, completed(facts, least), is_complete=True)
             except ContainerNotFound:
                 continue
             except Exception as error:  # noqa: BLE001 - as above, in one runtime's module
                 failure = f"{type(error).__name__}: {error}"
         return _Answer(name, least, failure)
+
+
+def bounded(facts: Container) -> Container:
+    """Return facts with each text clipped, whoever chose it; labels and mounts have limits of their own."""
+    long: dict[str, Any] = {
+        name: clipped(value, MAX_TEXT_BYTES)
+        for name in _FACTS
+        if isinstance(value := getattr(facts, name), str) and len(value) > MAX_TEXT_BYTES // 4
+    }
+    return replace(facts, **long) if long else facts
 
 
 def completed(facts: Container, least: Container | None) -> Container:

@@ -277,6 +277,16 @@ def test_a_container_that_is_gone_is_queried_once_more_and_no_longer(tmp_path: P
         assert (requests(daemon), known._retries, known.is_pending(gone, 100 * RETRY_DELAY)) == (2, {}, False)
 
 
+def test_texts_are_clipped(tmp_path: Path) -> None:
+    """Whoever builds an image or creates a pod chooses them."""
+    with containers(tmp_path) as (known, daemon):
+        daemon.answers = {PATH: inspected(Name="/" + "x" * 10_000)}
+        known.is_pending(NAME, 0)
+        settle(known)
+
+        assert 2000 < len((known.facts(NAME).name or "").encode()) <= lookup.MAX_TEXT_BYTES
+
+
 def test_the_age_of_an_unknown_container_is_reported_until_it_is_known(tmp_path: Path) -> None:
     """A runtime that Lanner doesn't find shows up as a container that stays unknown."""
     with containers(tmp_path) as (known, daemon):

@@ -4,7 +4,7 @@ import pytest
 
 from collector.containers.bundles.facts import container_from, parsed_object, parsed_records, with_storage_record
 from collector.containers.identity.naming import ContainerName
-from collector.containers.json_values import MAX_MOUNTS
+from collector.containers.json_values import MAX_MOUNT_CHARACTERS, MAX_MOUNTS
 from schemas.batch import Container, Mount
 from tests.unit.collector.containers.answers import NGINX, recorded, with_answers
 
@@ -100,6 +100,9 @@ def test_mounts_are_bounded() -> None:
     mounts = [{"type": "bind", "source": "/a", "destination": f"/{number}"} for number in range(MAX_MOUNTS + 1)]
 
     assert len(container_from(NAME, {"mounts": mounts}).mounts or ()) == MAX_MOUNTS
+    long = [{"type": "bind", "source": "/a", "destination": f"/{number}" * 1000} for number in range(MAX_MOUNTS)]
+    found = container_from(NAME, {"mounts": long}).mounts or ()
+    assert 0 < sum(len(mount.source + mount.dest) for mount in found) <= MAX_MOUNT_CHARACTERS
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[1]", "5", "[" * 100_000, b"\xff"])
