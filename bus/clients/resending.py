@@ -22,8 +22,9 @@ from bus.messages.headers import Headers
 _PATIENCE_SECONDS = 3.0
 """How long the oldest message may wait, without another one being acknowledged, before that is reported."""
 STALLED_SECONDS = 60.0
-"""Time without an acknowledgement after which a new client takes over. Once in hundreds of restarts of a broker, an
-idempotent client of librdkafka stays silent: it connects, but neither sends nor fails what it holds."""
+"""How long one message may be the oldest before a new client takes over. Once in hundreds of restarts of a broker, an
+idempotent client of librdkafka stays silent: it connects, but neither sends nor fails what it holds. Acknowledgements
+from other partitions do not count, since it may be only one that is silent."""
 _TURN_SECONDS = 0.1
 
 Report = Callable[[Exception | None, int], None]
@@ -72,6 +73,8 @@ class ResendingProducer:
         self._failure: KafkaError | None = None
         self._retry_at: float | None = None
         self._arrived_at = 0.0
+        self._oldest: _Pending | None = None
+        self._oldest_since = 0.0
         self._producer = make()
 
     @property
@@ -133,10 +136,14 @@ class ResendingProducer:
         if self._failure is None:
             with self._lock:
                 oldest = next(iter(self._window.values()), None)
-            waits_for = 0.0 if oldest is None else now - max(oldest.at, self._arrived_at)
-            if waits_for > _PATIENCE_SECONDS:
+            if oldest is not self._oldest:
+                self._oldest, self._oldest_since = oldest, now
+            if oldest is None:
+                return
+            if now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
                 self._retry.waits(self.reason)
-            if waits_for > STALLED_SECONDS:
+            if now - self._oldest_since > STALLED_SECONDS:
+                self._oldest = None
                 self._restart()
         elif self._retry_at is None:
             try:

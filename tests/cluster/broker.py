@@ -3,27 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.ports import free_ports
+
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker.sh"
 START_SECONDS = 60
-
-
-def free_ports(count: int) -> list[int]:
-    """Return free ports; all are bound until the last is found, so that they differ."""
-    sockets = []
-    for _ in range(count):
-        each = socket.socket()
-        each.bind(("127.0.0.1", 0))
-        sockets.append(each)
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 class Broker:

@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 from bus.connection import Connection
 
+_SHOWN = 5000
+"""Characters."""
+
 
 class Running:
     """A started command."""
@@ -113,10 +116,11 @@ class Processes:
         return running
 
     def end(self) -> None:
-        """Kill the remaining processes."""
+        """Kill the remaining processes, and print their messages, which pytest shows if the test failed."""
         for each in self._started:
             if each.is_alive:
                 each.kill()
+            sys.stdout.write(f"-- {each.name} --\n{each.errors[-_SHOWN:]}\n")
 
 
 def _security(connection: Connection) -> dict[str, str]:

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.cluster.broker import free_ports
+from tests.ports import free_ports
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "registry.sh"
 START_SECONDS = 120

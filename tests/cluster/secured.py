@@ -16,7 +16,8 @@ from bus.acls import PARTS
 from bus.administration import Administration, create_missing
 from bus.connection import Connection, SaslMechanism, client_config
 from bus.topics import DAY_MS, plan
-from tests.cluster.broker import Broker, free_ports
+from tests.cluster.broker import Broker
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "kafka"
 PARTITIONS = 2
@@ -28,7 +29,7 @@ class SecuredBroker(Broker):
     def __init__(self, folder: Path, extra: str = "") -> None:
         super().__init__(folder)
         self.etc = folder / "etc"
-        self.sasl_port = free_ports(1)[0]
+        self.sasl_port = free_port()
         self.certify("authority")
         self.certify("broker", "broker", "localhost")
         for user in self.users:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.resending import STALLED_SECONDS
 from bus.connection import Connection
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from tests.cluster.actions import Alerts, Host, assert_exact, rules_file
-from tests.cluster.broker import Broker, free_ports
+from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.network import Link
 from tests.cluster.processes import Processes
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
 from tests.notes import into
+from tests.ports import free_ports
 
 STAGES = ("collector", "processor", "notifier")
 CUT_SECONDS = 8.0
@@ -110,8 +112,8 @@ def test_a_network_that_is_cut_loses_and_doubles_nothing(
             link.heal()
         hosts.finish()
     alerts = Alerts(connection)
-    alerts.wait_for(len(hosts.actions), 60)
-    delivered = wait_for_lines(tmp_path / "alerts", len(alerts.marks()), 60)
+    alerts.wait_for(len(hosts.actions), STALLED_SECONDS + 30)
+    delivered = wait_for_lines(tmp_path / "alerts", len(alerts.marks()), STALLED_SECONDS + 30)
     for each in (first, second, notifier):
         assert each.stop() == 0, each.errors
         assert "Traceback" not in each.errors

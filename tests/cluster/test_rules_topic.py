@@ -27,10 +27,10 @@ from schemas.codec import decode_batch
 from schemas.encoding.filter_json import BadFilter, decode_filter
 from schemas.records.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
-from tests.cluster.broker import free_ports
 from tests.cluster.processes import Processes, Running
 from tests.cluster.secured import SecuredBroker
 from tests.live.collector.watching import events_of
+from tests.ports import free_ports
 from tests.unit.processor.batches import batch_of
 
 CHANGED, REFUSED = "Lanner internal: rules changed", "Lanner internal: rules refused"

@@ -7,8 +7,9 @@ from bus.administration import Administration, create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, TOPICS, plan
 from tests.cluster.actions import rules_file
-from tests.cluster.broker import Broker, free_ports
+from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes
+from tests.ports import free_ports
 
 CREATE = ("topics", "create", "--replication-factor", "1")
 

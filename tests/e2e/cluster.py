@@ -14,10 +14,10 @@ from typing import Any
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from tests.cluster.broker import free_ports
 from tests.live.debian_image import cache_directory
 from tests.live.dockerd import Dockerd
 from tests.live.notifier.slack_server import SlackServer
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose/docker-compose.yml"

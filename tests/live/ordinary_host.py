@@ -4,7 +4,6 @@ It is no container to the kernel or to Lanner: its processes look as if they ran
 """
 
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -90,10 +89,3 @@ def ordinary_host() -> Iterator[OrdinaryHost]:
         yield OrdinaryHost(directory)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """Return a TCP port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port

@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 from tests.live.containers import Docker
-from tests.live.ordinary_host import OrdinaryHost, free_port
+from tests.live.ordinary_host import OrdinaryHost
+from tests.ports import free_port
 
 MAKEFILE = """
 all: program

@@ -14,8 +14,8 @@ from threading import Event, Thread
 from typing import Any, Self
 from urllib.request import urlopen
 
-from tests.cluster.broker import free_ports
 from tests.live.lanner.watching import STARTED, Watching
+from tests.ports import free_ports
 
 SUFFIX = ".lanner-honest"
 RULES = f"""

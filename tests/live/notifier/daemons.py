@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.live.needs import lacking
 from tests.live.notifier.certificates import Certificates
+from tests.ports import free_port
 
 RSYSLOG = """\
 global(maxMessageSize="64k" workDirectory="{folder}" defaultNetstreamDriver="ossl"
@@ -149,13 +150,6 @@ def unpack_syslog_ng(root: Path) -> Path:
         lacking("the package syslog-ng-core can't be fetched")
     subprocess.run(["dpkg", "-x", packages[0], root], check=True)
     return root
-
-
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """Return an unused port on loopback."""
-    with socket.socket(socket.AF_INET, kind) as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -18,7 +18,8 @@ from notifier.remote.tls import TlsFiles, client_context
 from schemas.alert import Alert
 from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import Certificates, make_certificates
-from tests.live.notifier.daemons import Daemon, free_port, rsyslog, syslog_ng, unpack_syslog_ng
+from tests.live.notifier.daemons import Daemon, rsyslog, syslog_ng, unpack_syslog_ng
+from tests.ports import free_port
 from tests.unit.alerts import alert
 
 TRANSPORTS: tuple[Transport, ...] = ("udp", "tcp", "tls", "unix")

@@ -191,9 +191,23 @@ def test_a_client_that_stays_silent_is_replaced(monkeypatch: pytest.MonkeyPatch)
     case = Case({}, {"a": None, "b": None})
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: case.now)
     assert case.send("a", "b") == [True, True]
-    case.run(math.ceil(STALLED_SECONDS), monkeypatch)
+    case.run(math.ceil(STALLED_SECONDS) + 1, monkeypatch)
     assert case.producer.pending == 2
     case.run(2, monkeypatch)
 
     assert case.clients[1].taken == ["a", "b"]
     assert case.reports == {name: [(None, 7)] for name in "ab"}
+
+
+def test_a_client_that_is_silent_about_one_partition_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other messages arrive all the time; the one that does not is sent by the next client."""
+    others = [f"other-{number}" for number in range(math.ceil(STALLED_SECONDS) + 4)]
+    case = Case(dict.fromkeys(others), {"a": None} | dict.fromkeys(others))
+    monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: case.now)
+    case.send("a")
+    for other in others:
+        case.send(other)
+        case.run(1, monkeypatch)
+
+    assert case.clients[1].taken[:1] == ["a"]
+    assert case.reports == {name: [(None, 7)] for name in ("a", *others)}
