@@ -24,7 +24,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 ALERT_SCHEMA = _schema("alert.avsc")
-ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [_schema("alert.0.1.avsc")])
+ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [_schema("alert.0.1.avsc"), _schema("alert.0.2.avsc")])
 CLUSTER_FIELD = "k8s.cluster.name"
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)
@@ -88,6 +88,10 @@ class Alert:
     """Set for summaries."""
     cluster_name: str = ""
     """Name of the Kubernetes cluster; empty if none is configured."""
+    description: str = ""
+    """The rule's `desc`: what it detects and why it matters."""
+    response: str = ""
+    """The rule's `response`: what to look at first."""
 
     def in_cluster(self, name: str) -> "Alert":
         """Return the alert with the name of its cluster: that of its pod's record if there is one, else this one."""
@@ -122,19 +126,28 @@ def bounded(alert: Alert, made: Callable[[Texts], Texts] = Texts.within) -> Aler
         made: clips the texts.
     """
     window = alert.window
+    own = (alert.output, alert.description, alert.response)
     if window is None:
-        texts = Texts((alert.output,), alert.output_fields, alert.event)
+        texts = Texts(own, alert.output_fields, alert.event)
     else:
         legs = window.legs.values()
-        texts = Texts((alert.output, *window.values), alert.output_fields, alert.event, (window.group, *legs))
+        texts = Texts((*own, *window.values), alert.output_fields, alert.event, (window.group, *legs))
     fitting = made(texts)
     if fitting is texts:
         return alert
-    output, *values = fitting.texts
+    output, description, response, *values = fitting.texts
     if window is not None:
         group, *fitted = fitting.others
         window = replace(window, values=tuple(values), group=group, legs=dict(zip(window.legs, fitted, strict=True)))
-    return replace(alert, output=output, output_fields=fitting.fields, event=fitting.event, window=window)
+    return replace(
+        alert,
+        output=output,
+        description=description,
+        response=response,
+        output_fields=fitting.fields,
+        event=fitting.event,
+        window=window,
+    )
 
 
 def encode_alert(alert: Alert) -> bytes:
@@ -162,6 +175,8 @@ def _encoded(alert: Alert) -> bytes:
             "hostname": _text(alert.hostname),
             "host_id": _text(alert.host_id),
             "cluster_name": _text(alert.cluster_name),
+            "description": _text(alert.description),
+            "response": _text(alert.response),
             "event": _values(alert.event),
             "window": None if alert.window is None else _window(alert.window),
             "repeats": None if alert.repeats is None else asdict(alert.repeats),

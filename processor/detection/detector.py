@@ -17,7 +17,7 @@ from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.language.ast import Node
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
-from processor.rule import RuleProtocol
+from processor.rule import RuleProtocol, alert_text
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 from schemas.catalogue.priorities import Priority
@@ -37,6 +37,8 @@ class DetectionRule:
     priority: Priority = Priority.NOTICE
     tags: tuple[str, ...] = ()
     source: str = "syscall"
+    description: str = ""
+    response: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class _Prepared:
     priority: str
     tags: tuple[str, ...]
     source: str
+    description: str
+    response: str
     format: OutputFormat
     extras: tuple[tuple[str, bool, OutputFormat], ...]
     """Further output fields: name, whether it holds a field value instead of a text, and its format."""
@@ -93,6 +97,8 @@ class Detector:
                 str(rule.priority),
                 tuple(sorted(rule.tags)),
                 rule.source,
+                alert_text(rule.description),
+                alert_text(rule.response),
                 compile_output(with_suggested(rule.output, append=append_container)),
                 tuple(
                     (key, form is None, compile_output(f"%{key}" if form is None else form))
@@ -201,6 +207,8 @@ class Detector:
                 hostname=batch.hostname,
                 host_id=batch.host_id,
                 event=event_row(batch)(index, name),
+                description=rule.description,
+                response=rule.response,
             )
             return self._redact(budget.bounded(alert))
 

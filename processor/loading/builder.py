@@ -327,6 +327,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         extensions=rule.extensions,
         location=head_location(rule.spot),
         traced=traced,
+        response=rule.response,
     )
 
 

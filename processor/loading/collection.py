@@ -207,6 +207,8 @@ class Collection:
             rule.capture = update.capture
         if update.capture_duration is not None:
             rule.capture_duration = update.capture_duration
+        if update.response is not None:
+            rule.response = update.response
         if update.suppress is not None:
             rule.extensions = {**rule.extensions, "suppress": update.suppress}
         self._take_index()

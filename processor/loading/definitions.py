@@ -8,7 +8,7 @@ from processor.loading.yaml.tracing import Piece
 from schemas.catalogue.priorities import Priority
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress",)}
+EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response")}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""
 
 
@@ -92,6 +92,7 @@ class RuleDefinition:
     capture: bool = False
     capture_duration: int = 0
     unknown_source: bool = False
+    response: str = ""
     extensions: Mapping[str, Node] = field(default_factory=dict)
 
 
@@ -114,6 +115,7 @@ class RuleUpdate:
     capture: bool | None = None
     capture_duration: int | None = None
     suppress: Node | None = None
+    response: str | None = None
 
     @property
     def is_given(self) -> bool:
@@ -131,6 +133,7 @@ class RuleUpdate:
             self.capture,
             self.capture_duration,
             self.suppress,
+            self.response,
         )
         return any(part is not None for part in parts)
 

@@ -100,6 +100,7 @@ def _rule(rule: Rule, version: RuleSnapshot) -> _Facts:
         "source changed": rule.source,
         "tags changed": rule.tags,
         "description changed": rule.description,
+        "response changed": rule.response,
     }
 
 

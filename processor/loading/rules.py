@@ -69,6 +69,8 @@ class Rule:
     extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
+    response: str = ""
+    """What to look at first when the rule alerts."""
 
     @property
     def file(self) -> str:

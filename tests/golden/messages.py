@@ -50,6 +50,11 @@ def alert_0_1() -> Alert:
     )
 
 
+def alert_0_3() -> Alert:
+    """Return an alert in which every field is set, the texts of its rule included."""
+    return replace(alert_0_1(), cluster_name="Köln-1", description="Wer liest das?", response="Grüße prüfen.")
+
+
 def pre_match_0_1() -> PreMatch:
     """Return a pre-matched event in which every field is set."""
     values = {"null": None, "yes": True, "long": -3, "double": 0.5, "text": "\udcff", "list": ("a", "ß")}
@@ -132,6 +137,7 @@ def host_announcement_0_1() -> Announcement:
 GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.1": lambda: encode_alert(alert_0_1()),
     "alert-0.2": lambda: encode_alert(replace(alert_0_1(), cluster_name="Köln-1")),
+    "alert-0.3": lambda: encode_alert(alert_0_3()),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
     "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),

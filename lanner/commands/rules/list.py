@@ -61,6 +61,7 @@ def _row(rule: Rule) -> dict[str, object]:
         "tags": list(rule.tags),
         "source": rule.source,
         "description": rule.description,
+        "response": rule.response,
         "event_types": sorted(rule.event_types),
         "file": rule.file,
         "line": rule.line,

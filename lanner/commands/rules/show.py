@@ -50,6 +50,7 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
         "macros": list(macros),
         "exceptions": list(rule.exception_names),
         "description": rule.description,
+        **({"response": rule.response} if rule.response else {}),
         "condition": print_condition(rule.condition, expand_macros=expand),
         "output": rule.output,
     }

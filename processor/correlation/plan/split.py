@@ -14,7 +14,7 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.redaction import Redact, unredacted
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children
 from processor.language.printer import print_condition
-from processor.rule import RuleProtocol
+from processor.rule import RuleProtocol, alert_text
 from schemas.errors import LannerError
 
 MAX_TERMS = 64
@@ -86,6 +86,8 @@ class StatefulRule:
     group_fields: tuple[tuple[str, ...], ...]
     """The fields that have the group's values; several where legs name them differently."""
     suppress: Suppress
+    description: str = ""
+    response: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ class _Splitter:
             group_by=group_by,
             group_fields=tuple(fields),
             suppress=suppress,
+            description=alert_text(rule.description),
+            response=alert_text(rule.response),
         )
 
     def used_in(self, condition: Node) -> list[Macro]:

@@ -42,4 +42,6 @@ def stateful_alert(
         host_id=origin.host_id,
         event=content.event,
         window=window,
+        description=rule.description,
+        response=rule.response,
     )

@@ -6,7 +6,14 @@ Source: falco rule_loader_reader.cpp.
 from collections.abc import Callable
 
 from processor.loading.collection import Collection
-from processor.loading.definitions import ItemLocation, RuleDefinition, RuleUpdate, extensions_of, scalar_piece
+from processor.loading.definitions import (
+    EXTENSION_KEYS,
+    ItemLocation,
+    RuleDefinition,
+    RuleUpdate,
+    extensions_of,
+    scalar_piece,
+)
 from processor.loading.items.exceptions import read_exceptions
 from processor.loading.items.overrides import (
     BOTH_KINDS,
@@ -53,6 +60,7 @@ _OVERRIDABLE = {
     "warn_evttypes": ONLY_REPLACE,
     "skip-if-unknown-filter": ONLY_REPLACE,
     "suppress": ONLY_REPLACE,
+    "response": ONLY_REPLACE,
 }
 _REQUIRED = ("condition", "output", "desc", "priority")
 _ENABLED_DEPRECATED = (
@@ -112,7 +120,7 @@ class _RuleItem:
         item, spot = self._item, self._spot
         condition, output, description = (self._required(key) for key in ("condition", "output", "desc"))
         priority = self._priority()
-        source = optional_scalar(item, "source", spot)
+        source, response = (optional_scalar(item, key, spot) for key in ("source", "response"))
         self._collection.define_rule(
             RuleDefinition(
                 name=spot.name,
@@ -130,11 +138,13 @@ class _RuleItem:
                 tags=tags(item, spot),
                 exceptions=read_exceptions(item, spot, self._report, append=False),
                 extensions=extensions_of("rule", item),
+                response=response.value if response else "",
             )
         )
 
     def _append(self) -> None:
-        refuse_append(self._item, self._spot, "suppress")
+        for key in EXTENSION_KEYS["rule"]:
+            refuse_append(self._item, self._spot, key)
         update = RuleUpdate(self._spot.name, self._spot, self._source())
         if self._item.get("condition") is not None:
             update.condition = self._piece("condition")
@@ -172,6 +182,8 @@ class _RuleItem:
                 update.output = self._piece(key)
             elif key == "desc":
                 update.description = self._required(key).value
+            elif key == "response":
+                update.response = self._required(key).value
             elif key == "tags":
                 update.tags = tags(item, spot)
             elif key == "exceptions":

@@ -24,6 +24,7 @@ OWN_FIELDS = (
 _EFFECTS = {
     "correlation": "in Falco, this macro is stateless and true for every single event",
     "suppress": "Falco sends an alert for each repeat",
+    "response": "Falco's alerts don't have it",
 }
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
 _TEXTS = ("condition", "output", "exceptions")

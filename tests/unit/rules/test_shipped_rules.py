@@ -66,6 +66,12 @@ def test_rule_states_what_to_do_about_a_false_positive(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", rules())
+def test_rule_states_what_to_look_at_first(name: str) -> None:
+    """The note is short, because every message about the rule has it."""
+    assert 40 < len(rules()[name]["response"]) < 250
+
+
+@pytest.mark.parametrize("name", rules())
 def test_rule_is_tagged_by_place_and_technique(name: str) -> None:
     """Rules are chosen by tags: host or container, the tactic, the technique."""
     tags = rules()[name]["tags"]

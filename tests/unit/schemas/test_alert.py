@@ -1,12 +1,16 @@
+import json
 import uuid
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.alert import Alert, BadAlert, alert_id, decode_alert, encode_alert
-from tests.golden.messages import alert_0_1, golden_message
+from schemas.alert import ALERT_SCHEMA, Alert, BadAlert, alert_id, bounded, decode_alert, encode_alert
+from schemas.encoding.wire import HEADER_SIZE, MessageFormat, checked_schema
+from schemas.text.limits import MAX_TEXTS_BYTES
+from tests.golden.messages import alert_0_1, alert_0_3, golden_message
 
 value = st.one_of(
     st.none(),
@@ -29,6 +33,8 @@ alerts = st.builds(
     hostname=texts,
     host_id=texts,
     cluster_name=texts,
+    description=texts,
+    response=texts,
     event=st.dictionaries(texts, value, max_size=4),
 )
 
@@ -43,6 +49,26 @@ def test_the_alert_of_release_0_1_is_read_for_ever() -> None:
     """Alerts of an earlier release are decoded."""
     assert decode_alert(golden_message("alert-0.1")) == alert_0_1()
     assert decode_alert(golden_message("alert-0.2")) == replace(alert_0_1(), cluster_name="Köln-1")
+    assert decode_alert(golden_message("alert-0.3")) == alert_0_3()
+
+
+def test_a_reader_of_an_earlier_release_reads_alerts_with_the_texts_of_rules() -> None:
+    """Once it has looked the writer's schema up, it leaves out the fields that it doesn't know."""
+    former = MessageFormat(json.loads(files("schemas").joinpath("alert.0.2.avsc").read_text(encoding="utf-8")))
+    writer = checked_schema(json.dumps(ALERT_SCHEMA))
+    data = encode_alert(alert_0_3())
+
+    assert data.startswith(writer.header)
+    read = former.decode(former.translated(data[HEADER_SIZE:], writer))
+    assert decode_alert(former.encode(read)) == replace(alert_0_3(), description="", response="")
+
+
+def test_texts_of_rules_are_bounded_like_all_others() -> None:
+    """An alert that was posted over HTTP may have texts of any length."""
+    alert = bounded(Alert("i", 1, "r", "Notice", "", {}, description="d" * (2 << 20), response="r" * (2 << 20)))
+
+    assert len(alert.description) < 1 << 20
+    assert len(encode_alert(alert)) <= MAX_TEXTS_BYTES
 
 
 def test_the_cluster_of_an_alert_is_that_of_its_pod_or_the_configured_one() -> None:

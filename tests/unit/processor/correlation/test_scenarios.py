@@ -48,6 +48,17 @@ def test_the_event_that_meets_the_threshold_fires() -> None:
     assert alert.event["proc.name"] == "sshd"
 
 
+def test_an_alert_of_a_stateful_rule_has_the_texts_of_its_rule() -> None:
+    """So has the summary of its repeats."""
+    host = Host()
+    text = [SSH, rule("many_ssh_connections", "%fd.cip", "response: Block the address.")]
+
+    alerts = replay(text, *(host.accept(at) for at in (0, 20, 40, 50)))
+
+    assert [(each.description, each.response) for each in alerts] == [("d", "Block the address.")] * 2
+    assert alerts[1].repeats is not None
+
+
 def test_a_window_reaches_back_its_timespan_and_no_further() -> None:
     """A nanosecond more than a minute is too long."""
     host = Host()

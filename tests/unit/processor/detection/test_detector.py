@@ -5,6 +5,7 @@ import pytest
 from processor.compiler.values import operators
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
+from processor.rule import MAX_RULE_TEXT_BYTES
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
 from schemas.catalogue.priorities import Priority
@@ -44,6 +45,17 @@ def test_a_matching_event_makes_an_alert() -> None:
     assert alert.event["proc.cmdline"] == "cat /etc/shadow"
     assert alert.event["proc.pname"] == "systemd"
     assert "proc.aname[2]" not in alert.event
+
+
+def test_the_texts_of_a_rule_travel_in_its_alerts() -> None:
+    """They are on one line and bounded."""
+    told = dataclasses.replace(SHADOW, description="Someone reads\n  it.\n", response="Look. " * 1000)
+
+    [alert] = detect([told], {**OPEN, "fd_name": "/etc/shadow"})
+
+    assert alert.description == "Someone reads it."
+    assert alert.response.startswith("Look. Look.")
+    assert len(alert.response.encode()) <= MAX_RULE_TEXT_BYTES
 
 
 def test_a_symlink_does_not_hide_the_file() -> None:

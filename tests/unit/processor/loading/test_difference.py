@@ -49,6 +49,7 @@ def loaded(text: str) -> LoadResult:
         ("values: [[/a]]", "values: []", "~ rule Alpha: exceptions changed"),
         ("tags: [x]", "tags: [y]", "~ rule Alpha: tags changed"),
         ("desc: two", "desc: deux", "~ rule Beta: description changed"),
+        ("desc: two", "desc: two\n  response: look", "~ rule Beta: response changed"),
         ("in (shells)", "= bash", "~ macro by_shell: condition changed"),
         ("{gte: 3}", "{gte: 4}", "~ macro many: correlation changed"),
         ("[bash, sh]", "[bash]", "~ list shells: items changed"),

@@ -18,6 +18,7 @@ TEXT = """
   output: "%evt.io_uring seen %correlation.count times"
   priority: INFO
   suppress: {by: [fd.name], for: 1m}
+  response: Look.
   exceptions:
     - name: e
       fields: [fd.realpath, fd.name]
@@ -38,12 +39,21 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
     assert [(name, word) for name, word, _ in reported] == [
         ("seldom", "it"),
         ("A", "it"),
+        ("A", "it"),
         ("A", "'fd.realpath'"),
         ("A", "'evt.io_uring'"),
         ("A", "'correlation'"),
         ("A", "'fd.realpath'"),
     ]
-    starts = ("correlation:", "suppress:", "fd.realpath", "evt.io_uring", "%correlation", "fd.realpath, fd.name")
+    starts = (
+        "correlation:",
+        "suppress:",
+        "response:",
+        "fd.realpath",
+        "evt.io_uring",
+        "%correlation",
+        "fd.realpath, fd.name",
+    )
     assert all(text.startswith(start) for (*_, text), start in zip(reported, starts, strict=True))
     assert load_rules(files).with_errors(found).ok is False
 
