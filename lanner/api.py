@@ -13,7 +13,7 @@ from processor.detection.explain import Explained, MappingEvaluator, explain
 from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
 from processor.loading import load_rules as load_files
 from processor.loading.selection import Switch, apply_switches
-from processor.output.formatter import OutputFormat, compile_output, with_suggested
+from processor.output.formatter import OutputFormat, compile_output
 
 __all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
 
@@ -124,9 +124,7 @@ class Rules:
     def _for_type(self, event_type: str) -> list[_Compiled]:
         if event_type not in self._compiled:
             self._compiled[event_type] = [
-                _Compiled(
-                    rule, compile_mapping(rule.condition), compile_output(with_suggested(rule.output, append=False))
-                )
+                _Compiled(rule, compile_mapping(rule.condition), compile_output(rule.output))
                 for rule in self.rules
                 if rule.enabled and event_type in rule.event_types
             ]

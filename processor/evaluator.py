@@ -1,7 +1,7 @@
 """Compiles rules for both stages, and runs both stages in one process."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -80,6 +80,7 @@ def compile_ruleset(
     minimum_priority: Priority = Priority.DEBUG,
     rule_matching: RuleMatching = "first",
     append_container: bool = True,
+    bare_outputs: Collection[str] = (),
     extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
     redact: Redact = unredacted,
 ) -> CompiledRuleset:
@@ -92,6 +93,7 @@ def compile_ruleset(
         minimum_priority: rules of lower severity are left out; the highest severity has the smallest number.
         rule_matching: for rules that one event decides; stateful rules are always all evaluated.
         append_container: append container and pod to each output that does not name them.
+        bare_outputs: the rules to whose outputs nothing is appended.
         extra_fields: by rule, further output fields: name to format, None for the field itself.
         redact: masks secrets in an alert, after rules were evaluated.
 
@@ -104,10 +106,13 @@ def compile_ruleset(
         split.stateless,
         rule_matching=rule_matching,
         append_container=append_container,
+        bare_outputs=bare_outputs,
         extra_fields=extra_fields,
         redact=redact,
     )
-    pre_matcher = PreMatcher(split.plan, append_container=append_container, extra_fields=extra_fields)
+    pre_matcher = PreMatcher(
+        split.plan, append_container=append_container, bare_outputs=bare_outputs, extra_fields=extra_fields
+    )
     return CompiledRuleset(detector, pre_matcher, replace(split.plan, redact=redact))
 
 

@@ -76,6 +76,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             loaded.suppressed,
             minimum_priority=BY_NAME[settings.priority],
             rule_matching=settings.rule_matching,
+            bare_outputs=loaded.bare_outputs,
             extra_fields=loaded.extra_fields,
             redact=Redaction(settings.redact).alert,
         )

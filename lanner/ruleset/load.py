@@ -28,6 +28,8 @@ class ActiveRules:
     """The correlations of stateful macros, by name."""
     suppressed: Mapping[str, Suppress]
     """How rules suppress repeats, by name of the rule."""
+    bare_outputs: frozenset[str] = frozenset()
+    """The rules to whose outputs container and pod are not appended."""
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
         extra_fields,
         result.correlations,
         result.suppressed,
+        frozenset(rule.name for rule in rules if not _has_suggested(rule, settings)),
         result.macros,
         result.lists,
     )
@@ -86,6 +89,12 @@ def _with_appended(rule: Rule, settings: Settings) -> Rule:
 def _extra_fields(rule: Rule, settings: Settings) -> dict[str, str | None]:
     items = (item for item in settings.append_output if is_for(item, rule))
     return {field.name: field.format for item in items for field in item.extra_fields}
+
+
+def _has_suggested(rule: Rule, settings: Settings) -> bool:
+    """Return whether container and pod are appended to a rule's output: the last entry that matches decides."""
+    items = (item for item in reversed(settings.append_output) if is_for(item, rule))
+    return next((item.suggested_output for item in items if item.suggested_output is not None), True)
 
 
 def is_for(item: AppendOutput, rule: Rule) -> bool:

@@ -1,7 +1,7 @@
 """Evaluates the stateless parts of stateful rules, and finds the events that correlation needs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from processor.correlation.window_fields import MISSING, BadWindowToken, pieces,
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
 from processor.output.event_row import event_row
-from processor.output.formatter import OutputFormat, compile_output, values_factory, with_suggested
+from processor.output.formatter import OutputFormat, compile_output, suggested, values_factory
 from processor.output.tokens import OutputError
 from schemas.alert import Value
 from schemas.batch import EventBatch
@@ -81,13 +81,15 @@ class PreMatcher:
         plan: Plan,
         *,
         append_container: bool = True,
+        bare_outputs: Collection[str] = (),
         extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
     ) -> None:
         """Compile all terms.
 
         Args:
             plan: which terms there are, and whose.
-            append_container: write container and pod at the end of each output that does not name them.
+            append_container: append container and pod to each output that does not name them.
+            bare_outputs: the rules to whose outputs nothing is appended.
             extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
 
         Raises:
@@ -100,7 +102,8 @@ class PreMatcher:
                 self._uses += _leg_uses(macro, leg, stored.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
             extras = extra_fields.get(rule.name, {})
-            self._uses += _rule_uses(rule, extras, append_container=append_container)
+            is_longer = append_container and rule.name not in bare_outputs
+            self._uses += _rule_uses(rule, extras, append_container=is_longer)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
         """The evaluated conditions, from which the pushdown filter is derived."""
         conditions = self.conditions
@@ -278,26 +281,15 @@ def _rule_uses(
     groups = tuple(_Fields.of(names) for names in rule.group_fields)
     by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
     try:
-        texts, _ = pieces(suggested_output(rule.output, append=append_container))
+        *texts, last = pieces(rule.output)[0]
     except BadWindowToken as problem:
         raise OutputError(problem.message, problem.span) from None
-    formats = tuple(compile_output(text) for text in texts)
+    appended = suggested(without_tokens(rule.output)) if append_container else {}
+    formats = (*(compile_output(text) for text in texts), compile_output(last, appended))
     extras = tuple(
         (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
     )
     return [_RuleUse(term, rule, groups, by, formats, extras) for term in rule.terms]
-
-
-def suggested_output(output: str, *, append: bool) -> str:
-    """Return the output text as used: container and pod appended, ``%correlation`` left in place.
-
-    Args:
-        output: the rule's.
-        append: add the suggested fields that the text does not name itself.
-    """
-    masked = without_tokens(output)
-    longer = with_suggested(masked, append=append)
-    return output + longer[len(masked) :] if longer.startswith(masked) else output
 
 
 def stored_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:

@@ -4,7 +4,7 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -16,7 +16,7 @@ from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.language.ast import Node
 from processor.output.event_row import event_row
-from processor.output.formatter import OutputFormat, Rendered, compile_output, with_suggested
+from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.rule import RuleProtocol, alert_text
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
@@ -74,6 +74,7 @@ class Detector:
         minimum_priority: Priority = Priority.DEBUG,
         rule_matching: RuleMatching = "first",
         append_container: bool = True,
+        bare_outputs: Collection[str] = (),
         extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
         redact: Redact = unredacted,
     ) -> None:
@@ -85,6 +86,7 @@ class Detector:
             rule_matching: ``first``: an event makes one alert, of the first matching rule; ``all``: one per rule.
             extra_fields: by rule, further output fields: name to format, None for the field itself.
             append_container: append container and pod to each output that does not name them.
+            bare_outputs: the rules to whose outputs nothing is appended.
             redact: masks secrets in an alert, after rules were evaluated.
 
         Raises:
@@ -99,7 +101,10 @@ class Detector:
                 rule.source,
                 alert_text(rule.description),
                 alert_text(rule.response),
-                compile_output(with_suggested(rule.output, append=append_container)),
+                compile_output(
+                    rule.output,
+                    suggested(rule.output) if append_container and rule.name not in bare_outputs else {},
+                ),
                 tuple(
                     (key, form is None, compile_output(f"%{key}" if form is None else form))
                     for key, form in extra_fields.get(rule.name, {}).items()

@@ -6,6 +6,7 @@ eventformatter.cpp; the fields appended to every output are those that Falco's c
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.codegen import Constants, Emitter, Expression
@@ -29,25 +30,15 @@ SUGGESTED = {
     "k8s_pod_name": "k8s.pod.name",
     "k8s_ns_name": "k8s.ns.name",
 }
-"""The fields appended to the output of every rule on system calls."""
+"""The fields appended to the output of every rule on system calls, if the event has values for them."""
 
-_CONTAINER_INFO = "%container.info"
 _TIMES = frozenset({"evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s"})
 
 
-def with_suggested(text: str, *, append: bool = True) -> str:
-    """Return an output text with %container.info expanded and the container and pod fields appended.
-
-    Args:
-        text: the rule's output.
-        append: append the suggested fields that the text does not include.
-    """
-    text = text.replace(_CONTAINER_INFO, "container_id=%container.id container_name=%container.name")
-    if not append:
-        return text
+def suggested(text: str) -> dict[str, str]:
+    """Return the suggested fields that an output does not name, by their labels."""
     named = {part.key for part in parse_output(text) if isinstance(part, Token)}
-    extra = [f"{label}=%{field}" for label, field in SUGGESTED.items() if field not in named]
-    return " ".join([text, *extra])
+    return {label: field for label, field in SUGGESTED.items() if field not in named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +57,8 @@ class OutputFormat:
     parts: tuple[Part, ...]
     sides: tuple[Left, ...]
     """The distinct fields and transformers of the output."""
+    appended: tuple[tuple[str, Left], ...]
+    """What follows the text if it has a value: label and field."""
     _slots: Mapping[str, int]
     _factory: Callable[[EventBatch], Callable[[int, int], Values]]
 
@@ -84,25 +77,36 @@ class OutputFormat:
             part if isinstance(part, str) else _cut(shown(values[self._slots[part.key]], part.side), part.width)
             for part in self.parts
         ]
+        texts += [
+            f" {label}={shown(value, side)}"
+            for label, side in self.appended
+            if (value := values[self._slots[side_text(side)]]) is not None
+        ]
         fields = {key: values[slot] for key, slot in self._slots.items()}
         for key in _TIMES & fields.keys():
             fields[key] = time if time is not None else fields[key]
         return Rendered("".join(texts), fields)
 
 
-def compile_output(text: str) -> OutputFormat:
+def compile_output(text: str, appended: Mapping[str, str] = MappingProxyType({})) -> OutputFormat:
     """Compile an output text.
+
+    Args:
+        text: of the rule.
+        appended: fields to append to it if they have a value, by label.
 
     Raises:
         OutputError: the text is not a valid output.
     """
     parts = parse_output(text)
+    tail = tuple((label, Field(name)) for label, name in appended.items())
     sides: dict[str, Left] = {}
     for part in parts:
         if isinstance(part, Token):
             sides.update({side_text(side): side for side in output_sides(part)})
+    sides.update({side_text(side): side for _, side in tail})
     slots = {key: slot for slot, key in enumerate(sides)}
-    return OutputFormat(parts, tuple(sides.values()), slots, values_factory(sides.values()))
+    return OutputFormat(parts, tuple(sides.values()), tail, slots, values_factory(sides.values()))
 
 
 def shown(value: Any, side: Left) -> str:

@@ -70,6 +70,11 @@ class AppendOutput:
     match: OutputMatch = about("The alerts to add to; all if empty.", OutputMatch)
     extra_output: str | None = about("Text, with %fields, to append to the rule's output.", None)
     extra_fields: tuple[ExtraField, ...] = about("Fields for output_fields: a name, or `name: format`.", ())
+    suggested_output: bool | None = about(
+        "Whether to append container and pod to outputs that don't name them; true unless an entry that matches says\n"
+        "otherwise, the last one counts.",
+        None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,18 @@ def test_alerts_that_do_not_match_stay_as_they_are(tmp_path: Path) -> None:
         assert "proc.pid" not in alert["output_fields"]  # type: ignore[operator]
 
 
+def test_suggested_fields_are_appended_unless_a_setting_excludes_them(tmp_path: Path) -> None:
+    """The last entry that matches decides, and fields without a value are not in the text."""
+    off, on = (
+        "append_output[]={suggested_output: false}",
+        "append_output[]={match: {tags: [a]}, suggested_output: true}",
+    )
+    texts = [str(alerts(tmp_path, *flags)[0]["output"]) for flags in ((), ("-o", off), ("-o", off, "-o", on))]
+
+    assert [text.endswith("container_id=host container_name=host") for text in texts] == [True, False, True]
+    assert not any("<NA>" in text for text in texts)
+
+
 def test_a_field_that_there_is_not_is_bad_input(tmp_path: Path) -> None:
     """The error names the setting, before any event is evaluated."""
     recording = write_recording(tmp_path / "shadow.avro", shadow_read())

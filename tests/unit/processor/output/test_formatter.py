@@ -1,6 +1,6 @@
 import pytest
 
-from processor.output.formatter import compile_output, with_suggested
+from processor.output.formatter import compile_output, suggested
 from processor.output.tokens import OutputError
 from schemas.batch import Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
@@ -58,16 +58,25 @@ def test_an_output_that_cannot_be_read_is_refused(text: str) -> None:
     assert 0 <= caught.value.span[0] < caught.value.span[1] <= len(text)
 
 
-def test_container_and_pod_follow_unless_the_text_names_them() -> None:
+def test_container_and_pod_are_suggested_unless_the_text_names_them() -> None:
     """Falco's container plugin suggests these fields."""
-    assert with_suggested("x id=%container.id") == (
-        "x id=%container.id container_name=%container.name container_image_repository=%container.image.repository "
-        "container_image_tag=%container.image.tag k8s_pod_name=%k8s.pod.name k8s_ns_name=%k8s.ns.name"
-    )
-    assert with_suggested("x", append=False) == "x"
-    assert (
-        with_suggested("%container.info", append=False) == "container_id=%container.id container_name=%container.name"
-    )
+    assert list(suggested("x id=%container.id").values()) == [
+        "container.name",
+        "container.image.repository",
+        "container.image.tag",
+        "k8s.pod.name",
+        "k8s.ns.name",
+    ]
+
+
+def test_suggested_fields_without_a_value_are_left_out_of_the_text() -> None:
+    """What the rule's author wrote is always shown, and JSON has all fields."""
+    text = "%proc.name %fd.name"
+    rendered = compile_output(text, suggested(text)).fill({"proc.name": "cat", "container.id": "host"})
+
+    assert rendered.text == "cat <NA> container_id=host"
+    assert rendered.fields["fd.name"] is None
+    assert rendered.fields["k8s.pod.name"] is None
 
 
 def test_a_mapping_fills_an_output_too() -> None:
