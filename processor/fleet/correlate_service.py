@@ -138,6 +138,8 @@ class CorrelateService:
             self._on_failure(error)
 
     async def _recover(self, partitions: Sequence[int], ready: asyncio.Event) -> None:
+        consumer: Any = self._app.consumer
+        await consumer.begin(TP(self._name, partition) for partition in partitions)
         stopped = False
         try:
             tables, positions = await persist_async(
@@ -199,13 +201,15 @@ class CorrelateService:
 
     async def _work(self, partition: int, queue: "asyncio.Queue[Any]", ready: asyncio.Event) -> None:
         await ready.wait()
+        consumer: Any = self._app.consumer
         while not self._is_closing:
             messages = [await queue.get()]
             while len(messages) < _BATCH and not queue.empty():
                 messages.append(queue.get_nowait())
             if None in messages:
                 return
-            await self._batch(partition, messages)
+            if admitted := [each for each in messages if await consumer.admits(each)]:
+                await self._batch(partition, admitted)
 
     async def _batch(self, partition: int, messages: Sequence[Any]) -> None:
         """Evaluate, send alerts, write state, acknowledge. A crash between two steps only repeats work."""

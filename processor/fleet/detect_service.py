@@ -175,6 +175,9 @@ class DetectService:
         # Between two assignments the generation is still the old one, but no message of it may be started.
         if not self._is_current(message):
             return
+        consumer: Any = self._app.consumer
+        if not await consumer.admits(message):
+            return
         received = await self._received(message)
         if not self._is_current(message):
             return
@@ -295,17 +298,19 @@ class DetectService:
         self._owned &= owned
         gone = frozenset(range(self._app.conf.topic_partitions)) - owned | fresh
         self._watch.forget(gone)
-        self._recall_task = asyncio.create_task(self._recall(fresh))
+        self._recall_task = asyncio.create_task(self._recall(owned, fresh))
 
-    async def _recall(self, partitions: frozenset[int]) -> None:
+    async def _recall(self, owned: frozenset[int], fresh: frozenset[int]) -> None:
+        consumer: Any = self._app.consumer
         try:
+            await consumer.begin(TP(self._events, partition) for partition in owned)
             if self._host_keys is not None:
                 await self._host_keys.ready()
             if self._pods is not None:
                 await self._pods.ready()
-            if partitions:
-                await self._watch.recall(partitions)
-                self._owned |= partitions
+            if fresh:
+                await self._watch.recall(fresh)
+                self._owned |= fresh
         except Exception as error:  # noqa: BLE001  otherwise evaluation would stop without a report
             self._fail(error)
         self._recalled.set()

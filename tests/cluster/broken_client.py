@@ -27,6 +27,8 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "metadata": (AIOKafkaClient, "_metadata_update", lambda: RuntimeError("broken for a test"), range(1, 2)),
     "fetching": (Fetcher, "_get_actions_per_node", lambda: RuntimeError("broken for a test"), range(20, 21)),
     "records": (Fetcher, "fetched_records", lambda: KafkaError("broken for a test"), range(20, 21)),
+    # They are fetched, and never delivered.
+    "skipped": (Fetcher, "fetched_records", AssertionError, range(2, 5)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
 }
@@ -44,7 +46,14 @@ def break_at(where: str) -> None:
         calls += 1
         return calls in at
 
-    if asyncio.iscoroutinefunction(whole):
+    if where == "skipped":
+
+        async def losing(*arguments: Any, **options: Any) -> Any:
+            found = await whole(*arguments, **options)
+            return {} if found and due() else found
+
+        setattr(owner, name, losing)
+    elif asyncio.iscoroutinefunction(whole):
 
         async def broken_later(*arguments: Any, **options: Any) -> Any:
             if due():

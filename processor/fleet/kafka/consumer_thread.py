@@ -7,12 +7,13 @@ retried for as long as it lasts, unless it is in the list of fatal ones, and a t
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
 from faust.types.tuples import TP
 
@@ -20,12 +21,15 @@ from bus.clients.retry import Retry, persist_async
 from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
+from processor.fleet.kafka.read_order import ReadOrder
 from schemas.text.notes import OnNote
 
 _FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
+_GONE = (AssertionError, ConsumerNotStarted, IllegalStateError)
+"""What the client raises for a partition that is not assigned."""
 
 
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
@@ -42,6 +46,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         super().__init__(consumer, **options)
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
+        self._positions = Retry("Reading in the newly assigned partitions", on_note)
 
     def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
         consumer = super()._create_worker_consumer(*args, **options)
@@ -61,6 +66,37 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         with suppress(KafkaError, asyncio.CancelledError):
             # The client lets its own cancellation out where a fetch waits for a broker that is away.
             await super().on_thread_stop()
+
+    async def starts(self, partitions: Iterable[TP]) -> dict[TP, int]:
+        """Return the offsets from which the group reads partitions; waits as long as the broker is unavailable."""
+        assigned = list(partitions)
+
+        async def found() -> dict[TP, int]:
+            try:
+                return cast(dict[TP, int], await self.call_thread(self._starts, assigned))
+            except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
+                raise unavailable(error) from None
+
+        return await persist_async(found, self._positions)
+
+    async def _starts(self, partitions: Sequence[TP]) -> dict[TP, int]:
+        consumer: Any = self._ensure_consumer()
+        theirs = {each: TopicPartition(each.topic, each.partition) for each in partitions}
+        oldest = await consumer.beginning_offsets(list(theirs.values()))
+        committed = {each: await consumer.committed(their) for each, their in theirs.items()}
+        return {each: max(committed[each] or 0, oldest[their]) for each, their in theirs.items()}
+
+    def end_of(self, partition: TP) -> int | None:
+        """Return the end of a partition; None if it is unknown or the partition has just gone."""
+        with suppress(*_GONE):
+            return self.highwater(partition)
+        return None
+
+    async def rewind(self, partition: TP, offset: int) -> None:
+        """Read a partition again from an offset, unless it has just gone. Must run on this thread."""
+        consumer: Any = self._ensure_consumer()
+        with suppress(*_GONE):
+            consumer.seek(TopicPartition(partition.topic, partition.partition), offset)
 
     async def _connected(self) -> Any:
         consumer: Any = self._create_consumer(loop=self.thread_loop)
@@ -109,9 +145,13 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return records
 
     async def _watch(self) -> None:
-        """Keep the client's background tasks running, and report what made them fail."""
+        """Keep the client's background tasks running, report what made them fail, and read what Faust skipped."""
         while not self.should_stop:
             await asyncio.sleep(_WATCH_SECONDS)
+            for partition, order in cast(dict[TP, ReadOrder], cast(Any, self.consumer).orders).items():
+                end = self.end_of(partition)
+                if end is not None and order.is_overdue(end, time.monotonic()):
+                    await self.rewind(partition, order.next)
             try:
                 pause = self._revive()
             except BusUnavailable as fatal:

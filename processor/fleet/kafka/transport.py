@@ -1,11 +1,14 @@
 """Faust's Kafka transport with explicit acknowledgements.
 
 By default, Faust acknowledges a message when its agent requests the next one, when the agent raised, and when a
-rebalance skips it: each is a silent loss if the process then dies. Here only `settle` acknowledges.
+rebalance skips it: each is a silent loss if the process then dies. Here only `settle` acknowledges, and only what
+`admits` has admitted, in order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, ClassVar, cast
 
 import faust
@@ -17,6 +20,7 @@ from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 
 from processor.fleet.kafka.consumer_thread import ConsumerThread
+from processor.fleet.kafka.read_order import ReadOrder, Verdict
 from schemas.text.notes import OnNote
 
 _SEEK_SECONDS = 10.0
@@ -28,6 +32,13 @@ class Consumer(aiokafka.Consumer):
     """The consumer of one worker."""
 
     _is_between_assignments = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Take what Faust passes."""
+        super().__init__(*arguments, **options)
+        self._read_offset = _NothingRead(lambda: None)
+        self.orders: dict[TP, ReadOrder] = {}
+        """By assigned partition, which message comes next; replaced on the loop of the app only."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         on_note = cast(Transport, self.transport).on_note
@@ -61,6 +72,7 @@ class Consumer(aiokafka.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop accepting acknowledgements: Faust has dropped the earlier ones and would take this one for the first."""
         self._is_between_assignments = True
+        self.orders = {}
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -77,6 +89,31 @@ class Consumer(aiokafka.Consumer):
 
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
+
+    async def begin(self, partitions: Iterable[TP]) -> None:
+        """Find where the group reads in partitions that were just assigned. Before that, `admits` admits none.
+
+        Raises:
+            BusUnavailable: waiting does not help.
+        """
+        starts = await cast(ConsumerThread, self._thread).starts(partitions)
+        now = time.monotonic()
+        self.orders = self.orders | {partition: ReadOrder(first, now) for partition, first in starts.items()}
+
+    async def admits(self, message: Message) -> bool:
+        """Return whether a message is the next of its partition; otherwise it is delivered again, or was before."""
+        order = self.orders.get(message.tp)
+        if order is None:
+            return False
+        thread = cast(ConsumerThread, self._thread)
+        verdict = order.check(message.offset, thread.end_of(message.tp), time.monotonic())
+        if verdict is Verdict.SEEK:
+            name = f"partition {message.partition} of topic {message.topic}"
+            cast(Transport, self.transport).on_note(
+                f"Faust skipped messages: {name} is read again from offset {order.next}."
+            )
+            await thread.call_thread(thread.rewind, message.tp, order.next)
+        return verdict is Verdict.TAKE
 
     def lag(self) -> dict[TP, int]:
         """Return the known number of unacknowledged messages by partition; from any thread."""
@@ -102,6 +139,16 @@ def unacknowledged(stream: Any) -> AsyncIterator[Any]:
     stream.enable_acks = False
     events: AsyncIterator[Any] = stream.events()
     return events
+
+
+class _NothingRead(defaultdict[Any, Any]):
+    """Offsets up to which Faust has read, which it never finds when it asks whether to deliver a message.
+
+    A rebalance can leave the offset of an earlier assignment there, up to which Faust would deliver nothing.
+    """
+
+    def __getitem__(self, _: Any) -> None:
+        return None
 
 
 class Transport(aiokafka.Transport):
