@@ -15,6 +15,7 @@ import click
 
 import lanner
 from lanner.settings import Settings, find_file, load_settings
+from lanner.settings.sections.model import PrintedFormat
 
 FALCO_FLAGS = {
     "-L": "lanner rules list",
@@ -34,6 +35,10 @@ FALCO_FLAGS = {
     "--config-schema": "lanner config default",
 }
 """Falco's flags that Lanner doesn't have, and what to use instead."""
+
+
+ALERT_FORMATS: tuple[PrintedFormat, ...] = ("text", "line", "json")
+"""The formats of commands that print alerts: for people, as Falco's line, or as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Options:
             changes["rules_files"] = self.rules
         if self.format:
             changes["json_output"] = self.format == "json"
+            printed = next((form for form in ALERT_FORMATS if form == self.format), None)
+            changes["stdout_output"] = replace(settings.stdout_output, format=printed)
         if self.quiet or self.verbose:
             changes["log_level"] = "error" if self.quiet else "debug"
         return replace(settings, **changes)
@@ -282,7 +289,7 @@ def _front(ctx: click.Context, /, **shared: Any) -> None:
     ctx.obj = _merged(Options(), **shared)
 
 
-for _option in (_format_option(("text", "json")), *reversed(SHARED)):
+for _option in (_format_option(ALERT_FORMATS), *reversed(SHARED)):
     _front = _option(_front)
 lanner_command: click.Group = click.group(
     "lanner",

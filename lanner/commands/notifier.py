@@ -11,7 +11,7 @@ import click
 
 from bus.connection import Connection
 from lanner.cli import systemd
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.file_watch import FileWatch
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import error_line, note
@@ -37,6 +37,7 @@ STOP_SECONDS = 5.0
     example="lanner notifier slack siem.ecs\nlanner notifier slack --listen 0.0.0.0:2801\n"
     "lanner notifier slack --local --listen 127.0.0.1:2801\nlanner notifier test slack\n"
     "lanner notifier preview slack --event alert.json",
+    formats=ALERT_FORMATS,
 )
 @click.argument("sinks", nargs=-1, required=True, metavar="SINK...")
 @click.option("--listen", metavar="HOST:PORT", help="Accept alerts from Falco over HTTP, as falcosidekick does.")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.recorder.rolling import size_mib
 from lanner.ruleset.compile import CompiledDetection, load_detection
@@ -16,7 +16,9 @@ from schemas.batch import EventBatch
 
 
 @front_command(
-    "run", example="sudo lanner run --format json\nsudo lanner run --keep 256MB\nsudo lanner run --metrics 8774"
+    "run",
+    example="sudo lanner run --format json\nsudo lanner run --keep 256MB\nsudo lanner run --metrics 8774",
+    formats=ALERT_FORMATS,
 )
 @click.option("--no-pushdown", is_flag=True, help="Evaluate every event in user space; the kernel drops none.")
 @click.option("--metrics", metavar="[ADDRESS:]PORT", help="Serve metrics and health over HTTP at this address.")

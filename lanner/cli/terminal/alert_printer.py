@@ -3,9 +3,9 @@
 from typing import Any, TextIO
 
 from bus.connection import Connection
-from lanner.cli.terminal.output import coloured, note, paint
+from lanner.cli.terminal.output import note
 from lanner.recorder.topic.messages import reader_of_values
-from notifier.formats.text import LineStyle, line_of
+from notifier.formats.text import Line
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.caching.bounded import BoundedSet
 
@@ -15,14 +15,13 @@ _REMEMBERED_IDS = 100_000
 class PrintedAlerts:
     """Prints alerts; skips those printed before and messages that aren't alerts."""
 
-    def __init__(self, style: LineStyle, connection: Connection, stream: TextIO) -> None:
-        """Take the output format, the connection whose topic is read, and the output stream."""
+    def __init__(self, line: Line, connection: Connection, stream: TextIO) -> None:
+        """Take what renders an alert, the connection whose topic is read, and the output stream."""
         self.count = 0
         """Alerts printed."""
-        self._line = line_of(style)
+        self._line = line
         self._value = reader_of_values(connection)
         self._stream = stream
-        self._colour = coloured(stream) and not style.json_output
         self._printed: BoundedSet[str] = BoundedSet(_REMEMBERED_IDS)
 
     def decoded(self, message: Any) -> Alert | None:
@@ -38,6 +37,5 @@ class PrintedAlerts:
         if not self._printed.add(alert.id):
             return
         self.count += 1
-        text = self._line(alert)
-        self._stream.write((paint(text, alert.priority) if self._colour else text) + "\n")
+        self._stream.write(self._line(alert) + "\n")
         self._stream.flush()

@@ -6,7 +6,7 @@ import time
 import click
 
 from bus.topics import ALERTS
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
 from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
@@ -14,14 +14,16 @@ from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
-from lanner.wiring.sinks.kinds import line_style
+from lanner.wiring.sinks.printed import alert_lines
 
 MARGIN_MS = 60_000
 """An alert is published after its event happened; much later if processors lagged."""
 
 
 @front_command(
-    "list", example="lanner alerts list --since 24h --priority warning --rule 'Read sensitive*' --host 'web-*'"
+    "list",
+    example="lanner alerts list --since 24h --priority warning --rule 'Read sensitive*' --host 'web-*'",
+    formats=ALERT_FORMATS,
 )
 @alert_filter
 @click.option(
@@ -43,7 +45,7 @@ def command(options: Options, selection: AlertFilter, since: str, until: str | N
         raise BadInput("--until is before --since.")
     settings = options.settings()
     connection = connection_of(settings)
-    printed = PrintedAlerts(line_style(settings), connection, sys.stdout)
+    printed = PrintedAlerts(alert_lines(settings, sys.stdout), connection, sys.stdout)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         past = TopicHistory(connection, connection.topic(ALERTS))

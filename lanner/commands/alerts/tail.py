@@ -6,19 +6,23 @@ import time
 import click
 
 from bus.topics import ALERTS
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
 from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
 from lanner.wiring.kafka import connection_of, need
-from lanner.wiring.sinks.kinds import line_style
+from lanner.wiring.sinks.printed import alert_lines
 
 POLL_SECONDS = 0.2
 
 
-@front_command("tail", example="lanner alerts tail --since 1h --rule 'Read sensitive*' --tag container --format json")
+@front_command(
+    "tail",
+    example="lanner alerts tail --since 1h --rule 'Read sensitive*' --tag container --format json",
+    formats=ALERT_FORMATS,
+)
 @alert_filter
 @click.option("--since", metavar="TIME", help="Start this long ago (30m, 24h, 7d), or at a date and time.")
 def command(options: Options, selection: AlertFilter, since: str | None) -> None:
@@ -29,7 +33,7 @@ def command(options: Options, selection: AlertFilter, since: str | None) -> None
     settings = options.settings()
     connection = connection_of(settings)
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
-    printed = PrintedAlerts(line_style(settings), connection, sys.stdout)
+    printed = PrintedAlerts(alert_lines(settings, sys.stdout), connection, sys.stdout)
     with Signals() as signals:
         reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
         if not options.quiet:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, note
@@ -39,6 +39,7 @@ _NAME_SECONDS = 5
     example="lanner replay incident.avro --rules my_rules.yaml\n"
     "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
+    formats=ALERT_FORMATS,
 )
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events, and count alerts by rule and host.")

@@ -21,6 +21,7 @@ from schemas.catalogue.priorities import PriorityName
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
 LineFormat = Literal["text", "json"]
+PrintedFormat = Literal["text", "line", "json"]
 LogFormat = Literal["console", "json"]
 HostIdentity = Literal["off", "trust_on_first_use", "enrolled"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -79,9 +80,14 @@ class AppendOutput:
 
 @dataclass(frozen=True, slots=True)
 class StdoutOutput:
-    """Alerts as lines on standard output."""
+    """Alerts on standard output."""
 
     enabled: bool = about("Print alerts on standard output.", default=True)
+    format: PrintedFormat | None = about(
+        "text: several lines for people; line: one, as Falco prints it; json: one object. By default json if\n"
+        "json_output is set, else text on a terminal, and line in a pipe or file.",
+        None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +298,7 @@ class Settings:
         "console: text; json: one object per line. By default plain messages for `run`, console for services.", None
     )
     http: Http = about("Metrics and health, for Prometheus and service managers.", Http)
-    stdout_output: StdoutOutput = about("Alerts as lines on standard output.", StdoutOutput)
+    stdout_output: StdoutOutput = about("Alerts on standard output.", StdoutOutput)
     file_output: FileOutput = about("Alerts as lines in a file.", FileOutput)
     syslog_output: SyslogOutput = about("Alerts to a syslog daemon.", SyslogOutput)
     slack_output: SlackOutput = about("Alerts as Slack messages.", SlackOutput)

@@ -5,17 +5,15 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lanner.cli.terminal.output import coloured, paint
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.named import KINDS, section_of
 from lanner.wiring.routes.routers import RouterFactory, routers_of
-from lanner.wiring.sinks.kinds import line_style
+from lanner.wiring.sinks.printed import alert_lines
 from lanner.wiring.sinks.registry import open_direct, open_sink, worker_of
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from notifier.delivery.sink import Sink
 from notifier.delivery.stats import SinkStats
-from notifier.formats.text import Line, line_of
 from notifier.local.stdout import StdoutSink, is_journal
 from notifier.queue.database import DatabaseUnusable
 from notifier.queue.outbox import Outbox
@@ -58,10 +56,9 @@ def open_sinks(
 
 
 def _stdout(settings: Settings, before_line: Callable[[], None]) -> Sink:
-    line = line_of(line_style(settings))
-    shown = _painted(line) if coloured(sys.stdout) and not settings.json_output else line
     levels = is_journal(1, os.environ)
-    return StdoutSink(sys.stdout, shown, levels=levels, before=before_line, ends_program=True)
+    line = alert_lines(settings, sys.stdout)
+    return StdoutSink(sys.stdout, line, levels=levels, before=before_line, ends_program=True)
 
 
 def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: OnNote) -> OutboxDelivery:
@@ -80,7 +77,3 @@ def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: On
 def _syslog_is_journal(settings: Settings) -> bool:
     """Return whether syslog also leads to the journal, as wherever systemd listens on /dev/log."""
     return settings.syslog_output.enabled and os.path.realpath(settings.syslog_output.socket) == JOURNAL_SOCKET
-
-
-def _painted(line: Line) -> Line:
-    return lambda alert: paint(line(alert), alert.priority)

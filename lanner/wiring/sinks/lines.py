@@ -7,6 +7,7 @@ import lanner
 from lanner.errors import BadInput
 from lanner.settings.sections.model import SyslogOutput
 from lanner.wiring.sinks.kinds import SinkContext, line_style, text_preview
+from lanner.wiring.sinks.printed import alert_lines
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 from notifier.formats.rfc5424 import SyslogStyle, formatter
@@ -23,7 +24,7 @@ MAX_UDP_BYTES = 2048
 
 def open_stdout(context: SinkContext) -> Sink:
     """Return standard output as a sink."""
-    return StdoutSink(sys.stdout, line_of(line_style(context.settings)))
+    return StdoutSink(sys.stdout, alert_lines(context.settings, sys.stdout))
 
 
 def open_file(context: SinkContext) -> Sink:

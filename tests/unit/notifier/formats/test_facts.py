@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+
+from notifier.formats.facts import facts
+from tests.unit.alerts import alert
+
+EVENT = {
+    "proc.cmdline": "cat /etc/shadow",
+    "proc.name": "cat",
+    "proc.exepath": "/usr/bin/cat",
+    "proc.pid": 7,
+    "proc.pname": "sh",
+    "proc.aname[2]": "nginx",
+    "user.name": "www-data",
+    "user.uid": 33,
+    "user.loginuid": 1000,
+    "container.id": "0123456789ab",
+    "container.name": "shop",
+    "container.image.repository": "shop",
+    "container.image.tag": "1.2",
+    "k8s.pod.name": "shop-7",
+    "k8s.ns.name": "prod",
+    "fd.name": "/etc/shadow",
+    "fd.type": "file",
+}
+
+
+def test_facts_stand_in_the_order_of_their_worth() -> None:
+    """What a rule names is shown once; what it alone names follows, and what has no value is left out."""
+    fields = {"fd.name": "/etc/shadow", "proc.aname[4]": None, "evt.arg.flags": "O_RDONLY", "proc.tty": 0}
+
+    assert list(facts(alert(event=EVENT, output_fields=fields))) == [
+        ("command", "cat /etc/shadow"),
+        ("user", "www-data (uid 33), logged in as uid 1000"),
+        ("parents", "sh < nginx"),
+        ("image", "shop:1.2"),
+        ("container", "shop (0123456789ab)"),
+        ("pod", "prod/shop-7"),
+        ("file", "/etc/shadow"),
+        ("program", "/usr/bin/cat"),
+        ("pid", "7"),
+        ("evt.arg.flags", "O_RDONLY"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("event", "fact"),
+    [
+        ({"fd.type": "ipv4", "fd.name": "10.0.0.1:1->10.0.0.2:2"}, ("connection", "10.0.0.1:1->10.0.0.2:2")),
+        ({"fd.name": "/tmp/x", "fd.realpath": "/etc/shadow"}, ("file", "/tmp/x (real path /etc/shadow)")),
+        ({"fs.path.source": "/a", "fs.path.target": "/b"}, ("file", "/a -> /b")),
+        ({"user.uid": 0, "user.loginuid": -1}, ("user", "uid 0")),
+    ],
+)
+def test_facts_are_put_together_from_several_fields(event: dict[str, Any], fact: tuple[str, str]) -> None:
+    """Each is one thing to an analyst."""
+    assert list(facts(alert(event=event, output_fields={}))) == [fact]
+
+
+def test_an_alert_that_was_read_from_json_has_the_facts_of_its_output_fields() -> None:
+    """Such an alert has no event."""
+    made = alert(event={}, output_fields={"proc.cmdline": "id", "user.name": "root", "x": "y"})
+
+    assert list(facts(made)) == [("command", "id"), ("user", "root"), ("x", "y")]
