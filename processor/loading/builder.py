@@ -22,6 +22,7 @@ from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_location, problem
+from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation
 
 _CONTAINER_INFO = "%container.info"
@@ -124,16 +125,19 @@ class Builder:
         expanded = []
         named = set()
         for definition in lists.values():
-            items: list[str] = []
-            for item in definition.items:
-                inner = lists.get(item)
+            nodes: list[ScalarNode] = []
+            for node in definition.items:
+                inner = lists.get(node.value)
                 if inner is not None and inner.index < definition.visibility:
-                    named.add(item)
-                    items.extend(inner.items)
+                    named.add(node.value)
+                    nodes.extend(inner.items)
                 else:
-                    items.append(item)
+                    nodes.append(node)
+            items = tuple(node.value for node in nodes)
             expanded.append(expand(definition.name, items))
-            self.lists[definition.name] = LoadedList(definition.name, tuple(items), head_location(definition.spot))
+            self.lists[definition.name] = LoadedList(
+                definition.name, items, head_location(definition.spot), tuple(nodes)
+            )
         self._lists = ListTable(expanded)
         self._lists.used |= named
 
@@ -168,6 +172,7 @@ class Builder:
             traced.text,
             definition.extensions,
             head_location(definition.spot),
+            traced,
         )
 
     def _macro_problem(self, error: MacroProblem, traced: TracedText, spot: ItemLocation) -> None:

@@ -230,7 +230,7 @@ class _Reader:
         if not BARE_STRING.fullmatch(name):
             message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, name_node))
-        new = ListDefinition(name, spot, [node.value for node in texts(item, "items", spot)])
+        new = ListDefinition(name, spot, texts(item, "items", spot))
         if self._appends(item, spot, "items"):
             self._collection.append_list(new)
         else:
