@@ -17,6 +17,7 @@ from processor.loading.items.exceptions import with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
+from processor.loading.problems.condition_hints import condition_hint, open_parenthesis
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
@@ -192,7 +193,12 @@ class Builder:
             return self._parser.parse(traced.text)
         except ConditionError as error:
             location = traced.locate(error.span)
-            message, hint = error.message, _read_as(traced, error.span, location)
+            message = error.message
+            hint = (
+                condition_hint(traced.text, error.span, message)
+                or _not_closed(traced, message, location)
+                or _read_as(traced, error.span, location)
+            )
         except ConditionTooLong as error:
             location, message, hint = head_location(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
@@ -334,6 +340,15 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         traced=traced,
         response=rule.response,
     )
+
+
+def _not_closed(traced: TracedText, message: str, location: SourceLocation) -> str:
+    opened = open_parenthesis(traced.text) if "')'" in message else None
+    if opened is None:
+        return ""
+    at = traced.locate((opened, opened + 1))
+    line = "" if (at.file, at.line) == (location.file, location.line) else f": {at.text.strip()}"
+    return f"the '(' in line {at.line}, column {at.column} is not closed{line}"
 
 
 def _read_as(traced: TracedText, span: Span, location: SourceLocation) -> str:

@@ -69,7 +69,7 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
         report(
             Problem(
                 *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", error.location),
-                "no item of this file is loaded",
+                error.hint or "no item of this file is loaded",
             )
         )
         return False

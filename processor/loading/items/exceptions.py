@@ -14,6 +14,7 @@ from processor.language.ast import Node as Condition
 from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
 from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
 from processor.loading.items.lists import quote_item
+from processor.loading.problems.condition_hints import operator_hint
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.tracing import Piece
@@ -123,7 +124,7 @@ def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> 
         for comp in comps:
             if comp.text not in OPERATORS and not _MODIFIED.fullmatch(comp.text):
                 message = f"'{comp.text}' is not a supported comparison operator"
-                raise _misfit(message, spot, "comps", did_you_mean(comp.text, OPERATORS))
+                raise _misfit(message, spot, "comps", operator_hint(comp.text))
         _check_fields([entry.text for entry in fields.items], spot, check_field)
         return
     if not exception.comps.is_given:

@@ -12,6 +12,8 @@ from processor.loading.rules import LoadResult
 
 _RED, _YELLOW, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 _TAB = "    "
+_SHOWN_TAB = "\u2192   "
+"""A tab that is the problem itself."""
 DOCUMENTATION = "docs/rules-lints.md"
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
@@ -59,7 +61,7 @@ def _block(problem: Problem, *, colour: bool, errors_as: Severity) -> str:
         number = str(location.line)
         margin = " " * len(number)
         before = printable(location.text[:start])
-        marked = printable(location.text[start : start + location.width])
+        marked = printable(location.text[start : start + location.width].replace("\t", _SHOWN_TAB))
         after = printable(location.text[start + location.width :])
         under = " " * _columns(before) + "^" * max(1, _columns(marked))
         lines += [f"  {number} | {before}{marked}{after}", f"  {margin} | {tone}{under}{end}"]
