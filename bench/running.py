@@ -48,10 +48,20 @@ class Running:
 
 
 @contextmanager
-def lanner_run(folder: Path, rules: Sequence[str] = (), *, alerts: bool = True) -> Iterator[Running]:
-    """Run `lanner run` with the shipped or other rules; alerts: whether its output is read."""
+def lanner_run(
+    folder: Path, rules: Sequence[str] = (), *, alerts: bool = True, settings: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Run `lanner run` with the shipped or other rules.
+
+    Args:
+        folder: for its messages and its recording.
+        rules: files.
+        alerts: whether its output is read.
+        settings: further settings, as `-o` takes them.
+    """
     errors = folder / "messages"
     options = [part for path in rules for part in ("-r", path)]
+    options += [part for each in (f"keep.folder={folder}/kept", *settings) for part in ("-o", each)]
     with errors.open("wb") as sink:
         command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
         output = subprocess.PIPE if alerts else subprocess.DEVNULL

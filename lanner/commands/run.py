@@ -8,10 +8,11 @@ import click
 
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.terminal.output import note
-from lanner.recorder.rolling import size_mib
+from lanner.recorder.rolling.sizes import size_mib
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings, find_file
 from lanner.wiring.single_host.pipeline import Pipeline, Source
+from lanner.wiring.single_host.recording import collected, open_recording
 from schemas.batch import EventBatch
 
 
@@ -23,7 +24,9 @@ from schemas.batch import EventBatch
 @click.option("--no-pushdown", is_flag=True, help="Evaluate every event in user space; the kernel drops none.")
 @click.option("--metrics", metavar="[ADDRESS:]PORT", help="Serve metrics and health over HTTP at this address.")
 @click.option(
-    "--keep", metavar="SIZE", help="Retain the newest events on disk, such as 256MB, for `context` and `replay`."
+    "--keep",
+    metavar="SIZE",
+    help="Size of the recording of the newest events and alerts, such as 256MB; 0 for none.  [default: 64MiB]",
 )
 def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: str | None) -> None:
     """Watch this host: all stages in this process, alerts on standard output.
@@ -43,11 +46,12 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     settings, detection = load()
 
     def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        chosen = collected(settings, detection)
         return make_collector(
             settings,
-            detection.event_types,
+            chosen.event_types,
             take,
-            pushdown_filter=detection.pushdown_filter,
+            pushdown_filter=chosen.pushdown_filter,
             variables=detection.variables,
             on_note=note,
         )
@@ -58,6 +62,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         collector,
         reload=load,
         settings_file=find_file(options.config, os.environ),
+        recording=open_recording(settings, note),
         quiet=options.quiet,
     )
     if settings.log_format is not None:

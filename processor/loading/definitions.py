@@ -56,7 +56,7 @@ class ListDefinition:
 
     name: str
     spot: ItemLocation
-    items: list[ScalarNode]
+    items: list[str]
     index: int = 0
     visibility: int = 0
 

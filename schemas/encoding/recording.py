@@ -1,6 +1,6 @@
-"""Recordings: event batches in an Avro object container file, each stored as it was encoded.
+"""Recordings: event batches, or alerts, in an Avro object container file, each stored as it was encoded.
 
-Any Avro tool can read them. A block holds one batch, so a truncated file loses at most its last batch.
+Any Avro tool can read them. A block holds one message, so a truncated file loses at most its last one.
 Format: the Avro specification, "Object container files".
 """
 
@@ -17,29 +17,34 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
-from schemas.encoding.wire import HEADER_SIZE, BadSchema, WriterSchema, checked_schema
+from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
+from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema
 
 _SYNC_SIZE = 16
 
 
 class RecordingWriter:
-    """Appends encoded batches to a new file. Events are private, so only the file's owner may read it."""
+    """Appends encoded messages to a new file. Events are private, so only the file's owner may read it."""
 
-    def __init__(self, path: Path) -> None:
-        """Create or replace the file. Raises OSError."""
+    def __init__(self, path: Path, schema: dict[str, Any] = EVENT_BATCH_SCHEMA) -> None:
+        """Create or replace the file. Raises OSError.
+
+        Args:
+            path: the file.
+            schema: of the messages.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             # An existing file would keep its mode otherwise. The mode of a device is left alone.
             os.fchmod(self._file.fileno(), 0o600)
         head = io.BytesIO()
-        fastavro.writer(head, parse_schema(EVENT_BATCH_SCHEMA), [], codec="deflate")
+        fastavro.writer(head, parse_schema(schema), [], codec="deflate")
         self._sync = head.getvalue()[-_SYNC_SIZE:]
         self._file.write(head.getvalue())
 
     def write(self, encoded: bytes) -> None:
-        """Append a batch that encode_batch returned. Raises OSError, for example if the disk is full."""
+        """Append a message with its header, such as encode_batch returns. Raises OSError, as on a full disk."""
         packed = zlib.compressobj(6, zlib.DEFLATED, -15)
         data = packed.compress(encoded[HEADER_SIZE:]) + packed.flush()
         self._file.write(_varint(1) + _varint(len(data)) + data + self._sync)
@@ -57,8 +62,8 @@ def read_recording(path: Path) -> Iterator[EventBatch]:
         OSError: the file can't be read.
         BadBatch: the file is not a recording, or a batch is damaged; the batches before it are valid.
     """
-    for header, schema, datum in _blocks(path):
-        yield decode_datum(datum, None if header == HEADER else schema)
+    for schema, datum in read_blocks(path, EVENT_BATCH_FORMAT, "event batches"):
+        yield decode_datum(datum, None if schema.header == HEADER else schema.parsed)
 
 
 def read_encoded(path: Path) -> Iterator[bytes]:
@@ -68,31 +73,53 @@ def read_encoded(path: Path) -> Iterator[bytes]:
         OSError: the file can't be read.
         BadBatch: the file is not a recording, or it is truncated; the batches before the damage are valid.
     """
-    for header, _, datum in _blocks(path):
-        yield header + datum
+    for schema, datum in read_blocks(path, EVENT_BATCH_FORMAT, "event batches"):
+        yield schema.header + datum
 
 
-def _blocks(path: Path) -> Iterator[tuple[bytes, Any, bytes]]:
-    """Yield header, schema and datum of each batch."""
+def count_messages(path: Path) -> int:
+    """Return the number of messages in a recording of any kind; of a damaged file, those before the damage."""
+    number = 0
+    try:
+        with path.open("rb") as file:
+            for _ in fastavro.block_reader(file):
+                number += 1
+    except Exception:  # noqa: BLE001  fastavro may raise anything for a damaged file
+        return number
+    return number
+
+
+def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tuple[WriterSchema, bytes]]:
+    """Yield the schema and the datum of each message.
+
+    Args:
+        path: the file.
+        expected: the kind of its messages.
+        what: what they are called in errors.
+
+    Raises:
+        OSError: the file can't be read.
+        BadBatch: the file does not hold such messages, or it is truncated; the messages before the damage are valid.
+    """
     with path.open("rb") as file:
         try:
             blocks = fastavro.block_reader(file)
-            schema = _schema_of_batches(blocks.writer_schema, path)
+            schema = _schema_of(blocks.writer_schema, expected, f"{path} is an Avro file, but it does not hold {what}")
             for block in blocks:
-                yield schema.header, schema.parsed, block.bytes_.getvalue()  # type: ignore[attr-defined]
+                yield schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
         except (OSError, BadBatch):
             raise
         except Exception as error:  # fastavro may raise anything for a damaged file
             raise BadBatch(f"{path} is not a complete recording: {error or type(error).__name__}") from error
 
 
-def _schema_of_batches(given: Any, path: Path) -> WriterSchema:
+def _schema_of(given: Any, expected: MessageFormat, refusal: str) -> WriterSchema:
     try:
         schema = checked_schema(json.dumps(given))
     except BadSchema as error:
-        raise BadBatch(f"{path} is an Avro file, but it does not hold event batches: {error}") from None
-    if schema.name != "lanner.EventBatch":
-        raise BadBatch(f"{path} is an Avro file, but it does not hold event batches")
+        raise BadBatch(f"{refusal}: {error}") from None
+    if schema.name != expected.name:
+        raise BadBatch(refusal)
     return schema
 
 

@@ -16,7 +16,10 @@ class HostsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RollingRecordingSettings:
-    """A rolling recording of the events of `run`, for `context` and `replay`."""
+    """A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`."""
 
-    size_mib: int | None = about("Maximum size, MiB; disabled by default. Also: `run --keep 256MB`.", None)
-    folder: str = about("Folder of the recording; mode 0700, its files 0600.", "/var/lib/lanner/kept")
+    size_mib: int = about("Maximum size, MiB; 0 records nothing. Also: `run --keep 256MB`.", 64)
+    folder: str = about(
+        "Folder of the recording; mode 0700, its files 0600. Two processes can't record to the same one.",
+        "/var/lib/lanner/kept",
+    )

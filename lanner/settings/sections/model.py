@@ -179,7 +179,8 @@ class CollectorSection:
         default=True,
     )
     always_sent: tuple[str, ...] = about(
-        "Event types that `lanner collector` always sends, because they show what led to an alert.",
+        "Event types that `lanner collector` always sends, and `lanner run` always records, because they show what\n"
+        "led to an alert.",
         ("execve", "execveat", "procexit", "listen", "connect"),
     )
     identity: HostIdentity = about(
@@ -343,7 +344,8 @@ class Settings:
         "When a host of a fleet counts as silent; use the same value for all processors.", HostsSettings
     )
     keep: RollingRecordingSettings = about(
-        "A rolling recording of the events of `run`, for `context` and `replay`.", RollingRecordingSettings
+        "A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`.",
+        RollingRecordingSettings,
     )
     published_rules: PublishedRulesSettings = about(
         "Rules published by `lanner rules publish` for a whole fleet.", PublishedRulesSettings

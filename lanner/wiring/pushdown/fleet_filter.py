@@ -8,8 +8,8 @@ from collector.events.system_calls import EVERYTHING
 from collector.pushdown.follower import FilterFollower
 from collector.pushdown.plan import CollectionPlan
 from lanner.cli.terminal.output import note
-from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.wiring.pushdown.always_sent import always_sent
 from schemas.filter import PushdownFilter, always
 
 
@@ -22,21 +22,14 @@ class FleetFilter:
         own: filter of this host's rule files; folder: where the filter is stored. Raises BadInput, and BusUnavailable
         if the broker's settings can't be used.
         """
-        always_sent = frozenset(settings.collector.always_sent)
-        if unknown := sorted(always_sent - EVERYTHING):
-            raise BadInput(
-                *(
-                    f"collector.always_sent: {name!r} is not an event type that the collector supports."
-                    for name in unknown
-                )
-            )
+        names = always_sent(settings)
         self._settings = settings
         self._followed: FilterFollower | None = None
-        self.plan = CollectionPlan(always(own, always_sent))
+        self.plan = CollectionPlan(always(own, names))
         """The active plan."""
         if settings.published_rules.enabled:
             state_file = folder / "interest.json"
-            self._followed = FilterFollower(connection, own, always_sent, state_file=state_file, on_note=note)
+            self._followed = FilterFollower(connection, own, names, state_file=state_file, on_note=note)
             self.plan = self._followed.plan
 
     @property

@@ -15,12 +15,13 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
-from lanner.recorder.rolling import RollingRecording
+from lanner.recorder.rolling.recording import RollingRecording
 from lanner.ruleset.compile import CompiledDetection, repeated_alerts
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
 from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
+from lanner.wiring.single_host.recording import collected
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
@@ -82,6 +83,7 @@ class Pipeline:
         reload: Callable[[], tuple[Settings, CompiledDetection]],
         settings_file: Path | None = None,
         sinks: Callable[[Settings], list[AlertDelivery]] | None = None,
+        recording: RollingRecording | None = None,
         quiet: bool = False,
     ) -> None:
         """Connect the stages; nothing is started.
@@ -93,6 +95,7 @@ class Pipeline:
             reload: reads settings and rules again; raises BadInput if they are wrong.
             settings_file: watched in addition to the rule files.
             sinks: opens the sinks; by default those that the settings configure.
+            recording: stores events and alerts; closed at the end.
             quiet: print no messages and no status line.
         """
         self.summary = Summary()
@@ -113,11 +116,9 @@ class Pipeline:
         self._sinks: list[AlertDelivery] = self._open_sinks(settings)
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
-        self._recording: RollingRecording | None = None
-        if settings.keep.size_mib is not None:
-            folder, limit = Path(settings.keep.folder), settings.keep.size_mib << 20
-            self._recording = RollingRecording(folder, limit, on_error=self._note)
-            self._bus.events.subscribe(self._recording.store)
+        self._recording = recording
+        if recording is not None:
+            self._bus.events.subscribe(recording.store)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)
@@ -235,6 +236,8 @@ class Pipeline:
         alert = alert.in_cluster(self.settings.cluster_name or "")
         self.summary.count(alert)
         self.latency.add_since(alert.time, time.time_ns())
+        if self._recording is not None:
+            self._recording.store_alert(alert)
         for sink in self._sinks:
             sink.deliver(alert)
 
@@ -243,6 +246,7 @@ class Pipeline:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         try:
             settings, detection = self._reload()
+            chosen = collected(settings, detection)
             # A route's condition may use a macro that changed.
             if settings != self.settings or conditions_of(settings):
                 sinks = self._open_sinks(settings)
@@ -256,8 +260,8 @@ class Pipeline:
             error_line("keeping the previous settings and rules.")
         else:
             self._source.watch(
-                detection.event_types,
-                detection.pushdown_filter if settings.collector.pushdown else None,
+                chosen.event_types,
+                chosen.pushdown_filter if settings.collector.pushdown else None,
                 variables=detection.variables,
             )
             self._report_change(detection, cause)

@@ -75,9 +75,8 @@ def test_it_can_be_stopped_at_any_time(rules: Path, number: signal.Signals) -> N
 
 def test_a_reader_that_leaves_ends_it_quietly(rules: Path, tmp_path: Path) -> None:
     """`lanner run | head -1`: soon after head has gone, exit code 0 and no word about it."""
-    command = (
-        f"'{sys.executable}' -m lanner run -q -o memory.enabled=false -r '{rules}' | head -1; echo ${{PIPESTATUS[0]}}"
-    )
+    lanner = f"'{sys.executable}' -m lanner run -q -o memory.enabled=false --keep 0 -r '{rules}'"
+    command = f"{lanner} | head -1; echo ${{PIPESTATUS[0]}}"
     running = subprocess.Popen(
         ["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -150,7 +149,8 @@ def test_in_the_journal_lines_carry_their_level(rules: Path, tmp_path: Path) -> 
     reader, writer = os.pipe()
     status = os.fstat(writer)
     environment = dict(os.environ) | {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-    command = [sys.executable, "-m", "lanner", "run", "-o", "memory.enabled=false", "-r", str(rules)]
+    nothing_stored = ("-o", "memory.enabled=false", "-o", "keep.size_mib=0")
+    command = [sys.executable, "-m", "lanner", "run", *nothing_stored, "-r", str(rules)]
     with subprocess.Popen(command, stdout=writer, stderr=writer, env=environment) as running:
         os.close(writer)
         with os.fdopen(reader) as journal:

@@ -33,9 +33,10 @@ class Watching:
         self, *arguments: str | Path, environment: dict[str, str] | None = None, started: str = STARTED
     ) -> None:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LANNER")}
-        # What is counted at the end must not reach the state file of this host.
+        # What is counted at the end must not reach the state file of this host, nor what is seen its recording.
         self._folder = tempfile.TemporaryDirectory(prefix="lanner-live-")
         clean["LANNER__MEMORY__FILENAME"] = f"{self._folder.name}/memory"
+        clean["LANNER__KEEP__FOLDER"] = f"{self._folder.name}/kept"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "lanner", *map(str, arguments)],
             stdout=subprocess.PIPE,
