@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES
 
-.PHONY: help setup run run-cluster cluster test lint test-kubernetes bench soak docs constraints tarball
+.PHONY: help setup run run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
@@ -17,7 +17,7 @@ help:
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
-	@echo 'make docs    write the generated pages anew'
+	@echo 'make docs    write the generated pages again  make site   the documentation as a site, in build/site'
 
 setup:
 	@deploy/setup/setup.sh run
@@ -61,6 +61,11 @@ test-kubernetes:
 docs:
 	@deploy/setup/setup.sh run
 	@.venv/bin/lanner fields --format markdown > docs/fields.md.new && mv docs/fields.md.new docs/fields.md
+
+site:
+	@deploy/setup/setup.sh test
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@echo 'build/site/index.html; to search in it: .venv/bin/mkdocs serve'
 
 constraints:
 	@deploy/setup/constraints.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Check style, types, imports, vocabulary, spelling, and the shell scripts. All checks run even if one fails.
+# Check style, types, imports, vocabulary, spelling, links and the site of the documentation, and the shell scripts. All
+# checks run even if one fails.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 status=0
@@ -15,6 +16,8 @@ check .venv/bin/mypy
 check .venv/bin/lint-imports
 check .venv/bin/python deploy/setup/words.py
 check .venv/bin/codespell .
+check .venv/bin/python deploy/setup/links.py
+check env NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046  # our own file names hold no blanks
     check shellcheck -x .ci/run $(find deploy -name '*.sh')

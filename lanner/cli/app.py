@@ -4,6 +4,7 @@ A command's module is imported when the command is called, so that `--help` and 
 without BCC.
 """
 
+import difflib
 import functools
 import importlib
 import os
@@ -121,6 +122,17 @@ class Group(WithExample, click.Group):
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; the error about an unknown one has the nearest name."""
+        if args and not args[0].startswith("-") and args[0] not in self.lazy:
+            nearest = difflib.get_close_matches(args[0], [*self.lazy, *ELSEWHERE], n=1)
+            meant = [f"{ctx.command_path} {name}" if name in self.lazy else ELSEWHERE[name] for name in nearest]
+            hint = f" Did you mean '{meant[0]}'?" if meant else ""
+            raise click.UsageError(f"No such command '{args[0]}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table without importing them."""
         with formatter.section("Commands"):
@@ -214,6 +226,8 @@ RULES = _group(
         "status": "Show which version each processor runs.",
     },
 )
+ELSEWHERE = {"version": "lanner --version", "help": "lanner --help", **{name: f"lanner rules {name}" for name in RULES}}
+"""Commands that people expect at another place."""
 TOPICS = _group(
     "topics",
     {"create": "Create missing topics, check existing ones.", "acls": "Grant a stage the rights it needs."},

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from lanner.errors import BadInput
-from lanner.ruleset.lint import never_sent
-from lanner.ruleset.sources import RuleSources, redefinitions
+from lanner.ruleset.lint.lint import linted
+from lanner.ruleset.shipped import with_shipped_hints
+from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
 from lanner.settings.sections.model import AppendOutput
 from processor.correlation.plan.spec import Correlation, Suppress
-from processor.loading import Rule, load_rules
+from processor.loading import Redefinition, Rule, load_rules
 from processor.loading.problems import report
 from processor.loading.rules import LoadedList, LoadedMacro
 from processor.loading.selection import Switch, apply_switches, unmatched
@@ -41,22 +42,24 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     """
     result = load_rules(sources.files)
     if result.errors:
-        raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in result.errors))
+        errors = with_shipped_hints(result.errors)
+        raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in errors))
     switches = tuple(switches_of(settings))
     rules = apply_switches(result.rules, switches)
     if warnings:
-        result = result.with_warnings(never_sent(rules, result.macros))
+        linting = linted(replace(result, rules=rules), sources.files, first_match=settings.rule_matching == "first")
+        result = replace(linting, errors=(), warnings=(*linting.errors, *linting.warnings))
     counts = dict.fromkeys((file.name for file in sources.files), 0)
     for rule in rules:
         counts[rule.file] = counts.get(rule.file, 0) + 1
     notices = [f"{name}: {number} rules" for name, number in counts.items() if number]
-    notices += redefinitions(sources.files)
+    notices += [_redefinition(item) for item in result.redefinitions if item.location.file != item.earlier.file]
     notices += [
         f"settings: no rule is {'named' if switch.by == 'rule' else 'tagged'} {switch.pattern!r}."
         for switch in unmatched(result.rules, switches)
     ]
     if warnings and result.warnings:
-        notices.append(report.as_text(result.warnings).rstrip("\n"))
+        notices.append(report.as_text(result.warnings, errors_as="warning").rstrip("\n"))
     extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, settings))}
     return ActiveRules(
         tuple(_with_appended(rule, settings) for rule in rules),
@@ -67,6 +70,13 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
         frozenset(rule.name for rule in rules if not _has_suggested(rule, settings)),
         result.macros,
         result.lists,
+    )
+
+
+def _redefinition(item: Redefinition) -> str:
+    return (
+        f"{item.location.file}:{item.location.line}: {item.type} {item.name!r} redefines that of "
+        f"{item.earlier.file}:{item.earlier.line}; add `override` or `append` to change only a part."
     )
 
 

@@ -1,15 +1,11 @@
-"""Finds the rule files to load, and reports which items they redefine."""
+"""Finds the rule files to load."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from processor.loading import RuleFile, read_rule_files
-from schemas.yaml.nodes import MappingNode, ScalarNode, SequenceNode
-from schemas.yaml.reading import YamlError, read_documents
-from schemas.yaml.source import SourceFile, SourceLocation
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
 """Beside the program in a checkout, or where a package installs them."""
@@ -62,45 +58,3 @@ def _near(path: Path) -> Path:
 def _short(path: Path) -> str:
     shown = str(_near(path))
     return f"{shown}/" if path.is_dir() and shown != "." else shown
-
-
-def redefinitions(files: Sequence[RuleFile]) -> Iterator[str]:
-    """Yield a message for each rule, macro or list that a later file redefines."""
-    first: dict[tuple[str, str], SourceLocation] = {}
-    for file in files:
-        for kind, name, location in _definitions(file):
-            before = first.setdefault((kind, name), location)
-            if before.file != location.file:
-                yield (
-                    f"{location.file}:{location.line}: {kind} {name!r} redefines that of {before.file}:{before.line}; "
-                    "add `override` or `append` to change only a part."
-                )
-
-
-def _definitions(file: RuleFile) -> Iterator[tuple[str, str, SourceLocation]]:
-    text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
-    source = SourceFile(file.name, text)
-    try:
-        documents = read_documents(source)
-    except YamlError:
-        return
-    for document in documents:
-        for item in document.items if isinstance(document, SequenceNode) else ():
-            found = _definition(item)
-            if found is not None:
-                yield *found[:2], found[2].location
-
-
-def _definition(item: object) -> tuple[str, str, ScalarNode] | None:
-    """Return kind and name of an item that defines something; None if it appends, overrides or only enables."""
-    if not isinstance(item, MappingNode):
-        return None
-    keys = {key.value: value for key, value in item.pairs if isinstance(key, ScalarNode)}
-    append = keys.get("append")
-    if "override" in keys or (isinstance(append, ScalarNode) and append.value.lower() == "true"):
-        return None
-    for kind, needed in (("rule", "condition"), ("macro", "condition"), ("list", "items")):
-        name = keys.get(kind)
-        if isinstance(name, ScalarNode) and needed in keys:
-            return kind, name.value, name
-    return None

@@ -11,6 +11,16 @@ from schemas.alert import Alert, Value
 MAX_PART = 300
 """Characters of a file name or command in the phrase."""
 Target = Callable[[Alert], str]
+ACTION_FIELDS = frozenset(
+    {
+        *("evt.type", "evt.res", "evt.failed", "evt.is_open_read", "evt.is_open_write"),
+        *("proc.name", "proc.pname", "proc.cmdline", "proc.exepath", "user.name", "user.uid"),
+        *("fd.name", "fd.type", "fd.sip", "fd.sport", "fd.cip", "fd.cport"),
+        *("fs.path.name", "fs.path.source", "fs.path.target"),
+        *("container.id", "container.name", "k8s.pod.name", "k8s.ns.name"),
+    }
+)
+"""The fields that this module reads."""
 _HARMLESS = ("EINPROGRESS", "SUCCESS")
 """Results that are no failure: a connection that is being made."""
 

@@ -18,6 +18,7 @@ _FIELDS: tuple[tuple[str, str, int], ...] = (
     ("duid", "user.uid", 1023),
     ("duser", "user.name", 1023),
     ("filePath", "fd.name", 1023),
+    ("filePath", "fs.path.name", 1023),
     ("src", "fd.cip", 45),
     ("spt", "fd.cport", 5),
     ("dst", "fd.sip", 45),
@@ -25,7 +26,10 @@ _FIELDS: tuple[tuple[str, str, int], ...] = (
     ("proto", "fd.l4proto", 31),
     ("act", "evt.type", 63),
 )
-"""Key of the extension dictionary, field of the event, and maximum length of the key's value."""
+"""Key of the extension dictionary, field of the event, and maximum length of the key's value.
+
+The first of a key's fields that has a value counts.
+"""
 _CUSTOM: tuple[tuple[str, str], ...] = (
     ("Container", "container.name"),
     ("Image", "container.image"),
@@ -61,10 +65,12 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "cat", ",".join(alert.tags)[:1023]
     event = alert.event
     is_file = event.get("fd.type") not in ("ipv4", "ipv6")
+    yielded = set[str]()
     for key, field, limit in _FIELDS:
-        if key == "filePath" and not is_file:
-            continue
-        yield key, _text(event.get(field))[:limit]
+        text = _text(event.get(field))[:limit]
+        if text and key not in yielded and (key != "filePath" or is_file):
+            yielded.add(key)
+            yield key, text
     number = 0
     custom = [(label, _text(event.get(field))) for label, field in _CUSTOM]
     for label, text in (*custom, ("Cluster", alert.cluster_name)):

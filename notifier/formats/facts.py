@@ -5,7 +5,7 @@ The values are a host's own and not escaped; whoever prints them does that.
 
 from collections.abc import Callable, Iterator
 
-from notifier.formats.action import EXECS, is_in_container, text_of
+from notifier.formats.action import ACTION_FIELDS, EXECS, is_in_container, text_of
 from schemas.alert import Alert, Value
 
 _SOCKETS = ("ipv4", "ipv6", "unix")
@@ -98,5 +98,5 @@ _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
 )
 """Label, what gives its value, and the fields that it stands for."""
 _SHOWN = frozenset(name for *_, names in _FACTS for name in names) | _OWN_TEXT
-FIELDS = tuple(sorted({*_SHOWN, "container.id", "evt.failed", "evt.is_open_read", "evt.is_open_write"}))
-"""The fields of the event that `facts`, `action` and `where` read, but for the ends of connections."""
+FIELDS = tuple(sorted(_SHOWN | ACTION_FIELDS))
+"""The fields of the event that `facts`, `action` and `where` read."""

@@ -46,7 +46,9 @@ def json_line(alert: Alert, style: LineStyle) -> str:
         record["output"] = _output(alert, style)
     if style.json_include_output_fields_property:
         name = "evt.time.iso8601" if style.time_format_iso_8601 else "evt.time"
-        record["output_fields"] = {name: alert.time, **alert.output_fields}
+        # Without the pid, nobody finds the process of a line.
+        pid = {"proc.pid": alert.event["proc.pid"]} if "proc.pid" in alert.event else {}
+        record["output_fields"] = {name: alert.time, **pid, **alert.output_fields}
     record |= {"priority": alert.priority, "rule": alert.rule, "source": alert.source}
     if style.json_include_tags_property:
         record["tags"] = sorted(alert.tags)

@@ -12,8 +12,9 @@ from schemas.catalogue.priorities import SEVERITY
 from schemas.errors import LannerError
 from schemas.text.printable import printable
 
-BODY_LENGTH = 1500
-"""Within the limit of most services; longer text is cut at the end."""
+BODY_LENGTH = 1200
+RESPONSE_LENGTH = 300
+"""Together within the limit of most services; longer text is cut at the end."""
 TITLE_LENGTH = 200
 _HTTP_STATUS = re.compile(r"\berror=(\d{3})\b", re.ASCII)
 _JOINER = "\u2060"
@@ -97,7 +98,8 @@ def wording(alert: Alert) -> tuple[str, str]:
     inside = alert.event.get("container.id", "host") != "host"
     where = f"{alert.hostname} / {alert.event.get('container.name', '?')}" if inside else alert.hostname
     title = harmless(f"{alert.priority} | {alert.rule} | {where}", TITLE_LENGTH)
-    return title, harmless(alert.output, BODY_LENGTH) + f"\nlanner context {harmless(alert.id, 64)}"
+    advice = f"\n{harmless(alert.response, RESPONSE_LENGTH)}" if alert.response else ""
+    return title, f"{harmless(alert.output, BODY_LENGTH)}{advice}\nlanner context {harmless(alert.id, 64)}"
 
 
 def harmless(text: str, most: int) -> str:

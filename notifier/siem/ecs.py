@@ -6,7 +6,7 @@ The table maps each ECS field to its source; missing values are left out.
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from notifier.formats.mitre import tactics, techniques
+from notifier.formats.mitre import TECHNIQUES, tactics, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert, Value
 from schemas.catalogue.priorities import by_priority
@@ -109,6 +109,16 @@ def _parents(alert: Alert) -> list[str]:
     return sorted({named.id.split(".", maxsplit=1)[0] for named in techniques(alert.tags)})
 
 
+def _technique_names(ids: list[str]) -> list[str]:
+    """Return the names of techniques, in the order of their ids; the id itself where no name is known."""
+    return [TECHNIQUES.get(number, number) for number in ids]
+
+
+def _present(alert: Alert, *fields: str) -> list[str]:
+    """Return the distinct values of fields, for searches that don't know in which field a value is."""
+    return list(dict.fromkeys(str(value) for field in fields if (value := alert.event.get(field))))
+
+
 FIELDS: tuple[tuple[str, Source], ...] = (
     ("@timestamp", lambda alert: iso8601_zulu(alert.time)),
     ("ecs.version", lambda _: ECS_VERSION),
@@ -128,16 +138,20 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("event.end", lambda alert: iso8601_zulu(alert.repeats.last) if alert.repeats else None),
     ("log.level", lambda alert: alert.priority.lower()),
     ("rule.name", lambda alert: alert.rule),
+    ("rule.description", lambda alert: alert.description),
     ("rule.ruleset", lambda _: "lanner"),
     ("threat.framework", lambda alert: "MITRE ATT&CK" if tactics(alert.tags) or techniques(alert.tags) else None),
     ("threat.tactic.id", lambda alert: [named.id for named in tactics(alert.tags)]),
     ("threat.tactic.name", lambda alert: [named.name for named in tactics(alert.tags)]),
     ("threat.tactic.reference", lambda alert: [named.link for named in tactics(alert.tags)]),
     ("threat.technique.id", _parents),
+    ("threat.technique.name", lambda alert: _technique_names(_parents(alert))),
     ("threat.technique.subtechnique.id", lambda alert: _techniques(alert, sub=True)),
+    ("threat.technique.subtechnique.name", lambda alert: _technique_names(_techniques(alert, sub=True))),
     ("host.id", lambda alert: alert.host_id),
     ("host.name", lambda alert: alert.hostname),
     ("host.hostname", lambda alert: alert.hostname),
+    ("host.os.type", lambda alert: "linux" if alert.source == "syscall" else None),
     ("process.pid", "proc.pid"),
     ("process.entity_id", entity_id),
     ("process.name", "proc.name"),
@@ -177,6 +191,10 @@ FIELDS: tuple[tuple[str, Source], ...] = (
         "container.image.hash.all",
         lambda alert: [digest] if (digest := alert.event.get("container.image.digest")) else None,
     ),
+    ("related.user", lambda alert: _present(alert, "user.name", "user.loginname")),
+    ("related.hosts", lambda alert: [alert.hostname] if alert.hostname else []),
+    ("related.ip", lambda alert: _present(alert, "fd.cip", "fd.sip") if _is_socket(alert) else []),
+    ("related.hash", lambda alert: _present(alert, "container.image.digest")),
     ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),
     ("orchestrator.namespace", _if(_in_pod, "k8s.ns.name")),
@@ -202,6 +220,8 @@ def document(alert: Alert) -> dict[str, Any]:
         for name, value in alert.output_fields.items()
         if value is not None
     }
+    if alert.response:
+        own["response"] = alert.response
     if alert.repeats:
         own["repeats"] = {"count": alert.repeats.count, "first_id": alert.repeats.first_id}
     made["falco"] = own

@@ -6,7 +6,7 @@ Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activi
 import re
 from typing import Any
 
-from notifier.formats.mitre import TACTICS, techniques
+from notifier.formats.mitre import TACTICS, TECHNIQUES, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert
 from schemas.catalogue.priorities import by_priority
@@ -76,6 +76,8 @@ def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
     }
     if alert.cluster_name:
         made["unmapped"]["cluster_name"] = alert.cluster_name
+    if alert.response:
+        made["remediation"] = {"desc": alert.response}
     if alert.repeats:
         made["count"] = alert.repeats.count
         made["start_time"] = alert.repeats.first // _MS
@@ -98,16 +100,16 @@ def _finding(alert: Alert) -> dict[str, Any]:
         {"tactic": _named(uid, name)} for tag in alert.tags for uid, name in [TACTICS.get(tag.lower(), ("", ""))] if uid
     ]
     for named in techniques(alert.tags):
-        parent = {"uid": named.id.split(".", maxsplit=1)[0]}
+        parent = _technique(named.id.split(".", maxsplit=1)[0])
         attacks.append(
-            {"technique": parent, "sub_technique": {"uid": named.id}} if "." in named.id else {"technique": parent}
+            {"technique": parent, "sub_technique": _technique(named.id)} if "." in named.id else {"technique": parent}
         )
     seen = alert.repeats.first if alert.repeats else alert.window.first if alert.window else alert.time
     made: dict[str, Any] = {
         # A summary updates the finding of the first alert.
         "uid": alert.repeats.first_id if alert.repeats else alert.id,
         "title": alert.rule,
-        "desc": alert.output,
+        "desc": alert.description or alert.output,
         "created_time": alert.time // _MS,
         "first_seen_time": seen // _MS,
         "last_seen_time": (alert.repeats.last if alert.repeats else alert.time) // _MS,
@@ -115,6 +117,10 @@ def _finding(alert: Alert) -> dict[str, Any]:
         "analytic": {"type_id": _RULE, "type": "Rule", "name": alert.rule, "uid": alert.rule},
     }
     return made | ({"attacks": attacks} if attacks else {})
+
+
+def _technique(uid: str) -> dict[str, str]:
+    return _named(uid, TECHNIQUES[uid]) if uid in TECHNIQUES else {"uid": uid}
 
 
 def _named(uid: str, name: str) -> dict[str, str]:

@@ -6,22 +6,28 @@ observed (msg_blocks_too_long at about 13,200 characters).
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from notifier.delivery.outcome import RoutedAlert
+from notifier.formats.action import action, is_in_container, text_of, where
+from notifier.formats.facts import facts
 from notifier.formats.mitre import link
 from notifier.slack.text import in_code, in_prose
-from schemas.alert import Alert, Repeats, Value
+from schemas.alert import Alert, Repeats
 from schemas.catalogue.priorities import SEVERITY, by_priority
 from schemas.text.times import date_and_time_seconds
 
 Message = dict[str, Any]
 
-MAX_FIELDS = 8
-OUTPUT_LENGTH = 2800
-FIELD_LENGTH = 400
+MAX_FIELDS = 10
+OUTPUT_LENGTH = 2500
+ACTION_LENGTH = 700
+FIELD_LENGTH = 300
 NAME_LENGTH = 80
 TAGS_LENGTH = 1800
+DESCRIPTION_LENGTH = 1000
+RESPONSE_LENGTH = 600
 DIGEST_LINES = 20
 
 LOOKS = by_priority(
@@ -35,9 +41,6 @@ LOOKS = by_priority(
     ("#b0b0b0", ":white_circle:"),
 )
 """Color and emoji by priority."""
-LOCATION_FIELDS = ("container.id", "container.name", "k8s.pod.name", "k8s.ns.name")
-"""Fields of the event that a message shows even if its rule's output doesn't name them."""
-_SHOWN_ELSEWHERE = frozenset({*LOCATION_FIELDS, "evt.hostname", "evt.time"})
 
 
 def message(routed: RoutedAlert, repeats: Repeats | None = None) -> Message:
@@ -60,7 +63,7 @@ def represented(alert: Alert) -> int:
 def headline(alert: Alert, repeats: Repeats | None = None) -> str:
     """Return the line that a phone shows: priority, rule, host and container."""
     where = in_prose(alert.hostname or "?", NAME_LENGTH)
-    within = _text(alert, "k8s.pod.name") or _container(alert)
+    within = text_of(alert, "k8s.pod.name") or _container(alert)
     if within:
         where += f" / {in_prose(within, NAME_LENGTH)}"
     more = f" | {repeats.count} more" if repeats else ""
@@ -101,11 +104,21 @@ def _message(text: str, priority: str, blocks: list[dict[str, Any]]) -> Message:
 
 def _blocks(routed: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
     alert = routed.alert
-    yield _section(f"*{in_prose(alert.rule, 200)}*")
-    yield _section(f"```{in_code(routed.text or alert.output, OUTPUT_LENGTH) or ' '}```")
+    what = in_prose(f"{action(alert)}, {where(alert)}", ACTION_LENGTH)
+    yield _section(f"*{in_prose(alert.rule, 200)}*" + ("" if routed.text or alert.repeats else f"\n{what}"))
+    if routed.text:
+        yield _code(routed.text)
     fields = list(_fields(alert))
     if fields:
         yield {"type": "section", "fields": [_mrkdwn(field) for field in fields]}
+    for name, text, limit in (
+        ("About", alert.description, DESCRIPTION_LENGTH),
+        ("Response", alert.response, RESPONSE_LENGTH),
+    ):
+        if text:
+            yield _section(f"*{name}* {in_prose(text, limit)}")
+    if not routed.text:
+        yield _code(alert.output)
     if repeats:
         yield _context(f":repeat: *{repeats.count}* more from {_time(repeats.first)} to {_time(repeats.last)} UTC")
     if any(alert.tags):
@@ -114,17 +127,9 @@ def _blocks(routed: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, 
 
 
 def _fields(alert: Alert) -> Iterator[str]:
-    """Yield the fields: the rule's own first, as many as leave room for host, container and pod."""
-    pod, namespace = _text(alert, "k8s.pod.name"), _text(alert, "k8s.ns.name")
-    location = {"host": alert.hostname, "cluster": alert.cluster_name, "container": _container(alert)}
-    location["pod"] = f"{namespace}/{pod}" if pod and namespace else pod
-    location = {name: text for name, text in location.items() if text}
-    own = {
-        name: _shown(value)
-        for name, value in alert.output_fields.items()
-        if value is not None and name not in _SHOWN_ELSEWHERE
-    }
-    for name, text in (*list(own.items())[: MAX_FIELDS - len(location)], *location.items()):
+    """Yield the fields in the order of their worth; host and cluster are never crowded out."""
+    places = [(name, text) for name, text in (("host", alert.hostname), ("cluster", alert.cluster_name)) if text]
+    for name, text in (*islice(facts(alert), MAX_FIELDS - len(places)), *places):
         yield f"*{in_prose(name, NAME_LENGTH)}*\n`{in_code(text, FIELD_LENGTH) or ' '}`"
 
 
@@ -150,21 +155,16 @@ def _hosts(alerts: Sequence[Alert], priority: str, rule: str) -> str:
 
 
 def _container(alert: Alert) -> str:
-    name = _text(alert, "container.name") or _text(alert, "container.id")
-    return "" if _text(alert, "container.id") in ("host", "") else name
-
-
-def _text(alert: Alert, field: str) -> str:
-    value = alert.event.get(field, alert.output_fields.get(field))
-    return "" if value is None else _shown(value)
-
-
-def _shown(value: Value) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    name = text_of(alert, "container.name") or text_of(alert, "container.id")
+    return name if is_in_container(alert) else ""
 
 
 def _time(nanoseconds: int) -> str:
     return date_and_time_seconds(nanoseconds, utc=True)
+
+
+def _code(text: str) -> dict[str, Any]:
+    return _section(f"```{in_code(text, OUTPUT_LENGTH) or ' '}```")
 
 
 def _section(text: str) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from hashlib import blake2b
 from pathlib import Path
 
 from notifier.delivery.outcome import RoutedAlert
+from notifier.formats.facts import FIELDS
 from notifier.queue.database import as_os_errors, open_database
-from notifier.slack.blocks import LOCATION_FIELDS
 from notifier.slack.client import MessageRef
 from schemas.alert import BadAlert, Repeats, decode_alert, encode_alert
 
 REMEMBERED = 10_000
-"""Messages; about 20 MB on disk."""
+"""Messages; about 40 MB on disk."""
 _TABLE = """
 CREATE TABLE IF NOT EXISTS posted (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT, place TEXT, kind BLOB, at REAL, channel TEXT, time TEXT,
@@ -60,9 +60,7 @@ class PostedMessages:
     def add(self, routed: RoutedAlert, ref: MessageRef, now: float) -> None:
         """Store a message; now is the wall clock, seconds."""
         alert = routed.alert
-        slim = replace(
-            alert, event={name: alert.event[name] for name in LOCATION_FIELDS if name in alert.event}, window=None
-        )
+        slim = replace(alert, event={name: alert.event[name] for name in FIELDS if name in alert.event}, window=None)
         row = (alert.id, routed.channel or "", kind(routed), now, ref.channel, ref.time, encode_alert(slim))
         with as_os_errors():
             self._base.execute(

@@ -89,6 +89,9 @@ def annotations(alert: Alert) -> dict[str, str]:
 
 def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "summary", _cut(alert.output, ANNOTATION_LENGTH)
+    for name, text in (("description", alert.description), ("response", alert.response)):
+        if text:
+            yield name, _cut(text, ANNOTATION_LENGTH)
     yield "id", _cut(alert.id, LABEL_LENGTH)
     if alert.tags:
         yield "tags", _cut(",".join(alert.tags), ANNOTATION_LENGTH)

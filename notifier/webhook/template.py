@@ -97,6 +97,8 @@ def facts(alert: Alert) -> Mapping[str, Any]:
         "output": alert.output,
         "time": iso8601_zulu(alert.time),
         "host_id": alert.host_id,
+        "description": alert.description,
+        "response": alert.response,
         "event": {name: _plain(value) for name, value in alert.event.items()},
         "count": alert.repeats.count if alert.repeats else None,
         "first_id": alert.repeats.first_id if alert.repeats else None,

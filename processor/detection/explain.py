@@ -16,6 +16,7 @@ from processor.compiler.recursion import deep
 from processor.fields.binding import event_names
 from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, fold
 from processor.language.printer import print_condition, print_operand
+from processor.loading.items.exceptions import split_exceptions
 from schemas.batch import EventBatch
 
 Kind = Literal["and", "or", "not", "macro", "check", "exception"]
@@ -130,16 +131,13 @@ def explain(rule: ExplainedRule, evaluator: ConditionEvaluator) -> Explained:
         evaluator: of the event.
     """
     with deep():
-        condition, names = rule.condition, rule.active_exceptions
-        if names and isinstance(condition, And) and len(condition.children) > len(names):
-            own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
-            if len(own) == 1 and isinstance(own[0], And):
-                # The parentheses added around the rule's own condition are skipped.
-                own = own[0].children
-            parts = [_explained(child, evaluator) for child in own]
-            parts += [_exception(name, child, evaluator) for name, child in zip(names, excepted, strict=True)]
-            return Explained("and", "and", _all(parts), children=tuple(parts))
-        return _explained(condition, evaluator)
+        own, excepted = split_exceptions(rule.condition, rule.active_exceptions)
+        if not excepted:
+            return _explained(own, evaluator)
+        parts = [_explained(child, evaluator) for child in (own.children if isinstance(own, And) else (own,))]
+        named = zip(rule.active_exceptions, excepted, strict=True)
+        parts += [_exception(name, child, evaluator) for name, child in named]
+        return Explained("and", "and", _all(parts), children=tuple(parts))
 
 
 def explain_batch(rule: ExplainedRule, batch: EventBatch, index: int) -> Explained:

@@ -17,11 +17,13 @@ from processor.loading.items.exceptions import with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
+from processor.loading.problems.condition_hints import condition_hint, open_parenthesis
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_location, problem
+from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation
 
 _CONTAINER_INFO = "%container.info"
@@ -124,16 +126,19 @@ class Builder:
         expanded = []
         named = set()
         for definition in lists.values():
-            items: list[str] = []
-            for item in definition.items:
-                inner = lists.get(item)
+            nodes: list[ScalarNode] = []
+            for node in definition.items:
+                inner = lists.get(node.value)
                 if inner is not None and inner.index < definition.visibility:
-                    named.add(item)
-                    items.extend(inner.items)
+                    named.add(node.value)
+                    nodes.extend(inner.items)
                 else:
-                    items.append(item)
+                    nodes.append(node)
+            items = tuple(node.value for node in nodes)
             expanded.append(expand(definition.name, items))
-            self.lists[definition.name] = LoadedList(definition.name, tuple(items), head_location(definition.spot))
+            self.lists[definition.name] = LoadedList(
+                definition.name, items, head_location(definition.spot), tuple(nodes)
+            )
         self._lists = ListTable(expanded)
         self._lists.used |= named
 
@@ -168,6 +173,7 @@ class Builder:
             traced.text,
             definition.extensions,
             head_location(definition.spot),
+            traced,
         )
 
     def _macro_problem(self, error: MacroProblem, traced: TracedText, spot: ItemLocation) -> None:
@@ -187,7 +193,12 @@ class Builder:
             return self._parser.parse(traced.text)
         except ConditionError as error:
             location = traced.locate(error.span)
-            message, hint = error.message, _read_as(traced, error.span, location)
+            message = error.message
+            hint = (
+                condition_hint(traced.text, error.span, message)
+                or _not_closed(traced, message, location)
+                or _read_as(traced, error.span, location)
+            )
         except ConditionTooLong as error:
             location, message, hint = head_location(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
@@ -329,6 +340,15 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         traced=traced,
         response=rule.response,
     )
+
+
+def _not_closed(traced: TracedText, message: str, location: SourceLocation) -> str:
+    opened = open_parenthesis(traced.text) if "')'" in message else None
+    if opened is None:
+        return ""
+    at = traced.locate((opened, opened + 1))
+    line = "" if (at.file, at.line) == (location.file, location.line) else f": {at.text.strip()}"
+    return f"the '(' in line {at.line}, column {at.column} is not closed{line}"
 
 
 def _read_as(traced: TracedText, span: Span, location: SourceLocation) -> str:

@@ -46,7 +46,7 @@ class Collection:
         self.rules: dict[str, RuleDefinition] = {}
         self.plugins: list[tuple[PluginRequirement, ...]] = []
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
-        """Items that redefine an item of an earlier file: the new one and the old one."""
+        """Items that define an item again, without `override`: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
         """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self._next = 0
@@ -60,7 +60,7 @@ class Collection:
     def _note_redefinition(
         self, new: ItemLocation, old: ListDefinition | MacroDefinition | RuleDefinition | None
     ) -> None:
-        if old is not None and old.spot.node.file is not new.node.file:
+        if old is not None and isinstance(new.node, MappingNode) and new.node.get("override") is None:
             self.redefined.append((new, old.spot))
 
     def require_engine(self, version: tuple[int, int, int], spot: ItemLocation) -> None:

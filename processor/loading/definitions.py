@@ -56,7 +56,7 @@ class ListDefinition:
 
     name: str
     spot: ItemLocation
-    items: list[str]
+    items: list[ScalarNode]
     index: int = 0
     visibility: int = 0
 

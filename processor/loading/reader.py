@@ -69,7 +69,7 @@ def read_file(file: SourceFile, collection: Collection, report: Callable[[Proble
         report(
             Problem(
                 *(ProblemCode.LOAD_ERR_YAML_PARSE, error.message, _CONTENT, "", error.location),
-                "no item of this file is loaded",
+                error.hint or "no item of this file is loaded",
             )
         )
         return False
@@ -230,7 +230,7 @@ class _Reader:
         if not BARE_STRING.fullmatch(name):
             message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
             self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, name_node))
-        new = ListDefinition(name, spot, [node.value for node in texts(item, "items", spot)])
+        new = ListDefinition(name, spot, texts(item, "items", spot))
         if self._appends(item, spot, "items"):
             self._collection.append_list(new)
         else:

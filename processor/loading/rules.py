@@ -10,6 +10,7 @@ from processor.loading.problems.model import Problem
 from processor.loading.yaml.tracing import TracedText
 from schemas.catalogue.priorities import Priority
 from schemas.yaml.nodes import Node as YamlNode
+from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation
 
 
@@ -20,6 +21,8 @@ class LoadedList:
     name: str
     items: tuple[str, ...]
     location: SourceLocation = field(compare=False)
+    nodes: tuple[ScalarNode, ...] = field(compare=False, repr=False)
+    """Where each item was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class LoadedMacro:
     """The condition with lists substituted."""
     extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
+    traced: TracedText = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Redefinition:
-    """A list, macro or rule that a later file redefines; this is allowed, but reported."""
+    """A list, macro or rule that is defined again, in the same or a later file; the later definition replaces it."""
 
     type: str
     name: str
@@ -127,6 +131,8 @@ class LoadResult:
     """In the order of their first definitions; rules with errors are omitted."""
     macros: Mapping[str, LoadedMacro]
     lists: Mapping[str, LoadedList]
+    infos: tuple[Problem, ...] = ()
+    """What is worth knowing, but no reason to change the files."""
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()

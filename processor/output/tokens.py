@@ -5,6 +5,7 @@ percent sign and the name. The longest prefix that is a field wins. Source: libs
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from processor.compiler.values.types import BadOperand, side_shape
@@ -56,20 +57,34 @@ def parse_output(text: str) -> tuple[Part, ...]:
         OutputError: a token is not a field, or the text ends with a percent sign.
     """
     parts: list[Part] = []
-    position = 0
-    while True:
-        start = text.find("%", position)
-        if start < 0:
-            break
-        if start > position:
-            parts.append(text[position:start])
-        if start == len(text) - 1:
-            raise OutputError("invalid formatting syntax: formatting cannot end with a %", (start, start + 1))
-        token, position = _token(text, start)
-        parts.append(token)
-    if position < len(text):
-        parts.append(text[position:])
+    for part in _parts(text):
+        if isinstance(part, OutputError):
+            raise part
+        parts.append(part)
     return tuple(parts)
+
+
+def output_errors(text: str) -> list[OutputError]:
+    """Return all errors of an output text."""
+    return [part for part in _parts(text) if isinstance(part, OutputError)]
+
+
+def _parts(text: str) -> Iterator[Part | OutputError]:
+    position = 0
+    while (start := text.find("%", position)) >= 0:
+        if start > position:
+            yield text[position:start]
+        if start == len(text) - 1:
+            yield OutputError("invalid formatting syntax: formatting cannot end with a %", (start, start + 1))
+            return
+        try:
+            token, position = _token(text, start)
+            yield token
+        except OutputError as error:
+            yield error
+            position = error.span[1]
+    if position < len(text):
+        yield text[position:]
 
 
 def _token(text: str, start: int) -> tuple[Token, int]:

@@ -29,10 +29,12 @@ RULES = Limits(characters=8_000_000, nodes=500_000, depth=64)
 class YamlError(LannerError, ValueError):
     """Raised for a text that is not valid YAML."""
 
-    def __init__(self, message: str, location: SourceLocation, problem: str = "") -> None:
+    def __init__(self, message: str, location: SourceLocation, problem: str = "", hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.location = location
+        self.hint = hint
+        """What to do; empty if that isn't known."""
         self.problem = problem or message
         """The message without what the parser was at."""
 
@@ -68,12 +70,40 @@ def read_documents(file: SourceFile, limits: Limits = RULES, loader: type[Any] =
         mark = error.problem_mark or error.context_mark
         words = [part for part in (error.context, error.problem) if part]
         location = file.locate(_at(mark), _at(mark) + 1) if mark else SourceLocation(file.name)
-        raise YamlError(", ".join(words), location, words[-1]) from None
+        raise YamlError(", ".join(words), location, words[-1], _hint(error, file)) from None
     except yaml.reader.ReaderError as error:
         message = f"{error.reason}: character #x{_code(error.character):04x}"
         raise YamlError(message, file.locate(error.position, error.position + 1)) from None
     except yaml.YAMLError as error:
         raise YamlError(str(error), SourceLocation(file.name)) from None
+
+
+def _hint(error: yaml.MarkedYAMLError, file: SourceFile) -> str:
+    """Return what to do about the most common mistakes."""
+    problem, context = error.problem or "", error.context or ""
+    at = _at(error.problem_mark) if error.problem_mark else len(file.text)
+    if "tab" in problem or file.text[at : at + 1] == "\t":
+        return "indent with spaces instead of tabs"
+    if "mapping values are not allowed" in problem:
+        before = file.text[file.text.rfind("\n", 0, at) + 1 : at].strip()
+        same = "keys of one item begin in the same column"
+        return "a text that contains ': ' needs quotation marks around it" if ":" in before else same
+    if "cannot start any token" in problem:
+        return f"a text that begins with '{file.text[at : at + 1]}' needs quotation marks around it"
+    if "quoted scalar" in context and error.context_mark:
+        opened = file.locate(_at(error.context_mark), _at(error.context_mark) + 1)
+        return f"the quotation mark in line {opened.line}, column {opened.column} is not closed: {opened.text.strip()}"
+    if ("flow sequence" in context or "flow mapping" in context) and error.context_mark:
+        opened = file.locate(_at(error.context_mark), _at(error.context_mark) + 1)
+        mark = file.text[_at(error.context_mark)]
+        return (
+            f"the '{mark}' in line {opened.line}, column {opened.column} is not closed, or a comma is missing after it"
+        )
+    if "could not find expected ':'" in problem:
+        return "indent the lines of a text, or put it in quotation marks"
+    if "did not find expected key" in problem:
+        return "keys of one item begin in the same column"
+    return ""
 
 
 def _code(character: object) -> int:

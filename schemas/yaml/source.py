@@ -20,6 +20,20 @@ class SourceLocation:
     """The line in the file; of a very long line, the part around the column."""
     text_start: int = 0
     """The number of characters in the line before that part."""
+    last_line: int = 0
+    """The line of its last character; 0 if it is the first line."""
+    last_column: int = 0
+    """The column after its last character, if that is on another line."""
+
+    @property
+    def end_line(self) -> int:
+        """The line of its last character; 0 for the whole file."""
+        return self.last_line or self.line
+
+    @property
+    def end_column(self) -> int:
+        """The column after its last character; 0 for the whole file."""
+        return self.last_column or (self.column + max(self.width, 1) if self.line else 0)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -66,4 +80,6 @@ class SourceFile:
         # A line of megabytes would hide the message.
         cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
         text = text[cut : cut + _LONGEST_LINE]
-        return SourceLocation(self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
+        here = (self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
+        last = bisect_right(self._starts, max(min(end, len(self.text)) - 1, start))
+        return SourceLocation(*here, *((last, end - self._starts[last - 1] + 1) if last > line else ()))

@@ -1,36 +1,47 @@
 """What README and docs name is there."""
 
-import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "deploy/compose/*.md") for page in ROOT.glob(pattern))
-LINK = re.compile(r"\]\(([^)\s]+)\)")
-NAMED = re.compile(
-    r"`((?:tests|docs|deploy|bench|processor|collector|notifier|schemas|bus|lanner|rules)/[\w./@-]*[\w/])`"
-)
-BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+SCRIPT = ROOT / "deploy" / "setup" / "links.py"
+PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "deploy/**/README.md") for page in ROOT.glob(pattern))
 
 
-def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", BLOCK.sub("", page.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+def check(*pages: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script on pages, or on those that it checks by itself."""
+    return subprocess.run([sys.executable, SCRIPT, *pages], capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_and_every_file_that_a_page_names_is_there(page: Path) -> None:
     """Links include the heading behind the #; links to elsewhere are not followed."""
-    text = page.read_text()
-    wrong = []
-    for link in LINK.findall(BLOCK.sub("", text)):
-        if "://" in link:
-            continue
-        path, _, anchor = link.partition("#")
-        target = page.parent / path if path else page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
-            wrong.append(link)
-    wrong += [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
-    assert wrong == []
+    assert check(page).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("prose", "mistake"),
+    [
+        ("See [the page](nowhere.md).", "nowhere.md doesn't exist"),
+        ("See [the part](#nothing).", "#nothing: there is no such heading"),
+        ("See [the part](#a-page-its-parts), and [elsewhere](https://example.org/nowhere.md#nothing).", ""),
+        ("Read `docs/nowhere.md` or `docs/rules.md`.", "docs/nowhere.md doesn't exist"),
+        ("```\n[code](nowhere.md)\n```", ""),
+    ],
+)
+def test_a_mistake_is_found_with_its_line(prose: str, mistake: str, tmp_path: Path) -> None:
+    """Code is not searched for links."""
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page: its parts\n\n{prose}\n")
+
+    assert check(page).stdout == (f"{page}:3: {mistake}\n" if mistake else "")
+
+
+def test_the_script_checks_the_same_pages_by_itself() -> None:
+    """As `make lint` runs it."""
+    done = check()
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

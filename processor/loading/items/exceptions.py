@@ -7,11 +7,14 @@ Source: falco rule_loader_reader.cpp, rule_loader_collector.cpp, rule_loader_com
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from processor.language.ast import And
+from processor.language.ast import Node as Condition
 from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
 from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
 from processor.loading.items.lists import quote_item
+from processor.loading.problems.condition_hints import operator_hint
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.tracing import Piece
@@ -121,7 +124,7 @@ def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> 
         for comp in comps:
             if comp.text not in OPERATORS and not _MODIFIED.fullmatch(comp.text):
                 message = f"'{comp.text}' is not a supported comparison operator"
-                raise _misfit(message, spot, "comps", did_you_mean(comp.text, OPERATORS))
+                raise _misfit(message, spot, "comps", operator_hint(comp.text))
         _check_fields([entry.text for entry in fields.items], spot, check_field)
         return
     if not exception.comps.is_given:
@@ -164,6 +167,19 @@ def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition
             pieces.append(Piece(" and not ", parts[0].node))
             pieces.extend(parts)
     return pieces
+
+
+def split_exceptions(condition: Condition, names: Sequence[str]) -> tuple[Condition, tuple[Condition, ...]]:
+    """Split a rule's tree into its own condition and the negated condition of each exception.
+
+    Args:
+        condition: the tree of a rule's whole condition.
+        names: the exceptions that have values, in order.
+    """
+    if not names or not isinstance(condition, And) or len(condition.children) <= len(names):
+        return condition, ()
+    own, excepted = condition.children[: -len(names)], condition.children[-len(names) :]
+    return own[0] if len(own) == 1 else And(own, condition.span), excepted
 
 
 def _scalar_condition(exception: ExceptionDefinition) -> list[Piece]:

@@ -62,6 +62,18 @@ _OVERRIDABLE = {
     "suppress": ONLY_REPLACE,
     "response": ONLY_REPLACE,
 }
+_PRIORITIES = {
+    **dict.fromkeys(("high", "severe", "major"), "Critical or Error"),
+    **dict.fromkeys(("medium", "med", "moderate", "warn"), "Warning"),
+    **dict.fromkeys(("low", "minor"), "Notice"),
+    **dict.fromkeys(("crit", "fatal"), "Critical"),
+    **dict.fromkeys(("emerg", "panic"), "Emergency"),
+    **dict.fromkeys(("information", "none", "trivial"), "Informational"),
+    **dict.fromkeys(("trace", "verbose"), "Debug"),
+    "err": "Error",
+    **{str(priority.value): str(priority) for priority in Priority},
+}
+"""Priorities of other systems, with those of the same severity."""
 _REQUIRED = ("condition", "output", "desc", "priority")
 _ENABLED_DEPRECATED = (
     "The standalone 'enabled' key usage is deprecated. The correct approach requires also a 'replace' entry "
@@ -216,7 +228,9 @@ class _RuleItem:
         priority = parse_priority(node.value)
         if priority is None:
             names = [str(known) for known in Priority]
-            hint = did_you_mean(node.value.capitalize(), names) or f"one of {', '.join(names)}"
+            meant = _PRIORITIES.get(node.value.lower())
+            hint = f"'{node.value}' is not a priority: write {meant}" if meant else ""
+            hint = hint or did_you_mean(node.value.capitalize(), names) or f"one of {', '.join(names)}"
             raise invalid("Invalid priority", self._spot, node, hint)
         return priority
 

@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 from processor.compiler import checks
 from processor.correlation.window_fields import FORMS, BadWindowToken, tokens_of, without_tokens
-from processor.language.ast import Check, Field, Span
+from processor.language.ast import Check, Field, Span, literals
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ProblemCode
-from processor.output.tokens import OutputError, parse_output
-from schemas.catalogue.fields import EVENTS, FIELDS
+from processor.output.tokens import output_errors
+from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS
 
+_LISTED = "'lanner fields' lists the fields"
+_BY_NAME = {"user.uid": "user.name", "user.loginuid": "user.loginname", "group.gid": "group.name"}
+_RANGES = {"fd.ip": "fd.net", "fd.cip": "fd.cnet", "fd.sip": "fd.snet", "fd.lip": "fd.lnet", "fd.rip": "fd.rnet"}
+_ADDRESSES = {net: address for address, net in _RANGES.items()}
 _OWN_WARNINGS = (ProblemCode.LOAD_DEPRECATED_ITEM, ProblemCode.LOAD_UNSAFE_NA_CHECK)
 
 
@@ -57,7 +61,7 @@ def _findings(check: Check) -> list[CompilerProblem]:
     for problem in checks.check(check):
         code = ProblemCode[problem.code]
         if code not in _OWN_WARNINGS:
-            hint = _hint(problem.message, check) if problem.is_unknown else ""
+            hint = _hint(problem.message, check) if problem.is_unknown else _hint_of_value(check, problem.span)
             found.append(CompilerProblem(code, problem.message, problem.span, hint, problem.is_unknown))
     return found
 
@@ -67,7 +71,23 @@ def _hint(message: str, check: Check) -> str:
     if "event type" in message:
         return did_you_mean(word, EVENTS) or "'lanner fields' lists the event types"
     left = check.left.name if isinstance(check.left, Field) else word
-    return did_you_mean(word, FIELDS) or did_you_mean(left, FIELDS) or "'lanner fields' lists the fields"
+    for base in ("evt.arg", "evt.rawarg"):
+        if word.startswith(f"{base}."):
+            return did_you_mean(word, [f"{base}.{name}" for name in ARGUMENT_TYPES]) or _LISTED
+    return did_you_mean(word, FIELDS) or did_you_mean(left, FIELDS) or _LISTED
+
+
+def _hint_of_value(check: Check, span: Span) -> str:
+    """Return the field that a value of the wrong type was probably meant for."""
+    name = check.left.name if isinstance(check.left, Field) else ""
+    value = next((each.text for each in literals(check) if each.span == span), "")
+    if name in _RANGES and "/" in value:
+        return f"write '{_RANGES[name]}' to compare with a range of addresses"
+    if name in _ADDRESSES and value and "/" not in value:
+        return f"write '{_ADDRESSES[name]}' to compare with one address, or '{value}/32' for a range of one"
+    if name in _BY_NAME and value and not value[0].isdigit():
+        return f"write '{_BY_NAME[name]}' to compare with a name"
+    return ""
 
 
 def field_problem(text: str) -> str | None:
@@ -97,13 +117,11 @@ def output_findings(output: str) -> list[CompilerProblem]:
     except BadWindowToken as error:
         found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, FORMS))
         output = output[: error.span[0]]
-    try:
-        parse_output(output)
-    except OutputError as error:
-        hint = did_you_mean(_token(output, error.span), FIELDS) or "'lanner fields' lists the fields"
-        found.append(
-            CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, error.message, error.span, hint, error.unknown)
-        )
+    for wrong in output_errors(output):
+        hint = did_you_mean(_token(output, wrong.span), FIELDS) or _LISTED
+        code = ProblemCode.LOAD_ERR_COMPILE_OUTPUT
+        hint = hint if output[wrong.span[0] + 1 :] else "remove it, or write a field after it"
+        found.append(CompilerProblem(code, wrong.message, wrong.span, hint, wrong.unknown))
     for field in DEPRECATED_FIELDS:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):

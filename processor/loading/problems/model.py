@@ -2,11 +2,30 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal, Protocol
 
 from schemas.errors import LannerError
 from schemas.yaml.source import SourceLocation
 
 _LONGEST_TEXT = 1000
+
+Severity = Literal["error", "warning", "info"]
+
+
+class Code(Protocol):
+    """A kind of problem: one of Falco's, or one that only Lanner reports."""
+
+    @property
+    def name(self) -> str:
+        """The code as people read it."""
+
+    @property
+    def severity(self) -> Severity:
+        """How serious it is."""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is an error."""
 
 
 class ProblemCode(Enum):
@@ -65,6 +84,11 @@ class ProblemCode(Enum):
         return self.name.startswith("LOAD_ERR_")
 
     @property
+    def severity(self) -> Severity:
+        """How serious it is."""
+        return "error" if self.is_error else "warning"
+
+    @property
     def text(self) -> str:
         """A short description."""
         return self.value[0]
@@ -79,7 +103,7 @@ class ProblemCode(Enum):
 class Problem:
     """One error or warning."""
 
-    code: ProblemCode
+    code: Code
     message: str
     """Falco's text if Falco reports the same problem."""
     item_type: str

@@ -7,11 +7,15 @@ import json
 from collections.abc import Iterable
 from unicodedata import east_asian_width
 
-from processor.loading.problems.model import Problem
+from processor.loading.problems.model import Code, Problem, Severity
 from processor.loading.rules import LoadResult
 
 _RED, _YELLOW, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 _TAB = "    "
+_SHOWN_TAB = "\u2192   "
+"""A tab that is the problem itself."""
+DOCUMENTATION = "docs/rules-lints.md"
+_GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def printable(text: str) -> str:
@@ -32,20 +36,21 @@ def _escaped(char: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
-def as_text(problems: Iterable[Problem], *, colour: bool = False) -> str:
+def as_text(problems: Iterable[Problem], *, colour: bool = False, errors_as: Severity = "error") -> str:
     """Return problems as text: their lines, with the location underlined, and hints.
 
     Args:
         problems: the problems, in output order.
         colour: use terminal colors.
+        errors_as: what to call errors: for lints, which keep no rules from loading, a warning.
     """
-    return "\n".join(_block(problem, colour=colour) for problem in problems)
+    return "\n".join(_block(problem, colour=colour, errors_as=errors_as) for problem in problems)
 
 
-def _block(problem: Problem, *, colour: bool) -> str:
+def _block(problem: Problem, *, colour: bool, errors_as: Severity) -> str:
     red, yellow, cyan, bold, end = (_RED, _YELLOW, _CYAN, _BOLD, _END) if colour else ("",) * 5
-    tone = red if problem.code.is_error else yellow
-    word = "error" if problem.code.is_error else "warning"
+    word = errors_as if problem.code.is_error else problem.code.severity
+    tone = {"error": red, "warning": yellow, "info": cyan}[word]
     head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {printable(problem.message)}"
     lines = [head]
     if problem.item_name:
@@ -56,7 +61,7 @@ def _block(problem: Problem, *, colour: bool) -> str:
         number = str(location.line)
         margin = " " * len(number)
         before = printable(location.text[:start])
-        marked = printable(location.text[start : start + location.width])
+        marked = printable(location.text[start : start + location.width].replace("\t", _SHOWN_TAB))
         after = printable(location.text[start + location.width :])
         under = " " * _columns(before) + "^" * max(1, _columns(marked))
         lines += [f"  {number} | {before}{marked}{after}", f"  {margin} | {tone}{under}{end}"]
@@ -93,6 +98,7 @@ def as_json(result: LoadResult) -> str:
             "ok": result.ok,
             "errors": [_fields(problem) for problem in result.errors],
             "warnings": [_fields(problem) for problem in result.warnings],
+            "infos": [_fields(problem) for problem in result.infos],
         },
         indent=2,
     )
@@ -101,13 +107,23 @@ def as_json(result: LoadResult) -> str:
 def _fields(problem: Problem) -> dict[str, str | int]:
     return {
         "code": problem.code.name,
+        "severity": problem.code.severity,
         "message": problem.message,
+        "hint": problem.hint,
         "item_type": problem.item_type,
         "item_name": problem.item_name,
         "file": problem.file,
         "line": problem.line,
         "column": problem.column,
+        "end_line": problem.location.end_line,
+        "end_column": problem.location.end_column,
+        "docs": documented_at(problem.code),
     }
+
+
+def documented_at(code: Code) -> str:
+    """Return the documentation page of a code, with the section about it."""
+    return f"{DOCUMENTATION}#{code.name.lower()}"
 
 
 def as_github(problems: Iterable[Problem]) -> str:
@@ -116,11 +132,10 @@ def as_github(problems: Iterable[Problem]) -> str:
 
 
 def _annotation(problem: Problem) -> str:
-    kind = "error" if problem.code.is_error else "warning"
+    kind = _GITHUB[problem.code.severity]
     parts = [f"file={_property(problem.file)}"]
     if problem.line:
-        end = problem.column + max(problem.location.width, 1)
-        parts.append(f"line={problem.line},col={problem.column},endColumn={end}")
+        parts.append(f"line={problem.line},col={problem.column},endColumn={problem.location.end_column}")
     parts.append(f"title={_property(problem.code.name)}")
     message = f"{problem.message} ({problem.hint})" if problem.hint else problem.message
     return f"::{kind} {','.join(parts)}::{_data(message)}"

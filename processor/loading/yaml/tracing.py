@@ -51,9 +51,8 @@ class TracedText:
         self.edits.append(edits)
 
     def locate(self, span: Span) -> SourceLocation:
-        """Return the location in a file of a span of the current text."""
-        start, end = span
-        start, end = self._original(start), max(self._original(max(start, end - 1)) + 1, self._original(start) + 1)
+        """Return the location in a file of a span of the current text; of a list's item, that of the list's name."""
+        start, end = self._written_span(span)
         offset = 0
         last = None
         for piece in self.pieces:
@@ -66,13 +65,26 @@ class TracedText:
             last = self.pieces[0]
         return _location_in(last, len(last.text) - 1, len(last.text))
 
-    def _original(self, offset: int) -> int:
+    def written(self, span: Span) -> str:
+        """Return what a span of the current text was before lists were replaced: a list's name for one of its items."""
+        start, end = self._written_span(span)
+        return "".join(piece.text for piece in self.pieces)[start:end].strip()
+
+    def _written_span(self, span: Span) -> Span:
+        start, end = span
+        first = self._original(start)
+        return first, max(self._original(max(start, end - 1), is_end=True) + 1, first + 1)
+
+    def _original(self, offset: int, *, is_end: bool = False) -> int:
         for edits in reversed(self.edits):
             index = bisect_right(edits, offset, key=lambda edit: edit[0]) - 1
             if index < 0:
                 continue
             _, new_end, old_start, old_end = edits[index]
-            offset = old_start if offset < new_end else offset - new_end + old_end
+            if offset >= new_end:
+                offset += old_end - new_end
+            else:
+                offset = old_end - 1 if is_end else old_start
         return offset
 
 

@@ -39,6 +39,24 @@ def test_a_flag_of_falcos_is_a_usage_error_that_names_ours(flag: str, ours: str)
         assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "nearest"),
+    [
+        ("rules validates", "lanner rules validate"),
+        ("validate", "lanner rules validate"),
+        ("config checks", "lanner config check"),
+        ("alert list", "lanner alerts"),
+        ("version", "lanner --version"),
+    ],
+)
+def test_an_unknown_command_is_reported_with_the_nearest(words: str, nearest: str) -> None:
+    """Also if people look for it in another group."""
+    done = lanner(*words.split())
+    assert done.returncode == 2
+    assert f"Did you mean '{nearest}'?" in done.stderr
+    assert "Did you mean" not in lanner("nonsense").stderr
+
+
 def test_version_is_one_line() -> None:
     """The version is one line, for scripts and bug reports."""
     assert lanner("--version").stdout == "lanner 0.1.0\n"

@@ -64,7 +64,7 @@ def test_a_reader_of_an_earlier_release_reads_alerts_with_the_texts_of_rules() -
 
 
 def test_texts_of_rules_are_bounded_like_all_others() -> None:
-    """An alert that was posted over HTTP may have texts of any length."""
+    """A message may have texts of any length."""
     alert = bounded(Alert("i", 1, "r", "Notice", "", {}, description="d" * (2 << 20), response="r" * (2 << 20)))
 
     assert len(alert.description) < 1 << 20

@@ -64,3 +64,14 @@ def test_the_cluster_has_a_label_of_its_own() -> None:
     _, extension = parse(cef(alert(event={"container.name": "web"}, cluster_name="eu-1"), "1.0"))
     assert (extension["cs1Label"], extension["cs1"]) == ("Container", "web")
     assert (extension["cs2Label"], extension["cs2"]) == ("Cluster", "eu-1")
+
+
+def test_the_file_of_a_call_without_descriptor_is_named_once() -> None:
+    """A rename or removal has a path only."""
+    removed = cef(alert(event={"fs.path.name": "/a", "proc.pid": 7}, output="o"), "1")
+    both = cef(alert(event={"fd.name": "/b", "fs.path.name": "/a"}, output="o"), "1")
+
+    assert "filePath=/a" in removed
+    assert "dpid=7" in removed
+    assert both.count("filePath=") == 1
+    assert "filePath=/b" in both

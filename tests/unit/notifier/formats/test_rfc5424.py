@@ -58,3 +58,11 @@ def test_a_container_is_named_with_image_digest_pod_and_cluster() -> None:
     for parameter in ('container_name="web"', 'image_digest="sha256:11"', 'pod_uid="u-1"', 'cluster="eu-1"'):
         assert parameter in made
     assert "namespace" not in made
+
+
+def test_a_process_is_named_with_pid_login_user_and_the_path_that_it_removed() -> None:
+    """A call without a descriptor has a path only."""
+    event = {"proc.pid": 7, "user.name": "root", "user.loginname": "ann", "fs.path.name": "/a"}
+    data = structured_data(alert(event=event), 32473)
+
+    assert 'pid="7" user="root" login="ann" path="/a"' in data

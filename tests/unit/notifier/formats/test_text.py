@@ -85,3 +85,12 @@ def test_any_output_gives_one_line_that_can_be_encoded(output: str, as_json: boo
     encoded = line.encode("utf-8")
     if as_json:
         json.loads(encoded)
+
+
+def test_json_has_the_pid_whatever_the_rules_output_names() -> None:
+    """Without it, nobody finds the process; a rule's own value stays."""
+    made = [
+        json.loads(json_line(alert(event=event, output_fields=fields), LineStyle()))["output_fields"].get("proc.pid")
+        for event, fields in (({"proc.pid": 7}, {}), ({"proc.pid": 7}, {"proc.pid": 8}), ({}, {}))
+    ]
+    assert made == [7, 8, None]

@@ -53,7 +53,7 @@ CONNECT = {
     "fd.name": "10.0.0.5:40000->192.0.2.7:4444",
 }
 TAGS = ("T1003.008", "T1059", "mitre_credential_access", "host")
-_FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12")
+_FILE = alert(event=PROCESS | OPEN, tags=TAGS, host_id="3d12", description="Hashes are read.", response="Look.")
 
 CORPUS: tuple[Alert, ...] = (
     _FILE,

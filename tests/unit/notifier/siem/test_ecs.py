@@ -88,6 +88,17 @@ def test_severity_and_attack_stand_where_elastic_looks() -> None:
     assert made["threat.tactic.id"] == ["TA0006"]
     assert made["threat.technique.id"] == ["T1003", "T1059"]
     assert made["threat.technique.subtechnique.id"] == ["T1003.008"]
+    assert made["threat.technique.name"] == ["OS Credential Dumping", "Command and Scripting Interpreter"]
+    assert made["threat.technique.subtechnique.name"] == ["/etc/passwd and /etc/shadow"]
+
+
+def test_a_document_explains_its_rule_and_can_be_found_by_what_is_in_it() -> None:
+    """Searches for a user or an address don't need to know in which field it is."""
+    made, connection = flat(document(CORPUS[0])), flat(document(CORPUS[2]))
+    assert (made["rule.description"], made["falco.response"]) == ("Hashes are read.", "Look.")
+    assert (made["related.user"], made["related.hosts"], made["host.os.type"]) == (["root"], ["web-3"], "linux")
+    assert connection["related.ip"] == ["10.0.0.5", "192.0.2.7"]
+    assert flat(document(CORPUS[1]))["related.hash"] == ["sha256:11"]
 
 
 def test_the_index_template_has_ecs_types_for_every_field(known: dict[str, Any]) -> None:

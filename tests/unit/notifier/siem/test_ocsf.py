@@ -43,3 +43,12 @@ def test_evidence_names_process_user_file_and_container() -> None:
     assert evidence["process"]["user"] == {"uid": "0", "name": "root"}
     assert evidence["file"] == {"type_id": 1, "path": "/etc/shadow", "name": "shadow"}
     assert document(CORPUS[1])["evidences"][0]["container"]["image"]["tag"] == "1.2"
+
+
+def test_a_finding_has_the_rules_description_and_its_response_as_remediation() -> None:
+    """A rule without a description is described by its output."""
+    made, other = document(CORPUS[0]), document(CORPUS[2])
+    assert (made["finding_info"]["desc"], made["remediation"]) == ("Hashes are read.", {"desc": "Look."})
+    assert other["finding_info"]["desc"] == other["message"]
+    assert "remediation" not in other
+    assert made["finding_info"]["attacks"][1]["sub_technique"]["name"] == "/etc/passwd and /etc/shadow"

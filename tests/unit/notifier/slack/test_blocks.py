@@ -60,14 +60,35 @@ def test_a_phone_shows_priority_rule_host_and_pod() -> None:
     assert headline(alert(event={"container.id": "host", "container.name": "host"})).endswith("| web-3")
 
 
-def test_fields_are_the_rules_own_then_where_it_happened() -> None:
-    """Eight at most; the places are never crowded out."""
-    own = {f"proc.aname[{level}]": f"value {level}" for level in range(12)}
-    made = message(RoutedAlert(shop(output_fields={**own, "container.name": "shop", "fd.name": None})))
+def test_fields_stand_in_the_order_of_their_worth_and_the_host_is_never_crowded_out() -> None:
+    """Ten at most: what an analyst asks first, then the rule's own."""
+    own = {f"evt.arg.a{number}": f"value {number}" for number in range(12)}
+    event = {"proc.cmdline": "id", "user.name": "root", "proc.pname": "sh", "container.image.repository": "shop"}
+    made = message(RoutedAlert(shop(output_fields={**event, **own, "container.name": "shop", "fd.name": None})))
     (fields,) = [block["fields"] for block in made["attachments"][0]["blocks"] if "fields" in block]
-    names = [field["text"].split("*")[1] for field in fields]
-    assert names == [*(f"proc.\u2060aname[{level}]" for level in range(5)), "host", "container", "pod"]
-    assert fields[-1]["text"].endswith("`prod/shop-7`")
+
+    names = [field["text"].split("*")[1].replace("\u2060", "") for field in fields]
+    assert names == [
+        *("command", "user", "parents", "image", "container", "pod", "evt.arg.a0", "evt.arg.a1", "evt.arg.a2", "host"),
+    ]
+    assert fields[5]["text"].endswith("`prod/shop-7`")
+
+
+def test_a_message_states_what_happened_why_it_matters_and_what_to_do() -> None:
+    """The rule's own text follows, unless a route's template replaces it."""
+    event = {"evt.type": "unlinkat", "proc.name": "rm", "fs.path.name": "/var/log/auth.log"}
+    made = alert(event=event, output="the output", description="Logs show logins.", response="Look elsewhere.")
+    plain, templated = (texts(message(RoutedAlert(made, text=text))["attachments"]) for text in (None, "our words"))
+    shown = [text.replace("\u2060", "") for text in plain]
+
+    assert shown[0] == "*A rule*\nrm removed /var/log/auth.log, on web-3"
+    assert [text for text in shown if text.startswith(("*About*", "*Response*", "```"))] == [
+        "*About* Logs show logins.",
+        "*Response* Look elsewhere.",
+        "```the output```",
+    ]
+    assert templated[1] == "```our words```"
+    assert not any("the output" in text for text in templated)
 
 
 def test_tags_of_attack_lead_to_its_pages() -> None:
@@ -91,8 +112,10 @@ def test_hostile_text_pages_nobody_and_links_nowhere() -> None:
         output=HOSTILE,
         output_fields={HOSTILE: HOSTILE},
         hostname=HOSTILE,
+        description=HOSTILE,
+        response=HOSTILE,
         tags=(HOSTILE,),
-        event={"container.id": "0123456789ab", "container.name": HOSTILE},
+        event={"container.id": "0123456789ab", "container.name": HOSTILE, "proc.name": HOSTILE, "evt.type": "openat"},
     )
     for made in (message(RoutedAlert(everywhere)), digest([everywhere] * 30)):
         for text in texts(made):
@@ -138,10 +161,16 @@ _TEXT = st.text(max_size=20) | st.builds(
         rule=_TEXT,
         output=_TEXT,
         hostname=_TEXT,
+        cluster_name=_TEXT,
+        description=_TEXT,
+        response=_TEXT,
         output_fields=st.dictionaries(_TEXT, _TEXT | st.none() | st.integers(), max_size=12),
         tags=st.lists(_TEXT | st.just("T1003.008"), max_size=300).map(tuple),
         event=st.dictionaries(
-            st.sampled_from(["container.id", "container.name", "k8s.pod.name", "k8s.ns.name"]), _TEXT
+            st.sampled_from(
+                ["container.id", "container.name", "k8s.pod.name", "proc.cmdline", "evt.type", "proc.name"]
+            ),
+            _TEXT,
         ),
     )
 )

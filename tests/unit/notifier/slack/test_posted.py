@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from notifier.delivery.outcome import RoutedAlert
+from notifier.slack.blocks import message
 from notifier.slack.client import MessageRef
 from notifier.slack.posted import PostedMessages, kind
 from tests.unit.alerts import TIME, alert
@@ -16,6 +17,33 @@ def test_only_the_newest_are_remembered(tmp_path: Path) -> None:
     stored.close()
     reopened = PostedMessages(tmp_path / "posted.db", remembered=3)
     assert [reopened.of(f"id-{number}", None) is not None for number in range(5)] == [False, False, True, True, True]
+
+
+def test_an_edited_message_shows_what_the_posted_one_did() -> None:
+    """The fields of the event that messages show are stored."""
+    event = {
+        "evt.type": "connect",
+        "proc.name": "bash",
+        "proc.pname": "sshd",
+        "proc.cmdline": "bash -i",
+        "proc.pid": 7,
+        "user.name": "root",
+        "fd.type": "ipv4",
+        "fd.name": "a->b",
+        "fd.sip": "192.0.2.7",
+        "fd.sport": 22,
+        "container.id": "0123456789ab",
+        "container.image.repository": "shop",
+        "thread.tid": 8,
+    }
+    routed = RoutedAlert(alert(event=event, description="d", response="r"))
+    stored = PostedMessages(None)
+    stored.add(routed, MessageRef("C1", "1"), 100.0)
+    found = stored.of(routed.alert.id, None)
+
+    assert found is not None
+    assert "thread.tid" not in found.routed.alert.event
+    assert message(found.routed) == message(routed)
 
 
 def test_counts_wait_to_be_shown_the_oldest_first() -> None:

@@ -47,7 +47,7 @@ def test_the_underline_is_below_the_location() -> None:
 
 
 def test_json_has_the_keys_that_programs_read() -> None:
-    """The JSON has ok, errors and warnings, each with seven keys."""
+    """The JSON has ok, errors, warnings and infos, each with hint, end and documentation."""
     result = load(rule("evt.type=open and proc.nme=a", "  nope: 1\n"))
     data = json.loads(report.as_json(result))
 
@@ -55,15 +55,21 @@ def test_json_has_the_keys_that_programs_read() -> None:
     assert data["errors"] == [
         {
             "code": "LOAD_ERR_COMPILE_CONDITION",
+            "severity": "error",
             "message": "filter_check called with nonexistent field proc.nme",
+            "hint": "did you mean 'proc.name'?",
             "item_type": "rule",
             "item_name": "r",
             "file": "rules.yaml",
             "line": 3,
             "column": 32,
+            "end_line": 3,
+            "end_column": 40,
+            "docs": "docs/rules-lints.md#load_err_compile_condition",
         }
     ]
     assert [warning["code"] for warning in data["warnings"]] == ["LOAD_UNKNOWN_KEY"]
+    assert data["infos"] == []
 
 
 def test_github_annotations_escape_their_own_syntax() -> None:

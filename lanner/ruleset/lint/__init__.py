@@ -1,0 +1,1 @@
+"""Lints: likely mistakes in rules that load, added to the problems that Falco's loader also reports."""

@@ -1,0 +1,64 @@
+import pytest
+
+from lanner.ruleset.lint.conditions.shadowed import shadowed_rules
+from processor.loading import RuleFile, load_rules
+
+MACROS = """
+- macro: opened
+  condition: evt.type in (open, openat)
+- macro: a_shell
+  condition: proc.name in (bash, zsh)
+"""
+
+
+def shadowed(*conditions: str, extra: str = "") -> list[str]:
+    """Return the names of the rules that never match first; rules have numbers for names."""
+    text = "".join(
+        f"- rule: {number}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n"
+        for number, condition in enumerate(conditions)
+    )
+    result = load_rules([RuleFile("r.yaml", MACROS + text + extra)])
+    assert result.ok, result.errors
+    return [problem.item_name for problem in shadowed_rules(result.rules, result.correlations)]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("opened", "evt.type = open and fd.name = /x"),
+        ("opened and a_shell", "opened and proc.name = bash"),
+        ("opened and (a_shell or fd.name = /x)", "openat_ and fd.name = /x".replace("openat_", "evt.type = openat")),
+        ("opened and not proc.name = a", "opened and not proc.name in (a, b) and fd.name = /x"),
+        ("evt.type != execve", "opened and fd.name = /x"),
+    ],
+)
+def test_a_rule_behind_a_wider_one_is_reported(earlier: str, later: str) -> None:
+    """In the other order, nothing is reported."""
+    assert shadowed(earlier, later) == ["1"]
+    assert shadowed(later, earlier) == []
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("opened and fd.name = /x", "opened and fd.name = /y"),
+        ("opened and fd.name = /x", "opened"),
+        ("evt.type = open", "opened"),
+        ("opened and not a_shell", "opened and not proc.name = bash"),
+        ("opened and proc.name startswith b", "opened and proc.name = bash"),
+    ],
+)
+def test_a_rule_that_can_match_first_is_not_reported(earlier: str, later: str) -> None:
+    """A later rule is only reported if that is certain."""
+    assert shadowed(earlier, later) == []
+
+
+def test_disabled_and_stateful_rules_shadow_nothing() -> None:
+    """A stateful rule doesn't match each event for which its condition is true."""
+    conditions = ("opened", "opened and fd.name = /x")
+    assert shadowed(*conditions, extra="- rule: 0\n  enabled: false\n") == []
+    macro = (
+        "- macro: often\n  condition: opened\n"
+        "  correlation: {type: event_count, group-by: [proc.name], timespan: 1m, condition: {gte: 9}}\n"
+    )
+    assert shadowed("often", "opened and fd.name = /x", extra=macro) == []
