@@ -2,11 +2,12 @@
 
 import uuid
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.timeline import IsTrigger
 from schemas.alert import Alert
+from schemas.text.times import date_and_time_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class EventQuery:
         """Event time of the alert, ms, from its id."""
         return uuid.UUID(self.id).int >> 80
 
+    def includes(self, alert: Alert) -> bool:
+        """Return whether an alert is of the time, and of the host if one is given."""
+        milliseconds = alert.time // 1_000_000 - self.time
+        return -self.before <= milliseconds <= self.after and self.host in (None, alert.hostname, alert.host_id)
+
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
@@ -35,3 +41,16 @@ class QueryResult:
     is_trigger: IsTrigger
     remarks: list[str]
     """Remarks on the source; the list may grow while batches are read."""
+    alerts: list[Alert] = field(default_factory=list)
+    """All alerts of this time, also those of other hosts."""
+
+
+def remarks_on(alert: Alert) -> list[str]:
+    """Return remarks on an alert's earlier events."""
+    remarks = []
+    if alert.repeats is not None:
+        remarks.append(f"This alert summarizes repeats; the first one: lanner context {alert.repeats.first_id}")
+    if alert.window is not None:
+        first = date_and_time_seconds(alert.window.first)
+        remarks.append(f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows them.")
+    return remarks

@@ -1,4 +1,4 @@
-"""`lanner alerts`: takes a fleet's alerts from their topic, prints them."""
+"""`lanner alerts`: takes alerts from a fleet's topic or a host's recording, prints them."""
 
 import click
 
@@ -7,4 +7,4 @@ from lanner.cli.app import ALERTS, Group
 
 @click.group("alerts", cls=Group, lazy=ALERTS, example="lanner alerts tail --since 1h")
 def command() -> None:
-    """Show a fleet's alerts."""
+    """Show the alerts of this host, or of a fleet."""

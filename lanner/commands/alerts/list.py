@@ -2,27 +2,30 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
-from bus.topics import ALERTS
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
+from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.recorder.rolling.alerts import stored_alerts
+from lanner.settings import Settings
+from lanner.wiring.kafka import connection_of
 from lanner.wiring.sinks.printed import alert_lines
-
-MARGIN_MS = 60_000
-"""An alert is published after its event happened; much later if processors lagged."""
+from schemas.alert import Alert
 
 
 @front_command(
     "list",
-    example="lanner alerts list --since 24h --priority warning --rule 'Read sensitive*' --host 'web-*'",
+    example="sudo lanner alerts list --since 24h --priority warning\n"
+    "lanner alerts list --topic --rule 'Read sensitive*' --host 'web-*'",
     formats=ALERT_FORMATS,
 )
 @alert_filter
@@ -30,35 +33,41 @@ MARGIN_MS = 60_000
     "--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date and time."
 )
 @click.option("--until", metavar="TIME", help="Not later than this.  [default: now]")
-def command(options: Options, selection: AlertFilter, since: str, until: str | None) -> None:
-    """Print the alerts that the topic retains (7 days by default), and exit.
+@source_options
+def command(
+    options: Options, selection: AlertFilter, *, since: str, until: str | None, file: Path | None, topic: bool
+) -> None:
+    """Print stored alerts, oldest first, and exit: those of this host, or those of the fleet if a broker is configured.
 
-    They are in the order in which processors published them; --since and --until apply to the times of the events.
-    Duplicates are printed once.
+    `lanner run` stores the newest 10,000 alerts of its host, and a fleet's topic retains those of 7 days by default.
+    --since and --until apply to the times of the events. Duplicates are printed once.
     """
-    need("processor", "confluent_kafka")
-    from bus.clients.history import TopicHistory
-
     now = time.time_ns() // 1_000_000
     first, last = time_ms(since, "--since", now) or 0, time_ms(until, "--until", now) or now
     if last < first:
         raise BadInput("--until is before --since.")
     settings = options.settings()
-    connection = connection_of(settings)
-    printed = PrintedAlerts(alert_lines(settings, sys.stdout), connection, sys.stdout)
+    recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
+    printed = PrintedAlerts(alert_lines(settings, sys.stdout), sys.stdout)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        past = TopicHistory(connection, connection.topic(ALERTS))
         try:
-            bounds = past.between(first - MARGIN_MS, None)
-            for number, message in enumerate(past.read_in_order(bounds, lambda: signals.stop)):
+            for number, alert in enumerate(_alerts(settings, recording, first, lambda: signals.stop)):
                 status.show(f"searching: {number:,} alerts, {printed.count:,} shown")
-                alert = printed.decoded(message)
-                if alert is not None and first <= alert.time // 1_000_000 <= last and selection.matches(alert):
+                if first <= alert.time // 1_000_000 <= last and selection.matches(alert):
                     status.clear()
                     printed.show(alert)
+                if signals.stop:
+                    break
         finally:
             status.clear()
-            past.close()
     if not options.quiet and not printed.count:
         note("no stored alert matches.")
+
+
+def _alerts(settings: Settings, recording: Path | None, first: int, stop: Callable[[], bool]) -> Iterator[Alert]:
+    if recording is not None:
+        return stored_alerts(recording)
+    from lanner.recorder.topic.alerts import retained_alerts
+
+    return retained_alerts(connection_of(settings), first, None, stop)

@@ -12,6 +12,7 @@ from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
+from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.sinks.printed import alert_lines
 
@@ -33,7 +34,8 @@ def command(options: Options, selection: AlertFilter, since: str | None) -> None
     settings = options.settings()
     connection = connection_of(settings)
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
-    printed = PrintedAlerts(alert_lines(settings, sys.stdout), connection, sys.stdout)
+    printed = PrintedAlerts(alert_lines(settings, sys.stdout), sys.stdout)
+    read = reader_of_alerts(connection)
     with Signals() as signals:
         reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
         if not options.quiet:
@@ -41,7 +43,7 @@ def command(options: Options, selection: AlertFilter, since: str | None) -> None
         try:
             while not signals.stop:
                 message = reader.poll(POLL_SECONDS)
-                alert = None if message is None else printed.decoded(message)
+                alert = None if message is None else read(message)
                 if alert is not None and selection.matches(alert):
                     printed.show(alert)
         finally:

@@ -3,7 +3,7 @@
 import json
 import sys
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -11,15 +11,16 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
+from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, coloured
 from lanner.errors import BadInput
-from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.coverage import RecordingCoverage, sentences
 from lanner.recorder.event_rows import line_maker, row_maker
 from lanner.recorder.query import EventQuery, QueryResult
-from lanner.recorder.timeline import Timeline, TimelineRange, by_id
+from lanner.recorder.rolling.search import from_recording
+from lanner.recorder.timeline import Timeline, TimelineRange
 from lanner.settings import Settings
 from processor.detection.redaction import Redaction
 from schemas.batch import EventBatch
@@ -33,8 +34,8 @@ _EARLIER = 20_000_000_000
 
 @front_command(
     "context",
-    example="lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --before 2m\n"
-    "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --file /var/lib/lanner/kept",
+    example="sudo lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0\n"
+    "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --topic --before 2m",
 )
 @click.argument("alert_id")
 @click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far back to show events.")
@@ -46,18 +47,22 @@ _EARLIER = 20_000_000_000
     show_default=True,
     help="Show at most this many events before and after the alert: the nearest ones.",
 )
-@click.option(
-    "--file",
-    "file",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Read a recording, or a folder of them as `run --keep` writes, instead of the broker.",
-)
+@source_options
 @click.option("--host", metavar="HOST", help="Name or id of the host, if the alert itself is no longer retained.")
 def command(
-    options: Options, alert_id: str, *, before: str, after: str, limit: int, file: Path | None, host: str | None
-) -> None:  # fmt: skip
-    """Show what happened on a host before and after an alert, from the fleet's topic or from `run --keep`.
+    options: Options,
+    alert_id: str,
+    *,
+    before: str,
+    after: str,
+    limit: int,
+    file: Path | None,
+    topic: bool,
+    host: str | None,
+) -> None:
+    """Show what happened on a host before and after an alert.
+
+    The source is this host's own recording, which `lanner run` writes, or the fleet's topics if a broker is configured.
 
     The event that raised the alert is marked by >. The output ends with what was not collected at that time, so that
     missing events aren't taken as proof that nothing happened.
@@ -66,10 +71,11 @@ def command(
         _checked(alert_id), host, parse_duration_ms(before, "--before"), parse_duration_ms(after, "--after"), limit
     )
     settings = options.settings()
+    recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        if file is not None:
-            found = _from_files(query, file, settings)
+        if recording is not None:
+            found = from_recording(query, recording, settings)
         else:
             from lanner.recorder.topic.search import from_topic
 
@@ -87,31 +93,6 @@ def _checked(text: str) -> str:
             f"{text}: not a valid alert id. `--format json` and `lanner alerts list` show the id of each alert."
         )
     return str(found)
-
-
-def _from_files(query: EventQuery, file: Path, settings: Settings) -> QueryResult:
-    from lanner.ruleset.load import load_or_fail
-    from lanner.ruleset.sources import find_rules
-
-    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
-    remarks: list[str] = []
-    trigger = by_id(query.id, frozenset(rule.name for rule in rules))
-    return QueryResult(_recorded(query, file, remarks), None, trigger, remarks)
-
-
-def _recorded(query: EventQuery, file: Path, remarks: list[str]) -> Generator[StoredBatch]:
-    first = last = 0
-    try:
-        for stored in from_files((file,)):
-            first, last = first or stored.appended, stored.appended
-            if query.host in (None, stored.batch.hostname, stored.batch.host_id):
-                yield stored
-    finally:
-        times = (date_and_time_seconds(time_ms * 1_000_000) for time_ms in (first, last))
-        if first > query.time:
-            remarks.append(f"The recording begins at {next(times)}, after the alert.")
-        elif last < query.time:
-            remarks.append(f"The recording is from {' to '.join(times)}, before the alert.")
 
 
 def _show(

@@ -9,12 +9,12 @@ from bus.topics import ALERTS, EVENTS
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch, from_message
-from lanner.recorder.query import EventQuery, QueryResult
+from lanner.recorder.query import EventQuery, QueryResult, remarks_on
 from lanner.recorder.timeline import by_id, by_number
-from lanner.recorder.topic.messages import reader_of_values
+from lanner.recorder.topic.messages import reader_of_alerts, reader_of_values
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
-from schemas.alert import Alert, BadAlert, decode_alert
+from schemas.alert import Alert
 from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds
 
@@ -50,7 +50,7 @@ def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], 
     trigger = by_id(query.id, frozenset())
     if alert is not None:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
-        search.remark_on(alert)
+        search.remarks += remarks_on(alert)
     return QueryResult(search.batches(host, is_id=query.host is None), alert, trigger, search.remarks)
 
 
@@ -69,31 +69,17 @@ class _Search:
         from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
 
         alert_id = self._query.id.encode()
+        read = reader_of_alerts(self.connection)
         past = TopicHistory(self.connection, self.connection.topic(ALERTS))
         try:
             for message in past.read(past.between(self._query.time - _EARLIER_MS, None), self._stop):
                 status.show(f"searching for the alert: {_time(message)}")
-                if ("ce_id", alert_id) not in (message.headers() or ()):
-                    continue
-                try:
-                    return decode_alert(self._value(message))
-                except BadAlert as error:
-                    note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+                if ("ce_id", alert_id) in (message.headers() or ()) and (alert := read(message)) is not None:
+                    return alert
         finally:
             past.close()
             status.clear()
         return None
-
-    def remark_on(self, alert: Alert) -> None:
-        """Add remarks on the alert's earlier events."""
-        if alert.repeats is not None:
-            self.remarks.append(
-                f"This alert summarizes repeats; the first one: lanner context {alert.repeats.first_id}"
-            )
-        if alert.window is not None:
-            first = date_and_time_seconds(alert.window.first)
-            text = f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows them."
-            self.remarks.append(text)
 
     def batches(self, host: str, *, is_id: bool) -> Generator[StoredBatch]:
         """Yield the batches of a host, by its id or name, from shortly before the window on."""

@@ -2,8 +2,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from lanner.recorder.rolling.recording import RollingRecording
 from schemas.alert import alert_id
-from tests.unit.alerts import TIME
+from tests.unit.alerts import TIME, alert
 from tests.unit.lanner.program import lanner
 from tests.unit.recordings import shadow_read, write_recording
 
@@ -52,6 +53,19 @@ def test_context_as_json_is_rows_and_a_summary(tmp_path: Path) -> None:
     assert [row.get("alert", False) for row in rows[:-1]] == [False, True, False]
     assert rows[-1]["context"]["is_found"]
     assert set(rows[-1]["context"]["hosts"]) == {"db-1"}
+
+
+def test_context_of_a_stored_alert_needs_no_rules_and_no_broker(tmp_path: Path) -> None:
+    """The recording of this host is read by default, and its alert names the event."""
+    recording = RollingRecording(tmp_path / "kept", 8 << 20, on_error=print)
+    recording.store(shadow_read())
+    recording.store_alert(alert(id=IDENTITY, rule="Renamed since", event={"evt.num": 1}))
+    recording.close()
+    done = lanner("context", IDENTITY, "-o", f"keep.folder={tmp_path}/kept")
+    assert done.returncode == 0, done.stderr
+    assert "Warning Renamed since on web-3" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if line.startswith("> ") and "/etc/shadow" in line]) == 1
+    assert done.stderr == f"reading this host's own recording in {tmp_path}/kept; --topic reads a fleet's.\n"
 
 
 def test_an_alert_that_a_recording_does_not_cover_is_reported(tmp_path: Path) -> None:
