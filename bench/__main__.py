@@ -12,6 +12,7 @@ NAMES = (
     "latency",
     "memory",
     "notifier",
+    "recording",
     "slowdown",
     "start",
     "throughput",
