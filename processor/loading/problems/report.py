@@ -5,35 +5,14 @@ Rule files are untrusted: whatever they contain, the output is printable.
 
 import json
 from collections.abc import Iterable
-from unicodedata import east_asian_width
 
 from processor.loading.problems.model import Code, Problem, Severity
 from processor.loading.rules import LoadResult
+from schemas.yaml.excerpt import excerpt, visible
 
 _RED, _YELLOW, _CYAN, _BOLD, _END = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
-_TAB = "    "
-_SHOWN_TAB = "\u2192   "
-"""A tab that is the problem itself."""
 DOCUMENTATION = "docs/rules-lints.md"
 _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
-
-
-def printable(text: str) -> str:
-    """Return a text without characters that a terminal or a log would interpret."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    if char == "\t":
-        return _TAB
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def as_text(problems: Iterable[Problem], *, colour: bool = False, errors_as: Severity = "error") -> str:
@@ -51,32 +30,19 @@ def _block(problem: Problem, *, colour: bool, errors_as: Severity) -> str:
     red, yellow, cyan, bold, end = (_RED, _YELLOW, _CYAN, _BOLD, _END) if colour else ("",) * 5
     word = errors_as if problem.code.is_error else problem.code.severity
     tone = {"error": red, "warning": yellow, "info": cyan}[word]
-    head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {printable(problem.message)}"
+    head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {visible(problem.message)}"
     lines = [head]
     if problem.item_name:
-        lines[0] += f" ({printable(problem.item_type)} '{printable(problem.item_name)}')"
-    location = problem.location
-    if location.line and location.text:
-        start = max(location.column - 1 - location.text_start, 0)
-        number = str(location.line)
-        margin = " " * len(number)
-        before = printable(location.text[:start])
-        marked = printable(location.text[start : start + location.width].replace("\t", _SHOWN_TAB))
-        after = printable(location.text[start + location.width :])
-        under = " " * _columns(before) + "^" * max(1, _columns(marked))
-        lines += [f"  {number} | {before}{marked}{after}", f"  {margin} | {tone}{under}{end}"]
+        lines[0] += f" ({visible(problem.item_type)} '{visible(problem.item_name)}')"
+    lines += excerpt(problem.location, tone, end)
     if problem.hint:
-        lines.append(f"  {cyan}= {printable(problem.hint)}{end}")
+        lines.append(f"  {cyan}= {visible(problem.hint)}{end}")
     return "\n".join(lines) + "\n"
 
 
 def _location(problem: Problem) -> str:
-    file = printable(problem.file)
+    file = visible(problem.file)
     return f"{file}:{problem.line}:{problem.column}" if problem.line else file
-
-
-def _columns(text: str) -> int:
-    return sum(2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def summary(result: LoadResult) -> str:
@@ -143,7 +109,7 @@ def _annotation(problem: Problem) -> str:
 
 def _data(text: str) -> str:
     # After control characters are escaped, only the command's own syntax needs escaping.
-    return printable(text).replace("%", "%25")
+    return visible(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:
