@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 import lanner
-from lanner.settings import Settings, find_file, load_settings
+from lanner.settings import LoadedSettings, Settings, find_file
+from lanner.settings.load import read_settings
 from lanner.settings.sections.model import PrintedFormat
 
 FALCO_FLAGS = {
@@ -55,18 +56,20 @@ class Options:
 
     def settings(self, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings and apply these flags. Raises BadInput."""
+        return self.load(environment).valid()
+
+    def load(self, environment: Mapping[str, str] = os.environ) -> LoadedSettings:
+        """Read the settings and apply these flags; errors in single settings are in the result. Raises BadInput."""
         path = find_file(self.config, environment)
-        settings = load_settings(path, environment, self.set)
+        loaded = read_settings(path, environment, self.set, self.rules)
         changes: dict[str, Any] = {}
-        if self.rules:
-            changes["rules_files"] = self.rules
         if self.format:
             changes["json_output"] = self.format == "json"
             printed = next((form for form in ALERT_FORMATS if form == self.format), None)
-            changes["stdout_output"] = replace(settings.stdout_output, format=printed)
+            changes["stdout_output"] = replace(loaded.settings.stdout_output, format=printed)
         if self.quiet or self.verbose:
             changes["log_level"] = "error" if self.quiet else "debug"
-        return replace(settings, **changes)
+        return replace(loaded, settings=replace(loaded.settings, **changes))
 
 
 def _explain(error: click.NoSuchOption) -> click.UsageError:

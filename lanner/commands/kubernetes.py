@@ -20,13 +20,15 @@ def command(options: Options) -> None:
     from lanner.cli.logging_setup import log_to_stderr
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.kubernetes import KubernetesView
+    from lanner.wiring.check import check_settings
     from lanner.wiring.kubernetes import kubernetes_service, run_service
     from lanner.wiring.topic_check import topics_in_order
 
-    settings = options.settings()
+    loaded = options.load()
+    settings = loaded.settings
     log_to_stderr(settings, "kubernetes")
+    check_settings(loaded, "kubernetes")
     connection = connection_of(settings)
-    # Bad credentials are reported at once, also while the broker is away.
     service = kubernetes_service(settings, connection, note)
     topics_in_order(connection, topics_of("kubernetes"))
     view = KubernetesView(service, settings.http.stuck_seconds)

@@ -17,7 +17,9 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import error_line, note
 from lanner.errors import BadInput
 from lanner.settings import Settings, find_file
+from lanner.settings.faults import locating
 from lanner.settings.named import COMMANDS, sinks_of
+from lanner.wiring.check import check_settings
 from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import open_sink
@@ -51,25 +53,33 @@ def command(options: Options, sinks: tuple[str, ...], listen: str | None, event:
     `test SINK` sends one marked alert; `preview SINK` prints an alert as the sink would send it. SIGHUP reloads
     settings and secrets, SIGUSR1 reopens files.
     """
-    settings = options.settings()
+    loaded = options.load()
+    settings = loaded.settings
     word, names = (sinks[0], sinks[1:]) if sinks[0] in COMMANDS else ("", sinks)
     known = sinks_of(settings)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
+        # A sink may be unknown because its settings could not be read.
+        loaded.valid()
         shown = f"there is no sink {unknown[0]!r}; " if unknown else ""
         raise click.UsageError(f"{shown}sinks are: {', '.join(known)}.")
-    if word == "preview":
-        _preview(settings, names, event)
-    elif word == "test":
-        for name in names:
-            _try(settings, name)
+    if word:
+        loaded.valid()
+        with locating(loaded.tree):
+            if word == "preview":
+                _preview(settings, names, event)
+            else:
+                for name in names:
+                    _try(settings, name)
     else:
         listen = listen or settings.intake.listen
         if local and not listen:
             raise click.UsageError("--local needs --listen: without a broker there is no other source of alerts.")
         if local and (topics := [name for name in names if name.startswith("siem.")]):
             raise click.UsageError(f"{topics[0]} is a topic of the broker, so it can't be used with --local.")
-        _deliver(options, settings, tuple(dict.fromkeys(names)), listen, None if local else _broker(settings, names))
+        names = tuple(dict.fromkeys(names))
+        check_settings(loaded, "notifier", sinks=names, needs_broker=not local)
+        _deliver(options, settings, names, listen, None if local else _broker(settings, names))
 
 
 def _broker(settings: Settings, names: tuple[str, ...]) -> Connection:
@@ -157,14 +167,15 @@ def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Sett
     systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
     settings = before
     try:
-        settings = options.settings()
-        deliveries.change(settings)
+        loaded = options.load()
+        check_settings(loaded, "notifier", sinks=deliveries.names, needs_broker=deliveries.has_broker)
+        deliveries.change(loaded.settings)
     except BadInput as error:
-        settings = before
         for message in error.messages:
             error_line(message)
         error_line("keeping the previous settings.")
     else:
+        settings = loaded.settings
         for name in ("kafka", "intake", "notifier"):
             if getattr(settings, name) != getattr(before, name):
                 note(f"changes to {name} take effect after a restart.")

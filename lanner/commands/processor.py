@@ -28,6 +28,7 @@ def command(options: Options) -> None:
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.processor import ProcessorView
     from lanner.ruleset.compile import repeated_alerts
+    from lanner.wiring.check import check_settings
     from lanner.wiring.processor import host_keys_service, preparation, rules_at_start
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
@@ -37,8 +38,10 @@ def command(options: Options) -> None:
     from processor.fleet.worker import ProcessorFailed, run_processor
     from processor.hosts.liveness import HostLiveness
 
-    settings = options.settings()
+    loaded = options.load()
+    settings = loaded.settings
     log_to_stderr(settings, "processor")
+    check_settings(loaded, "processor")
     connection = connection_of(settings)
     states, findings = topics_in_order(connection, topics_of("processor"))
     if not options.quiet:

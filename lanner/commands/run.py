@@ -9,8 +9,9 @@ import click
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.recorder.rolling.sizes import size_mib
-from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings, find_file
+from lanner.wiring.check import check_settings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from lanner.wiring.single_host.recording import collected, open_recording
 from schemas.batch import EventBatch
@@ -36,12 +37,15 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     from lanner.wiring.collector import make_collector
 
     def load() -> tuple[Settings, CompiledDetection]:
-        settings = options.settings()
+        loaded = options.load()
+        settings = loaded.settings
         if no_pushdown:
             settings = replace(settings, collector=replace(settings.collector, pushdown=False))
         if keep is not None:
             settings = replace(settings, keep=replace(settings.keep, size_mib=size_mib(keep)))
-        return settings, load_detection(settings, warnings=not options.quiet)
+        detection = check_settings(replace(loaded, settings=settings), "run", warnings=not options.quiet)
+        assert detection is not None  # noqa: S101  an error in the rules was raised
+        return settings, detection
 
     settings, detection = load()
 

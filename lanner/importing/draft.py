@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from lanner.settings.build import build_settings
+from lanner.settings.faults import SettingFault
 from lanner.settings.tree import parse_yaml
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from schemas.yaml.source import SourceLocation
@@ -88,19 +89,17 @@ class Draft:
             if not self._drop(problems[0]):
                 raise AssertionError(problems[0])
 
-    def _drop(self, problem: str) -> bool:
-        """Remove the setting that a problem names."""
-        words = problem.split(": ", 1)[-1].removeprefix("there is no setting ")
-        name = words.split(" ", 1)[0].strip("'.")
-        *sections, last = name.split(".")
+    def _drop(self, fault: SettingFault) -> bool:
+        """Remove the setting that is wrong."""
+        *sections, last = fault.setting.split(".")
         below: Any = self.settings
         for section in sections:
             below = below.get(section, {}) if isinstance(below, dict) else {}
         if not isinstance(below, dict) or last not in below:
             # The setting is inside a list: remove the whole list.
-            below, last = self.settings, re.split(r"[.\[]", name)[0]
+            below, last = self.settings, re.split(r"[.\[]", fault.setting)[0]
         if last not in below:
             return False
         del below[last]
-        self.notes.append(f"{name}: not converted: {problem.split(': ', 1)[-1]}")
+        self.notes.append(f"{fault.setting}: not converted: {fault.text}")
         return True

@@ -12,11 +12,10 @@ from lanner.operations.catalogue import Readings
 from lanner.operations.health import Health, HealthCheck, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
-from lanner.settings.addresses import is_loopback
+from lanner.settings.forms.addresses import OFF, is_loopback, listen_address
 from lanner.wiring.kafka import need
 
 PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8778}
-OFF = "off"
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -74,10 +73,10 @@ def endpoint(
 
 def address(text: str, origin: str) -> tuple[str, int]:
     """Parse `[ADDRESS:]PORT`; origin is the setting or flag, for the message. Raises BadInput."""
-    host, colon, port = text.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) < 65536) or (colon and not host):
+    found = listen_address(text)
+    if found is None:
         raise BadInput(f"{origin}: {text!r} must be a port, an address and a port such as 0.0.0.0:8775, or off.")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return found
 
 
 class Beat:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanner.errors import BadInput
 from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.output_faults import appended_faults
 from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from processor.compiler.host_names import names_to_resolve
 from processor.compiler.recursion import deep
 from processor.detection.detector import Detector
@@ -67,6 +68,8 @@ def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDete
 
 def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> CompiledDetection:
     """Select and compile rules that have been read. Raises BadInput with all errors."""
+    if faults := appended_faults(settings):
+        raise BadSettings(*faults)
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
     try:
@@ -81,7 +84,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             redact=Redaction(settings.redact).alert,
         )
     except OutputError as error:
-        raise BadInput(f"append_output: {error}") from None
+        raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
     with deep():
         texts = [print_condition(condition) for condition in ruleset.conditions]
     texts += [rule.output for rule in rules]

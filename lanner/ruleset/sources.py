@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from processor.loading import RuleFile, read_rule_files
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
@@ -31,9 +32,13 @@ def find_rules(settings: Settings) -> RuleSources:
     try:
         if settings.rules_files:
             paths = [Path(name) for name in settings.rules_files]
-            missing = [str(named) for named in paths if not named.exists()]
+            missing = [
+                SettingFault(f"rules_files[{index}]", f"{settings.rules_files[index]}: no such rule file or folder.")
+                for index, named in enumerate(paths)
+                if not settings.rules_files[index] or not named.exists()
+            ]
             if missing:
-                raise BadInput(*(f"{name}: no such rule file or folder." for name in missing))
+                raise BadSettings(*missing)
             origin = ", ".join(_short(named) for named in paths)
         else:
             shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
@@ -45,7 +50,7 @@ def find_rules(settings: Settings) -> RuleSources:
     except OSError as error:
         raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
     if not files:
-        raise BadInput(f"{origin}: no rule files (*.yaml).")
+        raise BadSettings(SettingFault("rules_files", f"{origin}: no rule files (*.yaml)."))
     watched = (*paths, *(Path(file.name) for file in files))
     return RuleSources(files, tuple(path.absolute() for path in watched), origin)
 

@@ -3,13 +3,15 @@
 import os
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings.build import build_settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.sections.model import Settings
-from lanner.settings.tree import parse_yaml, with_setting
-from schemas.yaml.nodes import Node
+from lanner.settings.tree import literal, parse_yaml, with_setting, with_value
+from schemas.yaml.nodes import Node, SequenceNode
 
 ENVIRONMENT_PREFIX = "LANNER__"
 SYSTEM_FILE = Path("/etc/lanner/lanner.yaml")
@@ -73,19 +75,39 @@ def read_text(path: Path) -> str:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}.") from None
 
 
-def load_settings(
-    path: Path | None, environment: Mapping[str, str] = os.environ, flags: Iterable[str] = ()
-) -> Settings:
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings as they were read, with their errors and places."""
+
+    settings: Settings
+    """A setting with an error has its default."""
+    faults: tuple[SettingFault, ...]
+    tree: Node
+    """What was written, and where."""
+
+    def valid(self) -> Settings:
+        """Return the settings. Raises BadSettings with all errors."""
+        if self.faults:
+            raise BadSettings(*self.faults)
+        return self.settings
+
+
+def read_settings(
+    path: Path | None,
+    environment: Mapping[str, str] = os.environ,
+    flags: Iterable[str] = (),
+    rules: Iterable[str] = (),
+) -> LoadedSettings:
     """Read settings from all sources.
 
     Args:
         path: the settings file, if any.
         environment: variables LANNER__SECTION__KEY override the file.
         flags: `key=value`, as given to -o; they override both.
+        rules: paths as given to -r; they replace rules_files.
 
     Raises:
-        BadInput: With all errors.
-
+        BadInput: The file can't be read, or is not YAML.
     """
     tree = read_file(path) if path else parse_yaml("", "settings")
     for name in sorted(environment):
@@ -97,7 +119,19 @@ def load_settings(
         if not equals:
             raise BadInput(f"-o {flag}: must be key=value.")
         tree = with_setting(tree, key.strip(), value, f"-o {flag}")
-    settings, problems = build_settings(tree)
-    if problems:
-        raise BadInput(*problems)
-    return settings
+    if paths := tuple(literal(each, f"-r {each}") for each in rules):
+        first = paths[0]
+        tree = with_value(tree, ["rules_files"], SequenceNode(first.file, first.start, first.end, paths))
+    settings, faults = build_settings(tree)
+    return LoadedSettings(settings, tuple(faults), tree)
+
+
+def load_settings(
+    path: Path | None, environment: Mapping[str, str] = os.environ, flags: Iterable[str] = ()
+) -> Settings:
+    """Read settings from all sources, as read_settings does.
+
+    Raises:
+        BadInput: With all errors.
+    """
+    return read_settings(path, environment, flags).valid()

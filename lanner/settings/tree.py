@@ -9,9 +9,10 @@ import re
 import yaml
 
 from lanner.errors import BadInput
+from lanner.settings.faults import BadSettings, SettingFault
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from schemas.yaml.reading import Limits, OverLimits, YamlError, read_documents
-from schemas.yaml.source import SourceFile
+from schemas.yaml.source import SourceFile, SourceLocation
 
 _LIMITS = Limits(characters=1 << 20, nodes=100_000, depth=20)
 
@@ -35,15 +36,19 @@ def parse_yaml(text: str, source: str, *, has_lines: bool = True) -> Node:
         # Its messages are more precise than those of the faster loader.
         documents = read_documents(file, _LIMITS, yaml.SafeLoader)
     except OverLimits as error:
-        raise BadInput(f"{error.location}: nested too deep or too big to be settings.") from None
+        raise _bad("nested too deep or too big to be settings.", error.location) from None
     except YamlError as error:
-        raise BadInput(f"{error.location}: not YAML: {error.problem}.") from None
+        raise _bad(f"not YAML: {error.problem}.", error.location) from None
     if len(documents) > 1:
-        raise BadInput(f"{documents[1].location}: settings are one document.")
+        raise _bad("settings are one document.", documents[1].location)
     if not documents:
         return MappingNode(file, 0, 0, ())
     _check_keys(documents[0])
     return documents[0]
+
+
+def _bad(text: str, location: SourceLocation) -> BadSettings:
+    return BadSettings(SettingFault("", text, location=location))
 
 
 def _check_keys(node: Node) -> None:
@@ -54,10 +59,10 @@ def _check_keys(node: Node) -> None:
         known: dict[str, ScalarNode] = {}
         for key, value in node.pairs:
             if not isinstance(key, ScalarNode):
-                raise BadInput(f"{key.location}: a key must be a scalar.")
+                raise _bad("a key must be a scalar.", key.location)
             first = known.setdefault(key.value, key)
             if first is not key:
-                raise BadInput(f"{key.location}: {key.value!r} is given twice, first at {first.location}.")
+                raise _bad(f"{key.value!r} is given twice, first at {first.location}.", key.location)
             _check_keys(value)
 
 
@@ -78,12 +83,19 @@ def with_setting(tree: Node, path: str, value: str, source: str) -> Node:
     """
     if not re.fullmatch(r"\w+(\[\])?(\.\w+(\[\])?)*", path):
         raise BadInput(f"{source}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")
-    if value[:1] in "[{":
-        given = parse_yaml(value, source, has_lines=False)
-    else:
-        # Taken literally, as if quoted: `%` and `@` can't start YAML.
-        given = ScalarNode(SourceFile(source, value, has_lines=False), 0, len(value), value, '"')
+    # Other values are taken literally: `%` and `@` can't start YAML.
+    given = parse_yaml(value, source, has_lines=False) if value[:1] in "[{" else literal(value, source)
     return with_value(tree, path.split("."), given)
+
+
+def literal(text: str, source: str) -> ScalarNode:
+    """Return a text as if it were quoted in YAML.
+
+    Args:
+        text: the value.
+        source: where it is from, for error messages.
+    """
+    return ScalarNode(SourceFile(source, text, has_lines=False), 0, len(text), text, '"')
 
 
 def with_value(tree: Node, path: list[str], given: Node) -> Node:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.settings.addresses import is_loopback
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.forms.addresses import host_and_port, is_loopback
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer, IntakeStats
@@ -38,15 +39,9 @@ class RunningIntake:
             BadInput: with all problems.
             BusUnavailable: the bus can't be opened.
         """
-        problems: list[str] = []
         section = settings.intake
-        token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", section.token_file, environment, problems)
-        if section.token_file and not token and not problems:
-            problems.append(f"intake.token_file: {section.token_file}: the file is empty.")
-        host, port = _address(listen, problems)
-        context = _context(settings, problems)
-        if problems:
-            raise BadInput(*problems)
+        host, port = _address(listen)
+        token, context = intake_secrets(settings, environment)
         redact = Redaction(settings.redact).alert
         self._intake = IntakeServer(bus, marked_alert, redact=redact, token=token, context=context, report=note)
         try:
@@ -78,19 +73,35 @@ class RunningIntake:
         return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"
 
 
-def _address(listen: str, problems: list[str]) -> tuple[str, int]:
-    host, colon, port = listen.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit() and int(port) < 65536):
-        problems.append(f"intake.listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
-        return "", 0
-    return host.strip("[]"), int(port)
+def intake_secrets(
+    settings: Settings, environment: Mapping[str, str] = os.environ
+) -> tuple[str, ssl.SSLContext | None]:
+    """Read the token and the certificates that the settings name; each may be none. Raises BadSettings."""
+    problems: list[SettingFault] = []
+    file = settings.intake.token_file
+    token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", file, environment, problems)
+    if file and not token and not problems:
+        problems.append(SettingFault("intake.token_file", f"intake.token_file: {file}: the file is empty."))
+    context = _context(settings, problems)
+    if problems:
+        raise BadSettings(*problems)
+    return token, context
 
 
-def _context(settings: Settings, problems: list[str]) -> ssl.SSLContext | None:
+def _address(listen: str) -> tuple[str, int]:
+    found = host_and_port(listen)
+    if found is None:
+        raise BadInput(f"--listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
+    return found
+
+
+def _context(settings: Settings, problems: list[SettingFault]) -> ssl.SSLContext | None:
     section = settings.intake
     if not section.certificate_file:
         if section.key_file or section.client_ca_file:
-            problems.append("intake.certificate_file must be set where key_file or client_ca_file is.")
+            name = "key_file" if section.key_file else "client_ca_file"
+            text = "intake.certificate_file must be set where key_file or client_ca_file is."
+            problems.append(SettingFault(f"intake.{name}", text))
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -104,5 +115,6 @@ def _context(settings: Settings, problems: list[str]) -> ssl.SSLContext | None:
     except OSError as error:
         # SSLError is an OSError without a file name, but with a reason.
         reason = getattr(error, "reason", None) or error.strerror or "not usable"
-        problems.append(f"intake.{name}: {getattr(section, name)}: {reason}.")
+        text = f"intake.{name}: {getattr(section, name)}: {reason}."
+        problems.append(SettingFault(f"intake.{name}", text))
     return context

@@ -5,35 +5,38 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bus.connection import Connection, RegistryAddress
 from bus.errors.unavailable import BusUnavailable
-from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.forms.addresses import has_password
 from lanner.settings.sections.model import KafkaSettings
 
 
 def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
-    """Return the connection. Raises BadInput."""
+    """Return the connection. Raises BadSettings."""
     kafka = settings.kafka
-    problems: list[str] = []
+    problems: list[SettingFault] = []
     password = secret("kafka.password_file", "LANNER_KAFKA_PASSWORD", kafka.password_file, environment, problems)
     key_password = secret(
         "kafka.key_password_file", "LANNER_KAFKA_KEY_PASSWORD", kafka.key_password_file, environment, problems
     )
     if kafka.security_protocol in ("sasl_plaintext", "sasl_ssl"):
         if not kafka.username:
-            problems.append(f"kafka.username must be set if kafka.security_protocol is {kafka.security_protocol}.")
+            text = f"kafka.username must be set if kafka.security_protocol is {kafka.security_protocol}."
+            problems.append(SettingFault("kafka.security_protocol", text, follows=True))
         if not password:
-            problems.append("no password for the broker: set kafka.password_file or $LANNER_KAFKA_PASSWORD.")
+            hint = "set kafka.password_file or $LANNER_KAFKA_PASSWORD"
+            problems.append(SettingFault("kafka.security_protocol", "no password for the broker.", hint, follows=True))
     registry = _registry_of(kafka, environment, problems)
     for name in ("ca_file", "certificate_file", "key_file", "schema_registry_ca_file"):
         path = getattr(kafka, name)
         if path and not os.access(path, os.R_OK):
-            problems.append(f"kafka.{name}: {path}: missing, or not readable by this user.")
+            text = f"kafka.{name}: {path}: missing, or not readable by this user."
+            problems.append(SettingFault(f"kafka.{name}", text))
     if problems:
-        raise BadInput(*problems)
+        raise BadSettings(*problems)
     return Connection(
         bootstrap_servers=kafka.bootstrap_servers,
         prefix=kafka.prefix,
@@ -50,23 +53,17 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
     )
 
 
-def _registry_of(kafka: KafkaSettings, environment: Mapping[str, str], problems: list[str]) -> RegistryAddress | None:
+def _registry_of(
+    kafka: KafkaSettings, environment: Mapping[str, str], problems: list[SettingFault]
+) -> RegistryAddress | None:
     url = kafka.schema_registry_url
     if not url:
         return None
-    try:
-        parts = urlsplit(url)
-        is_whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        is_whole = False
-    else:
-        if parts.username or parts.password:
-            problems.append(
-                "kafka.schema_registry_url: contains a password: set kafka.schema_registry_username and "
-                "kafka.schema_registry_password_file instead."
-            )
-    if not is_whole:
-        problems.append("kafka.schema_registry_url: must be a URL with http:// or https://.")
+    if has_password(url):
+        hint = "set kafka.schema_registry_username and kafka.schema_registry_password_file instead"
+        problems.append(
+            SettingFault("kafka.schema_registry_url", "kafka.schema_registry_url must not contain a password.", hint)
+        )
     password = secret(
         "kafka.schema_registry_password_file",
         "LANNER_SCHEMA_REGISTRY_PASSWORD",
@@ -75,10 +72,9 @@ def _registry_of(kafka: KafkaSettings, environment: Mapping[str, str], problems:
         problems,
     )
     if kafka.schema_registry_username and not password:
-        problems.append(
-            "no password for the schema registry: set kafka.schema_registry_password_file or "
-            "$LANNER_SCHEMA_REGISTRY_PASSWORD."
-        )
+        hint = "set kafka.schema_registry_password_file or $LANNER_SCHEMA_REGISTRY_PASSWORD"
+        text = "no password for the schema registry."
+        problems.append(SettingFault("kafka.schema_registry_username", text, hint, follows=True))
     return RegistryAddress(url, kafka.schema_registry_username or "", password, kafka.schema_registry_ca_file or "")
 
 
@@ -90,7 +86,9 @@ def need(stage: str, *modules: str) -> None:
             raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
 
 
-def secret(setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[str]) -> str:
+def secret(
+    setting: str, variable: str, file: str | None, environment: Mapping[str, str], problems: list[SettingFault]
+) -> str:
     """Return a secret from a variable, or from the file that a variable or setting names; add errors to problems."""
     if environment.get(variable):
         return environment[variable]
@@ -101,5 +99,5 @@ def secret(setting: str, variable: str, file: str | None, environment: Mapping[s
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        problems.append(f"{setting}: {path}: {what}.")
+        problems.append(SettingFault(setting, f"{setting}: {path}: {what}."))
         return ""

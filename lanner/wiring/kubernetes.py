@@ -6,11 +6,13 @@ import signal
 import socket
 from collections.abc import Callable
 
+from lightkube.config.kubeconfig import SingleConfig
+
 from bus.connection import Connection
 from collector.kubernetes.api import ApiServer, BadCredentials, credentials
 from collector.kubernetes.service import KubernetesService, ServiceSettings
-from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from schemas.text.notes import OnNote
 
 _BEAT_SECONDS = 1.0
@@ -39,12 +41,24 @@ def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNo
 
 
 def api_server(settings: Settings) -> ApiServer:
-    """Return the API server of the settings; nothing is connected. Raises BadInput."""
+    """Return the API server of the settings; nothing is connected. Raises BadSettings."""
     try:
-        return ApiServer(credentials(settings.kubernetes.kubeconfig, settings.kubernetes.context))
+        return ApiServer(check_credentials(settings))
     except BadCredentials as error:
-        remedy = "set kubernetes.kubeconfig, or run it in a pod with a service account"
-        raise BadInput(f"the API server can't be used: {error}: {remedy}.") from None
+        raise _unusable(error) from None
+
+
+def check_credentials(settings: Settings) -> SingleConfig:
+    """Read the credentials for the API server. Raises BadSettings."""
+    try:
+        return credentials(settings.kubernetes.kubeconfig, settings.kubernetes.context)
+    except BadCredentials as error:
+        raise _unusable(error) from None
+
+
+def _unusable(error: BadCredentials) -> BadSettings:
+    hint = "set kubernetes.kubeconfig, or run it in a pod with a service account"
+    return BadSettings(SettingFault("kubernetes.kubeconfig", f"the API server can't be used: {error}.", hint))
 
 
 def run_service(service: KubernetesService, on_turn: Callable[[], None]) -> None:

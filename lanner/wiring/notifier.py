@@ -35,7 +35,10 @@ class Deliveries:
             BadInput: a sink's settings are wrong.
             BusUnavailable: the broker's client can't be created.
         """
-        self._names = names
+        self.names = names
+        """The names of the sinks."""
+        self.has_broker = connection is not None
+        """Whether alerts wait in Kafka."""
         self._connection = connection
         self._folder = Path(settings.notifier.state_dir)
         routers = routers_of(settings, note)
@@ -96,7 +99,7 @@ class Deliveries:
     def _open(self, settings: Settings) -> list[Sink]:
         opened: list[Sink] = []
         try:
-            for name in self._names:
+            for name in self.names:
                 opened.append(open_sink(settings, name, connection=self._connection))  # noqa: PERF401  closed below
         except BaseException:
             for each in opened:

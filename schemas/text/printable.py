@@ -31,7 +31,8 @@ def printable_lines(text: str) -> str:
     another message. The function is idempotent.
     """
     first, *others = text.split("\n")
-    return "\n".join([printable(first), *(INDENT + printable(line).removeprefix(INDENT) for line in others)])
+    indent = "" if all(line.startswith(INDENT) for line in others) else INDENT
+    return "\n".join([printable(first), *(indent + printable(line) for line in others)])
 
 
 def _escaped(match: re.Match[str]) -> str:

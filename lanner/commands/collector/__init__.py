@@ -36,10 +36,11 @@ def _collect(options: Options) -> None:
     from lanner.wiring.pushdown.fleet_filter import FleetFilter
     from lanner.wiring.pushdown.local_filter import own_filter
 
-    settings = options.settings()
+    loaded = options.load()
+    settings = loaded.settings
     log_to_stderr(settings, "collector")
+    own = own_filter(loaded, warnings=not options.quiet)
     connection = connection_of(settings)
-    own = own_filter(settings, warnings=not options.quiet)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
     fleet_filter = FleetFilter(settings, connection, own, folder)

@@ -1,15 +1,35 @@
 """`lanner config check`: validates the settings."""
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from lanner.cli.app import Options, front_command
 from lanner.settings import find_file
 
+if TYPE_CHECKING:
+    from lanner.wiring.check import Stage
 
-@front_command("check", example="lanner config check -c /etc/lanner/lanner.yaml")
-def command(options: Options) -> None:
-    """Check the settings and report every error with its location. Exits with 1 if there is one."""
-    options.settings()
+_STAGES = ("run", "collector", "processor", "notifier", "kubernetes")
+
+
+@front_command("check", example="lanner config check -c /etc/lanner/lanner.yaml\nlanner config check --for notifier")
+@click.option(
+    "--for",
+    "stage",
+    type=click.Choice(_STAGES),
+    default="run",
+    show_default=True,
+    help="The command that the settings are for.",
+)
+def command(options: Options, stage: "Stage") -> None:
+    """Check the settings as a stage does before it starts, and report every error with its location.
+
+    Rule files, routes, the files of secrets and the sinks that are enabled are checked too; nothing is started or
+    written. Exits with 1 on errors.
+    """
+    from lanner.wiring.check import check_settings
+
+    check_settings(options.load(), stage)
     click.echo(f"{find_file(options.config, os.environ) or 'no settings file; defaults'}: valid")

@@ -16,6 +16,7 @@ from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.ruleset.load import switches_of
 from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.sections.model import Selection, Target
 from lanner.wiring.kafka import secret
 from processor.loading import RuleFile
@@ -59,23 +60,24 @@ def detection_of_published(settings: Settings, rules: PublishedRules, *, warning
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
     """Read the keys whose signatures are accepted. Raises BadInput."""
     keys, problems = [], []
-    for name in settings.published_rules.public_key_files:
+    for index, name in enumerate(settings.published_rules.public_key_files):
         try:
             keys.append(read_public_key(Path(name)))
         except (OSError, BadSigningKey) as error:
             what = error.strerror if isinstance(error, OSError) else str(error)
-            problems.append(f"published_rules.public_key_files: {name}: {what}.")
+            text = f"published_rules.public_key_files: {name}: {what}."
+            problems.append(SettingFault(f"published_rules.public_key_files[{index}]", text))
     if problems:
-        raise BadInput(*problems)
+        raise BadSettings(*problems)
     return tuple(keys)
 
 
 def private_key(path: Path) -> Ed25519PrivateKey:
     """Read the signing key; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
-    problems: list[str] = []
+    problems: list[SettingFault] = []
     password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
     if problems:
-        raise BadInput(*problems)
+        raise BadSettings(*problems)
     try:
         if path.stat().st_mode & 0o077:
             raise BadInput(f"--sign-key: {path}: other users can read it; run: chmod 600 {path}")

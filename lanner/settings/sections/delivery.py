@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lanner.settings.about import about
+from lanner.settings.forms import values
 from schemas.catalogue.priorities import PriorityName
+from schemas.yaml.nodes import ScalarNode
 
 RouteMatching = Literal["first", "all"]
 
@@ -20,7 +22,7 @@ class SlackOutput:
     token_file: str | None = about("File that holds a bot token (scope chat:write); or set $LANNER_SLACK_TOKEN.", None)
     channel: str | None = about("Channel for a bot's messages, such as '#alerts'; routes may override it.", None)
     minimum_priority: PriorityName = about("Only alerts of this priority or higher are sent.", "notice")
-    api_url: str = about("URL of the Web API.", "https://slack.com/api/")
+    api_url: str = about("URL of the Web API.", "https://slack.com/api/", form=values.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Condition:
     """A condition in the rule language, and where it was written."""
 
     text: str
-    location: str = field(default="settings", compare=False)
+    node: ScalarNode | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class MuteSetting:
     """Alerts that are counted but not sent, until a date."""
 
     match: AlertMatch = about("The alerts.", AlertMatch)
-    until: str | None = about("Date and time with zone; unlimited by default.", None)
+    until: str | None = about("Date and time with zone; unlimited by default.", None, form=values.time)
     reason: str | None = about("The reason.", None)
 
 
@@ -67,7 +69,9 @@ class Notifier:
     """Where alerts wait, and for how many there is room."""
 
     state_dir: str = about(
-        "Where `run` queues alerts, and `notifier` stores the ids of delivered ones.", "/var/lib/lanner/notifier"
+        "Where `run` queues alerts, and `notifier` stores the ids of delivered ones.",
+        "/var/lib/lanner/notifier",
+        form=values.path,
     )
     outbox_alerts: int = about(
         "Maximum queued alerts per sink of `run`; beyond it, the newest of the most frequent rule are dropped.",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lanner.settings.about import about
+from lanner.settings.forms import values
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,9 @@ class HostsSettings:
 class RollingRecordingSettings:
     """A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`."""
 
-    size_mib: int = about("Maximum size, MiB; 0 records nothing. Also: `run --keep 256MB`.", 64)
+    size_mib: int = about("Maximum size, MiB; 0 records nothing. Also: `run --keep 256MB`.", 64, form=values.number)
     folder: str = about(
         "Folder of the recording; mode 0700, its files 0600. Two processes can't record to the same one.",
         "/var/lib/lanner/kept",
+        form=values.path,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lanner.settings.about import about
+from lanner.settings.forms import values
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
 from lanner.settings.sections.intake import IntakeSettings
@@ -95,7 +96,9 @@ class FileOutput:
     """Alerts as lines in a file, for log shippers."""
 
     enabled: bool = about("Append alerts to a file.", default=False)
-    filename: str = about("Path; created with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log")
+    filename: str = about(
+        "Path; created with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log", form=values.path
+    )
     format: LineFormat | None = about("text or json; by default as json_output.", None)
     rotate_mib: int | None = about("Start a new file at this size, MiB; never by default.", None)
     keep: int = about("Number of old files to retain: filename.1 is the newest of them.", 5)
@@ -106,13 +109,13 @@ class SyslogOutput:
     """Alerts to a syslog daemon, by default the local one."""
 
     enabled: bool = about("Send alerts to syslog.", default=False)
-    socket: str = about("Datagram socket of the local daemon.", "/dev/log")
+    socket: str = about("Datagram socket of the local daemon.", "/dev/log", form=values.path)
     transport: SyslogTransport = about(
         "local: as syslog(3) does. unix, udp, tcp, tls: RFC 5424 with structured data, queued while unavailable.",
         "local",
     )
     host: str = about("Host of the daemon, for udp, tcp and tls.", "127.0.0.1")
-    port: int | None = about("Port; by default 514, or 6514 for tls.", None)
+    port: int | None = about("Port; by default 514, or 6514 for tls.", None, form=values.port)
     body: SyslogBody = about("Message after the structured data: text, json or cef.", "text")
     ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)
     certificate_file: str | None = about("PEM file of this client's certificate, if the daemon requires one.", None)
@@ -136,8 +139,10 @@ class HostSettings:
 class CollectorSection:
     """Buffers and batches of the collector, its pushdown filter, and its identity in the fleet."""
 
-    ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16)
-    lifecycle_ring_mib: int = about("Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4)
+    ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16, form=values.ring)
+    lifecycle_ring_mib: int = about(
+        "Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4, form=values.ring
+    )
     count_repeats: bool = about(
         "Of equal events that a process repeats within a second, send ten per CPU, and the rest as one event with\n"
         "their number (evt.count).",
@@ -220,6 +225,7 @@ class StateFileSettings:
     filename: str = about(
         "Path; written every 5 s and on exit, mode 0600. A kill may lose what came since.",
         "/var/lib/lanner/memory",
+        form=values.path,
     )
 
 
@@ -227,7 +233,9 @@ class StateFileSettings:
 class KafkaSettings:
     """The broker that connects the stages of a fleet; `run` needs none."""
 
-    bootstrap_servers: str = about("Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092")
+    bootstrap_servers: str = about(
+        "Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092", form=values.servers
+    )
     prefix: str = about("Prefix of the names of all topics and groups: one prefixed ACL covers them.", "lanner.")
     security_protocol: SecurityProtocol = about(
         "plaintext, ssl, sasl_plaintext or sasl_ssl: whether to encrypt traffic and to authenticate by password.",
@@ -245,8 +253,9 @@ class KafkaSettings:
     compression: Compression = about("zstd, lz4 or none.", "zstd")
     schema_registry_url: str | None = about(
         "URL (http, https) of a schema registry with Confluent's API; if set, messages are written in Confluent's\n"
-        "wire format. Both formats are always readable. Needs: pip install 'lanner[registry]'.",
+        "wire format. Both formats are always readable.",
         None,
+        form=values.url,
     )
     schema_registry_username: str | None = about("User name for HTTP basic authentication at the registry.", None)
     schema_registry_password_file: str | None = about(
@@ -257,7 +266,9 @@ class KafkaSettings:
     )
     batch_ms: int = about("A collector sends a batch at the latest this many milliseconds after its first event.", 100)
     spool_dir: str = about(
-        "Folder where a collector stores batches while the broker is unavailable.", "/var/lib/lanner/spool"
+        "Folder where a collector stores batches while the broker is unavailable.",
+        "/var/lib/lanner/spool",
+        form=values.path,
     )
     spool_mib: int = about("Maximum size of spool_dir, MiB; beyond it the oldest batches are dropped and counted.", 512)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lanner.settings.about import about
+from lanner.settings.forms import values
 from schemas.catalogue.priorities import PriorityName
 
 WebhookFormat = Literal["falco", "splunk_hec", "alertmanager", "template"]
@@ -13,8 +14,8 @@ WebhookFormat = Literal["falco", "splunk_hec", "alertmanager", "template"]
 class WebhookHeader:
     """One header of each request."""
 
-    name: str = about("Name of the header.", "")
-    value: str | None = about("Value of the header.", None, hides="value")
+    name: str = about("Name of the header.", "", form=values.header_name)
+    value: str | None = about("Value of the header.", None, hides="value", form=values.ascii_line)
     value_file: str | None = about("File that holds the value, for secrets.", None)
 
 
@@ -40,7 +41,9 @@ class WebhookOutput:
     """Alerts to an HTTP receiver, by POST."""
 
     enabled: bool = about("Send alerts to a webhook.", default=False)
-    url: str | None = about("URL of the receiver; if it contains a secret, use url_file.", None, hides="address")
+    url: str | None = about(
+        "URL of the receiver; if it contains a secret, use url_file.", None, hides="address", form=values.url
+    )
     url_file: str | None = about("File that holds the URL; or set $LANNER_WEBHOOK_URL.", None)
     format: WebhookFormat = about(
         "falco: one alert per request, as Falco's http_output sends it. splunk_hec: HTTP Event Collector.\n"
@@ -62,7 +65,11 @@ class WebhookOutput:
         "More headers: [{name: X-Team, value: security}, {name: X-Key, value_file: /etc/lanner/key}].", ()
     )
     template_file: str | None = about("Jinja2 template of the body, for format: template.", None)
-    content_type: str = about("Content type of the template's result; for JSON, texts are escaped.", "application/json")
+    content_type: str = about(
+        "Content type of the template's result; for JSON, texts are escaped.",
+        "application/json",
+        form=values.ascii_line,
+    )
     timeout_seconds: int = about("Timeout of a request.", 10)
     ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)
     certificate_file: str | None = about("PEM file of this client's certificate, if the receiver requires one.", None)

@@ -9,19 +9,19 @@ import signal
 import sys
 
 from lanner.errors import BadInput
-from lanner.settings import Settings
+from lanner.settings import LoadedSettings
 from schemas.filter import PushdownFilter
 
 
-def own_filter(settings: Settings, *, warnings: bool) -> PushdownFilter:
-    """Return the filter of the configured rule files; call it before threads are started.
+def own_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
+    """Check the collector's settings, and return the filter of its rule files; call it before threads are started.
 
     Args:
-        settings: the settings.
+        loaded: the settings.
         warnings: whether to print the rules' warnings.
 
     Raises:
-        BadInput: With all errors in the rules.
+        BadInput: With all errors in settings and rules.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
@@ -29,7 +29,7 @@ def own_filter(settings: Settings, *, warnings: bool) -> PushdownFilter:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _answer(writing, settings, warnings=warnings)
+        _answer(writing, loaded, warnings=warnings)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
@@ -44,15 +44,17 @@ def own_filter(settings: Settings, *, warnings: bool) -> PushdownFilter:
     raise BadInput(*answer)
 
 
-def _answer(writing: int, settings: Settings, *, warnings: bool) -> None:
+def _answer(writing: int, loaded: LoadedSettings, *, warnings: bool) -> None:
     """Write the filter, or the error messages, and exit."""
     status = 1
     try:
-        from lanner.ruleset.compile import load_detection  # noqa: PLC0415  only the child loads it
+        from lanner.wiring.check import check_settings  # noqa: PLC0415  only the child loads it
 
         answer: PushdownFilter | tuple[str, ...]
         try:
-            answer = load_detection(settings, warnings=warnings).pushdown_filter
+            detection = check_settings(loaded, "collector", warnings=warnings)
+            assert detection is not None  # noqa: S101  a collector needs rules
+            answer = detection.pushdown_filter
         except BadInput as error:
             answer = error.messages
         with os.fdopen(writing, "wb") as pipe:

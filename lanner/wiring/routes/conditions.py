@@ -5,11 +5,12 @@ They are compiled together with the active rules, so that lists and macros have 
 
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from lanner.errors import BadInput
 from lanner.ruleset.sources import find_rules
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault, part_of
 from lanner.settings.sections.delivery import Condition
 from notifier.delivery.stats import SinkStats
 from processor.compiler.mapping import compile_mapping
@@ -38,7 +39,7 @@ def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) 
         may raise any exception on hostile values.
 
     Raises:
-        BadInput: with all errors, each with file, line and column.
+        BadSettings: with all errors.
     """
     if not conditions:
         return {}
@@ -46,24 +47,31 @@ def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) 
     sources = find_rules(settings)
     loaded = load_rules([_FIRST, *sources.files, RuleFile(_FILE, "".join(_as_rules(conditions)))])
     made = {rule.name: rule for rule in loaded.rules if rule.file == _FILE}
-    errors: list[str] = []
+    errors: list[SettingFault] = []
     for problem in loaded.errors:
         if problem.file == _FILE:
-            name = names[_number(problem.line, conditions)]
-            errors.append(_error_text(name, conditions[name], problem))
+            number, start = _number(problem.line, conditions)
+            errors.append(_fault(names[number], conditions[names[number]], problem, start))
     predicates: dict[str, Predicate] = {}
     for number, name in enumerate(names):
         rule = made.get(_rule_name(number))
         if rule is None:
             continue
         if stateful := stateful_names(rule.condition, loaded.correlations):
-            where = f"{conditions[name].location}: {name}"
-            errors.append(f"{where}: {stateful[0]!r} counts events; a route sees single alerts. Match the rule's name.")
+            text = f"{name}: {stateful[0]!r} counts events; a route sees single alerts."
+            start = conditions[name].text.find(stateful[0])
+            span = (start, start + len(stateful[0]))
+            errors.append(_located(SettingFault(name, text, "match the rule's name instead", span), conditions[name]))
         predicates[name] = _predicate(rule)
     if not errors and len(predicates) < len(conditions):
-        errors.append(f"{', '.join(set(names) - set(predicates))}: uses a macro with an error: lanner rules validate.")
+        hint = "`lanner rules validate` shows it"
+        errors += [
+            _located(SettingFault(name, f"{name}: uses a macro with an error.", hint), conditions[name])
+            for name in names
+            if name not in predicates
+        ]
     if errors:
-        raise BadInput(*errors)
+        raise BadSettings(*errors)
     return predicates
 
 
@@ -78,23 +86,32 @@ def _rule_name(number: int) -> str:
     return f"lanner route condition {number}"
 
 
-def _number(line: int, conditions: Mapping[str, Condition]) -> int:
-    """Return the number of the condition that a line of the generated file belongs to."""
+def _number(line: int, conditions: Mapping[str, Condition]) -> tuple[int, int]:
+    """Return the number of the condition that a line of the generated file belongs to, and the line before its text."""
+    end = 0
     for number, condition in enumerate(conditions.values()):
-        line -= 5 + len(condition.text.splitlines())
-        if line <= 0:
-            return number
-    return len(conditions) - 1
+        start = end + 5
+        end = start + len(condition.text.splitlines())
+        if line <= end:
+            return number, start
+    return len(conditions) - 1, start
 
 
-def _error_text(name: str, condition: Condition, problem: Problem) -> str:
-    location = problem.location
-    start = max(0, location.column - 1 - location.text_start)
-    shown = location.text[_INDENT:]
-    caret = " " * max(0, start - _INDENT) + "^" * max(1, min(location.width, len(shown)))
-    hint = problem.hint.rstrip(".?")
-    hint = f" {hint[:1].upper()}{hint[1:]}{'?' if problem.hint.endswith('?') else '.'}" if hint else ""
-    return f"{condition.location}: {name}: {problem.message.rstrip('.')}.{hint}\n    {shown}\n    {caret}"
+def _fault(name: str, condition: Condition, problem: Problem, start: int) -> SettingFault:
+    """Return a problem of the generated file, whose text begins after a line, as one of the condition."""
+    lines = condition.text.splitlines(keepends=True)
+    row = min(max(problem.line - start - 1, 0), len(lines) - 1)
+    offset = sum(map(len, lines[:row])) + max(problem.column - 1 - _INDENT, 0)
+    span = (offset, offset + max(problem.location.width, 1))
+    text = f"{name}: {problem.message.rstrip('.')}."
+    return _located(SettingFault(name, text, problem.hint, span), condition)
+
+
+def _located(fault: SettingFault, condition: Condition) -> SettingFault:
+    if condition.node is None:
+        return fault
+    location = condition.node.location if fault.span is None else part_of(condition.node, fault.span)
+    return replace(fault, location=location)
 
 
 def _predicate(rule: Rule) -> Predicate:

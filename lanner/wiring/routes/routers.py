@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.named import kind_of, section_of
 from lanner.settings.sections.delivery import AlertMatch
 from lanner.wiring.routes.conditions import Predicate, compile_conditions, conditions_of, guarded
@@ -30,18 +30,30 @@ def routers_of(settings: Settings, report: OnNote) -> RouterFactory:
         report: called once for each condition or template that raises an exception.
 
     Raises:
-        BadInput: a route, mute, condition or template is wrong.
+        BadSettings: routes, conditions or templates are wrong.
     """
-    predicates = compile_conditions(settings, conditions_of(settings))
-    for index, each in enumerate(settings.mute):
-        _until(each.until, f"mute[{index}]")
+    faults: list[SettingFault] = []
     for index, section in enumerate(settings.routes):
         kind = SINKS[kind_of(settings, section.sink)]
         if section.template is not None and not kind.has_text:
-            raise BadInput(f"routes[{index}].template: {section.sink} sends documents, which have no text to replace.")
+            name = f"routes[{index}].template"
+            text = f"{name}: {section.sink} sends documents, which have no text to replace."
+            faults.append(SettingFault(name, text, follows=True))
         if section.channel is not None and not kind.has_channels:
-            raise BadInput(f"routes[{index}].channel: {section.sink} has no channels; only slack has.")
-    templates = compile_templates(settings)
+            name = f"routes[{index}].channel"
+            faults.append(SettingFault(name, f"{name}: {section.sink} has no channels; only slack has.", follows=True))
+    predicates: Mapping[str, Predicate] = {}
+    templates: Mapping[int, Fill] = {}
+    try:
+        templates = compile_templates(settings)
+    except BadSettings as error:
+        faults += error.faults
+    try:
+        predicates = compile_conditions(settings, conditions_of(settings))
+    except BadSettings as error:
+        faults += error.faults
+    if faults:
+        raise BadSettings(*faults)
     return lambda sink, stats: _router(settings, predicates, templates, sink=sink, stats=stats, report=report)
 
 
@@ -76,7 +88,7 @@ def _router(
         for index, each in enumerate(settings.routes)
     ]
     mutes = [
-        Mute(match(each.match, f"mute[{index}]", on_fault=False), _until(each.until, f"mute[{index}]"))
+        Mute(match(each.match, f"mute[{index}]", on_fault=False), _until(each.until))
         for index, each in enumerate(settings.mute)
     ]
     least = getattr(section_of(settings, sink), "minimum_priority", "debug")
@@ -95,13 +107,5 @@ def _router(
     return router
 
 
-def _until(text: str | None, where: str) -> float | None:
-    if text is None:
-        return None
-    try:
-        time_of = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadInput(f"{where}.until: {text!r} is not a date and time, such as 2027-01-31T00:00:00Z.") from None
-    if time_of.tzinfo is None:
-        raise BadInput(f"{where}.until: {text!r} has no time zone; end it with Z or +01:00.")
-    return time_of.timestamp()
+def _until(text: str | None) -> float | None:
+    return None if text is None else datetime.fromisoformat(text).timestamp()

@@ -1,16 +1,15 @@
 """Templates of routes: Falco's output formats over the fields that an alert carries."""
 
-import difflib
 import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lanner.errors import BadInput
+from lanner.ruleset.output_faults import output_faults
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from notifier.delivery.stats import SinkStats
 from processor.output.formatter import MISSING, compile_output
-from processor.output.tokens import OutputError
 from schemas.alert import Alert
 from schemas.catalogue.fields import FIELDS
 from schemas.text.notes import OnNote
@@ -27,19 +26,20 @@ def compile_templates(settings: Settings) -> Mapping[int, Fill]:
     """Compile the templates of all routes, by the index of their route.
 
     Raises:
-        BadInput: with all errors, each with the setting's name.
+        BadSettings: with all errors.
     """
     made: dict[int, Fill] = {}
-    errors: list[str] = []
+    errors: list[SettingFault] = []
     for index, each in enumerate(settings.routes):
         if each.template is None:
             continue
-        try:
+        name = f"routes[{index}].template"
+        if faults := output_faults(name, each.template, [(at, text) for at, text in _parts(each.template) if text]):
+            errors += faults
+        else:
             made[index] = compile_template(each.template)
-        except OutputError as error:
-            errors.append(f"routes[{index}].template: {error.message}.{_hint(error)}")
     if errors:
-        raise BadInput(*errors)
+        raise BadSettings(*errors)
     return made
 
 
@@ -67,18 +67,27 @@ def or_own_text(fill: Fill, name: str, stats: SinkStats, report: OnNote) -> Fill
 
 def _pieces(template: str) -> Iterator[_Piece]:
     start = 0
+    for at, text in _parts(template):
+        if at > start:
+            yield _foreign(template[start + 1 : at])
+        if text:
+            yield _own(text)
+        start = at + len(text)
+
+
+def _parts(template: str) -> Iterator[tuple[int, str]]:
+    """Yield the parts before, between and after fields of Falco's plugins, each with its offset."""
+    start = 0
     for found in _FIELD.finditer(template):
         if found.group(1) not in _OURS:
-            yield from _ours(template[start : found.start()])
-            yield _foreign(found.group()[1:])
+            yield start, template[start : found.start()]
             start = found.end()
-    yield from _ours(template[start:])
+    yield start, template[start:]
 
 
-def _ours(text: str) -> Iterator[_Piece]:
-    if text:
-        fill = compile_output(text).fill
-        yield lambda values: fill(values).text
+def _own(text: str) -> _Piece:
+    fill = compile_output(text).fill
+    return lambda values: fill(values).text
 
 
 def _foreign(name: str) -> _Piece:
@@ -102,8 +111,3 @@ def _values(alert: Alert) -> Mapping[str, Any]:
     }
     given = {name: value for name, value in alert.output_fields.items() if value is not None}
     return ChainMap(own, given, dict(alert.event))
-
-
-def _hint(error: OutputError) -> str:
-    close = difflib.get_close_matches(error.message.split()[-1], FIELDS, n=1) if error.unknown else []
-    return f" Did you mean {close[0]}?" if close else ""

@@ -1,17 +1,16 @@
 """The Apprise sink that the settings describe."""
 
-from lanner.errors import BadInput
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.wiring.kafka import secret
-from lanner.wiring.sinks.kinds import SinkContext
+from lanner.wiring.sinks.kinds import Opener, SinkContext
 from notifier.delivery.outcome import RoutedAlert
-from notifier.delivery.sink import Sink
 
-_MISSING = "apprise_output needs apprise: pip install 'lanner[apprise]'."
+_MISSING = SettingFault("apprise_output.enabled", "apprise_output needs apprise: pip install 'lanner[apprise]'.")
 
 
-def open_apprise(context: SinkContext) -> Sink:
-    """Return Apprise with its services. Raises BadInput."""
-    problems: list[str] = []
+def prepare_apprise(context: SinkContext) -> Opener:
+    """Return what opens Apprise with its services. Raises BadSettings."""
+    problems: list[SettingFault] = []
     text = secret(
         "apprise_output.urls_file",
         "LANNER_APPRISE_URLS",
@@ -21,19 +20,19 @@ def open_apprise(context: SinkContext) -> Sink:
     )
     urls = [each.strip() for each in text.splitlines() if each.strip() and not each.strip().startswith("#")]
     if not urls and not problems:
-        problems.append(
-            "apprise_output needs URLs: set apprise_output.urls_file or $LANNER_APPRISE_URLS, with one URL a line."
-        )
+        hint = "set apprise_output.urls_file or $LANNER_APPRISE_URLS, with one URL a line"
+        problems.append(SettingFault("apprise_output.enabled", "apprise_output needs URLs.", hint, follows=True))
     if problems:
-        raise BadInput(*problems)
+        raise BadSettings(*problems)
     try:
         from notifier.remote.apprise import AppriseSink, BadService  # noqa: PLC0415  needs an extra of its own
     except ModuleNotFoundError:
-        raise BadInput(_MISSING) from None
+        raise BadSettings(_MISSING) from None
     try:
-        return AppriseSink(urls)
+        sink = AppriseSink(urls)
     except BadService as error:
-        raise BadInput(f"apprise_output: {error}") from None
+        raise BadSettings(SettingFault("apprise_output.urls_file", f"apprise_output: {error}")) from None
+    return lambda: sink
 
 
 def preview_apprise(_: SinkContext, routed: RoutedAlert) -> str:
@@ -41,5 +40,5 @@ def preview_apprise(_: SinkContext, routed: RoutedAlert) -> str:
     try:
         from notifier.remote.apprise import wording  # noqa: PLC0415  needs an extra of its own
     except ModuleNotFoundError:
-        raise BadInput(_MISSING) from None
+        raise BadSettings(_MISSING) from None
     return "\n".join(wording(routed.rendered))

@@ -1,15 +1,22 @@
 """What the registry holds for each kind of sink, and what a sink is built from."""
 
+import os
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bus.connection import Connection
 from lanner.settings import Settings
+from lanner.settings.faults import SettingFault
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 from notifier.formats.text import LineStyle, line_of
+from notifier.remote.tls import BadCertificate, TlsFiles, client_context
 from schemas.text.notes import OnNote, ignore_note
+
+Opener = Callable[[], Sink]
+"""Opens a sink whose settings are right. Raises BadInput for what only opening shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,14 @@ def text_preview(context: SinkContext, routed: RoutedAlert) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SinkKind:
-    """How one kind of sink is opened and previewed."""
+    """How one kind of sink is prepared, opened and previewed."""
 
-    open: Callable[[SinkContext], Sink]
-    """Opens a sink that a queue feeds. Raises BadInput, and BusUnavailable for SIEM topics."""
+    prepare: Callable[[SinkContext], Opener]
+    """Checks all settings of a sink that a queue feeds, changes nothing, and returns what opens it. Raises BadInput."""
     preview: Callable[[SinkContext, RoutedAlert], str] = text_preview
     """Returns what the sink would send, without settings that only sending needs. Raises BadInput."""
-    open_direct: Callable[[SinkContext], Sink | None] = lambda _: None
-    """Opens a sink that `lanner run` feeds without an outbox; None if it needs one. Raises BadInput."""
+    prepare_direct: Callable[[SinkContext], Opener | None] = lambda _: None
+    """As prepare, for a sink that `lanner run` feeds without an outbox; None if it needs one."""
     has_channels: bool = False
     """Whether a route may name a channel."""
     has_text: bool = True
@@ -58,3 +65,31 @@ def line_style(settings: Settings, form: str | None = None) -> LineStyle:
         json_include_output_fields_property=settings.json_include_output_fields_property,
         json_include_tags_property=settings.json_include_tags_property,
     )
+
+
+def tls_of(name: str, section: Any, faults: list[SettingFault]) -> ssl.SSLContext | None:
+    """Return a context that verifies the server; None after adding a fault.
+
+    Args:
+        name: the section's name.
+        section: has ca_file, certificate_file and key_file.
+        faults: errors are added here.
+    """
+    keys = ("ca_file", "certificate_file", "key_file")
+    paths = {key: getattr(section, key) or "" for key in keys}
+    wrong = [
+        SettingFault(f"{name}.{key}", f"{name}.{key}: {path}: missing, or not readable by this user.")
+        for key, path in paths.items()
+        if path and not os.access(path, os.R_OK)
+    ]
+    if paths["key_file"] and not paths["certificate_file"]:
+        text = f"{name}.certificate_file must be set where key_file is."
+        wrong.append(SettingFault(f"{name}.key_file", text))
+    if not wrong:
+        try:
+            return client_context(TlsFiles(**paths))
+        except BadCertificate as error:
+            given = next((key for key in ("certificate_file", "ca_file") if paths[key]), "ca_file")
+            wrong.append(SettingFault(f"{name}.{given}", f"{name}: {error}."))
+    faults += wrong
+    return None

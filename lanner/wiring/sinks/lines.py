@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import lanner
-from lanner.errors import BadInput
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.forms.paths import why_no_file
 from lanner.settings.sections.model import SyslogOutput
-from lanner.wiring.sinks.kinds import SinkContext, line_style, text_preview
+from lanner.wiring.sinks.kinds import Opener, SinkContext, line_style, text_preview, tls_of
 from lanner.wiring.sinks.printed import alert_lines
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
@@ -16,27 +17,36 @@ from notifier.local.file import FileSink
 from notifier.local.stdout import StdoutSink
 from notifier.local.syslog import SyslogSink
 from notifier.remote.syslog import RemoteSyslogSink, SyslogTarget, Transport
-from notifier.remote.tls import BadCertificate, TlsFiles, client_context
 
 MAX_UDP_BYTES = 2048
 """What every receiver must accept. Source: RFC 5426, section 3.2."""
 
 
-def open_stdout(context: SinkContext) -> Sink:
-    """Return standard output as a sink."""
-    return StdoutSink(sys.stdout, alert_lines(context.settings, sys.stdout))
+def prepare_stdout(context: SinkContext) -> Opener:
+    """Return what makes standard output a sink."""
+    return lambda: StdoutSink(sys.stdout, alert_lines(context.settings, sys.stdout))
 
 
-def open_file(context: SinkContext) -> Sink:
-    """Open the file. Raises BadInput."""
+def prepare_file(context: SinkContext) -> Opener:
+    """Return what opens the file. Raises BadSettings."""
     section = context.section
     path = Path(section.filename)
+    if why := why_no_file(path):
+        raise BadSettings(_file_fault(path, why))
     limit = None if section.rotate_mib is None else section.rotate_mib << 20
     line = line_of(line_style(context.settings, section.format))
-    try:
-        return FileSink(path, line, report=context.report, rotate_bytes=limit, keep=section.keep)
-    except OSError as error:
-        raise BadInput(f"file_output.filename: {path}: {error.strerror}.") from None
+
+    def open_file() -> Sink:
+        try:
+            return FileSink(path, line, report=context.report, rotate_bytes=limit, keep=section.keep)
+        except OSError as error:
+            raise BadSettings(_file_fault(path, error.strerror or "can't be opened")) from None
+
+    return open_file
+
+
+def _file_fault(path: Path, why: str) -> SettingFault:
+    return SettingFault("file_output.filename", f"file_output.filename: {path}: {why}.")
 
 
 def preview_file(context: SinkContext, routed: RoutedAlert) -> str:
@@ -44,27 +54,24 @@ def preview_file(context: SinkContext, routed: RoutedAlert) -> str:
     return line_of(line_style(context.settings, context.section.format))(routed.rendered)
 
 
-def open_local_syslog(context: SinkContext) -> Sink | None:
-    """Return the local daemon as other programs log to it; None for transports that an outbox feeds."""
+def prepare_local_syslog(context: SinkContext) -> Opener | None:
+    """Return what opens the local daemon as other programs log to it; None for transports that an outbox feeds."""
     if context.section.transport != "local":
         return None
-    return SyslogSink(context.section.socket, line_of(line_style(context.settings)))
+    return lambda: SyslogSink(context.section.socket, line_of(line_style(context.settings)))
 
 
-def open_syslog(context: SinkContext) -> Sink:
-    """Return a syslog daemon that is sent RFC 5424 messages. Raises BadInput."""
+def prepare_syslog(context: SinkContext) -> Opener:
+    """Return what opens a syslog daemon that is sent RFC 5424 messages. Raises BadSettings."""
     section = context.section
     transport: Transport = "unix" if section.transport == "local" else section.transport
     port = section.port or (6514 if transport == "tls" else 514)
     target = SyslogTarget(transport, section.host, port, section.socket)
-    tls = None
-    if transport == "tls":
-        files = TlsFiles(section.ca_file or "", section.certificate_file or "", section.key_file or "")
-        try:
-            tls = client_context(files)
-        except BadCertificate as error:
-            raise BadInput(f"syslog_output: {error}.") from None
-    return RemoteSyslogSink(target, formatter(_syslog_style(section)), context=tls)
+    faults: list[SettingFault] = []
+    tls = tls_of("syslog_output", section, faults) if transport == "tls" else None
+    if faults:
+        raise BadSettings(*faults)
+    return lambda: RemoteSyslogSink(target, formatter(_syslog_style(section)), context=tls)
 
 
 def preview_syslog(context: SinkContext, routed: RoutedAlert) -> str:

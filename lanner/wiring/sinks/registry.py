@@ -4,25 +4,27 @@ import os
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from bus.clients.backoff import Backoff
 from bus.connection import Connection
 from lanner.errors import BadInput
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.named import in_its_words, kind_of, secrets_of, section_of, sinks_of
 from lanner.wiring.sinks import siem
-from lanner.wiring.sinks.apprise import open_apprise, preview_apprise
+from lanner.wiring.sinks.apprise import prepare_apprise, preview_apprise
 from lanner.wiring.sinks.kinds import SinkContext, SinkKind
 from lanner.wiring.sinks.lines import (
-    open_file,
-    open_local_syslog,
-    open_stdout,
-    open_syslog,
+    prepare_file,
+    prepare_local_syslog,
+    prepare_stdout,
+    prepare_syslog,
     preview_file,
     preview_syslog,
 )
-from lanner.wiring.sinks.slack import open_slack, preview_slack
-from lanner.wiring.sinks.webhook import open_webhook, preview_webhook
+from lanner.wiring.sinks.slack import prepare_slack, preview_slack
+from lanner.wiring.sinks.webhook import prepare_webhook, preview_webhook
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.routing import Router
@@ -32,12 +34,12 @@ from notifier.delivery.worker import AlertQueue, Worker
 from schemas.text.notes import OnNote, ignore_note
 
 SINKS: dict[str, SinkKind] = {
-    "stdout": SinkKind(open_stdout),
-    "file": SinkKind(open_file, preview_file, open_direct=open_file),
-    "syslog": SinkKind(open_syslog, preview_syslog, open_direct=open_local_syslog),
-    "slack": SinkKind(open_slack, preview_slack, has_channels=True),
-    "webhook": SinkKind(open_webhook, preview_webhook),
-    "apprise": SinkKind(open_apprise, preview_apprise),
+    "stdout": SinkKind(prepare_stdout, prepare_direct=prepare_stdout),
+    "file": SinkKind(prepare_file, preview_file, prepare_direct=prepare_file),
+    "syslog": SinkKind(prepare_syslog, preview_syslog, prepare_direct=prepare_local_syslog),
+    "slack": SinkKind(prepare_slack, preview_slack, has_channels=True),
+    "webhook": SinkKind(prepare_webhook, preview_webhook),
+    "apprise": SinkKind(prepare_apprise, preview_apprise),
     "siem.falco": siem.siem_kind(siem.falco),
     "siem.ecs": siem.siem_kind(siem.ecs),
     "siem.ocsf": siem.siem_kind(siem.ocsf),
@@ -55,7 +57,7 @@ def open_sink(
     """Open a sink that a queue feeds. Raises BadInput, and BusUnavailable for SIEM topics."""
     kind, context = _resolve(settings, sink, environment=environment, connection=connection)
     with _messages_of(settings, sink):
-        return kind.open(context)
+        return kind.prepare(context)()
 
 
 def open_direct(settings: Settings, sink: str, report: OnNote) -> Sink | None:
@@ -71,7 +73,30 @@ def open_direct(settings: Settings, sink: str, report: OnNote) -> Sink | None:
     """
     kind, context = _resolve(settings, sink, report=report)
     with _messages_of(settings, sink):
-        return kind.open_direct(context)
+        opener = kind.prepare_direct(context)
+        return None if opener is None else opener()
+
+
+def check_sink(settings: Settings, sink: str, *, direct: bool) -> bool:
+    """Check all settings of a sink, as opening it does, without opening it.
+
+    Args:
+        settings: all settings.
+        sink: its name.
+        direct: whether to feed it without a queue if it needs none.
+
+    Returns:
+        Whether a queue feeds it.
+
+    Raises:
+        BadInput: with all errors.
+    """
+    kind, context = _resolve(settings, sink)
+    with _messages_of(settings, sink):
+        if direct and kind.prepare_direct(context) is not None:
+            return False
+        kind.prepare(context)
+    return True
 
 
 def preview_routed(settings: Settings, sink: str, routed: RoutedAlert) -> str:
@@ -111,8 +136,13 @@ def _resolve(
 
 @contextmanager
 def _messages_of(settings: Settings, sink: str) -> Iterator[None]:
-    """Raise each BadInput again with the names that the settings have for this sink."""
+    """Raise each BadSettings again with the names that the settings have for this sink."""
     try:
         yield
-    except BadInput as error:
-        raise BadInput(*(in_its_words(settings, sink, each) for each in error.messages)) from None
+    except BadSettings as error:
+        raise BadSettings(*(_renamed(fault, settings, sink) for fault in error.faults)) from None
+
+
+def _renamed(fault: SettingFault, settings: Settings, sink: str) -> SettingFault:
+    setting, text, hint = (in_its_words(settings, sink, each) for each in (fault.setting, fault.text, fault.hint))
+    return replace(fault, setting=setting, text=text, hint=hint)

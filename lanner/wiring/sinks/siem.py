@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lanner
-from lanner.wiring.sinks.kinds import SinkContext, SinkKind
+from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 from schemas.alert import Alert
@@ -16,16 +16,19 @@ Document = Callable[[Alert], dict[str, Any]]
 def siem_kind(document: Callable[[], Document]) -> SinkKind:
     """Return the kind of a SIEM topic; document imports and returns its mapping."""
 
-    def open_topic(context: SinkContext) -> Sink:
-        from notifier.remote.siem import SiemSink  # noqa: PLC0415  only SIEM topics need a broker's client
+    def prepare(context: SinkContext) -> Opener:
+        def open_topic() -> Sink:
+            from notifier.remote.siem import SiemSink  # noqa: PLC0415  only SIEM topics need a broker's client
 
-        assert context.connection is not None  # noqa: S101  commands refuse SIEM topics without a broker
-        return SiemSink(context.connection, context.name, document())
+            assert context.connection is not None  # noqa: S101  commands refuse SIEM topics without a broker
+            return SiemSink(context.connection, context.name, document())
+
+        return open_topic
 
     def preview(_: SinkContext, routed: RoutedAlert) -> str:
         return json.dumps(document()(routed.alert), indent=2, default=str)
 
-    return SinkKind(open_topic, preview, has_text=False)
+    return SinkKind(prepare, preview, has_text=False)
 
 
 def falco() -> Document:

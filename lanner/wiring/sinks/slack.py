@@ -4,48 +4,57 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lanner.errors import BadInput
-from lanner.settings.addresses import is_loopback
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.forms.addresses import is_loopback
 from lanner.wiring.kafka import secret
-from lanner.wiring.sinks.kinds import SinkContext
+from lanner.wiring.sinks.kinds import Opener, SinkContext
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 
 
-def open_slack(context: SinkContext) -> Sink:
-    """Return Slack by the Web API if there is a token, else by an incoming webhook. Raises BadInput."""
+def prepare_slack(context: SinkContext) -> Opener:
+    """Return what opens Slack, by the Web API if there is a token, else by an incoming webhook. Raises BadSettings."""
     try:
         from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
         from notifier.slack.posted import PostedMessages  # noqa: PLC0415
         from notifier.slack.sink import SlackSink  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise BadInput("slack_output needs slack-sdk: pip install 'lanner[notifier]'.") from None
-    section, problems, environment = context.section, list[str](), context.environment
+        text = "slack_output needs slack-sdk: pip install 'lanner[notifier]'."
+        raise BadSettings(SettingFault("slack_output.enabled", text)) from None
+    section, problems, environment = context.section, list[SettingFault](), context.environment
     token = secret("slack_output.token_file", "LANNER_SLACK_TOKEN", section.token_file, environment, problems)
     url = secret(
         "slack_output.webhook_url_file", "LANNER_SLACK_WEBHOOK_URL", section.webhook_url_file, environment, problems
     )
     if token and not section.channel:
-        problems.append("slack_output.channel must be set where a bot's token is used.")
-    if not token and any(each.channel for each in context.settings.routes if each.sink == context.name):
-        problems.append("routes: an incoming webhook has one channel; `channel` needs slack_output.token_file.")
-    if not token and not url:
+        text = "slack_output.channel must be set where a bot's token is used."
+        problems.append(SettingFault("slack_output.token_file", text, follows=True))
+    for index, each in enumerate(context.settings.routes):
+        if each.channel and each.sink == context.name and not token:
+            name, hint = f"routes[{index}].channel", "set slack_output.token_file"
+            problems.append(SettingFault(name, f"{name}: an incoming webhook has one channel.", hint, follows=True))
+    if not token and not url and not problems:
+        hint = "set slack_output.webhook_url_file or token_file, or $LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN"
         problems.append(
-            "slack_output needs a webhook URL or a token: set slack_output.webhook_url_file or token_file, or set "
-            "$LANNER_SLACK_WEBHOOK_URL or $LANNER_SLACK_TOKEN."
+            SettingFault("slack_output.enabled", "slack_output needs a webhook URL or a token.", hint, follows=True)
         )
-    elif not token and not (url.startswith("https://") or _is_of_loopback(url)):
-        problems.append("slack_output.webhook_url_file: it does not hold an https:// URL.")
+    elif url and not token and not (url.startswith("https://") or _is_of_loopback(url)):
+        text = "slack_output.webhook_url_file: it does not hold an https:// URL."
+        problems.append(SettingFault("slack_output.webhook_url_file", text))
     if problems:
-        raise BadInput(*problems)
-    if not token:
-        return SlackSink(Webhook(url))
-    try:
-        posted = PostedMessages(Path(context.settings.notifier.state_dir) / f"{context.name}.posted.db")
-    except OSError:
-        # `notifier test` may run as a user who can't write there; a notifier fails on its queue in the same folder.
-        posted = PostedMessages(None)
-    return SlackSink(WebApi(token, section.channel or "", base_url=section.api_url), posted)
+        raise BadSettings(*problems)
+
+    def open_slack() -> Sink:
+        if not token:
+            return SlackSink(Webhook(url))
+        try:
+            posted = PostedMessages(Path(context.settings.notifier.state_dir) / f"{context.name}.posted.db")
+        except OSError:
+            # `notifier test` may run as a user who can't write there; a notifier fails on its queue in that folder.
+            posted = PostedMessages(None)
+        return SlackSink(WebApi(token, section.channel or "", base_url=section.api_url), posted)
+
+    return open_slack
 
 
 def preview_slack(_: SinkContext, routed: RoutedAlert) -> str:

@@ -4,22 +4,20 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import lanner
 from lanner.errors import BadInput
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.forms.addresses import has_password, is_http_url
 from lanner.settings.sections.webhook import WebhookHeader, WebhookOutput
 from lanner.wiring.kafka import secret
-from lanner.wiring.sinks.kinds import SinkContext
+from lanner.wiring.sinks.kinds import Opener, SinkContext, tls_of
 from notifier.delivery.outcome import RoutedAlert
-from notifier.delivery.sink import Sink
-from notifier.remote.tls import BadCertificate, TlsFiles, client_context
 from notifier.webhook.alertmanager import AlertmanagerFormat
 from notifier.webhook.form import BodyError, FalcoFormat, WebhookFormat
 from notifier.webhook.signature import key_of
 from notifier.webhook.splunk import SplunkFormat
 
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
 _OURS = frozenset(
     {
@@ -31,7 +29,7 @@ _OURS = frozenset(
 
 
 def _format(section: WebhookOutput) -> WebhookFormat:
-    """Return the format of bodies. Raises BadInput."""
+    """Return the format of bodies. Raises BadSettings."""
     if section.format == "splunk_hec":
         return SplunkFormat(section.splunk.index, section.splunk.source, section.splunk.sourcetype)
     if section.format == "alertmanager":
@@ -39,59 +37,63 @@ def _format(section: WebhookOutput) -> WebhookFormat:
     if section.format == "falco":
         return FalcoFormat()
     if not section.template_file:
-        raise BadInput("webhook_output.template_file must be set where webhook_output.format is template.")
+        text = "webhook_output.template_file must be set where webhook_output.format is template."
+        raise BadSettings(SettingFault("webhook_output.format", text, follows=True))
     try:
         from notifier.webhook.template import BadTemplate, TemplateFormat  # noqa: PLC0415  needs the notifier's extra
     except ModuleNotFoundError:
-        raise BadInput("webhook_output.format: template needs jinja2: pip install 'lanner[notifier]'.") from None
+        text = "webhook_output.format: template needs jinja2: pip install 'lanner[notifier]'."
+        raise BadSettings(SettingFault("webhook_output.format", text)) from None
     try:
         return TemplateFormat(Path(section.template_file), section.content_type)
     except BadTemplate as error:
-        raise BadInput(f"webhook_output.template_file: {error}") from None
+        name = "webhook_output.template_file"
+        raise BadSettings(SettingFault(name, f"{name}: {error}")) from None
 
 
-def open_webhook(context: SinkContext) -> Sink:
-    """Return the webhook. Raises BadInput with all problems."""
+def prepare_webhook(context: SinkContext) -> Opener:
+    """Return what opens the webhook. Raises BadSettings with all problems."""
     try:
         from notifier.webhook.posting import BadProxy, Poster  # noqa: PLC0415  needs the notifier's extra
         from notifier.webhook.sink import WebhookSink  # noqa: PLC0415
     except ModuleNotFoundError:
-        raise BadInput("webhook_output needs urllib3: pip install 'lanner[notifier]'.") from None
-    section, problems = context.section, list[str]()
+        text = "webhook_output needs urllib3: pip install 'lanner[notifier]'."
+        raise BadSettings(SettingFault("webhook_output.enabled", text)) from None
+    section, problems = context.section, list[SettingFault]()
 
     def read(what: str, file: str | None) -> str:
         name = f"webhook_output.{what}_file"
         found = secret(name, f"LANNER_WEBHOOK_{what.upper()}", file, context.environment, problems).strip()
         if not _VALUE.fullmatch(found):
-            problems.append(f"{name}: it must hold one line of ASCII.")
+            problems.append(SettingFault(name, f"{name}: it must hold one line of ASCII."))
         return found
 
     url = read("url", section.url_file) or section.url or ""
+    if not problems:
+        problems += _url_problems(url, "url_file" if section.url_file else "url")
     token, signing_secret = read("token", section.token_file), read("signing_secret", section.signing_secret_file)
     headers = {"User-Agent": f"lanner/{lanner.__version__}"} | _headers(section, problems)
     form = _or_problems(lambda: _format(section), problems)
     if token and form is not None:
         headers["Authorization"] = f"{form.scheme} {token}"
-    if section.format == "splunk_hec" and not token:
-        problems.append("no token for Splunk: set webhook_output.token_file, or put it into $LANNER_WEBHOOK_TOKEN.")
-    problems += _url_problems(url)
+    if section.format == "splunk_hec" and not token and not section.token_file:
+        hint = "set webhook_output.token_file or $LANNER_WEBHOOK_TOKEN"
+        problems.append(SettingFault("webhook_output.format", "no token for Splunk.", hint, follows=True))
     key = None
     try:
         key = key_of(signing_secret) if signing_secret else None
     except ValueError as error:
-        problems.append(f"webhook_output.signing_secret_file: {error}.")
+        name = "webhook_output.signing_secret_file"
+        problems.append(SettingFault(name, f"{name}: {error}."))
+    tls = tls_of("webhook_output", section, problems)
+    if problems or tls is None or form is None:
+        raise BadSettings(*problems)
     try:
-        files = TlsFiles(section.ca_file or "", section.certificate_file or "", section.key_file or "")
-        tls = client_context(files)
-        if not problems and form is not None:
-            poster = Poster(url, context=tls, seconds=section.timeout_seconds)
-            hidden = [url, token, signing_secret, *headers.values()]
-            return WebhookSink(poster, form, headers=headers, key=key, hidden=hidden)
-    except BadCertificate as error:
-        problems.append(f"webhook_output: {error}.")
+        poster = Poster(url, context=tls, seconds=section.timeout_seconds)
     except BadProxy as error:
-        problems.append(f"webhook_output: {error}")
-    raise BadInput(*problems)
+        raise BadSettings(SettingFault("", f"webhook_output: {error}")) from None
+    hidden = [url, token, signing_secret, *headers.values()]
+    return lambda: WebhookSink(poster, form, headers=headers, key=key, hidden=hidden)
 
 
 def preview_webhook(context: SinkContext, routed: RoutedAlert) -> str:
@@ -102,48 +104,45 @@ def preview_webhook(context: SinkContext, routed: RoutedAlert) -> str:
         raise BadInput(f"{error}.") from None
 
 
-def _or_problems(make: Callable[[], WebhookFormat], problems: list[str]) -> WebhookFormat | None:
+def _or_problems(make: Callable[[], WebhookFormat], problems: list[SettingFault]) -> WebhookFormat | None:
     try:
         return make()
-    except BadInput as error:
-        problems += error.messages
+    except BadSettings as error:
+        problems += error.faults
         return None
 
 
-def _url_problems(url: str) -> list[str]:
-    """Return what is wrong with a URL, without quoting it."""
+def _url_problems(url: str, key: str) -> list[SettingFault]:
+    """Return what is wrong with a URL, without quoting it; key is the setting that it is from."""
+    name = f"webhook_output.{key}"
     if not url:
-        return ["webhook_output needs a URL: set webhook_output.url or url_file, or put it into $LANNER_WEBHOOK_URL."]
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return ["webhook_output.url: it is not a URL."]
-    if "@" in parts.netloc:
-        return [
-            "webhook_output.url: it must not hold a user name or password; use webhook_output.token_file or headers."
-        ]
-    return [] if good else ["webhook_output.url: it is not an http:// or https:// URL."]
+        hint = "set webhook_output.url or url_file, or $LANNER_WEBHOOK_URL"
+        return [SettingFault("webhook_output.enabled", "webhook_output needs a URL.", hint, follows=True)]
+    if has_password(url):
+        hint = "use webhook_output.token_file or headers"
+        return [SettingFault(name, f"{name}: it must not hold a user name or password.", hint)]
+    return [] if is_http_url(url) else [SettingFault(name, f"{name}: it is not an http:// or https:// URL.")]
 
 
-def _headers(section: WebhookOutput, problems: list[str]) -> dict[str, str]:
+def _headers(section: WebhookOutput, problems: list[SettingFault]) -> dict[str, str]:
     found: dict[str, str] = {}
     for index, each in enumerate(section.headers):
         name = f"webhook_output.headers[{index}]"
-        if not _NAME.fullmatch(each.name):
-            problems.append(f"{name}.name: {each.name!r} is not a header name.")
+        if not each.name:
+            problems.append(SettingFault(name, f"{name} needs a name.", follows=True))
         elif each.name.lower() in _OURS:
-            problems.append(f"{name}.name: {each.name} is set by Lanner itself (for Authorization: token_file).")
+            text = f"{name}.name: {each.name} is set by Lanner itself."
+            problems.append(SettingFault(f"{name}.name", text, "for Authorization, set token_file"))
         value = _value(name, each, problems)
         if not _VALUE.fullmatch(value):
-            problems.append(f"{name}: its value must be one line of ASCII.")
+            problems.append(SettingFault(f"{name}.value_file", f"{name}: its value must be one line of ASCII."))
         found[each.name] = value
     return found
 
 
-def _value(name: str, header: WebhookHeader, problems: list[str]) -> str:
+def _value(name: str, header: WebhookHeader, problems: list[SettingFault]) -> str:
     if (header.value is None) == (header.value_file is None):
-        problems.append(f"{name}: needs either value or value_file.")
+        problems.append(SettingFault(name, f"{name}: needs either value or value_file.", follows=True))
     if header.value_file is None:
         return header.value or ""
     return secret(f"{name}.value_file", "", header.value_file, {}, problems).strip()

@@ -68,7 +68,7 @@ def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
     assert lanner("config", "show", "-o", "priority").returncode == 2
     done = lanner("config", "check", "-o", "priorty=debug")
     assert done.returncode == 1
-    assert done.stderr == "error: -o priorty=debug: there is no setting 'priorty'. Did you mean priority?\n"
+    assert done.stderr == "error: -o priorty=debug: there is no setting 'priorty'.\n      = did you mean priority?\n"
     assert lanner("config", "check", "-c", tmp_path / "none.yaml").returncode == 1
 
 

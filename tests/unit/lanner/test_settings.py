@@ -9,6 +9,7 @@ from lanner.cli.app import lanner_command
 from lanner.errors import BadInput
 from lanner.settings import Settings, find_file, load_settings
 from lanner.settings.build import build_settings
+from lanner.settings.faults import SettingFault
 from lanner.settings.render import render
 from lanner.settings.sections.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
 from lanner.settings.tree import parse_yaml
@@ -28,7 +29,7 @@ def alias_bomb() -> str:
     return "\n".join(lines)
 
 
-def problems_of(text: str) -> list[str]:
+def problems_of(text: str) -> list[SettingFault]:
     """Load settings from a text and return the errors."""
     return build_settings(parse_yaml(text, "lanner.yaml"))[1]
 
@@ -59,14 +60,21 @@ def test_active_settings_print_as_a_file_that_gives_them() -> None:
 
 def test_all_faults_are_reported_at_once_with_their_locations() -> None:
     """An unknown key suggests the nearest one, a bad value lists valid ones."""
-    assert problems_of(
+    faults = problems_of(
         "prioriti: debug\nfile_output:\n  enabld: true\n  enabled: maybe\nrules: [{disabl: {rule: x}}]\ncollector: 3\n"
-    ) == [
-        "lanner.yaml:1:1: there is no setting 'prioriti'. Did you mean priority?",
-        "lanner.yaml:3:3: there is no setting 'file_output.enabld'. Did you mean file_output.enabled?",
-        "lanner.yaml:4:12: file_output.enabled must be true or false, not 'maybe'.",
-        "lanner.yaml:5:10: there is no setting 'rules[0].disabl'. Did you mean rules[0].disable?",
-        "lanner.yaml:6:12: collector must be a mapping of names to values.",
+    )
+    assert [(str(each.location), each.text, each.hint) for each in faults] == [
+        ("lanner.yaml:1:1", "there is no setting 'prioriti'.", "did you mean priority?"),
+        ("lanner.yaml:3:3", "there is no setting 'file_output.enabld'.", "did you mean file_output.enabled?"),
+        ("lanner.yaml:4:12", "file_output.enabled must be true or false, not 'maybe'.", ""),
+        ("lanner.yaml:5:10", "there is no setting 'rules[0].disabl'.", "did you mean rules[0].disable?"),
+        ("lanner.yaml:6:12", "collector must be a mapping of names to values.", ""),
+    ]
+    assert str(faults[1]).splitlines() == [
+        "lanner.yaml:3:3: there is no setting 'file_output.enabld'.",
+        "  3 |   enabld: true",
+        "    |   ^^^^^^",
+        "  = did you mean file_output.enabled?",
     ]
 
 
@@ -113,7 +121,7 @@ def test_a_fault_in_a_variable_or_flag_names_it() -> None:
         load_settings(None, {"LANNER__PRIORITY": "high"}, ["jsn_output=true"])
     assert caught.value.messages[0].startswith("environment variable LANNER__PRIORITY: priority must be one of")
     assert caught.value.messages[1] == (
-        "-o jsn_output=true: there is no setting 'jsn_output'. Did you mean json_output?"
+        "-o jsn_output=true: there is no setting 'jsn_output'.\n  = did you mean json_output?"
     )
 
 

@@ -56,5 +56,5 @@ def test_an_invalid_flag_is_named(path: str, value: str) -> None:
 
 def test_settings_are_one_document() -> None:
     """The second would be ignored otherwise."""
-    with pytest.raises(BadInput, match=r"^f:3:1: settings are one document\.$"):
+    with pytest.raises(BadInput, match=r"^f:3:1: settings are one document\.\n"):
         parse_yaml("a: 1\n---\nb: 2\n", "f")

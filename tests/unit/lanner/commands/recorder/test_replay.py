@@ -22,7 +22,7 @@ def test_replay_sends_alerts_to_standard_output_and_no_other_sink(
         raise AssertionError(f"{context.name} was opened")
 
     for kind in SINKS:
-        monkeypatch.setitem(SINKS, kind, SinkKind(refuse, open_direct=refuse))
+        monkeypatch.setitem(SINKS, kind, SinkKind(refuse, prepare_direct=refuse))
     lines = [f"{kind}_output: {{enabled: true}}" for kind in KINDS]
     lines += ["sinks:", *(f"  my_{kind}: {{type: {kind}}}" for kind in KINDS)]
     lines += ["stdout_output: {enabled: false}", "mute: [{match: {}}]", "routes: [{sink: my_file}]"]

@@ -37,7 +37,10 @@ def test_a_template_is_an_output_format_of_falcos(template: str, text: str) -> N
 def test_an_invalid_template_is_an_error_at_start() -> None:
     """The error names the setting and the closest field."""
     for template, said in (
-        ("by %proc.nmae", r"^routes\[0\].template: invalid formatting token proc.nmae. Did you mean proc.name\?$"),
+        (
+            "by %proc.nmae",
+            r"^routes\[0\].template: invalid formatting token proc.nmae.\n  = did you mean 'proc.name'\?$",
+        ),
         ("100%", r"^routes\[0\].template: .* cannot end with a %"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -50,7 +50,7 @@ def test_an_unknown_event_type_is_an_error(tmp_path: Path) -> None:
     """The error names the setting."""
     settings = settings_of(tmp_path)
     wrong = replace(settings, collector=replace(settings.collector, always_sent=("exec",)))
-    with pytest.raises(BadInput, match=r"collector\.always_sent: 'exec'"):
+    with pytest.raises(BadInput, match=r"collector\.always_sent\[0\]: 'exec'"):
         collected(wrong, load_detection(wrong))
 
 

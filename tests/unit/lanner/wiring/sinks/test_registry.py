@@ -14,7 +14,7 @@ from lanner.settings.named import BUILT_IN, KINDS
 from lanner.wiring.routes.preview import preview
 from lanner.wiring.routes.routers import routers_of
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
-from lanner.wiring.sinks.kinds import SinkContext, SinkKind
+from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
 from notifier.delivery.stats import SinkStats
@@ -177,12 +177,15 @@ def test_a_new_sink_is_its_module_its_section_and_one_line_of_the_registry(
     """With these three, `run` delivers to it by routes and through an outbox, and it can be previewed."""
     opened: list[_MemorySink] = []
 
-    def open_memory(context: SinkContext) -> _MemorySink:
-        opened.append(_MemorySink(context.section.mark))
-        return opened[-1]
+    def prepare_memory(context: SinkContext) -> Opener:
+        def open_memory() -> _MemorySink:
+            opened.append(_MemorySink(context.section.mark))
+            return opened[-1]
+
+        return open_memory
 
     monkeypatch.setitem(KINDS, "memory", _MemoryOutput)  # type: ignore[arg-type]
-    monkeypatch.setitem(SINKS, "memory", SinkKind(open_memory))
+    monkeypatch.setitem(SINKS, "memory", SinkKind(prepare_memory))
     text = f"notifier: {{state_dir: {tmp_path}/state}}\nroutes: [{{sink: mine, template: 'on %evt.hostname'}}]\n"
     text += "sinks: {mine: {type: memory, mark: '!'}}\nstdout_output: {enabled: false}\n"
     expected = settings(tmp_path, text)

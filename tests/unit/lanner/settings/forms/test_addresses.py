@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.settings.addresses import is_loopback
+from lanner.settings.forms.addresses import is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])

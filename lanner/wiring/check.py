@@ -1,0 +1,160 @@
+"""Checks settings before a stage starts: all that would make its start fail, without starting anything.
+
+`lanner config check` and the stages call the same function, so a stage accepts what the check accepted.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from bus.errors.unavailable import BusUnavailable
+from lanner.errors import BadInput
+from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.output_faults import appended_faults
+from lanner.settings import LoadedSettings, Settings
+from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
+from lanner.settings.forms.addresses import OFF
+from lanner.settings.forms.paths import why_no_folder
+from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.pushdown.always_sent import always_sent
+from lanner.wiring.routes.routers import routers_of
+from lanner.wiring.single_host.sinks import enabled_sinks
+from lanner.wiring.sinks.registry import check_sink
+from schemas.text.notes import ignore_note
+
+Stage = Literal["run", "collector", "processor", "notifier", "kubernetes"]
+_T = TypeVar("_T")
+
+
+def check_settings(
+    loaded: LoadedSettings,
+    stage: Stage,
+    *,
+    sinks: Sequence[str] | None = None,
+    needs_broker: bool = True,
+    warnings: bool = False,
+) -> CompiledDetection | None:
+    """Check the settings of a stage.
+
+    Args:
+        loaded: the settings.
+        stage: the command that they are for.
+        sinks: those that the stage opens; by default the enabled ones.
+        needs_broker: whether the stage connects to Kafka; `run` never does.
+        warnings: whether the notices of the rules include warnings.
+
+    Returns:
+        The compiled rules, for the stages that need this host's rule files.
+
+    Raises:
+        BadInput: with all errors, in the order of the settings file.
+    """
+    check = _Check(loaded)
+    settings = loaded.settings
+    detection = None
+    if stage in ("run", "collector", "processor"):
+        check.add(appended_faults(settings))
+    if stage in ("run", "collector"):
+        detection = check.require(lambda: load_detection(settings, warnings=warnings))
+    if stage != "run" and needs_broker:
+        check.require(lambda: connection_of(settings))
+    if stage in ("run", "notifier"):
+        _check_deliveries(check, settings, stage, enabled_sinks(settings) if sinks is None else sinks)
+    if settings.http.listen != OFF and (stage != "run" or settings.http.listen):
+        check.require(lambda: need("metrics", "prometheus_client"))
+    if stage == "run":
+        _check_run(check, settings)
+    elif stage == "collector":
+        check.require(lambda: always_sent(settings))
+        check.require(partial(_check_folder, "kafka.spool_dir", settings.kafka.spool_dir))
+    elif stage == "processor":
+        check.require(lambda: _check_processor(settings))
+    elif stage == "kubernetes":
+        check.require(lambda: _check_api_server(settings))
+    check.finish()
+    return detection
+
+
+class _Check:
+    """Collects the errors of all checks."""
+
+    def __init__(self, loaded: LoadedSettings) -> None:
+        self._loaded = loaded
+        self._faults: list[SettingFault] = []
+        self._messages: list[str] = []
+
+    def add(self, faults: Iterable[SettingFault]) -> None:
+        """Add errors."""
+        self._faults += faults
+
+    def require(self, check: Callable[[], _T]) -> _T | None:
+        """Call a function that raises if settings are wrong; return its result, or None."""
+        try:
+            return check()
+        except BadSettings as error:
+            self._faults += error.faults
+        except BadInput as error:
+            self._messages += error.messages
+        except BusUnavailable as error:
+            self._messages.append(f"{error.reason}: {error.remedy}.")
+        return None
+
+    def finish(self) -> None:
+        """Raise BadInput if there was an error, with all of them in the order of the settings file."""
+        # What follows from a value that could not be read is no error of its own.
+        wrong = {fault.setting for fault in self._loaded.faults}
+        units = set(map(unit_of, wrong))
+        further = [
+            fault
+            for fault in self._faults
+            if fault.setting not in wrong and not (fault.follows and unit_of(fault.setting) in units)
+        ]
+        faults = [located(fault, self._loaded.tree) for fault in (*self._loaded.faults, *further)]
+        faults.sort(key=_position)
+        messages = list(dict.fromkeys((*map(str, faults), *self._messages)))
+        if messages:
+            raise BadInput(*messages)
+
+
+def _position(fault: SettingFault) -> tuple[bool, str, int, int]:
+    location = fault.location
+    return (True, "", 0, 0) if location is None else (False, location.file, location.line, location.column)
+
+
+def _check_deliveries(check: _Check, settings: Settings, stage: Stage, sinks: Sequence[str]) -> None:
+    check.require(lambda: routers_of(settings, ignore_note))
+    is_direct = stage == "run"
+    queued = [check.require(partial(check_sink, settings, name, direct=is_direct)) for name in sinks]
+    if any(queued):
+        check.require(partial(_check_folder, "notifier.state_dir", settings.notifier.state_dir))
+    if stage == "notifier" and settings.intake.listen is not None:
+        from lanner.wiring.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
+
+        check.require(lambda: intake_secrets(settings))
+
+
+def _check_run(check: _Check, settings: Settings) -> None:
+    if settings.keep.size_mib:
+        check.require(lambda: always_sent(settings))
+    if settings.kubernetes.kubeconfig is not None:
+        check.require(lambda: _check_api_server(settings))
+
+
+def _check_processor(settings: Settings) -> None:
+    need("processor", "cryptography")
+    from lanner.ruleset.published.version import public_keys  # noqa: PLC0415  needs cryptography
+
+    public_keys(settings)
+
+
+def _check_api_server(settings: Settings) -> None:
+    need("kubernetes", "lightkube")
+    from lanner.wiring.kubernetes import check_credentials  # noqa: PLC0415  needs lightkube
+
+    check_credentials(settings)
+
+
+def _check_folder(setting: str, folder: str) -> None:
+    if why := why_no_folder(Path(folder)):
+        raise BadSettings(SettingFault(setting, f"{setting}: {folder}: {why}."))
