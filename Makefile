@@ -60,7 +60,7 @@ test-kubernetes:
 
 docs:
 	@deploy/setup/setup.sh run
-	@.venv/bin/lanner fields --format markdown > docs/fields.md.new && mv docs/fields.md.new docs/fields.md
+	@.venv/bin/python deploy/docs/generate.py
 
 site:
 	@deploy/setup/setup.sh test

@@ -1,0 +1,76 @@
+"""The triage pages are current, and what they advise works."""
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lanner.rule_docs import exceptions, page_name, sentences, triage_pages
+from lanner.ruletest.files import find_tests
+from lanner.ruletest.running import rules_to_evaluate
+from lanner.ruletest.world import make_batch
+from processor.evaluator import Evaluator, compile_ruleset
+from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
+from schemas.alert import Alert
+from tests.unit.rules.shipped import RULES, rules
+
+ROOT = Path(__file__).parents[3]
+TRIAGE = ROOT / "docs" / "triage"
+
+
+@cache
+def loaded(more: str = "") -> LoadResult:
+    """Load the shipped rules, and more after them."""
+    result = load_rules([*read_rule_files([RULES]), *([RuleFile("mine.yaml", more)] if more else [])])
+    assert (result.errors, result.warnings) == ((), ())
+    return result
+
+
+def alerts(name: str, result: LoadResult) -> list[Alert]:
+    """Return the alerts of one rule for the shipped cases that expect it."""
+    suite = find_tests([str(RULES)], ()).tested[0].suite
+    [rule] = [rule for rule in rules_to_evaluate(suite, result.rules) if rule.name == name]
+    ruleset = compile_ruleset([rule], result.correlations, result.suppressed, rule_matching="all")
+    cases = [case for case in suite.cases if any(each.rule == name for each in case.expected)]
+    return [alert for case in cases for alert in Evaluator(ruleset).replay(make_batch(case.events))]
+
+
+def test_the_pages_in_docs_are_current() -> None:
+    """`make docs` regenerates them."""
+    assert {page.name: page.read_text() for page in TRIAGE.iterdir()} == triage_pages(loaded())
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """In the order of the rules."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    places = [navigation.index(f"- triage/{page_name(rule.name)}\n") for rule in loaded().rules]
+
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", rules())
+def test_a_description_says_what_happened_why_it_matters_and_what_is_harmless(name: str) -> None:
+    """Each is a section of the page."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+
+    what, why, harmless = sentences(rule)
+
+    assert "" not in {what, why, harmless, rule.response}
+    assert f"{what} {why} {harmless}" == rule.description
+    assert exceptions(rule, loaded())
+
+
+@pytest.mark.parametrize("name", rules())
+def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
+    """With the value of an alert's own event in the place of the example's."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    raised = alerts(name, loaded())
+
+    for each in exceptions(rule, loaded()):
+        field = each.field or "proc.name"
+        value = next(str(alert.event[field]) for alert in raised if alert.event.get(field))
+        text = each.yaml.replace("my-program", f'"{value}"').replace("registry.example/team/app", value)
+        quieter = alerts(name, loaded(text.replace(" and proc.pname = my-parent", "")))
+
+        assert each.yaml in (TRIAGE / page_name(name)).read_text()
+        assert len(quieter) < len(raised), each.name
