@@ -64,7 +64,7 @@ docs:
 
 site:
 	@deploy/setup/setup.sh test
-	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo 'build/site/index.html; to search in it: .venv/bin/mkdocs serve'
 
 constraints:

@@ -17,7 +17,7 @@ check .venv/bin/lint-imports
 check .venv/bin/python deploy/setup/words.py
 check .venv/bin/codespell .
 check .venv/bin/python deploy/setup/links.py
-check env NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+check env NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046  # our own file names hold no blanks
     check shellcheck -x .ci/run $(find deploy -name '*.sh')

@@ -1,0 +1,83 @@
+"""The site is built from the pages, and a mistake in them is not overlooked."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def build(sources: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+    """Build a site as `make lint` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        cwd=sources,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the site."""
+    folder = tmp_path_factory.mktemp("site")
+    done = build(ROOT, "--site-dir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_pages_outside_docs_are_part_of_the_site(site: Path) -> None:
+    """Links in both directions lead to them."""
+    assert 'href="contributing.html#the-ten-most-common-changes"' in (site / "architecture.html").read_text()
+    assert 'href="architecture.html"' in (site / "contributing.html").read_text()
+    assert 'href="security.html#evasions-that-stay-open"' in (site / "vulnerabilities.html").read_text()
+
+
+def test_a_link_to_another_file_of_the_repository_becomes_its_path(site: Path) -> None:
+    """The site doesn't hold that file."""
+    page = (site / "helm.html").read_text()
+
+    assert "one manifest (<code>deploy/kubernetes/lanner.yaml</code>)" in page
+    assert 'lanner.yaml"' not in page
+
+
+def test_pages_load_nothing_from_other_sites(site: Path) -> None:
+    """Scripts, styles, fonts and pictures are part of the site."""
+    loaded = [
+        link
+        for page in site.rglob("*.html")
+        for link in re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]*)"', page.read_text())
+    ]
+
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("page", "mistake"),
+    [
+        ("[The fields](fields.md#nothing)", "does not contain an anchor '#nothing'"),
+        ("[Nowhere](nowhere.md)", "nowhere.md"),
+    ],
+)
+def test_a_mistake_fails_the_build(page: str, mistake: str, tmp_path: Path) -> None:
+    """A page that the navigation lacks does too."""
+    for name in ("docs", "deploy/docs", "deploy/compose", "deploy/helm/lanner"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    for name in ("mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "docs" / "settings.md").write_text(page)
+    (tmp_path / "docs" / "unlisted.md").write_text("# A page\n")
+
+    done = build(tmp_path)
+
+    assert done.returncode == 1
+    assert mistake in done.stderr
+    assert "unlisted.md" in done.stderr
