@@ -4,7 +4,6 @@ import functools
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +24,7 @@ from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import open_sink
 from lanner.wiring.sinks.test_alert import from_json, marked_alert
 from notifier.delivery.outcome import Delivered, RateLimited, RoutedAlert, Undeliverable
+from schemas.alert import Alert
 
 if TYPE_CHECKING:
     from lanner.wiring.intake import RunningIntake
@@ -44,8 +44,17 @@ STOP_SECONDS = 5.0
 @click.argument("sinks", nargs=-1, required=True, metavar="SINK...")
 @click.option("--listen", metavar="HOST:PORT", help="Accept alerts from Falco over HTTP, as falcosidekick does.")
 @click.option("--local", is_flag=True, help="No broker: queue what --listen accepts in outboxes on this host's disk.")
-@click.option("--event", type=click.Path(path_type=Path), metavar="FILE", help="For preview: an alert as JSON.")
-def command(options: Options, sinks: tuple[str, ...], listen: str | None, event: Path | None, *, local: bool) -> None:
+@click.option("--event", metavar="FILE|JSON", help="For preview: an alert as JSON, as file or text.")
+@click.option("--num", "number", type=int, help="For preview: which alert of the file, from 1.")
+def command(
+    options: Options,
+    sinks: tuple[str, ...],
+    listen: str | None,
+    *,
+    event: str | None,
+    number: int | None,
+    local: bool,
+) -> None:
     """Deliver alerts from Kafka to sinks; each sink is a consumer group of its own.
 
     Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, and those named in the
@@ -67,7 +76,7 @@ def command(options: Options, sinks: tuple[str, ...], listen: str | None, event:
         loaded.valid()
         with locating(loaded.tree):
             if word == "preview":
-                _preview(settings, names, event)
+                _preview(settings, names, marked_alert() if event is None else from_json(event, number))
             else:
                 for name in names:
                     _try(settings, name)
@@ -205,9 +214,8 @@ def _try(settings: Settings, name: str) -> None:
             raise BadInput(f"{name}: {outcome.reason}.")
 
 
-def _preview(settings: Settings, names: tuple[str, ...], event: Path | None) -> None:
+def _preview(settings: Settings, names: tuple[str, ...], alert: Alert) -> None:
     from lanner.wiring.routes.preview import preview
 
-    alert = marked_alert() if event is None else from_json(event)
     for name in names:
         sys.stdout.write(preview(settings, name, alert, note) + "\n")

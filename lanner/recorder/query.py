@@ -4,10 +4,26 @@ import uuid
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.timeline import IsTrigger
 from schemas.alert import Alert
 from schemas.text.times import date_and_time_seconds
+
+_UUID_VERSION = 8
+
+
+def parse_alert_id(text: str) -> str:
+    """Return an alert's id in its usual notation. Raises BadInput."""
+    try:
+        found = uuid.UUID(text)
+    except ValueError:
+        found = None
+    if found is None or found.version != _UUID_VERSION:
+        raise BadInput(
+            f"{text}: not a valid alert id. `--format json` and `lanner alerts list` show the id of each alert."
+        )
+    return str(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,13 @@ def field_keys(name: str, argument: str | None) -> tuple[str, ...]:
     return (f"{name}[{argument}]", f"{name}.{argument}")
 
 
+def is_given(event: Event, name: str, argument: str | None) -> bool:
+    """Return whether a mapping has a field, or those that it is read from; a value of None counts."""
+    if any(key in event for key in field_keys(name, argument)) or _NET_OF.get(name) in event:
+        return True
+    return argument is None and any(all(key in event for key in keys) for keys in _ENDS.get(name, ()))
+
+
 def _reader(name: str, argument: str | None, kind: str, *, several: bool, is_list: bool) -> Callable[[Event], Any]:
     keys = field_keys(name, argument)
     if several:

@@ -11,10 +11,11 @@ from typing import Any, Literal, Protocol
 
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
-from processor.compiler.mapping import MappingAccess
+from processor.compiler.mapping import MappingAccess, is_given
 from processor.compiler.recursion import deep
 from processor.fields.binding import event_names
 from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, fold
+from processor.language.event_types import event_types
 from processor.language.printer import print_condition, print_operand
 from processor.loading.items.exceptions import split_exceptions
 from schemas.batch import EventBatch
@@ -29,6 +30,8 @@ class Verdict(Enum):
     FALSE = "false"
     MISSING = "missing"
     """False because the event has no value."""
+    UNKNOWN = "unknown"
+    """It depends on a field that is not part of what is known about the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Explained:
     values: tuple[tuple[str, Any], ...] = ()
     """For a check: the fields that it read and their values; None if missing."""
     children: tuple["Explained", ...] = ()
+    unknown: tuple[str, ...] = ()
+    """For an unknown check: the fields that it needs."""
 
     @property
     def is_true(self) -> bool:
@@ -70,6 +75,9 @@ class ConditionEvaluator(Protocol):
     def value(self, side: Left | FieldValue) -> Any:
         """Return the value of a field or transformer."""
 
+    def is_known(self, field: Field) -> bool:
+        """Return whether the value of a field, or that it is missing, is known."""
+
 
 class BatchEvaluator:
     """Evaluates for an event of a batch."""
@@ -94,14 +102,25 @@ class BatchEvaluator:
         """Return the value of a field or transformer."""
         return self._run(self._emitter.side(side))
 
+    def is_known(self, field: Field) -> bool:  # noqa: ARG002  a batch has all
+        """Return whether the value of a field, or that it is missing, is known."""
+        return True
+
     def _run(self, code: Expression) -> Any:
         return _evaluate(code, {**self._given, **self._constants.values})
 
 
 class MappingEvaluator:
-    """Evaluates for an event given as a mapping of fields; others are missing."""
+    """Evaluates for an event given as a mapping of fields."""
 
-    def __init__(self, event: Mapping[str, Any]) -> None:
+    def __init__(self, event: Mapping[str, Any], *, is_partial: bool = False) -> None:
+        """Take an event.
+
+        Args:
+            event: values by field name; None is a missing value.
+            is_partial: whether a field that is not in the mapping is unknown instead of missing.
+        """
+        self._is_partial = is_partial
         self._constants = Constants()
         access: Access = MappingAccess(self._constants)
         self._emitter = Emitter(access, self._constants)
@@ -114,6 +133,10 @@ class MappingEvaluator:
     def value(self, side: Left | FieldValue) -> Any:
         """Return the value of a field or transformer."""
         return self._run(self._emitter.side(side))
+
+    def is_known(self, field: Field) -> bool:
+        """Return whether the value of a field, or that it is missing, is known."""
+        return not self._is_partial or is_given(self._event, field.name, field.argument)
 
     def _run(self, code: Expression) -> Any:
         return _evaluate(code, {**self._constants.values, "e": self._event})
@@ -179,22 +202,33 @@ def _combined(evaluator: ConditionEvaluator, node: Node, parts: tuple[Explained,
     raise TypeError(f"macro {node.name} is not resolved")
 
 
+_STRONGEST_OF_ALL = (Verdict.FALSE, Verdict.MISSING, Verdict.UNKNOWN, Verdict.TRUE)
+_STRONGEST_OF_ANY = (Verdict.TRUE, Verdict.UNKNOWN, Verdict.MISSING, Verdict.FALSE)
+
+
 def _not(verdict: Verdict) -> Verdict:
+    if verdict is Verdict.UNKNOWN:
+        return verdict
     return Verdict.FALSE if verdict is Verdict.TRUE else Verdict.TRUE
 
 
 def _all(children: tuple[Explained, ...] | list[Explained]) -> Verdict:
-    found = {child.verdict for child in children}
-    return Verdict.FALSE if Verdict.FALSE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.TRUE
+    return min((child.verdict for child in children), key=_STRONGEST_OF_ALL.index)
 
 
 def _any(children: tuple[Explained, ...]) -> Verdict:
-    found = {child.verdict for child in children}
-    return Verdict.TRUE if Verdict.TRUE in found else Verdict.MISSING if Verdict.MISSING in found else Verdict.FALSE
+    return min((child.verdict for child in children), key=_STRONGEST_OF_ANY.index)
 
 
 def _check(node: Check, evaluator: ConditionEvaluator) -> Explained:
-    values = tuple((print_operand(field), evaluator.value(field)) for field in _fields(node))
+    fields = _fields(node)
+    unknown = tuple(print_operand(each) for each in fields if isinstance(each, Field) and not evaluator.is_known(each))
+    if unknown:
+        # Some comparisons with evt.num have the same result for every event.
+        always, never = not event_types(Not(node)), not event_types(node)
+        verdict = Verdict.TRUE if always else Verdict.FALSE if never else Verdict.UNKNOWN
+        return Explained("check", print_condition(node), verdict, unknown=() if always or never else unknown)
+    values = tuple((print_operand(field), evaluator.value(field)) for field in fields)
     if evaluator.check(node):
         verdict = Verdict.TRUE
     else:

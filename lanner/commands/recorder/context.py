@@ -2,7 +2,6 @@
 
 import json
 import sys
-import uuid
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -15,10 +14,9 @@ from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, coloured
-from lanner.errors import BadInput
 from lanner.recorder.coverage import RecordingCoverage, sentences
 from lanner.recorder.event_rows import line_maker, row_maker
-from lanner.recorder.query import EventQuery, QueryResult
+from lanner.recorder.query import EventQuery, QueryResult, parse_alert_id
 from lanner.recorder.rolling.search import from_recording
 from lanner.recorder.timeline import Timeline, TimelineRange
 from lanner.settings import Settings
@@ -27,7 +25,6 @@ from schemas.batch import EventBatch
 from schemas.text.printable import printable
 from schemas.text.times import date_and_time, date_and_time_seconds
 
-_UUID_VERSION = 8
 _EARLIER = 20_000_000_000
 """ns; batches state every 15 s what is collected."""
 
@@ -68,7 +65,11 @@ def command(
     missing events aren't taken as proof that nothing happened.
     """
     query = EventQuery(
-        _checked(alert_id), host, parse_duration_ms(before, "--before"), parse_duration_ms(after, "--after"), limit
+        parse_alert_id(alert_id),
+        host,
+        parse_duration_ms(before, "--before"),
+        parse_duration_ms(after, "--after"),
+        limit,
     )
     settings = options.settings()
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
@@ -81,18 +82,6 @@ def command(
 
             found = from_topic(query, settings, lambda: signals.stop, status)
         _show(query, found, settings, status, lambda: signals.stop)
-
-
-def _checked(text: str) -> str:
-    try:
-        found = uuid.UUID(text)
-    except ValueError:
-        found = None
-    if found is None or found.version != _UUID_VERSION:
-        raise BadInput(
-            f"{text}: not a valid alert id. `--format json` and `lanner alerts list` show the id of each alert."
-        )
-    return str(found)
 
 
 def _show(

@@ -3,94 +3,149 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.terminal.output import coloured
+from lanner.cli.options.source import chosen_recording
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine, coloured
 from lanner.errors import BadInput
-from lanner.ruleset.explanation_text import as_json_tree, as_text_tree
+from lanner.recorder.query import EventQuery, parse_alert_id
+from lanner.recorder.rolling.search import from_recording
+from lanner.ruleset.explanation.answer import Answer
+from lanner.ruleset.explanation.events import answer_for_event, answer_for_value, event_of, raised_by
+from lanner.ruleset.explanation.text import as_json_tree, as_text_tree
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.lookup import choose_rule
 from lanner.ruleset.sources import find_rules
-from lanner.ruletest.events.input import (
-    BatchEvent,
-    given_fields,
-    is_recording,
-    read_given,
-    recorded_event,
-    stated_event,
-)
+from lanner.ruletest.events.input import choose_given, is_json, is_recording, read_given, recorded_event
 from processor.correlation.plan.split import stateful_names
-from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.loading import Rule
 from schemas.text.printable import printable
+
+_AROUND_MS = 1000
 
 
 @front_command(
     "explain",
     example=(
-        'lanner rules explain "Terminal shell in container" --event incident.avro --num 4711\n'
-        'lanner rules explain "Clear log files" --event \'{"evt.type": "openat", "fd.name": "/var/log/wtmp"}\''
+        'lanner rules explain "Terminal shell in container" --event incident.avro --num 1711\n'
+        'lanner rules explain "Read sensitive file untrusted" --event alerts.json --all\n'
+        'lanner rules explain "Read sensitive file untrusted" --event-id 01a20e63-3df8-8a19-82ef-5e8e855bbfb0\n'
+        'lanner rules explain "Clear log files" --event \'{"evt.type": "openat", "fd.name": "/var/log/wtmp", '
+        '"flags": "O_TRUNC|O_WRONLY", "proc": "bash"}\''
     ),
 )
 @click.argument("name")
-@click.option(
-    "--event", "event", required=True, metavar="FILE|JSON", help="A recording, an alert or an event, as file or JSON."
-)
-@click.option("--num", "number", type=int, help="For a recording: the event with this evt.num.")
+@click.option("--event", "event", metavar="FILE|JSON", help="A recording, or alerts or events as JSON; file or text.")
+@click.option("--num", "number", type=int, help="Which event: evt.num in a recording, else its position from 1.")
+@click.option("--event-id", "identity", metavar="ID", help="Which event: that of the alert with this id.")
+@click.option("--host", metavar="HOST", help="For --event-id: the host, if the alert itself is no longer retained.")
+@click.option("--all", "every", is_flag=True, help="One line for each alert or event in a file of JSON.")
 @click.option("--expand", is_flag=True, help="Expand all macros, and print values in full.")
-def command(options: Options, name: str, event: str, number: int | None, *, expand: bool) -> None:
-    """Show the condition of rule NAME as a tree: each part true, false or missing, with the values that decided it.
+def command(
+    options: Options,
+    name: str,
+    *,
+    event: str | None,
+    number: int | None,
+    identity: str | None,
+    host: str | None,
+    every: bool,
+    expand: bool,
+) -> None:
+    """Show whether rule NAME matches an event, with what decided it, and its condition as a tree.
 
-    An event is one of a recording (select it by --num), an alert as JSON, a line of `lanner events tail --format json`,
-    a mapping of fields, or an event of a rule test: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
+    The answer is one of: matches; does not match; can't tell, if the event as passed lacks fields, as alerts do.
+    `--event-id` without `--event` looks the whole event up in what this host or the broker retains.
+
+    An event is one of a recording, an alert as JSON, a line of `lanner events tail --format json`, a mapping of
+    fields, or an event of a rule test: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
     """
+    if event is None and identity is None:
+        raise click.UsageError("pass --event, or --event-id to look an event up.")
+    if (number is not None) + (identity is not None) + every > 1:
+        raise click.UsageError("--num, --event-id and --all exclude each other.")
     settings = options.settings()
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
     rule = choose_rule(loaded.rules, name)
-    stateful = stateful_names(rule.condition, loaded.correlations)
-    tree, note = _explanation(rule, event, number)
+    if every:
+        _print_all(rule, event or "", as_json=options.format == "json")
+        return
+    if identity is not None and (event is None or _is_retained(event)):
+        found, remark = _retained(options, rule, identity=identity, event=event, host=host), ""
+    else:
+        found, remark = _passed(rule, event or "", number, identity)
     if options.format == "json":
-        facts = {
-            "rule": rule.name,
-            "matches": tree.is_true,
-            "remembers": list(stateful),
-            "condition": as_json_tree(tree),
+        facts = _facts(rule, found) | {
+            "remembers": list(stateful_names(rule.condition, loaded.correlations)),
+            "condition": as_json_tree(found.tree),
         }
         click.echo(json.dumps(facts, indent=2))
         return
-    verb = "matches" if tree.is_true else "does not match"
-    click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {verb}{note}")
-    for macro in stateful:
+    click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {found.sentence()}")
+    if remark:
+        click.echo(remark)
+    for macro in stateful_names(rule.condition, loaded.correlations):
         click.echo(
             f"{printable(macro)} is stateful: true means that this event counts, not that the threshold is reached."
         )
-    click.echo(as_text_tree(tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
+    click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
 
 
-def _explanation(rule: Rule, event: str, number: int | None) -> tuple[Explained, str]:
-    path = Path(event) if event.lstrip()[:1] not in ("{", "[") else None
-    if path is not None and path.exists() and is_recording(path):
-        return _of_batch(rule, recorded_event(path, number))
-    if number is not None:
-        raise BadInput("--num is for recordings.")
-    value = read_given(event)
-    stated = stated_event(value)
-    if stated is not None:
-        return _of_batch(rule, stated)
-    fields = given_fields(value)
-    event_type = fields.get("evt.type")
-    return explain(rule, MappingEvaluator(fields)), _type_note(rule, event_type)
+def _facts(rule: Rule, found: Answer) -> dict[str, Any]:
+    return {
+        "rule": rule.name,
+        "answer": found.kind,
+        "matches": found.matches,
+        "because": list(found.reasons),
+        "lacking": list(found.lacking),
+    }
 
 
-def _of_batch(rule: Rule, event: BatchEvent) -> tuple[Explained, str]:
-    event_type = event.batch.strings[event.batch.columns["type"][event.index]]
-    return explain_batch(rule, event.batch, event.index), _type_note(rule, event_type)
+def _is_retained(event: str) -> bool:
+    path = None if is_json(event) else Path(event)
+    return path is not None and path.exists() and (path.is_dir() or is_recording(path))
 
 
-def _type_note(rule: Rule, event_type: object) -> str:
-    """Return the overriding fact, if any: a rule is only evaluated for the event types that it selects."""
-    if not isinstance(event_type, str):
-        return "; the event has no evt.type, so live it would match no rule"
-    return "" if event_type in rule.event_types else f"; it isn't evaluated for events of type {printable(event_type)}"
+def _retained(options: Options, rule: Rule, *, identity: str, event: str | None, host: str | None) -> Answer:
+    settings = options.settings()
+    query = EventQuery(parse_alert_id(identity), host, _AROUND_MS, _AROUND_MS, 1)
+    recording = chosen_recording(settings, None if event is None else Path(event), topic=False, quiet=options.quiet)
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
+    with Signals() as signals:
+        if recording is not None:
+            found = from_recording(query, recording, settings)
+        else:
+            from lanner.recorder.topic.search import from_topic
+
+            found = from_topic(query, settings, lambda: signals.stop, status)
+        event_found = event_of(query, found, lambda: signals.stop)
+    status.clear()
+    return answer_for_event(rule, event_found)
+
+
+def _passed(rule: Rule, event: str, number: int | None, identity: str | None) -> tuple[Answer, str]:
+    if _is_retained(event):
+        return answer_for_event(rule, recorded_event(Path(event), number)), ""
+    value = choose_given(event, number, identity)
+    found = answer_for_value(rule, value)
+    if found.matches is not None or not raised_by(rule, value):
+        return found, ""
+    search = f" `--event-id {value['id']}` looks its whole event up." if isinstance(value.get("id"), str) else ""
+    return found, f"This alert was raised by the rule, so its event matched the rule as it was then.{printable(search)}"
+
+
+def _print_all(rule: Rule, event: str, *, as_json: bool) -> None:
+    if _is_retained(event):
+        raise BadInput(f"{event}: --all is for JSON; `lanner replay` evaluates a recording.")
+    answers = [answer_for_value(rule, value) for value in read_given(event)]
+    if as_json:
+        click.echo(
+            json.dumps([{"num": number} | _facts(rule, each) for number, each in enumerate(answers, 1)], indent=2)
+        )
+        return
+    for number, each in enumerate(answers, 1):
+        click.echo(f"{number:>6}  {each.sentence()}")

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lanner.errors import BadInput
+from lanner.recorder.event_rows import ROW_FIELDS
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from processor.loading.problems import report
+from processor.output.event_row import NAMES
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.encoding.recording import read_recording
@@ -74,10 +76,11 @@ def recorded_event(path: Path, number: int | None) -> BatchEvent:
     raise BadInput(f"{path}: no event has evt.num {number}; they go from {first} to {last}.")
 
 
-def read_given(text: str) -> Any:
-    """Parse JSON from a file or from the text itself. Raises BadInput."""
-    if text.lstrip()[:1] not in ("{", "["):
-        path = Path(text)
+def read_given(text: str) -> list[Any]:
+    """Parse JSON from a file or from the text itself: one value, a list of them, or one a line. Raises BadInput."""
+    source = "the event"
+    if not is_json(text):
+        source, path = text, Path(text)
         try:
             if path.stat().st_size > _MAX_BYTES:
                 raise BadInput(f"{text}: has more than {_MAX_BYTES:,} bytes; extract one event from it.")
@@ -86,16 +89,56 @@ def read_given(text: str) -> Any:
             raise BadInput(f"{text}: {error.strerror}. Pass a file, or JSON in quotes.") from None
         except (UnicodeDecodeError, ValueError):
             raise BadInput(f"{text}: neither a recording nor UTF-8 text.") from None
-    lines = [line for line in text.splitlines() if line.strip()]
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        pass
-    try:
-        # An alert file has one per line: the last is the newest.
-        return json.loads(lines[-1]) if lines else None
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"the event is not valid JSON: {error}.") from None
+        return _lines(text, source)
+    return value if isinstance(value, list) else [value]
+
+
+def is_json(text: str) -> bool:
+    """Return whether an argument is JSON itself, not the path of a file."""
+    return text.lstrip()[:1] in ("{", "[")
+
+
+def _lines(text: str, source: str) -> list[Any]:
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            found += [json.loads(line)] if line.strip() else []
+        except (ValueError, RecursionError) as error:
+            where = f"{source}:{number}" if found or len(text.splitlines()) > 1 else source
+            raise BadInput(f"{where}: not valid JSON: {error}.") from None
+    return found
+
+
+def choose_given(source: str, number: int | None = None, identity: str | None = None) -> Any:
+    """Return the only event or alert of a file or text, or a chosen one.
+
+    Args:
+        source: path of a file, or JSON.
+        number: its position in the file, from 1.
+        identity: the id of an alert.
+
+    Raises:
+        BadInput: There is no such event, or none was chosen of several.
+    """
+    values = read_given(source)
+    name = "the JSON" if is_json(source) else source
+    if identity is not None:
+        found = [value for value in values if isinstance(value, dict) and value.get("id") == identity]
+        if not found:
+            raise BadInput(f"{name}: no alert has the id {identity}.")
+        return found[0]
+    if number is None and len(values) == 1:
+        return values[0]
+    if not values:
+        raise BadInput(f"{name}: has no events.")
+    if number is None:
+        raise BadInput(f"{name}: has {len(values):,} events; choose one by --num (1 to {len(values)}).")
+    if not 0 < number <= len(values):
+        raise BadInput(f"{name}: has no event {number}; they are numbered from 1 to {len(values)}.")
+    return values[number - 1]
 
 
 def given_alert(value: Any) -> GivenAlert | None:
@@ -107,16 +150,21 @@ def given_alert(value: Any) -> GivenAlert | None:
 
 
 def given_fields(value: Any) -> Mapping[str, Any]:
-    """Return an event's fields, from an alert, a row of `events tail`, or a plain mapping. Raises BadInput."""
+    """Return what is known about an event: from an alert, a row of `events tail`, or a plain mapping.
+
+    A value of None is missing; a field that is not in the result is unknown. Raises BadInput.
+    """
     alert = given_alert(value)
     if alert is not None:
-        return alert.fields
+        # The whole event omits missing values.
+        omitted = NAMES if value.get("event") else ()
+        return {**dict.fromkeys(omitted), **alert.fields}
     if not isinstance(value, dict):
         raise BadInput("the event is not a JSON object of fields and values.")
     fields = {key: each for key, each in value.items() if key != "evt.args"}
     if isinstance(value.get("evt.args"), dict):
         fields |= {f"evt.arg.{key}": each for key, each in value["evt.args"].items()}
-    return fields
+    return {**dict.fromkeys(ROW_FIELDS if "batch.sequence" in value else ()), **fields}
 
 
 def stated_event(value: Any) -> BatchEvent | None:

@@ -10,7 +10,7 @@ from lanner.ruleset.compile import load_detection
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.events import write_event
-from lanner.ruletest.events.input import given_alert, is_recording, read_given
+from lanner.ruletest.events.input import choose_given, given_alert, is_recording
 from lanner.ruletest.generate.writing import case_text
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
@@ -39,7 +39,7 @@ def cases_from(settings: Settings, source: str) -> str:
         if not cases:
             raise BadInput(f"{path}: the active rules match nothing in it.")
     else:
-        alert = given_alert(read_given(source))
+        alert = given_alert(choose_given(source))
         if alert is None:
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
         if not {"evt.type", "proc.name"} <= alert.fields.keys():

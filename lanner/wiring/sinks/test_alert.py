@@ -1,12 +1,10 @@
 """Alerts for testing a sink: a marked one, or one from a file of Falco's JSON."""
 
-import json
 import os
 import time
-from pathlib import Path
-from typing import Any
 
 from lanner.errors import BadInput
+from lanner.ruletest.events.input import choose_given, is_json
 from notifier.formats.falco_json import falco_alert
 from schemas.alert import Alert, alert_id
 
@@ -30,15 +28,14 @@ def marked_alert() -> Alert:
     )
 
 
-def from_json(path: Path) -> Alert:
-    """Read one alert in the JSON of Falco and Lanner. Raises BadInput."""
+def from_json(source: str, number: int | None = None) -> Alert:
+    """Read one alert in the JSON of Falco and Lanner. Raises BadInput.
+
+    Args:
+        source: path of a file, or the JSON itself.
+        number: the alert's position in the file, from 1; None if the file has only one.
+    """
     try:
-        record: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
+        return falco_alert(choose_given(source, number))
     except ValueError as error:
-        raise BadInput(f"{path}: not valid JSON: {error}.") from None
-    try:
-        return falco_alert(record)
-    except ValueError as error:
-        raise BadInput(f"{path}: {error}.") from None
+        raise BadInput(f"{'the JSON' if is_json(source) else source}: {error}.") from None

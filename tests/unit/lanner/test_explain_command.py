@@ -1,4 +1,5 @@
 import json
+import shlex
 from pathlib import Path
 
 from tests.unit.lanner.program import lanner
@@ -33,19 +34,99 @@ def test_an_event_of_a_recording_is_found_by_its_number() -> None:
     assert lanner("rules", "explain", RULE, "--event", recording, "--num", "1", cwd=ROOT).returncode == 0
 
 
-def test_an_alert_and_a_mapping_are_explained_by_what_they_contain(tmp_path: Path) -> None:
-    """Fields that the input lacks are missing."""
-    alert = tmp_path / "alerts.json"
-    alert.write_text(
-        json.dumps({"rule": RULE, "output_fields": {"evt.type": "openat", "fd.name": "/etc/passwd"}}) + "\n"
+def alerts(folder: Path) -> Path:
+    """Write the alerts that the shipped rules raise on the recording of harmless actions."""
+    path = folder / "alerts.json"
+    path.write_text(lanner("replay", ROOT / "rules" / "acts.avro", "--format", "json", cwd=ROOT).stdout)
+    return path
+
+
+def test_an_alert_that_lacks_fields_gets_no_answer_but_those_fields(tmp_path: Path) -> None:
+    """Also for the rule that raised it; nothing is claimed about what the alert doesn't carry."""
+    first = alerts(tmp_path).read_text().splitlines()[0]
+    done = lanner("rules", "explain", RULE, "--event", first, cwd=ROOT)
+
+    head, remark = done.stdout.splitlines()[:2]
+    assert head.endswith("can't tell: the event as passed doesn't carry evt.rawres, evt.is_open_read, proc.aname")
+    assert remark.startswith("This alert was raised by the rule")
+    assert "unknown        evt.is_open_read = true   [evt.is_open_read?]" in done.stdout
+
+    facts = json.loads(lanner("rules", "explain", RULE, "--event", first, "--format", "json", cwd=ROOT).stdout)
+    assert (facts["answer"], facts["matches"]) == ("can't tell", None)
+    assert facts["lacking"] == ["evt.rawres", "evt.is_open_read", "proc.aname"]
+
+
+def test_the_whole_event_of_an_alert_is_looked_up_by_its_id(tmp_path: Path) -> None:
+    """In a recording, a folder of recordings, and the recording of this host."""
+    identity = json.loads(alerts(tmp_path).read_text().splitlines()[0])["id"]
+    recording = ROOT / "rules" / "acts.avro"
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "1.avro").write_bytes(recording.read_bytes())
+
+    for where in (("--event", recording), ("--event", kept), ("-o", f"keep.folder={kept}")):
+        done = lanner("rules", "explain", RULE, "--event-id", identity, *where, cwd=ROOT)
+        assert done.stdout.splitlines()[0].endswith(") matches"), done.stderr
+    other = lanner(
+        "rules",
+        "explain",
+        RULE,
+        "--event-id",
+        f"{identity[:-1]}{'10'[identity[-1] == '1']}",
+        "--event",
+        recording,
+        cwd=ROOT,
     )
+    assert (other.returncode, "is not retained" in other.stderr) == (1, True)
 
-    reported = lanner("rules", "explain", RULE, "--event", alert, cwd=ROOT).stdout
-    assert "does not match" in reported
-    assert "missing" in reported
 
-    other = lanner("rules", "explain", RULE, "--event", '{"evt.type": "close"}', cwd=ROOT).stdout
-    assert other.splitlines()[0].endswith("does not match; it isn't evaluated for events of type close")
+def test_of_several_alerts_one_is_chosen_or_all_are_explained(tmp_path: Path) -> None:
+    """One is never taken silently."""
+    path = alerts(tmp_path)
+    number = len(path.read_text().splitlines())
+
+    none = lanner("rules", "explain", RULE, "--event", path, cwd=ROOT)
+    assert (none.returncode, f"has {number} events; choose one by --num (1 to {number})" in none.stderr) == (1, True)
+    identity = json.loads(path.read_text().splitlines()[1])["id"]
+    chosen = [
+        lanner("rules", "explain", RULE, "--event", path, *by, cwd=ROOT).stdout
+        for by in (("--num", "2"), ("--event-id", identity))
+    ]
+    assert chosen[0] == chosen[1]
+    assert "does not match: proc.name in (" in chosen[0].splitlines()[0]
+
+    every = lanner("rules", "explain", RULE, "--event", path, "--all", cwd=ROOT).stdout.splitlines()
+    assert len(every) == number
+    assert every[0].strip().startswith("1  can't tell: ")
+    rows = json.loads(lanner("rules", "explain", RULE, "--event", path, "--all", "--format", "json", cwd=ROOT).stdout)
+    assert {row["answer"] for row in rows} == {"can't tell", "does not match"}
+
+
+def test_the_checks_that_decided_are_in_the_answer() -> None:
+    """An event type for which the rule isn't evaluated decides alone; an exception is named."""
+    wrong = json.dumps({**json.loads(STATED), "fd.name": "/etc/hostname"})
+    first = lanner("rules", "explain", RULE, "--event", wrong, cwd=ROOT).stdout.splitlines()[0]
+    assert "does not match: fd.name in (/etc/shadow" in first
+    assert "[fd.name = /etc/hostname]" in first
+
+    closed = lanner("rules", "explain", RULE, "--event", '{"evt.type": "close"}', cwd=ROOT).stdout
+    assert closed.splitlines()[0].endswith("does not match: it isn't evaluated for events of type close")
+
+
+def test_the_examples_of_the_help_work(tmp_path: Path) -> None:
+    """With the files that they name."""
+    path = alerts(tmp_path)
+    (tmp_path / "incident.avro").write_bytes((ROOT / "rules" / "acts.avro").read_bytes())
+    identity = json.loads(path.read_text().splitlines()[0])["id"]
+    example = lanner("rules", "explain", "--help").stdout.split("Example:")[1]
+    answers = []
+    for line in filter(None, map(str.strip, example.splitlines())):
+        words = [identity if word.startswith("01a20e63") else word for word in shlex.split(line)[1:]]
+        done = lanner(*words, "-r", ROOT / "rules", "-o", f"keep.folder={tmp_path}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout.splitlines()[0])
+    assert len(answers) == 4
+    assert [") matches" in each for each in answers] == [False, False, True, True]
 
 
 def test_a_wrong_event_is_reported_with_its_location() -> None:

@@ -2,6 +2,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from processor.compiler.batch import compile_rules
 from processor.compiler.mapping import compile_mapping
@@ -130,3 +131,29 @@ def test_an_explanation_of_a_mapping_states_what_the_engine_states(node: Node) -
     rule = SimpleNamespace(condition=node, active_exceptions=())
 
     assert explain(rule, MappingEvaluator(READ)).is_true is compile_mapping(node)(READ)
+
+
+def test_what_depends_on_a_field_that_is_not_known_is_unknown() -> None:
+    """A part that decides alone is enough; None is known to be missing."""
+    [rule] = load(RULE).rules
+    partial = {name: value for name, value in READ.items() if name != "evt.is_open_read"}
+
+    lacking = explain(rule, MappingEvaluator(partial, is_partial=True))
+    assert lacking.verdict is Verdict.UNKNOWN
+    assert lacking.children[0].children[0].children[1].unknown == ("evt.is_open_read",)
+    decided = explain(rule, MappingEvaluator(partial | {"fd.name": "/x"}, is_partial=True))
+    assert decided.verdict is Verdict.FALSE
+    missing = explain(rule, MappingEvaluator(partial | {"evt.is_open_read": None, "proc.pname": None}, is_partial=True))
+    assert missing.verdict is Verdict.MISSING
+
+
+@settings(max_examples=300, deadline=None)
+@given(condition, st.sets(st.sampled_from(sorted(READ))))
+def test_an_answer_from_a_part_of_the_fields_holds_for_the_whole_event(node: Node, known: set[str]) -> None:
+    """Otherwise the answer is that it is unknown."""
+    rule = SimpleNamespace(condition=node, active_exceptions=())
+    part = {name: value for name, value in READ.items() if name in known}
+
+    tree = explain(rule, MappingEvaluator(part, is_partial=True))
+    if tree.verdict is not Verdict.UNKNOWN:
+        assert tree.is_true is compile_mapping(node)(READ)

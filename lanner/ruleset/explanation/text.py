@@ -7,7 +7,7 @@ from processor.compiler.values.transformers import as_text
 from processor.detection.explain import Explained, Verdict
 from schemas.text.printable import printable
 
-_COLOURS = {Verdict.TRUE: "32", Verdict.FALSE: "31", Verdict.MISSING: "33"}
+_COLOURS = {Verdict.TRUE: "32", Verdict.FALSE: "31", Verdict.MISSING: "33", Verdict.UNKNOWN: "35"}
 _LONGEST = 100
 _WIDTH = max(len(verdict.value) for verdict in Verdict)
 _MISSING = "<NA>"
@@ -41,6 +41,8 @@ def _lines(tree: Explained, depth: int, *, expand: bool, colour: bool, decides: 
 
 def _decides(parent: Explained, child: Explained) -> bool:
     """Return whether a child is a reason for its parent's verdict."""
+    if Verdict.UNKNOWN in (child.verdict, parent.verdict):
+        return child.verdict is parent.verdict
     if parent.kind in ("and", "or"):
         return child.is_true == parent.is_true
     return True
@@ -54,6 +56,7 @@ def _label(tree: Explained, *, whole: bool) -> str:
             return f"not exception {printable(tree.text)}"
         case "check":
             values = ", ".join(f"{name} = {shown_value(value)}" for name, value in tree.values)
+            values += ", ".join(f"{name}?" for name in tree.unknown)
             text = printable(tree.text)
             if len(text) > _LONGEST and not whole:
                 text = f"{text[:_LONGEST]}..."
@@ -74,6 +77,8 @@ def as_json_tree(tree: Explained) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": tree.kind, "text": tree.text, "verdict": tree.verdict.value}
     if tree.kind == "check":
         row["values"] = {name: list(value) if isinstance(value, tuple) else value for name, value in tree.values}
+        if tree.unknown:
+            row["unknown"] = list(tree.unknown)
     else:
         row["children"] = [as_json_tree(child) for child in tree.children]
     return row
