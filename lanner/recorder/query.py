@@ -1,8 +1,8 @@
 """A search for the events around an alert, and its result."""
 
 import uuid
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
 
 from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch
@@ -57,8 +57,8 @@ class QueryResult:
     is_trigger: IsTrigger
     remarks: list[str]
     """Remarks on the source; the list may grow while batches are read."""
-    alerts: list[Alert] = field(default_factory=list)
-    """All alerts of this time, also those of other hosts."""
+    alerts: Iterable[Alert] = ()
+    """All alerts of this time; searched for when they are read."""
 
 
 def remarks_on(alert: Alert) -> list[str]:

@@ -1,19 +1,22 @@
 """The events of one host around a time, in bounded memory.
 
-Pure: takes batches, returns texts.
+Pure: takes batches, returns what is shown of its events.
 """
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from schemas.alert import alert_id
 from schemas.batch import EventBatch
 
 IsTrigger = Callable[[EventBatch, int], bool]
 """Takes a batch and the index of an event; returns whether that event raised the alert."""
-Write = Callable[[EventBatch], Callable[[int], str]]
-"""Takes a batch; returns a function from an event's index to its text."""
+Shown = TypeVar("Shown")
+"""What is stored of an event, such as its text."""
+Write = Callable[[EventBatch], Callable[[int], Shown]]
+"""Takes a batch; returns a function from an event's index to what is stored of it."""
 
 _MS = 1_000_000
 
@@ -28,31 +31,31 @@ class TimelineRange:
 
 
 @dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """One event's text."""
+class TimelineEntry(Generic[Shown]):
+    """One event."""
 
-    text: str
+    shown: Shown
     is_trigger: bool
 
 
-class Timeline:
+class Timeline(Generic[Shown]):
     """Takes the batches of one host in order, and stores the events nearest to the alert."""
 
-    def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write, limit: int) -> None:
+    def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write[Shown], limit: int) -> None:
         """Initialize the timeline.
 
         Args:
             window: the time range.
             is_trigger: identifies the event that raised the alert.
-            write: formats events.
+            write: returns what to store of an event.
             limit: maximum number of events before the alert, and after it.
         """
         self._window = window
         self._is_trigger = is_trigger
         self._write = write
         self._limit = limit
-        self._before: deque[TimelineEntry] = deque(maxlen=limit)
-        self._after: list[TimelineEntry] = []
+        self._before: deque[TimelineEntry[Shown]] = deque(maxlen=limit)
+        self._after: list[TimelineEntry[Shown]] = []
         self.is_found = False
         """Whether the alert's event was found."""
         self.is_past = False
@@ -73,23 +76,23 @@ class Timeline:
             return
         if max(times) < self._window.start:
             return
-        text = self._write(batch)
+        show = self._write(batch)
         for index, time in enumerate(times):
             if self._window.start <= time <= self._window.end:
-                self._put(batch, index, time, text)
+                self._put(batch, index, time, show)
 
-    def lines(self) -> tuple[list[TimelineEntry], list[TimelineEntry]]:
+    def lines(self) -> tuple[list[TimelineEntry[Shown]], list[TimelineEntry[Shown]]]:
         """Return the events up to and including the one that raised the alert, and the events after it."""
         return list(self._before), list(self._after)
 
-    def _put(self, batch: EventBatch, index: int, time: int, text: Callable[[int], str]) -> None:
+    def _put(self, batch: EventBatch, index: int, time: int, show: Callable[[int], Shown]) -> None:
         is_trigger = time // _MS == self._window.alert // _MS and self._is_trigger(batch, index)
         self.is_found = self.is_found or is_trigger
         if is_trigger or (time <= self._window.alert and not self.is_found):
             self.too_early += len(self._before) == self._limit
-            self._before.append(TimelineEntry(text(index), is_trigger))
+            self._before.append(TimelineEntry(show(index), is_trigger))
         elif len(self._after) < self._limit:
-            self._after.append(TimelineEntry(text(index), is_trigger=False))
+            self._after.append(TimelineEntry(show(index), is_trigger=False))
         else:
             self.too_late += 1
 

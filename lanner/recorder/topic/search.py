@@ -11,6 +11,7 @@ from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch, from_message
 from lanner.recorder.query import EventQuery, QueryResult, remarks_on
 from lanner.recorder.timeline import by_id, by_number
+from lanner.recorder.topic.alerts import retained_alerts
 from lanner.recorder.topic.messages import reader_of_alerts, reader_of_values
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
@@ -45,13 +46,18 @@ def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], 
         when = date_and_time_seconds(query.time * 1_000_000)
         raise BadInput(
             f"{query.id}: no such alert of {when} is retained at {search.connection.bootstrap_servers}. "
-            "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `run --keep`."
+            "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `lanner run`."
         )
     trigger = by_id(query.id, frozenset())
     if alert is not None:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         search.remarks += remarks_on(alert)
-    return QueryResult(search.batches(host, is_id=query.host is None), alert, trigger, search.remarks)
+    others = (
+        each
+        for each in retained_alerts(search.connection, query.time - query.before, query.time + query.after, stop)
+        if query.includes(each) and host in (each.host_id, each.hostname)
+    )
+    return QueryResult(search.batches(host, is_id=query.host is None), alert, trigger, search.remarks, others)
 
 
 class _Search:

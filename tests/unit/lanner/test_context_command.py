@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lanner.recorder.rolling.recording import RollingRecording
 from schemas.alert import alert_id
+from schemas.text.times import clock
 from tests.unit.alerts import TIME, alert
 from tests.unit.lanner.program import lanner
 from tests.unit.recordings import shadow_read, write_recording
@@ -34,7 +35,7 @@ def stored(folder: Path) -> tuple[Path, Path]:
 def test_context_from_a_folder_marks_the_event_and_states_what_was_not_collected(tmp_path: Path) -> None:
     """The alert's id and the names of the rules suffice."""
     folder, rules = stored(tmp_path)
-    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3")
+    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3", "--flat")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     marked = [line for line in lines if line.startswith("> ")]
@@ -64,8 +65,33 @@ def test_context_of_a_stored_alert_needs_no_rules_and_no_broker(tmp_path: Path) 
     done = lanner("context", IDENTITY, "-o", f"keep.folder={tmp_path}/kept")
     assert done.returncode == 0, done.stderr
     assert "Warning Renamed since on web-3" in done.stdout
-    assert len([line for line in done.stdout.splitlines() if line.startswith("> ") and "/etc/shadow" in line]) == 1
+    lines = done.stdout.splitlines()
+    assert lines[3:8] == [
+        "bash(4000) root",
+        "└─ cat(4711) root: cat /etc/shadow",
+        f"      > {clock(TIME)[:-6]} open /etc/shadow",
+        "        ! Warning Renamed since (this alert)",
+        "",
+    ]
+    assert "# web-3: 1 events in 1 batches of this time." in lines
     assert done.stderr == f"reading this host's own recording in {tmp_path}/kept; --topic reads a fleet's.\n"
+
+
+def test_other_alerts_of_the_time_are_listed(tmp_path: Path) -> None:
+    """Those whose events are not in the tree, with their processes; what they contain is escaped."""
+    recording = RollingRecording(tmp_path / "kept", 8 << 20, on_error=print)
+    recording.store(shadow_read())
+    recording.store_alert(alert(id=IDENTITY, event={"evt.num": 1}))
+    other = {"evt.num": 77, "proc.name": "nc\x1b[2J\n", "proc.pid": 5}
+    recording.store_alert(alert(id=IDENTITY.replace("-8", "-9"), rule="Elsewhere", event=other))
+    recording.close()
+    done = lanner("context", IDENTITY, "--file", tmp_path / "kept", environment={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    lines = done.stdout.splitlines()
+    at = lines.index("Other alerts of this time:")
+    assert lines[at + 1].startswith(f"  {clock(TIME)[:-6]} Warning Elsewhere by nc\\x1b[2J\\n(5) (")
+    assert lines[at + 2] == ""
 
 
 def test_an_alert_that_a_recording_does_not_cover_is_reported(tmp_path: Path) -> None:

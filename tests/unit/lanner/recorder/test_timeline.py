@@ -20,10 +20,10 @@ def number(batch: EventBatch) -> Callable[[int], str]:
     return lambda index: str(batch.first_number + index)
 
 
-def shown(timeline: Timeline) -> tuple[list[str], list[str]]:
+def shown(timeline: Timeline[str]) -> tuple[list[str], list[str]]:
     """Return the texts; the alert's event is marked."""
     before, after = timeline.lines()
-    return [f"{line.text}{'!' * line.is_trigger}" for line in before], [line.text for line in after]
+    return [f"{line.shown}{'!' * line.is_trigger}" for line in before], [line.shown for line in after]
 
 
 def test_events_of_the_window_stand_before_and_after_the_alert() -> None:

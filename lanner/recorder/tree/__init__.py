@@ -1,0 +1,1 @@
+"""The process tree around an alert: takes events and alerts, returns lines of text. Pure."""

@@ -1,0 +1,132 @@
+"""Who did what, by one event, with text that is safe to print.
+
+Pure: takes batches, returns activities.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from processor.detection.redaction import Redaction
+from processor.fields.extract import reader
+from processor.fields.process import command_line
+from schemas.batch import EventBatch
+from schemas.catalogue.openers import FILE_OPENERS
+from schemas.columns import EventBit
+from schemas.text.printable import printable
+
+MAX_TEXT = 1_000
+"""Characters of one text; the flat list and JSON have the rest."""
+EXEC, EXIT = "exec", "exit"
+_VERBS = {
+    **dict.fromkeys(FILE_OPENERS, "open"),
+    **dict.fromkeys(("execve", "execveat"), EXEC),
+    "procexit": EXIT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A process as an event shows it."""
+
+    host: str
+    pid: int
+    start: int | None
+    """ns since the epoch."""
+    name: str
+    command: str
+    user: str
+    container: str
+    """Name or id; empty for the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """One event."""
+
+    time: int
+    number: str
+    """evt.num."""
+    line: tuple[Actor, ...]
+    """The process, its parent, and so on."""
+    verb: str
+    target: str
+    error: str
+    """Name of the error; empty if the call succeeded."""
+    count: int = 1
+
+
+def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], Activity]:
+    """Return a function from an event's index to its activity."""
+    columns, strings = batch.columns, batch.strings
+    result = reader(batch, "evt.res")
+    actors: dict[int, Actor] = {}
+    lines: dict[int, tuple[Actor, ...]] = {}
+
+    def safe(text: str) -> str:
+        shown = printable(redaction.text(text))
+        return shown if len(shown) <= MAX_TEXT else f"{shown[:MAX_TEXT]}…"
+
+    def actor(row: int) -> Actor:
+        process = batch.processes[row]
+        container = batch.containers[process.container] if process.container >= 0 else None
+        name, uid = process.name or "<NA>", "" if process.uid is None else str(process.uid)
+        return Actor(
+            batch.host_id,
+            process.pid,
+            process.start_time,
+            safe(name),
+            safe(command_line(process) or name),
+            safe(process.user or uid),
+            "" if container is None else safe(container.name or container.id),
+        )
+
+    def line(row: int) -> tuple[Actor, ...]:
+        rows = []
+        while row >= 0:
+            rows.append(row)
+            row = batch.processes[row].parent
+        return tuple(actors[each] if each in actors else actors.setdefault(each, actor(each)) for each in rows)
+
+    def activity(index: int) -> Activity:
+        event = strings[columns["type"][index]] or ""
+        verb = _VERBS.get(event, event)
+        row = columns["process"][index]
+        chain = lines[row] if row in lines else lines.setdefault(row, line(row))
+        bits = columns["bits"][index]
+        if verb == "open" and bits & EventBit.OPEN_WRITE:
+            verb = "open for writing"
+        error = str(result(index)) if bits & EventBit.FAILED and verb != EXIT else ""
+        target = chain[0].command if verb == EXEC and not error else safe(_target(batch, index, verb))
+        return Activity(
+            time=columns["time"][index],
+            number=str(batch.first_number + index),
+            line=chain,
+            verb=verb,
+            target=target,
+            error=error,
+            count=1 + columns["repeats"][index],
+        )
+
+    return activity
+
+
+def _target(batch: EventBatch, index: int, verb: str) -> str:
+    columns, strings = batch.columns, batch.strings
+
+    def text(column: str) -> str:
+        return strings[columns[column][index]] or ""
+
+    arguments = {
+        strings[columns["arg_name"][at]]: strings[columns["arg_value"][at]] or ""
+        for at in range(columns["arg_start"][index], columns["arg_start"][index + 1])
+    }
+    if verb == EXIT:
+        signal, status = arguments.get("sig", ""), arguments.get("ret", "")
+        return f"by {signal}" if signal not in ("", "0") else status
+    if verb == "connect" and text("remote_ip"):
+        port = columns["remote_port"][index]
+        return text("remote_ip") if port < 0 else f"{text('remote_ip')}:{port}"
+    if source := text("path_source"):
+        return f"{source} -> {text('path_target')}"
+    named = text("fd_name") or text("path_name")
+    return named or " ".join(f"{name}={value}" for name, value in arguments.items() if name != "res" and value)
