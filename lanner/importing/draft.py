@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,8 @@ class ImportedSetting:
     """Dotted path, in lower case."""
     location: SourceLocation
     value: Node
+    key: str = ""
+    """The last part of its name, as it was written."""
 
     @property
     def text(self) -> str:
@@ -32,17 +35,22 @@ class ImportedSetting:
         return (self.value.text or "") if isinstance(self.value, ScalarNode) else ""
 
 
-def found_in(tree: Node) -> Iterator[ImportedSetting]:
-    """Yield every setting with a value; mappings are descended into, a list is one setting."""
-    yield from _found(tree, "", None)
+def found_in(tree: Node, name: str = "") -> Iterator[ImportedSetting]:
+    """Yield every setting with a value; mappings are descended into, a list is one setting.
+
+    Args:
+        tree: the settings.
+        name: of the mapping, if it is part of one.
+    """
+    yield from _found(tree, name, None)
 
 
 def _found(tree: Node, name: str, key: ScalarNode | None) -> Iterator[ImportedSetting]:
     if isinstance(tree, MappingNode):
         for below_key, below in tree.entries():
             yield from _found(below, f"{name}.{below_key.value.lower()}".lstrip("."), below_key)
-    elif isinstance(tree, SequenceNode) or tree.text:
-        yield ImportedSetting(name, (key or tree).location, tree)
+    elif tree.items if isinstance(tree, SequenceNode) else tree.text:
+        yield ImportedSetting(name, (key or tree).location, tree, key.value if key else "")
 
 
 @dataclass(slots=True)
@@ -50,9 +58,43 @@ class Draft:
     """The resulting settings and notes."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     sinks: list[str] = field(default_factory=list)
     """Sinks to run, in the order in which they were found."""
+    carried: set[str] = field(default_factory=set)
+    """Names of the other tool's settings that the result takes into account."""
+    _notes: dict[tuple[str, str], list[ImportedSetting]] = field(default_factory=dict)
+    """The settings that share a note, by their section and the note's text."""
+    _dropped: list[str] = field(default_factory=list)
+    _changes: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each setting, or for each group of settings of a section that share a reason."""
+        shared = [
+            f"{some[0].location}: {', '.join(dict.fromkeys(each.name for each in some))}: {text}"
+            for (_, text), some in self._notes.items()
+        ]
+        return [*shared, *self._dropped]
+
+    @contextmanager
+    def accounting(self, found: ImportedSetting) -> Iterator[None]:
+        """Convert a setting inside: it is carried over, or has a note."""
+        before, self._changes = self._changes, 0
+        yield
+        if self.is_open:
+            self.note(found, "has no equivalent.")
+        elif not any(each is found for some in self._notes.values() for each in some):
+            self.carried.add(found.name)
+        self._changes += before
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing was done yet about the setting that is converted."""
+        return self._changes == 0
+
+    def cover(self) -> None:
+        """Mark the setting that is converted as one that the result takes into account as it is."""
+        self._changes += 1
 
     def put(self, name: str, value: Any) -> None:
         """Set one of Lanner's settings by its dotted path."""
@@ -61,6 +103,15 @@ class Draft:
         for section in sections:
             below = below.setdefault(section, {})
         below[last] = value
+        self._changes += 1
+
+    def append(self, name: str, item: Any) -> None:
+        """Append an item to one of Lanner's lists by its dotted path, unless it is there."""
+        below: Any = self.settings
+        for part in name.split("."):
+            below = below.get(part) if isinstance(below, dict) else None
+        items = below if isinstance(below, list) else []
+        self.put(name, items if item in items else [*items, item])
 
     def turn_on(self, sink: str) -> None:
         """Enable a sink."""
@@ -69,9 +120,17 @@ class Draft:
         if sink not in self.sinks:
             self.sinks.append(sink)
 
-    def note(self, found: ImportedSetting, text: str) -> None:
-        """Add a note on a setting without an equivalent; never its value, which may be secret."""
-        self.notes.append(f"{found.location}: {found.name}: {text}")
+    def note(self, found: ImportedSetting, text: str, *, shared: bool = False) -> None:
+        """Add a note on a setting without an equivalent; never its value, which may be secret.
+
+        Args:
+            found: the setting.
+            text: the note.
+            shared: whether settings of all sections share the note, instead of those of one.
+        """
+        section = "" if shared else found.name.partition(".")[0]
+        self._notes.setdefault((section, text), []).append(found)
+        self._changes += 1
 
     def secret(self, found: ImportedSetting, name: str, file: str) -> None:
         """Set the path of a file in place of a secret."""
@@ -101,5 +160,5 @@ class Draft:
         if last not in below:
             return False
         del below[last]
-        self.notes.append(f"{fault.setting}: not converted: {fault.text}")
+        self._dropped.append(f"{fault.setting}: not converted: {fault.text}")
         return True

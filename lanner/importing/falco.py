@@ -6,24 +6,21 @@ Source: falco.yaml as shipped.
 from typing import Any
 
 from lanner.importing.draft import Draft, ImportedSetting, found_in
-from schemas.yaml.nodes import MappingNode, Node, SequenceNode
+from lanner.importing.falco_reasons import ENGINES, NO_ENGINE, NO_PLUGIN, PLUGINS, reason_for
+from lanner.settings.tree import parse_yaml
+from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 SAME = (
-    *("rules_files", "rules", "priority", "rule_matching", "append_output", "json_output", "log_level"),
+    *("rules", "priority", "rule_matching", "append_output", "json_output", "log_level"),
     *("json_include_output_property", "json_include_output_fields_property", "json_include_tags_property"),
     *("time_format_iso_8601", "watch_config_files"),
     *("stdout_output.enabled", "file_output.enabled", "file_output.filename", "syslog_output.enabled"),
 )
+_RULES_FILES = ("rules_files", "rules_file", "rule_files")
 _LEVELS = {"emergency": "error", "alert": "error", "critical": "error", "notice": "info"}
-_WITHOUT_MEANING = frozenset(
-    {
-        *("engine", "plugins", "load_plugins", "plugins_hostinfo", "syscall_event_drops", "syscall_event_timeouts"),
-        *("outputs_queue", "output_timeout", "buffered_outputs", "base_syscalls", "falco_libs", "config_files"),
-        *("buffer_format_base64", "log_stderr", "log_syslog", "libs_logger", "webserver", "metrics", "grpc"),
-    }
-)
-"""Settings of Falco's own engine."""
 _SIGNS = frozenset({"rules_files", "rules_file", "engine", "http_output", "json_output", "syscall_event_drops"})
+_USER_AGENT = "falcosecurity/falco"
+"""What Falco sends by default."""
 
 
 def is_falco(tree: Node) -> bool:
@@ -35,41 +32,117 @@ def import_falco(tree: Node) -> Draft:
     """Convert Falco's settings; notes name the settings without an equivalent."""
     draft = Draft()
     found = list(found_in(tree))
-    texts = {each.name: each.text.lower() for each in found}
+    texts = {each.name: each.text for each in found}
     for each in found:
-        section = each.name.partition(".")[0]
-        if each.name in SAME:
-            value = _plain(each.value)
-            draft.put(each.name, _LEVELS.get(each.text, value) if each.name == "log_level" else value)
-            if each.name == "rules_files":
-                draft.note(each, "replaces the built-in rules, as it does in Falco.")
-        elif section == "http_output":
-            _http(draft, each, texts)
-        elif section in ("program_output", "grpc_output"):
-            if texts.get(f"{section}.enabled") == "true":
-                draft.note(each, "Lanner has no such output: use a webhook, a file or Kafka.")
-        elif section in _WITHOUT_MEANING:
-            if each.name == section or each.name.endswith((".enabled", ".kind")):
-                draft.note(each, "configures Falco's engine; `lanner config default` shows Lanner's settings.")
-        elif not (section.endswith("_output") and texts.get(f"{section}.enabled") != "true"):
-            draft.note(each, "has no equivalent.")
+        with draft.accounting(each):
+            _convert(draft, each, texts)
     return draft
 
 
-def _http(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None:
-    if texts.get("http_output.enabled") != "true":
-        return
-    key = each.name.partition(".")[2]
+def _convert(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None:
+    section, _, key = each.name.partition(".")
+    switch = texts.get(f"{section}.enabled", "").lower()
+    if each.name in _RULES_FILES:
+        files = _plain(each.value)
+        draft.put("rules_files", files if isinstance(files, list) else [files])
+        draft.note(each, "replaces the built-in rules, as it does in Falco.")
+    elif each.name in SAME:
+        value = _plain(each.value)
+        draft.put(each.name, _LEVELS.get(each.text, value) if each.name == "log_level" else value)
+    elif key and switch == "false":
+        draft.note(each, f"{section} is off, so its settings are left out.")
+    elif section == "http_output":
+        _http(draft, each, key, texts)
+    elif section == "webserver":
+        _webserver(draft, each, key, texts)
+    elif section == "static_fields":
+        _static_field(draft, each, key)
+    elif section == "container_engines":
+        _engine(draft, each, *key.partition(".")[::2])
+    elif each.name == "plugins":
+        _plugins(draft, each)
+    if draft.is_open and (reason := reason_for(each.name)):
+        draft.note(each, reason)
+
+
+def _http(draft: Draft, each: ImportedSetting, key: str, texts: dict[str, str]) -> None:
     names = {"ca_cert": "ca_file", "ca_bundle": "ca_file", "client_cert": "certificate_file", "client_key": "key_file"}
+    has_certificate = texts.get("http_output.mtls", "").lower() == "true"
     if key == "url":
         draft.turn_on("webhook")
-        draft.put("webhook_output.url", each.text)
+        login, at, rest = each.text.partition("://")[2].rpartition("@")
+        draft.put("webhook_output.url", each.text.replace(f"{login}{at}{rest}", rest))
+        if login:
+            draft.secret(each, "webhook_output.token_file", "webhook-token")
+            draft.note(each, "the file holds only the password of the URL; it is sent as a bearer token.")
         draft.note(each, "if that is falcosidekick, import its settings as well, and it is no longer needed.")
+    elif key in names and (key.startswith("ca") or has_certificate):
+        draft.put(f"webhook_output.{names[key]}", each.text)
     elif key in names:
-        if key.startswith("ca") or texts.get("http_output.mtls") == "true":
-            draft.put(f"webhook_output.{names[key]}", each.text)
+        draft.note(each, "http_output.mtls is off, so it is left out.")
     elif key == "insecure" and each.text.lower() == "true":
         draft.note(each, "certificates are always verified: set webhook_output.ca_file to the CA.")
+    elif key == "user_agent" and each.text == _USER_AGENT:
+        draft.note(each, "requests name Lanner; webhook_output.headers may set another User-Agent.")
+    elif key == "user_agent":
+        draft.put("webhook_output.headers", [{"name": "User-Agent", "value": each.text}])
+    elif key in ("enabled", "mtls", "insecure"):
+        draft.cover()
+
+
+def _webserver(draft: Draft, each: ImportedSetting, key: str, texts: dict[str, str]) -> None:
+    if key in ("enabled", "listen_port", "listen_address"):
+        address = texts.get("webserver.listen_address") or "0.0.0.0"  # noqa: S104  Falco's own default
+        host = f"[{address}]" if ":" in address else address
+        draft.put("http.listen", f"{host}:{texts.get('webserver.listen_port') or '8765'}")
+    elif each.text.lower() == {"k8s_healthz_endpoint": "/healthz", "ssl_enabled": "false"}.get(key):
+        draft.cover()
+
+
+def _static_field(draft: Draft, each: ImportedSetting, key: str) -> None:
+    if "%" in each.text or not key:
+        draft.note(each, "a value with % is a format: write it into append_output yourself.")
+    else:
+        # `each.name` is in lower case, but the name of a field is not.
+        draft.append("append_output", {"extra_fields": [{each.key: each.text}]})
+
+
+def _plugins(draft: Draft, each: ImportedSetting) -> None:
+    for item in each.value.items if isinstance(each.value, SequenceNode) else ():
+        name = item.get("name") if isinstance(item, MappingNode) else None
+        named = (name.text or "") if isinstance(name, ScalarNode) else ""
+        if not isinstance(item, MappingNode) or named != "container":
+            part = ImportedSetting(f"plugins.{named or '?'}", item.location, item)
+            draft.note(part, PLUGINS.get(named, NO_PLUGIN))
+            continue
+        config = item.get("init_config")
+        if isinstance(config, ScalarNode) and config.text:
+            config = parse_yaml(config.text, f"{config.location}", has_lines=False)
+        if isinstance(config, MappingNode):
+            for setting in found_in(config, "plugins.container"):
+                key = setting.name.removeprefix("plugins.container.")
+                if key.startswith("engines."):
+                    _engine(draft, setting, *key.removeprefix("engines.").partition(".")[::2])
+                else:
+                    draft.note(setting, ENGINES.get(key.partition(".")[0], NO_PLUGIN))
+    draft.cover()
+
+
+def _engine(draft: Draft, each: ImportedSetting, runtime: str, key: str) -> None:
+    """Convert one setting of a container runtime; sockets are what Lanner has settings for."""
+    value = _plain(each.value)
+    sockets = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    if key not in ("socket", "sockets"):
+        draft.note(each, "container runtimes are found without being enabled.")
+    elif runtime in ("docker", "podman"):
+        draft.put(f"collector.{runtime}_socket", sockets[0])
+        if len(sockets) > 1:
+            draft.note(each, f"collector.{runtime}_socket is one socket: only the first was converted.")
+    elif runtime in ("cri", "containerd"):
+        for socket in sockets:
+            draft.append("collector.cri_sockets", socket)
+    else:
+        draft.note(each, NO_ENGINE)
 
 
 def _plain(tree: Node) -> Any:

@@ -9,61 +9,39 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from lanner.importing.draft import Draft, ImportedSetting, found_in
+from lanner.importing.falcosidekick_outputs import (
+    APPRISE,
+    DEFAULT,
+    DEFAULTS,
+    LOOKS,
+    OFF,
+    SWITCH_NAMES,
+    SWITCHES,
+    SWITCHLESS,
+    instead_of,
+    reason_for,
+)
 from lanner.settings.tree import with_value
 from schemas.catalogue.priorities import BY_NAME
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from schemas.yaml.source import SourceFile
 
-SWITCHES = {
-    "slack": "webhookurl",
-    "webhook": "address",
-    "alertmanager": "hostport",
-    "splunk": "host",
-    "syslog": "host",
-    "kafka": "hostport",
-    "elasticsearch": "hostport",
-    "quickwit": "hostport",
-}
-"""The setting that enables each output that Lanner has an equivalent for."""
-APPRISE = {
-    "mattermost": "mmosts://HOST/KEY",
-    "rocketchat": "rockets://HOST/KEY/#CHANNEL",
-    "teams": "workflow://HOST/WORKFLOW/SIGNATURE",
-    "discord": "discord://ID/TOKEN",
-    "googlechat": "gchat://WORKSPACE/KEY/TOKEN",
-    "telegram": "tgram://TOKEN/CHAT",
-    "pagerduty": "pagerduty://KEY@API",
-    "opsgenie": "opsgenie://KEY",
-    "smtp": "mailtos://USER:PASSWORD@HOST?to=ADDRESS",
-    "gotify": "gotifys://HOST/TOKEN",
-    "webex": "wxteams://TOKEN",
-    "mqtt": "mqtts://HOST/TOPIC",
-}
-"""Outputs that Apprise supports, with the format of their URLs."""
-_SWITCH_NAMES = (
-    *("webhookurl", "hostport", "address", "url", "host", "token", "apikey", "routingkey", "broker", "forwarder"),
-    *("functionname", "function", "topicarn", "bucket", "loggroup", "streamname", "projectid", "name", "enabled"),
-    *("endpoint", "endpointhost", "eventlistener", "serverurl", "receiveraddress"),
+_HTTP = ("webhook", "alertmanager", "splunk")
+"""Outputs that become webhooks."""
+_GENERAL = frozenset(
+    {
+        *("bracketreplacer", "customfields", "customtags", "debug", "listenaddress", "listenport", "mutualtlsclient"),
+        *("mutualtlsfilespath", "outputfieldformat", "prometheus", "templatedfields", "tlsclient", "tlsserver"),
+    }
 )
-"""Settings that enable the other outputs."""
-_SWITCHLESS = frozenset(
-    {"listenport", "listenaddress", "customfields", "tlsserver", "loki", "influxdb", "nats", "aws", "gcp", "datadog"}
-)
-_LOOKS = frozenset({"footer", "icon", "username", "outputformat", "messageformat"})
-_DEFAULTS = {
-    "debug": "false",
-    "slack.outputformat": "all",
-    "webhook.method": "post",
-    "kafka.async": "false",
-    "kafka.tls": "false",
-    "kafka.topiccreation": "false",
-    "tlsserver.deploy": "false",
-    "tlsserver.mutualtls": "false",
-    "syslog.protocol": "tcp",
-}
+"""Settings of no output."""
+_TEMPLATE = re.compile(r"""\{\{-?\s*index\s+\.(?:OutputFields)?\s*["']([a-z][\w.]*(?:\[\w+\])?)["']\s*-?\}\}""")
+"""A Go template that is one field."""
+_NESTED = frozenset({"aws", "azure", "gcp", "otlp", "yandex"})
+"""Outputs with sections of their own: AWS_S3_BUCKET is aws.s3.bucket."""
 _MECHANISMS = {"plain": "plain", "scram_sha256": "scram-sha-256", "scram_sha512": "scram-sha-512"}
 _VARIABLE = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
-_SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | _SWITCHLESS) - {"kafka"}
+_SIGNS = (frozenset(SWITCHES) | frozenset(APPRISE) | SWITCHLESS) - {"kafka"}
 """Sections that only falcosidekick has; Lanner has `kafka` too."""
 
 
@@ -85,11 +63,12 @@ def from_variables(text: str, source: str) -> Node | None:
         value = found[2].strip().strip("\"'")
         # Quoted, since in a variable even `null` is a text.
         leaf: Node = ScalarNode(*location, value, '"')
-        if key == "customheaders":
+        if (key or section) in ("customheaders", "customfields", "templatedfields"):
             headers = (pair.split(":", 1) for pair in value.split(",") if ":" in pair)
             pairs = tuple((ScalarNode(*location, n.strip()), ScalarNode(*location, v.strip(), '"')) for n, v in headers)
             leaf = MappingNode(*location, pairs)
-        tree = with_value(tree, [section, key] if key else [section], leaf)
+        path = [section, *(key.split("_") if section in _NESTED else [key] if key else [])]
+        tree = with_value(tree, path, leaf)
     return tree
 
 
@@ -100,10 +79,9 @@ def import_falcosidekick(tree: Node) -> Draft:
         tree: falcosidekick's settings.
 
     Returns:
-        Lanner's settings, and a note for each setting of an enabled output that has no equivalent.
+        Lanner's settings, and a note for each setting that has a value and no equivalent.
     """
-    found = [each for each in found_in(tree) if _DEFAULTS.get(each.name) != each.text.lower() or not each.text]
-    return _Import(found).run()
+    return _Import(list(found_in(tree))).run()
 
 
 class _Import:
@@ -115,11 +93,12 @@ class _Import:
         self._hooks: dict[str, str] = {}
         """By section of an output over HTTP, where it goes: the built-in webhook, or a named sink."""
         self._headers: dict[str, list[dict[str, str]]] = {}
+        self._fields: list[dict[str, str]] = []
         self._least: dict[str, str] = {}
         """Minimum priority of a sink that has no setting for it: it becomes a route."""
 
     def run(self) -> Draft:
-        handlers: Mapping[str, Callable[[ImportedSetting, str], bool]] = {
+        handlers: Mapping[str, Callable[[ImportedSetting, str], object]] = {
             "slack": self._slack,
             "webhook": self._hook,
             "alertmanager": self._alertmanager,
@@ -128,51 +107,78 @@ class _Import:
             "kafka": self._kafka,
         }
         for each in self._found:
-            section, _, key = each.name.partition(".")
-            if not key or section in ("listenaddress", "listenport", "tlsserver"):
-                self._general(each)
-            elif section in APPRISE:
-                self._apprise(each, section, key)
-            elif section in ("elasticsearch", "quickwit"):
-                if key == "hostport":
-                    self._draft.turn_on("siem.ecs")
-                    text = "documents go to the topic siem.ecs; docs/siem.md describes how to index them."
-                    self._draft.note(each, text)
-                elif f"{section}.hostport" in self._by_name:
-                    self._draft.note(each, "configure it in the consumer of the topic siem.ecs.")
-            elif section in handlers:
-                if f"{section}.{SWITCHES[section]}" in self._by_name and not handlers[section](each, key):
-                    self._draft.note(each, "has no equivalent.")
-            elif section in ("customfields", "templatedfields"):
-                self._draft.note(each, "alerts are forwarded unchanged; for Lanner's rules use append_output.")
-            elif section == "tlsclient":
-                self._draft.note(each, "set ca_file of each output.")
-            elif self._is_on(each):
-                self._draft.note(each, f"Lanner has no output {section}.")
+            with self._draft.accounting(each):
+                section, _, key = each.name.partition(".")
+                if DEFAULTS.get(each.name) == each.text.lower() and each.text:
+                    self._draft.note(each, DEFAULT, shared=True)
+                elif section in _GENERAL:
+                    self._general(each, section, key)
+                elif not self._is_on(section):
+                    self._draft.note(each, OFF, shared=True)
+                elif section in APPRISE:
+                    self._apprise(each, section, key)
+                elif section in ("elasticsearch", "quickwit"):
+                    self._documents(each, key)
+                elif section in handlers:
+                    handlers[section](each, key)
+                else:
+                    self._draft.note(each, instead_of(section))
+                if self._draft.is_open and (reason := reason_for(each.name)):
+                    self._draft.note(each, reason)
         self._routes()
         return self._draft
 
-    def _is_on(self, each: ImportedSetting) -> bool:
-        """Return whether the output of a setting is enabled."""
-        section = each.name.rpartition(".")[0]
-        return any(f"{section}.{name}" in self._by_name for name in _SWITCH_NAMES)
+    def _is_on(self, section: str) -> bool:
+        """Return whether an output is enabled."""
+        if section in SWITCHES:
+            return f"{section}.{SWITCHES[section]}" in self._by_name
+        return any(
+            name.partition(".")[0] == section and name.rpartition(".")[2] in SWITCH_NAMES and found.text != "false"
+            for name, found in self._by_name.items()
+        )
 
-    def _general(self, each: ImportedSetting) -> None:
-        if each.name == "listenaddress":
-            return
-        if each.name == "listenport" or (each.name == "tlsserver.deploy" and "listenport" not in self._by_name):
+    def _general(self, each: ImportedSetting, section: str, key: str) -> None:
+        if section in ("listenaddress", "listenport") or (each.name, each.text.lower()) == ("tlsserver.deploy", "true"):
             address = self._text("listenaddress") or "0.0.0.0"  # noqa: S104  falcosidekick's own default
-            self._draft.put("intake.listen", f"{address}:{self._text('listenport') or '2801'}")
-        served = {"certfile": "certificate_file", "keyfile": "key_file", "cacertfile": "client_ca_file"}
-        section, _, key = each.name.partition(".")
-        if section == "tlsserver" and key in served:
-            switch = "tlsserver.deploy" if key != "cacertfile" else "tlsserver.mutualtls"
-            if self._text(switch) == "true":
+            host = f"[{address}]" if ":" in address else address
+            self._draft.put("intake.listen", f"{host}:{self._text('listenport') or '2801'}")
+        elif section == "tlsserver":
+            served = {"certfile": "certificate_file", "keyfile": "key_file", "cacertfile": "client_ca_file"}
+            is_served = self._text("tlsserver.deploy") == "true"
+            if key in served and is_served and (key != "cacertfile" or self._text("tlsserver.mutualtls") == "true"):
                 self._draft.put(f"intake.{served[key]}", each.text)
-        elif section == "tlsserver" and key in ("notlspaths", "notlsport"):
-            self._draft.note(each, "all paths are on one port; /ping and /healthz need no token.")
-        elif section not in ("tlsserver", "listenport", "mutualtlsfilespath"):
-            self._draft.note(each, "has no equivalent.")
+            elif key == "mutualtls" and is_served:
+                self._draft.cover()
+        elif section in ("mutualtlsclient", "mutualtlsfilespath"):
+            if any(self._text(f"{name}.mutualtls") == "true" for name in _HTTP if self._is_on(name)):
+                self._draft.cover()
+        elif section in ("customfields", "templatedfields"):
+            self._field(each)
+
+    def _field(self, each: ImportedSetting) -> None:
+        """Convert a field that is added to each alert."""
+        template = _TEMPLATE.fullmatch(each.text)
+        if each.name.startswith("customfields") and each.text.startswith("%"):
+            self._draft.note(each, "the value of an environment variable can't be added: write it into append_output.")
+        elif "{{" not in each.text and "%" not in each.text:
+            self._add_field(each.key, each.text)
+        elif template is not None:
+            self._add_field(each.key, f"%{template[1]}")
+        else:
+            self._draft.note(
+                each, "templates of Go are not converted: write a format such as %proc.name into append_output."
+            )
+
+    def _add_field(self, name: str, form: str) -> None:
+        self._fields.append({name: form})
+        self._draft.put("append_output", [{"extra_fields": self._fields}])
+
+    def _documents(self, each: ImportedSetting, key: str) -> None:
+        if key == "hostport":
+            self._draft.turn_on("siem.ecs")
+            self._draft.note(each, "documents go to the topic siem.ecs; docs/siem.md describes how to index them.")
+        else:
+            self._draft.note(each, "configure it in the consumer of the topic siem.ecs.")
 
     def _slack(self, each: ImportedSetting, key: str) -> bool:
         if key == "webhookurl":
@@ -180,7 +186,7 @@ class _Import:
             self._draft.secret(each, "slack_output.webhook_url_file", "slack-webhook-url")
         elif key == "channel":
             self._draft.note(each, "a webhook has one channel; with a bot token, use slack_output.channel and routes.")
-        elif key in _LOOKS:
+        elif key in LOOKS:
             self._draft.note(each, "the format of messages is fixed; `lanner notifier preview slack` shows it.")
         else:
             return self._priority(each, key, "slack_output")
@@ -209,11 +215,13 @@ class _Import:
                     "only the first was converted: a cluster's members don't share alerts; add a named sink for each.",
                 )
             return True
-        if key == "expiresafter" and each.text.isdigit():
+        if key == "expiresafter" and each.text.isdigit() and int(each.text):
             self._draft.put(f"{target}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
             return True
         if key == "endpoint":
-            if each.text != "/api/v2/alerts":
+            if each.text == "/api/v2/alerts":
+                self._draft.cover()
+            else:
                 self._draft.note(each, "Alertmanager 0.27 removed API v1: v2 is used.")
             return True
         return self._http(each, key, target, "alertmanager")
@@ -238,9 +246,9 @@ class _Import:
         elif key == "port" and each.text.isdigit():
             self._draft.put("syslog_output.port", int(each.text))
         elif key == "minimumpriority":
-            self._least["syslog"] = each.text.lower()
-        else:
-            return key in ("protocol", "format")
+            self._route(each, "syslog")
+        elif key in ("protocol", "format"):
+            self._draft.cover()
         return True
 
     def _kafka(self, each: ImportedSetting, key: str) -> bool:
@@ -264,20 +272,24 @@ class _Import:
                 self._draft.put("kafka.security_protocol", kind)
             if mechanism:
                 self._draft.put("kafka.sasl_mechanism", mechanism)
+            elif key == "tls":
+                self._draft.cover()
         elif key == "compression" and each.text.lower() in ("lz4", "zstd", "none"):
             self._draft.put("kafka.compression", each.text.lower())
         elif key in ("async", "requiredacks", "balancer"):
             self._draft.note(each, "every replica acknowledges each alert, and its key determines the partition.")
         elif key == "minimumpriority":
-            self._least["siem.falco"] = each.text.lower()
+            self._route(each, "siem.falco")
         else:
             return False
         return True
 
     def _apprise(self, each: ImportedSetting, section: str, key: str) -> None:
-        if key not in _SWITCH_NAMES or section in self._apprised:
-            if self._is_on(each):
-                self._draft.note(each, "put it into the service's line in /etc/lanner/apprise-urls.")
+        if key == "minimumpriority":
+            self._draft.note(each, "all services share one: set apprise_output.minimum_priority.")
+            return
+        if key not in SWITCH_NAMES or section in self._apprised:
+            self._draft.note(each, "put it into the service's line in /etc/lanner/apprise-urls.")
             return
         self._apprised.add(section)
         self._draft.turn_on("apprise")
@@ -298,12 +310,11 @@ class _Import:
             self._draft.put(f"{target}.headers", headers)
             self._draft.note(each, f"may be a secret, not copied: write it to {file}.")
             return True
-        if key == "checkcert":
-            if each.text.lower() == "false":
-                self._draft.note(each, f"certificates are always verified: set {target}.ca_file to the CA.")
-            return True
-        if key == "mutualtls":
-            if each.text.lower() == "true":
+        if key == "checkcert" and each.text.lower() == "false":
+            self._draft.note(each, f"certificates are always verified: set {target}.ca_file to the CA.")
+        elif key in ("checkcert", "mutualtls") and each.text.lower() in ("true", "false"):
+            self._draft.cover()
+            if (key, each.text.lower()) == ("mutualtls", "true"):
                 folder = self._text("mutualtlsfilespath", lower=False) or "/etc/certs"
                 for ours, theirs, file in (
                     ("certificate_file", "certfile", "client.crt"),
@@ -312,15 +323,20 @@ class _Import:
                 ):
                     own = self._text(f"mutualtlsclient.{theirs}", lower=False)
                     self._draft.put(f"{target}.{ours}", own or f"{folder}/{file}")
-            return True
-        return self._priority(each, key, target)
+        else:
+            self._priority(each, key, target)
+        return True
 
     def _priority(self, each: ImportedSetting, key: str, target: str) -> bool:
-        if key != "minimumpriority":
-            return False
-        if each.text.lower() in BY_NAME:
+        if key == "minimumpriority" and each.text.lower() in BY_NAME:
             self._draft.put(f"{target}.minimum_priority", each.text.lower())
         return True
+
+    def _route(self, each: ImportedSetting, sink: str) -> None:
+        """Store the minimum priority of a sink that has no setting for it."""
+        if each.text.lower() in BY_NAME:
+            self._least[sink] = each.text.lower()
+            self._draft.cover()
 
     def _http_sink(self, section: str, form: str) -> str:
         """Return the section for an output over HTTP: the built-in webhook for the first, a named sink for others."""
@@ -341,8 +357,7 @@ class _Import:
         if self._least:
             routes = []
             for sink in self._draft.sinks:
-                grade = self._least.get(sink, "")
-                match = {"match": {"priority": grade}} if grade in BY_NAME else {}
+                match = {"match": {"priority": self._least[sink]}} if sink in self._least else {}
                 routes.append({**match, "sink": sink})
             self._draft.put("routes", routes)
 

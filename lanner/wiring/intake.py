@@ -9,6 +9,7 @@ from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import host_and_port, is_loopback
 from lanner.wiring.kafka import secret
+from lanner.wiring.routes.appended import appended
 from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer, IntakeStats
 from processor.detection.redaction import Redaction
@@ -42,8 +43,10 @@ class RunningIntake:
         section = settings.intake
         host, port = _address(listen)
         token, context = intake_secrets(settings, environment)
-        redact = Redaction(settings.redact).alert
-        self._intake = IntakeServer(bus, marked_alert, redact=redact, token=token, context=context, report=note)
+        add, redact = appended(settings), Redaction(settings.redact).alert
+        self._intake = IntakeServer(
+            bus, marked_alert, prepare=lambda alert: redact(add(alert)), token=token, context=context, report=note
+        )
         try:
             self._intake.start(host, port)
         except OSError as error:

@@ -66,7 +66,7 @@ class IntakeServer:
         bus: Bus,
         test_alert: Callable[[], Alert],
         *,
-        redact: Callable[[Alert], Alert],
+        prepare: Callable[[Alert], Alert],
         token: str = "",
         context: ssl.SSLContext | None = None,
         limits: IntakeLimits | None = None,
@@ -77,7 +77,7 @@ class IntakeServer:
         Args:
             bus: where alerts go.
             test_alert: returns the alert that `POST /test` sends.
-            redact: masks secrets before the alert reaches the bus.
+            prepare: adds fields and masks secrets before the alert reaches the bus.
             token: required as a bearer token or as the password of a URL; empty for none.
             context: for TLS; None for plain HTTP.
             limits: bounds on what clients can use.
@@ -87,7 +87,7 @@ class IntakeServer:
         self.port = 0
         self._bus = bus
         self._test_alert = test_alert
-        self._redact = redact
+        self._prepare = prepare
         self._token = token.encode()
         self._context = context
         self._limits = limits or IntakeLimits()
@@ -216,7 +216,7 @@ class IntakeServer:
             self.stats.refused += 1
             return _text(408, "the request was not complete in time")
         try:
-            alert = self._redact(parse_falco(body))
+            alert = self._prepare(parse_falco(body))
         except ValueError as error:
             self.stats.refused += 1
             return _text(400, str(error))

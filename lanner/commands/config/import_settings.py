@@ -20,7 +20,8 @@ from schemas.text.printable import printable
 def command(options: Options, file: Path) -> None:
     """Print a lanner.yaml equivalent to a falcosidekick.yaml, falcosidekick's environment variables or a falco.yaml.
 
-    Standard error gets one line for each setting that has no equivalent, and for each secret; secrets are never copied.
+    Each setting is carried over, or a line on standard error has the reason; settings of a section with the same reason
+    share a line. Secrets are never copied: each has a line with the file to write it to.
     """
     text = read_text(file)
     variables = from_variables(text, str(file))

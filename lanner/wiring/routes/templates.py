@@ -46,7 +46,7 @@ def compile_templates(settings: Settings) -> Mapping[int, Fill]:
 def compile_template(template: str) -> Fill:
     """Compile one template. Raises OutputError."""
     pieces = list(_pieces(template))
-    return lambda alert: "".join(piece(values) for values in [_values(alert)] for piece in pieces)
+    return lambda alert: "".join(piece(values) for values in [values_of(alert)] for piece in pieces)
 
 
 def or_own_text(fill: Fill, name: str, stats: SinkStats, report: OnNote) -> Fill:
@@ -98,7 +98,8 @@ def _foreign(name: str) -> _Piece:
     return shown
 
 
-def _values(alert: Alert) -> Mapping[str, Any]:
+def values_of(alert: Alert) -> Mapping[str, Any]:
+    """Return the values of an alert by the names of fields."""
     own = {
         "evt.hostname": alert.hostname,
         "evt.source": alert.source,

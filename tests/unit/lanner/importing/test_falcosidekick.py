@@ -52,6 +52,7 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
     """Disabled outputs need no note; the printed file is valid."""
     draft = import_falcosidekick(tree(WHOLE))
     assert carried(draft) == {
+        "append_output": [{"extra_fields": [{"Akey": "AValue"}]}],
         "intake": {"listen": "0.0.0.0:2801", "certificate_file": "/c.crt", "key_file": "/c.key"},
         "slack_output": {
             "enabled": True,
@@ -92,9 +93,10 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
             {"sink": "apprise"},
         ],
     }
-    reported = {note.split(": ")[1] for note in draft.notes}
+    reported = {name for note in draft.notes for name in note.split(": ")[1].split(", ")}
     assert reported == {
-        *("customfields.akey", "slack.webhookurl", "slack.footer", "alertmanager.hostport", "alertmanager.checkcert"),
+        *("debug", "slack.outputformat", "tlsserver.mutualtls", "tlsserver.cacertfile", "opsgenie.region"),
+        *("statsd.namespace", "slack.webhookurl", "slack.footer", "alertmanager.hostport", "alertmanager.checkcert"),
         *("alertmanager.customheaders.authorization", "alertmanager.customheaders.x-team", "webhook.address"),
         *("elasticsearch.hostport", "elasticsearch.index", "elasticsearch.password", "kafka.topic", "kafka.password"),
         *("syslog.host", "discord.webhookurl", "discord.icon", "loki.hostport", "loki.apikey", "bracketreplacer"),
@@ -155,3 +157,16 @@ def test_a_file_of_neither_is_an_error(tmp_path: Path) -> None:
         done = lanner("config", "import", tmp_path / name)
         assert (done.returncode, done.stdout) == (1, "")
         assert reported in done.stderr
+
+
+def test_fields_for_each_alert_become_appended_output() -> None:
+    """A template that is one field is a format; others, and variables, have a line."""
+    text = """\
+slack: {webhookurl: x}
+customfields: {Team: blue, home: "%HOME"}
+templatedfields: {ns: '{{ index . "k8s.ns.name" }}', other: '{{ or (index . "a.b") "c" }}'}
+"""
+    draft = import_falcosidekick(tree(text))
+    assert carried(draft)["append_output"] == [{"extra_fields": [{"Team": "blue"}, {"ns": "%k8s.ns.name"}]}]
+    reported = {note.split(": ")[1] for note in draft.notes}
+    assert reported == {"slack.webhookurl", "customfields.home", "templatedfields.other"}

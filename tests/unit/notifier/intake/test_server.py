@@ -44,7 +44,7 @@ def intake(bus: Bus) -> Iterator[Make]:
     started: list[IntakeServer] = []
 
     def make(bus: Bus = bus, **options: object) -> IntakeServer:
-        given = {"report": ignore_note, "redact": Redaction().alert} | options
+        given = {"report": ignore_note, "prepare": Redaction().alert} | options
         made = IntakeServer(bus, lambda: alert(id="a test"), **given)  # type: ignore[arg-type]
         made.start("127.0.0.1", 0)
         started.append(made)
@@ -221,6 +221,6 @@ def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:
 def test_an_address_in_use_is_an_error_at_the_start(bus: Bus) -> None:
     """The caller of `start` gets it."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        made = IntakeServer(bus, alert, redact=Redaction().alert, report=ignore_note)
+        made = IntakeServer(bus, alert, prepare=Redaction().alert, report=ignore_note)
         with pytest.raises(OSError, match="in use"):
             made.start("127.0.0.1", other.getsockname()[1])
