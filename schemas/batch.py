@@ -13,6 +13,15 @@ from schemas.records.pod import Pod
 Column = Sequence[int]
 
 
+INCOMPLETE_REASONS = frozenset({"process_stale", "look_ups_given_up"})
+"""Reasons of `EventBatch.lost` that lost no event: facts about its process or container were left out."""
+
+
+def events_lost(numbers: Mapping[str, int]) -> int:
+    """Return how many events are lost, from numbers by reason."""
+    return sum(number for reason, number in numbers.items() if reason not in INCOMPLETE_REASONS and number > 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """One mount of a container, as the container runtime reports it."""

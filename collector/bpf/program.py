@@ -246,7 +246,9 @@ def _refusal(error: OSError) -> tuple[str, str]:
     if isinstance(error, PermissionError):
         return (
             "the kernel does not let this user load BPF programs",
-            "run as root, or give the container CAP_SYS_ADMIN; then `lanner doctor`",
+            "run it as root: sudo lanner run"
+            if os.geteuid()
+            else "give this container CAP_SYS_ADMIN and CAP_SYS_PTRACE",
         )
     reason = f"the kernel refuses the BPF program: {error.strerror}"
     return reason, "see `lanner doctor`; report this kernel's version and the message"

@@ -36,6 +36,8 @@ if [ "$(id -u)" -ne 0 ] || [ -n "${SUDO_USER:-}" ]; then
     as_owner .venv/bin/python -m compileall -q schemas bus collector processor notifier lanner || true
     export PYTHONDONTWRITEBYTECODE=1
 fi
+# A process group of its own: Ctrl-C then reaches Lanner alone, and make ends with its status, 0.
+set -m
 status=0
 as_root env ${PYTHONDONTWRITEBYTECODE:+PYTHONDONTWRITEBYTECODE=1} ${NO_COLOR:+NO_COLOR=1} .venv/bin/lanner run "$@" || status=$?
 [ $status -ne 3 ] || instead "live detection can't run on this host: see above."

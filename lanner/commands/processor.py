@@ -14,6 +14,7 @@ from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import error_line, note
 from lanner.wiring.kafka import connection_of, need
+from schemas.text.counts import count_of
 
 
 @front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
@@ -107,7 +108,7 @@ def command(options: Options) -> None:
         else:
             status = 0
             if not options.quiet:
-                note(f"{stage.events:,} events, {alerts:,} alerts")
+                note(f"{count_of(stage.events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()
     # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.
     os._exit(status)

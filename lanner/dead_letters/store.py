@@ -11,6 +11,7 @@ from notifier.queue.database import DatabaseUnusable
 from notifier.queue.outbox import DeadLetter, Outbox
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.codec import BadBatch, decode_batch
+from schemas.text.counts import count_of
 from schemas.text.printable import printable
 
 OUTBOX_ENDING = ".outbox.db"
@@ -113,7 +114,7 @@ def content(data: bytes) -> str:
         shown = data[:_SHOWN_BYTES]
         rows = [f"{at:08x}  {shown[at : at + 16].hex(' ')}" for at in range(0, len(shown), 16)]
         return "\n".join([f"{len(data):,} bytes that are neither an alert nor a batch of events", *rows])
-    return printable(f"batch {batch.sequence} of host {batch.hostname}: {batch.count} events")
+    return printable(f"batch {batch.sequence} of host {batch.hostname}: {count_of(batch.count, 'event')}")
 
 
 def alert_in(data: bytes) -> Alert | None:

@@ -11,8 +11,10 @@ from functools import cache
 from lanner.recorder.coverage import HostCoverage
 from lanner.recorder.filter_coverage import covers, read_filter
 from schemas.alert import Alert
+from schemas.batch import events_lost
 from schemas.caching.bounded import BoundedSet
 from schemas.filter import PushdownFilter
+from schemas.text.counts import count_of
 
 _MAX_ROWS = 100_000
 _REMEMBERED_IDS = 100_000
@@ -100,9 +102,9 @@ def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCov
     if lacking:
         yield (f"collected only for the rules at that time, which is less than these rules need: {_joined(lacking)}")
     if host.lost:
-        yield f"lost: {sum(host.lost.values()):,} events"
+        yield f"lost: {count_of(events_lost(host.lost), 'event')}"
     if host.missing:
-        yield f"missing: {host.missing:,} batches"
+        yield f"missing: {count_of(host.missing, 'batch', 'batches')}"
 
 
 def _joined(names: Iterable[str]) -> str:
@@ -112,4 +114,4 @@ def _joined(names: Iterable[str]) -> str:
 def _named(names: list[str]) -> str:
     if len(names) <= _NAMED_HOSTS:
         return ", ".join(sorted(names))
-    return f"{len(names)} hosts, such as {', '.join(sorted(names)[:_NAMED_HOSTS])}"
+    return f"{count_of(len(names), 'host')}, such as {', '.join(sorted(names)[:_NAMED_HOSTS])}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lanner.ruleset.load import ActiveRules, load_or_fail
 from lanner.ruleset.output_faults import appended_faults
@@ -9,6 +10,7 @@ from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from processor.compiler.host_names import names_to_resolve
+from processor.compiler.mapping import compile_mapping
 from processor.compiler.recursion import deep
 from processor.detection.detector import Detector
 from processor.detection.redaction import Redaction
@@ -20,6 +22,18 @@ from processor.pushdown.derive import derive
 from processor.pushdown.environment import variables_in
 from schemas.catalogue.priorities import BY_NAME
 from schemas.filter import PushdownFilter
+from schemas.text.counts import count_of
+
+_MAX_NAMED = 3
+SHADOW_READ = MappingProxyType({
+    "evt.type": "openat", "evt.dir": "<", "evt.rawres": 3, "evt.res": "SUCCESS", "evt.failed": False,
+    "evt.is_open_read": True, "evt.is_open_write": False, "evt.arg.flags": "O_RDONLY", "evt.num": 1,
+    "fd.name": "/etc/shadow", "fd.directory": "/etc", "fd.filename": "shadow", "fd.type": "file", "fd.typechar": "f",
+    "proc.name": "cat", "proc.exepath": "/usr/bin/cat", "proc.cmdline": "cat /etc/shadow", "proc.args": "/etc/shadow",
+    "proc.pname": "sudo", "proc.aname[1]": "sudo", "proc.aname[2]": "bash", "proc.tty": 34816, "proc.duration": 1_000,
+    "user.name": "root", "user.uid": 0, "container.id": "host", "container.name": "host",
+})  # fmt: skip
+"""An event that people can cause without harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +69,22 @@ class CompiledDetection:
         """The pushdown filter: the events that could match a rule."""
         return derive(self.ruleset.conditions, self.event_types, variables=self.variables)
 
+    def detects_shadow_read(self) -> bool:
+        """Return whether a rule alerts if root reads /etc/shadow with cat: what `lanner run` suggests to try."""
+        rules = (rule for rule in self.active_rules.rules if rule.name in self.ruleset.detector.rule_names)
+        return any(compile_mapping(rule.condition)(SHADOW_READ) for rule in rules)
+
     @property
     def count(self) -> int:
         """The number of active rules."""
         return len(self.ruleset.rule_names)
+
+
+def active_text(detection: CompiledDetection) -> str:
+    """Return how many rules are active, where they come from, and which are off."""
+    off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
+    named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")
+    return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}"
 
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:

@@ -14,6 +14,7 @@ from processor.loading import Redefinition, Rule, load_rules
 from processor.loading.problems import report
 from processor.loading.rules import LoadedList, LoadedMacro
 from processor.loading.selection import Switch, apply_switches, unmatched
+from schemas.text.counts import count_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = T
     counts = dict.fromkeys((file.name for file in sources.files), 0)
     for rule in rules:
         counts[rule.file] = counts.get(rule.file, 0) + 1
-    notices = [f"{name}: {number} rules" for name, number in counts.items() if number]
+    notices = [f"{name}: {count_of(number, 'rule')}" for name, number in counts.items() if number]
     notices += [_redefinition(item) for item in result.redefinitions if item.location.file != item.earlier.file]
     notices += [
         f"settings: no rule is {'named' if switch.by == 'rule' else 'tagged'} {switch.pattern!r}."

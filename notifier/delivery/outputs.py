@@ -7,6 +7,7 @@ from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
 from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
+from schemas.text.counts import count_of
 from schemas.text.notes import OnNote
 
 DRAIN_SECONDS = 3.0
@@ -107,7 +108,7 @@ class OutboxDelivery:
         stopped = self.worker.stop(STOP_SECONDS)
         left = self.outbox.backlog()
         if left:
-            self._report(f"{self.name}: {left} alerts wait on disk and are sent at the next start.")
+            self._report(f"{self.name}: {count_of(left, 'alert')} on disk, sent at the next start.")
         if stopped:
             self.outbox.close()
 

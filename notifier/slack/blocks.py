@@ -16,6 +16,7 @@ from notifier.formats.mitre import link
 from notifier.slack.text import in_code, in_prose
 from schemas.alert import Alert, Repeats
 from schemas.catalogue.priorities import SEVERITY, by_priority
+from schemas.text.counts import count_of
 from schemas.text.times import date_and_time_seconds
 
 Message = dict[str, Any]
@@ -89,7 +90,8 @@ def digest(alerts: Sequence[Alert]) -> Message:
     # Four lines per section stay below its limit.
     sections = [_section("\n".join(lines[start : start + 4])) for start in range(0, len(lines), 4)]
     footer = _context(f"{span} | from `lanner context {first.id}` to `{last.id}`")
-    text = f"{LOOKS[highest][1]} {counts.total()} alerts of {len(counts)} rules, too many for a message each"
+    total = f"{count_of(counts.total(), 'alert')} of {count_of(len(counts), 'rule')}"
+    text = f"{LOOKS[highest][1]} {total}, too many for a message each"
     return _message(text, highest, [*sections, footer])
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from processor.correlation.notices import QUIET, Tally, report, take_notice
+from processor.correlation.notices import QUIET, Tally, is_due, report, take_notice
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
@@ -20,7 +20,7 @@ from processor.correlation.state.encoded import SnapshotEncoder
 from processor.correlation.state.entry import GroupState, decode_entry
 from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.state.store import Key, Store
-from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, take_match
+from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
 from processor.correlation.windows.alerts import stateful_alert
 from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
 from processor.correlation.windows.retime import latest_time, retimed
@@ -115,7 +115,7 @@ class Correlator:
                     self._close(entry, entry.state, found)
                 except Exception:  # noqa: BLE001  one unreadable alert must not block the other summaries
                     self.store.drop((entry.owner, entry.group))
-            elif isinstance(entry.state, Tally) and entry.state.numbers:
+            elif isinstance(entry.state, Tally) and is_due(entry.state):
                 self._report(entry, entry.state, found)
             else:
                 self.store.remove((entry.owner, entry.group))
@@ -128,6 +128,17 @@ class Correlator:
             if isinstance(entry.state, Tally):
                 found += report(entry.owner, entry.state)[1]
                 self.store.remove((entry.owner, entry.group))
+        return found
+
+    def flush_repeats(self) -> list[Alert]:
+        """Return the repeats counted so far as summaries; their periods go on."""
+        found: list[Alert] = []
+        for entry in list(self.store):
+            if isinstance(entry.state, Throttle):
+                state, alerts = report_so_far(entry.state)
+                found += alerts
+                if alerts:
+                    self.store.put(replace(entry, state=state))
         return found
 
     def finish(self) -> list[Alert]:

@@ -6,6 +6,7 @@ state: it is written before the batch that caused it is acknowledged, so a crash
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from processor.correlation.pre_match import EventOrigin, Notice, PreMatch
 from processor.detection.internal_alerts import Cause, internal_alert
@@ -14,6 +15,11 @@ from schemas.batch import EventBatch
 
 QUIET = 300_000_000_000
 """How long further notices are only summed, ns."""
+MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100})
+"""By name, the number within QUIET that is worth an alert; a smaller one is only in the metrics. Else 1.
+
+A few processes that end while the collector starts are stale on every host.
+"""
 MAX_NAMES = 50
 """The maximum number of names in one sum, since a host can invent them. The rest is summed as OTHER."""
 OTHER = "other"
@@ -101,13 +107,20 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
     )
 
 
+def is_due(tally: Tally) -> bool:
+    """Return whether a sum is worth an alert."""
+    return any(number >= MINIMUM.get(name, 1) for name, number in tally.numbers.items())
+
+
 def report(kind: str, tally: Tally) -> tuple[Tally, tuple[Alert, ...]]:
-    """Return the sum after a report, and its alert; no alert if nothing is unreported."""
-    if not tally.numbers:
+    """Return the sum after a report, and its alert; no alert if nothing is unreported or the sum is too small."""
+    if not is_due(tally):
         return tally, ()
     origin, numbers = tally.origin, dict(sorted(tally.numbers.items()))
     cause = Cause(origin.host_id, tally.hostname, tally.time, (origin.boot_id, origin.collector_start, origin.sequence))
     counted = ", ".join(f"{name}: {number}" for name, number in numbers.items())
-    output = f"{tally.text or f'{sum(numbers.values())} events were lost'} | {counted}"
+    total = sum(numbers.values())
+    text = tally.text or ("1 event was lost" if total == 1 else f"{total} events were lost")
+    output = f"{text} | {counted}"
     alert = internal_alert(kind, cause, output, numbers, tally.priority)
     return replace(tally, numbers={}, text=""), (alert,)

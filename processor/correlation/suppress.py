@@ -120,21 +120,31 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     closed = replace(state, alert=b"")
     if not state.is_open or not state.count:
         return closed, ()
+    return closed, (_summary(state, state.end, f"in {duration_text(state.period)}", "summary"),)
+
+
+def report_so_far(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
+    """Report the repeats that were counted so far, and go on counting from zero until the period ends."""
+    if not state.is_open or not state.count:
+        return state, ()
+    return replace(state, count=0), (_summary(state, max(state.first, state.last), "so far", "so far"),)
+
+
+def _summary(state: Throttle, time: int, within: str, kind: str) -> Alert:
     first = decode_alert(state.alert)
     times = "time" if state.count == 1 else "times"
-    text = f"REPEATED {state.count} more {times} in {duration_text(state.period)}: {first.output}"
+    text = f"REPEATED {state.count} more {times} {within}: {first.output}"
     repeats = Repeats(first.id, state.count, state.first, state.last, state.period)
     # Repeated among the fields, for readers of Falco's JSON.
     counts = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}
-    summary = replace(
+    return replace(
         first,
-        id=alert_id(state.end, first.id, state.first, state.period, "summary"),
-        time=state.end,
+        id=alert_id(time, first.id, state.first, state.period, kind),
+        time=time,
         output=text,
         output_fields={**first.output_fields, **counts},
         repeats=repeats,
     )
-    return closed, (summary,)
 
 
 def _is_applied(state: Throttle, stamp: EventKey) -> bool:

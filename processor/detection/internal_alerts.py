@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from schemas.alert import Alert, Value, alert_id
 
 EVENTS_LOST = "Lanner internal: events lost"
+FACTS_MISSING = "Lanner internal: facts missing"
 RULES_CHANGED = "Lanner internal: rules changed"
 RULE_FAILED = "Lanner internal: rule failed"
 OVER_BUDGET = "Lanner internal: batch over budget"

@@ -10,11 +10,12 @@ from typing import Protocol
 
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.detection.budget import BOUNDLESS, BatchBudget
-from processor.detection.internal_alerts import EVENTS_LOST, RULE_FAILED
+from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from schemas.alert import Alert
-from schemas.batch import EventBatch
+from schemas.batch import INCOMPLETE_REASONS, EventBatch
 
+_INCOMPLETE_TEXT = "facts about processes or containers were left out of events; none was lost"
 _MOST_REASONS = 50
 _LONGEST_SAMPLED_SECONDS = 0.5
 """Observers are not shown a batch that took longer to evaluate: they may evaluate it once more."""
@@ -110,7 +111,11 @@ class DetectStage:
         lost = {reason: number for reason, number in (*batch.lost.items(), *missing.items()) if number > 0}
         if lost:
             self._count_lost(lost)
+        incomplete = {reason: lost.pop(reason) for reason in INCOMPLETE_REASONS & lost.keys()}
+        if lost:
             found.append(Notice(EVENTS_LOST, "Warning", lost, text))
+        if incomplete:
+            found.append(Notice(FACTS_MISSING, "Warning", incomplete, _INCOMPLETE_TEXT))
         faults = dict(self._rules.faults())
         known = self._reported_faults
         if fresh := {rule: n for rule, number in faults.items() if (n := number - known.get(rule, 0)) > 0}:

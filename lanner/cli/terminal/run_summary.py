@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from schemas.alert import Alert
+from schemas.batch import INCOMPLETE_REASONS, events_lost
 from schemas.catalogue.priorities import SEVERITY
+from schemas.text.counts import count_of
 from schemas.text.printable import printable
 
 
@@ -34,11 +36,20 @@ class Summary:
         lines += [f"   {name.upper()}: {self.by_priority[name]}" for name in SEVERITY if self.by_priority[name]]
         lines.append("Triggered rules by rule name:")
         lines += [f"   {printable(rule)}: {number}" for rule, number in sorted(self.by_rule.items())]
-        reasons = ", ".join(f"{reason}: {number:,}" for reason, number in sorted(lost.items()) if number)
         lines.append(f"Events seen: {self.events:,}")
-        lines.append(f"Events lost: {sum(lost.values()):,}" + (f" ({reasons})" if reasons else ""))
+        incomplete = {reason: number for reason, number in lost.items() if reason in INCOMPLETE_REASONS and number}
+        gone = {reason: number for reason, number in lost.items() if reason not in INCOMPLETE_REASONS}
+        lines.append(f"Events lost: {_with_reasons(gone)}")
+        if incomplete:
+            lines.append(f"Events with facts left out: {_with_reasons(incomplete)}")
         return lines
 
     def status(self, lost: Mapping[str, int]) -> str:
         """Return the text of the status line."""
-        return f"watching: {self.events:,} events, {self.alerts:,} alerts, {sum(lost.values()):,} lost"
+        events, alerts = count_of(self.events, "event"), count_of(self.alerts, "alert")
+        return f"watching: {events}, {alerts}, {events_lost(lost):,} lost"
+
+
+def _with_reasons(numbers: Mapping[str, int]) -> str:
+    reasons = ", ".join(f"{reason}: {number:,}" for reason, number in sorted(numbers.items()) if number)
+    return f"{sum(numbers.values()):,}" + (f" ({reasons})" if reasons else "")

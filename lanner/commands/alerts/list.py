@@ -20,6 +20,7 @@ from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.sinks.printed import alert_lines
 from schemas.alert import Alert
+from schemas.text.counts import count_of
 
 
 @front_command(
@@ -53,7 +54,7 @@ def command(
     with Signals() as signals:
         try:
             for number, alert in enumerate(_alerts(settings, recording, first, lambda: signals.stop)):
-                status.show(f"searching: {number:,} alerts, {printed.count:,} shown")
+                status.show(f"searching: {count_of(number, 'alert')}, {printed.count:,} shown")
                 if first <= alert.time // 1_000_000 <= last and selection.matches(alert):
                     status.clear()
                     printed.show(alert)

@@ -12,7 +12,8 @@ from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
+from schemas.text.counts import count_of
 
 if TYPE_CHECKING:
     from collector.publishing.spool import Spool
@@ -92,8 +93,8 @@ def _collect(options: Options) -> None:
                 note(f"{left} batches remain in {folder}; the next collector here sends them.")
     if not options.quiet:
         note(
-            f"{collector.events:,} events, {publisher.delivered:,} batches sent, "
-            f"{sum(collector.losses.values()):,} events lost"
+            f"{count_of(collector.events, 'event')}, {count_of(publisher.delivered, 'batch', 'batches')} sent, "
+            f"{count_of(events_lost(collector.losses), 'event')} lost"
         )
 
 

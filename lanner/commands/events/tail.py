@@ -11,7 +11,8 @@ from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.recorder.event_rows import lines, rows
 from processor.detection.redaction import Redaction
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
+from schemas.text.counts import count_of
 
 
 @front_command("tail", example="sudo lanner events tail --type execve --type openat")
@@ -39,8 +40,8 @@ def command(options: Options, types: tuple[str, ...]) -> None:
                 collector.poll(0.1)
         finally:
             collector.stop()
-            if not options.quiet and (lost := sum(collector.losses.values())):
-                note(f"{lost:,} events lost: {dict(collector.losses)}")
+            if not options.quiet and (lost := events_lost(collector.losses)):
+                note(f"{count_of(lost, 'event')} lost: {dict(collector.losses)}")
 
 
 def _json(row: dict[str, object]) -> str:

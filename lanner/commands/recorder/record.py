@@ -9,7 +9,8 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
+from schemas.text.counts import count_of
 
 
 @front_command("record", example="sudo lanner record incident.avro")
@@ -50,13 +51,13 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
                 note(f"recording {collector.hostname} to {file}. Stop: Ctrl-C")
             while not signals.stop:
                 collector.poll(0.1)
-                status.show(f"recording: {summary.events:,} events, {sum(collector.losses.values()):,} lost")
+                status.show(f"recording: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
             collector.stop()
             writer.close()
         except OSError as error:
             _abandon(collector, writer)
             raise BadInput(
-                f"{file}: {error.strerror}; {summary.events:,} events were written and can be replayed."
+                f"{file}: {error.strerror}; {count_of(summary.events, 'event')} written, which can be replayed."
             ) from None
         except BaseException:
             _abandon(collector, writer)
@@ -64,7 +65,7 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
         finally:
             status.clear()
     if not options.quiet:
-        note(f"{file}: {summary.events:,} events, {sum(collector.losses.values()):,} lost")
+        note(f"{file}: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
 
 
 def _abandon(*parts: object) -> None:

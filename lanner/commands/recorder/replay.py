@@ -27,6 +27,7 @@ from lanner.wiring.kafka import connection_of, need
 from lanner.wiring.single_host.sinks import open_sinks
 from processor.evaluator import Evaluator
 from schemas.alert import Alert
+from schemas.text.counts import count_of
 from schemas.text.printable import printable
 from schemas.text.times import date_and_time_seconds, iso8601_zulu
 
@@ -135,7 +136,7 @@ def _replay(
     except BadInput as error:
         if not summary.events:
             raise
-        text = f"{summary.events:,} events before that were evaluated."
+        text = f"evaluated before that: {count_of(summary.events, 'event')}."
         raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
     send(evaluation.finish())
     if not options.quiet:
@@ -168,14 +169,15 @@ def _backtest(
                 backtest.count(alert)
             share = stretch.done * 100 // max(stretch.total, 1)
             status.show(
-                f"{share} %: {evaluation.summary.events:,} events of {len(evaluation.coverage.hosts):,} hosts, "
-                f"{backtest.alerts:,} alerts"
+                f"{share} %: {count_of(evaluation.summary.events, 'event')} of "
+                f"{count_of(len(evaluation.coverage.hosts), 'host')}, {count_of(backtest.alerts, 'alert')}"
             )
         for alert in evaluation.finish():
             backtest.count(alert)
         status.clear()
         if signals.stop:
-            stretch.remarks.append(f"stopped early, after {stretch.done:,} of {stretch.total:,} batches")
+            total = count_of(stretch.total, "batch", "batches")
+            stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
     remarks = [*stretch.remarks, *evaluation.not_collected()]
     if settings.json_output:
         _print_json(backtest, evaluation, (since, until or now), remarks)
@@ -193,8 +195,9 @@ def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, in
     hosts = evaluation.coverage.hosts
     start, end = (_time(time_ms * 1_000_000) for time_ms in span)
     sys.stdout.write(
-        f"{backtest.alerts:,} alerts of {evaluation.detection.count} rules in {evaluation.summary.events:,} events of "
-        f"{len(hosts):,} hosts, {start} to {end}. Nothing was published.\n"
+        f"{count_of(backtest.alerts, 'alert')} of {count_of(evaluation.detection.count, 'rule')} in "
+        f"{count_of(evaluation.summary.events, 'event')} of "
+        f"{count_of(len(hosts), 'host')}, {start} to {end}. Nothing was published.\n"
     )
     if backtest.uncounted:
         sys.stdout.write(f"{backtest.uncounted:,} of them are for rules and hosts beyond the table's limit.\n")

@@ -14,6 +14,7 @@ from bus.messages.partitions import partition_of
 from bus.topics import EVENTS
 from lanner.recorder.batches import StoredBatch, from_message
 from lanner.recorder.topic.messages import reader_of_values
+from schemas.batch import events_lost
 from schemas.codec import BadBatch
 
 _LOOK_MS = 20_000
@@ -134,7 +135,7 @@ class _Looks:
 
 
 def _lost(stored: StoredBatch) -> int:
-    return sum(number for number in stored.batch.lost.values() if number > 0)
+    return events_lost(stored.batch.lost)
 
 
 def _host(stored: StoredBatch, lost: int) -> FleetHost:

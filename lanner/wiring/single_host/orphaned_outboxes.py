@@ -6,6 +6,7 @@ from pathlib import Path
 from lanner.dead_letters.store import OUTBOX_ENDING
 from notifier.queue.database import DatabaseUnusable
 from notifier.queue.outbox import Outbox
+from schemas.text.counts import count_of
 from schemas.text.notes import OnNote
 
 
@@ -26,5 +27,5 @@ def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: OnNote)
         except DatabaseUnusable:
             continue
         if waiting := outbox.backlog():
-            note(f"{name}: {waiting:,} alerts wait in {path}, but no sink is configured that delivers them.")
+            note(f"{name}: {count_of(waiting, 'alert')} in {path}, but no sink is configured that delivers them.")
         outbox.close()

@@ -16,7 +16,7 @@ from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
 from lanner.recorder.rolling.recording import RollingRecording
-from lanner.ruleset.compile import CompiledDetection, repeated_alerts
+from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
@@ -33,6 +33,7 @@ from processor.output.pods import PodRecords
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
+from schemas.text.counts import count_of
 from schemas.text.notes import Level
 
 POLL_SECONDS = 0.1
@@ -207,7 +208,7 @@ class Pipeline:
                 if _nobody_reads(1):
                     raise BrokenPipeError
                 if self.settings.watch_config_files and (changed := self._watch.changed()):
-                    cause = cause or f"change of {', '.join(map(str, changed[:_MAX_NAMED]))}"
+                    cause = cause or f"change of {_named(changed)}"
             if cause:
                 self._reload_rules(cause)
 
@@ -264,28 +265,34 @@ class Pipeline:
                 chosen.pushdown_filter if settings.collector.pushdown else None,
                 variables=detection.variables,
             )
-            self._report_change(detection, cause)
+            changes = self._report_change(detection, cause)
             self.settings, self._detection = settings, detection
             self._evaluator.change_rules(detection.ruleset)
             self._names.stop()
             self._names = HostNames(detection.host_names)
             self._watch = self._watched()
-            self._note(f"rules changed: {detection.count} active.")
+            what = (
+                f"rules changed: {count_of(changes, 'change')}" if changes else "settings read again, no rule changed"
+            )
+            self._note(f"{what} after {cause}; {active_text(detection)}.")
         systemd.notify("READY=1")
 
-    def _report_change(self, detection: CompiledDetection, cause: str) -> None:
-        changes = lines(difference(self._detection.active_rules, detection.active_rules), _MAX_CHANGES)
-        if changes:
+    def _report_change(self, detection: CompiledDetection, cause: str) -> int:
+        """Report a change of the rules as an alert; return the number of changed rules, macros and lists."""
+        changed = difference(self._detection.active_rules, detection.active_rules)
+        if changed:
+            changes = lines(changed, _MAX_CHANGES)
             origin, hostname = detection.origin, self._source.hostname
             alert = rules_changed(
                 (hostname, origin),
                 time.time_ns(),
-                f"{detection.count} rules from {origin} are active after {cause}",
+                f"{active_text(detection)} after {cause}",
                 changes,
                 {"rules.origin": origin, "rules.cause": cause},
                 hostname=hostname,
             )
             self._bus.alerts.publish(alert)
+        return len(changed)
 
     def _watched(self) -> FileWatch:
         extra = [] if self._settings_file is None else [self._settings_file.absolute()]
@@ -294,10 +301,10 @@ class Pipeline:
     def _greet(self) -> None:
         for line in self._detection.notices:
             note(line)
+        act = "Try: sudo cat /etc/shadow   " if self._detection.detects_shadow_read() else ""
         note(
             f"lanner {_short_version()}: watching {self._source.hostname} (kernel {_short(self._source.kernel)}), "
-            f"{self._detection.count} rules from {self._detection.origin}. "
-            "Try: sudo cat /etc/shadow   Stop: Ctrl-C"
+            f"{active_text(self._detection)}. {act}Stop: Ctrl-C"
         )
 
     def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
@@ -308,6 +315,14 @@ class Pipeline:
     def _note(self, text: str, level: Level = "info", /) -> None:
         self._status.clear()
         note(text, level)
+
+
+def _named(changed: Sequence[Path]) -> str:
+    """Return the files that changed; the folder of a named file is left out."""
+    parents = {path.parent for path in changed}
+    named = [path for path in dict.fromkeys(changed) if path not in parents]
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return ", ".join(map(str, named[:_MAX_NAMED])) + more
 
 
 def _short_version() -> str:

@@ -69,13 +69,12 @@ class StatefulEvaluator:
         return found
 
     def flush(self) -> list[Alert]:
-        """Return what must be reported before the end, and write the file.
+        """Return what must be reported before the end, and write the file: losses, and counts of repeats.
 
-        Without a file, open counts of repeats are returned as summaries.
+        With a file, the periods of repeats go on after a restart.
         """
-        if self._path is None:
-            return self._evaluator.correlator.finish()
-        found, self._left = [*self._left, *self._evaluator.flush_notices()], []
+        repeats = self._evaluator.correlator.flush_repeats()
+        found, self._left = [*self._left, *self._evaluator.flush_notices(), *repeats], []
         self.save()
         return found
 

@@ -8,6 +8,7 @@ from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
 from schemas.errors import LannerError
 from schemas.records.published_rules import PublishedRules
+from schemas.text.counts import count_of
 
 FILES = "files"
 """In place of a version: the rules come from this processor's own files."""
@@ -42,9 +43,9 @@ class RulesInUse:
         """A short description for people."""
         count = len(self.ruleset.rule_names)
         if self.published is None:
-            return f"{count} rules from {self.origin}"
+            return f"{count_of(count, 'rule')} from {self.origin}"
         signed = f", signed by {self.signed_by}" if self.signed_by else ""
-        return f"{count} rules of version {self.version}{signed}, published by {self.published.publisher}"
+        return f"{count_of(count, 'rule')} of version {self.version}{signed}, published by {self.published.publisher}"
 
     @property
     def version(self) -> str:

@@ -43,7 +43,7 @@ RULES = f"""
 _STEP_SECONDS = 0.2
 _PATIENCE_SECONDS = 60.0
 """What a flood leaves in the rings is evaluated after it: 20 s later, where two processors have ten others to serve."""
-_LOST = "Lanner internal: events lost"
+_LOST = ("Lanner internal: events lost", "Lanner internal: facts missing")
 
 
 class Watched:
@@ -67,7 +67,7 @@ class Watched:
         """Return what was reported as lost, by reason."""
         found: Counter[str] = Counter()
         for line in list(self.watching.out.lines):
-            if _LOST in line:
+            if any(name in line for name in _LOST):
                 fields = _alert(line)["output_fields"]
                 found.update({name: number for name, number in fields.items() if "." not in name and number})
         return found

@@ -405,7 +405,7 @@ def test_one_process_keeps_what_it_could_not_deliver_for_its_next_start(
     while not reported and time.monotonic() < until:
         time.sleep(0.01)
     sink.close()
-    assert reported[-1] == "webhook: 3 alerts wait on disk and are sent at the next start."
+    assert reported[-1] == "webhook: 3 alerts on disk, sent at the next start."
     server.faults = []
     (sink,) = open_sinks(configured, enabled_sinks(configured), note=into(reported), before_line=lambda: None)
     monkeypatch.setattr("notifier.delivery.outputs.DRAIN_SECONDS", 10)

@@ -77,7 +77,7 @@ def test_alerts_that_wait_for_a_sink_that_is_gone_are_reported(tmp_path: Path) -
     assert reported == []
     report_orphaned_outboxes(tmp_path / "state", ["webhook"], into(reported))
     assert reported == [
-        f"pages: 1 alerts wait in {tmp_path}/state/pages.outbox.db, but no sink is configured that delivers them."
+        f"pages: 1 alert in {tmp_path}/state/pages.outbox.db, but no sink is configured that delivers them."
     ]
 
 

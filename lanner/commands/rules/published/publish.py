@@ -15,6 +15,7 @@ from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
 from lanner.wiring.kafka import connection_of, need
 from schemas.records.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
+from schemas.text.counts import count_of
 from schemas.text.printable import printable
 
 
@@ -64,7 +65,7 @@ def command(
     now_on = enabled(detection.active_rules.rules)
     then_on = 0 if before is None else enabled(before.active_rules.rules)
     versus = "no version was published before" if running is None else f"{then_on} enabled in version {running.version}"
-    show(f"{now_on} rules enabled; {versus}.")
+    show(f"{count_of(now_on, 'rule')} enabled; {versus}.")
     if now_on * 2 < then_on and not force:
         raise BadInput(f"only {now_on} of {then_on} rules would stay enabled: add --force to publish anyway.")
     if not (yes or _agreed()):

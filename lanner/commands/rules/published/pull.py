@@ -8,6 +8,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.errors import BadInput
 from lanner.wiring.kafka import connection_of, need
+from schemas.text.counts import count_of
 
 
 @front_command("pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running")
@@ -45,7 +46,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
             _write(target, file.text)
     except OSError as error:
         raise BadInput(f"{error.filename or folder}: {error.strerror}.") from None
-    click.echo(f"version {rules.version}: {len(targets)} files in {folder}")
+    click.echo(f"version {rules.version}: {count_of(len(targets), 'file')} in {folder}")
 
 
 def _write(target: Path, text: bytes) -> None:

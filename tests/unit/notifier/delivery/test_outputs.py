@@ -48,7 +48,7 @@ def test_alerts_for_a_dead_sink_are_delivered_at_the_next_start(tmp_path: Path) 
     began = time.monotonic()
     made.close()
     assert time.monotonic() - began < 10
-    assert reported[-1] == "far: 3 alerts wait on disk and are sent at the next start."
+    assert reported[-1] == "far: 3 alerts on disk, sent at the next start."
     far = Scripted()
     delivery(tmp_path / "far.db", far, reported).close()
     assert far.took == [each.id for each in numbered(3)]

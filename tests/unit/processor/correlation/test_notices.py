@@ -11,7 +11,7 @@ from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.state.encoded import everything
 from processor.correlation.state.entry import decode_entry
-from processor.detection.internal_alerts import EVENTS_LOST, Cause
+from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, Cause
 from schemas.alert import Alert
 
 NOON = 1_795_530_690_000_000_000
@@ -128,3 +128,27 @@ def test_what_is_reported_adds_up(losses: list[tuple[int, int, bool]], data: st.
     reported += sum(map(int, map(str, numbers(correlator.finish()))))
 
     assert reported == sum(number for number, _, _ in losses)
+
+
+def test_a_few_stale_processes_are_no_alarm_and_many_are() -> None:
+    """Some end while a collector starts. Facts that could not be read are reported at once: someone may delay it."""
+    for numbers, is_alarm in (
+        ({"process_stale": 99}, False),
+        ({"process_stale": 100}, True),
+        ({"process_stale": 2, "look_ups_given_up": 1}, True),
+    ):
+        correlator = Correlator(PLAN)
+        cause = Cause("host-1", "web-1", NOON, ("boot", 1, 1))
+        found = correlator.process([notice_of(cause, Notice(FACTS_MISSING, "Warning", numbers, "why"))], NOON)
+        assert bool(found) is is_alarm
+        assert bool(correlator.tick(NOON + 2 * QUIET)) is False
+
+
+def test_stale_processes_are_summed_within_five_minutes_only() -> None:
+    """A slow trickle never becomes an alarm; a fast one is reported when the five minutes are over."""
+    correlator = Correlator(PLAN)
+    for sequence, at in ((1, 0), (2, SECOND), (3, QUIET + SECOND), (4, 3 * QUIET)):
+        cause = Cause("host-1", "web-1", NOON + at, ("boot", 1, sequence))
+        notice = Notice(FACTS_MISSING, "Warning", {"process_stale": 60}, "why")
+        found = correlator.process([notice_of(cause, notice)], NOON + at)
+        assert [alert.output for alert in found] == ([] if sequence != 3 else ["why | process_stale: 120"])

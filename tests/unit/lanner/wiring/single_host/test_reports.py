@@ -3,9 +3,10 @@
 import dataclasses
 from pathlib import Path
 
+from lanner.cli.terminal.run_summary import Summary
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from processor.detection.detector import DetectionRule
-from processor.detection.internal_alerts import EVENTS_LOST, GROUPS_EVICTED, RULE_FAILED
+from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, GROUPS_EVICTED, RULE_FAILED
 from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
 from schemas.batch import EventBatch, Process
@@ -94,3 +95,23 @@ def test_evicted_groups_are_reported(tmp_path: Path) -> None:
     found = run.advance_to(1.0)
     assert [(each.rule, each.output_fields.get(GROUPS_EVICTED)) for each in found] == [(EVENTS_LOST, 1)]
     assert run.lost[GROUPS_EVICTED] == 1
+
+
+def test_facts_that_are_missing_are_no_lost_events() -> None:
+    """The alert has a name of its own, and the summary a line of its own."""
+    run = evaluator_of(Clock())
+    batch = lossy(1, 3)
+    batch.lost |= {"look_ups_given_up": 2, "process_stale": 1}
+
+    found = run.process(batch)
+
+    assert [(alert.rule, dict(alert.output_fields)) for alert in found] == [
+        (EVENTS_LOST, {"events_ring_full": 3, "evt.hostname": "web-3"}),
+        (FACTS_MISSING, {"look_ups_given_up": 2, "process_stale": 1, "evt.hostname": "web-3"}),
+    ]
+    assert found[0].output == "3 events were lost | events_ring_full: 3"
+    assert Summary().lines(run.lost)[-2:] == [
+        "Events lost: 3 (events_ring_full: 3)",
+        "Events with facts left out: 3 (look_ups_given_up: 2, process_stale: 1)",
+    ]
+    assert Summary(events=1, alerts=1).status(run.lost) == "watching: 1 event, 1 alert, 3 lost"

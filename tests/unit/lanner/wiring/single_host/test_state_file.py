@@ -67,6 +67,25 @@ def test_the_file_is_written_every_five_seconds(tmp_path: Path) -> None:
     assert path.read_bytes() != written
 
 
+@pytest.mark.parametrize("has_file", [True, False])
+def test_repeats_are_reported_at_the_end_and_counted_on_after_a_restart(tmp_path: Path, has_file: bool) -> None:
+    """A stop loses no count, and a start repeats none."""
+    rules = ruleset_of(SSH, rule("ssh_connection", "%fd.cip", "suppress: {by: [fd.cip], for: 10m}"))
+    host, path, clock = Host(), tmp_path / "memory" if has_file else None, Clock(5)
+    first = StatefulEvaluator(rules, path, note=ignore_note, clock=clock.wall())
+    assert len(first.process(host.accept(1))) == 1
+    for at in (2, 3):
+        assert first.process(host.accept(at)) == []
+
+    (summary,) = first.flush()
+    assert summary.output == "REPEATED 2 more times so far: 10.0.0.1"
+    assert summary.repeats is not None
+    assert (summary.time, summary.repeats.count) == (START + 3 * SECOND, 2)
+    second = StatefulEvaluator(rules, path, note=ignore_note, clock=clock.wall())
+    assert len(second.process(host.accept(4))) == (0 if has_file else 1)
+    assert [alert.output for alert in second.flush()] == (["REPEATED 1 more time so far: 10.0.0.1"] if has_file else [])
+
+
 YEARS = 30 * 365 * 86_400
 """In seconds."""
 

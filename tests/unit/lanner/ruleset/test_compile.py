@@ -1,0 +1,38 @@
+from dataclasses import replace
+from pathlib import Path
+
+from lanner.ruleset.compile import active_text, load_detection
+from lanner.settings import Settings
+from lanner.settings.sections.model import Selection, Target
+
+CONNECT = "- rule: Connect\n  desc: d\n  condition: evt.type = connect\n  output: o\n  priority: INFO\n"
+
+
+def test_what_to_try_is_suggested_only_if_a_rule_would_alert(tmp_path: Path) -> None:
+    """The shipped rules do; a file of one's own need not, nor rules that are off."""
+    own = tmp_path / "mine.yaml"
+    own.write_text(CONNECT)
+    off = (Selection(disable=Target(rule="Read sensitive file*")),)
+
+    found = [
+        load_detection(settings, warnings=False).detects_shadow_read()
+        for settings in (
+            Settings(),
+            replace(Settings(), rules_files=(str(own),)),
+            replace(Settings(), rules=off),
+            replace(Settings(), priority="critical"),
+        )
+    ]
+
+    assert found == [True, False, False, False]
+
+
+def test_the_text_on_active_rules_names_those_that_are_off(tmp_path: Path) -> None:
+    """One rule is not `1 rules`."""
+    own = tmp_path / "mine.yaml"
+    own.write_text(CONNECT)
+    one = replace(Settings(), rules_files=(str(own),))
+    none = replace(one, rules=(Selection(disable=Target(rule="*")),))
+
+    assert active_text(load_detection(one)) == f"1 rule from {own} active"
+    assert active_text(load_detection(none)) == f"0 rules from {own} active, off: Connect"
