@@ -34,7 +34,8 @@ FALCO_FLAGS = {
     "-U": "not needed: output is never buffered",
     "--unbuffered": "not needed: output is never buffered",
     "--support": "lanner doctor",
-    "--config-schema": "lanner config default",
+    "--config-schema": "lanner config schema",
+    "--rule-schema": "lanner rules schema",
 }
 """Falco's flags that Lanner doesn't have, and what to use instead."""
 
@@ -220,6 +221,8 @@ RULES = _group(
         "explain": "Show why a rule did or didn't match an event.",
         "pushdown": "Show which events the rules make the kernel send, and which rules cost most.",
         "test": "Run the rules' tests.",
+        "lsp": "Check rule files while they are edited: a language server for editors.",
+        "schema": "Print the JSON schema of rule files, for editors.",
     },
 ) | _group(
     "rules.published",
@@ -261,6 +264,7 @@ CONFIG = _group(
         "default": "Print all settings with their defaults.",
         "check": "Check the settings file.",
         "show": "Print the effective settings.",
+        "schema": "Print the JSON schema of the settings file, for editors.",
     },
 ) | {"import": ("lanner.commands.config.import_settings", "Convert falcosidekick's or Falco's settings.")}
 COLLECTOR = {

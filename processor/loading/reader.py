@@ -44,7 +44,7 @@ _VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
 _LIST_NAME = "([^()\"'[:space:]=,]+)"
 _MACRO_NAME = "([a-zA-Z]+[a-zA-Z0-9_]*)"
 _CONTENT = "rules content"
-_KEYS = {
+KEYS = {
     "list": ("list", "items", "append", "override"),
     "macro": ("macro", "condition", "append", "override"),
     "rule": rules.KEYS,
@@ -282,9 +282,9 @@ class _Reader:
         return append or key in overrides.append
 
     def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
-        if kind not in _KEYS or not isinstance(item, MappingNode):
+        if kind not in KEYS or not isinstance(item, MappingNode):
             return
-        known = (*_KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
+        known = (*KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
         name = getattr(item.get(kind), "value", "")
         for key in item.names():
             if key.value not in known:

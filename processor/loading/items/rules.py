@@ -47,7 +47,7 @@ KEYS = (
     "override",
     "append",
 )
-_OVERRIDABLE = {
+OVERRIDABLE = {
     "condition": BOTH_KINDS,
     "output": BOTH_KINDS,
     "desc": BOTH_KINDS,
@@ -112,7 +112,7 @@ class _RuleItem:
         append = optional_truth(item, "append", spot, default=False)
         if append:
             warn_of_append(item, spot, self._report)
-        overrides = read_overrides(item, spot, _OVERRIDABLE)
+        overrides = read_overrides(item, spot, OVERRIDABLE)
         overrides.exclude_append(item, spot, append=append)
         if overrides:
             self._override(overrides)
@@ -165,7 +165,7 @@ class _RuleItem:
         self._collection.append_rule(update)
 
     def _override(self, overrides: Overrides) -> None:
-        rest = {key for key in _OVERRIDABLE if self._item.get(key) is not None}
+        rest = {key for key in OVERRIDABLE if self._item.get(key) is not None}
         if overrides.append:
             update = RuleUpdate(self._spot.name, self._spot, self._source())
             self._fill(update, overrides.append, rest, "append")
@@ -181,7 +181,7 @@ class _RuleItem:
 
     def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], kind: str) -> None:
         item, spot = self._item, self._spot
-        for key in _OVERRIDABLE:
+        for key in OVERRIDABLE:
             if key not in keys:
                 continue
             if key not in rest:

@@ -1,0 +1,1 @@
+"""What an editor shows about rule files: problems, documentation, completions and definitions."""

@@ -1,0 +1,138 @@
+"""Answers about a rule file that is being edited, by the same functions as the commands."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lanner.ruleset.validate import validate_files
+from processor.fields.availability import remark_on, source_of
+from processor.language.tokens import OPERATORS, TRANSFORMERS
+from processor.loading import LoadResult, Problem, RuleFile, load_rules
+from schemas.catalogue.fields import EVENTS, FIELDS, FieldSpec, event_spec, resolve_field
+from schemas.yaml.source import SourceLocation
+
+Kind = Literal["field", "macro", "list", "operator", "event type"]
+
+_WORD = re.compile(r"[A-Za-z_][\w.]*(?:\[[^\]\s]*\]?)?")
+_TYPES = re.compile(r"\bevt\.type\s*(?:=|==|!=|in)\s*(?:\([^()]*)?\Z")
+_SHOWN_ITEMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A name that can be written at a position."""
+
+    name: str
+    kind: Kind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Text in a line; columns are from 0."""
+
+    text: str
+    start: int
+    end: int
+
+
+class Analysis:
+    """A rule file on top of others."""
+
+    def __init__(self, below: Sequence[RuleFile], file: RuleFile) -> None:
+        """Load the file.
+
+        Args:
+            below: the files whose items it can use.
+            file: the file, named by its path.
+        """
+        own = Path(file.name).resolve()
+        self._below = tuple(each for each in below if Path(each.name).resolve() != own)
+        self._file = file
+        text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
+        self._lines = text.split("\n")
+        self._loaded: LoadResult | None = None
+
+    def problems(self) -> list[Problem]:
+        """Return all problems of the file."""
+        result = validate_files(self._below, [self._file])
+        found = (*result.errors, *result.warnings, *result.infos)
+        return [problem for problem in found if problem.file == self._file.name]
+
+    def word(self, line: int, column: int) -> Word | None:
+        """Return the word at a position, counted from 0."""
+        text = self._lines[line] if 0 <= line < len(self._lines) else ""
+        found = (each for each in _WORD.finditer(text) if each.start() <= column <= each.end())
+        return next((Word(each.group().rstrip("."), *each.span()) for each in found), None)
+
+    def hover(self, line: int, column: int) -> str | None:
+        """Return the documentation of the field, macro, list or event type at a position, as Markdown."""
+        word = self.word(line, column)
+        if word is None:
+            return None
+        found = resolve_field(word.text) or resolve_field(f"{word.text}[0]")
+        if found is not None:
+            return field_documentation(found[0])
+        loaded = self._items()
+        if (macro := loaded.macros.get(word.text)) is not None:
+            return f"macro **{macro.name}**\n\n```\n{macro.condition_text.strip()}\n```\n\n{macro.location}"
+        if (found_list := loaded.lists.get(word.text)) is not None:
+            more = ", ..." if len(found_list.items) > _SHOWN_ITEMS else ""
+            return f"list **{word.text}**: {', '.join(found_list.items[:_SHOWN_ITEMS])}{more}\n\n{found_list.location}"
+        if (event := event_spec(word.text)) is not None:
+            arguments = ", ".join(param.name for param in event.params)
+            return f"event type **{event.name}** ({event.category})\n\narguments: {arguments or 'none'}"
+        return None
+
+    def completions(self, line: int, column: int) -> list[Completion]:
+        """Return what can be written at a position: event types after evt.type, otherwise fields and other names."""
+        before = (self._lines[line] if 0 <= line < len(self._lines) else "")[:column]
+        typed = re.search(r"[\w.]*\Z", before)
+        start = before[: typed.start()] if typed else before
+        if _TYPES.search(start):
+            return [Completion(name, "event type", spec.category) for name, spec in EVENTS.items()]
+        return list(self._names(start))
+
+    def definition(self, line: int, column: int) -> SourceLocation | None:
+        """Return where the macro or list at a position is defined."""
+        word = self.word(line, column)
+        loaded = self._items()
+        found = None if word is None else loaded.macros.get(word.text) or loaded.lists.get(word.text)
+        return None if found is None else found.location
+
+    def _names(self, before: str) -> Iterator[Completion]:
+        loaded = self._items()
+        for name, spec in FIELDS.items():
+            yield Completion(name, "field", spec.type)
+        if before.rstrip().endswith("%"):
+            return
+        for macro in loaded.macros.values():
+            yield Completion(macro.name, "macro", " ".join(macro.condition_text.split()))
+        for each in loaded.lists.values():
+            yield Completion(each.name, "list", ", ".join(each.items[:_SHOWN_ITEMS]))
+        for operator in (*OPERATORS, "and", "or", "not"):
+            yield Completion(operator, "operator", "operator")
+        for transformer in TRANSFORMERS:
+            yield Completion(f"{transformer}(", "operator", "transformer")
+
+    def _items(self) -> LoadResult:
+        if self._loaded is None:
+            loaded = load_rules((*self._below, self._file))
+            if not loaded.macros and not loaded.lists and self._below:
+                loaded = load_rules(self._below)
+            self._loaded = loaded
+        return self._loaded
+
+
+def field_documentation(spec: FieldSpec) -> str:
+    """Return the documentation of a field, as Markdown."""
+    argument = {"none": "", "optional": "[...] (optional)", "required": "[...]"}[spec.argument]
+    parts = [f"**{spec.name}**{argument} `{spec.type}`{' list' if spec.is_list else ''}", spec.description]
+    remark = remark_on(spec)
+    if source_of(spec) == "none":
+        parts.append(f"Never has a value: {remark}")
+    elif remark:
+        parts.append(f"Note: {remark}")
+    return "\n\n".join(parts)

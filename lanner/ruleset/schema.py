@@ -1,0 +1,122 @@
+"""The JSON schema of rule files, for editors; its keys are those that the loader knows."""
+
+from typing import Any
+
+from processor.correlation.plan.spec import KINDS
+from processor.language.tokens import LIST_OPERATORS, OPERATORS
+from processor.loading.definitions import EXTENSION_KEYS
+from processor.loading.items.rules import OVERRIDABLE
+from processor.loading.reader import KEYS
+from schemas.catalogue.priorities import BY_NAME
+
+_TEXT = {"type": "string"}
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_TRUTH = {"type": "boolean"}
+_TEXTS = {"type": "array", "items": _SCALAR}
+_DURATION = {"type": "string", "pattern": r"^[0-9]+(ms|s|m|h|d)$"}
+_COMPS = {"anyOf": [{"enum": list(OPERATORS)}, {"type": "string", "pattern": " (oneof|anyof|allof)$"}]}
+_ENTRIES = {"type": "array", "items": {"anyOf": [_SCALAR, {"type": "array", "items": {"anyOf": [_SCALAR, _TEXTS]}}]}}
+_EXCEPTION = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {
+        "name": {**_TEXT, "description": "Name of the exception; other files append values by it."},
+        "fields": {"anyOf": [_TEXT, _TEXTS], "description": "A field, or a list of fields."},
+        "comps": {
+            "anyOf": [{"enum": list(LIST_OPERATORS)}, _COMPS, {"type": "array", "items": _COMPS}],
+            "description": "One operator for each field; = by default, or `in` for a single field.",
+        },
+        "values": {**_ENTRIES, "description": "For a list of fields, a list of lists; for a single field, a list."},
+    },
+}
+_CORRELATION = {
+    "type": "object",
+    "required": ["type", "timespan"],
+    "properties": {
+        "type": {"enum": list(KINDS)},
+        "group-by": {"anyOf": [_TEXT, _TEXTS]},
+        "timespan": _DURATION,
+        "condition": {"type": "object"},
+        "macros": _TEXTS,
+        "aliases": {"type": "object"},
+    },
+}
+_PRIORITIES = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in BY_NAME)
+"""In any case; patterns of JavaScript, which most editors use, can't ignore it."""
+_ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
+    "list": {
+        "list": (_TEXT, "Name of the list."),
+        "items": (_TEXTS, "Values, or names of earlier lists."),
+    },
+    "macro": {
+        "macro": (_TEXT, "Name of the macro."),
+        "condition": (_TEXT, "A condition; it can use the macros before it."),
+        "correlation": (_CORRELATION, "Makes the macro stateful: docs/stateful-macros.md."),
+    },
+    "rule": {
+        "rule": (_TEXT, "Name of the rule; unique."),
+        "condition": (_TEXT, "When the rule matches an event."),
+        "output": (_TEXT, "Text of an alert; %FIELD is replaced by the field's value."),
+        "desc": (_TEXT, "What the rule detects and why it matters."),
+        "response": (_TEXT, "What to look at first when the rule raises an alert."),
+        "priority": ({"type": "string", "pattern": f"^({_PRIORITIES})$"}, f"One of {', '.join(BY_NAME)}."),
+        "source": (_TEXT, "Source of the events: syscall, the default."),
+        "enabled": (_TRUTH, "Whether the rule is active; true by default."),
+        "tags": (_TEXTS, "Tags, by which settings enable and disable rules."),
+        "exceptions": ({"type": "array", "items": _EXCEPTION}, "What the rule must not match."),
+        "suppress": (
+            {"type": "object", "required": ["for"], "properties": {"by": {"anyOf": [_TEXT, _TEXTS]}, "for": _DURATION}},
+            "Reports repeats once: docs/stateful-macros.md.",
+        ),
+        "warn_evttypes": (_TRUTH, "Whether to warn if the condition restricts no event types; true by default."),
+        "skip-if-unknown-filter": (_TRUTH, "Whether to skip the rule, without an error, if a field is unknown."),
+        "capture": (_TRUTH, "Ignored: Falco's captures are not supported."),
+        "capture_duration": ({"type": "integer"}, "Ignored: Falco's captures are not supported."),
+    },
+}
+_CHANGES = {
+    "list": ("items",),
+    "macro": ("condition", "correlation"),
+    "rule": tuple(OVERRIDABLE),
+}
+_DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "output", "desc", "priority"]}
+
+
+def rule_schema() -> dict[str, Any]:
+    """Return the schema of rule files."""
+    items = [_item(kind) for kind in _ITEMS]
+    items.append(_other("required_engine_version", _SCALAR, "The oldest engine that supports the file."))
+    items.append(_other("required_plugin_versions", {"type": "array"}, "Plugins of Falco that the file needs."))
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Rules of Lanner and Falco",
+        "type": ["array", "null"],
+        "items": {"type": "object", "anyOf": items},
+    }
+
+
+def _item(kind: str) -> dict[str, Any]:
+    properties = {key: {**schema, "description": text} for key, (schema, text) in _ITEMS[kind].items()}
+    changes = {key: {"enum": ["append", "replace"]} for key in _CHANGES[kind]}
+    properties["append"] = {**_TRUTH, "description": "Deprecated: write `override` instead."}
+    properties["override"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": changes,
+        "description": "For each key of this item, whether it is appended to an earlier item's, or replaces it.",
+    }
+    complete = [{"required": [kind, *_DEFINES[kind]]}, {"required": [kind, "override"]}, {"required": [kind, "append"]}]
+    if kind == "macro":
+        complete.append({"required": [kind, "correlation"]})
+    if kind == "rule":
+        complete.append({"required": [kind, "enabled"]})
+    return {
+        "required": [kind],
+        "additionalProperties": False,
+        "properties": {key: properties[key] for key in (*KEYS[kind], *EXTENSION_KEYS.get(kind, ()))},
+        "anyOf": complete,
+    }
+
+
+def _other(key: str, schema: dict[str, Any], text: str) -> dict[str, Any]:
+    return {"required": [key], "properties": {key: {**schema, "description": text}}}
