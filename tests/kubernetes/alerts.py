@@ -5,7 +5,7 @@ import os
 import pty
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,11 +51,11 @@ def wait_for(find: Callable[[], list[LoggedAlert]], number: int = 1) -> list[Log
     return found
 
 
-def in_terminal(node: Node, pod: str, *lines: str) -> None:
-    """Run a shell in a pod with a terminal, and type lines into it."""
+def in_terminal(node: Node, shell: Sequence[str], *lines: str) -> None:
+    """Run a shell with a terminal, and type lines into it."""
     child, terminal = pty.fork()
     if child == 0:
-        command = node.command("kubectl", "exec", "-it", pod, "--", "bash")
+        command = node.command(*shell)
         try:
             os.execvp(command[0], command)  # noqa: S606
         finally:

@@ -98,6 +98,19 @@ class Node:
         """Run kubectl as the cluster's administrator."""
         return self.run("kubectl", *arguments, **options)  # type: ignore[arg-type]
 
+    def roll_out(self, namespace: str, workload: str) -> None:
+        """Wait until a workload's pods are ready; if they don't become ready, fail with their log."""
+        try:
+            self.kubectl("rollout", "status", "--namespace", namespace, workload, "--timeout=120s", timeout=130)
+        except AssertionError as error:
+            log = self.kubectl("logs", "--namespace", namespace, workload, "--tail=30", check=False)
+            raise AssertionError(f"{error}\n{log}") from None
+
+    @property
+    def static_pods(self) -> Path:
+        """The folder from which the kubelet runs pods by itself."""
+        return self._folder / "static"
+
     def load(self, archives: Iterable[Path]) -> None:
         """Import images from archives, as `docker save` writes them."""
         for archive in archives:
@@ -128,6 +141,8 @@ class Node:
 
     def _end_pods(self) -> None:
         """Delete everything that makes pods, and wait until the kubelet has ended their containers."""
+        for manifest in self.static_pods.iterdir():
+            manifest.unlink()
         kinds = "daemonsets,deployments,statefulsets,jobs,pods"
         self.kubectl("delete", kinds, "--all", "--all-namespaces", "--force", "--grace-period=0", timeout=60)
         deadline = time.monotonic() + _END_SECONDS

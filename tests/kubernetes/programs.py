@@ -13,6 +13,8 @@ from tests.deploy.helm.program import NoHelm, go
 from tests.live.debian_image import cache_directory
 
 KUBERNETES = "1.34.4"
+_CRI_TOOLS = "sigs.k8s.io/cri-tools"
+_CRI_TOOLS_VERSION = "1.34.0"
 _COMMANDS = ("kubectl", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 _PACKAGES = {"etcd-server": "usr/bin/etcd", "containernetworking-plugins": "usr/lib/cni/bridge"}
 """Unpacked instead of installed: nothing of them may start on this machine."""
@@ -24,7 +26,7 @@ class NoKubernetes(Exception):
 
 
 def programs() -> Path:
-    """Return the folder of all programs: those of Kubernetes, etcd, and CNI's in `cni`.
+    """Return the folder of all programs: those of Kubernetes, crictl, etcd, and CNI's in `cni`.
 
     Raises:
         NoKubernetes: they can't be made.
@@ -36,45 +38,72 @@ def programs() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     missing = [name for name in _COMMANDS if not (folder / name).exists()]
     if missing:
-        _compile(missing, folder)
+        _compile_kubernetes(missing, folder)
+    if not (folder / "crictl").exists():
+        _compile_crictl(folder)
     _unpack(folder)
     return folder
 
 
-def _compile(names: list[str], folder: Path) -> None:
-    try:
-        command = go()
-    except NoHelm as missing:
-        raise NoKubernetes(str(missing)) from None
-    environment = os.environ | {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOPROXY": proxy()}
+class _GoModule:
+    """A module in a temporary folder, which requires others and builds their programs."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take an empty folder. Raises NoKubernetes without Go."""
+        try:
+            self._go = go()
+        except NoHelm as missing:
+            raise NoKubernetes(str(missing)) from None
+        self.folder = folder
+        settings = {"GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOPROXY": proxy()}
+        self._environment = os.environ | settings
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of Go and return its output."""
+        done = subprocess.run(
+            [self._go, *arguments],
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise NoKubernetes(f"go {arguments[0]}: " + "\n".join(done.stderr.splitlines()[-5:]))
+        return done.stdout
+
+    def build(self, package: str, target: Path, flags: str = "") -> None:
+        """Build a program."""
+        made = target.with_name(f".{target.name}")
+        self.run("build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", str(made), package)
+        made.rename(target)
+
+
+def _compile_kubernetes(names: list[str], folder: Path) -> None:
     minor = KUBERNETES.split(".")[1]
     version = "k8s.io/component-base/version"
-    flags = f"-s -w -X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}"
+    flags = f"-X {version}.gitVersion=v{KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor={minor}"
     with tempfile.TemporaryDirectory(prefix="lanner-kubernetes-") as place:
-
-        def run(*arguments: str) -> str:
-            done = subprocess.run(
-                [command, *arguments],
-                cwd=place,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=_BUILD_SECONDS,
-                check=False,
-            )
-            if done.returncode:
-                raise NoKubernetes(f"go {arguments[0]}: " + "\n".join(done.stderr.splitlines()[-5:]))
-            return done.stdout
-
-        source = Path(json.loads(run("mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"))["Dir"])
+        module = _GoModule(Path(place))
+        source = Path(json.loads(module.run("mod", "download", "-json", f"k8s.io/kubernetes@v{KUBERNETES}"))["Dir"])
         Path(place, "go.mod").write_text(_module((source / "go.mod").read_text()))
         shutil.copy(source / "go.sum", place)
         Path(place, "go.sum").chmod(0o644)
         packages = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
-        run("get", *(f"{package}@v{KUBERNETES}" for package in packages))
+        module.run("get", *(f"{package}@v{KUBERNETES}" for package in packages))
         for name, package in zip(names, packages, strict=True):
-            run("build", "-trimpath", "-ldflags", flags, "-o", str(folder / f".{name}"), package)
-            (folder / f".{name}").rename(folder / name)
+            module.build(package, folder / name, flags)
+
+
+def _compile_crictl(folder: Path) -> None:
+    package = f"{_CRI_TOOLS}/cmd/crictl"
+    with tempfile.TemporaryDirectory(prefix="lanner-kubernetes-") as place:
+        module = _GoModule(Path(place))
+        # `go install` refuses modules that replace others; a module that requires such a module is built.
+        Path(place, "go.mod").write_text(f"module node\n\ngo 1.24.0\n\nrequire {_CRI_TOOLS} v{_CRI_TOOLS_VERSION}\n")
+        module.run("get", f"{package}@v{_CRI_TOOLS_VERSION}")
+        module.build(package, folder / "crictl")
 
 
 def _module(upstream: str) -> str:

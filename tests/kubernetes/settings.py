@@ -39,6 +39,7 @@ def write_settings(folder: Path, programs: Path) -> None:
     (folder / "kubelet.yaml").write_text(json.dumps(_kubelet(folder)))
     (folder / "containerd.toml").write_text(_CONTAINERD.format(pause=PAUSE, cni=programs / "cni", folder=folder))
     (folder / "cni").mkdir()
+    (folder / "static").mkdir()
     (folder / "cni/10-bridge.conflist").write_text(json.dumps(_NETWORK))
 
 
@@ -94,6 +95,8 @@ def _kubelet(folder: Path) -> dict[str, object]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [ADDRESS],
         "syncFrequency": "10s",
+        "staticPodPath": str(folder / "static"),
+        "fileCheckFrequency": "1s",
     }
 
 

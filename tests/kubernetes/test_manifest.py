@@ -1,5 +1,6 @@
 """deploy/kubernetes/lanner.yaml on a real node: alerts with their container's names, in the pod's log."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.kubernetes.alerts import PACKAGES, SHADOW, SHELL, LoggedAlert, alerts, in_terminal, wait_for
 from tests.kubernetes.node import Node
+from tests.kubernetes.settings import NAME
 
 MANIFEST = Path("deploy/kubernetes/lanner.yaml").absolute()
 WORKLOADS = Path(__file__).with_name("workloads.yaml")
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.timeout(3600)
 def lanner(node: Node) -> Iterator[Node]:
     """Install Lanner, and wait until it watches."""
     node.kubectl("apply", "-f", MANIFEST)
-    node.kubectl("rollout", "status", "--namespace", "lanner", "daemonset/lanner", "--timeout=120s", timeout=130)
+    node.roll_out("lanner", "daemonset/lanner")
     yield node
     node.kubectl("delete", "-f", MANIFEST)
 
@@ -34,7 +36,7 @@ def test_a_shell_in_a_pod_is_alerted_with_its_names(lanner: Node) -> None:
     """A terminal, a password file and a package manager: one alert each within two seconds."""
     lanner.kubectl("run", "nginx", "--image=nginx:1.27")
     lanner.kubectl("wait", "--for=condition=Ready", "pod/nginx", "--timeout=60s")
-    in_terminal(lanner, "nginx", "cat /etc/shadow", "apt-get update")
+    in_terminal(lanner, ("kubectl", "exec", "-it", "nginx", "--", "bash"), "cat /etc/shadow", "apt-get update")
     for rule in (SHELL, SHADOW, PACKAGES):
         [alert] = wait_for(lambda rule=rule: found(lanner, "default", rule))
         assert alert.container == ("default", "nginx", "nginx", IMAGE)
@@ -64,6 +66,33 @@ def test_every_container_of_a_pod_has_its_name(lanner: Node) -> None:
     }
     assert {alert.container[3] for alert in new} == {IMAGE}
     assert max(alert.delay for alert in new) < 2
+
+
+def test_a_static_pod_has_its_names(lanner: Node) -> None:
+    """The API server only mirrors it, under the name of the node."""
+    shutil.copy(Path(__file__).with_name("static_pod.yaml"), lanner.static_pods)
+    [alert] = wait_for(lambda: [each for each in found(lanner, "prod", SHADOW) if each.container[2] == "static"])
+    assert alert.container == ("prod", f"static-{NAME}", "static", IMAGE)
+
+
+def test_a_shell_on_the_node_is_alerted_without_noise(lanner: Node) -> None:
+    """`kubectl debug node` and `chroot /host`: few alerts, with the names of the debugger."""
+    before = len(found(lanner, "default"))
+    debug = (
+        "debug",
+        f"node/{NAME}",
+        "-it",
+        "--image=nginx:1.27",
+        "--image-pull-policy=IfNotPresent",
+        "--profile=sysadmin",
+    )
+    in_terminal(lanner, ("kubectl", *debug, "--", "chroot", "/host", "bash", "-l"), "ls /", "cat /etc/shadow")
+    wait_for(lambda: [each for each in found(lanner, "default", SHADOW)[-1:] if "debugger" in each.container[2]])
+    new = found(lanner, "default")[before:]
+    assert {alert.container[2] for alert in new} == {"debugger"}
+    assert all(alert.container[1].startswith(f"node-debugger-{NAME}-") for alert in new)
+    assert SHELL in {alert.rule for alert in new}
+    assert len(new) < 10, [alert.rule for alert in new]
 
 
 def test_ordinary_life_raises_no_alert(lanner: Node) -> None:
