@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.text.notes import OnNote, ignore_note
+
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Compression = Literal["zstd", "lz4", "none"]
@@ -44,6 +46,8 @@ class Connection:
     compression: Compression = "zstd"
     registry: RegistryAddress | None = None
     """If set, messages are written in Confluent's wire format. Both formats are always read."""
+    on_wait: OnNote = field(default=ignore_note, repr=False, compare=False)
+    """Receives a message if a call waits for a broker; services report outages themselves."""
 
     @property
     def uses_tls(self) -> bool:

@@ -13,6 +13,9 @@ from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.headers import Headers
 
+_QUIET_SECONDS = 2.0
+"""After this time without an answer, a command reports that it waits."""
+
 
 class CompactedTopicReader:
     """Reads several topics from the beginning, then follows them; knows when it has reached their ends."""
@@ -118,6 +121,8 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
             taken = follower.poll(0.25)
             if taken is None:
                 waited += 0.25
+                if waited == _QUIET_SECONDS:
+                    connection.on_wait(f"no answer from a broker at {connection.bootstrap_servers} yet.", "warning")
                 if (waited >= TIMEOUT_SECONDS or follower.is_shut_out) and not follower.has_read_all:
                     raise follower.unavailable()
                 continue

@@ -11,6 +11,7 @@ from bus.clients.retry import Retry
 from bus.connection import Connection
 from bus.errors.fatal import CREDENTIALS_SECONDS, patience_with
 from bus.errors.unavailable import BusUnavailable
+from schemas.text.notes import OnNote
 
 TIMEOUT_SECONDS = 15.0
 _TURN_SECONDS = 2.0
@@ -109,6 +110,11 @@ class ClientErrors:
         self._newest: KafkaError | None = None
 
     @property
+    def on_wait(self) -> OnNote:
+        """Receives the message that a call waits."""
+        return self._connection.on_wait
+
+    @property
     def newest(self) -> KafkaError | None:
         """The most specific of the recent errors."""
         return self._newest
@@ -155,7 +161,7 @@ def ask(client: Client, client_errors: ClientErrors, question: Callable[[float],
     Raises:
         BusUnavailable: no answer in time, or the broker rejects the client.
     """
-    retry = Retry("", most_seconds=TIMEOUT_SECONDS)
+    retry = Retry("The command", client_errors.on_wait, most_seconds=TIMEOUT_SECONDS)
     while True:
         try:
             return question(_TURN_SECONDS)

@@ -23,9 +23,10 @@ MARKS: dict[doctor.State, tuple[str, str]] = {
 
 @front_command("doctor", example="sudo lanner doctor")
 def command(options: Options) -> Literal[0, 3]:
-    """Check what this host supports, and how to fix what is missing.
+    """Check what this host supports and what the settings use, and how to fix what is missing.
 
-    Exits with 3 if live detection can't work.
+    The settings name rule files, sinks, container runtimes and the broker. Nothing is sent. Exits with 3
+    if live detection can't work.
     """
     found = list(_findings(options))
     able = all(finding.state != "missing" for finding in found)
@@ -42,14 +43,23 @@ def command(options: Options) -> Literal[0, 3]:
 def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
     try:
         settings = options.settings()
-    except BadInput:
-        # `lanner config check` reports wrong settings; this command is about the host.
-        return doctor.findings((INSTALLED_PROGRAMS,))
+    except BadInput as error:
+        yield from doctor.findings((INSTALLED_PROGRAMS,))
+        found = error.messages[0].splitlines()[0].rstrip(".")
+        yield doctor.DoctorCheck("settings", "missing", found, "lanner config check shows every error.")
+        return
     collector = settings.collector
     sockets = doctor.ContainerSockets(
         Path(collector.docker_socket), Path(collector.podman_socket), tuple(map(Path, collector.cri_sockets))
     )
-    return doctor.findings(given_programs(settings), sockets)
+    yield from doctor.findings(given_programs(settings), sockets)
+    try:
+        from lanner.operations.doctor_settings import settings_findings
+    except ModuleNotFoundError as error:
+        # A collector's installation need not have the libraries of the other stages.
+        yield doctor.DoctorCheck("settings", "note", f"not checked: the {error.name} library is not installed")
+        return
+    yield from settings_findings(settings)
 
 
 def _detail(finding: doctor.DoctorCheck) -> str:

@@ -19,7 +19,7 @@ from lanner.settings import Settings, find_file
 from lanner.settings.faults import locating
 from lanner.settings.named import COMMANDS, sinks_of
 from lanner.wiring.check import check_settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import connection_of, need, reachable_connection
 from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import open_sink
 from lanner.wiring.sinks.test_alert import from_json, marked_alert
@@ -197,7 +197,7 @@ def _try(settings: Settings, name: str) -> None:
     connection = None
     if name.startswith("siem."):
         need("notifier", "confluent_kafka")
-        connection = connection_of(settings)
+        connection = reachable_connection(settings)
     sink = open_sink(settings, name, connection=connection)
     try:
         outcome = sink.send([RoutedAlert(marked_alert())])

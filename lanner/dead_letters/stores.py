@@ -6,7 +6,7 @@ from pathlib import Path
 from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 
 
 def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:
@@ -20,5 +20,5 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
     need("notifier", "confluent_kafka")
     from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415  needs the broker's client
 
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor")]

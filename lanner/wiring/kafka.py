@@ -4,10 +4,13 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from bus.connection import Connection, RegistryAddress
 from bus.errors.unavailable import BusUnavailable
+from bus.reachability import check_reachable
+from lanner.cli.terminal.output import note
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import has_password
@@ -51,6 +54,18 @@ def connection_of(settings: Settings, environment: Mapping[str, str] = os.enviro
         compression=kafka.compression,
         registry=registry,
     )
+
+
+def reachable_connection(settings: Settings) -> Connection:
+    """Return the connection for a command that a person waits for.
+
+    Raises:
+        BadSettings: the settings are wrong.
+        BusUnavailable: no broker takes connections, which is known within three seconds.
+    """
+    connection = replace(connection_of(settings), on_wait=note)
+    check_reachable(connection)
+    return connection
 
 
 def _registry_of(

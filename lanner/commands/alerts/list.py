@@ -17,7 +17,7 @@ from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
 from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of
+from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.printed import alert_lines
 from schemas.alert import Alert
 from schemas.text.counts import count_of
@@ -71,4 +71,4 @@ def _alerts(settings: Settings, recording: Path | None, first: int, stop: Callab
         return stored_alerts(recording)
     from lanner.recorder.topic.alerts import retained_alerts
 
-    return retained_alerts(connection_of(settings), first, None, stop)
+    return retained_alerts(reachable_connection(settings), first, None, stop)

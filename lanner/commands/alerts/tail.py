@@ -13,7 +13,7 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
 from lanner.recorder.topic.messages import reader_of_alerts
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from lanner.wiring.sinks.printed import alert_lines
 
 POLL_SECONDS = 0.2
@@ -32,7 +32,7 @@ def command(options: Options, selection: AlertFilter, since: str | None) -> None
     from bus.clients.readers import TopicReader
 
     settings = options.settings()
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
     printed = PrintedAlerts(alert_lines(settings, sys.stdout), sys.stdout)
     read = reader_of_alerts(connection)

@@ -13,7 +13,7 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BAD_INPUT
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
@@ -42,7 +42,7 @@ def _show(options: Options, *, check: bool) -> None:
     from lanner.recorder.topic.hosts import find_hosts
 
     settings = options.settings()
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     now = time.time_ns() // 1_000_000
     with Signals() as signals:

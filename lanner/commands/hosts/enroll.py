@@ -8,7 +8,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.records.host_keys import BadHostKey, check_host_id, key_id, parse_public_key
 from schemas.text.printable import printable
 
@@ -40,7 +40,7 @@ def command(options: Options, host: str | None, key: str | None, *, replace: boo
     if pinned == bool(host):
         raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")
     settings = options.settings()
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     found = read_host_keys(connection)
     chosen = _pinned(found) if host is None else {host: _chosen(found, host, key, replace=replace, yes=yes)}
     if host is None and not (yes or _agreed(f"Enroll {len(chosen)} pinned hosts?")):

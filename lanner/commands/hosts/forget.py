@@ -7,7 +7,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.text.printable import printable
 
 
@@ -23,7 +23,7 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
     from lanner.wiring.hosts.keys import HostKeyDecisions, read_host_keys
 
     settings = options.settings()
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     decided = read_host_keys(connection).decided
     if unknown := [host for host in hosts if host not in decided]:
         raise BadInput(*(f"host {host} is unknown: `lanner hosts list` shows the ids." for host in unknown))

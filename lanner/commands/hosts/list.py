@@ -11,7 +11,7 @@ from rich.text import Text
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.records.host_keys import key_id
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
@@ -48,7 +48,7 @@ def command(options: Options) -> None:
 
     settings = options.settings()
     rows = sorted(
-        _rows(read_host_keys(connection_of(settings))), key=lambda row: (row.hostname, row.host_id, row.state)
+        _rows(read_host_keys(reachable_connection(settings))), key=lambda row: (row.hostname, row.host_id, row.state)
     )
     if settings.json_output:
         for row in rows:

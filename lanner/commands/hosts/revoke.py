@@ -7,7 +7,7 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.records.host_keys import BadHostKey, check_host_id
 from schemas.text.printable import printable
 
@@ -29,7 +29,7 @@ def command(options: Options, hosts: tuple[str, ...]) -> None:
     except BadHostKey as error:
         raise BadInput(f"{error}.") from None
     settings = options.settings()
-    connection = connection_of(settings)
+    connection = reachable_connection(settings)
     decided = read_host_keys(connection).decided
     decisions = HostKeyDecisions(connection, settings)
     for host in hosts:

@@ -23,7 +23,7 @@ from lanner.recorder.coverage import RecordingCoverage
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from lanner.wiring.single_host.sinks import open_sinks
 from processor.evaluator import Evaluator
 from schemas.alert import Alert
@@ -163,7 +163,7 @@ def _backtest(
     backtest = Backtest()
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        stretch = TopicRange(connection_of(settings), since, until)
+        stretch = TopicRange(reachable_connection(settings), since, until)
         for stored in stretch.batches(is_selected, lambda: signals.stop):
             for alert in evaluation.take(stored):
                 backtest.count(alert)

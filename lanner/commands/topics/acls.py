@@ -9,7 +9,7 @@ from bus.acls import PARTS, Grant, commands
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 
 
 @front_command(
@@ -43,7 +43,7 @@ def command(options: Options, part: str, principal: str | None, dry_run: bool, k
         need("processor", "confluent_kafka")
         from bus.administration import Administration
 
-        Administration(connection_of(settings)).allow(grants, who)
+        Administration(reachable_connection(settings)).allow(grants, who)
     verb = "would allow" if dry_run else "allowed"
     rows = [_row(each, prefix) for each in grants]
     if settings.json_output:

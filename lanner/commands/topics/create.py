@@ -5,6 +5,9 @@ import sys
 
 import click
 
+from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
+from bus.reachability import check_reachable
 from bus.topics import TopicPlan, check_topics, plan
 from lanner.cli.app import Options, front_command
 from lanner.cli.options.times import duration_ms
@@ -38,7 +41,7 @@ def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int
     metavar="TIME",
     help="How long events are retained.  [default: 24h]",
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be done.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; without a broker, what the topics would be.")
 def command(options: Options, partitions: int, replication_factor: int, events_retention: int, dry_run: bool) -> None:  # noqa: FBT001  flags
     """Create missing topics and check existing ones, which are never changed.
 
@@ -46,13 +49,16 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
     break the order of events per host and group. Use twice what you expect to need.
     """
     need("processor", "confluent_kafka")
-    from bus.administration import create_missing
+    from bus.administration import Created, create_missing
 
     settings = options.settings()
     connection = connection_of(settings)
+    unreachable = _why_unreachable(connection)
+    if unreachable is not None and not dry_run:
+        raise unreachable
     plans = plan(connection.prefix, partitions, replication_factor, events_retention)
-    done = create_missing(connection, plans, dry_run=dry_run)
-    verb = "would create" if dry_run else "created"
+    done = Created((), ()) if unreachable else create_missing(connection, plans, dry_run=dry_run)
+    verb = "would create if missing" if unreachable else "would create" if dry_run else "created"
     there = {state.name: state for state in done.there}
     states = {each.name: "exists" if each.name in there else verb for each in plans}
     wrong = [each for each in check_topics(connection.prefix, there) if each.topic in there and each.fatal]
@@ -80,8 +86,18 @@ def command(options: Options, partitions: int, replication_factor: int, events_r
             *(f"{each.text}." for each in wrong),
             "existing topics are not changed: delete them and run this again, or choose another kafka.prefix.",
         )
+    if unreachable is not None:
+        note(f"existing topics were not checked: {unreachable.reason}.", "warning")
     if replication_factor == 1 and not options.quiet:
         note("only one copy of each message: a lost broker loses messages. With 3 brokers, use --replication-factor 3.")
+
+
+def _why_unreachable(connection: Connection) -> BusUnavailable | None:
+    try:
+        check_reachable(connection)
+    except BusUnavailable as error:
+        return error
+    return None
 
 
 def _retention(each: TopicPlan) -> str:

@@ -14,7 +14,7 @@ from lanner.recorder.timeline import by_id, by_number
 from lanner.recorder.topic.alerts import retained_alerts
 from lanner.recorder.topic.messages import reader_of_alerts, reader_of_values
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.alert import Alert
 from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds
@@ -37,7 +37,7 @@ def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], 
         BusUnavailable: No broker, or no such topic.
     """
     need("processor", "confluent_kafka")
-    search = _Search(query, connection_of(settings), stop)
+    search = _Search(query, reachable_connection(settings), stop)
     alert = search.alert(status)
     host = query.host or (None if alert is None else alert.host_id)
     if alert is not None and not host:

@@ -11,7 +11,7 @@ from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.ruleset.published.version import detection_of_published
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of
+from lanner.wiring.kafka import reachable_connection
 from schemas.encoding.filter_json import encode_filter
 from schemas.records.published_rules import BadRules, PublishedRules
 
@@ -33,7 +33,7 @@ def publish(settings: Settings, rules: PublishedRules, key: Ed25519PrivateKey | 
         raise BadInput(f"can't publish: {error}.") from None
     if len(encoded) > MAX_MESSAGE_BYTES // 2:
         raise BadInput(f"the pushdown filter of these rules is too large for a message: {len(encoded)} bytes.")
-    writer = CompactedTopicWriter(connection_of(settings))
+    writer = CompactedTopicWriter(reachable_connection(settings))
     try:
         # Collectors must widen their filters before any processor switches.
         writer.put(PUSHDOWN_FILTERS, rules.version.encode(), encoded, _JSON)

@@ -13,7 +13,7 @@ from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.records.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
 from schemas.text.counts import count_of
 from schemas.text.printable import printable
@@ -85,7 +85,7 @@ def _running(settings: Settings) -> tuple[PublishedRules | None, CompiledDetecti
     from bus.messages.published_rules import current
     from lanner.ruleset.published.version import detection_of_published
 
-    message = current(connection_of(settings))
+    message = current(reachable_connection(settings))
     if message is None:
         return None, None
     try:

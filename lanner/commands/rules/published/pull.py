@@ -7,7 +7,7 @@ import click
 
 from lanner.cli.app import Options, front_command
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from schemas.text.counts import count_of
 
 
@@ -25,7 +25,7 @@ def command(options: Options, folder: Path, *, force: bool) -> None:
     from schemas.records.published_rules import BadRules
 
     settings = options.settings()
-    message = current(connection_of(settings))
+    message = current(reachable_connection(settings))
     if message is None:
         raise BadInput("no version is published; use `lanner rules publish PATH…`.")
     try:

@@ -12,7 +12,7 @@ from rich.text import Text
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import need, reachable_connection
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
 from schemas.records.published_rules import BadRules, PublishedRules
 from schemas.text.printable import printable
@@ -32,7 +32,7 @@ def command(options: Options) -> int:
 
     settings = options.settings()
     keys = public_keys(settings)
-    found = read_topics(connection_of(settings), [RULES, PUSHDOWN_FILTERS, PROCESSORS])
+    found = read_topics(reachable_connection(settings), [RULES, PUSHDOWN_FILTERS, PROCESSORS])
     current = found[RULES].get(CURRENT)
     rules: PublishedRules | None = None
     signed_by = problem = ""
