@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 
 from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.texts import ConditionText
 from processor.compiler.values.literals import byte_length
 from processor.language.ast import Check, Field, Literal, ValueList, literals
+from processor.language.tokens import LIST_OPERATORS
 from processor.loading import LoadedList, Problem
 
 _COMM_BYTES = 15
@@ -31,6 +33,9 @@ _OTHER_NAMES = frozenset(
 _EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
 _ENDS = frozenset({"startswith", "endswith"})
 _PARTS = _EQUALITY | _ENDS | {"contains"}
+_CLOSE = 0.85
+_ENDS_OF_LISTS = ("_binaries", "_directories", "_images", "_names", "_paths", "_ports", "_procs", "_programs", "_repos")
+"""How Falco's and the built-in rules name lists."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_.][\w.+-]*")
 _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
@@ -47,7 +52,7 @@ def value_problems(text: ConditionText, lists: Mapping[str, LoadedList]) -> Iter
             yield from _of_empty_list(text, check)
         name = check.left.name if isinstance(check.left, Field) else ""
         for value in literals(check):
-            found = _of_value(name, check.operator, value)
+            found = _of_value(name, check.operator, value) or _of_list(check.operator, value, lists)
             if found is not None:
                 yield text.problem_of_value(found[0], found[1], value, found[2], lists)
 
@@ -58,6 +63,18 @@ def _of_empty_list(text: ConditionText, check: Check) -> Iterator[Problem]:
     if right is not None and not text.traced.written(right.span).strip("() \t\r\n"):
         message = f"the list after '{check.operator}' is empty, so the comparison is never true"
         yield text.problem(LintCode.LINT_EMPTY_LIST, message, check.span, "write the values, or remove the comparison")
+
+
+def _of_list(operator: str, value: Literal, lists: Mapping[str, LoadedList]) -> tuple[LintCode, str, str] | None:
+    """Return the problem of a value that was probably meant as a list, which rules name like a value."""
+    name = value.text
+    if operator not in LIST_OPERATORS or value.quoted or "_" not in name or name in lists:
+        return None
+    nearest = get_close_matches(name, lists, n=1, cutoff=_CLOSE)
+    if not nearest and not name.endswith(_ENDS_OF_LISTS):
+        return None
+    hint = f"did you mean '{nearest[0]}'?" if nearest else "define the list, or load the file that does"
+    return LintCode.LINT_UNKNOWN_LIST, f"there is no list '{name}', so it is compared as text", hint
 
 
 def _of_value(field: str, operator: str, value: Literal) -> tuple[LintCode, str, str] | None:

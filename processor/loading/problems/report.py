@@ -50,7 +50,8 @@ def summary(result: LoadResult) -> str:
     files = _count(len(result.files), "file")
     if not result.ok or result.warnings:
         return f"{_count(len(result.errors), 'error')}, {_count(len(result.warnings), 'warning')} in {files}"
-    return f"{_count(len(result.rules), 'rule')} in {files}: no problems"
+    problems = "no errors or warnings" if result.infos else "no problems"
+    return f"{_count(len(result.rules), 'rule')} in {files}: {problems}"
 
 
 def _count(number: int, noun: str) -> str:
