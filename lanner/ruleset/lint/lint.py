@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 
 from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.collected import never_collected
 from lanner.ruleset.lint.conditions.never_true import contradictions, unbounded_alternatives, useless_exceptions
 from lanner.ruleset.lint.conditions.shadowed import shadowed_rules
 from lanner.ruleset.lint.ignores import Ignores
-from lanner.ruleset.lint.texts import texts_of
+from lanner.ruleset.lint.texts import ListItems, texts_of
 from lanner.ruleset.lint.values import value_problems
 from processor.compiler.recursion import deep
 from processor.loading import LoadResult, Problem, Redefinition, RuleFile
+
+_MOST = 1000
+"""Lints that are reported, as of a file's other problems."""
 
 
 def linted(result: LoadResult, files: Sequence[RuleFile], *, first_match: bool = True) -> LoadResult:
@@ -25,7 +28,8 @@ def linted(result: LoadResult, files: Sequence[RuleFile], *, first_match: bool =
     """
     ignores = Ignores(files)
     with deep():
-        found = tuple(dict.fromkeys(ignores.apply(chain(_lints(result, first_match=first_match), ignores.problems()))))
+        lints = chain(ignores.problems(), _lints(result, first_match=first_match))
+        found = tuple(dict.fromkeys(islice(ignores.apply(lints), _MOST)))
     warnings = tuple(ignores.apply(result.warnings))
     quieter = replace(
         result,
@@ -40,8 +44,9 @@ def linted(result: LoadResult, files: Sequence[RuleFile], *, first_match: bool =
 
 def _lints(result: LoadResult, *, first_match: bool) -> Iterator[Problem]:
     yield from map(_redefined, result.redefinitions)
+    items = ListItems(result.lists)
     for text in texts_of(result.macros.values(), result.rules):
-        yield from value_problems(text, result.lists)
+        yield from value_problems(text, items)
         yield from contradictions(text)
     for rule in result.rules:
         yield from unbounded_alternatives(rule)

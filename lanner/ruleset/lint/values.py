@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 from lanner.ruleset.lint.codes import LintCode
-from lanner.ruleset.lint.texts import ConditionText
+from lanner.ruleset.lint.texts import ConditionText, ListItems
 from processor.compiler.values.literals import byte_length
 from processor.language.ast import Check, Field, Literal, ValueList, literals
 from processor.language.tokens import LIST_OPERATORS
@@ -34,27 +34,29 @@ _EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
 _ENDS = frozenset({"startswith", "endswith"})
 _PARTS = _EQUALITY | _ENDS | {"contains"}
 _CLOSE = 0.85
+_CLOSE_LENGTH = 2
+_MOST_SIMILAR = 10
 _ENDS_OF_LISTS = ("_binaries", "_directories", "_images", "_names", "_paths", "_ports", "_procs", "_programs", "_repos")
 """How Falco's and the built-in rules name lists."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_.][\w.+-]*")
 _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
 
-def value_problems(text: ConditionText, lists: Mapping[str, LoadedList]) -> Iterator[Problem]:
+def value_problems(text: ConditionText, items: ListItems) -> Iterator[Problem]:
     """Yield the problems of a condition's comparisons.
 
     Args:
         text: the condition.
-        lists: all lists, to locate values that are items of one.
+        items: of all lists, to locate values that are items of one.
     """
     for check in text.checks():
         if isinstance(check.right, ValueList) and not check.right.items:
             yield from _of_empty_list(text, check)
         name = check.left.name if isinstance(check.left, Field) else ""
         for value in literals(check):
-            found = _of_value(name, check.operator, value) or _of_list(check.operator, value, lists)
+            found = _of_value(name, check.operator, value) or _of_list(check.operator, value, items.lists)
             if found is not None:
-                yield text.problem_of_value(found[0], found[1], value, found[2], lists)
+                yield text.problem_of_value(found[0], found[1], value, found[2], items)
 
 
 def _of_empty_list(text: ConditionText, check: Check) -> Iterator[Problem]:
@@ -70,7 +72,8 @@ def _of_list(operator: str, value: Literal, lists: Mapping[str, LoadedList]) -> 
     name = value.text
     if operator not in LIST_OPERATORS or value.quoted or "_" not in name or name in lists:
         return None
-    nearest = get_close_matches(name, lists, n=1, cutoff=_CLOSE)
+    similar = [each for each in lists if each[:1] == name[:1] and abs(len(each) - len(name)) <= _CLOSE_LENGTH]
+    nearest = get_close_matches(name, similar[:_MOST_SIMILAR], n=1, cutoff=_CLOSE)
     if not nearest and not name.endswith(_ENDS_OF_LISTS):
         return None
     hint = f"did you mean '{nearest[0]}'?" if nearest else "define the list, or load the file that does"

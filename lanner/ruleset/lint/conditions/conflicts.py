@@ -9,11 +9,15 @@ from processor.compiler.values.operators import predicate
 from processor.compiler.values.types import BadOperand, Shape, side_shape
 from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Field, Left, Literal, Macro, Node, Not, Or, ValueList, literals
-from processor.language.event_types import event_types
+from processor.language.event_types import ALL_EVENT_TYPES, event_types
 
 _EQUALITY = frozenset({"=", "==", "in"})
 _TAKES_ALL = ("in", "pmatch")
 _EVENT_TYPE = Field("evt.type")
+
+
+_Equality = tuple[Left, str, dict[Any, str]]
+"""Field, its type, and the values that are allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,12 @@ class Part:
 
     node: Node
     written: Node
+    types: frozenset[str]
+    """The event types for which it can be true."""
+    equal: _Equality | None
+    """If it compares for equality: with what."""
+    stated: tuple[Check, bool] | None
+    """If it is another comparison: which, and whether it has to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +50,9 @@ def parts_of(nodes: Iterable[Node], written: Node | None = None) -> Iterator[Par
         elif isinstance(node, Macro):
             yield from parts_of((node.body,), written or node)
         else:
-            yield Part(node, written or node)
+            # Computed once, because a part is compared with many others.
+            equal = _equal_to(node)
+            yield Part(node, written or node, event_types(node), equal, None if equal else _stated(node))
 
 
 def find_conflict(parts: Sequence[Part]) -> Conflict | None:
@@ -63,7 +75,9 @@ def _of_event_types(parts: Sequence[Part]) -> Conflict | None:
     types: frozenset[str] | None = None
     last: Part | None = None
     for part in parts:
-        own = event_types(part.node)
+        own = part.types
+        if own is ALL_EVENT_TYPES:
+            continue
         if not own:
             # An idiom: a macro that is never true, which other files replace.
             return None
@@ -88,12 +102,10 @@ def _of_values(parts: Sequence[Part]) -> Conflict | None:
     by_field: dict[Left, list[tuple[Part, Check, bool]]] = {}
     values: dict[Left, _Values | None] = {}
     for part in parts:
-        stated = _stated(part.node)
-        if stated is not None:
-            by_field.setdefault(stated[0].left, []).append((part, *stated))
-            continue
-        if (found := _equal_to(part.node)) is not None:
-            conflict = _restrict(values, part, *found)
+        if part.stated is not None:
+            by_field.setdefault(part.stated[0].left, []).append((part, *part.stated))
+        if part.equal is not None:
+            conflict = _restrict(values, part, *part.equal)
             if conflict is not None:
                 return conflict
     for left, states in by_field.items():
@@ -168,7 +180,7 @@ def _test(check: Check, kind: str) -> Callable[[Any], bool] | None:
         return None
 
 
-def _equal_to(node: Node) -> tuple[Left, str, dict[Any, str]] | None:
+def _equal_to(node: Node) -> _Equality | None:
     """Return the field and the values of a comparison for equality, or of alternatives that all compare one field."""
     if isinstance(node, Macro):
         return _equal_to(node.body)

@@ -12,15 +12,19 @@ from processor.loading import Problem, Rule
 from processor.loading.items.exceptions import split_exceptions
 
 _LONGEST = 60
+_MOST_EFFORT = 1_000_000
+"""Parts to compare in one condition: a huge one must not delay the start."""
 
 
 def contradictions(text: ConditionText) -> Iterator[Problem]:
     """Yield a problem for each part of a condition that can't be true."""
     todo: list[tuple[Node, tuple[Part, ...]]] = [(text.tree, ())]
-    while todo:
+    effort = 0
+    while todo and effort < _MOST_EFFORT:
         node, context = todo.pop()
         if isinstance(node, And):
             parts = (*context, *parts_of(node.children))
+            effort += len(parts) * max(1, len(node.children))
             conflict = find_conflict(parts)
             if conflict is not None and conflict.earlier is not conflict.later:
                 message = f"never true together with '{shown(conflict.earlier)}', so this part never matches"
@@ -60,12 +64,18 @@ def useless_exceptions(rule: Rule) -> Iterator[Problem]:
     own, exceptions = split_exceptions(rule.condition, rule.active_exceptions)
     text = text_of(rule)
     context = tuple(parts_of((own,)))
+    if not exceptions or find_conflict(context) is not None:
+        return
+    effort = 0
     for name, node in zip(rule.active_exceptions, exceptions, strict=True):
         body = node.child if isinstance(node, Not) else node
         for clause in _clauses(body):
+            effort += len(context)
+            if effort > _MOST_EFFORT:
+                return
             parts = tuple(parts_of((clause,)))
             conflict = find_conflict((*context, *parts)) if find_conflict(parts) is None else None
-            if conflict is not None and find_conflict(context) is None:
+            if conflict is not None:
                 message = (
                     f"exception '{name}' never applies with these values: the rule requires '{shown(conflict.earlier)}'"
                 )

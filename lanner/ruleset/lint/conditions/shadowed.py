@@ -11,6 +11,8 @@ from processor.loading import Problem, Rule
 
 _EQUALITY = frozenset({"=", "==", "in"})
 _EVENT_TYPE = Field("evt.type")
+_MOST_EFFORT = 1_000_000
+"""Comparisons of rules and their parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,10 @@ def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation
         correlations: stateful macros: a rule that uses one doesn't match each event for which its condition is true.
     """
     conditions = [_conditions(rule, correlations) for rule in rules if rule.enabled]
+    search = _Search()
     for index, later in enumerate(conditions):
         for earlier in conditions[:index]:
-            if _covers(earlier, later):
+            if search.covers(earlier, later):
                 rule, by = later.rule, earlier.rule
                 message = f"rule '{by.name}' ({by.file}:{by.line}) matches first whenever this rule does"
                 hint = "move this rule before it, make that rule narrower, or set rule_matching to all"
@@ -55,29 +58,39 @@ def _is_event_type(check: Check) -> bool:
     return check.left == _EVENT_TYPE and check.operator in (*_EQUALITY, "!=") and check.modifier is None
 
 
-def _covers(earlier: _Conditions, later: _Conditions) -> bool:
-    if earlier.is_stateful or earlier.rule.source != later.rule.source or not later.rule.event_types:
-        return False
-    if not later.rule.event_types <= earlier.rule.event_types:
-        return False
-    return all(_follows(part, later.parts) for part in earlier.needed)
+class _Search:
+    """Compares conditions, up to a limit: thousands of rules must not delay the start."""
 
+    def __init__(self) -> None:
+        self._left = _MOST_EFFORT
 
-def _follows(node: Node, parts: frozenset[Node]) -> bool:
-    """Return whether a condition is certainly true if all parts are."""
-    if node in parts:
-        return True
-    if isinstance(node, Macro):
-        return _follows(node.body, parts)
-    if isinstance(node, And):
-        return all(_follows(child, parts) for child in node.children)
-    if isinstance(node, Or):
-        return any(_follows(child, parts) for child in node.children)
-    if isinstance(node, Check):
-        return any(isinstance(part, Check) and _narrower(part, node) for part in parts)
-    if isinstance(node, Not):
-        return any(isinstance(part, Not) and _wider(part.child, node.child) for part in parts)
-    return False
+    def covers(self, earlier: _Conditions, later: _Conditions) -> bool:
+        """Return whether a rule certainly matches whenever a later one does."""
+        self._left -= 1
+        if self._left <= 0 or earlier.is_stateful or earlier.rule.source != later.rule.source:
+            return False
+        if not later.rule.event_types or not later.rule.event_types <= earlier.rule.event_types:
+            return False
+        return all(self._follows(part, later.parts) for part in earlier.needed)
+
+    def _follows(self, node: Node, parts: frozenset[Node]) -> bool:
+        """Return whether a condition is certainly true if all parts are."""
+        if node in parts:
+            return True
+        if isinstance(node, Macro):
+            return self._follows(node.body, parts)
+        if isinstance(node, And):
+            return all(self._follows(child, parts) for child in node.children)
+        if isinstance(node, Or):
+            return any(self._follows(child, parts) for child in node.children)
+        self._left -= len(parts)
+        if self._left <= 0:
+            return False
+        if isinstance(node, Check):
+            return any(isinstance(part, Check) and _narrower(part, node) for part in parts)
+        if isinstance(node, Not):
+            return any(isinstance(part, Not) and _wider(part.child, node.child) for part in parts)
+        return False
 
 
 def _narrower(part: Check, check: Check) -> bool:

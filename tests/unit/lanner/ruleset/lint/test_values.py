@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.ruleset.lint.texts import texts_of
+from lanner.ruleset.lint.texts import ListItems, texts_of
 from lanner.ruleset.lint.values import value_problems
 from processor.loading import Problem, RuleFile, load_rules
 
@@ -17,7 +17,7 @@ def problems_of(condition: str, lists: str = "") -> list[Problem]:
     result = load_rules([RuleFile("r.yaml", f"- macro: m\n  condition: {condition}\n{lists}")])
     assert result.ok, result.errors
     [text] = texts_of(result.macros.values(), ())
-    return list(value_problems(text, result.lists))
+    return list(value_problems(text, ListItems(result.lists)))
 
 
 @pytest.mark.parametrize(
