@@ -72,16 +72,16 @@ def _within_limit(steps: list[Step]) -> list[Step]:
 def _by_folder(steps: list[Step], folder_of: Callable[[str], str]) -> list[Step]:
     folders = [folder_of(step.target) if step.target.startswith("/") else "" for step in steps]
     sizes = Counter(folders)
-    found: dict[str, Step] = {}
+    found: dict[tuple[bool, str], Step] = {}
     for step, folder in zip(steps, folders, strict=True):
         if sizes[folder] == 1:
-            found[step.target] = step
-        elif folder in found:
-            _add(found[folder], step)
-            found[folder].targets += 1
+            found[False, step.target] = step
+        elif (True, folder) in found:
+            _add(found[True, folder], step)
+            found[True, folder].targets += 1
         else:
             name = f"{folder.rstrip('/')}/{REST}" if folder else f"{step.target}, {REST}"
-            found[folder] = replace(step, target=name)
+            found[True, folder] = replace(step, target=name)
     return list(found.values())
 
 

@@ -29,6 +29,12 @@ def test_many_files_of_a_folder_become_the_folder() -> None:
     assert folded(*copied, activity(200, target="/tmp/x")) == ["open /etc/… 170/165", "open /tmp/x 1/1"]
 
 
+def test_a_folder_that_was_opened_itself_is_not_taken_for_its_files() -> None:
+    """It has a name of its own."""
+    files = [activity(number, target=f"/a/b/{number}") for number in range(9)]
+    assert folded(activity(0, target="/a/b"), *files) == ["open /a/b 1/1", "open /a/b/… 9/9"]
+
+
 def test_many_folders_become_outer_ones() -> None:
     """As far out as necessary."""
     files = [activity(number, target=f"/usr/lib/p{number}/a{number % 2}") for number in range(40)]
