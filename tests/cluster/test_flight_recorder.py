@@ -34,6 +34,26 @@ def objects(running: Running) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines(running)]
 
 
+def assert_in_place(tree: list[str], alert: dict[str, Any], others: list[dict[str, Any]]) -> None:
+    """Assert that the event of an alert is marked in a tree, and that other alerts are below their events."""
+    (at,) = (number for number, line in enumerate(tree) if line.lstrip("│ ").startswith("> "))
+    assert alert["output_fields"]["fd.name"] in tree[at]
+    assert tree[at + 1].endswith(f"! {alert['priority']} {RULE} (this alert)")
+    for other in others:
+        (at,) = (
+            number for number, line in enumerate(tree) if line.endswith(f"! {other['priority']} {RULE} ({other['id']})")
+        )
+        assert other["output_fields"]["fd.name"] in tree[at - 1]
+
+
+def assert_marked(shown: list[str], alert: dict[str, Any]) -> None:
+    """Assert that a list has the event of an alert, marked, and those of three others."""
+    marked = [line for line in shown if line.startswith("> ")]
+    assert [alert["output_fields"]["fd.name"] in line for line in marked] == [True]
+    names = [line for line in shown if "/marked/" in line and line.startswith(("> ", "  "))]
+    assert len(names) == 4
+
+
 def test_what_was_stored_around_an_alert_and_by_a_draft(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
@@ -62,11 +82,11 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
     assert lines(none) == []
     assert "no stored alert matches" in none.errors
 
-    shown = lines(processes.start(connection, "context", mine[1]["id"], "--limit", "1000"))
-    marked = [line for line in shown if line.startswith("> ")]
-    assert [mine[1]["output_fields"]["fd.name"] in line for line in marked] == [True]
-    names = [line for line in shown if "/marked/" in line and line.startswith(("> ", "  "))]
-    assert len(names) == 4
+    tree = lines(processes.start(connection, "context", mine[1]["id"]))
+    assert_in_place(tree, mine[1], [each for each in mine if each is not mine[1]])
+
+    shown = lines(processes.start(connection, "context", mine[1]["id"], "--flat"))
+    assert_marked(shown, mine[1])
     reported = "\n".join(shown)
     assert f"# {host.name}: 104 events in 5 batches of this time." in reported
     assert "Collected in full: execve. No other event types were collected." in reported

@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Run recorded events through the rules; needs no kernel and no privileges.
 
-    FILES are recordings, or folders of them as `run --keep` writes. With --topic, backtest draft rules on the fleet's
+    FILES are recordings, or folders of them as `lanner run` writes. With --topic, backtest draft rules on the fleet's
     retained events. Neither publishes nor sends anything. The output states what was not collected at that time: rules
     that need it can't have matched.
     """

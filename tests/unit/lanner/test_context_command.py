@@ -113,7 +113,7 @@ def test_what_is_no_id_is_an_error() -> None:
 
 
 def test_replay_takes_a_folder_and_a_host(tmp_path: Path) -> None:
-    """A folder of `run --keep` is read; a file truncated by a kill is not fatal."""
+    """A folder of `lanner run` is read; a file truncated by a kill is not fatal."""
     folder, rules = stored(tmp_path)
     first = folder / "000000000001.avro"
     first.write_bytes(first.read_bytes()[:-20])
