@@ -1,5 +1,6 @@
 """Stored batches from recordings and topics, each with its append time."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from processor.hosts.clock_skew import dated
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
 from schemas.encoding.recording import read_recording
+
+LOCK = "lock"
+"""File in the folder of a rolling recording: one process at a time writes there, so that its files are in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +52,20 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def from_files(paths: tuple[Path, ...]) -> Iterator[StoredBatch]:
+def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]:
     """Yield the batches of recordings, and of folders of them, in order.
 
     The last batch of a file in a folder may be truncated: the file is still being written, or its writer was killed.
+
+    Args:
+        paths: the recordings.
+        since: files of `lanner run` that end before this time may be left out, ns since the epoch.
 
     Raises:
         BadInput: There is none, or one can't be read.
     """
     folders = {path for path in paths if path.is_dir()}
-    for path in recordings(paths):
+    for path in _relevant(recordings(paths), since):
         try:
             for batch in read_recording(path):
                 yield StoredBatch(batch, batch.created // 1_000_000)
@@ -71,3 +79,15 @@ def from_files(paths: tuple[Path, ...]) -> Iterator[StoredBatch]:
             if path.parent not in folders:
                 raise BadInput(f"{error}.") from None
             note(f"{error}; continuing with the next file.")
+
+
+def _relevant(files: list[Path], since: int) -> list[Path]:
+    """Leave out the files before the last one that begins before a time, if only `lanner run` wrote them, in order."""
+    if not since or any(not (path.parent / LOCK).exists() for path in files):
+        return files
+    for number in range(len(files) - 1, 0, -1):
+        with contextlib.suppress(OSError, BadBatch):
+            first = next(read_recording(files[number]), None)
+            if first is not None and first.created <= since:
+                return files[number:]
+    return files

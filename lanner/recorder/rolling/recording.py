@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lanner.errors import BadInput
+from lanner.recorder.batches import LOCK
 from lanner.recorder.rolling.segments import Segments
 from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
 from schemas.batch import EventBatch
@@ -55,7 +56,7 @@ class RollingRecording:
         for_alerts = limit_bytes // _ALERTS_SHARE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
+            self._lock = _locked(folder / LOCK)
             self._events = Segments(folder, EVENT_BATCH_SCHEMA, limit_bytes - for_alerts)
             self._alerts = Segments(folder / ALERTS, ALERT_SCHEMA, for_alerts, MAX_ALERTS)
         except BlockingIOError:

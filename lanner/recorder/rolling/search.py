@@ -13,6 +13,9 @@ from lanner.settings import Settings
 from schemas.alert import Alert
 from schemas.text.times import date_and_time_seconds
 
+_EARLIER_MS = 30_000
+"""Batches state every 15 s what is collected."""
+
 
 def from_recording(query: EventQuery, path: Path, settings: Settings) -> QueryResult:
     """Find an alert, and the batches of its host.
@@ -41,7 +44,7 @@ def _trigger(query: EventQuery, alert: Alert | None, settings: Settings) -> IsTr
 def _batches(query: EventQuery, path: Path, remarks: list[str]) -> Generator[StoredBatch]:
     first = last = 0
     try:
-        for stored in from_files((path,)):
+        for stored in from_files((path,), (query.time - query.before - _EARLIER_MS) * 1_000_000):
             first, last = first or stored.appended, stored.appended
             if query.host in (None, stored.batch.hostname, stored.batch.host_id):
                 yield stored
