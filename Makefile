@@ -4,14 +4,15 @@
 SHELL := /bin/bash
 PYTHON ?= /usr/bin/python3
 ARGS ?=
-export PYTHON YES
+export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup run run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
+	@echo 'make install     link lanner into /usr/local/bin, with all stages; make uninstall removes the link'
 	@echo 'make setup   install what running needs      make lint   style, types, import contract, shell scripts'
 	@echo 'make bench   measure speed and slow-down     make soak   the long tests that CI leaves out'
 	@echo 'make tarball the collector with its own Python, for hosts without one'
@@ -21,6 +22,12 @@ help:
 
 setup:
 	@deploy/setup/setup.sh run
+
+install: setup
+	@deploy/setup/install.sh install
+
+uninstall:
+	@deploy/setup/install.sh uninstall
 
 run:
 	@deploy/setup/run.sh $(ARGS)

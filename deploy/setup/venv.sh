@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 
 purpose=${1:-run}
 python=${PYTHON:-/usr/bin/python3}
-requirement=.
+requirement='.[all]'
 [ "$purpose" = test ] && requirement='.[dev,all]'
 stamp=.venv/.made-of
 
@@ -25,7 +25,7 @@ fi
 made_of=$({
     "$python" -c 'import sys; print(sys.executable, sys.version)'
     pwd
-    cat pyproject.toml constraints.txt
+    cat pyproject.toml constraints.txt deploy/setup/venv.sh
 } | sha256sum | cut -d' ' -f1)
 # An environment for the tests is enough to run.
 if [ -x .venv/bin/lanner ] && grep -qsxE "(test|$purpose) $made_of" "$stamp"; then exit 0; fi

@@ -60,3 +60,46 @@ def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     first, second = (tmp_path / "runs").read_text().splitlines()
     assert "tests/cluster" in first
     assert "tests/live/ " in f"{second} "
+
+
+def checkout(folder: Path) -> Path:
+    """Return a checkout with the scripts and a program."""
+    (folder / "deploy" / "setup").mkdir(parents=True)
+    for name in ("install.sh", "ask.sh"):
+        shutil.copy(f"deploy/setup/{name}", folder / "deploy" / "setup" / name)
+    program = folder / ".venv" / "bin" / "lanner"
+    program.parent.mkdir(parents=True)
+    program.touch(mode=0o755)
+    return program
+
+
+def install(program: Path, prefix: Path, what: str) -> subprocess.CompletedProcess[str]:
+    """Install a checkout's program below a folder, or remove it."""
+    script = program.parents[2] / "deploy" / "setup" / "install.sh"
+    environment = os.environ | {"PREFIX": str(prefix), "LANNER_SUDO": "no"}
+    return subprocess.run([script, what], capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_program_is_linked_into_the_path_and_removed_again(tmp_path: Path) -> None:
+    """Twice does no harm; what is not a link to this checkout is left alone."""
+    program, link = checkout(tmp_path / "a b"), tmp_path / "usr" / "bin" / "lanner"
+    other = checkout(tmp_path / "other")
+    for _ in range(2):
+        assert install(program, tmp_path / "usr", "install").returncode == 0
+        assert link.readlink() == program
+    assert install(other, tmp_path / "usr", "install").returncode == 1
+    assert "not a link to this checkout" in install(other, tmp_path / "usr", "uninstall").stderr
+    assert link.readlink() == program
+    assert install(program, tmp_path / "usr", "uninstall").returncode == 0
+    assert not link.is_symlink()
+    link.write_text("someone else's")
+    assert install(program, tmp_path / "usr", "install").returncode == 1
+    assert link.read_text() == "someone else's"
+
+
+def test_a_program_that_was_not_set_up_is_not_linked(tmp_path: Path) -> None:
+    """The message names the command that sets it up."""
+    program = checkout(tmp_path / "a")
+    program.unlink()
+    done = install(program, tmp_path / "usr", "install")
+    assert (done.returncode, done.stderr) == (3, "lanner: run `make setup` first.\n")

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Put `lanner` on everybody's PATH: a link to this checkout's program; or remove it.
+#
+#   install.sh install|uninstall     PREFIX=/usr/local, DESTDIR= as usual
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=deploy/setup/ask.sh
+. deploy/setup/ask.sh
+
+link=${DESTDIR:-}${PREFIX:-/usr/local}/bin/lanner
+program=$PWD/.venv/bin/lanner
+folder=$(dirname "$link")
+
+# near FOLDER: it, or the nearest folder above it that exists.
+near() {
+    local folder=$1
+    while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+    printf '%s' "$folder"
+}
+
+change() {
+    if [ -w "$(near "$folder")" ]; then
+        "$@"
+    elif may_be_root "change $link"; then
+        as_root "$@"
+    else
+        say "changing $link needs root privileges."
+        exit 3
+    fi
+}
+
+is_ours() { [ -L "$link" ] && [ "$(readlink "$link")" = "$program" ]; }
+
+case ${1:-} in
+    install)
+        if [ ! -x "$program" ]; then
+            say "run \`make setup\` first."
+            exit 3
+        fi
+        if ! is_ours; then
+            if [ -e "$link" ] || [ -L "$link" ]; then
+                say "$link exists and is not a link to this checkout: remove it first."
+                exit 1
+            fi
+            change mkdir -p "$folder"
+            change ln -s "$program" "$link"
+        fi
+        say "$link -> $program"
+        ;;
+    uninstall)
+        if is_ours; then
+            change rm "$link"
+            say "removed $link. Settings, rules and data in /etc/lanner and /var/lib/lanner stay."
+        else
+            say "$link is not a link to this checkout: nothing to remove."
+        fi
+        ;;
+    *) exit 2 ;;
+esac
