@@ -32,7 +32,8 @@ class Registry:
             from confluent_kafka.schema_registry.error import SchemaRegistryError  # noqa: PLC0415  as above
         except ImportError as error:
             raise RegistryUnavailable(
-                f"the schema registry's client is not installed ({error})", "pip install 'lanner[registry]'"
+                f"the schema registry's client is not installed ({error})",
+                "install what Lanner's extra `registry` names",
             ) from None
         self._address = address
         self._make: Callable[[str, str], Any] = Schema

@@ -4,7 +4,8 @@ from bus.acls import topics_of
 from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
-from lanner.wiring.kafka import connection_of, need
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import connection_of
 
 
 @front_command(

@@ -15,11 +15,12 @@ from lanner.cli.file_watch import FileWatch
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import error_line, note
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.settings import Settings, find_file
 from lanner.settings.faults import locating
 from lanner.settings.named import COMMANDS, sinks_of
 from lanner.wiring.check import check_settings
-from lanner.wiring.kafka import connection_of, need, reachable_connection
+from lanner.wiring.kafka import connection_of, reachable_connection
 from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import open_sink
 from lanner.wiring.sinks.test_alert import from_json, marked_alert

@@ -13,7 +13,8 @@ from bus.topics import EVENTS
 from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import error_line, note
-from lanner.wiring.kafka import connection_of, need
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import connection_of
 from schemas.text.counts import count_of
 
 

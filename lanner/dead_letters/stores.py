@@ -5,8 +5,9 @@ from pathlib import Path
 
 from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.settings import Settings
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.wiring.kafka import reachable_connection
 
 
 def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]:

@@ -6,11 +6,12 @@ from bus.errors.unavailable import BusUnavailable
 from bus.reachability import check_reachable
 from bus.topics import check_topics
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.operations.doctor import DoctorCheck
 from lanner.ruleset.compile import active_text, load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import connection_of
 from lanner.wiring.single_host.sinks import enabled_sinks
 from lanner.wiring.sinks.registry import check_sink
 

@@ -8,12 +8,12 @@ from http import HTTPStatus
 import lanner
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.operations.catalogue import Readings
 from lanner.operations.health import Health, HealthCheck, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
 from lanner.settings.forms.addresses import OFF, is_loopback, listen_address
-from lanner.wiring.kafka import need
 
 PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8778}
 _KIND = "text/plain; version=0.0.4; charset=utf-8"

@@ -10,13 +10,14 @@ from typing import Literal, TypeVar
 
 from bus.errors.unavailable import BusUnavailable
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.output_faults import appended_faults
 from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
 from lanner.settings.forms.addresses import OFF
 from lanner.settings.forms.paths import why_no_folder
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import connection_of
 from lanner.wiring.pushdown.always_sent import always_sent
 from lanner.wiring.routes.routers import routers_of
 from lanner.wiring.single_host.sinks import enabled_sinks
@@ -129,9 +130,14 @@ def _check_deliveries(check: _Check, settings: Settings, stage: Stage, sinks: Se
     if any(queued):
         check.require(partial(_check_folder, "notifier.state_dir", settings.notifier.state_dir))
     if stage == "notifier" and settings.intake.listen is not None:
-        from lanner.wiring.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
+        check.require(lambda: _check_intake(settings))
 
-        check.require(lambda: intake_secrets(settings))
+
+def _check_intake(settings: Settings) -> None:
+    need("notifier", "aiohttp")
+    from lanner.wiring.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
+
+    intake_secrets(settings)
 
 
 def _check_run(check: _Check, settings: Settings) -> None:

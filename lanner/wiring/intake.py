@@ -11,7 +11,8 @@ from lanner.settings.forms.addresses import host_and_port, is_loopback
 from lanner.wiring.kafka import secret
 from lanner.wiring.routes.appended import appended
 from lanner.wiring.sinks.test_alert import marked_alert
-from notifier.intake.server import Bus, IntakeServer, IntakeStats
+from notifier.intake.server import Bus, IntakeServer
+from notifier.intake.stats import IntakeStats
 from processor.detection.redaction import Redaction
 from schemas.text.notes import OnNote
 

@@ -1,16 +1,15 @@
 """Builds the connection to Kafka from the settings; secrets come from the environment or files, never from settings."""
 
-import importlib.util
+import importlib
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from bus.connection import Connection, RegistryAddress
-from bus.errors.unavailable import BusUnavailable
 from bus.reachability import check_reachable
 from lanner.cli.terminal.output import note
+from lanner.installation.libraries import has_module, remedy
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import has_password
@@ -74,6 +73,9 @@ def _registry_of(
     url = kafka.schema_registry_url
     if not url:
         return None
+    if has_module("confluent_kafka") and not _has_registry_client():
+        text = "kafka.schema_registry_url needs the client of schema registries."
+        problems.append(SettingFault("kafka.schema_registry_url", text, remedy("registry")))
     if has_password(url):
         hint = "set kafka.schema_registry_username and kafka.schema_registry_password_file instead"
         problems.append(
@@ -93,12 +95,13 @@ def _registry_of(
     return RegistryAddress(url, kafka.schema_registry_username or "", password, kafka.schema_registry_ca_file or "")
 
 
-def need(stage: str, *modules: str) -> None:
-    """Raise BusUnavailable with the remedy if a library of a stage is missing."""
-    for module in modules:
-        # Don't search for loaded modules: Faust replaces itself by one without a specification.
-        if module not in sys.modules and importlib.util.find_spec(module) is None:
-            raise BusUnavailable(f"the {module} library is not installed", f"pip install 'lanner[{stage}]'")
+def _has_registry_client() -> bool:
+    try:
+        # It is there without the libraries that it imports.
+        importlib.import_module("confluent_kafka.schema_registry")
+    except ImportError:
+        return False
+    return True
 
 
 def secret(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from notifier.formats.falco_json import parse_falco
+from notifier.intake.stats import IntakeStats
 from schemas.alert import Alert
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
@@ -45,17 +46,6 @@ class IntakeLimits:
     """Between two requests on one connection."""
     bus_seconds: float = 30.0
     """For the bus to store an alert."""
-
-
-@dataclass(slots=True)
-class IntakeStats:
-    """Counts of requests with an alert."""
-
-    taken: int = 0
-    refused: int = 0
-    """Wrong token, not an alert, or too large."""
-    failed: int = 0
-    """The bus did not store it in time. The sender decides whether to retry."""
 
 
 class IntakeServer:

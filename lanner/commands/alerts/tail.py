@@ -12,8 +12,9 @@ from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.alert_printer import PrintedAlerts
 from lanner.cli.terminal.output import note
+from lanner.installation.libraries import need
 from lanner.recorder.topic.messages import reader_of_alerts
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.printed import alert_lines
 
 POLL_SECONDS = 0.2

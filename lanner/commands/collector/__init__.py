@@ -10,8 +10,9 @@ from lanner.cli.app import COLLECTOR, Group, Options, shared_options
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.settings import Settings
-from lanner.wiring.kafka import connection_of, need
+from lanner.wiring.kafka import connection_of
 from schemas.batch import EventBatch, events_lost
 from schemas.text.counts import count_of
 

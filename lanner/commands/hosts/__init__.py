@@ -13,7 +13,8 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BAD_INPUT
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import reachable_connection
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 

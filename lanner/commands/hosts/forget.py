@@ -7,7 +7,8 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import reachable_connection
 from schemas.text.printable import printable
 
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import reachable_connection
 from schemas.records.host_keys import key_id
 from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu

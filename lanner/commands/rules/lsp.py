@@ -3,8 +3,8 @@
 import click
 
 from lanner.cli.app import Options, front_command
+from lanner.installation.libraries import need
 from lanner.ruleset.sources import find_rules
-from lanner.wiring.kafka import need
 from processor.loading import RuleFile
 
 

@@ -9,7 +9,8 @@ from bus.acls import PARTS, Grant, commands
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import reachable_connection
 
 
 @front_command(

@@ -14,7 +14,8 @@ from lanner.cli.options.times import duration_ms
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
-from lanner.wiring.kafka import connection_of, need
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import connection_of
 from schemas.text.durations import UNITS, duration_text
 
 

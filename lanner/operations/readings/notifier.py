@@ -10,7 +10,7 @@ from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.intake.server import IntakeStats
+from notifier.intake.stats import IntakeStats
 from notifier.queue.outbox import Outbox
 
 

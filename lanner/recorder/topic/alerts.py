@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 from bus.connection import Connection
 from bus.topics import ALERTS
+from lanner.installation.libraries import need
 from lanner.recorder.topic.messages import reader_of_alerts
-from lanner.wiring.kafka import need
 from schemas.alert import Alert
 
 MARGIN_MS = 60_000

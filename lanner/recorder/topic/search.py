@@ -8,13 +8,14 @@ from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.recorder.batches import StoredBatch, from_message
 from lanner.recorder.query import EventQuery, QueryResult, remarks_on
 from lanner.recorder.timeline import by_id, by_number
 from lanner.recorder.topic.alerts import retained_alerts
 from lanner.recorder.topic.messages import reader_of_alerts, reader_of_values
 from lanner.settings import Settings
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.wiring.kafka import reachable_connection
 from schemas.alert import Alert
 from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds

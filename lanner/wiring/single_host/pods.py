@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 from bus.errors.unavailable import fault_text
+from lanner.installation.libraries import need
 from lanner.settings import Settings
-from lanner.wiring.kafka import need
 from processor.output.pods import PodRecords
 from schemas.text.notes import OnNote
 

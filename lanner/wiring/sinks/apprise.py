@@ -1,11 +1,11 @@
 """The Apprise sink that the settings describe."""
 
+from lanner.installation.libraries import remedy
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.kinds import Opener, SinkContext
 from notifier.delivery.outcome import RoutedAlert
-
-_MISSING = SettingFault("apprise_output.enabled", "apprise_output needs apprise: pip install 'lanner[apprise]'.")
+from notifier.formats.wording import wording
 
 
 def prepare_apprise(context: SinkContext) -> Opener:
@@ -27,7 +27,8 @@ def prepare_apprise(context: SinkContext) -> Opener:
     try:
         from notifier.remote.apprise import AppriseSink, BadService  # noqa: PLC0415  needs an extra of its own
     except ModuleNotFoundError:
-        raise BadSettings(_MISSING) from None
+        text = "apprise_output needs the apprise library."
+        raise BadSettings(SettingFault("apprise_output.enabled", text, remedy("apprise"))) from None
     try:
         sink = AppriseSink(urls)
     except BadService as error:
@@ -36,9 +37,5 @@ def prepare_apprise(context: SinkContext) -> Opener:
 
 
 def preview_apprise(_: SinkContext, routed: RoutedAlert) -> str:
-    """Return title and body. Raises BadInput."""
-    try:
-        from notifier.remote.apprise import wording  # noqa: PLC0415  needs an extra of its own
-    except ModuleNotFoundError:
-        raise BadSettings(_MISSING) from None
+    """Return title and body."""
     return "\n".join(wording(routed.rendered))

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lanner.installation.libraries import remedy
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import is_loopback
 from lanner.wiring.kafka import secret
@@ -19,8 +20,8 @@ def prepare_slack(context: SinkContext) -> Opener:
         from notifier.slack.posted import PostedMessages  # noqa: PLC0415
         from notifier.slack.sink import SlackSink  # noqa: PLC0415
     except ModuleNotFoundError:
-        text = "slack_output needs slack-sdk: pip install 'lanner[notifier]'."
-        raise BadSettings(SettingFault("slack_output.enabled", text)) from None
+        text = "slack_output needs the slack-sdk library."
+        raise BadSettings(SettingFault("slack_output.enabled", text, remedy("notifier"))) from None
     section, problems, environment = context.section, list[SettingFault](), context.environment
     token = secret("slack_output.token_file", "LANNER_SLACK_TOKEN", section.token_file, environment, problems)
     url = secret(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import lanner
 from lanner.errors import BadInput
+from lanner.installation.libraries import remedy
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import has_password, is_http_url
 from lanner.settings.sections.webhook import WebhookHeader, WebhookOutput
@@ -42,8 +43,8 @@ def _format(section: WebhookOutput) -> WebhookFormat:
     try:
         from notifier.webhook.template import BadTemplate, TemplateFormat  # noqa: PLC0415  needs the notifier's extra
     except ModuleNotFoundError:
-        text = "webhook_output.format: template needs jinja2: pip install 'lanner[notifier]'."
-        raise BadSettings(SettingFault("webhook_output.format", text)) from None
+        text = "webhook_output.format: template needs the jinja2 library."
+        raise BadSettings(SettingFault("webhook_output.format", text, remedy("notifier"))) from None
     try:
         return TemplateFormat(Path(section.template_file), section.content_type)
     except BadTemplate as error:
@@ -57,8 +58,8 @@ def prepare_webhook(context: SinkContext) -> Opener:
         from notifier.webhook.posting import BadProxy, Poster  # noqa: PLC0415  needs the notifier's extra
         from notifier.webhook.sink import WebhookSink  # noqa: PLC0415
     except ModuleNotFoundError:
-        text = "webhook_output needs urllib3: pip install 'lanner[notifier]'."
-        raise BadSettings(SettingFault("webhook_output.enabled", text)) from None
+        text = "webhook_output needs the urllib3 library."
+        raise BadSettings(SettingFault("webhook_output.enabled", text, remedy("notifier"))) from None
     section, problems = context.section, list[SettingFault]()
 
     def read(what: str, file: str | None) -> str:

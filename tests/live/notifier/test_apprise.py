@@ -9,7 +9,7 @@ from lanner.settings import load_settings
 from lanner.wiring.sinks.registry import open_sink
 from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert
 from notifier.delivery.sink import Sink
-from notifier.remote.apprise import harmless
+from notifier.formats.wording import harmless
 from tests.live.notifier.http_server import HttpServer
 from tests.unit.alerts import alert
 

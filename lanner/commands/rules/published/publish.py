@@ -11,9 +11,10 @@ import click
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
+from lanner.installation.libraries import need
 from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.wiring.kafka import reachable_connection
 from schemas.records.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
 from schemas.text.counts import count_of
 from schemas.text.printable import printable

@@ -12,7 +12,8 @@ from rich.text import Text
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
-from lanner.wiring.kafka import need, reachable_connection
+from lanner.installation.libraries import need
+from lanner.wiring.kafka import reachable_connection
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
 from schemas.records.published_rules import BadRules, PublishedRules
 from schemas.text.printable import printable
