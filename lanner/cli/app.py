@@ -10,6 +10,7 @@ import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -83,9 +84,21 @@ def _explain(error: click.NoSuchOption) -> click.UsageError:
 
 
 class WithExample(click.Command):
-    """A command whose help ends with examples."""
+    """A command whose help lists its own options before the common ones, and ends with examples."""
 
     example: str = ""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what is special to this command first."""
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                (common if parameter.name in (*_DEFAULTS, "help", "version") else own).append(record)
+        for title, records in (("Options", own), ("Common options", common)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the examples unwrapped, one per line."""
@@ -108,11 +121,25 @@ class Command(WithExample):
 class Group(WithExample, click.Group):
     """A group that imports a command when it is called."""
 
-    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], example: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        lazy: Mapping[str, tuple[str, str]],
+        example: str,
+        tasks: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
         self.lazy = lazy
         """Command name to (module, one line of help)."""
+        self.tasks = tasks or {"Commands": tuple(lazy)}
+        """The commands by what people want to do, for the help."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands before the options, which most people don't need."""
+        self.format_commands(ctx, formatter)
+        WithExample.format_options(self, ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table, which starts with what new users need."""
@@ -139,8 +166,10 @@ class Group(WithExample, click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands from the table without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
+        width = max(map(len, self.lazy))
+        for task, names in self.tasks.items():
+            with formatter.section(task):
+                formatter.write_dl([(f"{name:{width}}", self.lazy[name][1]) for name in names])
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
@@ -150,15 +179,26 @@ class Group(WithExample, click.Group):
             raise _explain(error) from None
 
 
-SHARED: tuple[Callable[[Callable[..., Any]], Callable[..., Any]], ...] = (
-    click.option("-c", "--config", metavar="FILE", help="Settings file."),
-    click.option(
+SHARED: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = MappingProxyType({
+    "config": click.option("-c", "--config", metavar="FILE", help="Settings file."),
+    "rules": click.option(
         "-r", "--rules", multiple=True, metavar="PATH", help="Rules to use instead of the built-in ones; repeatable."
     ),
-    click.option("-o", "set_", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."),
-    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
-    click.option("-v", "--verbose", is_flag=True, help="Print more detail."),
+    "set_": click.option("-o", "set_", multiple=True, metavar="KEY=VALUE", help="Override one setting; repeatable."),
+    "quiet": click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+    "verbose": click.option("-v", "--verbose", is_flag=True, help="Print more detail."),
+})  # fmt: skip
+"""The options that commands share, by their parameter's name."""
+
+
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {"config": None, "rules": (), "set_": (), "quiet": False, "verbose": False, "format_": None}
 )
+"""The common options by their parameter's name, with their values where a command doesn't offer them."""
+NO_RULES = ("rules",)
+"""What a command leaves out that loads no rules."""
+NO_SETTINGS = ("config", "rules", "set_")
+"""What a command leaves out that reads no settings."""
 
 
 def _format_option(formats: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -179,28 +219,37 @@ def _merged(above: Options, config: str | None, rules: tuple[str, ...], set_: tu
     )
 
 
-def shared_options(function: Callable[..., Any], formats: Sequence[str] = ("text", "json")) -> Callable[..., Any]:
-    """Add the shared flags to a command; they are passed as one `Options`, before its own arguments."""
+def shared_options(
+    function: Callable[..., Any], formats: Sequence[str] = ("text", "json"), without: Sequence[str] = ()
+) -> Callable[..., Any]:
+    """Add the shared flags to a command; they are passed as one `Options`, before its own arguments.
+
+    Args:
+        function: the command.
+        formats: the values of --format; none if the command has one output only.
+        without: parameters of the flags that mean nothing to the command.
+    """
 
     @click.pass_context
     @functools.wraps(function)
     def wrapped(ctx: click.Context, /, **kwargs: Any) -> Any:
-        shared = {name: kwargs.pop(name) for name in ("config", "rules", "set_", "quiet", "verbose", "format_")}
+        shared = {name: kwargs.pop(name, default) for name, default in _DEFAULTS.items()}
         above = ctx.obj if isinstance(ctx.obj, Options) else Options()
         return function(_merged(above, **shared), **kwargs)
 
-    for option in (_format_option(formats), *reversed(SHARED)):
+    offered = [option for name, option in SHARED.items() if name not in without]
+    for option in (*([_format_option(formats)] if formats else []), *reversed(offered)):
         wrapped = option(wrapped)
     return wrapped
 
 
 def front_command(
-    name: str, *, example: str, formats: Sequence[str] = ("text", "json")
+    name: str, *, example: str, formats: Sequence[str] = ("text", "json"), without: Sequence[str] = ()
 ) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command from a function; its docstring is the help. An example is required."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        made = click.command(name, cls=Command)(shared_options(function, formats))
+        made = click.command(name, cls=Command)(shared_options(function, formats, without))
         made.example = example
         return made
 
@@ -292,7 +341,7 @@ COMMANDS = {
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
         "kubernetes": "Publish a cluster's pods, with owners and services, for alerts.",
     }),
-    "alerts": ("lanner.commands.alerts", "Show a fleet's alerts."),
+    "alerts": ("lanner.commands.alerts", "Show alerts of this host or of a fleet."),
     **_group("recorder", {"context": "Show what happened on a host around an alert."}),
     **_group("", {
         "hosts": "Show a fleet's hosts, silent ones first; manage their keys.",
@@ -300,8 +349,20 @@ COMMANDS = {
     "dlq": ("lanner.commands.dlq", "Show, replay or drop dead letters."),
     "topics": ("lanner.commands.topics", "Create and check a fleet's topics and ACLs."),
     **_group("", {"fields": "List the fields that rules can use."}),
-    "config": ("lanner.commands.config", "Print and check settings."),
+    "config": ("lanner.commands.config", "Print, check and convert settings."),
+    **_group("", {"completion": "Print a script that lets a shell complete commands and options."}),
 }  # fmt: skip
+
+
+TASKS = {
+    "Watch this host": ("run", "demo", "doctor"),
+    "Rules": ("rules", "fields", "replay"),
+    "Investigate": ("alerts", "context", "events", "record"),
+    "Run a fleet": ("collector", "processor", "notifier", "kubernetes"),
+    "Manage a fleet": ("hosts", "topics", "dlq"),
+    "Settings": ("config", "completion"),
+}
+"""The commands by task, as `--help` shows them."""
 
 
 @click.pass_context
@@ -310,12 +371,13 @@ def _front(ctx: click.Context, /, **shared: Any) -> None:
     ctx.obj = _merged(Options(), **shared)
 
 
-for _option in (_format_option(ALERT_FORMATS), *reversed(SHARED)):
+for _option in (_format_option(ALERT_FORMATS), *reversed(list(SHARED.values()))):
     _front = _option(_front)
 lanner_command: click.Group = click.group(
     "lanner",
     cls=Group,
     lazy=COMMANDS,
+    tasks=TASKS,
     example="sudo lanner run\nsudo cat /etc/shadow     (in another terminal: an alert)",
     context_settings={"help_option_names": ["-h", "--help"]},
 )(click.version_option(lanner.__version__, message="lanner %(version)s")(_front))

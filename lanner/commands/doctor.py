@@ -57,7 +57,8 @@ def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
         from lanner.operations.doctor_settings import settings_findings
     except ModuleNotFoundError as error:
         # A collector's installation need not have the libraries of the other stages.
-        yield doctor.DoctorCheck("settings", "note", f"not checked: the {error.name} library is not installed")
+        found = f"not checked: the {error.name} library is not installed"
+        yield doctor.DoctorCheck("settings", "note", found, "Run this where the other stages are installed.")
         return
     yield from settings_findings(settings)
 

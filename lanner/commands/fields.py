@@ -4,18 +4,23 @@ import json
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
 from lanner.field_docs import field_page, shown_name
 from processor.fields.availability import remark_on, source_of
+from processor.loading.problems.hints import did_you_mean
 from schemas.catalogue.fields import FIELDS, FieldSpec
 
 
-@front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"))
+@front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"), without=NO_SETTINGS)
 @click.argument("prefix", default="")
 def command(options: Options, prefix: str) -> None:
     """List the fields that rules can use; with PREFIX, only those that start with it."""
     chosen = [spec for name, spec in FIELDS.items() if name.startswith(prefix)]
+    if not chosen:
+        hint = did_you_mean(prefix, FIELDS)
+        raise BadInput(f"no field begins with {prefix!r}{f'; {hint}' if hint else '.'}")
     if options.format == "json":
         click.echo(json.dumps([_row(spec) for spec in chosen], indent=2))
     elif options.format == "markdown":

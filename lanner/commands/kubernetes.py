@@ -2,7 +2,7 @@
 
 from bus.acls import topics_of
 from lanner.cli import systemd
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.installation.libraries import need
 from lanner.wiring.kafka import connection_of
@@ -11,6 +11,8 @@ from lanner.wiring.kafka import connection_of
 @front_command(
     "kubernetes",
     example="lanner kubernetes\nlanner kubernetes -o kubernetes.kubeconfig=/etc/lanner/kubeconfig",
+    formats=(),
+    without=NO_RULES,
 )
 def command(options: Options) -> None:
     """Publish a cluster's pods, with their owners, namespaces and services, so that alerts name them.

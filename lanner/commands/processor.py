@@ -18,7 +18,7 @@ from lanner.wiring.kafka import connection_of
 from schemas.text.counts import count_of
 
 
-@front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092")
+@front_command("processor", example="lanner processor -o kafka.bootstrap_servers=kafka-1:9092", formats=())
 def command(options: Options) -> None:
     """Evaluate the rules on the events of all hosts, and publish alerts to their topic.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.cli.app import ALERT_FORMATS, NO_RULES, Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import time_ms
@@ -28,6 +28,7 @@ from schemas.text.counts import count_of
     example="sudo lanner alerts list --since 24h --priority warning\n"
     "lanner alerts list --topic --rule 'Read sensitive*' --host 'web-*'",
     formats=ALERT_FORMATS,
+    without=NO_RULES,
 )
 @alert_filter
 @click.option(

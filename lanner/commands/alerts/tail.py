@@ -6,7 +6,7 @@ import time
 import click
 
 from bus.topics import ALERTS
-from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.cli.app import ALERT_FORMATS, NO_RULES, Options, front_command
 from lanner.cli.options.alerts import AlertFilter, alert_filter
 from lanner.cli.options.times import time_ms
 from lanner.cli.signals import Signals
@@ -24,6 +24,7 @@ POLL_SECONDS = 0.2
     "tail",
     example="lanner alerts tail --since 1h --rule 'Read sensitive*' --tag container --format json",
     formats=ALERT_FORMATS,
+    without=NO_RULES,
 )
 @alert_filter
 @click.option("--since", metavar="TIME", help="Start this long ago (30m, 24h, 7d), or at a date and time.")

@@ -140,4 +140,4 @@ command: click.Group = click.group(
     lazy=COLLECTOR,
     invoke_without_command=True,
     example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector build-cache bpf.json",
-)(shared_options(_command))
+)(shared_options(_command, formats=()))

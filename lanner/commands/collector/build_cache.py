@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 
@@ -12,6 +12,8 @@ from lanner.errors import BadInput
 @front_command(
     "build-cache",
     example="sudo lanner collector build-cache bpf.json\nsudo lanner collector build-cache /opt/lanner/cache",
+    formats=(),
+    without=NO_SETTINGS,
 )
 @click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
 def command(options: Options, target: Path) -> None:

@@ -3,12 +3,12 @@
 import json
 import sys
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from schemas.text.printable import printable
 
 
-@front_command("key", example="sudo lanner collector key")
+@front_command("key", example="sudo lanner collector key", without=NO_RULES)
 def command(options: Options) -> None:
     """Print this host's id and its public key, as `lanner hosts enroll` takes them.
 

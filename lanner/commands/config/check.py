@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _STAGES = ("run", "collector", "processor", "notifier", "kubernetes")
 
 
-@front_command("check", example="lanner config check -c /etc/lanner/lanner.yaml\nlanner config check --for notifier")
+@front_command(
+    "check", example="lanner config check -c /etc/lanner/lanner.yaml\nlanner config check --for notifier", formats=()
+)
 @click.option(
     "--for",
     "stage",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.importing.falco import import_falco, is_falco
@@ -15,7 +15,9 @@ from lanner.settings.tree import parse_yaml
 from schemas.text.printable import printable
 
 
-@front_command("import", example="lanner config import falcosidekick.yaml > lanner.yaml")
+@front_command(
+    "import", example="lanner config import falcosidekick.yaml > lanner.yaml", formats=(), without=NO_SETTINGS
+)
 @click.argument("file", type=click.Path(path_type=Path))
 def command(options: Options, file: Path) -> None:
     """Print a lanner.yaml equivalent to a falcosidekick.yaml, falcosidekick's environment variables or a falco.yaml.

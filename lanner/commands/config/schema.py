@@ -4,11 +4,11 @@ import json
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.settings.schema import settings_schema
 
 
-@front_command("schema", example="lanner config schema > lanner.schema.json")
+@front_command("schema", example="lanner config schema > lanner.schema.json", formats=(), without=NO_SETTINGS)
 def command(_options: Options) -> None:
     """Print the JSON schema of the settings file, with which editors check and complete settings.
 

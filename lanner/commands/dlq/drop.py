@@ -4,13 +4,15 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose
 from lanner.cli.terminal.output import note
 from lanner.dead_letters.stores import open_stores
 
 
-@front_command("drop", example="lanner dlq drop notifier:12 --note 'test alert, channel was wrong'")
+@front_command(
+    "drop", example="lanner dlq drop notifier:12 --note 'test alert, channel was wrong'", formats=(), without=NO_RULES
+)
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason select.")
 @click.option(

@@ -4,7 +4,7 @@ import json
 import sys
 from dataclasses import asdict
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
@@ -14,7 +14,9 @@ from schemas.text.times import iso8601_zulu
 _RULE, _REASON = 60, 80
 
 
-@front_command("list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json")
+@front_command(
+    "list", example="lanner dlq list --sink slack --reason 'invalid*'\nlanner dlq list --format json", without=NO_RULES
+)
 @filter_options
 def command(options: Options, selection: DeadLetterFilter, *, local: bool) -> None:
     """List dead letters, oldest first, except those already replayed or dropped."""

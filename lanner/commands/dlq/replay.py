@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose
 from lanner.cli.terminal.output import note
 from lanner.dead_letters.stores import open_stores
@@ -14,6 +14,8 @@ from lanner.dead_letters.stores import open_stores
     "replay",
     example="lanner dlq replay notifier:12 notifier:13\n"
     "lanner dlq replay --all --sink slack --reason 'channel_not_found*'",
+    formats=(),
+    without=NO_RULES,
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "every", is_flag=True, help="All that --sink, --rule and --reason select.")

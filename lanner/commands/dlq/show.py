@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.dead_letters import DeadLetterFilter, chosen
 from lanner.dead_letters.store import content
 from lanner.dead_letters.stores import open_stores
@@ -12,7 +12,7 @@ from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 
-@front_command("show", example="lanner dlq show notifier:12")
+@front_command("show", example="lanner dlq show notifier:12", formats=(), without=NO_RULES)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--local", is_flag=True, help="Use this host's outboxes instead of the broker.")
 def command(options: Options, ids: tuple[str, ...], *, local: bool) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
@@ -15,7 +15,7 @@ from schemas.batch import EventBatch, events_lost
 from schemas.text.counts import count_of
 
 
-@front_command("tail", example="sudo lanner events tail --type execve --type openat")
+@front_command("tail", example="sudo lanner events tail --type execve --type openat", without=NO_RULES)
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
 def command(options: Options, types: tuple[str, ...]) -> None:
     """Print the events that rules are evaluated on, one line each, until Ctrl-C."""

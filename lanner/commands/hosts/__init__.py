@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from lanner.cli.app import HOSTS, Group, Options, shared_options
+from lanner.cli.app import HOSTS, NO_RULES, Group, Options, shared_options
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.tables import print_table
@@ -121,4 +121,4 @@ command: click.Group = click.group(
     invoke_without_command=True,
     example="lanner hosts\nlanner hosts --check     (for cron: exits with 1 if a host is silent)\n"
     "lanner hosts enroll ID KEY     (as `lanner collector key` prints them on the host)",
-)(shared_options(_command))
+)(shared_options(_command, without=NO_RULES))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     example="lanner hosts enroll 0f3c… 51ab…     (both as `lanner collector key` prints them on the host)\n"
     "lanner hosts enroll 0f3c… 51ab… --replace     (the host was reinstalled)\n"
     "lanner hosts enroll --pinned     (all pinned keys, before setting collector.identity: enrolled)",
+    formats=(),
+    without=NO_RULES,
 )
 @click.argument("host", required=False, metavar="[ID]")
 @click.argument("key", required=False, metavar="[KEY]")

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
@@ -12,7 +12,7 @@ from lanner.wiring.kafka import reachable_connection
 from schemas.text.printable import printable
 
 
-@front_command("forget", example="lanner hosts forget 0f3c… 77de…")
+@front_command("forget", example="lanner hosts forget 0f3c… 77de…", formats=(), without=NO_RULES)
 @click.argument("hosts", nargs=-1, required=True, metavar="ID…")
 def command(options: Options, hosts: tuple[str, ...]) -> None:
     """Forget decisions about hosts that are permanently gone, which frees their slots.

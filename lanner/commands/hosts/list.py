@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.installation.libraries import need
@@ -36,7 +36,9 @@ class _Row:
     by: str
 
 
-@front_command("list", example="lanner hosts list\nlanner hosts list --format json     (with full keys)")
+@front_command(
+    "list", example="lanner hosts list\nlanner hosts list --format json     (with full keys)", without=NO_RULES
+)
 def command(options: Options) -> None:
     """List host keys and their states.
 

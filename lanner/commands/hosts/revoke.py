@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
@@ -13,7 +13,7 @@ from schemas.records.host_keys import BadHostKey, check_host_id
 from schemas.text.printable import printable
 
 
-@front_command("revoke", example="lanner hosts revoke 0f3c…")
+@front_command("revoke", example="lanner hosts revoke 0f3c…", formats=(), without=NO_RULES)
 @click.argument("hosts", nargs=-1, required=True, metavar="ID…")
 def command(options: Options, hosts: tuple[str, ...]) -> None:
     """Make processors reject all messages of a host: signed by its key, by a new key, or unsigned.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, note
 from lanner.cli.terminal.run_summary import Summary
@@ -13,7 +13,7 @@ from schemas.batch import EventBatch, events_lost
 from schemas.text.counts import count_of
 
 
-@front_command("record", example="sudo lanner record incident.avro")
+@front_command("record", example="sudo lanner record incident.avro", formats=(), without=NO_RULES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
 def command(options: Options, file: Path, types: tuple[str, ...]) -> None:

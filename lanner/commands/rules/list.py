@@ -8,9 +8,11 @@ from rich.text import Text
 from lanner.cli.app import Options, front_command
 from lanner.cli.terminal.output import paint
 from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
 from processor.loading import Rule
+from processor.loading.problems.hints import did_you_mean
 from schemas.catalogue.priorities import BY_NAME
 
 
@@ -29,9 +31,14 @@ def command(
     """List the active rules, with priority, tags and file."""
     settings = options.settings()
     floor = BY_NAME[priority] if priority else None
+    rules = load_or_fail(settings, find_rules(settings)).rules
+    known = sorted({tag for rule in rules for tag in rule.tags})
+    if unknown := [tag for tag in tags if tag not in known]:
+        hint = did_you_mean(unknown[0], known)
+        raise BadInput(f"no rule has the tag {unknown[0]!r}{f'; {hint}' if hint else '.'}")
     chosen = [
         rule
-        for rule in load_or_fail(settings, find_rules(settings)).rules
+        for rule in rules
         if set(tags) <= set(rule.tags)
         and (floor is None or rule.priority <= floor)
         and (file is None or file in rule.file)

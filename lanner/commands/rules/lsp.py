@@ -8,7 +8,7 @@ from lanner.ruleset.sources import find_rules
 from processor.loading import RuleFile
 
 
-@front_command("lsp", example="lanner rules lsp\nlanner rules lsp --alone -r falco_rules.yaml")
+@front_command("lsp", example="lanner rules lsp\nlanner rules lsp --alone -r falco_rules.yaml", formats=())
 @click.option("--alone", is_flag=True, help="Check files without the built-in rules and /etc/lanner/rules.d.")
 def command(options: Options, *, alone: bool) -> None:
     """Serve an editor over standard input and output, by the Language Server Protocol.

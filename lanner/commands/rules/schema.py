@@ -4,11 +4,11 @@ import json
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.ruleset.schema import rule_schema
 
 
-@front_command("schema", example="lanner rules schema > rules.schema.json")
+@front_command("schema", example="lanner rules schema > rules.schema.json", formats=(), without=NO_SETTINGS)
 def command(_options: Options) -> None:
     """Print the JSON schema of rule files, with which editors check and complete keys.
 

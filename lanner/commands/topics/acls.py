@@ -6,7 +6,7 @@ import sys
 import click
 
 from bus.acls import PARTS, Grant, commands
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
@@ -18,6 +18,7 @@ from lanner.wiring.kafka import reachable_connection
     example="lanner topics acls --for collector --dry-run\n"
     "lanner topics acls --for notifier --principal User:notifier-eu\n"
     "lanner topics acls --for processor --kafka-acls > acls.sh",
+    without=NO_RULES,
 )
 @click.option("--for", "part", type=click.Choice(list(PARTS)), required=True, help="The stage that needs the rights.")
 @click.option("--principal", metavar="User:NAME", help="Who gets them.  [default: User:lanner-PART]")

@@ -9,7 +9,7 @@ from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
 from bus.reachability import check_reachable
 from bus.topics import TopicPlan, check_topics, plan
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.times import duration_ms
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
@@ -27,7 +27,9 @@ def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int
 
 
 @front_command(
-    "create", example="lanner topics create --partitions 8 --replication-factor 3 --events-retention 24h --dry-run"
+    "create",
+    example="lanner topics create --partitions 8 --replication-factor 3 --events-retention 24h --dry-run",
+    without=NO_RULES,
 )
 @click.option(
     "--partitions", type=click.IntRange(1, 10_000), required=True, metavar="N", help="Maximum number of processors."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.cli.app import COMMANDS, CONFIG, EVENTS, RULES
+from lanner.cli.app import COMMANDS, CONFIG, EVENTS, RULES, TASKS
 from tests.unit.lanner.program import lanner
 
 EVERY_COMMAND = [
@@ -166,3 +166,79 @@ def test_doctor_without_rights_reports_it() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "state='missing'" in done.stdout
     assert "sudo lanner run" in done.stdout
+
+
+def test_help_lists_every_command_once_by_task() -> None:
+    """What people want to do comes before the options that all commands share."""
+    assert sorted(name for names in TASKS.values() for name in names) == sorted(COMMANDS)
+
+    text = lanner("--help").stdout
+    titles = [line.rstrip(":") for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == [*TASKS, "Common options", "Example"]
+
+
+@pytest.mark.parametrize(
+    ("words", "own", "left_out"),
+    [
+        (("hosts",), "--check", "--rules"),
+        (("topics", "create"), "--partitions", "--rules"),
+        (("dlq", "list"), "--sink", "--rules"),
+        (("rules", "list"), "--tag", None),
+        (("run",), "--keep", None),
+        (("completion",), None, "--config"),
+        (("hosts", "enroll"), "--pinned", "--format"),
+    ],
+)
+def test_a_commands_own_options_come_first_and_those_without_meaning_are_left_out(
+    words: tuple[str, ...], own: str | None, left_out: str | None
+) -> None:
+    """Common options have a section of their own."""
+    before, _, common = lanner(*words, "--help").stdout.partition("\nCommon options:\n")
+
+    assert own is None or own in before
+    assert "--quiet" in common
+    assert left_out is None or left_out not in before + common
+    if left_out:
+        assert lanner(*words, left_out, "x").returncode == 2
+
+
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line but examples is longer than the terminal."""
+    monkeypatch.setenv("COLUMNS", "50")
+    text = lanner("--help").stdout.partition("\nExample:")[0]
+
+    assert max(map(len, text.splitlines())) <= 50
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(shell: str) -> None:
+    """The script is the shell's own, and calls back for the words."""
+    done = lanner("completion", shell)
+
+    assert done.returncode == 0
+    assert "_LANNER_COMPLETE" in done.stdout
+
+
+def test_completion_offers_commands_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The words typed so far select them."""
+    monkeypatch.setenv("_LANNER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "lanner rules v")
+    monkeypatch.setenv("COMP_CWORD", "2")
+
+    assert lanner().stdout.split() == ["plain,validate"]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("fields", "nosuch"), "no field begins with 'nosuch'."),
+        (("fields", "proc.nme"), "no field begins with 'proc.nme'; did you mean 'proc.name'?"),
+        (("rules", "list", "--tag", "contaner"), "no rule has the tag 'contaner'; did you mean 'container'?"),
+    ],
+)
+def test_an_unknown_field_or_tag_is_an_error_with_the_nearest_name(words: tuple[str, ...], hint: str) -> None:
+    """An empty table would look like an answer."""
+    done = lanner(*words)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert hint in done.stderr

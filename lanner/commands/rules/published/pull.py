@@ -5,14 +5,16 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.wiring.kafka import reachable_connection
 from schemas.text.counts import count_of
 
 
-@front_command("pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running")
+@front_command(
+    "pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running", formats=(), without=NO_RULES
+)
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 def command(options: Options, folder: Path, *, force: bool) -> None:

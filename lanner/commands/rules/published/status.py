@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from lanner.cli.app import Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.installation.libraries import need
@@ -19,7 +19,9 @@ from schemas.records.published_rules import BadRules, PublishedRules
 from schemas.text.printable import printable
 
 
-@front_command("status", example="lanner rules status\nlanner rules status --format json | jq .processors")
+@front_command(
+    "status", example="lanner rules status\nlanner rules status --format json | jq .processors", without=NO_RULES
+)
 def command(options: Options) -> int:
     """Show the published version, the version each processor runs, and what collectors send.
 
