@@ -25,6 +25,7 @@ class LintCode(Enum):
     LINT_SHADOWED_RULE = "Rule that never matches first"
     LINT_TRAILING_SLASH = "Path that ends with a slash"
     LINT_UNBOUNDED_ALTERNATIVE = "Alternative that restricts no event type"
+    LINT_UNREAL_PATH = "Path in a form that no value has"
     LINT_UNKNOWN_LIST = "Value that looks like the name of a list"
     LINT_UNKNOWN_IGNORE = "Comment that ignores an unknown code"
     LINT_REDEFINED = "Item that redefines one of another file"

@@ -39,6 +39,8 @@ _MOST_SIMILAR = 10
 _ENDS_OF_LISTS = ("_binaries", "_directories", "_images", "_names", "_paths", "_ports", "_procs", "_programs", "_repos")
 """How Falco's and the built-in rules name lists."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_.][\w.+-]*")
+_UNREAL = re.compile(r"^(?:~|\$|\./|\.\./|//)|.//|/\.{1,2}/")
+"""What only a shell or a program expands."""
 _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
 
@@ -104,6 +106,9 @@ def _of_value(field: str, operator: str, value: Literal) -> tuple[LintCode, str,
         short = text.encode("utf-8", "surrogateescape")[:_COMM_BYTES].decode("utf-8", "ignore")
         instead = "compare proc.cmdline" if " " in text else f"write '{short}', or compare the path of the program"
         return LintCode.LINT_LONG_NAME, message, instead
+    if field in _PATHS and operator in _EQUALITY | {"startswith"} and _UNREAL.search(text):
+        message = f"'{text}' is never a value of {field}: paths are absolute, and have no '..' or '//'"
+        return LintCode.LINT_UNREAL_PATH, message, "write the absolute path, or a pattern: 'fd.name glob /home/*/...'"
     if field in _PATHS and operator in _EQUALITY:
         return _of_path(field, text)
     return None

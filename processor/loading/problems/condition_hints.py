@@ -24,6 +24,7 @@ _NEXT = re.compile(r"[A-Za-z_]+|[&|!~=<>:]+|\S")
 _LAST = re.compile(r"(\S+)\s*\Z")
 _UNLISTED = re.compile(rf"\b({'|'.join(tokens.LIST_OPERATORS)})\s+\S+\s*\Z")
 _SINGLE = re.compile(rf"({'|'.join(map(re.escape, tokens.STRING_OPERATORS))})\s*\Z")
+_VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, tokens.STRING_OPERATORS))})\s*[^\s()'\"]+\s*\Z")
 _TYPOGRAPHIC = re.compile("[\u2018-\u201f\u00ab\u00bb]")
 
 
@@ -51,8 +52,27 @@ def condition_hint(text: str, span: Span, message: str) -> str:
         or _of_quotes(text, rest)
         or (_of_operator(word, rest) if "check operator" in message else "")
         or _of_values(before, rest, message)
-        or ("there is no '(' for this ')'" if rest.startswith(")") else "")
+        or _of_parenthesis(before, rest)
+        or _of_spaces(before, rest, message)
     )
+
+
+def _of_parenthesis(before: str, rest: str) -> str:
+    if not rest.startswith(")"):
+        return ""
+    if before.rstrip().endswith(","):
+        return "remove the comma before ')'"
+    return "there is no '(' for this ')'" if open_parenthesis(before) is None else ""
+
+
+def _of_spaces(before: str, rest: str, message: str) -> str:
+    """Return a hint for a value that ended at a space, or for a missing word between two comparisons."""
+    if not rest or not message.startswith("unexpected token"):
+        return ""
+    following = tokens.FIELD_NAME.match(rest)
+    if following is not None:
+        return f"write 'and' or 'or' before '{following.group()}'"
+    return "put a value that contains spaces in quotation marks" if _VALUE.search(before) else ""
 
 
 def _of_words(before: str, word: str) -> str:

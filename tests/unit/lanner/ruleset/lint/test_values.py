@@ -39,6 +39,10 @@ def problems_of(condition: str, lists: str = "") -> list[Problem]:
         ("fd.directory = etc", "write '/.../etc', or 'fd.directory endswith /etc'"),
         ("proc.name = /usr/bin/bash", "compare proc.exepath, or write 'bash'"),
         ("fd.filename = /etc/passwd", "compare fd.name, or write 'passwd'"),
+        ("fd.name = ~/.ssh/id_rsa", "write the absolute path"),
+        ("fd.name startswith $HOME/.ssh", "write the absolute path"),
+        ("fd.name in (/etc/../etc/passwd)", "write the absolute path"),
+        ("proc.exepath = /usr//bin/x", "write the absolute path"),
         ("proc.name in (shell_binaries)", "define the list, or load the file that does"),
         ("proc.name = \u201cbash\u201d", 'write "bash", with straight quotation marks'),
         ("proc.name in (\u2018bash\u2019, sh)", 'write "bash", with straight quotation marks'),
@@ -64,6 +68,7 @@ def test_a_value_that_can_not_be_right_is_reported_with_what_to_write(condition:
         "proc.name = 'a\u201db' or proc.name = '\u201cquoted\u201d'",
         "tolower(proc.name) = nginx-ingress-controller",
         "proc.cwd = /root/",
+        "fd.name contains /../ or fd.nameraw startswith ../ or fd.name = /etc/..data/x or fd.name startswith /.",
         "proc.name in (kworker_x, 'shell_binaries') and proc.name = shell_binaries",
     ],
 )
