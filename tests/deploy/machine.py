@@ -31,11 +31,11 @@ mount -t tmpfs -o mode=755 tmpfs run
 mount -t tmpfs tmpfs tmp
 mount --rbind /dev dev
 : >etc/fstab
-rm -rf etc/systemd/system/*.wants etc/lanner opt/lanner
-mkdir -p opt/lanner/bin opt/checkout etc/lanner
+rm -rf etc/systemd/system/*.wants etc/lanner usr/local/bin/lanner
+mkdir -p usr/local/bin opt/checkout etc/lanner
 mount --bind "$2" opt/checkout
-printf '#!/bin/sh\nPYTHONPATH=/opt/checkout exec /opt/checkout/.venv/bin/python -m lanner "$@"\n' >opt/lanner/bin/lanner
-chmod 755 opt/lanner/bin/lanner
+printf '#!/bin/sh\nPYTHONPATH=/opt/checkout exec /opt/checkout/.venv/bin/python -m lanner "$@"\n' >usr/local/bin/lanner
+chmod 755 usr/local/bin/lanner
 cp opt/checkout/deploy/systemd/*.service etc/systemd/system/
 printf '[Unit]\nRequires=basic.target\n' >etc/systemd/system/machine.target
 # Not chroot, in which the kernel allows no user namespaces.
@@ -53,7 +53,7 @@ class Machine:
 
         Args:
             folder: an empty folder that is its place to mount.
-            checkout: with its .venv; it is /opt/checkout in there, and /opt/lanner/bin/lanner runs it.
+            checkout: with its .venv; it is /opt/checkout in there, and /usr/local/bin/lanner runs it.
         """
         self._group = f"lanner-test-{os.getpid()}"
         self._groups = [Path("/sys/fs/cgroup", name) for name in _HIERARCHIES if Path("/sys/fs/cgroup", name).is_dir()]

@@ -27,7 +27,7 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     name: str = request.param
     copy = tmp_path / name.replace("@.", f"@{INSTANCES.get(name)}.")
     program = str(Path(sys.executable).with_name("lanner"))
-    copy.write_text(re.sub(r"/opt/lanner/(\.venv/)?bin/lanner", program, (UNITS / name).read_text()))
+    copy.write_text((UNITS / name).read_text().replace("/usr/local/bin/lanner", program))
     return copy
 
 
