@@ -54,6 +54,13 @@ def assert_marked(shown: list[str], alert: dict[str, Any]) -> None:
     assert len(names) == 4
 
 
+def assert_matches(processes: Processes, connection: Connection, identity: str, rules: Path) -> None:
+    """Assert that an alert's whole event is found, and that the rule matches it."""
+    explained = lines(processes.start(connection, "rules", "explain", RULE, "--event-id", identity, rules=rules))
+    assert explained[0].startswith(f"{RULE} (")
+    assert explained[0].endswith(":2) matches")
+
+
 def test_what_was_stored_around_an_alert_and_by_a_draft(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
@@ -93,6 +100,8 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
     assert "Collected only if a rule at that time could match: openat." in reported
     assert "5 events were lost (events_ring_full: 5)." in reported
     assert "2 batches are missing (numbers 5 to 6)." in reported
+
+    assert_matches(processes, connection, mine[1]["id"], rules_file(tmp_path))
 
     ends = TopicHistory(connection, connection.topic(ALERTS)).available
     draft = tmp_path / "draft.yaml"
