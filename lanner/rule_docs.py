@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from pathlib import Path
 
 from lanner.demo.acts import ACTS
 from notifier.formats.mitre import tactics, techniques
@@ -28,11 +29,14 @@ _FIRST_STEPS = """
    parents (`parent`, `gparent`, …), container and pod are in the alert.
 2. What happened before and after? `lanner context ID` shows the processes and events around an alert:
    [the flight recorder](../flight-recorder.md).
-3. Did the same user, host or container raise others? In a fleet: `lanner alerts list --host NAME --since 1h`.
+3. Did the same user, host or container raise others? `lanner alerts list --since 1h`; in a fleet also `--host NAME`.
 4. If it is unclear why the rule matched, `lanner rules show "RULE" --expand` prints the condition, and
-   `lanner rules explain "RULE" --event alert.json` evaluates it part by part.
+   `lanner rules explain "RULE" --event-id ID` evaluates it part by part on the event of the alert.
 5. If the event is harmless, exclude it as the rule's page shows, in a file of your own in `/etc/lanner/rules.d/`, and
    run `lanner rules validate`. Exclude as little as possible: a program with its parent or its file, not a name alone.
+
+Alerts whose rule begins with *Lanner internal* are about Lanner itself:
+[hosts and losses](../hosts.md#what-processors-report-about-hosts), [rules](../rules-in-the-fleet.md).
 
 ## Fields of every alert
 
@@ -54,6 +58,12 @@ _AS_CODE = re.compile(r"`[^`]*`|(?<![\w/])(/[\w./-]*\w|[\w.]*_[\w.]*\w)")
 def page_name(rule: str) -> str:
     """Return the file name of a rule's page."""
     return "-".join(re.findall(r"[a-z0-9]+", rule.lower())) + ".md"
+
+
+def triage_page(rule: Rule) -> Path | None:
+    """Return the path of a rule's page beside the folder of its file, as in a checkout; None if there is none."""
+    page = Path(rule.file).resolve().parent.parent / "docs" / "triage" / page_name(rule.name)
+    return page if page.is_file() else None
 
 
 def triage_pages(loaded: LoadResult) -> dict[str, str]:

@@ -5,6 +5,7 @@ import json
 import click
 
 from lanner.cli.app import Options, front_command
+from lanner.rule_docs import triage_page
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.lookup import choose_rule
 from lanner.ruleset.sources import find_rules
@@ -51,6 +52,7 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
         "exceptions": list(rule.exception_names),
         "description": rule.description,
         **({"response": rule.response} if rule.response else {}),
+        **({"triage": str(page)} if (page := triage_page(rule)) else {}),
         "condition": print_condition(rule.condition, expand_macros=expand),
         "output": rule.output,
     }

@@ -1,5 +1,7 @@
 """The triage pages are current, and what they advise works."""
 
+import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from lanner.ruletest.world import make_batch
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from schemas.alert import Alert
+from tests.unit.lanner.program import lanner
 from tests.unit.rules.shipped import RULES, rules
 
 ROOT = Path(__file__).parents[3]
@@ -74,3 +77,28 @@ def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
 
         assert each.yaml in (TRIAGE / page_name(name)).read_text()
         assert len(quieter) < len(raised), each.name
+
+
+def test_show_names_the_page_of_a_shipped_rule(tmp_path: Path) -> None:
+    """Rules of other files have none."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("- {rule: Mine, desc: d, condition: evt.type = open, output: o, priority: INFO}\n")
+
+    shipped = json.loads(lanner("rules", "show", "Clear log files", "-r", RULES, "--format", "json").stdout)
+    own = json.loads(lanner("rules", "show", "Mine", "-r", mine, "--format", "json").stdout)
+
+    assert shipped["triage"] == str(TRIAGE / "clear-log-files.md")
+    assert "triage" not in own
+
+
+def test_every_alert_about_lanner_itself_is_described() -> None:
+    """In one of the pages that the triage index names."""
+    names = {
+        name
+        for source in (ROOT / "processor").rglob("*.py")
+        for name in re.findall(r'"Lanner internal: ([a-z ]+)"', source.read_text())
+    }
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("hosts.md", "rules-in-the-fleet.md"))
+
+    assert len(names) > 10
+    assert [name for name in names if f"Lanner internal: {name}" not in pages] == []
