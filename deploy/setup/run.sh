@@ -36,8 +36,11 @@ if [ "$(id -u)" -ne 0 ] || [ -n "${SUDO_USER:-}" ]; then
     as_owner .venv/bin/python -m compileall -q schemas bus collector processor notifier lanner || true
     export PYTHONDONTWRITEBYTECODE=1
 fi
-# A process group of its own: Ctrl-C then reaches Lanner alone, and make ends with its status, 0.
-set -m
+# At a terminal, give Lanner a process group of its own: Ctrl-C then reaches it alone, and make ends with its status, 0.
+# Elsewhere, such as below timeout(1), a signal to the whole group has to reach it.
+if read -r group foreground < <(ps -o pgid=,tpgid= -p $$ 2>/dev/null) && [ "$group" = "$foreground" ]; then
+    set -m
+fi
 status=0
 as_root env ${PYTHONDONTWRITEBYTECODE:+PYTHONDONTWRITEBYTECODE=1} ${NO_COLOR:+NO_COLOR=1} .venv/bin/lanner run "$@" || status=$?
 [ $status -ne 3 ] || instead "live detection can't run on this host: see above."

@@ -23,7 +23,7 @@ from lanner.wiring.check import check_settings
 from lanner.wiring.kafka import connection_of, reachable_connection
 from lanner.wiring.notifier import Deliveries
 from lanner.wiring.sinks.registry import open_sink
-from lanner.wiring.sinks.test_alert import from_json, marked_alert
+from lanner.wiring.sinks.test_alert import from_json, marked_alert, with_rule_texts
 from notifier.delivery.outcome import Delivered, RateLimited, RoutedAlert, Undeliverable
 from schemas.alert import Alert
 
@@ -77,7 +77,8 @@ def command(
         loaded.valid()
         with locating(loaded.tree):
             if word == "preview":
-                _preview(settings, names, marked_alert() if event is None else from_json(event, number))
+                alert = marked_alert() if event is None else from_json(event, number)
+                _preview(settings, names, with_rule_texts(alert, settings))
             else:
                 for name in names:
                     _try(settings, name)

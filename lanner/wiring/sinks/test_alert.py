@@ -2,10 +2,15 @@
 
 import os
 import time
+from dataclasses import replace
 
 from lanner.errors import BadInput
+from lanner.ruleset.load import load_or_fail
+from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.input import choose_given, is_json
+from lanner.settings import Settings
 from notifier.formats.falco_json import falco_alert
+from processor.rule import alert_text
 from schemas.alert import Alert, alert_id
 
 RULE = "Lanner test alert"
@@ -26,6 +31,21 @@ def marked_alert() -> Alert:
         source="internal",
         hostname=host,
     )
+
+
+def with_rule_texts(alert: Alert, settings: Settings) -> Alert:
+    """Return an alert with the description and response of its rule, which JSON doesn't have.
+
+    An alert of an unknown rule stays as it is, and so do all if the rules can't be loaded.
+    """
+    try:
+        rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+    except BadInput:
+        return alert
+    rule = next((each for each in rules if each.name == alert.rule), None)
+    if rule is None or alert.description or alert.response:
+        return alert
+    return replace(alert, description=alert_text(rule.description), response=alert_text(rule.response))
 
 
 def from_json(source: str, number: int | None = None) -> Alert:

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from lanner.errors import BadInput
-from lanner.wiring.sinks.test_alert import from_json
+from lanner.settings import Settings
+from lanner.wiring.sinks.test_alert import from_json, with_rule_texts
 
 ALERT = {"rule": "R", "priority": "Notice", "output": "o", "time": "2026-11-27T00:00:00Z", "output_fields": {}}
 
@@ -25,3 +26,14 @@ def test_an_alert_is_read_from_a_file_or_from_the_text_itself(tmp_path: Path) ->
     path.write_text(json.dumps(ALERT) + "\n{\n")
     with pytest.raises(BadInput, match=r"alerts.json:2: not valid JSON"):
         from_json(str(path), 1)
+
+
+def test_a_preview_has_the_texts_of_the_alerts_rule() -> None:
+    """JSON doesn't have them, but a posted message does; an alert of another rule stays as it is."""
+    known, other = (
+        with_rule_texts(from_json(json.dumps(ALERT | {"rule": name})), Settings()) for name in ("Clear log files", "R")
+    )
+
+    assert known.description.startswith("A log of logins")
+    assert known.response
+    assert (other.description, other.response) == ("", "")
