@@ -12,10 +12,10 @@ from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from schemas.yaml.source import SourceLocation
 
 _SECRET = re.compile(
-    r"(?i)(?<!\w)[\w-]*(?:token|password|secret|key|value|url)['\"]?\s*:\s*('[^']*'?|\"[^\"]*\"?|[^\s,}\]{\[#][^\s,}\]]*)"
+    r"(?i)(?<!\w)[\w-]*(?:token|password|secret|key|value|url)['\"]?\s*[:=]\s*('[^']*'?|\"[^\"]*\"?|[^\s,}\]{\[#][^\s,}\]]*)"
     r"|://([^/\s@]*)@"
 )
-"""A value in a line of YAML that may be secret, or the password of a URL; names of files with secrets end in _file."""
+"""A value in YAML or in a flag that may be secret, or the password of a URL; names of files of secrets end in _file."""
 _INDEX = re.compile(r"\[(\d+)\]")
 
 
@@ -37,8 +37,10 @@ class SettingFault:
     """Whether it may follow from an error in another setting of the same part, such as a misspelled name."""
 
     def __str__(self) -> str:
-        head = self.text if self.location is None else f"{self.location}: {self.text}"
-        lines = [head] if self.location is None else [head, *excerpt(_without_secrets(self.location))]
+        lines = [self.text]
+        if self.location is not None:
+            location = _without_secrets(self.location)
+            lines = [f"{location}: {self.text}", *excerpt(location)]
         return "\n".join([*lines, f"  = {self.hint}"] if self.hint else lines)
 
 
@@ -114,8 +116,8 @@ def _begins(path: str, name: str) -> bool:
 
 
 def _without_secrets(location: SourceLocation) -> SourceLocation:
-    """Mask what may be secret in a line: messages end up in logs."""
-    return replace(location, text=_SECRET.sub(_masked, location.text))
+    """Mask what may be secret in a line, or in a flag: messages end up in logs."""
+    return replace(location, file=_SECRET.sub(_masked, location.file), text=_SECRET.sub(_masked, location.text))
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -205,3 +205,23 @@ def test_a_settings_file_that_others_can_change_is_not_taken(another: Path) -> N
     another.parent.chmod(0o755)
     with pytest.raises(BadInput, match="belongs to another user"):
         find_file(None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("webhook_output: {token: made-up-secret, enabled: x}", []),
+        ("webhook_output:\n  url: made-up-secret", []),
+        ("webhook_output: {headers: [{name: 'a b', value: 'made-up-secret with blanks'}]}", []),
+        ("kafka: {prefix: [https://user:made-up-secret@x/]}", []),
+        ("", ["webhook_output.url=made-up-secret"]),
+        ("", ["webhook_output.headers=[{name: 'a b', value: made-up-secret}]"]),
+    ],
+)
+def test_an_error_shows_no_secret(tmp_path: Path, text: str, flags: list[str]) -> None:
+    """Neither of the setting that is wrong nor of another one in its line: messages end up in logs."""
+    file = tmp_path / "lanner.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput) as caught:
+        load_settings(file, {}, flags)
+    assert "made-up-secret" not in str(caught.value)
