@@ -26,13 +26,15 @@ _SYNC_SIZE = 16
 class RecordingWriter:
     """Appends encoded messages to a new file. Events are private, so only the file's owner may read it."""
 
-    def __init__(self, path: Path, schema: dict[str, Any] = EVENT_BATCH_SCHEMA) -> None:
+    def __init__(self, path: Path, schema: dict[str, Any] = EVENT_BATCH_SCHEMA, *, level: int = 6) -> None:
         """Create or replace the file. Raises OSError.
 
         Args:
             path: the file.
             schema: of the messages.
+            level: of the compression, 1 (fast) to 9 (small).
         """
+        self._level = level
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
@@ -45,7 +47,7 @@ class RecordingWriter:
 
     def write(self, encoded: bytes) -> None:
         """Append a message with its header, such as encode_batch returns. Raises OSError, as on a full disk."""
-        packed = zlib.compressobj(6, zlib.DEFLATED, -15)
+        packed = zlib.compressobj(self._level, zlib.DEFLATED, -15)
         data = packed.compress(encoded[HEADER_SIZE:]) + packed.flush()
         self._file.write(_varint(1) + _varint(len(data)) + data + self._sync)
         self._file.flush()

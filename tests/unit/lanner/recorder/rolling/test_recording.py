@@ -1,3 +1,4 @@
+import base64
 import io
 import os
 import resource
@@ -25,7 +26,7 @@ LIMIT = 1 << 20
 
 def batch(sequence: int) -> EventBatch:
     """Return a batch that does not compress."""
-    return batch_of({"type": "openat", "fd_name": os.urandom(20_000).hex()}, sequence=sequence)
+    return batch_of({"type": "openat", "fd_name": base64.b64encode(os.urandom(22_000)).decode()}, sequence=sequence)
 
 
 def sequences(folder: Path) -> list[int]:
