@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from lanner.cli.app import NO_RULES, Options, front_command
+from lanner.cli.app import Options, front_command
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
@@ -29,7 +29,6 @@ _EARLIER = 20_000_000_000
     "context",
     example="sudo lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0\n"
     "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --topic --before 2m",
-    without=NO_RULES,
 )
 @click.argument("alert_id")
 @click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far back to show events.")
