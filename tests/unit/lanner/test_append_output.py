@@ -32,10 +32,10 @@ def test_alerts_that_do_not_match_stay_as_they_are(tmp_path: Path) -> None:
     """All conditions of `match` must hold."""
     for match in ("{rule: Two}", "{tags: [a, z]}", "{source: other}"):
         (alert,) = alerts(
-            tmp_path, "-o", f"append_output[]={{match: {match}, extra_output: added, extra_fields: [proc.pid]}}"
+            tmp_path, "-o", f"append_output[]={{match: {match}, extra_output: added, extra_fields: [proc.vpid]}}"
         )
         assert "added" not in str(alert["output"])
-        assert "proc.pid" not in alert["output_fields"]  # type: ignore[operator]
+        assert "proc.vpid" not in alert["output_fields"]  # type: ignore[operator]
 
 
 def test_suggested_fields_are_appended_unless_a_setting_excludes_them(tmp_path: Path) -> None:
