@@ -69,7 +69,10 @@ def test_bad_usage_and_bad_settings_end_differently(tmp_path: Path) -> None:
     done = lanner("config", "check", "-o", "priorty=debug")
     assert done.returncode == 1
     assert done.stderr == "error: -o priorty=debug: there is no setting 'priorty'.\n      = did you mean priority?\n"
-    assert lanner("config", "check", "-c", tmp_path / "none.yaml").returncode == 1
+    missing = tmp_path / "none.yaml"
+    named, positional = lanner("config", "check", "-c", missing), lanner("config", "check", missing)
+    assert (named.returncode, named.stderr) == (positional.returncode, positional.stderr)
+    assert named.returncode == 1
 
 
 @pytest.mark.skipif("CI" not in os.environ and os.geteuid() != 0, reason="drops root's rights, so it has to have them")
