@@ -30,8 +30,8 @@ _STAGES = ("run", "collector", "processor", "notifier", "kubernetes")
 def command(options: Options, file: str | None, stage: "Stage") -> None:
     """Check the settings as a stage does before it starts, and report every error with its location.
 
-    FILE is the settings file, as with -c. Rule files, routes, the files of secrets and the sinks that are enabled are checked too; nothing is started or
-    written. Exits with 1 on errors.
+    FILE is the settings file, as with -c. Rule files, routes, the files of secrets and the sinks that are enabled are
+    checked too; nothing is started or written. Exits with 1 on errors.
     """
     from lanner.wiring.check import check_settings
 
