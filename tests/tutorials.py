@@ -96,6 +96,7 @@ class Reader:
         self._environment = clean | {
             "PATH": f"{programs}:{clean['PATH']}",
             "PYTHONPATH": str(PAGES.parents[1]),
+            "LC_ALL": "C.UTF-8",
             "NO_COLOR": "1",
             "TERM": "xterm",
             "LANNER_HOSTNAME": "web-1",

@@ -41,6 +41,17 @@ def test_pages_outside_docs_are_part_of_the_site(site: Path) -> None:
     assert 'href="security.html#evasions-that-stay-open"' in (site / "vulnerabilities.html").read_text()
 
 
+def test_the_start_page_leads_to_every_page(site: Path) -> None:
+    """Only the pages of single rules are further away: triage has an index of its own."""
+    start = (site / "index.html").read_text()
+    article = start[start.index("<article") :]
+    pages = {str(page.relative_to(site)) for page in site.rglob("*.html")}
+
+    missing = {page for page in pages - {"404.html", "index.html"} if f'href="{page}"' not in article}
+
+    assert {page for page in missing if not page.startswith("triage/")} == set()
+
+
 def test_a_link_to_another_file_of_the_repository_becomes_its_path(site: Path) -> None:
     """The site doesn't hold that file."""
     page = (site / "helm.html").read_text()
