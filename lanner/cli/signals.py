@@ -1,10 +1,16 @@
-"""Signals as flags that a main loop polls; handlers do nothing else."""
+"""Signals as flags that a main loop polls, or as a call on an event loop; handlers do nothing else."""
 
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from collector.errors import EnvironmentUnsupported
+
+if TYPE_CHECKING:
+    # `lanner run` needs no event loop.
+    from asyncio import AbstractEventLoop
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -52,3 +58,19 @@ class Signals:
 
     def _on_reopen(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self._reopen = True
+
+
+def call_on_stop(loop: "AbstractEventLoop", stop: Callable[[], None]) -> None:
+    """Call a function on a loop, which may not run yet, when SIGINT or SIGTERM arrives.
+
+    `loop.add_signal_handler` would lose the signal: it writes to the pipe that also wakes the loop for other threads,
+    and a loop that is busy for a moment does not empty it. A few hundred delivery reports fill it.
+    """
+
+    def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        # It may be closed by now.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)

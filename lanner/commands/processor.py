@@ -12,6 +12,7 @@ from bus.acls import topics_of
 from bus.topics import EVENTS
 from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
+from lanner.cli.signals import call_on_stop
 from lanner.cli.terminal.output import error_line, note
 from lanner.installation.libraries import need
 from lanner.wiring.kafka import connection_of
@@ -99,6 +100,7 @@ def command(options: Options) -> None:
                 data_folder=Path(folder),
                 cluster_name=settings.cluster_name or "",
                 on_note=note,
+                stop_signals=call_on_stop,
                 on_ready=ready,
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
                 on_start=lambda app, shipping: view.start(app, shipping, watchdog.beat),

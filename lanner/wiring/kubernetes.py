@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from lightkube.config.kubeconfig import SingleConfig
 from bus.connection import Connection
 from collector.kubernetes.api import ApiServer, BadCredentials, credentials
 from collector.kubernetes.service import KubernetesService, ServiceSettings
+from lanner.cli.signals import call_on_stop
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from schemas.text.notes import OnNote
@@ -76,8 +76,7 @@ def run_service(service: KubernetesService, on_turn: Callable[[], None]) -> None
 
 async def _run(service: KubernetesService, on_turn: Callable[[], None]) -> None:
     stopping = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    call_on_stop(asyncio.get_running_loop(), stopping.set)
     running = asyncio.create_task(service.run())
     stop = asyncio.create_task(stopping.wait())
     try:

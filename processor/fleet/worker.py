@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from schemas.text.notes import OnNote
 
 STOP_SECONDS = 15.0
 OnStart = Callable[[faust.App, ResultProducer], None]
+StopSignals = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], None]
 
 
 class ProcessorFailed(LannerError):
@@ -50,12 +50,13 @@ def run_processor(
     data_folder: Path,
     cluster_name: str = "",
     on_note: OnNote,
+    stop_signals: StopSignals,
     on_ready: Callable[[], None] = lambda: None,
     at: Callable[[str], None] = lambda _: None,
     log_level: int = logging.ERROR,
     on_start: OnStart = lambda _app, _shipping: None,
 ) -> int:
-    """Run until SIGTERM or SIGINT.
+    """Run until it is stopped.
 
     Args:
         connection: the broker; its topics have been checked.
@@ -68,6 +69,7 @@ def run_processor(
         data_folder: required by Faust; nothing important is stored there.
         cluster_name: for alerts whose pod's cluster is not known.
         on_note: receives messages for an operator.
+        stop_signals: called with the running loop and with what stops the processor when called there.
         on_ready: called once partitions are assigned for the first time.
         at: fault points, for tests.
         log_level: of Faust's own log.
@@ -96,6 +98,7 @@ def run_processor(
             data_folder=data_folder,
             cluster_name=cluster_name,
             notes=(on_note, on_ready),
+            stop_signals=stop_signals,
             at=at,
             on_start=on_start,
         )
@@ -113,6 +116,7 @@ async def _run(
     data_folder: Path,
     cluster_name: str,
     notes: tuple[OnNote, Callable[[], None]],
+    stop_signals: StopSignals,
     at: Callable[[str], None],
     on_start: OnStart,
 ) -> int:
@@ -125,8 +129,7 @@ async def _run(
         failures.append(error)
         stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    stop_signals(loop, stopping.set)
     app = make_app(connection, partitions, data_folder, on_note)
     detect = DetectService(
         app, connection, stages[0], host_keys=host_keys, pods=pods, on_note=on_note, on_failure=fail, at=at

@@ -1,0 +1,51 @@
+import asyncio
+import os
+import signal
+import threading
+
+import pytest
+
+from lanner.cli.signals import HANDLED, call_on_stop
+
+WAKE_UPS = 2000
+"""More than fit into the pipe by which other threads wake a loop."""
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> object:
+    """Restore the handlers of the test process."""
+    before = {number: signal.getsignal(number) for number in HANDLED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_not_lost_while_the_loop_is_busy(number: signal.Signals) -> None:
+    """Other threads wake the loop hundreds of times before it looks."""
+
+    async def stopped() -> None:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        call_on_stop(loop, stopping.set)
+
+        def wake() -> None:
+            for _ in range(WAKE_UPS):
+                loop.call_soon_threadsafe(lambda: None)
+            os.kill(os.getpid(), number)
+
+        thread = threading.Thread(target=wake)
+        thread.start()
+        # The loop is busy until all that has happened.
+        thread.join()
+        async with asyncio.timeout(5):
+            await stopping.wait()
+
+    asyncio.run(stopped())
+
+
+def test_a_signal_after_the_end_is_ignored() -> None:
+    """The loop is closed by then."""
+    loop = asyncio.new_event_loop()
+    call_on_stop(loop, lambda: None)
+    loop.close()
+    os.kill(os.getpid(), signal.SIGTERM)
