@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from bus.clients.reachability import check_reachable
 from bus.errors.unavailable import BusUnavailable
-from bus.reachability import check_reachable
 from bus.topics import check_topics
 from lanner.errors import BadInput
 from lanner.installation.libraries import need

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from bus.clients.reachability import check_reachable
 from bus.connection import Connection, RegistryAddress
-from bus.reachability import check_reachable
 from lanner.cli.terminal.output import note
 from lanner.installation.libraries import has_module, remedy
 from lanner.settings import Settings

@@ -22,9 +22,9 @@ from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.hosts.watch import HostWatch
 from processor.fleet.kafka import transport
-from processor.fleet.kafka.ack_order import AckOrder
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
+from processor.fleet.kafka.order.ack_order import AckOrder
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched

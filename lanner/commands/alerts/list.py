@@ -18,7 +18,7 @@ from lanner.errors import BadInput
 from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
-from lanner.wiring.sinks.printed import alert_lines
+from lanner.wiring.sinks.printing.printed import alert_lines
 from schemas.alert import Alert
 from schemas.text.counts import count_of
 

@@ -15,7 +15,7 @@ from lanner.cli.terminal.output import note
 from lanner.installation.libraries import need
 from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.wiring.kafka import reachable_connection
-from lanner.wiring.sinks.printed import alert_lines
+from lanner.wiring.sinks.printing.printed import alert_lines
 
 POLL_SECONDS = 0.2
 

@@ -5,7 +5,7 @@ import json
 import click
 
 from lanner.cli.app import NO_SETTINGS, Options, front_command
-from lanner.settings.schema import settings_schema
+from lanner.settings.forms.schema import settings_schema
 
 
 @front_command("schema", example="lanner config schema > lanner.schema.json", formats=(), without=NO_SETTINGS)

@@ -14,7 +14,7 @@ from lanner.cli.terminal.output import StatusLine, coloured
 from lanner.errors import BadInput
 from lanner.recorder.query import EventQuery, parse_alert_id
 from lanner.recorder.rolling.search import from_recording
-from lanner.ruleset.explanation.answer import Answer
+from lanner.ruleset.explanation.answer import Explanation
 from lanner.ruleset.explanation.events import answer_for_event, answer_for_value, event_of, raised_by
 from lanner.ruleset.explanation.text import as_json_tree, as_text_tree
 from lanner.ruleset.load import load_or_fail
@@ -95,7 +95,7 @@ def command(
     click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
 
 
-def _facts(rule: Rule, found: Answer) -> dict[str, Any]:
+def _facts(rule: Rule, found: Explanation) -> dict[str, Any]:
     return {
         "rule": rule.name,
         "answer": found.kind,
@@ -110,7 +110,7 @@ def _is_retained(event: str) -> bool:
     return path is not None and path.exists() and (path.is_dir() or is_recording(path))
 
 
-def _retained(options: Options, rule: Rule, *, identity: str, event: str | None, host: str | None) -> Answer:
+def _retained(options: Options, rule: Rule, *, identity: str, event: str | None, host: str | None) -> Explanation:
     settings = options.settings()
     query = EventQuery(parse_alert_id(identity), host, _AROUND_MS, _AROUND_MS, 1)
     recording = chosen_recording(settings, None if event is None else Path(event), topic=False, quiet=options.quiet)
@@ -127,7 +127,7 @@ def _retained(options: Options, rule: Rule, *, identity: str, event: str | None,
     return answer_for_event(rule, event_found)
 
 
-def _passed(rule: Rule, event: str, number: int | None, identity: str | None) -> tuple[Answer, str]:
+def _passed(rule: Rule, event: str, number: int | None, identity: str | None) -> tuple[Explanation, str]:
     if _is_retained(event):
         return answer_for_event(rule, recorded_event(Path(event), number)), ""
     value = choose_given(event, number, identity)

@@ -5,7 +5,7 @@ import json
 import click
 
 from lanner.cli.app import NO_SETTINGS, Options, front_command
-from lanner.ruleset.schema import rule_schema
+from lanner.ruleset.editor.schema import rule_schema
 
 
 @front_command("schema", example="lanner rules schema > rules.schema.json", formats=(), without=NO_SETTINGS)

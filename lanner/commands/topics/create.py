@@ -5,9 +5,9 @@ import sys
 
 import click
 
+from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from bus.reachability import check_reachable
 from bus.topics import TopicPlan, check_topics, plan
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.options.times import duration_ms

@@ -6,7 +6,7 @@ from typing import Any
 
 from lanner.errors import BadInput
 from lanner.recorder.query import EventQuery, QueryResult
-from lanner.ruleset.explanation.answer import Answer, answer
+from lanner.ruleset.explanation.answer import Explanation, answer
 from lanner.ruletest.events.input import BatchEvent, given_alert, given_fields, stated_event
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.loading import Rule
@@ -14,7 +14,7 @@ from processor.loading import Rule
 _MS = 1_000_000
 
 
-def answer_for_value(rule: Rule, value: Any) -> Answer:
+def answer_for_value(rule: Rule, value: Any) -> Explanation:
     """Return whether a rule matches an event that was passed as JSON. Raises BadInput.
 
     Args:
@@ -28,7 +28,7 @@ def answer_for_value(rule: Rule, value: Any) -> Answer:
     return answer(explain(rule, MappingEvaluator(fields, is_partial=True)), rule.event_types, fields.get("evt.type"))
 
 
-def answer_for_event(rule: Rule, event: BatchEvent) -> Answer:
+def answer_for_event(rule: Rule, event: BatchEvent) -> Explanation:
     """Return whether a rule matches an event of a batch."""
     batch, index = event.batch, event.index
     event_type = batch.strings[batch.columns["type"][index]]

@@ -9,7 +9,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.named import KINDS, section_of
 from lanner.wiring.routes.routers import RouterFactory, routers_of
-from lanner.wiring.sinks.printed import alert_lines
+from lanner.wiring.sinks.printing.printed import alert_lines
 from lanner.wiring.sinks.registry import open_direct, open_sink, worker_of
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from notifier.delivery.sink import Sink

@@ -15,7 +15,7 @@ from lanner.settings.named import in_its_words, kind_of, secrets_of, section_of,
 from lanner.wiring.sinks import siem
 from lanner.wiring.sinks.apprise import prepare_apprise, preview_apprise
 from lanner.wiring.sinks.kinds import SinkContext, SinkKind
-from lanner.wiring.sinks.lines import (
+from lanner.wiring.sinks.printing.lines import (
     prepare_file,
     prepare_local_syslog,
     prepare_stdout,

@@ -21,7 +21,7 @@ from bus.clients.retry import Retry, persist_async
 from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
-from processor.fleet.kafka.read_order import ReadOrder
+from processor.fleet.kafka.order.read_order import ReadOrder
 from schemas.text.notes import OnNote
 
 _FETCH_WAIT_MS = 100

@@ -20,7 +20,7 @@ from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 
 from processor.fleet.kafka.consumer_thread import ConsumerThread
-from processor.fleet.kafka.read_order import ReadOrder, Verdict
+from processor.fleet.kafka.order.read_order import Admission, ReadOrder
 from schemas.text.notes import OnNote
 
 _SEEK_SECONDS = 10.0
@@ -106,14 +106,14 @@ class Consumer(aiokafka.Consumer):
         if order is None:
             return False
         thread = cast(ConsumerThread, self._thread)
-        verdict = order.check(message.offset, thread.end_of(message.tp), time.monotonic())
-        if verdict is Verdict.SEEK:
+        admission = order.check(message.offset, thread.end_of(message.tp), time.monotonic())
+        if admission is Admission.SEEK:
             name = f"partition {message.partition} of topic {message.topic}"
             cast(Transport, self.transport).on_note(
                 f"Faust skipped messages: {name} is read again from offset {order.next}."
             )
             await thread.call_thread(thread.rewind, message.tp, order.next)
-        return verdict is Verdict.TAKE
+        return admission is Admission.TAKE
 
     def lag(self) -> dict[TP, int]:
         """Return the known number of unacknowledged messages by partition; from any thread."""

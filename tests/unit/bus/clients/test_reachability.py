@@ -5,9 +5,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from bus.reachability import check_reachable
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from lanner.ruleset.schema import rule_schema
+from lanner.ruleset.editor.schema import rule_schema
 from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.reader import KEYS
 from tests.conformance.cases import is_required, shared_dir

@@ -5,8 +5,8 @@ import yaml
 from jsonschema import Draft7Validator
 
 from lanner.settings import Settings
+from lanner.settings.forms.schema import settings_schema
 from lanner.settings.render import plain
-from lanner.settings.schema import settings_schema
 from tests.unit.lanner.program import lanner
 
 CHECK = Draft7Validator(settings_schema())

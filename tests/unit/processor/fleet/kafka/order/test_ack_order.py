@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.fleet.kafka.ack_order import AckOrder
+from processor.fleet.kafka.order.ack_order import AckOrder
 
 
 @given(st.permutations(range(12)))

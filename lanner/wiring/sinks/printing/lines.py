@@ -8,7 +8,7 @@ from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.paths import why_no_file
 from lanner.settings.sections.model import SyslogOutput
 from lanner.wiring.sinks.kinds import Opener, SinkContext, line_style, text_preview, tls_of
-from lanner.wiring.sinks.printed import alert_lines
+from lanner.wiring.sinks.printing.printed import alert_lines
 from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.sink import Sink
 from notifier.formats.rfc5424 import SyslogStyle, formatter

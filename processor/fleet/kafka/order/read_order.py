@@ -10,7 +10,7 @@ _SEEK_SECONDS = 10.0
 """Time after which a seek that had no effect is repeated."""
 
 
-class Verdict(Enum):
+class Admission(Enum):
     """What to do with a message."""
 
     TAKE = "take"
@@ -38,7 +38,7 @@ class ReadOrder:
         self._restart = -1
         """Where reading started after the last seek, if that was behind `next`."""
 
-    def check(self, offset: int, end: int | None, now: float) -> Verdict:
+    def check(self, offset: int, end: int | None, now: float) -> Admission:
         """Return what to do with the next message that was delivered.
 
         Args:
@@ -52,7 +52,7 @@ class ReadOrder:
             if end is not None and end < self.next:
                 return self._take(offset)
             self._last = offset
-            return Verdict.SKIP
+            return Admission.SKIP
         is_restarted = self._sought_at is not None and offset <= self._last
         # The broker no longer has what is missing if reading starts at the same message twice.
         if offset == self.next or (is_restarted and offset == self._restart):
@@ -61,9 +61,9 @@ class ReadOrder:
         if is_restarted:
             self._restart = offset
         elif self._sought_at is not None and now - self._sought_at < _SEEK_SECONDS:
-            return Verdict.SKIP
+            return Admission.SKIP
         self._sought_at = now
-        return Verdict.SEEK
+        return Admission.SEEK
 
     def is_overdue(self, end: int, now: float) -> bool:
         """Return whether to read again from `next` because the last messages of the partition are missing.
@@ -82,7 +82,7 @@ class ReadOrder:
         self._last = end
         return True
 
-    def _take(self, offset: int) -> Verdict:
+    def _take(self, offset: int) -> Admission:
         self.next = offset + 1
         self._sought_at, self._restart = None, -1
-        return Verdict.TAKE
+        return Admission.TAKE

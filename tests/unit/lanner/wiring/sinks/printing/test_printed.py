@@ -6,7 +6,7 @@ import pytest
 
 from lanner.settings import Settings
 from lanner.settings.sections.model import PrintedFormat, StdoutOutput
-from lanner.wiring.sinks.printed import alert_lines
+from lanner.wiring.sinks.printing.printed import alert_lines
 from tests.unit.alerts import alert
 
 
