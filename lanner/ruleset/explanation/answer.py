@@ -15,7 +15,7 @@ _LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Explanation:
     """Whether a rule matches an event, and why."""
 
     kind: Kind
@@ -39,7 +39,7 @@ class Answer:
         return f"{self.kind}: {because}{more}" if because else self.kind
 
 
-def answer(tree: Explained, event_types: frozenset[str], event_type: object) -> Answer:
+def answer(tree: Explained, event_types: frozenset[str], event_type: object) -> Explanation:
     """Return the answer for an explained condition.
 
     Args:
@@ -49,13 +49,13 @@ def answer(tree: Explained, event_types: frozenset[str], event_type: object) -> 
     """
     if isinstance(event_type, str) and event_type not in event_types:
         reason = f"it isn't evaluated for events of type {printable(event_type)}"
-        return Answer("does not match", tree, (reason,), ())
+        return Explanation("does not match", tree, (reason,), ())
     if tree.verdict is Verdict.UNKNOWN or (tree.is_true and event_type is None):
         lacking = dict.fromkeys(([] if event_type is not None else ["evt.type"]) + list(_lacking(tree)))
-        return Answer("can't tell", tree, (), tuple(lacking))
+        return Explanation("can't tell", tree, (), tuple(lacking))
     if tree.is_true:
-        return Answer("matches", tree, (), ())
-    return Answer("does not match", tree, tuple(dict.fromkeys(map(_reason, _deciding(tree)))), ())
+        return Explanation("matches", tree, (), ())
+    return Explanation("does not match", tree, tuple(dict.fromkeys(map(_reason, _deciding(tree)))), ())
 
 
 def _lacking(tree: Explained) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tests.conformance.cases import is_required, shared_dir
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.loading.files import rule
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 UPSTREAM = shared_dir() / "conformance" / "rules_files" / "falcosecurity_rules"
 CHECK = Draft7Validator(rule_schema())
 
