@@ -12,6 +12,8 @@ from typing import Literal
 
 from bus.topics import (
     ALERTS,
+    CONSOLE_AUDIT,
+    CONSOLE_MARKS,
     CORRELATE,
     CORRELATION_TABLE,
     EVENTS,
@@ -76,6 +78,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
+        "console": (
+            *_topics("READ", ALERTS, SCHEMAS, CONSOLE_MARKS),
+            *_topics("WRITE", CONSOLE_MARKS, CONSOLE_AUDIT),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
+        ),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
@@ -93,8 +100,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, the notifier's intake, the commands that settle dead letters, publish rules and enroll hosts,
-readers of alerts as JSON, and operators, who may read everything."""
+"""The parts: the stages, the console, the notifier's intake, the commands that settle dead letters, publish rules and
+enroll hosts, readers of alerts as JSON, and operators, who may read everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
 """What collectors announce about themselves, what processors decide about their keys, and what operators decide."""
 PODS = "pods"
 """What the Kubernetes API server knows about each pod."""
+CONSOLE_MARKS, CONSOLE_AUDIT = "console-marks", "console-audit"
+"""What people decided about alerts, and what they did, on the pages of `lanner console`."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
 
 PROCESSOR_GROUP = "processor"
@@ -78,6 +80,8 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(HOST_PINS, scales=False, cleanup="compact"),
     TopicKind(HOST_KEYS, scales=False, cleanup="compact"),
     TopicKind(PODS, scales=False, cleanup="compact"),
+    TopicKind(CONSOLE_MARKS, scales=False, cleanup="compact"),
+    TopicKind(CONSOLE_AUDIT, scales=False, cleanup="delete", retention_ms=365 * DAY_MS),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
 )

@@ -50,7 +50,15 @@ def make_consumer(
 class TopicReader:
     """Reads all partitions of one topic, and knows when it has reached their ends."""
 
-    def __init__(self, connection: Connection, topic: str, *, since_ms: int | None = None, whole: bool = False) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topic: str,
+        *,
+        since_ms: int | None = None,
+        whole: bool = False,
+        positions: Mapping[int, int] | None = None,
+    ) -> None:
         """Start at a time, at the beginning, or (by default) at the end of the topic.
 
         Args:
@@ -58,6 +66,7 @@ class TopicReader:
             topic: full name.
             since_ms: where to start, wall clock, ms since the epoch.
             whole: whether to start at the oldest retained message.
+            positions: by partition, the offset at which to start instead; if it was deleted, at the oldest message.
 
         Raises:
             BusUnavailable: the broker is unavailable, or there is no such topic.
@@ -72,6 +81,8 @@ class TopicReader:
             else:
                 start = OFFSET_BEGINNING if whole else OFFSET_END
                 starts = [TopicPartition(topic, number, start) for number in partitions]
+            known = positions or {}
+            starts = [TopicPartition(topic, each.partition, known.get(each.partition, each.offset)) for each in starts]
             self._consumer.assign(starts)
         except KafkaException as error:
             self._consumer.close()

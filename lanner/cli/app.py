@@ -316,6 +316,7 @@ CONFIG = _group(
         "schema": "Print the JSON schema of the settings file, for editors.",
     },
 ) | {"import": ("lanner.commands.config.import_settings", "Convert falcosidekick's or Falco's settings.")}
+CONSOLE = {"token": ("lanner.commands.console.token", "Make, list and revoke tokens to sign in with.")}
 COLLECTOR = {
     "build-cache": (
         "lanner.commands.collector.build_cache",
@@ -341,6 +342,7 @@ COMMANDS = {
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
         "kubernetes": "Publish a cluster's pods, with owners and services, for alerts.",
     }),
+    "console": ("lanner.commands.console", "Show alerts in a browser: grouped, searchable, live."),
     "alerts": ("lanner.commands.alerts", "Show alerts of this host or of a fleet."),
     **_group("recorder", {"context": "Show what happened on a host around an alert."}),
     **_group("", {

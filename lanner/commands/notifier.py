@@ -28,7 +28,7 @@ from notifier.delivery.outcome import Delivered, RateLimited, RoutedAlert, Undel
 from schemas.alert import Alert
 
 if TYPE_CHECKING:
-    from lanner.wiring.intake import RunningIntake
+    from lanner.wiring.http.intake import RunningIntake
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 1.0
@@ -163,7 +163,7 @@ def _listening(
     settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None
 ) -> "RunningIntake":
     need("notifier", "aiohttp")
-    from lanner.wiring.intake import RunningIntake
+    from lanner.wiring.http.intake import RunningIntake
     from notifier.intake.to_outboxes import into_outboxes
 
     if connection is None:

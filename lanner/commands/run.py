@@ -1,7 +1,8 @@
 """`lanner run`: all stages in one process, for this host."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
@@ -14,6 +15,7 @@ from lanner.settings import Settings, find_file
 from lanner.wiring.check import check_settings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from lanner.wiring.single_host.recording import collected, open_recording
+from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 
@@ -60,26 +62,45 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             on_note=note,
         )
 
-    pipeline = Pipeline(
-        settings,
-        detection,
-        collector,
-        reload=load,
-        settings_file=find_file(options.config, os.environ),
-        recording=open_recording(settings, note),
-        quiet=options.quiet,
-    )
     if settings.log_format is not None:
         from lanner.cli.logging_setup import log_to_stderr
 
         log_to_stderr(settings, "run")
-    if metrics is None and settings.http.listen is None:
-        pipeline.run()
-    else:
-        _run_with_metrics(pipeline, settings, metrics)
+    with _console(settings) as on_alert:
+        pipeline = Pipeline(
+            settings,
+            detection,
+            collector,
+            reload=load,
+            settings_file=find_file(options.config, os.environ),
+            recording=open_recording(settings, note),
+            on_alert=on_alert,
+            quiet=options.quiet,
+        )
+        if metrics is None and settings.http.listen is None:
+            pipeline.run()
+        else:
+            _run_with_metrics(pipeline, settings, metrics)
     if not options.quiet:
         for line in pipeline.summary.lines(pipeline.losses()):
             note(line)
+
+
+@contextmanager
+def _console(settings: Settings) -> Iterator[Callable[[Alert], None] | None]:
+    """Serve the console if it is enabled; yield what takes its alerts. Raises BadInput."""
+    if not settings.console.enabled:
+        yield None
+        return
+    # Imported here, because aiohttp takes 20 MiB.
+    from lanner.wiring.http.consoles import host_console
+
+    console, queue = host_console(settings, note)
+    note(f"console at {console.address}")
+    try:
+        yield queue.put
+    finally:
+        console.stop()
 
 
 def _run_with_metrics(pipeline: Pipeline, settings: Settings, address: str | None) -> None:

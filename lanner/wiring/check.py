@@ -24,7 +24,7 @@ from lanner.wiring.single_host.sinks import enabled_sinks
 from lanner.wiring.sinks.registry import check_sink
 from schemas.text.notes import ignore_note
 
-Stage = Literal["run", "collector", "processor", "notifier", "kubernetes"]
+Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "console"]
 _T = TypeVar("_T")
 
 
@@ -73,6 +73,9 @@ def check_settings(
         check.require(lambda: _check_processor(settings))
     elif stage == "kubernetes":
         check.require(lambda: _check_api_server(settings))
+    if stage == "console" or (stage == "run" and settings.console.enabled):
+        check.require(lambda: _check_console(settings))
+        check.require(partial(_check_folder, "console.state_dir", settings.console.state_dir))
     check.finish()
     return detection
 
@@ -135,9 +138,16 @@ def _check_deliveries(check: _Check, settings: Settings, stage: Stage, sinks: Se
 
 def _check_intake(settings: Settings) -> None:
     need("notifier", "aiohttp")
-    from lanner.wiring.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
+    from lanner.wiring.http.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
 
     intake_secrets(settings)
+
+
+def _check_console(settings: Settings) -> None:
+    need("console", "aiohttp", "jinja2", "authlib", "joserfc")
+    from lanner.wiring.http.console import console_parts  # noqa: PLC0415  needs aiohttp
+
+    console_parts(settings)
 
 
 def _check_run(check: _Check, settings: Settings) -> None:

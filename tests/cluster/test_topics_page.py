@@ -24,6 +24,9 @@ from bus.topics import (
     SIEM_OCSF,
     TOPICS,
 )
+from lanner.console.feed.ports import Action
+from lanner.console.feed.topics import AuditTopic, MarkTopic
+from lanner.console.store.marks import Mark
 from schemas.records.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
@@ -75,6 +78,12 @@ def wait_for_messages(connection: Connection, topic: str, count: int) -> None:
     assert not count, topic
 
 
+def decide_in_console(connection: Connection) -> None:
+    """Write to the console's topics what a person's click writes."""
+    MarkTopic(connection).put(Mark("group:0a1b", "acknowledged", "1", "alice", 1))
+    AuditTopic(connection).record(Action(1, "alice", "analyst", "token", "::1", "acknowledge", "group:0a1b", "1"))
+
+
 def test_each_example_prints_what_the_page_states(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """Each block prints what the page states, with a fleet that has written to every topic."""
     if shutil.which("kcat") is None:
@@ -97,6 +106,7 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     generator.send(b"nonsense", "host-0")
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()
+    decide_in_console(connection)
     for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF):
         wait_for_messages(connection, topic, 2)
     wait_for_messages(connection, PROCESSOR_DEAD_LETTERS, 1)

@@ -56,7 +56,7 @@ class RollingRecording:
         for_alerts = limit_bytes // _ALERTS_SHARE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = _locked(folder / LOCK)
+            self._lock = lock_file(folder / LOCK)
             self._events = Segments(folder, EVENT_BATCH_SCHEMA, limit_bytes - for_alerts)
             self._alerts = Segments(folder / ALERTS, ALERT_SCHEMA, for_alerts, MAX_ALERTS)
         except BlockingIOError:
@@ -101,7 +101,7 @@ class RollingRecording:
             self._reported = self.missed
 
 
-def _locked(path: Path) -> BinaryIO:
+def lock_file(path: Path) -> BinaryIO:
     """Open a file and lock it until it is closed. Raises OSError; BlockingIOError if another process has locked it."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     file = os.fdopen(os.open(path, flags, 0o600), "r+b")

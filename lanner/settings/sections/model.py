@@ -10,6 +10,7 @@ from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.forms import values
+from lanner.settings.sections.console import ConsoleSettings
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
 from lanner.settings.sections.intake import IntakeSettings
@@ -335,6 +336,7 @@ class Settings:
     )
     notifier: Notifier = about("Queues of alerts for sinks that are down.", Notifier)
     intake: IntakeSettings = about("Alerts that `notifier` accepts from Falco over HTTP.", IntakeSettings)
+    console: ConsoleSettings = about("Alerts on pages in a browser.", ConsoleSettings)
     cluster_name: str | None = about(
         "Name of the Kubernetes cluster; every alert contains it. Processors use it where the record of a pod, which\n"
         "`lanner kubernetes` writes, has no name of its own.",

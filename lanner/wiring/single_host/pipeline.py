@@ -85,6 +85,7 @@ class Pipeline:
         settings_file: Path | None = None,
         sinks: Callable[[Settings], list[AlertDelivery]] | None = None,
         recording: RollingRecording | None = None,
+        on_alert: Callable[[Alert], None] | None = None,
         quiet: bool = False,
     ) -> None:
         """Connect the stages; nothing is started.
@@ -97,6 +98,7 @@ class Pipeline:
             settings_file: watched in addition to the rule files.
             sinks: opens the sinks; by default those that the settings configure.
             recording: stores events and alerts; closed at the end.
+            on_alert: called with each alert, on the thread that detects.
             quiet: print no messages and no status line.
         """
         self.summary = Summary()
@@ -118,6 +120,7 @@ class Pipeline:
         self._source = make_source(detection, self._bus.events.publish)
         self._watch = self._watched()
         self._recording = recording
+        self._on_alert = on_alert
         if recording is not None:
             self._bus.events.subscribe(recording.store)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
@@ -239,6 +242,8 @@ class Pipeline:
         self.latency.add_since(alert.time, time.time_ns())
         if self._recording is not None:
             self._recording.store_alert(alert)
+        if self._on_alert is not None:
+            self._on_alert(alert)
         for sink in self._sinks:
             sink.deliver(alert)
 

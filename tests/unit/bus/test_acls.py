@@ -20,6 +20,8 @@ from bus.topics import ALL_TOPICS
         ("host-keys", {"enroller"}),
         ("pods", {"kubernetes"}),
         ("siem.ecs", {"notifier"}),
+        ("console-marks", {"console"}),
+        ("console-audit", {"console"}),
         ("dlq.processor", {"processor", "dead-letters"}),
         ("dlq.notifier", {"notifier", "dead-letters"}),
     ],

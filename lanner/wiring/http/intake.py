@@ -8,6 +8,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import host_and_port, is_loopback
+from lanner.wiring.http.certificates import server_context
 from lanner.wiring.kafka import secret
 from lanner.wiring.routes.appended import appended
 from lanner.wiring.sinks.test_alert import marked_alert
@@ -86,7 +87,7 @@ def intake_secrets(
     token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", file, environment, problems)
     if file and not token and not problems:
         problems.append(SettingFault("intake.token_file", f"intake.token_file: {file}: the file is empty."))
-    context = _context(settings, problems)
+    context = server_context("intake", settings.intake, problems, settings.intake.client_ca_file)
     if problems:
         raise BadSettings(*problems)
     return token, context
@@ -97,28 +98,3 @@ def _address(listen: str) -> tuple[str, int]:
     if found is None:
         raise BadInput(f"--listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
     return found
-
-
-def _context(settings: Settings, problems: list[SettingFault]) -> ssl.SSLContext | None:
-    section = settings.intake
-    if not section.certificate_file:
-        if section.key_file or section.client_ca_file:
-            name = "key_file" if section.key_file else "client_ca_file"
-            text = "intake.certificate_file must be set where key_file or client_ca_file is."
-            problems.append(SettingFault(f"intake.{name}", text))
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    name = "certificate_file"
-    try:
-        context.load_cert_chain(section.certificate_file, section.key_file, password=lambda: "")
-        if section.client_ca_file:
-            name = "client_ca_file"
-            context.load_verify_locations(section.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:
-        # SSLError is an OSError without a file name, but with a reason.
-        reason = getattr(error, "reason", None) or error.strerror or "not usable"
-        text = f"intake.{name}: {getattr(section, name)}: {reason}."
-        problems.append(SettingFault(f"intake.{name}", text))
-    return context

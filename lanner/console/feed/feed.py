@@ -1,0 +1,130 @@
+"""The one thread that writes the view: alerts and marks in, notices of changes out."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from lanner.console.feed.ports import AlertSource, MarkLog
+from lanner.console.store.marks import Mark
+from lanner.console.store.record import record_of
+from lanner.console.store.view import AlertView
+from schemas.alert import Alert
+from schemas.text.notes import OnNote
+
+POLL_SECONDS = 0.25
+_RETRY_SECONDS = 2.0
+
+
+class Feed:
+    """Fills a view until it is stopped."""
+
+    def __init__(
+        self,
+        view: AlertView,
+        source: AlertSource,
+        marks: MarkLog,
+        *,
+        note: OnNote,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Create a feed that is not started; it owns the view, the source and the marks.
+
+        Args:
+            view: what to fill.
+            source: where alerts come from.
+            marks: what people decided.
+            note: called once when reading or writing begins to fail, and once when it works again.
+            clock: ns since the epoch.
+        """
+        self.on_change: Callable[[int], None] = lambda _: None
+        """Called on the feed's thread with the number of new alerts, or with 0 when marks changed."""
+        self.taken = 0
+        self._view = view
+        self._source = source
+        self._marks = marks
+        self._note = note
+        self._clock = clock
+        self._has_marks = False
+        self._is_failing = False
+        self._decided: queue.SimpleQueue[tuple[Mark, Future[None]]] = queue.SimpleQueue()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def put(self, mark: Mark) -> None:
+        """Store a mark durably, and wait until the view shows it. Raises OSError and TimeoutError."""
+        self._marks.put(mark)
+        shown: Future[None] = Future()
+        self._decided.put((mark, shown))
+        shown.result(timeout=10)
+
+    def stop(self) -> None:
+        """Stop the thread and close everything."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        waiting: Sequence[Alert] = ()
+        try:
+            while not self._end.is_set():
+                try:
+                    waiting = waiting or self._source.read(POLL_SECONDS if self._decided.empty() else 0)
+                    added = self._take(waiting)
+                    waiting = ()
+                    changed = self._take_marks()
+                    while self._view.prune(self._clock()) and not waiting:
+                        waiting = self._source.read(0)
+                except OSError as error:
+                    self._failed(error)
+                    self._end.wait(_RETRY_SECONDS)
+                    continue
+                if self._is_failing:
+                    self._is_failing = False
+                    self._note("console: alerts are taken again.")
+                if added or changed:
+                    self.on_change(added)
+        finally:
+            self._source.close()
+            self._marks.close()
+            self._view.close()
+
+    def _take(self, alerts: Sequence[Alert]) -> int:
+        if not alerts:
+            return 0
+        added = self._view.add(map(record_of, alerts), self._clock(), self._source.positions())
+        self.taken += added
+        return added
+
+    def _take_marks(self) -> bool:
+        if not self._has_marks:
+            found = self._marks.read_all()
+            if found is not None:
+                self._has_marks = True
+                self._view.clear_marks()
+                self._view.set_marks(found)
+        new = self._marks.read_new() if self._has_marks else ()
+        self._view.set_marks(new)
+        decided: list[Future[None]] = []
+        while not self._decided.empty():
+            mark, shown = self._decided.get()
+            self._view.set_marks([mark])
+            decided.append(shown)
+        for shown in decided:
+            shown.set_result(None)
+        return bool(new or decided)
+
+    def _failed(self, error: OSError) -> None:
+        if not self._is_failing:
+            self._is_failing = True
+            self._note(f"console: alerts can't be taken: {error}.", "error")

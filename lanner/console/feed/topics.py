@@ -1,0 +1,141 @@
+"""The topics of a fleet: `alerts` is read from where the view ends; marks and audit log are written and read."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from bus.clients.compacted import CompactedTopicReader, CompactedTopicWriter
+from bus.clients.readers import TopicReader
+from bus.connection import Connection
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.headers import Headers
+from bus.topics import ALERTS, CONSOLE_AUDIT, CONSOLE_MARKS
+from lanner.console.feed.ports import Action
+from lanner.console.store.marks import Mark, mark_key, mark_value, read_mark
+from schemas.alert import Alert
+
+MAX_BATCH = 500
+_JSON: Headers = [("content-type", b"application/json")]
+
+
+class AlertTopic:
+    """The alerts of a fleet. It joins no group: each console reads all of them."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        decode: Callable[[Any], Alert | None],
+        *,
+        since_ms: int,
+        positions: Mapping[int, int],
+    ) -> None:
+        """Start reading.
+
+        Args:
+            connection: the broker.
+            decode: returns the alert of a message; None if it is none.
+            since_ms: where to start in partitions without a position, ms since the epoch.
+            positions: by partition, the offset of the next message.
+
+        Raises:
+            BusUnavailable: the broker is unavailable, or there is no such topic.
+        """
+        self._decode = decode
+        self._reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms, positions=positions)
+        self._positions: dict[int, int] = {}
+
+    def read(self, seconds: float) -> Sequence[Alert]:
+        """Return the next alerts; wait at most so many seconds. Raises OSError if the topic can't be read now."""
+        found: list[Alert] = []
+        until = time.monotonic() + seconds
+        try:
+            for _ in range(MAX_BATCH):
+                message = self._reader.poll(max(until - time.monotonic(), 0) if not found else 0)
+                if message is None:
+                    if found or time.monotonic() >= until:
+                        break
+                    continue
+                alert = self._decode(message)
+                self._positions[message.partition() or 0] = (message.offset() or 0) + 1
+                if alert is not None:
+                    found.append(alert)
+        except BusUnavailable as error:
+            raise OSError(str(error)) from None
+        return found
+
+    def positions(self) -> Mapping[int, int]:
+        """Return, by partition, the offset after what was read."""
+        return dict(self._positions)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._reader.close()
+
+
+class MarkTopic:
+    """What people decided, in a compacted topic: all consoles read the same."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Start reading; does not block. Raises BusUnavailable if the client can't use the settings."""
+        self._reader = CompactedTopicReader(connection, [CONSOLE_MARKS])
+        self._writer = CompactedTopicWriter(connection)
+        self._writing = Lock()
+        self._first: dict[tuple[str, str], Mark] = {}
+
+    def read_all(self) -> Sequence[Mark] | None:
+        """Return all marks once the topic has been read to its end; None before that."""
+        for mark in self.read_new():
+            self._first[mark.subject, mark.field] = mark
+        if not self._reader.has_read_all:
+            return None
+        found = [mark for mark in self._first.values() if mark.value]
+        self._first = {}
+        return found
+
+    def read_new(self) -> Sequence[Mark]:
+        """Return the marks since the last call."""
+        found: list[Mark] = []
+        while len(found) < MAX_BATCH and (taken := self._reader.poll(0)) is not None:
+            message = taken[1]
+            mark = read_mark(message.key() or b"", message.value())
+            if mark is not None:
+                found.append(mark)
+        return found
+
+    def put(self, mark: Mark) -> None:
+        """Write a mark and wait until all replicas have it. Raises OSError."""
+        _put(self._writer, self._writing, CONSOLE_MARKS, (mark_key(mark), mark_value(mark)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._reader.close()
+
+
+class AuditTopic:
+    """What people did, in a topic."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Create a producer. Raises BusUnavailable if the client can't use the settings."""
+        self._writer = CompactedTopicWriter(connection)
+        self._writing = Lock()
+
+    def record(self, action: Action) -> None:
+        """Write an action and wait until all replicas have it. Raises OSError."""
+        row = asdict(action) | {"at": datetime.fromtimestamp(action.at / 1e9, UTC).isoformat()}
+        _put(self._writer, self._writing, CONSOLE_AUDIT, (action.name.encode(), json.dumps(row).encode()))
+
+    def close(self) -> None:
+        """Do nothing: every action was acknowledged."""
+
+
+def _put(writer: CompactedTopicWriter, lock: Lock, topic: str, message: tuple[bytes, bytes | None]) -> None:
+    """Write a key and a value. Raises OSError."""
+    try:
+        with lock:
+            writer.put(topic, *message, list(_JSON))
+    except BusUnavailable as error:
+        raise OSError(str(error)) from None

@@ -1,0 +1,1 @@
+"""The pages: templates, styles, scripts, and what computes their drawings."""

@@ -1,0 +1,81 @@
+// Decisions: acknowledge, assign, mute, comment. Each is one request; the page is read again afterwards.
+import { currentRow, refresh, say } from "./page.js";
+
+export async function decide(subject, action, value = "") {
+  const answer = await fetch("/api/marks", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Lanner-Request": "page" },
+    body: JSON.stringify({ subject, action, value }),
+  });
+  if (!answer.ok) {
+    const body = await answer.json().catch(() => ({}));
+    throw new Error(body.error ?? `the console answers ${answer.status}`);
+  }
+}
+
+function muteTime() {
+  const dialog = document.getElementById("mute");
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}
+
+// What an action applies to: the selected rows, else the row in focus, else the page's own group.
+function targets() {
+  const selected = [...document.querySelectorAll("tr.selected[data-subject]")];
+  const row = currentRow();
+  if (selected.length) return selected;
+  if (row?.dataset.subject) return [row];
+  return [...document.querySelectorAll(".actions[data-subject]")];
+}
+
+export async function act(action, elements = targets()) {
+  if (document.body.dataset.role !== "analyst") {
+    say("Only analysts may do this.");
+    return;
+  }
+  if (!elements.length) {
+    say("Choose a row first, with j and k.");
+    return;
+  }
+  const time = action === "mute" ? await muteTime() : "";
+  if (action === "mute" && !time) return;
+  try {
+    for (const element of elements) {
+      const { subject, last, state } = element.dataset;
+      if (action === "acknowledge" && state === "acknowledged") await decide(subject, "reopen");
+      else if (action === "acknowledge") await decide(subject, action, last);
+      else if (action === "mute") await decide(subject, action, time);
+      else if (action === "assign") await decide(subject, action, document.body.dataset.name);
+      else await decide(subject, action);
+      element.classList.remove("selected");
+    }
+    say(elements.length === 1 ? "Done." : `Done for ${elements.length} groups.`);
+    await refresh();
+  } catch (error) {
+    say(`This was not stored: ${error.message}`);
+  }
+}
+
+export function bindActions() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-action]");
+    if (button) act(button.dataset.action, [button.closest("[data-subject]")]);
+  });
+  document.addEventListener("submit", async (event) => {
+    const form = event.target.closest("form[data-comment]");
+    if (!form) return;
+    event.preventDefault();
+    const text = form.elements.comment;
+    try {
+      await decide(form.dataset.comment, "comment", text.value);
+      text.value = "";
+      say("The comment was added.");
+      await refresh();
+    } catch (error) {
+      say(`The comment was not stored: ${error.message}`);
+    }
+  });
+}

@@ -1,0 +1,25 @@
+// The entry of the pages' scripts. The pages work without them, except for decisions and live updates.
+import { bindActions } from "./actions.js";
+import { bindBrush } from "./brush.js";
+import { bindKeys } from "./keys.js";
+import { bindLive } from "./live.js";
+import { localTimes } from "./times.js";
+
+localTimes(document);
+bindActions();
+bindBrush();
+bindLive();
+bindKeys();
+
+// Empty filters are left out of the address.
+document.getElementById("filters")?.addEventListener("formdata", (event) => {
+  for (const [name, value] of [...event.formData]) {
+    if (value === "") event.formData.delete(name);
+  }
+});
+document.querySelectorAll("#filters select").forEach((select) => {
+  select.addEventListener("change", () => {
+    if (select.name === "since") select.form.querySelector("[name=until]")?.remove();
+    select.form.requestSubmit();
+  });
+});

@@ -1,0 +1,40 @@
+// Reads the page again and replaces its content; focus and selection stay on the same rows.
+import { localTimes } from "./times.js";
+
+const policy = globalThis.trustedTypes?.createPolicy("lanner", { createHTML: (text) => text });
+
+export function say(text) {
+  const status = document.getElementById("status");
+  status.textContent = text;
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { status.textContent = ""; }, 5000);
+}
+
+export function rows() {
+  return [...document.querySelectorAll("tr[data-row]")];
+}
+
+export function currentRow() {
+  return document.activeElement?.closest?.("tr[data-row]") ?? null;
+}
+
+export async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+  if (!answer.ok) throw new Error(`the console answers ${answer.status}`);
+  // The server escaped every value; nothing in the new document runs before it is taken over, and the policy forbids inline scripts.
+  const text = await answer.text();
+  const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html").getElementById("content");
+  const old = document.getElementById("content");
+  if (!fresh || !old) return;
+  const focused = currentRow()?.dataset.key;
+  const selected = new Set([...document.querySelectorAll("tr.selected")].map((row) => row.dataset.key));
+  const draft = old.querySelector("textarea")?.value;
+  localTimes(fresh);
+  for (const row of fresh.querySelectorAll("tr[data-row]")) {
+    if (selected.has(row.dataset.key)) row.classList.add("selected");
+  }
+  old.replaceWith(fresh);
+  if (draft) fresh.querySelector("textarea").value = draft;
+  if (focused) rows().find((row) => row.dataset.key === focused)?.querySelector("[data-open]")?.focus({ preventScroll: true });
+  document.dispatchEvent(new Event("lanner:content"));
+}

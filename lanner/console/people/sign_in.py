@@ -1,0 +1,82 @@
+"""The ways to sign in that the settings allow, and who a request is from."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lanner.console.people.accounts import Accounts
+from lanner.console.people.identity import LOCAL, Identity, Method, role_of
+from lanner.console.people.oidc import OpenIdProvider
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_MAX_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """Reverse proxies that authenticate people."""
+
+    networks: Sequence[Network]
+    user_header: str
+    groups_header: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What is configured."""
+
+    accounts: Accounts
+    is_open: bool = False
+    """Whether everyone who can connect is `local`; only on the loopback address."""
+    tokens: bool = True
+    proxy: Proxy | None = None
+    provider: OpenIdProvider | None = None
+    analysts: frozenset[str] = field(default_factory=frozenset)
+    viewers: frozenset[str] = field(default_factory=frozenset)
+
+    def by_request(self, address: str, headers: Mapping[str, str], session: str, now: int) -> Identity | None:
+        """Return who a request is from; None if nobody is signed in. Raises OSError.
+
+        Args:
+            address: the client's.
+            headers: of the request.
+            session: the value of the session cookie; empty for none.
+            now: seconds since the epoch.
+        """
+        if self.proxy is not None and (found := self._by_proxy(address, headers)) is not None:
+            return found
+        if self.tokens and (bearer := bearer_of(headers.get("Authorization", ""))):
+            found_token = self.accounts.by_token(bearer, now)
+            return found_token[0] if found_token else None
+        if session and (found := self.accounts.by_session(session, now)) is not None:
+            return found
+        return LOCAL if self.is_open else None
+
+    def with_groups(self, name: str, groups: Sequence[str], method: Method) -> Identity | None:
+        """Return a person with the role that its groups give; None for no access."""
+        role = role_of(groups, self.analysts, self.viewers)
+        return None if role is None else Identity(name[:_MAX_NAME], role, method)
+
+    def is_proxy(self, address: str) -> bool:
+        """Return whether an address is that of a proxy that is trusted."""
+        if self.proxy is None:
+            return False
+        try:
+            found = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(found, "ipv4_mapped", None)
+        return any((mapped or found) in network for network in self.proxy.networks)
+
+    def _by_proxy(self, address: str, headers: Mapping[str, str]) -> Identity | None:
+        if self.proxy is None or not self.is_proxy(address):
+            return None
+        name = headers.get(self.proxy.user_header, "").strip()
+        groups = [group.strip() for group in headers.get(self.proxy.groups_header, "").split(",")]
+        return self.with_groups(name, [group for group in groups if group], "proxy") if name else None
+
+
+def bearer_of(header: str) -> str:
+    """Return the bearer token of an Authorization header; empty if it has none."""
+    kind, _, value = header.partition(" ")
+    return value.strip() if kind.lower() == "bearer" else ""

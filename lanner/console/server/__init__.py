@@ -1,0 +1,1 @@
+"""The HTTP side of the console: requests in, pages, JSON and live events out."""

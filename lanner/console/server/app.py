@@ -1,0 +1,49 @@
+"""The aiohttp application of a console. A new view adds its routes to ROUTES, and its name to VIEWS if it has one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from lanner.console.pages.render import Renderer
+from lanner.console.server.api import alerts as alerts_api
+from lanner.console.server.api import live, marks
+from lanner.console.server.context import CONSOLE, Console
+from lanner.console.server.guard import middlewares
+from lanner.console.server.rate import RateLimit
+from lanner.console.server.views import alerts, assets, sign_in
+from lanner.console.server.views.rendering import RENDERER, View
+
+VIEWS: tuple[View, ...] = (View("Alerts", "/", "a"),)
+"""The views of the navigation: name, path, and the key that opens it after `g`."""
+ROUTES: tuple[web.RouteDef, ...] = (
+    *alerts.ROUTES,
+    *sign_in.ROUTES,
+    *alerts_api.ROUTES,
+    *marks.ROUTES,
+    *live.ROUTES,
+    *assets.ROUTES,
+)
+MAX_BODY = 64 << 10
+REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 20.0, 200
+ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE = 0.2, 10
+
+
+@asynccontextmanager
+async def application(made: Console) -> AsyncIterator[web.Application]:
+    """Make the application on the running loop."""
+    limits = RateLimit(REQUESTS_A_SECOND, REQUESTS_AT_ONCE), RateLimit(ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE)
+    app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
+    app[CONSOLE] = made
+    app[RENDERER] = Renderer({"views": VIEWS})
+    app.router.add_routes(ROUTES)
+    made.hub.open()
+    app.on_shutdown.append(_closing(made))
+    yield app
+
+
+def _closing(made: Console) -> Callable[[web.Application], Awaitable[None]]:
+    async def close(_: web.Application) -> None:
+        await made.hub.close()
+
+    return close

@@ -1,0 +1,74 @@
+"""What every request handler uses."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from aiohttp import web
+
+from lanner.console.feed.ports import Action, AuditLog
+from lanner.console.people.identity import Identity
+from lanner.console.people.sign_in import SignIn
+from lanner.console.server.live import LiveHub
+from lanner.console.store.marks import Mark
+from lanner.console.store.reading import AlertReader
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The parts of a console that serves."""
+
+    reader: AlertReader
+    put_mark: Callable[[Mark], None]
+    """Stores a mark durably; returns when the view shows it. Raises OSError."""
+    audit: AuditLog
+    sign_in: SignIn
+    is_secure: bool = False
+    """Whether browsers reach it by HTTPS."""
+    hosts: frozenset[str] = frozenset()
+    """Names and ports by which browsers may address it, lower case; empty for any."""
+    origin: str = ""
+    """Its origin in browsers; empty if the request's Host is its origin."""
+    source: str = ""
+    """Where the alerts come from, in words."""
+    is_recording: bool = False
+    """Whether they are of a recording that has ended."""
+    clock: Callable[[], int] = time.time_ns
+    hub: LiveHub = field(default_factory=LiveHub)
+
+    async def record(
+        self, request: web.Request, who: Identity, action: str, subject: str = "", value: str = ""
+    ) -> None:
+        """Record an action in the audit log. Raises OSError."""
+        entry = Action(self.clock(), who.name, who.role, who.method, client_address(request), action, subject, value)
+        await asyncio.to_thread(self.audit.record, entry)
+
+
+CONSOLE = web.AppKey("console", Console)
+IDENTITY = web.RequestKey("identity", Identity)
+"""Set by the middleware if somebody is signed in."""
+
+
+def console(request: web.Request) -> Console:
+    """Return the console that a request is for."""
+    return request.app[CONSOLE]
+
+
+def identity(request: web.Request) -> Identity:
+    """Return who makes a request; only for paths that need a sign-in."""
+    return request[IDENTITY]
+
+
+def client_address(request: web.Request) -> str:
+    """Return the address of the other end of the connection."""
+    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+async def off_loop(function: Callable[[], T]) -> T:
+    """Call a function that reads or writes a file on another thread."""
+    return await asyncio.to_thread(function)

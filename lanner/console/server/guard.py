@@ -1,0 +1,144 @@
+"""What every request passes: address, rate limit, sign-in, origin, and the headers of every answer."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import quote
+
+from aiohttp import web
+
+from lanner.console.server.context import IDENTITY, Console, client_address, console
+from lanner.console.server.rate import RateLimit
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
+REQUEST_HEADER = "X-Lanner-Request"
+"""Requests that change something carry it: a page of another origin can't set it."""
+OPEN_PATHS = ("/healthz", "/sign-in", "/static/", "/favicon.ico")
+"""Beginnings of the paths that need no sign-in."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types lanner"
+)
+_HEADERS = {
+    "Server": "lanner",
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+}
+_SAFE = ("GET", "HEAD")
+
+
+def cookie_name(made: Console) -> str:
+    """Return the name of the session cookie: by HTTPS, one that no other host can set."""
+    return SECURE_COOKIE if made.is_secure else COOKIE
+
+
+def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
+    """Return the middlewares, outermost first.
+
+    Args:
+        limit: of all requests by client.
+        sign_in_limit: of attempts to sign in, by client.
+    """
+
+    @web.middleware
+    async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            answer = await handler(request)
+        except web.HTTPException as error:
+            if error.status < HTTPStatus.BAD_REQUEST:
+                error.headers.update(policy_headers(request))
+                raise
+            answer = _failure(request, error)
+        except OSError as error:
+            logging.getLogger("lanner.console").warning("%s", error)
+            answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "This can't be read or written now; try again.")
+        if not answer.prepared:
+            for name, value in policy_headers(request).items():
+                answer.headers.setdefault(name, value)
+        return answer
+
+    @web.middleware
+    async def bounds(request: web.Request, handler: Handler) -> web.StreamResponse:
+        made = console(request)
+        if made.hosts and request.host.lower() not in made.hosts:
+            # A page of another site may point its own name at this address (DNS rebinding).
+            return failure(request, HTTPStatus.MISDIRECTED_REQUEST, "This console is not served under this name.")
+        address = client_address(request)
+        is_attempt = request.path.startswith("/sign-in") and request.method == "POST"
+        if not limit.take(address, time.monotonic()) or (
+            is_attempt and not sign_in_limit.take(address, time.monotonic())
+        ):
+            answer = failure(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests; wait a few seconds.")
+            answer.headers["Retry-After"] = "5"
+            return answer
+        return await handler(request)
+
+    @web.middleware
+    async def signed_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+        made = console(request)
+        session = request.cookies.get(cookie_name(made), "")
+        found = await asyncio.to_thread(
+            made.sign_in.by_request, client_address(request), request.headers, session, made.clock() // 1_000_000_000
+        )
+        if found is not None:
+            request[IDENTITY] = found
+        elif not request.path.startswith(OPEN_PATHS):
+            if request.path.startswith("/api/") or request.method not in _SAFE:
+                answer = failure(request, HTTPStatus.UNAUTHORIZED, "Sign in first.")
+                answer.headers["WWW-Authenticate"] = "Bearer"
+                return answer
+            raise web.HTTPSeeOther(f"/sign-in?next={quote(request.path_qs, safe='')}")
+        if request.method not in _SAFE and (why := _foreign(request, made)):
+            return failure(request, HTTPStatus.FORBIDDEN, why)
+        return await handler(request)
+
+    return [headers, bounds, signed_in]
+
+
+def failure(request: web.Request, status: int, message: str) -> web.Response:
+    """Return an error: JSON for programs, text for people."""
+    if request.path.startswith("/api/"):
+        return web.json_response({"error": message}, status=status)
+    return web.Response(status=status, text=f"{message}\n")
+
+
+def _failure(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    answer = failure(request, error.status, error.text or error.reason)
+    for name in ("Allow", "WWW-Authenticate"):
+        if name in error.headers:
+            answer.headers[name] = error.headers[name]
+    return answer
+
+
+def policy_headers(request: web.Request) -> dict[str, str]:
+    """Return the headers that every answer has."""
+    found = dict(_HEADERS)
+    is_static = request.path.startswith("/static/")
+    found["Cache-Control"] = "no-cache" if is_static else "no-store"
+    if console(request).is_secure:
+        found["Strict-Transport-Security"] = "max-age=31536000"
+    return found
+
+
+def _foreign(request: web.Request, made: Console) -> str:
+    """Return why a request that changes something is not from a page of this console; empty if it is.
+
+    A cookie is sent with requests from pages of other sites too, a bearer token never is.
+    """
+    if request.headers.get("Authorization", "").lower().startswith("bearer "):
+        return ""
+    origin = request.headers.get("Origin", "")
+    expected = made.origin or f"{'https' if made.is_secure else 'http'}://{request.host}"
+    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin" or origin not in (expected, ""):
+        return "This request comes from another site."
+    if request.path.startswith("/api/"):
+        return "" if request.headers.get(REQUEST_HEADER) else f"The header {REQUEST_HEADER} is missing."
+    return "" if origin else "The header Origin is missing."

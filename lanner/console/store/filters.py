@@ -1,0 +1,149 @@
+"""The filters of a page: from and to the query of its address, and from there to conditions of SQL."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from schemas.catalogue.priorities import SEVERITY, parse_priority
+from schemas.text.durations import parse_duration
+
+STATES = ("open", "acknowledged", "muted", "all")
+SORTS = ("last", "count", "priority", "first")
+MAX_VALUE = 200
+DEFAULT_SINCE, ALL_TIME = "24h", "all"
+
+
+class BadFilter(ValueError):
+    """A filter's value is not valid; the message states what it must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a page shows; empty texts select everything."""
+
+    priority: str = ""
+    """This priority or above."""
+    rule: str = ""
+    tag: str = ""
+    technique: str = ""
+    """An id of ATT&CK; T1059 includes T1059.004."""
+    workload: str = ""
+    namespace: str = ""
+    image: str = ""
+    host: str = ""
+    user: str = ""
+    q: str = ""
+    """Words to search for."""
+    state: str = "open"
+    since: str = DEFAULT_SINCE
+    """A duration before now, a time, or `all`."""
+    until: str = ""
+    sort: str = "last"
+
+    def query(self, **changes: str) -> dict[str, str]:
+        """Return the filters, with changes, as the query of an address: what differs from the defaults."""
+        changed = replace(self, **changes)
+        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
+
+    @property
+    def are_of_groups(self) -> bool:
+        """Whether all of them look at groups, whose alerts are counted already."""
+        return not (self.namespace or self.image or self.host or self.user or self.q)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From a time to another, µs since the epoch; the end is not included."""
+
+    since: int
+    until: int | None
+
+
+def read_filters(query: Mapping[str, str]) -> Filters:
+    """Read the filters of an address; other names are ignored. Raises BadFilter."""
+    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(Filters) if each.name in query}
+    filters = Filters(**values)
+    if filters.priority and parse_priority(filters.priority) is None:
+        raise BadFilter(f"priority must be one of {', '.join(SEVERITY).lower()}.")
+    for name, allowed in (("state", STATES), ("sort", SORTS)):
+        if getattr(filters, name) not in allowed:
+            raise BadFilter(f"{name} must be one of {', '.join(allowed)}.")
+    time_range(filters, 0)
+    return filters
+
+
+def time_range(filters: Filters, now: int) -> TimeRange:
+    """Return the time range of filters. now: ns since the epoch. Raises BadFilter."""
+    since = _time(filters.since or DEFAULT_SINCE, now, "since")
+    return TimeRange(max(since, 0) // 1000, _time(filters.until, now, "until") // 1000 if filters.until else None)
+
+
+def _time(text: str, now: int, name: str) -> int:
+    duration = parse_duration(text, ("s", "m", "h", "d"))
+    if duration is not None:
+        return now - duration
+    if text in ("now", ALL_TIME):
+        return now if text == "now" else 0
+    try:
+        found = datetime.fromisoformat(text)
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
+    except (ValueError, OverflowError):
+        message = f"{name} must be all, a duration before now, such as 24h, or a time, such as 2027-01-31T00:00:00Z."
+        raise BadFilter(message) from None
+
+
+def group_conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    """Return conditions about a group `g`, and their values."""
+    found: list[str] = []
+    values: list[Any] = []
+    if filters.priority:
+        found.append("g.priority <= ?")
+        values.append(parse_priority(filters.priority))
+    for column in ("rule", "workload"):
+        if text := getattr(filters, column):
+            found.append(f"g.{column} {_comparison(text)}")
+            values.append(_pattern(text))
+    if filters.tag:
+        found.append("g.id IN (SELECT grp FROM tags WHERE tag = ?)")
+        values.append(filters.tag)
+    if filters.technique:
+        found.append("g.id IN (SELECT grp FROM tags WHERE tag = ? OR tag GLOB ?)")
+        values += [filters.technique.upper(), _pattern(f"{filters.technique.upper()}.*")]
+    return found, values
+
+
+def alert_conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    """Return conditions about an alert `a`, without those about text, and their values."""
+    found: list[str] = []
+    values: list[Any] = []
+    for column in ("namespace", "image", "host", "user"):
+        if text := getattr(filters, column):
+            found.append(f"a.{column} IN (SELECT id FROM texts WHERE value {_comparison(text)})")  # noqa: S608  bound
+            values.append(_pattern(text))
+    return found, values
+
+
+def match_text(text: str) -> str:
+    """Return the words of a text as a query of FTS5: all of them, in any order; `word*` finds what begins so.
+
+    A word such as /etc/shadow is the sequence of its parts.
+    """
+    words: Sequence[str] = re.findall(r'"[^"]+"|\S+', text)
+    quoted = []
+    for word in words:
+        bare = word.strip('"')
+        is_prefix = bare.endswith("*") and not word.endswith('"')
+        bare = bare.rstrip("*")
+        if any(map(str.isalnum, bare)):
+            quoted.append('"' + bare.replace('"', '""') + '"' + ("*" if is_prefix else ""))
+    return " ".join(quoted)
+
+
+def _comparison(text: str) -> str:
+    return "GLOB ?" if "*" in text else "= ?"
+
+
+def _pattern(text: str) -> str:
+    return re.sub(r"[\[?]", r"[\g<0>]", text) if "*" in text else text

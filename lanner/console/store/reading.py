@@ -1,0 +1,313 @@
+"""Reads the view: groups, alerts and counts by time. Each call opens the file, so any thread can call it."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import starmap
+from pathlib import Path
+from typing import Any
+
+from lanner.console.store.filters import (
+    ALL_TIME,
+    Filters,
+    TimeRange,
+    alert_conditions,
+    group_conditions,
+    match_text,
+    time_range,
+)
+from lanner.console.store.marks import Mark
+from lanner.console.store.record import unpacked
+from lanner.console.store.rows import AlertLine, Bar, Group, GroupDetail, GroupPage, Histogram
+from lanner.console.store.tables import CELL_US, reading
+from schemas.alert import Alert
+
+PAGE = 50
+"""Groups on one page."""
+SPARKS = 24
+MAX_MATCHES = 20_000
+"""A search counts so many of the newest alerts that have its words."""
+MAX_HOSTS = 50
+_BARS = 60
+_DAY_NS = 86_400_000_000_000
+_DETAIL = 1_000_000
+"""µs; below ten minutes, counts by time are made from the alerts themselves."""
+_SORTS = {"last": "last DESC", "count": "n DESC", "priority": "g.priority, last DESC", "first": "g.first DESC"}
+_STATE = """
+CASE WHEN CAST(muted.value AS INTEGER) > :now THEN 'muted'
+     WHEN CAST(seen.value AS INTEGER) / 1000 >= c.last THEN 'acknowledged' ELSE 'open' END"""
+_MARKS = """
+LEFT JOIN marks seen ON seen.subject = 'group:' || g.key AND seen.field = 'acknowledged'
+LEFT JOIN marks muted ON muted.subject = 'group:' || g.key AND muted.field = 'muted_until'
+LEFT JOIN marks assigned ON assigned.subject = 'group:' || g.key AND assigned.field = 'assignee'"""
+
+
+class AlertReader:
+    """Answers questions about the alerts that the view holds."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the view at a path, which must exist when something is read."""
+        self._path = path
+
+    def groups(self, filters: Filters, now: int, *, offset: int = 0, limit: int = PAGE) -> GroupPage:
+        """Return a page of the groups that match.
+
+        Args:
+            filters: what to show.
+            now: ns since the epoch.
+            offset: groups to skip.
+            limit: groups to return at most.
+
+        Raises:
+            OSError: the view can't be read.
+        """
+        with self._reading() as base:
+            return _groups(base, filters, now, offset=offset, limit=limit)
+
+    def group(self, key: str, filters: Filters, now: int) -> GroupDetail | None:
+        """Return a group with its counts in the time range of filters, or in all time if it has none there."""
+        with self._reading() as base:
+            found = base.execute("SELECT id, description, response FROM groups WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                return None
+            page = _groups(base, Filters(state="all", since=filters.since, until=filters.until), now, key=key)
+            if not page.groups:
+                page = _groups(base, Filters(state="all", since=ALL_TIME), now, key=key)
+            if not page.groups:
+                return None
+            hosts = base.execute(
+                "SELECT value FROM group_hosts JOIN texts ON texts.id = host WHERE grp = ? ORDER BY last DESC LIMIT ?",
+                (found[0], MAX_HOSTS),
+            )
+            names = [value for (value,) in hosts]
+            return GroupDetail(page.groups[0], found[1], found[2], names, _marks(base, f"group:{key}"))
+
+    def alerts(
+        self, key: str, filters: Filters, now: int, *, before: int | None = None, limit: int = PAGE
+    ) -> Sequence[AlertLine]:
+        """Return a group's alerts that match, newest first.
+
+        Args:
+            key: the group's key; empty for alerts of all groups.
+            filters: what to show.
+            now: ns since the epoch.
+            before: the time of the last alert of the page before, µs; None for the first page.
+            limit: alerts to return at most.
+
+        Raises:
+            OSError: the view can't be read.
+        """
+        span = time_range(filters, now)
+        if before is not None:
+            span = replace(span, until=min(before, span.until or before))
+        with self._reading() as base:
+            source, values = _alerts_source(filters, span)
+            conditions, more = group_conditions(filters)
+            if key:
+                conditions, more = ["g.key = ?"], [key]
+            rows = base.execute(
+                "SELECT b.uid, a.id, h.value, u.value, n.value, b.text "  # noqa: S608  values are bound
+                f"FROM {source} JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
+                "JOIN texts h ON h.id = a.host JOIN texts u ON u.id = a.user JOIN texts n ON n.id = a.namespace "
+                f"WHERE {_all(conditions)} ORDER BY a.id DESC LIMIT ?",
+                (*values, *more, limit),
+            )
+            return [
+                AlertLine(uid, time, host, user, namespace, text.partition("\n")[0])
+                for uid, time, host, user, namespace, text in rows
+            ]
+
+    def alert(self, uid: str) -> tuple[Alert, str] | None:
+        """Return an alert and the key of its group; None if the view doesn't hold it. Raises OSError and BadAlert."""
+        with self._reading() as base:
+            row = base.execute(
+                "SELECT b.data, g.description, g.response, g.key FROM bodies b JOIN alerts a ON a.id = b.id "
+                "JOIN groups g ON g.id = a.grp WHERE b.uid = ?",
+                (uid,),
+            ).fetchone()
+        return None if row is None else (unpacked(*row[:3]), row[3])
+
+    def has_group(self, key: str) -> bool:
+        """Return whether the view holds a group. Raises OSError."""
+        with self._reading() as base:
+            return base.execute("SELECT 1 FROM groups WHERE key = ?", (key,)).fetchone() is not None
+
+    def marks(self, subject: str) -> Sequence[Mark]:
+        """Return what people decided about a group or an alert, oldest first. Raises OSError."""
+        with self._reading() as base:
+            return _marks(base, subject)
+
+    def histogram(self, filters: Filters, now: int) -> Histogram:
+        """Return the alerts that match by time and priority. Raises OSError."""
+        span = time_range(filters, now)
+        until = span.until or now // 1000
+        with self._reading() as base:
+            if not span.since:
+                (first,) = base.execute("SELECT min(id) FROM alerts").fetchone()
+                span = replace(span, since=until - CELL_US if first is None else first)
+            since = min(span.since, until - _BARS)
+            step = _step(until - since)
+            first_bar = since // step
+            source, values, where = _counted(filters, TimeRange(since, span.until), step)
+            conditions, more = group_conditions(filters)
+            rows = base.execute(
+                f"SELECT a.id / {step} - {first_bar}, g.priority, sum(a.count) FROM {source} "  # noqa: S608  numbers
+                f"JOIN groups g ON g.id = a.grp WHERE {_all([*where, *conditions])} GROUP BY 1, 2",
+                (*values, *more),
+            ).fetchall()
+        bars = [Bar((first_bar + number) * step, {}) for number in range(until // step - first_bar + 1)]
+        counts: list[dict[int, int]] = [{} for _ in bars]
+        for number, priority, count in rows:
+            if 0 <= number < len(counts):
+                counts[number][priority] = count
+        return Histogram(since, until, [replace(bar, counts=each) for bar, each in zip(bars, counts, strict=True)])
+
+    def names(self, limit: int = 200) -> dict[str, list[str]]:
+        """Return the rules, workloads, tags and hosts that the view holds, to offer them as filters. Raises OSError."""
+        queries = {
+            "rule": "SELECT rule FROM groups GROUP BY rule ORDER BY max(last) DESC LIMIT ?",
+            "workload": "SELECT workload FROM groups GROUP BY workload ORDER BY max(last) DESC LIMIT ?",
+            "tag": "SELECT tag FROM tags GROUP BY tag ORDER BY tag LIMIT ?",
+            "host": "SELECT value FROM texts WHERE id IN (SELECT host FROM group_hosts) ORDER BY value LIMIT ?",
+        }
+        with self._reading() as base:
+            return {name: [value for (value,) in base.execute(query, (limit,))] for name, query in queries.items()}
+
+    def is_empty(self) -> bool:
+        """Return whether the view holds no alert. Raises OSError."""
+        with self._reading() as base:
+            return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with reading(self._path) as base:
+            yield base
+
+
+def _groups(
+    base: sqlite3.Connection, filters: Filters, now: int, *, offset: int = 0, limit: int = 1, key: str = ""
+) -> GroupPage:
+    span = time_range(filters, now)
+    conditions, more = group_conditions(filters)
+    if key:
+        conditions.append("g.key = ?")
+        more.append(key)
+    if filters.are_of_groups and span.until is None:
+        since = span.since // CELL_US
+        counts = (
+            "SELECT grp, sum(count) AS n, NULL AS last, "
+            "(SELECT count(*) FROM group_hosts h WHERE h.grp = cells.grp AND h.last >= ?) AS hosts "
+            "FROM cells WHERE cell >= ? GROUP BY grp"
+        )
+        values: list[Any] = [since * CELL_US, since]
+        last = "g.last"
+        matches = 0
+    else:
+        source, values = _alerts_source(filters, span)
+        counts = (
+            "SELECT a.grp, count(*) AS n, max(a.id) AS last, count(DISTINCT a.host) AS hosts "  # noqa: S608  bound
+            f"FROM {source} GROUP BY a.grp"
+        )
+        last = "c.last"
+        matches = MAX_MATCHES if filters.q else 0
+    state = _STATE.replace("c.last", last).replace(":now", str(now))
+    inner = (
+        f"SELECT g.*, c.n AS n, c.hosts AS hosts, {last} AS newest, {state} AS state, "  # noqa: S608  values are bound
+        f"coalesce(assigned.value, '') AS assignee, coalesce(CAST(muted.value AS INTEGER), 0) AS muted_until "
+        f"FROM ({counts}) c JOIN groups g ON g.id = c.grp {_MARKS} WHERE {_all(conditions)}"
+    )
+    order = _SORTS[filters.sort].replace("last", "newest").replace("g.", "")
+    shown = "" if filters.state == "all" else f"WHERE state = '{filters.state}'"
+    rows = base.execute(
+        "SELECT id, key, rule, workload, text, priority, tags, n, hosts, first, newest, sample, state, assignee, "  # noqa: S608
+        f"muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} ORDER BY {order}, key LIMIT ? OFFSET ?",
+        (*values, *more, limit, offset),
+    ).fetchall()
+    sparks = _sparklines(base, filters, span, now, [row[0] for row in rows])
+    groups = [_group(row, sparks.get(row[0], ()), now) for row in rows]
+    total, alerts = rows[0][15:17] if rows else (0, 0)
+    return GroupPage(groups, total, alerts, bool(matches) and alerts >= matches)
+
+
+def _group(row: tuple[Any, ...], sparkline: tuple[int, ...], now: int) -> Group:
+    _, key, rule, workload, text, priority, tags, count, hosts, first, last, sample, state, assignee, muted, *_ = row
+    return Group(
+        key,
+        rule,
+        workload,
+        text,
+        priority,
+        tuple(tags.split("\n") if tags else ()),
+        count,
+        hosts,
+        first,
+        last,
+        sample,
+        is_new=first * 1000 >= now - _DAY_NS,
+        state=state,
+        assignee=assignee,
+        muted_until=muted if muted > now else 0,
+        sparkline=sparkline,
+    )
+
+
+def _sparklines(
+    base: sqlite3.Connection, filters: Filters, span: TimeRange, now: int, ids: Sequence[int]
+) -> dict[int, tuple[int, ...]]:
+    """Return, by group, its alerts in each part of the time range."""
+    if not ids:
+        return {}
+    until = span.until or now // 1000
+    since = span.since
+    chosen = ", ".join(map(str, ids))
+    if not since:
+        (since,) = base.execute(f"SELECT min(first) FROM groups WHERE id IN ({chosen})").fetchone()  # noqa: S608
+    length = max((until - since) // SPARKS + 1, 1)
+    source, values, where = _counted(filters, TimeRange(since, span.until), length)
+    found = {number: [0] * SPARKS for number in ids}
+    for group, part, count in base.execute(
+        f"SELECT a.grp, (a.id - {since}) / {length}, sum(a.count) FROM {source} "  # noqa: S608  numbers
+        f"WHERE {_all([*where, f'a.grp IN ({chosen})'])} GROUP BY 1, 2",
+        values,
+    ):
+        found[group][min(max(part, 0), SPARKS - 1)] += count
+    return {group: tuple(counts) for group, counts in found.items()}
+
+
+def _counted(filters: Filters, span: TimeRange, step: int) -> tuple[str, list[Any], list[str]]:
+    """Return a source `a` of id, grp and count, its values and conditions: cells where they are fine enough."""
+    if filters.are_of_groups and step >= CELL_US:
+        source = f"(SELECT cell * {CELL_US} AS id, grp, count FROM cells WHERE cell >= ? AND cell <= ?) a"  # noqa: S608
+        return source, [span.since // CELL_US, (span.until or 1 << 62) // CELL_US], []
+    source, values = _alerts_source(filters, span)
+    return f"(SELECT a.id, a.grp, 1 AS count FROM {source}) a", values, []  # noqa: S608
+
+
+def _alerts_source(filters: Filters, span: TimeRange) -> tuple[str, list[Any]]:
+    """Return a source `a` of the alerts in a time range that match the filters that look at alerts, and its values."""
+    conditions, values = alert_conditions(filters)
+    bounds = [span.since, span.until if span.until is not None else 1 << 62]
+    words = match_text(filters.q)
+    if words:
+        source = (
+            "(SELECT rowid AS match FROM search WHERE search MATCH ? AND rowid >= ? AND rowid < ? "
+            "ORDER BY rowid DESC LIMIT ?) JOIN alerts a ON a.id = match"
+        )
+        return f"(SELECT a.* FROM {source} WHERE {_all(conditions)}) a", [words, *bounds, MAX_MATCHES, *values]  # noqa: S608
+    return f"(SELECT a.* FROM alerts a WHERE {_all(['a.id >= ?', 'a.id < ?', *conditions])}) a", [*bounds, *values]  # noqa: S608
+
+
+def _marks(base: sqlite3.Connection, subject: str) -> list[Mark]:
+    rows = base.execute("SELECT subject, field, value, author, at FROM marks WHERE subject = ? ORDER BY at", (subject,))
+    return list(starmap(Mark, rows))
+
+
+def _step(length: int) -> int:
+    """Return the length of a bar for a time range, µs: at most sixty bars, of whole cells if these are fine enough."""
+    step = max(length // _BARS, 1)
+    return -(-step // CELL_US) * CELL_US if step >= CELL_US // 2 else -(-step // _DETAIL) * _DETAIL
+
+
+def _all(conditions: Sequence[str]) -> str:
+    return " AND ".join(conditions) or "1"

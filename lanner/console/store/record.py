@@ -1,0 +1,159 @@
+"""What the view holds of an alert: the group that it belongs to, what filters look at, and the text to search.
+
+Every value is a host's own and not escaped; whoever shows it does that.
+"""
+
+import re
+import zlib
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from schemas.alert import Alert, decode_alert, encode_alert
+from schemas.catalogue.priorities import SEVERITY, Priority
+
+MAX_TEXT = 400
+"""Characters of a group's text."""
+MAX_SEARCHED = 2000
+"""Characters of an alert that are searched."""
+_TOKEN = re.compile(r"[^\s|=,;:()\[\]{}'\"<>]+")
+_NUMBERS = re.compile(r"\d+")
+_IDENTIFIER = re.compile(
+    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|(?=[a-fA-F]*\d)(?=\d*[a-fA-F])[0-9a-fA-F]{7,}"
+)
+_RANDOM = re.compile(r"(?<=[./_-])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{5,}")
+"""A part of a name with letters and digits, as of pods and temporary files."""
+_OWN_FIELDS = ("evt.time", "evt.time.iso8601", "evt.hostname", "evt.num")
+_SEARCHED = (
+    *("proc.cmdline", "proc.exepath", "proc.pname", "fd.name", "fs.path.name", "user.name", "user.loginname"),
+    *("container.id", "container.name", "container.image.repository", "k8s.ns.name", "k8s.pod.name"),
+)
+_DICTIONARY = " ".join(
+    (
+        "evt.type evt.dir evt.num evt.cpu evt.args evt.arg.flags evt.res evt.rawres evt.failed evt.category syscall",
+        "evt.is_open_read evt.is_open_write evt.is_io evt.latency container.image.tag k8s.pod.labels k8s.pod.uid",
+        "proc.pid proc.ppid proc.vpid proc.sid proc.sname proc.exe proc.args proc.cwd proc.tty proc.loginshellid",
+        "proc.aname[2] proc.aname[3] proc.is_exe_upper_layer proc.exe_ino proc.exeline proc.pexepath proc.pcmdline",
+        "user.uid user.loginuid group.gid group.name thread.tid thread.cap_effective fd.num fd.type fd.typechar",
+        "fd.directory fd.filename fd.sip fd.sport fd.cip fd.cport fd.lip fd.rip fd.l4proto container.privileged",
+        *_SEARCHED,
+        *map(str, Priority),
+    )
+).encode()
+"""What alerts have in common: zlib refers to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """One alert as the view holds it."""
+
+    uid: str
+    time: int
+    """Event time, ns since the epoch."""
+    rule: str
+    workload: str
+    """The image of the container without its tag, or the class of the host: its name with * for numbers."""
+    text: str
+    """The output without what differs between alerts of one kind."""
+    priority: int
+    tags: tuple[str, ...]
+    host: str
+    user: str
+    namespace: str
+    image: str
+    searched: str
+    """The output on one line, then other facts."""
+    output: str
+    description: str
+    response: str
+    data: bytes
+
+
+def record_of(alert: Alert) -> AlertRecord:
+    """Return what the view holds of an alert."""
+    image = _field(alert, "container.image.repository") or _field(alert, "container.image")
+    in_container = _field(alert, "container.id") not in ("", "host")
+    host = alert.hostname or alert.host_id
+    return AlertRecord(
+        uid=alert.id,
+        time=alert.time,
+        rule=alert.rule,
+        workload=image or "container" if in_container else host_class(host),
+        text=group_text(alert),
+        priority=SEVERITY.get(alert.priority, int(Priority.DEBUG)),
+        tags=tuple(dict.fromkeys(alert.tags)),
+        host=host,
+        user=_field(alert, "user.name") or _field(alert, "user.uid"),
+        namespace=_field(alert, "k8s.ns.name"),
+        image=image,
+        searched=_searched(alert, host),
+        output=alert.output[:MAX_TEXT],
+        description=alert.description,
+        response=alert.response,
+        data=packed(alert),
+    )
+
+
+def group_key(rule: str, workload: str, text: str) -> str:
+    """Return the key of a group, which is the same on every console: marks refer to it."""
+    return blake2b(f"{rule}\x1f{workload}\x1f{text}".encode("utf-8", "replace"), digest_size=10).hexdigest()
+
+
+def group_text(alert: Alert) -> str:
+    """Return an alert's output without numbers, identifiers and what is the alert's own."""
+    text = alert.output
+    for name in _OWN_FIELDS:
+        value = alert.output_fields.get(name)
+        if isinstance(value, str) and value:
+            text = text.replace(value, "*")
+    return normalized(text)
+
+
+def normalized(text: str) -> str:
+    """Return a text with * for numbers and identifiers, so that texts that differ only in these are equal."""
+    return _TOKEN.sub(lambda match: _generalized(match[0]), text[: 2 * MAX_TEXT])[:MAX_TEXT]
+
+
+def host_class(host: str) -> str:
+    """Return a host's name with * for its numbers, so that web-1 and web-2 are one workload."""
+    return _NUMBERS.sub("*", _IDENTIFIER.sub("*", host)) or "unknown host"
+
+
+def packed(alert: Alert) -> bytes:
+    """Encode an alert in a few hundred bytes; the texts of its rule are stored with its group."""
+    pack = zlib.compressobj(level=3, wbits=-15, zdict=_DICTIONARY)
+    data = encode_alert(replace(alert, description="", response=""))
+    return pack.compress(data) + pack.flush()
+
+
+def unpacked(data: bytes, description: str, response: str) -> Alert:
+    """Return a packed alert with the texts of its rule. Raises BadAlert."""
+    unpack = zlib.decompressobj(wbits=-15, zdict=_DICTIONARY)
+    alert = decode_alert(unpack.decompress(data) + unpack.flush())
+    return replace(alert, description=description, response=response)
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks."""
+    return text.replace("\n", " ")
+
+
+def _generalized(token: str) -> str:
+    if not any(map(str.isdigit, token)):
+        return token
+    return _NUMBERS.sub("*", _RANDOM.sub("*", _IDENTIFIER.sub("*", token)))
+
+
+def _field(alert: Alert, name: str) -> str:
+    value = alert.event.get(name)
+    if value is None:
+        value = alert.output_fields.get(name)
+    return "" if value is None else str(value)
+
+
+def _searched(alert: Alert, host: str) -> str:
+    text = f"{one_line(alert.output[:MAX_TEXT])}\n{alert.rule} {host}"
+    for name in _SEARCHED:
+        value = _field(alert, name)
+        if value and value not in text:
+            text = f"{text} {value}"
+    return text[:MAX_SEARCHED]

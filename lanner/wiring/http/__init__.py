@@ -1,0 +1,1 @@
+"""Servers that the settings describe: the intake and the console."""

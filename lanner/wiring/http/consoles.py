@@ -1,0 +1,85 @@
+"""The three consoles: of a fleet's topics, of a recording, and of the alerts of this process."""
+
+import time
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from bus.acls import topics_of
+from bus.connection import Connection
+from lanner.console.feed.files import AuditFile, MarkFile
+from lanner.console.feed.queue import AlertQueue
+from lanner.console.feed.recording import RecordedAlerts
+from lanner.recorder.rolling.alerts import stored_alerts
+from lanner.recorder.topic.messages import reader_of_alerts
+from lanner.settings import Settings
+from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
+from lanner.wiring.topic_check import topics_in_order
+from schemas.alert import Alert
+from schemas.text.notes import OnNote
+
+
+def fleet_console(
+    settings: Settings, folder: Path, connection: Connection, note: OnNote, listen: str | None
+) -> RunningConsole:
+    """Start a console that reads the topics of a fleet. Raises BadInput and BusUnavailable."""
+    from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415  needs the broker's client
+
+    topics_in_order(connection, topics_of("console"))
+    since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
+    return RunningConsole(
+        settings,
+        folder,
+        source=lambda positions: AlertTopic(
+            connection, reader_of_alerts(connection), since_ms=since, positions=positions
+        ),
+        marks=partial(MarkTopic, connection),
+        audit=partial(AuditTopic, connection),
+        described=f"the fleet at {connection.bootstrap_servers}",
+        note=note,
+        listen=listen,
+    )
+
+
+def recording_console(
+    settings: Settings, folder: Path, recording: Path, note: OnNote, listen: str | None, *, follow: bool
+) -> RunningConsole:
+    """Start a console that reads the alerts of a recording. Raises BadInput.
+
+    Args:
+        settings: of the console.
+        folder: for its files.
+        recording: the recording.
+        note: receives messages for an operator.
+        listen: address given by a flag.
+        follow: whether the recording continues.
+    """
+    source = RecordedAlerts(recording, follow=follow)
+    return RunningConsole(
+        settings,
+        folder,
+        source=lambda _: source,
+        marks=partial(MarkFile, folder / MARKS),
+        audit=partial(AuditFile, folder / AUDIT),
+        described=f"the recording {recording}",
+        is_recording=not follow,
+        note=note,
+        listen=listen,
+    )
+
+
+def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, AlertQueue]:
+    """Start the console of `lanner run`, and return the queue for its alerts. Raises BadInput."""
+    folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
+    earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
+    queue = AlertQueue(earlier)
+    console = RunningConsole(
+        settings,
+        folder,
+        source=lambda _: queue,
+        marks=partial(MarkFile, folder / MARKS),
+        audit=partial(AuditFile, folder / AUDIT),
+        described="this host",
+        note=note,
+    )
+    return console, queue

@@ -1,0 +1,88 @@
+"""A real console on a port: view, feed, files, sign-in and HTTP server."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+
+from lanner.console.feed.files import AuditFile, MarkFile
+from lanner.console.feed.queue import AlertQueue
+from lanner.settings import load_settings
+from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
+from schemas.alert import Alert
+from schemas.text.notes import ignore_note
+from tests.unit.lanner.console.alerts import soon
+
+HEADER = {"X-Lanner-Request": "test"}
+
+
+@dataclass
+class Answer:
+    """An answer with its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Served:
+    """A console, and requests to it."""
+
+    def __init__(self, folder: Path, *flags: str, alerts: Iterable[Alert] = (), listen: str = "127.0.0.1:0") -> None:
+        """Start it with settings, such as console.tokens=false."""
+        self.folder = folder
+        self.queue = AlertQueue(alerts)
+        self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
+        self.console = RunningConsole(
+            self.settings,
+            folder,
+            source=lambda _: self.queue,
+            marks=lambda: MarkFile(folder / MARKS),
+            audit=lambda: AuditFile(folder / AUDIT),
+            described="this host",
+            note=ignore_note,
+            listen=listen,
+        )
+        self.port = self.console.port
+
+    def ask(self, path: str, body: Any = None, *, method: str = "", headers: dict[str, str] | None = None) -> Answer:
+        """Make a request; a body that is not bytes is sent as JSON."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        connection.request(method or ("GET" if data is None else "POST"), path, data, headers or {})
+        answer: HTTPResponse = connection.getresponse()
+        found = Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        connection.close()
+        return found
+
+    def wait_for(self, count: int) -> None:
+        """Wait until the console has taken so many alerts."""
+        for _ in soon():
+            if self.console.taken >= count:
+                return
+        raise AssertionError(f"{self.console.taken} of {count} alerts were taken")
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Return the audit log."""
+        return [json.loads(line) for line in (self.folder / AUDIT).read_text().splitlines()]
+
+    def stop(self) -> None:
+        """Stop it, unless it was."""
+        if not self.console.is_alive:
+            return
+        began = time.monotonic()
+        self.console.stop()
+        assert time.monotonic() - began < 8

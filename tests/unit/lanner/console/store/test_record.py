@@ -1,0 +1,48 @@
+import pytest
+
+from lanner.console.store.record import group_key, host_class, normalized, packed, record_of, unpacked
+from tests.unit.alerts import alert
+from tests.unit.lanner.console.alerts import found
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("file=/etc/shadow pid=4711", "file=/etc/shadow pid=*"),
+        ("id=01a20e63-3df8-8a19-82ef-5e8e855bbfb0", "id=*"),
+        ("connection 10.0.0.1:4444->10.0.0.2:22", "connection *.*.*.*:*->*.*.*.*:*"),
+        ("container_id=3f2a9c1b77de", "container_id=*"),
+        ("file=/tmp/x8f2kq91/run", "file=/tmp/*/run"),
+        ("pod=shop-7d9f8b6c5-x2x4k", "pod=shop-*-*"),
+        ("command=sha256sum file", "command=sha*sum file"),
+        ("nothing to replace", "nothing to replace"),
+    ],
+)
+def test_texts_that_differ_in_numbers_and_identifiers_are_one_group(text: str, group: str) -> None:
+    """Names and paths that people choose stay."""
+    assert normalized(text) == group
+
+
+def test_hosts_of_one_kind_are_one_workload_and_containers_go_by_their_image() -> None:
+    """The tag of the image and the number of the host don't matter."""
+    assert record_of(found(1, hostname="web-12.prod")).workload == "web-*.prod"
+    event = {
+        "container.id": "3f2a9c1b77de",
+        "container.image.repository": "docker.io/nginx",
+        "container.image.tag": "1",
+    }
+    assert record_of(found(1, event=event)).workload == "docker.io/nginx"
+    assert record_of(found(1, event={"container.id": "host"})).workload == "web-*"
+    assert host_class("") == "unknown host"
+
+
+def test_a_packed_alert_is_complete_again() -> None:
+    """The texts of the rule are stored with the group."""
+    original = alert(description="What", response="Look", event={"proc.pid": 3, "proc.args": ("a", "b")})
+    assert unpacked(packed(original), "What", "Look") == original
+    assert len(packed(original)) < 300
+
+
+def test_a_key_is_the_same_for_every_console() -> None:
+    """It depends on the group alone, so that marks fit."""
+    assert group_key("r", "w", "t") == group_key("r", "w", "t") != group_key("r", "wt", "")
