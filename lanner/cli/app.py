@@ -359,7 +359,7 @@ COMMANDS = {
 TASKS = {
     "Watch this host": ("run", "demo", "doctor"),
     "Rules": ("rules", "fields", "replay"),
-    "Investigate": ("alerts", "context", "events", "record"),
+    "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes"),
     "Manage a fleet": ("hosts", "topics", "dlq"),
     "Settings": ("config", "completion"),

@@ -17,7 +17,7 @@ POLL_SECONDS = 0.25
 _RETRY_SECONDS = 2.0
 
 
-class Feed:
+class ViewFeed:
     """Fills a view until it is stopped."""
 
     def __init__(

@@ -10,7 +10,7 @@ MAX_WAITING = 20_000
 MAX_BATCH = 500
 
 
-class AlertQueue:
+class LocalAlerts:
     """Takes alerts without waiting. If nothing empties it, the oldest are dropped and counted."""
 
     def __init__(self, earlier: Iterable[Alert] = ()) -> None:

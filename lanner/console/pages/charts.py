@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanner.console.store.rows import Histogram
+from lanner.console.store.rows import TimeHistogram
 
 WIDTH, HEIGHT = 1000, 80
 _GAP = 1.5
@@ -46,7 +46,7 @@ class Chart:
     columns: Sequence[Column]
 
 
-def histogram_chart(histogram: Histogram) -> Chart:
+def histogram_chart(histogram: TimeHistogram) -> Chart:
     """Return the drawing of a histogram: columns, stacked with the most severe priorities at the bottom."""
     bars = histogram.bars
     most = max((sum(bar.counts.values()) for bar in bars), default=0)

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class AccessToken:
     """A token without its secret."""
 
     id: int
@@ -70,9 +70,11 @@ class Accounts:
             raise ValueError(f"there is a token for {name!r} already") from None
         return token
 
-    def tokens(self) -> Sequence[Token]:
+    def tokens(self) -> Sequence[AccessToken]:
         """Return all tokens, oldest first. Raises OSError."""
-        return [Token(*row) for row in self._read("SELECT id, name, role, created, expires FROM tokens ORDER BY id")]
+        return [
+            AccessToken(*row) for row in self._read("SELECT id, name, role, created, expires FROM tokens ORDER BY id")
+        ]
 
     def revoke(self, name: str) -> bool:
         """Delete a token and end its sessions; return whether there was one. Raises OSError."""

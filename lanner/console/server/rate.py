@@ -6,7 +6,7 @@ _MAX_CLIENTS = 10_000
 
 
 class RateLimit:
-    """Token buckets, one per client; the clients that were not seen for the longest time are forgotten."""
+    """AccessToken buckets, one per client; the clients that were not seen for the longest time are forgotten."""
 
     def __init__(self, per_second: float, at_once: int) -> None:
         """Create a limit.

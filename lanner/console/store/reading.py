@@ -19,7 +19,7 @@ from lanner.console.store.filters import (
 )
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import unpacked
-from lanner.console.store.rows import AlertLine, Bar, Group, GroupDetail, GroupPage, Histogram
+from lanner.console.store.rows import AlertGroup, AlertLine, Bar, GroupDetail, GroupPage, TimeHistogram
 from lanner.console.store.tables import CELL_US, reading
 from schemas.alert import Alert
 
@@ -138,7 +138,7 @@ class AlertReader:
         with self._reading() as base:
             return _marks(base, subject)
 
-    def histogram(self, filters: Filters, now: int) -> Histogram:
+    def histogram(self, filters: Filters, now: int) -> TimeHistogram:
         """Return the alerts that match by time and priority. Raises OSError."""
         span = time_range(filters, now)
         until = span.until or now // 1000
@@ -161,7 +161,7 @@ class AlertReader:
         for number, priority, count in rows:
             if 0 <= number < len(counts):
                 counts[number][priority] = count
-        return Histogram(since, until, [replace(bar, counts=each) for bar, each in zip(bars, counts, strict=True)])
+        return TimeHistogram(since, until, [replace(bar, counts=each) for bar, each in zip(bars, counts, strict=True)])
 
     def names(self, limit: int = 200) -> dict[str, list[str]]:
         """Return the rules, workloads, tags and hosts that the view holds, to offer them as filters. Raises OSError."""
@@ -230,9 +230,9 @@ def _groups(
     return GroupPage(groups, total, alerts, bool(matches) and alerts >= matches)
 
 
-def _group(row: tuple[Any, ...], sparkline: tuple[int, ...], now: int) -> Group:
+def _group(row: tuple[Any, ...], sparkline: tuple[int, ...], now: int) -> AlertGroup:
     _, key, rule, workload, text, priority, tags, count, hosts, first, last, sample, state, assignee, muted, *_ = row
-    return Group(
+    return AlertGroup(
         key,
         rule,
         workload,

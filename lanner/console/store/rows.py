@@ -7,7 +7,7 @@ from lanner.console.store.marks import Mark
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class AlertGroup:
     """The alerts of one rule, workload and text in a time range."""
 
     key: str
@@ -40,7 +40,7 @@ class Group:
 class GroupPage:
     """One page of groups."""
 
-    groups: Sequence[Group]
+    groups: Sequence[AlertGroup]
     total: int
     """Groups that match."""
     alerts: int
@@ -53,7 +53,7 @@ class GroupPage:
 class GroupDetail:
     """One group with the texts of its rule, its hosts and what people decided."""
 
-    group: Group
+    group: AlertGroup
     description: str
     response: str
     hosts: Sequence[str]
@@ -85,7 +85,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class TimeHistogram:
     """Alerts by time and priority."""
 
     since: int

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lanner.console.feed.feed import Feed
+from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.ports import AlertSource, AuditLog, MarkLog
 from lanner.console.people.accounts import Accounts
 from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
@@ -119,7 +119,7 @@ class RunningConsole:
             raise BadInput(f"console.state_dir: {error}.") from None
         sign_in = _sign_in(section, parts, self._accounts, host, origin)
         self._audit = audit()
-        self._feed = Feed(view, source(view.positions()), marks(), note=note)
+        self._feed = ViewFeed(view, source(view.positions()), marks(), note=note)
         is_secure = parts.context is not None or (section.public_url or "").startswith("https:")
         made = Console(
             reader=AlertReader(folder / VIEW),

@@ -8,7 +8,7 @@ from pathlib import Path
 from bus.acls import topics_of
 from bus.connection import Connection
 from lanner.console.feed.files import AuditFile, MarkFile
-from lanner.console.feed.queue import AlertQueue
+from lanner.console.feed.queue import LocalAlerts
 from lanner.console.feed.recording import RecordedAlerts
 from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.recorder.topic.messages import reader_of_alerts
@@ -68,11 +68,11 @@ def recording_console(
     )
 
 
-def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, AlertQueue]:
+def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, LocalAlerts]:
     """Start the console of `lanner run`, and return the queue for its alerts. Raises BadInput."""
     folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
     earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
-    queue = AlertQueue(earlier)
+    queue = LocalAlerts(earlier)
     console = RunningConsole(
         settings,
         folder,

@@ -9,7 +9,7 @@ from aiohttp import web
 from lanner.console.server.api.forms import detail_json, histogram_json, line_json, page_json
 from lanner.console.server.context import console, identity, off_loop
 from lanner.console.server.guard import failure
-from lanner.console.store.filters import BadFilter, read_filters
+from lanner.console.store.filters import BadPageFilter, read_filters
 from lanner.console.store.reading import PAGE
 from schemas.alert import Alert
 
@@ -19,7 +19,7 @@ NO_GROUP = "There is no such group; its alerts may be too old."
 NO_ALERT = "There is no such alert; it may be too old."
 
 
-class BadQuery(BadFilter):
+class BadQuery(BadPageFilter):
     """A value of the query is not valid."""
 
 
@@ -39,7 +39,7 @@ async def groups(request: web.Request) -> web.StreamResponse:
     try:
         filters = read_filters(request.query)
         offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     found = await off_loop(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
     return web.json_response(page_json(found))
@@ -50,7 +50,7 @@ async def group(request: web.Request) -> web.StreamResponse:
     made = console(request)
     try:
         filters = read_filters(request.query)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     found = await off_loop(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
     if found is None:
@@ -65,7 +65,7 @@ async def alerts(request: web.Request) -> web.StreamResponse:
         filters = read_filters(request.query)
         before = number(request.query, "before", 0, 1 << 62)
         limit = number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     key = request.match_info.get("key", "")
     found = await off_loop(lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit))
@@ -86,7 +86,7 @@ async def histogram(request: web.Request) -> web.StreamResponse:
     made = console(request)
     try:
         filters = read_filters(request.query)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     found = await off_loop(lambda: made.reader.histogram(filters, made.clock()))
     return web.json_response(histogram_json(found))

@@ -3,12 +3,12 @@
 from typing import Any
 
 from lanner.console.store.marks import Mark
-from lanner.console.store.rows import AlertLine, Group, GroupDetail, GroupPage, Histogram
+from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, GroupPage, TimeHistogram
 from lanner.console.times import time_text
 from schemas.catalogue.priorities import Priority
 
 
-def group_json(group: Group) -> dict[str, Any]:
+def group_json(group: AlertGroup) -> dict[str, Any]:
     """Return a group as JSON."""
     return {
         "key": group.key,
@@ -68,7 +68,7 @@ def line_json(line: AlertLine) -> dict[str, Any]:
     }
 
 
-def histogram_json(histogram: Histogram) -> dict[str, Any]:
+def histogram_json(histogram: TimeHistogram) -> dict[str, Any]:
     """Return counts by time and priority as JSON."""
     return {
         "since": time_text(histogram.since),

@@ -10,7 +10,7 @@ from lanner.console.pages.charts import histogram_chart
 from lanner.console.server.api.alerts import MAX_OFFSET, NO_ALERT, NO_GROUP, number, whole_event
 from lanner.console.server.context import console, off_loop
 from lanner.console.server.views.rendering import page
-from lanner.console.store.filters import ALL_TIME, BadFilter, Filters, read_filters
+from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, read_filters
 from lanner.console.store.reading import PAGE
 from notifier.formats.facts import facts
 
@@ -37,7 +37,7 @@ async def groups(request: web.Request) -> web.StreamResponse:
     try:
         filters = read_filters(request.query)
         offset = number(request.query, "offset", 0, MAX_OFFSET)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
     now = made.clock()
     found = await off_loop(lambda: made.reader.groups(filters, now, offset=offset))
@@ -67,7 +67,7 @@ async def group(request: web.Request) -> web.StreamResponse:
     try:
         filters = read_filters(request.query)
         before = number(request.query, "before", 0, 1 << 62)
-    except BadFilter as error:
+    except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
     found = await off_loop(lambda: made.reader.group(key, filters, now))
     if found is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.console.feed.files import AuditFile, MarkFile
-from lanner.console.feed.queue import AlertQueue
+from lanner.console.feed.queue import LocalAlerts
 from lanner.settings import load_settings
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
 from schemas.alert import Alert
@@ -44,7 +44,7 @@ class Served:
     def __init__(self, folder: Path, *flags: str, alerts: Iterable[Alert] = (), listen: str = "127.0.0.1:0") -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
-        self.queue = AlertQueue(alerts)
+        self.queue = LocalAlerts(alerts)
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
         self.console = RunningConsole(
             self.settings,
