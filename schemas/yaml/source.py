@@ -70,7 +70,7 @@ class SourceFile:
             return SourceLocation(self.name)
         if self._starts is None:
             self._starts = [0, *(index + 1 for index, char in enumerate(self.text) if char == "\n")]
-        start = min(max(start, 0), len(self.text))
+        start, end = min(max(start, 0), len(self.text)), min(end, len(self.text))
         line = bisect_right(self._starts, start)
         line_start = self._starts[line - 1]
         line_end = self._starts[line] - 1 if line < len(self._starts) else len(self.text)
@@ -81,5 +81,5 @@ class SourceFile:
         cut = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
         text = text[cut : cut + _LONGEST_LINE]
         here = (self.name, line, column + 1, min(width, _LONGEST_LINE), text, cut)
-        last = bisect_right(self._starts, max(min(end, len(self.text)) - 1, start))
+        last = bisect_right(self._starts, max(end - 1, start))
         return SourceLocation(*here, *((last, end - self._starts[last - 1] + 1) if last > line else ()))

@@ -73,7 +73,7 @@ def rules(secret: str) -> str:
   condition: evt.type = openat and fd.name startswith /{secret}/again/
   output: again %fd.name
   priority: NOTICE
-  suppress: {{by: [fd.name], for: 4s}}
+  suppress: {{by: [fd.name], for: 20s}}
 - rule: Evil act
   desc: By one event.
   condition: evt.type = openat and fd.name startswith /evil/

@@ -2,9 +2,9 @@ from schemas.yaml.source import SourceFile, SourceLocation
 
 
 def test_a_span_over_lines_is_located_on_its_first() -> None:
-    """Columns count characters from 1; a carriage return is not part of the line."""
+    """Its end is on another one. Columns count characters from 1; a carriage return is not part of the line."""
     file = SourceFile("a", "one\r\ntwo three\r\nfour")
-    assert file.locate(9, 99) == SourceLocation("a", 2, 5, 5, "two three", 0)
+    assert file.locate(9, 99) == SourceLocation("a", 2, 5, 5, "two three", 0, last_line=3, last_column=5)
 
 
 def test_a_byte_order_mark_is_not_part_of_the_text() -> None:
