@@ -12,8 +12,7 @@ from tests.unit.processor.batches import batch_of
 NAMES = ("web-1", "web-2", "web-3")
 _ORDINARY = {"type": "openat", "fd_name": "/usr/lib/locale/C.utf8/LC_CTYPE"}
 _REPEATED_ROUNDS = 4
-"""In the first of them a repeated act is alerted on, in the others it is counted: they are sent within its 20 s, also on
-a busy machine."""
+"""In the first of them a repeated act is alerted on, in the others, which come within 20 s, it is counted."""
 
 
 class Honest:
