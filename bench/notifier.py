@@ -144,7 +144,7 @@ def _worker(box: Outbox, sink: Sink) -> Worker:
 
 
 def _alert(number: int) -> Alert:
-    return replace(_ALERT, id=f"01a20e63-3df8-8a19-82ef-{number:012x}")
+    return replace(ALERT, id=f"01a20e63-3df8-8a19-82ef-{number:012x}")
 
 
 _FACTS = {
@@ -161,7 +161,7 @@ _FACTS = {
     "k8s.ns.name": "prod",
     "k8s.pod.name": "shop-7",
 }
-_ALERT = Alert(
+ALERT = Alert(
     id="",
     time=1_795_530_690_479_846_943,
     rule="Read sensitive file untrusted",

@@ -69,7 +69,7 @@ class HttpThread:
 
     def stop(self, seconds: float) -> None:
         """Stop; wait so many seconds for requests in progress."""
-        if self._loop is not None and self._thread is not None:
+        if self._loop is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(seconds)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
@@ -106,7 +107,8 @@ class OpenIdProvider:
         answer = await _fetch(
             str(provider.metadata.get("token_endpoint", "")),
             form,
-            aiohttp.BasicAuth(self._client.client_id, self._client.secret),
+            # RFC 6749, section 2.3.1: both are encoded as in a form.
+            aiohttp.encode_basic_auth(quote_plus(self._client.client_id), quote_plus(self._client.secret)),
         )
         claims = await self._claims(str(answer.get("id_token", "")), attempt.nonce, str(answer.get("access_token", "")))
         groups = claims.get(self._client.groups_claim, ())
@@ -153,15 +155,14 @@ class OpenIdProvider:
         return self._provider
 
 
-async def _fetch(
-    url: str, form: Mapping[str, str] | None = None, auth: aiohttp.BasicAuth | None = None
-) -> Mapping[str, Any]:
+async def _fetch(url: str, form: Mapping[str, str] | None = None, authorization: str = "") -> Mapping[str, Any]:
     """Return a JSON object from the provider. Raises SignInFailed."""
     method = "GET" if form is None else "POST"
+    headers = {"Authorization": authorization} if authorization else {}
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=True) as session,
-            session.request(method, url, data=form, auth=auth, allow_redirects=False) as answer,
+            session.request(method, url, data=form, headers=headers, allow_redirects=False) as answer,
         ):
             body = await _body(answer)
             if answer.status != HTTPStatus.OK:

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from lanner.console.people.accounts import Accounts
+from lanner.console.people.identity import Identity, role_of
+
+NOW = 1_800_000_000
+ALICE = Identity("alice", "analyst", "token")
+
+
+@pytest.fixture
+def accounts(tmp_path: Path) -> Accounts:
+    """Return the accounts of an empty file."""
+    return Accounts(tmp_path / "people.db", session_seconds=4000)
+
+
+def test_a_token_signs_in_until_it_expires_or_is_revoked(accounts: Accounts, tmp_path: Path) -> None:
+    """The file holds only its hash, and is private."""
+    token = accounts.create_token("alice", "analyst", NOW, NOW + 100)
+    found = accounts.by_token(token, NOW)
+    assert found is not None
+    assert found[0] == ALICE
+    assert accounts.by_token(token, NOW + 100) is None
+    assert accounts.by_token(token + "x", NOW) is accounts.by_token("", NOW) is None
+    with pytest.raises(ValueError, match="'alice' already"):
+        accounts.create_token("alice", "viewer", NOW)
+    assert [(each.name, each.role, each.expires) for each in accounts.tokens()] == [("alice", "analyst", NOW + 100)]
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert token.encode() not in stored
+    assert b"alice" in stored
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
+    assert accounts.revoke("alice")
+    assert not accounts.revoke("alice")
+    assert accounts.by_token(token, NOW) is None
+
+
+def test_a_session_ends_after_its_time_and_when_it_is_not_used(accounts: Accounts) -> None:
+    """A quarter of its time without use is enough."""
+    used, unused = accounts.begin_session(ALICE, NOW), accounts.begin_session(ALICE, NOW)
+    for later in range(0, 4000, 500):
+        assert accounts.by_session(used, NOW + later) == ALICE
+    assert accounts.by_session(unused, NOW + 1000) is None
+    assert accounts.by_session(used, NOW + 4000) is None
+    accounts.begin_session(ALICE, NOW + 4000)
+    ended = accounts.begin_session(ALICE, NOW + 4000)
+    accounts.end_session(ended)
+    assert accounts.by_session(ended, NOW + 4000) is None
+
+
+def test_a_session_ends_with_its_token(accounts: Accounts) -> None:
+    """Revoking a token signs its holder out everywhere; expiry does too."""
+    found = accounts.by_token(accounts.create_token("alice", "analyst", NOW, NOW + 50), NOW)
+    assert found is not None
+    session = accounts.begin_session(found[0], NOW, found[1])
+    assert accounts.by_session(session, NOW + 49) == ALICE
+    assert accounts.by_session(session, NOW + 50) is None
+    accounts.revoke("alice")
+    assert accounts.by_session(session, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "viewers", "role"),
+    [
+        (["soc"], [], "analyst"),
+        (["soc", "dev"], ["dev"], "analyst"),
+        (["dev"], ["dev"], "viewer"),
+        (["dev"], [], "viewer"),
+        (["sales"], ["dev"], None),
+        ([], [], "viewer"),
+        ([], ["dev"], None),
+    ],
+)
+def test_groups_give_roles(groups: list[str], viewers: list[str], role: str | None) -> None:
+    """Analysts are named; viewers may be."""
+    assert role_of(groups, ["soc"], viewers) == role
