@@ -6,10 +6,11 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
+	@echo 'make console   recorded alerts in a browser, at http://127.0.0.1:8778/'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
 	@echo 'make install     link lanner into /usr/local/bin, with all stages; make uninstall removes the link'
@@ -31,6 +32,9 @@ uninstall:
 
 run:
 	@deploy/setup/run.sh $(ARGS)
+
+console:
+	@deploy/setup/console.sh $(ARGS)
 
 lint:
 	@deploy/setup/setup.sh test

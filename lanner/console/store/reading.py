@@ -11,29 +11,24 @@ from typing import Any
 from lanner.console.store.filters import (
     ALL_TIME,
     Filters,
-    TimeRange,
-    alert_conditions,
     group_conditions,
-    match_text,
     time_range,
 )
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import unpacked
 from lanner.console.store.rows import AlertGroup, AlertLine, Bar, GroupDetail, GroupPage, TimeHistogram
-from lanner.console.store.tables import CELL_US, reading
+from lanner.console.store.selection import MAX_MATCHES, alerts_source, all_of, oldest, select
+from lanner.console.store.tables import CELL_US, SPAN_US, reading
 from schemas.alert import Alert
 
 PAGE = 50
 """Groups on one page."""
-SPARKS = 24
-MAX_MATCHES = 20_000
-"""A search counts so many of the newest alerts that have its words."""
 MAX_HOSTS = 50
 _BARS = 60
 _DAY_NS = 86_400_000_000_000
 _DETAIL = 1_000_000
 """µs; below ten minutes, counts by time are made from the alerts themselves."""
-_SORTS = {"last": "last DESC", "count": "n DESC", "priority": "g.priority, last DESC", "first": "g.first DESC"}
+_SORTS = {"last": "newest DESC", "count": "n DESC", "priority": "priority, newest DESC", "first": "first DESC"}
 _STATE = """
 CASE WHEN CAST(muted.value AS INTEGER) > :now THEN 'muted'
      WHEN CAST(seen.value AS INTEGER) / 1000 >= c.last THEN 'acknowledged' ELSE 'open' END"""
@@ -102,7 +97,7 @@ class AlertReader:
         if before is not None:
             span = replace(span, until=min(before, span.until or before))
         with self._reading() as base:
-            source, values = _alerts_source(filters, span)
+            source, values = alerts_source(filters, span)
             conditions, more = group_conditions(filters)
             if key:
                 conditions, more = ["g.key = ?"], [key]
@@ -110,7 +105,7 @@ class AlertReader:
                 "SELECT b.uid, a.id, h.value, u.value, n.value, b.text "  # noqa: S608  values are bound
                 f"FROM {source} JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
                 "JOIN texts h ON h.id = a.host JOIN texts u ON u.id = a.user JOIN texts n ON n.id = a.namespace "
-                f"WHERE {_all(conditions)} ORDER BY a.id DESC LIMIT ?",
+                f"WHERE {all_of(conditions)} ORDER BY a.id DESC LIMIT ?",
                 (*values, *more, limit),
             )
             return [
@@ -140,28 +135,19 @@ class AlertReader:
 
     def histogram(self, filters: Filters, now: int) -> TimeHistogram:
         """Return the alerts that match by time and priority. Raises OSError."""
-        span = time_range(filters, now)
-        until = span.until or now // 1000
         with self._reading() as base:
-            if not span.since:
-                (first,) = base.execute("SELECT min(id) FROM alerts").fetchone()
-                span = replace(span, since=until - CELL_US if first is None else first)
-            since = min(span.since, until - _BARS)
+            selection = select(base, filters, now)
+            until = selection.until
+            since = min(selection.span.since or oldest(base) or until - CELL_US, until - _BARS)
             step = _step(until - since)
-            first_bar = since // step
-            source, values, where = _counted(filters, TimeRange(since, span.until), step)
-            conditions, more = group_conditions(filters)
-            rows = base.execute(
-                f"SELECT a.id / {step} - {first_bar}, g.priority, sum(a.count) FROM {source} "  # noqa: S608  numbers
-                f"JOIN groups g ON g.id = a.grp WHERE {_all([*where, *conditions])} GROUP BY 1, 2",
-                (*values, *more),
-            ).fetchall()
-        bars = [Bar((first_bar + number) * step, {}) for number in range(until // step - first_bar + 1)]
-        counts: list[dict[int, int]] = [{} for _ in bars]
+            rows = selection.priorities(step)
+        first = since // step
+        counts: list[dict[int, int]] = [{} for _ in range((until - 1) // step - first + 1)]
         for number, priority, count in rows:
-            if 0 <= number < len(counts):
-                counts[number][priority] = count
-        return TimeHistogram(since, until, [replace(bar, counts=each) for bar, each in zip(bars, counts, strict=True)])
+            if 0 <= number - first < len(counts):
+                counts[number - first][priority] = count
+        bars = [Bar((first + number) * step, each) for number, each in enumerate(counts)]
+        return TimeHistogram(since, until, bars)
 
     def names(self, limit: int = 200) -> dict[str, list[str]]:
         """Return the rules, workloads, tags and hosts that the view holds, to offer them as filters. Raises OSError."""
@@ -169,7 +155,7 @@ class AlertReader:
             "rule": "SELECT rule FROM groups GROUP BY rule ORDER BY max(last) DESC LIMIT ?",
             "workload": "SELECT workload FROM groups GROUP BY workload ORDER BY max(last) DESC LIMIT ?",
             "tag": "SELECT tag FROM tags GROUP BY tag ORDER BY tag LIMIT ?",
-            "host": "SELECT value FROM texts WHERE id IN (SELECT host FROM group_hosts) ORDER BY value LIMIT ?",
+            "host": "SELECT value FROM texts WHERE EXISTS (SELECT 1 FROM alerts WHERE host = texts.id) LIMIT ?",
         }
         with self._reading() as base:
             return {name: [value for (value,) in base.execute(query, (limit,))] for name, query in queries.items()}
@@ -188,50 +174,33 @@ class AlertReader:
 def _groups(
     base: sqlite3.Connection, filters: Filters, now: int, *, offset: int = 0, limit: int = 1, key: str = ""
 ) -> GroupPage:
-    span = time_range(filters, now)
+    selection = select(base, filters, now)
+    counts, values = selection.counts()
     conditions, more = group_conditions(filters)
     if key:
         conditions.append("g.key = ?")
         more.append(key)
-    if filters.are_of_groups and span.until is None:
-        since = span.since // CELL_US
-        counts = (
-            "SELECT grp, sum(count) AS n, NULL AS last, "
-            "(SELECT count(*) FROM group_hosts h WHERE h.grp = cells.grp AND h.last >= ?) AS hosts "
-            "FROM cells WHERE cell >= ? GROUP BY grp"
-        )
-        values: list[Any] = [since * CELL_US, since]
-        last = "g.last"
-        matches = 0
-    else:
-        source, values = _alerts_source(filters, span)
-        counts = (
-            "SELECT a.grp, count(*) AS n, max(a.id) AS last, count(DISTINCT a.host) AS hosts "  # noqa: S608  bound
-            f"FROM {source} GROUP BY a.grp"
-        )
-        last = "c.last"
-        matches = MAX_MATCHES if filters.q else 0
-    state = _STATE.replace("c.last", last).replace(":now", str(now))
     inner = (
-        f"SELECT g.*, c.n AS n, c.hosts AS hosts, {last} AS newest, {state} AS state, "  # noqa: S608  values are bound
-        f"coalesce(assigned.value, '') AS assignee, coalesce(CAST(muted.value AS INTEGER), 0) AS muted_until "
-        f"FROM ({counts}) c JOIN groups g ON g.id = c.grp {_MARKS} WHERE {_all(conditions)}"
+        f"SELECT g.*, c.n AS n, c.last AS newest, {_STATE.replace(':now', str(now))} AS state, "  # noqa: S608  bound
+        "coalesce(assigned.value, '') AS assignee, coalesce(CAST(muted.value AS INTEGER), 0) AS muted_until "
+        f"FROM ({counts}) c JOIN groups g ON g.id = c.grp {_MARKS} WHERE {all_of(conditions)}"
     )
-    order = _SORTS[filters.sort].replace("last", "newest").replace("g.", "")
     shown = "" if filters.state == "all" else f"WHERE state = '{filters.state}'"
     rows = base.execute(
-        "SELECT id, key, rule, workload, text, priority, tags, n, hosts, first, newest, sample, state, assignee, "  # noqa: S608
-        f"muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} ORDER BY {order}, key LIMIT ? OFFSET ?",
+        "SELECT id, key, rule, workload, text, priority, tags, n, first, newest, sample, state, assignee, "  # noqa: S608
+        f"muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} "
+        f"ORDER BY {_SORTS[filters.sort]}, key LIMIT ? OFFSET ?",
         (*values, *more, limit, offset),
     ).fetchall()
-    sparks = _sparklines(base, filters, span, now, [row[0] for row in rows])
-    groups = [_group(row, sparks.get(row[0], ()), now) for row in rows]
-    total, alerts = rows[0][15:17] if rows else (0, 0)
-    return GroupPage(groups, total, alerts, bool(matches) and alerts >= matches)
+    ids = [row[0] for row in rows]
+    sparks, hosts = selection.sparklines(ids), selection.hosts(ids)
+    groups = [_group(row, hosts.get(row[0], 0), sparks.get(row[0], ()), now) for row in rows]
+    total, alerts = rows[0][14:16] if rows else (0, 0)
+    return GroupPage(groups, total, alerts, bool(filters.q) and alerts >= MAX_MATCHES)
 
 
-def _group(row: tuple[Any, ...], sparkline: tuple[int, ...], now: int) -> AlertGroup:
-    _, key, rule, workload, text, priority, tags, count, hosts, first, last, sample, state, assignee, muted, *_ = row
+def _group(row: tuple[Any, ...], hosts: int, sparkline: tuple[int, ...], now: int) -> AlertGroup:
+    _, key, rule, workload, text, priority, tags, count, first, last, sample, state, assignee, muted, *_ = row
     return AlertGroup(
         key,
         rule,
@@ -252,62 +221,13 @@ def _group(row: tuple[Any, ...], sparkline: tuple[int, ...], now: int) -> AlertG
     )
 
 
-def _sparklines(
-    base: sqlite3.Connection, filters: Filters, span: TimeRange, now: int, ids: Sequence[int]
-) -> dict[int, tuple[int, ...]]:
-    """Return, by group, its alerts in each part of the time range."""
-    if not ids:
-        return {}
-    until = span.until or now // 1000
-    since = span.since
-    chosen = ", ".join(map(str, ids))
-    if not since:
-        (since,) = base.execute(f"SELECT min(first) FROM groups WHERE id IN ({chosen})").fetchone()  # noqa: S608
-    length = max((until - since) // SPARKS + 1, 1)
-    source, values, where = _counted(filters, TimeRange(since, span.until), length)
-    found = {number: [0] * SPARKS for number in ids}
-    for group, part, count in base.execute(
-        f"SELECT a.grp, (a.id - {since}) / {length}, sum(a.count) FROM {source} "  # noqa: S608  numbers
-        f"WHERE {_all([*where, f'a.grp IN ({chosen})'])} GROUP BY 1, 2",
-        values,
-    ):
-        found[group][min(max(part, 0), SPARKS - 1)] += count
-    return {group: tuple(counts) for group, counts in found.items()}
-
-
-def _counted(filters: Filters, span: TimeRange, step: int) -> tuple[str, list[Any], list[str]]:
-    """Return a source `a` of id, grp and count, its values and conditions: cells where they are fine enough."""
-    if filters.are_of_groups and step >= CELL_US:
-        source = f"(SELECT cell * {CELL_US} AS id, grp, count FROM cells WHERE cell >= ? AND cell <= ?) a"  # noqa: S608
-        return source, [span.since // CELL_US, (span.until or 1 << 62) // CELL_US], []
-    source, values = _alerts_source(filters, span)
-    return f"(SELECT a.id, a.grp, 1 AS count FROM {source}) a", values, []  # noqa: S608
-
-
-def _alerts_source(filters: Filters, span: TimeRange) -> tuple[str, list[Any]]:
-    """Return a source `a` of the alerts in a time range that match the filters that look at alerts, and its values."""
-    conditions, values = alert_conditions(filters)
-    bounds = [span.since, span.until if span.until is not None else 1 << 62]
-    words = match_text(filters.q)
-    if words:
-        source = (
-            "(SELECT rowid AS match FROM search WHERE search MATCH ? AND rowid >= ? AND rowid < ? "
-            "ORDER BY rowid DESC LIMIT ?) JOIN alerts a ON a.id = match"
-        )
-        return f"(SELECT a.* FROM {source} WHERE {_all(conditions)}) a", [words, *bounds, MAX_MATCHES, *values]  # noqa: S608
-    return f"(SELECT a.* FROM alerts a WHERE {_all(['a.id >= ?', 'a.id < ?', *conditions])}) a", [*bounds, *values]  # noqa: S608
-
-
 def _marks(base: sqlite3.Connection, subject: str) -> list[Mark]:
     rows = base.execute("SELECT subject, field, value, author, at FROM marks WHERE subject = ? ORDER BY at", (subject,))
     return list(starmap(Mark, rows))
 
 
 def _step(length: int) -> int:
-    """Return the length of a bar for a time range, µs: at most sixty bars, of whole cells if these are fine enough."""
+    """Return the length of a bar for a time range, µs: at most sixty bars, of whole spans, cells or seconds."""
     step = max(length // _BARS, 1)
-    return -(-step // CELL_US) * CELL_US if step >= CELL_US // 2 else -(-step // _DETAIL) * _DETAIL
-
-
-def _all(conditions: Sequence[str]) -> str:
-    return " AND ".join(conditions) or "1"
+    unit = next((unit for unit in (SPAN_US, CELL_US) if step >= unit // 2), _DETAIL)
+    return -(-step // unit) * unit

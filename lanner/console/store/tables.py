@@ -11,6 +11,11 @@ VERSION = 1
 """Changes with the tables, with grouping and with what is searched."""
 CELL_US = 600_000_000
 """Length of a cell of the counts, µs: ten minutes."""
+SPAN_CELLS = 36
+"""Cells of a span, which is six hours."""
+SPAN_US = SPAN_CELLS * CELL_US
+_MAPPED = 8 << 30
+"""Bytes of the file that readers map, so that they share the page cache of the system."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS texts (id INTEGER PRIMARY KEY, value TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS groups (
@@ -33,6 +38,12 @@ CREATE INDEX IF NOT EXISTS groups_by_last ON groups (last);
 CREATE TABLE IF NOT EXISTS tags (tag TEXT, grp INTEGER, PRIMARY KEY (tag, grp)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS cells (
     cell INTEGER, grp INTEGER, count INTEGER NOT NULL, PRIMARY KEY (cell, grp)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spans (
+    grp INTEGER, span INTEGER, count INTEGER NOT NULL, PRIMARY KEY (grp, span)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS totals (
+    cell INTEGER, priority INTEGER, count INTEGER NOT NULL, PRIMARY KEY (cell, priority)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS group_hosts (
     grp INTEGER, host INTEGER, last INTEGER NOT NULL, PRIMARY KEY (grp, host)
@@ -90,6 +101,7 @@ def delete_view(path: Path) -> None:
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a view for reading only. Raises OSError if SQLite fails."""
     with as_os_errors(), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as base:
+        base.executescript(f"PRAGMA mmap_size = {_MAPPED}; PRAGMA temp_store = MEMORY")
         yield base
 
 

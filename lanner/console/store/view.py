@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import AlertRecord, group_key
-from lanner.console.store.tables import CELL_US, open_view
+from lanner.console.store.tables import CELL_US, SPAN_CELLS, open_view
 from notifier.queue.database import as_os_errors, transaction
 from schemas.caching.bounded import BoundedMap
 
@@ -81,15 +81,18 @@ class AlertView:
         """
         oldest = now // 1000 - self.limits.days * _DAY_US
         surplus = max(self.count - self.limits.alerts, 0)
+        if surplus:
+            # More at once costs less.
+            surplus += min(self.limits.alerts // 100, _PRUNED_AT_ONCE)
         if not surplus and self._used_bytes() > self.limits.mib << 20:
             surplus = max(self.count // _SIZE_STEP, 1)
-        surplus = min(surplus, _PRUNED_AT_ONCE)
+        surplus = min(surplus, 2 * _PRUNED_AT_ONCE)
         ids = [
             number
             for (number,) in self._base.execute(
                 "SELECT id FROM alerts WHERE id < ? OR id IN (SELECT id FROM alerts ORDER BY id LIMIT ?) "
                 "ORDER BY id LIMIT ?",
-                (oldest, surplus, _PRUNED_AT_ONCE),
+                (oldest, surplus, 2 * _PRUNED_AT_ONCE),
             )
         ]
         if ids:
@@ -129,12 +132,12 @@ class AlertView:
         hosts: dict[tuple[int, int], int] = {}
         groups: dict[int, list[int]] = {}
         added = 0
-        for record, wanted_id in records:
+        for record, time in records:
             if base.execute("SELECT 1 FROM bodies WHERE uid = ?", (record.uid,)).fetchone():
                 continue
             group = self._group(record)
             dimensions = [self._text(value) for value in (record.host, record.user, record.namespace, record.image)]
-            number = self._inserted(wanted_id, (group, *dimensions))
+            number = self._inserted(time, (group, *dimensions))
             base.execute("INSERT INTO bodies VALUES (?, ?, ?, ?)", (number, record.uid, record.searched, record.data))
             base.execute("INSERT INTO search (rowid, text) VALUES (?, ?)", (number, record.searched))
             cells[number // CELL_US, group] += 1
@@ -143,10 +146,7 @@ class AlertView:
             counted[0] += 1
             counted[1], counted[2] = min(counted[1], number), max(counted[2], number)
             added += 1
-        base.executemany(
-            "INSERT INTO cells VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-            ((cell, group, count) for (cell, group), count in cells.items()),
-        )
+        self._count(cells)
         base.executemany(
             "INSERT INTO group_hosts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
             ((group, host, last) for (group, host), last in hosts.items()),
@@ -216,19 +216,38 @@ class AlertView:
         )
         base.execute("DELETE FROM bodies WHERE id <= ?", (last,))
         base.execute("DELETE FROM alerts WHERE id <= ?", (last,))
-        base.executemany(
-            "UPDATE cells SET count = count - ? WHERE cell = ? AND grp = ?", ((n, c, g) for g, c, n in counted)
-        )
-        base.execute("DELETE FROM cells WHERE cell <= ? AND count <= 0", (last // CELL_US,))
+        self._count(Counter({(cell, group): -count for group, cell, count in counted}))
         base.executemany("UPDATE groups SET count = count - ? WHERE id = ?", ((n, g) for g, _, n in counted))
-        for (group,) in base.execute("SELECT id FROM groups WHERE count <= 0").fetchall():
-            base.execute("DELETE FROM groups WHERE id = ?", (group,))
-            base.execute("DELETE FROM tags WHERE grp = ?", (group,))
-            self._groups = BoundedMap(_CACHED)
-        base.execute("DELETE FROM group_hosts WHERE last <= ?", (last,))
+        for table, column, before in (("cells", "cell", last // CELL_US), ("totals", "cell", last // CELL_US)):
+            base.execute(f"DELETE FROM {table} WHERE {column} <= ? AND count <= 0", (before,))  # noqa: S608  names
+        for group in {group for group, _, _ in counted}:
+            base.execute("DELETE FROM spans WHERE grp = ? AND count <= 0", (group,))
+            if base.execute("DELETE FROM groups WHERE id = ? AND count <= 0", (group,)).rowcount:
+                base.execute("DELETE FROM tags WHERE grp = ?", (group,))
+                base.execute("DELETE FROM group_hosts WHERE grp = ?", (group,))
+                self._groups = BoundedMap(_CACHED)
         self._deleted += 1
         if self._deleted % _SIZE_STEP == 0:
+            base.execute("DELETE FROM group_hosts WHERE last <= ?", (last,))
             self._delete_texts()
+
+    def _count(self, cells: Counter[tuple[int, int]]) -> None:
+        """Add to the counts of cells, by cell and group, and to those of spans and of all groups together."""
+        spans: Counter[tuple[int, int]] = Counter()
+        totals: Counter[tuple[int, int]] = Counter()
+        priorities = {
+            group: self._value("SELECT priority FROM groups WHERE id = ?", group)
+            for group in {group for _, group in cells}
+        }
+        for (cell, group), count in cells.items():
+            spans[group, cell // SPAN_CELLS] += count
+            totals[cell, priorities[group]] += count
+        for table, counts in (("cells", cells), ("spans", spans), ("totals", totals)):
+            self._base.executemany(
+                f"INSERT INTO {table} VALUES (?, ?, ?) "  # noqa: S608  names
+                "ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                ((*key, count) for key, count in counts.items()),
+            )
 
     def _delete_texts(self) -> None:
         """Delete names that no alert has any longer."""
@@ -240,7 +259,7 @@ class AlertView:
         pages = self._value("PRAGMA page_count") - self._value("PRAGMA freelist_count")
         return pages * self._value("PRAGMA page_size")
 
-    def _value(self, query: str, *values: str) -> int:
+    def _value(self, query: str, *values: str | int) -> int:
         with as_os_errors():
             row = self._base.execute(query, values).fetchone()
         return 0 if row is None else int(row[0])

@@ -23,3 +23,13 @@ document.querySelectorAll("#filters select").forEach((select) => {
     select.form.requestSubmit();
   });
 });
+
+// Names to choose from, once somebody looks at the filters.
+document.getElementById("more")?.addEventListener("focusin", async () => {
+  const answer = await fetch("/api/names");
+  if (!answer.ok) return;
+  for (const [name, values] of Object.entries(await answer.json())) {
+    const options = values.map((value) => Object.assign(document.createElement("option"), { value }));
+    document.getElementById(`names-${name}`)?.replaceChildren(...options);
+  }
+}, { once: true });

@@ -1,5 +1,6 @@
 """The pages about alerts: groups, one group, one alert."""
 
+import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -40,8 +41,10 @@ async def groups(request: web.Request) -> web.StreamResponse:
     except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
     now = made.clock()
-    found = await off_loop(lambda: made.reader.groups(filters, now, offset=offset))
-    counted = await off_loop(lambda: made.reader.histogram(filters, now))
+    found, counted = await asyncio.gather(
+        off_loop(lambda: made.reader.groups(filters, now, offset=offset)),
+        off_loop(lambda: made.reader.histogram(filters, now)),
+    )
     is_empty = not found.groups and await off_loop(made.reader.is_empty)
     return page(
         request,
@@ -55,7 +58,6 @@ async def groups(request: web.Request) -> web.StreamResponse:
         newer=address(filters, offset=str(max(offset - PAGE, 0))) if offset else "",
         offset=offset,
         is_empty=is_empty,
-        names=await off_loop(made.reader.names),
     )
 
 
