@@ -120,7 +120,7 @@ def alert_conditions(filters: Filters) -> tuple[list[str], list[Any]]:
     values: list[Any] = []
     for column in ("namespace", "image", "host", "user"):
         if text := getattr(filters, column):
-            # For many names, one pass over all alerts is faster than the index: + makes SQLite not use it.
+            # For many names, reading all alerts is faster than the index: + makes SQLite not use it.
             name = f"+a.{column}" if "*" in text else f"a.{column}"
             found.append(f"{name} IN (SELECT id FROM texts WHERE value {_comparison(text)})")  # noqa: S608  bound
             values.append(_pattern(text))
