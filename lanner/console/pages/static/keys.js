@@ -36,7 +36,16 @@ const KEYS = {
   "?": () => document.getElementById("keys").showModal(),
 };
 
+// Goes back to the list as it was: with its filters and the place in it.
+function up(event) {
+  const from = URL.parse?.(document.referrer);
+  if (from?.origin !== location.origin || from.pathname !== new URL(event.target.href).pathname) return;
+  event.preventDefault();
+  history.back();
+}
+
 export function bindKeys() {
+  document.addEventListener("click", (event) => { if (event.target.matches("[data-up]")) up(event); });
   document.querySelector("[data-help]")?.addEventListener("click", KEYS["?"]);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;

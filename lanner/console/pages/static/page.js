@@ -26,15 +26,22 @@ export async function refresh() {
   const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html").getElementById("content");
   const old = document.getElementById("content");
   if (!fresh || !old) return;
-  const focused = currentRow()?.dataset.key;
+  const row = currentRow();
+  const focused = row?.dataset.key;
+  const index = rows().indexOf(row);
   const selected = new Set([...document.querySelectorAll("tr.selected")].map((row) => row.dataset.key));
   const draft = old.querySelector("textarea")?.value;
   localTimes(fresh);
-  for (const row of fresh.querySelectorAll("tr[data-row]")) {
-    if (selected.has(row.dataset.key)) row.classList.add("selected");
+  for (const each of fresh.querySelectorAll("tr[data-row]")) {
+    if (selected.has(each.dataset.key)) each.classList.add("selected");
   }
   old.replaceWith(fresh);
   if (draft) fresh.querySelector("textarea").value = draft;
-  if (focused) rows().find((row) => row.dataset.key === focused)?.querySelector("[data-open]")?.focus({ preventScroll: true });
+  if (row) {
+    // A row that left the list, as one that was acknowledged, passes the focus on to the one that took its place.
+    const left = rows();
+    const next = left.find((each) => each.dataset.key === focused) ?? left[Math.min(index, left.length - 1)];
+    next?.querySelector("[data-open]")?.focus({ preventScroll: true });
+  }
   document.dispatchEvent(new Event("lanner:content"));
 }

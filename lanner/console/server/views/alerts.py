@@ -67,7 +67,7 @@ async def group(request: web.Request) -> web.StreamResponse:
     key = request.match_info["key"]
     now = made.clock()
     try:
-        filters = read_filters(request.query)
+        filters = read_filters({"since": ALL_TIME, **request.query})
         before = number(request.query, "before", 0, 1 << 62)
     except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
