@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 from lanner.console.feed.ports import AlertSource, MarkLog
 from lanner.console.store.marks import Mark
@@ -14,7 +15,11 @@ from schemas.alert import Alert
 from schemas.text.notes import OnNote
 
 POLL_SECONDS = 0.25
+MARK_DAYS = 400
+"""Age at which decisions are deleted, so that their topic doesn't grow."""
 _RETRY_SECONDS = 2.0
+_FORGOTTEN_AT_ONCE = 1000
+_DAY_NS = 86_400 * 10**9
 
 
 class ViewFeed:
@@ -113,6 +118,7 @@ class ViewFeed:
                 self._has_marks = True
                 self._view.clear_marks()
                 self._view.set_marks(found)
+                self._forget(found)
         new = self._marks.read_new() if self._has_marks else ()
         self._view.set_marks(new)
         decided: list[Future[None]] = []
@@ -123,6 +129,13 @@ class ViewFeed:
         for shown in decided:
             shown.set_result(None)
         return bool(new or decided)
+
+    def _forget(self, marks: Sequence[Mark]) -> None:
+        """Delete decisions so old that what they are about is gone."""
+        oldest = self._clock() - MARK_DAYS * _DAY_NS
+        for mark in [each for each in marks if each.at < oldest][:_FORGOTTEN_AT_ONCE]:
+            self._marks.put(replace(mark, value=""))
+            self._view.set_marks([replace(mark, value="")])
 
     def _failed(self, error: OSError) -> None:
         if not self._is_failing:

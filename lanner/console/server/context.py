@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from aiohttp import web
 
@@ -14,8 +13,6 @@ from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
 from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,7 @@ class Console:
         await asyncio.to_thread(self.audit.record, entry)
 
 
+_MAX_ADDRESS = 64
 CONSOLE = web.AppKey("console", Console)
 IDENTITY = web.RequestKey("identity", Identity)
 """Set by the middleware if somebody is signed in."""
@@ -64,11 +62,15 @@ def identity(request: web.Request) -> Identity:
 
 
 def client_address(request: web.Request) -> str:
+    """Return the client's address: as a proxy of the list states it, else the other end of the connection."""
+    address = peer_address(request)
+    if not console(request).sign_in.is_proxy(address):
+        return address
+    # The proxy appends the address that it sees; what precedes it is the client's own claim.
+    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:_MAX_ADDRESS] or address
+
+
+def peer_address(request: web.Request) -> str:
     """Return the address of the other end of the connection."""
     peer = request.transport.get_extra_info("peername") if request.transport is not None else None
     return str(peer[0]) if isinstance(peer, tuple) else ""
-
-
-async def off_loop(function: Callable[[], T]) -> T:
-    """Call a function that reads or writes a file on another thread."""
-    return await asyncio.to_thread(function)

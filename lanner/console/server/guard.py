@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from lanner.console.server.context import IDENTITY, Console, client_address, console
+from lanner.console.server.context import IDENTITY, Console, client_address, console, peer_address
 from lanner.console.server.rate import RateLimit
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -60,6 +60,9 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
         except OSError as error:
             logging.getLogger("lanner.console").warning("%s", error)
             answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "This can't be read or written now; try again.")
+        except Exception:
+            logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
+            answer = failure(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner.")
         if not answer.prepared:
             for name, value in policy_headers(request).items():
                 answer.headers.setdefault(name, value)
@@ -86,7 +89,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
         made = console(request)
         session = request.cookies.get(cookie_name(made), "")
         found = await asyncio.to_thread(
-            made.sign_in.by_request, client_address(request), request.headers, session, made.clock() // 1_000_000_000
+            made.sign_in.by_request, peer_address(request), request.headers, session, made.clock() // 1_000_000_000
         )
         if found is not None:
             request[IDENTITY] = found

@@ -1,5 +1,6 @@
 """JSON about groups and alerts, for programs and for the pages' own scripts."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
@@ -7,7 +8,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from lanner.console.server.api.forms import detail_json, histogram_json, line_json, page_json
-from lanner.console.server.context import console, identity, off_loop
+from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.store.filters import BadPageFilter, read_filters
 from lanner.console.store.reading import PAGE
@@ -41,7 +42,7 @@ async def groups(request: web.Request) -> web.StreamResponse:
         offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
     except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    found = await off_loop(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
+    found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
     return web.json_response(page_json(found))
 
 
@@ -52,7 +53,7 @@ async def group(request: web.Request) -> web.StreamResponse:
         filters = read_filters(request.query)
     except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    found = await off_loop(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
+    found = await asyncio.to_thread(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
     if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_GROUP)
     return web.json_response(detail_json(found))
@@ -68,14 +69,16 @@ async def alerts(request: web.Request) -> web.StreamResponse:
     except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     key = request.match_info.get("key", "")
-    found = await off_loop(lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit))
+    found = await asyncio.to_thread(
+        lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit)
+    )
     return web.json_response({"alerts": [line_json(line) for line in found]})
 
 
 async def alert(request: web.Request) -> web.StreamResponse:
     """Return one alert with its event."""
     made = console(request)
-    found = await off_loop(lambda: made.reader.alert(request.match_info["id"]))
+    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
     if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
     return web.json_response(asdict(found[0]) | {"group": found[1]})
@@ -88,13 +91,13 @@ async def histogram(request: web.Request) -> web.StreamResponse:
         filters = read_filters(request.query)
     except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    found = await off_loop(lambda: made.reader.histogram(filters, made.clock()))
+    found = await asyncio.to_thread(lambda: made.reader.histogram(filters, made.clock()))
     return web.json_response(histogram_json(found))
 
 
 async def names(request: web.Request) -> web.StreamResponse:
     """Return rules, workloads, tags and hosts that filters may name."""
-    return web.json_response(await off_loop(console(request).reader.names))
+    return web.json_response(await asyncio.to_thread(console(request).reader.names))
 
 
 async def me(request: web.Request) -> web.StreamResponse:

@@ -1,5 +1,6 @@
 """What people decide: acknowledge, reopen, assign, comment, mute; each is stored durably and audited."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from lanner.console.server.api.forms import mark_json
-from lanner.console.server.context import console, identity, off_loop
+from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.store.marks import ACKNOWLEDGED, ASSIGNEE, COMMENT, MAX_VALUE, MUTED, Mark
 from schemas.text.durations import parse_duration
@@ -67,17 +68,17 @@ async def decide(request: web.Request) -> web.StreamResponse:
     except (ValueError, RecursionError):
         return failure(request, HTTPStatus.BAD_REQUEST, "the body must be JSON.")
     kind, _, name = wanted.subject.partition(":")
-    if not await off_loop(
+    if not await asyncio.to_thread(
         lambda: made.reader.has_group(name) if kind == "group" else made.reader.alert(name) is not None
     ):
         return failure(request, HTTPStatus.NOT_FOUND, "There is no such group or alert; it may be too old.")
     await made.record(request, who, str(body["action"]), wanted.subject, wanted.value)
     mark = Mark(wanted.subject, wanted.field, wanted.value, who.name, now)
     try:
-        await off_loop(lambda: made.put_mark(mark))
+        await asyncio.to_thread(lambda: made.put_mark(mark))
     except TimeoutError:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "It was stored, but is not shown yet.")
-    marks = await off_loop(lambda: made.reader.marks(wanted.subject))
+    marks = await asyncio.to_thread(lambda: made.reader.marks(wanted.subject))
     return web.json_response({"marks": [mark_json(each) for each in marks]})
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from lanner.console.pages.charts import histogram_chart
 from lanner.console.server.api.alerts import MAX_OFFSET, NO_ALERT, NO_GROUP, number, whole_event
-from lanner.console.server.context import console, off_loop
+from lanner.console.server.context import console
 from lanner.console.server.views.rendering import page
 from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, read_filters
 from lanner.console.store.reading import PAGE
@@ -42,10 +42,10 @@ async def groups(request: web.Request) -> web.StreamResponse:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
     now = made.clock()
     found, counted = await asyncio.gather(
-        off_loop(lambda: made.reader.groups(filters, now, offset=offset)),
-        off_loop(lambda: made.reader.histogram(filters, now)),
+        asyncio.to_thread(lambda: made.reader.groups(filters, now, offset=offset)),
+        asyncio.to_thread(lambda: made.reader.histogram(filters, now)),
     )
-    is_empty = not found.groups and await off_loop(made.reader.is_empty)
+    is_empty = not found.groups and await asyncio.to_thread(made.reader.is_empty)
     return page(
         request,
         "groups.html",
@@ -71,11 +71,11 @@ async def group(request: web.Request) -> web.StreamResponse:
         before = number(request.query, "before", 0, 1 << 62)
     except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
-    found = await off_loop(lambda: made.reader.group(key, filters, now))
+    found = await asyncio.to_thread(lambda: made.reader.group(key, filters, now))
     if found is None:
         return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_GROUP)
     everything = Filters(state="all", since=ALL_TIME)
-    lines = await off_loop(lambda: made.reader.alerts(key, everything, now, before=before or None))
+    lines = await asyncio.to_thread(lambda: made.reader.alerts(key, everything, now, before=before or None))
     older = f"/groups/{key}?{urlencode({'before': lines[-1].time})}" if len(lines) == PAGE else ""
     return page(request, "group.html", detail=found, group=found.group, lines=lines, older=older, is_first=not before)
 
@@ -83,11 +83,11 @@ async def group(request: web.Request) -> web.StreamResponse:
 async def alert(request: web.Request) -> web.StreamResponse:
     """Show one alert."""
     made = console(request)
-    found = await off_loop(lambda: made.reader.alert(request.match_info["id"]))
+    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
     if found is None:
         return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_ALERT)
     one, key = found
-    marks = await off_loop(lambda: made.reader.marks(f"alert:{one.id}"))
+    marks = await asyncio.to_thread(lambda: made.reader.marks(f"alert:{one.id}"))
     return page(request, "alert.html", alert=one, key=key, facts=list(facts(one)), event=whole_event(one), marks=marks)
 
 

@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,21 @@ def test_alerts_and_decisions_reach_the_view(tmp_path: Path) -> None:
     assert changes[-1] == 0
     again = AlertView(tmp_path / "alerts.db")
     assert (again.count, again.positions()) == (2, {3: 17})
+
+
+def test_decisions_are_deleted_after_a_year(tmp_path: Path) -> None:
+    """Otherwise their topic or file would grow permanently."""
+    path = tmp_path / "marks"
+    marks = MarkFile(path)
+    old = Mark("group:a", "assignee", "alice", "bob", NOW - 401 * 86_400 * 10**9)
+    new = Mark("group:b", "assignee", "alice", "bob", NOW)
+    for mark in (old, new):
+        marks.put(mark)
+    marks.close()
+    feed = feed_of(tmp_path, LocalAlerts(), [])
+    feed.put(replace(new, value="carol"))
+    feed.stop()
+    assert MarkFile(path).read_all() == [replace(new, value="carol")]
 
 
 def test_a_source_that_fails_is_reported_once_and_read_again(tmp_path: Path) -> None:

@@ -166,6 +166,17 @@ def test_a_filter_in_the_address_selects_and_is_shown(served: Served) -> None:
     assert served.ask("/api/groups?limit=1000").status == served.ask("/api/alerts?before=x").status == 400
 
 
+@pytest.mark.parametrize(
+    "query", ["q=%ff", "host=%00", "q=%00%22", "rule=%ed%b3%bf", "q=" + "x" * 5000, "since=9" * 50]
+)
+def test_odd_bytes_in_an_address_are_no_internal_error(query: str, served: Served) -> None:
+    """Neither in filters nor in a path."""
+    for path in (f"/?{query}", f"/api/groups?{query}", f"/api/histogram?{query}", f"/api/alerts?{query}"):
+        assert served.ask(path).status in (200, 400)
+    for path in ("/api/alerts/%ff", "/alerts/%ed%b3%bf", "/groups/%00", "/static/%2e%2e%2fapp.py"):
+        assert served.ask(path).status == 404
+
+
 def decide(served: Served, action: str, value: str = "", **headers: str) -> int:
     """Make a decision about the first group; return the status."""
     key = served.ask("/api/groups?state=all").json["groups"][0]["key"]

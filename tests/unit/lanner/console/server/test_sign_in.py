@@ -111,6 +111,9 @@ def test_a_proxy_in_the_list_states_who_it_is(serve: Serve) -> None:
         assert served.ask("/api/me", headers=headers).json == {"name": "alice", "role": role, "method": "proxy"}
     assert served.ask("/api/me", headers={"X-Forwarded-User": "eve", "X-Forwarded-Groups": "sales"}).status == 401
     assert served.ask("/api/me").status == 401
+    headers = {"X-Forwarded-User": "alice", "X-Forwarded-For": "1.2.3.4, 10.9.8.7", "X-Forwarded-Groups": "soc"}
+    assert sign_in(served, "lanner_guess", **headers).status == 403
+    assert served.audit()[-1]["address"] == "10.9.8.7"
     assert "proxy" in served.ask("/sign-in").text or "Token" in served.ask("/sign-in").text
 
 
