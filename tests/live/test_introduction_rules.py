@@ -105,13 +105,12 @@ class TestTerminalShell:
         assert alert.output_fields["container.name"] == debian
         assert is_terminal(alert.output_fields["proc.tty"])
 
-    def test_line_shows_what_is_past_the_top_as_missing(self, watch: Watch, docker: Docker, debian: str) -> None:
-        """Great-great-grandparents that don't exist, and a pod without Kubernetes."""
+    def test_line_leaves_out_suggested_fields_without_a_value(self, watch: Watch, docker: Docker, debian: str) -> None:
+        """A container without a pod has no names of Kubernetes."""
         docker.exec(debian, "bash", "-c", ": line", tty=True)
 
         line = watch.find(of(TERMINAL_SHELL, "bash -c : line")).output
-        assert "k8s_pod_name=<NA>" in line
-        assert "k8s_ns_name=<NA>" in line
+        assert "k8s_" not in line
         assert "terminal=348" in line
 
     def test_kubelet_s_labels_name_pod_and_namespace(self, watch: Watch, docker: Docker) -> None:
