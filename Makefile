@@ -6,7 +6,7 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test lint test-kubernetes bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test lint test-kubernetes test-guest bench soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   everything that CI runs'
@@ -19,6 +19,7 @@ help:
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
+	@echo 'make test-guest   test container names in a virtual machine with cgroup version 2 alone (needs qemu-system-x86)'
 	@echo 'make docs    write the generated pages again  make site   the documentation as a site, in build/site'
 
 setup:
@@ -68,6 +69,10 @@ soak:
 test-kubernetes:
 	@deploy/setup/setup.sh test
 	@LANNER_KUBERNETES=1 .venv/bin/python -m pytest tests/kubernetes $(ARGS)
+
+test-guest:
+	@deploy/setup/setup.sh test
+	@LANNER_GUEST=1 .venv/bin/python -m pytest tests/guest $(ARGS)
 
 docs:
 	@deploy/setup/setup.sh run

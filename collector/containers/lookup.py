@@ -36,8 +36,10 @@ MAX_RETRY_DELAY = 60_000_000_000
 MAX_RETRIES_FOR_START = 4
 """Retries for a container of which only the start time is missing."""
 
-FAILURE_DELAY = 30_000_000_000
-"""Nanoseconds until a container is queried again after its runtime failed to respond."""
+FAILURE_DELAY = 1_000_000_000
+"""Nanoseconds until a container is queried again after its runtime failed to respond, as on a busy host; doubles with
+each failure in a row."""
+MAX_FAILURE_DELAY = 30_000_000_000
 FAILURE_NOTE_INTERVAL = 600_000_000_000
 """Minimum nanoseconds between two messages about failures."""
 
@@ -59,6 +61,8 @@ class _Known:
     is_pending: bool = False
     is_in_flight: bool = False
     retries: int = 0
+    failures: int = 0
+    """Times in a row that its runtime failed to respond."""
     query_at: int | None = None
     unknown_since: int | None = None
     """When its first look-up found nothing, monotonic nanoseconds."""
@@ -253,9 +257,12 @@ class KnownContainers:
             self._known.put(known.name.key, known)
         if not answer.is_final:
             return
+        if answer.failure is None:
+            known.failures = 0
         if answer.failure is not None:
             self.outcomes["unanswered"] += 1
-            known.query_at = now + FAILURE_DELAY
+            known.query_at = now + min(FAILURE_DELAY << min(known.failures, 16), MAX_FAILURE_DELAY)
+            known.failures += 1
             if answer.facts is None and now >= self._failure_note_at:
                 self._failure_note_at = now + FAILURE_NOTE_INTERVAL
                 self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
