@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Put `lanner` on everybody's PATH: a link to this checkout's program; or remove it.
+# Put `lanner` on everybody's PATH: a link to this checkout's program, and what lets shells complete its commands; or
+# remove both.
 #
 #   install.sh install|uninstall     PREFIX=/usr/local, DESTDIR= as usual
 set -euo pipefail
@@ -7,7 +8,11 @@ cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
 . deploy/setup/ask.sh
 
-link=${DESTDIR:-}${PREFIX:-/usr/local}/bin/lanner
+prefix=${DESTDIR:-}${PREFIX:-/usr/local}
+link=$prefix/bin/lanner
+bash=$prefix/share/bash-completion/completions/lanner
+zsh=$prefix/share/zsh/site-functions/_lanner
+fish=$prefix/share/fish/vendor_completions.d/lanner.fish
 program=$PWD/.venv/bin/lanner
 folder=$(dirname "$link")
 
@@ -29,6 +34,12 @@ change() {
     fi
 }
 
+# complete SHELL FILE: write the script that a shell loads when somebody completes `lanner`.
+complete() {
+    # shellcheck disable=SC2016 # The inner shell expands them.
+    change sh -c 'mkdir -p "$(dirname "$3")" && "$1" completion "$2" >"$3"' sh "$program" "$1" "$2"
+}
+
 is_ours() { [ -L "$link" ] && [ "$(readlink "$link")" = "$program" ]; }
 
 case ${1:-} in
@@ -45,11 +56,14 @@ case ${1:-} in
             change mkdir -p "$folder"
             change ln -s "$program" "$link"
         fi
+        complete bash "$bash"
+        complete zsh "$zsh"
+        complete fish "$fish"
         say "$link -> $program"
         ;;
     uninstall)
         if is_ours; then
-            change rm "$link"
+            change rm -f "$link" "$bash" "$zsh" "$fish"
             say "removed $link. Settings, rules and data in /etc/lanner and /var/lib/lanner stay."
         else
             say "$link is not a link to this checkout: nothing to remove."

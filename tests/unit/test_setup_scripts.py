@@ -62,6 +62,14 @@ def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     assert "tests/live/ " in f"{second} "
 
 
+COMPLETIONS = {
+    "bash": "bash-completion/completions/lanner",
+    "zsh": "zsh/site-functions/_lanner",
+    "fish": "fish/vendor_completions.d/lanner.fish",
+}
+"""Where shells look below PREFIX/share."""
+
+
 def checkout(folder: Path) -> Path:
     """Return a checkout with the scripts and a program."""
     (folder / "deploy" / "setup").mkdir(parents=True)
@@ -69,7 +77,8 @@ def checkout(folder: Path) -> Path:
         shutil.copy(f"deploy/setup/{name}", folder / "deploy" / "setup" / name)
     program = folder / ".venv" / "bin" / "lanner"
     program.parent.mkdir(parents=True)
-    program.touch(mode=0o755)
+    program.write_text('#!/bin/sh\necho "$*"\n')
+    program.chmod(0o755)
     return program
 
 
@@ -87,11 +96,15 @@ def test_the_program_is_linked_into_the_path_and_removed_again(tmp_path: Path) -
     for _ in range(2):
         assert install(program, tmp_path / "usr", "install").returncode == 0
         assert link.readlink() == program
+        assert [(tmp_path / "usr" / "share" / path).read_text() for path in COMPLETIONS.values()] == [
+            f"completion {shell}\n" for shell in COMPLETIONS
+        ]
     assert install(other, tmp_path / "usr", "install").returncode == 1
     assert "not a link to this checkout" in install(other, tmp_path / "usr", "uninstall").stderr
     assert link.readlink() == program
     assert install(program, tmp_path / "usr", "uninstall").returncode == 0
     assert not link.is_symlink()
+    assert not any((tmp_path / "usr" / "share" / path).exists() for path in COMPLETIONS.values())
     link.write_text("someone else's")
     assert install(program, tmp_path / "usr", "install").returncode == 1
     assert link.read_text() == "someone else's"
