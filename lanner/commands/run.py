@@ -17,6 +17,7 @@ from lanner.wiring.single_host.pipeline import Pipeline, Source
 from lanner.wiring.single_host.recording import collected, open_recording
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.text.counts import count_of
 
 
 @front_command(
@@ -101,6 +102,8 @@ def _console(settings: Settings) -> Iterator[Callable[[Alert], None] | None]:
         yield queue.put
     finally:
         console.stop()
+        if queue.dropped:
+            note(f"console: {count_of(queue.dropped, 'alert')} came too fast, and can't be seen there.", "warning")
 
 
 def _run_with_metrics(pipeline: Pipeline, settings: Settings, address: str | None) -> None:

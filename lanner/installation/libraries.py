@@ -16,6 +16,7 @@ from pathlib import Path
 from bus.errors.unavailable import BusUnavailable
 
 _IMAGES = {
+    "console": "all-in-one",
     "kubernetes": "processor",
     "lsp": "all-in-one",
     "metrics": "all-in-one",

@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
@@ -30,7 +31,7 @@ class LocalAlerts:
 
     def read(self, seconds: float) -> Sequence[Alert]:
         """Return the next alerts; wait at most so many seconds."""
-        earlier = [alert for alert, _ in zip(self._earlier, range(MAX_BATCH), strict=False)]
+        earlier = list(islice(self._earlier, MAX_BATCH))
         if earlier:
             return earlier
         with self._changed:

@@ -11,6 +11,7 @@ from lanner.console.feed.ports import Action, AuditLog
 from lanner.console.people.identity import Identity
 from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
+from lanner.console.server.recent import RecentAnswers
 from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
 
@@ -36,6 +37,7 @@ class Console:
     """Whether they are of a recording that has ended."""
     clock: Callable[[], int] = time.time_ns
     hub: LiveHub = field(default_factory=LiveHub)
+    recent: RecentAnswers = field(default_factory=RecentAnswers)
 
     async def record(
         self, request: web.Request, who: Identity, action: str, subject: str = "", value: str = ""

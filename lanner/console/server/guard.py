@@ -70,15 +70,21 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
 
     @web.middleware
     async def bounds(request: web.Request, handler: Handler) -> web.StreamResponse:
-        made = console(request)
+        made, address = console(request), client_address(request)
         if made.hosts and request.host.lower() not in made.hosts:
             # A page of another site may point its own name at this address (DNS rebinding).
             return failure(request, HTTPStatus.MISDIRECTED_REQUEST, "This console is not served under this name.")
-        address = client_address(request)
+        session = request.cookies.get(cookie_name(made), "")
+        found = await asyncio.to_thread(
+            made.sign_in.by_request, peer_address(request), request.headers, session, made.clock() // 1_000_000_000
+        )
+        if found is not None:
+            request[IDENTITY] = found
+        # People of one office share an address, but not a limit.
+        client = address if found is None or found.method == "local" else f"{found.method} {found.name}"
         is_attempt = request.path.startswith("/sign-in") and request.method == "POST"
-        if not limit.take(address, time.monotonic()) or (
-            is_attempt and not sign_in_limit.take(address, time.monotonic())
-        ):
+        now = time.monotonic()
+        if not limit.take(client, now) or (is_attempt and not sign_in_limit.take(address, now)):
             answer = failure(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests; wait a few seconds.")
             answer.headers["Retry-After"] = "5"
             return answer
@@ -86,20 +92,13 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
 
     @web.middleware
     async def signed_in(request: web.Request, handler: Handler) -> web.StreamResponse:
-        made = console(request)
-        session = request.cookies.get(cookie_name(made), "")
-        found = await asyncio.to_thread(
-            made.sign_in.by_request, peer_address(request), request.headers, session, made.clock() // 1_000_000_000
-        )
-        if found is not None:
-            request[IDENTITY] = found
-        elif not request.path.startswith(OPEN_PATHS):
+        if IDENTITY not in request and not request.path.startswith(OPEN_PATHS):
             if request.path.startswith("/api/") or request.method not in _SAFE:
                 answer = failure(request, HTTPStatus.UNAUTHORIZED, "Sign in first.")
                 answer.headers["WWW-Authenticate"] = "Bearer"
                 return answer
             raise web.HTTPSeeOther(f"/sign-in?next={quote(request.path_qs, safe='')}")
-        if request.method not in _SAFE and (why := _foreign(request, made)):
+        if request.method not in _SAFE and (why := _foreign(request, console(request))):
             return failure(request, HTTPStatus.FORBIDDEN, why)
         return await handler(request)
 

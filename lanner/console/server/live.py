@@ -14,28 +14,42 @@ class TooManyListeners(Exception):
 
 
 class LiveHub:
-    """Passes notices of changes from the feed's thread to the listeners."""
+    """Passes notices of changes from the feed's thread to the listeners, to all of them at the same time."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: set[asyncio.Event] = set()
         self._is_closed = False
+        self._due: asyncio.TimerHandle | None = None
+        self._notified_at = float("-inf")
         self.total = 0
         """Alerts since the start."""
+        self.version = 0
+        """Grows with each notice: what was read before is older than what the listeners know."""
 
     def open(self) -> None:
         """Begin on the running loop."""
         self._loop = asyncio.get_running_loop()
 
     def publish(self, added: int) -> None:
-        """Notify all listeners; from any thread. added: new alerts; 0 if marks changed."""
+        """Notify all listeners soon; from any thread. added: new alerts; 0 if marks changed."""
         if self._loop is not None and not self._is_closed:
             self._loop.call_soon_threadsafe(self._changed, added)
+
+    def notify(self) -> None:
+        """Notify all listeners now; on the loop."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        self.version += 1
+        self._notified_at = asyncio.get_running_loop().time()
+        for each in self._listeners:
+            each.set()
 
     async def close(self) -> None:
         """End all streams."""
         self._is_closed = True
-        self._changed(0)
+        self.notify()
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Yield server-sent events until the hub is closed. Raises TooManyListeners."""
@@ -57,11 +71,11 @@ class LiveHub:
                 added, seen = self.total - seen, self.total
                 if not self._is_closed:
                     yield f"event: change\ndata: {json.dumps({'added': added})}\n\n".encode()
-                    await asyncio.sleep(PERIOD_SECONDS)
         finally:
             self._listeners.discard(changed)
 
     def _changed(self, added: int) -> None:
         self.total += added
-        for each in self._listeners:
-            each.set()
+        if self._due is None:
+            loop = asyncio.get_running_loop()
+            self._due = loop.call_at(max(self._notified_at + PERIOD_SECONDS, loop.time()), self.notify)

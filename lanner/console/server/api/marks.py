@@ -78,6 +78,7 @@ async def decide(request: web.Request) -> web.StreamResponse:
         await asyncio.to_thread(lambda: made.put_mark(mark))
     except TimeoutError:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "It was stored, but is not shown yet.")
+    made.hub.notify()
     marks = await asyncio.to_thread(lambda: made.reader.marks(wanted.subject))
     return web.json_response({"marks": [mark_json(each) for each in marks]})
 

@@ -113,6 +113,16 @@ def test_a_queue_that_nobody_empties_drops_the_oldest_and_counts_them() -> None:
     assert len(queue.read(0)) == 500
 
 
+def test_earlier_alerts_are_all_read_before_new_ones() -> None:
+    """Batch by batch, none is left out."""
+    earlier = [found(number) for number in range(1200)]
+    queue = LocalAlerts(earlier)
+    queue.put(found(2000))
+    batches = [queue.read(0) for _ in range(5)]
+    assert [len(batch) for batch in batches] == [500, 500, 200, 1, 0]
+    assert [alert for batch in batches for alert in batch] == [*earlier, found(2000)]
+
+
 @pytest.mark.parametrize("rest", ["", '{"subject": "group:a", "fie', "nonsense\n"])
 def test_marks_are_there_after_a_crash(rest: str, tmp_path: Path) -> None:
     """A line that was not written completely is skipped; the newest of each field counts."""
