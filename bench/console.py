@@ -96,7 +96,7 @@ def _pages(folder: Path) -> None:
     for name, (hours, filters) in PAGES.items():
         taken = []
         for turn in range(ROUNDS):
-            # Another time each time: pages that ask for the same share the answer.
+            # Another time each time: pages that request the same share the answer.
             path = f"/?since={3600 * hours - turn}s{filters}"
             connection = HTTPConnection("127.0.0.1", console.port, timeout=120)
             began = time.perf_counter()

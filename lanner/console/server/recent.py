@@ -1,4 +1,4 @@
-"""Answers that pages share: with live updates, all open pages ask for the same at the same time."""
+"""Answers that pages share: with live updates, all open pages request the same at the same time."""
 
 import asyncio
 import time
