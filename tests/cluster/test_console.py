@@ -61,6 +61,7 @@ def test_two_consoles_agree_and_survive_a_kill_and_the_loss_of_the_view(
     assert one.shows(0, 0)
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     generator = Generator(connection, hosts=4)
+    generator.send(b"nonsense", "host-0", topic="alerts")
     generator.act(25)
     generator.flush()
     for console in (one, other):

@@ -47,6 +47,7 @@ class AlertTopic:
         self._decode = decode
         self._reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms, positions=positions)
         self._positions: dict[int, int] = {}
+        self._undecoded: Any = None
 
     def read(self, seconds: float) -> Sequence[Alert]:
         """Return the next alerts; wait at most so many seconds. Raises OSError if the topic can't be read now."""
@@ -54,17 +55,22 @@ class AlertTopic:
         until = time.monotonic() + seconds
         try:
             for _ in range(MAX_BATCH):
-                message = self._reader.poll(max(until - time.monotonic(), 0) if not found else 0)
+                wait = max(until - time.monotonic(), 0) if not found else 0
+                message = self._undecoded or self._reader.poll(wait)
                 if message is None:
                     if found or time.monotonic() >= until:
                         break
                     continue
+                # A registry that doesn't answer raises: the message is decoded later.
+                self._undecoded = message
                 alert = self._decode(message)
+                self._undecoded = None
                 self._positions[message.partition() or 0] = (message.offset() or 0) + 1
                 if alert is not None:
                     found.append(alert)
         except BusUnavailable as error:
-            raise OSError(str(error)) from None
+            if not found:
+                raise OSError(str(error)) from None
         return found
 
     def positions(self) -> Mapping[int, int]:
