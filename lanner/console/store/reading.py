@@ -17,7 +17,7 @@ from lanner.console.store.filters import (
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import unpacked
 from lanner.console.store.rows import AlertGroup, AlertLine, Bar, GroupDetail, GroupPage, TimeHistogram
-from lanner.console.store.selection import MAX_MATCHES, alerts_source, all_of, oldest, select
+from lanner.console.store.selection import MAX_MATCHES, Selection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
 from schemas.alert import Alert
 
@@ -58,7 +58,7 @@ class AlertReader:
             OSError: the view can't be read.
         """
         with self._reading() as base:
-            return _groups(base, filters, now, offset=offset, limit=limit)
+            return _groups(select(base, filters, now), now, offset=offset, limit=limit)
 
     def group(self, key: str, filters: Filters, now: int) -> GroupDetail | None:
         """Return a group with its counts in the time range of filters, or in all time if it has none there."""
@@ -66,9 +66,10 @@ class AlertReader:
             found = base.execute("SELECT id, description, response FROM groups WHERE key = ?", (key,)).fetchone()
             if found is None:
                 return None
-            page = _groups(base, Filters(state="all", since=filters.since, until=filters.until), now, key=key)
+            in_range = Filters(state="all", since=filters.since, until=filters.until)
+            page = _groups(select(base, in_range, now), now, key=key)
             if not page.groups:
-                page = _groups(base, Filters(state="all", since=ALL_TIME), now, key=key)
+                page = _groups(select(base, Filters(state="all", since=ALL_TIME), now), now, key=key)
             if not page.groups:
                 return None
             hosts = base.execute(
@@ -136,18 +137,13 @@ class AlertReader:
     def histogram(self, filters: Filters, now: int) -> TimeHistogram:
         """Return the alerts that match by time and priority. Raises OSError."""
         with self._reading() as base:
+            return _histogram(select(base, filters, now))
+
+    def overview(self, filters: Filters, now: int, *, offset: int = 0) -> tuple[GroupPage, TimeHistogram]:
+        """Return a page of groups and the alerts by time, which look at the alerts once together. Raises OSError."""
+        with self._reading() as base:
             selection = select(base, filters, now)
-            until = selection.until
-            since = min(selection.span.since or oldest(base) or until - CELL_US, until - _BARS)
-            step = _step(until - since)
-            rows = selection.priorities(step)
-        first = since // step
-        counts: list[dict[int, int]] = [{} for _ in range((until - 1) // step - first + 1)]
-        for number, priority, count in rows:
-            if 0 <= number - first < len(counts):
-                counts[number - first][priority] = count
-        bars = [Bar((first + number) * step, each) for number, each in enumerate(counts)]
-        return TimeHistogram(since, until, bars)
+            return _groups(selection, now, offset=offset, limit=PAGE), _histogram(selection)
 
     def names(self, limit: int = 200) -> dict[str, list[str]]:
         """Return the rules, workloads, tags and hosts that the view holds, to offer them as filters. Raises OSError."""
@@ -171,10 +167,20 @@ class AlertReader:
             yield base
 
 
-def _groups(
-    base: sqlite3.Connection, filters: Filters, now: int, *, offset: int = 0, limit: int = 1, key: str = ""
-) -> GroupPage:
-    selection = select(base, filters, now)
+def _histogram(selection: Selection) -> TimeHistogram:
+    until = selection.until
+    since = min(selection.span.since or oldest(selection.base) or until - CELL_US, until - _BARS)
+    step = _step(until - since)
+    first = since // step
+    counts: list[dict[int, int]] = [{} for _ in range((until - 1) // step - first + 1)]
+    for number, priority, count in selection.priorities(step):
+        if 0 <= number - first < len(counts):
+            counts[number - first][priority] = count
+    return TimeHistogram(since, until, [Bar((first + number) * step, each) for number, each in enumerate(counts)])
+
+
+def _groups(selection: Selection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
+    base, filters = selection.base, selection.filters
     counts, values = selection.counts()
     conditions, more = group_conditions(filters)
     if key:

@@ -41,10 +41,8 @@ async def groups(request: web.Request) -> web.StreamResponse:
     except BadPageFilter as error:
         return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
     now = made.clock()
-    key = (filters, offset, made.hub.version)
-    found, counted = await asyncio.gather(
-        made.recent.get(("groups", *key), lambda: made.reader.groups(filters, now, offset=offset)),
-        made.recent.get(("histogram", *key), lambda: made.reader.histogram(filters, now)),
+    found, counted = await made.recent.get(
+        (filters, offset, made.hub.version), lambda: made.reader.overview(filters, now, offset=offset)
     )
     is_empty = not found.groups and await asyncio.to_thread(made.reader.is_empty)
     return page(
