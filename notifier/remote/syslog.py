@@ -6,6 +6,7 @@ seconds is sent again.
 """
 
 import fcntl
+import select
 import socket
 import ssl
 import struct
@@ -28,6 +29,9 @@ RESEND_SECONDS = 5.0
 """How far back messages are sent again after a reset; a running daemon reads its socket sooner."""
 RESEND_MESSAGES = 2000
 BATCH_SIZE = 64
+_RESET_MS = 200
+"""Time in which a reset may follow an orderly close. A daemon that shuts the connection down, and then closes it with
+unread data, causes both."""
 _SIOCOUTQ = 0x5411
 """Returns the number of unacknowledged bytes. Source: linux/sockios.h, tcp(7)."""
 
@@ -140,7 +144,7 @@ class RemoteSyslogSink:
         except OSError:
             return False
         # An orderly close over TCP means that all was read. TLS sends its close alert before that is known.
-        if self._target.transport == "tcp":
+        if self._target.transport == "tcp" and not _is_reset(self._socket):
             self._sent.clear()
         return False
 
@@ -189,6 +193,13 @@ def _datagrams(family: socket.AddressFamily, address: tuple[Any, ...] | str) -> 
         made.close()
         raise
     return made
+
+
+def _is_reset(connection: socket.socket) -> bool:
+    poller = select.poll()
+    # Without an event to wait for, it reports errors only.
+    poller.register(connection, 0)
+    return bool(poller.poll(_RESET_MS))
 
 
 def _unacknowledged(connection: socket.socket) -> int:

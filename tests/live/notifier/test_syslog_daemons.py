@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -170,3 +171,23 @@ def test_without_a_daemon_alerts_wait() -> None:
     outcome = RemoteSyslogSink(target, formatter(SyslogStyle())).send([RoutedAlert(alert())])
     assert isinstance(outcome, RetryLater)
     assert "resolved" in outcome.reason
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+def test_what_a_daemon_had_not_read_when_it_shut_down_is_sent_again(is_read: bool) -> None:
+    """Its kernel sends an orderly close and then a reset; after the close alone nothing is sent twice."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = SyslogTarget("tcp", "127.0.0.1", server.getsockname()[1])
+        sink = RemoteSyslogSink(target, lambda made: made.rule.encode())
+        assert isinstance(sink.send([RoutedAlert(alert(rule="first"))]), Delivered)
+        connection, _ = server.accept()
+        if is_read:
+            assert connection.recv(100) == b"5 first"
+        connection.shutdown(socket.SHUT_RDWR)
+        closing = threading.Timer(0.05, connection.close)
+        closing.start()
+        assert isinstance(sink.send([RoutedAlert(alert(rule="second"))]), Delivered)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(100) == (b"6 second" if is_read else b"5 first6 second")
+        sink.close()
