@@ -17,7 +17,7 @@ from lanner.console.store.filters import (
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import unpacked
 from lanner.console.store.rows import AlertGroup, AlertLine, Bar, GroupDetail, GroupPage, TimeHistogram
-from lanner.console.store.selection import MAX_MATCHES, Selection, alerts_source, all_of, oldest, select
+from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
 from schemas.alert import Alert
 
@@ -167,7 +167,7 @@ class AlertReader:
             yield base
 
 
-def _histogram(selection: Selection) -> TimeHistogram:
+def _histogram(selection: AlertSelection) -> TimeHistogram:
     until = selection.until
     since = min(selection.span.since or oldest(selection.base) or until - CELL_US, until - _BARS)
     step = _step(until - since)
@@ -179,7 +179,7 @@ def _histogram(selection: Selection) -> TimeHistogram:
     return TimeHistogram(since, until, [Bar((first + number) * step, each) for number, each in enumerate(counts)])
 
 
-def _groups(selection: Selection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
+def _groups(selection: AlertSelection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
     base, filters = selection.base, selection.filters
     counts, values = selection.counts()
     conditions, more = group_conditions(filters)

@@ -16,7 +16,7 @@ Counts = dict[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class AlertSelection:
     """The alerts that filters select in a time range."""
 
     base: sqlite3.Connection
@@ -88,7 +88,7 @@ class Selection:
         return self.base.execute(f"{query} WHERE {all_of(conditions)} GROUP BY 1, 2", (*bound, *values)).fetchall()
 
 
-def select(base: sqlite3.Connection, filters: Filters, now: int) -> Selection:
+def select(base: sqlite3.Connection, filters: Filters, now: int) -> AlertSelection:
     """Return what filters select; alerts that must be looked at one by one are looked at once.
 
     Args:
@@ -102,7 +102,7 @@ def select(base: sqlite3.Connection, filters: Filters, now: int) -> Selection:
     if not is_counted:
         source, values = alerts_source(filters, span)
         base.execute(f"CREATE TEMP TABLE matched AS SELECT a.id, a.grp, a.host FROM {source}", values)  # noqa: S608
-    return Selection(base, filters, span, span.until or now // 1000 + 1, is_counted)
+    return AlertSelection(base, filters, span, span.until or now // 1000 + 1, is_counted)
 
 
 def alerts_source(filters: Filters, span: TimeRange) -> tuple[str, list[Any]]:

@@ -10,10 +10,10 @@ from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.forms import values
-from lanner.settings.sections.console import ConsoleSettings
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
 from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
-from lanner.settings.sections.intake import IntakeSettings
+from lanner.settings.sections.http.console import ConsoleSettings
+from lanner.settings.sections.http.intake import IntakeSettings
 from lanner.settings.sections.kubernetes import KubernetesSettings
 from lanner.settings.sections.operations import Http
 from lanner.settings.sections.published import PublishedRulesSettings

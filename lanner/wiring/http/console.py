@@ -25,7 +25,7 @@ from lanner.recorder.rolling.recording import lock_file
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import is_loopback
-from lanner.settings.sections.console import ConsoleSettings
+from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.wiring.http.certificates import server_context
 from lanner.wiring.kafka import secret
 from notifier.intake.http_thread import HttpLimits, HttpThread

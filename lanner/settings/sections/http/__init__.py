@@ -1,0 +1,1 @@
+"""Settings of what Lanner serves over HTTP: the intake and the console."""
