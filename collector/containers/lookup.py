@@ -257,12 +257,11 @@ class KnownContainers:
             self._known.put(known.name.key, known)
         if not answer.is_final:
             return
-        if answer.failure is None:
-            known.failures = 0
+        earlier, known.failures = known.failures, 0
         if answer.failure is not None:
             self.outcomes["unanswered"] += 1
-            known.query_at = now + min(FAILURE_DELAY << min(known.failures, 16), MAX_FAILURE_DELAY)
-            known.failures += 1
+            known.query_at = now + min(FAILURE_DELAY << min(earlier, 16), MAX_FAILURE_DELAY)
+            known.failures = earlier + 1
             if answer.facts is None and now >= self._failure_note_at:
                 self._failure_note_at = now + FAILURE_NOTE_INTERVAL
                 self._on_failure(f"facts about containers are incomplete: {answer.failure}.")

@@ -3,13 +3,15 @@
 import fnmatch
 import functools
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import click
 
+from lanner.cli.terminal.output import note
 from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.errors import BadInput
 
@@ -88,6 +90,36 @@ def chosen(
     missing = [f"{name}:{number}" for name, some in numbers.items() for number in sorted(some)]
     if missing:
         raise BadInput(f"{', '.join(missing)}: no such dead letter, or it is already replayed or dropped.")
+
+
+def act_on(
+    batches: Iterable[tuple[DeadLetterStore, Sequence[StoredDeadLetter]]],
+    act: Callable[[DeadLetterStore, Sequence[StoredDeadLetter]], None],
+    what: str,
+    *,
+    quiet: bool,
+) -> None:
+    """Act on dead letters; print the id of each and then how many there were, also if an error ends it midway.
+
+    Args:
+        batches: as `chosen` yields them.
+        act: called for each batch.
+        what: what was done, for the last line.
+        quiet: leave the last line out.
+    """
+    count = 0
+    try:
+        for store, dead_letters in batches:
+            act(store, dead_letters)
+            count += len(dead_letters)
+            sys.stdout.write("".join(f"{each.id}\n" for each in dead_letters))
+    except BaseException:
+        # Nothing was done, so there is only the error to report.
+        quiet = quiet or not count
+        raise
+    finally:
+        if not quiet:
+            note(f"{what} {count:,}.")
 
 
 def _some(dead_letters: Iterator[StoredDeadLetter]) -> list[StoredDeadLetter]:

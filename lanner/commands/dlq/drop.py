@@ -1,12 +1,12 @@
 """`lanner dlq drop`: discards dead letters."""
 
-import sys
+from collections.abc import Sequence
 
 import click
 
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose
-from lanner.cli.terminal.output import note
+from lanner.cli.options.dead_letters import DeadLetterFilter, act_on, chosen, filter_options, must_choose
+from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.dead_letters.stores import open_stores
 
 
@@ -32,13 +32,10 @@ def command(
 ) -> None:
     """Discard dead letters without sending them; from an outbox they are deleted."""
     must_choose(ids, every=every)
-    count = 0
-    try:
-        for store, dead_letters in chosen(open_stores(options.settings(), local=local), ids, selection):
-            if not dry_run:
-                store.drop(dead_letters, why)
-            count += len(dead_letters)
-            sys.stdout.write("".join(f"{each.id}\n" for each in dead_letters))
-    finally:
-        if not options.quiet:
-            note(f"{'would drop' if dry_run else 'dropped'} {count:,}.")
+
+    def act(store: DeadLetterStore, dead_letters: Sequence[StoredDeadLetter]) -> None:
+        if not dry_run:
+            store.drop(dead_letters, why)
+
+    batches = chosen(open_stores(options.settings(), local=local), ids, selection)
+    act_on(batches, act, "would drop" if dry_run else "dropped", quiet=options.quiet)

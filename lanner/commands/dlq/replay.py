@@ -1,12 +1,12 @@
 """`lanner dlq replay`: retries dead letters."""
 
-import sys
+from collections.abc import Sequence
 
 import click
 
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options, must_choose
-from lanner.cli.terminal.output import note
+from lanner.cli.options.dead_letters import DeadLetterFilter, act_on, chosen, filter_options, must_choose
+from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.dead_letters.stores import open_stores
 
 
@@ -29,13 +29,10 @@ def command(
     Each disappears from the list once all replicas have its copy. If it fails again, it becomes a new dead letter.
     """
     must_choose(ids, every=every)
-    count = 0
-    try:
-        for store, dead_letters in chosen(open_stores(options.settings(), local=local), ids, selection):
-            if not dry_run:
-                store.replay(dead_letters)
-            count += len(dead_letters)
-            sys.stdout.write("".join(f"{each.id}\n" for each in dead_letters))
-    finally:
-        if not options.quiet:
-            note(f"{'would retry' if dry_run else 'retried'} {count:,}.")
+
+    def act(store: DeadLetterStore, dead_letters: Sequence[StoredDeadLetter]) -> None:
+        if not dry_run:
+            store.replay(dead_letters)
+
+    batches = chosen(open_stores(options.settings(), local=local), ids, selection)
+    act_on(batches, act, "would retry" if dry_run else "retried", quiet=options.quiet)

@@ -106,7 +106,9 @@ class Consumer(aiokafka.Consumer):
         if order is None:
             return False
         thread = cast(ConsumerThread, self._thread)
-        admission = order.check(message.offset, thread.end_of(message.tp), time.monotonic())
+        # Only what was delivered before raises the question whether the topic was deleted and created again.
+        end = thread.end_of(message.tp) if message.offset < order.next else None
+        admission = order.check(message.offset, end, time.monotonic())
         if admission is Admission.SEEK:
             name = f"partition {message.partition} of topic {message.topic}"
             cast(Transport, self.transport).on_note(

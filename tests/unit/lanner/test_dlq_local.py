@@ -44,3 +44,13 @@ def test_replay_and_drop_require_a_selection() -> None:
     """Naming nothing doesn't select everything."""
     for words in (("replay",), ("replay", "--all", "notifier:1"), ("drop", "--note", "x")):
         assert lanner("dlq", *words).returncode == 2
+
+
+def test_an_error_is_reported_with_how_many_were_replayed_before(tmp_path: Path) -> None:
+    """If there were none, with the error only."""
+    outbox_with_dead_letters(tmp_path, "one")
+    local = ("--local", "-o", f"notifier.state_dir={tmp_path}")
+    none, some = lanner("dlq", "replay", "x", *local), lanner("dlq", "replay", "slack:1", "slack:7", *local)
+    assert (none.returncode, some.returncode, some.stdout) == (1, 1, "slack:1\n")
+    assert none.stderr.startswith("error: 'x' is not a valid dead-letter id")
+    assert some.stderr.startswith("retried 1.\nerror: slack:7: no such dead letter")

@@ -148,6 +148,22 @@ def test_a_daemon_that_comes_back_is_queried_again(tmp_path: Path) -> None:
         assert known.facts(NAME).name == "web"
 
 
+def test_a_daemon_that_stays_silent_is_queried_less_and_less_often(tmp_path: Path) -> None:
+    """The delay doubles from a second to half a minute, and begins again at a second once it has answered."""
+    with containers(tmp_path, timeout=0.02) as (known, daemon):
+        daemon.is_hanging = True
+        known.is_pending(NAME, 0)
+        settle(known)
+        now, failures = 0, 1
+        for delay in (1, 2, 4, 8, 16, 30, 30):
+            now += delay * 1_000_000_000
+            known.is_pending(NAME, now - 1)
+            assert known.outcomes["unanswered"] == failures
+            known.is_pending(NAME, now)
+            failures += 1
+            until(lambda now=now, failures=failures: known.poll(now) or known.outcomes["unanswered"] == failures)
+
+
 def test_a_runtime_that_is_not_queried_leaves_nothing_pending(tmp_path: Path) -> None:
     """Nothing waits without a query."""
     with containers(tmp_path) as (known, daemon):
