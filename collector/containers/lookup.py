@@ -312,6 +312,9 @@ class KnownContainers:
             try:
                 if not lookup.answers(name):
                     continue
+                if (early := lookup.listed(name)) is not None:
+                    least = completed(bounded(replace(early, id=name.id)), least)
+                    self._responses.put(_Answer(name, least, is_final=False))
                 facts = bounded(replace(lookup.inspect(name, bundle), id=name.id))
                 return _Answer(name, completed(facts, least), is_complete=True)
             except ContainerNotFound:

@@ -27,6 +27,10 @@ class ContainerRuntime(Protocol):
     def answers(self, name: ContainerName) -> bool:
         """Return whether this runtime may have the container."""
 
+    def listed(self, _: ContainerName) -> Container | None:
+        """Return what the runtime states of a container that it still starts; None if its inspect doesn't wait."""
+        return None
+
     def inspect(self, name: ContainerName, bundle: Bundle | None) -> Container:
         """Inspect a container within bounded time, on any thread.
 

@@ -14,13 +14,15 @@ import time
 from pathlib import Path
 from typing import Self
 
-from tests.live.runtime import privileged_runtime
+from tests.live.runtime import privileged_runtime, slow_runtime
 
 DAEMON = "/usr/sbin/dockerd"
 CLIENT = "/usr/bin/docker"
 """Debian's; another client may come first in PATH."""
 PRIVILEGED_RUNTIME = "what-is-here"
 """Starts a privileged container with the capabilities that the machine has, even if some are missing."""
+SLOW_RUNTIME = "slow"
+"""Takes seconds to report that a container has started; its processes run all the time."""
 
 
 class NoDocker(Exception):
@@ -56,6 +58,7 @@ class Dockerd:
             *("--host", f"unix://{self.socket}", "--pidfile", str(self.base / "pid")),
             *("--bridge=none", "--iptables=false", "--ip6tables=false"),
             *("--add-runtime", f"{PRIVILEGED_RUNTIME}={privileged_runtime(self.base)}"),
+            *("--add-runtime", f"{SLOW_RUNTIME}={slow_runtime(self.base)}"),
         ]
         with log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)

@@ -1,7 +1,4 @@
-"""A container runtime that leaves out the capabilities that this machine lacks.
-
-Docker requests all known ones for a privileged container, and runc then refuses to start it.
-"""
+"""Container runtimes around runc, for what a test needs and this machine or runc doesn't offer."""
 
 import sys
 from pathlib import Path
@@ -25,6 +22,13 @@ if "create" in arguments and "--bundle" in arguments:
 os.execvp("runc", ["runc", *arguments])
 """
 
+_SLOW = """#!/bin/sh
+runc "$@" || exit
+for argument; do
+    [ "$argument" != start ] || exec sleep 5
+done
+"""
+
 # In the order of uapi/linux/capability.h.
 _CAPABILITIES = """
 chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
@@ -35,7 +39,9 @@ mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_rest
 
 
 def privileged_runtime(directory: Path) -> Path:
-    """Write the runtime into a directory and return its path.
+    """Write a runtime that leaves out the capabilities that this machine lacks, and return its path.
+
+    Docker requests all known ones for a privileged container, and runc then refuses to start it.
 
     Args:
         directory: a directory of the daemon's own.
@@ -43,5 +49,17 @@ def privileged_runtime(directory: Path) -> Path:
     path = directory / "runtime"
     names = [f"CAP_{name.upper()}" for name in _CAPABILITIES.split()]
     path.write_text(_SCRIPT.format(python=sys.executable, names=names))
+    path.chmod(0o755)
+    return path
+
+
+def slow_runtime(directory: Path) -> Path:
+    """Write a runtime that reports a start late, as on a busy host, and return its path.
+
+    Args:
+        directory: a directory of the daemon's own.
+    """
+    path = directory / "slow-runtime"
+    path.write_text(_SLOW)
     path.chmod(0o755)
     return path

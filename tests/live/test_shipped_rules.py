@@ -10,7 +10,7 @@ from lanner.demo import ACTS, DemoAction, DemoContext, DemoSkipped
 from lanner.demo.docker import DemoDocker
 from notifier.siem import ecs
 from tests.live.containers import Docker
-from tests.live.dockerd import CLIENT
+from tests.live.dockerd import CLIENT, SLOW_RUNTIME
 from tests.live.needs import lacking
 from tests.live.watching import Watch
 from tests.unit.notifier.siem.test_ecs import WHOLE, flat
@@ -58,6 +58,18 @@ def test_act_gives_the_alert_it_promises(
     document = flat(ecs.document(alert))
     assert document.keys() >= WHOLE
     assert ("container.id" in document) == ("docker" in act.needs)
+
+
+def test_an_alert_names_a_container_that_docker_is_still_starting(watch: Watch, docker: Docker) -> None:
+    """Docker inspects it only once its runtime has reported the start, five seconds later here."""
+    options = ("--runtime", SLOW_RUNTIME, "--name", "still-starting")
+
+    docker.run(docker.busybox(), "cat", "/etc/shadow", options=options)
+
+    alert = watch.find(lambda each: each.output_fields.get("container.name") == "still-starting")
+    repository, tag = docker.busybox().split(":")
+    fields = alert.output_fields
+    assert (fields["container.image.repository"], fields["container.image.tag"]) == (repository, tag)
 
 
 def test_acts_leave_nothing_behind(demo_docker: DemoDocker, docker: Docker) -> None:

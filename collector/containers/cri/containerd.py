@@ -8,7 +8,7 @@ from collector.containers.bundles.facts import with_image
 from collector.containers.cri.protobuf import Message, encode
 from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import bounded_labels
-from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
+from collector.containers.runtime import ContainerNotFound, ContainerRuntime, RuntimeUnavailable
 from schemas.batch import Container
 from schemas.encoding.batch_limits import is_clock
 
@@ -22,7 +22,7 @@ _NAME_LABEL = "nerdctl/name"
 _TYPES = frozenset({"containerd", "unknown"})
 
 
-class Containerd:
+class Containerd(ContainerRuntime):
     """The containerd daemons on this host, each found by the bundles that it wrote."""
 
     def answers(self, name: ContainerName) -> bool:

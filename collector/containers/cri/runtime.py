@@ -13,7 +13,7 @@ from collector.containers.cri.messages import (
     status_request,
 )
 from collector.containers.identity.naming import ContainerName
-from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
+from collector.containers.runtime import ContainerNotFound, ContainerRuntime, RuntimeUnavailable, confirms
 from schemas.batch import Container
 
 SOCKETS = tuple(
@@ -41,7 +41,7 @@ _CRI_TYPES = frozenset({"containerd", "cri-o"})
 T = TypeVar("T")
 
 
-class Cri:
+class Cri(ContainerRuntime):
     """The runtimes on this host that speak CRI, each asked until one knows the container.
 
     Args:

@@ -9,11 +9,18 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from collector.containers.bundles.bundles import Bundle
-from collector.containers.docker.inspected import container_from, image_of, init_pid, shares_network_with
+from collector.containers.docker.inspected import (
+    container_from,
+    container_from_entry,
+    image_of,
+    init_pid,
+    shares_network_with,
+)
 from collector.containers.identity.naming import ContainerName
-from collector.containers.json_values import text
+from collector.containers.json_values import objects, text
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
 
@@ -84,6 +91,18 @@ class Docker:
         sandbox = None if shared is None else self._get_if_known(f"/containers/{shared}/json")
         return container_from(name, inspected, image, sandbox, self._kind)
 
+    def listed(self, name: ContainerName) -> Container | None:
+        """Return what the list of containers shows of one, at once: an inspect waits until it has started."""
+        if name.type != "docker" or not name.is_certain:
+            return None
+        filters = quote(json.dumps({"id": [name.full_id]}))
+        try:
+            value = self._load(f"/containers/json?all=true&filters={filters}")
+        except (ContainerNotFound, RuntimeUnavailable):
+            return None
+        found = [each for each in objects({"all": value}, "all") if each.get("Id") == name.full_id]
+        return container_from_entry(name, found[0]) if found else None
+
     def version(self) -> str:
         """Return the daemon's version. Raises RuntimeUnavailable."""
         try:
@@ -98,6 +117,12 @@ class Docker:
             return None
 
     def _get(self, path: str) -> dict[str, Any]:
+        value = self._load(path)
+        if not isinstance(value, dict):
+            raise RuntimeUnavailable(f"{self._path}: not a JSON object for {path}")
+        return value
+
+    def _load(self, path: str) -> Any:
         connection = _UnixConnection(str(self._path), self._timeout)
         try:
             connection.request("GET", path, headers={"Host": "docker", "Connection": "close"})
@@ -112,12 +137,9 @@ class Docker:
         if answer.status != http.HTTPStatus.OK or len(body) > MAX_ANSWER:
             raise RuntimeUnavailable(f"{self._path}: HTTP status {answer.status}, {len(body)} bytes for {path}")
         try:
-            value = json.loads(body)
+            return json.loads(body)
         except (ValueError, RecursionError) as error:
             raise RuntimeUnavailable(f"{self._path}: invalid JSON for {path}") from error
-        if not isinstance(value, dict):
-            raise RuntimeUnavailable(f"{self._path}: not a JSON object for {path}")
-        return value
 
 
 class _UnixConnection(http.client.HTTPConnection):

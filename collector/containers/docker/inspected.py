@@ -5,6 +5,7 @@ Whoever built the image chooses labels and names, so every value is type-checked
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from collector.containers.identity.naming import ContainerName
@@ -73,6 +74,26 @@ def container_from(
         pod_sandbox_id=name.full_id if is_sandbox else labels.get(_SANDBOX_ID),
         pod_labels=_pod_labels(labels if is_sandbox or sandbox is None else _labels(sandbox)) if is_pod else None,
     )
+
+
+def container_from_entry(name: ContainerName, entry: Json) -> Container:
+    """Build what the list of containers shows of one; it lacks the digest, the start and what HostConfig has.
+
+    Args:
+        name: what its cgroup path reveals.
+        entry: the container's entry in the response to GET /containers/json.
+
+    Source: the Docker Engine API's ContainerSummary.
+    """
+    # A container that another one links to has the name of the link, too.
+    own = next((each for each in texts(entry, "Names") if each.count("/") == 1), None)
+    inspected = {
+        **entry,
+        "Name": own,
+        "Image": entry.get("ImageID"),
+        "Config": {"Image": entry.get("Image"), "Labels": entry.get("Labels")},
+    }
+    return replace(container_from(name, inspected), host_pid=None, host_ipc=None)
 
 
 def shares_network_with(inspected: Json) -> str | None:

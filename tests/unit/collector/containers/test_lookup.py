@@ -14,7 +14,7 @@ from collector.containers.docker.engine import Docker
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
 from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
-from tests.unit.collector.containers.docker.answers import ID, inspected
+from tests.unit.collector.containers.docker.answers import ID, LISTED, entry, inspected
 from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until
 
 NAME = ContainerName("docker", ID)
@@ -60,6 +60,21 @@ def test_a_container_is_queried_when_first_seen(tmp_path: Path) -> None:
         assert (known.facts(NAME).name, known.version) == ("web", 1)
         assert known.facts(NAME) is known.facts(NAME)
         assert requests(daemon) == 1
+
+
+def test_the_name_is_known_while_docker_still_starts_the_container(tmp_path: Path) -> None:
+    """Its events wait for the rest, but if they can't, they have the name."""
+    with containers(tmp_path) as (known, daemon):
+        daemon.answers = {LISTED: [entry()], PATH: inspected()}
+        daemon.hanging = {PATH}
+        known.is_pending(NAME, 0)
+        until(lambda: known.poll(0) or known.facts(NAME).name)
+
+        assert (known.is_pending(NAME, 0), known.facts(NAME).privileged) == (True, None)
+
+        daemon.release.set()
+        assert settle(known) == [ID]
+        assert known.facts(NAME).privileged is False
 
 
 def test_a_name_survives_its_container(tmp_path: Path) -> None:
@@ -224,7 +239,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
 
     assert known.facts(NAME).name == "web"
     assert known.outcomes["unanswered"] == 46 + 1
-    assert daemon.requests[1] == PATH
+    assert daemon.requests[1:3] == [LISTED, PATH]
 
 
 def test_one_that_its_runtime_confirms_is_known_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ class Daemon:
     requests: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
     is_hanging: bool = False
+    hanging: set[str] = field(default_factory=set)
+    """Paths that wait for the release before they are answered."""
 
 
 class _Server(ThreadingMixIn, UnixStreamServer):
@@ -46,6 +48,8 @@ def docker_daemon(path: Path) -> Iterator[Daemon]:
             if daemon.is_hanging:
                 daemon.release.wait(30)
                 return
+            if self.path in daemon.hanging:
+                daemon.release.wait(30)
             if self.path not in daemon.answers:
                 self._send(404, b'{"message": "No such container"}')
                 return

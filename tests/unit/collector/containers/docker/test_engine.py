@@ -1,12 +1,13 @@
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from collector.containers.docker.engine import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
 from collector.containers.identity.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
-from tests.unit.collector.containers.docker.answers import DIGEST, ID, IMAGE, SANDBOX, image, inspected
+from tests.unit.collector.containers.docker.answers import DIGEST, ID, IMAGE, LISTED, SANDBOX, entry, image, inspected
 from tests.unit.collector.containers.docker.daemon import docker_daemon, silent_socket
 
 NAME = ContainerName("docker", ID)
@@ -160,3 +161,32 @@ def test_a_container_whose_name_is_an_id_is_not_the_one_of_that_id(tmp_path: Pat
 
         with pytest.raises(ContainerNotFound):
             Docker(daemon.path).inspect(NAME)
+
+
+def test_a_container_in_the_list_is_known_before_it_has_started(tmp_path: Path) -> None:
+    """An inspect would wait for the start."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {LISTED: [entry()]}
+
+        found = Docker(daemon.path).listed(NAME)
+
+        assert found is not None
+        assert found.name == "web"
+
+
+@pytest.mark.parametrize("answer", [[], [entry() | {"Id": SANDBOX}], [5], {"Id": ID}, b"{", None])
+def test_a_list_without_the_container_shows_nothing(tmp_path: Path, answer: Any) -> None:
+    """The inspect that follows decides whether the daemon fails."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {LISTED: answer}
+
+        assert Docker(daemon.path).listed(NAME) is None
+
+
+@pytest.mark.parametrize("name", [ContainerName("podman", ID), ContainerName("docker", ID, is_certain=False)])
+def test_the_list_is_read_only_for_what_must_be_dockers(tmp_path: Path, name: ContainerName) -> None:
+    """It doesn't show the first process, by which a forged id would be found out."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {LISTED: [entry()]}
+
+        assert Docker(daemon.path).listed(name) is None

@@ -1,12 +1,13 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from collector.containers.docker.inspected import container_from, shares_network_with, started_at
+from collector.containers.docker.inspected import container_from, container_from_entry, shares_network_with, started_at
 from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import MAX_LABEL_BYTES, MAX_LABELS
 from schemas.batch import Mount
-from tests.unit.collector.containers.docker.answers import DIGEST, ID, SANDBOX, image, inspected
+from tests.unit.collector.containers.docker.answers import DIGEST, ID, SANDBOX, entry, image, inspected
 
 NAME = ContainerName("docker", ID)
 
@@ -31,6 +32,14 @@ def test_everything_that_docker_reports_is_taken() -> None:
     assert (found.ip, found.start_ts) == ("172.17.0.2", 1795530690479359480)
     assert found.labels == (("app", "web"),)
     assert (found.pod_name, found.pod_labels) == (None, None)
+
+
+def test_an_entry_of_the_list_shows_name_image_labels_mounts_and_address() -> None:
+    """What it doesn't show is unknown rather than false; the alias of a link is no name."""
+    found = container_from_entry(NAME, entry())
+
+    whole = container_from(NAME, inspected())
+    assert found == replace(whole, start_ts=None, user=None, privileged=None, host_pid=None, host_ipc=None)
 
 
 def test_host_namespaces_and_privileges_are_reported() -> None:
