@@ -115,6 +115,21 @@ class TopicReader:
             raise unavailable(self._connection, error)
         return None
 
+    def lag(self) -> dict[int, int]:
+        """Return, by partition, the messages after the last one that was read, as the broker last reported them.
+
+        From any thread; empty once the reader is closed.
+        """
+        found = {}
+        try:
+            for at in self._consumer.position(self._consumer.assignment()):
+                end = self._consumer.get_watermark_offsets(at, cached=True)[1]
+                # A partition whose position or end is not known yet has a negative one.
+                found[at.partition] = max(end - at.offset, 0) if at.offset >= 0 and end >= 0 else 0
+        except (KafkaException, RuntimeError):
+            return {}
+        return found
+
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()

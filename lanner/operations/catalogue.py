@@ -76,6 +76,11 @@ METRICS: Mapping[str, Metric] = {
     "lanner_pod_lookups_total": Metric(
         "counter", "Containers of pods in batches, by whether their pod was known.", ("outcome",)
     ),
+    "lanner_console_alerts": Metric("gauge", "Alerts that the view holds."),
+    "lanner_console_alerts_taken_total": Metric("counter", "Alerts added to the view."),
+    "lanner_console_requests_total": Metric("counter", "Requests answered, by status.", ("code",)),
+    "lanner_console_sessions": Metric("gauge", "Sessions of people who signed in."),
+    "lanner_console_live_pages": Metric("gauge", "Open pages with live updates."),
     "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
 }
 

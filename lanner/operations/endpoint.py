@@ -15,7 +15,7 @@ from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
 from lanner.settings.forms.addresses import OFF, is_loopback, listen_address
 
-PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8778}
+PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779}
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -144,7 +144,7 @@ def _check_intake(settings: Settings) -> None:
 
 
 def _check_console(settings: Settings) -> None:
-    need("console", "aiohttp", "jinja2", "authlib", "joserfc")
+    need("console", "aiohttp", "jinja2", "authlib", "joserfc", "prometheus_client")
     from lanner.wiring.http.console import console_parts  # noqa: PLC0415  needs aiohttp
 
     console_parts(settings)

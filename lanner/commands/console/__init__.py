@@ -46,7 +46,7 @@ def command(context: click.Context, options: Options, *, listen: str | None, fil
 
 
 def _serve(options: Options, listen: str | None, file: Path | None, *, topic: bool) -> None:
-    need("console", "aiohttp", "jinja2", "authlib", "joserfc", "confluent_kafka")
+    need("console", "aiohttp", "jinja2", "authlib", "joserfc", "confluent_kafka", "prometheus_client")
     from lanner.cli.logging_setup import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.http.consoles import fleet_console, recording_console

@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -46,13 +46,16 @@ class ViewFeed:
         self.on_change: Callable[[int], None] = lambda _: None
         """Called on the feed's thread with the number of new alerts, or with 0 when marks changed."""
         self.taken = 0
+        self.turned_at = time.monotonic()
+        """When the thread's latest iteration began."""
+        self.failing_since: float | None = None
+        """Since when nothing could be read or written, by a monotonic clock, s; None if it works."""
         self._view = view
         self._source = source
         self._marks = marks
         self._note = note
         self._clock = clock
         self._has_marks = False
-        self._is_failing = False
         self._decided: queue.SimpleQueue[tuple[Mark, Future[None]]] = queue.SimpleQueue()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="console-feed", daemon=True)
@@ -65,6 +68,10 @@ class ViewFeed:
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def lag(self) -> Mapping[tuple[str, ...], int]:
+        """Return, by topic and partition, the messages that were not read yet."""
+        return self._source.lag()
 
     def put(self, mark: Mark) -> None:
         """Store a mark durably, and wait until the view shows it. Raises OSError and TimeoutError."""
@@ -83,19 +90,21 @@ class ViewFeed:
         waiting: Sequence[Alert] = ()
         try:
             while not self._end.is_set():
+                self.turned_at = time.monotonic()
                 try:
                     waiting = waiting or self._source.read(POLL_SECONDS if self._decided.empty() else 0)
                     added = self._take(waiting)
                     waiting = ()
                     changed = self._take_marks()
                     while self._view.prune(self._clock()) and not waiting:
+                        self.turned_at = time.monotonic()
                         waiting = self._source.read(0)
                 except OSError as error:
                     self._failed(error)
                     self._end.wait(_RETRY_SECONDS)
                     continue
-                if self._is_failing:
-                    self._is_failing = False
+                if self.failing_since is not None:
+                    self.failing_since = None
                     self._note("console: alerts are taken again.")
                 if added or changed:
                     self.on_change(added)
@@ -138,6 +147,6 @@ class ViewFeed:
             self._view.set_marks([replace(mark, value="")])
 
     def _failed(self, error: OSError) -> None:
-        if not self._is_failing:
-            self._is_failing = True
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
             self._note(f"console: alerts can't be taken: {error}.", "error")

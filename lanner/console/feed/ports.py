@@ -17,6 +17,9 @@ class AlertSource(Protocol):
     def positions(self) -> Mapping[int, int]:
         """Return, by partition, the offset after what was read."""
 
+    def lag(self) -> Mapping[tuple[str, ...], int]:
+        """Return, by topic and partition, the messages that were not read yet; from any thread."""
+
     def close(self) -> None:
         """Stop reading."""
 

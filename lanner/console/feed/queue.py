@@ -44,6 +44,10 @@ class LocalAlerts:
         """Return nothing: what was read before a restart is in the view or in the recording."""
         return {}
 
+    def lag(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many alerts wait."""
+        return {("process", "0"): len(self._waiting)}
+
     def close(self) -> None:
         """Do nothing."""
 

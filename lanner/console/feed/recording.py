@@ -47,6 +47,10 @@ class RecordedAlerts:
         """Return nothing: a recording is read from its beginning."""
         return {}
 
+    def lag(self) -> Mapping[tuple[str, ...], int]:
+        """Return nothing: how many alerts follow in the files is not known."""
+        return {}
+
     def close(self) -> None:
         """Do nothing."""
 

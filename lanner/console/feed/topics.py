@@ -77,6 +77,10 @@ class AlertTopic:
         """Return, by partition, the offset after what was read."""
         return dict(self._positions)
 
+    def lag(self) -> Mapping[tuple[str, ...], int]:
+        """Return, by topic and partition, the messages that were not read yet."""
+        return {(ALERTS, str(number)): count for number, count in self._reader.lag().items()}
+
     def close(self) -> None:
         """Close the connection."""
         self._reader.close()

@@ -127,6 +127,12 @@ class Accounts:
         """End a session. Raises OSError."""
         self._write("DELETE FROM sessions WHERE hash = ?", (_hash(secret),))
 
+    def sessions(self, now: int) -> int:
+        """Return how many sessions there are. now: seconds since the epoch. Raises OSError."""
+        values = (now - self._session_seconds, now - self._session_seconds // _IDLE_SHARE)
+        count: int = self._read("SELECT count(*) FROM sessions WHERE created > ? AND used > ?", values)[0][0]
+        return count
+
     def close(self) -> None:
         """Close the file."""
         self._base.close()

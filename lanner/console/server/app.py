@@ -11,7 +11,7 @@ from lanner.console.server.api import live, marks
 from lanner.console.server.context import CONSOLE, Console
 from lanner.console.server.guard import middlewares
 from lanner.console.server.rate import RateLimit
-from lanner.console.server.views import alerts, assets, sign_in
+from lanner.console.server.views import alerts, assets, monitoring, sign_in
 from lanner.console.server.views.rendering import RENDERER, View
 
 VIEWS: tuple[View, ...] = (View("Alerts", "/", "a"),)
@@ -23,6 +23,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *marks.ROUTES,
     *live.ROUTES,
     *assets.ROUTES,
+    *monitoring.ROUTES,
 )
 MAX_BODY = 64 << 10
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 20.0, 200
@@ -36,6 +37,7 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made
     app[RENDERER] = Renderer({"views": VIEWS})
+    monitoring.prepare(app)
     app.router.add_routes(ROUTES)
     made.hub.open()
     app.on_shutdown.append(_closing(made))

@@ -2,17 +2,18 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.ports import Action, AuditLog
 from lanner.console.people.identity import Identity
 from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
 from lanner.console.server.recent import RecentAnswers
-from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
 
 
@@ -21,8 +22,8 @@ class Console:
     """The parts of a console that serves."""
 
     reader: AlertReader
-    put_mark: Callable[[Mark], None]
-    """Stores a mark durably; returns when the view shows it. Raises OSError."""
+    feed: ViewFeed
+    """Fills the view, and stores marks."""
     audit: AuditLog
     sign_in: SignIn
     is_secure: bool = False
@@ -38,6 +39,10 @@ class Console:
     clock: Callable[[], int] = time.time_ns
     hub: LiveHub = field(default_factory=LiveHub)
     recent: RecentAnswers = field(default_factory=RecentAnswers)
+    stuck_seconds: float = 60
+    """A feed without an iteration for this long hangs."""
+    answered: Counter[int] = field(default_factory=Counter)
+    """Requests by status."""
 
     async def record(
         self, request: web.Request, who: Identity, action: str, subject: str = "", value: str = ""

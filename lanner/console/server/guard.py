@@ -16,6 +16,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
 REQUEST_HEADER = "X-Lanner-Request"
 """Requests that change something carry it: a page of another origin can't set it."""
+_FOR_PROGRAMS = ("/api/", "/metrics")
 OPEN_PATHS = ("/healthz", "/sign-in", "/static/", "/favicon.ico")
 """Beginnings of the paths that need no sign-in."""
 POLICY = (
@@ -54,6 +55,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
             answer = await handler(request)
         except web.HTTPException as error:
             if error.status < HTTPStatus.BAD_REQUEST:
+                console(request).answered[error.status] += 1
                 error.headers.update(policy_headers(request))
                 raise
             answer = _failure(request, error)
@@ -63,6 +65,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
         except Exception:
             logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
             answer = failure(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner.")
+        console(request).answered[answer.status] += 1
         if not answer.prepared:
             for name, value in policy_headers(request).items():
                 answer.headers.setdefault(name, value)
@@ -93,7 +96,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
     @web.middleware
     async def signed_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         if IDENTITY not in request and not request.path.startswith(OPEN_PATHS):
-            if request.path.startswith("/api/") or request.method not in _SAFE:
+            if request.path.startswith(_FOR_PROGRAMS) or request.method not in _SAFE:
                 answer = failure(request, HTTPStatus.UNAUTHORIZED, "Sign in first.")
                 answer.headers["WWW-Authenticate"] = "Bearer"
                 return answer

@@ -27,6 +27,11 @@ class LiveHub:
         self.version = 0
         """Grows with each notice: what was read before is older than what the listeners know."""
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def open(self) -> None:
         """Begin on the running loop."""
         self._loop = asyncio.get_running_loop()

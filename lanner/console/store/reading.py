@@ -161,6 +161,12 @@ class AlertReader:
         with self._reading() as base:
             return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
 
+    def stored(self) -> int:
+        """Return how many alerts the view holds. Raises OSError."""
+        with self._reading() as base:
+            count: int = base.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()[0]
+            return count
+
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with reading(self._path) as base:

@@ -123,7 +123,7 @@ class RunningConsole:
         is_secure = parts.context is not None or (section.public_url or "").startswith("https:")
         made = Console(
             reader=AlertReader(folder / VIEW),
-            put_mark=self._feed.put,
+            feed=self._feed,
             audit=self._audit,
             sign_in=sign_in,
             is_secure=is_secure,
@@ -131,6 +131,7 @@ class RunningConsole:
             origin=_origin(section.public_url),
             source=described,
             is_recording=is_recording,
+            stuck_seconds=settings.http.stuck_seconds,
         )
         self._feed.on_change = made.hub.publish
         self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context)

@@ -75,7 +75,7 @@ async def decide(request: web.Request) -> web.StreamResponse:
     await made.record(request, who, str(body["action"]), wanted.subject, wanted.value)
     mark = Mark(wanted.subject, wanted.field, wanted.value, who.name, now)
     try:
-        await asyncio.to_thread(lambda: made.put_mark(mark))
+        await asyncio.to_thread(lambda: made.feed.put(mark))
     except TimeoutError:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "It was stored, but is not shown yet.")
     made.hub.notify()

@@ -43,14 +43,8 @@ async def description(_: web.Request) -> web.StreamResponse:
     return web.Response(text=json.dumps(yaml.safe_load(text)), content_type="application/json")
 
 
-async def health(_: web.Request) -> web.StreamResponse:
-    """Answer that the server runs."""
-    return web.json_response({"status": "ok"})
-
-
 ROUTES = (
     web.get("/static/{name}", static),
     web.get("/favicon.ico", icon),
-    web.get("/healthz", health),
     web.get("/api/openapi.json", description),
 )

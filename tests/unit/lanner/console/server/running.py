@@ -41,10 +41,12 @@ class Answer:
 class Served:
     """A console, and requests to it."""
 
-    def __init__(self, folder: Path, *flags: str, alerts: Iterable[Alert] = (), listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self, folder: Path, *flags: str, alerts: Iterable[Alert] | LocalAlerts = (), listen: str = "127.0.0.1:0"
+    ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
-        self.queue = LocalAlerts(alerts)
+        self.queue = alerts if isinstance(alerts, LocalAlerts) else LocalAlerts(alerts)
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
         self.console = RunningConsole(
             self.settings,
