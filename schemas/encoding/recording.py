@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,7 +57,7 @@ class RecordingWriter:
         self._file.close()
 
 
-def read_recording(path: Path) -> Iterator[EventBatch]:
+def read_recording(path: Path) -> Generator[EventBatch]:
     """Yield the batches of a file in order, whichever release wrote it.
 
     Raises:
