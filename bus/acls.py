@@ -79,9 +79,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
         "console": (
-            *_topics("READ", ALERTS, SCHEMAS, CONSOLE_MARKS),
+            *_topics("READ", ALERTS, EVENTS, SCHEMAS, CONSOLE_MARKS),
             *_topics("WRITE", CONSOLE_MARKS, CONSOLE_AUDIT),
-            *_topics("DESCRIBE_CONFIGS", ALERTS, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, EVENTS, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
         ),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (

@@ -46,7 +46,7 @@ MAY_READ: dict[str, set[str]] = {
     | {"host-pins", "host-keys", "pods"},
     "kubernetes": {"pods"},
     "notifier": {"alerts", "schemas"},
-    "console": {"alerts", "schemas", "console-marks"},
+    "console": {"alerts", "events", "schemas", "console-marks"},
     "intake": set(),
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
     "publisher": {"rules"},

@@ -11,10 +11,12 @@ from lanner.console.server.api import live, marks
 from lanner.console.server.context import CONSOLE, Console
 from lanner.console.server.guard import middlewares
 from lanner.console.server.rate import RateLimit
+from lanner.console.server.search import api as search_api
+from lanner.console.server.search import view as search
 from lanner.console.server.views import alerts, assets, monitoring, sign_in
 from lanner.console.server.views.rendering import RENDERER, View
 
-VIEWS: tuple[View, ...] = (View("Alerts", "/", "a"),)
+VIEWS: tuple[View, ...] = (View("Alerts", "/", "a"), View("Search", "/search", "s"))
 """The views of the navigation: name, path, and the key that opens it after `g`."""
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
@@ -22,6 +24,8 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *alerts_api.ROUTES,
     *marks.ROUTES,
     *live.ROUTES,
+    *search.ROUTES,
+    *search_api.ROUTES,
     *assets.ROUTES,
     *monitoring.ROUTES,
 )
@@ -46,6 +50,8 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
 
 def _closing(made: Console) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
+        if made.search is not None:
+            made.search.close()
         await made.hub.close()
 
     return close

@@ -17,6 +17,7 @@ from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
 from lanner.console.server.app import application
 from lanner.console.server.context import Console
+from lanner.console.server.search.desk import SearchDesk, SearchSource
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.errors import BadInput
@@ -79,6 +80,7 @@ class RunningConsole:
         source: Callable[[Mapping[int, int]], AlertSource],
         marks: Callable[[], MarkLog],
         audit: Callable[[], AuditLog],
+        search: SearchSource | None = None,
         described: str,
         is_recording: bool = False,
         note: OnNote,
@@ -92,6 +94,7 @@ class RunningConsole:
             source: opens the source of alerts; gets the positions at which the view ends.
             marks: opens what people decided.
             audit: opens the audit log.
+            search: the events to search; None if there are none.
             described: the source in words, for people.
             is_recording: the alerts are of a recording that has ended: of any time, however old.
             note: receives messages for an operator.
@@ -132,6 +135,7 @@ class RunningConsole:
             source=described,
             is_recording=is_recording,
             stuck_seconds=settings.http.stuck_seconds,
+            search=None if search is None else SearchDesk(search),
         )
         self._feed.on_change = made.hub.publish
         self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context)

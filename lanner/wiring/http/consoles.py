@@ -14,6 +14,7 @@ from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.settings import Settings
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
+from lanner.wiring.http.console_sources import recording_search, topic_search
 from lanner.wiring.topic_check import topics_in_order
 from schemas.alert import Alert
 from schemas.text.notes import OnNote
@@ -35,6 +36,7 @@ def fleet_console(
         ),
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
+        search=topic_search(settings, connection),
         described=f"the fleet at {connection.bootstrap_servers}",
         note=note,
         listen=listen,
@@ -61,6 +63,7 @@ def recording_console(
         source=lambda _: source,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
+        search=recording_search(settings, recording),
         described=f"the recording {recording}",
         is_recording=not follow,
         note=note,
@@ -79,6 +82,7 @@ def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, Loca
         source=lambda _: queue,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
+        search=recording_search(settings, kept) if settings.keep.size_mib else None,
         described="this host",
         note=note,
     )

@@ -3,6 +3,7 @@ import { bindActions } from "./actions.js";
 import { bindBrush } from "./brush.js";
 import { bindKeys } from "./keys.js";
 import { bindLive } from "./live.js";
+import { bindSearch } from "./search.js";
 import { localTimes } from "./times.js";
 
 localTimes(document);
@@ -10,6 +11,7 @@ bindActions();
 bindBrush();
 bindLive();
 bindKeys();
+bindSearch();
 
 // Empty filters are left out of the address.
 document.getElementById("filters")?.addEventListener("formdata", (event) => {

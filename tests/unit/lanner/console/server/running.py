@@ -10,6 +10,7 @@ from typing import Any
 
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
+from lanner.console.server.search.desk import SearchSource
 from lanner.settings import load_settings
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
 from schemas.alert import Alert
@@ -42,7 +43,12 @@ class Served:
     """A console, and requests to it."""
 
     def __init__(
-        self, folder: Path, *flags: str, alerts: Iterable[Alert] | LocalAlerts = (), listen: str = "127.0.0.1:0"
+        self,
+        folder: Path,
+        *flags: str,
+        alerts: Iterable[Alert] | LocalAlerts = (),
+        listen: str = "127.0.0.1:0",
+        search: SearchSource | None = None,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
@@ -54,6 +60,7 @@ class Served:
             source=lambda _: self.queue,
             marks=lambda: MarkFile(folder / MARKS),
             audit=lambda: AuditFile(folder / AUDIT),
+            search=search,
             described="this host",
             note=ignore_note,
             listen=listen,

@@ -40,6 +40,7 @@ def test_every_path_of_the_api_is_described_and_no_other(served: Served) -> None
         ("/api/histogram?since=7d", "/api/histogram", None, 200),
         ("/api/names", "/api/names", None, 200),
         ("/api/me", "/api/me", None, 200),
+        ("/api/search?q=proc.name+%3D+cat", "/api/search", None, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "seen"}, 200),
         ("/api/marks", "/api/marks", {"subject": "group:none", "action": "reopen"}, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "x" * 70_000}, 413),

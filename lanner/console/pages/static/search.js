@@ -1,0 +1,149 @@
+// Shows what a search finds while it runs. Everything is text that somebody on a host chose, and is added as text only.
+import { say } from "./page.js";
+import { localTimes } from "./times.js";
+
+// Controls and direction marks become visible, as on pages of the server.
+const SPECIAL = /[\p{Cc}\p{Cf}\u2028\u2029\p{Cs}]/gu;
+const visible = (value) => String(value).replace(SPECIAL, (char) => {
+  const code = char.codePointAt(0).toString(16);
+  return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`;
+});
+
+function element(name, text = "", attributes = {}) {
+  const made = document.createElement(name);
+  made.textContent = visible(text);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function time(text) {
+  return element("time", text.slice(0, 19).replace("T", " "), { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC` });
+}
+
+// A stream of server-sent events as [name, value] pairs. EventSource would repeat a search that ended.
+async function* events(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const found = /^event: (\w+)\ndata: (.*)$/.exec(part);
+      if (found) yield [found[1], JSON.parse(found[2])];
+    }
+  }
+}
+
+function row({ time: at, fields }) {
+  const name = fields["fd.name"] ?? fields["fs.path.name"] ?? "";
+  const made = element("tr", "", { "data-row": "", "data-key": `${fields["evt.hostname"]} ${fields["batch.sequence"]} ${fields["evt.num"]}` });
+  const when = element("td", "", { class: "times" });
+  when.append(time(at));
+  const what = element("td", "", { class: "what" });
+  const details = element("details");
+  const process = `${fields["proc.name"] ?? "?"}(${fields["proc.pid"] ?? "?"})`;
+  details.append(element("summary", `${process} ${fields["evt.type"]} ${name}`, { "data-open": "" }));
+  // Most are never opened.
+  details.addEventListener("toggle", () => {
+    const list = element("dl", "", { class: "facts" });
+    for (const [key, value] of Object.entries(fields)) {
+      list.append(element("dt", key), element("dd", typeof value === "object" ? JSON.stringify(value) : value));
+    }
+    details.append(list);
+  }, { once: true });
+  what.append(details, element("p", fields["proc.cmdline"] ?? "", { class: "sample" }));
+  const container = fields["container.name"] ?? "";
+  made.append(
+    when,
+    element("td", fields["evt.hostname"] + (container && container !== "host" ? ` / ${container}` : ""), { "data-label": "host" }),
+    element("td", fields["user.name"] ?? fields["user.uid"] ?? "", { "data-label": "user" }),
+    what,
+  );
+  localTimes(made);
+  return made;
+}
+
+const ENDS = {
+  complete: "All of it was searched.",
+  results: "There are more: only the newest are shown.",
+  bytes: "It stopped after reading much.",
+  time: "It stopped after searching for long.",
+  stopped: "It was stopped.",
+};
+
+function showProgress(area, { share, looked_at: count, found, searched_to: to }) {
+  area.querySelector("progress").value = share;
+  const text = area.querySelector("[data-progress]");
+  text.textContent = `${found.toLocaleString()} found in ${count.toLocaleString()} events`;
+  if (to) {
+    text.append(", back to ", time(to));
+    localTimes(text);
+  }
+}
+
+function showProblems(problems, query) {
+  const lines = query.split("\n");
+  document.getElementById("problems").replaceChildren(...problems.flatMap(({ message, hint, line, column, width }) => {
+    const place = line ? [element("pre", `${lines[line - 1] ?? ""}`)] : [];
+    if (line) place[0].append("\n", `${" ".repeat(column - 1)}${"^".repeat(Math.max(width, 1))}`);
+    return [...place, element("p", `${line ? `column ${column}: ` : ""}${message}${hint ? ` (${hint})` : ""}`, { class: "problem" })];
+  }));
+}
+
+function remark(area, text, href = "") {
+  const item = element("li", href ? "" : text);
+  if (href) item.append(element("a", text, { href }));
+  area.querySelector("[data-remarks]").append(item);
+}
+
+async function run(area, signal) {
+  const query = area.dataset.query;
+  const answer = await fetch(`/api/search?${query}`, { signal });
+  if (!answer.ok) {
+    const body = await answer.json().catch(() => ({}));
+    showProblems(body.problems ?? [{ message: body.error ?? `the console answers ${answer.status}` }], new URLSearchParams(query).get("q"));
+    return "";
+  }
+  const table = area.querySelector("table");
+  for await (const [name, value] of events(answer)) {
+    if (name === "failed") {
+      showProblems([{ message: value.error }], "");
+      return "The search failed.";
+    }
+    if (name === "found") {
+      table.tBodies[0].append(...value.events.map(row));
+      table.hidden = false;
+      continue;
+    }
+    showProgress(area, value);
+    if (name === "end") {
+      value.warnings.forEach(({ message }) => remark(area, `Warning: ${message}`));
+      value.remarks.forEach((text) => remark(area, text));
+      if (value.older) remark(area, "Search further back", value.older);
+      if (value.reason === "complete") area.querySelector("progress").value = 1;
+      return ENDS[value.reason];
+    }
+  }
+  return "The stream of results was cut off.";
+}
+
+export async function bindSearch() {
+  const area = document.getElementById("search");
+  if (!area) return;
+  const stop = new AbortController();
+  const button = area.querySelector("[data-stop]");
+  button.addEventListener("click", () => stop.abort());
+  let end;
+  try {
+    end = await run(area, stop.signal);
+  } catch (error) {
+    end = stop.signal.aborted ? ENDS.stopped : `The search was cut off: ${error.message}`;
+  }
+  button.remove();
+  const text = area.querySelector("[data-progress]");
+  if (!end) area.querySelector(".search-progress").remove();
+  else text.prepend(`${end} `);
+  if (end) say(end);
+}

@@ -1,0 +1,1 @@
+"""The view Search: conditions in, events that match as a stream out."""

@@ -1,0 +1,134 @@
+"""The stream of a search as server-sent events: `found`, `progress`, and at last `end` or `failed`."""
+
+import json
+import logging
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from bus.errors.unavailable import BusUnavailable
+from lanner.console.server.context import console, identity
+from lanner.console.server.guard import failure, policy_headers
+from lanner.console.server.search.desk import SearchState, TooManySearches
+from lanner.console.server.search.query import SearchForm, read_form
+from lanner.console.store.filters import BadPageFilter
+from lanner.console.times import time_text
+from lanner.errors import BadInput
+from lanner.recorder.search.condition import BadCondition
+from lanner.recorder.search.events import EventSearch, FoundEvent
+
+NOTHING = "This console has no events: `lanner run` records none."
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """Search until the end, a limit, or until the client goes."""
+    made, who = console(request), identity(request)
+    if made.search is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        # It changes nothing, but a page of another site shouldn't cause the work.
+        return failure(request, HTTPStatus.FORBIDDEN, "This request comes from another site.")
+    form = read_form(request.query, is_recording=made.is_recording)
+    try:
+        times = form.milliseconds(made.clock())
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    stream = made.search.run(f"{who.method} {who.name}", form.q, times)
+    try:
+        await anext(stream)
+    except TooManySearches as error:
+        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    except BadCondition as error:
+        problems = [asdict(each) for each in error.problems]
+        return web.json_response({"error": str(error), "problems": problems}, status=HTTPStatus.BAD_REQUEST)
+    except BadInput as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    try:
+        await made.record(request, who, "search", "", f"{form.q} [{form.since}, {form.until or 'now'}]")
+        answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
+        answer.content_type = "text/event-stream"
+        await answer.prepare(request)
+        shown = _Shown(form)
+        try:
+            async for state in stream:
+                await answer.write(shown.events(state))
+            await answer.write(shown.end())
+        except (BadInput, BusUnavailable) as error:
+            await answer.write(_event("failed", {"error": str(error)}))
+        except ConnectionResetError:
+            # The browser was closed, or its search was stopped.
+            pass
+        except Exception:
+            logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
+            await answer.write(_event("failed", {"error": "Internal error; this is a bug in Lanner."}))
+    finally:
+        await stream.aclose()
+    return answer
+
+
+class _Shown:
+    """What a stream has sent, for its last event."""
+
+    def __init__(self, form: SearchForm) -> None:
+        self._form = form
+        self._search: EventSearch | None = None
+        self._oldest = 0
+        """Time of the oldest event that was found, ns."""
+
+    def events(self, state: SearchState) -> bytes:
+        """Return what was found, and the progress."""
+        if state.search is None:
+            return b": opening\n\n"
+        self._search = state.search
+        parts = b""
+        if state.found:
+            self._oldest = min(each.time for each in state.found)
+            parts = _event("found", {"events": [_found_json(each) for each in state.found]})
+        return parts + _event("progress", _progress(state.search))
+
+    def end(self) -> bytes:
+        """Return why the search ended, and where another one would continue."""
+        made = self._search
+        if made is None:
+            return b""
+        reached = made.searched_to
+        if made.end == "results":
+            reached = self._oldest // 1_000_000
+        # Filters have whole seconds.
+        until = time_text(-(-reached // 1000) * 1_000_000) if reached and made.end != "complete" else ""
+        remarks = [*made.events.remarks]
+        if made.faults:
+            remarks.append(f"{made.faults:,} events could not be evaluated.")
+        return _event(
+            "end",
+            _progress(made)
+            | {
+                "reason": made.end,
+                "remarks": remarks,
+                "warnings": [asdict(each) for each in made.condition.warnings],
+                "older": self._form.address(until) if until else None,
+            },
+        )
+
+
+def _progress(made: EventSearch) -> dict[str, Any]:
+    return {
+        "share": round(made.events.share, 4),
+        "looked_at": made.count,
+        "found": made.found,
+        "bytes": made.events.bytes,
+        "searched_to": time_text(made.searched_to * 1000) if made.searched_to else None,
+    }
+
+
+def _found_json(found: FoundEvent) -> dict[str, Any]:
+    return {"time": time_text(found.time // 1000), "fields": found.fields}
+
+
+def _event(name: str, value: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(value, default=list)}\n\n".encode()
+
+
+ROUTES = (web.get("/api/search", search),)
