@@ -28,6 +28,8 @@ class StoredBatch:
     """Broker's clock, ms since the epoch; for a recording, when the batch was made."""
     offset: int = 0
     """Correction that was added to its times, ns."""
+    size: int = 0
+    """Bytes of the message; 0 for a recording."""
 
 
 def from_message(message: Any, value: bytes) -> StoredBatch:
@@ -35,7 +37,7 @@ def from_message(message: Any, value: bytes) -> StoredBatch:
     appended = message.timestamp()[1]
     offset = correction(message.headers() or (), appended * 1_000_000)
     batch, _ = dated(decode_batch(value), append_time(appended), offset)
-    return StoredBatch(batch, appended, offset)
+    return StoredBatch(batch, appended, offset, len(value))
 
 
 def recordings(paths: tuple[Path, ...]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +12,13 @@ from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine
-from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.around.reading import read_context
 from lanner.recorder.output import FLAT_LIMIT, TREE_LIMIT, Around, Form, form_of
 from lanner.recorder.query import EventQuery, QueryResult, parse_alert_id
 from lanner.recorder.rolling.search import from_recording
-from lanner.recorder.timeline import Timeline, TimelineRange
+from lanner.recorder.timeline import TimelineRange
 from processor.detection.redaction import Redaction
 from schemas.text.times import date_and_time_seconds
-
-_EARLIER = 20_000_000_000
-"""ns; batches state every 15 s what is collected."""
 
 
 @front_command(
@@ -95,15 +91,16 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
     window = TimelineRange(
         trigger_time - query.before * 1_000_000, trigger_time, trigger_time + query.after * 1_000_000
     )
-    timeline = Timeline(window, found.is_trigger, form.write(Redaction(redact)), query.limit)
-    coverage = RecordingCoverage()
-    with closing(found.batches) as batches:
-        for stored in batches:
-            progress.status.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
-            timeline.take(stored.batch)
-            if timeline.is_past or progress.stop():
-                break
-            if stored.batch.created >= window.start - _EARLIER:
-                coverage.see(stored)
+    context = read_context(
+        found.batches,
+        window,
+        found.is_trigger,
+        form.write(Redaction(redact)),
+        query.limit,
+        stop=progress.stop,
+        on_batch=lambda stored: progress.status.show(
+            f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}"
+        ),
+    )
     progress.status.clear()
-    form.show(Around(query, found, timeline, coverage, window))
+    form.show(Around(query, found, context.timeline, context.coverage, window))

@@ -1,27 +1,22 @@
 """Finds an alert by its id, and the batches of its host in the retained events topic."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from bus.connection import Connection
-from bus.messages.partitions import partition_of
-from bus.topics import ALERTS, EVENTS
-from lanner.cli.terminal.output import StatusLine, note
+from bus.topics import ALERTS
+from lanner.cli.terminal.output import StatusLine
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
-from lanner.recorder.batches import StoredBatch, from_message
+from lanner.recorder.around.source import EARLIER_MS, EventSpan
 from lanner.recorder.query import EventQuery, QueryResult, remarks_on
 from lanner.recorder.timeline import by_id, by_number
 from lanner.recorder.topic.alerts import retained_alerts
-from lanner.recorder.topic.messages import reader_of_alerts, reader_of_values
+from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
 from schemas.alert import Alert
-from schemas.codec import BadBatch
 from schemas.text.times import date_and_time_seconds
-
-_EARLIER_MS = 30_000
-"""Batches state every 15 s what is collected, and clocks may differ by 5 s."""
 
 
 def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
@@ -58,7 +53,11 @@ def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], 
         for each in retained_alerts(search.connection, query.time - query.before, query.time + query.after, stop)
         if query.includes(each) and host in (each.host_id, each.hostname)
     )
-    return QueryResult(search.batches(host, is_id=query.host is None), alert, trigger, search.remarks, others)
+    from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415  needs the broker's client
+
+    span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
+    batches = FleetHistory(search.connection).batches(span, host, search.remarks, stop)
+    return QueryResult(batches, alert, trigger, search.remarks, others)
 
 
 class _Search:
@@ -69,7 +68,6 @@ class _Search:
         self.remarks: list[str] = []
         self._query = query
         self._stop = stop
-        self._value = reader_of_values(connection)
 
     def alert(self, status: StatusLine) -> Alert | None:
         """Search for the alert from its time on, because processors may have lagged."""
@@ -79,7 +77,7 @@ class _Search:
         read = reader_of_alerts(self.connection)
         past = TopicHistory(self.connection, self.connection.topic(ALERTS))
         try:
-            for message in past.read(past.between(self._query.time - _EARLIER_MS, None), self._stop):
+            for message in past.read(past.between(self._query.time - EARLIER_MS, None), self._stop):
                 status.show(f"searching for the alert: {_time(message)}")
                 if ("ce_id", alert_id) in (message.headers() or ()) and (alert := read(message)) is not None:
                     return alert
@@ -87,43 +85,6 @@ class _Search:
             past.close()
             status.clear()
         return None
-
-    def batches(self, host: str, *, is_id: bool) -> Generator[StoredBatch]:
-        """Yield the batches of a host, by its id or name, from shortly before the window on."""
-        from bus.clients.history import TopicHistory  # noqa: PLC0415
-
-        past = TopicHistory(self.connection, self.connection.topic(EVENTS))
-        start = self._query.time - self._query.before - _EARLIER_MS
-        key = host.encode("utf-8", "surrogateescape") if is_id else None
-        own = [] if key is None else [partition_of(key, len(past.available))]
-        is_found = False
-        try:
-            # If the number of partitions changed since, older batches are in other partitions.
-            for partitions in filter(None, (own, [number for number in past.available if number not in own])):
-                for message in past.read(past.between(start, None, partitions), self._stop):
-                    self._note_retention(message, past.available)
-                    if key is not None and message.key() != key:
-                        continue
-                    stored = self._read(message)
-                    if stored is not None and host in (stored.batch.host_id, stored.batch.hostname):
-                        is_found = True
-                        yield stored
-                if is_found:
-                    return
-        finally:
-            past.close()
-
-    def _read(self, message: Any) -> StoredBatch | None:
-        try:
-            return from_message(message, self._value(message))
-        except BadBatch as error:
-            note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
-            return None
-
-    def _note_retention(self, message: Any, available: Mapping[int, tuple[int, int]]) -> None:
-        is_oldest = message.offset() == available[message.partition()][0] > 0
-        if is_oldest and message.timestamp()[1] > self._query.time - self._query.before:
-            self.remarks.append(f"Events before {_time(message)} are no longer retained.")
 
 
 def _time(message: Any) -> str:

@@ -1,7 +1,8 @@
 import pytest
 from rich.cells import cell_len
 
-from lanner.recorder.tree.draw import MAX_CHILDREN, Drawing, Style, draw
+from lanner.recorder.tree.draw import Drawing, Style, draw
+from lanner.recorder.tree.family import MAX_CHILDREN
 from schemas.batch import Process
 from schemas.text.times import clock
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process

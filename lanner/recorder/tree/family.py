@@ -1,0 +1,194 @@
+"""The processes around an alert: who started whom, what each did, and the alerts in place.
+
+Pure: takes events and alerts, returns a tree that `lanner context` draws as text and the console as a list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from lanner.recorder.timeline import TimelineEntry
+from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor
+from lanner.recorder.tree.fold import Step, fold
+from lanner.recorder.tree.processes import Node, Processes, family_root
+from schemas.alert import Alert
+
+MAX_CHILDREN = 50
+"""Processes shown below each process, those with alerts always."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedStep:
+    """What a process did, with the alerts that it raised."""
+
+    step: Step
+    is_trigger: bool
+    """Whether its event raised the alert that the tree is about."""
+    alerts: tuple[Alert, ...]
+
+
+@dataclass(slots=True)
+class FamilyProcess:
+    """One process of a tree."""
+
+    actor: Actor
+    parent: int
+    """Its index in the tree; -1 at the top."""
+    started: int | None
+    """When it executed its program, ns since the epoch, if that was seen and is not among the steps."""
+    end: Step | None
+    """Its exit, if that was seen."""
+    alike: int
+    """How many processes it stands for, itself included."""
+    enters_container: bool
+    """Whether its parent is not in the same container."""
+    steps: list[PlacedStep]
+
+
+@dataclass(slots=True)
+class Family:
+    """The tree, and what is not in it."""
+
+    leading: list[Actor] = field(default_factory=list)
+    """Ancestors that did nothing at that time, the oldest first."""
+    processes: list[FamilyProcess] = field(default_factory=list)
+    """Each after its parent, descendants directly after it."""
+    unplaced: list[Alert] = field(default_factory=list)
+    """Alerts whose events are not in the tree."""
+    other_events: int = 0
+    other_processes: int = 0
+
+
+def family(entries: Sequence[TimelineEntry[Activity]], alert: Alert | None, alerts: Sequence[Alert]) -> Family:
+    """Return the family of the process that raised the alert; without its event, all processes.
+
+    Args:
+        entries: the events, in order.
+        alert: the alert, if it is known.
+        alerts: all alerts of the time.
+    """
+    return _Tree(entries, alert, alerts).family()
+
+
+class _Tree:
+    def __init__(
+        self, entries: Sequence[TimelineEntry[Activity]], alert: Alert | None, alerts: Sequence[Alert]
+    ) -> None:
+        self._alert = alert
+        self._processes = Processes(entry.shown for entry in entries)
+        self._triggers = {_key(entry.shown) for entry in entries if entry.is_trigger}
+        trigger = next((entry.shown for entry in entries if entry.is_trigger), None)
+        self._focus = self._of_alert() if trigger is None else self._processes.node_of(trigger)
+        self._alerts: dict[tuple[int, str], list[Alert]] = {}
+        for each in alerts:
+            self._alerts.setdefault((each.time, str(each.event.get("evt.num"))), []).append(each)
+        self._placed: set[str] = set()
+        self._family = Family()
+        self._shown: set[int] = set()
+        self._first: dict[int, int] = {}
+        """Time of the first event of each process and its descendants."""
+        self._needed: set[int] = set()
+        """Processes that have an alert, or whose descendants have."""
+        # Parents precede their children.
+        for node in reversed(self._processes.nodes):
+            times = [activity.time for activity in node.activities[:1]]
+            self._first[id(node)] = min([*times, *(self._first[id(child)] for child in node.children)], default=0)
+            if self._is_marked(node) or any(id(child) in self._needed for child in node.children):
+                self._needed.add(id(node))
+
+    def family(self) -> Family:
+        """Return the finished tree."""
+        found = self._family
+        if self._focus is None:
+            self._add(self._processes.roots(), {})
+        else:
+            self._add_family(self._focus)
+        others = [node for node in self._processes.nodes if node.activities and id(node) not in self._shown]
+        unplaced = [each for alerts in self._alerts.values() for each in alerts if each.id not in self._placed]
+        found.unplaced = sorted(unplaced, key=lambda each: each.time)
+        found.other_events = sum(activity.count for node in others for activity in node.activities)
+        found.other_processes = len(others)
+        return found
+
+    def _of_alert(self) -> Node | None:
+        """Return the process of the alert, if its event is not among these but others of the process are."""
+        pid = None if self._alert is None else self._alert.event.get("proc.pid")
+        return next((node for node in reversed(self._processes.nodes) if node.actor.pid == pid), None)
+
+    def _add_family(self, focus: Node) -> None:
+        root = family_root(focus)
+        ancestors = root.ancestors()[::-1]
+        while ancestors and not ancestors[0].activities:
+            self._family.leading.append(ancestors.pop(0).actor)
+        chain = [*ancestors, root]
+        self._add(chain[:1], {id(above): [below] for above, below in pairwise(chain)})
+
+    def _add(self, roots: list[Node], children: dict[int, list[Node]]) -> None:
+        """Add processes and their descendants. children: those to add instead of all."""
+        stack = [(node, -1, alike) for node, alike in self._chosen(roots)][::-1]
+        while stack:
+            node, parent, alike = stack.pop()
+            self._shown.add(id(node))
+            below = self._chosen(children.get(id(node), node.children))
+            index = len(self._family.processes)
+            self._family.processes.append(self._process(node, parent, alike))
+            stack += [(child, index, number) for child, number in reversed(below)]
+
+    def _chosen(self, nodes: list[Node]) -> list[tuple[Node, int]]:
+        """Return the processes to show with the number of those that did the same, which they stand for."""
+        found: dict[object, tuple[Node, int]] = {}
+        for node in sorted(nodes, key=lambda each: self._first[id(each)]):
+            key = id(node) if node.children or self._is_marked(node) else _likeness(node)
+            known = found.get(key)
+            found[key] = (node, 1) if known is None else (known[0], known[1] + 1)
+            if known is not None:
+                self._shown.add(id(node))
+        chosen = list(found.values())
+        kept = {id(node) for node, _ in chosen if id(node) in self._needed}
+        room = max(MAX_CHILDREN - len(kept), 0)
+        kept |= {id(node) for node, _ in [each for each in chosen if id(each[0]) not in kept][:room]}
+        return [each for each in chosen if id(each[0]) in kept]
+
+    def _is_marked(self, node: Node) -> bool:
+        return node is self._focus or any(map(self._has_alert, node.activities))
+
+    def _has_alert(self, activity: Activity) -> bool:
+        return _key(activity) in self._triggers or _key(activity) in self._alerts
+
+    def _process(self, node: Node, parent: int, alike: int) -> FamilyProcess:
+        steps = fold(node.activities, self._has_alert)
+        start = next((step for step in steps[:1] if step.verb == EXEC and self._is_plain(step)), None)
+        if start is not None and (start.error or start.target != node.actor.command):
+            start = None
+        steps = steps if start is None else steps[1:]
+        end = next((step for step in steps[-1:] if step.verb == EXIT and self._is_plain(step)), None)
+        container = "" if node.parent is None else node.parent.actor.container
+        return FamilyProcess(
+            node.actor,
+            parent,
+            None if start is None else start.first,
+            end,
+            alike,
+            bool(node.actor.container) and node.actor.container != container,
+            [self._placed_step(step) for step in (steps if end is None else steps[:-1])],
+        )
+
+    def _is_plain(self, step: Step) -> bool:
+        return step.activity is None or not self._has_alert(step.activity)
+
+    def _placed_step(self, step: Step) -> PlacedStep:
+        if step.activity is None:
+            return PlacedStep(step, is_trigger=False, alerts=())
+        key = _key(step.activity)
+        alerts = tuple(self._alerts.get(key, ()))
+        self._placed.update(alert.id for alert in alerts)
+        return PlacedStep(step, key in self._triggers, alerts)
+
+
+def _key(activity: Activity) -> tuple[int, str]:
+    return activity.time, activity.number
+
+
+def _likeness(node: Node) -> tuple[object, ...]:
+    steps = tuple((activity.verb, activity.target, activity.error) for activity in node.activities)
+    return node.actor.command, node.actor.user, node.actor.container, steps
