@@ -7,7 +7,7 @@ from aiohttp import web
 
 from lanner.console.pages.render import Renderer
 from lanner.console.server.api import alerts as alerts_api
-from lanner.console.server.api import live, marks
+from lanner.console.server.api import live, marks, story
 from lanner.console.server.context import CONSOLE, Console
 from lanner.console.server.guard import middlewares
 from lanner.console.server.rate import RateLimit
@@ -22,6 +22,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
     *sign_in.ROUTES,
     *alerts_api.ROUTES,
+    *story.ROUTES,
     *marks.ROUTES,
     *live.ROUTES,
     *search.ROUTES,
@@ -53,5 +54,6 @@ def _closing(made: Console) -> Callable[[web.Application], Awaitable[None]]:
         if made.search is not None:
             made.search.close()
         await made.hub.close()
+        made.slow.close()
 
     return close

@@ -15,7 +15,9 @@ from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
 from lanner.console.server.recent import RecentAnswers
 from lanner.console.server.search.desk import SearchDesk
+from lanner.console.server.slow import SlowReadings
 from lanner.console.store.reading import AlertReader
+from lanner.console.story.reading import StoryReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Console:
     """Fills the view, and stores marks."""
     audit: AuditLog
     sign_in: SignIn
+    story: StoryReader
     is_secure: bool = False
     """Whether browsers reach it by HTTPS."""
     hosts: frozenset[str] = frozenset()
@@ -42,6 +45,7 @@ class Console:
     clock: Callable[[], int] = time.time_ns
     hub: LiveHub = field(default_factory=LiveHub)
     recent: RecentAnswers = field(default_factory=RecentAnswers)
+    slow: SlowReadings = field(default_factory=SlowReadings)
     stuck_seconds: float = 60
     """A feed without an iteration for this long hangs."""
     answered: Counter[int] = field(default_factory=Counter)

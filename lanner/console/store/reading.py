@@ -124,6 +124,26 @@ class AlertReader:
             ).fetchone()
         return None if row is None else (unpacked(*row[:3]), row[3])
 
+    def whole_alerts(self, hosts: Sequence[str], since: int, until: int, limit: int) -> Sequence[Alert]:
+        """Return the alerts of hosts in a time range, oldest first. Raises OSError and BadAlert.
+
+        Args:
+            hosts: their names, or ids of hosts without a name.
+            since: ns since the epoch.
+            until: likewise; the end is included.
+            limit: alerts to return at most.
+        """
+        named = ", ".join("?" * len(hosts))
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT b.data, g.description, g.response FROM alerts a JOIN bodies b ON b.id = a.id "  # noqa: S608
+                "JOIN groups g ON g.id = a.grp "
+                f"WHERE a.host IN (SELECT id FROM texts WHERE value IN ({named})) AND a.id BETWEEN ? AND ? "
+                "ORDER BY a.id LIMIT ?",
+                (*hosts, since // 1000, until // 1000, limit),
+            ).fetchall()
+        return [unpacked(*row) for row in rows]
+
     def has_group(self, key: str) -> bool:
         """Return whether the view holds a group. Raises OSError."""
         with self._reading() as base:

@@ -20,6 +20,7 @@ from lanner.console.server.context import Console
 from lanner.console.server.search.desk import SearchDesk, SearchSource
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
+from lanner.console.story.reading import EventArchive, StoryReader
 from lanner.errors import BadInput
 from lanner.operations.endpoint import address
 from lanner.recorder.rolling.recording import lock_file
@@ -31,11 +32,13 @@ from lanner.wiring.http.certificates import server_context
 from lanner.wiring.kafka import secret
 from notifier.intake.http_thread import HttpLimits, HttpThread
 from notifier.queue.database import DatabaseUnusable
+from processor.detection.redaction import Redaction
 from schemas.text.notes import OnNote
 
 VIEW, PEOPLE, MARKS, AUDIT = "alerts.db", "people.db", "marks.jsonl", "audit.jsonl"
 """Files in console.state_dir."""
 CALLBACK = "/sign-in/oidc/callback"
+NO_EVENTS = EventArchive(None, "This console has no events to read.")
 _ANY_AGE = 36_500
 """Days."""
 _LIMITS = HttpLimits(connections=512)
@@ -82,6 +85,7 @@ class RunningConsole:
         audit: Callable[[], AuditLog],
         search: SearchSource | None = None,
         described: str,
+        events: EventArchive = NO_EVENTS,
         is_recording: bool = False,
         note: OnNote,
         listen: str | None = None,
@@ -96,6 +100,7 @@ class RunningConsole:
             audit: opens the audit log.
             search: the events to search; None if there are none.
             described: the source in words, for people.
+            events: the retained events.
             is_recording: the alerts are of a recording that has ended: of any time, however old.
             note: receives messages for an operator.
             listen: address given by a flag, which overrides the setting.
@@ -124,8 +129,10 @@ class RunningConsole:
         self._audit = audit()
         self._feed = ViewFeed(view, source(view.positions()), marks(), note=note)
         is_secure = parts.context is not None or (section.public_url or "").startswith("https:")
+        reader = AlertReader(folder / VIEW)
         made = Console(
-            reader=AlertReader(folder / VIEW),
+            reader=reader,
+            story=StoryReader(events, reader, Redaction(settings.redact)),
             feed=self._feed,
             audit=self._audit,
             sign_in=sign_in,

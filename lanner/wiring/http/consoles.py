@@ -10,7 +10,9 @@ from bus.connection import Connection
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.feed.recording import RecordedAlerts
+from lanner.console.story.reading import EventArchive
 from lanner.recorder.rolling.alerts import stored_alerts
+from lanner.recorder.rolling.events import RecordingHistory
 from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.settings import Settings
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
@@ -19,12 +21,19 @@ from lanner.wiring.topic_check import topics_in_order
 from schemas.alert import Alert
 from schemas.text.notes import OnNote
 
+_FLEET = "The topic events retains them for 24 h, or as set with `lanner topics create --events-retention`."
+_HOST = "This host retains as many as fit in keep.size_mib."
+_NOTHING = "This host retains none: keep.size_mib is 0."
+_FILE = "The recording has those that its writer retained: keep.size_mib of `lanner run`."
+
 
 def fleet_console(
     settings: Settings, folder: Path, connection: Connection, note: OnNote, listen: str | None
 ) -> RunningConsole:
     """Start a console that reads the topics of a fleet. Raises BadInput and BusUnavailable."""
-    from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415  needs the broker's client
+    # Both need the broker's client.
+    from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415
+    from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415
 
     topics_in_order(connection, topics_of("console"))
     since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
@@ -38,6 +47,7 @@ def fleet_console(
         audit=partial(AuditTopic, connection),
         search=topic_search(settings, connection),
         described=f"the fleet at {connection.bootstrap_servers}",
+        events=EventArchive(FleetHistory(connection), _FLEET),
         note=note,
         listen=listen,
     )
@@ -65,6 +75,7 @@ def recording_console(
         audit=partial(AuditFile, folder / AUDIT),
         search=recording_search(settings, recording),
         described=f"the recording {recording}",
+        events=_recorded(recording, _FILE),
         is_recording=not follow,
         note=note,
         listen=listen,
@@ -84,6 +95,14 @@ def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, Loca
         audit=partial(AuditFile, folder / AUDIT),
         search=recording_search(settings, kept) if settings.keep.size_mib else None,
         described="this host",
+        events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
         note=note,
     )
     return console, queue
+
+
+def _recorded(path: Path, retention: str) -> EventArchive:
+    """Return the events of a recording; one file has alerts only."""
+    if path.is_file():
+        return EventArchive(None, f"{path} has no events, only alerts.")
+    return EventArchive(RecordingHistory(path), retention)

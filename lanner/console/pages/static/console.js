@@ -4,6 +4,7 @@ import { bindBrush } from "./brush.js";
 import { bindKeys } from "./keys.js";
 import { bindLive } from "./live.js";
 import { bindSearch } from "./search.js";
+import { bindStory } from "./story.js";
 import { localTimes } from "./times.js";
 
 localTimes(document);
@@ -12,6 +13,7 @@ bindBrush();
 bindLive();
 bindKeys();
 bindSearch();
+bindStory();
 
 // Empty filters are left out of the address.
 document.getElementById("filters")?.addEventListener("formdata", (event) => {

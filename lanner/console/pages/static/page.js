@@ -35,7 +35,11 @@ export async function refresh() {
   for (const each of fresh.querySelectorAll("tr[data-row]")) {
     if (selected.has(each.dataset.key)) each.classList.add("selected");
   }
+  // Parts that were read on demand stay.
+  const active = document.activeElement;
+  for (const part of old.querySelectorAll("[data-keep]")) fresh.querySelector(`[data-keep="${part.dataset.keep}"]`)?.replaceWith(part);
   old.replaceWith(fresh);
+  if (fresh.contains(active)) active.focus({ preventScroll: true });
   if (draft) fresh.querySelector("textarea").value = draft;
   if (row) {
     // A row that left the list, as one that was acknowledged, passes the focus on to the one that took its place.

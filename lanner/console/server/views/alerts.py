@@ -87,7 +87,19 @@ async def alert(request: web.Request) -> web.StreamResponse:
         return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_ALERT)
     one, key = found
     marks = await asyncio.to_thread(lambda: made.reader.marks(f"alert:{one.id}"))
-    return page(request, "alert.html", alert=one, key=key, facts=list(facts(one)), event=whole_event(one), marks=marks)
+    of_group = await asyncio.to_thread(
+        lambda: made.reader.group(key, Filters(state="all", since=ALL_TIME), made.clock())
+    )
+    return page(
+        request,
+        "alert.html",
+        alert=one,
+        key=key,
+        group=of_group and of_group.group,
+        facts=list(facts(one)),
+        event=whole_event(one),
+        marks=marks,
+    )
 
 
 def address(filters: Filters, offset: str = "", **changes: str) -> str:

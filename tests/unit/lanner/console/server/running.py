@@ -11,8 +11,9 @@ from typing import Any
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.server.search.desk import SearchSource
+from lanner.console.story.reading import EventArchive
 from lanner.settings import load_settings
-from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
+from lanner.wiring.http.console import AUDIT, MARKS, NO_EVENTS, RunningConsole
 from schemas.alert import Alert
 from schemas.text.notes import ignore_note
 from tests.unit.lanner.console.alerts import soon
@@ -49,6 +50,7 @@ class Served:
         alerts: Iterable[Alert] | LocalAlerts = (),
         listen: str = "127.0.0.1:0",
         search: SearchSource | None = None,
+        events: EventArchive = NO_EVENTS,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
@@ -62,6 +64,7 @@ class Served:
             audit=lambda: AuditFile(folder / AUDIT),
             search=search,
             described="this host",
+            events=events,
             note=ignore_note,
             listen=listen,
         )

@@ -1,0 +1,108 @@
+"""Reads what happened around an alert from the retained events, by the same steps as `lanner context`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from lanner.console.store.reading import AlertReader
+from lanner.console.story.budget import ReadBudget
+from lanner.recorder.around.reading import HostContext, read_context
+from lanner.recorder.around.source import EARLIER_MS, EventHistory, EventSpan
+from lanner.recorder.coverage import HostCoverage
+from lanner.recorder.query import remarks_on
+from lanner.recorder.timeline import TimelineRange, by_number
+from lanner.recorder.tree.activity import Activity, activity_maker
+from lanner.recorder.tree.family import Family, family
+from processor.detection.redaction import Redaction
+from schemas.alert import Alert
+
+MAX_EVENTS = 50_000
+"""Events before the alert, and after it."""
+MAX_ALERTS = 1_000
+_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class EventArchive:
+    """The retained events that a console can read."""
+
+    events: EventHistory | None
+    """None if there are none."""
+    retention: str
+    """How long they are retained, or why there are none, as a sentence with what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryTree:
+    """The processes of one host."""
+
+    host_id: str
+    hostname: str
+    family: Family
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened around an alert."""
+
+    alert: Alert
+    window: TimelineRange
+    trees: Sequence[StoryTree]
+    is_found: bool
+    """Whether the event of the alert is in the first tree."""
+    left_out: int
+    """Events of the time range beyond MAX_EVENTS."""
+    coverage: Sequence[HostCoverage]
+    remarks: Sequence[str]
+
+
+class StoryReader:
+    """Reads stories; each reading takes a budget and may be made on any thread."""
+
+    def __init__(self, archive: EventArchive, alerts: AlertReader, redaction: Redaction) -> None:
+        """Prepare reading.
+
+        Args:
+            archive: the retained events.
+            alerts: the view of the alerts.
+            redaction: masks secrets in what events say.
+        """
+        self.archive = archive
+        self._alerts = alerts
+        self._write = partial(activity_maker, redaction=redaction)
+
+    def story(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> Story:
+        """Return what happened around an alert. before, after: ns. Raises LannerError and OSError."""
+        window = TimelineRange(alert.time - before, alert.time, alert.time + after)
+        remarks = remarks_on(alert)
+        if self.archive.events is None or not alert.host_id:
+            return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
+        context = self._context(self.archive.events, alert, window, remarks, budget)
+        entries = context.entries()
+        trees = []
+        if entries:
+            others = self._alerts.whole_alerts((alert.hostname or alert.host_id,), window.start, window.end, MAX_ALERTS)
+            found = family(entries, alert, [each for each in others if each.host_id == alert.host_id])
+            trees.append(StoryTree(alert.host_id, alert.hostname, found))
+        if text := budget.remark():
+            remarks.append(text)
+        timeline = context.timeline
+        return Story(
+            alert,
+            window,
+            trees,
+            timeline.is_found,
+            timeline.too_early + timeline.too_late,
+            list(context.coverage.hosts.values()),
+            list(dict.fromkeys(remarks)),
+        )
+
+    def _context(
+        self, events: EventHistory, alert: Alert, window: TimelineRange, remarks: list[str], budget: ReadBudget
+    ) -> HostContext[Activity]:
+        span = EventSpan(window.start // _MS - EARLIER_MS, window.alert // _MS)
+        batches = events.batches(span, alert.host_id, remarks, budget.is_spent)
+        trigger = by_number(alert.time, alert.event.get("evt.num"))
+        return read_context(
+            batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take
+        )
