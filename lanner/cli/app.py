@@ -276,6 +276,7 @@ RULES = _group(
 ) | _group(
     "rules.published",
     {
+        "cost": "Measure what draft rules cost, before they are published.",
         "publish": "Publish rule files to a whole fleet.",
         "pull": "Write a fleet's published rules to files.",
         "status": "Show which version each processor runs.",

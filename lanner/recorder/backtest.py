@@ -101,8 +101,8 @@ def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCov
         yield f"collected only part of the time, because rules changed: {_joined(partly)}"
     if lacking:
         yield (f"collected only for the rules at that time, which is less than these rules need: {_joined(lacking)}")
-    if host.lost:
-        yield f"lost: {count_of(events_lost(host.lost), 'event')}"
+    if lost := events_lost(host.lost):
+        yield f"lost: {count_of(lost, 'event')}"
     if host.missing:
         yield f"missing: {count_of(host.missing, 'batch', 'batches')}"
 

@@ -170,6 +170,21 @@ def test_processors_switch_under_load(connection: Connection, processes: Process
     alerts.close()
 
 
+def test_rules_over_the_budget_are_not_published(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """They are measured on the retained events; --force publishes them all the same."""
+    generator = Generator(connection, hosts=1)
+    act_in_group(generator, range(1, 4))
+    each_open = rules_file(tmp_path, MARKED.replace("/marked/", "/"))
+    budget = ("-o", "published_rules.budget.alerts_per_day=2")
+
+    run = processes.start(connection, "rules", "publish", each_open, "--yes", *budget)
+    assert run.result() == 1, run.output + run.errors
+    assert "alerts a day; published_rules.budget.alerts_per_day is 2." in run.errors
+    assert current(connection) is None
+
+    publish(processes, connection, each_open, "--force", *budget)
+
+
 def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:

@@ -14,8 +14,8 @@ from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
-from lanner.wiring.kafka import reachable_connection
-from schemas.records.published_rules import MAX_LINES, BadRules, PublishedRules, decode_rules
+from lanner.settings.sections.published import RulesBudget
+from schemas.records.published_rules import MAX_LINES
 from schemas.text.counts import count_of
 from schemas.text.printable import printable
 
@@ -27,7 +27,9 @@ from schemas.text.printable import printable
 )
 @click.argument("paths", nargs=-1, required=True, metavar="PATH…")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
-@click.option("--force", is_flag=True, help="Publish even if less than half of the rules stay enabled.")
+@click.option(
+    "--force", is_flag=True, help="Publish even if less than half of the rules stay enabled, or over the budget."
+)
 @click.option("--comment", default="", metavar="TEXT", help="The reason; shown by `status` and in the alert.")
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
@@ -42,6 +44,7 @@ def command(
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published.publish import publish
+    from lanner.ruleset.published.running import running_version
     from lanner.ruleset.published.version import private_key, published_of
     from lanner.ruleset.sources import find_rules
     from processor.loading.difference import difference, enabled, lines
@@ -53,7 +56,7 @@ def command(
     if not options.quiet:
         for line in detection.notices:
             note(line)
-    running, before = _running(settings)
+    running, before = running_version(settings)
     rules = published_of(settings, sources.files, comment)
     if running is not None and rules.same_rules(running):
         note(f"version {running.version} has the same rules: nothing to publish.")
@@ -69,6 +72,10 @@ def command(
     show(f"{count_of(now_on, 'rule')} enabled; {versus}.")
     if now_on * 2 < then_on and not force:
         raise BadInput(f"only {now_on} of {then_on} rules would stay enabled: add --force to publish anyway.")
+    if (over := _over_budget(settings, before, detection, quiet=options.quiet)) and not force:
+        raise BadInput(*over, "add --force to publish all the same.")
+    for line in over:
+        note(line, "warning")
     if not (yes or _agreed()):
         note("nothing was published.")
         return
@@ -81,24 +88,18 @@ def command(
         click.echo(f"published version {named.version}")
 
 
-def _running(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:
-    """Return the published version, and its rules if they can still be loaded."""
-    from bus.messages.published_rules import current
-    from lanner.ruleset.published.version import detection_of_published
+def _over_budget(
+    settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, quiet: bool
+) -> list[str]:
+    """Return which limits the draft exceeds on the fleet's stored events."""
+    from lanner.recorder.measured_costs import measured_costs
+    from lanner.ruleset.published.budget import over_budget
 
-    message = current(reachable_connection(settings))
-    if message is None:
-        return None, None
-    try:
-        running = decode_rules(message.value() or b"")
-    except BadRules as error:
-        note(f"the published version can't be read ({error}), so there is nothing to compare with.")
-        return None, None
-    try:
-        return running, detection_of_published(settings, running)
-    except BadInput as error:
-        note(f"version {running.version} is broken, so there is nothing to compare with. {error.messages[0]}")
-        return running, None
+    budget = settings.published_rules.budget
+    if replace(budget, hours=0) == RulesBudget(hours=0):
+        return []
+    since = time.time_ns() // 1_000_000 - budget.hours * 3_600_000
+    return over_budget(measured_costs(settings, before or draft, draft, None, since, quiet=quiet).costs, budget)
 
 
 def _agreed() -> bool:

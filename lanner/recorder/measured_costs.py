@@ -1,0 +1,81 @@
+"""Reads stored events, of a recording or a fleet, and compares what two versions of the rules cost."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.cli.signals import Signals
+from lanner.cli.terminal.output import StatusLine
+from lanner.errors import BadInput
+from lanner.installation.libraries import need
+from lanner.recorder.backtest import not_collected
+from lanner.recorder.batches import from_files
+from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.rule_costs import CostComparison, RuleCosts
+from lanner.ruleset.compile import CompiledDetection
+from lanner.settings import Settings
+from lanner.wiring.kafka import reachable_connection
+from schemas.text.counts import count_of
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCosts:
+    """The costs, and what limits their meaning."""
+
+    costs: CostComparison
+    remarks: tuple[str, ...]
+    """What was not collected, so that no cost of it is known."""
+
+
+def measured_costs(
+    settings: Settings,
+    before: CompiledDetection,
+    draft: CompiledDetection,
+    recording: Path | None,
+    since: int,
+    *,
+    quiet: bool,
+) -> MeasuredCosts:
+    """Evaluate both versions on stored events; Ctrl-C ends it early, with what was read until then.
+
+    Args:
+        settings: for the broker.
+        before: the active version.
+        draft: the other one.
+        recording: a recording; None for the topic of a fleet.
+        since: only events that arrived later, ms since the epoch.
+        quiet: don't show the progress.
+
+    Raises:
+        BadInput: The recording can't be read, or there are no events of this time.
+        BusUnavailable: No broker, or no such topic.
+    """
+    costs = RuleCosts(
+        (before.ruleset, before.pushdown_filter), (draft.ruleset, draft.pushdown_filter), clock=time.thread_time_ns
+    )
+    coverage = RecordingCoverage()
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    remarks: list[str] = []
+    with Signals() as signals:
+        if recording is None:
+            need("processor", "confluent_kafka")
+            from lanner.recorder.topic.range import TopicRange  # noqa: PLC0415 - needs the broker's client
+
+            stretch = TopicRange(reachable_connection(settings), since, None)
+            batches, remarks = stretch.batches(lambda _: True, lambda: signals.stop), stretch.remarks
+        else:
+            batches = from_files((recording,), since * 1_000_000)
+        for stored in batches:
+            if stored.appended >= since:
+                coverage.see(stored)
+                costs.take(stored)
+                status.show(f"{count_of(costs.events, 'event')}, {count_of(costs.alerts, 'alert')} of the draft")
+            if signals.stop:
+                remarks.append("stopped early")
+                break
+    status.clear()
+    if not costs.events:
+        raise BadInput("no events of this time are stored, so nothing can be measured.")
+    missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
+    return MeasuredCosts(costs.finish(), (*remarks, *missing))
