@@ -7,11 +7,11 @@ from types import MappingProxyType
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
-from processor.correlation.plan.spec import Correlation, Suppress
+from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
 from processor.correlation.plan.split import Plan, split_rules
 from processor.correlation.pre_match import PreMatch
 from processor.correlation.pre_matcher import PreMatcher
-from processor.correlation.state.evictions import eviction_notices
+from processor.correlation.state.evictions import room_notices
 from processor.detection.budget import BatchBudget
 from processor.detection.detector import Detector, RuleMatching
 from processor.detection.redaction import Redact, unredacted
@@ -83,6 +83,7 @@ def compile_ruleset(
     bare_outputs: Collection[str] = (),
     extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
     redact: Redact = unredacted,
+    max_group_values: int = MAX_GROUP_VALUES,
 ) -> CompiledRuleset:
     """Compile rules for both stages.
 
@@ -96,6 +97,7 @@ def compile_ruleset(
         bare_outputs: the rules to whose outputs nothing is appended.
         extra_fields: by rule, further output fields: name to format, None for the field itself.
         redact: masks secrets in an alert, after rules were evaluated.
+        max_group_values: the maximum number of values that first_seen knows of a group.
 
     Raises:
         OutputError: a rule's output cannot be read.
@@ -113,7 +115,7 @@ def compile_ruleset(
     pre_matcher = PreMatcher(
         split.plan, append_container=append_container, bare_outputs=bare_outputs, extra_fields=extra_fields
     )
-    return CompiledRuleset(detector, pre_matcher, replace(split.plan, redact=redact))
+    return CompiledRuleset(detector, pre_matcher, replace(split.plan, redact=redact, max_group_values=max_group_values))
 
 
 class Evaluator:
@@ -178,9 +180,8 @@ class Evaluator:
     def advance_to(self, now: int) -> list[Alert]:
         """Close the periods that are over, and report groups that were evicted. now: ns since the epoch."""
         found = self.correlator.tick(now)
-        if evicted := self.correlator.store.take_evicted():
-            found += self.correlator.process(eviction_notices(evicted, now, ("", now, 0), hostname=self._hostname), now)
-        return found
+        notices = list(room_notices(self.correlator, now, ("", now, 0), hostname=self._hostname))
+        return found + self.correlator.process(notices, now) if notices else found
 
     def flush_notices(self) -> list[Alert]:
         """Return the internal alerts that are summed but not yet due, and drop the sums."""

@@ -43,6 +43,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_rule_errors_total": Metric("counter", "Exceptions while evaluating a rule or macro.", ("rule",)),
     "lanner_missing_group_fields_total": Metric("counter", "Events that lack a field of a window's group key."),
     "lanner_correlation_groups": Metric("gauge", "Correlation windows and repeat counts in memory."),
+    "lanner_first_seen_values": Metric("gauge", "Values that macros of type first_seen know."),
     "lanner_correlation_evicted_total": Metric("counter", "Correlation groups evicted."),
     "lanner_correlation_passed_over_total": Metric("counter", "Events that a window ignored, by reason.", ("reason",)),
     "lanner_events_redated_total": Metric(

@@ -108,6 +108,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             bare_outputs=loaded.bare_outputs,
             extra_fields=loaded.extra_fields,
             redact=Redaction(settings.redact).alert,
+            max_group_values=settings.first_seen.values_per_group,
         )
     except OutputError as error:
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None

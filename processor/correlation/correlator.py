@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from processor.correlation.first_seen.sightings import Sightings, sighting_of
 from processor.correlation.notices import QUIET, Tally, is_due, report, take_notice
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert
+from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
 from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.encoded import SnapshotEncoder
-from processor.correlation.state.entry import GroupState, decode_entry
-from processor.correlation.state.snapshot import read_snapshot
+from processor.correlation.state.entry import GroupState
 from processor.correlation.state.store import Key, Store
+from processor.correlation.state.window_state import WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
 from processor.correlation.windows.alerts import stateful_alert
 from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
-from processor.correlation.windows.retime import latest_time, retimed
 from processor.correlation.windows.update import update_window
 from schemas.alert import Alert, bounded
 
@@ -71,6 +71,9 @@ class Correlator:
         """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
         self.store = Store(max_groups, self._deadline)
         """The windows and counts of repeats, with their changes and evictions."""
+        self.sightings = Sightings(self._rules.spans, group_maximum=plan.max_group_values)
+        """The values that first_seen knows."""
+        self.state = WindowState(self.store, self.sightings)
         self._snapshots = SnapshotEncoder()
         self.counts: Counter[str] = Counter()
         """Events that a window rejected, by reason (late, stale), duplicate matches, and terms of unknown rules."""
@@ -78,6 +81,8 @@ class Correlator:
         """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
+        self.unstored: Counter[str] = Counter()
+        """Unreported values by macro for which their groups of first_seen had no room."""
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -109,6 +114,7 @@ class Correlator:
             self.shift(now - self._now)
         self._now = max(self._now, now)
         found: list[Alert] = []
+        self.sightings.sweep(self._now)
         for entry in self.store.due(self._now):
             if isinstance(entry.state, Throttle) and entry.state.is_open:
                 try:
@@ -158,9 +164,7 @@ class Correlator:
             step: by how much the clock was set forward, ns; negative if it was set back.
         """
         self._now += step
-        for entry in list(self.store):
-            state = retimed(entry.state, lambda time: time + step)
-            self.store.put(replace(entry, touched=entry.touched + step, state=state))
+        self.state.shift(step)
 
     def repair(self, now: int) -> int:
         """Set state with times in the future, from a wrong clock, to the present.
@@ -169,14 +173,9 @@ class Correlator:
             now: append time of a message newer than all state, ns since the epoch.
 
         Returns:
-            The number of windows and counts of repeats repaired.
+            The number of groups repaired.
         """
-        limit = now + CLOCK_SLACK
-        wrong = [entry for entry in self.store if max(entry.touched, latest_time(entry.state)) > limit]
-        for entry in wrong:
-            state = retimed(entry.state, lambda time: min(time, now))
-            self.store.put(replace(entry, touched=min(entry.touched, now), state=state))
-        return len(wrong)
+        return self.state.repair(now + CLOCK_SLACK, now)
 
     def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
         """Evaluate other rules from now on; unchanged macros keep their windows, and repeats their counts.
@@ -186,15 +185,20 @@ class Correlator:
             is_settled: no other rules are active elsewhere, so windows of unknown macros are dropped.
         """
         self._rules = IndexedPlan.of(plan)
+        self.sightings.change_rules(self._rules.spans, plan.max_group_values)
         if is_settled:
             self.forget_unknown()
 
+    def forget_unknown(self) -> None:
+        """Drop what belongs to macros that are not in the rules."""
+        self.state.forget_unknown(self._rules.timespans.keys())
+
     def snapshot(self) -> bytes:
-        """Encode all state; entries that have not changed since the last snapshot are not encoded again."""
+        """Encode windows and counts; entries that have not changed since the last snapshot are not encoded again."""
         return self._snapshots.encode(self.store, self._now)
 
     def restore(self, data: bytes, now: int | None = None) -> None:
-        """Replace all state by a snapshot; windows of unknown macros are dropped.
+        """Replace windows and counts by a snapshot; windows of unknown macros are dropped.
 
         Args:
             data: returned by snapshot().
@@ -203,13 +207,7 @@ class Correlator:
         Raises:
             BadState: the bytes are not a snapshot of this version; nothing is changed.
         """
-        written, blobs = read_snapshot(data)
-        entries = [decode_entry(blob) for blob in blobs]
-        for entry in list(self.store):
-            self.store.remove((entry.owner, entry.group))
-        self._now = written
-        for entry in entries:
-            self.store.put(entry)
+        self._now = written = self.state.restore(data)
         self.forget_unknown()
         if now is not None:
             if written > now:
@@ -225,15 +223,7 @@ class Correlator:
         Raises:
             BadState: the bytes are not a state of this version.
         """
-        self.store.put(decode_entry(blob))
-        self.store.take_changes()
-
-    def forget_unknown(self) -> None:
-        """Drop windows of macros that are not in the rules."""
-        for entry in list(self.store):
-            # Sums hold all that their alert needs, with or without the rule.
-            if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in self._rules.timespans:
-                self.store.remove((entry.owner, entry.group))
+        self.state.load(blob)
 
     def _deadline(self, entry: GroupState) -> int:
         state = entry.state
@@ -287,7 +277,10 @@ class Correlator:
             holding = {leg: feed for leg, term, feed in by_macro[index] if _holds(term, truths)}
             if holding:
                 macro = self._rules.macros[index]
-                truths[macro.fingerprint] = self._update(pre_match, macro, holding, found)
+                if macro.correlation.type == "first_seen":
+                    truths[macro.fingerprint] = self._look_up(pre_match, macro, holding[0])
+                else:
+                    truths[macro.fingerprint] = self._update(pre_match, macro, holding, found)
         return truths
 
     def _update(
@@ -303,6 +296,19 @@ class Correlator:
             return fired
         self.counts[outcome.value] += 1
         return outcome
+
+    def _look_up(self, pre_match: PreMatch, macro: StatefulMacro, feed: Feed) -> Fired | UpdateOutcome | None:
+        sighting = sighting_of(pre_match, macro.fingerprint, feed.value or "", self._now)
+        answer = self.sightings.see(sighting)
+        if isinstance(answer, UpdateOutcome):
+            self.counts[answer.value] += 1
+            if answer is UpdateOutcome.FULL:
+                self.unstored[macro.name] += 1
+            return answer
+        if not answer:
+            return None
+        values = parts_of(sighting.value, len(macro.correlation.fields))
+        return Fired(1, pre_match.time, pre_match.time, values, unmet=pre_match.weight - 1)
 
     def _match(
         self,

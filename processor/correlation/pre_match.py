@@ -3,7 +3,8 @@
 It carries all that the second stage needs, so that no one there looks for the batch again.
 """
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -57,7 +58,7 @@ class Feed:
 
     term: str
     value: str | None = None
-    """The value that value_count counts."""
+    """The value that value_count counts, or that first_seen looks up."""
     stored: Mapping[str, Value] = field(default_factory=dict)
     """The fields of this leg's event that outputs name."""
 
@@ -135,6 +136,16 @@ class PreMatch:
     """The number of equal events that it stands for: evt.count."""
     notice: Notice | None = None
     repeated: RepeatedAlert | None = None
+
+
+def combined(values: Sequence[str]) -> str:
+    """Return several values as one text; different ones give different texts."""
+    return values[0] if len(values) == 1 else json.dumps(values, separators=(",", ":"))
+
+
+def parts_of(text: str, count: int) -> tuple[str, ...]:
+    """Return the values of which a text was combined. count: their number."""
+    return (text,) if count == 1 else tuple(json.loads(text))
 
 
 def clipped(value: str) -> str:

@@ -11,7 +11,7 @@ from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.compiler.values.transformers import as_text
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped
+from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
@@ -195,12 +195,13 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
         found.missing.add((use.macro.fingerprint, GROUP_MISSING))
         return
     value = None
-    if use.macro.correlation.field is not None:
-        if values[size] is None:
+    if count := len(use.macro.correlation.fields):
+        counted = _group(values[size : size + count])
+        if None in counted:
             found.missing.add((use.macro.fingerprint, VALUE_MISSING))
             return
-        value = clipped(as_text(values[size]))
-        size += 1
+        value = combined([each or "" for each in counted])
+        size += count
     stored = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_STORED_BYTES)
     found.feeds.setdefault(group, []).append(Feed(use.term.id, value, stored))
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
 from processor.correlation.correlator import Correlator
+from processor.correlation.first_seen.sightings import ValueKey
 from processor.correlation.plan.split import Plan
 from processor.correlation.state.encoded import StateChange, everything, take_changes
-from processor.correlation.state.evictions import eviction_notices
+from processor.correlation.state.evictions import room_notices
 from processor.correlation.state.store import Key
 from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match
 from schemas.alert import Alert
@@ -95,12 +96,17 @@ class CorrelateStage:
         return sum(len(correlator.store) for correlator in list(self._correlators.values()))
 
     @property
+    def known_values(self) -> int:
+        """The number of values that first_seen knows."""
+        return sum(len(correlator.sightings) for correlator in list(self._correlators.values()))
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Events that were rejected, by reason, and the number of evicted groups; from any thread."""
         found = Counter(self._past)
         for correlator in list(self._correlators.values()):
             found.update(correlator.counts)
-            found[EVICTED] += correlator.store.evicted.total()
+            found[EVICTED] += correlator.state.evicted
         return found
 
     @property
@@ -114,7 +120,7 @@ class CorrelateStage:
     def remembers(self, partition: int) -> bool:
         """Whether a tick could close anything, or changes are not written yet."""
         correlator = self._correlators.get(partition)
-        return correlator is not None and (len(correlator.store) > 0 or correlator.store.has_changes)
+        return correlator is not None and correlator.state.needs_time
 
     def take(self, partition: int, key: bytes | None, value: bytes | None, appended: int, offset: int) -> StageResult:
         """Apply one message of the correlate topic, in the order of its partition.
@@ -127,7 +133,7 @@ class CorrelateStage:
             offset: of the message; returned as the cause of its changes.
         """
         correlator = self._correlators[partition]
-        correlator.store.cause = offset
+        correlator.state.set_cause(offset)
         if offset > self._loaded.get(partition, offset):
             # Messages up to here are older than the loaded state.
             del self._loaded[partition]
@@ -138,7 +144,7 @@ class CorrelateStage:
             if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
             position = ("", partition, offset)
-            for notice in eviction_notices(correlator.store.take_evicted(), appended, position):
+            for notice in room_notices(correlator, appended, position):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
             return StageResult(tuple(found), f"not decodable: {error}")
@@ -154,13 +160,13 @@ class CorrelateStage:
 
     def everything(self, partition: int) -> dict[bytes, bytes]:
         """Return the whole content of a partition's table."""
-        return everything(self._correlators[partition].store)
+        return everything(self._correlators[partition].state)
 
     def take_changes(self, partition: int) -> list[StateChange]:
         """Return the changes to write to a partition's table since the last call."""
         correlator = self._correlators[partition]
-        return take_changes(correlator.store, correlator.macros)
+        return take_changes(correlator.state, correlator.macros)
 
-    def forget(self, partition: int, key: Key) -> None:
+    def forget(self, partition: int, key: Key | ValueKey) -> None:
         """Drop an entry that the table refused."""
-        self._correlators[partition].store.drop(key)
+        self._correlators[partition].state.drop(key)

@@ -14,6 +14,7 @@ DUPLICATE_HOST_ID = "Lanner internal: duplicate host id"
 TOO_MANY_HOSTS = "Lanner internal: too many hosts"
 GROUPS_EVICTED = "correlation_group"
 """A reason of losses: windows and counts of repeats that were evicted."""
+VALUES_UNSTORED = "Lanner internal: too many values"
 MEMORY_LOST = "correlation_memory"
 """A reason of losses: the topic that stores window state was replaced. It counts partitions."""
 

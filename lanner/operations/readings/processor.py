@@ -27,7 +27,7 @@ from processor.output.pods import PodRecords
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
-PASSED_OVER = (UpdateOutcome.LATE.value, UpdateOutcome.STALE.value, "duplicate", "unknown_term")
+PASSED_OVER = (*(each.value for each in UpdateOutcome if each is not UpdateOutcome.TAKEN), "duplicate", "unknown_term")
 LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
@@ -118,6 +118,7 @@ class ProcessorView:
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
             "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
             "lanner_correlation_groups": {(): self.correlation.groups},
+            "lanner_first_seen_values": {(): self.correlation.known_values},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }

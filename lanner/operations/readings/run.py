@@ -36,7 +36,8 @@ class RunView:
             "lanner_events_redated_total": {(): pipeline.redated},
             "lanner_repeated_alerts_total": repeated(pipeline.ruleset, pipeline.repeated, correlator.suppressed),
             "lanner_correlation_groups": {(): len(correlator.store)},
-            "lanner_correlation_evicted_total": {(): correlator.store.evicted.total()},
+            "lanner_first_seen_values": {(): len(correlator.sightings)},
+            "lanner_correlation_evicted_total": {(): correlator.state.evicted},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
         }
         for name, values in sink_readings(self._outboxes(), time.time()).items():

@@ -5,6 +5,7 @@ from typing import Any
 from processor.correlation.plan.spec import KINDS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
+from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KEYS
 from schemas.catalogue.priorities import BY_NAME
@@ -31,7 +32,7 @@ _EXCEPTION = {
 }
 _CORRELATION = {
     "type": "object",
-    "required": ["type", "timespan"],
+    "required": ["type"],
     "properties": {
         "type": {"enum": list(KINDS)},
         "group-by": {"anyOf": [_TEXT, _TEXTS]},
@@ -39,7 +40,13 @@ _CORRELATION = {
         "condition": {"type": "object"},
         "macros": _TEXTS,
         "aliases": {"type": "object"},
+        "field": {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1, "maxItems": MAX_VALUE_FIELDS}]},
+        "lookback": _DURATION,
+        "learning": _DURATION,
     },
+    "if": {"properties": {"type": {"const": "first_seen"}}},
+    "then": {"required": ["field", "lookback"]},
+    "else": {"required": ["timespan"]},
 }
 _PRIORITIES = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in BY_NAME)
 """In any case; patterns of JavaScript, which most editors use, can't ignore it."""

@@ -219,6 +219,17 @@ class AlertRepeats:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstSeenSettings:
+    """What stateful macros of type first_seen may remember; use the same values for all processors."""
+
+    values_per_group: int = about(
+        "Values of one group, about 200 bytes each. A group with as many stores no other value, doesn't fire for it,\n"
+        "and raises an alert.",
+        20_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StateFileSettings:
     """The state file of stateful rules, which `run` writes: windows, and counts of repeats."""
 
@@ -352,6 +363,10 @@ class Settings:
     )
     memory: StateFileSettings = about(
         "The state file of stateful rules, which `run` writes: windows, and counts of repeats.", StateFileSettings
+    )
+    first_seen: FirstSeenSettings = about(
+        "What stateful macros of type first_seen may remember; use the same values for all processors.",
+        FirstSeenSettings,
     )
     hosts: HostsSettings = about(
         "When a host of a fleet counts as silent; use the same value for all processors.", HostsSettings

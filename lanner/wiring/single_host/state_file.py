@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from lanner.wiring.single_host.values_file import ValuesFile
 from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
@@ -44,6 +45,7 @@ class StatefulEvaluator:
         """Events whose times were so far from the clock that they were set to the nearest allowed time."""
         self._evaluator = Evaluator(rules, repeats)
         self._path = path
+        self._values = None if path is None else ValuesFile(path)
         self._note = note
         self._clock = clock or WallClock()
         self._saved_at = 0.0
@@ -91,7 +93,7 @@ class StatefulEvaluator:
     @property
     def lost(self) -> Mapping[str, int]:
         """The number of lost events by reason, and of evicted groups."""
-        evicted = self._evaluator.correlator.store.evicted.total()
+        evicted = self._evaluator.correlator.state.evicted
         return self._evaluator.lost + Counter({GROUPS_EVICTED: evicted})
 
     def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
@@ -104,15 +106,18 @@ class StatefulEvaluator:
 
     def save(self) -> None:
         """Write the file atomically; a failure is reported once."""
-        if self._path is None or not (self._evaluator.rules.plan.rules or len(self._evaluator.correlator.store)):
+        correlator = self._evaluator.correlator
+        if self._path is None or not (self._evaluator.rules.plan.rules or correlator.state.needs_time):
             return
         new = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                file.write(self._evaluator.correlator.snapshot())
+                file.write(correlator.snapshot())
             new.replace(self._path)
+            if self._values is not None:
+                self._values.save(correlator.state)
         except OSError as error:
             if not self._is_failing:
                 self._note(
@@ -133,13 +138,23 @@ class StatefulEvaluator:
         return now
 
     def _load(self, path: Path) -> None:
+        correlator = self._evaluator.correlator
         try:
-            self._evaluator.correlator.restore(path.read_bytes(), self._now())
+            if self._values is not None:
+                self._values.load(correlator.state)
+        except OSError as error:
+            self._note(f"{path}.values: cannot be read: {error.strerror}; macros of type first_seen learn again.")
+        except BadState as error:
+            self._note(f"{path}.values: {error}; macros of type first_seen learn again.")
+        try:
+            correlator.restore(path.read_bytes(), self._now())
             # A new process reports its first losses at once.
             self._left = self._evaluator.flush_notices()
         except FileNotFoundError:
-            return
+            correlator.repair(self._now())
         except OSError as error:
             self._note(f"{path}: cannot be read: {error.strerror}; windows and repeats start empty.")
+            correlator.repair(self._now())
         except BadState as error:
             self._note(f"{path}: {error}; windows and repeats start empty.")
+            correlator.repair(self._now())

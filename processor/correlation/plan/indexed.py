@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from processor.correlation.first_seen.span import Span
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.window_fields import WindowToken, pieces
 from processor.detection.redaction import Redact
@@ -17,6 +18,8 @@ class IndexedPlan:
     terms: Mapping[str, tuple[StatefulRule, Term]]
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
+    spans: Mapping[str, Span]
+    """By fingerprint, the times of the macros of type first_seen."""
     tokens: Mapping[str, tuple[WindowToken, ...]]
     """By output text, since two versions of a rule may be active for a while."""
     redact: Redact
@@ -34,6 +37,11 @@ class IndexedPlan:
             terms={term.id: (rule, term) for rule in plan.rules for term in rule.terms},
             macros=plan.macros,
             timespans={macro.fingerprint: macro.correlation.timespan for macro in plan.macros},
+            spans={
+                macro.fingerprint: Span.of(macro.correlation.timespan, macro.correlation.learning)
+                for macro in plan.macros
+                if macro.correlation.type == "first_seen"
+            },
             tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
             redact=plan.redact,
         )

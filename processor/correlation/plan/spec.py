@@ -3,12 +3,19 @@
 Shape and terms are those of the Sigma correlation specification, version 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered"]
+Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen"]
 
-KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered")
+KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered", "first_seen")
+
+
+MAX_GROUP_VALUES = 20_000
+"""The default of the maximum number of values that first_seen knows of a group."""
+FIRST_SEEN_PERIOD = 60_000_000_000
+"""How long repeats are counted of rules that only require new values, ns: redelivered events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +39,16 @@ class Correlation:
     group_by: tuple[str, ...]
     """Fields, or names of aliases."""
     timespan: int
-    """Nanoseconds."""
+    """Nanoseconds; for first_seen, the lookback."""
     threshold: int = 1
     """The smallest number of events or values that is enough; of no meaning to the temporal types."""
-    field: str | None = None
-    """Whose values are counted."""
+    fields: tuple[str, ...] = ()
+    """Whose values are counted; first_seen may combine several."""
     legs: tuple[str, ...] = ()
     """The macros of the temporal types, in order."""
     aliases: tuple[Alias, ...] = ()
+    learning: int = 0
+    """How long a new group of first_seen only learns, nanoseconds."""
 
     @property
     def is_temporal(self) -> bool:
@@ -64,3 +73,15 @@ class Suppress:
     """Fields, or names of the group: repeats are counted for each of their values apart."""
     period: int
     """Nanoseconds."""
+
+
+def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
+    """Return how repeats are reported of a rule without a `suppress` of its own, by its stateful macros.
+
+    A new value is no repeat of another new value of its group, and is not new again soon.
+    """
+    by = dict.fromkeys(correlations[0].group_by)
+    for each in correlations:
+        by.update(dict.fromkeys(each.fields if each.type == "first_seen" else ()))
+    spans = [each.timespan for each in correlations if each.type != "first_seen"]
+    return Suppress(tuple(by), max(spans, default=FIRST_SEEN_PERIOD))

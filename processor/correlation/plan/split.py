@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from processor.compiler.recursion import deep
-from processor.correlation.plan.spec import Correlation, Suppress
+from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress, implicit_suppress
 from processor.detection.redaction import Redact, unredacted
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children
 from processor.language.printer import print_condition
@@ -49,13 +49,13 @@ class Leg:
     name: str
     terms: tuple[Term, ...]
     group_fields: tuple[str, ...]
-    counted: str | None = None
-    """The field whose values are counted."""
+    counted: tuple[str, ...] = ()
+    """The fields whose values are counted."""
 
     @property
     def fields(self) -> tuple[str, ...]:
         """All fields that are read of its events, but for those that outputs name."""
-        return self.group_fields if self.counted is None else (*self.group_fields, self.counted)
+        return (*self.group_fields, *self.counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,8 @@ class Plan:
     """Those before that others ask."""
     redact: Redact = unredacted
     """Masks an alert; windows count what was there before."""
+    max_group_values: int = MAX_GROUP_VALUES
+    """The maximum number of values that first_seen knows of a group."""
 
     @property
     def legs(self) -> tuple[Leg, ...]:
@@ -114,11 +116,12 @@ def merged(plans: Iterable[Plan]) -> Plan:
     rules: dict[tuple[str, ...], StatefulRule] = {}
     macros: dict[str, StatefulMacro] = {}
     redact: Redact = unredacted
+    most = MAX_GROUP_VALUES
     for plan in plans:
-        redact = plan.redact
+        redact, most = plan.redact, plan.max_group_values
         rules.update({(each.fingerprint, *(term.id for term in each.terms)): each for each in plan.rules})
         macros.update({each.fingerprint: each for each in plan.macros})
-    return Plan(tuple(rules.values()), tuple(macros.values()), redact)
+    return Plan(tuple(rules.values()), tuple(macros.values()), redact, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,7 @@ class _Splitter:
     def rule(self, rule: RuleProtocol, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
         macros = [self._macro(node) for node in used]
         if suppress is None:
-            longest = max(macro.correlation.timespan for macro in macros)
-            suppress = Suppress(macros[0].correlation.group_by, longest)
+            suppress = implicit_suppress([macro.correlation for macro in macros])
         group_by = macros[0].correlation.group_by if macros else suppress.by
         fields = {leg.group_fields: None for macro in macros for leg in macro.legs} or {suppress.by: None}
         return StatefulRule(
@@ -239,7 +241,7 @@ class _Splitter:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))
         legs = tuple(
-            Leg(name, self.terms(condition, f"{owner}:{index}"), correlation.group_fields(name), correlation.field)
+            Leg(name, self.terms(condition, f"{owner}:{index}"), correlation.group_fields(name), correlation.fields)
             for index, (name, condition) in enumerate(conditions)
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))

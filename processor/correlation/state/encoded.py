@@ -3,21 +3,25 @@
 An entry that cannot be encoded is dropped without affecting the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from processor.correlation.state.entry import GroupState, encode_entry, entry_key
+from processor.correlation.first_seen.sightings import Sightings, ValueKey
+from processor.correlation.first_seen.span import SeenGroup, SeenValue
+from processor.correlation.state.entry import GroupState, SeenEntry, encode_entry, entry_key
 from processor.correlation.state.snapshot import write_snapshot
 from processor.correlation.state.store import Key, Store
+from processor.correlation.state.window_state import WindowState
 
 _LONGEST_FAULT = 300
+_Change = tuple[Key | ValueKey, GroupState | SeenEntry | None, int]
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
     """One change to write to the state table."""
 
-    key: Key
+    key: Key | ValueKey
     record: bytes
     """Its key in the table."""
     blob: bytes | None
@@ -28,13 +32,15 @@ class StateChange:
     """Why the state could not be encoded; empty if it could."""
 
 
-def everything(store: Store) -> dict[bytes, bytes]:
+def everything(state: WindowState) -> dict[bytes, bytes]:
     """Return all state as keys and values of a table."""
-    found = {entry.key: _encoded(entry)[0] for entry in store}
+    found = {entry.key: _encoded(entry)[0] for entry in state.store}
+    for (owner, group, value), host, record in state.sightings.records():
+        found[entry_key(owner, group, value)] = _encoded(SeenEntry(owner, group, host, record))[0]
     return {key: blob for key, blob in found.items() if blob is not None}
 
 
-def take_changes(store: Store, macros: Sequence[str]) -> list[StateChange]:
+def take_changes(state: WindowState, macros: Sequence[str]) -> list[StateChange]:
     """Return the changes to write to a table since the last call; what cannot be encoded is dropped there too.
 
     If only the first of them are written, another process takes over with these and gets the messages again. A window
@@ -42,24 +48,49 @@ def take_changes(store: Store, macros: Sequence[str]) -> list[StateChange]:
     windows of macros that refer to others, then those others. Counts that have ended are removed last.
 
     Args:
-        store: the state.
+        state: the state.
         macros: the fingerprints of stateful macros, each behind those that it refers to.
     """
     ranks = {fingerprint: rank for rank, fingerprint in enumerate(reversed(macros), start=1)}
     last = len(ranks) + 1
 
-    def rank(change: tuple[Key, GroupState | None, int]) -> int:
-        (owner, _), entry, _ = change
-        return ranks.get(owner, last if entry is None else 0)
+    def rank(change: _Change) -> tuple[int, bool]:
+        key, entry, _ = change
+        # Without its values, what is known of a group could make them new.
+        is_head = len(key) > 2 and key[-1] is None
+        return ranks.get(key[0], last if entry is None else 0), is_head
 
     changes = []
-    for key, entry, cause in sorted(store.take_changes(), key=rank):
+    changed: list[_Change] = [*state.store.take_changes(), *_seen_changes(state.sightings)]
+    for key, entry, cause in sorted(changed, key=rank):
         blob, fault = (None, "") if entry is None else _encoded(entry)
         if fault:
-            store.drop(key)
+            state.drop(key)
         changes.append(StateChange(key, entry_key(*key), blob, cause, fault))
-    store.take_changes()
+    state.forget_changes()
     return changes
+
+
+def _seen_changes(sightings: Sightings) -> Iterator[tuple[ValueKey, SeenEntry | None, int]]:
+    for key, host, record, cause in sightings.take_changes():
+        yield key, None if record is None else SeenEntry(*key[:2], host, record), cause
+
+
+def seen_records(state: WindowState, *, changed: bool) -> list[bytes]:
+    """Return the records of known values for a file, in which the last one of a value counts.
+
+    Args:
+        state: the state.
+        changed: only what has changed since the last call; then the record of a forgotten value says so.
+    """
+    if not changed:
+        entries = [SeenEntry(*key[:2], host, record) for key, host, record in state.sightings.records()]
+    else:
+        entries = [
+            entry or SeenEntry(*key[:2], "", SeenValue(key[2], 0) if key[2] is not None else SeenGroup(0))
+            for key, entry, _ in _seen_changes(state.sightings)
+        ]
+    return [blob for entry in entries if (blob := _encoded(entry)[0]) is not None]
 
 
 class SnapshotEncoder:
@@ -89,7 +120,7 @@ class SnapshotEncoder:
         return write_snapshot(now, [blob for _, blob in self._encoded.values()])
 
 
-def _encoded(entry: GroupState) -> tuple[bytes | None, str]:
+def _encoded(entry: GroupState | SeenEntry) -> tuple[bytes | None, str]:
     """Return an entry's blob, or None and why there is none."""
     try:
         return encode_entry(entry), ""

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import fastavro
 from fastavro.schema import parse_schema
 
+from processor.correlation.first_seen.span import SeenGroup, SeenValue
 from processor.correlation.notices import Tally
 from processor.correlation.pre_match import EventOrigin, Group
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
@@ -52,21 +53,34 @@ class GroupState:
         return entry_key(self.owner, self.group)
 
 
-def entry_key(owner: str, group: Group) -> bytes:
-    """Return the key of an entry."""
-    return owner.encode() + b"/" + group_key(group)
+@dataclass(frozen=True, slots=True)
+class SeenEntry:
+    """A value of first_seen, or what is known of its group."""
+
+    owner: str
+    """Fingerprint of the macro."""
+    group: Group
+    host: str
+    """For whom the group counts, as in GroupState."""
+    state: SeenGroup | SeenValue
 
 
-def encode_entry(entry: GroupState) -> bytes:
+def entry_key(owner: str, group: Group, value: str | None = None) -> bytes:
+    """Return the key of an entry. value: that of first_seen, if the entry is one."""
+    return owner.encode() + b"/" + group_key(group) + (b"" if value is None else b"=" + to_bytes(value))
+
+
+def encode_entry(entry: GroupState | SeenEntry) -> bytes:
     """Write an entry: the version, then Avro."""
     state = entry.state
+    touched = entry.touched if isinstance(entry, GroupState) else 0
     buffer = io.BytesIO()
     buffer.write(bytes((VERSION,)))
     datum = {
         "owner": entry.owner,
         "group": group_datum(entry.group),
         "host": entry.host,
-        "touched": entry.touched,
+        "touched": touched,
         "state": (f"lanner.{type(state).__name__}", _state_datum(state)),
     }
     fastavro.schemaless_writer(buffer, _SCHEMA, datum)
@@ -74,7 +88,19 @@ def encode_entry(entry: GroupState) -> bytes:
 
 
 def decode_entry(data: bytes) -> GroupState:
-    """Read an entry.
+    """Read an entry of a window, of repeats or of notices.
+
+    Raises:
+        BadState: the bytes are none, or of another version.
+    """
+    entry = decode_record(data)
+    if isinstance(entry, SeenEntry):
+        raise BadState("a known value, not a window")
+    return entry
+
+
+def decode_record(data: bytes) -> GroupState | SeenEntry:
+    """Read an entry of any kind.
 
     Raises:
         BadState: the bytes are none, or of another version.
@@ -84,12 +110,18 @@ def decode_entry(data: bytes) -> GroupState:
     try:
         row: Any = fastavro.schemaless_reader(io.BytesIO(data[1:]), _SCHEMA, None, return_record_name=True)
         kind, state = row["state"]
+        if kind in _SEEN_READERS:
+            return SeenEntry(row["owner"], group_of(row["group"]), row["host"], _SEEN_READERS[kind](state))
         return GroupState(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
     except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
         raise BadState(f"not a valid state: {problem or type(problem).__name__}") from None
 
 
-def _state_datum(state: State) -> dict[str, Any]:
+def _state_datum(state: State | SeenGroup | SeenValue) -> dict[str, Any]:
+    if isinstance(state, SeenValue):
+        return {"value": to_bytes(state.value), "seen": state.seen, "mark": state.mark}
+    if isinstance(state, SeenGroup):
+        return {"begun": state.begun, "overflowed": state.overflowed}
     if isinstance(state, EventCount):
         return {"stamps": [_stamp(stamp) for stamp in state.stamps], "total": state.total, "first": state.first}
     if isinstance(state, ValueCount):
@@ -179,6 +211,10 @@ def _read_applied(rows: list[dict[str, int]]) -> Sources:
     return tuple((row["source"], row["position"]) for row in rows)
 
 
+_SEEN_READERS: dict[str, Callable[[dict[str, Any]], SeenGroup | SeenValue]] = {
+    "lanner.SeenGroup": lambda row: SeenGroup(row["begun"], row["overflowed"]),
+    "lanner.SeenValue": lambda row: SeenValue(to_text(row["value"]), row["seen"], row["mark"]),
+}
 _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
     "lanner.EventCount": _read_event_count,
     "lanner.ValueCount": _read_value_count,

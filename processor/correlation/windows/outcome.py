@@ -21,6 +21,10 @@ class UpdateOutcome(Enum):
     """Already applied, or overtaken by newer ones that the window keeps: it changes nothing."""
     LATE = "late"
     """Older than the window and its lateness allow."""
+    LEARNING = "learning"
+    """Its value is unknown, but the group is still learning, or had no room for a value: it may not be new."""
+    FULL = "full"
+    """Its value is unknown, and the group has no room for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ The terms are those of the Sigma correlation specification, version 2. All probl
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from processor.correlation.plan.spec import KINDS, Alias, Correlation, Kind, Suppress
 from processor.loading.problems.hints import did_you_mean
@@ -20,11 +20,24 @@ MAX_THRESHOLD = 10_000
 MAX_LEGS = 20
 MAX_GROUP_FIELDS = 10
 MAX_TIMESPAN = 31 * UNITS["d"]
+MAX_LOOKBACK = 90 * UNITS["d"]
+MAX_VALUE_FIELDS = 3
+"""The limit on the fields that first_seen combines to one value."""
+_LEARNING = UNITS["d"]
+"""The default of learning, if the lookback isn't shorter."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_KEYS = ("type", "group-by", "timespan", "condition", "macros", "aliases")
 _COUNTING_KEYS = ("type", "group-by", "timespan", "condition")
 _TEMPORAL_KEYS = ("type", "group-by", "timespan", "macros", "aliases")
+KEYS_OF: Mapping[Kind, tuple[str, ...]] = {
+    "event_count": _COUNTING_KEYS,
+    "value_count": _COUNTING_KEYS,
+    "temporal": _TEMPORAL_KEYS,
+    "temporal_ordered": _TEMPORAL_KEYS,
+    "first_seen": ("type", "group-by", "field", "lookback", "learning"),
+}
+"""The keys of each type."""
+_KEYS = tuple(dict.fromkeys(key for keys in KEYS_OF.values() for key in keys))
 _SUPPRESS_KEYS = ("by", "for")
 _EXAMPLE = "30s, 1m, 5m, 2h, 1d"
 
@@ -77,16 +90,21 @@ class _Reader:
         if root is None:
             return None
         kind = self._kind(root)
-        timespan = self._timespan(root, "timespan")
         if kind is None:
+            if root.get("timespan") is not None:
+                self._timespan(root, "timespan")
             if root.get("aliases") is None:
                 self._fields(root, "group-by", ())
             return None
-        is_temporal = kind in ("temporal", "temporal_ordered")
         for key in root.names():
-            if key.value in _KEYS and key.value not in (_TEMPORAL_KEYS if is_temporal else _COUNTING_KEYS):
-                other = "temporal and temporal_ordered" if not is_temporal else "event_count and value_count"
-                self._fail(key, f"'{key.value}' does not apply to type {kind}", f"remove it: it belongs to {other}")
+            if key.value in _KEYS and key.value not in KEYS_OF[kind]:
+                *others, other = [each for each, keys in KEYS_OF.items() if key.value in keys]
+                owners = f"{', '.join(others)} and {other}" if others else other
+                self._fail(key, f"'{key.value}' does not apply to type {kind}", f"remove it: it belongs to {owners}")
+        if kind == "first_seen":
+            return self._first_seen(root)
+        timespan = self._timespan(root, "timespan")
+        is_temporal = kind in ("temporal", "temporal_ordered")
         legs = self._legs(root) if is_temporal else ()
         aliases = self._aliases(root, legs) if is_temporal else ()
         names = [alias.name for alias in aliases]
@@ -96,7 +114,26 @@ class _Reader:
                 hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
         field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
-        return Correlation(kind, group_by, timespan, threshold, field or None, legs, aliases)
+        return Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases)
+
+    def _first_seen(self, root: MappingNode) -> Correlation:
+        lookback = self._timespan(root, "lookback", MAX_LOOKBACK)
+        learning = min(_LEARNING, lookback) if root.get("learning") is None else self._timespan(root, "learning")
+        if learning > lookback and not self.failed:
+            hint = "values are forgotten after the lookback, so a longer learning period learns no more"
+            self._fail(root.get("learning"), "'learning' is longer than 'lookback'", hint)
+        hint = "the field whose new values count, or a list of up to 3, as in 'field: [proc.pname, proc.name]'"
+        if root.get("field") is None:
+            self._fail(None, "'field' is missing", f"add 'field: ...': {hint}")
+        fields = self._fields(root, "field", (), MAX_VALUE_FIELDS)
+        if root.get("field") is not None and not fields and not self.failed:
+            self._fail(root.key("field"), "'field' is empty", hint)
+        group_by = self._fields(root, "group-by", ())
+        for name in fields:
+            if name in group_by:
+                hint = "within a group, it always has the same value"
+                self._fail(root.get("field"), f"'{name}' is in 'field' and in 'group-by'", hint)
+        return Correlation("first_seen", group_by, lookback, fields=fields, learning=learning)
 
     def suppress(self, known: Sequence[str]) -> Suppress | None:
         root = self._mapping(self._root, "suppress", _SUPPRESS_KEYS)
@@ -147,13 +184,13 @@ class _Reader:
         )
         return None
 
-    def _timespan(self, mapping: MappingNode, key: str) -> int:
+    def _timespan(self, mapping: MappingNode, key: str, most: int = MAX_TIMESPAN) -> int:
         node = self._text(mapping, key, f"a duration such as {_EXAMPLE}")
         if node is None:
             return 0
         timespan = parse_duration(node.value, "smhd")
-        if timespan is None or not 0 < timespan <= MAX_TIMESPAN:
-            why = "is not a valid duration" if timespan is None else "is not between 1s and 31d"
+        if timespan is None or not 0 < timespan <= most:
+            why = "is not a valid duration" if timespan is None else f"is not between 1s and {most // UNITS['d']}d"
             self._fail(node, f"'{key}: {node.value}' {why}", f"write a number and a unit, as in {_EXAMPLE}")
             return 0
         return timespan
@@ -175,12 +212,14 @@ class _Reader:
                 found.append(item)
         return found
 
-    def _fields(self, mapping: MappingNode, key: str, names: Sequence[str]) -> tuple[str, ...]:
+    def _fields(
+        self, mapping: MappingNode, key: str, names: Sequence[str], most: int = MAX_GROUP_FIELDS
+    ) -> tuple[str, ...]:
         if mapping.get(key) is None:
             return ()
         found = self._texts(mapping, key, f"'{key}' is a list of fields, as in '{key}: [container.id]'")
-        if len(found) > MAX_GROUP_FIELDS:
-            self._fail(mapping.key(key), f"'{key}' has more than {MAX_GROUP_FIELDS} fields", "remove some")
+        if len(found) > most:
+            self._fail(mapping.key(key), f"'{key}' has more than {most} fields", "remove some")
         for node in found:
             if node.value not in names:
                 self._check_field(node, names)

@@ -107,3 +107,40 @@ def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int
         complete = [chain for chain in made if len(chain) == legs]
         answers.append(complete[0] if complete else None)
     return answers
+
+
+def first_seen(
+    arrivals: Sequence[tuple[int, str, int]], lookback: int, learning: int, most: int, parts: int
+) -> list[Any]:
+    """Return for each event (identity, value, arrival) whether its value is new, or why that isn't known.
+
+    Times are in parts of the lookback: a value is known for `parts` of them after its newest sighting, and stored for
+    eight more.
+    """
+    part = lookback // parts
+    stored: list[tuple[int, str, int]] = []
+    firsts: dict[str, int] = {}
+    begun = dropped = -1
+    now = 0
+    answers: list[Any] = []
+    for identity, value, arrival in arrivals:
+        now = max(now, arrival)
+        stored = [each for each in stored if now // part - each[2] // part <= parts + 8]
+        if not stored:
+            begun = dropped = -1
+        begun = arrival if begun < 0 else min(begun, arrival)
+        if any(its == value and arrival // part - when // part <= parts for _, its, when in stored):
+            if firsts[value] == identity:
+                answers.append(STALE)
+                continue
+            answers.append(False)
+        elif value not in {its for _, its, _ in stored} and len({its for _, its, _ in stored}) >= most:
+            dropped = max(dropped, arrival)
+            answers.append("full")
+            continue
+        else:
+            firsts[value] = identity
+            is_blind = dropped >= 0 and arrival // part - dropped // part <= parts
+            answers.append("learning" if is_blind or arrival - begun < learning else True)
+        stored.append((identity, value, arrival))
+    return answers

@@ -4,6 +4,7 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.pre_match import PreMatch
+from processor.correlation.state.encoded import seen_records
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.batch import Container, EventBatch, Process
@@ -15,7 +16,7 @@ MINUTE = 60 * SECOND
 START = 1_795_530_000 * SECOND
 
 PROCESSES = {"sshd": 1, "curl": 2, "sh": 3, "evil": 4}
-WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web")
+WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web", image_repository="nginx")
 
 SSH = """
 - macro: ssh_connection
@@ -55,6 +56,17 @@ STEPS = """
     macros: [downloaded_file, executed_new_file]
     group-by: [container.id]
     timespan: 5m
+"""
+
+NEW_PROGRAM = """
+- macro: new_program
+  condition: evt.type = execve
+  correlation:
+    type: first_seen
+    group-by: [container.id]
+    field: [proc.name, proc.exepath]
+    lookback: 7d
+    learning: 1h
 """
 
 
@@ -125,9 +137,9 @@ class Host:
         bits = int(EventBit.HAS_RES | EventBit.OPEN_WRITE)
         return self.event(seconds, type="openat", process=process, fd_name=path, fd_type="file", bits=bits)
 
-    def run(self, seconds: float) -> EventBatch:
-        """Execute what was downloaded."""
-        return self.event(seconds, type="execve", process="evil")
+    def run(self, seconds: float, process: str = "evil") -> EventBatch:
+        """Execute a program; by default what was downloaded."""
+        return self.event(seconds, type="execve", process=process)
 
 
 def pre_matches(ruleset: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
@@ -138,6 +150,8 @@ def pre_matches(ruleset: CompiledRuleset, *batches: EventBatch) -> list[PreMatch
 def restarted(correlator: Correlator, ruleset: CompiledRuleset) -> Correlator:
     """Return a correlator of another process that restored this one's window state."""
     new = Correlator(ruleset.plan)
+    for blob in seen_records(correlator.state, changed=False):
+        new.load(blob)
     new.restore(correlator.snapshot())
     return new
 
@@ -145,10 +159,15 @@ def restarted(correlator: Correlator, ruleset: CompiledRuleset) -> Correlator:
 ALL_KINDS = ruleset_of(
     SSH,
     STEPS,
+    NEW_PROGRAM.replace("learning: 1h", "learning: 9s"),
     rule("many_ssh_connections", "%correlation.count", name="Many"),
     rule("on_many_hosts", "%correlation.values", "suppress: {by: [fd.cip], for: 30s}", name="Hosts"),
     rule("download_and_run", "d", "suppress: {by: [container.id, evt.hostname], for: 30s}", name="Both"),
     rule("download_then_run", "%correlation.leg[downloaded_file].fd.name", name="Then"),
+    rule("new_program", "%correlation.values", name="New"),
+    rule(
+        "evt.type = execve and not new_program", "k", "suppress: {by: [container.id, proc.name], for: 9s}", name="Known"
+    ),
     rule("ssh_connection and not on_many_hosts", "n", "suppress: {by: [fd.cip], for: 20s}", name="Few"),
 )
 """Rules with every kind of window, joined and negated, with and without `suppress`."""

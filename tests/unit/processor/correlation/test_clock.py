@@ -171,7 +171,7 @@ def _of_the_future(entry: GroupState) -> GroupState:
     shifted = Correlator(STATEFUL.plan)
     shifted.load(encode_entry(entry))
     shifted.shift(YEARS * SECOND)
-    (blob,) = everything(shifted.store).values()
+    (blob,) = everything(shifted.state).values()
     return decode_entry(blob)
 
 
@@ -207,10 +207,10 @@ def test_clocks_of_brokers_may_differ_slightly() -> None:
     correlator, host = Correlator(MANY.plan), Host()
     now = START + 2 * MINUTE
     correlator.process(MANY.pre_matcher.process(host.accept(60)), now)
-    before = everything(correlator.store)
+    before = everything(correlator.state)
 
     assert correlator.tick(now - CLOCK_SLACK) == []
-    assert everything(correlator.store) == before
+    assert everything(correlator.state) == before
 
 
 def test_an_event_is_never_later_in_a_window_than_its_batch_came() -> None:

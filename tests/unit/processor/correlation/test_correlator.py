@@ -71,7 +71,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 
     before = first.process(arrivals[:cut])
     by_snapshot, by_table = restarted(first, ALL_KINDS), Correlator(ALL_KINDS.plan)
-    for change in take_changes(first.store, first.macros):
+    for change in take_changes(first.state, first.macros):
         if change.blob is not None:
             by_table.load(change.blob)
 
@@ -138,7 +138,7 @@ def test_a_group_that_nobody_needs_any_more_is_forgotten() -> None:
     assert len(evaluator.correlator.store) <= 4
     evaluator.correlator.tick(START + 100 * 60 * MINUTE)
     assert len(evaluator.correlator.store) == 0
-    assert {change.blob for change in take_changes(evaluator.correlator.store, evaluator.correlator.macros)} == {None}
+    assert {change.blob for change in take_changes(evaluator.correlator.state, evaluator.correlator.macros)} == {None}
 
 
 def test_an_unchanged_macro_keeps_its_windows_over_a_change_of_rules() -> None:
@@ -207,7 +207,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
     ruleset, other = ruleset_of(SSH, rule("many_ssh_connections")), ruleset_of(rule("evt.type = connect")).plan
     first, host = Correlator(ruleset.plan), Host()
     first.process(pre_matches(ruleset, host.accept(0), host.accept(1)))
-    table = {change.record: change.blob for change in take_changes(first.store, first.macros)}
+    table = {change.record: change.blob for change in take_changes(first.state, first.macros)}
     settled, waiting = Correlator(other), Correlator(other)
     for each in (settled, waiting):
         for blob in table.values():
@@ -215,7 +215,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
         each.tick(START + 60 * MINUTE)
         assert not each.store.has_changes
     settled.change_rules(other)
-    assert {change.record: change.blob for change in take_changes(settled.store, settled.macros)} == dict.fromkeys(
+    assert {change.record: change.blob for change in take_changes(settled.state, settled.macros)} == dict.fromkeys(
         table
     )
     assert len(settled.store) == 0
@@ -249,7 +249,7 @@ def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
         correlator.store.cause = cause
         correlator.process([each])
 
-    first, failed, last = take_changes(correlator.store, correlator.macros)
+    first, failed, last = take_changes(correlator.state, correlator.macros)
 
     assert first.blob
     assert last.blob
@@ -258,7 +258,7 @@ def test_state_that_cannot_be_encoded_costs_its_own_group_alone() -> None:
     assert len(correlator.store) == 2
     assert correlator.store.evicted == {"evil": 1}
     assert not correlator.store.has_changes
-    assert len(everything(correlator.store)) == 2
+    assert len(everything(correlator.state)) == 2
 
 
 def test_a_count_of_repeats_that_cannot_be_reported_holds_up_no_other() -> None:

@@ -55,6 +55,15 @@ def test_downloaded_and_run() -> None:
     assert replay(host.run(0), host.download(200, "/tmp/evil")) == []
 
 
+def test_new_program_in_an_image() -> None:
+    """After a day of learning, on any host, once."""
+    one, other, day = Host("web-1"), Host("web-2"), 86_400
+
+    [alert] = replay(one.run(0, "sh"), other.run(day, "sh"), other.run(day + 1, "curl"), one.run(day + 99, "curl"))
+
+    assert alert.output == "/tmp/curl, started by systemd, is new in nginx"
+
+
 def test_configuration_changed() -> None:
     """Each file has an alert, and one summary reports its repeats with their id and number."""
     host = Host()

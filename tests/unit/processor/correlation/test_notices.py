@@ -29,7 +29,7 @@ def lost(sequence: int, number: int, host: str = "id-1") -> PreMatch:
 def taken_over(correlator: Correlator) -> Correlator:
     """Return another process's correlator, which read the table; this one died."""
     other = Correlator(PLAN)
-    for blob in everything(correlator.store).values():
+    for blob in everything(correlator.state).values():
         other.load(blob)
     return other
 
@@ -104,7 +104,7 @@ def test_names_that_a_host_makes_up_fill_no_memory() -> None:
         notice = Notice(EVENTS_LOST, "Warning", {f"reason-{sequence}": 1})
         correlator.process([replace(lost(sequence, 1), notice=notice)], NOON)
 
-    (blob,) = everything(correlator.store).values()
+    (blob,) = everything(correlator.state).values()
     tally = decode_entry(blob).state
     assert isinstance(tally, Tally)
     assert len(tally.numbers) == MAX_NAMES + 1

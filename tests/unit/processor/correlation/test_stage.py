@@ -102,6 +102,7 @@ def test_a_takeover_after_part_of_the_state_was_written_repeats_and_loses_no_ale
     hosts = [Host(f"web-{number}") for number in range(4)]
     steps = [host.accept(second) for second, host in enumerate(hosts * 2)]
     steps += [hosts[0].download(8), hosts[0].run(9), hosts[1].accept(40)]
+    steps += [hosts[1].run(60), hosts[2].run(61, "sh"), hosts[3].run(62, "sh"), hosts[0].run(63, "curl")]
     messages = [message_of(each) for each in pre_matches(ruleset, *steps)]
     expected, _ = applied(ruleset, messages, {}, 0, len(messages))
     assert len(expected) >= 3

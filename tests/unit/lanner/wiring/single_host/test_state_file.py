@@ -14,7 +14,7 @@ from schemas.encoding.recording import RecordingWriter
 from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.lanner.program import lanner
-from tests.unit.processor.correlation.rules import SECOND, SSH, START, Host, rule, ruleset_of
+from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
 
 
 class Clock:
@@ -238,3 +238,61 @@ def test_a_variable_that_a_group_names_leaves_the_host(tmp_path: Path) -> None:
     assert load_detection(settings).pushdown_filter.variables == {"SSH_CLIENT"}
     rules.write_text(SSH + rule("many_ssh_connections"), encoding="utf-8")
     assert not load_detection(settings).variables
+
+
+NEW = [NEW_PROGRAM, rule("new_program", "new %proc.name", name="New")]
+
+
+def test_known_values_outlive_a_restart_and_are_written_one_by_one(tmp_path: Path) -> None:
+    """Each save appends what is new, and a record that was cut off costs only itself."""
+    host, path, clock, notes = Host(), tmp_path / "memory", Clock(0), list[str]()
+    first = StatefulEvaluator(ruleset_of(*NEW), path, note=into(notes), clock=clock.wall())
+    values = tmp_path / "memory.values"
+    for process in ("sh", "curl"):
+        first.process(host.run(0, process))
+    first.save()
+    size = values.stat().st_size
+    first.save()
+    assert values.stat().st_size == size
+    clock.pass_by(3600)
+    assert [alert.output for alert in first.process(host.run(3600))] == ["new evil"]
+    first.save()
+    assert size < values.stat().st_size < 2 * size
+    assert values.stat().st_mode & 0o777 == 0o600
+    values.write_bytes(values.read_bytes()[:-1])
+
+    clock.pass_by(200)
+    second = StatefulEvaluator(ruleset_of(*NEW), path, note=into(notes), clock=clock.wall())
+    assert second.process(host.run(3800, "sh")) == []
+    assert [alert.output for alert in second.process(host.run(3800))] == ["new evil"]
+    second.save()
+    third = StatefulEvaluator(ruleset_of(*NEW), path, note=into(notes), clock=clock.wall())
+    assert third.process(host.run(3800)) == []
+    assert notes == []
+
+
+def test_known_values_move_with_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    """They were written in the future: they stay known, and learning ends when it would have."""
+    host, path, clock = Host(), tmp_path / "memory", Clock(0)
+    clock.set_by = YEARS * SECOND
+    first = StatefulEvaluator(ruleset_of(*NEW), path, note=ignore_note, clock=clock.wall())
+    first.process(host.run(YEARS, "sh"))
+    first.save()
+    clock.set_by = 0
+    clock.pass_by(60)
+
+    second = StatefulEvaluator(ruleset_of(*NEW), path, note=ignore_note, clock=clock.wall())
+    assert second.process(host.run(60, "curl")) == []
+    clock.pass_by(3600)
+    assert second.process(host.run(3660, "sh")) == []
+    assert [alert.output for alert in second.process(host.run(3660))] == ["new evil"]
+
+
+def test_a_damaged_file_of_values_is_reported(tmp_path: Path) -> None:
+    """Macros learn again."""
+    path, notes = tmp_path / "memory", list[str]()
+    (tmp_path / "memory.values").write_bytes(b"nonsense")
+    memory = StatefulEvaluator(ruleset_of(*NEW), path, note=into(notes), clock=Clock(0).wall())
+
+    assert len(memory.correlator.sightings) == 0
+    assert "memory.values: not known values, or of another version; macros of type first_seen learn again." in notes[0]

@@ -37,6 +37,7 @@ def correlation(**parts: str) -> str:
     )
 
 
+NEW = {"type": "first_seen", "timespan": "", "condition": "", "field": "fd.sip", "lookback": "7d"}
 TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
 
 
@@ -76,6 +77,26 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
         (correlation(condition="{field: fd.name, gte: 3}"), "Unknown key 'field' in 'condition'", "", "field"),
         (correlation(type="value_count"), "'field' is missing", "whose values are counted", "{gte: 3}"),
         (correlation(type="value_count", condition="{field: fd.nam, gte: 3}"), "unknown field 'fd.nam'", "fd.name", ""),
+        (correlation(**NEW | {"lookback": ""}), "'lookback' is missing", "a duration such as", ""),
+        (
+            correlation(**NEW | {"lookback": "91d"}),
+            "'lookback: 91d' is not between 1s and 90d",
+            "a number and a unit",
+            "91d",
+        ),
+        (correlation(**NEW | {"learning": "8d"}), "'learning' is longer than 'lookback'", "learns no more", "8d"),
+        (correlation(**NEW | {"field": ""}), "'field' is missing", "add 'field: ...'", ""),
+        (correlation(**NEW | {"field": "[]"}), "'field' is empty", "a list of up to 3", "field"),
+        (
+            correlation(**NEW | {"field": "[fd.sip, fd.name, evt.type, fd.cip]"}),
+            "more than 3 fields",
+            "remove",
+            "field",
+        ),
+        (correlation(**NEW | {"field": "fd.nam"}), "unknown field 'fd.nam'", "fd.name", "fd.nam"),
+        (correlation(**NEW | {"field": "proc.name"}), "'proc.name' is in 'field' and in 'group-by'", "same value", ""),
+        (correlation(**NEW | {"timespan": "7d"}), "'timespan' does not apply to type first_seen", "event_count", ""),
+        (correlation(lookback="7d"), "'lookback' does not apply to type event_count", "first_seen", "lookback"),
         (correlation(macros="[a, b]"), "'macros' does not apply to type event_count", "temporal", "macros"),
         (correlation(**TEMPORAL, aliases="{x: {a: fd.cip, b: fd.sip}}"), "alias 'x' is not in group-by", "", "aliases"),
         (correlation(**TEMPORAL | {"macros": "[a]"}), "'macros' lists 1", "at least two macros", "[a]"),
@@ -180,12 +201,23 @@ def test_all_problems_are_reported_at_once() -> None:
     assert len(errors) == 4
 
 
+def test_first_seen_is_read_into_plain_values() -> None:
+    """Fields as one or as a list; learning is a day, or the lookback if that is shorter."""
+    days = load(correlation(**NEW)).correlations["m"]
+    hours = load(correlation(**NEW | {"field": "[fd.sip, fd.sport]", "lookback": "2h"})).correlations["m"]
+
+    assert days == Correlation(
+        "first_seen", ("proc.name",), 7 * 86_400 * SECOND, fields=("fd.sip",), learning=86_400 * SECOND
+    )
+    assert (hours.fields, hours.learning) == (("fd.sip", "fd.sport"), 7200 * SECOND)
+
+
 def test_a_correlation_is_read_into_plain_values() -> None:
     """`gt: 3` is at least four, and durations are nanoseconds."""
     result = load(correlation(type="value_count", condition="{field: evt.hostname, gt: 3}", timespan="2h"))
 
     assert result.correlations["m"] == Correlation(
-        "value_count", ("proc.name",), 7200 * SECOND, threshold=4, field="evt.hostname"
+        "value_count", ("proc.name",), 7200 * SECOND, threshold=4, fields=("evt.hostname",)
     )
 
 

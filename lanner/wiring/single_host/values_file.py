@@ -1,0 +1,93 @@
+"""The values that first_seen knows in `lanner run`, stored in a file across restarts.
+
+The file is a log: what changed is appended, and the last record of a value counts. It is rewritten when most of
+its records are outdated, so that a value costs two records in the long run and not one with each save.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from processor.correlation.state.encoded import seen_records
+from processor.correlation.state.entry import BadState
+from processor.correlation.state.window_state import WindowState
+
+_MARK = b"LANNERV\x01"
+_HEAD = struct.Struct("<II")
+_FEW = 1_000
+"""Outdated records that are not worth rewriting the file."""
+
+
+class ValuesFile:
+    """The file beside the state file."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin without reading. path: of the state file."""
+        self._path = path.with_name(f"{path.name}.values")
+        self._records: int | None = None
+        """Records in the file; None if it has to be rewritten."""
+
+    def load(self, state: WindowState) -> None:
+        """Load what the file holds.
+
+        A record that was cut off ends it.
+
+        Raises:
+            OSError: the file cannot be read.
+            BadState: it is not such a file.
+        """
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return
+        if data[: len(_MARK)] != _MARK:
+            raise BadState("not known values, or of another version")
+        records, end = 0, len(_MARK)
+        for blob in _blobs(data):
+            state.load(blob)
+            records, end = records + 1, end + _HEAD.size + len(blob)
+        self._records = records if end == len(data) else None
+
+    def save(self, state: WindowState) -> None:
+        """Write what has changed. Raises OSError; then the next call writes everything."""
+        records, self._records = self._records, None
+        live = len(state.sightings) + state.sightings.groups
+        if records is None and not live:
+            state.sightings.take_changes()
+            self._path.unlink(missing_ok=True)
+            return
+        if records is not None and records <= 2 * live + _FEW:
+            blobs = seen_records(state, changed=True)
+            if blobs:
+                with os.fdopen(self._open(self._path, os.O_APPEND), "ab") as file:
+                    file.write(_framed(blobs))
+            self._records = records + len(blobs)
+            return
+        state.sightings.take_changes()
+        blobs = seen_records(state, changed=False)
+        new = self._path.with_name(f"{self._path.name}.new")
+        with os.fdopen(self._open(new, os.O_TRUNC), "wb") as file:
+            file.write(_MARK + _framed(blobs))
+        new.replace(self._path)
+        self._records = len(blobs)
+
+    def _open(self, path: Path, flags: int) -> int:
+        return os.open(path, flags | os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _framed(blobs: Sequence[bytes]) -> bytes:
+    return b"".join(_HEAD.pack(len(blob), zlib.crc32(blob)) + blob for blob in blobs)
+
+
+def _blobs(data: bytes) -> Iterator[bytes]:
+    offset = len(_MARK)
+    while offset + _HEAD.size <= len(data):
+        length, checksum = _HEAD.unpack_from(data, offset)
+        offset += _HEAD.size
+        blob = data[offset : offset + length]
+        offset += length
+        if len(blob) < length or zlib.crc32(blob) != checksum:
+            return
+        yield blob
