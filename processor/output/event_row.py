@@ -3,7 +3,7 @@
 Notifiers map it to ECS and OCSF, and analysts find fields in it that the output does not include.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from processor.language.ast import Field
@@ -48,6 +48,16 @@ FIELDS: tuple[Field, ...] = (
 )
 NAMES = tuple(field.name if field.argument is None else f"{field.name}[{field.argument}]" for field in FIELDS)
 _FACTORY = values_factory(FIELDS)
+
+
+def known_fields(output_fields: Mapping[str, Any], event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what an alert states about its event; a value of None is missing, a field that is absent is unknown.
+
+    Args:
+        output_fields: the fields that its output names.
+        event: the whole event, which omits missing values; empty if the alert has none.
+    """
+    return {**dict.fromkeys(NAMES if event else ()), **output_fields, **event}
 
 
 def event_row(batch: EventBatch) -> Callable[[int, int], dict[str, Any]]:

@@ -17,7 +17,7 @@ from lanner.console.server.recent import RecentAnswers
 from lanner.console.server.search.desk import SearchDesk
 from lanner.console.server.slow import SlowReadings
 from lanner.console.store.reading import AlertReader
-from lanner.console.story.reading import StoryReader
+from lanner.console.story.parts import StoryParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Console:
     """Fills the view, and stores marks."""
     audit: AuditLog
     sign_in: SignIn
-    story: StoryReader
+    story: StoryParts
     is_secure: bool = False
     """Whether browsers reach it by HTTPS."""
     hosts: frozenset[str] = frozenset()

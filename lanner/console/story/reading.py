@@ -1,6 +1,6 @@
 """Reads what happened around an alert from the retained events, by the same steps as `lanner context`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,10 +15,13 @@ from lanner.recorder.tree.activity import Activity, activity_maker
 from lanner.recorder.tree.family import Family, family
 from processor.detection.redaction import Redaction
 from schemas.alert import Alert
+from schemas.batch import EventBatch
 
 MAX_EVENTS = 50_000
 """Events before the alert, and after it."""
 MAX_ALERTS = 1_000
+LATEST_MS = 300_000
+"""How late a single event may have arrived to be looked up."""
 _MS = 1_000_000
 
 
@@ -69,6 +72,7 @@ class StoryReader:
         """
         self.archive = archive
         self._alerts = alerts
+        self.redaction = redaction
         self._write = partial(activity_maker, redaction=redaction)
 
     def story(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> Story:
@@ -97,6 +101,17 @@ class StoryReader:
             list(dict.fromkeys(remarks)),
         )
 
+    def event(self, alert: Alert, budget: ReadBudget) -> tuple[EventBatch, int] | None:
+        """Return the event of an alert and its place in a batch; None if it is not retained. Raises LannerError."""
+        if self.archive.events is None or not alert.host_id:
+            return None
+        window = TimelineRange(alert.time, alert.time, alert.time)
+        span = EventSpan(alert.time // _MS - EARLIER_MS, alert.time // _MS, alert.time // _MS + LATEST_MS)
+        batches = self.archive.events.batches(span, alert.host_id, [], budget.is_spent)
+        trigger = by_number(alert.time, alert.event.get("evt.num"))
+        found = read_context(batches, window, trigger, _in_batch, 1, stop=budget.is_spent, on_batch=budget.take)
+        return next((entry.shown for entry in found.entries() if entry.is_trigger), None)
+
     def _context(
         self, events: EventHistory, alert: Alert, window: TimelineRange, remarks: list[str], budget: ReadBudget
     ) -> HostContext[Activity]:
@@ -106,3 +121,7 @@ class StoryReader:
         return read_context(
             batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take
         )
+
+
+def _in_batch(batch: EventBatch) -> Callable[[int], tuple[EventBatch, int]]:
+    return lambda index: (batch, index)

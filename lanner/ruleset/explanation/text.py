@@ -32,14 +32,16 @@ def _lines(tree: Explained, depth: int, *, expand: bool, colour: bool, decides: 
     mark = tree.verdict.value.ljust(_WIDTH)
     if colour:
         mark = f"\x1b[{_COLOURS[tree.verdict]}m{mark}\x1b[0m"
-    yield f"{mark}  {'  ' * depth}{_label(tree, whole=expand)}{'' if is_open else ' ...'}"
+    yield f"{mark}  {'  ' * depth}{label(tree, whole=expand)}{'' if is_open else ' ...'}"
     if not is_open:
         return
     for child in children:
-        yield from _lines(child, depth + 1, expand=expand, colour=colour, decides=decides and _decides(tree, child))
+        yield from _lines(
+            child, depth + 1, expand=expand, colour=colour, decides=decides and decides_parent(tree, child)
+        )
 
 
-def _decides(parent: Explained, child: Explained) -> bool:
+def decides_parent(parent: Explained, child: Explained) -> bool:
     """Return whether a child is a reason for its parent's verdict."""
     if Verdict.UNKNOWN in (child.verdict, parent.verdict):
         return child.verdict is parent.verdict
@@ -48,7 +50,8 @@ def _decides(parent: Explained, child: Explained) -> bool:
     return True
 
 
-def _label(tree: Explained, *, whole: bool) -> str:
+def label(tree: Explained, *, whole: bool) -> str:
+    """Return what a node is, with the values that a check read. whole: cut no text."""
     match tree.kind:
         case "macro":
             return f"macro {printable(tree.text)}"

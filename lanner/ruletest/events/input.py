@@ -11,7 +11,7 @@ from lanner.recorder.event_rows import ROW_FIELDS
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from processor.loading.problems import report
-from processor.output.event_row import NAMES
+from processor.output.event_row import known_fields
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.encoding.recording import read_recording
@@ -156,9 +156,7 @@ def given_fields(value: Any) -> Mapping[str, Any]:
     """
     alert = given_alert(value)
     if alert is not None:
-        # The whole event omits missing values.
-        omitted = NAMES if value.get("event") else ()
-        return {**dict.fromkeys(omitted), **alert.fields}
+        return {**known_fields({}, value.get("event") or {}), **alert.fields}
     if not isinstance(value, dict):
         raise BadInput("the event is not a JSON object of fields and values.")
     fields = {key: each for key, each in value.items() if key != "evt.args"}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.ruleset.compile import load_detection
-from lanner.ruleset.load import load_or_fail
+from lanner.ruleset.load import ActiveRules, load_or_fail
 from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.events import write_event
-from lanner.ruletest.events.input import choose_given, given_alert, is_recording
+from lanner.ruletest.events.input import GivenAlert, choose_given, given_alert, is_recording
 from lanner.ruletest.generate.writing import case_text
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
@@ -42,13 +42,25 @@ def cases_from(settings: Settings, source: str) -> str:
         alert = given_alert(choose_given(source))
         if alert is None:
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
-        if not {"evt.type", "proc.name"} <= alert.fields.keys():
-            raise BadInput("the alert has neither evt.type nor proc.name: add them to the rule's output.")
-        name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
-        cases = [case_text(name, [write_event(alert.fields)], alert.rule, alert.priority, alert.fields)]
+        cases = [_of_alert(alert)]
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
-    rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
-    return _HEAD + "".join(_tried(case, rules) for case in cases)
+    return _HEAD + "".join(_tried(case, _rule_set(loaded)) for case in cases)
+
+
+def case_of_alert(alert: GivenAlert, loaded: ActiveRules) -> str:
+    """Return a test case for an alert as the text of a test file, tried against rules. Raises BadInput."""
+    return _HEAD + _tried(_of_alert(alert), _rule_set(loaded))
+
+
+def _of_alert(alert: GivenAlert) -> str:
+    if not {"evt.type", "proc.name"} <= alert.fields.keys():
+        raise BadInput("the alert has neither evt.type nor proc.name: add them to the rule's output.")
+    name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
+    return case_text(name, [write_event(alert.fields)], alert.rule, alert.priority, alert.fields)
+
+
+def _rule_set(loaded: ActiveRules) -> RuleSet:
+    return RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
 
 
 def _of_recording(settings: Settings, path: Path) -> list[str]:

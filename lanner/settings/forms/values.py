@@ -5,10 +5,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from lanner.settings.forms.addresses import OFF, PORTS, host_and_port, is_http_url, listen_address
+from lanner.settings.forms.addresses import OFF, PORTS, has_password, host_and_port, is_http_url, listen_address
 
 Form = Callable[[Any], str]
 """Returns what a value must be, as in `must be a path`; empty if it is that."""
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+ALERT_PLACEHOLDERS = (
+    *("id", "rule", "priority", "host", "user", "container", "time", "since", "until", "since_s", "until_s"),
+)
+"""What stands for a value of an alert in a URL."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _SERVER = re.compile(r"\s*(?:\w+://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?!0+\b)\d{1,5})?\s*", re.ASCII)
 _LINE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
@@ -51,6 +56,15 @@ def servers(value: str) -> str:
 def url(value: str) -> str:
     """Require a URL."""
     return "" if is_http_url(value) else "an http:// or https:// URL"
+
+
+def url_template(value: str) -> str:
+    """Require a URL with placeholders that are known, none of them in its host."""
+    start = "/".join(value.split("/", 3)[:3])
+    if not is_http_url(value) or "{" in start or has_password(value):
+        return "an http:// or https:// URL without placeholders before its path"
+    unknown = sorted(set(PLACEHOLDER.findall(value)) - set(ALERT_PLACEHOLDERS))
+    return f"a URL with the placeholders {', '.join(ALERT_PLACEHOLDERS)}, not {unknown[0]}" if unknown else ""
 
 
 def path(value: str) -> str:

@@ -20,7 +20,7 @@ from lanner.console.server.context import Console
 from lanner.console.server.search.desk import SearchDesk, SearchSource
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
-from lanner.console.story.reading import EventArchive, StoryReader
+from lanner.console.story.reading import EventArchive
 from lanner.errors import BadInput
 from lanner.operations.endpoint import address
 from lanner.recorder.rolling.recording import lock_file
@@ -29,10 +29,10 @@ from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import is_loopback
 from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.wiring.http.certificates import server_context
+from lanner.wiring.http.console_story import story_parts
 from lanner.wiring.kafka import secret
 from notifier.intake.http_thread import HttpLimits, HttpThread
 from notifier.queue.database import DatabaseUnusable
-from processor.detection.redaction import Redaction
 from schemas.text.notes import OnNote
 
 VIEW, PEOPLE, MARKS, AUDIT = "alerts.db", "people.db", "marks.jsonl", "audit.jsonl"
@@ -132,7 +132,7 @@ class RunningConsole:
         reader = AlertReader(folder / VIEW)
         made = Console(
             reader=reader,
-            story=StoryReader(events, reader, Redaction(settings.redact)),
+            story=story_parts(settings, reader, events),
             feed=self._feed,
             audit=self._audit,
             sign_in=sign_in,

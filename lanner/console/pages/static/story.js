@@ -1,11 +1,12 @@
 // The story of an alert: parts that are read when they are looked at, and drawn as lists. Every value is set as text.
 import { element } from "./nodes.js";
+import { drawExplanation, drawTest } from "./rule.js";
 import { drawTree } from "./tree.js";
 
 const LONGEST = 400;
 
 // What each part is made of its answer.
-const DRAW = { story: drawStory };
+const DRAW = { story: drawStory, explanation: drawExplanation, test: drawTest };
 
 function drawCollected(host) {
   const head = `${host.host}: ${host.events.toLocaleString()} events in ${host.batches.toLocaleString()} batches of this time.`;

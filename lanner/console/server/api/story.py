@@ -13,7 +13,9 @@ from lanner.console.server.guard import failure
 from lanner.console.server.slow import TooManyReadings
 from lanner.console.story.budget import ReadBudget
 from lanner.console.story.forms import story_json
-from lanner.console.story.reading import StoryReader
+from lanner.console.story.parts import StoryParts
+from lanner.console.story.rules import explanation_json
+from lanner.errors import BadInput
 from schemas.alert import Alert
 from schemas.errors import LannerError
 from schemas.text.durations import UNITS, parse_duration
@@ -21,7 +23,7 @@ from schemas.text.printable import printable
 
 DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
 _MAX_AROUND = UNITS["h"]
-Read = Callable[[StoryReader, Alert, ReadBudget], Any]
+Read = Callable[[StoryParts, Alert, ReadBudget], Any]
 
 
 async def story(request: web.Request) -> web.StreamResponse:
@@ -33,10 +35,32 @@ async def story(request: web.Request) -> web.StreamResponse:
             return failure(request, HTTPStatus.BAD_REQUEST, f"{name} must be a duration of at most 1h, such as 5m.")
         around.append(length)
 
-    def read(reader: StoryReader, alert: Alert, budget: ReadBudget) -> Any:
-        return story_json(reader.story(alert, around[0], around[1], budget), reader.archive.retention)
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        return story_json(parts.reader.story(alert, around[0], around[1], budget), parts.reader.archive.retention)
 
     return await _answer(request, read)
+
+
+async def explanation(request: web.Request) -> web.StreamResponse:
+    """Return why the rule matches the event of an alert."""
+
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        found = parts.rules.explain(alert, parts.reader.event(alert, budget))
+        return explanation_json(found, alert.rule, parts.reader.redaction)
+
+    return await _answer(request, read)
+
+
+async def rule_test(request: web.Request) -> web.StreamResponse:
+    """Return a test case of the rule that states the causes of an alert."""
+
+    def write(parts: StoryParts, alert: Alert, _: ReadBudget) -> Any:
+        try:
+            return {"text": parts.write_test(alert, parts.rules.rules()), "problem": ""}
+        except BadInput as error:
+            return {"text": "", "problem": printable(str(error))}
+
+    return await _answer(request, write)
 
 
 async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
@@ -56,4 +80,8 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
     return web.json_response(body)
 
 
-ROUTES = (web.get("/api/alerts/{id}/story", story),)
+ROUTES = (
+    web.get("/api/alerts/{id}/story", story),
+    web.get("/api/alerts/{id}/explanation", explanation),
+    web.get("/api/alerts/{id}/test", rule_test),
+)

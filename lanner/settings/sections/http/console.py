@@ -33,6 +33,12 @@ class ConsoleSettings:
     )
     certificate_file: str | None = about("PEM file of the server's certificate; plain HTTP if not set.", None)
     key_file: str | None = about("PEM file of its key.", None)
+    siem_url: str | None = about(
+        "URL that opens an alert in a SIEM; {id}, {rule}, {priority}, {host}, {user}, {container}, {time}, {since},\n"
+        "{until}, {since_s} and {until_s} stand for the alert's values and for the minutes around it.",
+        None,
+        form=values.url_template,
+    )
     tokens: bool = about("Whether people may sign in with tokens made by `lanner console token`.", default=True)
     session_hours: int = about("Hours after which a session ends; an unused one ends after a quarter of them.", 12)
     proxy_addresses: tuple[str, ...] = about(

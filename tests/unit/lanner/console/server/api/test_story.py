@@ -19,6 +19,7 @@ from tests.unit.alerts import TIME, alert
 from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import Served
+from tests.unit.lanner.program import lanner
 from tests.unit.recordings import shadow_read
 
 IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
@@ -93,6 +94,79 @@ def test_a_host_without_events_of_that_time_gets_a_hint(serve: Serve, tmp_path: 
 def test_the_time_is_limited(query: str, status: int, served: Served) -> None:
     """To an hour before and after."""
     assert served.ask(PATH + query).status == status
+
+
+RULES = """
+- macro: sensitive
+  condition: fd.name in (/etc/shadow, /etc/sudoers)
+- rule: A rule
+  desc: x
+  condition: evt.type in (open, openat) and (sensitive or proc.name = never) and not proc.cmdline contains "x=1"
+  output: read %fd.name by %proc.cmdline
+  priority: WARNING
+"""
+
+
+def with_rules(serve: Serve, folder: Path, *alerts: Alert, batch: EventBatch) -> Served:
+    """Return a console with rules and a recording."""
+    (folder / "rules.yaml").write_text(RULES)
+    flags = (f"rules_files=[{folder}/rules.yaml]", "console.max_days=30000")
+    made = serve(*flags, alerts=alerts, events=recorded(folder / "kept", batch))
+    made.wait_for(len(alerts))
+    return made
+
+
+def test_the_condition_is_explained_for_the_whole_event(serve: Serve, tmp_path: Path) -> None:
+    """With the checks that decided it, from fields that the alert itself lacks; secrets in values are masked."""
+    batch = shadow_read()
+    batch.processes[1] = replace(batch.processes[1], args=("--password", "hunter2", "/etc/shadow"))
+    served = with_rules(serve, tmp_path, shadow(), batch=batch)
+    found = served.ask(f"/api/alerts/{IDENTITY}/explanation").json
+    assert (found["answer"], found["is_whole"], found["file"]) == ("matches", True, f"{tmp_path}/rules.yaml:4")
+    decided = [each["text"] for each in found["checks"] if each["decides"] and each["kind"] == "check"]
+    assert decided == [
+        "evt.type in (open, openat)   [evt.type = openat]",
+        "fd.name in (/etc/shadow, /etc/sudoers)   [fd.name = /etc/shadow]",
+        'proc.cmdline contains "x=1"   [proc.cmdline = cat --password [redacted] /etc/shadow]',
+    ]
+    never = next(each for each in found["checks"] if "never" in each["text"])
+    assert (never["verdict"], never["decides"]) == ("false", False)
+
+
+def test_without_the_event_the_fields_of_the_alert_are_explained(serve: Serve, tmp_path: Path) -> None:
+    """What it lacks is unknown; a rule that no longer exists is no failure."""
+    lone = shadow(host_id="9", event={"evt.type": "openat", "fd.name": "/etc/shadow", "proc.cmdline": "cat"})
+    served = with_rules(serve, tmp_path, lone, batch=shadow_read())
+    found = served.ask(f"/api/alerts/{IDENTITY}/explanation").json
+    assert (found["answer"], found["is_whole"]) == ("matches", False)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("A rule", "Another rule"))
+    found = served.ask(f"/api/alerts/{IDENTITY}/explanation").json
+    assert (found["answer"], found["checks"]) == ("no such rule", [])
+
+
+def test_the_rule_test_of_an_alert_passes(serve: Serve, tmp_path: Path) -> None:
+    """`lanner rules test` runs it as it is; an alert that lacks what it needs gets the reason."""
+    event = {"evt.type": "openat", "fd.name": "/etc/shadow", "proc.name": "cat", "proc.cmdline": "cat /etc/shadow"}
+    served = with_rules(
+        serve, tmp_path, shadow(output_fields={}, event=event), shadow(id="bare", event={}), batch=shadow_read()
+    )
+    found = served.ask(f"/api/alerts/{IDENTITY}/test").json
+    assert found["problem"] == ""
+    (tmp_path / "rules_test.yaml").write_text(found["text"])
+    done = lanner("rules", "test", tmp_path / "rules.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert "neither evt.type nor proc.name" in served.ask("/api/alerts/bare/test").json["problem"]
+
+
+def test_a_siem_is_opened_with_encoded_values(serve: Serve) -> None:
+    """No value ends the query or begins another one."""
+    url = "console.siem_url=https://siem.example/search?q={rule}&host={host}&t={since_s}"
+    served = serve(url, "console.max_days=30000", alerts=[shadow(rule='a&b="c"#\u202e', hostname="web 3/x")])
+    served.wait_for(1)
+    since = TIME // 10**9 - 300
+    address = f"https://siem.example/search?q=a%26b%3D%22c%22%23%E2%80%AE&amp;host=web%203%2Fx&amp;t={since}"
+    assert f'href="{address}"' in served.ask(f"/alerts/{IDENTITY}").text
 
 
 class EndlessEvents:

@@ -1,0 +1,59 @@
+// Draws what an alert's rule says about it: the explained condition, and texts to copy.
+import { element } from "./nodes.js";
+import { say } from "./page.js";
+
+const OPEN = new Set(["and", "or", "not"]);
+
+function checkText(check) {
+  return [element("span", { class: `verdict ${check.verdict}` }, check.verdict), " ",
+    check.kind === "check" ? element("code", {}, check.text) : element("span", {}, check.text)];
+}
+
+function drawChecks(checks) {
+  const top = element("ul", { class: "tree" });
+  const hasChildren = new Set(checks.map((check) => check.parent));
+  const lists = checks.map(() => null);
+  checks.forEach((check, index) => {
+    const item = element("li", { class: check.decides ? "decides" : "" });
+    if (hasChildren.has(index)) {
+      lists[index] = element("ul", {});
+      const isOpen = OPEN.has(check.kind) || (check.decides && check.verdict !== "true");
+      item.append(element("details", { open: isOpen }, element("summary", {}, ...checkText(check)), lists[index]));
+    } else item.append(...checkText(check));
+    (lists[check.parent] ?? top).append(item);
+  });
+  return top;
+}
+
+export function drawExplanation(found) {
+  const nodes = [element("p", {}, element("b", {}, found.rule), found.file ? ` (${found.file}) ` : " ", found.sentence)];
+  if (!found.checks.length) return nodes;
+  if (!found.is_whole) nodes.push(element("p", { class: "remark" }, "The event is not retained: this is what the alert's own fields say, and other fields are unknown."));
+  if (found.answer === "does not match") nodes.push(element("p", { class: "remark" }, "The alert was raised by the rule as it was then; this console has another version of it, or of its macros and lists."));
+  for (const name of found.stateful) nodes.push(element("p", { class: "hint" }, `${name} counts events: true means that this event counts, not that the threshold is reached.`));
+  nodes.push(element("details", {}, element("summary", {}, "The condition as written"), element("pre", {}, found.condition)),
+    element("p", { class: "hint" }, "What decided it is emphasized."), drawChecks(found.checks));
+  return nodes;
+}
+
+export function copyable(label, text) {
+  const area = element("textarea", { readonly: true, rows: String(Math.min(text.split("\n").length + 1, 24)), "aria-label": label, spellcheck: "false" });
+  area.value = text;
+  const copy = element("button", { type: "button" }, "Copy");
+  copy.addEventListener("click", async () => {
+    area.select();
+    try {
+      await navigator.clipboard.writeText(text);
+      say("Copied.");
+    } catch {
+      say("It is selected; copy it with Ctrl+C.");
+    }
+  });
+  return element("div", { class: "copyable" }, area, copy);
+}
+
+export function drawTest(found) {
+  if (!found.text) return [element("p", { class: "problem" }, found.problem)];
+  return [element("p", {}, "Append it to NAME_test.yaml beside the rule's file NAME.yaml, and run ", element("code", {}, "lanner rules test"), ". Comments in it state what the alert doesn't tell."),
+    copyable("Rule test", found.text)];
+}

@@ -1,0 +1,127 @@
+"""The rules that this console has, and why one of them matches an alert's event."""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from lanner.ruleset.explanation.answer import Explanation, answer
+from lanner.ruleset.explanation.text import decides_parent, label
+from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.sources import RuleSources, find_rules
+from lanner.settings import Settings
+from processor.compiler.recursion import deep
+from processor.correlation.plan.split import stateful_names
+from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
+from processor.detection.redaction import Redaction
+from processor.loading import Rule
+from processor.output.event_row import known_fields
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.text.printable import printable
+
+MAX_NODES = 2_000
+MAX_TEXT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RuleExplanation:
+    """Why a rule matches the event of an alert, or why not."""
+
+    rule: Rule
+    found: Explanation
+    is_whole: bool
+    """Whether the event was looked up, so that all of its fields are known."""
+    stateful: tuple[str, ...]
+    """Macros of the rule that count events."""
+
+
+class RuleBook:
+    """The active rules; loaded again when their files have changed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._known: tuple[RuleSources, ActiveRules] | None = None
+
+    def rules(self) -> ActiveRules:
+        """Return the rules. Raises BadInput if they can't be loaded."""
+        sources = find_rules(self._settings)
+        with self._lock:
+            if self._known is None or self._known[0] != sources:
+                self._known = sources, load_or_fail(self._settings, sources, warnings=False)
+            return self._known[1]
+
+    def rule(self, name: str) -> Rule | None:
+        """Return a rule; None if there is none of this name. Raises BadInput."""
+        return next((rule for rule in self.rules().rules if rule.name == name), None)
+
+    def explain(self, alert: Alert, event: tuple[EventBatch, int] | None) -> RuleExplanation | None:
+        """Explain the rule of an alert; None if there is no rule of its name. Raises BadInput.
+
+        Args:
+            alert: the alert.
+            event: its event, if it is retained; else the alert's fields are explained.
+        """
+        rule = self.rule(alert.rule)
+        if rule is None:
+            return None
+        if event is not None:
+            batch, index = event
+            event_type = batch.strings[batch.columns["type"][index]]
+            found = answer(explain_batch(rule, batch, index), rule.event_types, event_type)
+        else:
+            fields = known_fields(alert.output_fields, alert.event)
+            tree = explain(rule, MappingEvaluator(fields, is_partial=True))
+            found = answer(tree, rule.event_types, fields.get("evt.type"))
+        stateful = stateful_names(rule.condition, self.rules().correlations)
+        return RuleExplanation(rule, found, event is not None, tuple(stateful))
+
+
+def explanation_json(explained: RuleExplanation | None, name: str, redaction: Redaction) -> dict[str, Any]:
+    """Return an explanation as JSON, every text made visible.
+
+    Args:
+        explained: the explanation; None if there is no such rule.
+        name: the rule's.
+        redaction: masks secrets in values of the event.
+    """
+    if explained is None:
+        sentence = "This console has no such rule: it has those that rules_files in its settings names."
+        none: dict[str, Any] = {key: [] for key in ("exceptions", "stateful", "checks")}
+        texts = {"file": "", "condition": "", "answer": "no such rule", "sentence": sentence}
+        return {"rule": printable(name), **texts, "is_whole": False, **none}
+    rule = explained.rule
+    with deep():
+        checks = _checks(explained.found.tree, redaction)
+    return {
+        "rule": printable(rule.name),
+        "file": f"{printable(rule.file)}:{rule.line}",
+        "condition": "\n".join(map(printable, rule.condition_text.strip().split("\n")))[:MAX_TEXT],
+        "exceptions": [printable(name) for name in rule.active_exceptions],
+        "answer": explained.found.kind,
+        "sentence": redaction.text(explained.found.sentence()),
+        "is_whole": explained.is_whole,
+        "stateful": [printable(name) for name in explained.stateful],
+        "checks": checks,
+    }
+
+
+def _checks(tree: Explained, redaction: Redaction) -> list[dict[str, Any]]:
+    """Return the nodes, each after its parent, which it names by place."""
+    found: list[dict[str, Any]] = []
+    stack = [(tree, -1, True)]
+    while stack and len(found) < MAX_NODES:
+        node, parent, decides = stack.pop()
+        place = len(found)
+        text = redaction.text(label(node, whole=True))
+        found.append(
+            {
+                "parent": parent,
+                "kind": node.kind,
+                "text": text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…",
+                "verdict": node.verdict.value,
+                "decides": decides,
+            }
+        )
+        stack += [(child, place, decides and decides_parent(node, child)) for child in reversed(node.children)]
+    return found
