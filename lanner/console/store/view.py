@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import randint
 
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import AlertRecord, group_key
@@ -158,14 +159,18 @@ class AlertView:
         return added
 
     def _inserted(self, number: int, values: tuple[int, ...]) -> int:
-        """Insert an alert at its time, or at the next time that is free; return its number."""
+        """Insert an alert at its time, or shortly after it; return its number.
+
+        A host may send very many alerts of one time, so the range in which a free number is drawn doubles each time.
+        """
+        free, window = number, 1
         while True:
             try:
-                self._base.execute("INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?)", (number, *values))
+                self._base.execute("INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?)", (free, *values))
             except sqlite3.IntegrityError:
-                number += 1
+                free, window = number + randint(1, window), window * 2  # noqa: S311  no secret is drawn
             else:
-                return number
+                return free
 
     def _group(self, record: AlertRecord) -> int:
         identity = (record.rule, record.workload, record.text)

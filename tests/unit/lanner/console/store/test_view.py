@@ -6,6 +6,7 @@ import pytest
 
 from lanner.console.store.filters import Filters, read_filters
 from lanner.console.store.marks import Mark
+from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import record_of
 from lanner.console.store.tables import VERSION
 from lanner.console.store.view import MAX_TEXTS, OTHER_TEXTS, AlertView, ViewLimits
@@ -102,6 +103,19 @@ def test_alerts_of_one_nanosecond_are_all_held_and_listed(tmp_path: Path) -> Non
     assert sorted(line.id for line in (*first, *rest)) == [f"same-{number}" for number in range(5)]
     assert reader.alert("same-3") == (alerts[3], key)
     assert reader.alert("none") is None
+
+
+def test_very_many_alerts_of_one_time_cost_no_more_each(tmp_path: Path) -> None:
+    """Otherwise one host, whose alerts all have the same time, could stop the console."""
+    view = AlertView(tmp_path / "alerts.db")
+    statements: list[str] = []
+    view._base.set_trace_callback(statements.append)
+    alerts = [replace(found(0), id=f"alert-{number}", hostname=f"web-{number % 9}") for number in range(3000)]
+    assert view.add(map(record_of, alerts), NOW) == 3000
+    assert sum(each.startswith("INSERT INTO alerts") for each in statements) < 3000 * 15
+    page = AlertReader(tmp_path / "alerts.db").groups(ALL, NOW)
+    assert page.groups[0].last - page.groups[0].first < 3000 * 30
+    assert page.alerts == 3000
 
 
 def test_the_oldest_alerts_go_first(tmp_path: Path) -> None:
