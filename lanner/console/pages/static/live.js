@@ -5,6 +5,7 @@ let paused = false;
 let waiting = 0;
 let stale = false;
 let busy = false;
+let wasAway = false;
 
 function show(state, text) {
   const button = document.getElementById("live");
@@ -49,8 +50,11 @@ export function bindLive() {
   if (!button && !document.querySelector("form[data-comment]")) return;
   button?.addEventListener("click", togglePause);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) update(); });
+  connect();
+}
+
+function connect() {
   const source = new EventSource("/api/live");
-  let wasAway = false;
   source.addEventListener("hello", () => {
     label();
     if (wasAway) update();
@@ -61,5 +65,10 @@ export function bindLive() {
     label();
     update();
   });
-  source.addEventListener("error", () => { wasAway = true; show("away", "Reconnecting"); });
+  source.addEventListener("error", () => {
+    wasAway = true;
+    show("away", "Reconnecting");
+    // After an answer such as 503 of a proxy, the browser doesn't try again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+  });
 }

@@ -45,7 +45,7 @@ export async function refresh() {
     // A row that left the list, as one that was acknowledged, passes the focus on to the one that took its place.
     const left = rows();
     const next = left.find((each) => each.dataset.key === focused) ?? left[Math.min(index, left.length - 1)];
-    next?.querySelector("[data-open]")?.focus({ preventScroll: true });
+    (next?.querySelector("[data-open]") ?? document.getElementById("main")).focus({ preventScroll: true });
   }
   document.dispatchEvent(new Event("lanner:content"));
 }
