@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from lanner.console.people.accounts import Accounts
+from lanner.wiring.http.console import PEOPLE
 from tests.browser.visits import Visit
 from tests.unit.lanner.console.server.running import Served
 
@@ -38,6 +40,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield make
     for each in started:
         each.stop()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> str:
+    """Return a viewer's token, made before the console starts, which then requires it."""
+    (tmp_path / "console").mkdir()
+    accounts = Accounts(tmp_path / "console" / PEOPLE)
+    made = accounts.create_token("alice", "viewer", 0)
+    accounts.close()
+    return made
 
 
 @pytest.fixture

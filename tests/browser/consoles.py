@@ -29,8 +29,9 @@ def several(count: int = 12) -> Iterator[Alert]:
             "user.name": ("root", "alice")[number % 2],
             "proc.name": "cat",
             "proc.cmdline": f"cat /etc/shadow {number}",
-            "container.image.repository": "docker.io/library/nginx" if number % 3 else None,
         }
+        if number % 4:
+            event |= {"container.id": "0123456789ab", "container.image.repository": "docker.io/library/nginx"}
         yield recent(
             number * 60,
             rule=rule,

@@ -1,6 +1,5 @@
 """Visits to a console in a real browser. A visit notes whatever a well-made page never causes."""
 
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request
@@ -40,10 +39,6 @@ class Visit:
         """Whether the page can be scrolled sideways."""
         return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
 
-    def shown(self, selector: str) -> list[str]:
-        """Return the texts of all elements that match."""
-        return self.page.locator(selector).all_inner_texts()
-
     def _on_message(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"{message.type}: {message.text}")
@@ -56,12 +51,3 @@ class Visit:
         parts = urlsplit(request.url)
         if f"{parts.scheme}://{parts.netloc}" != self.address:
             self.problems.append(f"request: {request.url}")
-
-
-def contents(visit: Visit) -> Iterator[tuple[str, int]]:
-    """Yield the path and the uncompressed bytes of all that a page has loaded."""
-    for path, size in visit.page.evaluate(
-        "performance.getEntries().filter((each) => 'decodedBodySize' in each)"
-        ".map((each) => [new URL(each.name).pathname, each.decodedBodySize])"
-    ):
-        yield str(path), int(size)

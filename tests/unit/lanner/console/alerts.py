@@ -9,10 +9,22 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from schemas.alert import Alert, alert_id
+from schemas.catalogue.fields import FIELDS
 
 NOW = 1_795_600_000_000_000_000
 """ns since the epoch."""
 HOUR = 3600 * 10**9
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'-alert(1)-'",
+    "</title><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{ 1234567*7 }}{% raw %}",
+    "a\u202etxt.exe\x1b[2J\x00b",
+    "\udcff undecodable",
+)
+"""Texts of somebody who attacks the pages."""
 
 
 def found(number: int, **facts: Any) -> Alert:
@@ -32,6 +44,13 @@ def found(number: int, **facts: Any) -> Alert:
         "description": "Somebody read it.",
     }
     return Alert(**(plain | facts))
+
+
+def hostile_alert(text: str, **facts: Any) -> Alert:
+    """Make an alert with a text of an attacker wherever one can be."""
+    event = {name: text for name, field in FIELDS.items() if field.type == "CHARBUF"} | {text: text}
+    texts = dict.fromkeys(("rule", "output", "hostname", "description", "response"), text)
+    return found(0, **texts, tags=(text,), event=event, **facts)
 
 
 def filled(path: Path, alerts: Iterable[Alert], limits: ViewLimits | None = None) -> tuple[AlertView, AlertReader]:

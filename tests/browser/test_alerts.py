@@ -1,0 +1,137 @@
+import re
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Serve, Visiting
+from tests.browser.consoles import several
+from tests.unit.lanner.console.server.running import Served
+
+ROWS = "table.groups tbody tr"
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """Return a console with alerts."""
+    made = serve(alerts=several())
+    made.wait_for(12)
+    return made
+
+
+def query(address: str) -> dict[str, str]:
+    """Return the filters in an address."""
+    return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
+
+
+def test_filters_are_set_by_keyboard(served: Served, visit: Visiting) -> None:
+    """The address holds them; a choice from a list leaves the focus where it was."""
+    page = visit(served).open("/")
+    page.keyboard.press("/")
+    page.keyboard.type("shell bash")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?*q=shell*")
+    rows = page.locator(ROWS)
+    expect(rows).to_have_count(2)
+    page.keyboard.press("f")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.type("docker.io/*")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**workload=docker*")
+    expect(rows).to_have_count(1)
+    priority = page.locator("[name=priority]")
+    priority.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    expect(priority).to_be_focused()
+    assert query(page.url) | {"priority": "critical", "q": "shell bash", "workload": "docker.io/*"} == query(page.url)
+    page.go_back()
+    expect(rows).to_have_count(1)
+    page.get_by_role("link", name="Clear all").press("Enter")
+    expect(rows).to_have_count(6)
+
+
+def test_a_time_is_chosen_by_keyboard_in_the_zone_of_the_viewer(served: Served, visit: Visiting) -> None:
+    """What dragging on the histogram does with a mouse."""
+    page = visit(served, timezone_id="Asia/Kathmandu").open("/")
+    page.keyboard.press("f")
+    page.get_by_label("From", exact=True).fill("2026-01-02T03:04:05")
+    page.get_by_label("Until", exact=True).fill("2026-01-02T05:00:00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    assert query(page.url)["since"] == "2026-01-01T21:19:05.000Z"
+    assert query(page.url)["until"] == "2026-01-01T23:15:00.000Z"
+    expect(page.locator("[data-time=since]")).to_have_value("2026-01-02T03:04:05")
+
+
+def test_dragging_on_the_histogram_selects_a_time(served: Served, visit: Visiting) -> None:
+    """The address holds it, and the choice can be removed."""
+    page = visit(served).open("/?since=1h")
+    box = page.locator("#histogram").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.98, box["y"] + 20)
+    page.mouse.up()
+    page.wait_for_url("**until=*")
+    page.get_by_label("Remove the time range").click()
+    page.wait_for_url(re.compile(r"/$"))
+
+
+def test_rows_are_opened_and_decided_about_by_keyboard(served: Served, visit: Visiting) -> None:
+    """To a group, to an alert and back; the focus goes on to what took the place of a row that left."""
+    page = visit(served).open("/")
+    before = page.locator(ROWS).count()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    rule = page.locator(f"{ROWS} [data-open]").nth(1).inner_text()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text(rule)
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/alerts/*")
+    page.keyboard.press("c")
+    page.keyboard.type("seen")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.locator(".marks blockquote")).to_have_text("seen")
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("u")
+    page.wait_for_url("**/groups/*")
+    page.keyboard.press("u")
+    expect(page.locator(ROWS)).to_have_count(before)
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("a")
+    expect(page.locator(ROWS)).to_have_count(before - 2)
+    expect(page.locator("#status")).to_contain_text("2 groups")
+    page.keyboard.press("j")
+    page.keyboard.press("m")
+    page.get_by_role("button", name="8 hours").press("Enter")
+    expect(page.locator(ROWS)).to_have_count(before - 3)
+    expect(page.locator(":focus[data-open]")).to_be_visible()
+    while page.locator(ROWS).count():
+        left = page.locator(ROWS).count()
+        page.keyboard.press("a")
+        expect(page.locator(ROWS)).to_have_count(left - 1)
+    expect(page.locator("main:focus")).to_be_visible()
+
+
+def test_times_are_in_the_zone_of_the_viewer_and_utc_is_the_hint(served: Served, visit: Visiting) -> None:
+    """On the list, on a group and on an alert."""
+    page = visit(served, timezone_id="Asia/Kathmandu", locale="de-DE").open("/alerts/alert-660")
+    time = page.locator("h1 + .counts time")
+    utc = datetime.fromisoformat(time.get_attribute("datetime") or "")
+    here, shown = utc.astimezone(ZoneInfo("Asia/Kathmandu")), time.inner_text()
+    assert shown.endswith(f"{here:%H:%M:%S}")
+    assert time.get_attribute("title") == f"{utc:%Y-%m-%d %H:%M:%S} UTC"
+    page.goto(page.url.replace("/alerts/alert-660", "/"))
+    assert not page.get_by_text("UTC", exact=False).count()

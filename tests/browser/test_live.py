@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Serve, Visiting
+from tests.browser.consoles import recent, several
+from tests.browser.test_alerts import ROWS
+from tests.unit.lanner.console.server.running import Served
+
+
+@pytest.fixture
+def served(serve: Serve) -> Served:
+    """Return a console with alerts."""
+    made = serve(alerts=several())
+    made.wait_for(12)
+    return made
+
+
+def test_an_alert_appears_by_itself_unless_the_page_is_paused(served: Served, visit: Visiting) -> None:
+    """While it is paused, the button counts; then everything is there. The row in focus keeps the focus."""
+    page = visit(served).open("/")
+    live = page.locator("#live")
+    expect(live).to_have_text("Live")
+    page.keyboard.press("j")
+    focused = page.evaluate("document.activeElement.textContent")
+    served.queue.put(recent(-1, rule="First"))
+    expect(page.locator(ROWS).first).to_contain_text("First")
+    assert page.evaluate("document.activeElement.textContent") == focused
+    page.keyboard.press("p")
+    expect(live).to_have_attribute("aria-pressed", "true")
+    served.queue.put(recent(-2, rule="Second"))
+    expect(live).to_have_text("Paused, 1 new")
+    expect(page.locator(ROWS).first).to_contain_text("First")
+    page.keyboard.press("p")
+    expect(page.locator(ROWS).first).to_contain_text("Second")
+    expect(live).to_have_text("Live")
+
+
+def test_the_first_alert_of_an_empty_fleet_appears_by_itself(serve: Serve, visit: Visiting) -> None:
+    """The page that explains itself becomes the list."""
+    served = serve()
+    page = visit(served).open("/")
+    expect(page.get_by_role("heading", name="No alerts yet")).to_be_visible()
+    expect(page.get_by_text("sudo lanner demo")).to_be_visible()
+    expect(page.locator("#live")).to_have_text("Live")
+    served.queue.put(recent(0))
+    expect(page.locator(ROWS)).to_have_count(1)
+
+
+def test_two_people_see_what_the_other_decided_about_the_same_alert(served: Served, visit: Visiting) -> None:
+    """Both comments are there, and a group that one acknowledges leaves the other's list."""
+    one, other = visit(served).open("/alerts/alert-0"), visit(served).open("/alerts/alert-0")
+    for page, text in ((one, "looks bad"), (other, "it was me")):
+        page.get_by_label("Comment").fill(text)
+    for page in (one, other):
+        page.get_by_role("button", name="Add comment").click()
+    for page in (one, other):
+        expect(page.locator(".marks blockquote")).to_have_count(2)
+    for page in (one, other):
+        page.goto(page.url.replace("/alerts/alert-0", "/"))
+        expect(page.locator("#live")).to_have_text("Live")
+    before = one.locator(ROWS).count()
+    one.keyboard.press("j")
+    other.keyboard.press("j")
+    one.keyboard.press("a")
+    other.keyboard.press("i")
+    for page in (one, other):
+        expect(page.locator(ROWS)).to_have_count(before - 1)
+    one.goto(one.url + "?state=acknowledged")
+    expect(one.locator(ROWS)).to_contain_text(["local"])
+
+
+def test_a_page_recovers_by_itself_when_the_console_comes_back(tmp_path: Path, served: Served, visit: Visiting) -> None:
+    """With what came in between; also after an answer of a proxy whose console is away."""
+    one = visit(served)
+    page = one.open("/")
+    live = page.locator("#live")
+    expect(live).to_have_text("Live")
+    page.keyboard.press("/")
+    page.keyboard.type("half a sea")
+    served.stop()
+    expect(live).to_have_text("Reconnecting")
+    page.route("**/api/live", lambda route: route.fulfill(status=503), times=1)
+    again = Served(tmp_path / "console", alerts=[recent(-1, rule="While away")], listen=f"127.0.0.1:{served.port}")
+    expect(page.locator(ROWS).first).to_contain_text("While away")
+    expect(live).to_have_text("Live")
+    expect(page.get_by_label("Search")).to_have_value("half a sea")
+    assert not [problem for problem in one.problems if "Failed to load resource" not in problem]
+    one.problems.clear()
+    page.close()
+    again.stop()

@@ -1,0 +1,69 @@
+import time
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from lanner.console.store.record import record_of
+from lanner.console.store.view import AlertView
+from lanner.wiring.http.console import VIEW
+from tests.browser.conftest import Serve, Visiting
+from tests.browser.consoles import SECOND, pages, several
+from tests.browser.test_alerts import ROWS
+from tests.unit.lanner.console.alerts import found
+
+ALERTS, GROUPS = 100_000, 260
+FIRST_VIEW, WHOLE = 200_000, 600_000
+"""Uncompressed bytes."""
+LOADED = """performance.getEntries().filter((each) => "decodedBodySize" in each)
+  .map((each) => [new URL(each.name).pathname, each.decodedBodySize])"""
+
+
+def test_a_hundred_thousand_alerts_are_paged_and_scrolled(tmp_path: Path, serve: Serve, visit: Visiting) -> None:
+    """To the last group, and on to old alerts of one group; no page grows with their number."""
+    now = time.time_ns()
+    alerts = (
+        found(0, id=f"alert-{number}", time=now - number * SECOND // 2, rule=f"Rule {number % GROUPS}")
+        for number in range(ALERTS)
+    )
+    (tmp_path / "console").mkdir()
+    view = AlertView(tmp_path / "console" / VIEW)
+    view.add(map(record_of, alerts), now)
+    view.close()
+    one = visit(serve())
+    page = one.open("/")
+    rows = page.locator(ROWS)
+    expect(page.locator("#content .counts")).to_contain_text("100,000 alerts")
+    seen = set(rows.locator("[data-open]").all_inner_texts())
+    while page.get_by_role("link", name="Next").count():
+        for _ in range(3):
+            page.mouse.wheel(0, 4000)
+        page.get_by_role("link", name="Next").click()
+        page.wait_for_load_state("load")
+        assert rows.count() <= 50
+        seen |= set(rows.locator("[data-open]").all_inner_texts())
+    assert len(seen) == GROUPS
+    page.keyboard.press("k")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/groups/*")
+    listed = []
+    for _ in range(4):
+        listed += page.locator("table.alerts time").evaluate_all("(all) => all.map((each) => each.dateTime)")
+        page.get_by_role("link", name="Older").click()
+        page.wait_for_url("**before=*")
+        page.wait_for_load_state("load")
+    assert listed == sorted(set(listed), reverse=True)
+    assert len(listed) == 200
+
+
+def test_pages_are_small(serve: Serve, visit: Visiting) -> None:
+    """The first view with a full list, and all pages together, each file counted once."""
+    made = serve(alerts=several(60))
+    made.wait_for(60)
+    one = visit(made)
+    sizes: dict[str, int] = {}
+    for path in pages(made).values():
+        sizes |= {str(name): int(size) for name, size in one.open(path).evaluate(LOADED)}
+        if path == "/":
+            assert sum(sizes.values()) < FIRST_VIEW
+    assert {"/", "/static/console.css", "/static/console.js"} <= set(sizes)
+    assert sum(sizes.values()) < WHOLE
