@@ -21,6 +21,7 @@ from bench.notifier import ALERT
 from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
+from lanner.console.fleet.unknown import FilesOnly
 from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.settings import load_settings
@@ -87,6 +88,7 @@ def _pages(folder: Path) -> None:
         source=lambda _: LocalAlerts(),
         marks=lambda: MarkFile(folder / "marks"),
         audit=lambda: AuditFile(folder / "audit"),
+        fleet=FilesOnly(),
         described="the benchmark",
         note=lambda *_: None,
         listen="127.0.0.1:0",

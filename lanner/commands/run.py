@@ -67,7 +67,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         from lanner.cli.logging_setup import log_to_stderr
 
         log_to_stderr(settings, "run")
-    with _console(settings) as on_alert:
+    with _console(settings) as (on_alert, on_batch):
         pipeline = Pipeline(
             settings,
             detection,
@@ -76,6 +76,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             settings_file=find_file(options.config, os.environ),
             recording=open_recording(settings, note),
             on_alert=on_alert,
+            on_batch=on_batch,
             quiet=options.quiet,
         )
         if metrics is None and settings.http.listen is None:
@@ -88,18 +89,20 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
 
 @contextmanager
-def _console(settings: Settings) -> Iterator[Callable[[Alert], None] | None]:
-    """Serve the console if it is enabled; yield what takes its alerts. Raises BadInput."""
+def _console(
+    settings: Settings,
+) -> Iterator[tuple[Callable[[Alert], None] | None, Callable[[EventBatch], None] | None]]:
+    """Serve the console if it is enabled; yield what takes its alerts and batches. Raises BadInput."""
     if not settings.console.enabled:
-        yield None
+        yield None, None
         return
     # Imported here, because aiohttp takes 20 MiB.
     from lanner.wiring.http.consoles import host_console
 
-    console, queue = host_console(settings, note)
+    console, queue, host = host_console(settings, note)
     note(f"console at {console.address}")
     try:
-        yield queue.put
+        yield queue.put, host.see
     finally:
         console.stop()
         if queue.dropped:

@@ -2,12 +2,15 @@ import json
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
+from bus.messages.headers import SENT
 from bus.topics import CONSOLE_AUDIT
+from schemas.codec import encode_batch
 from tests.cluster.actions import Generator, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.ports import free_port
@@ -99,3 +102,33 @@ def test_two_consoles_agree_and_survive_a_kill_and_the_loss_of_the_view(
     audit.close()
     assert sorted(actions) == ["assign", "comment", "mute"]
     assert processor.stop() == 0
+
+
+def test_hosts_are_known_from_their_heartbeats(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """A clock that is off, a loss, what a host watches and a clean stop are shown, and stay known."""
+    console = BrowsedConsole(connection, processes, tmp_path / "console")
+    generator = Generator(connection, hosts=3)
+    plain, stopping, ahead = generator.hosts
+    generator.publish(replace(plain.batch(), watched=["openat"], lost={"events_ring_full": 5}))
+    generator.publish(replace(stopping.batch(), stopping=True))
+    sent = str(time.time_ns() + 3600 * 10**9).encode()
+    generator.send(encode_batch(ahead.batch()), ahead.name, headers=[(SENT, sent)])
+    generator.flush()
+
+    def states() -> dict[str, list[str]]:
+        return {host["name"]: host["states"] for host in console.ask("/api/hosts")["hosts"]}
+
+    soon(lambda: len(states()) == 3)
+    found = states()
+    assert "losing" in found[plain.name]
+    assert "stopped" in found[stopping.name]
+    assert "clock" in found[ahead.name]
+    host = console.ask(f"/api/hosts/host?id={plain.name}")
+    assert (host["losses"], host["watched"]) == ({"events_ring_full": 5}, ["openat"])
+    read_at = console.ask("/api/hosts")["read_at"]
+    generator.publish(plain.batch())
+    generator.flush()
+    soon(lambda: console.ask("/api/hosts")["read_at"] != read_at)
+    assert len(states()) == 3
+    assert console.ask(f"/api/hosts/host?id={plain.name}")["watched"] == ["openat"]
+    assert console.process.stop() == 0

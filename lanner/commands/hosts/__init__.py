@@ -19,7 +19,7 @@ from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 if TYPE_CHECKING:
-    from lanner.recorder.topic.hosts import FleetHost
+    from lanner.recorder.topic.host_tally import FleetHost
 
 _SLOW_MS = 5000
 

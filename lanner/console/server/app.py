@@ -9,6 +9,7 @@ from lanner.console.pages.render import Renderer
 from lanner.console.server.api import alerts as alerts_api
 from lanner.console.server.api import live, marks, story
 from lanner.console.server.context import CONSOLE, Console
+from lanner.console.server.fleet import hosts
 from lanner.console.server.guard import middlewares
 from lanner.console.server.rate import RateLimit
 from lanner.console.server.search import api as search_api
@@ -16,7 +17,11 @@ from lanner.console.server.search import view as search
 from lanner.console.server.views import alerts, assets, monitoring, sign_in
 from lanner.console.server.views.rendering import RENDERER, View
 
-VIEWS: tuple[View, ...] = (View("Alerts", "/", "a"), View("Search", "/search", "s"))
+VIEWS: tuple[View, ...] = (
+    View("Alerts", "/", "a"),
+    View("Hosts", "/hosts", "h"),
+    View("Search", "/search", "s"),
+)
 """The views of the navigation: name, path, and the key that opens it after `g`."""
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
@@ -25,6 +30,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *story.ROUTES,
     *marks.ROUTES,
     *live.ROUTES,
+    *hosts.ROUTES,
     *search.ROUTES,
     *search_api.ROUTES,
     *assets.ROUTES,

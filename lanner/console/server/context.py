@@ -10,6 +10,7 @@ from aiohttp import web
 
 from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.ports import Action, AuditLog
+from lanner.console.fleet.ports import FleetSource
 from lanner.console.people.identity import Identity
 from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
@@ -25,6 +26,8 @@ class Console:
     """The parts of a console that serves."""
 
     reader: AlertReader
+    fleet: FleetSource
+    """Knows hosts and rules."""
     feed: ViewFeed
     """Fills the view, and stores marks."""
     audit: AuditLog
@@ -46,6 +49,8 @@ class Console:
     hub: LiveHub = field(default_factory=LiveHub)
     recent: RecentAnswers = field(default_factory=RecentAnswers)
     slow: SlowReadings = field(default_factory=SlowReadings)
+    silent_seconds: int = 120
+    """A host that sent nothing for this long is silent."""
     stuck_seconds: float = 60
     """A feed without an iteration for this long hangs."""
     answered: Counter[int] = field(default_factory=Counter)

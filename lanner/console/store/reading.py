@@ -1,7 +1,7 @@
 """Reads the view: groups, alerts and counts by time. Each call opens the file, so any thread can call it."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import starmap
@@ -181,6 +181,26 @@ class AlertReader:
         with self._reading() as base:
             return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
 
+    def hosts_of_rules(self, rules: Collection[str], since: int) -> frozenset[str]:
+        """Return the hosts about which a rule alerted since a time, µs. Raises OSError."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT DISTINCT t.value FROM groups g JOIN group_hosts h ON h.grp = g.id "  # noqa: S608  bound
+                f"JOIN texts t ON t.id = h.host WHERE g.rule IN ({_places(rules)}) AND h.last >= ?",
+                (*rules, since),
+            )
+            return frozenset(name for (name,) in rows)
+
+    def alerts_of_hosts(self, hosts: Collection[str], since: int) -> dict[str, int]:
+        """Return the number of alerts of each host since a time, µs. Raises OSError."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT t.value, count(*) FROM texts t JOIN alerts a ON a.host = t.id "  # noqa: S608  bound
+                f"WHERE t.value IN ({_places(hosts)}) AND a.id >= ? GROUP BY t.id",
+                (*hosts, since),
+            )
+            return dict(rows.fetchall())
+
     def stored(self) -> int:
         """Return how many alerts the view holds. Raises OSError."""
         with self._reading() as base:
@@ -191,6 +211,11 @@ class AlertReader:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with reading(self._path) as base:
             yield base
+
+
+def _places(values: Collection[str]) -> str:
+    """Return a placeholder for each value."""
+    return ", ".join("?" * len(values))
 
 
 def _histogram(selection: AlertSelection) -> TimeHistogram:

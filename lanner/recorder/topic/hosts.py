@@ -5,43 +5,23 @@ topic, samples at a few past times find the silent hosts, and bisection finds wh
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from bus.clients.history import TopicHistory
 from bus.connection import Connection
+from bus.messages.clock_offset import correction
 from bus.messages.partitions import partition_of
 from bus.topics import EVENTS
-from lanner.recorder.batches import StoredBatch, from_message
+from lanner.recorder.topic.host_tally import LOSSES_MS, FleetHost, HostTally
 from lanner.recorder.topic.messages import reader_of_values
-from schemas.batch import events_lost
+from schemas.batch_head import decode_head
 from schemas.codec import BadBatch
 
 _LOOK_MS = 20_000
-_NEWEST_MS = 60_000
 _FEW = 20_000
 """Up to this many messages are read in full."""
 _MINUTES = (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240)
 """Ages of the samples of the past, minutes: each about twice the previous one."""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetHost:
-    """A host, from its newest batch."""
-
-    id: str
-    name: str
-    seen: int
-    """Append time of its newest batch, ms."""
-    version: str
-    kernel: str
-    rules: str
-    lag: int
-    """From the creation of its newest batch to the broker, ms: large if it waited on disk."""
-    lost: int
-    """Events lost, as reported in the last minute in which it was seen."""
-    is_stopped: bool
-    """Whether its collector reported that it stopped."""
 
 
 def find_hosts(
@@ -58,12 +38,11 @@ def find_hosts(
     Raises:
         BusUnavailable: No broker, or no such topic.
     """
-    past = TopicHistory(connection, connection.topic(EVENTS))
-    look = _Looks(past, reader_of_values(connection), stop)
+    look = _Looks(connection, stop)
     found: dict[bytes, FleetHost] = {}
     try:
-        nearer = now - _NEWEST_MS
-        found |= look.between(nearer, None, counts_losses=True)
+        nearer = now - LOSSES_MS
+        found |= look.between(nearer, None)
         for minutes in _MINUTES:
             if stop() or look.is_before_all(nearer):
                 break
@@ -77,17 +56,29 @@ def find_hosts(
             found = earlier | found
             nearer = farther
     finally:
-        past.close()
+        look.close()
     return list(found.values())
 
 
-class _Looks:
-    """Reads short time ranges of one topic."""
+def live_hosts(connection: Connection, now: int, stop: Callable[[], bool]) -> list[FleetHost]:
+    """Find the hosts that are alive now, in the newest 20 s of the topic; arguments and errors as find_hosts."""
+    look = _Looks(connection, stop)
+    try:
+        return list(look.between(now - _LOOK_MS, None).values())
+    finally:
+        look.close()
 
-    def __init__(self, past: TopicHistory, value: Callable[[Any], bytes], stop: Callable[[], bool]) -> None:
-        self._past = past
-        self._value = value
+
+class _Looks:
+    """Reads short time ranges of the events."""
+
+    def __init__(self, connection: Connection, stop: Callable[[], bool]) -> None:
+        self._past = TopicHistory(connection, connection.topic(EVENTS))
+        self._value = reader_of_values(connection)
         self._stop = stop
+
+    def close(self) -> None:
+        self._past.close()
 
     def is_before_all(self, time: int) -> bool:
         """Return whether the topic retains nothing older than a time."""
@@ -97,22 +88,20 @@ class _Looks:
         """Return the number of messages appended in a time range."""
         return sum(end - start for start, end in self._past.between(since, until).values())
 
-    def between(
-        self, since: int, until: int | None, partitions: list[int] | None = None, *, counts_losses: bool = False
-    ) -> dict[bytes, FleetHost]:
-        """Return the hosts seen in a time range, by key; counting losses over the whole range takes more work."""
-        newest: dict[bytes, Any] = {}
-        lost: dict[bytes, int] = {}
+    def between(self, since: int, until: int | None, partitions: list[int] | None = None) -> dict[bytes, FleetHost]:
+        """Return the hosts seen in a time range, by key."""
+        found: dict[bytes, HostTally] = {}
         for message in self._past.read(self._past.between(since, until, partitions), self._stop):
-            key = message.key() or b""
-            newest[key] = message
-            if counts_losses and (stored := self._read(message)) is not None:
-                lost[key] = lost.get(key, 0) + _lost(stored)
-        found = {}
-        for key, message in newest.items():
-            if (stored := self._read(message)) is not None:
-                found[key] = _host(stored, lost.get(key, _lost(stored)))
-        return found
+            try:
+                head = decode_head(self._value(message))
+            except BadBatch:
+                # The processor dead-letters it.
+                continue
+            tally = found.setdefault(message.key() or b"", HostTally())
+            appended = message.timestamp()[1]
+            headers: Any = message.headers() or ()
+            tally.see(head, appended, correction(headers, appended * 1_000_000))
+        return {key: tally.host() for key, tally in found.items()}
 
     def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
         """Find a host's newest batch, given one of its batches and a later time at which it was silent."""
@@ -125,29 +114,3 @@ class _Looks:
             else:
                 host = found
         return self.between(host.seen, silent_at + _LOOK_MS, partitions).get(key, host)
-
-    def _read(self, message: Any) -> StoredBatch | None:
-        try:
-            return from_message(message, self._value(message))
-        except BadBatch:
-            # The processor dead-letters it.
-            return None
-
-
-def _lost(stored: StoredBatch) -> int:
-    return events_lost(stored.batch.lost)
-
-
-def _host(stored: StoredBatch, lost: int) -> FleetHost:
-    batch = stored.batch
-    return FleetHost(
-        id=batch.host_id,
-        name=batch.hostname,
-        seen=stored.appended,
-        version=batch.collector_version,
-        kernel=batch.kernel,
-        rules=batch.interest_version or batch.rules_version,
-        lag=max(stored.appended - batch.created // 1_000_000, 0),
-        lost=lost,
-        is_stopped=batch.stopping,
-    )

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.ports import AlertSource, AuditLog, MarkLog
+from lanner.console.fleet.ports import FleetSource
 from lanner.console.people.accounts import Accounts
 from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
@@ -83,6 +84,7 @@ class RunningConsole:
         source: Callable[[Mapping[int, int]], AlertSource],
         marks: Callable[[], MarkLog],
         audit: Callable[[], AuditLog],
+        fleet: FleetSource,
         search: SearchSource | None = None,
         described: str,
         events: EventArchive = NO_EVENTS,
@@ -98,6 +100,7 @@ class RunningConsole:
             source: opens the source of alerts; gets the positions at which the view ends.
             marks: opens what people decided.
             audit: opens the audit log.
+            fleet: knows hosts and rules.
             search: the events to search; None if there are none.
             described: the source in words, for people.
             events: the retained events.
@@ -133,6 +136,7 @@ class RunningConsole:
         made = Console(
             reader=reader,
             story=story_parts(settings, reader, events),
+            fleet=fleet,
             feed=self._feed,
             audit=self._audit,
             sign_in=sign_in,
@@ -141,16 +145,19 @@ class RunningConsole:
             origin=_origin(section.public_url),
             source=described,
             is_recording=is_recording,
+            silent_seconds=settings.hosts.silent_seconds,
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
         )
         self._feed.on_change = made.hub.publish
+        self._fleet = fleet
         self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context)
         try:
             self._http.start(host, port)
         except OSError as error:
             raise BadInput(f"{origin}: {listen or section.listen}: {error.strerror or error}.") from None
         self._feed.start()
+        fleet.start(lambda: made.hub.publish(0))
         shown = f"[{host}]" if ":" in host else host
         self.address = section.public_url or f"{'https' if parts.context else 'http'}://{shown}:{self._http.port}/"
         if sign_in.is_open:
@@ -184,6 +191,7 @@ class RunningConsole:
     def stop(self, seconds: float = 5.0) -> None:
         """Stop; wait so many seconds for requests in progress."""
         self._http.stop(seconds)
+        self._fleet.stop()
         self._feed.stop()
         self._audit.close()
         self._accounts.close()

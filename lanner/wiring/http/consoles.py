@@ -10,6 +10,8 @@ from bus.connection import Connection
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.feed.recording import RecordedAlerts
+from lanner.console.fleet.local import LocalHost
+from lanner.console.fleet.unknown import FilesOnly
 from lanner.console.story.reading import EventArchive
 from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.recorder.rolling.events import RecordingHistory
@@ -31,8 +33,9 @@ def fleet_console(
     settings: Settings, folder: Path, connection: Connection, note: OnNote, listen: str | None
 ) -> RunningConsole:
     """Start a console that reads the topics of a fleet. Raises BadInput and BusUnavailable."""
-    # Both need the broker's client.
+    # These need the broker's client.
     from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415
+    from lanner.console.fleet.topics import HostsOfTopic  # noqa: PLC0415
     from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415
 
     topics_in_order(connection, topics_of("console"))
@@ -45,6 +48,7 @@ def fleet_console(
         ),
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
+        fleet=HostsOfTopic(connection),
         search=topic_search(settings, connection),
         described=f"the fleet at {connection.bootstrap_servers}",
         events=EventArchive(FleetHistory(connection), _FLEET),
@@ -73,6 +77,7 @@ def recording_console(
         source=lambda _: source,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
+        fleet=FilesOnly(),
         search=recording_search(settings, recording),
         described=f"the recording {recording}",
         events=_recorded(recording, _FILE),
@@ -82,23 +87,24 @@ def recording_console(
     )
 
 
-def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, LocalAlerts]:
-    """Start the console of `lanner run`, and return the queue for its alerts. Raises BadInput."""
+def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, LocalAlerts, LocalHost]:
+    """Start the console of `lanner run`; return it with what takes alerts and batches. Raises BadInput."""
     folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
     earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
-    queue = LocalAlerts(earlier)
+    queue, host = LocalAlerts(earlier), LocalHost()
     console = RunningConsole(
         settings,
         folder,
         source=lambda _: queue,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
+        fleet=host,
         search=recording_search(settings, kept) if settings.keep.size_mib else None,
         described="this host",
         events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
         note=note,
     )
-    return console, queue
+    return console, queue, host
 
 
 def _recorded(path: Path, retention: str) -> EventArchive:

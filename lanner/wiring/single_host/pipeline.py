@@ -86,6 +86,7 @@ class Pipeline:
         sinks: Callable[[Settings], list[AlertDelivery]] | None = None,
         recording: RollingRecording | None = None,
         on_alert: Callable[[Alert], None] | None = None,
+        on_batch: Callable[[EventBatch], None] | None = None,
         quiet: bool = False,
     ) -> None:
         """Connect the stages; nothing is started.
@@ -99,6 +100,7 @@ class Pipeline:
             sinks: opens the sinks; by default those that the settings configure.
             recording: stores events and alerts; closed at the end.
             on_alert: called with each alert, on the thread that detects.
+            on_batch: called with each batch, on the same thread.
             quiet: print no messages and no status line.
         """
         self.summary = Summary()
@@ -123,6 +125,8 @@ class Pipeline:
         self._on_alert = on_alert
         if recording is not None:
             self._bus.events.subscribe(recording.store)
+        if on_batch is not None:
+            self._bus.events.subscribe(on_batch)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
         self._names = HostNames(detection.host_names)

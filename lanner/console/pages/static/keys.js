@@ -23,7 +23,7 @@ const KEYS = {
   i: () => act("assign"),
   m: () => act("mute"),
   c: () => document.getElementById("comment")?.focus(),
-  "/": () => document.querySelector("#filters [name=q]")?.focus(),
+  "/": () => document.querySelector("#filters [type=search]")?.focus(),
   f: () => {
     const more = document.getElementById("more");
     if (!more) return;

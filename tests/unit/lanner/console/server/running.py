@@ -10,6 +10,8 @@ from typing import Any
 
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
+from lanner.console.fleet.ports import FleetSource
+from lanner.console.fleet.unknown import FilesOnly
 from lanner.console.server.search.desk import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.settings import load_settings
@@ -51,10 +53,12 @@ class Served:
         listen: str = "127.0.0.1:0",
         search: SearchSource | None = None,
         events: EventArchive = NO_EVENTS,
+        fleet: FleetSource | None = None,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
         self.queue = alerts if isinstance(alerts, LocalAlerts) else LocalAlerts(alerts)
+        self.fleet = fleet or FilesOnly()
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
         self.console = RunningConsole(
             self.settings,
@@ -63,6 +67,7 @@ class Served:
             marks=lambda: MarkFile(folder / MARKS),
             audit=lambda: AuditFile(folder / AUDIT),
             search=search,
+            fleet=self.fleet,
             described="this host",
             events=events,
             note=ignore_note,

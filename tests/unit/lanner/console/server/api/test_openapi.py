@@ -7,6 +7,7 @@ from jsonschema import Draft202012Validator
 from lanner.console.server.app import ROUTES
 from lanner.console.store.filters import Filters
 from tests.unit.lanner.console.alerts import found
+from tests.unit.lanner.console.fleet.hosts import GivenHosts, host
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import HEADER, Served
 
@@ -14,7 +15,8 @@ from tests.unit.lanner.console.server.running import HEADER, Served
 @pytest.fixture
 def served(serve: Serve) -> Served:
     """Return a console with two alerts."""
-    made = serve(alerts=[found(0, id=f"alert-{number}", time=time.time_ns() - number) for number in range(2)])
+    alerts = [found(0, id=f"alert-{number}", time=time.time_ns() - number) for number in range(2)]
+    made = serve(fleet=GivenHosts(host(1)), alerts=alerts)
     made.wait_for(2)
     return made
 
@@ -46,6 +48,10 @@ def test_every_path_of_the_api_is_described_and_no_other(served: Served) -> None
         ("/api/names", "/api/names", None, 200),
         ("/api/me", "/api/me", None, 200),
         ("/api/search?q=proc.name+%3D+cat", "/api/search", None, 404),
+        ("/api/hosts?state=live", "/api/hosts", None, 200),
+        ("/api/hosts?offset=-1", "/api/hosts", None, 400),
+        ("/api/hosts/host?id=id-1", "/api/hosts/host", None, 200),
+        ("/api/hosts/host", "/api/hosts/host", None, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "seen"}, 200),
         ("/api/marks", "/api/marks", {"subject": "group:none", "action": "reopen"}, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "x" * 70_000}, 413),

@@ -1,0 +1,121 @@
+"""The states of hosts, and their list with filters. Pure."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from lanner.console.fleet.names import has_name
+from lanner.console.fleet.ports import KnownHosts
+from lanner.console.store.filters import MAX_VALUE, BadPageFilter
+from lanner.recorder.topic.host_tally import FleetHost
+
+PROBLEMS: Mapping[str, str] = {
+    "silent": "It sends nothing, although even an idle host sends a heartbeat every 15 s.",
+    "losing": "Events or facts were lost: rules may have missed something.",
+    "clock": "Its clock is wrong. Times of its events are corrected.",
+    "late": "Its newest batch took more than 5 s to reach the broker.",
+    "outdated": "Its collector is older than this console.",
+    "limited": "It doesn't send all event types that the rules name.",
+    "stopped": "Its collector was stopped in good order.",
+}
+"""The states that need attention, worst first."""
+LIVE = "live"
+STATES = ("all", "problem", *PROBLEMS, LIVE)
+_LATE_MS = 5000
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class HostFilter:
+    """What the list shows; the fields are those of the address."""
+
+    state: str = "all"
+    name: str = ""
+    """Part of the name; `*` matches any text."""
+
+    def query(self, **changes: str) -> dict[str, str]:
+        """Return the filter, with changes, as the query of an address: what differs from the defaults."""
+        changed = replace(self, **changes)
+        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host with its states."""
+
+    host: FleetHost
+    states: tuple[str, ...]
+    """Worst first; `live` alone if there is no problem."""
+    missing: tuple[str, ...] = ()
+    """Event types that rules name and that it doesn't send."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostCriteria:
+    """What hosts are compared with."""
+
+    read_at: int
+    """ms since the epoch."""
+    silent_seconds: int
+    version: str
+    """The version of this console."""
+    needed: frozenset[str] = frozenset()
+    """Event types that rules name."""
+    losing: Collection[str] = frozenset()
+    """Names of hosts about which an alert reports a loss."""
+
+
+def read_host_filter(query: Mapping[str, str]) -> HostFilter:
+    """Read the filter of an address; other names are ignored. Raises BadPageFilter."""
+    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(HostFilter) if each.name in query}
+    found = HostFilter(**values)
+    if found.state not in STATES:
+        raise BadPageFilter(f"state must be one of {', '.join(STATES)}.")
+    return found
+
+
+def host_rows(known: KnownHosts, criteria: HostCriteria) -> list[HostRow]:
+    """Return the hosts with their states, those with the worst problem first, then by name."""
+    order = {state: number for number, state in enumerate((*PROBLEMS, LIVE))}
+    rows = [host_row(host, criteria) for host in known.hosts]
+    return sorted(rows, key=lambda row: (order[row.states[0]], row.host.name, row.host.id))
+
+
+def host_row(host: FleetHost, criteria: HostCriteria) -> HostRow:
+    """Return a host with its states."""
+    watched = None if host.watched is None else {*host.watched, *host.narrowed}
+    missing = () if watched is None else tuple(sorted(criteria.needed - watched))
+    is_old = criteria.read_at - host.seen > criteria.silent_seconds * 1000
+    holds = {
+        "silent": is_old and not host.is_stopped,
+        "stopped": host.is_stopped,
+        "losing": any(host.losses.values()) or host.name in criteria.losing,
+        "clock": host.offset != 0,
+        "late": host.lag > _LATE_MS,
+        "outdated": _numbers(host.version) < _numbers(criteria.version),
+        "limited": bool(missing),
+    }
+    return HostRow(host, tuple(state for state in PROBLEMS if holds[state]) or (LIVE,), missing)
+
+
+def selected(rows: Sequence[HostRow], chosen: HostFilter) -> list[HostRow]:
+    """Return the hosts that a filter selects."""
+    found = [row for row in rows if has_name(row.host.name, chosen.name)]
+    if chosen.state == "problem":
+        return [row for row in found if row.states != (LIVE,)]
+    return [row for row in found if chosen.state in ("all", *row.states)]
+
+
+def counts(rows: Sequence[HostRow]) -> dict[str, int]:
+    """Return the number of hosts in each state; a host may be in several."""
+    found = dict.fromkeys(STATES, 0)
+    for row in rows:
+        for state in row.states:
+            found[state] += 1
+    found["all"], found["problem"] = len(rows), len(rows) - found[LIVE]
+    return found
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    # A version comes from a host: its length is limited, and so is the number of digits that int takes.
+    return tuple(int(each[:9]) for each in _NUMBER.findall(version[:40]))

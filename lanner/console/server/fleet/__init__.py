@@ -1,0 +1,1 @@
+"""Pages and JSON about hosts and rules."""

@@ -1,0 +1,45 @@
+"""Hosts for the tests."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lanner.console.fleet.ports import KnownHosts
+from lanner.recorder.topic.host_tally import FleetHost
+
+READ_AT = 1_795_600_000_000
+"""ms since the epoch."""
+
+
+def host(number: int = 1, **facts: Any) -> FleetHost:
+    """Make a host without problems."""
+    plain: dict[str, Any] = {
+        "id": f"id-{number}",
+        "name": f"web-{number}",
+        "seen": READ_AT - 1000,
+        "version": "99.0.0",
+        "kernel": "6.12.0",
+        "rules": "",
+        "lag": 10,
+        "losses": {},
+        "is_stopped": False,
+        "watched": ("execve", "openat"),
+    }
+    return FleetHost(**(plain | facts))
+
+
+class GivenHosts:
+    """Knows given hosts."""
+
+    def __init__(self, *hosts: FleetHost) -> None:
+        self.known = KnownHosts(hosts, READ_AT)
+
+    def start(self, on_change: Callable[[], None]) -> None:
+        """Report them once."""
+        on_change()
+
+    def hosts(self) -> KnownHosts:
+        """Return them."""
+        return self.known
+
+    def stop(self) -> None:
+        """Do nothing."""
