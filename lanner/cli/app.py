@@ -261,26 +261,35 @@ def _group(module: str, commands: Mapping[str, str]) -> dict[str, tuple[str, str
     return {name: (f"{package}.{name}", text) for name, text in commands.items()}
 
 
-RULES = _group(
-    "rules",
-    {
-        "validate": "Check rule files; report every error with its location.",
-        "list": "List the rules, with priority, tags and file.",
-        "show": "Show one rule after appends and overrides.",
-        "explain": "Show why a rule did or didn't match an event.",
-        "pushdown": "Show which events the rules make the kernel send, and which rules cost most.",
-        "test": "Run the rules' tests.",
-        "lsp": "Check rule files while they are edited: a language server for editors.",
-        "schema": "Print the JSON schema of rule files, for editors.",
-    },
-) | _group(
-    "rules.published",
-    {
-        "cost": "Measure what draft rules cost, before they are published.",
-        "publish": "Publish rule files to a whole fleet.",
-        "pull": "Write a fleet's published rules to files.",
-        "status": "Show which version each processor runs.",
-    },
+RULES = (
+    _group(
+        "rules",
+        {
+            "validate": "Check rule files; report every error with its location.",
+            "list": "List the rules, with priority, tags and file.",
+            "show": "Show one rule after appends and overrides.",
+            "explain": "Show why a rule did or didn't match an event.",
+            "pushdown": "Show which events the rules make the kernel send, and which rules cost most.",
+            "test": "Run the rules' tests.",
+            "lsp": "Check rule files while they are edited: a language server for editors.",
+            "schema": "Print the JSON schema of rule files, for editors.",
+        },
+    )
+    | _group(
+        "rules.tuning",
+        {
+            "cost": "Measure what draft rules cost, before they are published.",
+            "tune": "Propose exceptions from alerts, with proof of what they would hide.",
+        },
+    )
+    | _group(
+        "rules.published",
+        {
+            "publish": "Publish rule files to a whole fleet.",
+            "pull": "Write a fleet's published rules to files.",
+            "status": "Show which version each processor runs.",
+        },
+    )
 )
 ELSEWHERE = {"version": "lanner --version", "help": "lanner --help", **{name: f"lanner rules {name}" for name in RULES}}
 """Commands that people expect at another place."""

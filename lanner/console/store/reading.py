@@ -124,6 +124,18 @@ class AlertReader:
             ).fetchone()
         return None if row is None else (unpacked(*row[:3]), row[3])
 
+    def marked_as_real(self, limit: int) -> frozenset[str]:
+        """Return the ids of alerts that people commented or whose group is assigned. Raises OSError."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT substr(subject, 7) FROM marks WHERE subject LIKE 'alert:%' UNION "
+                "SELECT b.uid FROM marks m JOIN groups g ON m.subject = 'group:' || g.key "
+                "JOIN alerts a ON a.grp = g.id JOIN bodies b ON b.id = a.id "
+                "WHERE m.field = 'assignee' OR m.field LIKE 'comment/%' LIMIT ?",
+                (limit,),
+            )
+            return frozenset(uid for (uid,) in rows)
+
     def whole_alerts(self, hosts: Sequence[str], since: int, until: int, limit: int) -> Sequence[Alert]:
         """Return the alerts of hosts in a time range, oldest first. Raises OSError and BadAlert.
 

@@ -28,24 +28,38 @@ def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priorit
         for key, value in fields.items()
         if value not in (None, "<NA>") and key not in _RETAINED and not key.startswith("evt.time")
     }
-    lines = [f"  - name: {_scalar(name)}", "    given:"]
-    lines += [f"      - {_flow(event)}" for event in events]
-    lines += ["    expect:", f"      - rule: {_scalar(rule)}", f"        priority: {_scalar(priority)}"]
+    lines = [f"  - name: {scalar_text(name)}", "    given:"]
+    lines += [f"      - {flow_text(event)}" for event in events]
+    lines += ["    expect:", f"      - rule: {scalar_text(rule)}", f"        priority: {scalar_text(priority)}"]
     if shown:
         lines.append("        output_fields:")
-        lines += [f"          {_scalar(key)}: {_scalar(value)}" for key, value in shown.items()]
+        lines += [f"          {scalar_text(key)}: {scalar_text(value)}" for key, value in shown.items()]
     return "\n".join(lines) + "\n"
 
 
-def _flow(value: Any) -> str:
+def quiet_case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str) -> str:
+    """Return a case that expects no alert as YAML.
+
+    Args:
+        name: of the case.
+        events: results of `write_event`.
+        rule: the rule that it is about.
+    """
+    lines = [f"  - name: {scalar_text(name)}", "    given:"]
+    lines += [f"      - {flow_text(event)}" for event in events]
+    return "\n".join([*lines, "    expect: none", f"    about: {scalar_text(rule)}"]) + "\n"
+
+
+def flow_text(value: Any) -> str:
+    """Write a value as YAML on one line."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_scalar(str(key))}: {_flow(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar_text(str(key))}: {flow_text(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    return _scalar(as_text(value))
+        return "[" + ", ".join(map(flow_text, value)) + "]"
+    return scalar_text(as_text(value))
 
 
-def _scalar(text: str) -> str:
+def scalar_text(text: str) -> str:
     """Write a text plain if YAML reads it back unchanged, else as a JSON string, which is YAML too."""
     if _BARE.fullmatch(text) and text.lower() not in _WORDS:
         return text

@@ -211,3 +211,15 @@ def test_a_file_of_another_release_or_a_damaged_one_is_begun_again(damage: str, 
         path.write_bytes(b"nonsense" * 1000)
     assert AlertView(path).count == 0
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_alerts_that_people_commented_or_assigned_are_marked_as_real(tmp_path: Path) -> None:
+    """A comment on an alert marks it alone, one on a group all of its alerts; an acknowledged group is only seen."""
+    one, two, three = found(1), found(2, rule="B"), found(3, rule="C")
+    view, reader = filled(tmp_path, [one, found(4), two, three])
+    groups = {group.rule: group.key for group in reader.groups(ALL, NOW).groups}
+    view.set_marks([Mark(f"alert:{one.id}", "comment/1", "look", "eve", NOW)])
+    view.set_marks([Mark(f"group:{groups['B']}", "assignee", "eve", "eve", NOW)])
+    view.set_marks([Mark(f"group:{groups['C']}", "acknowledged", str(NOW), "eve", NOW)])
+
+    assert reader.marked_as_real(10) == {one.id, two.id}

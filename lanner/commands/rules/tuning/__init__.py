@@ -1,0 +1,1 @@
+"""Commands that measure rules on what happened, and propose changes."""

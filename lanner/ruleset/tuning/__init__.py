@@ -1,0 +1,1 @@
+"""Proposes exceptions from alerts, with proof of what they would hide."""

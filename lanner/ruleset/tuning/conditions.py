@@ -1,0 +1,110 @@
+"""The conditions that an alert's fields meet, of which an exception may be made. Pure.
+
+Values are generalized as people do it: a number in a path or command line becomes `*`, a path its folders. A part that
+has words is never replaced, because that would also excuse what nobody has seen.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PROGRAM = ("proc.exepath", "proc.name")
+"""The program, by the first of these that an alert has: a path can't be claimed as a name can."""
+IMAGE = "container.image.repository"
+OBJECTS = ("fd.name", "fd.sip", "fd.sport", "proc.cmdline")
+CLAIMED = frozenset({"proc.cmdline", "proc.name", "proc.pname"})
+"""Whoever starts a program chooses these."""
+CONTEXT = (IMAGE, "k8s.ns.name", "proc.pname")
+USER = "user.name"
+_GENERALIZED = frozenset({"fd.name", "proc.cmdline"})
+_MIN_FIELDS = 2
+_MIN_DEPTH = 2
+"""Folders of a prefix, at least: /etc/ alone would excuse too much."""
+_MAX_DEPTH = 16
+_MAX_LENGTH = 512
+_NUMBER = re.compile(r"\d+")
+_PATTERN = re.compile(r"[*?\[\]\\]")
+_QUOTED = re.compile(r"[\"'\\]")
+"""Characters that a value of an exception can't have."""
+_MAX_PORT = 32_767
+"""Higher ports are chosen at random."""
+_RANKS = {"=": 0, "glob": 1, "startswith": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCondition:
+    """One field compared with a value."""
+
+    field: str
+    operator: str
+    value: str
+
+    @property
+    def text(self) -> str:
+        """The condition as people read it."""
+        return f"{self.field} {self.operator} {self.value}"
+
+
+def conditions_of(fields: Mapping[str, Any]) -> frozenset[FieldCondition]:
+    """Return all conditions that an alert's fields meet."""
+    program = next((name for name in PROGRAM if _text(fields.get(name))), None)
+    found = []
+    for name in filter(None, (program, *OBJECTS, *CONTEXT, USER)):
+        value = _text(fields.get(name))
+        if value is None or _is_random(name, value):
+            continue
+        found.append(FieldCondition(name, "=", value))
+        if name in _GENERALIZED:
+            found.extend(FieldCondition(name, *each) for each in _generalized(value))
+    return frozenset(found)
+
+
+def most_specific(conditions: Iterable[FieldCondition]) -> tuple[FieldCondition, ...]:
+    """Return one condition of each field, the most specific, in the order in which people read them."""
+    best: dict[str, FieldCondition] = {}
+    for each in conditions:
+        known = best.get(each.field)
+        if known is None or _specificity(each) < _specificity(known):
+            best[each.field] = each
+    order = (IMAGE, "k8s.ns.name", *PROGRAM, *OBJECTS, "proc.pname", USER)
+    return tuple(best[name] for name in order if name in best)
+
+
+def wideness(conditions: Iterable[FieldCondition]) -> int:
+    """Return how far conditions are from equality; 0 if all compare for it."""
+    return sum(_RANKS[each.operator] for each in conditions)
+
+
+def is_narrow(fields: Collection[str]) -> bool:
+    """Return whether conditions on these fields name a program or image, and what it does or where it runs."""
+    return not {*PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - {USER}) >= _MIN_FIELDS
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, bool | list | tuple | dict) or value in ("", "<NA>"):
+        return None
+    text = str(value)
+    return text if len(text) <= _MAX_LENGTH and text.isprintable() and not _QUOTED.search(text) else None
+
+
+def _is_random(name: str, value: str) -> bool:
+    """Return whether a value names one connection, which doesn't come again."""
+    return (name == "fd.name" and "->" in value) or (
+        name == "fd.sport" and not (value.isdecimal() and int(value) <= _MAX_PORT)
+    )
+
+
+def _generalized(value: str) -> Iterator[tuple[str, str]]:
+    if not _PATTERN.search(value):
+        pattern = _NUMBER.sub("*", value)
+        if pattern != value:
+            yield "glob", pattern
+    if value.startswith("/"):
+        parts = value.split("/")[1:-1][:_MAX_DEPTH]
+        for depth in range(_MIN_DEPTH, len(parts) + 1):
+            yield "startswith", f"/{'/'.join(parts[:depth])}/"
+
+
+def _specificity(condition: FieldCondition) -> tuple[int, int]:
+    return _RANKS[condition.operator], -len(condition.value)

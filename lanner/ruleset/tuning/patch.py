@@ -1,0 +1,60 @@
+"""Writes proposed exceptions as a rule file, and their tests as a test file. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from lanner.ruleset.tuning.proposals import Proposal
+from lanner.ruletest.events.events import write_event
+from lanner.ruletest.generate.writing import flow_text, quiet_case_text, scalar_text
+
+_HEAD = """\
+# Exceptions that `lanner rules tune` proposed from alerts. Read each: whoever causes alerts chooses their values, so an
+# exception excuses whatever looks the same.
+"""
+
+
+def patch_text(found: Iterable[Proposal]) -> str:
+    """Return a rule file that appends the exceptions to their rules."""
+    by_rule: dict[str, list[Proposal]] = {}
+    for proposal in found:
+        by_rule.setdefault(proposal.rule, []).append(proposal)
+    return _HEAD + "".join(_rule(rule, own) for rule, own in by_rule.items())
+
+
+def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
+    """Return a test file: an alert that each exception quiets.
+
+    Args:
+        found: the exceptions.
+        rule_files: the rule files in load order, the patch last; relative to the test file.
+    """
+    cases = [
+        quiet_case_text(f"{_named(each)} is quiet", [write_event(each.witness)], each.rule)
+        for each in found
+        if {"evt.type", "proc.name"} <= each.witness.keys()
+    ]
+    return f"rules: {flow_text(list(rule_files))}\n\ncases:\n{''.join(cases)}" if cases else ""
+
+
+def _rule(rule: str, found: list[Proposal]) -> str:
+    lines = ["", f"- rule: {scalar_text(rule)}", "  exceptions:"]
+    for number, each in enumerate(found, 1):
+        lines += [
+            f"    # Quiets {each.alerts:,} of {each.of_rule:,} alerts, on {each.hosts:,} hosts.",
+            f"    - name: tuned_{_slug(each)}_{number}",
+            f"      fields: {flow_text([one.field for one in each.conditions])}",
+            # Quoted: a plain = is not a text in YAML 1.1.
+            f"      comps: {flow_text([one.operator for one in each.conditions])}",
+            "      values:",
+            f"        - {flow_text([one.value for one in each.conditions])}",
+        ]
+    return "\n".join([*lines, "  override:", "    exceptions: append", ""])
+
+
+def _named(proposal: Proposal) -> str:
+    return " and ".join(each.text for each in proposal.conditions[:2])
+
+
+def _slug(proposal: Proposal) -> str:
+    last = proposal.conditions[0].value.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")[:40] or "any"

@@ -1,0 +1,119 @@
+"""Proposes exceptions: the conditions that many alerts of a rule share. Pure.
+
+The candidates are the closed sets of conditions: what a group of alerts has in common, whole, so that no candidate is
+wider than its alerts require.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lanner.ruleset.tuning.conditions import FieldCondition, conditions_of, is_narrow, most_specific, wideness
+
+MIN_WITNESSES = 5
+MAX_FIELDS = 4
+MAX_PROPOSALS = 5
+"""For one rule."""
+_MAX_SHAPES = 400
+"""Different sets of conditions of a rule's alerts, the most frequent first."""
+_MAX_CANDIDATES = 4_000
+_NEARLY = 0.9
+"""A narrower exception is preferred if it covers so much of what a wider one covers."""
+
+Conditions = frozenset[FieldCondition]
+
+
+@dataclass(frozen=True, slots=True)
+class TunedAlert:
+    """What matters of an alert."""
+
+    rule: str
+    host: str
+    fields: Mapping[str, Any]
+    number: int = 1
+    """Alerts that it stands for: a summary replaces many."""
+    is_marked: bool = False
+    """Whether people marked it as real."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One exception, and what it would have quieted."""
+
+    rule: str
+    conditions: tuple[FieldCondition, ...]
+    alerts: int
+    of_rule: int
+    """All alerts of the rule."""
+    hosts: int
+    marked: int
+    """Alerts that people marked as real, among those that it quiets."""
+    witness: Mapping[str, Any]
+    """The fields of one of the alerts."""
+
+
+def proposals(alerts: Iterable[TunedAlert], witnesses: int = MIN_WITNESSES) -> list[Proposal]:
+    """Return proposed exceptions; those of the rule with most alerts come first.
+
+    Args:
+        alerts: of any rules.
+        witnesses: alerts that an exception must quiet, at least.
+    """
+    by_rule: dict[str, list[TunedAlert]] = defaultdict(list)
+    for alert in alerts:
+        by_rule[alert.rule].append(alert)
+    noisiest = sorted(by_rule.items(), key=lambda item: (-_total(item[1]), item[0]))
+    return [found for rule, own in noisiest for found in _of_rule(rule, own, max(witnesses, 2))]
+
+
+def _of_rule(rule: str, alerts: Sequence[TunedAlert], witnesses: int) -> list[Proposal]:
+    shapes = [conditions_of(alert.fields) for alert in alerts]
+    all_counts = Counter[Conditions]()
+    for alert, shape in zip(alerts, shapes, strict=True):
+        all_counts[shape] += alert.number
+    counts = dict(all_counts.most_common(_MAX_SHAPES))
+    candidates = _candidates(counts)
+    covered_by = {each: {shape for shape in counts if shape.issuperset(each)} for each in candidates}
+    left = set(counts)
+    found: list[Proposal] = []
+    while len(found) < MAX_PROPOSALS:
+        gains = {each: sum(counts[shape] for shape in covered & left) for each, covered in covered_by.items()}
+        widest = max(gains.values(), default=0)
+        if widest < witnesses:
+            break
+        near = [each for each, gain in gains.items() if gain >= max(widest * _NEARLY, witnesses)]
+        chosen = max(near, key=lambda each: (len(each), -wideness(each), gains[each], sorted(one.text for one in each)))
+        left -= covered_by[chosen]
+        found.append(_proposal(rule, chosen, alerts, shapes))
+    return found
+
+
+def _candidates(counts: Mapping[Conditions, int]) -> set[tuple[FieldCondition, ...]]:
+    """Return what groups of alerts have in common, as far as it is narrow."""
+    closed: dict[Conditions, None] = {}
+    for shape in counts:
+        for other in [*closed, shape]:
+            if len(closed) < _MAX_CANDIDATES:
+                closed.setdefault(shape & other)
+    reduced = (most_specific(each)[:MAX_FIELDS] for each in closed)
+    return {each for each in reduced if is_narrow([one.field for one in each])}
+
+
+def _proposal(
+    rule: str, conditions: tuple[FieldCondition, ...], alerts: Sequence[TunedAlert], shapes: Sequence[Conditions]
+) -> Proposal:
+    quieted = [alert for alert, shape in zip(alerts, shapes, strict=True) if shape.issuperset(conditions)]
+    return Proposal(
+        rule,
+        conditions,
+        _total(quieted),
+        _total(alerts),
+        len({alert.host for alert in quieted}),
+        sum(alert.is_marked for alert in quieted),
+        quieted[0].fields,
+    )
+
+
+def _total(alerts: Iterable[TunedAlert]) -> int:
+    return sum(alert.number for alert in alerts)

@@ -1,0 +1,75 @@
+from typing import Any
+
+import pytest
+
+from lanner.ruleset.tuning.conditions import FieldCondition, conditions_of, is_narrow, most_specific
+
+
+def texts(fields: dict[str, Any]) -> set[str]:
+    """Return the conditions that these fields meet, as text."""
+    return {each.text for each in conditions_of(fields)}
+
+
+def test_paths_are_generalized_to_numbers_and_folders() -> None:
+    """Neither to a single folder below the root nor to a pattern that replaces words."""
+    assert texts({"fd.name": "/var/log/app-12/part3.log"}) == {
+        "fd.name = /var/log/app-12/part3.log",
+        "fd.name glob /var/log/app-*/part*.log",
+        "fd.name startswith /var/log/",
+        "fd.name startswith /var/log/app-12/",
+    }
+
+
+def test_a_program_is_known_by_its_path_if_there_is_one() -> None:
+    """Whoever starts a program chooses its name."""
+    assert texts({"proc.exepath": "/usr/bin/cat", "proc.name": "cat"}) == {"proc.exepath = /usr/bin/cat"}
+    assert texts({"proc.name": "cat"}) == {"proc.name = cat"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("fd.name", "10.0.0.1:4000->10.0.0.2:443"),
+        ("fd.sport", 51000),
+        ("fd.sport", "?"),
+        ("proc.cmdline", 'sh -c "echo 1"'),
+        ("proc.cmdline", "a\nb"),
+        ("proc.cmdline", "x" * 600),
+        ("proc.pname", None),
+        ("proc.pname", "<NA>"),
+        ("user.name", ["root"]),
+        ("evt.num", 7),
+    ],
+)
+def test_what_an_exception_cannot_use_is_left_out(field: str, value: object) -> None:
+    """Connections, random ports, quotation marks, control characters, long texts, missing values, other fields."""
+    assert texts({field: value}) == set()
+
+
+def test_a_value_with_pattern_characters_is_not_made_a_pattern() -> None:
+    """Its own asterisk would match anything."""
+    assert texts({"proc.cmdline": "ls *.1"}) == {"proc.cmdline = ls *.1"}
+
+
+def test_the_most_specific_condition_of_each_field_is_chosen() -> None:
+    """An equal value before a pattern, a pattern before a folder, a long folder before a short one."""
+    conditions = conditions_of({"fd.name": "/a/b/c/1", "proc.exepath": "/bin/x"})
+
+    assert [each.text for each in most_specific(conditions)] == ["proc.exepath = /bin/x", "fd.name = /a/b/c/1"]
+    folders = [each for each in conditions if each.operator == "startswith"]
+    assert most_specific(folders) == (FieldCondition("fd.name", "startswith", "/a/b/c/"),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (["proc.exepath", "fd.name"], True),
+        (["container.image.repository", "proc.exepath"], True),
+        (["proc.exepath", "user.name"], False),
+        (["proc.exepath"], False),
+        (["fd.name", "proc.pname"], False),
+    ],
+)
+def test_an_exception_names_a_program_and_what_it_does_or_where(fields: list[str], *, expected: bool) -> None:
+    """A program alone, or a user, would excuse all that it does."""
+    assert is_narrow(fields) is expected

@@ -1,0 +1,64 @@
+import pytest
+
+from lanner.ruleset.tuning.conditions import FieldCondition
+from lanner.ruleset.tuning.patch import patch_text, suite_text
+from lanner.ruleset.tuning.proposals import Proposal
+from lanner.ruletest.reading import read_suite
+from lanner.ruletest.running import RuleSet, Runner
+from processor.loading import RuleFile, load_rules
+
+RULES = """
+- rule: "Read: all"
+  desc: d
+  condition: evt.type = openat and fd.name startswith /srv/
+  output: "%fd.name"
+  priority: NOTICE
+"""
+WITNESS = {
+    "evt.type": "openat",
+    "fd.name": "/srv/data/a b#c",
+    "proc.name": "tar",
+    "proc.exepath": "/usr/bin/tar",
+    "proc.cmdline": "tar -c /srv",
+}
+VALUES = ["/srv/data/a b#c", "/srv/data/a, b", "/srv/data/[x]", "/srv/data/yes", "/srv/data/: y"]
+
+
+def proposal(*conditions: tuple[str, str, str]) -> Proposal:
+    """Return an exception of the rule."""
+    return Proposal("Read: all", tuple(FieldCondition(*each) for each in conditions), 7, 9, 2, 0, WITNESS)
+
+
+FOUND = [
+    proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "startswith", "/srv/data/")),
+    proposal(("proc.exepath", "=", "/usr/bin/cp"), ("proc.cmdline", "glob", "cp * /x")),
+]
+
+
+def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
+    """Its own tests prove it: they fail without the patch."""
+    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND))]
+    loaded = load_rules(files)
+    suite, problems = read_suite("quiet_test.yaml", suite_text(FOUND[:1], ["r.yaml", "quiet.yaml"]))
+
+    assert (loaded.errors, loaded.warnings, problems) == ((), (), ())
+    assert suite.rules == ("r.yaml", "quiet.yaml")
+    for files_used, is_quiet in ((files, True), (files[:1], False)):
+        result = load_rules(files_used)
+        runner = Runner(suite, RuleSet(result.rules), "all", lambda _: ())
+        assert [runner.run(case).passed for case in suite.cases] == [is_quiet]
+
+
+def test_the_patch_states_what_each_exception_quiets() -> None:
+    """People decide by it."""
+    assert "# Quiets 7 of 9 alerts, on 2 hosts." in patch_text(FOUND)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_values_with_yaml_s_own_characters_are_read_back_unchanged(value: str) -> None:
+    """Whoever causes alerts chooses them."""
+    found = [proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", value))]
+    loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found))])
+
+    assert loaded.errors == ()
+    assert value in str(loaded.rules[0].condition)

@@ -1,0 +1,79 @@
+from typing import Any
+
+from lanner.ruleset.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, proposals
+
+BACKUP = {"proc.exepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
+
+
+def read_by(program: str, path: str, host: str = "a", **more: Any) -> TunedAlert:
+    """Return an alert about a read."""
+    return TunedAlert("Read", host, {"proc.exepath": program, "fd.name": path}, **more)
+
+
+def conditions(proposal: Proposal) -> list[str]:
+    """Return a proposal's conditions as text."""
+    return [each.text for each in proposal.conditions]
+
+
+def test_what_alerts_have_in_common_becomes_an_exception() -> None:
+    """Files of one folder, read by one program on several hosts; the alert of another program stays."""
+    alerts = [read_by("/usr/bin/tar", f"/srv/data/{name}", host) for name in "abc" for host in ("x", "y")]
+
+    (found,) = proposals([*alerts, read_by("/tmp/tar", "/srv/data/a")])
+
+    assert conditions(found) == ["proc.exepath = /usr/bin/tar", "fd.name startswith /srv/data/"]
+    assert (found.alerts, found.of_rule, found.hosts, found.marked) == (6, 7, 2, 0)
+
+
+def test_too_few_witnesses_make_no_exception() -> None:
+    """Four alerts may be one attack."""
+    assert proposals([read_by("/usr/bin/tar", "/srv/data/a")] * 4) == []
+    assert len(proposals([read_by("/usr/bin/tar", "/srv/data/a")] * 3, witnesses=3)) == 1
+
+
+def test_a_summary_counts_as_the_alerts_that_it_replaces() -> None:
+    """Otherwise the noisiest would look quiet."""
+    (found,) = proposals([read_by("/usr/bin/tar", "/srv/data/a", number=40)])
+
+    assert (found.alerts, found.of_rule) == (40, 40)
+
+
+def test_a_program_alone_is_not_excused() -> None:
+    """Its alerts share nothing else."""
+    alerts = [read_by("/usr/bin/python3", f"/{name}") for name in "abcdefgh"]
+
+    assert proposals(alerts) == []
+
+
+def test_a_narrower_exception_is_preferred_if_it_quiets_nearly_as_much() -> None:
+    """One odd alert doesn't widen it to the whole folder."""
+    alerts = [read_by("/usr/bin/tar", "/srv/data/a")] * 19 + [read_by("/usr/bin/tar", "/srv/data/keys/secret")]
+
+    (found,) = proposals(alerts)
+
+    assert (conditions(found)[1], found.alerts) == ("fd.name = /srv/data/a", 19)
+
+
+def test_different_causes_get_exceptions_of_their_own() -> None:
+    """The rule with most alerts comes first, and within it the widest exception; there is a maximum."""
+    alerts = [read_by(f"/usr/bin/{program}", f"/srv/{program}/x") for program in "abcdefg" for _ in range(5)]
+    alerts += [read_by("/usr/bin/a", "/srv/a/x"), TunedAlert("Other", "a", BACKUP)]
+
+    found = proposals(alerts)
+
+    assert len(found) == MAX_PROPOSALS
+    assert (found[0].alerts, conditions(found[0])[0]) == (6, "proc.exepath = /usr/bin/a")
+
+
+def test_alerts_that_people_marked_are_counted() -> None:
+    """An exception that hides them is no good."""
+    (found,) = proposals([read_by("/usr/bin/tar", "/srv/data/a", is_marked=number == 2) for number in range(5)])
+
+    assert found.marked == 1
+
+
+def test_many_different_alerts_stay_bounded() -> None:
+    """Each with a path of its own, as a flood makes them."""
+    alerts = [read_by(f"/usr/bin/p{number % 7}", f"/srv/{number}/{number * 7}/x") for number in range(2_000)]
+
+    assert len(proposals(alerts)) <= MAX_PROPOSALS
