@@ -5,9 +5,10 @@ import sys
 from dataclasses import asdict
 
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen, filter_options
+from lanner.cli.options.dead_letters import filter_options
 from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
+from lanner.dead_letters.selection import DeadLetterFilter, chosen
 from lanner.dead_letters.stores import open_stores
 from schemas.text.times import iso8601_zulu
 

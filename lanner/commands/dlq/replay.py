@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import click
 
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, act_on, chosen, filter_options, must_choose
+from lanner.cli.options.dead_letters import act_on, filter_options, must_choose
+from lanner.dead_letters.selection import DeadLetterFilter, chosen
 from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.dead_letters.stores import open_stores
 

@@ -5,7 +5,7 @@ import sys
 import click
 
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options.dead_letters import DeadLetterFilter, chosen
+from lanner.dead_letters.selection import DeadLetterFilter, chosen
 from lanner.dead_letters.store import content
 from lanner.dead_letters.stores import open_stores
 from schemas.text.printable import printable
