@@ -34,7 +34,7 @@ from bus.topics import (
     changelog,
 )
 
-Operation = Literal["READ", "WRITE", "DESCRIBE_CONFIGS"]
+Operation = Literal["READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS"]
 Resource = Literal["TOPIC", "GROUP"]
 
 _STATE = changelog(CORRELATION_TABLE)
@@ -79,9 +79,15 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
         "console": (
-            *_topics("READ", ALERTS, EVENTS, SCHEMAS, CONSOLE_MARKS),
+            *_topics("READ", ALERTS, EVENTS, CORRELATE, SCHEMAS, CONSOLE_MARKS),
+            *_topics("READ", PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
             *_topics("WRITE", CONSOLE_MARKS, CONSOLE_AUDIT),
-            *_topics("DESCRIBE_CONFIGS", ALERTS, EVENTS, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
+            *_topics("DESCRIBE_CONFIGS", ALERTS, EVENTS, CORRELATE, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
+            *_topics("DESCRIBE_CONFIGS", PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
+            # How far they are behind; not the right to join them, which would take their messages.
+            Grant("GROUP", PROCESSOR_GROUP, "DESCRIBE"),
+            Grant("GROUP", "notifier.", "DESCRIBE", is_prefix=True),
+            Grant("GROUP", SIEM_GROUPS, "DESCRIBE", is_prefix=True),
         ),
         "intake": _topics("WRITE", ALERTS, SCHEMAS),
         "dead-letters": (

@@ -22,7 +22,10 @@ from confluent_kafka.admin import (
 )
 
 from bus.connection import Connection, client_config
+from bus.groups.lag import GroupLags
 from bus.topics import ALL_TOPICS
+from lanner.recorder.search.topic import TopicEvents
+from lanner.wiring.http.console_sources import fleet_pipeline
 from tests.cluster.secured import SecuredBroker
 
 SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
@@ -46,7 +49,7 @@ MAY_READ: dict[str, set[str]] = {
     | {"host-pins", "host-keys", "pods"},
     "kubernetes": {"pods"},
     "notifier": {"alerts", "schemas"},
-    "console": {"alerts", "events", "schemas", "console-marks"},
+    "console": {"alerts", "events", "correlate", "schemas", "console-marks", "dlq.processor", "dlq.notifier"},
     "intake": set(),
     "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
     "publisher": {"rules"},
@@ -54,7 +57,12 @@ MAY_READ: dict[str, set[str]] = {
     "reader": SIEM,
     "operator": set(ALL_TOPICS),
 }
-MAY_JOIN = {"processor": {"processor"}, "notifier": {"notifier.siem.ecs", "notifier.slack"}, "reader": {"siem.elastic"}}
+MAY_DESCRIBE = {
+    "processor": {"processor"},
+    "notifier": {"notifier.siem.ecs", "notifier.slack"},
+    "console": {"processor", "notifier.siem.ecs", "notifier.slack", "siem.elastic"},
+    "reader": {"siem.elastic"},
+}
 GROUPS = ("processor", "notifier.siem.ecs", "notifier.slack", "siem.elastic", "another")
 DENIED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -100,8 +108,8 @@ def read(connection: Connection) -> set[str]:
     return {name for name, may in answers.items() if may}
 
 
-def joined(connection: Connection) -> set[str]:
-    """Return the groups that a user can describe, which the right to join them includes."""
+def described(connection: Connection) -> set[str]:
+    """Return the groups that a user can describe; the right to join them includes that."""
     client = AdminClient(client_config(connection, "test"))
     answers = client.describe_consumer_groups([connection.topic(name) for name in GROUPS], request_timeout=10)
     found = set()
@@ -114,11 +122,11 @@ def joined(connection: Connection) -> set[str]:
 
 @pytest.mark.parametrize("part", MAY_WRITE)
 def test_a_part_can_do_what_it_does_and_nothing_else(secured: SecuredBroker, part: str) -> None:
-    """Each part can write, read and join exactly what its grants list."""
+    """Each part can write, read and describe exactly what its grants list."""
     connection = secured.by_certificate(f"lanner-{part}", secured.fleet())
     assert written(connection) == MAY_WRITE[part]
     assert read(connection) == MAY_READ[part]
-    assert joined(connection) == MAY_JOIN.get(part, set())
+    assert described(connection) == MAY_DESCRIBE.get(part, set())
 
 
 @pytest.mark.parametrize("part", MAY_WRITE)
@@ -150,3 +158,14 @@ def test_no_part_can_change_the_broker(secured: SecuredBroker, part: str) -> Non
         with pytest.raises(KafkaException) as refused:
             answer.result(20)
         assert refused.value.args[0].code() in DENIED
+
+
+def test_the_rights_of_the_console_are_enough_for_its_pages(secured: SecuredBroker) -> None:
+    """It reads how far groups are behind, dead letters and events."""
+    connection = secured.by_certificate("lanner-console", secured.fleet())
+    assert [(each.group, each.topic) for each in GroupLags(connection).read()] == []
+    with fleet_pipeline(connection).stores() as stores:
+        assert [list(store.dead_letters()) for store in stores] == [[], []]
+    events = TopicEvents(connection, 0, time.time_ns() // 1_000_000)
+    assert [list(portion.batches) for portion in events.portions(lambda: False)] == [[]]
+    events.close()

@@ -50,3 +50,10 @@ def test_commands_for_kafkas_own_tool_are_quoted() -> None:
         "--allow-principal 'User:a b' --operation Write --topic '$(x).events'"
     )
     assert second.endswith("--operation Read --group '$(x).notifier.' --resource-pattern-type prefixed")
+
+
+def test_the_console_can_take_messages_from_nobody() -> None:
+    """It sees how far groups are behind, but can't join one or write what they read."""
+    groups = {grant.operation for grant in PARTS["console"] if grant.resource == "GROUP"}
+    written = {grant.name for grant in PARTS["console"] if grant.operation == "WRITE"}
+    assert (groups, written) == ({"DESCRIBE"}, {"console-marks", "console-audit"})
