@@ -81,6 +81,10 @@ class OutboxDeadLetters:
         for each in dead_letters:
             self._outbox.drop(each.number)
 
+    def close(self) -> None:
+        """Close the outbox."""
+        self._outbox.close()
+
     def _stored(self, each: DeadLetter) -> StoredDeadLetter:
         alert = alert_in(each.data)
         rule = "" if alert is None else alert.rule

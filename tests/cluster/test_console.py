@@ -1,18 +1,25 @@
 import json
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from bus.clients.producers import make_producer, producer_config
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.messages.headers import SENT
-from bus.topics import CONSOLE_AUDIT
+from bus.topics import ALERTS, CONSOLE_AUDIT, NOTIFIER_DEAD_LETTERS
+from notifier.queue.kafka import ONLY_FOR
 from schemas.codec import encode_batch
 from tests.cluster.actions import Generator, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
+from tests.cluster.test_dead_letters import everything, refused, write_dead_letter
 from tests.ports import free_port
 
 
@@ -41,6 +48,14 @@ class BrowsedConsole:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
+
+    def search(self, condition: str) -> list[tuple[str, Any]]:
+        """Return the events of a search's stream."""
+        query = urllib.parse.urlencode({"q": condition})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/search?{query}", timeout=60) as answer:
+            parts = answer.read().decode().split("\n\n")
+        lines = [part.split("\n") for part in parts if part.startswith("event: ")]
+        return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
 
     def shows(self, groups: int, alerts: int, state: str = "open") -> bool:
         """Return whether it shows so many groups and alerts in a state."""
@@ -131,4 +146,86 @@ def test_hosts_are_known_from_their_heartbeats(connection: Connection, processes
     soon(lambda: console.ask("/api/hosts")["read_at"] != read_at)
     assert len(states()) == 3
     assert console.ask(f"/api/hosts/host?id={plain.name}")["watched"] == ["openat"]
+    assert console.process.stop() == 0
+
+
+def test_events_of_a_fleet_are_searched(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Newest first, from all partitions; what is no batch is counted."""
+    generator = Generator(connection, hosts=4)
+    generator.act(25)
+    generator.send(b"nonsense", "host-0", topic="events")
+    generator.flush()
+    console = BrowsedConsole(connection, processes, tmp_path / "one")
+    parts = console.search("evt.hostname = host-2 and fd.name startswith /marked/")
+    found = [event for name, value in parts if name == "found" for event in value["events"]]
+    name, end = parts[-1]
+    assert (name, end["reason"], end["found"]) == ("end", "complete", len(found))
+    assert len(found) == 25
+    assert {event["fields"]["evt.hostname"] for event in found} == {"host-2"}
+    assert [event["time"] for event in found] == sorted((event["time"] for event in found), reverse=True)
+    assert end["remarks"] == ["1 message could not be read as events."]
+    assert console.search("proc.name = never")[-1][1]["looked_at"] == end["looked_at"]
+    assert console.process.stop() == 0
+
+
+def test_lag_is_shown_and_dead_letters_are_replayed(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """By group and topic, with the age of the oldest message; an alert goes back to the sink that refused it."""
+    notifier = processes.start(
+        connection,
+        "notifier",
+        "file",
+        *("-o", f"notifier.state_dir={tmp_path}", "-o", f"file_output.filename={tmp_path / 'alerts'}"),
+    )
+    producer = make_producer(producer_config(connection, "test", queue_bytes=8 << 20))
+    value, headers = refused("slack")
+    producer.produce(connection.topic(ALERTS), value, b"one")
+    assert producer.flush(20) == 0
+    soon(lambda: (tmp_path / "alerts").exists() and bool((tmp_path / "alerts").read_text()))
+    console = BrowsedConsole(connection, processes, tmp_path / "one")
+
+    def sink() -> dict[str, Any]:
+        queues = console.ask("/api/pipeline")["queues"]
+        return next((dict(each) for each in queues if each["name"] == "file"), {})
+
+    soon(lambda: (sink().get("waiting"), sink().get("readers"), sink().get("oldest")) == (0, 1, None))
+    assert notifier.stop() == 0
+    before = time.time()
+    for number in range(3):
+        producer.produce(connection.topic(ALERTS), value, str(number).encode())
+    assert producer.flush(20) == 0
+    soon(lambda: (sink()["waiting"], sink()["readers"]) == (3, 0))
+    assert sink()["source"] == "alerts"
+    assert abs(datetime.fromisoformat(sink()["oldest"]).timestamp() - before) < 20
+
+    write_dead_letter(connection, NOTIFIER_DEAD_LETTERS, value, headers)
+    (letter,) = console.ask("/api/dead-letters")["dead_letters"]
+    assert (letter["id"], letter["sink"], letter["reason"]) == ("notifier:0", "slack", "invalid_blocks")
+    assert console.ask("/api/dead-letters/replay", {"ids": ["notifier:0"]}) == {
+        "replayed": ["notifier:0"],
+        "problem": "",
+    }
+    assert console.ask("/api/dead-letters")["dead_letters"] == []
+    assert [headers[ONLY_FOR] for *_, headers in everything(connection, ALERTS) if ONLY_FOR in headers] == [b"slack"]
+    audit = [json.loads(value or b"") for _, _, value, _ in everything(connection, CONSOLE_AUDIT)]
+    assert [(each["action"], each["value"]) for each in audit] == [("replay", "notifier:0")]
+    assert console.process.stop() == 0
+
+
+def test_a_broker_that_goes_away_is_on_the_page_at_once(
+    own_broker: Broker, processes: Processes, tmp_path: Path
+) -> None:
+    """For queues, dead letters and searches."""
+    connection = with_topics(own_broker, 2)
+    console = BrowsedConsole(connection, processes, tmp_path / "one")
+    assert console.ask("/api/pipeline")["queues"] == []
+    own_broker.stop()
+    time.sleep(2)
+    began = time.monotonic()
+    with urllib.request.urlopen(f"http://127.0.0.1:{console.port}/pipeline", timeout=30) as answer:
+        assert answer.read().count(b"no answer from a broker") == 2
+    assert time.monotonic() - began < 3
+    assert console.search("proc.name = cat")[-1][0] == "failed"
+    assert time.monotonic() - began < 6
     assert console.process.stop() == 0

@@ -11,6 +11,8 @@ from lanner.console.server.api import live, marks, story
 from lanner.console.server.context import CONSOLE, Console
 from lanner.console.server.fleet import hosts
 from lanner.console.server.guard import middlewares
+from lanner.console.server.pipeline import api as pipeline_api
+from lanner.console.server.pipeline import view as pipeline
 from lanner.console.server.rate import RateLimit
 from lanner.console.server.search import api as search_api
 from lanner.console.server.search import view as search
@@ -20,6 +22,7 @@ from lanner.console.server.views.rendering import RENDERER, View
 VIEWS: tuple[View, ...] = (
     View("Alerts", "/", "a"),
     View("Hosts", "/hosts", "h"),
+    View("Pipeline", "/pipeline", "p"),
     View("Search", "/search", "s"),
 )
 """The views of the navigation: name, path, and the key that opens it after `g`."""
@@ -31,6 +34,8 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *marks.ROUTES,
     *live.ROUTES,
     *hosts.ROUTES,
+    *pipeline.ROUTES,
+    *pipeline_api.ROUTES,
     *search.ROUTES,
     *search_api.ROUTES,
     *assets.ROUTES,

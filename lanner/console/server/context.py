@@ -14,6 +14,7 @@ from lanner.console.fleet.ports import FleetSource
 from lanner.console.people.identity import Identity
 from lanner.console.people.sign_in import SignIn
 from lanner.console.server.live import LiveHub
+from lanner.console.server.pipeline.desk import PipelineDesk
 from lanner.console.server.recent import RecentAnswers
 from lanner.console.server.search.desk import SearchDesk
 from lanner.console.server.slow import SlowReadings
@@ -45,6 +46,8 @@ class Console:
     """Whether they are of a recording that has ended."""
     search: SearchDesk | None = None
     """Searches events; None if there are none."""
+    pipeline: PipelineDesk | None = None
+    """Reads queues and dead letters; None if there are none."""
     clock: Callable[[], int] = time.time_ns
     hub: LiveHub = field(default_factory=LiveHub)
     recent: RecentAnswers = field(default_factory=RecentAnswers)

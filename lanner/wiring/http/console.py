@@ -18,6 +18,7 @@ from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
 from lanner.console.server.app import application
 from lanner.console.server.context import Console
+from lanner.console.server.pipeline.desk import PipelineDesk, PipelineSource
 from lanner.console.server.search.desk import SearchDesk, SearchSource
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
@@ -86,6 +87,7 @@ class RunningConsole:
         audit: Callable[[], AuditLog],
         fleet: FleetSource,
         search: SearchSource | None = None,
+        pipeline: PipelineSource | None = None,
         described: str,
         events: EventArchive = NO_EVENTS,
         is_recording: bool = False,
@@ -102,6 +104,7 @@ class RunningConsole:
             audit: opens the audit log.
             fleet: knows hosts and rules.
             search: the events to search; None if there are none.
+            pipeline: queues and dead letters; None if there are none.
             described: the source in words, for people.
             events: the retained events.
             is_recording: the alerts are of a recording that has ended: of any time, however old.
@@ -148,6 +151,7 @@ class RunningConsole:
             silent_seconds=settings.hosts.silent_seconds,
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
+            pipeline=None if pipeline is None else PipelineDesk(pipeline),
         )
         self._feed.on_change = made.hub.publish
         self._fleet = fleet

@@ -18,7 +18,12 @@ from lanner.recorder.rolling.events import RecordingHistory
 from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.settings import Settings
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
-from lanner.wiring.http.console_sources import recording_search, topic_search
+from lanner.wiring.http.console_sources import (
+    fleet_pipeline,
+    outbox_pipeline,
+    recording_search,
+    topic_search,
+)
 from lanner.wiring.topic_check import topics_in_order
 from schemas.alert import Alert
 from schemas.text.notes import OnNote
@@ -50,6 +55,7 @@ def fleet_console(
         audit=partial(AuditTopic, connection),
         fleet=HostsOfTopic(connection),
         search=topic_search(settings, connection),
+        pipeline=fleet_pipeline(connection),
         described=f"the fleet at {connection.bootstrap_servers}",
         events=EventArchive(FleetHistory(connection), _FLEET),
         note=note,
@@ -79,6 +85,7 @@ def recording_console(
         audit=partial(AuditFile, folder / AUDIT),
         fleet=FilesOnly(),
         search=recording_search(settings, recording),
+        pipeline=outbox_pipeline(settings) if follow else None,
         described=f"the recording {recording}",
         events=_recorded(recording, _FILE),
         is_recording=not follow,
@@ -100,6 +107,7 @@ def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, Loca
         audit=partial(AuditFile, folder / AUDIT),
         fleet=host,
         search=recording_search(settings, kept) if settings.keep.size_mib else None,
+        pipeline=outbox_pipeline(settings),
         described="this host",
         events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
         note=note,

@@ -46,13 +46,15 @@ async def search(request: web.Request) -> web.StreamResponse:
     except BadInput as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     try:
-        await made.record(request, who, "search", "", f"{form.q} [{form.since}, {form.until or 'now'}]")
         answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
         answer.content_type = "text/event-stream"
         await answer.prepare(request)
         shown = _Shown(form)
         try:
             async for state in stream:
+                if state.search is not None and shown.is_new:
+                    # Only now it is known that there is something to search: a broker that is away is reported at once.
+                    await made.record(request, who, "search", "", f"{form.q} [{form.since}, {form.until or 'now'}]")
                 await answer.write(shown.events(state))
             await answer.write(shown.end())
         except (BadInput, BusUnavailable) as error:
@@ -60,6 +62,10 @@ async def search(request: web.Request) -> web.StreamResponse:
         except ConnectionResetError:
             # The browser was closed, or its search was stopped.
             pass
+        except OSError:
+            await answer.write(
+                _event("failed", {"error": "The search can't be recorded in the audit log now; try again."})
+            )
         except Exception:
             logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
             await answer.write(_event("failed", {"error": "Internal error; this is a bug in Lanner."}))
@@ -76,6 +82,11 @@ class _Shown:
         self._search: EventSearch | None = None
         self._oldest = 0
         """Time of the oldest event that was found, ns."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of the search was sent."""
+        return self._search is None
 
     def events(self, state: SearchState) -> bytes:
         """Return what was found, and the progress."""

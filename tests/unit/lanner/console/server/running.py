@@ -12,6 +12,7 @@ from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.fleet.unknown import FilesOnly
+from lanner.console.server.pipeline.desk import PipelineSource
 from lanner.console.server.search.desk import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.settings import load_settings
@@ -54,6 +55,7 @@ class Served:
         search: SearchSource | None = None,
         events: EventArchive = NO_EVENTS,
         fleet: FleetSource | None = None,
+        pipeline: PipelineSource | None = None,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
@@ -68,6 +70,7 @@ class Served:
             audit=lambda: AuditFile(folder / AUDIT),
             search=search,
             fleet=self.fleet,
+            pipeline=pipeline,
             described="this host",
             events=events,
             note=ignore_note,

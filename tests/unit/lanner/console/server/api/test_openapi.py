@@ -52,6 +52,8 @@ def test_every_path_of_the_api_is_described_and_no_other(served: Served) -> None
         ("/api/hosts?offset=-1", "/api/hosts", None, 400),
         ("/api/hosts/host?id=id-1", "/api/hosts/host", None, 200),
         ("/api/hosts/host", "/api/hosts/host", None, 404),
+        ("/api/pipeline", "/api/pipeline", None, 404),
+        ("/api/dead-letters", "/api/dead-letters", None, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "seen"}, 200),
         ("/api/marks", "/api/marks", {"subject": "group:none", "action": "reopen"}, 404),
         ("/api/marks", "/api/marks", {"subject": "group:{key}", "action": "comment", "value": "x" * 70_000}, 413),

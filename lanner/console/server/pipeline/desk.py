@@ -1,0 +1,112 @@
+"""What the view Pipeline reads and does."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import islice
+
+from bus.errors.unavailable import BusUnavailable
+from lanner.console.server.pipeline.patient import PatientReading, on_thread
+from lanner.dead_letters.selection import DeadLetterFilter, chosen
+from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
+from lanner.errors import BadInput
+from lanner.operations.pipeline.queues import PipelineQueue
+
+SHOWN = 200
+"""Dead letters."""
+WAIT_SECONDS = 4.0
+REPLAY_SECONDS = 60.0
+_FRESH_SECONDS, _FRESH_LETTERS_SECONDS = 2.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSource:
+    """Where a console finds queues and dead letters."""
+
+    queues: Callable[[], Sequence[PipelineQueue]]
+    """Raises BadInput and BusUnavailable."""
+    stores: Callable[[], AbstractContextManager[Sequence[DeadLetterStore]]]
+    """Opens the dead letters; raises the same."""
+    remarks: Sequence[str] = field(default_factory=tuple)
+    """What is not known here, as sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDeadLetters:
+    """The oldest dead letters."""
+
+    letters: Sequence[StoredDeadLetter]
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay did."""
+
+    ids: Sequence[str]
+    """Dead letters that were sent again."""
+    problem: str
+    """Why the others were not; empty if all were."""
+
+
+class PipelineDesk:
+    """Reads queues and dead letters for all pages together; replays dead letters one request after the other."""
+
+    def __init__(self, source: PipelineSource) -> None:
+        self.remarks = source.remarks
+        self._source = source
+        self.queues: PatientReading[Sequence[PipelineQueue]] = PatientReading(
+            source.queues,
+            seconds=WAIT_SECONDS,
+            fresh_seconds=_FRESH_SECONDS,
+            late=f"No answer within {WAIT_SECONDS:.0f} s; read the page again.",
+        )
+        self.letters: PatientReading[ShownDeadLetters] = PatientReading(
+            self._letters,
+            seconds=WAIT_SECONDS,
+            fresh_seconds=_FRESH_LETTERS_SECONDS,
+            late="They are still being read; read the page again.",
+        )
+        self._replaying = asyncio.Lock()
+
+    async def check(self) -> None:
+        """Raise NotReadable if the dead letters can't be reached."""
+        await on_thread(self._check, WAIT_SECONDS, self.queues.late)
+
+    async def replay(self, ids: Sequence[str]) -> Replay:
+        """Send dead letters again. Raises NotReadable if it can't begin, or takes too long."""
+        async with self._replaying:
+            try:
+                late = "This takes long and goes on; read the page again to see what is left."
+                return await on_thread(lambda: self._replay(ids), REPLAY_SECONDS, late)
+            finally:
+                self.letters.forget()
+                self.queues.forget()
+
+    def _check(self) -> None:
+        with self._source.stores():
+            pass
+
+    def _letters(self) -> ShownDeadLetters:
+        with self._source.stores() as stores:
+            found = list(islice(_oldest(stores), SHOWN + 1))
+        return ShownDeadLetters(found[:SHOWN], len(found) > SHOWN)
+
+    def _replay(self, ids: Sequence[str]) -> Replay:
+        replayed: list[str] = []
+        try:
+            with self._source.stores() as stores:
+                if not stores:
+                    return Replay((), "there are no dead letters.")
+                for store, letters in chosen(stores, ids, DeadLetterFilter()):
+                    store.replay(letters)
+                    replayed += (each.id for each in letters)
+        except (BadInput, BusUnavailable) as error:
+            return Replay(replayed, str(error))
+        return Replay(replayed, "")
+
+
+def _oldest(stores: Sequence[DeadLetterStore]) -> Iterator[StoredDeadLetter]:
+    for store in stores:
+        yield from store.dead_letters()

@@ -1,0 +1,43 @@
+"""The queues of a pipeline, and those of one host."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lanner.dead_letters.store import OUTBOX_ENDING
+from lanner.errors import BadInput
+from notifier.queue.database import DatabaseUnusable
+from notifier.queue.outbox import Outbox
+
+ReaderKind = Literal["processor", "sink", "reader"]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineQueue:
+    """What waits for one reader."""
+
+    kind: ReaderKind
+    """Processors, a sink, or another reader, such as a SIEM."""
+    name: str
+    """The sink, or the consumer group."""
+    source: str
+    """The topic or the file."""
+    waiting: int
+    oldest: float | None
+    """When the oldest of what waits was queued, wall clock, seconds; None if nothing waits, or if it isn't known."""
+    readers: int | None = None
+    """How many run; None if it isn't known."""
+
+
+def outbox_queues(folder: Path) -> list[PipelineQueue]:
+    """Return the queue of each sink with an outbox in a folder. Raises BadInput."""
+    found = []
+    for path in sorted(folder.glob(f"*{OUTBOX_ENDING}")):
+        try:
+            with closing(Outbox(path, capacity=1)) as outbox:
+                name = path.name.removesuffix(OUTBOX_ENDING)
+                found.append(PipelineQueue("sink", name, str(path), outbox.backlog(), outbox.oldest()))
+        except DatabaseUnusable as error:
+            raise BadInput(f"notifier.state_dir: {error}.") from None
+    return found
