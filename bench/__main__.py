@@ -7,6 +7,7 @@ from pathlib import Path
 NAMES = (
     "console",
     "day",
+    "first_seen",
     "floods",
     "hot_path",
     "idle",

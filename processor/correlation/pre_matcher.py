@@ -10,6 +10,7 @@ from typing import Any
 from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.compiler.values.transformers import as_text
+from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
@@ -104,6 +105,7 @@ class PreMatcher:
             extras = extra_fields.get(rule.name, {})
             is_longer = append_container and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
+        self._recent = RecentlySent(plan)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
         """The evaluated conditions, from which the pushdown filter is derived."""
         conditions = self.conditions
@@ -141,7 +143,7 @@ class PreMatcher:
         self.first_errors.setdefault(name, fault_text(problem))
 
     def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
-        found = _Gathered()
+        found = _Gathered(self._recent)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:
@@ -155,6 +157,7 @@ class PreMatcher:
         pre_matches = found.pre_matches(reading.batch, event_index)
         for _ in pre_matches:
             reading.budget.count_result()
+        self._recent.mark(found.fresh, reading.batch.appended)
         return pre_matches
 
 
@@ -162,10 +165,19 @@ class PreMatcher:
 class _Gathered:
     """What one event gives, by group."""
 
+    recent: RecentlySent
     feeds: dict[Group, list[Feed]] = field(default_factory=dict)
     candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
     missing: set[tuple[str, str]] = field(default_factory=set)
     """Macros that could not count the event, and why: once each, however many terms hold."""
+    known: set[tuple[str, Group]] = field(default_factory=set)
+    """Macros of type first_seen that are false in a group, which needs no message."""
+    fresh: list[SeenKey] = field(default_factory=list)
+    """The values that are sent."""
+
+    def is_over(self, term: Term, group: Group) -> bool:
+        """Return whether a term can't hold: a macro that it needs is false."""
+        return bool(self.known) and any((name, group) in self.known for name in term.needs)
 
     def pre_matches(self, batch: EventBatch, index: int) -> list[PreMatch]:
         position = batch.first_index + index
@@ -202,6 +214,14 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
             return
         value = combined([each or "" for each in counted])
         size += count
+        if use.macro.correlation.type == "first_seen":
+            key = (use.macro.fingerprint, group, value)
+            if found.recent.covers(key, reading.batch.appended):
+                found.known.add(key[:2])
+                return
+            found.fresh.append(key)
+    if found.is_over(use.term, group):
+        return
     stored = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_STORED_BYTES)
     found.feeds.setdefault(group, []).append(Feed(use.term.id, value, stored))
 
@@ -210,6 +230,7 @@ def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _
     groups = dict.fromkeys(_group(reading.values(fields, at)) for fields in use.groups)
     # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the same.
     possible = [group for group in groups if None not in group or not use.term.needs]
+    possible = [group for group in possible if not found.is_over(use.term, group)]
     if not possible:
         return
     own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))

@@ -17,7 +17,8 @@ from bus.connection import Connection
 from bus.topics import CORRELATE
 from tests.cluster.actions import RULES, Alerts
 
-EVENTS, VALUES = 3, 5
+EVENTS, VALUES, LEARNING = 3, 5, 1
+STATEFUL = ("Many actions", "Many hosts", "New round")
 WITH_MEMORY = f"""{RULES}
 - macro: many_actions
   condition: evt.type = openat and fd.name startswith /marked/
@@ -29,6 +30,9 @@ WITH_MEMORY = f"""{RULES}
     group-by: [fd.nameraw]
     timespan: 1h
     condition: {{field: evt.hostname, gte: {VALUES}}}
+- macro: new_round
+  condition: evt.type = openat and fd.name startswith /marked/
+  correlation: {{type: first_seen, field: fd.nameraw, lookback: 1h, learning: {LEARNING}s}}
 - rule: Many actions
   desc: The third action of a group that all hosts share.
   condition: many_actions
@@ -38,6 +42,11 @@ WITH_MEMORY = f"""{RULES}
   desc: The fifth host that acts in a group.
   condition: many_hosts
   output: "%correlation.count hosts, the last %fd.name"
+  priority: NOTICE
+- rule: New round
+  desc: The first action of a round in the fleet.
+  condition: new_round
+  output: "%correlation.values begun by %fd.name"
   priority: NOTICE
 """
 _SCHEMA = fastavro.parse_schema(
@@ -53,6 +62,8 @@ class Everything:
         reader = TopicReader(connection, connection.topic(CORRELATE), whole=True)
         seen = set()
         self.groups: dict[bytes, list[dict[str, Any]]] = {}
+        self.fleet: list[dict[str, Any]] = []
+        """All actions once more, as one group."""
         while not reader.has_read_all:
             message = reader.poll(0.2)
             if message is None or message.key() == b"tick":
@@ -60,10 +71,10 @@ class Everything:
             row: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[_HEADER:]), _SCHEMA, None)
             if row["notice"] is not None:
                 continue
-            # Both macros have the same group, so one message feeds them both.
-            if (origin := tuple(row["origin"].values())) not in seen:
-                seen.add(origin)
-                self.groups.setdefault(row["group"][0], []).append(row)
+            # Two macros have the same group, so one message feeds them both.
+            if (identity := (*row["origin"].values(), *row["group"])) not in seen:
+                seen.add(identity)
+                (self.groups.setdefault(row["group"][0], []) if row["group"] else self.fleet).append(row)
         reader.close()
 
     def owed(self) -> dict[tuple[str, str], str]:
@@ -76,6 +87,17 @@ class Everything:
             full = next((index for index in range(len(hosts)) if len(set(hosts[: index + 1])) == VALUES), None)
             if full is not None:
                 found["Many hosts", group.decode()] = f"{VALUES} hosts, the last /marked/{_mark(rows[full])}"
+        return found | self._rounds()
+
+    def _rounds(self) -> dict[tuple[str, str], str]:
+        """Return the alerts of rounds that began after the learning period."""
+        found, known, begun = {}, set(), 1 << 63
+        for row in self.fleet:
+            (value,) = {feed["value"].decode() for feed in row["feeds"]}
+            begun = min(begun, row["appended"])
+            if value not in known and row["appended"] - begun >= LEARNING * 1_000_000_000:
+                found["New round", value] = f"{value} begun by /marked/{_mark(row)}"
+            known.add(value)
         return found
 
     def count(self) -> int:
@@ -107,7 +129,7 @@ def assert_owed(connection: Connection, actions: int, alerts: Alerts) -> int:
 def _reported(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]:
     reported: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
-        if alert.rule in ("Many actions", "Many hosts"):
+        if alert.rule in STATEFUL:
             counts = reported.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
             # The container follows it.
             counts[alert.output.split(" container_id=")[0], alert.id] += 1

@@ -5,6 +5,7 @@ import pytest
 
 from bus.connection import Connection
 from tests.cluster.actions import Alerts, Generator, rules_file
+from tests.cluster.correlate_oracle import LEARNING, STATEFUL, WITH_MEMORY, assert_owed, wait_for_owed
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes
@@ -34,6 +35,35 @@ def test_a_death_in_any_gap_changes_nothing(
     alerts = Alerts(connection)
     wait_for(alerts, groups, 90)
     assert_equals_oracle(alerts, groups)
+    assert other.stop() == 0, other.errors
+    assert "Traceback" not in other.errors
+    alerts.close()
+
+
+@pytest.mark.parametrize("point", ["results sent:40", "computed:12", "alerts sent:12", "state written:12"])
+def test_a_death_in_any_gap_changes_no_window_and_no_first_sighting(
+    connection: Connection, processes: Processes, tmp_path: Path, point: str
+) -> None:
+    """One of two workers is killed under load; each new value of the fleet is reported once, as by the oracle."""
+    rules = rules_file(tmp_path, WITH_MEMORY)
+    dying = processes.start(connection, "processor", rules=rules, program=(PROGRAM, point))
+    other = processes.start(connection, "processor", rules=rules)
+    dying.wait_for("evaluating rules:")
+    other.wait_for("evaluating rules:")
+    generator, alerts = Generator(connection, hosts=6), Alerts(connection)
+    deadline = time.monotonic() + 30
+    while dying.is_alive and time.monotonic() < deadline:
+        generator.act(1)
+        time.sleep(0.05)
+    assert not dying.is_alive, "it never came to that point"
+    time.sleep(LEARNING)
+    generator.act(7)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 90)
+    wait_for_owed(connection, alerts, 60)
+    alerts.read(1)
+    assert_owed(connection, len(generator.actions), alerts)
+    assert {alert.rule for alert in alerts.raw} >= set(STATEFUL)
     assert other.stop() == 0, other.errors
     assert "Traceback" not in other.errors
     alerts.close()

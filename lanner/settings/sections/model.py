@@ -223,7 +223,7 @@ class FirstSeenSettings:
     """What stateful macros of type first_seen may remember; use the same values for all processors."""
 
     values_per_group: int = about(
-        "Values of one group, about 200 bytes each. A group with as many stores no other value, doesn't fire for it,\n"
+        "Values of one group, about 164 bytes each. A group with as many stores no other value, doesn't fire for it,\n"
         "and raises an alert.",
         20_000,
     )

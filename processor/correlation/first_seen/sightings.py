@@ -17,7 +17,7 @@ from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.windows.outcome import UpdateOutcome
 
 MAX_VALUES = 1_000_000
-"""The limit for all groups together; a value takes about 200 bytes."""
+"""The limit for all groups together; a value takes about 164 bytes."""
 _MARK_BITS = 63
 _MARK = (1 << _MARK_BITS) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -25,6 +25,8 @@ _UNKNOWN_SECONDS = 3600
 """How often it is looked again whether a group of unknown rules has old values, s."""
 _NOT_BEGUN = 1 << 62
 """In place of a time, in a group whose values alone were read: its next event begins it."""
+_MOST_SWEPT = 50_000
+"""Values to look at in one call, so that it takes no longer than about 25 ms."""
 _SPARE = 100
 """Evict one hundredth more than necessary, so that not each new value searches for the largest account."""
 
@@ -176,13 +178,14 @@ class Sightings:
             self._changed[owner, group, None] = self.cause
 
     def sweep(self, now: int) -> None:
-        """Drop what no event can need. now: the clock, ns."""
-        second = seconds_of(now)
-        while self._due and self._due[0][0] <= second:
+        """Drop what no event can need; where much is due, some of it later. now: the clock, ns."""
+        second, left = seconds_of(now), _MOST_SWEPT
+        while left > 0 and self._due and self._due[0][0] <= second:
             _, _, key = heapq.heappop(self._due)
             known = self._groups.get(key)
             if known is None:
                 continue
+            left -= 1 + len(known.values)
             self._drop_past(key, known, second)
             if known.values:
                 self._schedule(key, second)
