@@ -1,6 +1,7 @@
 """Scripts, styles and the description of the API: files of the package, read once."""
 
 import json
+from functools import cache
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
@@ -39,8 +40,13 @@ async def icon(_: web.Request) -> web.StreamResponse:
 
 async def description(_: web.Request) -> web.StreamResponse:
     """Return the description of the API as OpenAPI."""
+    return web.Response(text=_description(), content_type="application/json")
+
+
+@cache
+def _description() -> str:
     text = files("lanner.console.pages").joinpath("openapi.yaml").read_text(encoding="utf-8")
-    return web.Response(text=json.dumps(yaml.safe_load(text)), content_type="application/json")
+    return json.dumps(yaml.safe_load(text))
 
 
 ROUTES = (
