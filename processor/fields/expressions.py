@@ -168,6 +168,7 @@ _PROCESS: dict[str, str] = {
     "proc.cmdnargs": "argument_count(q)",
     "proc.cmdlenargs": "argument_length(q)",
     "proc.exeline": "executed_line(q)",
+    "proc.pexeline": "(executed_line(P[q.parent]) if q.parent >= 0 else None)",
     "proc.env": "environment(q)",
     "proc.cwd": "working_directory(q)",
     "proc.loginshellid": "login_shell(P, q)",
