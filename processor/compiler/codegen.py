@@ -100,8 +100,10 @@ class Emitter:
                 return f"((t := {left.text}) is not None and t != {parse_literal(texts[0], kind)!r})"
             if operator in operators.ORDER_OPERATORS and kind in NUMBER_TYPES:
                 return f"((t := {left.text}) is not None and t {operator} {parse_literal(texts[0], kind)!r})"
-            if operator in _INLINE_TEXT and kind in TEXT and is_whole(texts[0]):
-                return f"((t := {left.text}) is not None and {_INLINE_TEXT[operator].format('t', repr(texts[0]))})"
+        if operator in _INLINE_TEXT and kind in TEXT and texts and all(map(is_whole, texts)):
+            test = _inline_text(operator, texts, node.modifier)
+            if test is not None:
+                return f"((t := {left.text}) is not None and {test})"
         return f"((t := {left.text}) is not None and {self._predicate(node, kind, texts)}(t))"
 
     def _predicate(self, node: Check, kind: str, texts: list[str]) -> str:
@@ -201,6 +203,16 @@ class Emitter:
             texts[1] = f"({texts[1]},)"
         function = self.constants.add(transformers.FUNCTIONS[name], ("transformer", name))
         return Expression(f"{function}({', '.join(texts)})", sources)
+
+
+def _inline_text(operator: str, texts: list[str], modifier: str | None) -> str | None:
+    """Return the test of a text ``t`` against the beginning, the end or a part; None for `oneof`."""
+    if modifier == "anyof" and operator != "contains":
+        return _INLINE_TEXT[operator].format("t", repr(tuple(texts)))
+    words = {None: "", "anyof": " or ", "allof": " and "}
+    if modifier not in words:
+        return None
+    return f"({words[modifier].join(_INLINE_TEXT[operator].format('t', repr(text)) for text in texts)})"
 
 
 def _over_values(predicates: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:

@@ -1,0 +1,35 @@
+import pytest
+
+from processor.compiler.batch import compile_rules
+from processor.compiler.values.operators import predicate
+from processor.detection.budget import BOUNDLESS, BatchBudget
+from processor.detection.detector import hits_of
+from processor.language.parser import parse
+from schemas.batch import Process
+from tests.unit.processor.batches import batch_of
+
+VALUES = ("/bin/sh", "/bin", "bin", "", "sh/bin", "/usr/bin/sh", "\udcff/sh")
+WORDS = (("/bin", "/sh"), ("sh",), ("/bin", "zz"), ("h", "sh", "bin/sh"))
+
+
+@pytest.mark.parametrize("operator", ["contains", "startswith", "endswith"])
+@pytest.mark.parametrize("modifier", ["anyof", "allof", "oneof"])
+@pytest.mark.parametrize("words", WORDS)
+def test_the_code_for_several_words_agrees_with_the_operators_function(
+    operator: str, modifier: str, words: tuple[str, ...]
+) -> None:
+    """What is inlined for speed is true for the same values."""
+    slow = predicate(operator, "CHARBUF", words, modifier)  # type: ignore[arg-type]
+    matchers = compile_rules([parse(f"proc.name {operator} {modifier} ({', '.join(words)})")]).matchers
+    processes = [Process(pid=number, name=value) for number, value in enumerate(VALUES, 2)]
+    batch = batch_of(*({"type": "execve", "process": row} for row in range(len(VALUES))), processes=processes)
+    found = {index for index, _ in hits_of(batch, matchers, lambda *_: None, BatchBudget(BOUNDLESS))}
+    assert found == {index for index, value in enumerate(VALUES) if slow(value)}
+
+
+@pytest.mark.parametrize("modifier", ["anyof", "allof", "oneof"])
+def test_a_missing_field_contains_no_word(modifier: str) -> None:
+    """With any modifier, the comparison is false."""
+    matchers = compile_rules([parse(f"proc.exepath contains {modifier} (a, b)")]).matchers
+    batch = batch_of({"type": "execve"}, processes=[Process(pid=2)])
+    assert not list(hits_of(batch, matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
