@@ -290,7 +290,9 @@ RULES = (
             "status": "Show which version each processor runs.",
         },
     )
+    | {"convert": ("lanner.commands.rules.convert", "Convert rules of other tools: Sigma.")}
 )
+CONVERT = _group("rules.convert", {"sigma": "Convert Sigma rules for Linux."})
 ELSEWHERE = {"version": "lanner --version", "help": "lanner --help", **{name: f"lanner rules {name}" for name in RULES}}
 """Commands that people expect at another place."""
 TOPICS = _group(

@@ -12,7 +12,7 @@ from tests.unit.lanner.installation.blocked import PROGRAM
 
 LIBRARIES = (
     *("aiohttp", "apprise", "confluent_kafka", "cryptography", "faust", "jinja2", "lightkube", "prometheus_client"),
-    *("pygls", "slack_sdk", "urllib3"),
+    *("pygls", "sigma", "slack_sdk", "urllib3"),
 )
 
 

@@ -1,0 +1,184 @@
+"""The backend of pySigma for Lanner: Sigma's conditions in, conditions of Lanner's language out.
+
+Conditions are built as trees of `processor.language.ast`, which merge comparisons of one field, and are printed last.
+"""
+
+# ruff: noqa: ARG002  pySigma passes these arguments
+
+from typing import Any, ClassVar
+
+from sigma.conditions import (
+    ConditionAND,
+    ConditionFieldEqualsValueExpression,
+    ConditionNOT,
+    ConditionOR,
+    ConditionValueExpression,
+)
+from sigma.conversion.state import ConversionState
+from sigma.correlations import SigmaCorrelationRule
+from sigma.processing.pipeline import ProcessingPipeline
+from sigma.rule import SigmaRule
+from sigma.types import (
+    CompareOperators,
+    SigmaCIDRExpression,
+    SigmaCompareExpression,
+    SigmaFieldReference,
+    SigmaQueryExpression,
+    SigmaRegularExpression,
+    SigmaString,
+)
+
+from lanner.sigma import checks
+from lanner.sigma.auditd import ALWAYS, NEVER
+from lanner.sigma.checks import Checks, unsupported
+from lanner.sigma.correlations import CorrelationBackend, StatefulMacro
+from lanner.sigma.pipeline import lanner_pipeline, log_source
+from processor.language.ast import Check, Literal, MacroRef, Node
+from processor.language.parser import RULE_DEPTH, parse
+from processor.language.printer import print_condition
+
+FieldCondition = ConditionFieldEqualsValueExpression
+
+
+class LannerBackend(CorrelationBackend):
+    """Converts Sigma rules into conditions of Lanner's rules.
+
+    Args:
+        processing_pipeline: applied after the backend's own, as with any backend of pySigma.
+        collect_errors: collect errors of rules in `errors` instead of raising them.
+        exact_paths: compare paths exactly, so that the kernel can select files by name.
+    """
+
+    name: ClassVar[str] = "Lanner"
+    formats: ClassVar[dict[str, str]] = {"default": "Conditions of Lanner's rules"}
+    backend_processing_pipeline: ClassVar[ProcessingPipeline] = lanner_pipeline()
+
+    def __init__(
+        self,
+        processing_pipeline: ProcessingPipeline | None = None,
+        collect_errors: bool = False,  # noqa: FBT001, FBT002  pySigma passes it by position
+        *,
+        exact_paths: bool = False,
+    ) -> None:
+        super().__init__(processing_pipeline, collect_errors)
+        self._checks = Checks(exact_paths)
+
+    def convert_condition_or(self, cond: ConditionOR, state: ConversionState) -> Node:
+        """Convert a disjunction."""
+        return checks.any_of([self.convert_condition(each, state) for each in cond.args])
+
+    def convert_condition_and(self, cond: ConditionAND, state: ConversionState) -> Node:
+        """Convert a conjunction."""
+        return checks.all_of([self.convert_condition(each, state) for each in cond.args])
+
+    def convert_condition_not(self, cond: ConditionNOT, state: ConversionState) -> Node:
+        """Convert a negation."""
+        return checks.negation(self.convert_condition(cond.args[0], state))
+
+    def convert_condition_as_in_expression(self, cond: ConditionOR | ConditionAND, state: ConversionState) -> Node:
+        """Convert comparisons of one field, which are merged anyway."""
+        return (
+            self.convert_condition_or(cond, state)
+            if isinstance(cond, ConditionOR)
+            else self.convert_condition_and(cond, state)
+        )
+
+    def convert_condition_field_eq_val_str(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a text, whose case is ignored."""
+        assert isinstance(cond.value, SigmaString)  # noqa: S101
+        return self._checks.text(cond.field, cond.value)
+
+    def convert_condition_field_eq_val_str_case_sensitive(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a text with the modifier `cased`."""
+        assert isinstance(cond.value, SigmaString)  # noqa: S101
+        return self._checks.text(cond.field, cond.value, is_cased=True)
+
+    def convert_condition_field_eq_val_num(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a number."""
+        return checks.number(cond.field, str(cond.value))
+
+    def convert_condition_field_eq_val_timestamp_part(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Reject a part of a time."""
+        raise unsupported("a part of a time: Lanner has no fields for them")
+
+    def convert_condition_field_eq_val_bool(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert true or false."""
+        field, kind = checks.find(cond.field)
+        if kind != "BOOL":
+            return self._checks.text(cond.field, SigmaString(str(cond.value)))
+        return Check(field, "=", Literal(str(cond.value).lower()))
+
+    def convert_condition_field_eq_val_re(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a regular expression."""
+        assert isinstance(cond.value, SigmaRegularExpression)  # noqa: S101
+        return checks.regex(cond.field, cond.value)
+
+    def convert_condition_field_eq_val_cidr(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a network."""
+        assert isinstance(cond.value, SigmaCIDRExpression)  # noqa: S101
+        return checks.network(cond.field, str(cond.value.network))
+
+    def convert_condition_field_compare_op_val(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert `lt`, `lte`, `gt` and `gte`."""
+        assert isinstance(cond.value, SigmaCompareExpression)  # noqa: S101
+        if cond.value.op == CompareOperators.NEQ:
+            return checks.negation(checks.number(cond.field, str(cond.value.number)))
+        return checks.compared(cond.field, str(cond.value.number), cond.value.op)
+
+    def convert_condition_field_eq_field(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a comparison of two fields."""
+        value = cond.value
+        assert isinstance(value, SigmaFieldReference)  # noqa: S101
+        affix = (value.starts_with, value.ends_with)
+        operators = {(True, True): "contains", (True, False): "startswith", (False, True): "endswith"}
+        return checks.fields(cond.field, value.field, operators.get(affix, "="))
+
+    def convert_condition_field_eq_val_null(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a field without a value."""
+        return checks.negation(Check(checks.find(cond.field)[0], "exists"))
+
+    def convert_condition_field_exists(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a field that has a value."""
+        return Check(checks.find(cond.field)[0], "exists")
+
+    def convert_condition_field_not_exists(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Convert a field without a value."""
+        return self.convert_condition_field_eq_val_null(cond, state)
+
+    def convert_condition_field_eq_query_expr(self, cond: FieldCondition, state: ConversionState) -> Node:
+        """Return a condition that the pipeline wrote."""
+        assert isinstance(cond.value, SigmaQueryExpression)  # noqa: S101
+        return _written(cond.value)
+
+    def convert_condition_query_expr(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
+        """Return a condition that the pipeline wrote."""
+        assert isinstance(cond.value, SigmaQueryExpression)  # noqa: S101
+        return _written(cond.value)
+
+    def convert_condition_val_str(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
+        """Reject a keyword; the pipeline gives those of commands a field."""
+        raise unsupported(f"the keyword '{cond.value}': an event is not a line of a log")
+
+    def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
+        """Reject a keyword."""
+        return self.convert_condition_val_str(cond, state)
+
+    def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
+        """Reject a keyword."""
+        return self.convert_condition_val_str(cond, state)
+
+    def finish_query(self, rule: SigmaRule | SigmaCorrelationRule, query: Any, state: ConversionState) -> Any:
+        """Restrict a condition to the events of the rule's log source."""
+        if query == checks.NEVER:
+            raise unsupported("no event of Lanner can match: all of its selections are about other records")
+        source = log_source(rule.logsource) if isinstance(rule, SigmaRule) else None
+        return query if source is None or not source.macro else checks.all_of([MacroRef(source.macro), query])
+
+    def finalize_output_default(self, queries: list[Any]) -> list[Any]:
+        """Return conditions as texts, and correlations as they are."""
+        return [each if isinstance(each, StatefulMacro) else print_condition(each) for each in queries]
+
+
+def _written(value: SigmaQueryExpression) -> Node:
+    known: dict[str, Node] = {ALWAYS: checks.ALWAYS, NEVER: checks.NEVER}
+    return known[value.expr] if value.expr in known else parse(value.expr, RULE_DEPTH)

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+from tests.unit.lanner.program import lanner
+from tests.unit.lanner.sigma.converted import rule
+
+
+def test_rules_are_printed_and_what_is_left_out_is_named(tmp_path: Path) -> None:
+    """Rules on standard output; reasons and counts on standard error."""
+    (tmp_path / "a.yml").write_text(rule("Image: /a"))
+    (tmp_path / "b.yml").write_text(rule("Hashes: x", number=2))
+    done = lanner("rules", "convert", "sigma", tmp_path)
+    assert done.returncode == 0
+    assert "- rule: one\n" in done.stdout
+    assert done.stderr == (
+        f"{tmp_path}/b.yml: 00000000-0000-4000-8000-000000000002: the field Hashes has no equivalent\n"
+        "1 rule converted, 1 rejected\n"
+    )
+    assert lanner("rules", "convert", "sigma", tmp_path, "--strict").returncode == 1
+
+
+def test_the_written_file_is_valid(tmp_path: Path) -> None:
+    """On its own and without a warning."""
+    (tmp_path / "a.yml").write_text(rule("Image: /a"))
+    made = tmp_path / "made.yaml"
+    assert lanner("rules", "convert", "sigma", tmp_path / "a.yml", "--output", made).returncode == 0
+    assert lanner("rules", "validate", "--alone", "--strict", made).returncode == 0
+
+
+def test_without_a_rule_nothing_is_written(tmp_path: Path) -> None:
+    """The error names the folder."""
+    (tmp_path / "a.yml").write_text("a: 1\n")
+    done = lanner("rules", "convert", "sigma", tmp_path, "--output", tmp_path / "made.yaml")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no Sigma rule for Linux" in done.stderr
+    assert not (tmp_path / "made.yaml").exists()
