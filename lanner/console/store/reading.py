@@ -1,7 +1,7 @@
 """Reads the view: groups, alerts and counts by time. Each call opens the file, so any thread can call it."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import starmap
@@ -155,6 +155,38 @@ class AlertReader:
                 (*hosts, since // 1000, until // 1000, limit),
             ).fetchall()
         return [unpacked(*row) for row in rows]
+
+    def alerts_of_rule(self, rule: str, since: int) -> Iterator[tuple[Alert, str]]:
+        """Yield the alerts of a rule, each with the key of its group, newest first. Raises OSError and BadAlert.
+
+        Args:
+            rule: its name.
+            since: ns since the epoch.
+        """
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT b.data, g.description, g.response, g.key FROM alerts a JOIN bodies b ON b.id = a.id "
+                "JOIN groups g ON g.id = a.grp WHERE a.id >= ? AND a.grp IN (SELECT id FROM groups WHERE rule = ?) "
+                "ORDER BY a.id DESC",
+                (since // 1000, rule),
+            )
+            for row in rows:
+                yield unpacked(*row[:3]), row[3]
+
+    def marks_of_rule(self, rule: str) -> Mapping[str, Sequence[Mark]]:
+        """Return what people decided about the groups and alerts of a rule, by subject. Raises OSError."""
+        found: dict[str, list[Mark]] = {}
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT subject, field, value, author, at FROM marks m WHERE EXISTS (SELECT 1 FROM groups g WHERE "
+                "g.key = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'group:*') OR EXISTS (SELECT 1 FROM "
+                "bodies b JOIN alerts a ON a.id = b.id JOIN groups g ON g.id = a.grp WHERE "
+                "b.uid = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'alert:*') ORDER BY at",
+                (rule,),
+            )
+            for mark in starmap(Mark, rows):
+                found.setdefault(mark.subject, []).append(mark)
+        return found
 
     def has_group(self, key: str) -> bool:
         """Return whether the view holds a group. Raises OSError."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lanner.console.store.reading import AlertReader
 from lanner.console.story.reading import StoryReader
 from lanner.console.story.rules import RuleBook
 from lanner.ruleset.load import ActiveRules
@@ -17,6 +18,7 @@ class StoryParts:
     """Readers and writers of a console."""
 
     reader: StoryReader
+    alerts: AlertReader
     rules: RuleBook
     write_test: WriteTest
     siem_url: str = ""

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.events.events import write_event
-from lanner.ruletest.generate.writing import flow_text, quiet_case_text, scalar_text
+from lanner.ruletest.generate.writing import flow_text, quiet_case_text
+from schemas.yaml.writing import yaml_scalar
 
 _HEAD = """\
 # Exceptions that `lanner rules tune` proposed from alerts. Read each: whoever causes alerts chooses their values, so an
@@ -37,7 +38,7 @@ def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
 
 
 def _rule(rule: str, found: list[Proposal]) -> str:
-    lines = ["", f"- rule: {scalar_text(rule)}", "  exceptions:"]
+    lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
     for number, each in enumerate(found, 1):
         lines += [
             f"    # Quiets {each.alerts:,} of {each.of_rule:,} alerts, on {each.hosts:,} hosts.",

@@ -1,12 +1,13 @@
 // The story of an alert: parts that are read when they are looked at, and drawn as lists. Every value is set as text.
 import { element } from "./nodes.js";
+import { drawException } from "./exception.js";
 import { drawExplanation, drawTest } from "./rule.js";
 import { drawTree } from "./tree.js";
 
 const LONGEST = 400;
 
 // What each part is made of its answer.
-const DRAW = { story: drawStory, explanation: drawExplanation, test: drawTest };
+const DRAW = { story: drawStory, explanation: drawExplanation, test: drawTest, exception: drawException };
 
 function drawCollected(host) {
   const head = `${host.host}: ${host.events.toLocaleString()} events in ${host.batches.toLocaleString()} batches of this time.`;
@@ -29,6 +30,7 @@ async function load(part) {
   const stop = element("button", { type: "button" }, "Stop");
   const aborted = new AbortController();
   stop.addEventListener("click", () => aborted.abort());
+  const chosen = body.contains(document.activeElement) ? document.activeElement.value : "";
   body.setAttribute("aria-busy", "true");
   body.replaceChildren(element("p", {}, element("progress", { "aria-label": part.dataset.label }), ` ${part.dataset.label} `, stop));
   part.reading?.abort();
@@ -39,7 +41,8 @@ async function load(part) {
     const found = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(found.error ?? `the console answers ${answer.status}`);
     if (part.reading !== aborted) return;
-    body.replaceChildren(...DRAW[part.dataset.kind](found));
+    body.replaceChildren(...DRAW[part.dataset.kind](found, part));
+    if (chosen) body.querySelector(`[value="${CSS.escape(chosen)}"]`)?.focus();
   } catch (error) {
     if (part.reading !== aborted) return;
     const again = element("button", { type: "button" }, "Read again");

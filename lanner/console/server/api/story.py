@@ -7,11 +7,12 @@ from typing import Any
 
 from aiohttp import web
 
-from lanner.console.server.api.alerts import NO_ALERT
+from lanner.console.server.api.alerts import NO_ALERT, BadQuery, number
 from lanner.console.server.context import console
 from lanner.console.server.guard import failure
 from lanner.console.server.slow import TooManyReadings
 from lanner.console.story.budget import ReadBudget
+from lanner.console.story.exceptions import MAX_DAYS, choices, exception_json, propose, quieted, usual_fields
 from lanner.console.story.forms import story_json
 from lanner.console.story.parts import StoryParts
 from lanner.console.story.rules import explanation_json
@@ -22,6 +23,7 @@ from schemas.text.durations import UNITS, parse_duration
 from schemas.text.printable import printable
 
 DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
+DEFAULT_DAYS = 7
 _MAX_AROUND = UNITS["h"]
 Read = Callable[[StoryParts, Alert, ReadBudget], Any]
 
@@ -63,6 +65,26 @@ async def rule_test(request: web.Request) -> web.StreamResponse:
     return await _answer(request, write)
 
 
+async def exception(request: web.Request) -> web.StreamResponse:
+    """Return an exception that excludes an alert, and what it would have quieted."""
+    try:
+        days = number(request.query, "days", DEFAULT_DAYS, MAX_DAYS)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    fields = tuple(filter(None, request.query.get("fields", "").split(",")))
+    made = console(request)
+    now = made.clock()
+    # A recording may be of any time.
+    since = 0 if made.is_recording else now - days * UNITS["d"]
+
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        possible = choices(alert)
+        proposed = propose(alert, fields or usual_fields(possible), now, parts.rules.rules().lists)
+        return exception_json(possible, proposed, quieted(parts.alerts, proposed, alert, since, budget))
+
+    return await _answer(request, read)
+
+
 async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
     """Read a part of an alert's story on a thread; answer with its JSON."""
     made = console(request)
@@ -75,6 +97,8 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
         answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "Many people read events now; try again soon.")
         answer.headers["Retry-After"] = "5"
         return answer
+    except BadInput as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, printable(str(error)))
     except LannerError as error:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, printable(str(error)))
     return web.json_response(body)
@@ -84,4 +108,5 @@ ROUTES = (
     web.get("/api/alerts/{id}/story", story),
     web.get("/api/alerts/{id}/explanation", explanation),
     web.get("/api/alerts/{id}/test", rule_test),
+    web.get("/api/alerts/{id}/exception", exception),
 )
