@@ -100,6 +100,46 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
         assert "Traceback" not in machine.journal(unit)
 
 
+def test_the_console_reads_the_tokens_that_root_makes(machine: Machine, connection: Connection) -> None:
+    """Those of before its first start, and those of later; it runs as a user of its own."""
+    machine.write(
+        "/etc/lanner/lanner.yaml",
+        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
+        "console: {listen: '127.0.0.1:18778'}\n",
+    )
+
+    def token(name: str) -> str:
+        made = machine(
+            *("env", "LANNER__CONSOLE__STATE_DIR=/var/lib/lanner-console"),
+            *("lanner", "console", "token", "create", name, "--role", "analyst"),
+        )
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    def name_of(secret: str) -> str:
+        request = (
+            "import sys, urllib.request as u; r = u.Request('http://127.0.0.1:18778/api/me'); "
+            "r.add_header('Authorization', 'Bearer ' + sys.argv[1]); sys.stdout.write(u.urlopen(r).read().decode())"
+        )
+        return machine("python3", "-c", request, secret).stdout
+
+    before = token("alice")
+    started = machine("systemctl", "start", "lanner-console")
+    assert started.returncode == 0, started.stderr + machine.journal("lanner-console")
+    assert '"alice"' in name_of(before)
+    assert '"bob"' in name_of(token("bob"))
+    assert '"alice"' not in name_of("lanner_none")
+    owner = machine(
+        "ps", "-o", "user=", "-p", machine("systemctl", "show", "-P", "MainPID", "lanner-console").stdout.strip()
+    )
+    assert owner.stdout.strip() not in {"", "root"}
+    assert machine("systemctl", "restart", "lanner-console").returncode == 0
+    assert '"alice"' in name_of(before)
+    assert machine("systemctl", "stop", "lanner-console").returncode == 0
+    result = machine("systemctl", "show", "-P", "Result", "lanner-console").stdout.strip()
+    assert result == "success", machine.journal("lanner-console")
+
+
 def test_a_collector_that_cannot_work_states_why_and_is_not_started_again(
     machine: Machine, connection: Connection
 ) -> None:

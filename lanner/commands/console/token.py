@@ -44,7 +44,7 @@ def command(options: Options, action: str, name: str | None, role: str, expires:
     if not name or not name.isprintable() or len(name) > _MAX_NAME:
         raise click.UsageError(f"{action} needs a NAME: whose actions the audit log shows.")
     from lanner.console.people.identity import Role
-    from lanner.wiring.http.console import open_accounts
+    from lanner.wiring.http.console_tokens import open_accounts
 
     accounts = open_accounts(settings)
     if action == "revoke":
@@ -60,11 +60,14 @@ def command(options: Options, action: str, name: str | None, role: str, expires:
         raise BadInput(f"{error}; `lanner console token revoke` ends it.") from None
     sys.stdout.write(f"{token}\n")
     if not options.quiet:
-        note(f"this token is shown once; whoever has it is {name!r} ({role}). A running console accepts it at once.")
+        note(
+            f"this token is shown once; whoever has it is {name!r} ({role}). A running console accepts it at once, "
+            f"if its console.state_dir is {settings.console.state_dir}."
+        )
 
 
 def _list(settings: Settings) -> None:
-    from lanner.wiring.http.console import open_accounts
+    from lanner.wiring.http.console_tokens import open_accounts
 
     tokens = open_accounts(settings).tokens()
     if settings.json_output:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lanner.console.people.identity import Identity, Method, Role
+from lanner.console.people.listed import ListedToken
 from notifier.queue.database import as_os_errors, open_database, opening
 
 PREFIX = "lanner_"
@@ -20,7 +21,7 @@ _USED_EVERY = 60
 _TABLES = """
 CREATE TABLE IF NOT EXISTS tokens (
     id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL UNIQUE, name TEXT NOT NULL UNIQUE, role TEXT NOT NULL,
-    created INTEGER NOT NULL, expires INTEGER NOT NULL
+    created INTEGER NOT NULL, expires INTEGER NOT NULL, listed INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS sessions (
     hash TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, method TEXT NOT NULL, token INTEGER NOT NULL,
@@ -69,6 +70,30 @@ class Accounts:
         except sqlite3.IntegrityError:
             raise ValueError(f"there is a token for {name!r} already") from None
         return token
+
+    def set_listed(self, listed: Sequence[ListedToken], now: int) -> None:
+        """Make the listed tokens valid, and no others that were listed before; their sessions end.
+
+        Args:
+            listed: the tokens of a file.
+            now: seconds since the epoch.
+
+        Raises:
+            OSError: the file can't be written.
+            ValueError: a name or a token is taken.
+        """
+        wanted = {(each.name, each.role, _hash(each.token)) for each in listed}
+        known = {tuple(row) for row in self._read("SELECT name, role, hash FROM tokens WHERE listed")}
+        for name, *_ in known - wanted:
+            self.revoke(name)
+        for name, role, hashed in sorted(wanted - known):
+            try:
+                self._write(
+                    "INSERT INTO tokens (hash, name, role, created, expires, listed) VALUES (?, ?, ?, ?, 0, 1)",
+                    (hashed, name, role, now),
+                )
+            except sqlite3.IntegrityError:
+                raise ValueError(f"there is a token for {name!r} already, or another name has the same token") from None
 
     def tokens(self) -> Sequence[AccessToken]:
         """Return all tokens, oldest first. Raises OSError."""

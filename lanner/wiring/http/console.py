@@ -4,7 +4,7 @@ import ipaddress
 import os
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.ports import AlertSource, AuditLog, MarkLog
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.people.accounts import Accounts
+from lanner.console.people.listed import ListedToken
 from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
 from lanner.console.server.app import application
@@ -32,12 +33,13 @@ from lanner.settings.forms.addresses import is_loopback
 from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.wiring.http.certificates import server_context
 from lanner.wiring.http.console_story import story_parts
+from lanner.wiring.http.console_tokens import listed_tokens, open_accounts, set_listed
 from lanner.wiring.kafka import secret
 from notifier.intake.http_thread import HttpLimits, HttpThread
 from notifier.queue.database import DatabaseUnusable
 from schemas.text.notes import OnNote
 
-VIEW, PEOPLE, MARKS, AUDIT = "alerts.db", "people.db", "marks.jsonl", "audit.jsonl"
+VIEW, MARKS, AUDIT = "alerts.db", "marks.jsonl", "audit.jsonl"
 """Files in console.state_dir."""
 CALLBACK = "/sign-in/oidc/callback"
 NO_EVENTS = EventArchive(None, "This console has no events to read.")
@@ -53,6 +55,8 @@ class ConsoleParts:
     context: ssl.SSLContext | None
     proxy: Proxy | None
     provider: OpenIdClient | None
+    listed: Sequence[ListedToken]
+    """Tokens of a file."""
 
 
 def console_parts(settings: Settings, environment: Mapping[str, str] = os.environ) -> ConsoleParts:
@@ -69,9 +73,10 @@ def console_parts(settings: Settings, environment: Mapping[str, str] = os.enviro
             problems.append(SettingFault("console.proxy_addresses", fault))
     proxy = Proxy(networks, section.proxy_user_header, section.proxy_groups_header) if networks else None
     provider = _provider(section, environment, problems)
+    listed = listed_tokens(section.tokens_file, problems)
     if problems:
         raise BadSettings(*problems)
-    return ConsoleParts(context, proxy, provider)
+    return ConsoleParts(context, proxy, provider, listed)
 
 
 class RunningConsole:
@@ -122,7 +127,8 @@ class RunningConsole:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = lock_file(folder / "lock")
-            self._accounts = Accounts(folder / PEOPLE, section.session_hours * 3600)
+            self._accounts = open_accounts(settings, folder)
+            set_listed(self._accounts, parts.listed)
             days = _ANY_AGE if is_recording else section.max_days
             view = AlertView(folder / VIEW, ViewLimits(section.max_alerts, days, section.max_mib))
         except BlockingIOError:
@@ -200,14 +206,6 @@ class RunningConsole:
         self._audit.close()
         self._accounts.close()
         self._lock.close()
-
-
-def open_accounts(settings: Settings) -> Accounts:
-    """Open the tokens and sessions of this host's console. Raises BadInput."""
-    try:
-        return Accounts(Path(settings.console.state_dir) / PEOPLE, settings.console.session_hours * 3600)
-    except DatabaseUnusable as error:
-        raise BadInput(f"console.state_dir: {error}.") from None
 
 
 def _sign_in(section: ConsoleSettings, parts: ConsoleParts, accounts: Accounts, host: str, origin: str) -> SignIn:

@@ -40,6 +40,11 @@ class ConsoleSettings:
         form=values.url_template,
     )
     tokens: bool = about("Whether people may sign in with tokens made by `lanner console token`.", default=True)
+    tokens_file: str | None = about(
+        "File with more tokens, such as a Secret: lines of NAME, viewer or analyst, and a random text of at least 32\n"
+        "characters. It is read at the start.",
+        None,
+    )
     session_hours: int = about("Hours after which a session ends; an unused one ends after a quarter of them.", 12)
     proxy_addresses: tuple[str, ...] = about(
         "Addresses or networks of reverse proxies that authenticate people, such as 10.0.0.5 or 10.1.0.0/24.", ()

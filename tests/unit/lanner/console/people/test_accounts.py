@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lanner.console.people.accounts import Accounts
 from lanner.console.people.identity import Identity, role_of
+from lanner.console.people.listed import ListedToken
 
 NOW = 1_800_000_000
 ALICE = Identity("alice", "analyst", "token")
@@ -74,3 +76,24 @@ def test_a_session_ends_with_its_token(accounts: Accounts) -> None:
 def test_groups_give_roles(groups: list[str], viewers: list[str], role: str | None) -> None:
     """Analysts are named; viewers may be."""
     assert role_of(groups, ["soc"], viewers) == role
+
+
+def test_listed_tokens_are_valid_as_long_as_they_are_listed(accounts: Accounts) -> None:
+    """A changed token, a changed role and a removed line end sessions; tokens that were made stay."""
+    made = accounts.create_token("carol", "viewer", NOW)
+    alice, bob = (ListedToken(name, "analyst", name * 10) for name in ("alice", "bob"))
+    accounts.set_listed([alice, bob], NOW)
+    identity, number = accounts.by_token(alice.token, NOW) or (None, 0)
+    assert identity == ALICE
+    session = accounts.begin_session(ALICE, NOW, number)
+    accounts.set_listed([alice, bob], NOW)
+    assert accounts.by_session(session, NOW) == ALICE
+    accounts.set_listed([replace(alice, role="viewer")], NOW)
+    assert accounts.by_session(session, NOW) is None
+    assert accounts.by_token(alice.token, NOW) is not None
+    assert accounts.by_token(bob.token, NOW) is None
+    with pytest.raises(ValueError, match="'carol' already"):
+        accounts.set_listed([ListedToken("carol", "analyst", "c" * 40)], NOW)
+    accounts.set_listed([], NOW)
+    assert [each.name for each in accounts.tokens()] == ["carol"]
+    assert accounts.by_token(made, NOW) is not None

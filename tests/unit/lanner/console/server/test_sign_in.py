@@ -8,7 +8,7 @@ import pytest
 from lanner.console.people.accounts import Accounts
 from lanner.console.server.views.sign_in import local_path
 from lanner.errors import BadInput
-from lanner.wiring.http.console import PEOPLE
+from lanner.wiring.http.console_tokens import PEOPLE
 from tests.live.notifier.certificates import make_certificates
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import HEADER, Answer, Served
@@ -167,3 +167,13 @@ def test_with_a_certificate_cookies_are_bound_to_https(serve: Serve, tmp_path: P
     assert "Secure" in set_cookie
     assert "max-age" in answer.headers["Strict-Transport-Security"]
     connection.close()
+
+
+def test_a_console_accepts_the_tokens_of_a_file(serve: Serve, tmp_path: Path) -> None:
+    """And nobody without one."""
+    file = tmp_path / "tokens"
+    file.write_text(f"alice analyst {'a' * 40}\n")
+    served = serve(f"console.tokens_file={file}")
+    assert served.ask("/api/me").status == 401
+    answer = served.ask("/api/me", headers={"Authorization": f"Bearer {'a' * 40}"})
+    assert answer.json == {"name": "alice", "role": "analyst", "method": "token"}

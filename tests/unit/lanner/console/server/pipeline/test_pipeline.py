@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from bus.connection import Connection
 from lanner.settings import load_settings
-from lanner.wiring.http.console import open_accounts
 from lanner.wiring.http.console_sources import fleet_pipeline, outbox_pipeline
+from lanner.wiring.http.console_tokens import open_accounts
 from notifier.queue.outbox import Outbox
 from tests.ports import free_port
 from tests.unit.alerts import alert

@@ -14,7 +14,7 @@ from lanner.console.server.search.desk import MAX_IN_ALL, MAX_OF_ONE, SearchSour
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.search.events import EventPortion, RetainedEvents
 from lanner.recorder.search.recording import RecordedEvents
-from lanner.wiring.http.console import open_accounts
+from lanner.wiring.http.console_tokens import open_accounts
 from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import Served
