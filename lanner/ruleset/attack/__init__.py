@@ -1,0 +1,1 @@
+"""Coverage of MITRE ATT&CK: takes rules, returns which techniques have rules and which lack them."""
