@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,13 +26,21 @@ _SYNC_SIZE = 16
 class RecordingWriter:
     """Appends encoded messages to a new file. Events are private, so only the file's owner may read it."""
 
-    def __init__(self, path: Path, schema: dict[str, Any] = EVENT_BATCH_SCHEMA, *, level: int = 6) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: dict[str, Any] = EVENT_BATCH_SCHEMA,
+        *,
+        level: int = 6,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Create or replace the file. Raises OSError.
 
         Args:
             path: the file.
             schema: of the messages.
             level: of the compression, 1 (fast) to 9 (small).
+            metadata: texts for the file's header, by name.
         """
         self._level = level
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -41,7 +49,7 @@ class RecordingWriter:
             # An existing file would keep its mode otherwise. The mode of a device is left alone.
             os.fchmod(self._file.fileno(), 0o600)
         head = io.BytesIO()
-        fastavro.writer(head, parse_schema(schema), [], codec="deflate")
+        fastavro.writer(head, parse_schema(schema), [], codec="deflate", metadata=dict(metadata or {}))
         self._sync = head.getvalue()[-_SYNC_SIZE:]
         self._file.write(head.getvalue())
 

@@ -6,6 +6,8 @@ from functools import partial
 
 from lanner.console.store.reading import AlertReader
 from lanner.console.story.budget import ReadBudget
+from lanner.console.story.incident import incident_file
+from lanner.errors import BadInput
 from lanner.recorder.around.reading import HostContext, read_context
 from lanner.recorder.around.source import EARLIER_MS, EventHistory, EventSpan
 from lanner.recorder.coverage import HostCoverage
@@ -81,7 +83,11 @@ class StoryReader:
         remarks = remarks_on(alert)
         if self.archive.events is None or not alert.host_id:
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
-        context = self._context(self.archive.events, alert, window, remarks, budget)
+        try:
+            context = self._context(self.archive.events, alert, window, remarks, budget)
+        except BadInput as error:
+            remarks += error.messages
+            return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
         entries = context.entries()
         trees = []
         if entries:
@@ -101,15 +107,30 @@ class StoryReader:
             list(dict.fromkeys(remarks)),
         )
 
+    def incident(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> bytes:
+        """Return the events around an alert and the alerts of that time as a recording. Raises LannerError, OSError."""
+        if self.archive.events is None or not alert.host_id:
+            raise BadInput(f"there are no events to export. {self.archive.retention}")
+        window = TimelineRange(alert.time - before, alert.time, alert.time + after)
+        names = (alert.hostname or alert.host_id,)
+        others = self._alerts.whole_alerts(names, window.start, window.end, MAX_ALERTS)
+        alerts = [alert, *(each for each in others if each.id != alert.id and each.host_id == alert.host_id)]
+        span = EventSpan(window.start // _MS - EARLIER_MS, window.alert // _MS)
+        batches = self.archive.events.batches(span, alert.host_id, [], budget.is_spent)
+        return incident_file(alerts, batches, window, self.redaction, budget)
+
     def event(self, alert: Alert, budget: ReadBudget) -> tuple[EventBatch, int] | None:
-        """Return the event of an alert and its place in a batch; None if it is not retained. Raises LannerError."""
+        """Return the event of an alert and its place in a batch; None if it is not retained. Raises BusUnavailable."""
         if self.archive.events is None or not alert.host_id:
             return None
         window = TimelineRange(alert.time, alert.time, alert.time)
         span = EventSpan(alert.time // _MS - EARLIER_MS, alert.time // _MS, alert.time // _MS + LATEST_MS)
         batches = self.archive.events.batches(span, alert.host_id, [], budget.is_spent)
         trigger = by_number(alert.time, alert.event.get("evt.num"))
-        found = read_context(batches, window, trigger, _in_batch, 1, stop=budget.is_spent, on_batch=budget.take)
+        try:
+            found = read_context(batches, window, trigger, _in_batch, 1, stop=budget.is_spent, on_batch=budget.take)
+        except BadInput:
+            return None
         return next((entry.shown for entry in found.entries() if entry.is_trigger), None)
 
     def _context(

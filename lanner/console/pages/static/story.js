@@ -2,6 +2,7 @@
 import { element } from "./nodes.js";
 import { drawException } from "./exception.js";
 import { drawExplanation, drawTest } from "./rule.js";
+import { say } from "./page.js";
 import { drawTree } from "./tree.js";
 
 const LONGEST = 400;
@@ -53,7 +54,29 @@ async function load(part) {
   body.setAttribute("aria-busy", "false");
 }
 
+// Exports the time range that is shown; a failure is a message, not a broken download.
+async function exportIncident(link) {
+  const form = document.querySelector("[data-kind=story] form");
+  say("Reading the events …");
+  try {
+    const answer = await fetch(`${link.getAttribute("href")}?${new URLSearchParams(new FormData(form))}`);
+    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `the console answers ${answer.status}`);
+    const address = URL.createObjectURL(await answer.blob());
+    element("a", { href: address, download: link.dataset.export }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60000);
+    say("Exported.");
+  } catch (error) {
+    say(`This was not exported: ${error.message.slice(0, LONGEST)}`);
+  }
+}
+
 export function bindStory() {
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-export]");
+    if (!link) return;
+    event.preventDefault();
+    exportIncident(link);
+  });
   for (const part of document.querySelectorAll("[data-part]")) {
     part.querySelector("form")?.addEventListener("change", () => load(part));
     part.querySelector("form")?.addEventListener("submit", (event) => { event.preventDefault(); load(part); });

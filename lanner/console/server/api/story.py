@@ -1,14 +1,14 @@
 """One alert's story, on demand: each part is read within limits on time and bytes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
 from lanner.console.server.api.alerts import NO_ALERT, BadQuery, number
-from lanner.console.server.context import console
+from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.slow import TooManyReadings
 from lanner.console.story.budget import ReadBudget
@@ -24,23 +24,48 @@ from schemas.text.printable import printable
 
 DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
 DEFAULT_DAYS = 7
+_MAX_SUBJECT = 100
 _MAX_AROUND = UNITS["h"]
 Read = Callable[[StoryParts, Alert, ReadBudget], Any]
 
 
 async def story(request: web.Request) -> web.StreamResponse:
     """Return what happened around an alert."""
-    around = []
-    for name, default in (("before", DEFAULT_BEFORE), ("after", DEFAULT_AFTER)):
-        length = parse_duration(request.query.get(name, "") or default, ("s", "m", "h"))
-        if length is None or length > _MAX_AROUND:
-            return failure(request, HTTPStatus.BAD_REQUEST, f"{name} must be a duration of at most 1h, such as 5m.")
-        around.append(length)
+    try:
+        before, after = _around(request.query)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
 
     def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
-        return story_json(parts.reader.story(alert, around[0], around[1], budget), parts.reader.archive.retention)
+        return story_json(parts.reader.story(alert, before, after, budget), parts.reader.archive.retention)
 
     return await _answer(request, read)
+
+
+async def incident(request: web.Request) -> web.StreamResponse:
+    """Return the events around an alert as a file."""
+    made, identifier = console(request), request.match_info["id"]
+    try:
+        before, after = _around(request.query)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    await made.record(request, identity(request), "export", f"alert:{identifier}"[:_MAX_SUBJECT])
+    answer = await _answer(request, lambda parts, alert, budget: parts.reader.incident(alert, before, after, budget))
+    if answer.status == HTTPStatus.OK:
+        name = "".join(each for each in identifier if each.isascii() and (each.isalnum() or each == "-"))
+        answer.headers["Content-Disposition"] = f'attachment; filename="incident-{name[:_MAX_SUBJECT]}.avro"'
+    return answer
+
+
+def _around(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return the requested time before and after an alert, ns. Raises BadQuery."""
+    found = []
+    for name, default in (("before", DEFAULT_BEFORE), ("after", DEFAULT_AFTER)):
+        length = parse_duration(query.get(name, "") or default, ("s", "m", "h"))
+        if length is None or length > _MAX_AROUND:
+            raise BadQuery(f"{name} must be a duration of at most 1h, such as 5m.")
+        found.append(length)
+    return found[0], found[1]
 
 
 async def explanation(request: web.Request) -> web.StreamResponse:
@@ -101,12 +126,15 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
         return failure(request, HTTPStatus.BAD_REQUEST, printable(str(error)))
     except LannerError as error:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, printable(str(error)))
+    if isinstance(body, bytes):
+        return web.Response(body=body, content_type="application/octet-stream")
     return web.json_response(body)
 
 
 ROUTES = (
     web.get("/api/alerts/{id}/story", story),
     web.get("/api/alerts/{id}/explanation", explanation),
+    web.get("/api/alerts/{id}/incident", incident),
     web.get("/api/alerts/{id}/test", rule_test),
     web.get("/api/alerts/{id}/exception", exception),
 )

@@ -87,6 +87,16 @@ def test_a_host_without_events_of_that_time_gets_a_hint(serve: Serve, tmp_path: 
     )
 
 
+def test_a_recording_that_has_nothing_yet_is_no_failure(serve: Serve, tmp_path: Path) -> None:
+    """As when `lanner run` has just begun: the remarks have the reason, and the alert's own fields are explained."""
+    served = serve("console.max_days=30000", alerts=[shadow()], events=recorded(tmp_path / "kept"))
+    served.wait_for(1)
+    answer = served.ask(PATH)
+    assert (answer.status, answer.json["trees"]) == (200, [])
+    assert any("no recordings in this folder" in text for text in answer.json["remarks"])
+    assert served.ask(f"/api/alerts/{IDENTITY}/explanation").status == 200
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [("?before=1h&after=1s", 200), ("?before=2h", 400), ("?after=never", 400), ("?before=-1s", 400)],
