@@ -6,7 +6,7 @@ import { currentRow, refresh, rows } from "./page.js";
 let afterG = false;
 
 function move(step) {
-  const all = rows();
+  const all = rows().filter((row) => row.querySelector("[data-open]"));
   if (!all.length) return;
   const at = all.indexOf(currentRow());
   const next = at < 0 ? (step > 0 ? 0 : all.length - 1) : Math.min(Math.max(at + step, 0), all.length - 1);
