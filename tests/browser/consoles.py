@@ -2,10 +2,18 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from lanner.console.server.app import VIEWS
+from lanner.settings import load_settings
+from lanner.wiring.http.console_sources import outbox_pipeline
+from notifier.queue.outbox import Outbox
 from schemas.alert import Alert
+from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found
+from tests.unit.lanner.console.events import THE_READ, read_at, retained
+from tests.unit.lanner.console.fleet.hosts import READ_AT, GivenHosts, host
 from tests.unit.lanner.console.server.running import Served
 
 SECOND, MINUTE = 10**9, 60 * 10**9
@@ -38,9 +46,34 @@ def several(count: int = 12) -> Iterator[Alert]:
             priority=priority,
             output=f"{output} pid={4000 + number}",
             hostname=f"web-{number % 4}",
-            event=event,
+            host_id="1",
+            event=event if number else event | THE_READ["event"],
             response="Look at its parent first.",
         )
+
+
+def surroundings(folder: Path, text: str = "") -> dict[str, Any]:
+    """Return what a console shows beside alerts: events, hosts and queues.
+
+    Args:
+        folder: for the files.
+        text: of an attacker, in place of names.
+    """
+    outbox = Outbox(folder / "slack.outbox.db", capacity=10)
+    for number in range(3):
+        outbox.put(alert(id=f"letter-{number}", rule=text or "Read sensitive file"))
+    outbox.dead_letter(outbox.fetch(1, 0)[0], text or "400 Bad Request", 3)
+    outbox.close()
+    names = dict.fromkeys(("id", "name", "version", "kernel", "rules"), text) if text else {}
+    hosts = (
+        host(1),
+        host(2, seen=READ_AT - 600_000, losses={text or "ring": 12_345}, narrowed=(text or "connect",)),
+        host(3, offset=-7_200_000_000_000, watched=None, **names),
+    )
+    return retained(folder, read_at(time.time_ns(), text)) | {
+        "fleet": GivenHosts(*hosts),
+        "pipeline": outbox_pipeline(load_settings(None, {}, [f"notifier.state_dir={folder}"])),
+    }
 
 
 def group_of(served: Served) -> str:
@@ -53,10 +86,12 @@ def pages(served: Served) -> dict[str, str]:
     return {view.name: view.path for view in VIEWS} | {
         "group": f"/groups/{group_of(served)}",
         "alert": "/alerts/alert-0",
+        "host": "/hosts/host?id=id-2",
+        "search of events": "/search?q=proc.pid+%3D+4711&since=1h",
         "nothing matches": "/?host=none",
         "filters": "/?rule=*&tag=host&since=7d&state=all",
     }
 
 
-PAGES = (*(view.name for view in VIEWS), "group", "alert", "nothing matches", "filters")
+PAGES = (*(view.name for view in VIEWS), "group", "alert", "host", "search of events", "nothing matches", "filters")
 """The names of the pages."""

@@ -1,11 +1,13 @@
+from pathlib import Path
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from lanner.console.server.app import VIEWS
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import PAGES, pages, several
-from tests.browser.visits import Visit
+from tests.browser.consoles import PAGES, pages, several, surroundings
+from tests.browser.visits import Visit, settled
 from tests.unit.lanner.console.server.running import Served
 
 RULES = {
@@ -24,9 +26,9 @@ def findings(visit: Visit) -> str:
 
 
 @pytest.fixture
-def served(serve: Serve) -> Served:
+def served(serve: Serve, tmp_path: Path) -> Served:
     """Return a console with alerts, one group muted and assigned, one with a comment."""
-    made = serve(alerts=several())
+    made = serve(alerts=several(), **surroundings(tmp_path))
     made.wait_for(12)
     first, second, *_ = made.ask("/api/groups").json["groups"]
     for key, action, value in (
@@ -44,7 +46,7 @@ def served(serve: Serve) -> Served:
 def test_axe_finds_nothing_on_a_page(name: str, theme: str, served: Served, visit: Visiting) -> None:
     """WCAG 2.2 AA, in both themes: light on a wide screen, dark on a phone."""
     one = visit(served, color_scheme=theme, viewport=SIZES[theme])
-    one.open(pages(served)[name])
+    settled(one.open(pages(served)[name]))
     assert findings(one) == ""
 
 

@@ -1,30 +1,33 @@
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import pages, recent
+from tests.browser.consoles import pages, recent, surroundings
+from tests.browser.visits import settled
 from tests.unit.lanner.console.alerts import HOSTILE, hostile_alert
 from tests.unit.lanner.console.server.running import HEADER, Served
 
 ALL = " ".join(HOSTILE)
+TEXT = ALL.encode(errors="replace").decode()
+"""All of them, as what has gone through UTF-8."""
 
 
 @pytest.fixture
-def served(serve: Serve) -> Served:
+def served(serve: Serve, tmp_path: Path) -> Served:
     """Return a console whose alerts, decisions and names of hosts are of an attacker."""
     alerts = [
         hostile_alert(text, id=f"alert-{number}", time=time.time_ns()) for number, text in enumerate((ALL, *HOSTILE))
     ]
-    made = serve()
+    made = serve(**surroundings(tmp_path, TEXT))
     for alert in alerts:
         made.queue.put(alert)
     made.wait_for(len(alerts))
     for group in made.ask("/api/groups?state=all").json["groups"]:
         for action in ("comment", "assign"):
-            value = ALL.encode(errors="replace").decode()
-            body = {"subject": f"group:{group['key']}", "action": action, "value": value}
+            body = {"subject": f"group:{group['key']}", "action": action, "value": TEXT}
             assert made.ask("/api/marks", body, headers=HEADER).status == 200
     return made
 
@@ -35,9 +38,10 @@ def test_an_attacker_can_do_nothing_on_any_page(served: Served, visit: Visiting)
     groups = [f"/groups/{group['key']}" for group in served.ask("/api/groups?state=all").json["groups"]]
     alerts = [f"/alerts/alert-{number}" for number in range(len(HOSTILE) + 1)]
     for path in dict.fromkeys((*pages(served).values(), *groups[:3], *alerts[:3])):
-        page = one.open(path)
+        page = settled(one.open(path))
         for details in page.locator("details").all():
             details.evaluate("(each) => { each.open = true; }")
+        settled(page)
         page.locator("main").hover()
         assert page.locator("main :is(script, iframe, object, embed, style, [style], base, link, meta)").count() == 0
         assert page.locator("main img").count() == 0

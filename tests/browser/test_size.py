@@ -7,7 +7,7 @@ from lanner.console.store.record import record_of
 from lanner.console.store.view import AlertView
 from lanner.wiring.http.console import VIEW
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import SECOND, pages, several
+from tests.browser.consoles import SECOND, pages, several, surroundings
 from tests.browser.test_alerts import ROWS
 from tests.unit.lanner.console.alerts import found
 
@@ -55,9 +55,9 @@ def test_a_hundred_thousand_alerts_are_paged_and_scrolled(tmp_path: Path, serve:
     assert len(listed) == 200
 
 
-def test_pages_are_small(serve: Serve, visit: Visiting) -> None:
+def test_pages_are_small(tmp_path: Path, serve: Serve, visit: Visiting) -> None:
     """The first view with a full list, and all pages together, each file counted once."""
-    made = serve(alerts=several(60))
+    made = serve(alerts=several(60), **surroundings(tmp_path))
     made.wait_for(60)
     one = visit(made)
     sizes: dict[str, int] = {}

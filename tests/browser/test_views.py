@@ -1,16 +1,19 @@
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import expect
 
 from lanner.console.server.app import VIEWS
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import PAGES, pages, several
+from tests.browser.consoles import PAGES, pages, several, surroundings
+from tests.browser.visits import settled
 from tests.unit.lanner.console.server.running import Served
 
 
 @pytest.fixture
-def served(serve: Serve) -> Served:
+def served(serve: Serve, tmp_path: Path) -> Served:
     """Return a console with alerts."""
-    made = serve(alerts=several())
+    made = serve(alerts=several(), **surroundings(tmp_path))
     made.wait_for(12)
     return made
 
@@ -19,7 +22,7 @@ def served(serve: Serve) -> Served:
 def test_a_page_fits_its_window(name: str, served: Served, visit: Visiting) -> None:
     """Nothing needs scrolling sideways, on a phone and on a very wide screen."""
     one = visit(served)
-    page = one.open(pages(served)[name])
+    page = settled(one.open(pages(served)[name]))
     for width in (360, 2560):
         page.set_viewport_size({"width": width, "height": 900})
         assert not one.is_wider_than_the_window(), f"{width} pixels"

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Dialog, Page, Request, expect
 
 _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
@@ -51,3 +51,9 @@ class Visit:
         parts = urlsplit(request.url)
         if f"{parts.scheme}://{parts.netloc}" != self.address:
             self.problems.append(f"request: {request.url}")
+
+
+def settled(page: Page) -> Page:
+    """Wait until a page has read all of its parts."""
+    expect(page.locator("[aria-busy=true], [data-stop]")).to_have_count(0)
+    return page
