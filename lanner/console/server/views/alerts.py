@@ -13,6 +13,7 @@ from lanner.console.server.context import console
 from lanner.console.server.views.rendering import page
 from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, read_filters
 from lanner.console.store.reading import PAGE
+from lanner.console.story.exceptions import choices
 from lanner.console.story.links import siem_address
 from notifier.formats.facts import facts
 
@@ -101,6 +102,7 @@ async def alert(request: web.Request) -> web.StreamResponse:
         event=whole_event(one),
         marks=marks,
         siem=siem_address(template, one) if (template := made.story.siem_url) else "",
+        can_except=bool(choices(one)),
     )
 
 
