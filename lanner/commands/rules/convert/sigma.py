@@ -35,8 +35,10 @@ def command(options: Options, paths: tuple[Path, ...], output: Path | None, *, e
     pySigma.
     """
     need("sigma", "sigma")
+    from lanner.sigma.cases.files import cases_of
     from lanner.sigma.convert import convert
     from lanner.sigma.rules import file_text
+    from processor.loading import RuleFile, load_rules
 
     done = convert(paths, exact_paths=exact_paths)
     for each in done.rejected:
@@ -47,7 +49,11 @@ def command(options: Options, paths: tuple[Path, ...], output: Path | None, *, e
     if output is None:
         sys.stdout.write(text)
     else:
+        tests = cases_of(load_rules([RuleFile(str(output), text)]))
         _write(output, text)
+        _write(output.with_name(f"{output.stem}_test.yaml"), tests.text)
+        for name in tests.unproven:
+            note(printable(f"no test was found for: {name}"))
     if not options.quiet:
         others = f"; {done.others} for other products skipped" if done.others else ""
         count = len(done.rules)

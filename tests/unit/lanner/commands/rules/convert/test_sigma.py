@@ -18,12 +18,13 @@ def test_rules_are_printed_and_what_is_left_out_is_named(tmp_path: Path) -> None
     assert lanner("rules", "convert", "sigma", tmp_path, "--strict").returncode == 1
 
 
-def test_the_written_file_is_valid(tmp_path: Path) -> None:
-    """On its own and without a warning."""
+def test_the_written_files_are_valid(tmp_path: Path) -> None:
+    """The rules on their own and without a warning; their tests pass."""
     (tmp_path / "a.yml").write_text(rule("Image: /a"))
     made = tmp_path / "made.yaml"
     assert lanner("rules", "convert", "sigma", tmp_path / "a.yml", "--output", made).returncode == 0
     assert lanner("rules", "validate", "--alone", "--strict", made).returncode == 0
+    assert lanner("rules", "test", "--strict", made).returncode == 0
 
 
 def test_without_a_rule_nothing_is_written(tmp_path: Path) -> None:

@@ -1,0 +1,229 @@
+"""Events that a converted rule matches, worked out from its condition, in the format of rule tests.
+
+Only what has to be true is worked out: whether an event matches, also in spite of what must not be true, is for the
+rule's evaluation to decide.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lanner.sigma.auditd import EXECUTED, PATH
+from lanner.sigma.cases.samples import sample
+from lanner.sigma.checks import PATHS
+from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals
+
+_VARIANTS = 24
+_NET_OF = {"fd.snet": "fd.sip", "fd.cnet": "fd.cip"}
+_NAME_BYTES = 15
+_LINES = ("proc.exeline", "proc.pexeline")
+_SERVER, _CLIENT = "203.0.113.9", "10.0.0.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """An event, and the addresses of the host names that it needs."""
+
+    given: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+def witnesses(condition: Node) -> Iterator[Witness]:
+    """Yield events that may match, the simplest first.
+
+    Args:
+        condition: of a rule, with macros resolved.
+    """
+    seen: list[Witness] = []
+    for variant in range(_VARIANTS):
+        made = _event(_Needs(tuple(_needed(condition, variant)), "/srv" if variant % 2 else ""))
+        if made not in seen:
+            seen.append(made)
+            yield made
+
+
+def neutral(condition: Node) -> Witness:
+    """Return an event of the kind that a rule is about, in which nothing is as the rule describes it."""
+    needs = _Needs(tuple(each for each in _needed(condition, 0) if each.field in ("", "evt.type")))
+    return _event(needs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a field's value has to be; without a field, the macro that has to be true."""
+
+    field: str
+    operator: str
+    texts: tuple[str, ...]
+
+
+def _needed(node: Node, variant: int) -> Iterator[_Need]:
+    if isinstance(node, Or) and node.children:
+        count = len(node.children)
+        yield from _needed(node.children[variant % count], variant // count if variant >= count else variant)
+    elif isinstance(node, Macro) and node.name.startswith("sigma_") and _is_source(node):
+        yield _Need("", node.name, ())
+    elif isinstance(node, And | Macro):
+        for child in children(node):
+            yield from _needed(child, variant)
+    elif isinstance(node, Check):
+        yield from _of_check(node, variant)
+    elif not isinstance(node, Not):
+        raise TypeError(f"{node} is not resolved")
+
+
+def _is_source(node: Macro) -> bool:
+    return node.name in (EXECUTED, PATH, "sigma_file_event", "sigma_network_connection")
+
+
+def _of_check(node: Check, variant: int) -> Iterator[_Need]:
+    left = node.left
+    while isinstance(left, Transformer):
+        inner = left.arguments[0]
+        assert isinstance(inner, Field | Transformer)  # noqa: S101
+        left = inner
+    name = left.name if left.argument is None else f"{left.name}[{left.argument}]"
+    if not isinstance(node.right, Transformer) and node.right is not None:
+        texts = tuple(item.text for item in literals(node)) if node.operator != "exists" else ()
+        chosen = texts if node.modifier == "allof" or not texts else (texts[variant % len(texts)],)
+        yield _Need(name, "=" if node.operator == "in" else node.operator, chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """All that an event has to be."""
+
+    all: Sequence[_Need]
+    folder: str = ""
+    """What stands before a path of which only the end matters."""
+
+    def kind(self) -> str:
+        """Return the log source's macro."""
+        return next((each.operator for each in self.all if not each.field), "")
+
+    def has(self, name: str) -> bool:
+        """Return whether a field's value matters."""
+        return any(each.field == name for each in self.all)
+
+    def text(self, name: str) -> str:
+        """Return a value that has all that a field needs."""
+        exact = self._texts(name, "=")
+        if exact:
+            return exact[0]
+        starts = max(self._texts(name, "startswith"), key=len, default="")
+        ends = max(self._texts(name, "endswith"), key=len, default="")
+        inner = self._texts(name, "contains")
+        inner += [text.replace("*", "").replace("\\", "") for text in self._texts(name, "glob")]
+        inner += [sample(text) for text in self._texts(name, "regex")]
+        made = starts or (self.folder if name in PATHS else "")
+        for text in inner:
+            made += "" if text in made or text in ends else f" {text}" if made and name in _LINES else text
+        return made if made.endswith(ends) else made + ends
+
+    def _texts(self, name: str, operator: str) -> list[str]:
+        return [text for each in self.all if (each.field, each.operator) == (name, operator) for text in each.texts]
+
+    def value(self, name: str, usual: str) -> str:
+        """Return a value for a field, the usual one if it doesn't matter."""
+        return self.text(name) or usual if self.has(name) else usual
+
+    def number(self, name: str, usual: int) -> int:
+        """Return a number for a field."""
+        for each in self.all:
+            if each.field == name and each.texts:
+                return int(each.texts[0]) + {">": 1, "<": -1}.get(each.operator, 0)
+        return usual
+
+
+def _event(needs: _Needs) -> Witness:
+    event: dict[str, Any] = {"evt.type": needs.value("evt.type", _TYPES.get(needs.kind(), "execve"))}
+    names: dict[str, str] = {}
+    if event["evt.type"] in ("open", "openat", "openat2", "creat"):
+        event["fd.name"] = _path(needs.value("fd.name", needs.value("fs.path.name", "/srv/data")))
+        event |= {"flags": "O_WRONLY|O_CREAT", "mode": "0644"} if event["evt.type"] != "creat" else {"mode": "0644"}
+    elif event["evt.type"] in ("connect", "accept", "accept4"):
+        event |= _connection(needs, event["evt.type"], names)
+    elif event["evt.type"] not in ("execve", "execveat"):
+        event |= _OTHERS.get(event["evt.type"], {"fs.path.name": _path(needs.value("fs.path.name", "/srv/data"))})
+    if needs.has("evt.rawarg[domain]"):
+        event["domain"] = socket.AddressFamily(needs.number("evt.rawarg[domain]", 0)).name
+    event["proc"] = _process(needs)
+    return Witness(event, names)
+
+
+_TYPES = {EXECUTED: "execve", PATH: "openat", "sigma_file_event": "openat", "sigma_network_connection": "connect"}
+_OTHERS: Mapping[str, Mapping[str, Any]] = {"memfd_create": {"name": "data"}, "socket": {"domain": "AF_INET"}}
+
+
+def _connection(needs: _Needs, event_type: str, names: dict[str, str]) -> dict[str, Any]:
+    server, client = _address(needs, "fd.sip", "fd.snet", _SERVER), _address(needs, "fd.cip", "fd.cnet", _CLIENT)
+    if needs.has("fd.sip.name"):
+        names[needs.text("fd.sip.name")] = server
+    if needs.has("fd.cip.name"):
+        names[needs.text("fd.cip.name")] = client
+    ends = (_end(client, needs.number("fd.cport", 40000)), _end(server, needs.number("fd.sport", 443)))
+    keys = ("local", "to") if event_type == "connect" else ("from", "local")
+    made = dict(zip(keys, ends, strict=True))
+    return made | ({"fd.l4proto": needs.text("fd.l4proto")} if needs.has("fd.l4proto") else {})
+
+
+def _address(needs: _Needs, name: str, net: str, usual: str) -> str:
+    if needs.has(net):
+        network = ipaddress.ip_network(needs.text(net), strict=False)
+        return str(network[1] if network.num_addresses > 1 else network[0])
+    return needs.value(name, usual)
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _path(text: str) -> str:
+    made = text if text.startswith("/") else f"/{text}"
+    # A folder, or a name that would be taken for one.
+    return made + "data" if made.endswith(("/", "/.", "/..")) else made
+
+
+def _process(needs: _Needs) -> dict[str, Any]:
+    words = _words(needs, "proc.exeline")
+    if needs.has("proc.exe"):
+        words = [needs.text("proc.exe"), *words]
+    wanted = [int(each.field[10:-1]) for each in needs.all if each.field.startswith("proc.args[")]
+    if wanted:
+        first, *rest = words or ["tool"]
+        words = [first, *(needs.value(f"proc.args[{at}]", "x") for at in range(max(wanted) + 1)), *rest]
+    name = needs.value("proc.name", (words[0].rpartition("/")[2] if words else "") or "tool")
+    path = _path(needs.value("proc.exepath", f"/usr/bin/{name}"))
+    words = words or [path.rpartition("/")[2]]
+    name = needs.value("proc.name", _short(path.rpartition("/")[2]))
+    made = _program(name, path, words)
+    made |= {"cwd": needs.text("proc.cwd").rstrip("/") or "/"} if needs.has("proc.cwd") else {}
+    made |= {"uid": needs.number("user.uid", 0)} if needs.has("user.uid") else {}
+    made |= {"user": needs.text("user.name")} if needs.has("user.name") else {}
+    made |= {"pid": needs.number("proc.pid", 0)} if needs.has("proc.pid") else {}
+    if needs.has("proc.pexepath") or needs.has("proc.pexeline"):
+        parent = _path(needs.value("proc.pexepath", "/usr/bin/bash"))
+        line = _words(needs, "proc.pexeline") or [parent.rpartition("/")[2]]
+        made["ancestors"] = [_program(_short(parent.rpartition("/")[2]), parent, line)]
+    return made
+
+
+def _program(name: str, path: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return a process without the keys that have their usual values."""
+    made: dict[str, Any] = {"name": name}
+    made |= {"exepath": path} if path != f"/usr/bin/{name}" else {}
+    made |= {"exe": words[0]} if words[0] != name else {}
+    return made | ({"args": list(words[1:])} if words[1:] else {})
+
+
+def _words(needs: _Needs, name: str) -> list[str]:
+    if not needs.has(name):
+        return []
+    text = needs.text(name)
+    return (text if text[:1].strip() else f"tool{text}").split(" ")
+
+
+def _short(name: str) -> str:
+    return name.encode()[:_NAME_BYTES].decode(errors="ignore")

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+from lanner.sigma.cases.files import CaseFile, cases_of
+from lanner.sigma.convert import convert
+from lanner.sigma.rules import file_text
+from processor.loading import RuleFile, load_rules
+from tests.unit.lanner.sigma.converted import rule
+from tests.unit.lanner.sigma.test_correlations import correlation
+
+
+def tests_of(tmp_path: Path, *documents: str) -> CaseFile:
+    """Return the test file for Sigma rules."""
+    path = tmp_path / "rules.yml"
+    path.write_text("---".join(documents))
+    return cases_of(load_rules([RuleFile("sigma.yaml", file_text("Test", convert([path]).rules))]))
+
+
+def test_each_rule_has_an_event_and_another(tmp_path: Path) -> None:
+    """A case expects all rules that its event matches."""
+    made = tests_of(tmp_path, rule("Image: /a"), rule("Image|endswith: a\nUser: x", name="two", number=2))
+    assert made.unproven == ()
+    assert made.text.startswith("rule_matching: all\n\ncases:\n")
+    assert "    given: [{evt.type: execve, proc: {name: a, exepath: /a}}]\n    expect: one\n" in made.text
+    assert made.text.count("    expect: none\n") == 2
+
+
+def test_what_a_rule_excludes_is_avoided(tmp_path: Path) -> None:
+    """Another of the values is taken."""
+    detection = "a:\n  Image: [/a, /b]\nb:\n  Image: /a\ncondition: a and not b"
+    made = tests_of(tmp_path, rule(detection))
+    assert "exepath: /b" in made.text
+
+
+def test_rules_without_an_event_are_named(tmp_path: Path) -> None:
+    """One that nothing matches, and one that needs several events."""
+    never = rule("a:\n  Image: /a\nb:\n  Image|startswith: /\ncondition: a and not b", name="never", number=2)
+    made = tests_of(tmp_path, rule("Image: /a"), never, correlation("event_count", "condition: {gte: 3}"))
+    assert set(made.unproven) == {"never", "Correlated"}
