@@ -83,13 +83,8 @@ class ProcessorView:
     turned: Beat = field(default_factory=Beat)
     shipping: ResultProducer | None = None
     app: Any = None
-    timing: RuleTiming = field(init=False)
     _is_assigned: bool = False
     _turning: "asyncio.Task[None] | None" = None
-
-    def __post_init__(self) -> None:
-        self.timing = RuleTiming(lambda: self.rules.in_use.ruleset.detector)
-        self.stage.detect.add_observer(self.timing.see)
 
     def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
         """Take what exists only once the loop runs; beat is called at each of its iterations."""
@@ -110,7 +105,7 @@ class ProcessorView:
         """Return the metrics."""
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
-        readings = rule_readings(ruleset, self.timing) | {
+        readings = rule_readings(ruleset, self.rules.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},

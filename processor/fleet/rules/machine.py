@@ -3,8 +3,10 @@
 Pure: messages, compiled versions and the time are passed in; actions come out, in the order in which to perform them.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from heapq import nlargest
+from operator import itemgetter
 
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS
 from processor.correlation.plan.split import Plan, merged
@@ -36,6 +38,8 @@ KEEP_SECONDS = 60.0
 """How long old versions are supported after the last switch: their pre-matches may still be in flight."""
 SETTLE_SECONDS = 2 * REPORT_SECONDS
 """The same if no other version is known: within this time every other processor has reported its version."""
+_MAX_COSTS = 200
+"""Rules whose costs are reported."""
 _MAX_NAMED = 20
 _MAX_REASON = 1000
 
@@ -97,6 +101,7 @@ class RolloutMachine:
         worker: str,
         wait_seconds: float,
         wall: int,
+        costs: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         """Begin with the active version.
 
@@ -108,6 +113,7 @@ class RolloutMachine:
             worker: the name of this processor.
             wait_seconds: how long to wait for hosts and other processors.
             wall: the time, ns since the epoch.
+            costs: returns the seconds that each rule took.
         """
         self.in_use = in_use
         self.state: State = Mixed()
@@ -116,6 +122,7 @@ class RolloutMachine:
         self._worker = worker
         self._wait_seconds = wait_seconds
         self._since = wall
+        self._costs = costs
         self._plans: dict[str, Plan] = {**former, in_use.version: in_use.ruleset.plan}
         self._peers = Peers()
         self._filters: dict[bytes, bytes] = {}
@@ -124,7 +131,7 @@ class RolloutMachine:
         self._has_read_all = False
         self._refused = ""
         self._change: Alert | None = None
-        self._reported: tuple[float, bytes] = (0.0, b"")
+        self._reported: tuple[float, Report | None] = (0.0, None)
 
     def begin(self) -> Support:
         """Return what to do before anything is evaluated."""
@@ -266,12 +273,15 @@ class RolloutMachine:
             lagging=tuple(lagging[:_MAX_NAMED]),
             refused=self._refused[:_MAX_REASON],
             hosts=dict(self._hosts.counts(now.monotonic).most_common(_MAX_NAMED)),
-        ).encoded()
+        )
         at, last = self._reported
         elapsed = now.monotonic - at
         if elapsed >= REPORT_SECONDS or (report != last and elapsed >= STEP_SECONDS):
             self._reported = (now.monotonic, report)
-            yield Send(PROCESSORS, self._worker.encode(), report)
+            # Costs always change: alone, they are no reason to report.
+            costs = nlargest(_MAX_COSTS, list(self._costs().items()), key=itemgetter(1))
+            seconds = {name: round(number, 6) for name, number in costs}
+            yield Send(PROCESSORS, self._worker.encode(), replace(report, seconds=seconds).encoded())
 
     def _settle(self, now: Now) -> Iterator[Action]:
         """Drop the state of old versions once no processor can need it; support all again when one does."""

@@ -36,6 +36,8 @@ class Report:
     """The newest version that it refused, and why."""
     hosts: Mapping[str, int] = field(default_factory=dict)
     """Its live hosts, counted by the versions whose filters they apply."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Estimated time since its start to evaluate each of its most expensive rules alone, s."""
 
     def encoded(self) -> bytes:
         """Encode it as JSON."""
@@ -56,6 +58,8 @@ def read_report(value: bytes) -> Report | None:
             lagging=tuple(str(each)[:200] for each in row["lagging"]),
             refused=str(row["refused"])[:1000],
             hosts={str(name)[:1000]: int(number) for name, number in row["hosts"].items()},
+            # Earlier releases don't report it.
+            seconds={str(name)[:1000]: float(number) for name, number in row.get("seconds", {}).items()},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -24,6 +24,7 @@ from bus.messages.published_rules import CURRENT
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
 from processor.correlation.plan.split import Plan
 from processor.correlation.stage import CorrelateStage
+from processor.detection.rule_timing import RuleTiming
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.actions import (
@@ -86,6 +87,9 @@ class RulesRollout:
         self._prepare = prepare
         self._takes_published = takes_published
         self._on_note = on_note
+        self.timing = RuleTiming(lambda: self.in_use.ruleset.detector)
+        """The cost of each rule."""
+        self._detect.detect.add_observer(self.timing.see)
         self._machine = RolloutMachine(
             in_use,
             self._detect.reports,
@@ -94,6 +98,7 @@ class RulesRollout:
             worker=worker,
             wait_seconds=wait_seconds,
             wall=time.time_ns(),
+            costs=lambda: self.timing.seconds,
         )
         self._messages: asyncio.Queue[tuple[str, Message] | None] = asyncio.Queue()
         self._stopped = threading.Event()

@@ -49,8 +49,16 @@ class Rollout:
     def __init__(self, in_use: RulesInUse = ONE, former: dict[str, Plan] | None = None) -> None:
         self.hosts = HostReports()
         self.passed = 0.0
+        self.costs: dict[str, float] = {}
         self.machine = RolloutMachine(
-            in_use, self.hosts, former=former or {}, prefix="p.", worker="m", wait_seconds=WAIT, wall=START
+            in_use,
+            self.hosts,
+            former=former or {},
+            prefix="p.",
+            worker="m",
+            wait_seconds=WAIT,
+            wall=START,
+            costs=lambda: self.costs,
         )
         self.machine.take_end()
 
@@ -336,6 +344,18 @@ def test_a_report_is_sent_when_it_changes_and_every_five_seconds() -> None:
     rollout.host("web", "*")
     assert not reported(rollout.step(0.125))
     assert reported(rollout.step(0.125))
+
+
+def test_a_report_has_the_most_expensive_rules() -> None:
+    """Costs always grow, so they alone are no reason to report earlier."""
+    rollout = Rollout()
+    rollout.step()
+    rollout.costs = {f"rule {number}": number / 10 for number in range(300)}
+    assert reported(rollout.step(REPORT_SECONDS - 1)) is None
+    report = reported(rollout.step(1))
+    assert report is not None
+    assert list(report.seconds.items())[:2] == [("rule 299", 29.9), ("rule 298", 29.8)]
+    assert len(report.seconds) == 200
 
 
 def test_old_state_is_dropped_a_minute_after_all_agree() -> None:

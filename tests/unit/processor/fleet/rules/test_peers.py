@@ -1,8 +1,11 @@
+import json
+from dataclasses import replace
+
 import pytest
 
 from processor.fleet.rules.peers import LIVE_MS, REPORTED, STALE_MS, Peers, Report, all_evaluate, not_ready, read_report
 
-ONE = Report("one", "v1", ("v1", "v2"), since=5, rules=3, waiting="v2", lagging=("web",), hosts={"v1": 2})
+ONE = Report("one", "v1", ("v1", "v2"), since=5, rules=3, waiting="v2", lagging=("web",), hosts={"v1": 2}, seconds={"a": 1.5})
 TWO = Report("two", "v1", ("v1",), refused="v2: why")
 
 
@@ -10,6 +13,12 @@ def test_a_report_comes_back_as_it_was() -> None:
     """As JSON, for people to read as well."""
     assert read_report(ONE.encoded()) == ONE
     assert read_report(TWO.encoded()) == TWO
+
+
+def test_a_report_of_an_earlier_release_has_no_costs() -> None:
+    """It is read all the same."""
+    row = {name: value for name, value in json.loads(ONE.encoded()).items() if name != "seconds"}
+    assert read_report(json.dumps(row).encode()) == replace(ONE, seconds={})
 
 
 @pytest.mark.parametrize("value", [b"", b"null", b"[]", b"{}", b'{"worker": "x"}', b"\xff", b"[" * 10_000])
