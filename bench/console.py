@@ -21,9 +21,10 @@ from bench.notifier import ALERT
 from lanner.console.feed.feed import ViewFeed
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
-from lanner.console.fleet.unknown import FilesOnly
+from lanner.console.fleet.sources.files import FilesOnly
 from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
+from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
 from lanner.wiring.http.console import RunningConsole
 from schemas.alert import Alert, alert_id, decode_alert, encode_alert
@@ -88,7 +89,7 @@ def _pages(folder: Path) -> None:
         source=lambda _: LocalAlerts(),
         marks=lambda: MarkFile(folder / "marks"),
         audit=lambda: AuditFile(folder / "audit"),
-        fleet=FilesOnly(),
+        fleet=FilesOnly(settings, RuleBook(settings).rules),
         described="the benchmark",
         note=lambda *_: None,
         listen="127.0.0.1:0",

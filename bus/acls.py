@@ -79,11 +79,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
         "console": (
-            *_topics("READ", ALERTS, EVENTS, CORRELATE, SCHEMAS, CONSOLE_MARKS),
+            *_topics("READ", ALERTS, EVENTS, CORRELATE, RULES, PROCESSORS, SCHEMAS, CONSOLE_MARKS),
             *_topics("READ", PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
             *_topics("WRITE", CONSOLE_MARKS, CONSOLE_AUDIT),
             *_topics("DESCRIBE_CONFIGS", ALERTS, EVENTS, CORRELATE, SCHEMAS, CONSOLE_MARKS, CONSOLE_AUDIT),
-            *_topics("DESCRIBE_CONFIGS", PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
+            *_topics("DESCRIBE_CONFIGS", RULES, PROCESSORS, PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS),
             # How far they are behind; not the right to join them, which would take their messages.
             Grant("GROUP", PROCESSOR_GROUP, "DESCRIBE"),
             Grant("GROUP", "notifier.", "DESCRIBE", is_prefix=True),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +16,12 @@ from lanner.settings import Settings, find_file
 from lanner.wiring.check import check_settings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from lanner.wiring.single_host.recording import collected, open_recording
-from schemas.alert import Alert
+from processor.detection.rule_timing import RuleTiming
 from schemas.batch import EventBatch
 from schemas.text.counts import count_of
+
+if TYPE_CHECKING:
+    from lanner.wiring.http.consoles import HostConsole
 
 
 @front_command(
@@ -67,7 +71,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         from lanner.cli.logging_setup import log_to_stderr
 
         log_to_stderr(settings, "run")
-    with _console(settings) as (on_alert, on_batch):
+    with _console(settings) as console:
         pipeline = Pipeline(
             settings,
             detection,
@@ -75,44 +79,48 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             reload=load,
             settings_file=find_file(options.config, os.environ),
             recording=open_recording(settings, note),
-            on_alert=on_alert,
-            on_batch=on_batch,
+            on_alert=None if console is None else console.put,
+            on_batch=None if console is None else console.see,
             quiet=options.quiet,
         )
-        if metrics is None and settings.http.listen is None:
-            pipeline.run()
+        has_metrics = metrics is not None or settings.http.listen is not None
+        if has_metrics or console is not None:
+            timing = RuleTiming(lambda: pipeline.ruleset.detector)
+            pipeline.add_observer(timing.see)
+            if console is not None:
+                console.attach(lambda: pipeline.active_rules, lambda: timing.seconds)
+        if has_metrics:
+            _run_with_metrics(pipeline, timing, settings, metrics)
         else:
-            _run_with_metrics(pipeline, settings, metrics)
+            pipeline.run()
     if not options.quiet:
         for line in pipeline.summary.lines(pipeline.losses()):
             note(line)
 
 
 @contextmanager
-def _console(
-    settings: Settings,
-) -> Iterator[tuple[Callable[[Alert], None] | None, Callable[[EventBatch], None] | None]]:
-    """Serve the console if it is enabled; yield what takes its alerts and batches. Raises BadInput."""
+def _console(settings: Settings) -> Iterator["HostConsole | None"]:
+    """Serve the console if it is enabled, and yield it. Raises BadInput."""
     if not settings.console.enabled:
-        yield None, None
+        yield None
         return
     # Imported here, because aiohttp takes 20 MiB.
-    from lanner.wiring.http.consoles import host_console
+    from lanner.wiring.http.consoles import HostConsole
 
-    console, queue, host = host_console(settings, note)
+    console = HostConsole(settings, note)
     note(f"console at {console.address}")
     try:
-        yield queue.put, host.see
+        yield console
     finally:
         console.stop()
-        if queue.dropped:
-            note(f"console: {count_of(queue.dropped, 'alert')} came too fast, and can't be seen there.", "warning")
+        if console.dropped:
+            note(f"console: {count_of(console.dropped, 'alert')} came too fast, and can't be seen there.", "warning")
 
 
-def _run_with_metrics(pipeline: Pipeline, settings: Settings, address: str | None) -> None:
+def _run_with_metrics(pipeline: Pipeline, timing: RuleTiming, settings: Settings, address: str | None) -> None:
     from lanner.operations.endpoint import endpoint
     from lanner.operations.readings.run import RunView
 
-    view = RunView(pipeline)
+    view = RunView(pipeline, timing)
     with endpoint(settings, "run", view.readings, view.health(), flag=address):
         pipeline.run()

@@ -15,7 +15,7 @@ from bus.messages.headers import SENT
 from bus.topics import ALERTS, CONSOLE_AUDIT, NOTIFIER_DEAD_LETTERS
 from notifier.queue.kafka import ONLY_FOR
 from schemas.codec import encode_batch
-from tests.cluster.actions import Generator, rules_file
+from tests.cluster.actions import RULE, RULES, Generator, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
@@ -229,3 +229,32 @@ def test_a_broker_that_goes_away_is_on_the_page_at_once(
     assert console.search("proc.name = cat")[-1][0] == "failed"
     assert time.monotonic() - began < 6
     assert console.process.stop() == 0
+
+
+def test_rules_have_their_publisher_and_what_processors_report(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """A published version replaces the rule files of the console's host, with who changed what."""
+    console = BrowsedConsole(connection, processes, tmp_path / "console")
+    soon(lambda: "No version is published" in console.ask("/api/rules")["origin"])
+    published = ("rules", "publish", "--yes", rules_file(tmp_path))
+    assert processes.start(connection, *published).result() == 0
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    processor.wait_for("evaluating rules:")
+    rules_file(tmp_path, RULES.replace("NOTICE", "WARNING"))
+    assert processes.start(connection, *published, "--comment", "louder").result() == 0
+    generator = Generator(connection, hosts=2)
+
+    def rule() -> Any:
+        generator.act(1)
+        generator.flush()
+        return next((each for each in console.ask("/api/rules")["rules"] if each["name"] == RULE), {})
+
+    soon(lambda: (console.ask("/api/rules")["version"] or {}).get("comment") == "louder")
+    soon(lambda: rule().get("alerts", 0) > 0 and (rule()["seconds"] or 0) > 0)
+    version, found = console.ask("/api/rules")["version"], rule()
+    assert (found["enabled"], found["priority"]) == (True, "Warning")
+    assert (found["change"]["version"], found["change"]["by"]) == (version["name"], version["publisher"])
+    assert "priority" in found["change"]["how"]
+    assert console.process.stop() == 0
+    assert processor.stop() == 0

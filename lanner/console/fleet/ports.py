@@ -1,7 +1,7 @@
 """Where the console learns about hosts and rules."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lanner.recorder.topic.host_tally import FleetHost
@@ -20,6 +20,61 @@ class KnownHosts:
     """Why they can't be read now."""
 
 
+@dataclass(frozen=True, slots=True)
+class RuleFacts:
+    """A rule, as it is in its file."""
+
+    name: str
+    priority: str
+    enabled: bool
+    tags: tuple[str, ...]
+    event_types: frozenset[str]
+    description: str
+    response: str
+    condition: str
+    exceptions: tuple[str, ...]
+    place: str
+    """File and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesVersion:
+    """A published version of the rules."""
+
+    name: str
+    published: int
+    """ns since the epoch."""
+    publisher: str
+    host: str
+    comment: str
+    signed_by: str
+    """Id of the key; empty if no signature is required."""
+    changes: tuple[str, ...]
+    """Since the version before, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRules:
+    """The rules, and what evaluating them costs."""
+
+    rules: Sequence[RuleFacts] = ()
+    origin: str = ""
+    """Where they are from, in words."""
+    version: RulesVersion | None = None
+    """None if they are not published."""
+    problem: str = ""
+    """Why they can't be shown, or shouldn't be relied on."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """By rule, the estimated time to evaluate it alone, added up over processes, since their starts."""
+    costs: str = ""
+    """Where the costs are from, or why they aren't known, as a sentence."""
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The event types that enabled rules name."""
+        return frozenset().union(*(each.event_types for each in self.rules if each.enabled))
+
+
 class FleetSource(Protocol):
     """What is known about hosts and rules; all calls are from any thread."""
 
@@ -28,6 +83,9 @@ class FleetSource(Protocol):
 
     def hosts(self) -> KnownHosts:
         """Return the hosts; they are read again for whoever calls it."""
+
+    def rules(self) -> KnownRules:
+        """Return the rules."""
 
     def stop(self) -> None:
         """Stop reading."""

@@ -9,7 +9,7 @@ from lanner.console.pages.render import Renderer
 from lanner.console.server.api import alerts as alerts_api
 from lanner.console.server.api import live, marks, story
 from lanner.console.server.context import CONSOLE, Console
-from lanner.console.server.fleet import hosts
+from lanner.console.server.fleet import hosts, rules
 from lanner.console.server.guard import middlewares
 from lanner.console.server.pipeline import api as pipeline_api
 from lanner.console.server.pipeline import view as pipeline
@@ -23,6 +23,7 @@ VIEWS: tuple[View, ...] = (
     View("Alerts", "/", "a"),
     View("Hosts", "/hosts", "h"),
     View("Pipeline", "/pipeline", "p"),
+    View("Rules", "/rules", "r"),
     View("Search", "/search", "s"),
 )
 """The views of the navigation: name, path, and the key that opens it after `g`."""
@@ -34,6 +35,7 @@ ROUTES: tuple[web.RouteDef, ...] = (
     *marks.ROUTES,
     *live.ROUTES,
     *hosts.ROUTES,
+    *rules.ROUTES,
     *pipeline.ROUTES,
     *pipeline_api.ROUTES,
     *search.ROUTES,

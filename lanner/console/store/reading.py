@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
@@ -16,10 +16,20 @@ from lanner.console.store.filters import (
 )
 from lanner.console.store.marks import Mark
 from lanner.console.store.record import unpacked
-from lanner.console.store.rows import AlertGroup, AlertLine, Bar, GroupDetail, GroupPage, TimeHistogram
+from lanner.console.store.rows import (
+    AlertGroup,
+    AlertLine,
+    AllRuleActivity,
+    Bar,
+    GroupDetail,
+    GroupPage,
+    RuleActivity,
+    TimeHistogram,
+)
 from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
-from schemas.alert import Alert
+from schemas.alert import Alert, BadAlert
+from schemas.catalogue.priorities import Priority
 
 PAGE = 50
 """Groups on one page."""
@@ -244,6 +254,38 @@ class AlertReader:
                 (*hosts, since),
             )
             return dict(rows.fetchall())
+
+    def rules(self, since: str, now: int) -> AllRuleActivity:
+        """Return the alerts of each rule since a time, given as a filter. Raises OSError and BadPageFilter."""
+        with self._reading() as base:
+            selection = select(base, Filters(state="all", since=since), now)
+            counts, values = selection.counts()
+            rows = base.execute(
+                "SELECT g.rule, min(g.priority), sum(coalesce(c.n, 0)), max(g.last) FROM groups g "  # noqa: S608  bound
+                f"LEFT JOIN ({counts}) c ON c.grp = g.id GROUP BY g.rule",
+                values,
+            )
+            sparks = selection.rule_sparklines()
+            found = {
+                rule: RuleActivity(rule, str(Priority(priority)), count, last, sparks.get(rule, ()))
+                for rule, priority, count, last in rows
+            }
+            first = oldest(base)
+            return AllRuleActivity(max(selection.span.since, first), selection.until, found, first)
+
+    def newest_of_rule(self, rule: str, limit: int) -> Sequence[Alert]:
+        """Return the newest alerts of a rule, newest first. Raises OSError."""
+        with self._reading() as base:
+            rows = base.execute(
+                "SELECT b.data FROM alerts a JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
+                "WHERE g.rule = ? ORDER BY a.id DESC LIMIT ?",
+                (rule, limit),
+            ).fetchall()
+        found = []
+        for (data,) in rows:
+            with suppress(BadAlert):
+                found.append(unpacked(data, "", ""))
+        return found
 
     def stored(self) -> int:
         """Return how many alerts the view holds. Raises OSError."""

@@ -62,6 +62,31 @@ class GroupDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleActivity:
+    """The alerts of one rule in a time range."""
+
+    rule: str
+    priority: str
+    count: int
+    last: int
+    """Time of its newest alert that the view holds, µs since the epoch."""
+    sparkline: tuple[int, ...] = ()
+    """Alerts in each part of the time range."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllRuleActivity:
+    """The alerts of all rules of which the view holds any."""
+
+    since: int
+    """µs since the epoch; not before the oldest alert."""
+    until: int
+    rules: Mapping[str, RuleActivity]
+    oldest: int
+    """Time of the oldest alert that the view holds; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertLine:
     """One alert in a list."""
 

@@ -76,6 +76,20 @@ class AlertSelection:
             found[group][min(max(part, 0), SPARKS - 1)] += count
         return {group: tuple(counts) for group, counts in found.items()}
 
+    def rule_sparklines(self) -> dict[str, tuple[int, ...]]:
+        """Return, by rule, its alerts in each part of the time range."""
+        since = max(self.span.since, oldest(self.base))
+        length = max((self.until - since) // SPARKS + 1, 1)
+        source, values = self.by_time(length)
+        found: dict[str, list[int]] = {}
+        for rule, part, count in self.base.execute(
+            f"SELECT g.rule, (a.id - {since}) / {length}, sum(a.count) FROM {source} "  # noqa: S608  numbers
+            "JOIN groups g ON g.id = a.grp GROUP BY 1, 2",
+            values,
+        ):
+            found.setdefault(rule, [0] * SPARKS)[min(max(part, 0), SPARKS - 1)] += count
+        return {rule: tuple(counts) for rule, counts in found.items()}
+
     def priorities(self, step: int) -> list[tuple[int, int, int]]:
         """Return number of the part of the time since the epoch, priority and number of alerts."""
         conditions, values = group_conditions(self.filters)

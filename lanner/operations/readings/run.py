@@ -17,11 +17,10 @@ STAGE = "run"
 class RunView:
     """Reads a running pipeline."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        """Start sampling the cost of rules."""
+    def __init__(self, pipeline: Pipeline, timing: RuleTiming) -> None:
+        """Take the pipeline and what samples the cost of its rules."""
         self._pipeline = pipeline
-        self._timing = RuleTiming(lambda: pipeline.ruleset.detector)
-        pipeline.add_observer(self._timing.see)
+        self._timing = timing
 
     def readings(self) -> Readings:
         """Return the metrics."""

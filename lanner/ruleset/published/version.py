@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from bus.messages.signatures import BadSigningKey, read_private_key, read_public_key
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, detection_of
-from lanner.ruleset.load import switches_of
+from lanner.ruleset.load import ActiveRules, load_or_fail, switches_of
 from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
@@ -44,6 +44,16 @@ def detection_of_published(settings: Settings, rules: PublishedRules, *, warning
     Raises:
         BadInput: With all errors.
     """
+    return detection_of(*_as_published(settings, rules), warnings=warnings)
+
+
+def active_of_published(settings: Settings, rules: PublishedRules) -> ActiveRules:
+    """Load a version, as detection_of_published does, without compiling it. Raises BadInput."""
+    return load_or_fail(*_as_published(settings, rules), warnings=False)
+
+
+def _as_published(settings: Settings, rules: PublishedRules) -> tuple[Settings, RuleSources]:
+    """Return the files of a version, and the settings with its switches and priority. Raises BadInput."""
     selections = tuple(
         Selection(enable=target) if switch.enable else Selection(disable=target)
         for switch in rules.switches
@@ -54,7 +64,7 @@ def detection_of_published(settings: Settings, rules: PublishedRules, *, warning
         raise BadInput(f"{rules.priority!r} is not a valid priority.")
     own = replace(settings, rules_files=(), rules=selections, priority=priority)
     files = tuple(RuleFile(file.name, file.text) for file in rules.files)
-    return detection_of(own, RuleSources(files, (), f"version {rules.version}"), warnings=warnings)
+    return own, RuleSources(files, (), f"version {rules.version}")
 
 
 def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:

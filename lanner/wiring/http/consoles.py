@@ -10,9 +10,10 @@ from bus.connection import Connection
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.feed.recording import RecordedAlerts
-from lanner.console.fleet.local import LocalHost
-from lanner.console.fleet.unknown import FilesOnly
+from lanner.console.fleet.sources.files import FilesOnly
+from lanner.console.fleet.sources.local import LocalHost
 from lanner.console.story.reading import EventArchive
+from lanner.console.story.rules import RuleBook
 from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.recorder.rolling.events import RecordingHistory
 from lanner.recorder.topic.messages import reader_of_alerts
@@ -40,7 +41,7 @@ def fleet_console(
     """Start a console that reads the topics of a fleet. Raises BadInput and BusUnavailable."""
     # These need the broker's client.
     from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415
-    from lanner.console.fleet.topics import HostsOfTopic  # noqa: PLC0415
+    from lanner.console.fleet.sources.topics import FleetTopics  # noqa: PLC0415
     from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415
 
     topics_in_order(connection, topics_of("console"))
@@ -53,7 +54,7 @@ def fleet_console(
         ),
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
-        fleet=HostsOfTopic(connection),
+        fleet=FleetTopics(settings, connection, RuleBook(settings).rules),
         search=topic_search(settings, connection),
         pipeline=fleet_pipeline(connection),
         described=f"the fleet at {connection.bootstrap_servers}",
@@ -83,7 +84,7 @@ def recording_console(
         source=lambda _: source,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
-        fleet=FilesOnly(),
+        fleet=FilesOnly(settings, RuleBook(settings).rules),
         search=recording_search(settings, recording),
         pipeline=outbox_pipeline(settings) if follow else None,
         described=f"the recording {recording}",
@@ -94,25 +95,44 @@ def recording_console(
     )
 
 
-def host_console(settings: Settings, note: OnNote) -> tuple[RunningConsole, LocalAlerts, LocalHost]:
-    """Start the console of `lanner run`; return it with what takes alerts and batches. Raises BadInput."""
-    folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
-    earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
-    queue, host = LocalAlerts(earlier), LocalHost()
-    console = RunningConsole(
-        settings,
-        folder,
-        source=lambda _: queue,
-        marks=partial(MarkFile, folder / MARKS),
-        audit=partial(AuditFile, folder / AUDIT),
-        fleet=host,
-        search=recording_search(settings, kept) if settings.keep.size_mib else None,
-        pipeline=outbox_pipeline(settings),
-        described="this host",
-        events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
-        note=note,
-    )
-    return console, queue, host
+class HostConsole:
+    """The console of `lanner run`, and what takes this host's alerts, batches and rules."""
+
+    def __init__(self, settings: Settings, note: OnNote) -> None:
+        """Start it. Raises BadInput."""
+        folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
+        earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
+        self._alerts = LocalAlerts(earlier)
+        self._host = LocalHost(settings)
+        self._console = RunningConsole(
+            settings,
+            folder,
+            source=lambda _: self._alerts,
+            marks=partial(MarkFile, folder / MARKS),
+            audit=partial(AuditFile, folder / AUDIT),
+            fleet=self._host,
+            search=recording_search(settings, kept) if settings.keep.size_mib else None,
+            pipeline=outbox_pipeline(settings),
+            described="this host",
+            events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
+            note=note,
+        )
+        self.address = self._console.address
+        self.put = self._alerts.put
+        """Takes an alert."""
+        self.see = self._host.see
+        """Takes a batch."""
+        self.attach = self._host.attach
+        """Takes what returns the active rules, and what returns their cost."""
+
+    @property
+    def dropped(self) -> int:
+        """Alerts that came too fast."""
+        return self._alerts.dropped
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._console.stop()
 
 
 def _recorded(path: Path, retention: str) -> EventArchive:

@@ -18,6 +18,7 @@ from lanner.errors import BadInput
 from lanner.recorder.rolling.recording import RollingRecording
 from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
 from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
 from lanner.wiring.routes.conditions import conditions_of
 from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
@@ -167,6 +168,11 @@ class Pipeline:
     def ruleset(self) -> CompiledRuleset:
         """The active rules, compiled."""
         return self._detection.ruleset
+
+    @property
+    def active_rules(self) -> ActiveRules:
+        """The rules as loaded, enabled and disabled ones."""
+        return self._detection.active_rules
 
     @property
     def sinks(self) -> Sequence[AlertDelivery]:

@@ -129,9 +129,10 @@ async def _rows(made: Console) -> tuple[KnownHosts, list[HostRow]]:
     known = made.fleet.hosts()
 
     def make() -> list[HostRow]:
+        needed = made.fleet.rules().event_types
         since = (made.clock() - _HOUR_NS) // 1000
         losing = made.reader.hosts_of_rules((EVENTS_LOST, FACTS_MISSING), since)
-        return host_rows(known, HostCriteria(known.read_at, made.silent_seconds, lanner.__version__, losing=losing))
+        return host_rows(known, HostCriteria(known.read_at, made.silent_seconds, lanner.__version__, needed, losing))
 
     rows: list[HostRow] = await made.recent.get(("hosts", known.read_at), make)
     return known, rows

@@ -10,6 +10,7 @@ from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import StateFileSettings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
+from processor.detection.rule_timing import RuleTiming
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
 from tests.unit.processor.correlation.rules import SSH, Host, rule, ruleset_of
@@ -69,7 +70,9 @@ def test_run_shows_suppressed_matches(tmp_path: Path) -> None:
     pipeline = Pipeline(
         settings, detection, source, reload=lambda: (settings, detection), sinks=lambda _: [], quiet=True
     )
-    view = RunView(pipeline)
+    timing = RuleTiming(lambda: pipeline.ruleset.detector)
+    pipeline.add_observer(timing.see)
+    view = RunView(pipeline, timing)
     for second in range(5):
         publish[0](host.accept(second))
 

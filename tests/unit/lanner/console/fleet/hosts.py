@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import KnownHosts, KnownRules
 from lanner.recorder.topic.host_tally import FleetHost
 
 READ_AT = 1_795_600_000_000
@@ -28,10 +28,11 @@ def host(number: int = 1, **facts: Any) -> FleetHost:
 
 
 class GivenHosts:
-    """Knows given hosts."""
+    """Knows given hosts and rules."""
 
     def __init__(self, *hosts: FleetHost) -> None:
         self.known = KnownHosts(hosts, READ_AT)
+        self.known_rules = KnownRules()
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Report them once."""
@@ -40,6 +41,10 @@ class GivenHosts:
     def hosts(self) -> KnownHosts:
         """Return them."""
         return self.known
+
+    def rules(self) -> KnownRules:
+        """Return given rules."""
+        return self.known_rules
 
     def stop(self) -> None:
         """Do nothing."""

@@ -11,10 +11,11 @@ from typing import Any
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
 from lanner.console.fleet.ports import FleetSource
-from lanner.console.fleet.unknown import FilesOnly
+from lanner.console.fleet.sources.files import FilesOnly
 from lanner.console.server.pipeline.desk import PipelineSource
 from lanner.console.server.search.desk import SearchSource
 from lanner.console.story.reading import EventArchive
+from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
 from lanner.wiring.http.console import AUDIT, MARKS, NO_EVENTS, RunningConsole
 from schemas.alert import Alert
@@ -60,8 +61,8 @@ class Served:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
         self.queue = alerts if isinstance(alerts, LocalAlerts) else LocalAlerts(alerts)
-        self.fleet = fleet or FilesOnly()
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
+        self.fleet = fleet or FilesOnly(self.settings, RuleBook(self.settings).rules)
         self.console = RunningConsole(
             self.settings,
             folder,

@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from lanner.console.server.app import ROUTES
 from lanner.console.store.filters import Filters
 from tests.unit.lanner.console.alerts import found
-from tests.unit.lanner.console.fleet.hosts import GivenHosts, host
+from tests.unit.lanner.console.fleet.rules import fleet_of_rules
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import HEADER, Served
 
@@ -16,7 +16,7 @@ from tests.unit.lanner.console.server.running import HEADER, Served
 def served(serve: Serve) -> Served:
     """Return a console with two alerts."""
     alerts = [found(0, id=f"alert-{number}", time=time.time_ns() - number) for number in range(2)]
-    made = serve(fleet=GivenHosts(host(1)), alerts=alerts)
+    made = serve(fleet=fleet_of_rules(), alerts=alerts)
     made.wait_for(2)
     return made
 
@@ -51,6 +51,11 @@ def test_every_path_of_the_api_is_described_and_no_other(served: Served) -> None
         ("/api/names", "/api/names", None, 200),
         ("/api/me", "/api/me", None, 200),
         ("/api/search?q=proc.name+%3D+cat", "/api/search", None, 404),
+        ("/api/rules?state=never&sort=cost", "/api/rules", None, 200),
+        ("/api/rules?sort=best", "/api/rules", None, 400),
+        ("/api/rules/rule?name=Read+sensitive+file", "/api/rules/rule", None, 200),
+        ("/api/rules/rule?name=none", "/api/rules/rule", None, 404),
+        ("/api/rules/attack?since=all", "/api/rules/attack", None, 200),
         ("/api/hosts?state=live", "/api/hosts", None, 200),
         ("/api/hosts?offset=-1", "/api/hosts", None, 400),
         ("/api/hosts/host?id=id-1", "/api/hosts/host", None, 200),

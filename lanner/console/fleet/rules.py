@@ -1,0 +1,200 @@
+"""Rules with their alerts, cost and last change, and their list with filters. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from lanner.console.fleet.names import has_name
+from lanner.console.fleet.ports import KnownRules, RuleFacts
+from lanner.console.store.filters import MAX_VALUE, BadPageFilter, Filters, time_range
+from lanner.console.store.rows import AllRuleActivity, RuleActivity
+from notifier.formats.mitre import techniques
+
+STATES: Mapping[str, str] = {
+    "all": "all",
+    "fired": "with alerts in this time",
+    "quiet": "without alerts in this time",
+    "never": "that never fired",
+    "off": "that are off",
+    "other": "not among the rules",
+}
+SORTS: Mapping[str, str] = {
+    "alerts": "most alerts",
+    "cost": "highest cost",
+    "changed": "last change",
+    "last": "newest alert",
+    "name": "name",
+}
+NEW_SINCE = "7d"
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFilter:
+    """What the list shows; the fields are those of the address."""
+
+    name: str = ""
+    """Part of the name; `*` matches any text."""
+    state: str = "all"
+    technique: str = ""
+    """An id of ATT&CK; T1059 includes T1059.004."""
+    since: str = NEW_SINCE
+    sort: str = "alerts"
+
+    def query(self, **changes: str) -> dict[str, str]:
+        """Return the filter, with changes, as the query of an address: what differs from the defaults."""
+        changed = replace(self, **changes)
+        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    """A change of a rule."""
+
+    time: int
+    """µs since the epoch."""
+    by: str
+    """Who published it; where there is no publisher, what caused it."""
+    version: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A rule of the list."""
+
+    name: str
+    facts: RuleFacts | None
+    """None if it is not among the rules: of an earlier version, another program, or about Lanner itself."""
+    priority: str
+    activity: RuleActivity
+    per_day: float
+    """Alerts a day in the time range."""
+    never: bool
+    """Whether the view holds no alert of it, of any time."""
+    seconds: float | None
+    """Estimated time to evaluate it alone; None if not known."""
+    share: float
+    """Part of the cost of all rules, from 0 to 1."""
+    change: PastChange | None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it is among the rules and enabled."""
+        return self.facts is not None and self.facts.enabled
+
+
+def read_rule_filter(query: Mapping[str, str]) -> RuleFilter:
+    """Read the filter of an address; other names are ignored. Raises BadPageFilter."""
+    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(RuleFilter) if each.name in query}
+    found = RuleFilter(**values)
+    for name, allowed in (("state", STATES), ("sort", SORTS)):
+        if getattr(found, name) not in allowed:
+            raise BadPageFilter(f"{name} must be one of {', '.join(allowed)}.")
+    time_range(Filters(since=found.since), 0)
+    return found
+
+
+def rule_rows(known: KnownRules, activity: AllRuleActivity, changes: Mapping[str, PastChange]) -> list[RuleRow]:
+    """Return all rules, and those that are in alerts only.
+
+    Args:
+        known: the rules.
+        activity: of rules that have alerts.
+        changes: the last change of each rule.
+    """
+    facts = {each.name: each for each in known.rules}
+    total = sum(known.seconds.values())
+    days = max((activity.until - activity.since) / _DAY_US, 1)
+    rows = []
+    for name in dict.fromkeys((*facts, *activity.rules)):
+        found = activity.rules.get(name)
+        fact = facts.get(name)
+        seconds = known.seconds.get(name)
+        rows.append(
+            RuleRow(
+                name=name,
+                facts=fact,
+                priority=fact.priority if fact else found.priority if found else "",
+                activity=found or RuleActivity(name, "", 0, 0),
+                per_day=found.count / days if found else 0.0,
+                never=found is None,
+                seconds=seconds,
+                share=(seconds or 0) / total if total else 0.0,
+                change=changes.get(name),
+            )
+        )
+    return rows
+
+
+def selected(rows: Sequence[RuleRow], chosen: RuleFilter) -> list[RuleRow]:
+    """Return the rules that a filter selects, in its order."""
+    found = [
+        row
+        for row in rows
+        if has_name(row.name, chosen.name) and _has_state(row, chosen.state) and _has_technique(row, chosen.technique)
+    ]
+    keys = {
+        "alerts": lambda row: (-row.activity.count, row.name),
+        "cost": lambda row: (-(row.seconds or 0), row.name),
+        "changed": lambda row: (-row.change.time if row.change else 0, row.name),
+        "last": lambda row: (-row.activity.last, row.name),
+        "name": lambda row: (row.name.casefold(), row.name),
+    }
+    return sorted(found, key=keys[chosen.sort])
+
+
+def changes_of(known: KnownRules, earlier: Sequence[tuple[PastChange, Sequence[str]]]) -> dict[str, PastChange]:
+    """Return the last change of each rule.
+
+    Args:
+        known: the rules.
+        earlier: changes that alerts report, with their lines, in any order.
+    """
+    names = frozenset(each.name for each in known.rules)
+    found: dict[str, PastChange] = {}
+    version = known.version
+    published = []
+    if version is not None:
+        published = [(PastChange(version.published // 1000, version.publisher, version.name, ""), version.changes)]
+    for change, lines in sorted((*earlier, *published), key=lambda each: each[0].time):
+        for line in lines:
+            parsed = _changed_rule(line, names)
+            if parsed is not None:
+                found[parsed[0]] = replace(change, how=parsed[1])
+    return found
+
+
+def _changed_rule(line: str, names: frozenset[str]) -> tuple[str, str] | None:
+    """Return the rule that a line of a difference is about, and how it changed; None if it is about none."""
+    sign, _, rest = line.partition(" rule ")
+    if sign == "~":
+        # A name may have a colon in it: the longest that is a rule's counts.
+        parts = rest.split(": ")
+        for number in range(len(parts) - 1, 0, -1):
+            if (name := ": ".join(parts[:number])) in names:
+                return name, ": ".join(parts[number:])
+        return None
+    for how in ("added", "removed"):
+        if sign in ("+", "-") and rest.endswith(f" {how}"):
+            return rest[: -len(how) - 1], how
+    return None
+
+
+def _has_state(row: RuleRow, state: str) -> bool:
+    holds = {
+        "all": True,
+        "fired": row.activity.count > 0,
+        "quiet": row.is_on and not row.activity.count,
+        "never": row.is_on and row.never,
+        "off": row.facts is not None and not row.facts.enabled,
+        "other": row.facts is None,
+    }
+    return holds[state]
+
+
+def _has_technique(row: RuleRow, technique: str) -> bool:
+    if not technique:
+        return True
+    number = technique.upper()
+    found = techniques(row.facts.tags) if row.facts else ()
+    return any(each.id == number or each.id.startswith(f"{number}.") for each in found)

@@ -1,0 +1,34 @@
+from lanner.console.fleet.attack import matrix
+from lanner.console.fleet.ports import KnownRules
+from lanner.console.fleet.rules import rule_rows
+from tests.unit.lanner.console.fleet.rules import OFF, QUIET, RULE, rule_facts
+from tests.unit.lanner.console.fleet.test_rules import ACTIVITY, rows
+
+
+def test_techniques_are_in_the_columns_of_their_tactics() -> None:
+    """One that this release doesn't know is where its rule's own tags place it."""
+    found = {tactic.name: {cell.name.id: cell for cell in tactic.techniques} for tactic in matrix(rows())}
+    assert found["Credential Access"]["T1003.008"].rules == [RULE]
+    assert found["Credential Access"]["T1003.008"].alerts == 6
+    assert found["Persistence"].keys() == {"T1547.006", "T9999"}
+    assert found["Privilege Escalation"]["T1547.006"].rules == [QUIET]
+    cell = found["Defense Evasion"]["T1548.001"]
+    assert (cell.rules, cell.off, cell.alerts) == ([], [OFF], 0)
+    assert found["Impact"] == {}
+
+
+def test_a_column_counts_what_is_covered() -> None:
+    """A technique whose rules are all off is not."""
+    tactics = {tactic.name: tactic for tactic in matrix(rows())}
+    assert len(tactics) == 14
+    assert next(iter(tactics)) == "Reconnaissance"
+    assert (tactics["Credential Access"].covered, tactics["Credential Access"].alerts) == (1, 6)
+    assert tactics["Defense Evasion"].covered == 0
+
+
+def test_a_tactic_of_a_later_attack_has_a_column_at_the_end() -> None:
+    """Rules may be newer than the table."""
+    facts = rule_facts("New", tags=("T9998", "mitre_defense_impairment"))
+    tactics = matrix(rule_rows(KnownRules([facts]), ACTIVITY, {}))
+    assert (tactics[-1].id, tactics[-1].name) == ("TA0112", "Defense Impairment")
+    assert [cell.rules for cell in tactics[-1].techniques] == [["New"]]
