@@ -9,6 +9,9 @@ from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the rule watches this directory
 _NOBODY = 65534
 _NO_ADDRESS = 3  # exit code of programs/shell_connection.py without an address
+_AS_OLD_SERVER = """
+mount --bind "$1" /usr/sbin && exec /usr/sbin/nginx -c 'sleep 5.5; read line < /etc/shadow'
+"""
 _OWN_DIRECTORY = "An empty directory below /tmp, removed afterwards."
 _NOTHING = "Nothing: the output is discarded."
 
@@ -29,9 +32,9 @@ def read_shadow(context: DemoContext) -> None:
 
 
 def read_shadow_as_old_server(context: DemoContext) -> None:
-    """Run as a server by name, wait until it isn't new, and read the shadow file."""
-    server = _copy_program("sh", context.directory, "nginx")
-    context.run(server, "-c", "sleep 5.5; read line < /etc/shadow")
+    """Run as a server in its usual place, wait until it isn't new, and read the shadow file."""
+    _copy_program("sh", context.directory, "nginx")
+    context.run("unshare", "--mount", "sh", "-c", _AS_OLD_SERVER, "demo", str(context.directory))
 
 
 def read_shadow_without_rights(context: DemoContext) -> None:
@@ -141,8 +144,8 @@ HOST_ACTS: tuple[DemoAction, ...] = (
     DemoAction(
         rule="Read sensitive file trusted after startup",
         priority="Warning",
-        does="Runs a copy of sh named nginx that waits for 5.5 s and then reads /etc/shadow.",
-        touches=_OWN_DIRECTORY,
+        does="Runs a copy of sh, which only the action sees as /usr/sbin/nginx, waits for 5.5 s and reads /etc/shadow.",
+        touches="An empty directory below /tmp, removed afterwards, and a file system that disappears with the action.",
         run=read_shadow_as_old_server,
     ),
     DemoAction(

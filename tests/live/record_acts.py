@@ -44,8 +44,10 @@ def main(target: Path) -> None:
         docker.busybox()
         # The programs' paths appear in the events, so use one that any machine could have.
         installed = Path(directory, "lanner")
-        shutil.copytree(Path(__file__).parents[2] / "lanner", installed / "lanner")
-        settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory))
+        for package in ("lanner", "notifier", "schemas"):
+            shutil.copytree(Path(__file__).parents[2] / package, installed / package)
+        # The processes of runc, which have namespaces before they are in a container, belong to no container.
+        settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory), unknown_containers=False)
         collector = Collector(Detector(rules).event_types, on_batch=batches.append, settings=settings)
         collector.start()
         stop = threading.Event()

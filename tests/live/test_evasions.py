@@ -1,0 +1,168 @@
+"""Disguises that rules must see through, each tried on this kernel: names, scripts, links, loaders, terminals."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.errors import EnvironmentUnsupported
+from schemas.alert import Alert
+from tests.live.containers import Docker
+from tests.live.debian_image import NoDebian
+from tests.live.needs import lacking
+from tests.live.watching import Watch
+
+pytestmark = [pytest.mark.live, pytest.mark.containers]
+
+UNTRUSTED = "Read sensitive file untrusted"
+TERMINAL_SHELL = "Terminal shell in container"
+RENAME_AND_FORK = """
+import ctypes, os
+ctypes.CDLL(None).prctl(15, b"{name}", 0, 0, 0)
+if os.fork() == 0:
+    open("/etc/shadow").close()
+    os._exit(0)
+os.wait()
+"""
+IN_LOCAL_DIRECTORY = """
+mount -t tmpfs none /usr/local/bin && cp "$1" /usr/local/bin/sshd && /usr/local/bin/sshd /etc/shadow > /dev/null
+"""
+
+
+@pytest.fixture(scope="module")
+def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Watch this machine with the shipped rules."""
+    try:
+        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
+    except EnvironmentUnsupported as missing:
+        lacking(missing.reason)
+    try:
+        yield watching
+    finally:
+        watching.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def debian(docker: Docker) -> Iterator[str]:
+    """Keep a container of a minimal Debian running, with this machine's programs, and yield its name."""
+    try:
+        image = docker.debian()
+    except NoDebian as missing:
+        lacking(str(missing))
+    with docker.running(image, "--volume", "/usr/bin:/usr/bin:ro", "--volume", "/usr/lib:/usr/lib:ro") as name:
+        yield name
+
+
+def act(*command: str | Path) -> None:
+    """Run a command without output."""
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+
+
+def new_alert(watch: Watch, before: int, rule: str, **fields: str) -> Alert:
+    """Return the first alert of a rule since a count of alerts, with given fields."""
+    wanted = {name.replace("__", "."): value for name, value in fields.items()}.items()
+    return watch.find(
+        lambda alert: (
+            alert in watch.alerts[before:] and alert.rule == rule and wanted <= dict(alert.output_fields).items()
+        )
+    )
+
+
+class TestNames:
+    @pytest.mark.parametrize("name", ["sshd", "nginx", "crond", "dpkg", "systemd"])
+    def test_a_copy_of_cat_with_a_trusted_name_is_a_stranger(self, watch: Watch, tmp_path: Path, name: str) -> None:
+        """Only the file in a directory of installed programs is trusted."""
+        before, copy = len(watch.alerts), tmp_path / name
+        shutil.copy("/bin/cat", copy)
+
+        act(copy, "/etc/shadow")
+
+        new_alert(watch, before, UNTRUSTED, proc__exepath=str(copy), proc__name=name)
+
+    def test_a_copy_in_the_administrators_directory_is_a_stranger(self, watch: Watch) -> None:
+        """What was put in /usr/local by hand is of no package."""
+        before = len(watch.alerts)
+
+        act("unshare", "--mount", "sh", "-c", IN_LOCAL_DIRECTORY, "copy", "/bin/cat")
+
+        new_alert(watch, before, UNTRUSTED, proc__exepath="/usr/local/bin/sshd")
+
+    @pytest.mark.parametrize("name", ["sshd", "nginx", "adduser"])
+    def test_a_script_lends_its_name_to_no_interpreter(self, watch: Watch, tmp_path: Path, name: str) -> None:
+        """The kernel names the process after the script and runs cat."""
+        before, script = len(watch.alerts), tmp_path / name
+        script.write_text("#!/bin/cat /etc/shadow\n")
+        script.chmod(0o755)
+
+        act(script)
+
+        new_alert(watch, before, UNTRUSTED, proc__name=name, proc__exepath="/usr/bin/cat")
+
+    @pytest.mark.parametrize("name", ["sshd", "nginx", "dpkg"])
+    def test_a_process_that_renames_itself_and_forks_stays_what_it_is(self, watch: Watch, name: str) -> None:
+        """The child has the name from its start."""
+        before = len(watch.alerts)
+
+        act(sys.executable, "-I", "-c", RENAME_AND_FORK.format(name=name))
+
+        new_alert(watch, before, UNTRUSTED, proc__name=name)
+
+    def test_a_trusted_scripts_path_as_another_programs_argument_proves_nothing(self, watch: Watch) -> None:
+        """A script is trusted only if its interpreter runs it."""
+        before = len(watch.alerts)
+
+        act("cat", "/usr/sbin/adduser", "/etc/shadow")
+
+        new_alert(watch, before, UNTRUSTED, proc__cmdline="cat /usr/sbin/adduser /etc/shadow")
+
+    def test_an_ancestor_that_is_called_like_a_package_manager_excuses_nothing(
+        self, watch: Watch, tmp_path: Path
+    ) -> None:
+        """The setuid bit may be set below dpkg itself."""
+        before, copy, target = len(watch.alerts), tmp_path / "dpkg", tmp_path / "empty"
+        shutil.copy("/bin/dash", copy)
+        target.touch()
+
+        act(copy, "-c", f"chmod u+s {target}; true")
+
+        new_alert(watch, before, "Set setuid bit", proc__pname="dpkg")
+
+
+class TestTerminals:
+    def test_a_shell_through_a_link(self, watch: Watch, docker: Docker, debian: str) -> None:
+        """The link's name is the process's."""
+        before = len(watch.alerts)
+
+        docker.exec(debian, "sh", "-c", "ln -s /bin/bash /tmp/link")
+        docker.exec(debian, "/tmp/link", "-c", ": link", tty=True)
+
+        new_alert(watch, before, TERMINAL_SHELL, proc__name="link")
+
+    def test_a_shell_through_the_dynamic_loader(self, watch: Watch, docker: Docker, debian: str) -> None:
+        """The process is called after the loader."""
+        before = len(watch.alerts)
+
+        docker.exec(debian, "/lib64/ld-linux-x86-64.so.2", "/bin/bash", "-c", ": loader", tty=True)
+
+        new_alert(watch, before, TERMINAL_SHELL, proc__cmdline="ld-linux-x86-64 /bin/bash -c : loader")
+
+    def test_a_copied_shell(self, watch: Watch, docker: Docker, debian: str) -> None:
+        """A file that isn't of the image is interactive."""
+        before = len(watch.alerts)
+
+        docker.exec(debian, "sh", "-c", "cp /bin/bash /tmp/copied")
+        docker.exec(debian, "/tmp/copied", "-c", ": copied", tty=True)
+
+        new_alert(watch, before, TERMINAL_SHELL, proc__name="copied")
+
+    @pytest.mark.parametrize("tty", [False, True])
+    def test_a_terminal_that_python_opens(self, watch: Watch, docker: Docker, debian: str, tty: bool) -> None:
+        """The shell's parent is Python, and the runtime gave it no terminal or another one."""
+        before = len(watch.alerts)
+
+        docker.exec(debian, "python3", "-c", "import pty; pty.spawn(['/bin/sh', '-c', ': pty'])", tty=tty)
+
+        new_alert(watch, before, TERMINAL_SHELL, proc__name="sh", proc__pname="python3")
