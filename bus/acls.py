@@ -94,6 +94,11 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
             *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
         ),
+        # With the rights of publisher, or of operator, to read the rules.
+        "state": (
+            *_topics("READ", CORRELATE, _STATE, EVENTS, PROCESSORS, RULES, SCHEMAS),
+            *_topics("WRITE", CORRELATE),
+        ),
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
         "enroller": (*_topics("READ", HOSTS, HOST_PINS, HOST_KEYS), *_topics("WRITE", HOST_PINS, HOST_KEYS)),
         "reader": (
@@ -106,8 +111,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, the console, the notifier's intake, the commands that settle dead letters, publish rules and
-enroll hosts, readers of alerts as JSON, and operators, who may read everything."""
+"""The parts: the stages, the console, the notifier's intake, the commands that settle dead letters, change what
+stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and operators, who may read
+everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

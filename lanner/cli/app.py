@@ -318,6 +318,15 @@ DLQ = _group(
         "drop": "Discard dead letters.",
     },
 )
+STATE = _group(
+    "state",
+    {
+        "list": "List stateful macros with the groups and values that they remember.",
+        "show": "Show the values that a macro of type first_seen knows.",
+        "learn": "Teach macros of type first_seen what retained events show.",
+        "reset": "Make a stateful macro forget.",
+    },
+)
 ALERTS = _group("alerts", {"tail": "Print alerts as they arrive.", "list": "Print stored alerts."})
 EVENTS = _group("events", {"tail": "Print the collector's events, one line each."})
 CONFIG = _group(
@@ -362,6 +371,7 @@ COMMANDS = {
         "hosts": "Show a fleet's hosts, silent ones first; manage their keys.",
     }),
     "dlq": ("lanner.commands.dlq", "Show, replay or drop dead letters."),
+    "state": ("lanner.commands.state", "Show and reset what stateful rules remember."),
     "topics": ("lanner.commands.topics", "Create and check a fleet's topics and ACLs."),
     **_group("", {"fields": "List the fields that rules can use."}),
     "config": ("lanner.commands.config", "Print, check and convert settings."),
@@ -374,7 +384,7 @@ TASKS = {
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes"),
-    "Manage a fleet": ("hosts", "topics", "dlq"),
+    "Manage a fleet": ("hosts", "state", "topics", "dlq"),
     "Settings": ("config", "completion"),
 }
 """The commands by task, as `--help` shows them."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Literal
 
 from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Value
@@ -15,6 +16,7 @@ from schemas.alert import Value
 Group = tuple[str | None, ...]
 """Values of the group-by fields; None only if no window uses this group."""
 
+Action = Literal["learn", "begin", "reset"]
 LONGEST_VALUE = 256
 """Characters of a group value or a counted value; a hash replaces the rest."""
 INDEX_BITS = 20
@@ -118,8 +120,22 @@ class RepeatedAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCommand:
+    """A change of what a macro remembers of a group."""
+
+    action: Action
+    """learn: the group had a value at a time; begin: all its values since then are learned; reset: forget."""
+    owner: str
+    """Fingerprint of the macro."""
+    value: str | None = None
+    """The value of first_seen; None for the whole group."""
+    is_everywhere: bool = False
+    """Reset all groups of the partition."""
+
+
+@dataclass(frozen=True, slots=True)
 class PreMatch:
-    """One event for one group, a notice about its host, or a count of repeated alerts."""
+    """One event for one group, a notice about its host, a count of repeated alerts, or a command about its state."""
 
     origin: EventOrigin
     time: int
@@ -136,6 +152,21 @@ class PreMatch:
     """The number of equal events that it stands for: evt.count."""
     notice: Notice | None = None
     repeated: RepeatedAlert | None = None
+    command: StateCommand | None = None
+
+
+def command_about(command: StateCommand, group: Group, host: str, time: int) -> PreMatch:
+    """Return a command as a message.
+
+    Args:
+        command: what to change.
+        group: of the macro.
+        host: for whom the group counts; empty for newcomers.
+        time: that of the value or the beginning, ns since the epoch.
+    """
+    return PreMatch(
+        EventOrigin(host, "", 0, 0, 0), time, "", group, appended=time, is_established=bool(host), command=command
+    )
 
 
 def combined(values: Sequence[str]) -> str:

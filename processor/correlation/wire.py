@@ -3,10 +3,11 @@
 import json
 from dataclasses import asdict
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 from processor.correlation.pre_match import (
     INDEX_BITS,
+    Action,
     Candidate,
     Content,
     EventOrigin,
@@ -15,6 +16,7 @@ from processor.correlation.pre_match import (
     Notice,
     PreMatch,
     RepeatedAlert,
+    StateCommand,
 )
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from schemas.encoding.batch_limits import MAX_SEQUENCE, is_clock
@@ -29,7 +31,7 @@ def _schema(name: str) -> dict[str, Any]:
 PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
 TICK_KEY = b"tick"
 """Key of a message that holds no event: the broker stamps it, so that a quiet partition learns the time."""
-PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.1.avsc")])
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.2.avsc"), _schema("pre_match.0.1.avsc")])
 TICK_KEY = b"tick"
 """The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""
 
@@ -81,6 +83,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
         "notice": None if pre_match.notice is None else _notice_datum(pre_match.notice),
         "repeated": None if pre_match.repeated is None else asdict(pre_match.repeated),
+        "command": None if pre_match.command is None else _command_datum(pre_match.command),
     }
     return PRE_MATCH_FORMAT.encode(datum)
 
@@ -107,6 +110,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
             is_established=row["established"],
             notice=None if row["notice"] is None else _notice(row["notice"]),
             repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
+            command=None if row["command"] is None else _command(row["command"]),
         )
     except (UnreadableMessage, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"not a valid pre-matched event: {problem}") from None
@@ -134,6 +138,22 @@ def _notice_datum(notice: Notice) -> dict[str, Any]:
 
 def _notice(row: dict[str, Any]) -> Notice:
     return Notice(row["kind"], row["priority"], row["numbers"], to_text(row["text"]))
+
+
+def _command_datum(command: StateCommand) -> dict[str, Any]:
+    return {
+        "action": command.action,
+        "owner": command.owner,
+        "value": None if command.value is None else to_bytes(command.value),
+        "everywhere": command.is_everywhere,
+    }
+
+
+def _command(row: dict[str, Any]) -> StateCommand:
+    if row["action"] not in get_args(Action):
+        raise ValueError(f"unknown command '{row['action']}'")
+    value = None if row["value"] is None else to_text(row["value"])
+    return StateCommand(row["action"], row["owner"], value, row["everywhere"])
 
 
 def _feed(row: dict[str, Any]) -> Feed:

@@ -8,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Notice, PreMatch, RepeatedAlert
+from processor.correlation.pre_match import (
+    Candidate,
+    Content,
+    EventOrigin,
+    Feed,
+    Notice,
+    PreMatch,
+    RepeatedAlert,
+    StateCommand,
+)
 from processor.correlation.state.entry import GroupState, encode_entry
 from processor.correlation.state.snapshot import write_snapshot
 from processor.correlation.suppress import Throttle
@@ -77,6 +86,11 @@ def pre_match_0_2() -> PreMatch:
     )
 
 
+def pre_match_0_3() -> PreMatch:
+    """Return a pre-matched event in which every field is set."""
+    return replace(pre_match_0_2(), command=StateCommand("learn", "owner", "\udcff", is_everywhere=True))
+
+
 def tally_0_2() -> GroupState:
     """Return the state of notices, which the previous release did not have."""
     tally = Tally(EventOrigin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
@@ -140,6 +154,7 @@ GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "alert-0.3": lambda: encode_alert(alert_0_3()),
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
     "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
+    "pre_match-0.3": lambda: encode_pre_match(pre_match_0_3()),
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),
     "memory-0.2": lambda: write_snapshot(NOON + 2, [encode_entry(tally_0_2())]),
     "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),

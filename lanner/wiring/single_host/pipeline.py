@@ -3,7 +3,8 @@
 import select
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
+from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.rolling.recording import RollingRecording
 from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
 from lanner.ruleset.host_names import HostNames
@@ -38,6 +40,8 @@ from schemas.text.counts import count_of
 from schemas.text.notes import Level
 
 POLL_SECONDS = 0.1
+LEARNING_SECONDS = 0.05
+"""How long to learn from recorded batches between two polls."""
 CHORES_SECONDS = 1.0
 _MAX_NAMED = 5
 _MAX_CHANGES = 50
@@ -160,6 +164,7 @@ class Pipeline:
                 self.is_started = True
                 systemd.notify("READY=1")
                 on_started()
+                self._evaluator.begin_learning(self._past)
                 self._turn(signals, until)
             finally:
                 self._end()
@@ -207,6 +212,7 @@ class Pipeline:
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             self._source.poll(POLL_SECONDS)
+            self._evaluator.learn(LEARNING_SECONDS)
             self.turned_at = time.monotonic()
             self._status.show(self.summary.status(self._evaluator.lost))
             watchdog.beat()
@@ -283,6 +289,7 @@ class Pipeline:
             changes = self._report_change(detection, cause)
             self.settings, self._detection = settings, detection
             self._evaluator.change_rules(detection.ruleset)
+            self._evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)
             self._watch = self._watched()
@@ -321,6 +328,11 @@ class Pipeline:
             f"lanner {_short_version()}: watching {self._source.hostname} (kernel {_short(self._source.kernel)}), "
             f"{active_text(self._detection)}. {act}Stop: Ctrl-C"
         )
+
+    def _past(self) -> Iterator[StoredBatch]:
+        """Yield the batches that an earlier run or this one recorded; none if there is no recording."""
+        with suppress(BadInput):
+            yield from from_files((Path(self.settings.keep.folder),))
 
     def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
         sinks = open_sinks(settings, enabled_sinks(settings), note=self._note, before_line=self._status.clear)

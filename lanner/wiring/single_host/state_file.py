@@ -1,11 +1,15 @@
 """The window state of `lanner run`: windows and repeats, stored in a file across restarts."""
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from lanner.wiring.single_host.values_file import ValuesFile
+from lanner.known_state.learning import Learner, learning_macros
+from lanner.recorder.batches import StoredBatch
+from lanner.wiring.single_host.values_file import ValuesFile, take_resets
 from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
@@ -52,8 +56,33 @@ class StatefulEvaluator:
         self._is_failing = False
         self._left: list[Alert] = []
         """What the process before did not report before it died."""
+        self._learner: Learner | None = None
+        self._past: Iterator[StoredBatch] = iter(())
         if path is not None:
             self._load(path)
+
+    def begin_learning(self, past: Callable[[], Iterator[StoredBatch]]) -> None:
+        """Begin to teach macros of type first_seen that know nothing from recorded batches, in the steps of `learn`.
+
+        Args:
+            past: returns the batches, oldest first.
+        """
+        plan, known = self._evaluator.rules.plan, {owner for owner, _ in self.correlator.sightings.all_groups()}
+        fresh = {macro.fingerprint for macro in learning_macros(plan)} - known
+        self._learner = Learner(plan, fresh) if fresh else None
+        self._past = past() if fresh else iter(())
+
+    def learn(self, seconds: float) -> None:
+        """Learn from recorded batches for so long, and use what was learned when it is complete."""
+        until = time.monotonic() + seconds
+        while self._learner is not None and time.monotonic() < until:
+            stored = next(self._past, None)
+            if stored is not None:
+                batch, _ = dated(stored.batch, stored.batch.created, 0)
+                self._learner.take(replace(stored, batch=batch))
+                continue
+            self.correlator.process(self._learner.commands(), self._now())
+            self._learner = None
 
     def process(self, batch: EventBatch) -> list[Alert]:
         """Evaluate a batch that has just arrived, and report its losses and the rules that raised."""
@@ -111,6 +140,8 @@ class StatefulEvaluator:
             return
         new = self._path.with_name(f"{self._path.name}.new")
         try:
+            if resets := take_resets(self._path):
+                correlator.process(resets, self._now())
             self._path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
             with os.fdopen(os.open(new, flags, 0o600), "wb") as file:

@@ -4,12 +4,14 @@ The file is a log: what changed is appended, and the last record of a value coun
 its records are outdated, so that a value costs two records in the long run and not one with each save.
 """
 
+import json
 import os
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from processor.correlation.pre_match import PreMatch, StateCommand, command_about
 from processor.correlation.state.encoded import seen_records
 from processor.correlation.state.entry import BadState
 from processor.correlation.state.window_state import WindowState
@@ -18,6 +20,31 @@ _MARK = b"LANNERV\x01"
 _HEAD = struct.Struct("<II")
 _FEW = 1_000
 """Outdated records that are not worth rewriting the file."""
+
+
+def reset_file(path: Path) -> Path:
+    """Return the file with requests to forget, which operators write and `lanner run` takes. path: of the state."""
+    return path.with_name(f"{path.name}.reset")
+
+
+def take_resets(path: Path) -> list[PreMatch]:
+    """Take the requests to forget, as commands; invalid ones are dropped. path: of the state. Raises OSError."""
+    file = reset_file(path)
+    try:
+        lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    file.unlink()
+    found = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+            group = row["group"]
+            command = StateCommand("reset", str(row["owner"]), row["value"], is_everywhere=group is None)
+            found.append(command_about(command, tuple(group or ()), "", int(row["time"])))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
 
 
 class ValuesFile:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from processor.correlation.first_seen.sightings import Sightings, ValueKey
+from processor.correlation.first_seen.sightings import Sightings, ValueKey, sighting_of
 from processor.correlation.notices import Tally
+from processor.correlation.pre_match import PreMatch, StateCommand
 from processor.correlation.state.entry import SeenEntry, decode_entry, decode_record
 from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.state.store import Key, Store
@@ -91,6 +92,29 @@ class WindowState:
             self.store.drop(key)
         else:
             self.sightings.drop(key)
+
+    def obey(self, command: StateCommand, about: PreMatch, now: int) -> None:
+        """Learn or forget.
+
+        Args:
+            command: what to change.
+            about: the message that holds it, with the group.
+            now: the present, which bounds times, ns.
+        """
+        owner, group = command.owner, about.group
+        if command.action == "begin":
+            self.sightings.learned_since(owner, group, about.time)
+        elif command.action == "learn":
+            self.sightings.learn(sighting_of(about, owner, command.value or "", now))
+        elif command.value is not None:
+            self.sightings.drop((owner, group, command.value))
+        else:
+            for each in list(self.store):
+                if each.owner == owner and (command.is_everywhere or each.group == group):
+                    self.store.remove((owner, each.group))
+            for known in self.sightings.all_groups():
+                if known[0] == owner and (command.is_everywhere or known[1] == group):
+                    self.sightings.drop((*known, None))
 
     def forget_changes(self) -> None:
         """Take what is there as written."""

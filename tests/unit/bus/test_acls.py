@@ -8,7 +8,7 @@ from bus.topics import ALL_TOPICS
     ("topic", "writers"),
     [
         ("events", {"collector", "dead-letters"}),
-        ("correlate", {"processor", "dead-letters"}),
+        ("correlate", {"processor", "dead-letters", "state"}),
         ("processor-correlation-changelog", {"processor"}),
         ("alerts", {"processor", "intake", "dead-letters"}),
         ("interest", {"processor"}),

@@ -30,17 +30,26 @@ from schemas.text.printable import printable
 @click.option(
     "--force", is_flag=True, help="Publish even if less than half of the rules stay enabled, or over the budget."
 )
+@click.option("--no-learn", is_flag=True, help="Don't let new macros of type first_seen learn from retained events.")
 @click.option("--comment", default="", metavar="TEXT", help="The reason; shown by `status` and in the alert.")
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
 )
 def command(
-    options: Options, paths: tuple[str, ...], comment: str, sign_key: Path | None, *, yes: bool, force: bool
+    options: Options,
+    paths: tuple[str, ...],
+    comment: str,
+    sign_key: Path | None,
+    *,
+    yes: bool,
+    force: bool,
+    no_learn: bool,
 ) -> None:
     """Check the rule files and folders at PATH, show what changes, and publish them to all processors.
 
     The settings `rules` and `priority` are published with them. Collectors widen their filters first, then processors
-    switch between two batches; `lanner rules status` shows the progress.
+    switch between two batches; `lanner rules status` shows the progress. New and changed macros of type first_seen then
+    learn from the retained events, which takes a while.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published.publish import publish
@@ -86,6 +95,11 @@ def command(
         click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": changed}))
     else:
         click.echo(f"published version {named.version}")
+    if not no_learn:
+        from lanner.known_state.publishing import learn_new_macros
+
+        former = None if before is None else before.ruleset.plan
+        learn_new_macros(settings, former, detection.ruleset.plan, named.version, quiet=options.quiet)
 
 
 def _over_budget(

@@ -1,14 +1,23 @@
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Notice, PreMatch
+from processor.correlation.pre_match import (
+    Action,
+    Candidate,
+    Content,
+    EventOrigin,
+    Feed,
+    Notice,
+    PreMatch,
+    StateCommand,
+)
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
-from tests.golden.messages import golden_message, pre_match_0_1, pre_match_0_2
+from tests.golden.messages import golden_message, pre_match_0_1, pre_match_0_2, pre_match_0_3
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,
     START,
@@ -43,6 +52,9 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
         st.integers(1, 2**40),
         st.none()
         | st.builds(Notice, _names, _names, st.dictionaries(_names, st.integers(0, 2**62), max_size=2), _texts),
+        st.none(),
+        st.none()
+        | st.builds(StateCommand, st.sampled_from(get_args(Action)), _names, st.none() | _texts, st.booleans()),
     )
 )
 def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
@@ -54,7 +66,10 @@ def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
         assert (read.term, read.by, read.content()) == (written.term, written.by, written.content())
 
 
-@pytest.mark.parametrize(("name", "written"), [("pre_match-0.1", pre_match_0_1()), ("pre_match-0.2", pre_match_0_2())])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("pre_match-0.1", pre_match_0_1()), ("pre_match-0.2", pre_match_0_2()), ("pre_match-0.3", pre_match_0_3())],
+)
 def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, written: PreMatch) -> None:
     """What waits for correlation was written by the processor before an upgrade."""
     back = decode_pre_match(golden_message(name))

@@ -1,12 +1,16 @@
 """What one process retains over a restart, and what replay reports about it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lanner.known_state.source import request_reset
+from lanner.recorder.batches import StoredBatch
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from lanner.wiring.single_host.state_file import StatefulEvaluator
+from lanner.wiring.single_host.values_file import reset_file
 from lanner.wiring.single_host.wall_clock import WallClock
 from processor.correlation.correlator import Correlator
 from schemas.codec import encode_batch
@@ -296,3 +300,47 @@ def test_a_damaged_file_of_values_is_reported(tmp_path: Path) -> None:
 
     assert len(memory.correlator.sightings) == 0
     assert "memory.values: not known values, or of another version; macros of type first_seen learn again." in notes[0]
+
+
+def test_macros_that_know_nothing_learn_from_the_recording(tmp_path: Path) -> None:
+    """Known values aren't new although Lanner has just started, and learning is over; others go on."""
+    host, path, clock = Host(), tmp_path / "memory", Clock(7200)
+    memory = StatefulEvaluator(ruleset_of(*NEW), path, note=ignore_note, clock=clock.wall())
+    recorded = []
+    for at, process in ((0, "sh"), (100, "curl"), (5000, "sh")):
+        batch = host.run(at, process)
+        batch.created, batch.watched = START + at * SECOND, ("execve",)
+        recorded.append(StoredBatch(batch, batch.created // 1_000_000))
+    memory.begin_learning(lambda: iter(recorded))
+    assert memory.process(host.run(7200)) == []
+    memory.learn(10)
+
+    assert [memory.process(host.run(7201, process)) for process in ("sh", "curl", "evil")] == [[], [], []]
+    fresh = StatefulEvaluator(ruleset_of(*NEW), None, note=ignore_note, clock=clock.wall())
+    fresh.begin_learning(lambda: iter(recorded))
+    fresh.learn(10)
+    assert [alert.output for alert in fresh.process(host.run(7202))] == ["new evil"]
+    memory.begin_learning(lambda: iter([]))
+    assert memory._learner is None
+
+
+def test_a_reset_is_taken_with_the_next_save(tmp_path: Path) -> None:
+    """A value is new again; an invalid request is dropped."""
+    host, path, clock = Host(), tmp_path / "memory", Clock(0)
+    rules = ruleset_of(*NEW)
+    memory = StatefulEvaluator(rules, path, note=ignore_note, clock=clock.wall())
+    memory.process(host.run(0, "sh"))
+    memory.save()
+    (macro,) = rules.plan.macros
+    settings = Settings(memory=replace(Settings().memory, filename=str(path)))
+    request_reset(settings, macro, ("3d09256ebd53",), '["sh","/tmp/sh"]')
+    with reset_file(path).open("a") as file:
+        file.write("nonsense\n")
+    memory.save()
+
+    clock.pass_by(3600)
+    assert not reset_file(path).exists()
+    assert [alert.output for alert in memory.process(host.run(3600, "sh"))] == ["new sh"]
+    request_reset(settings, macro, None, None)
+    memory.save()
+    assert len(memory.correlator.sightings) == 0

@@ -1,0 +1,150 @@
+"""What the stateful rules of a fleet remember: read from the changelog; changed by messages to their processors."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from itertools import islice
+
+from bus.clients.compacted import read_topics
+from bus.clients.producers import resending_producer
+from bus.clients.readers import make_consumer, partitions_of
+from bus.clients.resending import Outgoing, deliver
+from bus.connection import Connection
+from bus.errors.client_errors import ClientErrors
+from bus.errors.unavailable import BusUnavailable
+from bus.messages.partitions import partition_of
+from bus.messages.published_rules import accept, current
+from bus.state.changelog import read_tables
+from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSORS, changelog
+from lanner.errors import BadInput
+from lanner.known_state.learning import Learner
+from lanner.known_state.tables import load_all
+from lanner.recorder.topic.range import TopicRange
+from lanner.ruleset.compile import load_detection
+from lanner.ruleset.published.version import detection_of_published, public_keys
+from lanner.settings import Settings
+from processor.correlation.plan.split import Plan, StatefulMacro
+from processor.correlation.pre_match import Group, PreMatch, StateCommand, command_about
+from processor.correlation.state.window_state import WindowState
+from processor.correlation.wire import message_of
+from processor.fleet.rules.peers import Peers
+from schemas.records.published_rules import BadRules
+
+_SECONDS = 60.0
+_AT_ONCE = 5_000
+_PATIENCE_SECONDS = 90.0
+"""How long to wait until all processors support a version: they look at the topic at once, and compile it."""
+
+
+class FleetState:
+    """The state of a fleet's stateful rules."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Find the partitions. Raises BusUnavailable."""
+        self.connection = connection
+        client_errors = ClientErrors(connection)
+        consumer = make_consumer(connection, "lanner-state", client_errors)
+        try:
+            self._partitions = partitions_of(consumer, client_errors, connection.topic(CORRELATE))
+        finally:
+            consumer.close()
+
+    def read(self, stop: Callable[[], bool]) -> tuple[WindowState, int]:
+        """Return the state, and how many records can't be read. stop: ends it early."""
+        topic = self.connection.topic(changelog(CORRELATION_TABLE))
+        tables = read_tables(self.connection, topic, self._partitions, stop)
+        return load_all(blob for table in tables.values() for blob in table.values.values())
+
+    def send(self, commands: Iterable[PreMatch]) -> int:
+        """Send commands to the processors of their groups; return their number. Raises BusUnavailable."""
+        messages = ((message_of(each), each) for each in commands)
+        return self._deliver((partition_of(key, len(self._partitions)), key, value) for (key, value), _ in messages)
+
+    def reset(self, macro: StatefulMacro, group: Group | None, value: str | None) -> None:
+        """Make processors forget a value, a group, or all of a macro. Raises BusUnavailable.
+
+        Args:
+            macro: the macro.
+            group: values of its group; None for all groups.
+            value: one value of the group; None for all.
+        """
+        command = StateCommand("reset", macro.fingerprint, value, is_everywhere=group is None)
+        key, message = message_of(command_about(command, group or (), "", time.time_ns()))
+        self._deliver((partition, key, message) for partition in self._partitions)
+
+    def _deliver(self, messages: Iterable[tuple[int, bytes, bytes]]) -> int:
+        producer = resending_producer(self.connection, "lanner-state", queue_bytes=16 << 20)
+        name, done = self.connection.topic(CORRELATE), 0
+        waiting = iter(messages)
+        while chunk := [
+            Outgoing(name, key, value, [], partition) for partition, key, value in islice(waiting, _AT_ONCE)
+        ]:
+            for failure in deliver(producer, chunk, _SECONDS):
+                if failure is not None:
+                    raise failure
+            done += len(chunk)
+        return done
+
+
+def active_plan(settings: Settings, connection: Connection) -> tuple[Plan, str]:
+    """Return the plan of the published rules, or else of the rule files, and the version's name. Raises BadInput."""
+    message = current(connection)
+    if message is None:
+        return load_detection(settings, warnings=False).ruleset.plan, ""
+    try:
+        rules = accept(message, public_keys(settings)).rules
+    except BadRules as error:
+        raise BadInput(f"the published version can't be used: {error}.") from None
+    return detection_of_published(settings, rules).ruleset.plan, rules.version
+
+
+def wait_until_supported(connection: Connection, version: str, stop: Callable[[], bool]) -> None:
+    """Wait until all live processors support a version: earlier, they would drop what is learned.
+
+    Raises:
+        BusUnavailable: They don't in time.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not stop():
+        peers = Peers()
+        for key, message in read_topics(connection, [PROCESSORS])[PROCESSORS].items():
+            peers.take(key, message.value(), message.timestamp()[1])
+        live = peers.live(time.time_ns() // 1_000_000)
+        missing = [report.worker for report in live if version not in (*report.ready, report.active)]
+        if live and not missing:
+            return
+        if not live or time.monotonic() > deadline:
+            who = ", ".join(missing) or "no processor is running"
+            raise BusUnavailable(f"not all processors support version {version} yet: {who}", "try again later")
+        time.sleep(1)
+
+
+def learn_from_topic(
+    fleet: FleetState,
+    plan: Plan,
+    macros: Collection[StatefulMacro],
+    stop: Callable[[], bool],
+    show: Callable[[str], None],
+) -> tuple[int, list[str]]:
+    """Learn from the retained events and send the result.
+
+    Args:
+        fleet: receives it.
+        plan: the active rules.
+        macros: the macros of type first_seen to learn for.
+        stop: ends it early; nothing is sent then.
+        show: receives the progress.
+
+    Returns:
+        The number of values, and remarks about events that are not there.
+    """
+    lookback = max(macro.correlation.timespan for macro in macros)
+    now = time.time_ns() // 1_000_000
+    retained = TopicRange(fleet.connection, now - lookback // 1_000_000, None)
+    learner = Learner(plan, {macro.fingerprint for macro in macros})
+    for stored in retained.batches(lambda _: True, stop):
+        learner.take(stored)
+        share = retained.done * 100 // max(retained.total, 1)
+        show(f"{share} % of the retained events, {learner.values:,} values")
+    if not stop():
+        fleet.send(learner.commands())
+    return learner.values, [*retained.remarks, *learner.not_collected()]

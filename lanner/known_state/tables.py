@@ -1,0 +1,124 @@
+"""What stateful rules remember, read from a fleet's changelog or from the state file of `lanner run`."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lanner.errors import BadInput
+from lanner.wiring.single_host.values_file import ValuesFile
+from processor.correlation.first_seen.sightings import Sightings
+from processor.correlation.first_seen.span import SeenGroup, SeenValue
+from processor.correlation.plan.split import Plan, StatefulMacro
+from processor.correlation.pre_match import Group, parts_of
+from processor.correlation.state.entry import BadState, decode_record
+from processor.correlation.state.store import Store
+from processor.correlation.state.window_state import WindowState
+
+_UNLIMITED = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class MacroState:
+    """What one macro remembers."""
+
+    name: str
+    type: str
+    fingerprint: str
+    groups: int
+    values: int
+    """The known values of first_seen; 0 for windows."""
+    learning: int
+    """Groups of first_seen that are still learning."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownValue:
+    """One value that first_seen knows."""
+
+    group: tuple[str, ...]
+    value: tuple[str, ...]
+    seen: int
+    """Arrival of the newest sighting, s since the epoch."""
+
+
+def empty_state() -> WindowState:
+    """Return state without limits."""
+    sightings = Sightings({}, maximum=_UNLIMITED, group_maximum=_UNLIMITED)
+    return WindowState(Store(_UNLIMITED, lambda entry: entry.touched), sightings)
+
+
+def read_state_file(path: Path) -> WindowState:
+    """Read the files of `lanner run`. Raises BadInput."""
+    state = empty_state()
+    try:
+        ValuesFile(path).load(state)
+        state.restore(path.read_bytes())
+    except FileNotFoundError:
+        raise BadInput(
+            f"{path}: no such file: `lanner run` stores there what stateful rules remember. --topic reads a fleet's."
+        ) from None
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+    except BadState as error:
+        raise BadInput(f"{path}: {error}.") from None
+    return state
+
+
+def load_all(blobs: Iterator[bytes]) -> tuple[WindowState, int]:
+    """Return the state in the records of a changelog, and how many of them can't be read."""
+    state, unreadable = empty_state(), 0
+    for blob in blobs:
+        try:
+            decode_record(blob)
+            state.load(blob)
+        except BadState:
+            unreadable += 1
+    return state, unreadable
+
+
+def macro_states(state: WindowState, plan: Plan, now: int) -> list[MacroState]:
+    """Return what each macro of the rules remembers. now: ns since the epoch."""
+    groups: dict[str, int] = {}
+    for entry in state.store:
+        groups[entry.owner] = groups.get(entry.owner, 0) + 1
+    values: dict[str, int] = {}
+    begun: dict[str, list[int]] = {}
+    for (owner, _, value), _, record in state.sightings.records():
+        if value is not None:
+            values[owner] = values.get(owner, 0) + 1
+        elif isinstance(record, SeenGroup):
+            begun.setdefault(owner, []).append(record.begun)
+    return [
+        MacroState(
+            macro.name,
+            macro.correlation.type,
+            macro.fingerprint,
+            groups.get(macro.fingerprint, 0) + len(begun.get(macro.fingerprint, ())),
+            values.get(macro.fingerprint, 0),
+            sum(now - each < macro.correlation.learning for each in begun.get(macro.fingerprint, ())),
+        )
+        for macro in plan.macros
+    ]
+
+
+def known_values(state: WindowState, macro: StatefulMacro) -> list[KnownValue]:
+    """Return what a macro of type first_seen knows, by group, the newest last."""
+    found = [
+        KnownValue(_texts(group), parts_of(record.value, len(macro.correlation.fields)), record.seen)
+        for (owner, group, _), _, record in state.sightings.records()
+        if owner == macro.fingerprint and isinstance(record, SeenValue)
+    ]
+    return sorted(found, key=lambda each: (each.group, each.seen, each.value))
+
+
+def macro_named(plan: Plan, name: str) -> StatefulMacro:
+    """Return a stateful macro of the rules by its name. Raises BadInput."""
+    macros: Mapping[str, StatefulMacro] = {macro.name: macro for macro in plan.macros}
+    if name in macros:
+        return macros[name]
+    known = ", ".join(sorted(macros)) or "none"
+    raise BadInput(f"{name}: the active rules use no stateful macro with this name; they use: {known}.")
+
+
+def _texts(group: Group) -> tuple[str, ...]:
+    return tuple(value or "" for value in group)

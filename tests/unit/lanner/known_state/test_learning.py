@@ -1,0 +1,67 @@
+"""Values learned from retained events are what a fleet would know if it had seen them."""
+
+from lanner.known_state.learning import Learner, learning_macros
+from lanner.recorder.batches import StoredBatch
+from processor.correlation.pre_match import PreMatch
+from processor.correlation.wire import message_of
+from processor.hosts.clock_skew import dated
+from schemas.batch import EventBatch
+from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
+from tests.unit.processor.correlation.test_clock import Fleet
+
+HOUR = 3600
+NEW = ruleset_of(NEW_PROGRAM, SSH, rule("new_program", "new %proc.name"), rule("many_ssh_connections", name="Many"))
+
+
+def retained(batch: EventBatch, at: float, watched: tuple[str, ...] = ("execve", "accept", "accept4")) -> StoredBatch:
+    """Return a batch as the topic of events retains it. at: when the broker received it, s."""
+    batch.watched = watched
+    appended = START + round(at * SECOND)
+    return StoredBatch(dated(batch, appended, 0)[0], appended // 1_000_000)
+
+
+def commands(*batches: StoredBatch) -> list[PreMatch]:
+    """Return what is sent to the correlate stage after learning."""
+    learner = Learner(NEW.plan, {macro.fingerprint for macro in learning_macros(NEW.plan)})
+    for batch in batches:
+        learner.take(batch)
+    return list(learner.commands())
+
+
+def test_a_fleet_that_learned_from_the_past_is_ready_at_once() -> None:
+    """Known values aren't new, a new one is, and a redelivered command changes nothing."""
+    host, fleet = Host(), Fleet(NEW)
+    found = commands(*(retained(host.run(at, process), at) for at, process in ((0, "sh"), (2 * HOUR, "curl"))))
+
+    assert fleet.send(host.run(3 * HOUR, "evil"), at=3 * HOUR) == []
+    for _ in range(2):
+        assert fleet._take(map(message_of, found), START + 3 * HOUR * SECOND) == []
+
+    fleet = fleet.taken_over()
+    for process in ("sh", "curl", "evil"):
+        assert fleet.send(host.run(3 * HOUR + 1, process), at=3 * HOUR + 1) == []
+    other = Fleet(NEW)
+    other._take(map(message_of, found), START + 3 * HOUR * SECOND)
+    assert [alert.output for alert in other.send(host.run(3 * HOUR + 99), at=3 * HOUR + 99)] == ["new evil"]
+
+
+def test_learning_goes_on_if_not_all_events_were_collected() -> None:
+    """What is known already helps all the same."""
+    host, fleet = Host(), Fleet(NEW)
+    found = commands(retained(host.run(0, "sh"), 0, watched=("accept4",)))
+
+    assert [each.command.action for each in found if each.command] == ["learn"]
+    fleet._take(map(message_of, found), START + 3 * HOUR * SECOND)
+    assert fleet.send(host.run(3 * HOUR, "curl"), at=3 * HOUR) == []
+
+
+def test_learning_ends_only_after_all_values_are_there() -> None:
+    """Groups begin in the past with the last commands: an event in between finds a group that still learns."""
+    host, fleet = Host(), Fleet(NEW)
+    found = commands(*(retained(host.run(at, process), at) for at, process in ((0, "sh"), (HOUR, "curl"))))
+
+    assert [each.command.action for each in found if each.command] == ["learn", "learn", "begin"]
+    fleet._take(map(message_of, found[:1]), START + 3 * HOUR * SECOND)
+    assert fleet.send(host.run(3 * HOUR, "curl"), at=3 * HOUR) == []
+    fleet._take(map(message_of, found[1:]), START + 3 * HOUR * SECOND)
+    assert fleet.send(host.run(3 * HOUR + 1, "curl"), at=3 * HOUR + 100) == []
