@@ -76,8 +76,6 @@ class AuditdTransformation(PreprocessingTransformation):
             default = next(iter(kinds)) if len(kinds) == 1 else "" if kinds else "EXECVE"
             for detection in detections:
                 _convert(detection, default)
-                if not kinds:
-                    detection.detection_items.append(_executed())
 
 
 def _kinds(detections: list[SigmaDetection]) -> set[str]:
@@ -85,11 +83,6 @@ def _kinds(detections: list[SigmaDetection]) -> set[str]:
     items = [item for detection in detections for item in _items(detection)]
     named = {text.upper() for item in items if item.field == "type" for text in _texts(item)}
     return named or {"SYSCALL" for item in items if (item.field or "").lower() == "syscall"}
-
-
-def _executed() -> SigmaDetection:
-    value: SigmaType = SigmaQueryExpression(EXECUTED, "auditd")
-    return SigmaDetection([SigmaDetectionItem(None, [], [value])])
 
 
 def _items(detection: SigmaDetection) -> Iterator[SigmaDetectionItem]:
@@ -111,11 +104,19 @@ def _convert(detection: SigmaDetection, default: str) -> None:
     kind = kinds[0] if len(kinds) == 1 else "" if kinds else default
     if calls and not kinds:
         kind = "SYSCALL"
+    selection = _Selection(kind, calls)
     for index, item in enumerate(detection.detection_items):
         if isinstance(item, SigmaDetection):
             _convert(item, kind)
         else:
-            detection.detection_items[index] = _converted(item, _Selection(kind, calls))
+            detection.detection_items[index] = _converted(item, selection)
+    if own and not kinds and kind in ("EXECVE", "PATH"):
+        detection.detection_items.append(_restriction(_records(kind, selection)))
+
+
+def _restriction(condition: str) -> SigmaDetectionItem:
+    value: SigmaType = SigmaQueryExpression(condition, "auditd")
+    return SigmaDetectionItem(None, [], [value])
 
 
 def _converted(item: SigmaDetectionItem, selection: _Selection) -> SigmaDetectionItem | SigmaDetection:

@@ -23,6 +23,7 @@ from processor.language.ast import (
     Field,
     FieldValue,
     Literal,
+    MacroRef,
     Modifier,
     Node,
     Not,
@@ -204,10 +205,24 @@ def _regex(part: object) -> str:
 def all_of(nodes: Iterable[Node]) -> Node:
     """Return the conjunction of conditions; comparisons of one field are merged."""
     flat = [inner for node in nodes for inner in (node.children if isinstance(node, And) else (node,))]
+    macros = [node for node in flat if isinstance(node, MacroRef)]
+    flat = [node if node in macros else _assuming(node, macros) for node in flat]
     if NEVER in flat:
         return NEVER
     merged = _merged([node for node in flat if node != ALWAYS], "allof")
     return merged[0] if len(merged) == 1 else And(tuple(merged))
+
+
+def _assuming(node: Node, known: Sequence[Node]) -> Node:
+    """Simplify a condition where macros are true already."""
+    if node in known:
+        return ALWAYS
+    if isinstance(node, Not):
+        return negation(_assuming(node.child, known))
+    if isinstance(node, And | Or) and node.children:
+        join = all_of if isinstance(node, And) else any_of
+        return join([_assuming(child, known) for child in node.children])
+    return node
 
 
 def any_of(nodes: Iterable[Node]) -> Node:

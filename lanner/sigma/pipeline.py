@@ -104,8 +104,8 @@ class DirectoryTransformation(DetectionItemTransformation):
     """Adds the slash with which Lanner's working directories end."""
 
     def apply_detection_item(self, detection_item: SigmaDetectionItem) -> None:
-        """Change the values of `CurrentDirectory`."""
-        if detection_item.field == "CurrentDirectory":
+        """Change the values of fields of working directories."""
+        if detection_item.field in ("CurrentDirectory", "cwd"):
             detection_item.value = [_with_slash(value) for value in detection_item.value]
 
 

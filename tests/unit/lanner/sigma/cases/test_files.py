@@ -8,7 +8,7 @@ from tests.unit.lanner.sigma.converted import rule
 from tests.unit.lanner.sigma.test_correlations import correlation
 
 
-def tests_of(tmp_path: Path, *documents: str) -> CaseFile:
+def cases_for(tmp_path: Path, *documents: str) -> CaseFile:
     """Return the test file for Sigma rules."""
     path = tmp_path / "rules.yml"
     path.write_text("---".join(documents))
@@ -17,7 +17,7 @@ def tests_of(tmp_path: Path, *documents: str) -> CaseFile:
 
 def test_each_rule_has_an_event_and_another(tmp_path: Path) -> None:
     """A case expects all rules that its event matches."""
-    made = tests_of(tmp_path, rule("Image: /a"), rule("Image|endswith: a\nUser: x", name="two", number=2))
+    made = cases_for(tmp_path, rule("Image: /a"), rule("Image|endswith: a\nUser: x", name="two", number=2))
     assert made.unproven == ()
     assert made.text.startswith("rule_matching: all\n\ncases:\n")
     assert "    given: [{evt.type: execve, proc: {name: a, exepath: /a}}]\n    expect: one\n" in made.text
@@ -27,12 +27,12 @@ def test_each_rule_has_an_event_and_another(tmp_path: Path) -> None:
 def test_what_a_rule_excludes_is_avoided(tmp_path: Path) -> None:
     """Another of the values is taken."""
     detection = "a:\n  Image: [/a, /b]\nb:\n  Image: /a\ncondition: a and not b"
-    made = tests_of(tmp_path, rule(detection))
+    made = cases_for(tmp_path, rule(detection))
     assert "exepath: /b" in made.text
 
 
 def test_rules_without_an_event_are_named(tmp_path: Path) -> None:
     """One that nothing matches, and one that needs several events."""
     never = rule("a:\n  Image: /a\nb:\n  Image|startswith: /\ncondition: a and not b", name="never", number=2)
-    made = tests_of(tmp_path, rule("Image: /a"), never, correlation("event_count", "condition: {gte: 3}"))
+    made = cases_for(tmp_path, rule("Image: /a"), never, correlation("event_count", "condition: {gte: 3}"))
     assert set(made.unproven) == {"never", "Correlated"}
