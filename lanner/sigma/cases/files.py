@@ -7,13 +7,12 @@ from typing import Any
 
 import yaml
 
-from lanner.ruletest.model import Case
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
-from lanner.sigma.cases.witness import Witness, neutral, witnesses
+from lanner.sigma.cases.sequences import Sequence, sequences
+from lanner.sigma.cases.witness import neutral
 from processor.compiler.host_names import names_by_address
 from processor.evaluator import Evaluator, compile_ruleset
-from processor.language.ast import Macro, walk
 from processor.loading import LoadResult, Rule
 
 _HEAD = "rule_matching: all\n\ncases:\n"
@@ -25,7 +24,7 @@ class CaseFile:
 
     text: str
     unproven: tuple[str, ...]
-    """Rules for which no event was found that they match; stateful ones need several."""
+    """Rules for which no event was found that they match."""
 
 
 def cases_of(loaded: LoadResult) -> CaseFile:
@@ -38,60 +37,56 @@ def cases_of(loaded: LoadResult) -> CaseFile:
     parts: list[str] = []
     unproven: list[str] = []
     for rule in loaded.rules:
-        if _is_stateful(rule, loaded):
-            unproven.append(rule.name)
-            continue
-        case = tester.positive(rule)
-        if case is None:
-            unproven.append(rule.name)
-        else:
+        if (case := tester.positive(rule)) is not None:
             parts.append(case)
+        else:
+            unproven.append(rule.name)
         if (quiet := tester.negative(rule)) is not None:
             parts.append(quiet)
     return CaseFile(_HEAD + "".join(parts) if parts else "", tuple(unproven))
-
-
-def _is_stateful(rule: Rule, loaded: LoadResult) -> bool:
-    return any(isinstance(node, Macro) and node.name in loaded.correlations for node in walk(rule.condition))
 
 
 class _Tester:
     """Evaluates events with all rules."""
 
     def __init__(self, loaded: LoadResult) -> None:
-        rules = [rule for rule in loaded.rules if not _is_stateful(rule, loaded)]
-        self._evaluator = Evaluator(compile_ruleset(rules, {}, {}, rule_matching="all"))
+        self._loaded = loaded
+        self._ruleset = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, rule_matching="all")
 
     def positive(self, rule: Rule) -> str | None:
-        for witness in witnesses(rule.condition):
-            found = self._found(witness)
+        for sequence in sequences(rule, self._loaded):
+            found = self._found(sequence)
             if rule.name in found:
-                return _text(f"an event of: {rule.name}", witness, {"expect": found if len(found) > 1 else rule.name})
+                return _text(f"an event of: {rule.name}", sequence, {"expect": found if len(found) > 1 else rule.name})
         return None
 
     def negative(self, rule: Rule) -> str | None:
-        witness = neutral(rule.condition)
-        found = self._found(witness)
-        if found:
+        made = neutral(rule.condition)
+        sequence = Sequence((made.given,), made.names)
+        if self._found(sequence):
             return None
-        return _text(f"another event than: {rule.name}", witness, {"expect": "none", "about": rule.name})
+        return _text(f"another event than: {rule.name}", sequence, {"expect": "none", "about": rule.name})
 
-    def _found(self, witness: Witness) -> list[str]:
-        suite, problems = read_suite("case_test.yaml", "cases:\n" + _text("x", witness, {"expect": "none"}))
+    def _found(self, sequence: Sequence) -> list[str]:
+        """Return the rules whose alerts the events raise; none if there are summaries, or no kernel has such events."""
+        suite, problems = read_suite("case_test.yaml", "cases:\n" + _text("x", sequence, {"expect": "none"}))
         if problems:
             return []
-        return self._evaluated(suite.cases[0])
+        batch = make_batch(suite.cases[0].events)
+        batch.names = names_by_address(suite.cases[0].names)
+        evaluator = Evaluator(self._ruleset)
+        alerts = [*evaluator.replay(batch), *evaluator.correlator.finish()]
+        return [] if any(alert.repeats for alert in alerts) else [alert.rule for alert in alerts]
 
-    def _evaluated(self, case: Case) -> list[str]:
-        batch = make_batch(case.events)
-        batch.names = names_by_address(case.names)
-        return [alert.rule for alert in self._evaluator.replay(batch)]
 
-
-def _text(name: str, witness: Witness, rest: Mapping[str, Any]) -> str:
-    lines = [f"- name: {_flow(name)}", f"  given: [{_flow(witness.given)}]"]
-    if witness.names:
-        lines.append(f"  names: {_flow(witness.names)}")
+def _text(name: str, sequence: Sequence, rest: Mapping[str, Any]) -> str:
+    lines = [f"- name: {_flow(name)}"]
+    if len(sequence.given) == 1:
+        lines.append(f"  given: [{_flow(sequence.given[0])}]")
+    else:
+        lines += ["  given:", *(f"  - {_flow(event)}" for event in sequence.given)]
+    if sequence.names:
+        lines.append(f"  names: {_flow(sequence.names)}")
     lines += [f"  {key}: {_flow(value)}" for key, value in rest.items()]
     return "".join(f"  {line}\n" for line in lines)
 

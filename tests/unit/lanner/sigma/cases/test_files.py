@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from lanner.sigma.cases.files import CaseFile, cases_of
 from lanner.sigma.convert import convert
 from lanner.sigma.rules import file_text
@@ -32,7 +34,29 @@ def test_what_a_rule_excludes_is_avoided(tmp_path: Path) -> None:
 
 
 def test_rules_without_an_event_are_named(tmp_path: Path) -> None:
-    """One that nothing matches, and one that needs several events."""
+    """One that nothing matches, and one that needs too many."""
     never = rule("a:\n  Image: /a\nb:\n  Image|startswith: /\ncondition: a and not b", name="never", number=2)
-    made = cases_for(tmp_path, rule("Image: /a"), never, correlation("event_count", "condition: {gte: 3}"))
+    made = cases_for(tmp_path, rule("Image: /a"), never, correlation("event_count", "condition: {gte: 5000}"))
     assert set(made.unproven) == {"never", "Correlated"}
+
+
+def test_correlations_have_several_events(tmp_path: Path) -> None:
+    """As many as a count needs; for values, with different ones."""
+    counted = cases_for(tmp_path, rule("Image: /a"), correlation("event_count", "condition: {gte: 3}"))
+    assert counted.unproven == ()
+    assert counted.text.count("exepath: /a") == 3
+    assert "at: 20ms" in counted.text
+
+    text = correlation("value_count", "condition: {field: DestinationPort, gte: 3}")
+    values = cases_for(tmp_path, rule("Initiated: true", "category: network_connection"), text)
+    assert values.unproven == ()
+    assert "203.0.113.9:445" in values.text
+
+
+@pytest.mark.parametrize("kind", ["temporal", "temporal_ordered"])
+def test_correlations_of_rules_have_an_event_of_each(tmp_path: Path, kind: str) -> None:
+    """In the order of the rules."""
+    documents = (rule("Image: /b", name="one"), rule("Image: /a", name="two", number=2))
+    made = cases_for(tmp_path, *documents, correlation(kind, "", "one, two"))
+    assert made.unproven == ()
+    assert 0 < made.text.index("exepath: /b") < made.text.index("exepath: /a")
