@@ -98,6 +98,7 @@ class RunningConsole:
         is_recording: bool = False,
         note: OnNote,
         listen: str | None = None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Open the view and start listening.
 
@@ -115,6 +116,7 @@ class RunningConsole:
             is_recording: the alerts are of a recording that has ended: of any time, however old.
             note: receives messages for an operator.
             listen: address given by a flag, which overrides the setting.
+            clock: ns since the epoch.
 
         Raises:
             BadInput: the settings or the folder can't be used, or nobody could sign in.
@@ -139,11 +141,12 @@ class RunningConsole:
             raise BadInput(f"console.state_dir: {error}.") from None
         sign_in = _sign_in(section, parts, self._accounts, host, origin)
         self._audit = audit()
-        self._feed = ViewFeed(view, source(view.positions()), marks(), note=note)
+        self._feed = ViewFeed(view, source(view.positions()), marks(), note=note, clock=clock)
         is_secure = parts.context is not None or (section.public_url or "").startswith("https:")
         reader = AlertReader(folder / VIEW)
         made = Console(
             reader=reader,
+            clock=clock,
             story=story_parts(settings, reader, events),
             fleet=fleet,
             feed=self._feed,

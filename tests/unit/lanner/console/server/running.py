@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -57,9 +57,11 @@ class Served:
         events: EventArchive = NO_EVENTS,
         fleet: FleetSource | None = None,
         pipeline: PipelineSource | None = None,
+        clock: Callable[[], int] = time.time_ns,
     ) -> None:
         """Start it with settings, such as console.tokens=false."""
         self.folder = folder
+        self.clock = clock
         self.queue = alerts if isinstance(alerts, LocalAlerts) else LocalAlerts(alerts)
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
         self.fleet = fleet or FilesOnly(self.settings, RuleBook(self.settings).rules)
@@ -76,6 +78,7 @@ class Served:
             events=events,
             note=ignore_note,
             listen=listen,
+            clock=clock,
         )
         self.port = self.console.port
 

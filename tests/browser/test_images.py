@@ -1,0 +1,80 @@
+import os
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from lanner.console.story.reading import EventArchive
+from lanner.recorder.rolling.events import RecordingHistory
+from lanner.recorder.rolling.recording import RollingRecording
+from schemas.encoding.recording import read_recording
+from tests.browser.conftest import Serve, Visiting
+from tests.browser.consoles import MINUTE
+from tests.browser.visits import Visit, settled
+from tests.unit.lanner.console.server.running import HEADER, Served
+
+FOLDER = Path("docs/images")
+ACTS = Path("rules/acts.avro")
+MOST = 100_000
+"""Bytes of an image."""
+WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
+PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
+TALL = WIDE | {"viewport": {"width": 860, "height": 480}}
+STORY, HOST = "Launch Package Management Process in Container", "example"
+
+
+@pytest.fixture
+def served(serve: Serve, tmp_path: Path) -> Served:
+    """Return a console with what `make console` shows, at the time of the recording."""
+    script = runpy.run_path("deploy/setup/console_alerts.py")
+    recorded = script["recorded"]()
+    batches = list(read_recording(ACTS))
+    now = max(batch.created for batch in batches) + MINUTE
+    folder = tmp_path / "events"
+    recording = RollingRecording(folder, 64 << 20, on_error=print)
+    for batch in batches:
+        recording.store(batch)
+    recording.close()
+    alerts = [*script["spread"](recorded, now), *recorded]
+    archive = EventArchive(RecordingHistory(folder), "They are retained for a day.")
+    made = serve(alerts=alerts, events=archive, clock=lambda: now)
+    made.wait_for(len(alerts))
+    for group, action, value in zip(
+        made.ask("/api/groups").json["groups"][1:4], ("assign", "assign", "mute"), ("alice", "bob", "8h"), strict=True
+    ):
+        body = {"subject": f"group:{group['key']}", "action": action, "value": value}
+        assert made.ask("/api/marks", body, headers=HEADER).status == 200
+    return made
+
+
+def save(visit: Visit, served: Served, name: str, path: str) -> None:
+    """Make an image of a page at the time of the console; with LANNER_IMAGES, it is written for the docs."""
+    visit.page.clock.set_fixed_time(served.clock() / 1e6)
+    settled(visit.open(path)).evaluate("document.getElementById('story')?.scrollIntoView()")
+    data = visit.page.screenshot(animations="disabled")
+    assert len(data) < MOST
+    if "LANNER_IMAGES" in os.environ:
+        FOLDER.mkdir(exist_ok=True)
+        (FOLDER / f"{name}.png").write_bytes(data)
+
+
+def test_images_of_the_docs_are_made_of_recorded_alerts(served: Served, visit: Visiting) -> None:
+    """The list, on a wide screen and on a phone, and a story. Each is small."""
+    found = served.ask(f"/api/alerts?rule={quote(STORY)}&since=5m").json["alerts"]
+    story = next(alert["id"] for alert in found if alert["host"] == HOST)
+    save(visit(served, **WIDE), served, "console-alerts", "/")
+    save(visit(served, **PHONE), served, "console-phone", "/")
+    save(visit(served, **TALL), served, "console-story", f"/alerts/{story}")
+
+
+def test_every_image_is_shown_and_small() -> None:
+    """Each is on the console's page, with words for those who can't see it."""
+    page = Path("docs/console.md").read_text()
+    images = list(FOLDER.glob("*.png"))
+    assert images
+    for image in images:
+        assert image.stat().st_size < MOST
+        assert re.search(rf"!\[[^]]{{20,}}\]\(images/{image.name}\)", page)
