@@ -7,7 +7,7 @@ bits, the file name, the process. Only the rules whose bits remain are evaluated
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
@@ -17,7 +17,20 @@ from processor.compiler.values.operators import SLOW_OPERATORS
 from processor.compiler.values.types import Shape
 from processor.fields import binding
 from processor.fields.extract import condition_expression
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, checks, walk
+from processor.language.ast import (
+    And,
+    Check,
+    Field,
+    Literal,
+    Macro,
+    Node,
+    Not,
+    Or,
+    Transformer,
+    ValueList,
+    checks,
+    walk,
+)
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import EVENTS, SYSCALLS
 
@@ -31,6 +44,7 @@ ALL_TYPES = frozenset(EVENTS) | SYSCALLS
 _CACHE_LIMIT = 100_000
 
 _SHARED_MACRO_CHECKS = 3
+_CACHED_USES = 2
 _OTHER = "\0"
 """Represents all event types that a condition does not name; no literal can equal it."""
 
@@ -125,6 +139,25 @@ class _Writer:
 
     parts: int = 0
 
+    def cache_transformers(self, rules: Sequence[tuple[int, Node]]) -> None:
+        """Compute what several comparisons make of a process, such as its command line in lower case, once for it."""
+        uses = Counter(
+            check.left for _, condition in rules for check in checks(condition) if isinstance(check.left, Transformer)
+        )
+        for transformer, count in uses.items():
+            code = self.emitter.side(transformer)
+            if count < _CACHED_USES or code.sources != {"process"}:
+                continue
+            name = f"t{len(self.emitter.cached)}"
+            self.memos.append(f"{name}_of")
+            self.lines += [
+                f"    def {name}(p, q):",
+                f"        v = {name}_of[p] = {code.text}",
+                "        return v",
+            ]
+            cached = Expression(f"({name}_of.get(p) or {name}(p, q))", code.sources)
+            self.emitter = replace(self.emitter, cached={**self.emitter.cached, transformer: cached})
+
     def expression(self, node: Node, depth: int = 0) -> tuple[str, frozenset[str]]:
         if depth == EXPRESSION_DEPTH:
             text, sources = self.expression(node)
@@ -208,6 +241,7 @@ def compile_class(group: TypeClass) -> ClassMatcher:
     constants = Constants()
     emitter = Emitter(BatchAccess(), constants)
     writer = _Writer(emitter, shared=_shared_macros(group.rules))
+    writer.cache_transformers(group.rules)
     named: list[bool] = []
     bodies: list[str] = []
     for index, (_, condition) in enumerate(group.rules):

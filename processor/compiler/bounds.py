@@ -11,12 +11,13 @@ from dataclasses import replace
 from processor.compiler.codegen import Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH
 from processor.compiler.values.types import Shape, side_shape
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList
+from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, Transformer, ValueList
 
 Chooser = Callable[[Check], tuple[str, str] | None]
 """Returns a check's upper and lower bound over one source as expressions; None if it does not involve the source."""
 
 TRUE, FALSE = "True", "False"
+_TEXT_TRANSFORMERS = frozenset({"tolower", "toupper", "basename"})
 
 
 def upper_bound(node: Node, choose: Chooser) -> str:
@@ -63,7 +64,19 @@ class _Given:
 
 
 def _is_plain(node: Check) -> bool:
-    return isinstance(node.left, Field) and (node.right is None or isinstance(node.right, Literal | ValueList))
+    return isinstance(node.left, Field) and _has_values(node)
+
+
+def _has_values(node: Check) -> bool:
+    return node.right is None or isinstance(node.right, Literal | ValueList)
+
+
+def _is_of(field: str, side: Field | Transformer) -> bool:
+    """Return whether a side is a field without an argument, or its text with another case or without folders."""
+    if isinstance(side, Field):
+        return side.name == field and side.argument is None
+    inner = side.arguments[0] if side.name in _TEXT_TRANSFORMERS else None
+    return isinstance(inner, Field | Transformer) and _is_of(field, inner)
 
 
 def over_name(emitter: Emitter) -> Chooser:
@@ -73,12 +86,12 @@ def over_name(emitter: Emitter) -> Chooser:
     """
 
     def choose(node: Check) -> tuple[str, str] | None:
+        if _has_values(node) and _is_of("fd.name", node.left):
+            text = replace(emitter, access=_Given("s")).check(node).text
+            return text, text
         if not _is_plain(node) or not isinstance(node.left, Field):
             return None
         field = node.left.name
-        if field == "fd.name":
-            text = replace(emitter, access=_Given("s")).check(node).text
-            return text, text
         if field == "fd.directory":
             as_file = replace(emitter, access=_Given("(directory_part(s) if s is not None else None)")).check(node)
             as_directory = replace(emitter, access=_Given("s")).check(node)
@@ -95,7 +108,7 @@ def over_field(emitter: Emitter, name: str) -> Chooser:
     """Return bounds over one text field without an argument, as ``s``."""
 
     def choose(node: Check) -> tuple[str, str] | None:
-        if not _is_plain(node) or not isinstance(node.left, Field) or node.left.name != name or node.left.argument:
+        if not _has_values(node) or not _is_of(name, node.left):
             return None
         text = replace(emitter, access=_Given("s")).check(node).text
         return text, text

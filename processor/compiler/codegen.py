@@ -4,7 +4,7 @@ One emitter serves both bindings: the columns of a batch, or a mapping of fields
 inlined; the others call a predicate that is stored as a constant.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -64,6 +64,8 @@ class Emitter:
 
     access: Access
     constants: Constants
+    cached: Mapping[Transformer, Expression] = field(default_factory=dict)
+    """Expressions of transformers whose values are stored."""
 
     def check(self, node: Check) -> Expression:
         """Return an expression that is truthy if and only if a check is true.
@@ -189,6 +191,8 @@ class Emitter:
         return self._transformer(side)
 
     def _transformer(self, side: Transformer) -> Expression:
+        if side in self.cached:
+            return self.cached[side]
         parts = [self.side(argument) for argument in side.arguments]
         sources: frozenset[str] = frozenset().union(*(part.sources for part in parts))
         texts = [part.text for part in parts]

@@ -33,3 +33,39 @@ def test_a_missing_field_contains_no_word(modifier: str) -> None:
     matchers = compile_rules([parse(f"proc.exepath contains {modifier} (a, b)")]).matchers
     batch = batch_of({"type": "execve"}, processes=[Process(pid=2)])
     assert not list(hits_of(batch, matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+
+
+def test_what_several_rules_make_of_a_process_is_computed_once_for_it() -> None:
+    """Also if it is missing or empty, and for each process of the batch."""
+    conditions = (
+        "tolower(proc.exeline) contains sh",
+        "tolower(proc.exeline) = bash",
+        "not tolower(proc.exeline) exists",
+    )
+    compiled = compile_rules([parse(each) for each in conditions])
+    processes = [
+        Process(pid=2, exe="SH", args=("-c",)),
+        Process(pid=3, exe="Bash"),
+        Process(pid=4, exe="", args=()),
+        Process(pid=5),
+    ]
+    batch = batch_of(*({"type": "execve", "process": row} for row in (0, 1, 2, 3, 1, 0)), processes=processes)
+    found = list(hits_of(batch, compiled.matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    assert [(index, [rule for rule, _ in hits]) for index, hits in found] == [
+        (0, [0]),
+        (1, [0, 1]),
+        (3, [2]),
+        (4, [0, 1]),
+        (5, [0]),
+    ]
+    assert compiled.matchers["execve"].source.count("executed_line(q)") == 1
+
+
+@pytest.mark.parametrize("side", ["tolower(fd.name)", "basename(tolower(fd.name))"])
+def test_file_names_without_case_exclude_rules(side: str) -> None:
+    """Whether a rule can match a name is computed once for it."""
+    compiled = compile_rules([parse(f"evt.type = openat and {side} endswith passwd")])
+    assert "def name_mask" in compiled.matchers["openat"].source
+    batch = batch_of(*({"type": "openat", "fd_name": name} for name in ("/etc/PASSWD", "/etc/group", "")))
+    found = list(hits_of(batch, compiled.matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    assert [index for index, _ in found] == [0]
