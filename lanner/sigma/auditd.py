@@ -22,14 +22,19 @@ ALWAYS = "evt.num >= 0"
 """What the backend leaves out."""
 EXECUTED = "sigma_process_creation"
 PATH = "sigma_auditd_path"
+OPENS, NAMES = "sigma_auditd_open", "sigma_auditd_name"
 """Macros, which the pipeline defines."""
 _OPENED = ("open", "openat", "openat2", "creat")
 _NAMED = (
     *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "chmod", "fchmodat"),
     *("chown", "lchown", "fchownat", "execve", "execveat"),
 )
-PATH_CONDITION = f"(evt.type in ({', '.join((*_OPENED, *_NAMED))}))"
-"""The calls that name a file by fd.name or fs.path.name."""
+PATHS: Mapping[str, str] = {
+    PATH: f"(evt.type in ({', '.join((*_OPENED, *_NAMED))}))",
+    OPENS: f"(evt.type in ({', '.join(_OPENED)}))",
+    NAMES: f"(evt.type in ({', '.join(_NAMED)}))",
+}
+"""The calls that name a file: by fd.name, if they open it, or by fs.path.name."""
 _CREATED = "(evt.is_open_create = true or evt.type in (mkdir, mkdirat, mknod, mknodat))"
 _DELETED = "evt.type in (unlink, unlinkat, rmdir)"
 _NAMETYPES = {"create": _CREATED, "delete": _DELETED, "normal": f"(not {_CREATED} and not {_DELETED})"}
@@ -186,7 +191,12 @@ def _of_path(item: SigmaDetectionItem, name: str) -> SigmaDetectionItem | SigmaD
         return _written(item, [_chosen(_NAMETYPES, text, name) for text in _texts(item)])
     if name != "name":
         raise SigmaTransformationError(f"the field {name} of PATH records has no equivalent")
-    return SigmaDetection([_fresh(item, "fd.name"), _fresh(item, "fs.path.name")], item.source, ConditionOR)
+    # Each kind of call on its own, so that the kernel can select files by name.
+    alternatives: list[SigmaDetectionItem | SigmaDetection] = [
+        SigmaDetection([_restriction(calls), _fresh(item, field)])
+        for calls, field in ((OPENS, "fd.name"), (NAMES, "fs.path.name"))
+    ]
+    return SigmaDetection(alternatives, item.source, ConditionOR)
 
 
 def _of_call(item: SigmaDetectionItem, name: str, calls: tuple[str, ...]) -> SigmaDetectionItem:

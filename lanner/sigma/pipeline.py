@@ -17,7 +17,7 @@ from sigma.rule import SigmaDetectionItem, SigmaRule
 from sigma.rule.logsource import SigmaLogSource
 from sigma.types import SigmaQueryExpression, SigmaString, SigmaType
 
-from lanner.sigma.auditd import EXECUTED, PATH, PATH_CONDITION, AuditdTransformation
+from lanner.sigma.auditd import EXECUTED, PATHS, AuditdTransformation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ MACROS: Mapping[str, str] = {
     "sigma_network_connection": (
         "(evt.type in (connect, accept, accept4) and fd.sockfamily = ip and (evt.rawres >= 0 or evt.res = EINPROGRESS))"
     ),
-    PATH: PATH_CONDITION,
+    **PATHS,
 }
 """The macros of log sources, with their conditions."""
 SOURCES: Mapping[tuple[str, str], LogSource] = {

@@ -23,7 +23,10 @@ AUDITD = "service: auditd"
         ("type: SYSCALL\nSYSCALL: socket\na0: 26", "(evt.type = socket and evt.rawarg[domain] = 38)"),
         (
             "type: PATH\nname|endswith: /sysrq",
-            "(sigma_auditd_path and (tolower(fd.name) endswith /sysrq or tolower(fs.path.name) endswith /sysrq))",
+            (
+                "(sigma_auditd_path and ((sigma_auditd_open and tolower(fd.name) endswith /sysrq)"
+                " or (sigma_auditd_name and tolower(fs.path.name) endswith /sysrq)))"
+            ),
         ),
         ("type: PATH\nnametype: DELETE", "(sigma_auditd_path and evt.type in (unlink, unlinkat, rmdir))"),
         ("a5|startswith: '--cpu'", "(tolower(proc.args[4]) startswith --cpu and sigma_process_creation)"),
