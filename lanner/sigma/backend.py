@@ -33,6 +33,7 @@ from lanner.sigma.auditd import ALWAYS, NEVER
 from lanner.sigma.checks import Checks, unsupported
 from lanner.sigma.correlations import CorrelationBackend, StatefulMacro
 from lanner.sigma.pipeline import lanner_pipeline, log_source
+from processor.compiler.checks import errors
 from processor.language.ast import Check, Literal, MacroRef, Node
 from processor.language.parser import RULE_DEPTH, parse
 from processor.language.printer import print_condition
@@ -171,6 +172,8 @@ class LannerBackend(CorrelationBackend):
         """Restrict a condition to the events of the rule's log source."""
         if query == checks.NEVER:
             raise unsupported("no event of Lanner can match: all of its selections are about other records")
+        if not isinstance(query, StatefulMacro) and (problems := errors(query)):
+            raise unsupported(problems[0].message)
         source = log_source(rule.logsource) if isinstance(rule, SigmaRule) else None
         return query if source is None or not source.macro else checks.all_of([MacroRef(source.macro), query])
 

@@ -25,6 +25,8 @@ _ENDINGS = (".yml", ".yaml")
 _DRL = "Detection Rule License"
 _DRL_LINK = "Detection Rule License (DRL) 1.1, https://github.com/SigmaHQ/Detection-Rule-License"
 _SIGMAHQ = "https://github.com/SigmaHQ/sigma/blob/master"
+_FAULTS = (SigmaError, ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+"""What pySigma raises for rules that are wrong: its own errors, and others where it doesn't check."""
 _KEYS = ("detection", "correlation", "filter")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -57,7 +59,7 @@ def convert(paths: Iterable[Path], *, exact_paths: bool = False) -> Conversion:
         exact_paths: compare paths exactly.
 
     Raises:
-        BadInput: a path can't be read, or a file isn't YAML.
+        BadInput: a file can't be read, or isn't YAML; in a folder, it is rejected.
     """
     return _Converter(LannerBackend(exact_paths=exact_paths)).convert(paths)
 
@@ -98,11 +100,16 @@ class _Converter:
         collection = SigmaCollection([], resolve_references=False)
         for path in paths:
             for file in _files(path):
-                collection = SigmaCollection.merge([collection, self._read(file)], resolve_references=False)
+                try:
+                    collection = SigmaCollection.merge([collection, self._read(file)], resolve_references=False)
+                except (*_FAULTS, BadInput) as error:
+                    if not path.is_dir() and isinstance(error, BadInput):
+                        raise
+                    self.result.rejected.append(Rejected(str(file), "the whole file", _reason(error)))
         for rule in self._resolved(collection):
             try:
                 self._convert(rule)
-            except SigmaError as error:
+            except _FAULTS as error:
                 self._reject(rule, error)
         self.result.rules = most_severe_first(_with_unique_names(self.result.rules))
         return self.result
@@ -123,7 +130,7 @@ class _Converter:
             if isinstance(rule, SigmaCorrelationRule):
                 try:
                     rule.resolve_rule_references(known)
-                except SigmaError as error:
+                except _FAULTS as error:
                     self._reject(rule, error)
                     known.rules.remove(rule)
         known.resolve_rule_references()
@@ -145,7 +152,7 @@ class _Converter:
             condition = MacroRef(macros[-1].name)
         if rule._output:  # noqa: SLF001  pySigma has no other way to ask
             parts = len(condition.children) if isinstance(condition, And) else 1
-            made = LannerRule(rule.title, _text(condition), rule, self._attribution(rule), macros, parts)
+            made = LannerRule(_name(rule), _text(condition), rule, self._attribution(rule), macros, parts)
             self.result.rules.append(made)
 
     def _stateful(self, rule: SigmaCorrelationRule) -> tuple[LannerMacro, ...]:
@@ -172,9 +179,8 @@ class _Converter:
             raise checks.unsupported(f"its rule {rule.name or rule.id or rule.title} can't be converted")
         return (LannerMacro(macro_name(rule), print_condition(self._conditions[id(rule)])),)
 
-    def _reject(self, rule: AnyRule, error: SigmaError) -> None:
-        reason = str(error.args[0]) if error.args else type(error).__name__
-        self.result.rejected.append(Rejected(_file(rule), str(rule.id or rule.title), reason.rstrip(".")))
+    def _reject(self, rule: AnyRule, error: Exception) -> None:
+        self.result.rejected.append(Rejected(_file(rule), str(rule.id or rule.title), _reason(error)))
 
     def _attribution(self, rule: AnyRule) -> Attribution:
         file = Path(_file(rule))
@@ -194,11 +200,24 @@ class _Converter:
         return self._origins[folder]
 
 
+def _reason(error: Exception) -> str:
+    """Return the first line of an error; one that is not Sigma's is a fault of the library on odd input."""
+    lines = str(error.args[0] if error.args else error).strip().splitlines() or [""]
+    text = lines[0].rstrip(".")
+    return (
+        text if isinstance(error, SigmaError | BadInput) else f"pySigma can't read it ({type(error).__name__}: {text})"
+    )
+
+
 def _text(condition: Node) -> str:
     """Print a condition, without the parentheses around the whole of it."""
     if isinstance(condition, And):
         return " and ".join(map(print_condition, condition.children))
     return print_condition(condition)
+
+
+def _name(rule: AnyRule) -> str:
+    return rule.title or f"Sigma rule {rule.id}"
 
 
 def _file(rule: AnyRule) -> str:

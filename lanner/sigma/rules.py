@@ -111,7 +111,8 @@ def _macro_text(macro: LannerMacro) -> str:
 def _rule(rule: LannerRule) -> str:
     sigma = rule.sigma
     texts = {"rule": rule.name, "desc": _description(sigma)}
-    told = [text.strip().rstrip(".") for text in sigma.falsepositives if text.strip().lower() not in _UNTOLD]
+    causes = [str(text).strip().rstrip(".") for text in sigma.falsepositives]
+    told = [text for text in causes if text.lower() not in _UNTOLD]
     if told:
         texts["response"] = f"Known false positives: {_one_line('; '.join(told))}."
     rest: dict[str, Any] = {

@@ -109,7 +109,26 @@ def test_a_rule_that_pysigma_refuses_is_rejected(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_yaml_is_bad_input(tmp_path: Path) -> None:
-    """With its name."""
+    """With its name; in a folder, the others are converted."""
     (tmp_path / "a.yml").write_text("a: [")
+    (tmp_path / "b.yml").write_text(rule("Image: /a"))
     with pytest.raises(BadInput, match=r"a\.yml: not YAML"):
-        convert([tmp_path])
+        convert([tmp_path / "a.yml"])
+    result = convert([tmp_path])
+    assert [each.name for each in result.rules] == ["one"]
+    assert "not YAML" in result.rejected[0].reason
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("condition: selection", "condition: -1", "pySigma can't read it"),
+        ("id: 00000000-0000-4000-8000-000000000001", "id: [1]", "pySigma can't read it"),
+        ("Image: /a", f"Image: {'a' * 3000}", "the value is longer"),
+    ],
+)
+def test_what_pysigma_or_lanner_fails_on_is_rejected(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    """Odd input is no internal error."""
+    (tmp_path / "a.yml").write_text(rule("Image: /a").replace(old, new))
+    (rejected,) = convert([tmp_path]).rejected
+    assert reason in rejected.reason
