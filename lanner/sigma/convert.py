@@ -98,14 +98,15 @@ class _Converter:
 
     def convert(self, paths: Iterable[Path]) -> Conversion:
         collection = SigmaCollection([], resolve_references=False)
-        for path in paths:
-            for file in _files(path):
-                try:
-                    collection = SigmaCollection.merge([collection, self._read(file)], resolve_references=False)
-                except (*_FAULTS, BadInput) as error:
-                    if not path.is_dir() and isinstance(error, BadInput):
-                        raise
-                    self.result.rejected.append(Rejected(str(file), "the whole file", _reason(error)))
+        # A file that several paths name is read once.
+        files = {file.resolve(): (file, path) for path in paths for file in _files(path)}
+        for file, path in files.values():
+            try:
+                collection = SigmaCollection.merge([collection, self._read(file)], resolve_references=False)
+            except (*_FAULTS, BadInput) as error:
+                if not path.is_dir() and isinstance(error, BadInput):
+                    raise
+                self.result.rejected.append(Rejected(str(file), "the whole file", _reason(error)))
         for rule in self._resolved(collection):
             try:
                 self._convert(rule)
@@ -225,9 +226,13 @@ def _file(rule: AnyRule) -> str:
 
 
 def _with_unique_names(rules: Sequence[LannerRule]) -> list[LannerRule]:
-    """Add the start of the id to names that several rules have."""
+    """Add the start of the id to names that several rules have, and a number if that isn't enough."""
     counts = Counter(rule.name for rule in rules)
-    return [
-        replace(rule, name=f"{rule.name} ({str(rule.sigma.id)[:8]})") if counts[rule.name] > 1 else rule
-        for rule in rules
-    ]
+    seen: Counter[str] = Counter()
+    made: list[LannerRule] = []
+    for rule in rules:
+        is_shared = counts[rule.name] > 1 and rule.sigma.id is not None
+        name = f"{rule.name} ({str(rule.sigma.id)[:8]})" if is_shared else rule.name
+        seen[name] += 1
+        made.append(replace(rule, name=name if seen[name] == 1 else f"{name} {seen[name]}"))
+    return made

@@ -43,8 +43,9 @@ def command(options: Options, paths: tuple[Path, ...], output: Path | None, *, e
     done = convert(paths, exact_paths=exact_paths)
     for each in done.rejected:
         note(printable(f"{each.file}: {each.rule}: {each.reason}"))
-    if not done.rules and not done.rejected:
-        raise BadInput(f"no Sigma rule for Linux in {', '.join(map(str, paths))}.")
+    if not done.rules:
+        where = ", ".join(map(str, paths))
+        raise BadInput(f"{where}: no rule can be converted." if done.rejected else f"{where}: no Sigma rule for Linux.")
     text = file_text(f"Made of {', '.join(map(str, paths))} by `lanner rules convert sigma`.", done.rules)
     if output is None:
         sys.stdout.write(text)

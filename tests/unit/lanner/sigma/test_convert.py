@@ -74,6 +74,15 @@ def test_rules_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text(rule("Image: /a") + "---" + rule("Image: /b", number=2).replace("id: 0", "id: 1"))
     assert [each.name for each in convert([tmp_path]).rules] == ["one (00000000)", "one (10000000)"]
 
+    (tmp_path / "a.yml").write_text("---".join(rule(f"Image: /{name}").replace("id: 0", "#: 0") for name in "ab"))
+    assert [each.name for each in convert([tmp_path]).rules] == ["one", "one 2"]
+
+
+def test_a_file_that_several_paths_name_is_converted_once(tmp_path: Path) -> None:
+    """As a folder and a folder in it."""
+    (tmp_path / "a.yml").write_text(rule("Image: /a"))
+    assert len(convert([tmp_path, tmp_path / "a.yml"]).rules) == 1
+
 
 def test_rules_for_other_products_are_counted(tmp_path: Path) -> None:
     """A rule without a product is taken if its events exist; other YAML is left alone."""

@@ -28,9 +28,16 @@ def test_the_written_files_are_valid(tmp_path: Path) -> None:
 
 
 def test_without_a_rule_nothing_is_written(tmp_path: Path) -> None:
-    """The error names the folder."""
+    """Because there is none, or none that can be converted."""
     (tmp_path / "a.yml").write_text("a: 1\n")
-    done = lanner("rules", "convert", "sigma", tmp_path, "--output", tmp_path / "made.yaml")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "no Sigma rule for Linux" in done.stderr
-    assert not (tmp_path / "made.yaml").exists()
+    made = tmp_path / "made.yaml"
+    none = lanner("rules", "convert", "sigma", tmp_path, "--output", made)
+    assert (none.returncode, none.stdout) == (1, "")
+    assert "no Sigma rule for Linux" in none.stderr
+
+    (tmp_path / "a.yml").write_text(rule("Hashes: x"))
+    rejected = lanner("rules", "convert", "sigma", tmp_path, "--output", made)
+    assert (rejected.returncode, rejected.stdout) == (1, "")
+    assert "the field Hashes has no equivalent" in rejected.stderr
+    assert "no rule can be converted" in rejected.stderr
+    assert not made.exists()
