@@ -14,6 +14,7 @@ from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found
 from tests.unit.lanner.console.events import THE_READ, read_at, retained
 from tests.unit.lanner.console.fleet.hosts import READ_AT, GivenHosts, host
+from tests.unit.lanner.console.fleet.rules import known_rules, rule_facts
 from tests.unit.lanner.console.server.running import Served
 
 SECOND, MINUTE = 10**9, 60 * 10**9
@@ -70,8 +71,13 @@ def surroundings(folder: Path, text: str = "") -> dict[str, Any]:
         host(2, seen=READ_AT - 600_000, losses={text or "ring": 12_345}, narrowed=(text or "connect",)),
         host(3, offset=-7_200_000_000_000, watched=None, **names),
     )
+    fleet = GivenHosts(*hosts)
+    fleet.known_rules = known_rules()
+    if text:
+        facts = rule_facts(text, tags=(text, "T1003"), description=text, response=text, condition=text, place=text)
+        fleet.known_rules = known_rules(rules=(facts, rule_facts()), costs=text, seconds={text: 1.0})
     return retained(folder, read_at(time.time_ns(), text)) | {
-        "fleet": GivenHosts(*hosts),
+        "fleet": fleet,
         "pipeline": outbox_pipeline(load_settings(None, {}, [f"notifier.state_dir={folder}"])),
     }
 
@@ -87,11 +93,23 @@ def pages(served: Served) -> dict[str, str]:
         "group": f"/groups/{group_of(served)}",
         "alert": "/alerts/alert-0",
         "host": "/hosts/host?id=id-2",
+        "rule": "/rules/rule?name=Read+sensitive+file",
+        "matrix": "/rules/attack",
         "search of events": "/search?q=proc.pid+%3D+4711&since=1h",
         "nothing matches": "/?host=none",
         "filters": "/?rule=*&tag=host&since=7d&state=all",
     }
 
 
-PAGES = (*(view.name for view in VIEWS), "group", "alert", "host", "search of events", "nothing matches", "filters")
+PAGES = (
+    *(view.name for view in VIEWS),
+    "group",
+    "alert",
+    "host",
+    "rule",
+    "matrix",
+    "search of events",
+    "nothing matches",
+    "filters",
+)
 """The names of the pages."""

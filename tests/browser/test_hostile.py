@@ -48,6 +48,8 @@ def test_an_attacker_can_do_nothing_on_any_page(served: Served, visit: Visiting)
         assert not set("\u202e\x1b\x00") & set(page.locator("body").inner_text())
         page.keyboard.press("j")
         assert one.problems == [], path
+        # A person doesn't open pages as fast: requests are limited.
+        page.wait_for_timeout(400)
 
 
 def test_an_attacker_can_do_nothing_while_a_page_is_open(served: Served, visit: Visiting) -> None:

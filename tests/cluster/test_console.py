@@ -57,6 +57,11 @@ class BrowsedConsole:
         lines = [part.split("\n") for part in parts if part.startswith("event: ")]
         return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in lines]
 
+    def text(self, path: str) -> str:
+        """Return an answer as text."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=30) as answer:
+            return str(answer.read().decode())
+
     def shows(self, groups: int, alerts: int, state: str = "open") -> bool:
         """Return whether it shows so many groups and alerts in a state."""
         page = self.ask(f"/api/groups?since=all&state={state}")
@@ -86,6 +91,10 @@ def test_two_consoles_agree_and_survive_a_kill_and_the_loss_of_the_view(
         soon(lambda console=console: console.shows(1, 100))  # type: ignore[misc]
     (group,) = one.ask("/api/groups?since=all")["groups"]
     assert (group["rule"], group["hosts"], group["workload"]) == ("Marked action", 4, "host-*")
+
+    lag = f'lanner_consumer_lag{{partition="0",topic="{connection.topic(ALERTS)}"}} 0.0'
+    soon(lambda: lag in one.text("/metrics"))
+    assert "lanner_console_alerts 100.0" in one.text("/metrics")
 
     subject = f"group:{group['key']}"
     one.ask("/api/marks", {"subject": subject, "action": "mute", "value": "8h"})

@@ -45,7 +45,8 @@ class AlertTopic:
             BusUnavailable: the broker is unavailable, or there is no such topic.
         """
         self._decode = decode
-        self._reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms, positions=positions)
+        self._topic = connection.topic(ALERTS)
+        self._reader = TopicReader(connection, self._topic, since_ms=since_ms, positions=positions)
         self._positions: dict[int, int] = {}
         self._undecoded: Any = None
 
@@ -79,7 +80,7 @@ class AlertTopic:
 
     def lag(self) -> Mapping[tuple[str, ...], int]:
         """Return, by topic and partition, the messages that were not read yet."""
-        return {(ALERTS, str(number)): count for number, count in self._reader.lag().items()}
+        return {(self._topic, str(number)): count for number, count in self._reader.lag().items()}
 
     def close(self) -> None:
         """Close the connection."""

@@ -59,7 +59,7 @@ def _facts(rule: Rule, floor: Priority) -> RuleFacts:
         event_types=rule.event_types,
         description=rule.description.strip(),
         response=rule.response.strip(),
-        condition=print_condition(rule.condition)[:MAX_CONDITION],
+        condition=print_condition(rule.condition, expand_macros=False)[:MAX_CONDITION],
         exceptions=rule.active_exceptions,
         place=f"{rule.file}:{rule.line}",
     )

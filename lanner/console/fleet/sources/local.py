@@ -37,7 +37,7 @@ class LocalHost:
         self._files, self._seconds = RuleFiles(self._settings, rules, "The rules of this host."), seconds
 
     def start(self, on_change: Callable[[], None]) -> None:
-        """Do nothing: pages ask often enough."""
+        """Do nothing: pages are read again when alerts come."""
 
     def hosts(self) -> KnownHosts:
         """Return this host, once it has made a batch."""

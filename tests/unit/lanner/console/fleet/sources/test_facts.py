@@ -17,7 +17,7 @@ def test_the_facts_of_rules_are_those_of_their_files() -> None:
     facts = {each.name: each for each in facts_of(ACTIVE, Priority.DEBUG)}
     rule = facts["Read sensitive file untrusted"]
     assert rule.enabled
-    assert "open_read" in rule.condition
+    assert "sensitive_file and not trusted_reader" in rule.condition
     assert rule.place.partition(":")[0].endswith("lanner_rules.yaml")
     assert {each.name for each in facts_of(ACTIVE, Priority.CRITICAL) if each.enabled} == {
         each.name for each in ACTIVE.rules if each.enabled and each.priority <= Priority.CRITICAL
