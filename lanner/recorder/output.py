@@ -3,16 +3,18 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from lanner.cli.terminal.output import coloured
+from lanner.recorder.around.peers import JoinedContext
 from lanner.recorder.coverage import RecordingCoverage, sentences
 from lanner.recorder.event_rows import line_maker, row_maker
 from lanner.recorder.query import EventQuery, QueryResult
 from lanner.recorder.timeline import Timeline, TimelineRange, Write
+from lanner.recorder.tree.family import Family
 from processor.detection.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -24,6 +26,9 @@ FLAT_LIMIT, TREE_LIMIT = 1_000, 50_000
 _MAX_UNPLACED = 20
 
 
+JoinedHosts = Callable[[Family], Iterable[JoinedContext]]
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
     """What was found around an alert."""
@@ -33,6 +38,8 @@ class Around:
     timeline: Timeline[Any]
     coverage: RecordingCoverage
     window: TimelineRange
+    joined: JoinedHosts = lambda _: ()
+    """Gets the tree; returns what happened at the other ends of its connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +109,26 @@ def _print_tree(around: Around) -> None:
     width = shutil.get_terminal_size().columns if out.isatty() else 0
     is_unicode = out.encoding.lower().startswith("utf")
     alert = around.found.alert
-    alerts = [each for each in around.found.alerts if alert is None or each.host_id == alert.host_id]
+    all_alerts = list(around.found.alerts)
+    alerts = [each for each in all_alerts if alert is None or each.host_id == alert.host_id]
     before, after = around.timeline.lines()
-    drawing = draw([*before, *after], alert, alerts, Style(width, coloured(out), is_unicode))
+    style = Style(width, coloured(out), is_unicode)
+    drawing = draw([*before, *after], alert, alerts, style)
     lines = [*_head(around), "", *drawing.lines, *_not_found(around)]
-    elsewhere = [each for each in drawing.unplaced if each.id != around.query.id]
+    for each in around.joined(drawing.family):
+        own = [other for other in all_alerts if other.host_id == each.join.host_id]
+        lines += ["", printable(f"On {each.join.hostname}, joined by {each.join.socket}:"), ""]
+        lines += draw(each.context.entries(), None, own, style).lines
+    elsewhere = [each for each in drawing.family.unplaced if each.id != around.query.id]
     if elsewhere:
         lines += ["", "Other alerts of this time:", *map(_alert_line, elsewhere[:_MAX_UNPLACED])]
     if len(elsewhere) > _MAX_UNPLACED:
         lines.append(f"  and {len(elsewhere) - _MAX_UNPLACED:,} more: lanner alerts list")
     lines.append("")
-    if drawing.other_processes:
+    if drawing.family.other_processes:
         lines.append(
-            f"# {drawing.other_events:,} events of {drawing.other_processes:,} other processes of this time are not "
-            "drawn: --flat lists all events."
+            f"# {drawing.family.other_events:,} events of {drawing.family.other_processes:,} other processes of this "
+            "time are not drawn: --flat lists all events."
         )
     _print([*lines, *_footer(around)])
 

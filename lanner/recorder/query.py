@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 from lanner.errors import BadInput
+from lanner.recorder.around.source import EventHistory
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.timeline import IsTrigger
 from schemas.alert import Alert
@@ -59,6 +60,8 @@ class QueryResult:
     """Remarks on the source; the list may grow while batches are read."""
     alerts: Iterable[Alert] = ()
     """All alerts of this time; searched for when they are read."""
+    source: EventHistory | None = None
+    """Where the other ends of connections are searched; None to search none."""
 
 
 def remarks_on(alert: Alert) -> list[str]:

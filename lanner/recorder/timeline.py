@@ -50,7 +50,7 @@ class Timeline(Generic[Shown]):
             write: returns what to store of an event.
             limit: maximum number of events before the alert, and after it.
         """
-        self._window = window
+        self.window = window
         self._is_trigger = is_trigger
         self._write = write
         self._limit = limit
@@ -69,16 +69,16 @@ class Timeline(Generic[Shown]):
         """Add a batch; its times are the broker's."""
         times = batch.columns["time"]
         if not batch.count:
-            self.is_past = self.is_past or batch.created > self._window.end
+            self.is_past = self.is_past or batch.created > self.window.end
             return
-        if min(times) > self._window.end:
+        if min(times) > self.window.end:
             self.is_past = True
             return
-        if max(times) < self._window.start:
+        if max(times) < self.window.start:
             return
         show = self._write(batch)
         for index, time in enumerate(times):
-            if self._window.start <= time <= self._window.end:
+            if self.window.start <= time <= self.window.end:
                 self._put(batch, index, time, show)
 
     def lines(self) -> tuple[list[TimelineEntry[Shown]], list[TimelineEntry[Shown]]]:
@@ -86,9 +86,9 @@ class Timeline(Generic[Shown]):
         return list(self._before), list(self._after)
 
     def _put(self, batch: EventBatch, index: int, time: int, show: Callable[[int], Shown]) -> None:
-        is_trigger = time // _MS == self._window.alert // _MS and self._is_trigger(batch, index)
+        is_trigger = time // _MS == self.window.alert // _MS and self._is_trigger(batch, index)
         self.is_found = self.is_found or is_trigger
-        if is_trigger or (time <= self._window.alert and not self.is_found):
+        if is_trigger or (time <= self.window.alert and not self.is_found):
             self.too_early += len(self._before) == self._limit
             self._before.append(TimelineEntry(show(index), is_trigger))
         elif len(self._after) < self._limit:

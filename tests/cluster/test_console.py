@@ -26,11 +26,13 @@ from tests.ports import free_port
 class BrowsedConsole:
     """A console of its own folder, and requests to it."""
 
-    def __init__(self, connection: Connection, processes: Processes, folder: Path) -> None:
+    def __init__(
+        self, connection: Connection, processes: Processes, folder: Path, rules: Path | None = None
+    ) -> None:  # fmt: skip
         """Start it."""
         self.folder = folder
         self._start = lambda: processes.start(
-            connection, "console", "--listen", str(self.port), "-o", f"console.state_dir={folder}"
+            connection, "console", "--listen", str(self.port), "-o", f"console.state_dir={folder}", rules=rules
         )
         self.port = free_port()
         self.process = self.started()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,11 +13,15 @@ from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine
+from lanner.recorder.around.peers import HostReading, JoinedContext, joined_contexts
 from lanner.recorder.around.reading import read_context
+from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.output import FLAT_LIMIT, TREE_LIMIT, Around, Form, form_of
 from lanner.recorder.query import EventQuery, QueryResult, parse_alert_id
 from lanner.recorder.rolling.search import from_recording
 from lanner.recorder.timeline import TimelineRange
+from lanner.recorder.tree.activity import activity_maker
+from lanner.recorder.tree.family import Family
 from processor.detection.redaction import Redaction
 from schemas.text.times import date_and_time_seconds
 
@@ -56,8 +61,9 @@ def command(
 
     The output is a tree of the processes concerned: ancestors of the one that raised the alert, its siblings and its
     descendants, with what each did, and all alerts in place. > marks the event that raised this alert; repeats, and
-    files of one folder, are folded. The output ends with what was not collected at that time, so that missing events
-    aren't taken as proof that nothing happened.
+    files of one folder, are folded. Processes at the other ends of connections follow, also those on other hosts. The
+    output ends with what was not collected at that time, so that missing events aren't taken as proof that nothing
+    happened.
     """
     settings = options.settings()
     form = form_of(json_output=settings.json_output, flat=flat)
@@ -91,11 +97,12 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
     window = TimelineRange(
         trigger_time - query.before * 1_000_000, trigger_time, trigger_time + query.after * 1_000_000
     )
+    redaction = Redaction(redact)
     context = read_context(
         found.batches,
         window,
         found.is_trigger,
-        form.write(Redaction(redact)),
+        form.write(redaction),
         query.limit,
         stop=progress.stop,
         on_batch=lambda stored: progress.status.show(
@@ -103,4 +110,20 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
         ),
     )
     progress.status.clear()
-    form.show(Around(query, found, context.timeline, context.coverage, window))
+
+    def joined(tree: Family) -> list[JoinedContext]:
+        host = _host(found, context.coverage)
+        if found.source is None or not host:
+            return []
+        progress.status.show("searching for the other ends of connections")
+        how = HostReading(found.source, partial(activity_maker, redaction=redaction), query.limit, progress.stop)
+        others = joined_contexts(tree, host, window, how)
+        progress.status.clear()
+        return others
+
+    form.show(Around(query, found, context.timeline, context.coverage, window, joined))
+
+
+def _host(found: QueryResult, coverage: RecordingCoverage) -> str:
+    """Return the id of the host that the tree is about."""
+    return found.alert.host_id if found.alert is not None else next(iter(coverage.hosts), "")

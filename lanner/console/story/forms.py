@@ -5,6 +5,7 @@ from typing import Any
 
 from lanner.console.story.reading import Story, StoryTree
 from lanner.console.times import time_text
+from lanner.recorder.around.peers import Join
 from lanner.recorder.coverage import HostCoverage, sentences
 from lanner.recorder.tree.family import Family, FamilyProcess, PlacedStep
 from schemas.alert import Alert
@@ -22,11 +23,18 @@ MAX_TEXT = 400
 def story_json(story: Story, retention: str) -> dict[str, Any]:
     """Return a story as JSON. retention: how long events are retained, as a sentence."""
     left = [MAX_CHARACTERS]
+    trees: list[dict[str, Any]] = []
+    places: Mapping[int, int] = {}
+    for tree in story.trees:
+        chosen = _chosen(tree.family)
+        # Joins name processes of the first tree.
+        places = places or {index: place for place, index in enumerate(chosen)}
+        trees.append(_tree(tree, chosen, story.alert.id, left) | {"join": _join(tree.join, places)})
     return {
         "since": _time(story.window.start),
         "until": _time(story.window.end),
         "is_found": story.is_found,
-        "trees": [_tree(tree, story.alert.id, left) for tree in story.trees],
+        "trees": trees,
         "left_out": story.left_out,
         "collected": [_coverage(host) for host in story.coverage],
         "remarks": [*map(printable, story.remarks), *_hints(story, retention)],
@@ -44,9 +52,19 @@ def _hints(story: Story, retention: str) -> Iterator[str]:
         yield "The event of the alert is not among these: it was lost, or its batch is no longer retained."
 
 
-def _tree(tree: StoryTree, alert_id: str, left: list[int]) -> dict[str, Any]:
+def _join(join: Join | None, places: Mapping[int, int]) -> dict[str, Any] | None:
+    if join is None:
+        return None
+    socket = join.socket
+    return {
+        "process": places.get(join.process, -1),
+        "local": printable(f"{socket.local}:{socket.local_port}"),
+        "remote": printable(f"{socket.remote}:{socket.remote_port}"),
+    }
+
+
+def _tree(tree: StoryTree, chosen: list[int], alert_id: str, left: list[int]) -> dict[str, Any]:
     found = tree.family
-    chosen = _chosen(found)
     places = {index: place for place, index in enumerate(chosen)}
     processes = [_process(found.processes[index], places, alert_id, left) for index in chosen]
     return {

@@ -8,6 +8,7 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.story.budget import ReadBudget
 from lanner.console.story.incident import incident_file
 from lanner.errors import BadInput
+from lanner.recorder.around.peers import HostReading, Join, JoinedContext, joined_contexts
 from lanner.recorder.around.reading import HostContext, read_context
 from lanner.recorder.around.source import EARLIER_MS, EventHistory, EventSpan
 from lanner.recorder.coverage import HostCoverage
@@ -44,6 +45,8 @@ class StoryTree:
     host_id: str
     hostname: str
     family: Family
+    join: Join | None = None
+    """The connection by which the first tree leads to it; None for the first tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +92,17 @@ class StoryReader:
             remarks += error.messages
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
         entries = context.entries()
-        trees = []
+        trees: list[StoryTree] = []
+        joined: Sequence[JoinedContext] = ()
         if entries:
             others = self._alerts.whole_alerts((alert.hostname or alert.host_id,), window.start, window.end, MAX_ALERTS)
             found = family(entries, alert, [each for each in others if each.host_id == alert.host_id])
             trees.append(StoryTree(alert.host_id, alert.hostname, found))
+            joined = self._joined(found, alert, window, budget)
+            trees += map(self._joined_tree, joined)
+        hosts = dict(context.coverage.hosts)
+        for each in joined:
+            hosts |= {key: host for key, host in each.context.coverage.hosts.items() if key not in hosts}
         if text := budget.remark():
             remarks.append(text)
         timeline = context.timeline
@@ -103,9 +112,24 @@ class StoryReader:
             trees,
             timeline.is_found,
             timeline.too_early + timeline.too_late,
-            list(context.coverage.hosts.values()),
+            list(hosts.values()),
             list(dict.fromkeys(remarks)),
         )
+
+    def _joined(
+        self, found: Family, alert: Alert, window: TimelineRange, budget: ReadBudget
+    ) -> Sequence[JoinedContext]:  # fmt: skip
+        """Return what happened at the other ends of a family's connections."""
+        if self.archive.events is None:
+            return ()
+        how = HostReading(self.archive.events, self._write, MAX_EVENTS, budget.is_spent, budget.take)
+        return joined_contexts(found, alert.host_id, window, how)
+
+    def _joined_tree(self, joined: JoinedContext) -> StoryTree:
+        join, shown = joined.join, joined.context.timeline.window
+        others = self._alerts.whole_alerts((join.hostname or join.host_id,), shown.start, shown.end, MAX_ALERTS)
+        own = [one for one in others if one.host_id == join.host_id]
+        return StoryTree(join.host_id, join.hostname, family(joined.context.entries(), None, own), join)
 
     def incident(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> bytes:
         """Return the events around an alert and the alerts of that time as a recording. Raises LannerError, OSError."""

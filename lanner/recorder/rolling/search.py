@@ -28,8 +28,10 @@ def from_recording(query: EventQuery, path: Path, settings: Settings) -> QueryRe
     alert = next((each for each in alerts if each.id == query.id), None)
     remarks = [] if alert is None else remarks_on(alert)
     span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
-    batches = RecordingHistory(path).batches(span, query.host, remarks, lambda: False)
-    return QueryResult(batches, alert, _trigger(query, alert, settings), remarks, alerts)
+    source = RecordingHistory(path)
+    host = query.host or (None if alert is None else alert.host_id or None)
+    batches = source.batches(span, host, remarks, lambda: False)
+    return QueryResult(batches, alert, _trigger(query, alert, settings), remarks, alerts, source)
 
 
 def _trigger(query: EventQuery, alert: Alert | None, settings: Settings) -> IsTrigger:

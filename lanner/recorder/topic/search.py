@@ -51,13 +51,15 @@ def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], 
     others = (
         each
         for each in retained_alerts(search.connection, query.time - query.before, query.time + query.after, stop)
-        if query.includes(each) and host in (each.host_id, each.hostname)
+        # With the alert, others are placed by their host's id.
+        if query.includes(each) and (alert is not None or host in (each.host_id, each.hostname))
     )
     from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415  needs the broker's client
 
     span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
-    batches = FleetHistory(search.connection).batches(span, host, search.remarks, stop)
-    return QueryResult(batches, alert, trigger, search.remarks, others)
+    source = FleetHistory(search.connection)
+    batches = source.batches(span, host, search.remarks, stop)
+    return QueryResult(batches, alert, trigger, search.remarks, others, source)
 
 
 class _Search:

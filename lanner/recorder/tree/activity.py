@@ -6,6 +6,7 @@ Pure: takes batches, returns activities.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from lanner.recorder.tree.sockets import SocketPair, socket_of, ssh_socket
 from processor.detection.redaction import Redaction
 from processor.fields.extract import reader
 from processor.fields.process import command_line
@@ -37,6 +38,8 @@ class Actor:
     user: str
     container: str
     """Name or id; empty for the host."""
+    ssh: SocketPair | None = None
+    """The connection of its ssh session, if the variable is collected that states it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ class Activity:
     error: str
     """Name of the error; empty if the call succeeded."""
     count: int = 1
+    socket: SocketPair | None = None
+    """The connection that it is about."""
 
 
 def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], Activity]:
@@ -78,6 +83,7 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             safe(command_line(process) or name),
             safe(process.user or uid),
             "" if container is None else safe(container.name or container.id),
+            ssh_socket(process.env),
         )
 
     def line(row: int) -> tuple[Actor, ...]:
@@ -105,6 +111,7 @@ def activity_maker(batch: EventBatch, redaction: Redaction) -> Callable[[int], A
             target=target,
             error=error,
             count=1 + columns["repeats"][index],
+            socket=socket_of(batch, index),
         )
 
     return activity

@@ -38,10 +38,7 @@ class Drawing:
     """The tree, and what is not in it."""
 
     lines: list[str]
-    unplaced: list[Alert]
-    """Alerts whose events are not in the tree."""
-    other_events: int
-    other_processes: int
+    family: Family
 
 
 def draw(
@@ -57,7 +54,7 @@ def draw(
     """
     found = family(entries, alert, alerts)
     lines = _Lines(style, None if alert is None else alert.id).of(found)
-    return Drawing(lines, found.unplaced, found.other_events, found.other_processes)
+    return Drawing(lines, found)
 
 
 class _Lines:

@@ -11,10 +11,13 @@ from lanner.recorder.timeline import TimelineEntry
 from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor
 from lanner.recorder.tree.fold import Step, fold
 from lanner.recorder.tree.processes import Node, Processes, family_root
+from lanner.recorder.tree.sockets import SocketPair
 from schemas.alert import Alert
 
 MAX_CHILDREN = 50
 """Processes shown below each process, those with alerts always."""
+MAX_SOCKETS = 50
+"""Connections of one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class FamilyProcess:
     enters_container: bool
     """Whether its parent is not in the same container."""
     steps: list[PlacedStep]
+    sockets: tuple[tuple[SocketPair, int], ...] = ()
+    """Its connections, each with the time of the first event about it, ns since the epoch."""
 
 
 @dataclass(slots=True)
@@ -171,6 +176,7 @@ class _Tree:
             alike,
             bool(node.actor.container) and node.actor.container != container,
             [self._placed_step(step) for step in (steps if end is None else steps[:-1])],
+            _sockets(node),
         )
 
     def _is_plain(self, step: Step) -> bool:
@@ -183,6 +189,16 @@ class _Tree:
         alerts = tuple(self._alerts.get(key, ()))
         self._placed.update(alert.id for alert in alerts)
         return PlacedStep(step, key in self._triggers, alerts)
+
+
+def _sockets(node: Node) -> tuple[tuple[SocketPair, int], ...]:
+    found: dict[SocketPair, int] = {}
+    if node.actor.ssh is not None and node.actor.start is not None:
+        found[node.actor.ssh] = node.actor.start
+    for activity in node.activities:
+        if activity.socket is not None:
+            found.setdefault(activity.socket, activity.time)
+    return tuple(found.items())[:MAX_SOCKETS]
 
 
 def _key(activity: Activity) -> tuple[int, str]:

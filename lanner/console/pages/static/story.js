@@ -16,7 +16,7 @@ function drawCollected(host) {
 }
 
 function drawStory(story) {
-  const nodes = story.trees.map(drawTree);
+  const nodes = story.trees.map((tree) => drawTree(tree, story.trees[0]));
   if (story.left_out) nodes.push(element("p", { class: "hint" }, `${story.left_out.toLocaleString()} events further away are left out; show a shorter time.`));
   for (const text of story.remarks) nodes.push(element("p", { class: "remark" }, text));
   if (story.collected.length) {

@@ -13,7 +13,7 @@ function stepText(step) {
 
 function drawStep(step) {
   const item = element("li", { class: step.is_trigger ? "trigger" : "" }, timeElement(step.time), " ", element("span", {}, stepText(step)));
-  if (step.is_trigger) item.append(element("span", { class: "hidden" }, " (this event raised the alert)"));
+  if (step.is_trigger) item.append(element("span", { class: "hidden" }, " (the marked event)"));
   if (Date.parse(step.until) - Date.parse(step.time) > 1000) item.append(", until ", timeElement(step.until));
   for (const alert of step.alerts) {
     item.append(element("div", { class: "placed" }, "⚠ ", alert.is_this ? element("b", {}, "this alert") : alertLink(alert)));
@@ -41,7 +41,14 @@ function drawProcess(process) {
   return element("li", {}, element("details", { class: "process", open: true }, element("summary", {}, ...heading(process)), steps));
 }
 
-export function drawTree(tree) {
+// How the first tree leads to another one.
+function drawJoin(join, first) {
+  const process = first.processes[join.process];
+  const who = process ? `${process.name}(${process.pid})` : "an ancestor";
+  return element("p", { class: "remark" }, `Joined to ${who} by the connection `, element("code", {}, `${join.local} → ${join.remote}`), ". Its other end is marked.");
+}
+
+export function drawTree(tree, first) {
   const top = element("ul", { class: "tree", "aria-label": `Processes on ${tree.host}` });
   const lists = [];
   tree.processes.forEach((process, index) => {
@@ -61,6 +68,7 @@ export function drawTree(tree) {
     notes.push(`Other processes of this time: ${tree.other_processes.toLocaleString()}, with ${tree.other_events.toLocaleString()} events, are not drawn.`);
   }
   const section = element("section", { class: "host" }, element("h3", {}, tree.host));
+  if (tree.join) section.append(drawJoin(tree.join, first));
   if (tree.leading.length) section.append(element("p", { class: "hint" }, tree.leading.join(" → ")));
   section.append(top, ...notes.map((text) => element("p", { class: "hint" }, text)));
   if (tree.alerts.length) {

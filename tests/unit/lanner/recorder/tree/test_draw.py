@@ -2,7 +2,7 @@ import pytest
 from rich.cells import cell_len
 
 from lanner.recorder.tree.draw import Drawing, Style, draw
-from lanner.recorder.tree.family import MAX_CHILDREN
+from lanner.recorder.tree.family import MAX_CHILDREN, Family
 from schemas.batch import Process
 from schemas.text.times import clock
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
@@ -45,8 +45,8 @@ def test_an_incident_is_a_tree_of_who_did_what() -> None:
 def test_what_is_not_drawn_is_counted() -> None:
     """Other processes with their events, and alerts whose events are not in the tree."""
     found = drawn()
-    assert (found.other_events, found.other_processes) == (1, 1)
-    assert [each.id for each in found.unplaced] == ["elsewhere"]
+    assert (found.family.other_events, found.family.other_processes) == (1, 1)
+    assert [each.id for each in found.family.unplaced] == ["elsewhere"]
 
 
 def _letters(lines: list[str]) -> str:
@@ -104,7 +104,7 @@ def test_at_most_so_many_children_are_drawn_and_those_with_alerts_always() -> No
     found = draw(entries(batch, 190), of_event(batch, 190), [of_event(batch, 190)], PLAIN)
     assert sum("cc(" in line for line in found.lines) == MAX_CHILDREN
     assert any("189.c" in line for line in found.lines)
-    assert found.other_processes == 200 - MAX_CHILDREN
+    assert found.family.other_processes == 200 - MAX_CHILDREN
 
 
 def test_without_the_event_of_the_alert_its_process_is_found_by_its_id() -> None:
@@ -114,7 +114,7 @@ def test_without_the_event_of_the_alert_its_process_is_found_by_its_id() -> None
     family = draw(entries(batch, None), missing, [], PLAIN).lines
     assert family[:2] == ["systemd(1) → sshd(800)", "bash(900) alice"]
     everything = draw(entries(batch, None), None, [], PLAIN)
-    assert everything.other_processes == 0
+    assert everything.family.other_processes == 0
     assert any("cron(700)" in line for line in everything.lines)
 
 
@@ -129,4 +129,4 @@ def test_a_thousand_nested_processes_are_drawn() -> None:
 
 def test_no_events_draw_nothing() -> None:
     """As when nothing of this time is stored."""
-    assert draw([], None, [], PLAIN) == Drawing([], [], 0, 0)
+    assert draw([], None, [], PLAIN) == Drawing([], Family())

@@ -20,6 +20,7 @@ from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import Served
 from tests.unit.lanner.program import lanner
+from tests.unit.lanner.recorder.around.hosts import alert_far, alert_near, far, near
 from tests.unit.recordings import shadow_read
 
 IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
@@ -95,6 +96,23 @@ def test_a_recording_that_has_nothing_yet_is_no_failure(serve: Serve, tmp_path: 
     assert (answer.status, answer.json["trees"]) == (200, [])
     assert any("no recordings in this folder" in text for text in answer.json["remarks"])
     assert served.ask(f"/api/alerts/{IDENTITY}/explanation").status == 200
+
+
+def test_a_story_goes_on_at_the_other_end_of_a_connection(serve: Serve, tmp_path: Path) -> None:
+    """With the alerts there, what was collected there, and the process that leads there."""
+    archive = recorded(tmp_path / "kept", near(), far())
+    served = serve("console.max_days=30000", alerts=[alert_near(), alert_far()], events=archive)
+    served.wait_for(2)
+    story = served.ask(f"/api/alerts/{alert_near().id}/story").json
+    first, second = story["trees"]
+    assert (first["host"], first["join"]) == ("web-1", None)
+    assert second["join"] == {"process": 1, "local": "10.0.0.1:41234", "remote": "10.0.0.2:22"}
+    assert first["processes"][1]["name"] == "ssh"
+    assert [(each["name"], each["container"]) for each in second["processes"]] == [
+        *(("sshd", "gate"), ("bash", "gate"), ("cat", "gate")),
+    ]
+    assert second["processes"][2]["steps"][0]["alerts"][0]["rule"] == "Shadow was read"
+    assert [each["host"] for each in story["collected"]] == ["web-1", "db-1"]
 
 
 @pytest.mark.parametrize(
