@@ -166,19 +166,20 @@ class AlertReader:
             ).fetchall()
         return [unpacked(*row) for row in rows]
 
-    def alerts_of_rule(self, rule: str, since: int) -> Iterator[tuple[Alert, str]]:
+    def alerts_of_rule(self, rule: str, since: int, limit: int) -> Iterator[tuple[Alert, str]]:
         """Yield the alerts of a rule, each with the key of its group, newest first. Raises OSError and BadAlert.
 
         Args:
             rule: its name.
             since: ns since the epoch.
+            limit: alerts to yield at most.
         """
         with self._reading() as base:
             rows = base.execute(
-                "SELECT b.data, g.description, g.response, g.key FROM alerts a JOIN bodies b ON b.id = a.id "
-                "JOIN groups g ON g.id = a.grp WHERE a.id >= ? AND a.grp IN (SELECT id FROM groups WHERE rule = ?) "
-                "ORDER BY a.id DESC",
-                (since // 1000, rule),
+                "SELECT b.data, g.description, g.response, g.key FROM (SELECT id, grp FROM alerts WHERE id >= ? AND "
+                "grp IN (SELECT id FROM groups WHERE rule = ?) ORDER BY id DESC LIMIT ?) a "
+                "JOIN bodies b ON b.id = a.id JOIN groups g ON g.id = a.grp ORDER BY a.id DESC",
+                (since // 1000, rule, limit),
             )
             for row in rows:
                 yield unpacked(*row[:3]), row[3]

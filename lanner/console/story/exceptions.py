@@ -124,7 +124,7 @@ def quieted(reader: AlertReader, proposed: ProposedException, alert: Alert, sinc
     """Return what an exception would have quieted since a time, ns. Raises OSError."""
     marks = reader.marks_of_rule(alert.rule)
     found = Quieted(since)
-    for each, key in reader.alerts_of_rule(alert.rule, since):
+    for each, key in reader.alerts_of_rule(alert.rule, since, MAX_ALERTS + 1):
         if found.checked >= MAX_ALERTS or budget.is_spent():
             found.is_partial = True
             break

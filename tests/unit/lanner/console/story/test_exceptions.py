@@ -50,7 +50,7 @@ def test_others_that_people_looked_at_are_named(tmp_path: Path) -> None:
     """Alerts and groups with a comment, and groups up to where they were acknowledged; not the alert itself."""
     alerts = [read(0), read(1), read(2, hostname="db-1"), read(3)]
     view, reader = filled(tmp_path, alerts)
-    keys = {each.id: key for each, key in reader.alerts_of_rule("Read sensitive file", 0)}
+    keys = {each.id: key for each, key in reader.alerts_of_rule("Read sensitive file", 0, 9)}
     group = f"group:{keys[alerts[2].id]}"
     for mark in (
         Mark(f"alert:{alerts[0].id}", f"{COMMENT}/1", "its own", "alice", NOW),

@@ -1,0 +1,104 @@
+"""An alert's story in a browser: drawn from a recording, read again, copied and exported."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from lanner.console.story.incident import read_incident
+from tests.browser.conftest import Serve, Visiting
+from tests.unit.lanner.console.server.api.test_story import recorded
+from tests.unit.lanner.console.server.running import Served
+from tests.unit.lanner.recorder.around.hosts import alert_far, alert_near, far, near
+
+RULES = """
+- rule: Shadow was read
+  desc: x
+  condition: evt.type = openat and fd.name = /etc/shadow and not proc.name = never
+  output: read %fd.name
+  priority: WARNING
+"""
+HOSTILE = "<img src=x onerror=alert(1)>\u202e"
+PATH = f"/alerts/{alert_far().id}"
+
+
+@pytest.fixture
+def served(serve: Serve, tmp_path: Path) -> Served:
+    """Return a console with a recording of two hosts, one of which has a program with a hostile name."""
+    (tmp_path / "rules.yaml").write_text(RULES)
+    there = far()
+    there.processes[3].args = (HOSTILE,)
+    archive = recorded(tmp_path / "kept", near(), there)
+    flags = (f"rules_files=[{tmp_path}/rules.yaml]", "console.max_days=30000")
+    made = serve(*flags, alerts=[alert_near(), alert_far()], events=archive)
+    made.wait_for(2)
+    return made
+
+
+def test_the_processes_of_both_hosts_are_drawn(served: Served, visit: Visiting) -> None:
+    """The event of the alert is marked, the other alert is a link, and texts of an attacker are text."""
+    page = visit(served).open(PATH)
+    expect(page.locator(".host h3")).to_have_text(["db-1", "web-1"])
+    expect(page.locator(".host").first.locator(".trigger")).to_contain_text("open /etc/shadow")
+    expect(page.locator(".host").first).to_contain_text("<img src=x onerror=alert(1)>\\u202e")
+    page.get_by_role("link", name="Key was read").click()
+    expect(page.locator("h1")).to_contain_text("Key was read")
+
+
+def test_another_time_is_read_by_keyboard(served: Served, visit: Visiting) -> None:
+    """A change of the list reads again; live updates leave what was read."""
+    page = visit(served).open(PATH)
+    expect(page.locator(".tree").first).to_be_visible()
+    page.get_by_label("Before").focus()
+    with page.expect_request(lambda request: "before=10m" in request.url):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator(".trigger").first).to_be_visible()
+    marker = "document.querySelector('.tree').dataset.marker"
+    page.evaluate(f"{marker} = 'kept'")
+    page.locator("#comment").fill("seen")
+    page.get_by_role("button", name="Add comment").click()
+    expect(page.locator("blockquote")).to_have_text("seen")
+    assert page.evaluate(marker) == "kept"
+
+
+def test_the_parts_open_by_keyboard_and_can_be_copied(served: Served, visit: Visiting) -> None:
+    """The explained condition, a rule test, and an exception for other fields."""
+    one = visit(served, permissions=["clipboard-read", "clipboard-write"])
+    page = one.open(PATH)
+    for title, shown in (
+        ("Why the rule matched", "fd.name = /etc/shadow"),
+        ("Copy as a rule test", "NAME_test.yaml"),
+        ("Propose an exception", "It would have quieted"),
+    ):
+        page.get_by_role("heading", name=title).locator("..").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=title).locator("../..")).to_contain_text(shown)
+    part = page.locator("[data-kind=exception]")
+    part.get_by_role("button", name="Copy").click()
+    assert "- rule: Shadow was read" in page.evaluate("navigator.clipboard.readText()")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_story_fits_a_phone(scheme: str, served: Served, visit: Visiting) -> None:
+    """With all parts open."""
+    one = visit(served, viewport={"width": 360, "height": 800}, color_scheme=scheme)
+    page = one.open(PATH)
+    expect(page.locator(".trigger").first).to_be_visible()
+    for summary in page.locator("details.part > summary").all():
+        summary.click()
+    expect(page.locator("[data-kind=exception]")).to_contain_text("It would have quieted")
+    assert not one.is_wider_than_the_window()
+
+
+def test_an_incident_is_saved(served: Served, visit: Visiting, tmp_path: Path) -> None:
+    """As the file that commands take."""
+    page = visit(served).open(PATH)
+    expect(page.locator(".trigger").first).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export incident").click()
+    path = tmp_path / "saved.avro"
+    download.value.save_as(path)
+    header = read_incident(path)
+    assert header is not None
+    assert "Shadow was read" in json.dumps(header)
