@@ -39,6 +39,10 @@ _RECOGNIZED = (
 _USUAL = ("proc.name", "proc.pname", "fd.name", "container.image.repository")
 
 
+class BadExceptionFields(BadInput):
+    """The requested fields can't be those of an exception."""
+
+
 @dataclass(frozen=True, slots=True)
 class ProposedException:
     """An exception that excludes an alert."""
@@ -102,13 +106,15 @@ def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str
         lists: names of the lists of the rules, which stand for their items wherever they are a word.
 
     Raises:
-        BadInput: a field is not among the choices, or there are none or too many.
+        BadExceptionFields: a field is not among the choices, or there are none or too many.
     """
     possible = choices(alert)
     if unknown := [name for name in fields if name not in possible]:
-        raise BadInput(f"fields: {unknown[0]} is not among the fields of this alert that an exception can name.")
+        raise BadExceptionFields(
+            f"fields: {unknown[0]} is not among the fields of this alert that an exception can name."
+        )
     if not 0 < len(fields) <= MAX_FIELDS:
-        raise BadInput(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
+        raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
     entry = "\n".join(_entry({name: literal(possible[name], lists) for name in fields}, now))
     text = f"- rule: {yaml_scalar(alert.rule)}\n{entry}\n  override:\n    exceptions: append\n"
     excluded = _excluded(entry)

@@ -33,6 +33,10 @@ _EARLIER = 20_000_000_000
 """ns; batches state every 15 s what is collected."""
 
 
+class NothingToExport(BadInput):
+    """No events of the time are retained."""
+
+
 def incident_file(
     alerts: Sequence[Alert],
     batches: Generator[StoredBatch],
@@ -50,7 +54,7 @@ def incident_file(
         budget: limits reading.
 
     Raises:
-        BadInput: no events of that time are retained.
+        NothingToExport: no events of that time are retained.
     """
     before: deque[bytes] = deque()
     after: list[bytes] = []
@@ -81,7 +85,7 @@ def incident_file(
                 is_cut = True
                 break
     if not before and not after:
-        raise BadInput("no events of this time are retained, so there is nothing to export.")
+        raise NothingToExport("no events of this time are retained, so there is nothing to export.")
     remark = "Events furthest from the alert were left out: the file has at most 32 MiB." if is_cut else budget.remark()
     header = {
         "alerts": [asdict(redaction.alert(alert)) for alert in alerts],

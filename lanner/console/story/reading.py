@@ -6,7 +6,7 @@ from functools import partial
 
 from lanner.console.store.reading import AlertReader
 from lanner.console.story.budget import ReadBudget
-from lanner.console.story.incident import incident_file
+from lanner.console.story.incident import NothingToExport, incident_file
 from lanner.errors import BadInput
 from lanner.recorder.around.peers import HostReading, Join, JoinedContext, joined_contexts
 from lanner.recorder.around.reading import HostContext, read_context
@@ -134,7 +134,7 @@ class StoryReader:
     def incident(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> bytes:
         """Return the events around an alert and the alerts of that time as a recording. Raises LannerError, OSError."""
         if self.archive.events is None or not alert.host_id:
-            raise BadInput(f"there are no events to export. {self.archive.retention}")
+            raise NothingToExport(f"there are no events to export. {self.archive.retention}")
         window = TimelineRange(alert.time - before, alert.time, alert.time + after)
         names = (alert.hostname or alert.host_id,)
         others = self._alerts.whole_alerts(names, window.start, window.end, MAX_ALERTS)

@@ -12,8 +12,17 @@ from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.slow import TooManyReadings
 from lanner.console.story.budget import ReadBudget
-from lanner.console.story.exceptions import MAX_DAYS, choices, exception_json, propose, quieted, usual_fields
+from lanner.console.story.exceptions import (
+    MAX_DAYS,
+    BadExceptionFields,
+    choices,
+    exception_json,
+    propose,
+    quieted,
+    usual_fields,
+)
 from lanner.console.story.forms import story_json
+from lanner.console.story.incident import NothingToExport
 from lanner.console.story.parts import StoryParts
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput
@@ -122,8 +131,10 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
         answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "Many people read events now; try again soon.")
         answer.headers["Retry-After"] = "5"
         return answer
-    except BadInput as error:
+    except BadExceptionFields as error:
         return failure(request, HTTPStatus.BAD_REQUEST, printable(str(error)))
+    except NothingToExport as error:
+        return failure(request, HTTPStatus.NOT_FOUND, printable(str(error)))
     except LannerError as error:
         return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, printable(str(error)))
     if isinstance(body, bytes):

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from lanner.console.store.marks import ACKNOWLEDGED, COMMENT, Mark
 from lanner.console.story.budget import ReadBudget
-from lanner.console.story.exceptions import choices, exception_json, propose, quieted, usual_fields
-from lanner.errors import BadInput
+from lanner.console.story.exceptions import BadExceptionFields, choices, exception_json, propose, quieted, usual_fields
 from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
@@ -101,7 +100,7 @@ def test_an_exception_for_any_values_loads_and_excludes_its_alert(name: str, fil
 @pytest.mark.parametrize("fields", [(), ("proc.pid",), ("fd.name", "nothing"), ("fd.name",) * 9])
 def test_only_fields_of_the_alert_can_be_named(fields: tuple[str, ...]) -> None:
     """At least one and at most eight, each once is enough."""
-    with pytest.raises(BadInput):
+    with pytest.raises(BadExceptionFields):
         propose(read(0), fields, NOW)
 
 

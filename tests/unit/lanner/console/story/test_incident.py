@@ -87,7 +87,7 @@ def test_without_events_there_is_nothing_to_export(serve: Serve, tmp_path: Path)
     )
     served.wait_for(1)
     answer = served.ask(PATH)
-    assert (answer.status, "nothing to export" in answer.json["error"]) == (400, True)
+    assert (answer.status, "nothing to export" in answer.json["error"]) == (404, True)
     assert read_incident(write_recording(tmp_path / "x.avro", shadow_read())) is None
 
 

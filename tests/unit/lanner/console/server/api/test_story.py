@@ -172,6 +172,16 @@ def test_without_the_event_the_fields_of_the_alert_are_explained(serve: Serve, t
     assert (found["answer"], found["checks"]) == ("no such rule", [])
 
 
+def test_rules_that_cannot_be_loaded_are_a_failure_of_the_console(serve: Serve, tmp_path: Path) -> None:
+    """Not of the request; the story itself needs no rules."""
+    served = with_rules(serve, tmp_path, shadow(), batch=shadow_read())
+    (tmp_path / "rules.yaml").write_text("- rule: broken\n")
+    answer = served.ask(f"/api/alerts/{IDENTITY}/explanation")
+    assert answer.status == 503
+    assert "rules.yaml" in answer.json["error"]
+    assert served.ask(PATH).status == 200
+
+
 def test_the_rule_test_of_an_alert_passes(serve: Serve, tmp_path: Path) -> None:
     """`lanner rules test` runs it as it is; an alert that lacks what it needs gets the reason."""
     event = {"evt.type": "openat", "fd.name": "/etc/shadow", "proc.name": "cat", "proc.cmdline": "cat /etc/shadow"}
