@@ -28,6 +28,7 @@ class SlowReadings:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._budgets: set[ReadBudget] = set()
         self._waiting = 0
+        self._is_closed = False
 
     async def run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
         """Return the result of a reading; end it when the client closes the connection.
@@ -46,6 +47,9 @@ class SlowReadings:
             await self._slots.acquire()
         finally:
             self._waiting -= 1
+        if self._is_closed:
+            self._slots.release()
+            raise TooManyReadings
         budget = self._make_budget()
         self._budgets.add(budget)
         work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)
@@ -60,7 +64,8 @@ class SlowReadings:
         return work.result()
 
     def close(self) -> None:
-        """End all readings."""
+        """End all readings; those that wait don't begin."""
+        self._is_closed = True
         for budget in self._budgets:
             budget.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
