@@ -2,7 +2,7 @@
 
 credentials.py make         make what is missing
 credentials.py users        have the broker know the users; as its administrator
-credentials.py show NAME    print one password
+credentials.py show NAME    print one password, or console-token
 """
 
 import os
@@ -23,6 +23,7 @@ OWNERS = {
     "collector": 0,
     "processor": LANNER,
     "notifier": LANNER,
+    "console": LANNER,
     "publisher": LANNER,
     "enroller": LANNER,
     "operator": LANNER,
@@ -47,6 +48,8 @@ def make() -> None:
     login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     users = f'plain={login} username="admin" password="{admin}" user_admin="{admin}";\n'
     put(FOLDER / "admin/users.properties", users, KAFKA)
+    if not (FOLDER / "console/tokens").exists():
+        put(FOLDER / "console/tokens", f"admin analyst {secrets.token_urlsafe(32)}\n", LANNER)
     if not (FOLDER / "publisher/rules.key").exists():
         make_key()
     put(FOLDER / "processor/rules.pub", (FOLDER / "publisher/rules.pub").read_text(), LANNER)
@@ -99,9 +102,12 @@ def users() -> None:
 
 
 def show(name: str) -> None:
-    """Print one password."""
+    """Print one password, or the token that opens the console."""
+    if name == "console-token":
+        sys.stdout.write((FOLDER / "console/tokens").read_text().split()[-1] + "\n")
+        return
     if name not in OWNERS:
-        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have.")
+        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have, and console-token is one.")
     sys.stdout.write((FOLDER / name / "password").read_text() + "\n")
 
 

@@ -179,6 +179,49 @@ def test_each_enabled_sink_has_a_deployment() -> None:
     assert {"name": "LANNER_SLACK_TOKEN", "valueFrom": reference} in slack["env"]
 
 
+def test_the_console_is_one_pod_with_its_secrets() -> None:
+    """Its tokens are those of a Secret, its Service names its port, and only chosen peers reach it."""
+    every = template("production")
+    deployment = of_kind("Deployment", every)["fleet-lanner-console"]["spec"]
+    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    container = deployment["template"]["spec"]["containers"][0]
+    assert {"name": "LANNER__CONSOLE__TOKENS_FILE", "value": "/run/lanner/console/tokens"} in container["env"]
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    owners = {name for name, pod in pods(every) if "lanner-console-tokens" in json.dumps(pod)}
+    assert owners == {"fleet-lanner-console"}
+    [port] = of_kind("Service", every)["fleet-lanner-console"]["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (8778, "http")
+    policy = of_kind("NetworkPolicy", every)["fleet-lanner-console"]["spec"]
+    assert "ingress" in json.dumps(policy["ingress"][0]["from"])
+    assert {"ports": [{"port": 443}]} not in policy["egress"]
+    job = next(each for name, each in of_kind("Job", every).items() if "-topics-" in name)
+    assert "--for dead-letters --principal 'User:lanner-console'" in json.dumps(job)
+
+
+def test_a_console_with_oidc_reaches_its_provider() -> None:
+    """It needs no Secret of tokens."""
+    every = template("keda")
+    policy = of_kind("NetworkPolicy", every)["fleet-lanner-console"]["spec"]
+    assert {"ports": [{"port": 443}]} in policy["egress"]
+    [container] = of_kind("Deployment", every)["fleet-lanner-console"]["spec"]["template"]["spec"]["containers"]
+    assert "LANNER__CONSOLE__TOKENS_FILE" not in json.dumps(container["env"])
+
+
+def test_a_trial_with_a_console_has_a_user_for_it() -> None:
+    """The trial's broker knows its password."""
+    options = ("--set", "console.enabled=true", "--set", "console.tokensSecret=tokens")
+    secrets = of_kind("Secret", template("trial", VERSIONS[-1], *options))
+    users = secrets["fleet-lanner-kafka-broker"]["stringData"]["users.properties"]
+    password = secrets["fleet-lanner-kafka-console"]["stringData"]["password"]
+    assert f'user_lanner-console="{password}"' in users
+
+
+def test_a_console_to_which_nobody_could_sign_in_is_refused() -> None:
+    """The error names the value."""
+    arguments = ("--kube-version", VERSIONS[0], "-f", CASES["own_kafka"], "--set", "console.enabled=true")
+    assert "console.tokensSecret is required" in run("template", "x", CHART, *arguments).stderr
+
+
 def test_rules_are_published_signed_and_verified() -> None:
     """A hook signs with the private key, which no other pod has; processors have the public one."""
     every = template("production")

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from lanner.console.people.listed import read_listed
+
 FOLDER = Path("deploy/compose")
 TEXT = (FOLDER / "docker-compose.yml").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
-UNPRIVILEGED = ("topics", "processor", "notifier-syslog", "notifier-siem", "notifier-slack")
+UNPRIVILEGED = ("topics", "processor", "notifier-syslog", "notifier-siem", "notifier-slack", "console")
 
 
 def test_every_variable_is_in_the_readme() -> None:
@@ -61,6 +63,8 @@ def test_passwords_are_made_once_and_differ(tmp_path: Path, monkeypatch: pytest.
     make()
     before = {str(path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     passwords = [text for path, text in before.items() if path.endswith("/password")]
+    (token,) = read_listed((tmp_path / "console/tokens").read_text())
+    assert (token.name, token.role, token.token in passwords) == ("admin", "analyst", False)
     assert len(set(passwords)) == len(owners)
     assert all(len(each) >= 32 for each in passwords)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o400}
@@ -85,14 +89,15 @@ def test_stages_have_no_right_that_they_need_not(name: str) -> None:
 
 
 def test_images_contain_what_they_state() -> None:
-    """Processor and notifier run as a user without rights."""
+    """Processor, notifier and console run as a user without rights."""
     stages = re.split(r"(?m)^FROM ", Path("deploy/images/Dockerfile").read_text())
     of = {match[1]: text for text in stages if (match := re.match(r"\S+ AS (\S+)", text))}
-    assert {"collector", "processor", "notifier", "all-in-one"} <= of.keys()
-    assert {name for name, text in of.items() if "USER lanner" in text} == {"processor", "notifier"}
+    assert {"collector", "processor", "notifier", "console", "all-in-one"} <= of.keys()
+    assert {name for name, text in of.items() if "USER lanner" in text} == {"processor", "notifier", "console"}
     assert {name for name, text in of.items() if "HEALTHCHECK" in text} == {
         "processor",
         "notifier",
+        "console",
         "collector",
         "all-in-one",
     }
@@ -119,3 +124,11 @@ def test_the_dashboard_has_a_title_and_a_place_for_each_panel() -> None:
         positions |= own
         assert panel["title"]
         assert panel["type"] == "row" or panel["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+
+
+def test_the_console_is_published_on_this_host_and_opens_with_a_token() -> None:
+    """Whoever reaches its port needs one."""
+    console = SERVICES["console"]
+    assert console["ports"] == ["${LANNER_BIND:-127.0.0.1}:${LANNER_CONSOLE_PORT:-8778}:8778"]
+    assert console["environment"]["LANNER__CONSOLE__TOKENS_FILE"] == "/run/lanner/tokens"
+    assert "console:/var/lib/lanner" in console["volumes"]

@@ -3,14 +3,14 @@
 # Kafka's from its jars, the others from Debian's packages, all on a base made by debootstrap. Prints the variables that
 # make the compose file use them. Unchanged images are not built again.
 #
-#   build.sh [TARGET...]        Lanner's images to build; processor, notifier and collector if none is named
+#   build.sh [TARGET...]        Lanner's images to build; processor, notifier, console and collector if none is named
 #
 # DOCKER is the client with its options. pip in the images uses the same package index as this machine's pip.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 read -ra docker <<<"${DOCKER:-docker}"
 targets=("$@")
-[ $# -gt 0 ] || targets=(processor notifier collector)
+[ $# -gt 0 ] || targets=(processor notifier console collector)
 export DOCKER_BUILDKIT=0
 
 # quietly NAME COMMAND...: quiet, unless it fails.

@@ -216,6 +216,7 @@ checksum/rules: {{ toYaml $root.Values.rules.files | sha256sum }}
 {{- if .Values.collector.enabled }}{{ $names = append $names "collector" }}{{ end -}}
 {{- if .Values.processor.enabled }}{{ $names = append $names "processor" }}{{ end -}}
 {{- range .Values.notifiers }}{{ if .enabled }}{{ $names = append $names "notifier" }}{{ end }}{{ end -}}
+{{- if .Values.console.enabled }}{{ $names = append $names "console" }}{{ end -}}
 {{- if .Values.kubernetes.enabled }}{{ $names = append $names "kubernetes" }}{{ end -}}
 {{- if or .Values.trialKafka.enabled .Values.kafka.topics.create }}{{ $names = append $names "topics" }}{{ end -}}
 {{- if .Values.rules.publish.enabled }}{{ $names = append $names "publisher" }}{{ end -}}
