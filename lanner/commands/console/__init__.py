@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -47,20 +48,26 @@ def command(context: click.Context, options: Options, *, listen: str | None, fil
 
 def _serve(options: Options, listen: str | None, file: Path | None, *, topic: bool) -> None:
     need("console", "aiohttp", "jinja2", "authlib", "joserfc", "confluent_kafka", "prometheus_client")
+    from bus.acls import topics_of
     from lanner.cli.logging_setup import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.http.consoles import fleet_console, recording_console
+    from lanner.wiring.topic_check import topics_in_order
 
     loaded = options.load()
     settings = loaded.settings
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     check_settings(loaded, "console", needs_broker=recording is None)
     log_to_stderr(settings, "console")
+    if recording is None:
+        connection = connection_of(settings)
+        # Before signals are taken: it waits for a broker that is away, and a signal ends it.
+        topics_in_order(connection, topics_of("console"))
+        start = partial(fleet_console, settings, connection=connection, note=note, listen=listen)
+    else:
+        start = partial(recording_console, settings, recording=recording, note=note, listen=listen, follow=file is None)
     with _folder(settings, file) as folder, Signals() as signals:
-        if recording is None:
-            console = fleet_console(settings, folder, connection_of(settings), note, listen)
-        else:
-            console = recording_console(settings, folder, recording, note, listen, follow=file is None)
+        console = start(folder=folder)
         try:
             systemd.notify("READY=1")
             if not options.quiet:

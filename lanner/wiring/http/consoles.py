@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from bus.acls import topics_of
 from bus.connection import Connection
 from lanner.console.feed.files import AuditFile, MarkFile
 from lanner.console.feed.queue import LocalAlerts
@@ -25,7 +24,6 @@ from lanner.wiring.http.console_sources import (
     recording_search,
     topic_search,
 )
-from lanner.wiring.topic_check import topics_in_order
 from schemas.alert import Alert
 from schemas.text.notes import OnNote
 
@@ -38,13 +36,12 @@ _FILE = "The recording has those that its writer retained: keep.size_mib of `lan
 def fleet_console(
     settings: Settings, folder: Path, connection: Connection, note: OnNote, listen: str | None
 ) -> RunningConsole:
-    """Start a console that reads the topics of a fleet. Raises BadInput and BusUnavailable."""
+    """Start a console that reads the topics of a fleet, which were checked. Raises BadInput and BusUnavailable."""
     # These need the broker's client.
     from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic  # noqa: PLC0415
     from lanner.console.fleet.sources.topics import FleetTopics  # noqa: PLC0415
     from lanner.recorder.topic.events import FleetHistory  # noqa: PLC0415
 
-    topics_in_order(connection, topics_of("console"))
     since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
     return RunningConsole(
         settings,

@@ -43,8 +43,6 @@ async def search(request: web.Request) -> web.StreamResponse:
     except BadCondition as error:
         problems = [asdict(each) for each in error.problems]
         return web.json_response({"error": str(error), "problems": problems}, status=HTTPStatus.BAD_REQUEST)
-    except BadInput as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
     try:
         answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
         answer.content_type = "text/event-stream"

@@ -5,10 +5,11 @@ import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from lanner.recorder.search.condition import SearchCondition, compile_search
+from lanner.errors import BadInput
+from lanner.recorder.search.condition import ConditionProblem, SearchCondition, compile_search
 from lanner.recorder.search.events import EventSearch, FoundEvent, RetainedEvents, SearchLimits
 from processor.detection.redaction import Redaction
 from processor.loading import RuleFile
@@ -71,7 +72,7 @@ class SearchDesk:
         Raises:
             TooManySearches: before the first state.
             BadCondition: likewise.
-            BadInput: the rule files can't be read, likewise; or later, the events can't be read.
+            BadInput: the events can't be read.
             BusUnavailable: the broker is away.
         """
         self._take(person)
@@ -110,7 +111,13 @@ class SearchDesk:
             stop.set()
 
     def _compile(self, text: str) -> SearchCondition:
-        return compile_search(text, self.source.files())
+        try:
+            files = self.source.files()
+        except BadInput as error:
+            warning = ConditionProblem(f"macros and lists of rules are unknown: {error}")
+            compiled = compile_search(text, ())
+            return replace(compiled, warnings=(warning, *compiled.warnings))
+        return compile_search(text, files)
 
     def _take(self, person: str) -> None:
         with self._lock:

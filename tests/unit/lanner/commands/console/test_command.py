@@ -153,3 +153,13 @@ def test_mistakes_are_explained(arguments: tuple[str, ...], part: str, tmp_path:
     assert done.returncode != 0
     assert part in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_console_that_waits_for_a_broker_can_be_stopped(tmp_path: Path) -> None:
+    """A signal ends the wait at once."""
+    settings = ("-o", f"kafka.bootstrap_servers=127.0.0.1:{free_port()}", "-o", f"console.state_dir={tmp_path}")
+    process = subprocess.Popen([sys.executable, "-m", "lanner", "console", "--topic", *settings])
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(4)
+    process.terminate()
+    assert process.wait(10) == 0

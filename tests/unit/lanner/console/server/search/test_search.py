@@ -11,10 +11,12 @@ import pytest
 
 from bus.errors.unavailable import BusUnavailable
 from lanner.console.server.search.desk import MAX_IN_ALL, MAX_OF_ONE, SearchSource
+from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.search.events import EventPortion, RetainedEvents
 from lanner.recorder.search.recording import RecordedEvents
 from lanner.wiring.http.console_tokens import open_accounts
+from processor.loading import RuleFile
 from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import Served
@@ -135,7 +137,19 @@ def test_a_condition_with_errors_is_refused_with_columns_and_hints(served: Serve
     assert served.ask("/api/search?q=proc.name+%3D+cat&since=never").status == 400
 
 
-def test_a_console_without_events_says_so(serve: Serve) -> None:
+def test_rule_files_that_are_missing_do_not_prevent_a_search(serve: Serve, recording: Path) -> None:
+    """It warns that their macros are unknown."""
+
+    def files() -> tuple[RuleFile, ...]:
+        raise BadInput("the built-in rules are missing")
+
+    served = serve(search=SearchSource(lambda *times: RecordedEvents(recording, *times), "a recording", files))
+    end = stream(served.ask(f"/api/search?q={Q}").text)[-1][1]
+    assert end["found"] == 2
+    assert "the built-in rules are missing" in end["warnings"][0]["message"]
+
+
+def test_a_console_without_events_reports_it(serve: Serve) -> None:
     """On the page and in the API."""
     served = serve()
     assert "No events to search" in served.ask("/search").text
