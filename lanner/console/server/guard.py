@@ -87,7 +87,9 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
         client = address if found is None or found.method == "local" else f"{found.method} {found.name}"
         is_attempt = request.path.startswith("/sign-in") and request.method == "POST"
         now = time.monotonic()
-        if not limit.take(client, now) or (is_attempt and not sign_in_limit.take(address, now)):
+        # A page has about twenty files, which cost no more than a refusal.
+        is_file = request.path.startswith("/static/")
+        if not (is_file or limit.take(client, now)) or (is_attempt and not sign_in_limit.take(address, now)):
             answer = failure(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests; wait a few seconds.")
             answer.headers["Retry-After"] = "5"
             return answer
