@@ -89,9 +89,9 @@ def command(
     if remark:
         click.echo(remark)
     for macro in stateful_names(rule.condition, loaded.correlations):
-        click.echo(
-            f"{printable(macro)} is stateful: true means that this event counts, not that the threshold is reached."
-        )
+        is_first_seen = loaded.correlations[macro].type == "first_seen"
+        unknown = "that its value is new" if is_first_seen else "that the threshold is reached"
+        click.echo(f"{printable(macro)} is stateful: true means that this event counts, not {unknown}.")
     click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
 
 

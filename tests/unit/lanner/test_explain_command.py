@@ -3,6 +3,7 @@ import shlex
 from pathlib import Path
 
 from tests.unit.lanner.program import lanner
+from tests.unit.processor.correlation.rules import NEW_PROGRAM, SSH, rule
 
 ROOT = Path(__file__).parents[3]
 RULE = "Read sensitive file untrusted"
@@ -181,3 +182,16 @@ def test_show_reports_the_effective_rule(tmp_path: Path) -> None:
     assert whole["condition"].startswith("((evt.type = openat and")
     assert (facts["fields"], facts["macros"]) == (["evt.type", "fd.name", "proc.name"], ["opened"])
     assert (facts["event types"], facts["exceptions"]) == (["openat"], ["known"])
+
+
+def test_what_a_stateful_macro_leaves_open_is_stated(tmp_path: Path) -> None:
+    """Its value for one event isn't that of its window, nor whether a value is new."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(NEW_PROGRAM + SSH + rule("new_program", name="New") + rule("many_ssh_connections", name="Many"))
+    event = '{"evt.type": "execve", "proc": "sh"}'
+
+    new = lanner("rules", "explain", "New", "-r", str(file), "--event", event).stdout
+    many = lanner("rules", "explain", "Many", "-r", str(file), "--event", event).stdout
+
+    assert "new_program is stateful: true means that this event counts, not that its value is new." in new
+    assert "means that this event counts, not that the threshold is reached." in many
