@@ -158,17 +158,18 @@ def scalar_piece(scalar: ScalarNode) -> Piece:
 
 
 def any_leg(item: MappingNode) -> list[Piece]:
-    """Return the condition of a macro that lists its legs instead: the disjunction of the legs.
+    """Return the condition of a macro that lists its legs instead: the disjunction of the legs and `until`.
 
     Returns:
         An empty list if the macro has a condition of its own, or no valid legs.
     """
     correlation = item.get("correlation")
     legs = correlation.get("macros") if isinstance(correlation, MappingNode) else None
+    until = correlation.get("until") if isinstance(correlation, MappingNode) else None
     if item.get("condition") is not None or not isinstance(legs, SequenceNode):
         return []
     pieces: list[Piece] = []
-    for leg in legs.items:
+    for leg in (*legs.items, *(() if until is None else (until,))):
         if not isinstance(leg, ScalarNode) or not IDENTIFIER.fullmatch(leg.value):
             return []
         pieces += [Piece(" or ", legs), Piece(leg.value, leg)]

@@ -39,6 +39,7 @@ _CORRELATION = {
         "timespan": _DURATION,
         "condition": {"type": "object"},
         "macros": _TEXTS,
+        "until": _TEXT,
         "aliases": {"type": "object"},
         "field": {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1, "maxItems": MAX_VALUE_FIELDS}]},
         "lookback": _DURATION,

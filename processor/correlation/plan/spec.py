@@ -49,11 +49,18 @@ class Correlation:
     aliases: tuple[Alias, ...] = ()
     learning: int = 0
     """How long a new group of first_seen only learns, nanoseconds."""
+    until: str = ""
+    """The macro whose events end the sequences of temporal_ordered that began before; empty for none."""
 
     @property
     def is_temporal(self) -> bool:
         """Whether it combines several macros instead of comparing a number."""
         return self.type in ("temporal", "temporal_ordered")
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """All macros that it combines: the legs, then the one that ends sequences."""
+        return (*self.legs, self.until) if self.until else self.legs
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
         """Return the fields of a leg's events that hold the group values.

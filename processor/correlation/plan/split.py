@@ -236,7 +236,7 @@ class _Splitter:
         correlation = self._correlations[node.name]
         if correlation.is_temporal:
             bodies = {leg.name: leg for leg in _legs(node.body)}
-            conditions: list[tuple[str, Node]] = [(name, bodies[name]) for name in correlation.legs]
+            conditions: list[tuple[str, Node]] = [(name, bodies[name]) for name in correlation.macros]
         else:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))
@@ -262,7 +262,8 @@ class _Splitter:
     def _upper_bound(self, fingerprint: str) -> Node:
         """Return a stateless condition that holds for every event for which a stateful macro can hold."""
         macro = self.macros[fingerprint]
-        completing = macro.legs[-1:] if macro.correlation.type == "temporal_ordered" else macro.legs
+        last = len(macro.correlation.legs)
+        completing = macro.legs[last - 1 : last] if macro.correlation.type == "temporal_ordered" else macro.legs
         alternatives = tuple(term.condition for leg in completing for term in leg.terms)
         return alternatives[0] if len(alternatives) == 1 else Or(alternatives)
 

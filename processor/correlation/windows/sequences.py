@@ -22,6 +22,7 @@ class Ordered:
     """The key of each leg's newest event, and the chain that reaches the leg and began last."""
 
     newest: tuple[EventKey | None, ...] = ()
+    """By leg; behind them that of the newest event that ended chains, if there was one."""
     chains: tuple[tuple[LegEvent, ...], ...] = ()
     """Events of the first leg up to this one; empty where no chain reaches it."""
 
@@ -69,17 +70,20 @@ def extend_chain(
     *,
     names: tuple[str, ...],
     timespan: int,
+    until: EventKey | None = None,
     lateness: int = ALLOWED_LATENESS,
 ) -> tuple[Ordered, Fired | None, UpdateOutcome]:
     """Take an event of one or more legs; it extends the chain that reaches the leg before, the last leg completes it.
 
-    A chain is extended by an event that is not older than its end, within the timespan from its beginning.
+    A chain is extended by an event that is not older than its end, within the timespan from its beginning. An event
+    that ends chains ends all that began before it; it does so before it is a step of one itself.
 
     Args:
         state: the group's window; an empty one for a new group.
         legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
         names: of all legs, in order.
         timespan: ns.
+        until: the event's key if it ends chains.
         lateness: ns.
 
     Returns:
@@ -88,9 +92,13 @@ def extend_chain(
     newest: list[EventKey | None] = list(state.newest or (None,) * len(names))
     chains = list(state.chains or ((),) * len(names))
     times = [stamp[0] for stamp in newest if stamp is not None]
-    if times and is_late(max(times), _time(legs), timespan, lateness):
+    if times and is_late(max(times), _time(legs) if until is None else until[0], timespan, lateness):
         return state, None, UpdateOutcome.LATE
     outcome, complete = UpdateOutcome.STALE, None
+    ended = newest[len(names)] if len(newest) > len(names) else None
+    if until is not None and (ended is None or ended < until):
+        newest[len(names) :], ended, outcome = [until], until, UpdateOutcome.TAKEN
+        chains = [chain if chain and chain[0].stamp >= until else () for chain in chains]
     # From the last leg to the first: one event never is two steps of a chain.
     for leg in sorted(legs, reverse=True):
         before, seen = newest[leg], legs[leg]
@@ -100,6 +108,8 @@ def extend_chain(
         outcome = UpdateOutcome.TAKEN
         chain = (*chains[leg - 1], seen) if leg else (seen,)
         if len(chain) <= leg or (leg and not _follows(chain, timespan)):
+            continue
+        if ended is not None and chain[0].stamp < ended:
             continue
         if not chains[leg] or chains[leg][0].stamp < chain[0].stamp:
             chains[leg] = chain

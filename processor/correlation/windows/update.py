@@ -39,4 +39,6 @@ def update_window(
         legs = state if isinstance(state, Temporal) else Temporal()
         return see_leg(legs, events, names=correlation.legs, timespan=timespan, lateness=lateness)
     chains = state if isinstance(state, Ordered) else Ordered()
-    return extend_chain(chains, events, names=correlation.legs, timespan=timespan, lateness=lateness)
+    ends = events.pop(len(correlation.legs), None)
+    until = None if ends is None else ends.stamp
+    return extend_chain(chains, events, names=correlation.legs, timespan=timespan, until=until, lateness=lateness)

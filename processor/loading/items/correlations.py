@@ -33,7 +33,7 @@ KEYS_OF: Mapping[Kind, tuple[str, ...]] = {
     "event_count": _COUNTING_KEYS,
     "value_count": _COUNTING_KEYS,
     "temporal": _TEMPORAL_KEYS,
-    "temporal_ordered": _TEMPORAL_KEYS,
+    "temporal_ordered": (*_TEMPORAL_KEYS, "until"),
     "first_seen": ("type", "group-by", "field", "lookback", "learning"),
 }
 """The keys of each type."""
@@ -106,7 +106,8 @@ class _Reader:
         timespan = self._timespan(root, "timespan")
         is_temporal = kind in ("temporal", "temporal_ordered")
         legs = self._legs(root) if is_temporal else ()
-        aliases = self._aliases(root, legs) if is_temporal else ()
+        until = self._until(root, legs) if kind == "temporal_ordered" else ""
+        aliases = self._aliases(root, (*legs, until) if until else legs) if is_temporal else ()
         names = [alias.name for alias in aliases]
         group_by = self._fields(root, "group-by", names)
         for alias in aliases:
@@ -114,7 +115,7 @@ class _Reader:
                 hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
         field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
-        return Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases)
+        return Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
 
     def _first_seen(self, root: MappingNode) -> Correlation:
         lookback = self._timespan(root, "lookback", MAX_LOOKBACK)
@@ -246,6 +247,14 @@ class _Reader:
             hint = f"list at most {MAX_LEGS} macros" if len(legs) > MAX_LEGS else hint
             self._fail(root.get("macros"), f"'macros' lists {len(legs)}", hint)
         return legs
+
+    def _until(self, root: MappingNode, legs: Sequence[str]) -> str:
+        if root.get("until") is None:
+            return ""
+        node = self._text(root, "until", "the macro whose events end a sequence, as in 'until: logged_out'")
+        if node is not None and node.value in legs:
+            self._fail(node, f"'{node.value}' is in 'until' and in 'macros'", "use another macro")
+        return "" if node is None else node.value
 
     def _aliases(self, root: MappingNode, legs: Sequence[str]) -> tuple[Alias, ...]:
         node = root.get("aliases")

@@ -60,12 +60,12 @@ class _Checker:
         extension = macro.extensions["correlation"]
         if correlation.is_temporal:
             # The text consists of the legs if the macro has no condition of its own.
-            if macro.condition_text != " or ".join(correlation.legs):
+            if macro.condition_text != " or ".join(correlation.macros):
                 message = f"a macro of type {correlation.type} consists of its legs and has no condition of its own"
                 hint = "remove 'condition', or move it into the legs"
                 self._fail(macro, _part(extension, "type"), message, hint)
                 return
-            for name in correlation.legs:
+            for name in correlation.macros:
                 for inner, condition in self._inner(_leg(macro.condition, name)):
                     if condition.group_by != correlation.group_fields(name):
                         self._other_group(macro, inner, condition, correlation.group_fields(name))

@@ -81,7 +81,10 @@ def temporal(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: in
 
 
 def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int, lateness: int) -> list[Any]:
-    """Return for each event which chain it completes: a leg extends the chain that began last."""
+    """Return for each event which chain it completes: a leg extends the chain that began last.
+
+    An event that satisfies the number after the last leg ends all chains that began before it.
+    """
     applied: list[tuple[Event, int]] = []
     chains: list[list[Event]] = []
     answers: list[Any] = []
@@ -94,9 +97,11 @@ def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int
             answers.append(STALE)
             continue
         made = []
-        for leg in fresh:
+        ends = [other for other, its in (*applied, *((event, leg) for leg in fresh)) if its == legs]
+        chains = [chain for chain in chains if not any(end > chain[0] for end in ends)]
+        for leg in (leg for leg in fresh if leg < legs):
             if leg == 0:
-                made.append([event])
+                made += [] if any(end > event for end in ends) else [[event]]
                 continue
             before = [chain for chain in chains if len(chain) == leg]
             latest = max(before, key=lambda chain: chain[0], default=None)

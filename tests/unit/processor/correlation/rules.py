@@ -15,7 +15,7 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 START = 1_795_530_000 * SECOND
 
-PROCESSES = {"sshd": 1, "curl": 2, "sh": 3, "evil": 4}
+PROCESSES = {"sshd": 1, "curl": 2, "sh": 3, "evil": 4, "apt": 5}
 WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web", image_repository="nginx")
 
 SSH = """

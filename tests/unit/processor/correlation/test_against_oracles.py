@@ -105,6 +105,23 @@ def test_temporal_equals_looking_through_everything(given_events: list[Any], res
     assert answers == oracles.temporal(given_events, len(LEGS), TIMESPAN, LATENESS)
 
 
+@settings(max_examples=500, deadline=None)
+@given(either(st.sets(st.integers(0, 3), min_size=1)), st.booleans())
+def test_temporal_ordered_with_until_equals_keeping_all_chains(given_events: list[Any], restarts: bool) -> None:
+    """What ends chains drops those that began before it, in any order of arrival."""
+    state, answers = Ordered(), []
+    for stamp, satisfied in given_events:
+        events = dict.fromkeys(satisfied - {3}, LegEvent(stamp))
+        until = stamp if 3 in satisfied else None
+        state, fired, outcome = extend_chain(
+            state, events, names=LEGS, timespan=TIMESPAN, until=until, lateness=LATENESS
+        )
+        answers.append(said(fired and [leg.stamp for _, leg in fired.legs], outcome))
+        state = stored(state) if restarts else state  # type: ignore[assignment]
+
+    assert answers == oracles.ordered(given_events, len(LEGS), TIMESPAN, LATENESS)
+
+
 @settings(max_examples=300, deadline=None)
 @given(either(legs), st.booleans())
 def test_temporal_ordered_equals_keeping_all_chains(given_events: list[Any], restarts: bool) -> None:

@@ -55,6 +55,19 @@ def test_downloaded_and_run() -> None:
     assert replay(host.run(0), host.download(200, "/tmp/evil")) == []
 
 
+def test_downloaded_and_scheduled() -> None:
+    """Unless a package manager was started in between; one before or after changes nothing."""
+    host, table = Host(), "/etc/cron.d/x"
+
+    def outputs(*batches: EventBatch) -> list[str]:
+        return [alert.output for alert in replay(*batches) if alert.rule == "Downloaded and scheduled"]
+
+    found = [f"{table} was written after /tmp/evil"]
+    assert outputs(host.download(0), host.write(9, table)) == found
+    assert outputs(host.download(0), host.run(5, "apt"), host.write(9, table)) == []
+    assert outputs(host.run(0, "apt"), host.download(5), host.write(9, table), host.run(10, "apt")) == found
+
+
 def test_new_program_in_an_image() -> None:
     """After a day of learning, on any host, once."""
     one, other, day = Host("web-1"), Host("web-2"), 86_400

@@ -13,6 +13,8 @@ BASE = """- macro: a
 - macro: c
   condition: evt.type=connect
   correlation: {type: event_count, group-by: [fd.sip], timespan: 1m, condition: {gte: 3}}
+- macro: d
+  condition: evt.type=connect
 - macro: m
 """
 COUNTS = (
@@ -38,6 +40,7 @@ def correlation(**parts: str) -> str:
 
 
 NEW = {"type": "first_seen", "timespan": "", "condition": "", "field": "fd.sip", "lookback": "7d"}
+ORDERED = {"type": "temporal_ordered", "condition": "", "macros": "[a, b]"}
 TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
 
 
@@ -100,6 +103,16 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
         (correlation(macros="[a, b]"), "'macros' does not apply to type event_count", "temporal", "macros"),
         (correlation(**TEMPORAL, aliases="{x: {a: fd.cip, b: fd.sip}}"), "alias 'x' is not in group-by", "", "aliases"),
         (correlation(**TEMPORAL | {"macros": "[a]"}), "'macros' lists 1", "at least two macros", "[a]"),
+        (correlation(**TEMPORAL, until="c"), "'until' does not apply to type temporal", "temporal_ordered", "until"),
+        (correlation(**ORDERED, until="a"), "'a' is in 'until' and in 'macros'", "another macro", "a"),
+        (correlation(**ORDERED, until="zz"), "Undefined macro 'zz' used in filter.", "", "zz"),
+        (correlation(**ORDERED, until="c"), "'c' counts by fd.sip and 'm' by proc.name", "the same group-by", ""),
+        (
+            correlation(**ORDERED, until="d", group_by="[x]", aliases="{x: {a: fd.cip, b: fd.sip}}"),
+            "alias 'x' has no field for 'd'",
+            "add 'd: FIELD'",
+            "x",
+        ),
         (correlation(**TEMPORAL | {"macros": "[a, b, zz]"}), "Undefined macro 'zz' used in filter.", "", "zz"),
         (correlation(**TEMPORAL | {"condition": "{gte: 3}"}), "'condition' does not apply to type temporal", "", ""),
         (
