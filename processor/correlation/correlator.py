@@ -72,7 +72,6 @@ class Correlator:
         self.store = Store(max_groups, self._deadline)
         """The windows and counts of repeats, with their changes and evictions."""
         self.sightings = Sightings(self._rules.spans, group_maximum=plan.max_group_values)
-        """The values that first_seen knows."""
         self.state = WindowState(self.store, self.sightings)
         self._snapshots = SnapshotEncoder()
         self.counts: Counter[str] = Counter()

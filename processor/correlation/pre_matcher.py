@@ -60,6 +60,8 @@ class _LegUse:
     macro: StatefulMacro
     fields: _Fields
     """Fields of the group, then the counted one, then those that are stored."""
+    rule_name: str | None = None
+    """The value that is counted, if rules are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gather
     if None in group:
         found.missing.add((use.macro.fingerprint, GROUP_MISSING))
         return
-    value = None
+    value = use.rule_name
     if count := len(use.macro.correlation.fields):
         counted = _group(values[size : size + count])
         if None in counted:
@@ -294,7 +296,8 @@ def _group(values: Iterable[Any]) -> Group:
 
 def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_LegUse | _RuleUse]:
     fields = _Fields.of((*leg.fields, *stored))
-    return [_LegUse(term, macro, fields) for term in leg.terms]
+    rule_name = leg.name if macro.correlation.counts_rules else None
+    return [_LegUse(term, macro, fields, rule_name) for term in leg.terms]
 
 
 def _rule_uses(

@@ -16,6 +16,7 @@ from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDef
 from processor.loading.items.exceptions import with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
+from processor.loading.items.rule_legs import RuleLegs
 from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
 from processor.loading.problems.condition_hints import condition_hint, open_parenthesis
 from processor.loading.problems.hints import did_you_mean
@@ -89,6 +90,9 @@ class Builder:
         self.lists: dict[str, LoadedList] = {}
         self.macros: dict[str, LoadedMacro] = {}
         self.rules: list[Rule] = []
+        self._plain: tuple[Rule, ...] = ()
+        """The rules that are not about other rules."""
+        self._rule_legs = RuleLegs({}, report)
 
     def build(self, *, whole: bool) -> None:
         """Build lists, macros and rules, and report problems and unused items.
@@ -99,9 +103,17 @@ class Builder:
         self._failed = not whole
         self._build_lists()
         self._build_macros()
-        for index, rule in enumerate(self._collection.rules.values()):
-            if not rule.unknown_source and not self._is_full(rule.spot):
-                self._build_rule(index, rule)
+        self._rule_legs = RuleLegs(self.macros, self._report)
+        # Rules about other rules come last: these have to be complete.
+        for is_last in (False, True):
+            for index, rule in enumerate(self._collection.rules.values()):
+                if rule.unknown_source or self._rule_legs.is_used_in(_text(rule.condition)) is not is_last:
+                    continue
+                if not self._is_full(rule.spot):
+                    self._build_rule(index, rule)
+            if not is_last:
+                self._plain = tuple(self.rules)
+        self.rules.sort(key=lambda rule: rule.index)
         if not self._failed:
             # Items that only an invalid rule uses would be reported as unused.
             self._warn_of_unused()
@@ -216,7 +228,7 @@ class Builder:
         if tree is None:
             return
         try:
-            tree = self._macros.resolve(tree)
+            tree = self._rule_legs.resolve(self._macros.resolve(tree), self._plain)
         except BrokenMacro:
             return
         except MacroProblem as error:

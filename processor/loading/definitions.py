@@ -12,6 +12,10 @@ EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response")}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""
 
 
+PLACEHOLDER = "evt.num >= 0"
+"""The text of a macro whose legs are rules."""
+
+
 @dataclass(frozen=True, slots=True)
 class ItemLocation:
     """An item in a file: the location of problems that have no more precise one."""
@@ -160,12 +164,17 @@ def scalar_piece(scalar: ScalarNode) -> Piece:
 def any_leg(item: MappingNode) -> list[Piece]:
     """Return the condition of a macro that lists its legs instead: the disjunction of the legs and `until`.
 
+    If the legs are rules, it is a placeholder: the rules are known later.
+
     Returns:
         An empty list if the macro has a condition of its own, or no valid legs.
     """
     correlation = item.get("correlation")
     legs = correlation.get("macros") if isinstance(correlation, MappingNode) else None
     until = correlation.get("until") if isinstance(correlation, MappingNode) else None
+    rules = correlation.get("rules") if isinstance(correlation, MappingNode) else None
+    if item.get("condition") is None and rules is not None:
+        return [Piece(PLACEHOLDER, rules)]
     if item.get("condition") is not None or not isinstance(legs, SequenceNode):
         return []
     pieces: list[Piece] = []

@@ -40,6 +40,17 @@ _CORRELATION = {
         "condition": {"type": "object"},
         "macros": _TEXTS,
         "until": _TEXT,
+        "rules": {
+            "anyOf": [
+                _TEXTS,
+                {
+                    "type": "object",
+                    "required": ["tags"],
+                    "additionalProperties": False,
+                    "properties": {"tags": {"anyOf": [_TEXT, _TEXTS]}},
+                },
+            ]
+        },
         "aliases": {"type": "object"},
         "field": {"anyOf": [_TEXT, {**_TEXTS, "minItems": 1, "maxItems": MAX_VALUE_FIELDS}]},
         "lookback": _DURATION,

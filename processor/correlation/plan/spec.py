@@ -49,6 +49,10 @@ class Correlation:
     aliases: tuple[Alias, ...] = ()
     learning: int = 0
     """How long a new group of first_seen only learns, nanoseconds."""
+    is_over_rules: bool = False
+    """Whether its legs are rules instead of macros."""
+    counts_rules: bool = False
+    """Whether value_count counts the names of rules instead of a field's values."""
     until: str = ""
     """The macro whose events end the sequences of temporal_ordered that began before; empty for none."""
 

@@ -146,7 +146,7 @@ def split_rules(
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
     """
     with deep():
-        splitter = _Splitter(correlations)
+        splitter = _Splitter(correlations, frozenset(rule.name for rule in rules))
         stateless, stateful = [], []
         for rule in rules:
             used = splitter.used_in(rule.condition)
@@ -178,7 +178,9 @@ _Draft = dict[tuple[frozenset[str], frozenset[str]], tuple[Node, ...]]
 
 
 class _Splitter:
-    def __init__(self, correlations: Mapping[str, Correlation]) -> None:
+    def __init__(self, correlations: Mapping[str, Correlation], enabled: frozenset[str] | None = None) -> None:
+        self._enabled = enabled
+        """Names of the active rules; None if all are."""
         self._correlations = correlations
         self._known: dict[int, tuple[Node, bool]] = {}
         self.macros: dict[str, StatefulMacro] = {}
@@ -234,9 +236,18 @@ class _Splitter:
         if known is not None:
             return known
         correlation = self._correlations[node.name]
-        if correlation.is_temporal:
+        bodies: dict[str, Node]
+        conditions: list[tuple[str, Node]]
+        if correlation.is_over_rules:
+            bodies = {leg.name: leg.body for leg in _legs(node.body)}
+            # Whoever turns a rule off does not want it counted; a sequence may list one that raises no alerts itself.
+            counted = [name for name in bodies if self._enabled is None or name in self._enabled]
+            # The loader reports rules that are not there.
+            names = [name for name in correlation.legs if name in bodies] if correlation.is_temporal else counted
+            conditions = [(name, bodies[name]) for name in names]
+        elif correlation.is_temporal:
             bodies = {leg.name: leg for leg in _legs(node.body)}
-            conditions: list[tuple[str, Node]] = [(name, bodies[name]) for name in correlation.macros]
+            conditions = [(name, bodies[name]) for name in correlation.macros]
         else:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))

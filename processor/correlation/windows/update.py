@@ -32,8 +32,15 @@ def update_window(
         )
     if correlation.type == "value_count":
         values = state if isinstance(state, ValueCount) else ValueCount()
-        value = holding[0].value or ""
-        return count_value(values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness)
+        fired, outcome = None, UpdateOutcome.STALE
+        # If rules are counted, an event may match several of them.
+        for value in dict.fromkeys(feed.value or "" for feed in holding.values()):
+            values, now_fired, taken = count_value(
+                values, stamp, value, timespan=timespan, threshold=threshold, lateness=lateness
+            )
+            fired = now_fired or fired
+            outcome = taken if outcome is not UpdateOutcome.TAKEN else outcome
+        return values, fired, outcome
     events = {leg: LegEvent(stamp, pre_match.hostname, feed.stored) for leg, feed in holding.items()}
     if correlation.type == "temporal":
         legs = state if isinstance(state, Temporal) else Temporal()

@@ -5,6 +5,7 @@ The terms are those of the Sigma correlation specification, version 2. All probl
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from processor.correlation.plan.spec import KINDS, Alias, Correlation, Kind, Suppress
 from processor.loading.problems.hints import did_you_mean
@@ -23,12 +24,14 @@ MAX_TIMESPAN = 31 * UNITS["d"]
 MAX_LOOKBACK = 90 * UNITS["d"]
 MAX_VALUE_FIELDS = 3
 """The limit on the fields that first_seen combines to one value."""
+RULE = "rule"
+"""In place of a field: the name of the rule, of a correlation over rules."""
 _LEARNING = UNITS["d"]
 """The default of learning, if the lookback isn't shorter."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_COUNTING_KEYS = ("type", "group-by", "timespan", "condition")
-_TEMPORAL_KEYS = ("type", "group-by", "timespan", "macros", "aliases")
+_COUNTING_KEYS = ("type", "group-by", "timespan", "condition", "rules")
+_TEMPORAL_KEYS = ("type", "group-by", "timespan", "macros", "rules", "aliases")
 KEYS_OF: Mapping[Kind, tuple[str, ...]] = {
     "event_count": _COUNTING_KEYS,
     "value_count": _COUNTING_KEYS,
@@ -84,6 +87,7 @@ class _Reader:
         self._root = root
         self._report = report
         self.failed = False
+        self._root_has_rules = isinstance(root, MappingNode) and root.get("rules") is not None
 
     def correlation(self) -> Correlation | None:
         root = self._mapping(self._root, "correlation", _KEYS)
@@ -105,7 +109,8 @@ class _Reader:
             return self._first_seen(root)
         timespan = self._timespan(root, "timespan")
         is_temporal = kind in ("temporal", "temporal_ordered")
-        legs = self._legs(root) if is_temporal else ()
+        over_rules = self._rules(root, is_temporal=is_temporal)
+        legs = () if not is_temporal else self._legs(root) if over_rules is None else over_rules
         until = self._until(root, legs) if kind == "temporal_ordered" else ""
         aliases = self._aliases(root, (*legs, until) if until else legs) if is_temporal else ()
         names = [alias.name for alias in aliases]
@@ -115,7 +120,33 @@ class _Reader:
                 hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
         field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
-        return Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
+        read = Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
+        if over_rules is None:
+            return read
+        if aliases or until:
+            self._fail(root.key("rules"), "'rules' excludes aliases and until", "use macros, or remove these keys")
+        counts_rules = field == RULE
+        return replace(read, is_over_rules=True, counts_rules=counts_rules, fields=() if counts_rules else read.fields)
+
+    def _rules(self, root: MappingNode, *, is_temporal: bool) -> tuple[str, ...] | None:
+        """Return the names of rules that a correlation lists; None if it is about macros or its own condition."""
+        node = root.get("rules")
+        if node is None:
+            return None
+        hint = "list rules, as in 'rules: [First rule, Second rule]', or for counting types 'rules: {tags: [a_tag]}'"
+        if root.get("macros") is not None:
+            self._fail(root.key("rules"), "'rules' and 'macros' exclude each other", "remove one of them")
+        if isinstance(node, MappingNode):
+            mapping = self._mapping(node, "rules", ("tags",))
+            if is_temporal:
+                self._fail(node, "sequences need the names of rules", hint)
+            if mapping is None or mapping.get("tags") is None or not self._texts(mapping, "tags", hint):
+                self._fail(node, "'rules' lists no tags", hint)
+            return ()
+        names = tuple(each.value for each in self._texts(root, "rules", hint))
+        if len(names) < (2 if is_temporal else 1) and not self.failed:
+            self._fail(node, f"'rules' lists {len(names)}", hint)
+        return names
 
     def _first_seen(self, root: MappingNode) -> Correlation:
         lookback = self._timespan(root, "lookback", MAX_LOOKBACK)
@@ -303,7 +334,7 @@ class _Reader:
         if mapping is None:
             return "", 1
         field = self._text(mapping, "field", f"the field whose values are counted, {hint}") if counts_values else None
-        if field is not None:
+        if field is not None and not (field.value == RULE and self._root_has_rules):
             self._check_field(field)
         bounds = [key for key in mapping.names() if key.value in ("gt", "gte")]
         if len(bounds) != 1:

@@ -7,6 +7,7 @@ from processor.correlation.plan.spec import Correlation, Suppress
 from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
 from processor.correlation.window_fields import BadWindowToken, tokens_of
 from processor.language.ast import Macro, Node, Or
+from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import read_correlation, read_suppress
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
@@ -58,6 +59,12 @@ class _Checker:
 
     def _check_macro(self, macro: LoadedMacro, correlation: Correlation) -> None:
         extension = macro.extensions["correlation"]
+        if correlation.is_over_rules:
+            if macro.condition_text != PLACEHOLDER:
+                hint = "remove 'condition', or add it to the rules"
+                message = "a macro over rules has no condition of its own"
+                self._fail(macro, _part(extension, "rules"), message, hint)
+            return
         if correlation.is_temporal:
             # The text consists of the legs if the macro has no condition of its own.
             if macro.condition_text != " or ".join(correlation.macros):

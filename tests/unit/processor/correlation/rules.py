@@ -137,6 +137,11 @@ class Host:
         bits = int(EventBit.HAS_RES | EventBit.OPEN_WRITE)
         return self.event(seconds, type="openat", process=process, fd_name=path, fd_type="file", bits=bits)
 
+    def read(self, seconds: float, path: str, process: str = "sh") -> EventBatch:
+        """Open a file for reading."""
+        bits = int(EventBit.HAS_RES | EventBit.OPEN_READ)
+        return self.event(seconds, type="openat", process=process, fd_name=path, fd_type="file", bits=bits)
+
     def run(self, seconds: float, process: str = "evil") -> EventBatch:
         """Execute a program; by default what was downloaded."""
         return self.event(seconds, type="execve", process=process)

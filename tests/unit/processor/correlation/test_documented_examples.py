@@ -68,6 +68,17 @@ def test_downloaded_and_scheduled() -> None:
     assert outputs(host.run(0, "apt"), host.download(5), host.write(9, table), host.run(10, "apt")) == found
 
 
+def test_several_signs_of_credential_access() -> None:
+    """Two rules of a tactic; the same one twice is not enough."""
+    host = Host()
+
+    found = replay(host.read(0, "/etc/shadow"), host.read(1, "/etc/shadow"), host.read(2, "/root/.ssh/id_rsa"))
+
+    assert [alert.output for alert in found if alert.rule.startswith("Several")] == [
+        "Password file read, Private key read on web-1"
+    ]
+
+
 def test_new_program_in_an_image() -> None:
     """After a day of learning, on any host, once."""
     one, other, day = Host("web-1"), Host("web-2"), 86_400

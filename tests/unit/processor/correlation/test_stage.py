@@ -96,7 +96,29 @@ def applied(
     return ids, stage.take_changes(0)
 
 
-@pytest.mark.parametrize("ruleset", [ALL_KINDS, NESTED], ids=["all kinds", "nested"])
+OVER_RULES = ruleset_of(
+    SSH,
+    """
+- macro: two_rules
+  correlation:
+    type: value_count
+    rules: [Connected, Trusted, Executed]
+    timespan: 1m
+    condition: {field: rule, gte: 2}
+- macro: executed_then_connected
+  correlation: {type: temporal_ordered, rules: [Executed, Connected], timespan: 1m}
+""",
+    rule("ssh_connection", name="Connected"),
+    rule("ssh_connection and trusted_client", name="Trusted"),
+    rule("evt.type = execve", name="Executed"),
+    rule("two_rules", "%correlation.values", "suppress: {for: 1s}", name="Two"),
+    rule("executed_then_connected", "then", "suppress: {for: 1s}", name="Then"),
+    rule("evt.type = execve and not two_rules", "not", "suppress: {for: 1s}", name="Not"),
+)
+"""Macros whose legs are rules."""
+
+
+@pytest.mark.parametrize("ruleset", [ALL_KINDS, NESTED, OVER_RULES], ids=["all kinds", "nested", "over rules"])
 def test_a_takeover_after_part_of_the_state_was_written_repeats_and_loses_no_alert(ruleset: CompiledRuleset) -> None:
     """A broker may fail between two records of a batch; the next owner has the first ones and gets the batch again."""
     hosts = [Host(f"web-{number}") for number in range(4)]

@@ -56,6 +56,7 @@ def test_falcos_rules_are_valid() -> None:
         "rule: r\n",
         "- macro: m\n  condition: x\n  correlation: {type: first_seen, field: proc.name}\n",
         "- macro: m\n  condition: x\n  correlation: {type: event_count, lookback: 1d}\n",
+        "- macro: m\n  correlation: {type: event_count, rules: {names: [a]}, timespan: 5m}\n",
     ],
 )
 def test_a_wrong_file_is_not_valid(text: str) -> None:
@@ -71,6 +72,7 @@ def test_a_wrong_file_is_not_valid(text: str) -> None:
         "- rule: r\n  exceptions: [{name: e, values: [[a, [b, c]]]}]\n  override: {exceptions: append}\n",
         "- macro: m\n  correlation: {type: temporal, macros: [a, b], timespan: 5m}\n",
         "- macro: m\n  condition: x\n  correlation: {type: first_seen, field: [fd.sip], lookback: 7d, learning: 1d}\n",
+        "- macro: m\n  correlation: {type: event_count, rules: {tags: [a]}, timespan: 5m, condition: {gte: 2}}\n",
         "- required_engine_version: 0.26.0\n- list: l\n  items: [a, 1, true]\n",
         "",
     ],
