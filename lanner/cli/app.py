@@ -269,7 +269,6 @@ RULES = (
             "list": "List the rules, with priority, tags and file.",
             "show": "Show one rule after appends and overrides.",
             "explain": "Show why a rule did or didn't match an event.",
-            "pushdown": "Show which events the rules make the kernel send, and which rules cost most.",
             "test": "Run the rules' tests.",
             "coverage": "Show which ATT&CK techniques the rules cover, and the gaps.",
             "lsp": "Check rule files while they are edited: a language server for editors.",

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from lanner.recorder.backtest import not_collected
+from lanner.recorder.evaluation.backtest import not_collected
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.coverage import RecordingCoverage
 from processor.correlation.correlator import Correlator

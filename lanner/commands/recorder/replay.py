@@ -18,9 +18,9 @@ from lanner.cli.terminal.run_summary import Summary
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
-from lanner.recorder.backtest import Backtest, not_collected
 from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.evaluation.backtest import Backtest, not_collected
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings

@@ -1,6 +1,6 @@
 """Checks what a version of the rules costs against the configured budget. Pure."""
 
-from lanner.recorder.rule_costs import CostComparison
+from lanner.recorder.evaluation.rule_costs import CostComparison
 from lanner.settings.sections.published import RulesBudget
 
 

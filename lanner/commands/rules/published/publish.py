@@ -106,7 +106,7 @@ def _over_budget(
     settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, quiet: bool
 ) -> list[str]:
     """Return which limits the draft exceeds on the fleet's stored events."""
-    from lanner.recorder.measured_costs import measured_costs
+    from lanner.recorder.evaluation.measured_costs import measured_costs
     from lanner.ruleset.published.budget import over_budget
 
     budget = settings.published_rules.budget

@@ -11,8 +11,8 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import time_ms
 from lanner.cli.terminal.tables import print_table
-from lanner.recorder.measured_costs import MeasuredCosts, measured_costs
-from lanner.recorder.rule_costs import CostComparison, RuleCost, VersionCost
+from lanner.recorder.evaluation.measured_costs import MeasuredCosts, measured_costs
+from lanner.recorder.evaluation.rule_costs import CostComparison, RuleCost, VersionCost
 from lanner.ruleset.compile import CompiledDetection, detection_of, load_detection
 from lanner.ruleset.sources import find_rules
 from lanner.settings import Settings

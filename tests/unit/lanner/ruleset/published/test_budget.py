@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from lanner.recorder.rule_costs import DAY_MS, CostComparison, VersionCost
+from lanner.recorder.evaluation.rule_costs import DAY_MS, CostComparison, VersionCost
 from lanner.ruleset.published.budget import over_budget
 from lanner.settings.sections.published import RulesBudget
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from lanner.recorder.coverage import HostCoverage
-from lanner.recorder.filter_coverage import covers, read_filter
+from lanner.recorder.evaluation.filter_coverage import covers, read_filter
 from schemas.alert import Alert
 from schemas.batch import events_lost
 from schemas.caching.bounded import BoundedSet

@@ -9,10 +9,10 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
-from lanner.recorder.backtest import not_collected
 from lanner.recorder.batches import from_files
 from lanner.recorder.coverage import RecordingCoverage
-from lanner.recorder.rule_costs import CostComparison, RuleCosts
+from lanner.recorder.evaluation.backtest import not_collected
+from lanner.recorder.evaluation.rule_costs import CostComparison, RuleCosts
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection

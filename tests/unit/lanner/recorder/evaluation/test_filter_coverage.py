@@ -1,6 +1,6 @@
 import zlib
 
-from lanner.recorder.filter_coverage import covers, read_filter
+from lanner.recorder.evaluation.filter_coverage import covers, read_filter
 from schemas.encoding.filter_json import encode_filter
 from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter
 

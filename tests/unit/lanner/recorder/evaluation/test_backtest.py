@@ -2,8 +2,8 @@ import zlib
 from collections import Counter
 from typing import Any
 
-from lanner.recorder.backtest import Backtest, not_collected
 from lanner.recorder.coverage import HostCoverage
+from lanner.recorder.evaluation.backtest import Backtest, not_collected
 from schemas.encoding.filter_json import encode_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.unit.alerts import TIME, alert

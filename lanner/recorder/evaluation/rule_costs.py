@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from lanner.recorder.backtest import Backtest, BacktestRow
 from lanner.recorder.batches import StoredBatch
+from lanner.recorder.evaluation.backtest import Backtest, BacktestRow
 from processor.evaluator import CompiledRuleset, Evaluator
 from processor.pushdown.recorded import RecordedEvents
 from schemas.batch import EventBatch

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from lanner.recorder.batches import StoredBatch
-from lanner.recorder.rule_costs import DAY_MS, CostComparison, RuleCost, RuleCosts
+from lanner.recorder.evaluation.rule_costs import DAY_MS, CostComparison, RuleCost, RuleCosts
 from lanner.ruleset.compile import detection_of
 from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings

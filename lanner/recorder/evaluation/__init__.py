@@ -1,0 +1,1 @@
+"""Evaluates rules on stored events, and states what those can't show."""
