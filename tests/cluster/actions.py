@@ -101,15 +101,11 @@ class Alerts:
     def __init__(self, connection: Connection) -> None:
         self._reader = TopicReader(connection, connection.topic(ALERTS), whole=True)
         self.raw: list[Alert] = []
+        self._marks: dict[str, Counter[str]] = {}
 
     def marks(self) -> dict[str, Counter[str]]:
         """Return, by mark, the ids of its alerts and how often each was received."""
-        found: dict[str, Counter[str]] = {}
-        for alert in self.raw:
-            if alert.rule == RULE:
-                mark = str(alert.event["fd.name"]).removeprefix("/marked/")
-                found.setdefault(mark, Counter())[alert.id] += 1
-        return found
+        return self._marks
 
     def read(self, timeout: float) -> None:
         """Read alerts for timeout seconds."""
@@ -117,15 +113,20 @@ class Alerts:
         while time.monotonic() < deadline:
             message = self._reader.poll(0.1)
             if message is not None:
-                self.raw.append(decode_alert(message.value() or b""))
+                alert = decode_alert(message.value() or b"")
+                self.raw.append(alert)
+                if alert.rule == RULE:
+                    mark = str(alert.event["fd.name"]).removeprefix("/marked/")
+                    self._marks.setdefault(mark, Counter())[alert.id] += 1
 
     def wait_for(self, count: int, timeout: float) -> None:
-        """Read until there are alerts for so many different actions; fail after the timeout."""
-        deadline = time.monotonic() + timeout
-        while len(self.marks()) < count:
-            left = deadline - time.monotonic()
-            assert left > 0, f"{len(self.marks())} of {count} actions were alerted on"
-            self.read(min(left, 0.5))
+        """Read until there are alerts for so many different actions; fail if no alert comes for timeout seconds."""
+        read, deadline = -1, 0.0
+        while len(self._marks) < count:
+            if len(self.raw) > read:
+                read, deadline = len(self.raw), time.monotonic() + timeout
+            assert time.monotonic() < deadline, f"{len(self._marks)} of {count} actions were alerted on"
+            self.read(0.5)
 
     def close(self) -> None:
         """Close the connection."""

@@ -110,9 +110,11 @@ def _mark(row: dict[str, Any]) -> str:
 
 
 def wait_for_owed(connection: Connection, alerts: Alerts, timeout: float) -> None:
-    """Read alerts until all expected alerts of windows have arrived."""
-    deadline = time.monotonic() + timeout
+    """Read alerts until all expected alerts of windows have arrived; fail if none comes for timeout seconds."""
+    read, deadline = -1, 0.0
     while _wrong(Everything(connection), alerts):
+        if len(alerts.raw) > read:
+            read, deadline = len(alerts.raw), time.monotonic() + timeout
         assert time.monotonic() < deadline, "windows did not fire in time"
         alerts.read(0.5)
 
