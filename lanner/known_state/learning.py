@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from lanner.recorder.evaluation.backtest import not_collected
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.evaluation.backtest import not_collected
 from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen.span import SeenValue
 from processor.correlation.plan.split import Plan, StatefulMacro

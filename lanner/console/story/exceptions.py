@@ -1,7 +1,6 @@
 """Proposes an exception for an alert, and counts what it would have quieted: evaluated as the rule's own would be."""
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,11 +11,12 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.story.budget import ReadBudget
 from lanner.console.times import time_text
 from lanner.errors import BadInput
+from lanner.ruleset.tuning.exception_text import exception_lines
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.values.transformers import as_text
 from processor.detection.redaction import MASK
 from processor.language.ast import Not
-from processor.language.printer import print_condition, print_value, quote
+from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.loading.items.exceptions import split_exceptions
 from processor.output.event_row import NAMES
@@ -29,7 +29,6 @@ MAX_FIELDS = 8
 MAX_DAYS = 30
 MAX_MARKED = 50
 _LONGEST = 500
-_WORDS = re.compile(r"(?<!\\)[A-Za-z0-9_.-]+")
 _RECOGNIZED = (
     *("proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]", "user.name"),
     *("fd.name", "fd.directory", "fd.sip", "fd.sport", "fs.path.name", "fs.path.target", "evt.type"),
@@ -115,7 +114,10 @@ def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str
         )
     if not 0 < len(fields) <= MAX_FIELDS:
         raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
-    entry = "\n".join(_entry({name: literal(possible[name], lists) for name in fields}, now))
+    named = f"{datetime.fromtimestamp(now / 1e9, UTC):quiet_%Y-%m-%d_%H.%M.%S}"
+    entry = "\n".join(
+        ["  exceptions:", *exception_lines(named, [(name, "=", possible[name]) for name in fields], lists)]
+    )
     text = f"- rule: {yaml_scalar(alert.rule)}\n{entry}\n  override:\n    exceptions: append\n"
     excluded = _excluded(entry)
     evaluate = compile_mapping(excluded)
@@ -184,33 +186,10 @@ def _mark_text(mark: Mark) -> str:
             return f"{author}: {value}"
 
 
-def literal(text: str, lists: Collection[str]) -> str:
-    """Return a text as a condition writes it. The loader copies an exception's values into the condition as they are.
-
-    Args:
-        text: an attacker may have chosen it.
-        lists: names that would be replaced, also between quotes.
-    """
-    if not any(word in lists for word in _WORDS.findall(text)):
-        return print_value(text)
-    return _WORDS.sub(
-        lambda word: f"\\x{ord(word[0][0]):02x}{word[0][1:]}" if word[0] in lists else word[0], quote(text)
-    )
-
-
 def _concerns(mark: Mark, alert: Alert) -> bool:
     """Return whether a decision shows that somebody looked at an alert."""
     kind = mark.field.partition("/")[0]
     return kind in (ASSIGNEE, COMMENT) or (kind == ACKNOWLEDGED and int(mark.value) >= alert.time)
-
-
-def _entry(values: Mapping[str, str], now: int) -> Iterator[str]:
-    yield "  exceptions:"
-    yield f"    - name: {datetime.fromtimestamp(now / 1e9, UTC):quiet_%Y-%m-%d_%H.%M.%S}"
-    yield f"      fields: [{', '.join(map(yaml_scalar, values))}]"
-    # Quoted: a plain = is not a text in YAML 1.1.
-    yield f"      comps: [{', '.join(yaml_scalar('=') for _ in values)}]"
-    yield f"      values:\n        - [{', '.join(map(yaml_scalar, values.values()))}]"
 
 
 def _excluded(entry: str) -> Any:

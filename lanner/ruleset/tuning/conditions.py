@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from processor.detection.redaction import MASK
+
 PROGRAM = ("proc.exepath", "proc.name")
 """The program, by the first of these that an alert has: a path can't be claimed as a name can."""
 IMAGE = "container.image.repository"
@@ -25,8 +27,6 @@ _MAX_DEPTH = 16
 _MAX_LENGTH = 512
 _NUMBER = re.compile(r"\d+")
 _PATTERN = re.compile(r"[*?\[\]\\]")
-_QUOTED = re.compile(r"[\"'\\]")
-"""Characters that a value of an exception can't have."""
 _MAX_PORT = 32_767
 """Higher ports are chosen at random."""
 _RANKS = {"=": 0, "glob": 1, "startswith": 2}
@@ -82,10 +82,13 @@ def is_narrow(fields: Collection[str]) -> bool:
 
 
 def _text(value: Any) -> str | None:
+    """Return a value that a rule can state; None if it is missing, or what it held was replaced."""
     if value is None or isinstance(value, bool | list | tuple | dict) or value in ("", "<NA>"):
         return None
     text = str(value)
-    return text if len(text) <= _MAX_LENGTH and text.isprintable() and not _QUOTED.search(text) else None
+    return (
+        text if len(text) <= _MAX_LENGTH and text.isprintable() and "\ufffd" not in text and MASK not in text else None
+    )
 
 
 def _is_random(name: str, value: str) -> bool:

@@ -1,8 +1,9 @@
 """Writes proposed exceptions as a rule file, and their tests as a test file. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from lanner.ruleset.tuning.exception_text import exception_lines
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate.writing import flow_text, quiet_case_text
@@ -14,12 +15,17 @@ _HEAD = """\
 """
 
 
-def patch_text(found: Iterable[Proposal]) -> str:
-    """Return a rule file that appends the exceptions to their rules."""
+def patch_text(found: Iterable[Proposal], lists: Collection[str]) -> str:
+    """Return a rule file that appends the exceptions to their rules.
+
+    Args:
+        found: the exceptions.
+        lists: names of the lists of the rules.
+    """
     by_rule: dict[str, list[Proposal]] = {}
     for proposal in found:
         by_rule.setdefault(proposal.rule, []).append(proposal)
-    return _HEAD + "".join(_rule(rule, own) for rule, own in by_rule.items())
+    return _HEAD + "".join(_rule(rule, own, lists) for rule, own in by_rule.items())
 
 
 def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
@@ -37,18 +43,12 @@ def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
     return f"rules: {flow_text(list(rule_files))}\n\ncases:\n{''.join(cases)}" if cases else ""
 
 
-def _rule(rule: str, found: list[Proposal]) -> str:
+def _rule(rule: str, found: list[Proposal], lists: Collection[str]) -> str:
     lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
     for number, each in enumerate(found, 1):
-        lines += [
-            f"    # Quiets {each.alerts:,} of {each.of_rule:,} alerts, on {each.hosts:,} hosts.",
-            f"    - name: tuned_{_slug(each)}_{number}",
-            f"      fields: {flow_text([one.field for one in each.conditions])}",
-            # Quoted: a plain = is not a text in YAML 1.1.
-            f"      comps: {flow_text([one.operator for one in each.conditions])}",
-            "      values:",
-            f"        - {flow_text([one.value for one in each.conditions])}",
-        ]
+        lines.append(f"    # Quiets {each.alerts:,} of {each.of_rule:,} alerts, on {each.hosts:,} hosts.")
+        conditions = [(one.field, one.operator, one.value) for one in each.conditions]
+        lines += exception_lines(f"tuned_{_slug(each)}_{number}", conditions, lists)
     return "\n".join([*lines, "  override:", "    exceptions: append", ""])
 
 

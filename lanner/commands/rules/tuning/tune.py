@@ -102,7 +102,7 @@ def command(
     else:
         _print(alerts, tried)
     if write is not None:
-        _write(write, [proposal for proposal, harm in tried if _is_harmless((proposal, harm))], sources.files)
+        _write(write, [each[0] for each in tried if _is_harmless(each)], sources.files, trial.lists)
 
 
 def _alerts(
@@ -203,13 +203,13 @@ def _refuse_existing(path: Path) -> None:
             raise BadInput(f"{each}: exists already; pass another name to --write.")
 
 
-def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile]) -> None:
+def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], lists: Collection[str]) -> None:
     if not found:
         note("nothing harmless was found, so nothing was written.")
         return
     beside = path.parent
     files = [os.path.relpath(each.name, beside) for each in (*rule_files, RuleFile(str(path), ""))]
-    texts = {path: patch_text(found), Path(test_file_of(str(path))): suite_text(found, files)}
+    texts = {path: patch_text(found, lists), Path(test_file_of(str(path))): suite_text(found, files)}
     try:
         for each, text in texts.items():
             if text:

@@ -5,12 +5,17 @@ from lanner.ruleset.tuning.patch import patch_text, suite_text
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
+from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile, load_rules
+from processor.loading.items.exceptions import split_exceptions
 
+LISTS = ["secrets"]
 RULES = """
+- list: secrets
+  items: [/srv/]
 - rule: "Read: all"
   desc: d
-  condition: evt.type = openat and fd.name startswith /srv/
+  condition: evt.type = openat and fd.name pmatch (secrets)
   output: "%fd.name"
   priority: NOTICE
 """
@@ -21,7 +26,10 @@ WITNESS = {
     "proc.exepath": "/usr/bin/tar",
     "proc.cmdline": "tar -c /srv",
 }
-VALUES = ["/srv/data/a b#c", "/srv/data/a, b", "/srv/data/[x]", "/srv/data/yes", "/srv/data/: y"]
+VALUES = [
+    *("/srv/data/a b#c", "/srv/data/a, b", "/srv/data/[x]", "/srv/data/yes", "/srv/data/: y"),
+    *("x)or(evt.num>=0", 'a"b', "a\\b", "' or 1=1", "secrets", "a secrets b"),
+]
 
 
 def proposal(*conditions: tuple[str, str, str]) -> Proposal:
@@ -37,7 +45,7 @@ FOUND = [
 
 def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
     """Its own tests prove it: they fail without the patch."""
-    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND))]
+    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND, LISTS))]
     loaded = load_rules(files)
     suite, problems = read_suite("quiet_test.yaml", suite_text(FOUND[:1], ["r.yaml", "quiet.yaml"]))
 
@@ -51,14 +59,18 @@ def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
 
 def test_the_patch_states_what_each_exception_quiets() -> None:
     """People decide by it."""
-    assert "# Quiets 7 of 9 alerts, on 2 hosts." in patch_text(FOUND)
+    assert "# Quiets 7 of 9 alerts, on 2 hosts." in patch_text(FOUND, LISTS)
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_values_with_yaml_s_own_characters_are_read_back_unchanged(value: str) -> None:
-    """Whoever causes alerts chooses them."""
+def test_an_exception_excuses_exactly_its_value(value: str) -> None:
+    """Whoever causes alerts chooses it: YAML's characters, conditions, quotation marks, names of lists."""
     found = [proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", value))]
-    loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found))])
+    loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found, LISTS))])
 
     assert loaded.errors == ()
-    assert value in str(loaded.rules[0].condition)
+    _, (excluded,) = split_exceptions(loaded.rules[0].condition, loaded.rules[0].active_exceptions)
+    evaluate = compile_mapping(excluded)
+    event = {"proc.exepath": "/usr/bin/tar", "evt.num": 7}
+    assert not evaluate({**event, "fd.name": value})
+    assert all(evaluate({**event, "fd.name": other}) for other in ("/srv/a", "/srv/data/x"))
