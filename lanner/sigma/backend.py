@@ -31,7 +31,7 @@ from sigma.types import (
 from lanner.sigma import checks
 from lanner.sigma.auditd import ALWAYS, NEVER
 from lanner.sigma.checks import Checks, unsupported
-from lanner.sigma.correlations import CorrelationBackend, StatefulMacro
+from lanner.sigma.correlations import ConvertedCorrelation, CorrelationBackend
 from lanner.sigma.pipeline import lanner_pipeline, log_source
 from processor.compiler.checks import errors
 from processor.language.ast import Check, Literal, MacroRef, Node
@@ -172,14 +172,14 @@ class LannerBackend(CorrelationBackend):
         """Restrict a condition to the events of the rule's log source."""
         if query == checks.NEVER:
             raise unsupported("no event of Lanner can match: all of its selections are about other records")
-        if not isinstance(query, StatefulMacro) and (problems := errors(query)):
+        if not isinstance(query, ConvertedCorrelation) and (problems := errors(query)):
             raise unsupported(problems[0].message)
         source = log_source(rule.logsource) if isinstance(rule, SigmaRule) else None
         return query if source is None or not source.macro else checks.all_of([MacroRef(source.macro), query])
 
     def finalize_output_default(self, queries: list[Any]) -> list[Any]:
         """Return conditions as texts, and correlations as they are."""
-        return [each if isinstance(each, StatefulMacro) else print_condition(each) for each in queries]
+        return [each if isinstance(each, ConvertedCorrelation) else print_condition(each) for each in queries]
 
 
 def _written(value: SigmaQueryExpression) -> Node:

@@ -15,7 +15,7 @@ from sigma.rule import SigmaRule
 from lanner.errors import BadInput
 from lanner.sigma import checks
 from lanner.sigma.backend import LannerBackend
-from lanner.sigma.correlations import StatefulMacro
+from lanner.sigma.correlations import ConvertedCorrelation
 from lanner.sigma.pipeline import log_source
 from lanner.sigma.rules import AnyRule, Attribution, LannerMacro, LannerRule, macro_name, most_severe_first
 from processor.language.ast import And, MacroRef, Node
@@ -157,7 +157,7 @@ class _Converter:
             self.result.rules.append(made)
 
     def _stateful(self, rule: SigmaCorrelationRule) -> tuple[LannerMacro, ...]:
-        made: StatefulMacro = rule.get_conversion_result()[0]
+        made: ConvertedCorrelation = rule.get_conversion_result()[0]
         legs: dict[str, LannerMacro] = {}
         for each in made.rules:
             for macro in self._leg(each):

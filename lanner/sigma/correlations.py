@@ -25,7 +25,7 @@ _LONGEST = 31 * _DAY
 
 
 @dataclass(frozen=True, slots=True)
-class StatefulMacro:
+class ConvertedCorrelation:
     """The macro of a correlation: over which rules' events, and the value of its key `correlation`."""
 
     rules: tuple[SigmaRule | SigmaCorrelationRule, ...]
@@ -35,19 +35,19 @@ class StatefulMacro:
 
 
 class CorrelationBackend(Backend, ABC):
-    """Converts correlations; each becomes a `StatefulMacro`."""
+    """Converts correlations; each becomes a `ConvertedCorrelation`."""
 
     correlation_methods: ClassVar[dict[str, str] | None] = {"default": "Stateful macros"}
 
     def convert_correlation_event_count_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Convert a count of events."""
         return [_macro(rule, {"type": "event_count"}, _threshold(rule))]
 
     def convert_correlation_value_count_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Convert a count of distinct values."""
         condition = _threshold(rule)
         named = rule.condition.fieldref if isinstance(rule.condition, SigmaCorrelationCondition) else None
@@ -60,49 +60,49 @@ class CorrelationBackend(Backend, ABC):
 
     def convert_correlation_temporal_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Convert events of several rules in any order."""
         return [_macro(rule, {"type": "temporal"})]
 
     def convert_correlation_temporal_ordered_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Convert events of several rules one after the other."""
         return [_macro(rule, {"type": "temporal_ordered"})]
 
     def convert_correlation_extended_temporal_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject a condition over several rules."""
         raise unsupported("a correlation by a condition over several rules")
 
     def convert_correlation_extended_temporal_ordered_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject a condition over several rules."""
         raise unsupported("a correlation by a condition over several rules")
 
     def convert_correlation_value_sum_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject the sum of a field."""
         raise unsupported("a correlation by the sum of a field")
 
     def convert_correlation_value_avg_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject the average of a field."""
         raise unsupported("a correlation by the average of a field")
 
     def convert_correlation_value_percentile_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject the percentile of a field."""
         raise unsupported("a correlation by the percentile of a field")
 
     def convert_correlation_value_median_rule(
         self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[StatefulMacro]:
+    ) -> list[ConvertedCorrelation]:
         """Reject the median of a field."""
         raise unsupported("a correlation by the median of a field")
 
@@ -125,7 +125,9 @@ def _field(rule: SigmaRule | SigmaCorrelationRule, name: str) -> str:
     return found
 
 
-def _macro(rule: SigmaCorrelationRule, kind: dict[str, str], condition: dict[str, Any] | None = None) -> StatefulMacro:
+def _macro(
+    rule: SigmaCorrelationRule, kind: dict[str, str], condition: dict[str, Any] | None = None
+) -> ConvertedCorrelation:
     rules = _rules(rule)
     groups: list[str] = []
     aliases: dict[str, dict[int, str]] = {}
@@ -146,7 +148,7 @@ def _macro(rule: SigmaCorrelationRule, kind: dict[str, str], condition: dict[str
         made["condition"] = condition
     if aliases:
         made["aliases"] = aliases
-    return StatefulMacro(rules, condition is None, made)
+    return ConvertedCorrelation(rules, condition is None, made)
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import ALERTS, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import ALERTS
 
 
 @click.group("alerts", cls=Group, lazy=ALERTS, example="lanner alerts tail --since 1h")

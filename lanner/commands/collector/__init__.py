@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from lanner.cli import systemd
-from lanner.cli.app import COLLECTOR, Group, Options, shared_options
+from lanner.cli.app import Group, Options, shared_options
 from lanner.cli.signals import Signals
+from lanner.cli.tables import COLLECTOR
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need

@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import CONFIG, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import CONFIG
 
 
 @click.group("config", cls=Group, lazy=CONFIG, example="lanner config default > /etc/lanner/lanner.yaml")

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from lanner.cli import systemd
-from lanner.cli.app import CONSOLE, Group, Options, shared_options
+from lanner.cli.app import Group, Options, shared_options
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.signals import Signals
+from lanner.cli.tables import CONSOLE
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need

@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import DLQ, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import DLQ
 
 
 @click.group("dlq", cls=Group, lazy=DLQ, example="lanner dlq list\nlanner dlq replay --all --sink slack --dry-run")

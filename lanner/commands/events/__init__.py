@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import EVENTS, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import EVENTS
 
 
 @click.group("events", cls=Group, lazy=EVENTS, example="sudo lanner events tail")

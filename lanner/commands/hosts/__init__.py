@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from lanner.cli.app import HOSTS, NO_RULES, Group, Options, shared_options
+from lanner.cli.app import NO_RULES, Group, Options, shared_options
 from lanner.cli.signals import Signals
+from lanner.cli.tables import HOSTS
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BAD_INPUT

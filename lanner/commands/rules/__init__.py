@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import RULES, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import RULES
 
 
 @click.group("rules", cls=Group, lazy=RULES, example="lanner rules validate my_rules.yaml")

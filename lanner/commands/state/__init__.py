@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import STATE, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import STATE
 
 
 @click.group("state", cls=Group, lazy=STATE, example="lanner state list\nlanner state reset new_program --group nginx")

@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import TOPICS, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import TOPICS
 
 
 @click.group("topics", cls=Group, lazy=TOPICS, example="lanner topics create --partitions 8 --replication-factor 3")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from lanner.console.fleet.names import has_name
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import HostsReading
 from lanner.console.store.filters import MAX_VALUE, BadPageFilter
 from lanner.recorder.topic.host_tally import FleetHost
 
@@ -74,7 +74,7 @@ def read_host_filter(query: Mapping[str, str]) -> HostFilter:
     return found
 
 
-def host_rows(known: KnownHosts, criteria: HostCriteria) -> list[HostRow]:
+def host_rows(known: HostsReading, criteria: HostCriteria) -> list[HostRow]:
     """Return the hosts with their states, those with the worst problem first, then by name."""
     order = {state: number for number, state in enumerate((*PROBLEMS, LIVE))}
     rows = [host_row(host, criteria) for host in known.hosts]

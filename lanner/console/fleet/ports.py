@@ -8,7 +8,7 @@ from lanner.recorder.topic.host_tally import FleetHost
 
 
 @dataclass(frozen=True, slots=True)
-class KnownHosts:
+class HostsReading:
     """The hosts as they were read last."""
 
     hosts: Sequence[FleetHost] = ()
@@ -81,7 +81,7 @@ class FleetSource(Protocol):
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to read; call on_change on any thread when something changed."""
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return the hosts; they are read again for whoever calls it."""
 
     def rules(self) -> KnownRules:

@@ -21,7 +21,7 @@ _ABOUT_RULES = ("LOAD_NO_EVTTYPE",)
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionProblem:
+class SearchProblem:
     """What is wrong with a condition."""
 
     message: str
@@ -36,7 +36,7 @@ class ConditionProblem:
 class BadCondition(LannerError):
     """The text is not a condition that can be searched for."""
 
-    def __init__(self, *problems: ConditionProblem) -> None:
+    def __init__(self, *problems: SearchProblem) -> None:
         self.problems = problems
         super().__init__("; ".join(each.message for each in problems))
 
@@ -47,7 +47,7 @@ class SearchCondition:
 
     matchers: Mapping[str, ClassMatcher]
     """By event type."""
-    warnings: tuple[ConditionProblem, ...] = ()
+    warnings: tuple[SearchProblem, ...] = ()
 
 
 def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
@@ -59,28 +59,28 @@ def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
     """
     text = text.replace("\r\n", "\n").strip()
     if not text:
-        raise BadCondition(ConditionProblem("write a condition", "such as proc.name = curl"))
+        raise BadCondition(SearchProblem("write a condition", "such as proc.name = curl"))
     if len(text) > MAX_CONDITION:
-        raise BadCondition(ConditionProblem(f"the condition has more than {MAX_CONDITION:,} characters"))
+        raise BadCondition(SearchProblem(f"the condition has more than {MAX_CONDITION:,} characters"))
     if not text.replace("\n", "").replace("\t", "").isprintable():
-        raise BadCondition(ConditionProblem("the condition has control characters", "remove them"))
+        raise BadCondition(SearchProblem("the condition has control characters", "remove them"))
     result = _load(text, files)
-    warnings: tuple[ConditionProblem, ...] = ()
+    warnings: tuple[SearchProblem, ...] = ()
     if any(each.file != _NAME for each in result.errors):
         result = _load(text, ())
-        warnings = (ConditionProblem("the rule files have errors, so their macros and lists are unknown"),)
+        warnings = (SearchProblem("the rule files have errors, so their macros and lists are unknown"),)
     if result.errors:
         raise BadCondition(*(_problem(each) for each in result.errors))
     rule: Rule = next(each for each in result.rules if each.file == _NAME)
     if names := stateful_names(rule.condition, result.correlations):
         raise BadCondition(
-            ConditionProblem(f"'{names[0]}' counts events over time", "search for the condition that it counts")
+            SearchProblem(f"'{names[0]}' counts events over time", "search for the condition that it counts")
         )
     if names_to_resolve((rule.condition,)):
-        raise BadCondition(ConditionProblem("host names are not resolved in a search", "compare with an address"))
+        raise BadCondition(SearchProblem("host names are not resolved in a search", "compare with an address"))
     matchers = compile_rules([rule.condition]).matchers
     if not matchers:
-        raise BadCondition(ConditionProblem("no event can match this condition"))
+        raise BadCondition(SearchProblem("no event can match this condition"))
     warnings += tuple(
         _problem(each) for each in result.warnings if each.file == _NAME and each.code.name not in _ABOUT_RULES
     )
@@ -93,7 +93,7 @@ def _load(text: str, files: Sequence[RuleFile]) -> LoadResult:
     return load_rules((*files, RuleFile(_NAME, f"{_HEAD}{lines}")))
 
 
-def _problem(found: Problem) -> ConditionProblem:
+def _problem(found: Problem) -> SearchProblem:
     line = max(found.line - _LINES_BEFORE, 0)
     column = max(found.column - len(_INDENT), 1) if line else 0
-    return ConditionProblem(found.message, found.hint, line, column, found.location.width if line else 0)
+    return SearchProblem(found.message, found.hint, line, column, found.location.width if line else 0)

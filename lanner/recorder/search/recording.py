@@ -12,7 +12,7 @@ from schemas.encoding.recording import read_recording
 from schemas.text.times import date_and_time_seconds
 
 
-class RecordedEvents:
+class RecordingRange:
     """The batches of a recording that were made between two times."""
 
     def __init__(self, path: Path, since: int, until: int) -> None:

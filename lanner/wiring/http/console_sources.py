@@ -10,7 +10,7 @@ from lanner.console.server.pipeline.desk import PipelineSource
 from lanner.console.server.search.desk import OpenEvents, SearchSource
 from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.operations.pipeline.queues import outbox_queues
-from lanner.recorder.search.recording import RecordedEvents
+from lanner.recorder.search.recording import RecordingRange
 from lanner.ruleset.sources import find_rules
 from lanner.settings import Settings
 from processor.detection.redaction import Redaction
@@ -26,7 +26,7 @@ def topic_search(settings: Settings, connection: Connection) -> SearchSource:
 
 def recording_search(settings: Settings, recording: Path) -> SearchSource:
     """Return the search in the events of a recording."""
-    return _search(settings, partial(RecordedEvents, recording), f"the events in {recording}")
+    return _search(settings, partial(RecordingRange, recording), f"the events in {recording}")
 
 
 def fleet_pipeline(connection: Connection) -> PipelineSource:

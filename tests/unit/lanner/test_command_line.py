@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.cli.app import COMMANDS, CONFIG, EVENTS, RULES, TASKS
+from lanner.cli.tables import COMMANDS, CONFIG, EVENTS, RULES, TASKS
 from tests.unit.lanner.program import lanner
 
 EVERY_COMMAND = [

@@ -2,7 +2,8 @@
 
 import click
 
-from lanner.cli.app import CONVERT, Group
+from lanner.cli.app import Group
+from lanner.cli.tables import CONVERT
 
 
 @click.group("convert", cls=Group, lazy=CONVERT, example="lanner rules convert sigma rules/linux --output sigma.yaml")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from lanner.console.fleet.ports import KnownHosts, KnownRules
+from lanner.console.fleet.ports import HostsReading, KnownRules
 from lanner.console.fleet.sources.facts import RuleFiles
 from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
@@ -20,9 +20,9 @@ class FilesOnly:
     def start(self, on_change: Callable[[], None]) -> None:
         """Do nothing: files don't change what is known."""
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return why hosts are not known."""
-        return KnownHosts(
+        return HostsReading(
             unknown="A recording holds alerts and events. Whether its hosts are silent, lose events or have a wrong "
             "clock is not in it; the hosts named in its alerts are filters of the alerts."
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import HostsReading
 from lanner.recorder.topic.host_tally import FleetHost
 from lanner.recorder.topic.hosts import find_hosts, live_hosts
 
@@ -27,7 +27,7 @@ class HostsOfTopic:
     def __init__(self, connection: Connection) -> None:
         """Take the connection; nothing is read before somebody asks."""
         self._connection = connection
-        self._known = KnownHosts()
+        self._known = HostsReading()
         self._hosts: dict[str, FleetHost] = {}
         self._until = 0.0
         self._requested = threading.Event()
@@ -39,7 +39,7 @@ class HostsOfTopic:
         self._thread = threading.Thread(target=self._run, args=(on_change,), name="console-hosts", daemon=True)
         self._thread.start()
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return the hosts, and see to it that they are read again."""
         self._until = time.monotonic() + REQUESTED_SECONDS
         self._requested.set()
@@ -64,7 +64,7 @@ class HostsOfTopic:
             try:
                 self._look()
             except BusUnavailable as error:
-                self._known = KnownHosts(self._known.hosts, self._known.read_at, error=error.reason)
+                self._known = HostsReading(self._known.hosts, self._known.read_at, error=error.reason)
             on_change()
             pause = _RETRY_SECONDS if self._known.error else max(LOOK_SECONDS, 10 * (time.monotonic() - began))
             self._end.wait(pause)
@@ -75,7 +75,7 @@ class HostsOfTopic:
             self._take(live_hosts(self._connection, now, self._end.is_set))
         else:
             self._take(find_hosts(self._connection, now, self._end.is_set, lambda _: None))
-        self._known = KnownHosts(list(self._hosts.values()), now)
+        self._known = HostsReading(list(self._hosts.values()), now)
 
     def _take(self, found: Iterable[FleetHost]) -> None:
         for host in found:

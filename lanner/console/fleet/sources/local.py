@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Lock
 
-from lanner.console.fleet.ports import KnownHosts, KnownRules
+from lanner.console.fleet.ports import HostsReading, KnownRules
 from lanner.console.fleet.sources.facts import RuleFiles
 from lanner.recorder.topic.host_tally import HostTally
 from lanner.ruleset.load import ActiveRules
@@ -39,11 +39,11 @@ class LocalHost:
     def start(self, on_change: Callable[[], None]) -> None:
         """Do nothing: pages are read again when alerts come."""
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return this host, once it has made a batch."""
         with self._lock:
             now = time.time_ns() // 1_000_000
-            return KnownHosts([self._tally.host()], now) if self._has_any else KnownHosts()
+            return HostsReading([self._tally.host()], now) if self._has_any else HostsReading()
 
     def rules(self) -> KnownRules:
         """Return the active rules."""

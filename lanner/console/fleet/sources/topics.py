@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bus.connection import Connection
-from lanner.console.fleet.ports import KnownHosts, KnownRules
+from lanner.console.fleet.ports import HostsReading, KnownRules
 from lanner.console.fleet.sources.hosts_topic import HostsOfTopic
 from lanner.console.fleet.sources.published import PublishedRulesFollower
 from lanner.ruleset.load import ActiveRules
@@ -23,7 +23,7 @@ class FleetTopics:
         self._hosts.start(on_change)
         self._rules.start(on_change)
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return the hosts, and see to it that they are read again."""
         return self._hosts.hosts()
 

@@ -20,7 +20,7 @@ from lanner.console.fleet.hosts import (
     read_host_filter,
     selected,
 )
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import HostsReading
 from lanner.console.server.api.alerts import MAX_LIMIT, MAX_OFFSET, number
 from lanner.console.server.context import Console, console
 from lanner.console.server.guard import failure
@@ -125,7 +125,7 @@ def host_json(row: HostRow) -> dict[str, Any]:
     }
 
 
-async def _rows(made: Console) -> tuple[KnownHosts, list[HostRow]]:
+async def _rows(made: Console) -> tuple[HostsReading, list[HostRow]]:
     known = made.fleet.hosts()
 
     def make() -> list[HostRow]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from lanner.errors import BadInput
-from lanner.recorder.search.condition import ConditionProblem, SearchCondition, compile_search
+from lanner.recorder.search.condition import SearchCondition, SearchProblem, compile_search
 from lanner.recorder.search.events import EventSearch, FoundEvent, RetainedEvents, SearchLimits
 from processor.detection.redaction import Redaction
 from processor.loading import RuleFile
@@ -114,7 +114,7 @@ class SearchDesk:
         try:
             files = self.source.files()
         except BadInput as error:
-            warning = ConditionProblem(f"macros and lists of rules are unknown: {error}")
+            warning = SearchProblem(f"macros and lists of rules are unknown: {error}")
             compiled = compile_search(text, ())
             return replace(compiled, warnings=(warning, *compiled.warnings))
         return compile_search(text, files)

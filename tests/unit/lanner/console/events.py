@@ -8,7 +8,7 @@ from lanner.console.server.search.desk import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.recorder.rolling.events import RecordingHistory
 from lanner.recorder.rolling.recording import RollingRecording
-from lanner.recorder.search.recording import RecordedEvents
+from lanner.recorder.search.recording import RecordingRange
 from schemas.batch import EventBatch
 from tests.unit.recordings import shadow_read, write_recording
 
@@ -35,6 +35,6 @@ def retained(folder: Path, *batches: EventBatch) -> dict[str, Any]:
     recording.close()
     file = write_recording(folder / "events.avro", *batches)
     return {
-        "search": SearchSource(lambda *times: RecordedEvents(file, *times), "a recording"),
+        "search": SearchSource(lambda *times: RecordingRange(file, *times), "a recording"),
         "events": EventArchive(RecordingHistory(folder / "events"), "They are retained for a day."),
     }

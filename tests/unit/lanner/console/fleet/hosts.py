@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from lanner.console.fleet.ports import KnownHosts, KnownRules
+from lanner.console.fleet.ports import HostsReading, KnownRules
 from lanner.recorder.topic.host_tally import FleetHost
 
 READ_AT = 1_795_600_000_000
@@ -31,14 +31,14 @@ class GivenHosts:
     """Knows given hosts and rules."""
 
     def __init__(self, *hosts: FleetHost) -> None:
-        self.known = KnownHosts(hosts, READ_AT)
+        self.known = HostsReading(hosts, READ_AT)
         self.known_rules = KnownRules()
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Report them once."""
         on_change()
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> HostsReading:
         """Return them."""
         return self.known
 

@@ -11,7 +11,7 @@ from lanner.console.fleet.hosts import (
     read_host_filter,
     selected,
 )
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import HostsReading
 from lanner.console.store.filters import BadPageFilter
 from tests.unit.lanner.console.fleet.hosts import READ_AT, host
 
@@ -51,7 +51,7 @@ def test_the_missing_event_types_are_named() -> None:
 
 def test_hosts_with_problems_come_first_and_are_counted() -> None:
     """A host in two states counts in both."""
-    known = KnownHosts([host(1), host(2, offset=1, lag=9000), host(3, seen=0), host(4)], READ_AT)
+    known = HostsReading([host(1), host(2, offset=1, lag=9000), host(3, seen=0), host(4)], READ_AT)
     rows = host_rows(known, CRITERIA)
     assert [row.host.name for row in rows] == ["web-3", "web-2", "web-1", "web-4"]
     assert {name: number for name, number in counts(rows).items() if number} == {

@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.recorder.search.condition import BadCondition, ConditionProblem, compile_search
+from lanner.recorder.search.condition import BadCondition, SearchProblem, compile_search
 from processor.loading import RuleFile
 
 RULES = RuleFile(
@@ -22,7 +22,7 @@ RULES = RuleFile(
 )
 
 
-def problem(text: str, *files: RuleFile) -> ConditionProblem:
+def problem(text: str, *files: RuleFile) -> SearchProblem:
     """Return the only problem of a condition."""
     with pytest.raises(BadCondition) as raised:
         compile_search(text, files)

@@ -7,7 +7,7 @@ import pytest
 from lanner.recorder.batches import LOCK
 from lanner.recorder.search.condition import compile_search
 from lanner.recorder.search.events import EventSearch, FoundEvent, SearchLimits
-from lanner.recorder.search.recording import RecordedEvents
+from lanner.recorder.search.recording import RecordingRange
 from processor.detection.redaction import Redaction
 from tests.unit.recordings import shadow_read, write_recording
 
@@ -38,7 +38,7 @@ def search(
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[EventSearch, list[int]]:
     """Search a recording; return the search and the seconds of what was found."""
-    events = RecordedEvents(path, since * 1000, until * 1000)
+    events = RecordingRange(path, since * 1000, until * 1000)
     made = EventSearch(compile_search(text, []), events, stop, limits or SearchLimits(), Redaction(()))
     found: list[FoundEvent] = []
     for part in made.run():
@@ -55,7 +55,7 @@ def test_the_newest_events_come_first(recording: Path) -> None:
 
 def test_an_event_has_its_fields(recording: Path) -> None:
     """By the names that conditions use."""
-    events = RecordedEvents(recording, 0, 100_000)
+    events = RecordingRange(recording, 0, 100_000)
     made = EventSearch(compile_search("fd.name = /etc/shadow", []), events, lambda: False)
     first: Sequence[FoundEvent] = next(part for part in made.run() if part)
     assert first[0].fields["fd.name"] == "/etc/shadow"
@@ -119,7 +119,7 @@ def test_a_file_that_is_being_written_is_searched(recording: Path) -> None:
 
 def test_a_range_before_the_recording_is_reported(recording: Path) -> None:
     """It is not taken for a time in which nothing happened."""
-    events = RecordedEvents(recording / f"{1:012}.avro", 1000, 100_000)
+    events = RecordingRange(recording / f"{1:012}.avro", 1000, 100_000)
     made = EventSearch(compile_search("proc.name = cat", []), events, lambda: False)
     assert sum(len(part) for part in made.run()) == 3
     assert events.remarks == ["The recording begins at 1970-01-01 00:00:04."]

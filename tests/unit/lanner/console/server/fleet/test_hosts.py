@@ -3,7 +3,7 @@ from urllib.parse import quote
 
 import pytest
 
-from lanner.console.fleet.ports import KnownHosts
+from lanner.console.fleet.ports import HostsReading
 from tests.unit.lanner.console.alerts import found
 from tests.unit.lanner.console.fleet.hosts import READ_AT, GivenHosts, host
 from tests.unit.lanner.console.server.conftest import Serve
@@ -37,7 +37,7 @@ def test_one_host_shows_what_it_cannot_do(serve: Serve) -> None:
     assert "process_stale" in text
     assert "It sends in full: execve, openat. Only if a rule could match: connect." in text
     assert served.ask("/hosts/host?id=none").status == served.ask("/api/hosts/host?id=none").status == 404
-    fleet.known = KnownHosts([host(1, watched=None)], READ_AT + 1)
+    fleet.known = HostsReading([host(1, watched=None)], READ_AT + 1)
     assert "No batch that was read states" in served.ask("/hosts/host?id=id-1").text
 
 
@@ -46,10 +46,10 @@ def test_a_fleet_without_hosts_explains_how_to_add_one(serve: Serve) -> None:
     fleet = GivenHosts()
     served = serve(fleet=fleet)
     assert "sudo lanner doctor" in served.ask("/hosts").text
-    fleet.known = KnownHosts()
+    fleet.known = HostsReading()
     assert "Reading the hosts" in served.ask("/hosts").text
     assert served.ask("/api/hosts").json["read_at"] is None
-    fleet.known = KnownHosts(error="no broker at kafka:9092")
+    fleet.known = HostsReading(error="no broker at kafka:9092")
     assert "no broker at kafka:9092" in served.ask("/hosts").text
 
 
@@ -69,7 +69,7 @@ def test_names_of_hosts_are_only_text(text: str, serve: Serve) -> None:
     served = serve(fleet=fleet)
     paths = ("/hosts", "/hosts/host?id=id-1")
     known = {path: {tag for tag, _ in Elements(served.ask(path).text).found} for path in paths}
-    fleet.known = KnownHosts([host(1, losses={given: 1}, watched=(given,), **facts)], READ_AT + 1)
+    fleet.known = HostsReading([host(1, losses={given: 1}, watched=(given,), **facts)], READ_AT + 1)
     assert served.ask("/api/hosts").json["hosts"][0]["id"] == given
     for path, address in zip(paths, ("/hosts", f"/hosts/host?id={quote(given, safe='')}"), strict=True):
         page = served.ask(address)

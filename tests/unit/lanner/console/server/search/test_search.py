@@ -14,7 +14,7 @@ from lanner.console.server.search.desk import MAX_IN_ALL, MAX_OF_ONE, SearchSour
 from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.search.events import EventPortion, RetainedEvents
-from lanner.recorder.search.recording import RecordedEvents
+from lanner.recorder.search.recording import RecordingRange
 from lanner.wiring.http.console_tokens import open_accounts
 from processor.loading import RuleFile
 from tests.unit.lanner.console.alerts import soon
@@ -47,7 +47,7 @@ def recording(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(serve: Serve, recording: Path) -> Served:
     """Return a console that searches the recording."""
-    return serve(search=SearchSource(lambda *times: RecordedEvents(recording, *times), "a recording"))
+    return serve(search=SearchSource(lambda *times: RecordingRange(recording, *times), "a recording"))
 
 
 @dataclass
@@ -143,7 +143,7 @@ def test_rule_files_that_are_missing_do_not_prevent_a_search(serve: Serve, recor
     def files() -> tuple[RuleFile, ...]:
         raise BadInput("the built-in rules are missing")
 
-    served = serve(search=SearchSource(lambda *times: RecordedEvents(recording, *times), "a recording", files))
+    served = serve(search=SearchSource(lambda *times: RecordingRange(recording, *times), "a recording", files))
     end = stream(served.ask(f"/api/search?q={Q}").text)[-1][1]
     assert end["found"] == 2
     assert "the built-in rules are missing" in end["warnings"][0]["message"]
