@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from lanner.demo.acts import ACTS
+from lanner.demo.acts import ACTS, WITHOUT_ACTION
 from notifier.formats.mitre import tactics, techniques
 from processor.language.ast import Field
 from processor.language.printer import print_operand
 from processor.loading import LoadResult, Rule
-from processor.output.tokens import Token, parse_output
+from processor.output.tokens import Token, parse_output, without_correlation
 from schemas.catalogue.fields import FIELDS
 
 _HEAD = """# Triage: what to do about an alert
@@ -51,7 +51,7 @@ _COMMON = {
 }
 _KNOWN = "known_"
 _NAME = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"(?<=[a-z0-9)]\.)\s+")
+_SENTENCE_END = re.compile(r"(?<=[A-Za-z0-9)]\.)\s+")
 _AS_CODE = re.compile(r"`[^`]*`|(?<![\w/])(/[\w./-]*\w|[\w.]*_[\w.]*\w)")
 
 
@@ -139,7 +139,11 @@ def _page(rule: Rule, loaded: LoadResult) -> Iterator[str]:
     if not rule.enabled:
         yield "\n## Enable it\n\n"
         yield f"```yaml\n- rule: {rule.name}\n  enabled: true\n  override:\n    enabled: replace\n```\n"
-    yield f'\n## Try it\n\n    sudo lanner demo --only "{rule.name}"\n    lanner rules show "{rule.name}" --expand\n'
+    reason = WITHOUT_ACTION.get(rule.name)
+    demo = f'    sudo lanner demo --only "{rule.name}"\n' if reason is None else ""
+    yield f'\n## Try it\n\n{demo}    lanner rules show "{rule.name}" --expand\n'
+    if reason is not None:
+        yield f"\nThere is no demonstration. {reason}\n"
     for action in ACTS:
         if action.rule == rule.name:
             yield f"\n| the demonstration | touches |\n|---|---|\n| {_code(action.does)} | {_code(action.touches)} |\n"
@@ -165,7 +169,8 @@ def _used(condition: str, loaded: LoadResult) -> Mapping[str, str]:
                 found.setdefault(name, text)
             elif name in loaded.macros and name not in seen:
                 seen.add(name)
-                todo.append(loaded.macros[name].condition_text)
+                todo.append(loaded.macros[name].condition_text or "")
+                todo.extend(loaded.correlations[name].legs if name in loaded.correlations else ())
     return found
 
 
@@ -176,7 +181,7 @@ def _compared_with(name: str, text: str) -> str:
 
 
 def _output_fields(rule: Rule) -> list[str]:
-    sides = (part.side for part in parse_output(rule.output) if isinstance(part, Token))
+    sides = (part.side for part in parse_output(without_correlation(rule.output)) if isinstance(part, Token))
     return list(dict.fromkeys(print_operand(side) for side in sides if isinstance(side, Field)))
 
 

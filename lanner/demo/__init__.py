@@ -1,6 +1,6 @@
 """The demo: takes the built-in rules, runs a harmless action for each, returns whether the rule detected it."""
 
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
-from lanner.demo.acts import ACTS
+from lanner.demo.acts import ACTS, WITHOUT_ACTION
 
-__all__ = ["ACTS", "DemoAction", "DemoContext", "DemoSkipped"]
+__all__ = ["ACTS", "WITHOUT_ACTION", "DemoAction", "DemoContext", "DemoSkipped"]

@@ -3,6 +3,7 @@
 Actions run in other processes, because Lanner ignores its own process.
 """
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,16 @@ class DemoContext:
         problem = self.docker.run(*command, tty=tty)
         if problem:
             raise DemoSkipped(problem)
+
+
+def copy_program(name: str, directory: Path, copy: str) -> str:
+    """Copy a program of this machine under another name and return the copy's path. Raises DemoSkipped."""
+    original = shutil.which(name)
+    if original is None:
+        raise DemoSkipped(f"{name} is not installed")
+    target = directory / copy
+    shutil.copy(original, target)
+    return str(target)
 
 
 @dataclass(frozen=True, slots=True)

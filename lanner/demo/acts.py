@@ -1,7 +1,33 @@
-"""The actions, in the order of the built-in rules."""
+"""The actions of the built-in rules, and the rules that have none."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from lanner.demo.act import DemoAction
 from lanner.demo.container_acts import CONTAINER_ACTS
 from lanner.demo.host_acts import HOST_ACTS
+from lanner.demo.library.container import LIBRARY_CONTAINER_ACTS
+from lanner.demo.library.host import LIBRARY_HOST_ACTS
+from lanner.demo.library.stateful import LIBRARY_STATEFUL_ACTS
 
-ACTS: tuple[DemoAction, ...] = (*HOST_ACTS, *CONTAINER_ACTS)
+ACTS: tuple[DemoAction, ...] = (
+    *HOST_ACTS,
+    *LIBRARY_HOST_ACTS,
+    *LIBRARY_STATEFUL_ACTS,
+    *CONTAINER_ACTS,
+    *LIBRARY_CONTAINER_ACTS,
+)
+
+WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
+    "Overwrite program through proc in container": "The kernel refuses it while the program runs.",
+    "New user namespace in container": "Docker forbids it by default.",
+    "Start privileged container": "The demonstration starts no privileged container.",
+    "Start container with sensitive mount": "The demonstration gives no container a directory of this machine.",
+    "Run program with dangerous environment": "Environment variables are collected only if an active rule names them.",
+    "Run program with proxy in environment": "Environment variables are collected only if an active rule names them.",
+    "Login after many connections to SSH": "The demonstration starts no SSH server.",
+    "First connection of image to address": "The rule learns for a day before it reports anything.",
+    "First run of program in image": "The rule learns for a day before it reports anything.",
+    "First child program of server": "The rule learns for a day before it reports anything.",
+})  # fmt: skip
+"""Why a rule has no action."""

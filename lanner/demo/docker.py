@@ -12,8 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-PROGRAMS = {"sh": "sh", "cat": "cat", "cp": "cp", "true": "true", "apt-get": "true", "perl": "perl"}
-"""Name in the image to this machine's program; apt-get is a copy of true, needed only for its name."""
+_ONLY_NAMED = ("apt-get", "socat", "rsync", "wget", "kubectl", "debugfs", "tar", "base64")
+PROGRAMS = {
+    **{name: name for name in ("sh", "cat", "cp", "mkdir", "true", "perl")},
+    **dict.fromkeys(_ONLY_NAMED, "true"),
+}
+"""Name in the image to this machine's program; those needed only for their names are copies of true."""
 
 PATIENCE = 30.0
 

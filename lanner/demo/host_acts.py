@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
+from lanner.demo.act import DemoAction, DemoContext, DemoSkipped, copy_program
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the rule watches this directory
 _NOBODY = 65534
@@ -16,16 +16,6 @@ _OWN_DIRECTORY = "An empty directory below /tmp, removed afterwards."
 _NOTHING = "Nothing: the output is discarded."
 
 
-def _copy_program(name: str, directory: Path, copy: str) -> str:
-    """Copy a program of this machine under another name and return the copy's path."""
-    original = shutil.which(name)
-    if original is None:
-        raise DemoSkipped(f"{name} is not installed")
-    target = directory / copy
-    shutil.copy(original, target)
-    return str(target)
-
-
 def read_shadow(context: DemoContext) -> None:
     """Read the shadow file with a program that isn't trusted to."""
     context.run("cat", "/etc/shadow")
@@ -33,7 +23,7 @@ def read_shadow(context: DemoContext) -> None:
 
 def read_shadow_as_old_server(context: DemoContext) -> None:
     """Run as a server in its usual place, wait until it isn't new, and read the shadow file."""
-    _copy_program("sh", context.directory, "nginx")
+    copy_program("sh", context.directory, "nginx")
     context.run("unshare", "--mount", "sh", "-c", _AS_OLD_SERVER, "demo", str(context.directory))
 
 
@@ -62,12 +52,12 @@ def run_from_shared_memory(context: DemoContext) -> None:
     if not _SHARED_MEMORY.is_dir():
         raise DemoSkipped("there is no /dev/shm")
     with tempfile.TemporaryDirectory(prefix="lanner-demo-", dir=_SHARED_MEMORY) as directory:
-        context.run(_copy_program("true", Path(directory), "demo"))
+        context.run(copy_program("true", Path(directory), "demo"))
 
 
 def let_server_spawn_shell(context: DemoContext) -> None:
     """Start a shell from a server by name."""
-    server = _copy_program("sh", context.directory, "nginx")
+    server = copy_program("sh", context.directory, "nginx")
     context.run(server, "-c", "sh -c true; true")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from processor.detection.detector import Detector
+from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process
 from schemas.codec import encode_batch
@@ -37,7 +37,8 @@ with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
 
 def main(target: Path) -> None:
     """Record, then write what is left after everything unrelated is removed."""
-    rules = load_rules(read_rule_files([Path(__file__).parents[2] / "rules"])).rules
+    loaded = load_rules(read_rule_files([Path(__file__).parents[2] / "rules"]))
+    rules = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)
     batches: list[EventBatch] = []
     with Dockerd() as daemon, tempfile.TemporaryDirectory() as directory:
         docker = Docker(daemon)
@@ -48,7 +49,7 @@ def main(target: Path) -> None:
             shutil.copytree(Path(__file__).parents[2] / package, installed / package)
         # The processes of runc, which have namespaces before they are in a container, belong to no container.
         settings = CollectorSettings(docker_socket=daemon.socket, cache=Path(directory), unknown_containers=False)
-        collector = Collector(Detector(rules).event_types, on_batch=batches.append, settings=settings)
+        collector = Collector(rules.event_types, on_batch=batches.append, settings=settings)
         collector.start()
         stop = threading.Event()
         thread = threading.Thread(target=watch, args=(collector, stop))
@@ -77,7 +78,7 @@ def act(docker: Docker, installed: Path) -> int:
     host = f"unix://{docker.socket}"
     command = ["/usr/bin/python3", "-c", ACTOR, CLIENT, host]
     with subprocess.Popen(command, cwd="/", env=environment) as actor:
-        assert actor.wait(120) == 0
+        assert actor.wait(300) == 0
     with docker.running(BUSYBOX, name="web") as name:
         docker.exec(name, "sh", "-c", "cat /etc/shadow; ln -s /etc/shadow /tmp/link; cat /tmp/link", tty=True)
     return actor.pid

@@ -10,7 +10,7 @@ from typing import Self
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from processor.detection.detector import Detector
+from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
 from schemas.alert import Alert
@@ -43,12 +43,13 @@ class Watch:
         loaded = load_rules(read_rule_files(rules))
         assert loaded.errors == ()
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
-        self._detector = Detector(chosen, rule_matching="all")
+        ruleset = compile_ruleset(chosen, loaded.correlations, loaded.suppressed, rule_matching="all")
+        self._rules, self._evaluator = ruleset, Evaluator(ruleset)
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache, unknown_containers=unknown_containers)
         # As in `lanner run`: these tests must not miss anything that the kernel filters.
-        pushdown_filter = derive(self._detector.conditions, self._detector.event_types)
+        pushdown_filter = derive(ruleset.conditions, ruleset.event_types)
         self._collector = Collector(
-            self._detector.event_types, on_batch=self._evaluate, pushdown_filter=pushdown_filter, settings=settings
+            ruleset.event_types, on_batch=self._evaluate, pushdown_filter=pushdown_filter, settings=settings
         )
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch")
@@ -85,7 +86,7 @@ class Watch:
     @property
     def events(self) -> int:
         """Events evaluated so far."""
-        return self._detector.events
+        return self._rules.detector.events
 
     @property
     def lost(self) -> dict[str, int]:
@@ -95,7 +96,7 @@ class Watch:
     @property
     def rule_faults(self) -> dict[str, int]:
         """Rules that raised."""
-        return dict(self._detector.faults)
+        return dict(self._rules.faults())
 
     def find(self, matches: Callable[[Alert], bool], timeout: float = 5.0) -> Alert:
         """Wait for an alert, one that is there already included; raises AssertionError with what came instead."""
@@ -120,7 +121,7 @@ class Watch:
             self._failure = failure
 
     def _evaluate(self, batch: EventBatch) -> None:
-        found = self._detector.process(batch)
+        found = self._evaluator.process(batch, time.time_ns())
         self._alerts.extend(found)
         me = os.getpid()
         self._ours.extend(alert for alert in found if me in _ancestors(batch, alert))

@@ -13,7 +13,7 @@ from processor.compiler.recursion import deep
 from processor.language.ast import Check, Field, FieldValue, Left, Macro, Node, Transformer, children
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
-from processor.output.tokens import Token, parse_output
+from processor.output.tokens import Token, parse_output, without_correlation
 from schemas.text.printable import printable
 
 
@@ -60,7 +60,7 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
 
 def _output_fields(rule: Rule) -> set[str]:
     found: dict[str, None] = {}
-    for part in parse_output(rule.output):
+    for part in parse_output(without_correlation(rule.output)):
         if isinstance(part, Token):
             _sides(part.side, found)
     return set(found)

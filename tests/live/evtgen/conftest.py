@@ -18,7 +18,7 @@ from tests.live.evtgen.plans import Plan, Where, plan
 from tests.live.evtgen.stages import Played, host_users, play_in_container, play_on_host
 from tests.live.evtgen.system_calls import Unplayable
 from tests.live.needs import lacking
-from tests.live.watching import Watch
+from tests.live.watching import RULES, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,30 @@ def performance(
     programs: Programs,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Performance:
-    """Play the cases of all tests that this session is to run."""
+    """Play the cases of all tests that this session is to run, under upstream's rules."""
     for path in rules_files():
         if not path.is_file():
             lacking(f"upstream's rules are not here: {path}")
+    return _perform(request, docker, programs, tmp_path_factory.mktemp("bytecode"), rules_files())
+
+
+@pytest.fixture(scope="session")
+def own_performance(
+    request: pytest.FixtureRequest,
+    docker: Docker,
+    programs: Programs,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Performance:
+    """Play the same cases under the built-in rules."""
+    return _perform(request, docker, programs, tmp_path_factory.mktemp("bytecode"), [RULES])
+
+
+def _perform(
+    request: pytest.FixtureRequest, docker: Docker, programs: Programs, cache: Path, rules: Sequence[Path]
+) -> Performance:
     plans, unplayable = _plans(_chosen_cases(request.session.items))
     actor = Path(programs("evtgen_actor", static=True))
-    watch = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True, rules=rules_files())
+    watch = Watch(docker.socket, cache, every_rule=True, rules=rules)
     try:
         watch.__enter__()
     except EnvironmentUnsupported as missing:

@@ -88,10 +88,11 @@ def test_of_several_alerts_one_is_chosen_or_all_are_explained(tmp_path: Path) ->
 
     none = lanner("rules", "explain", RULE, "--event", path, cwd=ROOT)
     assert (none.returncode, f"has {number} events; choose one by --num (1 to {number})" in none.stderr) == (1, True)
-    identity = json.loads(path.read_text().splitlines()[1])["id"]
+    raised = [json.loads(line) for line in path.read_text().splitlines()]
+    server = next(i for i, alert in enumerate(raised) if alert["rule"] == "Read sensitive file trusted after startup")
     chosen = [
         lanner("rules", "explain", RULE, "--event", path, *by, cwd=ROOT).stdout
-        for by in (("--num", "2"), ("--event-id", identity))
+        for by in (("--num", str(server + 1)), ("--event-id", raised[server]["id"]))
     ]
     assert chosen[0] == chosen[1]
     assert "basename(proc.exepath) in (" in chosen[0].splitlines()[0]

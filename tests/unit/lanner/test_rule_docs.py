@@ -9,6 +9,7 @@ import pytest
 
 from lanner.rule_docs import exceptions, page_name, sentences, triage_pages
 from lanner.ruletest.files import find_tests
+from lanner.ruletest.model import Suite
 from lanner.ruletest.running import rules_to_evaluate
 from lanner.ruletest.world import make_batch
 from processor.evaluator import Evaluator, compile_ruleset
@@ -29,12 +30,17 @@ def loaded(more: str = "") -> LoadResult:
     return result
 
 
+@cache
+def suite() -> Suite:
+    """Return the shipped cases."""
+    return find_tests([str(RULES)], ()).tested[0].suite
+
+
 def alerts(name: str, result: LoadResult) -> list[Alert]:
     """Return the alerts of one rule for the shipped cases that expect it."""
-    suite = find_tests([str(RULES)], ()).tested[0].suite
-    [rule] = [rule for rule in rules_to_evaluate(suite, result.rules) if rule.name == name]
+    [rule] = [rule for rule in rules_to_evaluate(suite(), result.rules) if rule.name == name]
     ruleset = compile_ruleset([rule], result.correlations, result.suppressed, rule_matching="all")
-    cases = [case for case in suite.cases if any(each.rule == name for each in case.expected)]
+    cases = [case for case in suite().cases if any(each.rule == name for each in case.expected)]
     return [alert for case in cases for alert in Evaluator(ruleset).replay(make_batch(case.events))]
 
 

@@ -7,6 +7,7 @@ import pytest
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import RuleCoverage, Runner, coverage
 from processor.output.formatter import suggested
+from processor.output.tokens import without_correlation
 from tests.unit.rules.shipped import RULES, items, rules
 
 CARRIED = (
@@ -51,7 +52,7 @@ def test_rules_of_every_introduction_ship(name: str, priority: str) -> None:
 @pytest.mark.parametrize("name", rules())
 def test_output_names_who_did_it_and_where(name: str) -> None:
     """A line has to be enough to know where to look."""
-    output = rules()[name]["output"]
+    output = without_correlation(rules()[name]["output"])
     named = [*re.findall(r"%([a-z0-9_.]+(?:\[\d+\])?)", output), *suggested(output).values()]
 
     assert [field for field in CARRIED if field not in named] == []

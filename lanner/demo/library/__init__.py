@@ -1,0 +1,1 @@
+"""Actions for the rules of the library."""

@@ -1,0 +1,56 @@
+"""The built-in rules find what Falco's rules find, as the table in docs/rule-library.md has it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.cases import Case
+from tests.live.evtgen.cases import parameters, read_cases, reason_not_here
+from tests.live.evtgen.conftest import Performance
+from tests.live.needs import lacking
+
+pytestmark = [pytest.mark.live, pytest.mark.containers]
+
+PAGE = Path(__file__).parents[3] / "docs" / "rule-library.md"
+
+
+def table() -> dict[str, set[str]]:
+    """Return the built-in rules of each of Falco's rules; none where the table gives a reason."""
+    rows = re.findall(
+        r"^\| (.+?) \| (.+?) \|$", PAGE.read_text().partition("| Falco | Lanner |")[2], flags=re.MULTILINE
+    )
+    return {falco: set() if ours.startswith("none") else set(re.findall(r"\*(.+?)\*", ours)) for falco, ours in rows}
+
+
+def harmless() -> set[str]:
+    """Return the actions that the page lists as not reported."""
+    part = PAGE.read_text().partition("## Actions that are not reported")[2].partition("\n## ")[0]
+    return {
+        name for row in re.findall(r"^\| (`.+?) \|", part, flags=re.MULTILINE) for name in re.findall(r"`(.+?)`", row)
+    }
+
+
+def found_cases() -> list[Case]:
+    """Return the cases that Falco's rules find and for whose rules the table names built-in ones."""
+    names, left_out = table(), harmless()
+    return [
+        case
+        for case in read_cases()
+        if case.get("expect") and names[case["expect"]["rule"]] and case["id"].partition("/")[2] not in left_out
+    ]
+
+
+@pytest.mark.parametrize("evtgen_case", parameters(found_cases()))
+def test_a_built_in_rule_finds_what_falcos_rule_finds(evtgen_case: Case, request: pytest.FixtureRequest) -> None:
+    """The acting process has an alert of a rule that the table names beside Falco's."""
+    if "absent" in evtgen_case:
+        pytest.fail(evtgen_case["absent"], pytrace=False)
+    ours = table()[evtgen_case["expect"]["rule"]]
+    if (reason := reason_not_here(evtgen_case)) is not None:
+        lacking(reason)
+    performance: Performance = request.getfixturevalue("own_performance")
+
+    alerts = performance.alerts_of(evtgen_case["id"])
+
+    assert ours & {alert.rule for alert in alerts}, [alert.output for alert in alerts]
