@@ -115,7 +115,8 @@ def log_in(host: OrdinaryHost, directory: Path) -> None:
     host.run("useradd", "--create-home", "--shell", "/bin/bash", "alice")
     host.run("chpasswd", sent="alice:secret\n")
     host.run("su", "-", "alice", "-c", "id")
-    host.run("sh", "-c", "echo 'alice ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/alice; su alice -c 'sudo -n id'")
+    rule = "echo 'alice ALL=(ALL) NOPASSWD: ALL' | EDITOR=tee visudo -f /etc/sudoers.d/alice"
+    host.run("sh", "-c", f"{rule}; su alice -c 'sudo -n id'")
     host.run("passwd", "--status", "alice")
     host.run("chage", "--list", "alice")
     key = directory / "key"

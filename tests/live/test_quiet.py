@@ -63,10 +63,12 @@ def test_administration_is_quiet(watch: Watch, host: OrdinaryHost, tmp_path: Pat
 
     watch.settle()
     assert noise(watch.ours) == []
-    # Quiet is not blindness: on the same host, an alert is raised when cat reads a file that sshd may read.
+    # Quiet is not blindness: on the same host, alerts are raised when cat reads a file that sshd may read, and when a
+    # shell writes one that visudo may write.
     host.run("cat", "/etc/shadow")
+    host.run("sh", "-c", "echo > /etc/sudoers.d/eve")
     watch.settle()
-    assert [alert.rule for alert in watch.ours] == ["Read sensitive file untrusted"]
+    assert [alert.rule for alert in watch.ours] == ["Read sensitive file untrusted", "Write account file"]
 
 
 def test_containers_give_package_management_only(watch: Watch, docker: Docker, tmp_path: Path) -> None:
