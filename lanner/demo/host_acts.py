@@ -87,7 +87,7 @@ def write_below_binary_directory(context: DemoContext) -> None:
         if not target.exists():
             raise DemoSkipped("/usr/bin is not writable")
     finally:
-        target.unlink(missing_ok=True)
+        context.run("rm", "-f", str(target))
 
 
 def set_setuid_bit(context: DemoContext) -> None:

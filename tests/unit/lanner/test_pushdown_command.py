@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 from collector.events.system_calls import EVERYTHING
-from processor.detection.detector import Detector
+from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.cost import shares
 from processor.pushdown.recorded import RecordedEvents
@@ -82,7 +82,7 @@ def test_what_is_no_recording_is_reported() -> None:
 def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
     """The filter keeps all recorded actions that built-in rules detect."""
     loaded = load_rules(read_rule_files(sorted((ROOT / "rules").glob("*.yaml"))))
-    detector = Detector([rule for rule in loaded.rules if rule.source == "syscall"], rule_matching="all")
+    detector = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, rule_matching="all").detector
     named = list(zip(detector.rule_names, detector.conditions, strict=True))
     costs = shares(named, sorted(detector.event_types))
     found = 0
