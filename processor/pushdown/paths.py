@@ -18,8 +18,8 @@ def patterns_of(node: Check, field: str) -> frozenset[PathPattern] | None:
     """
     if node.modifier is not None or not isinstance(node.right, Literal | ValueList):
         return None
-    if field == "fd.nameraw":
-        return frozenset() if _needs_unclean(node) else None
+    if field == "fd.nameraw" and _needs_unclean(node):
+        return frozenset()
     values = [item.text.encode("utf-8", "surrogateescape") for item in literals(node)]
     maker = _PATTERNS.get((field, node.operator))
     if maker is None:
@@ -54,6 +54,11 @@ def _ending(text: bytes) -> PathPattern | None:
     return PathPattern(is_prefix=False, text=text[-MAX_SUFFIX:]) if text else None
 
 
+def _beginning_as_given(text: bytes) -> PathPattern | None:
+    """Hold the absolute arguments that begin so: a relative one can begin with anything else."""
+    return _beginning(text) if text.startswith(b"/") else None
+
+
 def _below(folder: bytes) -> PathPattern | None:
     """Hold the paths in a folder, and the folder itself, which is its own directory when it is opened."""
     return _beginning(folder)
@@ -80,6 +85,7 @@ def _component(pattern: bytes) -> PathPattern | None:
 _PATTERNS: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
     **{("fd.name", operator): _exactly for operator in ("=", "==", "in")},
     ("fd.name", "startswith"): _beginning,
+    ("fd.nameraw", "startswith"): _beginning_as_given,
     ("fd.name", "endswith"): _ending,
     ("fd.name", "glob"): _like,
     ("fd.name", "pmatch"): _component,

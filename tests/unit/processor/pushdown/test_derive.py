@@ -187,6 +187,7 @@ name_checks = st.one_of(
     st.builds(lambda op, v: f"fd.directory {op} {v}", st.sampled_from(["=", "!=", "startswith"]), paths),
     st.builds(lambda vs: f"fd.filename in {quoted(vs)}", st.lists(st.sampled_from(PARTS), min_size=1, max_size=3)),
     st.builds(lambda v: f"fd.nameraw contains {v}", st.sampled_from(["../", "//", "etc"])),
+    st.builds(lambda v: f'fd.nameraw startswith "{v}"', some_path),
 )
 class_checks = st.sampled_from(
     [
@@ -316,6 +317,15 @@ def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
 
     assert passes(pushdown_filter, opened("openat", "/a/../etc/shadow", real="/etc/shadow"))
     assert not passes(pushdown_filter, opened("openat", "/etc/shadow"))
+
+
+def test_a_rule_on_the_beginning_of_the_path_as_given_drops_other_paths() -> None:
+    """An absolute beginning only: a relative argument is compared before it is resolved."""
+    pushdown_filter = filter_of("evt.type = openat and fd.nameraw startswith /proc/1/root/")
+
+    assert passes(pushdown_filter, opened("openat", "/proc/1/root/etc/shadow", real="/etc/shadow"))
+    assert not passes(pushdown_filter, opened("openat", "/etc/shadow"))
+    assert passes(filter_of("evt.type = openat and fd.nameraw startswith etc"), opened("openat", "/etc/shadow"))
 
 
 def test_a_relative_name_is_evaluated_from_where_it_starts() -> None:
