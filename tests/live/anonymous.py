@@ -1,7 +1,7 @@
 """Removes from event batches what isn't public: other processes' events and details of this machine."""
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from schemas.batch import EventBatch, Process
@@ -24,14 +24,23 @@ def anonymous(
         keep: returns whether the events of a process stay, given it and its ancestors' ids.
         rewrite: pieces of text and their replacements.
     """
-    pairs = tuple(rewrite)
-    rows = _Rows(batch, root, pairs)
+    rows = _Rows(batch, root, tuple(rewrite))
     events = [
         index
         for index, row in enumerate(batch.columns["process"][: batch.count])
         if keep(batch.processes[row], rows.above(row))
     ]
-    strings = _Strings(batch.strings, pairs)
+    stored = _copied(batch, events, rows)
+    return replace(stored, host_id=HOST_ID, hostname=HOSTNAME, boot_id=BOOT_ID, lost={})
+
+
+def only(batch: EventBatch, events: Sequence[int]) -> EventBatch:
+    """Return a batch with some of the events, by their indexes, and what they refer to."""
+    return _copied(batch, events, _Rows(batch, None, ()))
+
+
+def _copied(batch: EventBatch, events: Sequence[int], rows: "_Rows") -> EventBatch:
+    strings = _Strings(batch.strings, rows.pairs)
     columns: dict[str, array[int]] = {name: array(code) for name, code in {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}.items()}
     columns["arg_start"].append(0)
     for event in events:
@@ -47,17 +56,7 @@ def anonymous(
             columns["arg_value"].append(strings.take(batch.columns["arg_value"][argument]))
             columns["arg_raw"].append(batch.columns["arg_raw"][argument])
         columns["arg_start"].append(len(columns["arg_name"]))
-    return replace(
-        batch,
-        host_id=HOST_ID,
-        hostname=HOSTNAME,
-        boot_id=BOOT_ID,
-        count=len(events),
-        strings=strings.stored,
-        processes=rows.stored,
-        columns=dict(columns),
-        lost={},
-    )
+    return replace(batch, count=len(events), strings=strings.stored, processes=rows.stored, columns=dict(columns))
 
 
 def rewritten(text: str, pairs: Iterable[tuple[str, str]]) -> str:
@@ -86,10 +85,10 @@ class _Strings:
 
 
 class _Rows:
-    """The processes still referred to; an ancestry ends below its root."""
+    """The processes still referred to; an ancestry ends below its root, if there is one."""
 
-    def __init__(self, batch: EventBatch, root: int, pairs: tuple[tuple[str, str], ...]) -> None:
-        self._rows, self._root, self._pairs = batch.processes, root, pairs
+    def __init__(self, batch: EventBatch, root: int | None, pairs: tuple[tuple[str, str], ...]) -> None:
+        self._rows, self._root, self.pairs = batch.processes, root, pairs
         self._indexes: dict[int, int] = {}
         self.stored: list[Process] = []
 
@@ -102,7 +101,7 @@ class _Rows:
         return frozenset(found)
 
     def take(self, row: int) -> int:
-        if row < 0 or self._rows[row].pid == self._root or self._root not in self.above(row):
+        if row < 0 or not self._is_below_root(row):
             return -1
         known_index = self._indexes.get(row)
         if known_index is None:
@@ -121,16 +120,19 @@ class _Rows:
             )
         return known_index
 
+    def _is_below_root(self, row: int) -> bool:
+        return self._root is None or (self._rows[row].pid != self._root and self._root in self.above(row))
+
     def _cleaned(self, process: Process) -> Process:
         def text(value: str | None) -> str | None:
-            return None if value is None else rewritten(value, self._pairs)
+            return None if value is None else rewritten(value, self.pairs)
 
         return replace(
             process,
             exe=text(process.exe),
             exepath=text(process.exepath),
             cwd=text(process.cwd),
-            args=None if process.args is None else tuple(rewritten(each, self._pairs) for each in process.args),
+            args=None if process.args is None else tuple(rewritten(each, self.pairs) for each in process.args),
             env=None,
             cgroup=process.cgroup if process.container >= 0 else "/",
         )

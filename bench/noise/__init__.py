@@ -1,0 +1,1 @@
+"""Records ordinary work and counts the alerts that rules raise on it."""

@@ -1,0 +1,92 @@
+"""A Debian host with servers and tools to record, built once and cached; nothing in it needs a network."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.live.debian_image import cache_directory, package_source
+from tests.live.ordinary_host import OrdinaryHost, ordinary_host
+
+RECIPE = "1"
+"""Increase when the content of the host changes, so that an old cached file isn't used."""
+WORK = Path(__file__).parent / "work"
+_KAFKA = Path(__file__).parents[2] / "deploy/kafka"
+_PACKAGES = (
+    *("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db", "iproute2", "procps"),
+    *("git", "make", "gcc", "libc6-dev", "python3-venv", "python3-setuptools", "python3-wheel", "rsync", "curl"),
+    *("vim-tiny", "apt-utils", "postgresql", "nginx-light", "redis-server", "openjdk-17-jre-headless"),
+    *("python3-pylsp", "nodejs", "npm"),
+)
+_LOCAL_PACKAGES = ("hello", "figlet", "tree", "less", "nginx-light")
+_CRON_JOBS = """
+*/2 * * * * root test -x /usr/bin/apt-get && find /var/log -name '*.log' -mtime +30 -delete
+*/3 * * * * dev cd $HOME && df > df.log && tail -n 100 df.log > df.tail
+*/4 * * * * root run-parts --test /etc/cron.daily | logger -t nightly
+"""
+_ROTATION = """
+/var/log/app.log {
+  size 1
+  rotate 3
+  compress
+  postrotate
+    /usr/lib/rsyslog/rsyslog-rotate
+  endscript
+}
+"""
+_PREPARE = """
+mkdir -p /srv/packages
+cd /srv/packages
+apt-get download "$@"
+apt-ftparchive packages . > Packages
+rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/*artifact* /var/lib/apt/lists/*
+echo 'deb [trusted=yes] file:/srv/packages ./' > /etc/apt/sources.list
+apt-get clean
+echo example > /etc/hostname
+printf '127.0.0.1 localhost example\\n' > /etc/hosts
+: > /etc/resolv.conf
+useradd --create-home --shell /bin/bash dev
+useradd --create-home --shell /bin/bash admin
+echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin
+runuser -u dev -- sh -c 'mkdir -m 700 ~/.ssh; ssh-keygen -q -t ed25519 -N "" -f ~/.ssh/id_ed25519'
+install -d -m 700 -o admin -g admin /home/admin/.ssh /home/admin/backups
+install -m 600 -o admin -g admin /home/dev/.ssh/id_ed25519.pub /home/admin/.ssh/authorized_keys
+"""
+
+
+@contextmanager
+def host_to_record() -> Iterator[OrdinaryHost]:
+    """Unpack the host, or build it first, and remove it afterwards; raises NoDebian."""
+    with ordinary_host() as host:
+        tar = cache_directory() / f"noise-{package_source().suite}-{RECIPE}.tar"
+        if not tar.exists():
+            _build(host)
+            half = tar.with_suffix(f".{os.getpid()}")
+            subprocess.run(["tar", "-C", host.root, "-cf", half, "."], check=True, timeout=600)
+            half.rename(tar)
+        else:
+            shutil.rmtree(host.root)
+            host.root.mkdir()
+            subprocess.run(["tar", "-C", host.root, "-xf", tar], check=True, timeout=600)
+        shutil.copytree(WORK, host.root / "usr/local/lib/work")
+        (host.root / "etc/cron.d/work").write_text(_CRON_JOBS)
+        (host.root / "etc/logrotate.d/app").write_text(_ROTATION)
+        yield host
+
+
+def _build(host: OrdinaryHost) -> None:
+    """Install everything; CalledProcessError shows what failed."""
+    for command in (
+        ("apt-get", "update"),
+        ("apt-get", "install", "-y", "--no-install-recommends", *_PACKAGES),
+        ("sh", "-ec", _PREPARE, "prepare", *_LOCAL_PACKAGES),
+    ):
+        host.run(*command, timeout=1800).check_returncode()
+    jars = subprocess.run([_KAFKA / "jars.sh"], capture_output=True, text=True, check=True, timeout=600).stdout.strip()
+    kafka = host.root / "opt/kafka"
+    shutil.copytree(jars, kafka / "libs")
+    shutil.copy(_KAFKA / "broker.sh", kafka)
+    (kafka / "jars.sh").write_text("#!/bin/sh\necho /opt/kafka/libs\n")
+    (kafka / "jars.sh").chmod(0o755)

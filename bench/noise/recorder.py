@@ -1,0 +1,173 @@
+"""Records kinds of ordinary work, all at the same time, each in a file of its own.
+
+A file holds the events of its kind's processes and of nothing else on this machine, as the collector made them; only
+the names of the host and of temporary folders are replaced.
+"""
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.noise.containers import work_with_containers
+from bench.noise.count import compiled_rules
+from bench.noise.host import WORK, host_to_record
+from collector.agent import Collector
+from collector.settings import CollectorSettings
+from processor.pushdown.derive import derive
+from schemas.batch import EventBatch, Process
+from schemas.codec import encode_batch
+from schemas.encoding.recording import RecordingWriter
+from tests.live.anonymous import anonymous
+from tests.live.containers import Docker
+from tests.live.dockerd import Dockerd
+from tests.live.ordinary_host import QUIET, OrdinaryHost
+
+CONTAINERS = "containers"
+HOST_KINDS = tuple(sorted(path.stem for path in WORK.glob("*.sh") if path.stem != "lib"))
+_PR_SET_CHILD_SUBREAPER = 36
+_BATCH_SECONDS = 5.0
+_BATCH_EVENTS = 2_000
+_SMALL = 9
+
+
+class Recording:
+    """A file of batches, renumbered, that anybody may read."""
+
+    def __init__(self, path: Path, *, level: int = _SMALL) -> None:
+        """Create or replace the file; level: of its compression, 0 for none. Raises OSError."""
+        self.path = path
+        self.events = 0
+        self._sequence = 0
+        self._writer = RecordingWriter(path, level=level)
+        path.chmod(0o644)
+
+    def write(self, batch: EventBatch) -> None:
+        """Append a batch. Raises OSError."""
+        self._sequence += 1
+        batch.sequence, batch.first_number = self._sequence, self.events + 1
+        self.events += batch.count
+        self._writer.write(encode_batch(batch))
+
+    def close(self) -> None:
+        """Close the file. Raises OSError."""
+        self._writer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """Gives each event to the kind whose process it comes from."""
+
+    files: Mapping[int, Recording]
+    """By the process that the kind's processes descend from."""
+    rewrite: tuple[tuple[str, str], ...]
+
+    def take(self, batch: EventBatch) -> None:
+        owners = [_owner(batch.processes, row, self.files) for row in range(len(batch.processes))]
+        present = {owners[row] for row in batch.columns["process"][: batch.count]}
+        for root in self.files.keys() & present:
+            pids = {process.pid for process, owner in zip(batch.processes, owners, strict=True) if owner == root}
+
+            def is_of_kind(process: Process, _: frozenset[int], pids: set[int] = pids) -> bool:
+                return process.pid in pids
+
+            self.files[root].write(anonymous(batch, root, is_of_kind, self.rewrite))
+
+
+def _owner(processes: Sequence[Process], row: int, roots: Container[int]) -> int:
+    """Return the nearest of these processes that a process descends from, 0 if from none."""
+    while (row := processes[row].parent) >= 0:
+        if processes[row].pid in roots:
+            return processes[row].pid
+    return 0
+
+
+def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds: Sequence[str]) -> None:
+    """Record each kind for a time.
+
+    Args:
+        folder: receives a file for each kind.
+        minutes: how long the work goes on.
+        rules: sets of rule files; everything that any of them needs is recorded.
+        kinds: names of kinds.
+    """
+    # What a daemon leaves behind is inherited by this process, and so known as part of the work.
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    compiled = [compiled_rules(paths, disabled=True) for paths in rules]
+    types = frozenset().union(*(each.event_types for each in compiled))
+    conditions = [condition for each in compiled for condition in each.conditions]
+    with contextlib.ExitStack() as stack:
+        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lanner-noise-")))
+        host = stack.enter_context(host_to_record())
+        daemon = stack.enter_context(Dockerd()) if CONTAINERS in kinds else None
+        docker = Docker(daemon) if daemon else None
+        if docker is not None:
+            docker.debian()
+            docker.busybox()
+        batches: list[EventBatch] = []
+        settings = CollectorSettings(
+            cache=temporary,
+            unknown_containers=False,
+            flush_seconds=_BATCH_SECONDS,
+            flush_events=_BATCH_EVENTS,
+            **({"docker_socket": daemon.socket} if daemon else {}),
+        )
+        collector = Collector(
+            types, on_batch=batches.append, pushdown_filter=derive(conditions, types), settings=settings
+        )
+        collector.start()
+        stack.callback(collector.stop)
+        print(f"recording {', '.join(kinds)} for {minutes:g} minutes")
+        work = {kind: stack.enter_context(_started(host, kind)) for kind in kinds if kind != CONTAINERS}
+        roots = {kind: process.pid for kind, process in work.items()}
+        if docker is not None:
+            stack.enter_context(_containers(docker, temporary))
+            roots[CONTAINERS] = os.getpid()
+        folder.mkdir(parents=True, exist_ok=True)
+        files = {root: Recording(folder / f"{kind}.avro") for kind, root in roots.items()}
+        # Longest first: a replaced path must not match part of another.
+        names = [(str(host.root), "/srv/host"), (str(temporary), "/srv/work")]
+        names += [(str(daemon.base), "/run/docker")] if daemon else []
+        split = _Split(files, tuple(names))
+        deadline = time.monotonic() + 60 * minutes
+        while time.monotonic() < deadline:
+            collector.poll(0.1)
+            while batches:
+                split.take(batches.pop(0))
+        for kind, process in work.items():
+            if process.poll() is not None:
+                print(f"{kind}: ended early, with code {process.returncode}")
+        print(f"lost: {dict(collector.losses)}")
+        for file in files.values():
+            file.close()
+            print(f"{file.path.stem}: {file.events:,} events, {file.path.stat().st_size:,} bytes")
+
+
+@contextlib.contextmanager
+def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]"]:
+    command = ["unshare", "--net", *host.command("bash", f"/usr/local/lib/work/{kind}.sh")]
+    with subprocess.Popen(
+        command, env=QUIET, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def _containers(docker: Docker, folder: Path) -> Iterator[None]:
+    stopping = threading.Event()
+    thread = threading.Thread(target=work_with_containers, args=(docker, folder, stopping), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(60)
