@@ -26,8 +26,10 @@ _FAMILIES = {
     "fs.path": "Paths that are arguments",
     "fdlist": "Descriptors of a poll",
     "lanner": "Lanner's own fields",
+    "k8s_audit": "Kubernetes audit events",
+    "json": "Events that are JSON",
 }
-_LIVE = {"live": "yes", "captures": "from captures only", "none": "no"}
+_LIVE = {"live": "yes", "captures": "from captures only", "audit log": "from audit logs", "none": "no"}
 
 
 def field_page(fields: Iterable[FieldSpec] = tuple(FIELDS.values())) -> str:

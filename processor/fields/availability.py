@@ -6,8 +6,9 @@ from typing import Literal
 
 from processor.fields.extract import is_filled
 from schemas.catalogue.fields import FieldSpec
+from schemas.catalogue.sources import SYSCALL, has_field
 
-Source = Literal["live", "captures", "none"]
+Source = Literal["live", "captures", "audit log", "none"]
 
 _SUMMARY = "only used by Falco's summaries of captures"
 _NO_LATENCY = "system calls are recorded when they return, not when they begin"
@@ -108,6 +109,8 @@ def source_of(spec: FieldSpec) -> Source:
     """Return what fills a field."""
     if is_filled(spec.name) or spec.name in _IN_CONDITIONS:
         return "live"
+    if not has_field(SYSCALL, spec):
+        return "audit log"
     return "captures" if spec.name in FROM_CAPTURES else "none"
 
 

@@ -11,19 +11,20 @@ from processor.language.ast import Check, Macro, Node, Span, children
 from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
-from processor.loading.collection import SOURCE, Collection
+from processor.loading.collection import Collection
 from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
 from processor.loading.items.exceptions import with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.items.rule_legs import RuleLegs
-from processor.loading.problems.compiler_checks import Checker, CompilerProblem, output_findings
+from processor.loading.problems.compiler_checks import Checker, CompilerProblem, fields_of_others, output_findings
 from processor.loading.problems.condition_hints import condition_hint, open_parenthesis
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_location, problem
+from schemas.catalogue.sources import SYSCALL
 from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation
 
@@ -237,7 +238,7 @@ class Builder:
         if self._check(tree, traced, rule) is not _Verdict.GOOD or verdict is not _Verdict.GOOD:
             return
         types = event_types(tree)
-        if rule.source == SOURCE and rule.warn_evttypes and is_broad(types):
+        if rule.source == SYSCALL and rule.warn_evttypes and is_broad(types):
             hint = "restrict evt.type, or set 'warn_evttypes: false'"
             location = traced.locate((0, len(traced.text)))
             self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, location, hint))
@@ -256,7 +257,7 @@ class Builder:
             message = f"the output has {len(output):,} characters, more than the limit of {MAX_OUTPUT:,}"
             self._report(problem(ProblemCode.LOAD_ERR_COMPILE_OUTPUT, message, rule.spot, hint="shorten it"))
             return "", _Verdict.WRONG
-        findings = output_findings(output)
+        findings = output_findings(output, rule.source)
         if output != traced.text:
             # The spans refer to the remaining text, so locate the whole output instead.
             traced = TracedText((Piece(traced.text, rule.output[0].node),), traced.text)
@@ -266,7 +267,7 @@ class Builder:
         found: list[CompilerProblem] = []
         seen: set[tuple[ProblemCode, str, Span]] = set()
         for check, macro in checks_and_macros(tree):
-            for finding in self._checker.findings(check):
+            for finding in (*self._checker.findings(check), *fields_of_others(check, rule.source)):
                 span = macro.span if macro else finding.span
                 # A deprecated field in a macro that a condition uses twice is reported at both positions.
                 if (finding.code, finding.message, span) not in seen:

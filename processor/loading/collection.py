@@ -20,10 +20,10 @@ from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import problem, reject
+from schemas.catalogue.sources import SOURCES
 from schemas.errors import LannerError
 from schemas.yaml.nodes import MappingNode, Node
 
-SOURCE = "syscall"
 ENGINE_VERSION = (0, 63, 0)
 """The newest Falco engine version that rule files may require."""
 
@@ -120,10 +120,10 @@ class Collection:
         old = self.rules.get(new.name)
         if old is not None:
             _same_source(old, new.source, new.spot)
-        if new.source != SOURCE:
+        if new.source not in SOURCES:
             new.unknown_source = True
             message = f"Unknown source {new.source}, skipping"
-            hint = did_you_mean(new.source, [SOURCE]) or f"the only source is {SOURCE}: plugins are not supported"
+            hint = did_you_mean(new.source, SOURCES) or f"the sources are {' and '.join(SOURCES)}"
             self._warn(
                 problem(ProblemCode.LOAD_UNKNOWN_SOURCE, message, new.spot, _value_node(new.spot, "source"), hint)
             )

@@ -76,6 +76,11 @@ def output_errors(text: str) -> list[OutputError]:
     return [part for part in _parts(text) if isinstance(part, OutputError)]
 
 
+def tokens_in(text: str) -> list[Token]:
+    """Return the valid tokens of an output text."""
+    return [part for part in _parts(text) if isinstance(part, Token)]
+
+
 def _parts(text: str) -> Iterator[Part | OutputError]:
     position = 0
     while (start := text.find("%", position)) >= 0:

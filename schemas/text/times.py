@@ -3,10 +3,13 @@
 The part down to the second is cached, because the alerts of a busy second share it.
 """
 
+import re
 import time
+from datetime import datetime
 from functools import lru_cache
 
 NANOSECONDS = 1_000_000_000
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -52,3 +55,21 @@ def date_and_time(nanoseconds: int, *, utc: bool = False) -> str:
 def date_and_time_seconds(nanoseconds: int, *, utc: bool = False) -> str:
     """Return ``2026-11-24 14:31:30``."""
     return _second(nanoseconds // NANOSECONDS, "%Y-%m-%d %H:%M:%S", utc=utc)
+
+
+def from_rfc3339(text: str) -> int | None:
+    """Return the time of ``2026-11-24T14:31:30.479359Z`` in ns since the epoch; None if it is not valid."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        return None
+    second, rest, zone = match.groups()
+    try:
+        whole = _epoch_second(f"{second.upper()}{zone.upper()}")
+    except ValueError:
+        return None
+    return whole * NANOSECONDS + int((rest or "").ljust(9, "0"))
+
+
+@lru_cache(maxsize=4096)
+def _epoch_second(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp())

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 
 from processor.compiler import checks
+from processor.compiler.values.types import field_text
 from processor.correlation.window_fields import FORMS, BadWindowToken, tokens_of, without_tokens
-from processor.language.ast import Check, Field, Span, literals
+from processor.language.ast import Check, Field, Span, fields_in, literals
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ProblemCode
-from processor.output.tokens import output_errors
-from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS
+from processor.output.tokens import output_errors, tokens_in
+from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS, resolve_field
+from schemas.catalogue.sources import has_field
 
 _LISTED = "'lanner fields' lists the fields"
 _BY_NAME = {"user.uid": "user.name", "user.loginuid": "user.loginname", "group.gid": "group.name"}
@@ -108,8 +110,24 @@ def field_problem(text: str) -> str | None:
     return None
 
 
-def output_findings(output: str) -> list[CompilerProblem]:
-    """Return all problems of an output."""
+def fields_of_others(check: Check, source: str) -> list[CompilerProblem]:
+    """Return a problem for each field of a check that events of a source don't have, as if it didn't exist."""
+    found = []
+    for field in fields_of(check):
+        resolved = resolve_field(field_text(field))
+        if resolved is not None and not has_field(source, resolved[0]):
+            message = f"filter_check called with nonexistent field {field_text(field)}"
+            code = ProblemCode.LOAD_ERR_COMPILE_CONDITION
+            found.append(CompilerProblem(code, message, field.span, _not_of(source), is_unknown=True))
+    return found
+
+
+def _not_of(source: str) -> str:
+    return f"events of source {source} don't have this field"
+
+
+def output_findings(output: str, source: str | None = None) -> list[CompilerProblem]:
+    """Return all problems of an output. source: of the rule's events; None for those of any source."""
     found = []
     try:
         list(tokens_of(output))
@@ -122,12 +140,25 @@ def output_findings(output: str) -> list[CompilerProblem]:
         code = ProblemCode.LOAD_ERR_COMPILE_OUTPUT
         hint = hint if output[wrong.span[0] + 1 :] else "remove it, or write a field after it"
         found.append(CompilerProblem(code, wrong.message, wrong.span, hint, wrong.unknown))
+    if source is not None:
+        found += _tokens_of_others(output, source)
     for field in DEPRECATED_FIELDS:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
             message = f"usage of deprecated field '{field}' has been detected in the rule output"
             hint = f"remove %{field}"
             found.append(CompilerProblem(ProblemCode.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
+    return found
+
+
+def _tokens_of_others(output: str, source: str) -> list[CompilerProblem]:
+    found = []
+    for token in tokens_in(output):
+        for field in fields_in(token.side):
+            resolved = resolve_field(field_text(field))
+            if resolved is not None and not has_field(source, resolved[0]):
+                code, message = ProblemCode.LOAD_ERR_COMPILE_OUTPUT, f"invalid formatting token {field_text(field)}"
+                found.append(CompilerProblem(code, message, token.span, _not_of(source), is_unknown=True))
     return found
 
 

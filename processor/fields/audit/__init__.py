@@ -1,0 +1,1 @@
+"""Fields of events that are JSON documents: Kubernetes audit events."""
