@@ -9,6 +9,7 @@ from lanner.ruleset.output_faults import appended_faults
 from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
+from processor.audit.detector import AuditDetector
 from processor.compiler.host_names import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.recursion import deep
@@ -48,6 +49,8 @@ class CompiledDetection:
     """Names of the environment variables that rules use: the collector sends no others."""
     active_rules: ActiveRules
     """The loaded rules."""
+    audit: AuditDetector
+    """Evaluates the rules on Kubernetes audit events."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -83,8 +86,10 @@ class CompiledDetection:
 def active_text(detection: CompiledDetection) -> str:
     """Return how many rules are active, where they come from, and which are off."""
     off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
+    others = len(detection.audit.rule_names)
+    idle = f"; {count_of(others, 'rule')} on Kubernetes audit events not evaluated here" if others else ""
     named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")
-    return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}"
+    return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}{idle}"
 
 
 def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
@@ -98,6 +103,7 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
         raise BadSettings(*faults)
     loaded = load_or_fail(settings, sources, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
+    redact = Redaction(settings.redact).alert
     try:
         ruleset = compile_ruleset(
             rules,
@@ -107,8 +113,17 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             rule_matching=settings.rule_matching,
             bare_outputs=loaded.bare_outputs,
             extra_fields=loaded.extra_fields,
-            redact=Redaction(settings.redact).alert,
+            redact=redact,
             max_group_values=settings.first_seen.values_per_group,
+        )
+        audit = AuditDetector(
+            rules,
+            loaded.correlations,
+            loaded.suppressed,
+            minimum_priority=BY_NAME[settings.priority],
+            rule_matching=settings.rule_matching,
+            extra_fields=loaded.extra_fields,
+            redact=redact,
         )
     except OutputError as error:
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
@@ -118,7 +133,11 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    return CompiledDetection(ruleset, sources.origin, loaded.notices, sources.watched, variables_in(texts), loaded)
+    notices = (
+        *loaded.notices,
+        *(f"rule {name!r} is not evaluated: windows take system calls only." for name in audit.stateful),
+    )
+    return CompiledDetection(ruleset, sources.origin, notices, sources.watched, variables_in(texts), loaded, audit)
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

@@ -147,6 +147,29 @@ def _number(value: Any) -> int | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class ItemAccess:
+    """Accesses fields by subscription of a mapping ``e`` whose values have their types already."""
+
+    def field(self, shape: Shape) -> Expression:
+        """Return the expression of a field."""
+        if shape.spec is None:
+            raise TypeError("an operand without a field has no access")
+        key = shape.spec.name if shape.argument is None else f"{shape.spec.name}[{shape.argument}]"
+        return Expression(f"e[{key!r}]", frozenset({"event"}))
+
+
+def compile_items(condition: Node) -> Callable[[Event], bool]:
+    """Compile a condition into a function of a mapping that has, or computes, every field that the condition reads.
+
+    Args:
+        condition: the tree, with macros resolved and without errors.
+    """
+    with deep():
+        constants = Constants()
+        return _compiled(_expression(condition, Emitter(ItemAccess(), constants), 0), constants)
+
+
 def compile_mapping(condition: Node) -> Callable[[Event], bool]:
     """Compile a condition into a function that evaluates events given as mappings.
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.codegen import Constants, Emitter, Expression
-from processor.compiler.mapping import converted, field_keys
+from processor.compiler.mapping import ItemAccess, converted, field_keys
 from processor.compiler.values.transformers import as_text
 from processor.compiler.values.types import Shape, side_shape
 from processor.fields import binding
@@ -71,6 +71,14 @@ class OutputFormat:
     def fill(self, event: Mapping[str, Any]) -> Rendered:
         """Format the output for an event given as a mapping of fields."""
         return self._render(_values_of(self.sides, event), event.get("evt.rawtime"))
+
+    def compile_items(self) -> Callable[[Mapping[str, Any]], Rendered]:
+        """Return a function from a mapping that has, or computes, every field of the output to the formatted output."""
+        constants = Constants()
+        emitter = Emitter(ItemAccess(), constants)
+        values = "".join(f"{emitter.side(side).text}, " for side in self.sides)
+        read = eval(f"lambda e: ({values})", constants.values)  # noqa: S307  generated from a checked output
+        return lambda event: self._render(read(event), event["evt.rawtime"])
 
     def _render(self, values: Values, time: int | None) -> Rendered:
         texts = [

@@ -18,6 +18,7 @@ from lanner.cli.terminal.run_summary import Summary
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
+from lanner.recorder.audit_log import AuditLog, is_audit_log
 from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.evaluation.backtest import Backtest, not_collected
@@ -27,6 +28,7 @@ from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.single_host.sinks import open_sinks
 from processor.evaluator import Evaluator
+from processor.fields.audit.event_fields import AuditFields
 from schemas.alert import Alert
 from schemas.text.counts import count_of
 from schemas.text.printable import printable
@@ -40,6 +42,7 @@ _NAME_SECONDS = 5
     "replay",
     example="lanner replay incident.avro --rules my_rules.yaml\n"
     "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
+    "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
     formats=ALERT_FORMATS,
 )
@@ -55,11 +58,12 @@ def command(
 ) -> None:
     """Run recorded events through the rules; needs no kernel and no privileges.
 
-    FILES are recordings, or folders of them as `lanner run` writes. With --topic, backtest draft rules on the fleet's
+    FILES are recordings, or folders of them as `lanner run` writes, or logs of Kubernetes audit events: files of JSON,
+    an event or a list of events in each line. With --topic, backtest draft rules on the fleet's
     retained events. Neither publishes nor sends anything. The output states what was not collected at that time: rules
     that need it can't have matched.
     """
-    _check_usage(files, topic=topic, times=(since, until))
+    _check_usage(files, topic=topic, times=(since, until), host=host)
     settings = options.settings()
     detection = load_detection(settings, warnings=not options.quiet)
     if not options.quiet:
@@ -76,11 +80,13 @@ def command(
         _replay(options, settings, evaluation, files, is_selected)
 
 
-def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None]) -> None:
+def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None], host: str) -> None:
     if topic == bool(files):
         raise click.UsageError("give either recordings or --topic.")
     if not topic and any(times):
         raise click.UsageError("--since and --until go with --topic.")
+    if host != "*" and any(map(is_audit_log, files)):
+        raise click.UsageError("--host selects recorded events; audit events name no host.")
 
 
 @dataclass(slots=True)
@@ -90,6 +96,8 @@ class _Evaluation:
     detection: CompiledDetection
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
+    audit_logs: int = 0
+    """Files of audit events that were read."""
     _evaluator: Evaluator = field(init=False)
     _names: HostNames = field(init=False)
 
@@ -103,6 +111,11 @@ class _Evaluation:
         self.summary.events += stored.batch.total
         self.coverage.see(stored)
         return self._evaluator.replay(self._names.named(stored.batch))
+
+    def take_audit_event(self, event: AuditFields) -> list[Alert]:
+        """Evaluate the rules on a Kubernetes audit event and return the alerts."""
+        self.summary.events += 1
+        return self.detection.audit.process(event)
 
     def finish(self) -> list[Alert]:
         """Return the alerts of windows that are still open."""
@@ -132,8 +145,12 @@ def _replay(
                 sink.deliver(alert)
 
     try:
-        for stored in filter(is_selected, from_files(files)):
-            send(evaluation.take(stored))
+        for path in files:
+            if is_audit_log(path):
+                _replay_audit_log(path, evaluation, send)
+            else:
+                for stored in filter(is_selected, from_files((path,))):
+                    send(evaluation.take(stored))
     except BadInput as error:
         if not summary.events:
             raise
@@ -143,8 +160,22 @@ def _replay(
     if not options.quiet:
         for line in summary.lines(evaluation.coverage.lost()):
             note(line)
+        if evaluation.audit_logs and not evaluation.detection.audit.rule_names:
+            note("no active rule has the source k8s_audit, so no audit event can match.")
+        for name, fault in evaluation.detection.audit.first_errors.items():
+            note(f"rule {name!r} failed {evaluation.detection.audit.faults[name]:,} times: {fault}")
         for sentence in evaluation.not_collected():
             note(f"not seen by these rules: {printable(sentence)}")
+
+
+def _replay_audit_log(path: Path, evaluation: _Evaluation, send: Callable[[list[Alert]], None]) -> None:
+    log = AuditLog(path)
+    for event in log.events():
+        send(evaluation.take_audit_event(event))
+    evaluation.audit_logs += 1
+    if log.unreadable:
+        lines = count_of(log.unreadable, "line")
+        note(f"{path}: {lines} can't be read and were not evaluated; the first is {log.first_unreadable}.")
 
 
 def _backtest(

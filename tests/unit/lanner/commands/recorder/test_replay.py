@@ -10,6 +10,7 @@ from lanner.settings.named import KINDS
 from lanner.wiring.sinks.kinds import SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
 from tests.unit.lanner.test_rules_commands import rules
+from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.recordings import shadow_read, write_recording
 
 
@@ -35,3 +36,43 @@ def test_replay_sends_alerts_to_standard_output_and_no_other_sink(
 
     assert done.exit_code == 0
     assert json.loads(done.stdout)["priority"] == "Warning"
+
+
+AUDIT_RULE = """
+- rule: Exec
+  desc: d
+  condition: ka.target.subresource = exec
+  output: exec (%ka.user.name)
+  priority: NOTICE
+  source: k8s_audit
+"""
+
+
+@pytest.mark.parametrize("form", ["text", "line", "json"])
+def test_replay_evaluates_audit_logs_and_recordings_together(tmp_path: Path, form: str) -> None:
+    """Each file goes to the rules of its source, in every format of alerts."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(line(request()) + line(exec_request("sh")))
+    recording = write_recording(tmp_path / "shadow.avro", shadow_read())
+    own = rules(tmp_path), rules(tmp_path, AUDIT_RULE, "audit.yaml")
+
+    words = ["replay", log, recording, "-r", own[0], "-r", own[1], "--format", form]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words], catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert "exec (alice)" in done.stdout
+    assert "/etc/shadow" in done.stdout
+    if form == "json":
+        assert [json.loads(each)["source"] for each in done.stdout.splitlines()] == ["k8s_audit", "syscall"]
+
+
+def test_replay_reports_that_no_rule_is_about_audit_events(tmp_path: Path) -> None:
+    """Silence would look as if nothing had happened."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(line(request()) + b"{]")
+
+    done = CliRunner().invoke(lanner_command, ["replay", str(log), "-r", str(rules(tmp_path))], catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert "no active rule has the source k8s_audit" in done.stderr
+    assert "1 line can't be read" in done.stderr

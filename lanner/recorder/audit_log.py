@@ -1,0 +1,61 @@
+"""Files of Kubernetes audit events, as an API server's log backend writes them: JSON, one document a line."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from lanner.errors import BadInput
+from processor.audit.events import MAX_EVENT_BYTES, BadAuditEvent, read_events
+from processor.fields.audit.event_fields import AuditFields
+
+_STARTS = (b"{", b"[")
+_HEAD_BYTES = 64
+
+
+def is_audit_log(path: Path) -> bool:
+    """Return whether a file is JSON by its first bytes; False if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES).lstrip().startswith(_STARTS)
+    except OSError:
+        return False
+
+
+class AuditLog:
+    """One file. A line that can't be read is counted, and does not stop those behind it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.unreadable = 0
+        """Lines that could not be read, or that hold an event that could not be read."""
+        self.first_unreadable = ""
+        """Number of the first of them, and the reason."""
+
+    def events(self) -> Iterator[AuditFields]:
+        """Yield the events in order; evt.num counts from 0. Raises BadInput if the file can't be read."""
+        number = 0
+        try:
+            with self._path.open("rb") as file:
+                for position, line in enumerate(_lines(file), 1):
+                    if not line.strip():
+                        continue
+                    try:
+                        for event in read_events(line, number):
+                            yield event
+                            number += 1
+                    except BadAuditEvent as error:
+                        self.unreadable += 1
+                        self.first_unreadable = self.first_unreadable or f"line {position}: {error}"
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise BadInput(f"{self._path}: {error.strerror}.") from None
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines; of a line that is too long, only the beginning, which is too long as well."""
+    while line := file.readline(MAX_EVENT_BYTES + 1):
+        rest = line
+        while not rest.endswith(b"\n") and rest:
+            rest = file.readline(MAX_EVENT_BYTES)
+        yield line

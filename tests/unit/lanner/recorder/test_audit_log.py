@@ -1,0 +1,28 @@
+from pathlib import Path
+
+from lanner.recorder.audit_log import AuditLog, is_audit_log
+from processor.audit.events import MAX_EVENT_BYTES
+from tests.unit.processor.audit.requests import line, request
+
+
+def test_a_line_that_cannot_be_read_does_not_stop_those_behind_it(tmp_path: Path) -> None:
+    """It is counted; the last line may be truncated, because the file is still being written."""
+    path = tmp_path / "audit.log"
+    long = line(request(userAgent="x" * 2 * MAX_EVENT_BYTES))
+    events = [line([request(auditID="a"), request(auditID="b")]), b"\n", b"{]\n", long, line(request(auditID="c"))]
+    path.write_bytes(b"".join(events) + b'{"auditID"')
+
+    log = AuditLog(path)
+    found = [(event["evt.num"], event["ka.auditid"]) for event in log.events()]
+
+    assert found == [(0, "a"), (1, "b"), (2, "c")]
+    assert log.unreadable == 3
+    assert log.first_unreadable.startswith("line 3: not JSON")
+
+
+def test_audit_logs_are_known_by_their_first_bytes(tmp_path: Path) -> None:
+    """A recording begins with Avro's magic bytes."""
+    (tmp_path / "audit").write_bytes(b"\n" + line(request()))
+    (tmp_path / "events").write_bytes(b"Obj\x01{")
+
+    assert [is_audit_log(tmp_path / name) for name in ("audit", "events", "absent", ".")] == [True, False, False, False]
