@@ -5,5 +5,5 @@ cd "$(dirname "$0")/../.."
 deploy/setup/venv.sh run
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-.venv/bin/python deploy/setup/console_alerts.py "$folder/alerts.avro"
-.venv/bin/lanner console --file "$folder/alerts.avro" "$@"
+.venv/bin/python deploy/setup/console_alerts.py "$folder"
+.venv/bin/lanner console --file "$folder" "$@"

@@ -17,22 +17,22 @@ from tests.browser.visits import Visit, settled
 from tests.unit.lanner.console.server.running import HEADER, Served
 
 FOLDER = Path("docs/images")
-ACTS = Path("rules/acts.avro")
+ACTIONS = Path("rules/acts.avro")
 MOST = 100_000
 """Bytes of an image."""
 WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
 PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
 TALL = WIDE | {"viewport": {"width": 860, "height": 480}}
-STORY, HOST = "Launch Package Management Process in Container", "example"
+STORY, HOST = "Launch Package Management Process in Container", "web-1.example.com"
 
 
 @pytest.fixture
 def served(serve: Serve, tmp_path: Path) -> Served:
     """Return a console with what `make console` shows, at the time of the recording."""
     script = runpy.run_path("deploy/setup/console_alerts.py")
-    recorded = script["recorded"]()
-    batches = list(read_recording(ACTS))
-    now = max(batch.created for batch in batches) + MINUTE
+    now = max(batch.created for batch in read_recording(ACTIONS)) + MINUTE
+    batches = script["recorded"](now)
+    recorded = script["alerts_of"](batches)
     folder = tmp_path / "events"
     recording = RollingRecording(folder, 64 << 20, on_error=print)
     for batch in batches:

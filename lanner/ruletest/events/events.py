@@ -78,6 +78,14 @@ def write_event(fields: Fields) -> dict[str, Any]:
         if spec.flags & DescriptorFlag.FD_IS_RESULT or spec.fd != NONE:
             event |= descriptors.write_descriptor(fields, is_opened=spec.opens_file)
     container = write_container(fields)
+    if (
+        container
+        and spec is not None
+        and spec.opens_file
+        and "_LAYER" not in str(fields.get("evt.arg.flags", "_LAYER"))
+    ):
+        # In a test, the files of a container are on its overlay.
+        event["fd.is_lower_layer"] = "false"
     return event | {"proc": write_process(fields)} | ({"container": container} if container else {})
 
 
@@ -203,12 +211,18 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
 def _written_paths(spec: Call, fields: Fields) -> dict[str, Any]:
     found = {}
     if spec.opens_file and "fd.name" in fields:
-        found["fd.name"] = fields["fd.name"]
+        found["fd.name"] = _opened_path(fields)
         if "evt.arg.flags" not in fields and spec.event != "creat":
             reads, writes = fields.get("evt.is_open_read"), fields.get("evt.is_open_write")
             found["flags"] = "O_RDWR" if reads and writes else "O_WRONLY" if writes else "O_RDONLY"
     names = (_ROLES[role] for role in spec.path_roles)
     return found | {name: fields[name] for name in names if name in fields}
+
+
+def _opened_path(fields: Fields) -> str:
+    """Return the path as it was passed if it leads out of directories, because a rule may look at that."""
+    name, raw = str(fields["fd.name"]), str(fields.get("fd.nameraw", ""))
+    return raw if ".." in raw and absolute(str(fields.get("proc.cwd") or "/"), raw) == name else name
 
 
 _TYPE = Key("evt.type", _event_type, "evt.type", names=("evt.type", "type"))

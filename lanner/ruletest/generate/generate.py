@@ -4,6 +4,7 @@ A case can't state what the alert lacks; run it once and add what is missing.
 """
 
 from pathlib import Path
+from typing import get_args
 
 from lanner.errors import BadInput
 from lanner.ruleset.compile import load_detection
@@ -12,9 +13,11 @@ from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.events.input import GivenAlert, choose_given, given_alert, is_recording
 from lanner.ruletest.generate.writing import case_text
+from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.settings import Settings
+from processor.detection.detector import RuleMatching
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
 from schemas.encoding.recording import read_recording
@@ -102,7 +105,11 @@ def _tried(case: str, rules: RuleSet) -> str:
     known = {rule.name for rule in rules.rules}
     if any(expected.rule not in known for each in suite.cases for expected in each.expected):
         return f"  # Not tried: the rule isn't active.\n{case}"
-    runner = Runner(suite, rules, "all", lambda _path: ())
-    lines = [failure.message for each in suite.cases for failure in runner.run(each).failures]
+    lines = min((_failures(suite, rules, matching) for matching in get_args(RuleMatching)), key=len)
     notes = "".join(f"  # To be completed: {' '.join(line.split())}.\n" for line in lines)
     return notes + case
+
+
+def _failures(suite: Suite, rules: RuleSet, matching: RuleMatching) -> list[str]:
+    runner = Runner(suite, rules, matching, lambda _path: ())
+    return [failure.message for case in suite.cases for failure in runner.run(case).failures]
