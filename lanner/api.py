@@ -14,6 +14,7 @@ from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
 from processor.loading import load_rules as load_files
 from processor.loading.selection import Switch, apply_switches
 from processor.output.formatter import OutputFormat, compile_output
+from schemas.catalogue.sources import SYSCALL
 
 __all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
 
@@ -53,7 +54,7 @@ class Rules:
         """Rules that load but are likely mistakes."""
         self.rules = tuple(rules)
         """All rules in evaluation order, including disabled ones; empty if there are errors."""
-        self._compiled: dict[str, list[_Compiled]] = {}
+        self._compiled: dict[tuple[str, str], list[_Compiled]] = {}
 
     @property
     def ok(self) -> bool:
@@ -88,16 +89,16 @@ class Rules:
         Events are evaluated independently: a stateful macro is true if the event counts for it; no window is stored.
 
         Args:
-            event: values by field name; without evt.type no rule is evaluated.
+            event: values by field name. evt.source is ``syscall`` by default; an event of that source needs evt.type.
             matching: ``first`` returns at most one match, of the first rule in order.
         """
-        event_type = event.get("evt.type")
+        source = event.get("evt.source", SYSCALL)
+        event_type = event.get("evt.type") if source == SYSCALL else ""
         if not isinstance(event_type, str):
             return []
-        source = event.get("evt.source", "syscall")
         found: list[Match] = []
-        for each in self._for_type(event_type):
-            if each.rule.source != source or not each.evaluate(event):
+        for each in self._for_type(source, event_type):
+            if not each.evaluate(event):
                 continue
             rendered = each.output.fill(event)
             rule = each.rule
@@ -121,14 +122,14 @@ class Rules:
             raise KeyError(rule)
         return explain(found, MappingEvaluator(event))
 
-    def _for_type(self, event_type: str) -> list[_Compiled]:
-        if event_type not in self._compiled:
-            self._compiled[event_type] = [
+    def _for_type(self, source: str, event_type: str) -> list[_Compiled]:
+        if (source, event_type) not in self._compiled:
+            self._compiled[source, event_type] = [
                 _Compiled(rule, compile_mapping(rule.condition), compile_output(rule.output))
                 for rule in self.rules
-                if rule.enabled and event_type in rule.event_types
+                if rule.enabled and rule.source == source and (source != SYSCALL or event_type in rule.event_types)
             ]
-        return self._compiled[event_type]
+        return self._compiled[source, event_type]
 
 
 def load_rules(*paths: str | Path, text: str | Iterable[str] = ()) -> Rules:

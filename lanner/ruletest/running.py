@@ -3,15 +3,20 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
+from lanner.recorder.audit_log import AuditLog, is_audit_log
 from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_batch
+from processor.audit.detector import AuditDetector
 from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
-from processor.detection.explain import explain_batch
+from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
+from processor.fields.audit.event_fields import AuditFields
 from processor.loading import Problem, ProblemCode, Rule
 from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
@@ -20,6 +25,10 @@ from schemas.yaml.source import SourceLocation
 
 _MOST_TREES = 3
 _MISSING = "<NA>"
+_Alerts = list[tuple[Alert, Callable[[], str]]]
+"""Each alert with a function that explains it."""
+_Trees = Callable[[Rule], tuple[str, ...]]
+"""Explains why a rule raised no alert."""
 
 Recordings = Callable[[str], Iterable[EventBatch]]
 """Returns the batches of a recording by its path; raises OSError or BadBatch."""
@@ -110,36 +119,66 @@ class Runner:
         if suite.matching is not None:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
-        self._ruleset = compile_ruleset(evaluated, rules.correlations, rules.suppressed, rule_matching=self._matching)
+        plan = (evaluated, rules.correlations, rules.suppressed)
+        self._ruleset = compile_ruleset(*plan, rule_matching=self._matching)
+        self._audit = AuditDetector(*plan, rule_matching=self._matching)
 
     def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""
         began = time.perf_counter()
+        path = None if case.recording is None else Path(case.recording)
+        is_audit = path is not None and is_audit_log(path)
+        failures = tuple(self._run_audit_log(case, path) if path is not None and is_audit else self._run_batches(case))
+        return CaseResult(case, failures, time.perf_counter() - began)
+
+    def _run_audit_log(self, case: Case, path: Path) -> Iterable[Failure]:
+        log = AuditLog(path)
+        events = list(log.events())
+        alerts: _Alerts = [
+            (alert, partial(self._audit_tree, self._rules[alert.rule], event))
+            for event in events
+            for alert in self._audit.process(event)
+        ]
+
+        def trees(rule: Rule) -> tuple[str, ...]:
+            first = events[:_MOST_TREES]
+            return tuple(f"event {number}:\n{self._audit_tree(rule, each)}" for number, each in enumerate(first))
+
+        yield from self._compare(case, alerts, trees)
+        if log.unreadable:
+            yield Failure(f"{case.recording}: {log.first_unreadable}", case.location)
+
+    @staticmethod
+    def _audit_tree(rule: Rule, event: AuditFields) -> str:
+        return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)))
+
+    def _run_batches(self, case: Case) -> Iterable[Failure]:
         evaluator = Evaluator(self._ruleset)
         batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
         for batch in batches:
             batch.names = names_by_address(case.names)
-        alerts = [(alert, batch) for batch in batches for alert in evaluator.replay(batch)]
+        alerts: _Alerts = [
+            (alert, partial(self._tree, alert, batch)) for batch in batches for alert in evaluator.replay(batch)
+        ]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
-        alerts += [(alert, batches[-1]) for alert in evaluator.correlator.finish() if batches]
-        failures = tuple(self._compare(case, alerts, batches))
-        return CaseResult(case, failures, time.perf_counter() - began)
+        alerts += [
+            (alert, partial(self._tree, alert, batches[-1])) for alert in evaluator.correlator.finish() if batches
+        ]
+        return self._compare(case, alerts, partial(self._trees, batches))
 
-    def _compare(
-        self, case: Case, alerts: list[tuple[Alert, EventBatch]], batches: list[EventBatch]
-    ) -> Iterable[Failure]:
+    def _compare(self, case: Case, alerts: _Alerts, trees_of: _Trees) -> Iterable[Failure]:
         left = list(alerts)
         for expected in case.expected:
             same = [pair for pair in left if pair[0].rule == expected.rule and _repeats(pair[0]) == expected.repeats]
             if not same:
-                yield self._missing(expected, [alert.rule for alert, _ in alerts], batches)
+                yield self._missing(expected, [alert.rule for alert, _ in alerts], trees_of)
                 continue
             best = min(same, key=lambda pair: len(_differences(expected, pair[0])))
             left.remove(best)
             if differences := _differences(expected, best[0]):
                 yield Failure(f"{expected.rule}: {'; '.join(differences)}", expected.location)
-        for alert, batch in left:
-            trees = () if alert.repeats else (self._tree(alert, batch),)
+        for alert, tree in left:
+            trees = () if alert.repeats else (tree(),)
             text = f"{alert.priority} {alert.rule}: {alert.output}"
             if alert.repeats is not None:
                 text += f" (add 'repeats: {alert.repeats.count}' to expect it)"
@@ -152,11 +191,19 @@ class Runner:
             return "its event isn't in this batch\n"
         return as_text_tree(explain_batch(self._rules[alert.rule], batch, index))
 
-    def _missing(self, expected: Expected, came: list[str], batches: list[EventBatch]) -> Failure:
+    def _missing(self, expected: Expected, came: list[str], trees_of: _Trees) -> Failure:
         message = f"expected, but not raised: {expected.rule}"
         if came and self._matching == "first":
             message += f" (raised: {', '.join(came)}; with rule_matching 'first' only an event's first match counts)"
         rule = self._rules[expected.rule]
+        trees = trees_of(rule)
+        if not trees:
+            types = ", ".join(sorted(rule.event_types)[:10])
+            message += f"; none of the events has a type that it selects ({types})"
+        return Failure(message, expected.location, trees)
+
+    @staticmethod
+    def _trees(batches: list[EventBatch], rule: Rule) -> tuple[str, ...]:
         trees: list[str] = []
         for batch in batches:
             for index, type_index in enumerate(batch.columns["type"]):
@@ -164,10 +211,7 @@ class Runner:
                 if event_type in rule.event_types and len(trees) < _MOST_TREES:
                     number = batch.first_number + index
                     trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, index)))
-        if not trees:
-            types = ", ".join(sorted(rule.event_types)[:10])
-            message += f"; none of the events has a type that it selects ({types})"
-        return Failure(message, expected.location, tuple(trees))
+        return tuple(trees)
 
 
 def _repeats(alert: Alert) -> int | None:

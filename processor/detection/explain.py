@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
-from processor.compiler.mapping import MappingAccess, is_given
+from processor.compiler.mapping import ItemAccess, MappingAccess, is_given
 from processor.compiler.recursion import deep
 from processor.fields.binding import event_names
 from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, fold
@@ -113,16 +113,17 @@ class BatchEvaluator:
 class MappingEvaluator:
     """Evaluates for an event given as a mapping of fields."""
 
-    def __init__(self, event: Mapping[str, Any], *, is_partial: bool = False) -> None:
+    def __init__(self, event: Mapping[str, Any], *, is_partial: bool = False, is_computed: bool = False) -> None:
         """Take an event.
 
         Args:
             event: values by field name; None is a missing value.
             is_partial: whether a field that is not in the mapping is unknown instead of missing.
+            is_computed: whether the mapping computes the value of any field by subscription.
         """
         self._is_partial = is_partial
         self._constants = Constants()
-        access: Access = MappingAccess(self._constants)
+        access: Access = ItemAccess() if is_computed else MappingAccess(self._constants)
         self._emitter = Emitter(access, self._constants)
         self._event = event
 

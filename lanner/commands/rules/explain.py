@@ -23,6 +23,7 @@ from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.input import choose_given, is_json, is_recording, read_given, recorded_event
 from processor.correlation.plan.split import stateful_names
 from processor.loading import Rule
+from schemas.catalogue.sources import SYSCALL
 from schemas.text.printable import printable
 
 _AROUND_MS = 1000
@@ -61,8 +62,9 @@ def command(
     The answer is one of: matches; does not match; can't tell, if the event as passed lacks fields, as alerts do.
     `--event-id` without `--event` looks the whole event up in what this host or the broker retains.
 
-    An event is one of a recording, an alert as JSON, a line of `lanner events tail --format json`, a mapping of
-    fields, or an event of a rule test: '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
+    An event is one of a recording, an alert as JSON, a line of `lanner events tail --format json`, a Kubernetes audit
+    event, a mapping of fields, or an event of a rule test:
+    '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
     """
     if event is None and identity is None:
         raise click.UsageError("pass --event, or --event-id to look an event up.")
@@ -134,7 +136,8 @@ def _passed(rule: Rule, event: str, number: int | None, identity: str | None) ->
     found = answer_for_value(rule, value)
     if found.matches is not None or not raised_by(rule, value):
         return found, ""
-    search = f" `--event-id {value['id']}` looks its whole event up." if isinstance(value.get("id"), str) else ""
+    is_retained = rule.source == SYSCALL and isinstance(value.get("id"), str)
+    search = f" `--event-id {value['id']}` looks its whole event up." if is_retained else ""
     return found, f"This alert was raised by the rule, so its event matched the rule as it was then.{printable(search)}"
 
 

@@ -8,10 +8,15 @@ from lanner.errors import BadInput
 from lanner.recorder.query import EventQuery, QueryResult
 from lanner.ruleset.explanation.answer import Explanation, answer
 from lanner.ruletest.events.input import BatchEvent, given_alert, given_fields, stated_event
+from processor.audit.events import BadAuditEvent
+from processor.audit.events import event_of as event_of_document
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.loading import Rule
+from schemas.catalogue.sources import K8S_AUDIT, SYSCALL
 
 _MS = 1_000_000
+_OF_SOURCE = frozenset({""})
+"""The event types of sources whose events have no type."""
 
 
 def answer_for_value(rule: Rule, value: Any) -> Explanation:
@@ -19,13 +24,32 @@ def answer_for_value(rule: Rule, value: Any) -> Explanation:
 
     Args:
         rule: the rule.
-        value: an alert, a row of `events tail`, a mapping of fields, or the event of a rule test.
+        value: an alert, a row of `events tail`, a mapping of fields, the event of a rule test, or a Kubernetes audit
+            event.
     """
+    if isinstance(value, dict) and "auditID" in value:
+        return _answer_for_audit_event(rule, value)
     stated = stated_event(value)
     if stated is not None:
         return answer_for_event(rule, stated)
     fields: Mapping[str, Any] = given_fields(value)
-    return answer(explain(rule, MappingEvaluator(fields, is_partial=True)), rule.event_types, fields.get("evt.type"))
+    tree = explain(rule, MappingEvaluator(fields, is_partial=True))
+    if rule.source != SYSCALL:
+        return answer(tree, _OF_SOURCE, "")
+    return answer(tree, rule.event_types, fields.get("evt.type"))
+
+
+def _answer_for_audit_event(rule: Rule, value: Any) -> Explanation:
+    try:
+        event = event_of_document(value, 0, None)
+    except BadAuditEvent as error:
+        raise BadInput(f"the event is {error}.") from None
+    tree = explain(rule, MappingEvaluator(event, is_computed=True))
+    if rule.source != K8S_AUDIT:
+        return Explanation(
+            "does not match", tree, (f"its source is {rule.source}, and the event is of {K8S_AUDIT}",), ()
+        )
+    return answer(tree, _OF_SOURCE, "")
 
 
 def answer_for_event(rule: Rule, event: BatchEvent) -> Explanation:

@@ -69,6 +69,14 @@ def test_an_event_gives_the_matches_of_all_rules_that_are_on() -> None:
     assert rules.matches(EVENT | {"evt.source": "k8s_audit"}) == []
 
 
+def test_an_audit_event_needs_no_type() -> None:
+    """Only rules of its source are evaluated."""
+    audit = "{rule: Exec, desc: d, condition: ka.verb in (get), output: x, priority: ERROR, source: k8s_audit}"
+    rules = load_rules(text=[RULES, f"[{audit}]"])
+
+    assert [match.rule for match in rules.matches({"evt.source": "k8s_audit", "ka.verb": "get"})] == ["Exec"]
+
+
 def test_rules_are_turned_on_and_off() -> None:
     """By name and tag; the original rules are unchanged."""
     rules = load_rules(text=RULES)

@@ -3,6 +3,7 @@ import shlex
 from pathlib import Path
 
 from tests.unit.lanner.program import lanner
+from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SSH, rule
 
 ROOT = Path(__file__).parents[3]
@@ -122,8 +123,8 @@ def test_the_examples_of_the_help_work(tmp_path: Path) -> None:
     identity = json.loads(path.read_text().splitlines()[0])["id"]
     example = lanner("rules", "explain", "--help").stdout.split("Example:")[1]
     answers = []
-    for line in filter(None, map(str.strip, example.splitlines())):
-        words = [identity if word.startswith("01a20e63") else word for word in shlex.split(line)[1:]]
+    for command in filter(None, map(str.strip, example.splitlines())):
+        words = [identity if word.startswith("01a20e63") else word for word in shlex.split(command)[1:]]
         done = lanner(*words, "-r", ROOT / "rules", "-o", f"keep.folder={tmp_path}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         answers.append(done.stdout.splitlines()[0])
@@ -196,3 +197,23 @@ def test_what_a_stateful_macro_leaves_open_is_stated(tmp_path: Path) -> None:
 
     assert "new_program is stateful: true means that this event counts, not that its value is new." in new
     assert "means that this event counts, not that the threshold is reached." in many
+
+
+def test_an_audit_event_is_explained_from_its_json(tmp_path: Path) -> None:
+    """Fields that it lacks are missing, not unknown; a rule on system calls never matches it."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "- {rule: Exec, desc: d, condition: ka.verb = get and ka.target.subresource exists, output: x, "
+        "priority: ERROR, source: k8s_audit}\n" + rule("evt.type = open", name="Open")
+    )
+    log = tmp_path / "audit.log"
+    log.write_bytes(line(request()) + line(exec_request("sh")))
+
+    both = lanner("rules", "explain", "Exec", "-r", str(file), "--event", str(log), "--all").stdout
+    other = lanner("rules", "explain", "Open", "-r", str(file), "--event", str(log), "--num", "1").stdout
+
+    assert both.splitlines() == [
+        "     1  does not match: ka.target.subresource exists is false [ka.target.subresource = <NA>]",
+        "     2  matches",
+    ]
+    assert "does not match: its source is syscall, and the event is of k8s_audit" in other

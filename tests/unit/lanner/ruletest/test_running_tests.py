@@ -15,6 +15,7 @@ from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
+from tests.unit.processor.audit.requests import exec_request, line, request
 
 RULES = """
 - rule: Reads shadow
@@ -252,3 +253,32 @@ def test_a_path_that_is_not_there_is_bad_input() -> None:
     """The error names it."""
     with pytest.raises(BadInput, match=r"/nonexistent_test\.yaml: no such file"):
         find_tests(["/nonexistent_test.yaml"], ())
+
+
+AUDIT_RULES = """
+- {rule: Exec, desc: d, condition: ka.target.subresource = exec, output: x %ka.verb, priority: ERROR, source: k8s_audit}
+- {rule: Denied, desc: d, condition: ka.response.code = 403, output: x, priority: ERROR, source: k8s_audit}
+"""
+
+
+def test_an_audit_log_is_evaluated_as_a_recording(tmp_path: Path) -> None:
+    """What differs is explained; a line that can't be read fails the case."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(line(request()) + line(exec_request("sh")))
+    cases = (
+        "- {name: good, recording: audit.log, expect: [{rule: Exec, output_fields: {ka.verb: get}}]}\n"
+        "- {name: bad, recording: audit.log, expect: Denied}\n"
+    )
+    suite, _ = read_suite(f"{tmp_path}/a_test.yaml", cases)
+    runner = Runner(suite, rule_set(AUDIT_RULES), "first", lambda path: read_recording(Path(path)))
+
+    good, bad = map(runner.run, suite.cases)
+
+    assert good.passed
+    missing, surplus = (failure.message for failure in bad.failures)
+    assert missing.startswith("expected, but not raised: Denied (raised: Exec;")
+    assert surplus == "not expected: Error Exec: x get"
+    assert bad.failures[0].trees[1] == "event 1:\nfalse    ka.response.code = 403   [ka.response.code = 101]\n"
+    log.write_bytes(b"{]\n")
+    unreadable = runner.run(suite.cases[0]).failures[-1].message
+    assert unreadable.startswith(f"{log}: line 1: not JSON")
