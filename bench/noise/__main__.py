@@ -2,7 +2,7 @@
 
     sudo python -m bench.noise record FOLDER --minutes 15 [-r RULES]... [--kind KIND]...
     python -m bench.noise count FOLDER [-r RULES]...
-    python -m bench.noise narrow FOLDER TARGET [-r RULES] [--kind KIND]...
+    python -m bench.noise narrow FOLDER TARGET [-r RULES]
 
 Each -r is a set of rule files, separated by commas; the default is the shipped rules. `record` also records what the
 shipped rules need. `narrow` leaves out what rules don't need, those that are off included, and compresses the rest.
@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.target.mkdir(parents=True, exist_ok=True)
         rules = compiled_rules(options.rules[0] if options.rules else SHIPPED, disabled=True)
         for path in sorted(options.folder.glob("*.avro")):
-            if path.stem in (options.kind or (path.stem,)):
-                narrow(path, options.target / f"{path.name}.xz", rules)
+            narrow(path, options.target / f"{path.name}.xz", rules)
         return
     for paths in options.rules or [SHIPPED]:
         _print(options.folder, paths)

@@ -7,6 +7,7 @@ the names of the host and of temporary folders are replaced.
 import contextlib
 import ctypes
 import os
+import pwd
 import subprocess
 import tempfile
 import threading
@@ -35,6 +36,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
 _SMALL = 9
+_FIRST_USER = 1_000
 
 
 class Recording:
@@ -81,7 +83,9 @@ class _Split:
 
 
 def _owner(processes: Sequence[Process], row: int, roots: Container[int]) -> int:
-    """Return the nearest of these processes that a process descends from, 0 if from none."""
+    """Return the nearest of these processes that a process descends from, 0 if from none or if it is one of them."""
+    if processes[row].pid in roots:
+        return 0
     while (row := processes[row].parent) >= 0:
         if processes[row].pid in roots:
             return processes[row].pid
@@ -132,7 +136,8 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         folder.mkdir(parents=True, exist_ok=True)
         files = {root: Recording(folder / f"{kind}.avro") for kind, root in roots.items()}
         # Longest first: a replaced path must not match part of another.
-        names = [(str(host.root), "/srv/host"), (str(temporary), "/srv/work")]
+        names = [(str(host.root), "/srv/host"), (str(temporary), "/srv/work"), (str(Path.cwd()), "/srv/lanner")]
+        names += _names_of_users(host)
         names += [(str(daemon.base), "/run/docker")] if daemon else []
         split = _Split(files, tuple(names))
         deadline = time.monotonic() + 60 * minutes
@@ -149,11 +154,20 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
             print(f"{file.path.stem}: {file.events:,} events, {file.path.stat().st_size:,} bytes")
 
 
+def _names_of_users(host: OrdinaryHost) -> Iterator[tuple[str, str]]:
+    """Yield what this machine calls the host's own users, and their names."""
+    for row in (host.root / "etc/passwd").read_text(encoding="utf-8").splitlines():
+        name, _, uid = row.split(":")[:3]
+        if int(uid) >= _FIRST_USER:
+            with contextlib.suppress(KeyError):
+                yield pwd.getpwuid(int(uid)).pw_name, name
+
+
 @contextlib.contextmanager
 def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]"]:
     command = ["unshare", "--net", *host.command("bash", f"/usr/local/lib/work/{kind}.sh")]
     with subprocess.Popen(
-        command, env=QUIET, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd="/", env=QUIET, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             yield process
