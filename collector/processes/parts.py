@@ -34,6 +34,8 @@ class ExecutedProgram:
     """Only the kernel side knows the layer of an overlay file system."""
     is_lower_layer: bool | None = None
     is_from_memfd: bool | None = None
+    is_writable: bool | None = None
+    """Whether its process may write it; None derives that from the file's mode."""
     is_args_truncated: bool = False
     is_env_truncated: bool = False
 
@@ -92,6 +94,8 @@ def is_exe_writable(program: ExecutedProgram, credentials: Credentials) -> bool 
 
     Source: proc.is_exe_writable in Falco's field reference; capabilities(7) on CAP_DAC_OVERRIDE and CAP_FOWNER.
     """
+    if program.is_writable is not None:
+        return program.is_writable
     if program.exe_mode is None or program.exe_uid is None or program.exe_gid is None:
         return None
     if program.exe_uid == credentials.uid or program.exe_mode & _OTHERS_MAY_WRITE:

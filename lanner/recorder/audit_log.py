@@ -13,7 +13,9 @@ _HEAD_BYTES = 64
 
 
 def is_audit_log(path: Path) -> bool:
-    """Return whether a file is JSON by its first bytes; False if it can't be read."""
+    """Return whether a file is JSON by its first bytes; False if it can't be read, or not twice, as a pipe."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES).lstrip().startswith(_STARTS)

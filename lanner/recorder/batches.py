@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from bus.messages.clock_offset import append_time, correction
+from lanner.captures.reading import CaptureReader, is_capture
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from processor.hosts.clock_skew import dated
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
-from schemas.encoding.recording import read_recording
+from schemas.encoding.recording import read_open_recording, read_recording
 
 LOCK = "lock"
 """File in the folder of a rolling recording: one process at a time writes there, so that its files are in order."""
@@ -55,7 +56,7 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
 
 
 def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]:
-    """Yield the batches of recordings, and of folders of them, in order.
+    """Yield the batches of recordings, captures, and folders of recordings, in order.
 
     The last batch of a file in a folder may be truncated: the file is still being written, or its writer was killed.
 
@@ -69,7 +70,7 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
     folders = {path for path in paths if path.is_dir()}
     for path in _relevant(recordings(paths), since):
         try:
-            for batch in read_recording(path):
+            for batch in _batches_of(path):
                 yield StoredBatch(batch, batch.created // 1_000_000)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
@@ -81,6 +82,18 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
             if path.parent not in folders:
                 raise BadInput(f"{error}.") from None
             note(f"{error}; continuing with the next file.")
+
+
+def _batches_of(path: Path) -> Iterator[EventBatch]:
+    """Yield the batches of a recording or a capture, recognized by its first byte, because it may be a pipe."""
+    with path.open("rb") as file:
+        if not is_capture(file.peek(1)):
+            yield from read_open_recording(file, path)
+            return
+        reader = CaptureReader(file, str(path))
+        yield from reader.batches()
+        for line in reader.counts.lines():
+            note(f"{path}: {line}.")
 
 
 def _relevant(files: list[Path], since: int) -> list[Path]:

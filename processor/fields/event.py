@@ -22,11 +22,12 @@ _NUMERIC_TYPES = frozenset(
         *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
     )
 )
-_PLAIN_DECIMAL = frozenset({"FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"})
+_PLAIN_DECIMAL = frozenset({"ERRNO", "FD", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"})
 _RAW_COLUMN = {
     "oldpath": "path_source_raw",
     "newpath": "path_target_raw",
     "linkpath": "path_target_raw",
+    "dir": "path_target_raw",
 }
 
 
@@ -119,14 +120,14 @@ def arguments_text(batch: EventBatch, i: int) -> str:
         param = parameter(event_type, name)
         if value is None:
             text = "<NA>"
-        elif param is not None and param.type in _NUMERIC_TYPES:
+        elif param is not None and param.type in _NUMERIC_TYPES and param.type != "ABSTIME":
             number = number_text(param, columns["arg_raw"][slot])
             text = number if value in (number, "") else f"{number}({value})"
-        elif param is not None and param.type == "FSRELPATH":
+        elif param is not None and param.type in ("FSRELPATH", "FSPATH"):
             raw = strings[columns[_RAW_COLUMN.get(name, "path_name_raw")][i]]
             if raw is None:
                 raw = strings[columns["fd_name_raw"][i]]
-            text = value if raw is None or raw == value or not value.endswith(raw[-1:]) else f"{raw}({value})"
+            text = value if raw is None or raw == value or raw.startswith("/") else f"{raw}({value})"
         else:
             text = value
         parts.append(f"{name}={text}")
@@ -159,6 +160,13 @@ def system_call(event_type: str | None) -> str | None:
     """Return syscall.type: the event's type if it is a system call."""
     spec = _spec(event_type)
     return event_type if spec is not None and spec.origin == "syscall" else None
+
+
+@cache
+def direction(event_type: str | None) -> str:
+    """Return evt.dir: events that don't come from the exit of a system call count as entries."""
+    spec = _spec(event_type)
+    return "<" if spec is None or spec.origin == "syscall" else ">"
 
 
 @cache

@@ -73,7 +73,7 @@ _EVENT: dict[str, str] = {
     "evt.deltatime": "(c_time[i] - c_time[i - 1] if i else None)",
     "evt.deltatime.s": "((c_time[i] - c_time[i - 1]) // 1000000000 if i else None)",
     "evt.deltatime.ns": "((c_time[i] - c_time[i - 1]) % 1000000000 if i else None)",
-    "evt.dir": "'<'",
+    "evt.dir": f"direction({_TYPE})",
     "evt.type": _TYPE,
     "syscall.type": f"system_call({_TYPE})",
     "evt.category": f"category({_TYPE})",

@@ -33,6 +33,10 @@ class BoundedMap(Generic[K, V]):
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
 
+    def pop(self, key: K) -> V | None:
+        """Remove a key and return its value, or None."""
+        return self._entries.pop(key, None)
+
 
 class BoundedSet(Generic[K]):
     """A set that holds the most recently added keys, up to a limit; used to drop duplicates."""

@@ -72,7 +72,13 @@ def read_recording(path: Path) -> Generator[EventBatch]:
         OSError: the file can't be read.
         BadBatch: the file is not a recording, or a batch is damaged; the batches before it are valid.
     """
-    for schema, datum in read_blocks(path, EVENT_BATCH_FORMAT, "event batches"):
+    with path.open("rb") as file:
+        yield from read_open_recording(file, path)
+
+
+def read_open_recording(file: BinaryIO, path: Path) -> Iterator[EventBatch]:
+    """Yield the batches of an open file, which may be a pipe, as read_recording does; path: for errors."""
+    for schema, datum in _open_blocks(file, path, EVENT_BATCH_FORMAT, "event batches"):
         yield decode_datum(datum, None if schema.header == HEADER else schema.parsed)
 
 
@@ -112,15 +118,21 @@ def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tupl
         BadBatch: the file does not hold such messages, or it is truncated; the messages before the damage are valid.
     """
     with path.open("rb") as file:
-        try:
-            blocks = fastavro.block_reader(file)
-            schema = _schema_of(blocks.writer_schema, expected, f"{path} is an Avro file, but it does not hold {what}")
-            for block in blocks:
-                yield schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
-        except (OSError, BadBatch):
-            raise
-        except Exception as error:  # fastavro may raise anything for a damaged file
-            raise BadBatch(f"{path} is not a complete recording: {error or type(error).__name__}") from error
+        yield from _open_blocks(file, path, expected, what)
+
+
+def _open_blocks(
+    file: BinaryIO, path: Path, expected: MessageFormat, what: str
+) -> Iterator[tuple[WriterSchema, bytes]]:
+    try:
+        blocks = fastavro.block_reader(file)
+        schema = _schema_of(blocks.writer_schema, expected, f"{path} is an Avro file, but it does not hold {what}")
+        for block in blocks:
+            yield schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
+    except (OSError, BadBatch):
+        raise
+    except Exception as error:  # fastavro may raise anything for a damaged file
+        raise BadBatch(f"{path} is not a complete recording: {error or type(error).__name__}") from error
 
 
 def _schema_of(given: Any, expected: MessageFormat, refusal: str) -> WriterSchema:

@@ -41,6 +41,7 @@ _NAME_SECONDS = 5
 @front_command(
     "replay",
     example="lanner replay incident.avro --rules my_rules.yaml\n"
+    "lanner replay capture.scap.gz --rules my_rules.yaml\n"
     "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
     "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
@@ -58,10 +59,10 @@ def command(
 ) -> None:
     """Run recorded events through the rules; needs no kernel and no privileges.
 
-    FILES are recordings, or folders of them as `lanner run` writes, or logs of Kubernetes audit events: files of JSON,
-    an event or a list of events in each line. With --topic, backtest draft rules on the fleet's
-    retained events. Neither publishes nor sends anything. The output states what was not collected at that time: rules
-    that need it can't have matched.
+    FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
+    sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
+    /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained events. Neither publishes nor
+    sends anything. The output states what was not collected at that time: rules that need it can't have matched.
     """
     _check_usage(files, topic=topic, times=(since, until), host=host)
     settings = options.settings()
@@ -138,7 +139,11 @@ def _replay(
     printed = replace(settings, routes=(), mute=())
     sinks = open_sinks(printed, ("stdout",), note=note, before_line=lambda: None)
 
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
+
     def send(alerts: list[Alert]) -> None:
+        if alerts:
+            status.clear()
         for alert in alerts:
             summary.count(alert)
             for sink in sinks:
@@ -148,10 +153,13 @@ def _replay(
         for path in files:
             if is_audit_log(path):
                 _replay_audit_log(path, evaluation, send)
-            else:
-                for stored in filter(is_selected, from_files((path,))):
-                    send(evaluation.take(stored))
+                continue
+            for stored in filter(is_selected, from_files((path,))):
+                send(evaluation.take(stored))
+                status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
+        status.clear()
     except BadInput as error:
+        status.clear()
         if not summary.events:
             raise
         text = f"evaluated before that: {count_of(summary.events, 'event')}."

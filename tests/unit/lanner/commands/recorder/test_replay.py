@@ -1,4 +1,6 @@
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Never
 
@@ -9,6 +11,7 @@ from lanner.cli.app import lanner_command
 from lanner.settings.named import KINDS
 from lanner.wiring.sinks.kinds import SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
+from tests.unit.lanner.captures import scap_files
 from tests.unit.lanner.test_rules_commands import rules
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.recordings import shadow_read, write_recording
@@ -76,3 +79,22 @@ def test_replay_reports_that_no_rule_is_about_audit_events(tmp_path: Path) -> No
     assert done.exit_code == 0
     assert "no active rule has the source k8s_audit" in done.stderr
     assert "1 line can't be read" in done.stderr
+
+
+def test_replay_evaluates_a_capture_from_a_pipe_and_reports_its_end(tmp_path: Path) -> None:
+    """What comes before the damage raises alerts; then the error has the place."""
+    data = scap_files.capture(*scap_files.cloned(20, 10, "bash"), scap_files.opened(10, 3, "/etc/shadow"))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(data + b"\x16\x02\0\0",))
+    writer.start()
+    rule = "- rule: Opened\n  desc: d\n  condition: evt.type = openat and fd.name = /etc/shadow\n"
+    own = rules(tmp_path, f"{rule}  output: by %proc.name at %evt.num\n  priority: NOTICE\n", "opened.yaml")
+
+    words = ["replay", pipe, "-r", own, "--format", "json"]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words])
+    writer.join()
+
+    assert "by bash at 3" in json.loads(done.stdout)["output"]
+    assert done.exit_code != 0
+    assert f"{pipe}: at byte {len(data):,}: the file ends within the head of a block" in str(done.exception)

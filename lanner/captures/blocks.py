@@ -1,0 +1,166 @@
+"""The blocks of a capture file, plain or compressed by gzip, read as a stream.
+
+Format: a section header, then blocks of a type, a length, a body and the length again; all numbers little-endian.
+Source: libscap's scap_savefile.h; the layout is that of pcapng.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from lanner.errors import BadInput
+
+_SECTION, _MAGIC, _SWAPPED = 0x0A0D0D0A, 0x1A2B3C4D, 0x4D3C2B1A
+SECTION_BYTES = _SECTION.to_bytes(4, "little")
+GZIP_BYTES = b"\x1f\x8b"
+_HEAD = struct.Struct("<II")
+_LENGTH = struct.Struct("<I")
+_FRAME = _HEAD.size + _LENGTH.size
+_MAJOR = 1
+MAX_BLOCK = 64 << 20
+"""Bytes of a block's body. A process list is one block, at most 20 KiB for each of a host's processes."""
+_PIECE = 1 << 16
+
+
+class BadCapture(BadInput):
+    """A capture file is damaged, or it is none."""
+
+
+def bad_capture(name: str, at: int, problem: str) -> BadCapture:
+    """Return the error for a problem at a place of a capture file."""
+    return BadCapture(f"{name}: at byte {at:,}: {problem}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block."""
+
+    type: int
+    at: int
+    """Where the body begins, after decompression."""
+    body: bytes
+
+
+class CaptureStream:
+    """Reads exact numbers of bytes of a file that may be a pipe.
+
+    Args:
+        file: the file; only read from.
+        name: what errors call it.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.name = name
+        self.at = 0
+        """Bytes consumed, after decompression."""
+        self.consumed = 0
+        """Bytes read from the file itself."""
+        self._file = file
+        self._ready = bytearray()
+        self._ended = False
+        first = self._file_bytes(len(SECTION_BYTES))
+        self._unpack = zlib.decompressobj(wbits=31) if first[:2] == GZIP_BYTES else None
+        self._rest = first
+
+    def _file_bytes(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self.consumed += len(data)
+        return data
+
+    def _fill(self) -> None:
+        """Add some bytes to those ready, or notice the end."""
+        data = self._rest or self._file_bytes(_PIECE)
+        self._rest = b""
+        if self._unpack is None:
+            self._ready += data
+            self._ended = not data
+            return
+        if self._unpack.eof:
+            # Concatenated files: a further member may follow.
+            data = self._unpack.unused_data + data
+            if not data:
+                self._ended = True
+                return
+            self._unpack = zlib.decompressobj(wbits=31)
+        elif not data:
+            raise bad_capture(self.name, self.at + len(self._ready), "the compressed data is truncated")
+        try:
+            # At most one piece at a time comes out, whatever the input claims.
+            self._ready += self._unpack.decompress(data, _PIECE)
+        except zlib.error:
+            where = self.at + len(self._ready)
+            raise bad_capture(self.name, where, "the compressed data is damaged") from None
+        self._rest = self._unpack.unconsumed_tail
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes; fewer only at the end of the file. Raises BadCapture."""
+        while len(self._ready) < size and not self._ended:
+            self._fill()
+        data = bytes(self._ready[:size])
+        del self._ready[:size]
+        self.at += len(data)
+        return data
+
+    def exactly(self, size: int, what: str) -> bytes:
+        """Return the next bytes. Raises BadCapture if the file ends before."""
+        start = self.at
+        data = self.read(size)
+        if len(data) < size:
+            raise bad_capture(self.name, start, f"the file ends within {what}: {size:,} bytes are due")
+        return data
+
+    def skip(self, size: int, what: str) -> None:
+        """Discard the next bytes. Raises BadCapture if the file ends before."""
+        while size:
+            size -= len(self.exactly(min(size, _PIECE), what))
+
+
+def blocks(stream: CaptureStream, wanted: frozenset[int]) -> Iterator[Block]:
+    """Yield the blocks of a capture; of other types than those wanted, only the type.
+
+    Raises:
+        BadCapture: the file is not a capture, or it is damaged; the blocks before are valid.
+    """
+    is_first = True
+    while True:
+        start = stream.at
+        head = stream.read(_HEAD.size)
+        if not head and not is_first:
+            return
+        if len(head) < _HEAD.size:
+            raise bad_capture(stream.name, start, "the file ends within the head of a block")
+        kind, length = _HEAD.unpack(head)
+        if is_first and kind != _SECTION:
+            raise bad_capture(stream.name, start, "this is no capture: it does not begin with a section header")
+        if length < _FRAME:
+            raise bad_capture(stream.name, start, f"a block claims a length of {length:,} bytes")
+        size = length - _FRAME
+        if kind == _SECTION:
+            _check_section(stream, size, start)
+        elif kind not in wanted:
+            stream.skip(size, f"a block of type {kind:#x}")
+            yield Block(kind, start + _HEAD.size, b"")
+        elif size > MAX_BLOCK:
+            raise bad_capture(stream.name, start, f"a block claims {length:,} bytes; at most {MAX_BLOCK:,} are read")
+        else:
+            yield Block(kind, start + _HEAD.size, stream.exactly(size, f"a block of type {kind:#x}"))
+        is_first = False
+        (again,) = _LENGTH.unpack(stream.exactly(_LENGTH.size, "the end of a block"))
+        if again != length:
+            problem = f"a block of {length:,} bytes ends with another length, {again:,}"
+            raise bad_capture(stream.name, stream.at - _LENGTH.size, problem)
+
+
+def _check_section(stream: CaptureStream, size: int, start: int) -> None:
+    if size < 16:
+        raise bad_capture(stream.name, start, "the section header is too short")
+    magic, major = struct.unpack_from("<IH", stream.exactly(16, "the section header"))
+    if magic == _SWAPPED:
+        raise bad_capture(stream.name, start, "the capture was made on a big-endian host, which is not supported")
+    if magic != _MAGIC:
+        raise bad_capture(stream.name, start, "the section header lacks its magic number")
+    if major > _MAJOR:
+        raise bad_capture(stream.name, start, f"captures of major version {major} are not supported")
+    stream.skip(size - 16, "the section header")

@@ -1,0 +1,161 @@
+"""Users, groups and containers, as far as a capture names them."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from collector.containers.identity.naming import ContainerName
+from collector.processes.users.passwd import Names
+from lanner.captures.lists import ListedGroup, ListedUser
+from schemas.batch import Container, Mount
+from schemas.caching.bounded import BoundedMap
+
+_MAX_ACCOUNTS = 65536
+_MAX_CONTAINERS = 8192
+_TYPES = {0: "docker", 1: "lxc", 2: "libvirt_lxc", 3: "mesos", 4: "rkt", 5: "custom", 6: "cri", 7: "containerd"} | {
+    8: "cri-o",
+    9: "bpm",
+    11: "podman",
+}
+"""Container types by their number in a capture."""
+_ROOT = ListedUser(0, 0, "root", "/root", "<NA>")
+UNKNOWN_NAME = "<NA>"
+
+
+class Accounts:
+    """Names of users and groups, on the host and in each container."""
+
+    def __init__(self) -> None:
+        self._users: BoundedMap[tuple[str, int], ListedUser] = BoundedMap(_MAX_ACCOUNTS)
+        self._groups: BoundedMap[tuple[str, int], str] = BoundedMap(_MAX_ACCOUNTS)
+
+    def add(self, account: ListedUser | ListedGroup, container: str = "") -> None:
+        """Add a user or a group; container: its id, "" for the host."""
+        if isinstance(account, ListedUser):
+            self._users.put((container, account.uid), account)
+        else:
+            self._groups.put((container, account.gid), account.name)
+
+    def remove_user(self, uid: int, container: str) -> None:
+        """Remove a user."""
+        self._users.pop((container, uid))
+
+    def remove_group(self, gid: int, container: str) -> None:
+        """Remove a group."""
+        self._groups.pop((container, gid))
+
+    def user_name(self, uid: int, container: ContainerName | None) -> str | None:
+        """Return a user's name, None if the capture doesn't name it."""
+        user = self._users.get(("" if container is None else container.id, uid))
+        return user.name if user is not None else None
+
+    def group_name(self, gid: int, container: ContainerName | None) -> str | None:
+        """Return a group's name, None if the capture doesn't name it."""
+        return self._groups.get(("" if container is None else container.id, gid))
+
+    def names(
+        self, uid: int, gid: int | None, loginuid: int | None, container: ContainerName | None, pids: tuple[int, ...]
+    ) -> Names:
+        """Return the names of a process's ids, as Falco shows unknown ones."""
+        del pids
+        where = "" if container is None else container.id
+        user = self._users.get((where, uid)) or (_ROOT if uid == 0 else None)
+        login = None if loginuid is None else self.user_name(loginuid, container)
+        group = None if gid is None else self.group_name(gid, container)
+        if login is None:
+            login = "<NONE>" if loginuid in {None, -1} else "root" if loginuid == 0 else UNKNOWN_NAME
+        return Names(
+            user=UNKNOWN_NAME if user is None else user.name,
+            group=group or ("root" if gid == 0 else UNKNOWN_NAME),
+            login_name=login,
+            home=UNKNOWN_NAME if user is None else user.home,
+            shell=UNKNOWN_NAME if user is None else user.shell,
+        )
+
+
+class Containers:
+    """Facts of containers, from the events that describe them."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        """Increases whenever more becomes known of any container."""
+        self._described: BoundedMap[str, dict[str, Any]] = BoundedMap(_MAX_CONTAINERS)
+        self._facts: BoundedMap[str, Container] = BoundedMap(_MAX_CONTAINERS)
+
+    def describe(self, data: bytes) -> None:
+        """Take over the description of a container, as JSON; a damaged one is ignored."""
+        try:
+            facts = json.loads(data.rstrip(b"\0"))
+            facts = facts["container"]
+            key = facts["id"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return
+        if isinstance(facts, dict) and isinstance(key, str) and key:
+            self._described.put(key[:12], facts)
+            self._facts = BoundedMap(_MAX_CONTAINERS)
+            self.version += 1
+
+    def ip(self, name: ContainerName | None) -> str | None:
+        """Return a container's address, "" if it is unknown; None for the host."""
+        return None if name is None else self.facts(name).ip or ""
+
+    def facts(self, name: ContainerName) -> Container:
+        """Return what is known of a container so far."""
+        found = self._facts.get(name.key)
+        if found is None:
+            described = self._described.get(name.id)
+            found = Container(name.id, name.full_id, name.type) if described is None else _container(name, described)
+            self._facts.put(name.key, found)
+        return found
+
+
+def _container(name: ContainerName, facts: dict[str, Any]) -> Container:
+    def text(key: str) -> str | None:
+        value = facts.get(key)
+        return value if isinstance(value, str) else None
+
+    def flag(key: str) -> bool | None:
+        value = facts.get(key)
+        return value if isinstance(value, bool) else None
+
+    labels, pod_labels = _pairs(facts.get("labels")), _pairs(facts.get("pod_sandbox_labels"))
+    of_pod = dict(labels or ())
+    created, kind = facts.get("created_time"), facts.get("type")
+    return Container(
+        id=name.id,
+        full_id=text("full_id") or name.full_id,
+        type=_TYPES.get(kind, name.type) if isinstance(kind, int) else name.type,
+        name=text("name"),
+        image=text("image"),
+        image_id=text("imageid"),
+        image_repository=text("imagerepo"),
+        image_tag=text("imagetag"),
+        image_digest=text("imagedigest"),
+        privileged=flag("privileged"),
+        start_ts=created * 1_000_000_000 if isinstance(created, int) and 0 < created < 1 << 33 else None,
+        ip=text("ip"),
+        user=text("User"),
+        host_pid=flag("host_pid"),
+        host_network=flag("host_network"),
+        host_ipc=flag("host_ipc"),
+        mounts=tuple(_mounts(facts.get("Mounts"))),
+        labels=labels,
+        pod_name=of_pod.get("io.kubernetes.pod.name"),
+        pod_uid=of_pod.get("io.kubernetes.pod.uid"),
+        pod_namespace=of_pod.get("io.kubernetes.pod.namespace"),
+        pod_sandbox_id=text("pod_sandbox_id") or None,
+        pod_labels=pod_labels,
+    )
+
+
+def _pairs(value: Any) -> tuple[tuple[str, str], ...] | None:
+    if not isinstance(value, dict):
+        return None
+    return tuple((key, text) for key, text in value.items() if isinstance(text, str))
+
+
+def _mounts(value: Any) -> Iterable[Mount]:
+    for each in value if isinstance(value, list) else ():
+        if isinstance(each, dict):
+            texts = [str(each.get(key, "")) for key in ("Source", "Destination", "Mode", "Propagation")]
+            yield Mount(texts[0], texts[1], texts[2], each.get("RW") is True, texts[3])

@@ -1,0 +1,97 @@
+"""Descriptors of the captured processes, as Falco's library numbers and names them (libscap scap.h, fdinfo.cpp)."""
+
+from dataclasses import dataclass, replace
+
+from lanner.captures.lists import ListedDescriptor
+
+FILE, DIRECTORY, IPV4, IPV6, SERVER4, SERVER6, FIFO, UNIX, EVENT = 1, 2, 3, 4, 5, 6, 7, 8, 9
+UNSUPPORTED, SIGNALFD, EVENTPOLL, INOTIFY, TIMERFD, NETLINK, FILE_V2, BPF = 10, 11, 12, 13, 14, 15, 16, 17
+USERFAULTFD, IO_URING, MEMFD, PIDFD = 18, 19, 20, 21
+UNKNOWN = 0
+_TYPES = (
+    *(None, "file", "directory", "ipv4", "ipv6", "ipv4", "ipv6", "pipe", "unix", "event", None, "signalfd"),
+    *("eventpoll", "inotify", "timerfd", "netlink", "file", "bpf", "userfaultfd", "io_uring", "memfd", "pidfd"),
+)
+_CHARACTERS = "ofd4646puexslitnfburmP"
+SERVERS, CONNECTIONS = frozenset({SERVER4, SERVER6}), frozenset({IPV4, IPV6})
+INTERNET = SERVERS | CONNECTIONS
+_PROTOCOLS = {2: "tcp", 3: "udp", 4: "icmp", 5: "raw"}
+TCP, UDP, ICMP, RAW = 2, 3, 4, 5
+O_CLOEXEC = 1 << 12
+O_DIRECTORY = 1 << 10
+UPPER_LAYER, LOWER_LAYER = 1 << 15, 1 << 16
+MAX_DESCRIPTORS = 65536
+"""Descriptors that are followed of one process."""
+End = tuple[str, int]
+"""Address and port."""
+
+
+@dataclass(slots=True)
+class OpenDescriptor:
+    """One open descriptor."""
+
+    type: int = UNKNOWN
+    name: str = ""
+    raw_name: str | None = None
+    flags: int = 0
+    dev: int = 0
+    ino: int = 0
+    source: End | None = None
+    """The client's end, or that of a socket without a role."""
+    target: End | None = None
+    """The server's end."""
+    protocol: int = 0
+    is_server: bool | None = None
+    """Whether this side is the server."""
+    is_connected: bool = False
+    is_name_changed: bool = False
+    pid: int = -1
+    """The process behind a pidfd."""
+
+    @property
+    def type_name(self) -> str | None:
+        """The value of fd.type."""
+        return _TYPES[self.type]
+
+    @property
+    def protocol_name(self) -> str | None:
+        """The value of fd.l4proto."""
+        return _PROTOCOLS.get(self._shown_protocol, "<NA>")
+
+    @property
+    def _shown_protocol(self) -> int:
+        """The protocol, 0 until the role of a connection is known."""
+        if self.type in SERVERS or (self.type in CONNECTIONS and (self.is_server is not None or self.protocol == RAW)):
+            return self.protocol
+        return 0
+
+    @property
+    def label(self) -> str:
+        """How arguments show it: ``<f>/etc/passwd``, ``<4t>10.0.0.1:41000->10.0.0.2:80``."""
+        protocol = _PROTOCOLS.get(self._shown_protocol, "")[:1]
+        return f"<{_CHARACTERS[self.type]}{protocol}>{self.name}"
+
+    def name_socket(self) -> None:
+        """Name an internet socket by its ends."""
+        if self.type in SERVERS:
+            self.name = "" if self.target is None else f"{self.target[0]}:{self.target[1]}"
+        else:
+            ends = (self.source or ("0.0.0.0", 0), self.target or ("0.0.0.0", 0))  # noqa: S104 - as Falco shows it
+            self.name = "->".join(f"{ip}:{port}" for ip, port in ends)
+
+    def copied(self, flags: int = 0) -> "OpenDescriptor":
+        """Return a duplicate, which is closed at an exec only if the flags contain O_CLOEXEC."""
+        return replace(self, flags=self.flags & ~O_CLOEXEC | flags & O_CLOEXEC)
+
+
+def listed(given: ListedDescriptor) -> OpenDescriptor:
+    """Return a descriptor of the list at the beginning of a capture."""
+    found = OpenDescriptor(given.type, given.name, None, given.flags, given.dev, given.ino, protocol=given.protocol)
+    if given.type in SERVERS:
+        found.target, found.is_server = given.local, True
+        found.name_socket()
+    elif given.type in CONNECTIONS:
+        found.source, found.target = given.local, given.remote
+        found.is_connected = bool(given.remote and given.remote[1])
+        found.name_socket()
+    return found

@@ -1,0 +1,297 @@
+"""What events change in the state of the captured host, descriptors apart (libsinsp parsers.cpp)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from collector.events.paths import absolute
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
+from collector.processes.process import TrackedProcess
+from lanner.captures.cursor import texts_of
+from lanner.captures.events import CapturedEvent
+from lanner.captures.lists import ListedGroup, ListedUser
+from lanner.captures.state.accounts import UNKNOWN_NAME, Accounts, Containers
+from lanner.captures.state.descriptors import O_CLOEXEC
+from lanner.captures.state.threads import DELETED, CapturedThread, ThreadTable, cgroups_of, signed_id
+
+_THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
+_NEWUSER = 1 << 20
+_ALL_CAPABILITIES = (1 << 41) - 1
+_STALE_AFTER = 2_000_000_000
+_WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
+CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
+_NO_ID = 0xFFFFFFFF
+Effect = Callable[[CapturedEvent, CapturedThread], None]
+
+
+class ProcessEffects:
+    """Applies events to threads, users and containers."""
+
+    def __init__(self, threads: ThreadTable, accounts: Accounts, containers: Containers) -> None:
+        self._threads = threads
+        self._accounts = accounts
+        self._containers = containers
+        self._effects: dict[str, Effect] = {
+            **dict.fromkeys(("execve", "execveat"), self._exec),
+            **dict.fromkeys(("setresuid", "setreuid"), self._set_effective_user),
+            **dict.fromkeys(("setresgid", "setregid"), self._set_effective_group),
+            **dict.fromkeys(("unshare", "setns"), self._new_namespace),
+            **dict.fromkeys(("chdir", "getcwd"), self._change_directory),
+            "fchdir": self._change_directory_to_descriptor,
+            "setuid": self._set_user,
+            "setgid": self._set_group,
+            "setsid": self._set_session,
+            "capset": self._set_capabilities,
+        }
+
+    def apply(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
+        """Apply an event and return the thread that it is about now."""
+        name = event.version.name
+        if not event.version.is_exit:
+            self._apply_notice(name, event)
+            return thread
+        if name in CLONES and event.result >= 0:
+            return self._cloned_child(event, thread) if event.result == 0 else self._cloned_parent(event, thread)
+        effect = self._effects.get(name)
+        if effect is not None and thread is not None and event.result >= 0:
+            effect(event, thread)
+        return thread
+
+    def after(self, event: CapturedEvent, thread: CapturedThread | None) -> None:
+        """Apply what an event changes only once it has been evaluated."""
+        if event.version.name == "procexit" and thread is not None:
+            self._threads.end(thread, event.signed("reaper_tid", -1))
+
+    def _apply_notice(self, name: str, event: CapturedEvent) -> None:
+        if name == "container":
+            self._containers.describe(event.bytes_of("json"))
+        elif name == "asyncevent":
+            if event.text("name") in {"container", "container_added"}:
+                self._containers.describe(event.bytes_of("data"))
+        elif name in {"useradded", "groupadded"}:
+            group = event.number_of("gid")
+            account: ListedUser | ListedGroup = ListedGroup(group, event.text("name") or "")
+            if name == "useradded":
+                texts = [event.text(each) or "" for each in ("name", "home", "shell")]
+                account = ListedUser(event.number_of("uid"), group, *texts)
+            self._accounts.add(account, event.text("container_id") or "")
+        elif name == "userdeleted":
+            self._accounts.remove_user(event.number_of("uid"), event.text("container_id") or "")
+        elif name == "groupdeleted":
+            self._accounts.remove_group(event.number_of("gid"), event.text("container_id") or "")
+
+    # Clones
+
+    def _cloned_parent(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
+        if thread is None or thread.entry.is_stale:
+            thread = self._unknown_parent(event)
+        flags = event.number_of("flags")
+        name = event.version.name
+        if flags & (_CHILD_IN_PIDNS | _NEWPID | _PARENT) or thread.tid != thread.vtid:
+            return thread
+        if flags & _VFORK or name == "vfork":
+            return thread
+        known = self._threads.find(event.result)
+        if known is not None and known.is_inverted:
+            return thread
+        is_thread = bool(flags & _THREAD)
+        pid = thread.entry.pid if is_thread else event.result
+        child = self._child(event, thread, event.result, pid, thread.ptid if is_thread else thread.tid)
+        child.vtid = event.result
+        child.entry.context = replace(child.entry.context, vpid=pid)
+        self._threads.add(child)
+        return thread
+
+    def _cloned_child(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
+        if thread is not None and thread.clone_time and event.time - thread.clone_time < _STALE_AFTER:
+            return thread
+        flags = event.number_of("flags")
+        pid, ptid = event.signed("pid", event.tid), event.signed("ptid")
+        source_tid = pid if flags & _THREAD else ptid
+        source = self._threads.find(source_tid) or self._threads.add_unknown(source_tid)
+        child = self._child(event, None if source.entry.is_stale else source, event.tid, pid, ptid)
+        child.is_inverted = True
+        child.vtid = event.signed("vtid", event.tid)
+        start = event.number_of("pidns_init_start_ts")
+        child.entry.context = replace(
+            child.entry.context,
+            vpid=event.signed("vpid", -1),
+            pid_namespace_init_start=start or child.entry.context.pid_namespace_init_start,
+        )
+        self._threads.add(child)
+        return child
+
+    def _unknown_parent(self, event: CapturedEvent) -> CapturedThread:
+        """Add the thread that cloned, of which nothing is known but what its event holds."""
+        pid = event.signed("pid", event.tid)
+        parent = self._child(event, None, event.tid, pid, event.signed("ptid"))
+        parent.vtid = event.signed("vtid", event.tid)
+        parent.entry.context = replace(parent.entry.context, vpid=event.signed("vpid", -1))
+        self._threads.add(parent)
+        return parent
+
+    def _child(
+        self, event: CapturedEvent, source: CapturedThread | None, tid: int, pid: int, ptid: int
+    ) -> CapturedThread:
+        exe = event.text("exe") or ""
+        program = ExecutedProgram() if source is None else source.entry.program
+        program = replace(program, name=event.text("comm") or exe, exe=exe, args=texts_of(event.bytes_of("args")))
+        is_thread = tid != pid
+        if source is None:
+            program = replace(program, exepath="")
+            context = ProcessContext(cwd="", sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1)
+            credentials = Credentials(_NO_ID, _NO_ID, 0, 0, 0)
+        else:
+            context, credentials = source.entry.context, source.entry.credentials
+            if not is_thread:
+                context = replace(context, cwd=self._threads.main(source).entry.context.cwd)
+        cgroups = texts_of(event.bytes_of("cgroups"))
+        container = None if source is None else source.entry.container
+        if cgroups:
+            container, text = cgroups_of(cgroups)
+            context = replace(context, cgroup=text)
+        entry = TrackedProcess(
+            pid,
+            event.time - self._threads.boot_time,
+            event.time,
+            replace(credentials, uid=event.number_of("uid"), gid=event.number_of("gid")),
+            program=program,
+            context=context,
+            exec_generation=0,
+            container=container,
+        )
+        entry.exec_time = None
+        child = CapturedThread(tid, ptid, entry)
+        child.clone_time = event.time
+        if source is not None and not is_thread:
+            child.descriptors = {
+                number: each.copied(each.flags) for number, each in self._threads.main(source).descriptors.items()
+            }
+        return child
+
+    # Programs
+
+    def _exec(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        entry = thread.entry
+        if entry.is_stale:
+            self._threads.identify(thread, event.signed("pid", event.tid), event.signed("ptid"))
+        exe = event.text("exe") or ""
+        flags = event.number_of("flags")
+        has_flags, has_inode = bool(event.bytes_of("flags")), bool(event.bytes_of("exe_ino_mtime"))
+        program = ExecutedProgram(
+            name=event.text("comm") or exe,
+            exe=exe,
+            exepath=self._exepath(event, thread),
+            args=texts_of(event.bytes_of("args")),
+            env=texts_of(event.bytes_of("env")),
+            exe_ino=event.number_of("exe_ino") if has_inode else None,
+            exe_ctime=event.number_of("exe_ino_ctime") if has_inode else None,
+            exe_mtime=event.number_of("exe_ino_mtime") if has_inode else None,
+            is_writable=bool(flags & _WRITABLE) if has_flags else entry.program.is_writable,
+            is_upper_layer=bool(flags & _UPPER),
+            is_from_memfd=bool(flags & _MEMFD),
+            is_lower_layer=bool(flags & _LOWER),
+        )
+        entry.program, entry.comm = program, program.name
+        entry.exec_time = event.time
+        entry.exec_generation = (entry.exec_generation or 0) + 1
+        entry.is_stale = False
+        context = entry.context
+        cgroups = texts_of(event.bytes_of("cgroups"))
+        if cgroups:
+            entry.container, text = cgroups_of(cgroups)
+            context = replace(context, cgroup=text)
+        entry.context = replace(
+            context,
+            tty=event.number_of("tty", context.tty or 0),
+            vpgid=event.signed("vpgid", -1 if context.vpgid is None else context.vpgid),
+            pgid=event.signed("pgid", -1),
+            loginuid=signed_id(event.number_of("loginuid", context.loginuid or 0))
+            if event.bytes_of("loginuid")
+            else context.loginuid,
+        )
+        old = entry.credentials
+        entry.credentials = Credentials(
+            event.number_of("uid", old.uid),
+            event.number_of("gid", old.gid or 0),
+            event.number_of("cap_effective", old.cap_effective or 0),
+            event.number_of("cap_permitted", old.cap_permitted or 0),
+            event.number_of("cap_inheritable", old.cap_inheritable or 0),
+        )
+        main = self._threads.main(thread)
+        main.descriptors = {number: each for number, each in main.descriptors.items() if not each.flags & O_CLOEXEC}
+        self._threads.remove_group(main, thread.tid)
+        self._threads.changed(entry)
+
+    def _exepath(self, event: CapturedEvent, thread: CapturedThread) -> str | None:
+        trusted = event.text("trusted_exepath")
+        if trusted is not None:
+            return trusted.removesuffix(DELETED)
+        entry = event.entry
+        if entry is None:
+            return thread.entry.program.exepath
+        if entry.version.name == "execve":
+            path = entry.text("filename")
+            cwd = self._threads.main(thread).entry.context.cwd
+        else:
+            path = entry.text("pathname")
+            number = entry.signed("dirfd", -100)
+            directory = self._threads.descriptor(thread, number)
+            cwd = self._threads.main(thread).entry.context.cwd if number == -100 else None
+            if directory is not None:
+                cwd = directory.name
+                if entry.number_of("flags") & 1:
+                    return cwd
+        if path is None:
+            return thread.entry.program.exepath
+        return UNKNOWN_NAME if path == UNKNOWN_NAME else absolute(cwd, path) or UNKNOWN_NAME
+
+    # Identity and surroundings
+
+    def _set_credentials(self, thread: CapturedThread, **parts: int) -> None:
+        thread.entry.credentials = replace(thread.entry.credentials, **parts)
+        self._threads.changed(thread.entry)
+
+    def _set_effective_user(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        if event.result == 0 and event.bytes_of("euid"):
+            self._set_credentials(thread, uid=event.number_of("euid"))
+
+    def _set_effective_group(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        if event.result == 0 and event.bytes_of("egid"):
+            self._set_credentials(thread, gid=event.number_of("egid"))
+
+    def _set_user(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        if event.result == 0 and event.bytes_of("uid"):
+            self._set_credentials(thread, uid=event.number_of("uid"))
+
+    def _set_group(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        if event.result == 0 and event.bytes_of("gid"):
+            self._set_credentials(thread, gid=event.number_of("gid"))
+
+    def _set_session(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        self._threads.update(thread.entry, sid=event.result)
+
+    def _set_capabilities(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        sets = {name: event.number_of(name) for name in ("cap_inheritable", "cap_permitted", "cap_effective")}
+        self._set_credentials(thread, **sets)
+
+    def _new_namespace(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        name = "flags" if event.version.name == "unshare" else "nstype"
+        if event.number_of(name) & _NEWUSER:
+            names = ("cap_inheritable", "cap_permitted", "cap_effective")
+            self._set_credentials(thread, **dict.fromkeys(names, _ALL_CAPABILITIES))
+
+    def _change_directory(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        path = event.text("path")
+        if path is not None:
+            self._to_directory(thread, path)
+
+    def _change_directory_to_descriptor(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        descriptor = self._threads.descriptor(thread, event.signed("fd", -1))
+        if descriptor is not None:
+            self._to_directory(thread, descriptor.name)
+
+    def _to_directory(self, thread: CapturedThread, path: str) -> None:
+        main = self._threads.main(thread)
+        cwd = absolute(main.entry.context.cwd or "", path)
+        if cwd is not None:
+            self._threads.update(main.entry, cwd=cwd)

@@ -1,0 +1,325 @@
+"""What events change in the descriptors of the captured processes (libsinsp parsers.cpp)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from collector.events.paths import absolute
+from lanner.captures import values
+from lanner.captures.events import CapturedEvent
+from lanner.captures.state import descriptors as kinds
+from lanner.captures.state.accounts import UNKNOWN_NAME
+from lanner.captures.state.descriptors import End, OpenDescriptor
+from lanner.captures.state.interfaces import Interfaces
+from lanner.captures.state.threads import CapturedThread, ThreadTable
+from lanner.captures.values import ParameterReader
+
+_UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
+_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
+_IPPROTO = {1: kinds.ICMP, 6: kinds.TCP, 17: kinds.UDP}
+_F_DUPFD, _F_SETFD, _F_DUPFD_CLOEXEC = 1, 3, 26
+_CLOSE_RANGE_CLOEXEC = 1 << 2
+_EINPROGRESS = 115
+_CREATED = 1 << 14
+_OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
+_RECEIVES = frozenset({"recv", "recvfrom", "recvmsg", "recvmmsg"})
+_SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
+_TRANSFERS = _RECEIVES | _SENDS | {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
+_CREATED_AS = {
+    **dict.fromkeys(("signalfd", "signalfd4"), kinds.SIGNALFD),
+    **dict.fromkeys(("eventfd", "eventfd2"), kinds.EVENT),
+    **dict.fromkeys(("inotify_init", "inotify_init1"), kinds.INOTIFY),
+    **dict.fromkeys(("epoll_create", "epoll_create1"), kinds.EVENTPOLL),
+    "timerfd_create": kinds.TIMERFD,
+    "bpf": kinds.BPF,
+    "userfaultfd": kinds.USERFAULTFD,
+    "io_uring_setup": kinds.IO_URING,
+}
+_BITS_OF_CLOEXEC = {"timerfd_create": 2, "epoll_create1": 1}
+
+
+@dataclass(slots=True)
+class Subject:
+    """The descriptor that an event is about."""
+
+    number: int | None = None
+    """None if it is about none."""
+    descriptor: OpenDescriptor | None = None
+    """None if it is unknown."""
+    path: str | None = None
+    """The full path that an open requested."""
+    raw_path: str | None = None
+    flags: int = 0
+
+
+class DescriptorEffects:
+    """Applies events to descriptors."""
+
+    def __init__(self, threads: ThreadTable, reader: ParameterReader, interfaces: Interfaces) -> None:
+        self._interfaces = interfaces
+        self._threads = threads
+        self._reader = reader
+        self._effects: dict[str, Callable[[CapturedEvent, CapturedThread, Subject], None]] = {
+            **dict.fromkeys(_OPENS, self._open),
+            **dict.fromkeys(_TRANSFERS, self._transfer),
+            **dict.fromkeys(_CREATED_AS, self._create),
+            **dict.fromkeys(("accept", "accept4"), self._accept),
+            **dict.fromkeys(("pipe", "pipe2", "socketpair"), self._pair),
+            **dict.fromkeys(("dup", "dup2", "dup3"), self._duplicate),
+            "fcntl": self._control,
+            "socket": self._socket,
+            "bind": self._bind,
+            "connect": self._connect,
+            "close_range": self._close_range,
+            "memfd_create": self._memory,
+            "pidfd_open": self._process,
+            "pidfd_getfd": self._from_process,
+        }
+
+    def apply(self, event: CapturedEvent, thread: CapturedThread | None) -> Subject:
+        """Apply an event and return its descriptor as it is now."""
+        subject = Subject()
+        if thread is None or not event.version.is_exit:
+            return subject
+        version = event.version
+        if version.fd_at >= 0:
+            data = event.params[version.fd_at] if version.fd_at < len(event.params) else b""
+            if data:
+                subject.number = int.from_bytes(data, "little", signed=True)
+                subject.descriptor = self._threads.descriptor(thread, subject.number)
+        effect = self._effects.get(version.name)
+        if effect is not None:
+            before = subject.descriptor and subject.descriptor.name
+            effect(event, thread, subject)
+            if subject.descriptor is not None:
+                subject.descriptor.is_name_changed = before is not None and subject.descriptor.name != before
+        if subject.number is None and event.result < 0 and version.creates_fd:
+            subject.number = -1
+        return subject
+
+    def after(self, event: CapturedEvent, thread: CapturedThread | None, subject: Subject) -> None:
+        """Apply what an event changes only once it has been evaluated."""
+        if event.version.name == "close" and thread is not None and event.result >= 0 and subject.number is not None:
+            self._threads.main(thread).descriptors.pop(subject.number, None)
+
+    def _add(self, thread: CapturedThread, subject: Subject, number: int, descriptor: OpenDescriptor) -> None:
+        subject.number = number
+        subject.descriptor = self._threads.add_descriptor(thread, number, descriptor)
+
+    def _open(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        name = "path" if event.version.name == "open_by_handle_at" else "name"
+        source = event
+        entry = event.entry
+        flags = event.number_of("flags")
+        if entry is not None and entry.version.name == event.version.name:
+            requested = entry.text("name")
+            if requested not in {None, UNKNOWN_NAME}:
+                source = entry
+                flags = entry.number_of("flags") | flags & ~(_CREATED - 1)
+        if event.version.name == "creat":
+            layer = event.number_of("creat_flags")
+            flags = kinds.UPPER_LAYER if layer & 1 else kinds.LOWER_LAYER if layer & 2 else 0
+        raw = source.text(name)
+        at = source.version.indices.get(name, -1)
+        path = raw
+        if raw is not None and at >= 0 and source.version.params[at].type in {"FSPATH", "FSRELPATH"}:
+            directory = self._reader.directory(source, source.version.params[at], thread)
+            path = absolute(directory or "", raw)
+        subject.raw_path, subject.path, subject.flags = raw, path, flags
+        if event.result < 0:
+            return
+        kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
+        opened = OpenDescriptor(
+            kind, path or "", raw, flags, event.number_of("dev") & 0xFFFFFFFF, event.number_of("ino")
+        )
+        self._add(thread, subject, event.result, opened)
+
+    def _create(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result >= 0:
+            flags = event.number_of("flags")
+            shift = _BITS_OF_CLOEXEC.get(event.version.name)
+            if shift is not None:
+                flags = kinds.O_CLOEXEC if flags & shift else 0
+            self._add(thread, subject, event.result, OpenDescriptor(_CREATED_AS[event.version.name], flags=flags))
+
+    def _memory(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result >= 0:
+            name = event.text("name") or ""
+            flags = kinds.O_CLOEXEC if event.number_of("flags") & 1 else 0
+            self._add(thread, subject, event.result, OpenDescriptor(kinds.MEMFD, name, flags=flags))
+
+    def _process(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result >= 0:
+            pid = event.signed("pid")
+            self._add(thread, subject, event.result, OpenDescriptor(kinds.PIDFD, f"/proc/{pid}", pid=pid))
+
+    def _from_process(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        of = self._threads.descriptor(thread, event.signed("pid_fd", -1))
+        other = None if of is None or of.type != kinds.PIDFD else self._threads.find(of.pid)
+        found = None if other is None else self._threads.descriptor(other, event.signed("target_fd", -1))
+        if found is not None and event.result >= 0:
+            self._add(thread, subject, event.result, found.copied(kinds.O_CLOEXEC))
+
+    def _pair(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result < 0:
+            return
+        kind = kinds.UNIX if event.version.name == "socketpair" else kinds.FIFO
+        numbers = event.signed("fd1", -1), event.signed("fd2", -1)
+        for number in reversed(numbers) if kind == kinds.UNIX else numbers:
+            made = OpenDescriptor(kind, flags=event.number_of("flags"), ino=event.number_of("ino"))
+            self._add(thread, subject, number, made)
+
+    def _duplicate(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result >= 0 and subject.descriptor is not None:
+            self._add(thread, subject, event.result, subject.descriptor.copied(event.number_of("flags")))
+
+    def _control(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        descriptor, command = subject.descriptor, event.number_of("cmd")
+        if descriptor is None or event.result < 0:
+            return
+        if command == _F_SETFD:
+            descriptor.flags = descriptor.copied(kinds.O_CLOEXEC if event.number_of("arg") & 1 else 0).flags
+        elif command in {_F_DUPFD, _F_DUPFD_CLOEXEC}:
+            flags = kinds.O_CLOEXEC if command == _F_DUPFD_CLOEXEC else 0
+            self._add(thread, subject, event.result, descriptor.copied(flags))
+
+    def _close_range(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        del subject
+        if event.result < 0:
+            return
+        first, last = event.number_of("first"), event.number_of("last")
+        table = self._threads.main(thread).descriptors
+        for number in [number for number in table if first <= number <= last]:
+            if event.number_of("flags") & _CLOSE_RANGE_CLOEXEC:
+                table[number].flags |= kinds.O_CLOEXEC
+            else:
+                del table[number]
+
+    # Sockets
+
+    def _socket(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        if event.result >= 0:
+            numbers = [event.number_of(name) for name in ("domain", "type", "proto", "flags")]
+            self._add(thread, subject, event.result, _socket(*numbers))
+
+    def _bind(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        del thread
+        descriptor, data = subject.descriptor, event.bytes_of("addr")
+        if descriptor is None or event.result < 0 or not data:
+            return
+        end = values.address_of(data)
+        if end is not None and end[1]:
+            descriptor.type = kinds.SERVER6 if ":" in end[0] else kinds.SERVER4
+            descriptor.target, descriptor.is_server = end, True
+        descriptor.name = values.address_text(data) or ""
+
+    def _connect(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        del thread
+        descriptor = subject.descriptor
+        if descriptor is None or (event.result < 0 and event.result != -_EINPROGRESS):
+            return
+        descriptor.is_connected = True
+        data = event.bytes_of("tuple")
+        requested = b"" if event.entry is None else event.entry.bytes_of("addr")
+        if not data:
+            end = values.address_of(requested)
+            if end is not None:
+                descriptor.type = kinds.IPV6 if ":" in end[0] else kinds.IPV4
+                descriptor.target = end
+            return
+        ends = values.ends_of(data)
+        if ends is None:
+            descriptor.name = values.unix_ends(data) or descriptor.name
+        else:
+            source, target = ends
+            confirmed, asked = values.address_of(event.bytes_of("addr")), values.address_of(requested)
+            if confirmed == target and asked is not None:
+                target = asked
+            _set_ends(descriptor, (source, target), overwrite=True)
+        if descriptor.is_server is None:
+            descriptor.is_server = False
+
+    def _accept(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        data = event.bytes_of("tuple")
+        if event.result < 0 or not data:
+            return
+        made = OpenDescriptor(kinds.UNIX, is_server=True, is_connected=True)
+        made.flags = event.number_of("flags") & kinds.O_CLOEXEC
+        ends = values.ends_of(data)
+        if ends is not None:
+            made.protocol = kinds.TCP
+            made.type = kinds.IPV6 if ":" in ends[0][0] + ends[1][0] else kinds.IPV4
+            made.source, made.target = ends
+        elif data[0] != _UNIX:
+            return
+        made.name = values.tuple_text(data)
+        self._add(thread, subject, event.result, made)
+
+    def _transfer(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
+        name, data = event.version.name, event.bytes_of("tuple")
+        if event.result < 0:
+            return
+        if subject.descriptor is None and name in _SENDS and subject.number is not None and data[:1] in {b"\2", b"\n"}:
+            self._add(thread, subject, subject.number, _socket(data[0], _SOCK_DGRAM, 17, 0))
+        descriptor = subject.descriptor
+        if descriptor is None:
+            return
+        if descriptor.type in kinds.CONNECTIONS:
+            descriptor.is_connected = True
+        if name not in _RECEIVES | _SENDS or not data or (descriptor.name and descriptor.protocol == kinds.TCP):
+            return
+        ends = values.ends_of(data)
+        if ends is None:
+            unix = values.unix_ends(data)
+            if unix is not None:
+                descriptor.type, descriptor.name = kinds.UNIX, unix
+            return
+        if not _set_ends(descriptor, ends, overwrite=False):
+            return
+        descriptor.protocol = descriptor.protocol or kinds.UDP
+        self._interfaces.complete(descriptor)
+        is_receiving = name in _RECEIVES
+        if descriptor.is_server is None:
+            descriptor.is_server = self._is_bound(thread, descriptor)
+        if descriptor.is_server is not is_receiving:
+            descriptor.source, descriptor.target = descriptor.target, descriptor.source
+            descriptor.name_socket()
+
+    def _is_bound(self, thread: CapturedThread, descriptor: OpenDescriptor) -> bool:
+        """Return whether the process listens at the port that a socket of it talks to: then it is the server."""
+        port = None if descriptor.target is None else descriptor.target[1]
+        table = self._threads.main(thread).descriptors.values()
+        return any(each.type in kinds.SERVERS and each.target and each.target[1] == port for each in table)
+
+
+def _socket(domain: int, kind: int, protocol: int, flags: int) -> OpenDescriptor:
+    """Return a new socket, which has no ends yet."""
+    if domain == _UNIX:
+        return OpenDescriptor(kinds.UNIX, flags=flags)
+    if domain == _NETLINK:
+        return OpenDescriptor(kinds.NETLINK, flags=flags)
+    if domain not in {_INET, _INET6}:
+        return OpenDescriptor(flags=flags)
+    if protocol == 0:
+        transport = {_SOCK_STREAM: kinds.TCP, _SOCK_DGRAM: kinds.UDP}.get(kind & 0xFF, 0)
+    elif protocol == 255 or (protocol in _IPPROTO and kind == _SOCK_RAW):
+        transport = kinds.RAW
+    else:
+        transport = _IPPROTO.get(protocol, 0)
+    return OpenDescriptor(kinds.IPV4 if domain == _INET else kinds.IPV6, flags=flags, protocol=transport)
+
+
+def _set_ends(descriptor: OpenDescriptor, ends: tuple[End, End], *, overwrite: bool) -> bool:
+    """Set the ends of a socket, and its name; return False if they are those known."""
+    is_v6 = ":" in ends[0][0] or ":" in ends[1][0]
+    former = descriptor.source, descriptor.target
+    was_server = descriptor.type in kinds.SERVERS
+    descriptor.type = kinds.IPV6 if is_v6 else kinds.IPV4
+    if not was_server and former in {ends, (ends[1], ends[0])}:
+        return False
+    source, target = ends
+    known = descriptor.target
+    if not overwrite and known is not None and not was_server and known[1]:
+        target = known
+    descriptor.source, descriptor.target = source, target
+    descriptor.name_socket()
+    return True

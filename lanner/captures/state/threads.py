@@ -1,0 +1,293 @@
+"""The threads of the captured host, each with the facts of a process as the collector keeps them.
+
+Falco's library keeps facts by thread, and shows an event with those of the thread that made it; descriptors and the
+working directory belong to the main thread. Source: libsinsp threadinfo.cpp and thread_manager.cpp.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from collector.containers.identity.naming import ContainerName, container_of
+from collector.processes.lineage import ancestors, trim
+from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
+from collector.processes.process import TrackedProcess
+from lanner.captures.lists import ListedThread
+from lanner.captures.state.accounts import UNKNOWN_NAME
+from lanner.captures.state.descriptors import MAX_DESCRIPTORS, OpenDescriptor
+
+MAX_THREADS = 262_144
+_NO_ID = 0xFFFFFFFF
+DELETED = " (deleted)"
+"""Ends the path of a program whose file is gone."""
+
+
+class CapturedThread:
+    """One thread."""
+
+    __slots__ = ("clone_time", "descriptors", "entry", "is_dead", "is_inverted", "main_tid", "ptid", "tid", "vtid")
+
+    def __init__(self, tid: int, ptid: int, entry: TrackedProcess, *, vtid: int = -1) -> None:
+        self.tid = tid
+        self.ptid = ptid
+        self.entry = entry
+        self.vtid = tid if vtid < 0 else vtid
+        self.main_tid = entry.pid
+        self.descriptors: dict[int, OpenDescriptor] = {}
+        self.clone_time = 0
+        self.is_inverted = False
+        """Whether the child's own event, and not the parent's, has created it."""
+        self.is_dead = False
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is its process's main thread."""
+        return self.tid == self.main_tid
+
+
+class ThreadTable:
+    """All threads."""
+
+    def __init__(self) -> None:
+        self.boot_time = 0
+        self.changes = 0
+        """Increases when a process that others may refer to changes."""
+        self.dropped = 0
+        """Threads beyond MAX_THREADS, which are not followed."""
+        self._threads: dict[int, CapturedThread] = {}
+        self._no_leader = TrackedProcess(-1, 0, 0, Credentials(_NO_ID), program=ExecutedProgram("", "", ""))
+        self._groups: dict[int, set[int]] = {}
+        self._children: dict[int, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._threads)
+
+    def find(self, tid: int) -> CapturedThread | None:
+        """Return the thread with this id."""
+        return self._threads.get(tid)
+
+    def main(self, thread: CapturedThread) -> CapturedThread:
+        """Return the main thread of a thread's process, or the thread itself if that is unknown."""
+        return self._threads.get(thread.main_tid, thread)
+
+    def list_thread(self, given: ListedThread) -> None:
+        """Add a thread of the list at the beginning of a capture."""
+        name_of_cgroup, text = cgroups_of(given.cgroups)
+        entry = TrackedProcess(
+            given.pid,
+            0,
+            0,
+            Credentials(given.uid, given.gid, given.cap_effective, given.cap_permitted, given.cap_inheritable),
+            program=ExecutedProgram(
+                name=given.comm,
+                exe=given.exe,
+                exepath=given.exepath.removesuffix(DELETED),
+                args=_trimmed(given.args),
+                env=given.env,
+                exe_ino=given.exe_ino or None,
+                exe_ctime=given.exe_ctime or None,
+                exe_mtime=given.exe_mtime or None,
+                is_upper_layer=bool(given.upper_layer),
+                is_lower_layer=bool(given.lower_layer),
+                is_from_memfd=bool(given.from_memfd),
+                is_writable=bool(given.exe_writable),
+            ),
+            context=ProcessContext(
+                vpid=given.vpid if given.vpid >= 0 else given.pid,
+                pgid=given.pgid,
+                vpgid=given.vpgid,
+                sid=given.sid,
+                tty=given.tty,
+                loginuid=signed_id(given.loginuid),
+                pid_namespace_init_start=given.pidns_start or None,
+                cwd=given.cwd,
+                cgroup=text,
+            ),
+            exec_generation=0,
+            container=name_of_cgroup,
+        )
+        entry.exec_time = None
+        self.add(CapturedThread(given.tid, given.ptid, entry, vtid=given.vtid))
+
+    def add_unknown(self, tid: int) -> CapturedThread:
+        """Add a thread that the capture does not describe before its first event."""
+        entry = TrackedProcess(
+            -1,
+            0,
+            0,
+            Credentials(_NO_ID, _NO_ID, 0, 0, 0),
+            program=ExecutedProgram(UNKNOWN_NAME, UNKNOWN_NAME, "", (), ()),
+            context=ProcessContext(vpid=-1, sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1, cwd="./"),
+            exec_generation=0,
+            is_stale=True,
+        )
+        entry.exec_time = None
+        thread = CapturedThread(tid, -1, entry)
+        self.add(thread)
+        return thread
+
+    def identify(self, thread: CapturedThread, pid: int, ptid: int) -> None:
+        """Set the process and the parent of a thread that was unknown."""
+        self.remove(thread.tid)
+        thread.main_tid = thread.entry.pid = pid
+        thread.entry.is_stale = False
+        thread.entry.context = replace(thread.entry.context, vpid=pid, cwd="")
+        thread.ptid = ptid
+        self.add(thread)
+
+    def link_all(self) -> None:
+        """Set the parents of the listed threads, which come in no order."""
+        for thread in self._threads.values():
+            if thread.entry.parent is None:
+                self._link(thread)
+
+    def add(self, thread: CapturedThread) -> bool:
+        """Add a thread in place of the one with its id; return False if there are too many."""
+        self.remove(thread.tid)
+        if len(self._threads) >= MAX_THREADS:
+            self.dropped += 1
+            return False
+        self._threads[thread.tid] = thread
+        self._groups.setdefault(thread.main_tid, set()).add(thread.tid)
+        self._children.setdefault(thread.ptid, set()).add(thread.tid)
+        self._link(thread)
+        return True
+
+    def _link(self, thread: CapturedThread) -> None:
+        parent = self._threads.get(thread.ptid)
+        if parent is None or parent.entry.is_stale or parent.entry.pid == thread.entry.pid:
+            thread.entry.context = replace(thread.entry.context, ppid=None)
+            return
+        above = self.main(parent).entry
+        if above is thread.entry or any(each is thread.entry for each in ancestors(above)):
+            # A damaged list may claim that processes descend from each other.
+            return
+        thread.entry.parent = above
+        thread.entry.context = replace(thread.entry.context, ppid=above.pid)
+        above.is_pointed_at = True
+        cut = trim(thread.entry)
+        if cut is not None:
+            self.changed(cut)
+
+    def adopt(self, thread: CapturedThread, ptid: int) -> None:
+        """Replace the parent of a thread."""
+        self._children.get(thread.ptid, set()).discard(thread.tid)
+        thread.ptid = ptid
+        self._children.setdefault(ptid, set()).add(thread.tid)
+        thread.entry.parent = None
+        self._link(thread)
+        self.changed(thread.entry)
+
+    def remove(self, tid: int) -> None:
+        """Forget a thread."""
+        thread = self._threads.pop(tid, None)
+        if thread is None:
+            return
+        for index, key in ((self._groups, thread.main_tid), (self._children, thread.ptid)):
+            members = index.get(key)
+            if members is not None:
+                members.discard(tid)
+                if not members:
+                    del index[key]
+        self.changes += thread.entry.is_pointed_at
+
+    def remove_group(self, main: CapturedThread, survivor: int) -> None:
+        """Forget the other threads of a process, which an exec ends."""
+        for tid in [tid for tid in self._groups.get(main.main_tid, ()) if tid not in {main.tid, survivor}]:
+            self.remove(tid)
+
+    def end(self, thread: CapturedThread, reaper: int) -> None:
+        """Take over the end of a thread, and give its children to their reaper."""
+        thread.is_dead = True
+        members = self._groups.get(thread.main_tid, set())
+        alive = [tid for tid in members if not self._threads[tid].is_dead]
+        children = [self._threads[tid] for tid in self._children.get(thread.tid, ())]
+        if children:
+            new = reaper if reaper in self._threads else alive[0] if alive else self._reaper_above(thread)
+            for child in children:
+                self.adopt(child, new)
+        if not thread.is_main:
+            self.remove(thread.tid)
+            main = self._threads.get(thread.main_tid)
+            if main is not None and main.is_dead and not alive:
+                self.remove(main.tid)
+        elif not alive:
+            self.remove(thread.tid)
+
+    def _reaper_above(self, thread: CapturedThread) -> int:
+        """Return the first process of the nearest namespace, which adopts orphans; 0 if it is unknown."""
+        for each in ancestors(thread.entry):
+            if each.context.vpid == 1 and each.pid in self._threads:
+                return each.pid
+        return 1 if 1 in self._threads and thread.tid != 1 else 0
+
+    def changed(self, entry: TrackedProcess) -> None:
+        """Count a change of a process."""
+        entry.changed()
+        self.changes += entry.is_pointed_at
+
+    def update(self, entry: TrackedProcess, **context: Any) -> None:
+        """Replace parts of a process's surroundings."""
+        entry.context = replace(entry.context, **context)
+        self.changed(entry)
+
+    def add_descriptor(self, thread: CapturedThread, number: int, descriptor: OpenDescriptor) -> OpenDescriptor:
+        """Add a descriptor to a thread's process and return it."""
+        table = self.main(thread).descriptors
+        if len(table) < MAX_DESCRIPTORS or number in table:
+            table[number] = descriptor
+        return descriptor
+
+    def descriptor(self, thread: CapturedThread, number: int) -> OpenDescriptor | None:
+        """Return an open descriptor."""
+        return self.main(thread).descriptors.get(number)
+
+    def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
+        """Return the leader of a process's session."""
+        # Within a pid namespace the id is the namespace's own.
+        is_host_id = entry.context.vpid == entry.pid
+        return self._leader(entry, entry.context.sid, lambda other: other.context.sid, is_host_id=is_host_id)
+
+    def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
+        """Return the leader of a process's group."""
+        return self._leader(entry, entry.context.pgid, lambda other: other.context.pgid)
+
+    def _leader(
+        self,
+        entry: TrackedProcess,
+        number: int | None,
+        number_of: Callable[[TrackedProcess], int | None],
+        *,
+        is_host_id: bool = True,
+    ) -> TrackedProcess | None:
+        if number is None:
+            return None
+        leader = self._threads.get(number) if is_host_id else None
+        if leader is not None:
+            return leader.entry
+        eldest = self._no_leader
+        for ancestor in ancestors(entry):
+            if number < 0 or number_of(ancestor) != number:
+                break
+            eldest = ancestor
+        return eldest
+
+    def first_in_container(self, entry: TrackedProcess) -> None:
+        """Return None: a capture holds no files of containers to look into."""
+        del entry
+
+
+def cgroups_of(cgroups: tuple[str, ...]) -> tuple[ContainerName | None, str]:
+    """Return the container that cgroups (``cpu=/docker/...``) belong to, and their text."""
+    named = (container_of(each.partition("=")[2]) for each in cgroups)
+    return next((name for name in named if name is not None), None), " ".join(cgroups)
+
+
+def _trimmed(args: tuple[str, ...]) -> tuple[str, ...]:
+    """Return no arguments for a single empty one: so a program appears that has overwritten its own."""
+    return () if args == ("",) else args
+
+
+def signed_id(number: int) -> int:
+    """Return a user's or group's id with -1 for none."""
+    return -1 if number == _NO_ID else number

@@ -1,0 +1,121 @@
+"""The event table: the events of all versions by number, and how old ones become current ones.
+
+Facts of Falco's driver (event_table.c) and of its converter of captures, as data in events.json.
+"""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+from schemas.catalogue.fields import ParamSpec
+
+Source = Literal["old", "enter", "empty", "default", "container"]
+
+_SIZES = {
+    **dict.fromkeys(("INT8", "UINT8", "SIGTYPE", "FLAGS8", "ENUMFLAGS8"), 1),
+    **dict.fromkeys(("INT16", "UINT16", "PORT", "FLAGS16", "ENUMFLAGS16", "SYSCALLID"), 2),
+    **dict.fromkeys(("INT32", "UINT32", "UID", "GID", "FLAGS32", "ENUMFLAGS32", "MODE", "SIGSET", "FD32", "PID32"), 4),
+    **dict.fromkeys(("INT64", "UINT64", "ERRNO", "FD", "PID", "RELTIME", "ABSTIME"), 8),
+}
+_RESULT_NAMES = frozenset({"res", "fd", "res_or_fd"})
+
+
+@dataclass(frozen=True, slots=True)
+class EventVersion:
+    """One version of an event, at entry to or exit from a system call."""
+
+    number: int
+    name: str
+    is_exit: bool
+    is_old: bool
+    is_unused: bool
+    is_joined: bool
+    """Older captures need other events, or other versions, to be complete."""
+    is_large: bool
+    """Sizes of parameters take 32 bits."""
+    params: tuple[ParamSpec, ...]
+    fd_at: int
+    """The parameter with the descriptor that the event is about; -1 if it is about none."""
+    creates_fd: bool
+    has_result: bool
+    indices: dict[str, int]
+    """Positions of the parameters by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where one parameter of the next version comes from."""
+
+    source: Source
+    index: int
+    is_empty_without: bool
+    """Without an entry, the parameter is missing and not 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What becomes of an event with some number of parameters."""
+
+    action: Literal["add", "store", "change", "pass", "store_pass"]
+    into: int
+    """The number of the next version."""
+    steps: tuple[Step, ...]
+
+
+def _version(number: int, row: list[Any]) -> EventVersion:
+    name, direction, flags, rows = row
+    params = tuple(ParamSpec(*param) for param in rows)
+    is_exit = direction == "<"
+    fd_at = -1
+    if "uses_fd" in flags and is_exit:
+        fd_at = next((at for at, param in enumerate(params) if at and param.type == "FD"), -1)
+    first = params[0] if params else None
+    return EventVersion(
+        number=number,
+        name=name,
+        is_exit=is_exit,
+        is_old="old" in flags,
+        is_unused="unused" in flags,
+        is_joined="joined" in flags,
+        is_large="large" in flags,
+        params=params,
+        fd_at=fd_at,
+        creates_fd="creates_fd" in flags,
+        has_result=is_exit and first is not None and first.name in _RESULT_NAMES and number > 1,
+        indices={param.name: at for at, param in enumerate(params)},
+    )
+
+
+def _read() -> Any:
+    return json.loads(files("lanner.captures").joinpath("events.json").read_text(encoding="utf-8"))
+
+
+_DATA = _read()
+EVENTS = tuple(_version(number, row) for number, row in enumerate(_DATA["events"]))
+"""All versions of all events, by number."""
+JOINS = {
+    (number, count): Join(action, into or 0, tuple(Step(step[0], step[1], len(step) > 2) for step in steps))
+    for number, count, action, into, steps in _DATA["joins"]
+}
+"""By event number and number of parameters."""
+SYSTEM_CALLS: tuple[str, ...] = tuple(_DATA["system_calls"])
+"""Names of system calls by Falco's number."""
+_NATIVE: tuple[str, ...] = tuple(_DATA["x86_64"])
+
+
+def system_call_name(number: int, native: int | None) -> str:
+    """Return the name of a system call without an event of its own.
+
+    Args:
+        number: Falco's, 0 for a call that the recording release did not know.
+        native: the kernel's on x86-64, None if it was not recorded.
+    """
+    if not number and native is not None and native < len(_NATIVE):
+        return _NATIVE[native] or SYSTEM_CALLS[0]
+    return SYSTEM_CALLS[number] if number < len(SYSTEM_CALLS) else SYSTEM_CALLS[0]
+
+
+def default_bytes(kind: str) -> bytes:
+    """Return the value of a parameter that an old capture lacks."""
+    return (b"\xff" if kind in {"UID", "GID"} else b"\0") * _SIZES.get(kind, 0)

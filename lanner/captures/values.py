@@ -1,0 +1,227 @@
+"""Parameters of events as rules see them: a text and a number each (libsinsp event.cpp, get_param_as_str)."""
+
+import re
+import struct
+from collections.abc import Callable
+from errno import errorcode
+from functools import lru_cache
+from signal import Signals
+
+from collector.events.arguments.values import Value
+from collector.events.paths import absolute
+from collector.records.decode import ip_text
+from lanner.captures.cursor import text_of
+from lanner.captures.events import CapturedEvent
+from lanner.captures.state.accounts import UNKNOWN_NAME, Accounts
+from lanner.captures.state.descriptors import End
+from lanner.captures.state.threads import CapturedThread, ThreadTable
+from lanner.captures.table import SYSTEM_CALLS
+from processor.fields.event import number_text as formatted
+from schemas.catalogue.fields import ParamSpec
+from schemas.catalogue.flags import FLAG_TABLES, number_text
+from schemas.text.times import date_and_time
+
+AT_FDCWD = -100
+_UNIX, _INET, _INET6 = 1, 2, 10
+_MISSING: Value = (None, 0)
+_INT64_MAX = (1 << 63) - 1
+_DYNAMIC = {
+    "sockopt_dynamic_param": ("BYTEBUF", "ERRNO", "UINT32", "UINT64", "RELTIME"),
+    "ptrace_dynamic_param": ("UINT64", "SIGTYPE"),
+    "bpf_dynamic_param": ("FD", "ERRNO"),
+    "keyctl_dynamic_param": ("INT64", "CHARBUF"),
+}
+_DIRECTORY = re.compile(r"DIRFD_PARAM\((\d+)\)")
+_PRINTED = dict.fromkeys(range(256), ".") | {code: chr(code) for code in range(0x20, 0x7F)}
+_SIGNED = frozenset({"INT8", "INT16", "INT32", "INT64", "ERRNO", "FD", "FD32", "PID", "PID32"})
+_PLAIN = frozenset(
+    {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "SIGSET", "PID32"}
+)
+_SHOWN_AS_NULL = frozenset({"BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"})
+
+
+class ParameterReader:
+    """Turns encoded parameters into values.
+
+    Args:
+        threads: for the names of threads and descriptors.
+        accounts: for the names of users and groups.
+    """
+
+    def __init__(self, threads: ThreadTable, accounts: Accounts) -> None:
+        self._threads = threads
+        self._accounts = accounts
+        self._resolved: dict[str, Callable[[int, CapturedThread | None], str]] = {
+            "FD": self._descriptor,
+            "FD32": self._descriptor,
+            "PID": self._thread,
+            "UID": self._user,
+            "GID": self._group,
+        }
+
+    def values(self, event: CapturedEvent, thread: CapturedThread | None) -> list[Value]:
+        """Return the text and the number of each parameter."""
+        params = event.version.params
+        return [self._value(event, param, data, thread) for param, data in zip(params, event.params, strict=False)]
+
+    def _value(self, event: CapturedEvent, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> Value:
+        kind = param.type
+        if not data:
+            return ("NULL", 0) if kind in _SHOWN_AS_NULL else _MISSING
+        if kind == "DYN":
+            return self._dynamic(param, data, thread)
+        if kind in {"FSPATH", "FSRELPATH"}:
+            return self.path(event, param, data, thread) or "", 0
+        return self._of_type(kind, param, data, thread)
+
+    def _dynamic(self, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> Value:
+        kinds = _DYNAMIC.get(param.info, ())
+        if data[0] >= len(kinds) or len(data) == 1:
+            return "NULL", 0
+        return self._of_type(kinds[data[0]], param, data[1:], thread)
+
+    def _of_type(self, kind: str, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> Value:
+        if kind == "CHARBUF":
+            return text_of(data), 0
+        if kind == "BYTEBUF":
+            return printed(data), 0
+        if kind == "SOCKADDR":
+            return address_text(data), 0
+        if kind == "SOCKTUPLE":
+            return tuple_text(data), 0
+        if kind == "FDLIST":
+            return self._descriptors(data, thread), 0
+        number = int.from_bytes(data[:8], "little", signed=kind in _SIGNED)
+        resolve = self._resolved.get(kind)
+        if resolve is not None:
+            if kind in {"UID", "GID"} and number == 0xFFFFFFFF:
+                return "<NONE>", -1
+            return resolve(number, thread) or str(number), min(number, _INT64_MAX)
+        if kind == "ABSTIME":
+            return date_and_time(number), min(number, _INT64_MAX)
+        if kind in _PLAIN:
+            stored = min(number, _INT64_MAX) if param.format != "HEX" else number - (number > _INT64_MAX) * (1 << 64)
+            return formatted(param, number), stored
+        return _named(kind, param.info, number) or formatted(param, number), min(number, _INT64_MAX)
+
+    def path(self, event: CapturedEvent, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> str | None:
+        """Return the full path of a parameter, or what the capture has if its directory is unknown."""
+        raw = text_of(data)
+        if not raw or raw.startswith("/") or raw == UNKNOWN_NAME or thread is None:
+            return raw
+        directory = self.directory(event, param, thread)
+        return raw if directory is None else absolute(directory, raw)
+
+    def directory(self, event: CapturedEvent, param: ParamSpec, thread: CapturedThread) -> str | None:
+        """Return the directory that a relative path starts from; None if it is unknown."""
+        of = _DIRECTORY.fullmatch(param.info)
+        number = AT_FDCWD
+        if of is not None and int(of[1]) < len(event.params) and event.version.params[int(of[1])].type == "FD":
+            data = event.params[int(of[1])]
+            number = int.from_bytes(data, "little", signed=True) if data else AT_FDCWD
+        if number == AT_FDCWD:
+            return self._threads.main(thread).entry.context.cwd
+        descriptor = self._threads.descriptor(thread, number)
+        return None if descriptor is None else descriptor.name
+
+    def _descriptor(self, number: int, thread: CapturedThread | None) -> str:
+        if number == AT_FDCWD:
+            return "AT_FDCWD"
+        if number < 0:
+            return errorcode.get(-number, "")
+        descriptor = None if thread is None else self._threads.descriptor(thread, number)
+        return "" if descriptor is None else descriptor.label
+
+    def _thread(self, tid: int, thread: CapturedThread | None) -> str:
+        del thread
+        found = self._threads.find(tid)
+        return "" if found is None else found.entry.program.name or ""
+
+    def _user(self, uid: int, thread: CapturedThread | None) -> str:
+        return self._accounts.user_name(uid, None if thread is None else thread.entry.container) or UNKNOWN_NAME
+
+    def _group(self, gid: int, thread: CapturedThread | None) -> str:
+        return self._accounts.group_name(gid, None if thread is None else thread.entry.container) or UNKNOWN_NAME
+
+    def _descriptors(self, data: bytes, thread: CapturedThread | None) -> str:
+        count = int.from_bytes(data[:2], "little")
+        shown: list[str] = []
+        for number, flags in struct.iter_unpack("<qH", data[2 : 2 + 10 * ((len(data) - 2) // 10)]):
+            if len(shown) == count:
+                break
+            found = None if thread is None else self._threads.descriptor(thread, number)
+            shown.append(f"{number}:{'?' if found is None else found.label[1]}{flags:x}")
+        return " ".join(shown)
+
+
+@lru_cache(maxsize=4096)
+def _named(kind: str, table: str, number: int) -> str:
+    """Return the names of a number; "" if it has none."""
+    if kind == "ERRNO":
+        return errorcode.get(-number, "") if number < 0 else ""
+    if kind == "SIGTYPE":
+        return Signals(number).name if number in frozenset(Signals) else ""
+    if kind == "SYSCALLID":
+        return SYSTEM_CALLS[number] if number < len(SYSTEM_CALLS) else ""
+    if kind == "RELTIME":
+        return f"{number / 1e9:g}s"
+    return number_text(table, number) if table in FLAG_TABLES else ""
+
+
+def printed(data: bytes) -> str:
+    """Return bytes as text, with a dot for each that can't be printed."""
+    return data.decode("latin-1").translate(_PRINTED)
+
+
+def address_text(data: bytes) -> str | None:
+    """Return a socket address; None if it is damaged."""
+    if data[0] == _UNIX:
+        return text_of(data[1:])
+    end = address_of(data)
+    if end is not None:
+        return f"{end[0]}:{end[1]}"
+    return (
+        f"family {data[0]}"
+        if data[0] not in {_INET, _INET6}
+        else "INVALID IPv4"
+        if data[0] == _INET
+        else "INVALID IPv6"
+    )
+
+
+def address_of(data: bytes) -> End | None:
+    """Return the address and port of an internet socket address; None for others."""
+    if data[:1] == b"\2" and len(data) >= 7:
+        return ip_text(_INET, data[1:5]), int.from_bytes(data[5:7], "little")
+    if data[:1] == b"\n" and len(data) >= 19:
+        return ip_text(_INET6, data[1:17]), int.from_bytes(data[17:19], "little")
+    return None
+
+
+def ends_of(data: bytes) -> tuple[End, End] | None:
+    """Return both ends of an internet socket; None for others."""
+    if data[:1] == b"\2" and len(data) >= 13:
+        sport, dport = (int.from_bytes(data[at : at + 2], "little") for at in (5, 11))
+        return (ip_text(_INET, data[1:5]), sport), (ip_text(_INET, data[7:11]), dport)
+    if data[:1] == b"\n" and len(data) >= 37:
+        sport, dport = (int.from_bytes(data[at : at + 2], "little") for at in (17, 35))
+        return (ip_text(_INET6, data[1:17]), sport), (ip_text(_INET6, data[19:35]), dport)
+    return None
+
+
+def unix_ends(data: bytes) -> str | None:
+    """Return the name of a connected unix socket, by the kernel's addresses of both ends; None for others."""
+    if data[:1] != b"\1" or len(data) < 17:
+        return None
+    source, target = struct.unpack_from("<QQ", data, 1)
+    return f"{source:x}->{target:x} {text_of(data[17:])}"
+
+
+def tuple_text(data: bytes) -> str:
+    """Return both ends of a socket."""
+    ends = ends_of(data)
+    if ends is not None:
+        return "->".join(f"{ip}:{port}" for ip, port in ends)
+    return unix_ends(data) or {_INET: "INVALID IPv4", _INET6: "INVALID IPv6", _UNIX: "INVALID PATH"}.get(
+        data[0], f"family {data[0]}"
+    )

@@ -1,0 +1,87 @@
+"""Captures: each event as Falco shows it, field by field, and the alerts of Falco's own rules."""
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanner.recorder.batches import from_files
+from processor.fields.extract import extract
+from schemas.catalogue.fields import resolve_field
+from tests.conformance.cases import conformance_dir, is_required
+
+Fields = dict[str, Any]
+_NO_EVENTS = {"container", "container_added", "container_removed"}
+"""Announcements of containers, which are no events for Lanner's rules."""
+_TIMES = {"evt.time", "evt.time.iso8601"}
+"""Numbers in Falco's output, texts as values: the time is compared as evt.rawtime."""
+_STRANGE_CONTAINER = "000000000000"
+"""A cgroup that Falco takes for a container's."""
+_UNSIGNED_32 = 4294967295
+
+
+def _folder() -> Path:
+    return conformance_dir().parent
+
+
+def _names() -> list[Any]:
+    found = sorted(path.name.removesuffix(".jsonl.gz") for path in (_folder() / "expected" / "events").glob("*.gz"))
+    if found or is_required():
+        return list(found)
+    return [pytest.param("", marks=pytest.mark.skip(reason=f"no captures are here: {_folder()}"))]
+
+
+def _ours(name: str, fields: list[str]) -> dict[int, Fields]:
+    """Return the fields of each event of a capture, by its number."""
+    found: dict[int, Fields] = {}
+    resolved = {field: resolve_field(field) for field in fields}
+    for stored in from_files((_folder() / "captures" / f"{name}.scap",)):
+        batch = stored.batch
+        for i in range(batch.count):
+            found[batch.first_number + i] = {
+                field: extract(batch, i, spec[0].name, spec[1]) for field, spec in resolved.items() if spec is not None
+            }
+    return found
+
+
+def _is_known_difference(field: str, theirs: Fields, ours: Any) -> bool:
+    """Return whether docs/captures.md states a difference."""
+    value = theirs[field]
+    if field.startswith("container."):
+        # Without a container, fields are missing; the id of an unknown process's container is the host's.
+        return value in {"", None, _STRANGE_CONTAINER} and ours in {None, "host"}
+    if field == "fd.num":
+        return bool(value == _UNSIGNED_32 and ours == -1)
+    if field == "proc.pid":
+        return value is None and ours == -1
+    if theirs["container.id"] == _STRANGE_CONTAINER and field == "evt.args":
+        return bool(value.replace("<NA>", "root") == ours)
+    if field == "evt.args" and "trusted_exepath=memfd:" in value:
+        return True
+    # Falco's output replaces control characters.
+    return isinstance(value, str) and "\ufffd" in value
+
+
+@pytest.mark.parametrize("name", _names())
+def test_each_event_reads_as_in_falco(name: str) -> None:
+    """All fields of all events are Falco's."""
+    with gzip.open(_folder() / "expected" / "events" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        expected = [json.loads(line)["output_fields"] for line in lines]
+    ours = _ours(name, [*(field for field in expected[0] if field not in _TIMES), "evt.rawtime"])
+    wrong: Counter[str] = Counter()
+    examples: dict[str, Any] = {}
+    for theirs in expected:
+        number = theirs["evt.num"]
+        if theirs["evt.type"] in _NO_EVENTS:
+            continue
+        assert number in ours, theirs
+        assert ours[number].pop("evt.rawtime") == theirs["evt.time"]
+        for field, value in ours[number].items():
+            if value != theirs[field] and not _is_known_difference(field, theirs, value):
+                wrong[field] += 1
+                examples.setdefault(field, (number, theirs[field], value))
+
+    assert wrong == {}, examples
