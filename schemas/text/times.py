@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 
 NANOSECONDS = 1_000_000_000
+_LONG = range(-(2**63), 2**63)
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -58,7 +59,10 @@ def date_and_time_seconds(nanoseconds: int, *, utc: bool = False) -> str:
 
 
 def from_rfc3339(text: str) -> int | None:
-    """Return the time of ``2026-11-24T14:31:30.479359Z`` in ns since the epoch; None if it is not valid."""
+    """Return the time of ``2026-11-24T14:31:30.479359Z`` in ns since the epoch; None if it is not valid.
+
+    Messages hold times in 64 bits, so the years from 1678 to 2261 are valid.
+    """
     match = _RFC3339.fullmatch(text)
     if match is None:
         return None
@@ -67,7 +71,8 @@ def from_rfc3339(text: str) -> int | None:
         whole = _epoch_second(f"{second.upper()}{zone.upper()}")
     except ValueError:
         return None
-    return whole * NANOSECONDS + int((rest or "").ljust(9, "0"))
+    found = whole * NANOSECONDS + int((rest or "").ljust(9, "0"))
+    return found if found in _LONG else None
 
 
 @lru_cache(maxsize=4096)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,13 @@ def test_an_alert_without_a_process_shows_its_output() -> None:
 def test_the_place_is_the_innermost_one_with_a_name(event: dict[str, Any], place: str) -> None:
     """The name of a pod comes before that of its container."""
     assert where(alert(event=event)) == place
+
+
+def test_the_place_of_an_audit_event_is_its_cluster() -> None:
+    """It names no host."""
+    places = [where(replace(alert(), source="k8s_audit", cluster_name=name)) for name in ("prod", "")]
+
+    assert places == ["in cluster prod", "in Kubernetes"]
 
 
 @given(st.dictionaries(st.sampled_from(["proc.name", "fd.name", "user.name", "evt.type"]), st.text() | st.integers()))
