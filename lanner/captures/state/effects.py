@@ -16,6 +16,8 @@ from lanner.captures.state.threads import DELETED, CapturedThread, ThreadTable, 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
 _NEWUSER = 1 << 20
 _ALL_CAPABILITIES = (1 << 41) - 1
+_MAX_TEXTS = 8192
+"""Bytes of arguments, and of an environment, that are retained; Falco records at most 4096."""
 _STALE_AFTER = 2_000_000_000
 _WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
 CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
@@ -134,7 +136,9 @@ class ProcessEffects:
     ) -> CapturedThread:
         exe = event.text("exe") or ""
         program = ExecutedProgram() if source is None else source.entry.program
-        program = replace(program, name=event.text("comm") or exe, exe=exe, args=texts_of(event.bytes_of("args")))
+        program = replace(
+            program, name=event.text("comm") or exe, exe=exe, args=texts_of(event.bytes_of("args")[:_MAX_TEXTS])
+        )
         is_thread = tid != pid
         if source is None:
             program = replace(program, exepath="")
@@ -163,9 +167,7 @@ class ProcessEffects:
         child = CapturedThread(tid, ptid, entry)
         child.clone_time = event.time
         if source is not None and not is_thread:
-            child.descriptors = {
-                number: each.copied(each.flags) for number, each in self._threads.main(source).descriptors.items()
-            }
+            child.descriptors = self._threads.inherited(source)
         return child
 
     # Programs
@@ -181,8 +183,8 @@ class ProcessEffects:
             name=event.text("comm") or exe,
             exe=exe,
             exepath=self._exepath(event, thread),
-            args=texts_of(event.bytes_of("args")),
-            env=texts_of(event.bytes_of("env")),
+            args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
+            env=texts_of(event.bytes_of("env")[:_MAX_TEXTS]),
             exe_ino=event.number_of("exe_ino") if has_inode else None,
             exe_ctime=event.number_of("exe_ino_ctime") if has_inode else None,
             exe_mtime=event.number_of("exe_ino_mtime") if has_inode else None,

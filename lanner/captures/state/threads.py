@@ -16,7 +16,11 @@ from lanner.captures.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.descriptors import MAX_DESCRIPTORS, OpenDescriptor
 
-MAX_THREADS = 262_144
+MAX_THREADS = 131_072
+MAX_INHERITED = 2_000_000
+"""Descriptors of all processes beyond which children no longer inherit them."""
+_CLONES_PER_COUNT = 4096
+"""Clones without inheritance before the descriptors are counted again."""
 _NO_ID = 0xFFFFFFFF
 DELETED = " (deleted)"
 """Ends the path of a program whose file is gone."""
@@ -55,6 +59,8 @@ class ThreadTable:
         self.dropped = 0
         """Threads beyond MAX_THREADS, which are not followed."""
         self._threads: dict[int, CapturedThread] = {}
+        self._left_to_inherit = MAX_INHERITED
+        self._without_inheritance = 0
         self._no_leader = TrackedProcess(-1, 0, 0, Credentials(_NO_ID), program=ExecutedProgram("", "", ""))
         self._groups: dict[int, set[int]] = {}
         self._children: dict[int, set[int]] = {}
@@ -237,6 +243,21 @@ class ThreadTable:
         if len(table) < MAX_DESCRIPTORS or number in table:
             table[number] = descriptor
         return descriptor
+
+    def inherited(self, thread: CapturedThread) -> dict[int, OpenDescriptor]:
+        """Return copies of a process's descriptors for a child; none while all processes together hold too many."""
+        if self._without_inheritance:
+            self._without_inheritance -= 1
+            return {}
+        table = self.main(thread).descriptors
+        self._left_to_inherit -= len(table)
+        if self._left_to_inherit < 0:
+            held = sum(len(each.descriptors) for each in self._threads.values())
+            self._left_to_inherit = MAX_INHERITED - held - len(table)
+            if self._left_to_inherit < 0:
+                self._without_inheritance = _CLONES_PER_COUNT
+                return {}
+        return {number: each.copied(each.flags) for number, each in table.items()}
 
     def descriptor(self, thread: CapturedThread, number: int) -> OpenDescriptor | None:
         """Return an open descriptor."""

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from lanner.captures.blocks import BadCapture
 from lanner.captures.reading import CaptureReader
+from lanner.captures.state import threads
+from lanner.captures.state.descriptors import OpenDescriptor
 from lanner.recorder.batches import from_files
 from tests.unit.lanner.captures import scap_files as scap
 
@@ -97,6 +99,21 @@ def test_a_small_file_can_not_claim_much_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_clones_do_not_multiply_descriptors_without_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short file may clone a process with many descriptors many times."""
+    monkeypatch.setattr(threads, "MAX_INHERITED", 100)
+    table = threads.ThreadTable()
+    parent = table.add_unknown(10)
+    for number in range(30):
+        table.add_descriptor(parent, number, OpenDescriptor())
+    sizes = [len(table.inherited(parent)) for _ in range(5)]
+    for tid in range(100, 104):
+        table.add_unknown(tid).descriptors = table.inherited(parent)
+
+    assert sizes == [30] * 5
+    assert sum(len(each.descriptors) for tid in range(100, 104) if (each := table.find(tid))) <= 100
 
 
 @settings(max_examples=400, deadline=None)
