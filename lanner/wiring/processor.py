@@ -32,6 +32,7 @@ from processor.identity.known_hosts import KnownHosts
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import encode_filter
 from schemas.records.published_rules import BadRules
+from schemas.text.counts import count_of
 
 _NAME_SECONDS = 5
 """How long to wait for the addresses of host names in new rules before they become active."""
@@ -184,6 +185,8 @@ def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
 
 
 def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
+    if others := len(detection.audit.rule_names):
+        note(f"{count_of(others, 'rule')} on Kubernetes audit events not evaluated: processors take system calls only.")
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
     return RulesInUse(

@@ -1,0 +1,30 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Connection
+from lanner.settings import Settings
+from lanner.wiring.processor import preparation, rules_at_start
+
+RULES = """
+- {rule: Read, desc: d, condition: evt.type = openat, output: o, priority: NOTICE}
+- {rule: Look, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}
+"""
+
+
+def test_rules_on_audit_events_are_reported_as_not_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Processors take system calls only; whoever loads such a rule must not believe that it watches."""
+    path = tmp_path / "r.yaml"
+    path.write_text(RULES)
+    settings = Settings()
+    settings = replace(
+        settings, rules_files=(str(path),), published_rules=replace(settings.published_rules, enabled=False)
+    )
+
+    in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
+
+    assert in_use.ruleset.rule_names == ("Read",)
+    assert "1 rule on Kubernetes audit events not evaluated" in capsys.readouterr().err
