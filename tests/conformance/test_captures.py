@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from lanner.cli.app import lanner_command
 from lanner.recorder.batches import from_files
 from processor.fields.extract import extract
 from schemas.catalogue.fields import resolve_field
@@ -85,3 +87,24 @@ def test_each_event_reads_as_in_falco(name: str) -> None:
                 examples.setdefault(field, (number, theirs[field], value))
 
     assert wrong == {}, examples
+
+
+@pytest.mark.parametrize("matching", ["first", "all"])
+def test_falcos_rules_raise_the_alerts_that_they_raise_in_falco(matching: str) -> None:
+    """The same rules at the same times, on a capture of containers."""
+    expected = _folder() / "expected" / "alerts" / f"containers.{matching}.jsonl"
+    if not expected.is_file():
+        (pytest.fail if is_required() else pytest.skip)(f"the alerts are not here: {expected}")
+    rules = _folder() / "rules_files" / "falcosecurity_rules"
+    words = ["replay", str(_folder() / "captures" / "containers.scap"), "--format", "json", "-q"]
+    words += ["-o", f"rule_matching={matching}"]
+    for name in ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules"):
+        words += ["-r", str(rules / f"{name}.yaml")]
+
+    done = CliRunner().invoke(lanner_command, words, catch_exceptions=False)
+
+    assert _rules_and_times(done.stdout) == _rules_and_times(expected.read_text(encoding="utf-8"))
+
+
+def _rules_and_times(lines: str) -> list[tuple[str, str]]:
+    return sorted((alert["rule"], alert["time"]) for alert in map(json.loads, lines.splitlines()))
