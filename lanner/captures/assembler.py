@@ -9,7 +9,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedDescriptor, Machine
-from lanner.captures.state.accounts import Accounts, Containers
+from lanner.captures.state.accounts import CaptureAccounts, Containers
 from lanner.captures.state.descriptors import LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
 from lanner.captures.state.effects import CLONES, ProcessEffects
 from lanner.captures.state.interfaces import Interfaces
@@ -53,7 +53,7 @@ class CaptureAssembler:
 
     def __init__(self) -> None:
         self.threads = ThreadTable()
-        self.accounts = Accounts()
+        self.accounts = CaptureAccounts()
         self.interfaces = Interfaces()
         self._containers = containers = Containers()
         self._reader = ParameterReader(self.threads, self.accounts)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lanner.captures.blocks import Block, bad_capture
 from lanner.captures.cursor import text_of
-from lanner.captures.table import EVENTS, JOINS, EventVersion, Join, default_bytes
+from lanner.captures.table import EVENTS, JOINS, EntryJoin, EventVersion, default_bytes
 from schemas.caching.bounded import BoundedMap
 
 _FORMER, _FORMER_FLAGS = frozenset({0x204, 0x8010ABCD}), frozenset({0x208})
@@ -166,7 +166,7 @@ class EventJoiner:
             return False
         return not version.is_exit or version.is_old or len(event.params) != len(version.params)
 
-    def _next(self, event: CapturedEvent, join: Join) -> CapturedEvent | None:
+    def _next(self, event: CapturedEvent, join: EntryJoin) -> CapturedEvent | None:
         entry = self._stored.get(event.tid)
         if entry is not None and entry.version.number != event.version.number - 1:
             entry = None

@@ -44,7 +44,7 @@ class EventVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ConversionStep:
     """Where one parameter of the next version comes from."""
 
     source: Source
@@ -54,13 +54,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
+class EntryJoin:
     """What becomes of an event with some number of parameters."""
 
     action: Literal["add", "store", "change", "pass", "store_pass"]
     into: int
     """The number of the next version."""
-    steps: tuple[Step, ...]
+    steps: tuple[ConversionStep, ...]
 
 
 def _version(number: int, row: list[Any]) -> EventVersion:
@@ -95,7 +95,9 @@ _DATA = _read()
 EVENTS = tuple(_version(number, row) for number, row in enumerate(_DATA["events"]))
 """All versions of all events, by number."""
 JOINS = {
-    (number, count): Join(action, into or 0, tuple(Step(step[0], step[1], len(step) > 2) for step in steps))
+    (number, count): EntryJoin(
+        action, into or 0, tuple(ConversionStep(step[0], step[1], len(step) > 2) for step in steps)
+    )
     for number, count, action, into, steps in _DATA["joins"]
 }
 """By event number and number of parameters."""

@@ -12,7 +12,7 @@ from collector.events.paths import absolute
 from collector.records.decode import ip_text
 from lanner.captures.cursor import text_of
 from lanner.captures.events import CapturedEvent
-from lanner.captures.state.accounts import UNKNOWN_NAME, Accounts
+from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts
 from lanner.captures.state.descriptors import End
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.table import SYSTEM_CALLS
@@ -48,7 +48,7 @@ class ParameterReader:
         accounts: for the names of users and groups.
     """
 
-    def __init__(self, threads: ThreadTable, accounts: Accounts) -> None:
+    def __init__(self, threads: ThreadTable, accounts: CaptureAccounts) -> None:
         self._threads = threads
         self._accounts = accounts
         self._resolved: dict[str, Callable[[int, CapturedThread | None], str]] = {

@@ -23,7 +23,7 @@ def is_audit_log(path: Path) -> bool:
         return False
 
 
-class AuditLog:
+class AuditLogFile:
     """One file. A line that can't be read is counted, and does not stop those behind it."""
 
     def __init__(self, path: Path) -> None:

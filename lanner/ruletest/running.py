@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lanner.recorder.audit_log import AuditLog, is_audit_log
+from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_batch
@@ -132,7 +132,7 @@ class Runner:
         return CaseResult(case, failures, time.perf_counter() - began)
 
     def _run_audit_log(self, case: Case, path: Path) -> Iterable[Failure]:
-        log = AuditLog(path)
+        log = AuditLogFile(path)
         events = list(log.events())
         alerts: _Alerts = [
             (alert, partial(self._audit_tree, self._rules[alert.rule], event))

@@ -22,7 +22,7 @@ _ROOT = ListedUser(0, 0, "root", "/root", "<NA>")
 UNKNOWN_NAME = "<NA>"
 
 
-class Accounts:
+class CaptureAccounts:
     """Names of users and groups, on the host and in each container."""
 
     def __init__(self) -> None:

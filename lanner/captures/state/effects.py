@@ -9,7 +9,7 @@ from collector.processes.process import TrackedProcess
 from lanner.captures.cursor import texts_of
 from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedGroup, ListedUser
-from lanner.captures.state.accounts import UNKNOWN_NAME, Accounts, Containers
+from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
 from lanner.captures.state.descriptors import O_CLOEXEC
 from lanner.captures.state.threads import DELETED, CapturedThread, ThreadTable, cgroups_of, signed_id
 
@@ -28,7 +28,7 @@ Effect = Callable[[CapturedEvent, CapturedThread], None]
 class ProcessEffects:
     """Applies events to threads, users and containers."""
 
-    def __init__(self, threads: ThreadTable, accounts: Accounts, containers: Containers) -> None:
+    def __init__(self, threads: ThreadTable, accounts: CaptureAccounts, containers: Containers) -> None:
         self._threads = threads
         self._accounts = accounts
         self._containers = containers

@@ -18,7 +18,7 @@ from lanner.cli.terminal.run_summary import Summary
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
-from lanner.recorder.audit_log import AuditLog, is_audit_log
+from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.evaluation.backtest import Backtest, not_collected
@@ -177,7 +177,7 @@ def _replay(
 
 
 def _replay_audit_log(path: Path, evaluation: _Evaluation, send: Callable[[list[Alert]], None]) -> None:
-    log = AuditLog(path)
+    log = AuditLogFile(path)
     for event in log.events():
         send(evaluation.take_audit_event(event))
     evaluation.audit_logs += 1

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lanner.recorder.audit_log import AuditLog, is_audit_log
+from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from processor.audit.events import MAX_EVENT_BYTES
 from tests.unit.processor.audit.requests import line, request
 
@@ -12,7 +12,7 @@ def test_a_line_that_cannot_be_read_does_not_stop_those_behind_it(tmp_path: Path
     events = [line([request(auditID="a"), request(auditID="b")]), b"\n", b"{]\n", long, line(request(auditID="c"))]
     path.write_bytes(b"".join(events) + b'{"auditID"')
 
-    log = AuditLog(path)
+    log = AuditLogFile(path)
     found = [(event["evt.num"], event["ka.auditid"]) for event in log.events()]
 
     assert found == [(0, "a"), (1, "b"), (2, "c")]
