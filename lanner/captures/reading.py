@@ -54,8 +54,8 @@ class CaptureCounts:
 
 
 def is_capture(beginning: bytes) -> bool:
-    """Return whether a file that begins with some bytes, at least one, can only be a capture."""
-    return bool(beginning) and beginning[:1] in {SECTION_BYTES[:1], GZIP_BYTES[:1]}
+    """Return whether a file may be a capture. beginning: its first bytes, as many as a pipe has."""
+    return bool(beginning) and any(kind.startswith(beginning[: len(kind)]) for kind in (SECTION_BYTES, GZIP_BYTES))
 
 
 class CaptureReader:

@@ -85,7 +85,7 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
 
 
 def _batches_of(path: Path) -> Iterator[EventBatch]:
-    """Yield the batches of a recording or a capture, recognized by its first byte, because it may be a pipe."""
+    """Yield the batches of a recording or a capture, recognized by its first bytes, because it may be a pipe."""
     with path.open("rb") as file:
         if not is_capture(file.peek(1)):
             yield from read_open_recording(file, path)

@@ -55,7 +55,7 @@ class Candidate:
         await self.server.close()
 
 
-async def until(is_true: Callable[[], object], seconds: float = 10) -> None:
+async def until(is_true: Callable[[], object], seconds: float = 30) -> None:
     """Wait until something is true."""
     async with asyncio.timeout(seconds):
         while not is_true():  # noqa: ASYNC110  what is waited for has no event

@@ -248,9 +248,11 @@ def test_a_pipe_is_read_as_a_file_is(tmp_path: Path, *, is_compressed: bool) -> 
         writer.join()
 
 
-def test_a_capture_is_told_by_its_first_byte() -> None:
-    """Avro files begin otherwise."""
+def test_a_capture_is_told_by_its_first_bytes() -> None:
+    """A pipe may have only one of them at first; a text may begin with the same one."""
     assert is_capture(scap.section())
     assert is_capture(gzip.compress(b""))
+    assert is_capture(b"\n")
+    assert not is_capture(b"\n- rule: x")
     assert not is_capture(b"Obj\1")
     assert not is_capture(b"")
