@@ -54,7 +54,10 @@ LIBRARY_STATEFUL_ACTS: tuple[DemoAction, ...] = (
         "Secret read and sent",
         "Error",
         "Reads /etc/shadow, and then tries to connect to a documentation address with curl; nothing is sent.",
-        script('cat /etc/shadow > /dev/null; curl --noproxy "*" --max-time 1 http://192.0.2.1/'),
+        # A session of its own: the rule counts by session, and other actions read secrets and connect, too.
+        script(
+            "setsid --wait sh -c 'cat /etc/shadow > /dev/null; curl --noproxy \"*\" --max-time 1 http://192.0.2.1/'"
+        ),
         OWN_DIRECTORY,
     ),
     on_host(
