@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from collector.errors import EnvironmentUnsupported
 from tests.live.compiled import Programs
 from tests.live.containerd import Containerd, NoContainerd
 from tests.live.containers import Docker
 from tests.live.dockerd import Dockerd, NoDocker
 from tests.live.needs import lacking
 from tests.live.podman import NoPodman, Podman
+from tests.live.watching import Watch
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +57,16 @@ def containerd() -> Iterator[Containerd]:
         yield daemon
     finally:
         daemon.close()
+
+
+@pytest.fixture(scope="module")
+def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+    """Watch this machine with the shipped rules, including the kernel's filter."""
+    try:
+        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
+    except EnvironmentUnsupported as missing:
+        lacking(missing.reason)
+    try:
+        yield watching
+    finally:
+        watching.__exit__(None, None, None)

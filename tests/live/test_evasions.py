@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.live.containers import Docker
 from tests.live.debian_image import NoDebian
@@ -30,19 +29,6 @@ os.wait()
 IN_LOCAL_DIRECTORY = """
 mount -t tmpfs none /usr/local/bin && cp "$1" /usr/local/bin/sshd && /usr/local/bin/sshd /etc/shadow > /dev/null
 """
-
-
-@pytest.fixture(scope="module")
-def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine with the shipped rules."""
-    try:
-        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
-    except EnvironmentUnsupported as missing:
-        lacking(missing.reason)
-    try:
-        yield watching
-    finally:
-        watching.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")

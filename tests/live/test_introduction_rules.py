@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.live.compiled import Programs
 from tests.live.containers import Docker
@@ -23,19 +22,6 @@ AFTER_STARTUP = "Read sensitive file trusted after startup"
 REFUSED = "Read sensitive file refused"
 PACKAGES = "Launch Package Management Process in Container"
 NOBODY = 65534
-
-
-@pytest.fixture(scope="module")
-def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine with the shipped rules."""
-    try:
-        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
-    except EnvironmentUnsupported as missing:
-        lacking(missing.reason)
-    try:
-        yield watching
-    finally:
-        watching.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")

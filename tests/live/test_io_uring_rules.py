@@ -2,35 +2,20 @@
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.live.compiled import Programs
 from tests.live.containers import Docker
-from tests.live.needs import io_uring, lacking
+from tests.live.needs import io_uring
 from tests.live.watching import Watch
 
 pytestmark = [pytest.mark.live, pytest.mark.containers]
 
 READ = "Read sensitive file untrusted"
 SET_UP = "Set up io_uring in container"
-
-
-@pytest.fixture(scope="module")
-def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
-    """Watch this machine with the shipped rules, including the kernel's filter."""
-    try:
-        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
-    except EnvironmentUnsupported as missing:
-        lacking(missing.reason)
-    try:
-        yield watching
-    finally:
-        watching.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")
