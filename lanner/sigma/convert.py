@@ -25,7 +25,7 @@ _ENDINGS = (".yml", ".yaml")
 _DRL = "Detection Rule License"
 _DRL_LINK = "Detection Rule License (DRL) 1.1, https://github.com/SigmaHQ/Detection-Rule-License"
 _SIGMAHQ = "https://github.com/SigmaHQ/sigma/blob/master"
-_FAULTS = (SigmaError, ArithmeticError, AttributeError, LookupError, NotImplementedError, TypeError, ValueError)
+_FAULTS = (SigmaError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What pySigma raises for rules that are wrong: its own errors, and others where it doesn't check."""
 _KEYS = ("detection", "correlation", "filter")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
