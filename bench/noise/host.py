@@ -12,7 +12,7 @@ from tests.live.ordinary_host import OrdinaryHost, ordinary_host
 
 RECIPE = "1"
 """Increase when the content of the host changes, so that an old cached file isn't used."""
-WORK = Path(__file__).parent / "work"
+KINDS = Path(__file__).parent / "kinds"
 _KAFKA = Path(__file__).parents[2] / "deploy/kafka"
 _PACKAGES = (
     *("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db", "iproute2", "procps"),
@@ -70,7 +70,7 @@ def host_to_record() -> Iterator[OrdinaryHost]:
             shutil.rmtree(host.root)
             host.root.mkdir()
             subprocess.run(["tar", "-C", host.root, "-xf", tar], check=True, timeout=600)
-        shutil.copytree(WORK, host.root / "usr/local/lib/work")
+        shutil.copytree(KINDS, host.root / "usr/local/lib/ordinary")
         (host.root / "etc/cron.d/work").write_text(_CRON_JOBS)
         (host.root / "etc/logrotate.d/app").write_text(_ROTATION)
         yield host

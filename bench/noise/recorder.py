@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.noise.containers import work_with_containers
 from bench.noise.count import compiled_rules
-from bench.noise.host import WORK, host_to_record
+from bench.noise.host import KINDS, host_to_record
 from collector.agent import Collector
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
@@ -31,7 +31,7 @@ from tests.live.dockerd import Dockerd
 from tests.live.ordinary_host import QUIET, OrdinaryHost
 
 CONTAINERS = "containers"
-HOST_KINDS = tuple(sorted(path.stem for path in WORK.glob("*.sh") if path.stem != "lib"))
+HOST_KINDS = tuple(sorted(path.stem for path in KINDS.glob("*.sh") if path.stem != "lib"))
 _PR_SET_CHILD_SUBREAPER = 36
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
@@ -165,7 +165,7 @@ def _names_of_users(host: OrdinaryHost) -> Iterator[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = ["unshare", "--net", *host.command("bash", f"/usr/local/lib/work/{kind}.sh")]
+    command = ["unshare", "--net", *host.command("bash", f"/usr/local/lib/ordinary/{kind}.sh")]
     with subprocess.Popen(
         command, cwd="/", env=QUIET, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:

@@ -1,5 +1,5 @@
 # What Ansible does over SSH: a folder for each task, a module copied, run by Python with sudo, and removed.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 /usr/sbin/sshd -D &
 sleep 1
 options=(-o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ControlMaster=auto -o ControlPersist=20s -o ControlPath=/home/dev/.ssh/%r@%h)

@@ -1,5 +1,5 @@
 # Backups without credentials: tar of settings and homes, rsync to a folder and over SSH, old ones removed.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 /usr/sbin/sshd -D &
 sleep 1
 mkdir -p /var/backups/daily

@@ -1,5 +1,5 @@
 # git, make and gcc, in a user's home.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 cat > /home/dev/build.sh <<'END'
 set -e
 cd "$(mktemp -d "$HOME/build-XXXX")"

@@ -1,5 +1,5 @@
 # Somebody writes a program: files saved by vim, a language server that reads the project and its libraries.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 cat > /home/dev/session.py <<'END'
 import json, subprocess, time
 def message(method, params, number=None):

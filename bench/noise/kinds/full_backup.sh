@@ -1,5 +1,5 @@
 # A backup of everything below /etc and /home, credentials included: programs read what they usually don't.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 mkdir -p /var/backups/full
 while :; do
     tar -czf /var/backups/full/all.tar.gz /etc /home/admin /root

@@ -1,5 +1,5 @@
 # Java and a Kafka broker: topics, a producer, a consumer.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 runuser -u dev -- /opt/kafka/broker.sh /home/dev/kafka 9092 9093 > /dev/null 2>&1 &
 sleep 20
 tool() { runuser -u dev -- java -Xmx64m -XX:TieredStopAtLevel=1 -cp '/opt/kafka/libs/*' "$@"; }

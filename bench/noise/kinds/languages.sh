@@ -1,5 +1,5 @@
 # pip and npm from local folders, in a user's home.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 cat > /home/dev/languages.sh <<'END'
 cd "$(mktemp -d "$HOME/languages-XXXX")" || exit
 mkdir -p source/nothing module

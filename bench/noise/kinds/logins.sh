@@ -1,5 +1,5 @@
 # People who log in by SSH, look around, use sudo and su; accounts that come and go.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 /usr/sbin/sshd -D &
 sleep 1
 login() { runuser -u dev -- ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new admin@127.0.0.1 "$@"; }

@@ -1,5 +1,5 @@
 # nginx: requests, a reload after a changed site, logs reopened.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 nginx
 while :; do
     for number in 1 2 3 4 5 6; do

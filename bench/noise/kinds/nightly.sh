@@ -1,5 +1,5 @@
 # cron with jobs of the system and of users, syslog, log rotation and the scripts of Debian's timers.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 rsyslogd
 cron
 while :; do

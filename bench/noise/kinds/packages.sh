@@ -1,5 +1,5 @@
 # apt from a local repository: update, install, upgrade, remove, with maintainer scripts and triggers.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 while :; do
     apt-get update
     apt-get install -y hello tree figlet

@@ -1,5 +1,5 @@
 # PostgreSQL: clients, a benchmark, dumps, vacuum, reload.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 version=$(ls /usr/lib/postgresql)
 as_postgres() { runuser -u postgres -- "$@"; }
 pg_ctlcluster "$version" main start

@@ -1,5 +1,5 @@
 # Redis: clients, snapshots, a rewritten append-only file.
-. /usr/local/lib/work/lib.sh
+. /usr/local/lib/ordinary/lib.sh
 runuser -u redis -- redis-server /etc/redis/redis.conf --daemonize yes --appendonly yes > /dev/null
 sleep 1
 while :; do
