@@ -348,11 +348,16 @@ class Sightings:
 
     def _evict(self, writing: GroupKey) -> None:
         """Evict groups, but for the one that is being written unless it is alone."""
+        # Accounts by size, kept while evicting: looking for the largest again for each group would take seconds.
+        largest = [(-size, account) for account, size in self._sizes.items()]
+        heapq.heapify(largest)
         while len(self) > self._maximum - self._maximum // _SPARE:
-            account, _ = max(self._sizes.items(), key=lambda item: item[1])
+            _, account = heapq.heappop(largest)
             oldest = next((key for key in self._accounts[account] if key != writing), writing)
             self.drop((*oldest, None))
             self.evicted[account] += 1
             self.evicted_total += 1
             if oldest == writing:
                 return
+            if size := self._sizes[account]:
+                heapq.heappush(largest, (-size, account))
