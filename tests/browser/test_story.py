@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from lanner.console.story.incident import read_incident
+from lanner.recorder.incident import read_incident
 from tests.browser.conftest import Serve, Visiting
 from tests.unit.lanner.console.server.api.test_story import recorded
 from tests.unit.lanner.console.server.running import Served

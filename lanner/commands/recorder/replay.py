@@ -22,6 +22,7 @@ from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.evaluation.backtest import Backtest, not_collected
+from lanner.recorder.incident import incident_lines, read_incident
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
@@ -154,6 +155,9 @@ def _replay(
             if is_audit_log(path):
                 _replay_audit_log(path, evaluation, send)
                 continue
+            if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
+                for line in incident_lines(stated):
+                    note(f"{path}: {printable(line)}")
             for stored in filter(is_selected, from_files((path,))):
                 send(evaluation.take(stored))
                 status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")

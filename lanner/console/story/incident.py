@@ -6,18 +6,17 @@
 import json
 import tempfile
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import fastavro
-
 from lanner.console.story.budget import ReadBudget
 from lanner.console.times import time_text
 from lanner.errors import BadInput
 from lanner.recorder.batches import StoredBatch
+from lanner.recorder.incident import INCIDENT
 from lanner.recorder.timeline import TimelineRange
 from processor.detection.redaction import Redaction
 from schemas.alert import Alert
@@ -26,8 +25,6 @@ from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter
 
 Labels = tuple[tuple[str, str], ...]
-INCIDENT = "lanner.incident"
-"""Name of the JSON in the file's header."""
 MAX_BYTES = 32 << 20
 _EARLIER = 20_000_000_000
 """ns; batches state every 15 s what is collected."""
@@ -96,13 +93,6 @@ def incident_file(
         "remark": remark,
     }
     return _written([*before, *after], json.dumps(header))
-
-
-def read_incident(path: Path) -> Mapping[str, Any] | None:
-    """Return what the header of a recording states about an incident; None if it is another recording."""
-    with path.open("rb") as file:
-        text = fastavro.reader(file).metadata.get(INCIDENT)
-    return None if text is None else dict(json.loads(text))
 
 
 def redacted_batch(batch: EventBatch, redaction: Redaction) -> EventBatch:

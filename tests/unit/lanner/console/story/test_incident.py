@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lanner.console.story.incident import read_incident, redacted_batch
+from lanner.console.story.incident import redacted_batch
+from lanner.recorder.incident import read_incident
 from processor.detection.redaction import Redaction
 from schemas.batch import Container, EventBatch, Process
 from schemas.encoding.recording import read_recording
@@ -71,6 +72,8 @@ def test_an_incident_is_replayed_and_tested(incident: Path, tmp_path: Path) -> N
     done = lanner("replay", incident, "-r", rules, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["id"] != ""
+    assert "with 2 alerts then:" in done.stderr
+    assert "versions of the rules then: 3f2a" in done.stderr
     made = lanner("rules", "test", "--from", incident, "-r", rules)
     assert made.returncode == 0, made.stderr
     case = "  - name: as it was\n    recording: incident.avro\n    expect: [A rule]\n"

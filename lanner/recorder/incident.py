@@ -1,0 +1,60 @@
+"""Reads what the header of an incident's recording states, which `lanner console` exports.
+
+A file from somebody else: its header may state anything.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from schemas.text.counts import count_of
+
+INCIDENT = "lanner.incident"
+"""Name of the JSON in the file's header."""
+_AVRO = b"Obj\x01"
+_MAX_SHOWN = 5
+
+
+def read_incident(path: Path) -> Mapping[str, Any] | None:
+    """Return what the header of a recording states about an incident; None if it is another file. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            if file.peek(1)[: len(_AVRO)] != _AVRO:
+                return None
+            stated = json.loads(fastavro.reader(file).metadata.get(INCIDENT, "null"))
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001  fastavro may raise anything for a damaged file, which its events' reader reports
+        return None
+    return stated if isinstance(stated, dict) else None
+
+
+def incident_lines(stated: Mapping[str, Any]) -> list[str]:
+    """Return sentences for people; texts are as stated."""
+    alerts = _list(stated, "alerts")
+    rules = dict.fromkeys(str(each.get("rule")) for each in alerts if isinstance(each, dict))
+    span = f"{_text(stated, 'since')} to {_text(stated, 'until')}"
+    count = count_of(len(alerts), "alert")
+    lines = [f"incident of {span} on {_joined(_list(stated, 'hosts'))}, with {count} then: {_joined(list(rules))}"]
+    if versions := _list(stated, "rules_versions"):
+        lines.append(f"versions of the rules then: {_joined(versions)}")
+    if remark := stated.get("remark"):
+        lines.append(str(remark))
+    return lines
+
+
+def _list(stated: Mapping[str, Any], name: str) -> list[Any]:
+    found = stated.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _text(stated: Mapping[str, Any], name: str) -> str:
+    return str(stated.get(name, "?"))
+
+
+def _joined(texts: list[Any]) -> str:
+    more = f" and {len(texts) - _MAX_SHOWN} more" if len(texts) > _MAX_SHOWN else ""
+    return ", ".join(map(str, texts[:_MAX_SHOWN])) + more if texts else "none"
