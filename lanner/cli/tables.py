@@ -99,7 +99,7 @@ COLLECTOR = {
 COMMANDS = {
     **_group("", {
         "run": "Watch this host: all stages in this process, alerts on standard output.",
-        "demo": "Run a harmless action for each rule and check that the rule detects it.",
+        "demo": "Run harmless actions and check that the built-in rules detect them.",
         "doctor": "Check what this host supports, and how to fix what is missing.",
     }),
     "rules": ("lanner.commands.rules", "Check, list and show rules."),

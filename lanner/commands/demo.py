@@ -28,7 +28,7 @@ from schemas.text.notes import ignore_note
 @click.option("--list", "only_list", is_flag=True, help="List what each action does and touches, and exit.")
 @click.option("--only", multiple=True, metavar="RULE", help="Only this rule's action; repeatable.")
 def command(options: Options, only: tuple[str, ...], *, only_list: bool) -> int:
-    """Run a harmless action for each built-in rule, and check that the rule detects it.
+    """Run a harmless action for nearly every built-in rule, and check that the rule detects it.
 
     Each action undoes its changes. Exits with 1 if a rule missed its action.
     """
