@@ -348,7 +348,7 @@ class Sightings:
 
     def _evict(self, writing: GroupKey) -> None:
         """Evict groups, but for the one that is being written unless it is alone."""
-        # Accounts by size, kept while evicting: looking for the largest again for each group would take seconds.
+        # By size, updated while evicting: searching all accounts again for each group would take seconds.
         largest = [(-size, account) for account, size in self._sizes.items()]
         heapq.heapify(largest)
         while len(self) > self._maximum - self._maximum // _SPARE:
