@@ -56,8 +56,15 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
 
     # Show every built-in rule, including disabled ones, and whatever other rule matches the same action.
     everything = (Selection(enable=Target(rule="*")),)
+    configured = options.settings()
     settings = dataclasses.replace(
-        options.settings(), rules=everything, priority="debug", rule_matching="all", watch_config_files=False
+        configured,
+        rules=everything,
+        priority="debug",
+        rule_matching="all",
+        watch_config_files=False,
+        # The state file is that of `run`: what it remembers could hide an alert, and must not change by a demo.
+        memory=dataclasses.replace(configured.memory, enabled=False),
     )
     detection = load_detection(settings, warnings=False)
     missing = [act.rule for act in acts if act.rule not in detection.ruleset.rule_names]
