@@ -15,7 +15,7 @@ import faust
 from faust.types import TP
 
 from bus.connection import Connection
-from bus.errors.refusals import MessageRefused, is_broker_error
+from bus.errors.refusals import is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
@@ -24,16 +24,12 @@ from processor.fleet.hosts.watch import HostWatch
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
-from processor.fleet.kafka.order.ack_order import AckOrder
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
+from processor.fleet.pending_results import PendingResults
 from processor.fleet.pods import PodsFollower
-from processor.fleet.producer import ResultProducer, Sending, answers_of, headers_of, why_not_fetched
+from processor.fleet.producer import ResultProducer, Sending, headers_of, why_not_fetched
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 from schemas.text.notes import OnNote, ignore_note
-
-_MAX_PENDING = 500
-"""Messages whose results are not acknowledged by the broker yet; more would only hide that it is slow."""
-_FLUSH_SECONDS = 5.0
 
 
 def make_app(connection: Connection, partitions: int, data_folder: Path, on_note: OnNote = ignore_note) -> faust.App:
@@ -127,8 +123,7 @@ class DetectService:
         self._at = at
         self._append_times = AppendTimes(on_note)
         self._shipping: ResultProducer | None = None
-        self._order: dict[TP, AckOrder[Any]] = {}
-        self._pending: set[asyncio.Task[None]] = set()
+        self._results = PendingResults(app, self._fail, at)
         self._recall_task: asyncio.Task[None] | None = None
         self._owned: frozenset[int] = frozenset()
         """Partitions that were recalled and have been owned since."""
@@ -156,8 +151,7 @@ class DetectService:
         """Accept no new messages and wait until results in flight are acknowledged."""
         self._is_closing = True
         self._watch.finish()
-        if self._pending:
-            await asyncio.wait(self._pending, timeout=_FLUSH_SECONDS)
+        await self._results.finish()
 
     async def _agent(self, stream: Any) -> None:
         async for event in transport.unacknowledged(stream):
@@ -181,8 +175,7 @@ class DetectService:
         received = await self._received(message)
         if not self._is_current(message):
             return
-        order = self._order.setdefault(message.tp, AckOrder())
-        order.begin(message)
+        order = self._results.begin(message)
         sending: Sending = []
         try:
             reason = received.reason or await self._evaluate(message, received, sending)
@@ -191,16 +184,7 @@ class DetectService:
                 raise
             reason = f"evaluation failed: {fault_text(error)}"
         self._watch.taken(message.partition, message.offset)
-        if reason:
-            sending.append(self._sender().send_dead_letter(message, reason))
-        if not sending:
-            self._settle(order, message)
-            return
-        task = asyncio.create_task(self._wait(order, message, sending, is_dead_letter=bool(reason)))
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
-        if len(self._pending) >= _MAX_PENDING:
-            await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
+        await self._results.deliver(order, message, sending, self._sender(), reason)
 
     def _is_current(self, message: Any) -> bool:
         is_ours = message.generation_id == self._app.consumer_generation_id
@@ -256,26 +240,6 @@ class DetectService:
         gate = self._gate
         return accept_any_host if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
 
-    async def _wait(self, order: AckOrder[Any], message: Any, sending: Sending, *, is_dead_letter: bool) -> None:
-        try:
-            refused = [answer for answer in await answers_of(sending) if isinstance(answer, MessageRefused)]
-            if refused and not is_dead_letter:
-                await self._sender().send_dead_letter(
-                    message, f"{len(refused)} of its results were refused: {refused[0]}"
-                )
-            self._at("results sent")
-            self._settle(order, message)
-        except Exception as error:  # noqa: BLE001  nobody awaits the task, and the message would never be acknowledged
-            self._fail(error)
-
-    def _settle(self, order: AckOrder[Any], message: Any) -> None:
-        # A message from before the last rebalance is delivered again to the new owner of its partition.
-        if self._order.get(message.tp) is not order:
-            return
-        consumer: Any = self._app.consumer
-        for done in order.finish(message):
-            consumer.settle(done)
-
     def _sender(self) -> ResultProducer:
         if self._shipping is None:
             raise RuntimeError("not started")
@@ -290,7 +254,7 @@ class DetectService:
         if self._recall_task is not None:
             # If it ended later, it would admit messages of the old assignment.
             self._recall_task.cancel()
-        self._order.clear()
+        self._results.forget()
 
     async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         owned = frozenset(each.partition for each in assigned if each.topic == self._events)
