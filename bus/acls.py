@@ -20,6 +20,7 @@ from bus.topics import (
     HOST_KEYS,
     HOST_PINS,
     HOSTS,
+    KUBERNETES_AUDIT,
     NOTIFIER_DEAD_LETTERS,
     PODS,
     PROCESSOR_DEAD_LETTERS,
@@ -65,14 +66,19 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics(
                 "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
             ),
-            *_topics("READ", PODS),
+            *_topics("READ", PODS, KUBERNETES_AUDIT),
             *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
             *_topics("WRITE", HOST_PINS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS, PODS),
+            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "kubernetes": (*_topics("READ", PODS), *_topics("WRITE", PODS), *_topics("DESCRIBE_CONFIGS", PODS)),
+        "kubernetes-audit": (
+            *_topics("WRITE", KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS),
+            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS),
+        ),
         "notifier": (
             *_topics("READ", ALERTS, SCHEMAS),
             *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
@@ -93,6 +99,8 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "dead-letters": (
             *_topics("READ", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
             *_topics("WRITE", NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS, ALERTS, EVENTS, CORRELATE),
+            *_topics("READ", KUBERNETES_AUDIT),
+            *_topics("WRITE", KUBERNETES_AUDIT),
         ),
         # With the rights of publisher, or of operator, to read the rules.
         "state": (
@@ -111,9 +119,9 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
     }
 )
-"""The parts: the stages, the console, the notifier's intake, the commands that settle dead letters, change what
-stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and operators, who may read
-everything."""
+"""The parts: the stages, the console, the intakes of alerts and of audit events, the commands that settle dead letters,
+change what stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and operators, who may
+read everything."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
 """What collectors announce about themselves, what processors decide about their keys, and what operators decide."""
 PODS = "pods"
 """What the Kubernetes API server knows about each pod."""
+KUBERNETES_AUDIT = "kubernetes-audit"
+"""What API servers report about requests to them: one audit event a message, JSON."""
 CONSOLE_MARKS, CONSOLE_AUDIT = "console-marks", "console-audit"
 """What people decided about alerts, and what they did, on the pages of `lanner console`."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
@@ -67,6 +69,9 @@ class TopicKind:
 TOPICS: tuple[TopicKind, ...] = (
     TopicKind(EVENTS, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True),
     TopicKind(CORRELATE, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True),
+    TopicKind(
+        KUBERNETES_AUDIT, scales=True, cleanup="delete", retention_ms=DAY_MS, append_time=True, co_partitioned=True
+    ),
     TopicKind(changelog(CORRELATION_TABLE), scales=True, cleanup="compact", co_partitioned=True),
     TopicKind(ALERTS, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(SIEM_FALCO, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
@@ -86,8 +91,9 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(NOTIFIER_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
 )
 
-
 ALL_TOPICS = tuple(kind.name for kind in TOPICS)
+RETAINED_AS_EVENTS = frozenset({EVENTS, CORRELATE, KUBERNETES_AUDIT})
+"""The topics whose retention `--events-retention` sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +128,7 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
         "min.insync.replicas": "2" if replication > 2 else "1",
     }
     if kind.retention_ms is not None:
-        retention = events_retention_ms if kind.name in (EVENTS, CORRELATE) else kind.retention_ms
+        retention = events_retention_ms if kind.name in RETAINED_AS_EVENTS else kind.retention_ms
         config["retention.ms"] = str(retention)
     if kind.scales and kind.cleanup == "compact":
         # A new owner of a partition reads everything that is not compacted, and the newest segment never is.
@@ -211,7 +217,7 @@ def _faults(kind: TopicKind, state: TopicState, events: TopicState | None) -> It
             f" --add-config message.timestamp.type={APPEND_TIME})",
             fatal=True,
         )
-    if kind.name in (EVENTS, CORRELATE) and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
+    if kind.name in RETAINED_AS_EVENTS and state.retention_ms is not None and 0 <= state.retention_ms < HOUR_MS:
         retained = state.retention_ms // 60_000
         yield TopicProblem(
             name,

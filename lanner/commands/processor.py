@@ -35,6 +35,7 @@ def command(options: Options) -> None:
     from lanner.wiring.processor import host_keys_service, preparation, rules_at_start
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
+    from processor.fleet.audit.stage import AuditStage
     from processor.fleet.message_stage import MessageStage
     from processor.fleet.pods import PodsFollower
     from processor.fleet.rules.rollout import RulesRollout
@@ -61,19 +62,22 @@ def command(options: Options) -> None:
         if not options.quiet:
             note(f"evaluating rules: {rules.in_use.description}. Stop: Ctrl-C")
 
-    stage = MessageStage(
-        in_use.ruleset,
-        clock=time.monotonic,
-        decode=in_use.decode,
-        liveness=HostLiveness(settings.hosts.silent_seconds),
-        repeats=repeated_alerts(settings),
+    stage, correlation, audit = stages = (
+        MessageStage(
+            in_use.ruleset,
+            clock=time.monotonic,
+            decode=in_use.decode,
+            liveness=HostLiveness(settings.hosts.silent_seconds),
+            repeats=repeated_alerts(settings),
+        ),
+        CorrelateStage(in_use.ruleset.plan),
+        AuditStage(in_use.audit),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    correlation = CorrelateStage(in_use.ruleset.plan)
     rules = RulesRollout(
         connection,
         in_use,
-        (stage, correlation),
+        stages,
         prepare.accept,
         former=former,
         worker=worker,
@@ -82,7 +86,7 @@ def command(options: Options) -> None:
         on_note=note,
     )
     host_keys = host_keys_service(settings, connection, partitions, worker)
-    view = ProcessorView(stage, correlation, rules, settings.http.stuck_seconds, host_keys)
+    view = ProcessorView(stage, correlation, audit, rules, settings.http.stuck_seconds, host_keys)
     watchdog = systemd.Watchdog()
     with (
         endpoint(settings, "processor", view.readings, view.health()),
@@ -91,8 +95,7 @@ def command(options: Options) -> None:
         try:
             alerts = run_processor(
                 connection,
-                stage,
-                correlation,
+                stages,
                 rules,
                 host_keys=host_keys,
                 pods=PodsFollower(connection, stage.pods, on_note=note),
@@ -111,7 +114,7 @@ def command(options: Options) -> None:
         else:
             status = 0
             if not options.quiet:
-                note(f"{count_of(stage.events, 'event')}, {count_of(alerts, 'alert')}")
+                note(f"{count_of(stage.events + audit.events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()
     # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.
     os._exit(status)

@@ -8,7 +8,7 @@ from bus.errors.refusals import MessageRefused
 from bus.messages.dead_letter import OMITTED
 from bus.messages.headers import Headers
 from bus.schema_registry.writer_schemas import WriterSchemas
-from bus.topics import ALERTS, CORRELATE, EVENTS, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
+from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
 from lanner.dead_letters.store import StoredDeadLetter, alert_in
 from lanner.errors import BadInput
 from notifier.queue.kafka import ONLY_FOR
@@ -69,7 +69,8 @@ class TopicDeadLetters:
         is_alert = self.name == "notifier"
         # A header must not choose the topic to write or read: anyone who may write dead letters could use it to fill
         # other topics.
-        known = {self._connection.topic(name) for name in ((ALERTS,) if is_alert else (EVENTS, CORRELATE))}
+        names = (ALERTS,) if is_alert else (EVENTS, CORRELATE, KUBERNETES_AUDIT)
+        known = {self._connection.topic(name) for name in names}
         if topic not in known and (message.is_without_message or not is_alert):
             raise BadInput(
                 f"{stored.id}: it came from {printable(topic)!r}, which is not a topic of the {self.name}; drop it."

@@ -32,7 +32,6 @@ from processor.identity.known_hosts import KnownHosts
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import encode_filter
 from schemas.records.published_rules import BadRules
-from schemas.text.counts import count_of
 
 _NAME_SECONDS = 5
 """How long to wait for the addresses of host names in new rules before they become active."""
@@ -185,12 +184,11 @@ def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
 
 
 def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
-    if others := len(detection.audit.rule_names):
-        note(f"{count_of(others, 'rule')} on Kubernetes audit events not evaluated: processors take system calls only.")
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
     return RulesInUse(
         ruleset=detection.ruleset,
+        audit=detection.audit,
         rules=detection.active_rules,
         decode=lambda data: names.named(decode_batch(data)),
         close=names.stop,

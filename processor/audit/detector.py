@@ -97,6 +97,11 @@ class AuditDetector:
         """The active rules, in order."""
         return tuple(rule.name for rule in self._rules)
 
+    @property
+    def priorities(self) -> tuple[tuple[str, str], ...]:
+        """Each active rule with its priority."""
+        return tuple((rule.name, rule.priority) for rule in self._rules)
+
     def process(self, event: AuditFields) -> list[Alert]:
         """Return the alerts of one event."""
         self.events += 1
@@ -118,8 +123,10 @@ class AuditDetector:
         rendered = rule.render(event)
         row: dict[str, Any] = {name: value for name in EVENT_ROW if (value := event[name]) not in (None, ())}
         cluster = event[_CLUSTER]
+        # The stated time: the one within range depends on when the event arrived, and it may arrive twice.
+        identity = (event.stated_time, rule.name, K8S_AUDIT, str(event["ka.auditid"]), str(event["ka.stage"]))
         alert = Alert(
-            id=alert_id(event.time, rule.name, K8S_AUDIT, *(str(event[key]) for key in ("ka.auditid", "ka.stage"))),
+            id=alert_id(*identity),
             time=event.time,
             rule=rule.name,
             priority=rule.priority,

@@ -84,6 +84,5 @@ def event_of(document: Any, number: int, received: int | None) -> AuditFields:
     if time is None:
         shown = printable(str(document.get(_TIMES[0])))[:_MAX_SHOWN]
         raise BadAuditEvent(f"{_TIMES[0]} is not a valid time: {shown}")
-    if received is not None:
-        time = min(max(time, received - BEHIND), received + AHEAD)
-    return AuditFields(document, time, number)
+    within = time if received is None else min(max(time, received - BEHIND), received + AHEAD)
+    return AuditFields(document, within, number, time)

@@ -120,7 +120,7 @@ class DetectStage:
         known = self._reported_faults
         if fresh := {rule: n for rule, number in faults.items() if (n := number - known.get(rule, 0)) > 0}:
             self._reported_faults = faults
-            found.append(Notice(RULE_FAILED, "Error", fresh, _failed_text(fresh, self._rules.first_errors())))
+            found.append(Notice(RULE_FAILED, "Error", fresh, failed_text(fresh, self._rules.first_errors())))
         return found
 
     def _count_lost(self, lost: Mapping[str, int]) -> None:
@@ -129,6 +129,12 @@ class DetectStage:
             self.lost[reason if reason in self.lost or len(self.lost) < _MOST_REASONS else "other"] += number
 
 
-def _failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
+def failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
+    """Return the text of the alert about rules that raised.
+
+    Args:
+        failed: the rules.
+        errors: the first error of each rule.
+    """
     rule = min(failed)
     return f"rules raised errors and were skipped for those events; the first error of {rule!r}: {errors.get(rule, '')}"

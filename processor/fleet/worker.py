@@ -10,15 +10,14 @@ import faust
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from processor.correlation.stage import CorrelateStage
+from processor.fleet.audit.service import AuditService
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
 from processor.fleet.hosts.keys import HostKeysService
-from processor.fleet.message_stage import MessageStage
 from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer
-from processor.fleet.rules.rollout import RulesRollout
+from processor.fleet.rules.rollout import RulesRollout, Stages
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
 
@@ -40,8 +39,7 @@ class _Worker(faust.Worker):
 
 def run_processor(
     connection: Connection,
-    stage: MessageStage,
-    correlation: CorrelateStage,
+    stages: Stages,
     rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,
@@ -60,8 +58,7 @@ def run_processor(
 
     Args:
         connection: the broker; its topics have been checked.
-        stage: evaluates messages of the events topic.
-        correlation: evaluates windows.
+        stages: evaluate messages.
         rules: changes the rules of both.
         host_keys: verify from which hosts batches come; None to accept all.
         pods: reads the records of pods; None for none.
@@ -91,7 +88,7 @@ def run_processor(
         _run(
             loop,
             connection,
-            (stage, correlation),
+            stages,
             rules,
             followers=(host_keys, pods),
             partitions=partitions,
@@ -108,7 +105,7 @@ def run_processor(
 async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
-    stages: tuple[MessageStage, CorrelateStage],
+    stages: Stages,
     rules: RulesRollout,
     *,
     followers: tuple[HostKeysService | None, PodsFollower | None],
@@ -135,6 +132,7 @@ async def _run(
         app, connection, stages[0], host_keys=host_keys, pods=pods, on_note=on_note, on_failure=fail, at=at
     )
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
+    audit = AuditService(app, connection, stages[2], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
     async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
@@ -150,8 +148,8 @@ async def _run(
     worker.spinner = None
     shipping = ResultProducer(connection, on_note, cluster_name)
     await shipping.announce()
-    detect.start(shipping)
-    correlate.start(shipping)
+    for service in (detect, correlate, audit):
+        service.start(shipping)
     rules.start(shipping)
     if host_keys is not None:
         host_keys.start(shipping)
@@ -169,8 +167,8 @@ async def _run(
     if pods is not None:
         pods.finish()
     if not failures:
-        await detect.finish()
-        await correlate.finish()
+        for service in (detect, correlate, audit):
+            await service.finish()
         await _stop(worker, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:

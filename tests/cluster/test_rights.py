@@ -34,10 +34,11 @@ MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events", "hosts"},
     "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"},
     "kubernetes": {"pods"},
+    "kubernetes-audit": {"kubernetes-audit", "dlq.processor"},
     "notifier": SIEM | {"dlq.notifier"},
     "console": {"console-marks", "console-audit"},
     "intake": {"alerts", "schemas"},
-    "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
+    "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate", "kubernetes-audit"},
     "state": {"correlate"},
     "publisher": {"rules"},
     "enroller": {"host-pins", "host-keys"},
@@ -47,8 +48,9 @@ MAY_WRITE: dict[str, set[str]] = {
 MAY_READ: dict[str, set[str]] = {
     "collector": {"interest"},
     "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
-    | {"host-pins", "host-keys", "pods"},
+    | {"host-pins", "host-keys", "pods", "kubernetes-audit"},
     "kubernetes": {"pods"},
+    "kubernetes-audit": set(),
     "notifier": {"alerts", "schemas"},
     "console": {
         "alerts",
@@ -62,7 +64,7 @@ MAY_READ: dict[str, set[str]] = {
         "dlq.notifier",
     },
     "intake": set(),
-    "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate"},
+    "dead-letters": {"dlq.notifier", "dlq.processor", "alerts", "events", "correlate", "kubernetes-audit"},
     "state": {"events", "correlate", CHANGELOG, "rules", "processors", "schemas"},
     "publisher": {"rules"},
     "enroller": {"hosts", "host-pins", "host-keys"},

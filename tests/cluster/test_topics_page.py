@@ -16,6 +16,7 @@ from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import (
     HOST_PINS,
+    KUBERNETES_AUDIT,
     NOTIFIER_DEAD_LETTERS,
     PODS,
     PROCESSOR_DEAD_LETTERS,
@@ -31,6 +32,7 @@ from schemas.records.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
+from tests.unit.processor.audit.requests import line, request
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 _BLOCK = re.compile(r"^<!-- prints: ([^\n]+) -->\n```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -103,6 +105,7 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     assert processes.start(connection, "hosts", "enroll", signing.name, signing.key).result() == 0
     wait_for_messages(connection, HOST_PINS, 1)
     generator.send(encode_pod(Pod("pod-1", "web-1", "prod", service_account="web")), "pod-1", topic=PODS)
+    generator.send(line(request()), "audit", topic=KUBERNETES_AUDIT)
     generator.send(b"nonsense", "host-0")
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()

@@ -11,11 +11,13 @@ from lanner.operations.catalogue import Readings, Value
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
+from processor.audit.detector import AuditDetector
 from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
+from processor.fleet.audit.stage import AuditStage
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
 from processor.fleet.producer import ResultProducer
@@ -31,14 +33,23 @@ PASSED_OVER = (*(each.value for each in UpdateOutcome if each is not UpdateOutco
 LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
-def rule_readings(ruleset: CompiledRuleset, timing: RuleTiming) -> dict[str, dict[tuple[str, ...], Value]]:
-    """Return the metrics of the active rules; every rule is present, with 0 if nothing happened."""
-    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in ruleset.rule_names}
-    errors |= {(name,): number for name, number in ruleset.faults().items()}
+def rule_readings(
+    ruleset: CompiledRuleset, timing: RuleTiming, audit: AuditDetector
+) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of the active rules; every rule is present, with 0 if nothing happened.
+
+    Args:
+        ruleset: the rules on system calls.
+        timing: what they cost.
+        audit: the rules on Kubernetes audit events.
+    """
+    names = (*ruleset.rule_names, *audit.rule_names)
+    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in names}
+    errors |= {(name,): number for name, number in (ruleset.faults() + audit.faults).items()}
     seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
     seconds |= {(name,): number for name, number in list(timing.seconds.items())}
     return {
-        "lanner_rules": {(): len(ruleset.rule_names)},
+        "lanner_rules": {(): len(names)},
         "lanner_rule_errors_total": errors,
         "lanner_rule_seconds_total": seconds,
         "lanner_missing_group_fields_total": {(): ruleset.pre_matcher.counts.total()},
@@ -77,6 +88,7 @@ class ProcessorView:
 
     stage: MessageStage
     correlation: CorrelateStage
+    audit: AuditStage
     rules: RulesRollout
     stuck_seconds: float
     host_keys: HostKeysService | None = None
@@ -105,9 +117,10 @@ class ProcessorView:
         """Return the metrics."""
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
-        readings = rule_readings(ruleset, self.rules.timing) | {
+        readings = rule_readings(ruleset, self.rules.timing, self.audit.detector) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
+            "lanner_audit_events_total": {("evaluated",): self.audit.events, ("refused",): self.audit.refused},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
@@ -119,7 +132,9 @@ class ProcessorView:
         }
         readings |= pod_readings(self.stage.pods)
         if self.shipping is not None:
-            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(ruleset.priorities, 0)
+            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(
+                (*ruleset.priorities, *self.audit.detector.priorities), 0
+            )
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}

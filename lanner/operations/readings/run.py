@@ -9,9 +9,11 @@ from lanner.operations.readings.notifier import SinkView, fresh, outcomes, sink_
 from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
 from lanner.wiring.single_host.pipeline import Pipeline
 from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
+from processor.audit.detector import AuditDetector
 from processor.detection.rule_timing import RuleTiming
 
 STAGE = "run"
+_NO_AUDIT_RULES = AuditDetector(())
 
 
 class RunView:
@@ -27,7 +29,7 @@ class RunView:
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
         alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.ruleset.priorities, 0)
-        readings = rule_readings(pipeline.ruleset, self._timing) | {
+        readings = rule_readings(pipeline.ruleset, self._timing, _NO_AUDIT_RULES) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),

@@ -32,20 +32,22 @@ class AuditFields(dict[str, Value]):
     Subscription computes; `get` and `in` see what has been computed.
     """
 
-    __slots__ = ("document", "number", "time")
+    __slots__ = ("document", "number", "stated_time", "time")
 
-    def __init__(self, document: dict[str, Any], time: int, number: int = 0) -> None:
+    def __init__(self, document: dict[str, Any], time: int, number: int = 0, stated_time: int | None = None) -> None:
         """Take an event.
 
         Args:
             document: the parsed event.
             time: ns since the epoch.
             number: its position in what is read, for evt.num.
+            stated_time: the time that the event itself states, if it was out of range.
         """
         super().__init__()
         self.document = document
         self.time = time
         self.number = number
+        self.stated_time = time if stated_time is None else stated_time
 
     def __missing__(self, key: str) -> Value:
         value = self[key] = _reader(key)(self)

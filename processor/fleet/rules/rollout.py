@@ -25,6 +25,7 @@ from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
 from processor.correlation.plan.split import Plan
 from processor.correlation.stage import CorrelateStage
 from processor.detection.rule_timing import RuleTiming
+from processor.fleet.audit.stage import AuditStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.actions import (
@@ -53,6 +54,10 @@ Prepare = Callable[[Message], RulesInUse]
 """Compiles a version; runs on a worker thread; raises RulesRefused."""
 
 
+Stages = tuple[MessageStage, CorrelateStage, AuditStage]
+"""What a processor evaluates messages with."""
+
+
 class RulesRollout:
     """Rolls out published rules on one processor."""
 
@@ -60,7 +65,7 @@ class RulesRollout:
         self,
         connection: Connection,
         in_use: RulesInUse,
-        stages: tuple[MessageStage, CorrelateStage],
+        stages: Stages,
         prepare: Prepare,
         *,
         former: Mapping[str, Plan],
@@ -83,7 +88,7 @@ class RulesRollout:
             on_note: receives messages for an operator.
         """
         self._connection = connection
-        self._detect, self._correlate = stages
+        self._detect, self._correlate, self._audit = stages
         self._prepare = prepare
         self._takes_published = takes_published
         self._on_note = on_note
@@ -195,6 +200,7 @@ class RulesRollout:
                 self._support(action)
             case Activate(rules, old):
                 self._detect.change_rules(rules.ruleset, decode=rules.decode)
+                self._audit.change_rules(rules.audit)
                 old.close()
             case Close(rules):
                 rules.close()

@@ -19,10 +19,11 @@ from bus.topics import ALL_TOPICS
         ("host-pins", {"processor", "enroller"}),
         ("host-keys", {"enroller"}),
         ("pods", {"kubernetes"}),
+        ("kubernetes-audit", {"kubernetes-audit", "dead-letters"}),
         ("siem.ecs", {"notifier"}),
         ("console-marks", {"console"}),
         ("console-audit", {"console"}),
-        ("dlq.processor", {"processor", "dead-letters"}),
+        ("dlq.processor", {"processor", "kubernetes-audit", "dead-letters"}),
         ("dlq.notifier", {"notifier", "dead-letters"}),
     ],
 )

@@ -1,8 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from bus.connection import Connection
 from lanner.settings import Settings
 from lanner.wiring.processor import preparation, rules_at_start
@@ -13,10 +11,8 @@ RULES = """
 """
 
 
-def test_rules_on_audit_events_are_reported_as_not_evaluated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Processors take system calls only; whoever loads such a rule must not believe that it watches."""
+def test_rules_of_both_sources_are_evaluated(tmp_path: Path) -> None:
+    """Each stage has those of its source."""
     path = tmp_path / "r.yaml"
     path.write_text(RULES)
     settings = Settings()
@@ -27,4 +23,5 @@ def test_rules_on_audit_events_are_reported_as_not_evaluated(
     in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
 
     assert in_use.ruleset.rule_names == ("Read",)
-    assert "1 rule on Kubernetes audit events not evaluated" in capsys.readouterr().err
+    assert in_use.audit.rule_names == ("Look",)
+    assert in_use.description == f"2 rules from {path}"

@@ -3,6 +3,7 @@ import pytest
 from processor.audit.detector import AuditDetector
 from processor.audit.events import read_events
 from processor.detection.redaction import Redaction
+from processor.hosts.clock_skew import BEHIND
 from processor.loading import RuleFile, load_rules
 from tests.unit.processor.audit.requests import TIME, exec_request, line, pod_request, request
 
@@ -89,6 +90,8 @@ def test_an_event_that_is_read_again_makes_the_same_alert() -> None:
     first, again, other = (alert for text in texts for event in read_events(text) for alert in detector.process(event))
 
     assert first == again
+    late = [a for e in read_events(texts[0], received=TIME + 2 * BEHIND) for a in detector.process(e)]
+    assert [(alert.id, alert.time) for alert in late] == [(first.id, TIME + BEHIND)]
     assert first.id != other.id
     assert (first.time, first.source, first.hostname) == (TIME, "k8s_audit", "")
     assert {"ka.verb": "get", "ka.user.groups": ("dev", "system:authenticated")}.items() <= first.event.items()

@@ -9,6 +9,7 @@ from bus.errors.refusals import MessageRefused
 from bus.messages.published_rules import CURRENT
 from bus.topics import PROCESSORS, RULES
 from processor.correlation.stage import CorrelateStage
+from processor.fleet.audit.stage import AuditStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.rules.alerts import RULES_REFUSED
 from processor.fleet.rules.peers import REPORTED
@@ -73,10 +74,11 @@ class Processor:
         self.notes: list[tuple[str, str]] = []
         self.broker = Broker()
         self.detect = MessageStage(in_use.ruleset, clock=lambda: 0.0, decode=in_use.decode)
+        self.audit = AuditStage(in_use.audit)
         self.rollout = RulesRollout(
             Connection(bootstrap_servers="127.0.0.1:1"),
             in_use,
-            (self.detect, CorrelateStage(in_use.ruleset.plan)),
+            (self.detect, CorrelateStage(in_use.ruleset.plan), self.audit),
             prepare,
             former={},
             worker="m",
@@ -100,6 +102,7 @@ def test_a_published_version_becomes_active() -> None:
 
     assert processor.rollout.in_use is TWO
     assert processor.detect.detect._rules is TWO.ruleset
+    assert processor.audit.detector is TWO.audit
     assert closed == [ONE.version]
     assert [alert.output_fields["rules.version"] for alert in processor.broker.alerts] == [TWO.version]
     assert (PROCESSORS, REPORTED) in processor.broker.sent

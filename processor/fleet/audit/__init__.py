@@ -1,0 +1,1 @@
+"""Kubernetes audit events in a fleet: their topic in, alerts out."""

@@ -1,0 +1,64 @@
+import pytest
+
+from processor.audit.detector import AuditDetector
+from processor.correlation.wire import decode_pre_match
+from processor.detection.internal_alerts import RULE_FAILED
+from processor.fleet.audit.stage import AuditStage
+from processor.hosts.clock_skew import BEHIND
+from processor.loading import RuleFile, load_rules
+from tests.unit.processor.audit.requests import TIME, line, request
+
+RULES = """
+- {rule: Get, desc: d, condition: ka.verb = get, output: "%ka.user.name", priority: NOTICE, source: k8s_audit}
+"""
+POSITION = ("lanner.kubernetes-audit", 3, 17)
+NOW = TIME // 1_000_000
+
+
+def _stage() -> AuditStage:
+    return AuditStage(AuditDetector(load_rules([RuleFile("rules.yaml", RULES)]).rules))
+
+
+def test_an_event_that_is_delivered_twice_makes_the_same_alert() -> None:
+    """The second delivery may come much later: the times within range differ, the ids do not."""
+    stage = _stage()
+    first, late = (stage.take(line(request()), POSITION, appended) for appended in (NOW, NOW + BEHIND // 500_000))
+
+    assert first.alerts[0].id == late.alerts[0].id
+    assert first.alerts[0].time == TIME < late.alerts[0].time
+    assert (stage.events, stage.refused) == (2, 0)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"{", b"\xff", b"[" * 100_000, line(request(auditID=1))])
+def test_what_is_no_audit_event_becomes_a_dead_letter(value: bytes | None) -> None:
+    """Nothing is raised, and the next message is evaluated."""
+    stage = _stage()
+
+    assert stage.take(value, POSITION, NOW).refused.startswith("not an audit event: ")
+    assert len(stage.take(line(request()), POSITION, NOW).alerts) == 1
+    assert (stage.events, stage.refused) == (1, 1)
+
+
+def test_a_rule_that_raises_is_reported_once() -> None:
+    """The notice goes to the correlate topic, where notices are summed."""
+    stage = _stage()
+    stage.detector.faults["Get"] = 2
+    stage.detector.first_errors["Get"] = "KeyError: x"
+    ((_, value),) = stage.take(line(request()), POSITION, NOW).pre_matches
+    notice = decode_pre_match(value).notice
+
+    assert notice is not None
+    assert (notice.kind, notice.numbers) == (RULE_FAILED, {"Get": 2})
+    assert "KeyError: x" in notice.text
+    assert not stage.take(line(request()), POSITION, NOW).pre_matches
+
+
+def test_other_rules_count_their_errors_anew() -> None:
+    """A former version's errors are not subtracted from those of the new one."""
+    stage = _stage()
+    stage.detector.faults["Get"] = 2
+    stage.take(line(request()), POSITION, NOW)
+    stage.change_rules(_stage().detector)
+    stage.detector.faults["Get"] = 1
+
+    assert len(stage.take(line(request()), POSITION, NOW).pre_matches) == 1
