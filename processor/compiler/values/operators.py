@@ -21,6 +21,7 @@ from processor.compiler.values.literals import (
     parse_hex,
     parse_literal,
 )
+from schemas.caching.short_texts import cache_short_texts
 
 Predicate = Callable[[Any], bool]
 Comparison = Callable[[Any, Any], bool]
@@ -33,9 +34,10 @@ TEXT_OPERATORS = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
 BYTE_OPERATORS = frozenset({"bcontains", "bstartswith"})
 """Operators on bytes only."""
 SLOW_OPERATORS = frozenset({"regex", "glob", "iglob", "pmatch"})
-"""Operators that are evaluated after the others."""
+"""Operators that are evaluated after the others, and whose results are cached: paths and commands repeat."""
 NO_FIELD_OPERATORS = frozenset({"regex", "pmatch"})
 """Operators that do not accept a field on the right."""
+_cached = cache_short_texts(1024)
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
 _UNDECODABLE = re.compile("[\udc80-\udcff]")
@@ -66,7 +68,7 @@ def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | No
     if modifier is not None:
         return _counted([_single(operator, kind, text) for text in texts], modifier)
     if operator == "pmatch":
-        return _paths(texts)
+        return _cached(_paths(texts))
     if operator in LIST_OPERATORS:
         return _member(kind, texts)
     return _single(operator, kind, texts[0])
@@ -86,11 +88,11 @@ def _single(operator: str, kind: str, text: str) -> Predicate:
     if kind in STRING_TYPES:
         parse_literal(text, kind)
     if operator == "regex":
-        return _regex(text)
+        return _cached(_regex(text))
     if operator in ("glob", "iglob"):
-        return _glob(text, fold=operator == "iglob")
+        return _cached(_glob(text, fold=operator == "iglob"))
     if operator == "pmatch":
-        return _paths((text,))
+        return _cached(_paths((text,)))
     literal = parse_literal(text, kind)
     if isinstance(literal, Net):
         if operator == "!=":
