@@ -78,7 +78,7 @@ class Emitter:
         if node.operator == "exists":
             if left.bit:
                 return Expression("True", frozenset())
-            many = shape.is_list or left.several
+            many = left.several or (shape.is_list and isinstance(node.left, Field))
             return Expression(f"bool({left.text})" if many else f"({left.text} is not None)", left.sources)
         if isinstance(node.left, Field) and node.left.name == "evt.around":
             return self._around(node)
@@ -148,9 +148,10 @@ class Emitter:
     def _list(self, node: Check, left: Expression, shape: Shape) -> Expression:
         values = frozenset(parse_literal(item.text, shape.kind) for item in literals(node))
         name = self.constants.add(values, ("set", values))
-        if node.operator == "in":
-            return Expression(f"(bool(t := {left.text}) and {name}.issuperset(t))", left.sources)
-        return Expression(f"(bool(t := {left.text}) and not {name}.isdisjoint(t))", left.sources)
+        # An empty list is a field without a value, but a value of a transformer.
+        given = f"bool(t := {left.text})" if isinstance(node.left, Field) else f"(t := {left.text}) is not None"
+        test = f"{name}.issuperset(t)" if node.operator == "in" else f"not {name}.isdisjoint(t)"
+        return Expression(f"({given} and {test})", left.sources)
 
     def _fields(self, node: Check, left: Expression, shape: Shape, right: FieldValue | Transformer) -> Expression:
         other = self.side(right)
@@ -197,6 +198,8 @@ class Emitter:
         sources: frozenset[str] = frozenset().union(*(part.sources for part in parts))
         texts = [part.text for part in parts]
         name = side.name
+        if name == "b64" and side_shape(side).kind == "BYTEBUF":
+            name = "b64_bytes"
         if name == "getopt":
             words = side.arguments[0]
             texts[0] = texts[0] if isinstance(words, ArgumentList) else f"({texts[0]},)"

@@ -1,13 +1,13 @@
 """The transformers: tolower, toupper, b64, basename, len, join, concat, getopt.
 
-A transformer of a missing value is missing. tolower and toupper apply to each element of a list.
+A transformer of a missing value is missing. Those of one text apply to each element of a list.
 Source: libsinsp sinsp_filter_transformers and sinsp_filtercheck_multivalue_transformer.
 """
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from processor.compiler.values.literals import byte_length
@@ -18,38 +18,59 @@ Value = Any
 
 def tolower(value: Value) -> Value:
     """Return a text or the texts of a list with ASCII letters in lower case."""
-    if value is None:
-        return None
-    return tuple(lower(item) for item in value) if isinstance(value, tuple) else lower(value)
+    return _each(lower, value)
 
 
 def toupper(value: Value) -> Value:
     """Return a text or the texts of a list with ASCII letters in upper case."""
-    if value is None:
-        return None
-    return tuple(upper(item) for item in value) if isinstance(value, tuple) else upper(value)
+    return _each(upper, value)
 
 
-def b64(value: str | None) -> str | None:
-    """Decode base64; invalid base64 is missing."""
-    if value is None:
-        return None
+def b64(value: Value) -> Value:
+    """Decode base64, with or without padding; a value that is not base64 is missing.
+
+    Like every text in a condition, the result ends at the first NUL.
+    """
+    return _each(lambda text: _decoded(text, "\0"), value)
+
+
+def b64_bytes(value: str | None) -> str | None:
+    """Decode base64 in a byte buffer; NULs are part of the result."""
+    return None if value is None else _decoded(value.rstrip("\0"), None)
+
+
+def basename(value: Value) -> Value:
+    """Return the text after the last slash, of each element if it is a list."""
+    return _each(lambda text: text.rpartition("/")[2], value)
+
+
+def _each(function: Callable[[str], str | None], value: Value) -> Value:
+    if not isinstance(value, tuple):
+        return None if value is None else function(value)
+    results = tuple(map(function, value))
+    return None if not results or None in results else results
+
+
+def _decoded(text: str, end: str | None) -> str | None:
+    digits = text.removesuffix("=")
+    digits = digits.removesuffix("=") if len(digits) < len(text) else digits
     try:
-        return base64.b64decode(value.encode("ascii"), validate=True).decode("utf-8", "surrogateescape")
-    except (binascii.Error, ValueError, UnicodeEncodeError):
+        encoded = digits.encode("ascii")
+        decoded = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, ValueError):
         return None
-
-
-def basename(value: str | None) -> str | None:
-    """Return the text after the last slash."""
-    return None if value is None else value.rpartition("/")[2]
+    # Bits beyond the last whole byte must be zero.
+    if base64.b64encode(decoded).rstrip(b"=") != encoded:
+        return None
+    result = decoded.decode("utf-8", "surrogateescape")
+    return result if end is None else result.partition(end)[0]
 
 
 def length(value: Value) -> int | None:
-    """Return the number of bytes of a text or of elements of a list."""
-    if value is None:
-        return None
-    return len(value) if isinstance(value, tuple) else byte_length(value)
+    """Return the number of bytes of a text or of elements of a list; an empty list is missing."""
+    if isinstance(value, tuple):
+        return len(value) or None
+    return None if value is None else byte_length(value)
 
 
 def as_text(value: Value) -> str:
@@ -76,76 +97,71 @@ def concat(*items: str | None) -> str | None:
     return None if any(item is None for item in items) else "".join(item for item in items if item is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Option:
-    letter: str
-    value: str | None
-    """None if the option takes no value; "" if the value is missing."""
-    is_missing: bool = False
-
-
-def _options(arguments: tuple[Value, ...], known: str) -> list[_Option]:
-    known = known.lstrip(":+-")
-    takes = {letter: known[index + 1 : index + 2] == ":" for index, letter in enumerate(known) if letter != ":"}
+def _words(arguments: tuple[Value, ...]) -> list[str] | None:
     words: list[str] = []
     for argument in arguments:
-        words.extend(argument if isinstance(argument, tuple) else () if argument is None else (argument,))
-    found: list[_Option] = []
+        if argument is None:
+            return None
+        words.extend(as_text(part) for part in (argument if isinstance(argument, tuple) else (argument,)))
+    return words
+
+
+def _options(words: list[str], known: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each option's name and what it adds to the result; the name of an unknown option is empty."""
+    names = set(known) - {":"}
+    with_value = {name for name, mark in pairwise(known) if mark == ":"}
     index = 0
     while index < len(words):
         word = words[index]
         index += 1
-        if word == "--":
-            break
-        if len(word) < 2 or word[0] != "-":
+        if word == "--" or len(word) < 2 or word[0] != "-":
+            return
+        if word[1] == "-":
             continue
-        for offset, letter in enumerate(word[1:], 1):
-            if not takes.get(letter, False):
-                if letter in takes:
-                    found.append(_Option(letter, None))
-                continue
-            rest = word[offset + 1 :]
-            if rest or index < len(words):
-                found.append(_Option(letter, rest or words[index]))
-                index += not rest
+        for offset, name in enumerate(word[1:], 1):
+            if name not in names:
+                yield "", ("?",)
+            elif name not in with_value:
+                yield name, (name,)
             else:
-                found.append(_Option(letter, "", is_missing=True))
-            break
-    return found
+                rest = word[offset + 1 :]
+                if rest or index < len(words):
+                    yield name, (name, rest or words[index])
+                    index += not rest
+                else:
+                    yield name, ("",)
+                break
 
 
-def getopt(arguments: tuple[Value, ...], known: str) -> tuple[str, ...]:
-    """Parse options as the C library does; return the letters found and their values, in order.
+def getopt(arguments: tuple[Value, ...], known: str | None) -> tuple[str, ...] | None:
+    """Return the names of the options found, each followed by its value if it has one.
 
-    Unknown options and options without a required value are omitted.
+    Parsing ends at ``--`` and at the first word that is not an option; words that begin with ``--`` are skipped.
+    An unknown option becomes ``?``; one that lacks its value becomes "". The result is missing if an argument is.
 
     Args:
         arguments: words, or tuples of words.
-        known: the letters, each followed by a colon if it takes a value.
+        known: the names, each one character, followed by a colon if it takes a value.
     """
-    result: list[str] = []
-    for option in _options(arguments, known):
-        if option.is_missing:
-            continue
-        result.append(option.letter)
-        if option.value is not None:
-            result.append(option.value)
-    return tuple(result)
+    words = _words(arguments)
+    if words is None or known is None:
+        return None
+    return tuple(text for _, texts in _options(words, known) for text in texts)
 
 
-def getopt_value(arguments: tuple[Value, ...], known: str, letter: str) -> str | None:
-    """Return the value of an option's last occurrence, or its letter if it takes no value."""
-    result = None
-    for option in _options(arguments, known):
-        if option.letter == letter:
-            result = letter if option.value is None else option.value
-    return result
+def getopt_value(arguments: tuple[Value, ...], known: str | None, name: str) -> str | None:
+    """Return the value of an option's last occurrence, or its name if it takes no value."""
+    words = _words(arguments)
+    if words is None or known is None:
+        return None
+    return dict(_options(words, known)).get(name, (None,))[-1]
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "tolower": tolower,
     "toupper": toupper,
     "b64": b64,
+    "b64_bytes": b64_bytes,
     "basename": basename,
     "len": length,
     "join": join,

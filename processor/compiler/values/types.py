@@ -6,7 +6,7 @@ Both the checks and code generation use this module, so that every condition tha
 from dataclasses import dataclass
 
 from processor.language.ast import Argument as Side
-from processor.language.ast import ArgumentList, Field, FieldValue, Literal, Span, Transformer
+from processor.language.ast import ArgumentList, Field, FieldValue, Span, Transformer
 from schemas.catalogue.fields import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
 from schemas.errors import LannerError
 
@@ -19,7 +19,6 @@ _TAKES = {
     "basename": TEXT,
     "len": _TEXT_OR_BYTES,
 }
-_TAKES_LISTS = frozenset({"tolower", "toupper", "len"})
 
 
 class BadOperand(LannerError, ValueError):
@@ -107,11 +106,9 @@ def _simple_shape(side: Transformer) -> Shape:
     inner = side.arguments[0]
     shape = side_shape(inner)
     _transformable(shape, side)
-    lists = side.name in _TAKES_LISTS
-    if shape.is_list and not lists:
-        raise BadOperand(f"transformer '{side.name}' does not take a list", side.span)
     if shape.kind not in _TAKES[side.name] and not (side.name == "len" and shape.is_list):
-        of = f" applied on field '{field_text(inner)}'" if isinstance(inner, Field) else ""
+        what = "list field" if shape.is_list else "field"
+        of = f" applied on {what} '{field_text(inner)}'" if isinstance(inner, Field) else ""
         raise BadOperand(
             f"can't add field transformer: type '{shape.kind}' is not supported by '{side.name}' transformer{of}",
             side.span,
@@ -126,11 +123,11 @@ def _transformable(shape: Shape, side: Transformer) -> None:
 
 def _join_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 2:
-        raise BadOperand("join() requires exactly 2 arguments: a separator and a list", side.span)
-    separator, items = side.arguments
-    if side_shape(separator).is_list or side_shape(separator).kind not in TEXT:
-        raise BadOperand("join() first argument (separator) must be a string", side.span)
-    if not side_shape(items).is_list:
+        raise BadOperand("join() requires exactly 2 arguments: separator and list", side.span)
+    separator, items = (side_shape(argument) for argument in side.arguments)
+    if separator.is_list or separator.kind not in TEXT:
+        raise BadOperand("join() first argument (separator) must be a single value, not a list", side.span)
+    if not items.is_list:
         raise BadOperand("join() second argument must be a list", side.span)
     return Shape("CHARBUF")
 
@@ -140,7 +137,6 @@ def _concat_shape(side: Transformer) -> Shape:
         raise BadOperand("concat() requires at least 2 arguments", side.span)
     for argument in side.arguments:
         shape = side_shape(argument)
-        _transformable(shape, side)
         if shape.is_list or shape.kind not in TEXT:
             raise BadOperand("concat() arguments must be strings", side.span)
     return Shape("CHARBUF")
@@ -149,12 +145,13 @@ def _concat_shape(side: Transformer) -> Shape:
 def _getopt_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 2:
         raise BadOperand("getopt() requires exactly 2 arguments: args list and optstring", side.span)
-    words, known = side.arguments
-    if not isinstance(known, Literal):
+    words, known = (side_shape(argument) for argument in side.arguments)
+    if not words.is_list:
+        raise BadOperand("getopt() first argument must be a list", side.span)
+    if known.is_list:
         raise BadOperand("getopt() second argument (optstring) must be a single value", side.span)
-    shape = side_shape(words)
-    if not shape.is_list or shape.kind not in TEXT:
-        raise BadOperand("getopt() first argument must be a list of strings", side.span)
+    if {words.kind, known.kind} != {"CHARBUF"}:
+        raise BadOperand("getopt() arguments must be strings", side.span)
     if side.argument is None:
         return Shape("CHARBUF", is_list=True)
     if len(side.argument) != 1:
