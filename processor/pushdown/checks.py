@@ -8,6 +8,7 @@ import errno
 from collections.abc import Callable
 from ipaddress import IPv4Network
 
+from processor.compiler.values.literals import parse_port
 from processor.compiler.values.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
@@ -191,9 +192,7 @@ def _of_end(subject: str) -> Callable[[Check, str], Answers | None]:
         by_mask: dict[int, set[int]] = {}
         for value in _values(node):
             if subject.endswith("port"):
-                if not value.isdigit():
-                    return None
-                by_mask.setdefault(_U32, set()).add(int(value))
+                by_mask.setdefault(_U32, set()).add(parse_port(value))
                 continue
             try:
                 net = IPv4Network(value, strict=False)

@@ -23,9 +23,15 @@ ADDRESS_TYPES = frozenset({"IPADDR", "IPV4ADDR", "IPV6ADDR"})
 NET_TYPES = frozenset({"IPNET", "IPV4NET", "IPV6NET"})
 
 _MAX_BYTES = 255
-_WIDTHS = {"8": 8, "16": 16, "32": 32, "64": 64}
-_UNSIGNED = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "FLAGS8", "FLAGS16", "FLAGS32", "PORT", "ABSTIME"})
-_NUMBER = re.compile(r"[+-]?[0-9]+|[+-]?0x[0-9a-fA-F]+")
+_SIGNED = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "FD": 64, "PID": 64, "ERRNO": 64, "DOUBLE": 32}
+_UNSIGNED = {
+    **dict.fromkeys(("UINT8", "FLAGS8", "ENUMFLAGS8"), 8),
+    **dict.fromkeys(("UINT16", "FLAGS16", "ENUMFLAGS16"), 16),
+    **dict.fromkeys(("UINT32", "FLAGS32", "ENUMFLAGS32", "MODE", "UID", "GID"), 32),
+    **dict.fromkeys(("UINT64", "RELTIME", "ABSTIME"), 64),
+}
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_MOST = (1 << 64) - 1
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 Literal = str | int | bool | bytes
@@ -76,39 +82,49 @@ def parse_net(text: str) -> Net:
     Raises:
         BadLiteral: the text is not a range; the slash is required.
     """
-    address, slash, length = text.partition("/")
+    address, slash, mask = text.partition("/")
     number = address_number(address)
-    if not slash or not length.isdigit() or number is None or int(length) > number[0]:
+    bits = 32 if "." in text else 128
+    try:
+        length = parse_number(mask, "UINT8") if slash else -1
+    except BadLiteral:
+        length = -1
+    if number is None or number[0] != bits or not (bits == 128) <= length <= bits:  # noqa: PLR2004  IPv6 has no /0
         raise BadLiteral(f"'{text}' is not a network: write it as 10.0.0.0/8 or 2001:db8::/32")
-    mask = (1 << number[0]) - (1 << (number[0] - int(length)))
-    return Net(number[0], number[1] & mask, mask)
+    ones = (1 << bits) - (1 << (bits - length))
+    return Net(bits, number[1] & ones, ones)
 
 
 def parse_number(text: str, kind: str) -> int:
-    """Parse a decimal or hexadecimal number; a negative one wraps around if the type is unsigned.
+    """Parse a decimal number as scanf does: one that exceeds its type wraps around, one that exceeds 64 bits is cut.
 
     Raises:
-        BadLiteral: the text is not an integer.
+        BadLiteral: the text is not a decimal number, or the type has no numbers that can be written.
     """
-    if _NUMBER.fullmatch(text) is None:
-        raise BadLiteral(f"'{text}' is not an integer, and the field is of type {kind}")
-    digits = text.lstrip("+-")
-    number = int(digits, 16) if digits[:2] in ("0x", "0X") else int(digits)
-    number = -number if text[0] == "-" else number
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise BadLiteral(f"'{text}' is not a valid number: a field of type {kind} needs decimal digits")
+    number = int(match.group(1))
     if kind in _UNSIGNED:
-        width = 16 if kind == "PORT" else _WIDTHS.get(kind[-2:].lstrip("TS"), 64)
-        number &= (1 << width) - 1
-    return number
+        number = number if -_MOST <= number <= _MOST else _MOST
+        return number & ((1 << _UNSIGNED[kind]) - 1)
+    if kind not in _SIGNED:
+        raise BadLiteral(f"a field of type {kind} cannot be compared with a value")
+    half = 1 << (_SIGNED[kind] - 1)
+    return (min(max(number, -1 << 63), (1 << 63) - 1) + half) % (2 * half) - half
 
 
 def parse_port(text: str) -> int:
-    """Parse a port: a number or a service name.
+    """Parse a port: decimal digits, of which the lower 16 bits count, a service name, or nothing for 0.
 
     Raises:
         BadLiteral: there is no such service.
     """
-    if _NUMBER.fullmatch(text):
-        return parse_number(text, "PORT")
+    if re.fullmatch("[0-9]*", text):
+        number = int(text or "0")
+        if number >= 1 << 31:
+            raise BadLiteral(f"'{text}' is not a port")
+        return number & 0xFFFF
     try:
         return socket.getservbyname(text)
     except (OSError, UnicodeError, ValueError):
@@ -138,11 +154,11 @@ def parse_literal(text: str, kind: str) -> Literal | Net:
     """
     if byte_length(text) > _MAX_BYTES:
         raise BadLiteral(f"the value is longer than {_MAX_BYTES} bytes")
-    if kind in STRING_TYPES:
-        if "\0" in text:
-            raise BadLiteral("a text value must not contain a NUL")
-        return text
     if kind == "BYTEBUF":
+        return text
+    if "\0" in text:
+        raise BadLiteral("a value must not contain a NUL byte (\\x00)")
+    if kind in STRING_TYPES:
         return text
     if kind == "BOOL":
         if text not in ("true", "false"):
@@ -152,7 +168,7 @@ def parse_literal(text: str, kind: str) -> Literal | Net:
         return parse_port(text)
     if kind in ADDRESS_TYPES:
         address = canonical_address(text)
-        if address is None:
+        if address is None or ("." in text and ":" in text):
             raise BadLiteral(f"'{text}' is not an IP address")
         return address
     if kind in NET_TYPES:

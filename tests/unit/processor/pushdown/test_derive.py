@@ -387,6 +387,11 @@ def test_openat2_is_evaluated_without_its_flags() -> None:
             ],
         ),
         (
+            "evt.type = accept4 and fd.sport in (ssh, 65616)",
+            call("accept4", result=3, fd=3, socket=sock(local_port=80, remote_port=9)),
+            [call("accept4", result=3, fd=3, socket=sock(local_port=81, remote_port=9))],
+        ),
+        (
             "evt.type = kill and user.uid = 0 and evt.failed = false",
             call("kill"),
             [call("kill", result=-1), call("kill", who=WHO.__class__(1000, 10, 11, 5, 1, 1000, 1))],

@@ -37,7 +37,6 @@ from processor.compiler.values.operators import glob_expression, predicate
         ("!=", "IPNET", "2001:db8::/32", "10.9.9.9", True),
         ("=", "PORT", "ssh", 22, True),
         ("=", "UINT32", "-1", 4294967295, True),
-        ("=", "UINT32", "0x10", 16, True),
     ],
 )
 def test_an_operator_compares_a_value(operator: str, kind: str, text: str, value: object, verdict: bool) -> None:
