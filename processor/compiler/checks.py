@@ -13,18 +13,19 @@ from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_
 from processor.compiler.values.operators import (
     BYTE_OPERATORS,
     EQUALITY_OPERATORS,
-    LIST_OPERATORS,
     NO_FIELD_OPERATORS,
     ORDER_OPERATORS,
     TEXT_OPERATORS,
     predicate,
 )
-from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape
-from processor.language.ast import Check, FieldValue, Literal, Node, Span, Transformer, checks, fields_in, literals
+from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape, transformed_field
+from processor.language.ast import Check, FieldValue, Literal, Node, Span, Transformer, checks, literals
 from schemas.catalogue.fields import is_event_type, resolve_field
 
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
-_SPECIAL_IN_REGEX = re.compile(r"[\\^$.|?*+()\[\]{}]")
+_NOT_COMPARABLE = frozenset({"UID", "GID", "FD32", "PID32", "SIGSET", "DYN"})
+"""Types of raw arguments that Falco compares with nothing."""
+_SIMPLE_REGEX = re.compile(r"(?P<start>\^|\.[*+?])?[^\\^$.|?*+()\[\]{}]*(?P<end>\$|\.[*+?])?", re.DOTALL)
 
 DIRECTION_NOTE = (
     "enter events no longer exist, so 'evt.dir = <' is always true and 'evt.dir = >' always false: remove the check"
@@ -114,7 +115,7 @@ def _operator_problem(node: Check, left: Shape) -> str | None:
         return _refusal(operator, "ip address and network")
     if kind == "BOOL":
         return None if operator in EQUALITY_OPERATORS else _refusal(operator, "numeric")
-    if kind in NUMBER_TYPES:
+    if kind in NUMBER_TYPES and kind not in _NOT_COMPARABLE:
         return None if operator in EQUALITY_OPERATORS or operator in ORDER_OPERATORS else _refusal(operator, "numeric")
     return f"filter error: '{operator}' operator not supported for type '{kind}'"
 
@@ -132,20 +133,23 @@ def _of_right_field(node: Check, left: Shape, right: FieldValue | Transformer) -
     except BadOperand as bad:
         yield _error(bad.message, bad.span, unknown=bad.unknown)
         return
-    for field in fields_in(right):
-        found = resolve_field(field.name if field.argument is None else f"{field.name}[{field.argument}]")
-        if found is not None and found[0].no_rhs:
-            yield _error(f"field '{found[0].name}' can't be used as a right-hand side field", field.span)
-            return
-    if shape.kind != left.kind and not {shape.kind, left.kind} <= TEXT:
-        name = f"field '{left.spec.name}'" if left.spec is not None else "the left-hand side"
-        other = f"field '{shape.spec.name}'" if shape.spec is not None else "value"
+    own, other = transformed_field(node.left), transformed_field(right)
+    if own is not None and own.no_rhs:
+        yield _error(f"field '{own.name}' doesn't support right-hand side fields", node.left.span)
+    elif other is not None and other.no_rhs:
+        yield _error(f"field '{other.name}' can't be used as a right-hand side field", right.span)
+    elif (shape.kind, shape.is_list) != (left.kind, left.is_list):
+        name = f"field '{own.name}'" if own is not None else "the left-hand side"
+        of_other = f" field '{other.name}'" if other is not None else ""
         yield _error(
-            f"{name} has type '{left.kind}' while the right-hand side {other} has incompatible type '{shape.kind}'",
+            f"{name} has type '{_type_text(left)}' while the right-hand side{of_other} has incompatible type "
+            f"'{_type_text(shape)}'",
             right.span,
         )
-    elif shape.is_list and node.operator not in LIST_OPERATORS:
-        yield _error(f"filter error: '{node.operator}' operator does not accept a list on its right", right.span)
+
+
+def _type_text(shape: Shape) -> str:
+    return f"{shape.kind} (list)" if shape.is_list else shape.kind
 
 
 def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
@@ -189,22 +193,21 @@ def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionPro
     elif (match := _TRANSFORMER_TEXT.fullmatch(text.strip())) and resolve_field(match.group(2).strip()) is not None:
         yield _warning(f"'{text}' may be a valid field transformer misused as a const string value", value.span)
     elif node.operator == "regex" and (simpler := simpler_operator(text)) is not None:
-        yield _warning(f"regex '{text}' can be replaced by the faster operator '{simpler}'", value.span)
+        yield _warning(
+            f"regex check with '{text}' may be optimized with simpler operators such as '{simpler}'", value.span
+        )
 
 
 def simpler_operator(pattern: str) -> str | None:
-    """Return the operator that is equivalent to a regular expression, or None.
+    """Return an operator that can replace a regular expression; None if Falco does not suggest one.
 
     Args:
         pattern: the expression, which matches the whole value.
     """
-    text = pattern.removeprefix("^").removesuffix("$")
-    before = re.match(r"\.[*+?]", text)
-    text = text[before.end() :] if before else text
-    after = re.search(r"\.[*+?]\Z", text)
-    text = text[: after.start()] if after else text
-    if not text or _SPECIAL_IN_REGEX.search(text):
+    match = _SIMPLE_REGEX.fullmatch(pattern)
+    if match is None:
         return None
+    before, after = (match[side] not in (None, "^", "$") for side in ("start", "end"))
     if before and after:
         return "contains"
     return "endswith" if before else "startswith" if after else "="

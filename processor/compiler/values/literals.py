@@ -89,7 +89,7 @@ def parse_net(text: str) -> Net:
         length = parse_number(mask, "UINT8") if slash else -1
     except BadLiteral:
         length = -1
-    if number is None or number[0] != bits or not (bits == 128) <= length <= bits:  # noqa: PLR2004  IPv6 has no /0
+    if number is None or number[0] != bits or not (bits == 128) <= length <= bits:
         raise BadLiteral(f"'{text}' is not a network: write it as 10.0.0.0/8 or 2001:db8::/32")
     ones = (1 << bits) - (1 << (bits - length))
     return Net(bits, number[1] & ones, ones)

@@ -86,6 +86,13 @@ def side_shape(side: Side | FieldValue) -> Shape:
     return Shape("CHARBUF")
 
 
+def transformed_field(side: Side | FieldValue) -> FieldSpec | None:
+    """Return the field that an operand is, with or without transformers of one value around it; None if it is none."""
+    while isinstance(side, Transformer) and side.name in _TAKES:
+        side = side.arguments[0]
+    return side_shape(side).spec
+
+
 def _transformer_shape(side: Transformer) -> Shape:
     if side.argument is not None and side.name != "getopt":
         raise BadOperand(f"transformer '{side.name}' does not support field arguments", side.span)

@@ -45,12 +45,18 @@ def test_a_value_that_fits(text: str, kind: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        *((text, "INT64") for text in ("", "0x10", "0XA", "0b1", "1_000", "1.0", "1e3", "5 ", "--5", "+ 5", "٣", "five")),
+        *(
+            (text, "INT64")
+            for text in ("", "0x10", "0XA", "0b1", "1_000", "1.0", "1e3", "5 ", "--5", "+ 5", "٣", "five")
+        ),
         *((text, "UINT32") for text in ("0x10", "-0x1", "1.5")),
         *((text, "PORT") for text in ("+22", "-1", "0x16", "no-such-service", "2147483648")),
         *((text, "BOOL") for text in ("yes", "True", "1")),
         *((text, "IPADDR") for text in ("10.0.0", "10.0.0.256", "::ffff:10.0.0.1", "010.0.0.1", "fd00::/8", "")),
-        *((text, "IPNET") for text in ("10.0.0.0", "10.0.0.0/33", "10.0.0.0/", "::/0", "::1/129", "::ffff:10.0.0.1/96")),
+        *(
+            (text, "IPNET")
+            for text in ("10.0.0.0", "10.0.0.0/33", "10.0.0.0/", "::/0", "::1/129", "::ffff:10.0.0.1/96")
+        ),
         *(("a\0b", kind) for kind in ("CHARBUF", "FSPATH", "PORT", "IPADDR", "INT64")),
         ("9", "SIGTYPE"),
         ("x" * 256, "CHARBUF"),
