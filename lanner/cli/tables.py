@@ -96,6 +96,12 @@ COLLECTOR = {
     ),
     "key": ("lanner.commands.collector.key", "Print this host's id and public key, to enroll it."),
 }
+INTAKE = {
+    "kubernetes-audit": (
+        "lanner.commands.intake.kubernetes_audit",
+        "Take audit events of Kubernetes API servers.",
+    )
+}
 COMMANDS = {
     **_group("", {
         "run": "Watch this host: all stages in this process, alerts on standard output.",
@@ -114,6 +120,7 @@ COMMANDS = {
         "notifier": "Deliver a fleet's alerts to Slack, syslog and SIEM topics.",
         "kubernetes": "Publish a cluster's pods, with owners and services, for alerts.",
     }),
+    "intake": ("lanner.commands.intake", "Take events of other systems: Kubernetes audit events."),
     "console": ("lanner.commands.console", "Show alerts in a browser: grouped, searchable, live."),
     "alerts": ("lanner.commands.alerts", "Show alerts of this host or of a fleet."),
     **_group("recorder", {"context": "Show what happened on a host around an alert."}),
@@ -133,7 +140,7 @@ TASKS = {
     "Watch this host": ("run", "demo", "doctor"),
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
-    "Run a fleet": ("collector", "processor", "notifier", "kubernetes"),
+    "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),
     "Manage a fleet": ("hosts", "state", "topics", "dlq"),
     "Settings": ("config", "completion"),
 }

@@ -15,7 +15,7 @@ from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
 from lanner.settings.forms.addresses import OFF, is_loopback, listen_address
 
-PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779}
+PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779, "intake": 8780}
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -27,7 +27,7 @@ def endpoint(
 
     Args:
         settings: the address to listen on.
-        stage: collector, processor, notifier, kubernetes or run.
+        stage: collector, processor, notifier, kubernetes, intake or run.
         read: returns the stage's metrics.
         health: returns its checks.
         flag: the address given by a flag, which overrides the setting.

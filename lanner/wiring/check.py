@@ -17,6 +17,7 @@ from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
 from lanner.settings.forms.addresses import OFF
 from lanner.settings.forms.paths import why_no_folder
+from lanner.wiring.http.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.pushdown.always_sent import always_sent
 from lanner.wiring.routes.routers import routers_of
@@ -24,7 +25,7 @@ from lanner.wiring.single_host.sinks import enabled_sinks
 from lanner.wiring.sinks.registry import check_sink
 from schemas.text.notes import ignore_note
 
-Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "console"]
+Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "intake", "console"]
 _T = TypeVar("_T")
 
 
@@ -73,6 +74,8 @@ def check_settings(
         check.require(lambda: _check_processor(settings))
     elif stage == "kubernetes":
         check.require(lambda: _check_api_server(settings))
+    elif stage == "intake":
+        check.require(lambda: _check_audit_intake(settings))
     if stage == "console" or (stage == "run" and settings.console.enabled):
         check.require(lambda: _check_console(settings))
         check.require(partial(_check_folder, "console.state_dir", settings.console.state_dir))
@@ -138,9 +141,16 @@ def _check_deliveries(check: _Check, settings: Settings, stage: Stage, sinks: Se
 
 def _check_intake(settings: Settings) -> None:
     need("notifier", "aiohttp")
-    from lanner.wiring.http.intake import intake_secrets  # noqa: PLC0415  needs aiohttp
+    server_secrets("intake", settings.intake)
 
-    intake_secrets(settings)
+
+def _check_audit_intake(settings: Settings) -> None:
+    need("notifier", "aiohttp")
+    section = settings.kubernetes_audit
+    if section.listen is None:
+        text = "kubernetes_audit.listen must be set, or --listen given."
+        raise BadSettings(SettingFault("kubernetes_audit.listen", text))
+    server_secrets("kubernetes_audit", section)
 
 
 def _check_console(settings: Settings) -> None:

@@ -30,7 +30,13 @@ class HttpThread:
     """Listens on a thread until it is stopped."""
 
     def __init__(
-        self, name: str, application: OpenApplication, limits: HttpLimits, context: ssl.SSLContext | None = None
+        self,
+        name: str,
+        application: OpenApplication,
+        limits: HttpLimits,
+        context: ssl.SSLContext | None = None,
+        *,
+        decompresses_requests: bool = True,
     ) -> None:
         """Create a server that is not started.
 
@@ -39,12 +45,14 @@ class HttpThread:
             application: makes the application.
             limits: bounds on what clients can use.
             context: for TLS; None for plain HTTP.
+            decompresses_requests: whether the application gets the bodies of requests decompressed.
         """
         self.port = 0
         self._name = name
         self._application = application
         self._limits = limits
         self._context = context
+        self._decompresses_requests = decompresses_requests
         self._active: set[object] = set()
         self._since: dict[object, tuple[float, bool]] = {}
         """By connection: when it began to wait for a request, and whether it has made one before."""
@@ -95,6 +103,7 @@ class HttpThread:
             runner = web.AppRunner(
                 app,
                 access_log=None,
+                auto_decompress=self._decompresses_requests,
                 logger=log,
                 keepalive_timeout=self._limits.idle_seconds,
                 # After an answer to an incomplete request; the default is to keep reading for 10 s.

@@ -153,13 +153,13 @@ class IntakeServer:
 
     def _denied(self, request: web.Request) -> web.Response | None:
         """Return the answer to a request without the token; None if it has it or none is required."""
-        if not self._token or hmac.compare_digest(_token_of(request.headers.get("Authorization", "")), self._token):
+        if not self._token or hmac.compare_digest(token_of(request.headers.get("Authorization", "")), self._token):
             return None
         self.stats.refused += 1
         return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
 
 
-def _token_of(header: str) -> bytes:
+def token_of(header: str) -> bytes:
     """Return a request's token: a bearer token, or the password of a URL, which is all that Falco can send."""
     kind, _, value = header.partition(" ")
     if kind.lower() == "bearer":

@@ -12,7 +12,7 @@ from lanner.settings import find_file
 if TYPE_CHECKING:
     from lanner.wiring.check import Stage
 
-_STAGES = ("run", "collector", "processor", "notifier", "kubernetes", "console")
+_STAGES = ("run", "collector", "processor", "notifier", "kubernetes", "intake", "console")
 
 
 @front_command(

@@ -15,6 +15,7 @@ from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettin
 from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.settings.sections.http.intake import IntakeSettings
 from lanner.settings.sections.kubernetes import KubernetesSettings
+from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
 from lanner.settings.sections.operations import Http
 from lanner.settings.sections.published import PublishedRulesSettings
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
@@ -381,5 +382,8 @@ class Settings:
     kubernetes: KubernetesSettings = about(
         "What `lanner kubernetes` reads from the API server, and where processes elect the one that does.",
         KubernetesSettings,
+    )
+    kubernetes_audit: KubernetesAuditSettings = about(
+        "Where `lanner intake kubernetes-audit` takes audit events from.", KubernetesAuditSettings
     )
     kafka: KafkaSettings = about("The broker that connects the stages of a fleet; `run` needs none.", KafkaSettings)

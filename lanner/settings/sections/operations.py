@@ -12,7 +12,7 @@ class Http:
 
     listen: str | None = about(
         "[ADDRESS:]PORT, or off. By default 127.0.0.1 and 8775 (collector), 8776 (processor), 8777 (notifier),\n"
-        "8779 (kubernetes); `run` doesn't listen by default. Port 0 uses a free port, which is logged.",
+        "8779 (kubernetes), 8780 (intake); `run` doesn't listen by default. Port 0 uses a free port, which is logged.",
         None,
         form=values.listen,
     )

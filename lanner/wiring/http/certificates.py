@@ -1,9 +1,12 @@
 """Certificates of a server that the settings describe."""
 
+import os
 import ssl
+from collections.abc import Mapping
 from typing import Protocol
 
-from lanner.settings.faults import SettingFault
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.wiring.kafka import secret
 
 
 class CertificateSettings(Protocol):
@@ -16,6 +19,39 @@ class CertificateSettings(Protocol):
     @property
     def key_file(self) -> str | None:
         """PEM file of its key."""
+
+
+class ServerSettings(CertificateSettings, Protocol):
+    """A section with a server's certificate, and with what its clients must present."""
+
+    @property
+    def client_ca_file(self) -> str | None:
+        """PEM file of the CAs whose client certificates are required."""
+
+    @property
+    def token_file(self) -> str | None:
+        """File of the required token."""
+
+
+def server_secrets(
+    name: str, section: ServerSettings, environment: Mapping[str, str] = os.environ
+) -> tuple[str, ssl.SSLContext | None]:
+    """Read the token and the certificates that a section names; each may be none. Raises BadSettings.
+
+    Args:
+        name: of the section; the token can also be in the variable LANNER_NAME_TOKEN.
+        section: with certificates and token.
+        environment: may hold the token.
+    """
+    problems: list[SettingFault] = []
+    file = section.token_file
+    token = secret(f"{name}.token_file", f"LANNER_{name.upper()}_TOKEN", file, environment, problems)
+    if file and not token and not problems:
+        problems.append(SettingFault(f"{name}.token_file", f"{name}.token_file: {file}: the file is empty."))
+    context = server_context(name, section, problems, section.client_ca_file)
+    if problems:
+        raise BadSettings(*problems)
+    return token, context
 
 
 def server_context(
@@ -32,7 +68,7 @@ def server_context(
     if not section.certificate_file:
         if section.key_file or client_ca_file:
             wrong = "key_file" if section.key_file else "client_ca_file"
-            needs = "key_file or client_ca_file is" if name == "intake" else "key_file is"
+            needs = "key_file or client_ca_file is" if hasattr(section, "client_ca_file") else "key_file is"
             text = f"{name}.certificate_file must be set where {needs}."
             problems.append(SettingFault(f"{name}.{wrong}", text))
         return None

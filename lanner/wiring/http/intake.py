@@ -1,15 +1,12 @@
 """The intake that the settings describe."""
 
 import os
-import ssl
 from collections.abc import Mapping
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import host_and_port, is_loopback
-from lanner.wiring.http.certificates import server_context
-from lanner.wiring.kafka import secret
+from lanner.wiring.http.certificates import server_secrets
 from lanner.wiring.routes.appended import appended
 from lanner.wiring.sinks.test_alert import marked_alert
 from notifier.intake.server import Bus, IntakeServer
@@ -44,7 +41,7 @@ class RunningIntake:
         """
         section = settings.intake
         host, port = _address(listen)
-        token, context = intake_secrets(settings, environment)
+        token, context = server_secrets("intake", section, environment)
         add, redact = appended(settings), Redaction(settings.redact).alert
         self._intake = IntakeServer(
             bus, marked_alert, prepare=lambda alert: redact(add(alert)), token=token, context=context, report=note
@@ -76,21 +73,6 @@ class RunningIntake:
         """Return a line with what it did."""
         stats = self.stats
         return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"
-
-
-def intake_secrets(
-    settings: Settings, environment: Mapping[str, str] = os.environ
-) -> tuple[str, ssl.SSLContext | None]:
-    """Read the token and the certificates that the settings name; each may be none. Raises BadSettings."""
-    problems: list[SettingFault] = []
-    file = settings.intake.token_file
-    token = secret("intake.token_file", "LANNER_INTAKE_TOKEN", file, environment, problems)
-    if file and not token and not problems:
-        problems.append(SettingFault("intake.token_file", f"intake.token_file: {file}: the file is empty."))
-    context = server_context("intake", settings.intake, problems, settings.intake.client_ca_file)
-    if problems:
-        raise BadSettings(*problems)
-    return token, context
 
 
 def _address(listen: str) -> tuple[str, int]:

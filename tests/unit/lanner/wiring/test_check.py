@@ -90,3 +90,25 @@ def test_run_starts_with_what_the_check_accepted(folder: Path, text: str) -> Non
         raise AssertionError
 
     Pipeline(loaded.settings, detection, source, reload=unchanged, quiet=True).run(until=lambda: True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "kubernetes_audit.listen must be set"),
+        (
+            "kubernetes_audit: {listen: 'a:0', token_file: FOLDER/file}",
+            "token_file: FOLDER/file: the file is empty",
+        ),
+        (
+            "kubernetes_audit: {listen: 'a:0', client_ca_file: FOLDER/file}",
+            "certificate_file must be set where",
+        ),
+        ("kubernetes_audit: {listen: 'a:0', certificate_file: FOLDER/file}", "certificate_file: FOLDER/file: "),
+    ],
+)
+def test_the_intake_of_audit_events_is_checked(folder: Path, text: str, message: str) -> None:
+    """The check names what would make the start fail."""
+    (found,) = refusal("config", "check", "--for", "intake", *written(folder, text)[:2])
+
+    assert message.replace("FOLDER", str(folder)) in found

@@ -35,6 +35,7 @@ WRONG = {
     "http: {listen: localhost}": ["1:16: http.listen must be a port, an address and a port", "not 'localhost'."],
     "http: {listen: '0.0.0.0:70000'}": ["1:16: http.listen must be a port"],
     "http: {listen: ':8775'}": ["1:16: http.listen must be a port"],
+    "kubernetes_audit: {listen: '8765'}": ["1:28: kubernetes_audit.listen must be host:port"],
     "intake: {listen: '2801'}": ["1:18: intake.listen must be host:port"],
     "kafka: {bootstrap_servers: 'kafka-1:x'}": ["1:28: kafka.bootstrap_servers must be addresses of brokers"],
     "kafka: {bootstrap_servers: ''}": ["1:28: kafka.bootstrap_servers must be addresses of brokers"],

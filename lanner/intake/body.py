@@ -1,0 +1,98 @@
+"""Reads the body of a request within limits, decompressed as it arrives: a few kilobytes can hold gigabytes."""
+
+import zlib
+from collections.abc import AsyncIterator
+
+from schemas.errors import LannerError
+
+MAX_BODY_BYTES = 16 << 20
+MAX_HELD_BYTES = 64 << 20
+"""Limit of all bodies together that are being read or stored."""
+_GZIP = 31
+"""The window bits of zlib that require gzip's format."""
+
+
+class BodyTooLarge(LannerError):
+    """The body is larger than the limit, before or after decompression."""
+
+
+class BadBody(LannerError, ValueError):
+    """The body is not in the encoding that its header names."""
+
+
+class NoRoom(LannerError):
+    """Other bodies take all the memory that there is for bodies."""
+
+
+class BodyMemory:
+    """The bytes of all bodies that are held."""
+
+    def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
+        """Start with none. limit: the most bytes to hold."""
+        self.held = 0
+        self._limit = limit
+
+    def take(self, size: int) -> None:
+        """Hold more bytes. Raises NoRoom."""
+        if self.held + size > self._limit:
+            raise NoRoom
+        self.held += size
+
+    def release(self, size: int) -> None:
+        """Hold fewer bytes."""
+        self.held -= size
+
+
+class RequestBody:
+    """One body; its memory is held until it is released."""
+
+    def __init__(self, memory: BodyMemory, limit: int = MAX_BODY_BYTES) -> None:
+        """Start empty. limit: the most bytes, compressed and decompressed."""
+        self._memory = memory
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    async def read(self, chunks: AsyncIterator[bytes], encoding: str) -> bytes:
+        """Return the whole body, decompressed.
+
+        Args:
+            chunks: the body as it arrives.
+            encoding: ``gzip``, ``identity`` or empty.
+
+        Raises:
+            BodyTooLarge: it is too large.
+            BadBody: the encoding is unknown, or the body is not in it.
+            NoRoom: other bodies hold the memory.
+        """
+        if encoding not in ("", "identity", "gzip"):
+            raise BadBody("the Content-Encoding must be gzip or identity")
+        inflate = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
+        received = 0
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > self._limit:
+                raise BodyTooLarge
+            self._add(chunk if inflate is None else self._inflated(inflate, chunk))
+        if inflate is not None and (not inflate.eof or inflate.unused_data):
+            raise BadBody("the body is not one gzip stream")
+        return b"".join(self._parts)
+
+    def release(self) -> None:
+        """Release the memory."""
+        self._memory.release(self._size)
+        self._size = 0
+        self._parts.clear()
+
+    def _inflated(self, inflate: "zlib._Decompress", chunk: bytes) -> bytes:
+        try:
+            return inflate.decompress(chunk, self._limit - self._size + 1)
+        except zlib.error as error:
+            raise BadBody(f"the body is not gzip: {error}") from None
+
+    def _add(self, part: bytes) -> None:
+        if self._size + len(part) > self._limit:
+            raise BodyTooLarge
+        self._memory.take(len(part))
+        self._size += len(part)
+        self._parts.append(part)

@@ -1,0 +1,108 @@
+"""Stores audit events in their topic: they count as stored once all replicas have them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from bus.clients.producers import AsyncProducer
+from bus.connection import Connection
+from bus.errors.refusals import MessageRefused
+from bus.messages.dead_letter import dead_letter
+from bus.messages.headers import Headers
+from bus.topics import KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS
+from lanner.intake.documents import RawEvent
+from schemas.errors import LannerError
+from schemas.text.notes import OnNote
+
+CLOSE_SECONDS = 5.0
+_QUEUE_BYTES = 32 << 20
+_HEADERS: Headers = [("content-type", b"application/json")]
+ACCEPTED, REFUSED = "accepted", "refused"
+
+
+class NotStored(LannerError):
+    """The broker has not acknowledged all events in time; they must be sent again."""
+
+
+class AuditDelivery:
+    """Stores events; use it on one loop."""
+
+    def __init__(self, connection: Connection, producer: AsyncProducer, outcomes: Counter[str]) -> None:
+        """Take a producer of this loop. outcomes: counts events that were accepted and refused."""
+        self._topic = connection.topic(KUBERNETES_AUDIT)
+        self._dead_letters = connection.topic(PROCESSOR_DEAD_LETTERS)
+        self._producer = producer
+        self._outcomes = outcomes
+        self._late: set[asyncio.Future[int]] = set()
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether events that were not acknowledged in time still wait for the broker."""
+        return bool(self._late)
+
+    async def store(self, events: Sequence[RawEvent], seconds: float | None = None) -> None:
+        """Wait until the broker has all events. An event that it refuses becomes a dead letter.
+
+        Args:
+            events: the events.
+            seconds: how long to wait; None for as long as it takes.
+
+        Raises:
+            NotStored: time is up. Events that are sent again have the same ids, so nothing is reported twice.
+            BusUnavailable: the broker can't be used, and waiting does not help.
+        """
+        sent: list[asyncio.Future[int]] = []
+        try:
+            async with asyncio.timeout(seconds):
+                for event in events:
+                    await self._send(event, sent)
+                if sent:
+                    await asyncio.wait(sent)
+                refused = [
+                    (event, done.exception())
+                    for event, done in zip(events, sent, strict=True)
+                    if done.exception() is not None
+                ]
+                for event, error in refused:
+                    if not isinstance(error, MessageRefused):
+                        raise error or NotStored
+                    await self._bury(event, str(error))
+        except TimeoutError:
+            self._wait_late(sent)
+            raise NotStored("no answer from the broker in time") from None
+        self._outcomes[REFUSED] += len(refused)
+        self._outcomes[ACCEPTED] += len(events) - len(refused)
+
+    async def _send(self, event: RawEvent, sent: list["asyncio.Future[int]"]) -> None:
+        sent.append(await self._producer.send(self._topic, event.key, event.value, _HEADERS))
+
+    async def _bury(self, event: RawEvent, reason: str) -> None:
+        """Write a dead letter without the event, which is likely to be too large for any message."""
+        name = (event.key or b"").decode("utf-8", "replace")
+        source = (self._topic, -1, -1)
+        letter = dead_letter(f"audit event {name} refused: {reason}", source, None, event.value).without_message()
+        await (await self._producer.send(self._dead_letters, letter.key, letter.value, letter.headers))
+
+    def _wait_late(self, sent: Sequence["asyncio.Future[int]"]) -> None:
+        for each in sent:
+            self._late.add(each)
+            each.add_done_callback(self._arrived)
+
+    def _arrived(self, done: "asyncio.Future[int]") -> None:
+        self._late.discard(done)
+        if not done.cancelled():
+            # Read, so that asyncio does not report an error that nobody waits for.
+            done.exception()
+
+
+@asynccontextmanager
+async def open_delivery(
+    connection: Connection, outcomes: Counter[str], on_note: OnNote
+) -> AsyncIterator[AuditDelivery]:
+    """Open a producer on the running loop. Raises BusUnavailable if the client can't use the settings."""
+    producer = AsyncProducer(connection, "lanner-audit-intake", queue_bytes=_QUEUE_BYTES, on_note=on_note)
+    try:
+        yield AuditDelivery(connection, producer, outcomes)
+    finally:
+        await asyncio.to_thread(producer.close, CLOSE_SECONDS)

@@ -1,0 +1,167 @@
+"""Accepts audit events from API servers over HTTP, and answers 200 only once the broker has acknowledged all of them.
+
+An API server retries what was answered with 429, and buffers further events in the meantime.
+"""
+
+import asyncio
+import hmac
+import ssl
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from bus.errors.unavailable import BusUnavailable
+from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
+from lanner.intake.delivery import AuditDelivery, NotStored
+from lanner.intake.documents import BadDocument, split
+from notifier.intake.http_thread import HttpLimits, HttpThread
+from notifier.intake.server import token_of
+from schemas.text.notes import OnNote
+
+OpenDelivery = Callable[[], AbstractAsyncContextManager[AuditDelivery]]
+"""Opens the broker on the loop that uses it."""
+PATHS = ("/", "/k8s-audit")
+"""The second is the usual one of Falco's plugin."""
+_AWAY, _BUSY = "5", "1"
+"""Values of Retry-After, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookLimits(HttpLimits):
+    """Limits on what clients can make this process hold."""
+
+    body_bytes: int = MAX_BODY_BYTES
+    bus_seconds: float = 15.0
+    """For the broker to acknowledge the events of a request; an API server waits 30 s for an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAccess:
+    """Who may send, and how."""
+
+    token: bytes = field(default=b"", repr=False)
+    """Required as bearer token; empty for none."""
+    context: ssl.SSLContext | None = None
+    """For TLS, with or without client certificates; None for plain HTTP."""
+
+
+class AuditWebhook:
+    """An HTTP server on its own thread."""
+
+    def __init__(
+        self,
+        open_delivery: OpenDelivery,
+        access: WebhookAccess,
+        report: OnNote,
+        limits: WebhookLimits | None = None,
+    ) -> None:
+        """Create a server that is not started.
+
+        Args:
+            open_delivery: opens the broker.
+            access: who may send.
+            report: called once when events can't be stored, and once when they can be again.
+            limits: bounds on what clients can use.
+        """
+        self.codes: Counter[int] = Counter()
+        """Requests, by the status of the answer."""
+        self.is_failing = False
+        """Whether the events of the latest request could not be stored."""
+        self._open_delivery = open_delivery
+        self._access = access
+        self._report = report
+        self._limits = limits or WebhookLimits()
+        self._memory = BodyMemory()
+        self._delivery: AuditDelivery
+        self._http = HttpThread(
+            "audit-webhook", self._application, self._limits, access.context, decompresses_requests=False
+        )
+
+    def start(self, host: str, port: int) -> None:
+        """Start listening. Raises OSError if that fails, and BusUnavailable if the broker's settings are unusable."""
+        self._http.start(host, port)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._http.port
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server thread runs."""
+        return self._http.is_alive
+
+    def stop(self, seconds: float) -> None:
+        """Stop; wait so many seconds for requests in progress."""
+        self._http.stop(seconds)
+
+    @asynccontextmanager
+    async def _application(self) -> AsyncIterator[web.Application]:
+        app = web.Application()
+        for path in PATHS:
+            app.router.add_post(path, self._take)
+        app.router.add_get("/healthz", _health)
+        async with self._open_delivery() as self._delivery:
+            yield app
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = RequestBody(self._memory, self._limits.body_bytes)
+        try:
+            answer = await self._answer(request, body)
+        finally:
+            body.release()
+        self.codes[answer.status] += 1
+        return answer
+
+    async def _answer(self, request: web.Request, body: RequestBody) -> web.Response:
+        token = self._access.token
+        if token and not hmac.compare_digest(token_of(request.headers.get("Authorization", "")), token):
+            return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        if self._delivery.is_blocked:
+            return _text(429, "the broker does not answer", {"Retry-After": _AWAY})
+        if (request.content_length or 0) > self._limits.body_bytes:
+            return self._too_large()
+        encoding = request.headers.get("Content-Encoding", "").strip().lower()
+        try:
+            async with asyncio.timeout(self._limits.request_seconds):
+                document = await body.read(request.content.iter_any(), encoding)
+            events = split(document)
+        except TimeoutError:
+            return _text(408, "the request was not complete in time")
+        except BodyTooLarge:
+            return self._too_large()
+        except NoRoom:
+            return _text(429, "too many requests at once", {"Retry-After": _BUSY})
+        except (BadBody, BadDocument) as error:
+            return _text(400, str(error))
+        try:
+            await self._delivery.store(events, self._limits.bus_seconds)
+        except (NotStored, BusUnavailable) as error:
+            self._note_failure(str(error))
+            return _text(429, "the events could not be stored", {"Retry-After": _AWAY})
+        self._note_success()
+        return web.Response()
+
+    def _too_large(self) -> web.Response:
+        return _text(413, f"a request has at most {self._limits.body_bytes} bytes, before and after decompression")
+
+    def _note_failure(self, reason: str) -> None:
+        if not self.is_failing:
+            self.is_failing = True
+            self._report(f"audit events can't be accepted: {reason}. API servers buffer and retry them.", "warning")
+
+    def _note_success(self) -> None:
+        if self.is_failing:
+            self.is_failing = False
+            self._report("audit events are accepted again.")
+
+
+def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n", headers=headers)
+
+
+async def _health(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})

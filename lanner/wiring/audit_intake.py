@@ -1,0 +1,96 @@
+"""The intake of Kubernetes audit events that the settings describe."""
+
+import asyncio
+import functools
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from bus.connection import Connection
+from lanner.cli.signals import call_on_stop
+from lanner.errors import BadInput
+from lanner.intake.delivery import open_delivery
+from lanner.intake.webhook import AuditWebhook, WebhookAccess
+from lanner.settings import Settings
+from lanner.settings.forms.addresses import host_and_port, is_loopback
+from lanner.wiring.http.certificates import server_secrets
+from schemas.text.notes import OnNote
+
+_TURN_SECONDS = 1.0
+STOP_SECONDS = 20.0
+
+
+class AuditIntake:
+    """Takes audit events until it is stopped."""
+
+    def __init__(self, settings: Settings, connection: Connection, note: OnNote) -> None:
+        """Prepare; nothing is connected.
+
+        Args:
+            settings: where events come from.
+            connection: the broker that stores them.
+            note: receives messages for an operator.
+        """
+        self.outcomes: Counter[str] = Counter()
+        """Events, by whether the broker has them."""
+        self.webhook: AuditWebhook | None = None
+        self.origins: list[str] = []
+        """Where events come from, for people."""
+        self._settings = settings
+        self._note = note
+        self._open = functools.partial(open_delivery, connection, self.outcomes, note)
+
+    def start(self, environment: Mapping[str, str] = os.environ) -> None:
+        """Start to listen, if configured. Raises BadInput with all problems, and BusUnavailable."""
+        section = self._settings.kubernetes_audit
+        if section.listen is None:
+            return
+        token, context = server_secrets("kubernetes_audit", section, environment)
+        host, port = audit_address(section.listen)
+        self.webhook = AuditWebhook(self._open, WebhookAccess(token.encode(), context), self._note)
+        try:
+            self.webhook.start(host, port)
+        except OSError as error:
+            raise BadInput(f"kubernetes_audit.listen: {section.listen}: {error.strerror or error}.") from None
+        shown = section.listen.rpartition(":")[0] or "*"
+        self.origins.append(f"{'https' if context else 'http'}://{shown}:{self.webhook.port}/")
+        if not token and not section.client_ca_file:
+            who = "any user of this host" if is_loopback(host) else "anyone who can connect"
+            self._note(f"no token and no client certificates: {who} can send audit events.", "warning")
+
+    def run(self, on_turn: Callable[[], None]) -> None:
+        """Run until SIGTERM or SIGINT.
+
+        Args:
+            on_turn: called about once a second.
+
+        Raises:
+            BadInput: a part of it ended.
+        """
+        asyncio.run(self._run(on_turn))
+
+    def stop(self) -> None:
+        """Stop to listen, after the requests in progress."""
+        if self.webhook is not None:
+            self.webhook.stop(STOP_SECONDS)
+
+    async def _run(self, on_turn: Callable[[], None]) -> None:
+        stopping = asyncio.Event()
+        call_on_stop(asyncio.get_running_loop(), stopping.set)
+        while not stopping.is_set():
+            on_turn()
+            if self.webhook is not None and not self.webhook.is_alive:
+                raise BadInput("audit webhook: internal error; this is a bug in Lanner.")
+            try:
+                async with asyncio.timeout(_TURN_SECONDS):
+                    await stopping.wait()
+            except TimeoutError:
+                continue
+
+
+def audit_address(listen: str) -> tuple[str, int]:
+    """Parse host:port. Raises BadInput."""
+    found = host_and_port(listen)
+    if found is None:
+        raise BadInput(f"--listen: {listen!r} must be host:port, such as 0.0.0.0:8765.")
+    return found

@@ -1,0 +1,71 @@
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+
+from lanner.intake.body import BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
+
+LIMIT = 10_000
+
+
+async def _chunks(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for part in parts:
+        yield part
+
+
+def _read(*parts: bytes, encoding: str = "", memory: BodyMemory | None = None) -> bytes:
+    body = RequestBody(memory or BodyMemory(), LIMIT)
+    return asyncio.run(body.read(_chunks(parts), encoding))
+
+
+def test_a_body_is_decompressed_as_it_arrives() -> None:
+    """Chunks end anywhere."""
+    text = b"[" + b"1," * 4000 + b"1]"
+    packed = gzip.compress(text)
+
+    assert _read(*(packed[at : at + 7] for at in range(0, len(packed), 7)), encoding="gzip") == text
+    assert _read(text[:5], text[5:], encoding="identity") == text
+
+
+@pytest.mark.parametrize(
+    ("parts", "encoding"),
+    [
+        ([b"x" * LIMIT, b"x"], ""),
+        ([gzip.compress(b" " * 50_000_000)], "gzip"),
+        ([gzip.compress(b" " * (LIMIT + 1))], "gzip"),
+        ([gzip.compress(b"")] + [b"x" * 5000] * 3, "gzip"),
+    ],
+)
+def test_a_body_is_bounded_before_and_after_decompression(parts: list[bytes], encoding: str) -> None:
+    """The rest is not read."""
+    with pytest.raises(BodyTooLarge):
+        _read(*parts, encoding=encoding)
+
+
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"x")[:-1], b"", gzip.compress(b"x") * 2])
+def test_what_is_not_one_gzip_stream_is_refused(body: bytes) -> None:
+    """A body that was cut must not pass for a shorter one."""
+    with pytest.raises(BadBody):
+        _read(body, encoding="gzip")
+
+
+def test_unknown_encodings_are_refused() -> None:
+    """An API server sends gzip at most."""
+    with pytest.raises(BadBody, match="must be gzip"):
+        _read(b"x", encoding="br")
+
+
+def test_bodies_share_a_limit() -> None:
+    """Many clients at once can't make the process hold more; what was answered makes room."""
+    memory = BodyMemory(15_000)
+    first = RequestBody(memory, LIMIT)
+    asyncio.run(first.read(_chunks([b"x" * 9000]), ""))
+    second = RequestBody(memory, LIMIT)
+    with pytest.raises(NoRoom):
+        asyncio.run(second.read(_chunks([b"x" * 5000, b"x" * 4000]), ""))
+    second.release()
+    assert memory.held == 9000
+    first.release()
+
+    assert _read(b"x" * 9000, memory=memory) == b"x" * 9000

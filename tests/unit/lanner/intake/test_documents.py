@@ -1,0 +1,103 @@
+import json
+
+import pytest
+
+from lanner.intake.documents import TRUNCATED, BadDocument, split
+from processor.audit.events import MAX_EVENT_BYTES
+from tests.unit.processor.audit.requests import line, request
+
+DEEP = '"requestObject":' + "[" * 5000 + '"]\\"["' + "]" * 5000
+A, B = request(auditID="a", requestURI="/ä"), request(auditID="b")
+
+
+def _keys(document: bytes) -> list[bytes | None]:
+    return [event.key for event in split(document)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {}, "items": [A, B]},
+        [A, B],
+        {"records": [{"category": "kube-audit", "properties": {"log": json.dumps(each)}} for each in (A, B)]},
+        {"messageType": "DATA_MESSAGE", "logEvents": [{"id": "1", "message": json.dumps(each)} for each in (A, B)]},
+    ],
+)
+def test_each_kind_of_list_is_split_into_its_events(document: object) -> None:
+    """The webhook's, a log shipper's, and the envelopes of Event Hubs and of CloudWatch Logs."""
+    events = split(b" " + json.dumps(document, ensure_ascii=False).encode() + b"\n")
+
+    assert [event.key for event in events] == [b"a", b"b"]
+    assert [json.loads(event.value) for event in events] == [A, B]
+
+
+def test_a_single_event_is_passed_on_as_it_is() -> None:
+    """A member with the name of a list makes no list of it."""
+    text = json.dumps({"items": [1, 2], **A}, indent=1).encode()
+    (event,) = split(text + b"\n")
+
+    assert (event.key, event.value) == (b"a", text)
+
+
+def test_records_of_other_logs_are_left_out() -> None:
+    """Azure writes the logs of all parts of the control plane into one hub."""
+    records = [
+        {"category": "kube-scheduler", "properties": {"log": "I1125 leader"}},
+        {"category": "kube-audit-admin", "properties": {"log": json.dumps(A)}},
+        {"properties": {"log": json.dumps(B)}},
+    ]
+    assert _keys(json.dumps({"records": records}).encode()) == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("bad", [f'{{"auditID":"x",{DEEP}}}', '{"auditID":1}', "17", '{"x":[' + "9" * 5000 + "]}"])
+def test_an_event_that_cannot_be_read_takes_no_other_with_it(bad: str) -> None:
+    """It is passed on as received; where it is evaluated, it becomes a dead letter with a reason."""
+    events = split(f'{{"items":[{line(A).decode()},{bad},{line(B).decode()}]}}'.encode())
+
+    assert [event.key for event in events] == [b"a", None, b"b"]
+    assert events[1].value == bad.encode()
+
+
+def test_an_event_with_a_part_that_cannot_be_read_keeps_its_id() -> None:
+    """A single event is read member by member."""
+    assert _keys(f'{{"auditID":"x",{DEEP}}}'.encode()) == [b"x"]
+
+
+def test_records_without_an_event_are_passed_on() -> None:
+    """They become dead letters, so that somebody looks at them."""
+    events = split(b'{"records": [1, {"properties": {"log": "no JSON \\ud800"}}], "x": 1}')
+
+    assert [event.value for event in events] == [b"1", b"no JSON ?"]
+
+
+def test_an_event_that_is_too_large_loses_its_objects_only() -> None:
+    """Who did what must not be hidden by the size of an object; the annotation is the API server's own."""
+    large = request(
+        auditID="large", requestObject={"x": "y" * MAX_EVENT_BYTES}, responseObject={}, annotations={"k": "v"}
+    )
+    (event,) = split(line([large]))
+
+    read = json.loads(event.value)
+    assert read == {k: v for k, v in large.items() if not k.endswith("Object")} | {
+        "annotations": {"k": "v", TRUNCATED: "true"}
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b" ", b"17", b"{", b"[", b"[1,", b"[1 2]", b'{"items":[1 2]}', b'{"items":[nul]}', b'{"items":[]} x'),
+        *(b"{}", b'{"kind": "Pod"}', b'{"auditID": 1}', b"{1: 2}", b"\xff", b"[" * 5000, b'{"items":[' + b"9" * 5000),
+        b'{"items": [], "records": []}',
+    ],
+)
+def test_what_is_no_document_of_audit_events_is_refused(text: bytes) -> None:
+    """The message is for the sender."""
+    with pytest.raises(BadDocument):
+        split(text)
+
+
+@pytest.mark.parametrize("text", [b"[]", b'{"items": []}', b'{"items": null, "kind": "EventList"}'])
+def test_a_list_may_be_empty(text: bytes) -> None:
+    """Go writes an empty list as null."""
+    assert split(text) == []
