@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
 from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
@@ -41,6 +42,15 @@ class CompiledRuleset:
         return self.detector.event_types | self.pre_matcher.event_types
 
     @property
+    def exclusions(self) -> Mapping[str, Excludes]:
+        """By event type that matters to a rule: whether an event of it can't match one."""
+        found: dict[str, Excludes] = {}
+        for event_type in self.event_types:
+            sides = [each.matchers.get(event_type) for each in (self.detector, self.pre_matcher)]
+            found[event_type] = _all_exclude([each.excludes for each in sides if each is not None])
+        return found
+
+    @property
     def conditions(self) -> tuple[Node, ...]:
         """All evaluated conditions: an event for which none is true matters to no rule."""
         return (*self.detector.conditions, *self.pre_matcher.conditions)
@@ -70,6 +80,12 @@ class CompiledRuleset:
     def first_errors(self) -> dict[str, str]:
         """Return the first error of each rule or stateful macro that raised."""
         return self.pre_matcher.first_errors | self.detector.first_errors
+
+
+def _all_exclude(parts: Sequence[Excludes]) -> Excludes:
+    if len(parts) == 1:
+        return parts[0]
+    return lambda bits, name, process, is_host: all(part(bits, name, process, is_host) for part in parts)
 
 
 def compile_ruleset(

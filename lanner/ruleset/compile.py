@@ -1,5 +1,6 @@
 """Compiles the rules of a process, with what the pipeline needs to know about them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from lanner.ruleset.sources import RuleSources, find_rules
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from processor.audit.detector import AuditDetector
+from processor.compiler.batch import Excludes
 from processor.compiler.host_names import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.recursion import deep
@@ -26,6 +28,8 @@ from schemas.filter import PushdownFilter
 from schemas.text.counts import count_of
 
 _MAX_NAMED = 3
+_PREVIOUS = "evt.deltatime"
+"""Fields that depend on the event before."""
 SHADOW_READ = MappingProxyType({
     "evt.type": "openat", "evt.dir": "<", "evt.rawres": 3, "evt.res": "SUCCESS", "evt.failed": False,
     "evt.is_open_read": True, "evt.is_open_write": False, "evt.arg.flags": "O_RDONLY", "evt.num": 1,
@@ -51,6 +55,10 @@ class CompiledDetection:
     """The loaded rules."""
     audit: AuditDetector
     """Evaluates the rules on Kubernetes audit events."""
+
+    exclusions: Mapping[str, Excludes] | None
+    """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
+    those before them, so that all matter."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -137,7 +145,9 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
         *loaded.notices,
         *(f"rule {name!r} is not evaluated: windows take system calls only." for name in audit.stateful),
     )
-    return CompiledDetection(ruleset, sources.origin, notices, sources.watched, variables_in(texts), loaded, audit)
+    exclusions = None if any(_PREVIOUS in text for text in texts) else ruleset.exclusions
+    variables = variables_in(texts)
+    return CompiledDetection(ruleset, sources.origin, notices, sources.watched, variables, loaded, audit, exclusions)
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

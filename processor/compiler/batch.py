@@ -39,9 +39,11 @@ Hit = tuple[int, int]
 
 Match = Callable[[int], Sequence[Hit]]
 Fault = Callable[[int, BaseException], None]
+Excludes = Callable[[int, str | None, str | None, bool], bool]
+"""Returns whether no rule can match an event, by its bits, file name, process name, and whether its process is on the
+host."""
 
 ALL_TYPES = frozenset(EVENTS) | SYSCALLS
-_CACHE_LIMIT = 100_000
 
 _SHARED_MACRO_CHECKS = 3
 _CACHED_USES = 2
@@ -61,12 +63,6 @@ class BatchAccess:
         if found is None:
             return Expression("()" if shape.is_list else "None", frozenset())
         return Expression(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
-
-
-def bit_of(shape: Shape) -> int:
-    """Return the bit of ``c_bits`` that holds a boolean field; 0 if there is none."""
-    found = condition_expression(shape.spec.name, shape.argument) if shape.spec is not None else None
-    return found.bit if found is not None else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +230,7 @@ class ClassMatcher:
     rules: tuple[int, ...]
     source: str
     bind: Callable[[EventBatch, Fault], Match]
+    excludes: Excludes
 
 
 def compile_class(group: TypeClass) -> ClassMatcher:
@@ -248,68 +245,22 @@ def compile_class(group: TypeClass) -> ClassMatcher:
         text, sources = writer.expression(condition)
         named.append("name" in sources)
         bodies.append(f"    def r{index}(i, p, q, n): return {text}")
-    masks = _Masks(emitter, group.rules)
+    masks = bounds.Masks(emitter, [condition for _, condition in group.rules])
     everything = (1 << len(group.rules)) - 1
     by_name = sum(1 << index for index, flag in enumerate(named) if flag)
     body = [*writer.lines, *bodies]
     body += [f"    R = ({', '.join(f'r{index}' for index in range(len(bodies)))},)"]
     body += _match_lines(masks, everything, by_name)
-    lines = [*masks.lines, "def bind(B, fault):", *binding.prelude(body)]
+    lines = [*masks.lines, *masks.excluding(everything), "def bind(B, fault):", *binding.prelude(body)]
     lines += [f"    {memo} = {{}}" for memo in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
     source = "\n".join([*lines, *body])
     rules = tuple(index for index, _ in group.rules)
     names = binding.execute(source, {**constants.values, "RULES": rules, "NONE": ()}, "<rules>")
-    return ClassMatcher(group.types, rules, source, names["bind"])
+    return ClassMatcher(group.types, rules, source, names["bind"], names["excluded"])
 
 
-class _Masks:
-    """The mask functions of a class, only for the sources that can exclude a rule."""
-
-    def __init__(self, emitter: Emitter, rules: Sequence[tuple[int, Node]]) -> None:
-        self.lines: list[str] = []
-        self.constants = emitter.constants
-        conditions = [condition for _, condition in rules]
-        self.bits = self._function("bits_mask", "bits", conditions, bounds.over_bits(emitter, bit_of))
-        self.name = self._function("name_mask", "s", conditions, bounds.over_name(emitter))
-        self.process = self._function("process_mask", "s", conditions, bounds.over_field(emitter, "proc.name"))
-        self.host = self._constant(conditions, bounds.over_host(emitter))
-        self.container = self._constant(conditions, bounds.over_container(emitter))
-
-    def _function(self, name: str, argument: str, conditions: Sequence[Node], choose: bounds.Chooser) -> bool:
-        parts = [bounds.upper_bound(condition, choose) for condition in conditions]
-        if all(part == bounds.TRUE for part in parts):
-            return False
-        always = sum(1 << index for index, part in enumerate(parts) if part == bounds.TRUE)
-        merged: dict[str, int] = {}
-        for index, part in enumerate(parts):
-            if part not in (bounds.TRUE, bounds.FALSE):
-                merged[part] = merged.get(part, 0) | 1 << index
-        # A predicate that raises excludes no rule: it raises again in its own rule, where the others don't suffer.
-        everything = (1 << len(conditions)) - 1
-        self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}", "    try:"]
-        self.lines += [f"        if {part}: m |= {mask}" for part, mask in merged.items()] or ["        pass"]
-        self.lines += [
-            f"    except Exception: m = {everything}",
-            f"    if len({name}_of) > {_CACHE_LIMIT}: {name}_of.clear()",
-            f"    {name}_of[{argument}] = m",
-            "    return m",
-        ]
-        return True
-
-    def _constant(self, conditions: Sequence[Node], choose: bounds.Chooser) -> int:
-        mask = 0
-        for index, condition in enumerate(conditions):
-            text = bounds.upper_bound(condition, choose)
-            if text == bounds.TRUE or (text != bounds.FALSE and self._holds(text)):
-                mask |= 1 << index
-        return mask
-
-    def _holds(self, text: str) -> bool:
-        return bool(eval(text, dict(self.constants.values)))  # noqa: S307  an expression over constants
-
-
-def _match_lines(masks: _Masks, everything: int, by_name: int) -> list[str]:
+def _match_lines(masks: bounds.Masks, everything: int, by_name: int) -> list[str]:
     lines = ["    def match(i):"]
     pad = "        "
     if masks.bits:

@@ -5,18 +5,20 @@ checks assumed possible: A and B <= A; A or B <= A or B; not A swaps the bounds.
 distinct value is computed once and cached, so that three lookups exclude most events.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from processor.compiler.codegen import Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH
 from processor.compiler.values.types import Shape, side_shape
+from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, Transformer, ValueList
 
 Chooser = Callable[[Check], tuple[str, str] | None]
 """Returns a check's upper and lower bound over one source as expressions; None if it does not involve the source."""
 
 TRUE, FALSE = "True", "False"
+_CACHE_LIMIT = 100_000
 _TEXT_TRANSFORMERS = frozenset({"tolower", "toupper", "basename"})
 
 
@@ -116,9 +118,9 @@ def over_field(emitter: Emitter, name: str) -> Chooser:
     return choose
 
 
-def over_bits(emitter: Emitter, bit_of: Callable[[Shape], int]) -> Chooser:
+def over_bits(emitter: Emitter) -> Chooser:
     """Return bounds over the boolean columns of an event, as ``bits``."""
-    on_bits = replace(emitter, access=_Given("", bit_of=bit_of))
+    on_bits = replace(emitter, access=_Given("", bit_of=_bit_of))
 
     def choose(node: Check) -> tuple[str, str] | None:
         if not _is_plain(node) or not isinstance(node.left, Field):
@@ -166,3 +168,70 @@ def over_container(_emitter: Emitter) -> Chooser:
         return (TRUE, TRUE) if node.operator == "exists" else None
 
     return choose
+
+
+def _bit_of(shape: Shape) -> int:
+    """Return the bit of ``c_bits`` that holds a boolean field; 0 if there is none."""
+    found = condition_expression(shape.spec.name, shape.argument) if shape.spec is not None else None
+    return found.bit if found is not None else 0
+
+
+class Masks:
+    """The mask functions of a class, only for the sources that can exclude a rule."""
+
+    def __init__(self, emitter: Emitter, conditions: Sequence[Node]) -> None:
+        self.lines: list[str] = []
+        self.constants = emitter.constants
+        self.bits = self._function("bits_mask", "bits", conditions, over_bits(emitter))
+        self.name = self._function("name_mask", "s", conditions, over_name(emitter))
+        self.process = self._function("process_mask", "s", conditions, over_field(emitter, "proc.name"))
+        self.host = self._constant(conditions, over_host(emitter))
+        self.container = self._constant(conditions, over_container(emitter))
+
+    def _function(self, name: str, argument: str, conditions: Sequence[Node], choose: Chooser) -> bool:
+        parts = [upper_bound(condition, choose) for condition in conditions]
+        if all(part == TRUE for part in parts):
+            return False
+        always = sum(1 << index for index, part in enumerate(parts) if part == TRUE)
+        merged: dict[str, int] = {}
+        for index, part in enumerate(parts):
+            if part not in (TRUE, FALSE):
+                merged[part] = merged.get(part, 0) | 1 << index
+        # A predicate that raises excludes no rule: it raises again in its own rule, where the others don't suffer.
+        everything = (1 << len(conditions)) - 1
+        self.lines += [f"{name}_of = {{}}", f"def {name}({argument}):", f"    m = {always}", "    try:"]
+        self.lines += [f"        if {part}: m |= {mask}" for part, mask in merged.items()] or ["        pass"]
+        self.lines += [
+            f"    except Exception: m = {everything}",
+            f"    if len({name}_of) > {_CACHE_LIMIT}: {name}_of.clear()",
+            f"    {name}_of[{argument}] = m",
+            "    return m",
+        ]
+        return True
+
+    def _constant(self, conditions: Sequence[Node], choose: Chooser) -> int:
+        mask = 0
+        for index, condition in enumerate(conditions):
+            text = upper_bound(condition, choose)
+            if text == TRUE or (text != FALSE and self._holds(text)):
+                mask |= 1 << index
+        return mask
+
+    def _holds(self, text: str) -> bool:
+        return bool(eval(text, dict(self.constants.values)))  # noqa: S307  an expression over constants
+
+    def excluding(self, everything: int) -> list[str]:
+        """Return the function that finds whether the masks exclude all rules, for an event without a kernel's path.
+
+        Args:
+            everything: the mask of all rules.
+        """
+        lines = ["def excluded(b, n, p, h):", f"    m = {everything}"]
+        for has, name, argument in ((self.bits, "bits", "b"), (self.name, "name", "n"), (self.process, "process", "p")):
+            if has:
+                lines += [
+                    f"    x = {name}_mask_of.get({argument})",
+                    f"    m &= {name}_mask({argument}) if x is None else x",
+                    "    if not m: return True",
+                ]
+        return [*lines, f"    return not m & ({self.host} if h else {self.container})"]

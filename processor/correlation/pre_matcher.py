@@ -111,8 +111,9 @@ class PreMatcher:
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
         """The evaluated conditions, from which the pushdown filter is derived."""
         conditions = self.conditions
-        self._matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
-        self.event_types: frozenset[str] = frozenset(self._matchers)
+        self.matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
+        """By event type."""
+        self.event_types: frozenset[str] = frozenset(self.matchers)
         """The event types for which a term can hold: the collector must collect them."""
         self.counts: Counter[str] = Counter()
         """Events that could not be counted, by reason."""
@@ -131,11 +132,11 @@ class PreMatcher:
         Raises:
             OverBudget: it costs more; what was yielded before is valid.
         """
-        if not self._matchers:
+        if not self.matchers:
             return
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
         reading = _Reading(batch, budget)
-        for index, hits in hits_of(batch, self._matchers, self._fault, budget):
+        for index, hits in hits_of(batch, self.matchers, self._fault, budget):
             yield from self._pre_matches(reading, index, hits)
 
     def _fault(self, index: int, problem: BaseException) -> None:

@@ -114,8 +114,9 @@ class Detector:
         ]
         self._redact = redact
         self._first_only = rule_matching == "first"
-        self._matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in selected]).matchers
-        self.event_types: frozenset[str] = frozenset(self._matchers)
+        self.matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in selected]).matchers
+        """By event type."""
+        self.event_types: frozenset[str] = frozenset(self.matchers)
         """The event types that a rule can match: the collector must collect them."""
         self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in selected)
         """The evaluated conditions, from which the pushdown filter is derived."""
@@ -152,7 +153,7 @@ class Detector:
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
         repeats = _ALL.of_batch(batch) if repeats is None else repeats
         self.events += batch.count
-        for index, hits in hits_of(batch, self._matchers, self._fault, budget):
+        for index, hits in hits_of(batch, self.matchers, self._fault, budget):
             self._alerts(batch, index, hits, budget, repeats)
         return budget.alerts
 

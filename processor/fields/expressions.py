@@ -57,7 +57,7 @@ BITS: dict[str, EventBit] = {
 }
 
 _EVENT: dict[str, str] = {
-    "evt.num": "(B.first_number + i)",
+    "evt.num": "(B.numbers[i] if B.numbers else B.first_number + i)",
     "evt.time": "clock(c_time[i])",
     "evt.time.s": "clock_seconds(c_time[i])",
     "evt.time.iso8601": "iso8601(c_time[i])",

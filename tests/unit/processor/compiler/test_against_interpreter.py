@@ -178,6 +178,20 @@ def test_rules_over_a_batch_match_what_the_interpreter_matches(conditions: list[
 
 
 @settings(max_examples=300, deadline=None)
+@given(st.lists(condition, min_size=1, max_size=4), batches())
+def test_no_event_that_matches_is_excluded(conditions: list[Node], batch: EventBatch) -> None:
+    """Exclusion by bits, file name, process name and container never loses a match."""
+    matchers = compile_rules(conditions).matchers
+    columns = batch.columns
+    for index in range(batch.count):
+        matcher = matchers.get(batch.strings[columns["type"][index]] or "")
+        if matcher is not None and not columns["fd_realpath"][index] and matcher.bind(batch, _raise)(index):
+            process = batch.processes[columns["process"][index]]
+            name = batch.strings[columns["fd_name"][index]]
+            assert not matcher.excludes(columns["bits"][index], name, process.name, process.container < 0)
+
+
+@settings(max_examples=300, deadline=None)
 @given(condition, batches())
 def test_a_mapping_evaluates_as_in_the_interpreter(node: Node, batch: EventBatch) -> None:
     """The compiled condition and the interpreter agree on a mapping of an event's values."""
