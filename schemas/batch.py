@@ -148,7 +148,7 @@ class EventBatch:
     collector_version: str
     kernel: str
     first_number: int
-    """evt.num of the first event; it increases by one per event."""
+    """evt.num of the first event; it increases by one per event, unless `numbers` is set."""
     count: int
     strings: list[str | None]
     processes: list[Process]
@@ -180,6 +180,8 @@ class EventBatch:
     appended: int = 0
     """When the batch arrived, by the receiver's clock (the broker's in a fleet), ns since the epoch; 0 if not recorded.
     Never sent, so a host can't choose it."""
+    numbers: Sequence[int] = ()
+    """evt.num of each event, if some were left out of a capture that is read; never sent."""
     is_established: bool = True
     """Whether the host is an established one and not a newcomer; decided by the processor, never sent."""
 

@@ -1,7 +1,7 @@
 """Turns the events of a capture into the rows of event batches, following the state of the captured host."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from collector.events.batch_builder import BatchBuilder
 from collector.events.system_calls import BY_EVENT
@@ -9,23 +9,23 @@ from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedDescriptor, Machine
+from lanner.captures.quick.handlers import Handler, QuickHandlers
 from lanner.captures.state.accounts import CaptureAccounts, Containers
 from lanner.captures.state.descriptors import LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
 from lanner.captures.state.effects import CLONES, ProcessEffects
 from lanner.captures.state.interfaces import Interfaces
-from lanner.captures.state.opened import DescriptorEffects, Subject
+from lanner.captures.state.opened import OPENS, DescriptorEffects, Subject, creat_bits, open_bits
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.table import system_call_name
+from lanner.captures.table import GENERIC, system_call_name
 from lanner.captures.values import ParameterReader
+from processor.compiler.batch import Excludes
 from schemas.batch import EventBatch, Process
 from schemas.columns import MISSING_INT, EventBit
 
-_MAX_EVENTS, _MAX_BYTES = 4096, 8 << 20
+_MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 1 << 15
+"""Limits of a batch: events, approximate bytes, and events that are read for it."""
 _COLLECTOR = "capture"
 _BIT = {bit.name: int(bit) for bit in EventBit}
-_OPENS = frozenset({"open", "openat", "openat2", "open_by_handle_at"})
-_CREATED, _CREATING, _EXECUTABLE = 16384, 4 | 8192, 0o111
-_GENERIC = "syscall"
 _ROLES = "nst"
 _PATHS = {
     call.event: tuple(
@@ -46,12 +46,17 @@ _NO_EVENTS = frozenset(
     )
 )
 """Events that change or describe the capture itself, and that Falco doesn't evaluate."""
+_NONE: Mapping[int, tuple[int, Handler | None]] = {}
 
 
 class CaptureAssembler:
-    """The batch under construction and the state behind it."""
+    """The batch under construction and the state behind it.
 
-    def __init__(self) -> None:
+    Args:
+        exclusions: by event type that matters to a rule, what excludes events from the batches; None to add all events.
+    """
+
+    def __init__(self, exclusions: Mapping[str, Excludes] | None = None) -> None:
         self.threads = ThreadTable()
         self.accounts = CaptureAccounts()
         self.interfaces = Interfaces()
@@ -63,15 +68,36 @@ class CaptureAssembler:
         self._builder = BatchBuilder()
         self._machine = Machine()
         self._nobody_row = -1
-        self._number = 0
-        self._first_number = 1
+        self._exclusions = exclusions
+        effects = self._processes.names | self._descriptors.names | _NO_EVENTS
+        handlers = {} if exclusions is None else QuickHandlers(self.threads, effects, exclusions).by_number
+        self._handlers: Mapping[int, tuple[int, Handler | None]] = handlers
+        self.excluded = 0
+        """Events that were not added, because no rule can match them."""
+        self._number = self._read = 0
+        self._numbers: list[int] = []
         self._sequence = 0
         self._start = self._time = 0
 
     @property
-    def count(self) -> int:
-        """Number of events in the batch."""
-        return self._builder.count
+    def is_empty(self) -> bool:
+        """Whether no event was read since the last batch."""
+        return self._number == self._read
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the batch is due."""
+        builder = self._builder
+        return (
+            builder.count >= _MAX_EVENTS
+            or self._number - self._read >= _MAX_PASSED
+            or (builder.count > 0 and builder.size + self._rows.size >= _MAX_BYTES)
+        )
+
+    @property
+    def quick(self) -> Mapping[int, tuple[int, Handler | None]]:
+        """The handlers of events that need not be decoded, by number; the first event always is."""
+        return self._handlers if self._start else _NONE
 
     def set_machine(self, machine: Machine) -> None:
         """Take over the description of the host."""
@@ -84,8 +110,13 @@ class CaptureAssembler:
         if thread is not None:
             self.threads.add_descriptor(thread, given.number, listed(given))
 
-    def take(self, event: CapturedEvent) -> Iterator[EventBatch]:
-        """Apply an event and add it; yield the batches that are full."""
+    def pass_over(self, count: int) -> None:
+        """Count events that a quick handler applied."""
+        self._number += count
+        self.excluded += count
+
+    def take(self, event: CapturedEvent) -> None:
+        """Apply an event and add it."""
         self._number += 1
         thread = self.threads.find(event.tid)
         if thread is None and event.version.is_exit and event.version.name not in CLONES:
@@ -93,37 +124,26 @@ class CaptureAssembler:
         subject = self._descriptors.apply(event, thread)
         thread = self._processes.apply(event, thread)
         if event.version.is_exit or (not event.version.is_joined and event.version.name not in _NO_EVENTS):
-            if self._builder.count == 0:
-                self._first_number = self._number
-            elif self._first_number + self._builder.count != self._number:
-                # Numbers within a batch have no gaps.
-                yield self.finish()
-                self._first_number = self._number
             self._add(event, thread, subject)
         self._descriptors.after(event, thread, subject)
         self._processes.after(event, thread)
-        if self._builder.count >= _MAX_EVENTS or self._builder.size + self._rows.size >= _MAX_BYTES:
-            yield self.finish()
 
     def _add(self, event: CapturedEvent, thread: CapturedThread | None, subject: Subject) -> None:
         self._time = event.time
         self._start = self._start or event.time
-        version = event.version
-        intern = self._builder.intern
-        name, values = version.name, self._reader.values(event, thread)
-        names = tuple(param.name for param in version.params[: len(values)])
-        if name == _GENERIC:
-            native = event.number_of("nativeID") if event.bytes_of("nativeID") else None
-            name = system_call_name(event.number_of("ID"), native)
-            values, names = [], ()
-        elif name == "asyncevent":
-            name = event.text("name") or name
-        entry = None if thread is None else self._entry(thread)
-        bits = _BIT["PROCESS_STALE"] if entry is None or entry.is_stale else 0
-        result = event.result
+        version, result, name = event.version, event.result, _name(event)
+        bits = _bits(name, event, subject)
         if version.has_result:
             bits |= _BIT["HAS_RES"] | (_BIT["FAILED"] if result < 0 else 0)
-        bits |= self._bits(name, event, subject)
+        if self._exclusions is not None and self._is_excluded(name, bits, thread, subject):
+            self.excluded += 1
+            return
+        self._numbers.append(self._number)
+        intern = self._builder.intern
+        values = [] if version.name == GENERIC else self._reader.values(event, thread)
+        names = tuple(param.name for param in version.params[: len(values)])
+        entry = None if thread is None else self._entry(thread)
+        bits |= _BIT["PROCESS_STALE"] if entry is None or entry.is_stale else 0
         local, remote = self._ends(subject.descriptor, entry)
         if local is not None and subject.descriptor is not None:
             bits |= _BIT["HAS_ROLE"] | (_BIT["IS_SERVER"] if local is subject.descriptor.target else 0)
@@ -135,6 +155,15 @@ class CaptureAssembler:
         numbers, texts = _descriptor_columns(subject, local, remote)
         row = (*head, *numbers, intern(name), *map(intern, texts), *self._paths(name, event, thread), buffer)
         self._builder.add(event.time, row, names, values)
+
+    def _is_excluded(self, name: str, bits: int, thread: CapturedThread | None, subject: Subject) -> bool:
+        excludes = (self._exclusions or {}).get(name)
+        if excludes is None:
+            return True
+        if thread is None:
+            return False
+        entry = thread.entry
+        return excludes(bits, _file_name(subject), entry.program.name, entry.container is None)
 
     def _nobody(self) -> int:
         """Return the row of events without a thread."""
@@ -163,25 +192,6 @@ class CaptureAssembler:
             return source, target
         return target, source
 
-    def _bits(self, name: str, event: CapturedEvent, subject: Subject) -> int:
-        bits = 0
-        if name == "creat":
-            bits = _BIT["OPEN_WRITE"] | _BIT["OPEN_CREATE"]
-            bits |= _BIT["OPEN_EXEC"] if event.number_of("mode") & _EXECUTABLE else 0
-        elif name in _OPENS:
-            flags = event.number_of("flags")
-            bits = (_BIT["OPEN_READ"] if flags & 1 else 0) | (_BIT["OPEN_WRITE"] if flags & 2 else 0)
-            bits |= _BIT["OPEN_CREATE"] if flags & _CREATED else 0
-            if flags & _CREATING and event.number_of("mode") & _EXECUTABLE:
-                bits |= _BIT["OPEN_EXEC"]
-        descriptor = subject.descriptor
-        if descriptor is None:
-            return bits
-        bits |= _BIT["CONNECTED"] if descriptor.is_connected else 0
-        bits |= _BIT["NAME_CHANGED"] if descriptor.is_name_changed else 0
-        bits |= _BIT["UPPER_LAYER"] if descriptor.flags & UPPER_LAYER else 0
-        return bits | (_BIT["LOWER_LAYER"] if descriptor.flags & LOWER_LAYER else 0)
-
     def _paths(self, name: str, event: CapturedEvent, thread: CapturedThread | None) -> tuple[int, ...]:
         found = [0] * 6
         for role, param in _PATHS.get(name, ()):
@@ -202,6 +212,10 @@ class CaptureAssembler:
         processes, containers = self._rows.take()
         self._nobody_row = -1
         self._sequence += 1
+        self._read = self._number
+        numbers, self._numbers = self._numbers, []
+        first = numbers[0] if numbers else self._number
+        has_gaps = bool(numbers) and numbers[-1] - first + 1 != len(numbers)
         identity = hashlib.sha256(
             f"{self._machine.hostname}\0{self._machine.boot_time}".encode("utf-8", "surrogateescape")
         ).hexdigest()[:32]
@@ -214,7 +228,8 @@ class CaptureAssembler:
             created=self._time,
             collector_version=_COLLECTOR,
             kernel="",
-            first_number=self._first_number,
+            first_number=first,
+            numbers=numbers if has_gaps else (),
             count=builder.count,
             strings=builder.strings,
             processes=processes,
@@ -223,14 +238,43 @@ class CaptureAssembler:
         )
 
 
+def _name(event: CapturedEvent) -> str:
+    """Return the type of an event."""
+    name = event.version.name
+    if name == GENERIC:
+        native = event.number_of("nativeID") if event.bytes_of("nativeID") else None
+        return system_call_name(event.number_of("ID"), native)
+    return (event.text("name") or name) if name == "asyncevent" else name
+
+
+def _bits(name: str, event: CapturedEvent, subject: Subject) -> int:
+    bits = 0
+    if name == "creat":
+        bits = creat_bits(event.number_of("mode"))
+    elif name in OPENS:
+        bits = open_bits(event.number_of("flags"), event.number_of("mode"))
+    descriptor = subject.descriptor
+    if descriptor is None:
+        return bits
+    bits |= _BIT["CONNECTED"] if descriptor.is_connected else 0
+    bits |= _BIT["NAME_CHANGED"] if descriptor.is_name_changed else 0
+    bits |= _BIT["UPPER_LAYER"] if descriptor.flags & UPPER_LAYER else 0
+    return bits | (_BIT["LOWER_LAYER"] if descriptor.flags & LOWER_LAYER else 0)
+
+
+def _file_name(subject: Subject) -> str | None:
+    if subject.descriptor is not None:
+        return subject.descriptor.name
+    return subject.path or ("" if subject.number is not None else None)
+
+
 def _descriptor_columns(
     subject: Subject, local: End | None, remote: End | None
 ) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
     descriptor, number = subject.descriptor, subject.number
     if descriptor is None:
         numbers = (MISSING_INT if number is None else _clamped(number), 0, 0, -1, -1)
-        name = subject.path or ("" if number is not None else None)
-        return numbers, (None, name, subject.raw_path, None, None, None, None, None)
+        return numbers, (None, _file_name(subject), subject.raw_path, None, None, None, None, None)
     numbers = (
         MISSING_INT if number is None else _clamped(number),
         descriptor.dev,

@@ -58,8 +58,10 @@ class CaptureStream:
         self.consumed = 0
         """Bytes read from the file itself."""
         self._file = file
-        self._ready = bytearray()
+        self._ready, self._next = b"", 0
         self._ended = False
+        self._pending = 0
+        """Bytes in memory that are not consumed, while more are read."""
         first = self._file_bytes(len(SECTION_BYTES))
         self._unpack = zlib.decompressobj(wbits=31) if first[:2] == GZIP_BYTES else None
         self._rest = first
@@ -69,39 +71,53 @@ class CaptureStream:
         self.consumed += len(data)
         return data
 
-    def _fill(self) -> None:
-        """Add some bytes to those ready, or notice the end."""
+    def _more(self) -> bytes:
+        """Return some further bytes, or notice the end."""
         data = self._rest or self._file_bytes(_PIECE)
         self._rest = b""
         if self._unpack is None:
-            self._ready += data
             self._ended = not data
-            return
+            return data
         if self._unpack.eof:
             # Concatenated files: a further member may follow.
             data = self._unpack.unused_data + data
             if not data:
                 self._ended = True
-                return
+                return b""
             self._unpack = zlib.decompressobj(wbits=31)
         elif not data:
-            raise bad_capture(self.name, self.at + len(self._ready), "the compressed data is truncated")
+            raise bad_capture(self.name, self.at + self._pending, "the compressed data is truncated")
         try:
             # At most one piece at a time comes out, whatever the input claims.
-            self._ready += self._unpack.decompress(data, _PIECE)
+            found = self._unpack.decompress(data, _PIECE)
         except zlib.error:
-            where = self.at + len(self._ready)
-            raise bad_capture(self.name, where, "the compressed data is damaged") from None
-        self._rest = self._unpack.unconsumed_tail
+            raise bad_capture(self.name, self.at + self._pending, "the compressed data is damaged") from None
+        # At the end of a member, the unused data is also in the tail.
+        self._rest = b"" if self._unpack.eof else self._unpack.unconsumed_tail
+        return found
 
     def read(self, size: int) -> bytes:
         """Return the next bytes; fewer only at the end of the file. Raises BadCapture."""
-        while len(self._ready) < size and not self._ended:
-            self._fill()
-        data = bytes(self._ready[:size])
-        del self._ready[:size]
+        if len(self._ready) - self._next < size and not self._ended:
+            pieces = [self._ready[self._next :]]
+            self._pending = len(pieces[0])
+            while self._pending < size and not self._ended:
+                pieces.append(self._more())
+                self._pending += len(pieces[-1])
+            self._ready, self._next = b"".join(pieces), 0
+        data = self._ready[self._next : self._next + size]
+        self._next += len(data)
         self.at += len(data)
         return data
+
+    def window(self) -> tuple[bytes, int]:
+        """Return the bytes in memory, and where the next ones begin in them."""
+        return self._ready, self._next
+
+    def consume(self, size: int) -> None:
+        """Go past bytes of the window."""
+        self._next += size
+        self.at += size
 
     def exactly(self, size: int, what: str) -> bytes:
         """Return the next bytes. Raises BadCapture if the file ends before."""
@@ -137,20 +153,22 @@ def blocks(stream: CaptureStream, wanted: frozenset[int]) -> Iterator[Block]:
         if length < _FRAME:
             raise bad_capture(stream.name, start, f"a block claims a length of {length:,} bytes")
         size = length - _FRAME
+        body = b""
         if kind == _SECTION:
             _check_section(stream, size, start)
         elif kind not in wanted:
             stream.skip(size, f"a block of type {kind:#x}")
-            yield Block(kind, start + _HEAD.size, b"")
         elif size > MAX_BLOCK:
             raise bad_capture(stream.name, start, f"a block claims {length:,} bytes; at most {MAX_BLOCK:,} are read")
         else:
-            yield Block(kind, start + _HEAD.size, stream.exactly(size, f"a block of type {kind:#x}"))
-        is_first = False
+            body = stream.exactly(size, f"a block of type {kind:#x}")
         (again,) = _LENGTH.unpack(stream.exactly(_LENGTH.size, "the end of a block"))
         if again != length:
             problem = f"a block of {length:,} bytes ends with another length, {again:,}"
             raise bad_capture(stream.name, stream.at - _LENGTH.size, problem)
+        if kind != _SECTION:
+            yield Block(kind, start + _HEAD.size, body)
+        is_first = False
 
 
 def _check_section(stream: CaptureStream, size: int, start: int) -> None:

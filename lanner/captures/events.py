@@ -15,8 +15,9 @@ from lanner.captures.table import EVENTS, JOINS, EntryJoin, EventVersion, defaul
 from schemas.caching.bounded import BoundedMap
 
 _FORMER, _FORMER_FLAGS = frozenset({0x204, 0x8010ABCD}), frozenset({0x208})
-_COUNTED, _COUNTED_FLAGS = frozenset({0x216, 0x221}), frozenset({0x217, 0x222})
-EVENT_BLOCKS = _FORMER | _FORMER_FLAGS | _COUNTED | _COUNTED_FLAGS
+COUNTED, _COUNTED_FLAGS = frozenset({0x216, 0x221}), frozenset({0x217, 0x222})
+"""Blocks that state the number of an event's parameters, without and with flags."""
+EVENT_BLOCKS = _FORMER | _FORMER_FLAGS | COUNTED | _COUNTED_FLAGS
 _WITH_FLAGS = _FORMER_FLAGS | _COUNTED_FLAGS
 _WITHOUT_COUNT = _FORMER | _FORMER_FLAGS
 _HEAD = struct.Struct("<QqIH")
@@ -130,6 +131,8 @@ class EventJoiner:
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
         """Events that could not be completed, by name."""
+        self.has_entries = False
+        """Whether any entry has been retained."""
         self._stored: BoundedMap[int, CapturedEvent] = BoundedMap(_MAX_WAITING)
         self._entered: BoundedMap[int, CapturedEvent] = BoundedMap(_MAX_WAITING)
 
@@ -155,8 +158,12 @@ class EventJoiner:
             return None
         return self._paired(current)
 
-    @staticmethod
-    def _retain(entries: BoundedMap[int, CapturedEvent], event: CapturedEvent) -> None:
+    def has_entry(self, tid: int) -> bool:
+        """Return whether an entry of a thread waits for its exit."""
+        return tid in self._entered or tid in self._stored
+
+    def _retain(self, entries: BoundedMap[int, CapturedEvent], event: CapturedEvent) -> None:
+        self.has_entries = True
         if sum(map(len, event.params)) <= _MAX_ENTRY:
             entries.put(event.tid, event)
 

@@ -1,13 +1,13 @@
 """Reads a capture as event batches, as the collector of the captured host would have sent them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from lanner.captures.assembler import CaptureAssembler
 from lanner.captures.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture, Block, CaptureStream, blocks
-from lanner.captures.events import EVENT_BLOCKS, EventJoiner, read_event
+from lanner.captures.events import EVENT_BLOCKS
 from lanner.captures.lists import (
     DESCRIPTORS,
     INTERFACES,
@@ -20,6 +20,8 @@ from lanner.captures.lists import (
     read_processes,
     read_users,
 )
+from lanner.captures.quick.scanner import EventScanner
+from processor.compiler.batch import Excludes
 from schemas.batch import EventBatch
 from schemas.text.counts import count_of
 
@@ -64,19 +66,25 @@ class CaptureReader:
     Args:
         file: the file, which may be a pipe.
         name: what errors call it.
+        exclusions: by event type that matters to a rule, what excludes events from the batches; None for all events.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, name: str, exclusions: Mapping[str, Excludes] | None = None) -> None:
         self.counts = CaptureCounts()
         self.name = name
         self._stream = CaptureStream(file, name)
-        self._joiner = EventJoiner()
-        self._assembler = CaptureAssembler()
+        self._assembler = CaptureAssembler(exclusions)
+        self._scanner = EventScanner(self._stream, self._assembler)
 
     @property
     def consumed(self) -> int:
         """Bytes of the file read so far."""
         return self._stream.consumed
+
+    @property
+    def excluded(self) -> int:
+        """Events that no rule can match; they are in no batch."""
+        return self._assembler.excluded
 
     def batches(self) -> Iterator[EventBatch]:
         """Yield batches of events in order.
@@ -88,27 +96,20 @@ class CaptureReader:
         try:
             for block in blocks(self._stream, _WANTED):
                 if block.type in EVENT_BLOCKS:
-                    yield from self._event(block)
+                    self._scanner.read(block)
                 elif not self._list(block):
                     self.counts.unknown_blocks += 1
+                yield from self._scanner.scan()
         except BadCapture:
-            if assembler.count:
+            if not assembler.is_empty:
                 yield assembler.finish()
             raise
         finally:
-            self.counts.skipped = self._joiner.skipped
+            self.counts.unknown_events = self._scanner.unknown
+            self.counts.skipped = self._scanner.skipped
             self.counts.threads = assembler.threads.dropped
-        if assembler.count:
+        if not assembler.is_empty:
             yield assembler.finish()
-
-    def _event(self, block: Block) -> Iterator[EventBatch]:
-        event = read_event(self.name, block)
-        if event is None:
-            self.counts.unknown_events += 1
-            return
-        joined = self._joiner.join(event)
-        if joined is not None:
-            yield from self._assembler.take(joined)
 
     def _list(self, block: Block) -> bool:
         """Take over a list; return False if the block is none."""

@@ -12,12 +12,15 @@ from schemas.catalogue.fields import ParamSpec
 
 Source = Literal["old", "enter", "empty", "default", "container"]
 
-_SIZES = {
+SIZES = {
     **dict.fromkeys(("INT8", "UINT8", "SIGTYPE", "FLAGS8", "ENUMFLAGS8"), 1),
     **dict.fromkeys(("INT16", "UINT16", "PORT", "FLAGS16", "ENUMFLAGS16", "SYSCALLID"), 2),
     **dict.fromkeys(("INT32", "UINT32", "UID", "GID", "FLAGS32", "ENUMFLAGS32", "MODE", "SIGSET", "FD32", "PID32"), 4),
     **dict.fromkeys(("INT64", "UINT64", "ERRNO", "FD", "PID", "RELTIME", "ABSTIME"), 8),
 }
+SIGNED = frozenset({"INT8", "INT16", "INT32", "INT64", "ERRNO", "FD", "FD32", "PID", "PID32"})
+GENERIC = "syscall"
+"""The event of system calls without an event of their own."""
 _RESULT_NAMES = frozenset({"res", "fd", "res_or_fd"})
 
 
@@ -120,4 +123,4 @@ def system_call_name(number: int, native: int | None) -> str:
 
 def default_bytes(kind: str) -> bytes:
     """Return the value of a parameter that an old capture lacks."""
-    return (b"\xff" if kind in {"UID", "GID"} else b"\0") * _SIZES.get(kind, 0)
+    return (b"\xff" if kind in {"UID", "GID"} else b"\0") * SIZES.get(kind, 0)

@@ -15,7 +15,7 @@ from lanner.captures.events import CapturedEvent
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts
 from lanner.captures.state.descriptors import End
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.table import SYSTEM_CALLS
+from lanner.captures.table import SIGNED, SYSTEM_CALLS
 from processor.fields.event import number_text as formatted
 from schemas.catalogue.fields import ParamSpec
 from schemas.catalogue.flags import FLAG_TABLES, number_text
@@ -33,7 +33,6 @@ _DYNAMIC = {
 }
 _DIRECTORY = re.compile(r"DIRFD_PARAM\((\d+)\)")
 _PRINTED = dict.fromkeys(range(256), ".") | {code: chr(code) for code in range(0x20, 0x7F)}
-_SIGNED = frozenset({"INT8", "INT16", "INT32", "INT64", "ERRNO", "FD", "FD32", "PID", "PID32"})
 _PLAIN = frozenset(
     {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "SIGSET", "PID32"}
 )
@@ -91,7 +90,7 @@ class ParameterReader:
             return tuple_text(data), 0
         if kind == "FDLIST":
             return self._descriptors(data, thread), 0
-        number = int.from_bytes(data[:8], "little", signed=kind in _SIGNED)
+        number = int.from_bytes(data[:8], "little", signed=kind in SIGNED)
         resolve = self._resolved.get(kind)
         if resolve is not None:
             if kind in {"UID", "GID"} and number == 0xFFFFFFFF:

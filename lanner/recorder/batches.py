@@ -1,7 +1,7 @@
 """Stored batches from recordings and topics, each with its append time."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from bus.messages.clock_offset import append_time, correction
 from lanner.captures.reading import CaptureReader, is_capture
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
+from processor.compiler.batch import Excludes
 from processor.hosts.clock_skew import dated
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
@@ -31,6 +32,13 @@ class StoredBatch:
     """Correction that was added to its times, ns."""
     size: int = 0
     """Bytes of the message; 0 for a recording."""
+    excluded: int = 0
+    """Events of a capture that were read with these, but left out because no rule can match them."""
+
+    @property
+    def events(self) -> int:
+        """The number of events that were evaluated, or excluded before."""
+        return self.batch.total + self.excluded
 
 
 def from_message(message: Any, value: bytes) -> StoredBatch:
@@ -55,7 +63,9 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]:
+def from_files(
+    paths: tuple[Path, ...], since: int = 0, exclusions: Mapping[str, Excludes] | None = None
+) -> Iterator[StoredBatch]:
     """Yield the batches of recordings, captures, and folders of recordings, in order.
 
     The last batch of a file in a folder may be truncated: the file is still being written, or its writer was killed.
@@ -63,6 +73,7 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
     Args:
         paths: the recordings.
         since: files of `lanner run` that end before this time may be left out, ns since the epoch.
+        exclusions: by event type that matters to a rule, what excludes events of captures; None for all events.
 
     Raises:
         BadInput: There is none, or one can't be read.
@@ -70,8 +81,7 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
     folders = {path for path in paths if path.is_dir()}
     for path in _relevant(recordings(paths), since):
         try:
-            for batch in _batches_of(path):
-                yield StoredBatch(batch, batch.created // 1_000_000)
+            yield from _batches_of(path, exclusions)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -84,14 +94,18 @@ def from_files(paths: tuple[Path, ...], since: int = 0) -> Iterator[StoredBatch]
             note(f"{error}; continuing with the next file.")
 
 
-def _batches_of(path: Path) -> Iterator[EventBatch]:
+def _batches_of(path: Path, exclusions: Mapping[str, Excludes] | None) -> Iterator[StoredBatch]:
     """Yield the batches of a recording or a capture, recognized by its first bytes, because it may be a pipe."""
     with path.open("rb") as file:
         if not is_capture(file.peek(1)):
-            yield from read_open_recording(file, path)
+            for batch in read_open_recording(file, path):
+                yield StoredBatch(batch, batch.created // 1_000_000)
             return
-        reader = CaptureReader(file, str(path))
-        yield from reader.batches()
+        reader = CaptureReader(file, str(path), exclusions)
+        excluded = 0
+        for batch in reader.batches():
+            yield StoredBatch(batch, batch.created // 1_000_000, excluded=reader.excluded - excluded)
+            excluded = reader.excluded
         for line in reader.counts.lines():
             note(f"{path}: {line}.")
 

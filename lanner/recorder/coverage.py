@@ -85,7 +85,7 @@ class RecordingCoverage:
                 host.gaps.append(found)
         host.last = max(host.last, stored.appended)
         host.batches += 1
-        host.events += batch.total
+        host.events += stored.events
         host.lost.update({reason: number for reason, number in batch.lost.items() if number > 0})
         host.offset = stored.offset or host.offset
         if batch.stopping:

@@ -43,7 +43,7 @@ def _ours(name: str, fields: list[str]) -> dict[int, Fields]:
     for stored in from_files((_folder() / "captures" / f"{name}.scap",)):
         batch = stored.batch
         for i in range(batch.count):
-            found[batch.first_number + i] = {
+            found[batch.numbers[i] if batch.numbers else batch.first_number + i] = {
                 field: extract(batch, i, spec[0].name, spec[1]) for field, spec in resolved.items() if spec is not None
             }
     return found

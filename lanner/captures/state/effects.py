@@ -21,6 +21,8 @@ _MAX_TEXTS = 8192
 _STALE_AFTER = 2_000_000_000
 _WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
 CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
+NOTICES = frozenset({"asyncevent", "container", "groupadded", "groupdeleted", "useradded", "userdeleted"})
+"""Events that describe containers and accounts."""
 _NO_ID = 0xFFFFFFFF
 Effect = Callable[[CapturedEvent, CapturedThread], None]
 
@@ -44,6 +46,11 @@ class ProcessEffects:
             "setsid": self._set_session,
             "capset": self._set_capabilities,
         }
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of events that change threads, users or containers."""
+        return frozenset(self._effects) | CLONES | NOTICES | {"procexit"}
 
     def apply(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
         """Apply an event and return the thread that it is about now."""

@@ -12,18 +12,27 @@ from lanner.captures.state.descriptors import End, OpenDescriptor
 from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.values import ParameterReader
+from schemas.columns import EventBit
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
 _IPPROTO = {1: kinds.ICMP, 6: kinds.TCP, 17: kinds.UDP}
-_F_DUPFD, _F_SETFD, _F_DUPFD_CLOEXEC = 1, 3, 26
+F_SETFD, F_DUPFD_CLOEXEC = 3, 26
+DUPLICATES = frozenset({1, F_DUPFD_CLOEXEC})
+"""Commands of fcntl that duplicate a descriptor."""
 _CLOSE_RANGE_CLOEXEC = 1 << 2
 _EINPROGRESS = 115
 _CREATED = 1 << 14
-_OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
-_RECEIVES = frozenset({"recv", "recvfrom", "recvmsg", "recvmmsg"})
-_SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
-_TRANSFERS = _RECEIVES | _SENDS | {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
+_CREATING, _EXECUTABLE = 4 | 8192, 0o111
+_READ, _WRITE, _EXEC, _CREATE = map(
+    int, (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE)
+)
+AT_OPENS = frozenset({"open", "openat", "openat2"})
+OPENS = AT_OPENS | {"open_by_handle_at"}
+"""Opens with flags."""
+RECEIVES = frozenset({"recv", "recvfrom", "recvmsg", "recvmmsg"})
+SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
+TRANSFERS = RECEIVES | SENDS | {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
 _CREATED_AS = {
     **dict.fromkeys(("signalfd", "signalfd4"), kinds.SIGNALFD),
     **dict.fromkeys(("eventfd", "eventfd2"), kinds.EVENT),
@@ -59,8 +68,8 @@ class DescriptorEffects:
         self._threads = threads
         self._reader = reader
         self._effects: dict[str, Callable[[CapturedEvent, CapturedThread, Subject], None]] = {
-            **dict.fromkeys(_OPENS, self._open),
-            **dict.fromkeys(_TRANSFERS, self._transfer),
+            **dict.fromkeys((*OPENS, "creat"), self._open),
+            **dict.fromkeys(TRANSFERS, self._transfer),
             **dict.fromkeys(_CREATED_AS, self._create),
             **dict.fromkeys(("accept", "accept4"), self._accept),
             **dict.fromkeys(("pipe", "pipe2", "socketpair"), self._pair),
@@ -74,6 +83,11 @@ class DescriptorEffects:
             "pidfd_open": self._process,
             "pidfd_getfd": self._from_process,
         }
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of events that change descriptors."""
+        return frozenset(self._effects) | {"close"}
 
     def apply(self, event: CapturedEvent, thread: CapturedThread | None) -> Subject:
         """Apply an event and return its descriptor as it is now."""
@@ -176,10 +190,10 @@ class DescriptorEffects:
         descriptor, command = subject.descriptor, event.number_of("cmd")
         if descriptor is None or event.result < 0:
             return
-        if command == _F_SETFD:
+        if command == F_SETFD:
             descriptor.flags = descriptor.copied(kinds.O_CLOEXEC if event.number_of("arg") & 1 else 0).flags
-        elif command in {_F_DUPFD, _F_DUPFD_CLOEXEC}:
-            flags = kinds.O_CLOEXEC if command == _F_DUPFD_CLOEXEC else 0
+        elif command in DUPLICATES:
+            flags = kinds.O_CLOEXEC if command == F_DUPFD_CLOEXEC else 0
             self._add(thread, subject, event.result, descriptor.copied(flags))
 
     def _close_range(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
@@ -258,14 +272,14 @@ class DescriptorEffects:
         name, data = event.version.name, event.bytes_of("tuple")
         if event.result < 0:
             return
-        if subject.descriptor is None and name in _SENDS and subject.number is not None and data[:1] in {b"\2", b"\n"}:
+        if subject.descriptor is None and name in SENDS and subject.number is not None and data[:1] in {b"\2", b"\n"}:
             self._add(thread, subject, subject.number, _socket(data[0], _SOCK_DGRAM, 17, 0))
         descriptor = subject.descriptor
         if descriptor is None:
             return
         if descriptor.type in kinds.CONNECTIONS:
             descriptor.is_connected = True
-        if name not in _RECEIVES | _SENDS or not data or (descriptor.name and descriptor.protocol == kinds.TCP):
+        if name not in RECEIVES | SENDS or not data or (descriptor.name and descriptor.protocol == kinds.TCP):
             return
         ends = values.ends_of(data)
         if ends is None:
@@ -277,7 +291,7 @@ class DescriptorEffects:
             return
         descriptor.protocol = descriptor.protocol or kinds.UDP
         self._interfaces.complete(descriptor)
-        is_receiving = name in _RECEIVES
+        is_receiving = name in RECEIVES
         if descriptor.is_server is None:
             descriptor.is_server = self._is_bound(thread, descriptor)
         if descriptor.is_server is not is_receiving:
@@ -289,6 +303,17 @@ class DescriptorEffects:
         port = None if descriptor.target is None else descriptor.target[1]
         table = self._threads.main(thread).descriptors.values()
         return any(each.type in kinds.SERVERS and each.target and each.target[1] == port for each in table)
+
+
+def open_bits(flags: int, mode: int) -> int:
+    """Return the bits of an open by its flags, and the mode of the file that it may create."""
+    bits = (_READ if flags & 1 else 0) | (_WRITE if flags & 2 else 0) | (_CREATE if flags & _CREATED else 0)
+    return bits | (_EXEC if flags & _CREATING and mode & _EXECUTABLE else 0)
+
+
+def creat_bits(mode: int) -> int:
+    """Return the bits of a creat."""
+    return _WRITE | _CREATE | (_EXEC if mode & _EXECUTABLE else 0)
 
 
 def _socket(domain: int, kind: int, protocol: int, flags: int) -> OpenDescriptor:

@@ -59,6 +59,8 @@ class ThreadTable:
         self.dropped = 0
         """Threads beyond MAX_THREADS, which are not followed."""
         self._threads: dict[int, CapturedThread] = {}
+        self.find: Callable[[int], CapturedThread | None] = self._threads.get
+        """Returns the thread with an id."""
         self._left_to_inherit = MAX_INHERITED
         self._without_inheritance = 0
         self._no_leader = TrackedProcess(-1, 0, 0, Credentials(_NO_ID), program=ExecutedProgram("", "", ""))
@@ -67,10 +69,6 @@ class ThreadTable:
 
     def __len__(self) -> int:
         return len(self._threads)
-
-    def find(self, tid: int) -> CapturedThread | None:
-        """Return the thread with this id."""
-        return self._threads.get(tid)
 
     def main(self, thread: CapturedThread) -> CapturedThread:
         """Return the main thread of a thread's process, or the thread itself if that is unknown."""

@@ -110,7 +110,7 @@ class _Evaluation:
 
     def take(self, stored: StoredBatch) -> list[Alert]:
         """Evaluate the rules on a batch and return the alerts."""
-        self.summary.events += stored.batch.total
+        self.summary.events += stored.events
         self.coverage.see(stored)
         return self._evaluator.replay(self._names.named(stored.batch))
 
@@ -158,7 +158,7 @@ def _replay(
             if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
                 for line in incident_lines(stated):
                     note(f"{path}: {printable(line)}")
-            for stored in filter(is_selected, from_files((path,))):
+            for stored in filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions)):
                 send(evaluation.take(stored))
                 status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
         status.clear()

@@ -1,0 +1,178 @@
+"""What events that no rule can match change, applied straight from the file's bytes.
+
+Each handler does what the full path does (state.opened, state.effects) for the most frequent events. It returns False,
+and has changed nothing, if an event needs the full path: for unusual parameters, or because a rule may match it.
+"""
+
+from collections.abc import Callable, Mapping
+
+from collector.events.paths import absolute
+from lanner.captures.cursor import text_of
+from lanner.captures.quick.layouts import decoder
+from lanner.captures.state import descriptors as kinds
+from lanner.captures.state.descriptors import OpenDescriptor
+from lanner.captures.state.opened import (
+    AT_OPENS,
+    DUPLICATES,
+    F_DUPFD_CLOEXEC,
+    F_SETFD,
+    RECEIVES,
+    SENDS,
+    TRANSFERS,
+    open_bits,
+)
+from lanner.captures.state.threads import CapturedThread, ThreadTable
+from lanner.captures.table import EVENTS, GENERIC, EventVersion, system_call_name
+from lanner.captures.values import AT_FDCWD
+from processor.compiler.batch import Excludes
+from schemas.columns import EventBit
+
+Handler = Callable[[CapturedThread, bytes, int, int], bool]
+"""Takes the thread, a window, where the sizes of the event's parameters begin, and where the event ends."""
+_FAILED = int(EventBit.FAILED)
+
+
+class QuickHandlers:
+    """The handlers by event number.
+
+    Args:
+        threads: the state that they change.
+        effects: the names of events that change any state.
+        exclusions: by event type that matters to a rule, what excludes events.
+    """
+
+    def __init__(self, threads: ThreadTable, effects: frozenset[str], exclusions: Mapping[str, Excludes]) -> None:
+        self._threads = threads
+        self._exclusions = exclusions
+        self.by_number: dict[int, tuple[int, Handler | None]] = {}
+        """The number of parameters that an event must have, and its handler; None if it changes nothing."""
+        for version in EVENTS:
+            is_complete = (version.is_exit and not version.is_old) or not version.is_joined
+            if version.is_unused or not is_complete or (version.is_old and not version.is_exit):
+                continue
+            if version.name not in effects | exclusions.keys() and version.name != GENERIC:
+                self.by_number[version.number] = len(version.params), None
+            else:
+                handler = self._handler(version)
+                if handler is not None:
+                    self.by_number[version.number] = len(version.params), handler
+
+    def _handler(self, version: EventVersion) -> Handler | None:
+        excludes = self._exclusions.get(version.name)
+        if version.name == GENERIC:
+            return self._system_call(version)
+        if version.name in AT_OPENS:
+            return self._open(version, excludes)
+        if excludes is None:
+            if version.name == "close":
+                return self._close(version)
+            if version.name == "fcntl":
+                return self._control(version)
+            if version.name in TRANSFERS:
+                return self._transfer(version)
+        return None
+
+    def _system_call(self, version: EventVersion) -> Handler:
+        decode, exclusions = decoder(version.number, ("ID", "nativeID")), self._exclusions
+
+        def handle(_: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            return found is not None and system_call_name(*found) not in exclusions
+
+        return handle
+
+    def _close(self, version: EventVersion) -> Handler:
+        decode, find = decoder(version.number, ("res", "fd")), self._threads.find
+
+        def handle(thread: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            if found is None:
+                return False
+            if found[0] >= 0:
+                main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
+                main.descriptors.pop(found[1], None)
+            return True
+
+        return handle
+
+    def _control(self, version: EventVersion) -> Handler:
+        decode, find = decoder(version.number, ("res", "fd", "cmd", "arg")), self._threads.find
+        add = self._threads.add_descriptor
+
+        def handle(thread: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            if found is None:
+                return False
+            result, number, command, argument = found
+            main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
+            descriptor = main.descriptors.get(number)
+            if descriptor is None:
+                return True
+            if command in DUPLICATES and result >= 0:
+                copy = descriptor.copied(kinds.O_CLOEXEC if command == F_DUPFD_CLOEXEC else 0)
+                copy.is_name_changed = False
+                add(thread, result, copy)
+            else:
+                descriptor.is_name_changed = False
+                if command == F_SETFD and result >= 0:
+                    descriptor.flags = descriptor.flags & ~kinds.O_CLOEXEC | (kinds.O_CLOEXEC if argument & 1 else 0)
+            return True
+
+        return handle
+
+    def _transfer(self, version: EventVersion) -> Handler:
+        is_message = version.name in SENDS | RECEIVES
+        decode = decoder(version.number, ("res", "fd", "tuple") if is_message else ("res", "fd"))
+        find = self._threads.find
+
+        def handle(thread: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            if found is None or (is_message and found[2]):
+                return False
+            main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
+            descriptor = main.descriptors.get(found[1])
+            if descriptor is not None:
+                descriptor.is_name_changed = False
+                if found[0] >= 0 and descriptor.type in kinds.CONNECTIONS:
+                    descriptor.is_connected = True
+            return True
+
+        return handle
+
+    def _open(self, version: EventVersion, excludes: Excludes | None) -> Handler:
+        is_at = "dirfd" in version.indices
+        names = ("fd", "name", "flags", "mode", "dev", "ino")
+        decode = decoder(version.number, (*names, "dirfd") if is_at else names)
+        find = self._threads.find
+
+        def handle(thread: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            if found is None or not found[1]:
+                return False
+            number, raw, flags, mode, dev, ino = found[:6]
+            main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
+            directory: str | None = ""
+            if raw[0] != _SLASH:
+                if not is_at or found[6] == AT_FDCWD:
+                    directory = main.entry.context.cwd
+                else:
+                    folder = main.descriptors.get(found[6])
+                    directory = None if folder is None else folder.name
+            text = text_of(raw)
+            name = absolute(directory or "", text) or ""
+            if excludes is not None:
+                bits = open_bits(flags, mode) | (_FAILED if number < 0 else 0)
+                entry = thread.entry
+                if not excludes(bits, name, entry.program.name, entry.container is None):
+                    return False
+            if number >= 0:
+                table = main.descriptors
+                if len(table) < kinds.MAX_DESCRIPTORS or number in table:
+                    kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
+                    table[number] = OpenDescriptor(kind, name, text, flags, dev, ino)
+            return True
+
+        return handle
+
+
+_SLASH = ord("/")
