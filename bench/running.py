@@ -15,6 +15,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Running:
     """A running `lanner run` whose alerts are lines of JSON."""
 
@@ -25,8 +31,7 @@ class Running:
 
     def cpu_seconds(self) -> float:
         """Return the processor time used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(self.process.pid)
 
     def memory_mib(self) -> float:
         """Return its current RSS, MiB."""

@@ -106,7 +106,10 @@ COMMANDS = {
     **_group("", {
         "run": "Watch this host: all stages in this process, alerts on standard output.",
         "demo": "Run harmless actions and check that the built-in rules detect them.",
+    }),
+    **_group("operations", {
         "doctor": "Check what this host supports, and how to fix what is missing.",
+        "sizing": "Compute the cores, memory, disk and network that a fleet needs.",
     }),
     "rules": ("lanner.commands.rules", "Check, list and show rules."),
     **_group("recorder", {
@@ -141,7 +144,7 @@ TASKS = {
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),
-    "Manage a fleet": ("hosts", "state", "topics", "dlq"),
+    "Manage a fleet": ("hosts", "state", "topics", "dlq", "sizing"),
     "Settings": ("config", "completion"),
 }
 """The commands by task, as `--help` shows them."""

@@ -46,6 +46,12 @@ class Broker:
             extra.write("inter.broker.listener.name=PLAINTEXT\n")
 
     @property
+    def pid(self) -> int:
+        """The id of its process, which is running."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         """The file with its output."""
         return self.folder / "broker.log"

@@ -1,0 +1,1 @@
+"""Commands for those who operate Lanner: what a host supports, what a fleet needs."""

@@ -1,0 +1,246 @@
+"""Compute what a fleet needs: processor cores, memory, disk, network and money. Pure: takes figures, returns figures.
+
+The costs were measured; docs/performance.md lists each with its command. A batch costs much and an event in it little,
+so the number of batches decides: a collector sends one at the latest `batch_ms` after its first event.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+MONTH_HOURS = 730
+GB = 10**9
+MB = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredCosts:
+    """What each part costs; seconds are processor time of one core."""
+
+    collector_event_seconds: float = 7.4e-6
+    """From the ring to a row of a batch: `python -m bench hot_path`, files that differ."""
+    collector_batch_seconds: float = 230e-6
+    """Encoding, signing and producing a batch: `python -m bench.batch_cost`, `python -m bench.signatures`."""
+    collector_idle_cores: float = 0.0026
+    """`python -m bench.idle`."""
+    collector_memory_bytes: int = 62 * MB
+    """`python -m bench.memory`; the kernel holds another 20 MiB of rings."""
+    batch_bytes: int = 1_120
+    """A batch without events on the broker, compressed: `python -m bench.batch_cost`."""
+    event_bytes: int = 34
+    """An event in a batch: `python -m bench.batch_cost`."""
+    batch_events: int = 500
+    """A batch is sent at this many events."""
+    heartbeat_seconds: float = 15.0
+    """An idle host sends a batch this often."""
+    processor_batch_seconds: float = 330e-6
+    """Fetching, decoding and committing a batch: `python -m bench.fleet_hosts`."""
+    verification_seconds: float = 100e-6
+    """Verifying the signature of a batch: `python -m bench.signatures`."""
+    processor_event_seconds: float = 2.3e-6
+    """Evaluating the built-in rules: `python -m bench.batch_cost`."""
+    pre_match_seconds: float = 300e-6
+    """Writing and reading an event that a stateful rule may need."""
+    processor_memory_bytes: int = 107 * MB
+    """Without hosts: `python -m bench.fleet_hosts`."""
+    host_memory_bytes: int = 4_400
+    """What a processor knows about a host: `python -m bench.fleet_hosts`."""
+    value_memory_bytes: int = 164
+    """A value that a macro of type first_seen remembers: `python -m bench first_seen`."""
+    broker_batch_seconds: float = 140e-6
+    """A batch of a producer of its own, without replication: `python -m bench.fleet_hosts`."""
+    broker_memory_bytes: int = 4 * GB
+    """Heap and page cache of one broker. An assumption: Kafka's documentation recommends more for long backlogs."""
+    alert_bytes: int = 1_100
+    """An alert with its event: `python -m bench waiting`."""
+    notifier_alerts_per_second: int = 1_900
+    """The slowest sink without a limit of its own, a webhook: `python -m bench notifier`."""
+    notifier_memory_bytes: int = 56 * MB
+    """`python -m bench waiting`."""
+
+
+MEASURED = MeasuredCosts()
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """The fleet to compute for."""
+
+    hosts: int
+    events_per_host: float
+    """Events per second that a host sends, on average over the day, after the kernel has dropped the others."""
+    batch_ms: int = 100
+    """The setting kafka.batch_ms."""
+    retention_hours: float = 24
+    """How long the events topic retains events."""
+    replicas: int = 3
+    """Copies of each message."""
+    load: float = 0.6
+    """The planned share of each core in use, so that bursts and the failure of a machine find room."""
+    pre_matched: float = 0.001
+    """Share of the events that stateful rules need."""
+    values: int = 1_000_000
+    """Values that macros of type first_seen remember, in the whole fleet."""
+    alerts_per_host: float = 1.0
+    """Alerts that a host raises a day."""
+    broker_cores: int = 4
+    """Cores of a broker's machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What resources cost, in any currency."""
+
+    core_month: float = 0.0
+    gb_month: float = 0.0
+    """One GB of disk for a month."""
+    network_gb: float = 0.0
+    """One GB between machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartNeeds:
+    """What one part of the fleet needs, all its instances together."""
+
+    name: str
+    instances: int
+    cores: float
+    """In use, on average."""
+    memory_bytes: float
+    disk_bytes: float = 0.0
+    sent_bytes: float = 0.0
+    """A second, to other machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """The computed needs."""
+
+    parts: Sequence[PartNeeds]
+    events: float
+    """A second, of the whole fleet."""
+    batches: float
+    """A second, of the whole fleet."""
+    partitions: int
+    """To create the topics with."""
+    planned_cores: float
+    """For brokers, processors and notifiers at the planned load; the collectors' cores are those of the hosts."""
+    cost_month: float
+
+
+def size_fleet(plan: FleetPlan, prices: Prices, measured: MeasuredCosts = MEASURED) -> Sizing:
+    """Compute what a fleet needs.
+
+    Args:
+        plan: the fleet.
+        prices: for the money.
+        measured: what each part costs.
+    """
+    events = plan.hosts * plan.events_per_host
+    batches = plan.hosts * batches_per_host(plan.events_per_host, plan.batch_ms / 1000, measured)
+    stored = batches * measured.batch_bytes + events * measured.event_bytes
+    pre_matched = events * plan.pre_matched
+    alerts = plan.hosts * plan.alerts_per_host / DAY_SECONDS
+    collectors = PartNeeds(
+        "collectors",
+        plan.hosts,
+        plan.hosts * measured.collector_idle_cores
+        + events * measured.collector_event_seconds
+        + batches * measured.collector_batch_seconds,
+        plan.hosts * measured.collector_memory_bytes,
+        sent_bytes=stored,
+    )
+    parts = (
+        collectors,
+        _brokers(
+            plan, measured, batches + pre_matched + alerts, stored + (pre_matched + alerts) * measured.alert_bytes
+        ),
+        _processors(plan, measured, events, batches),
+        _notifiers(alerts, measured),
+    )
+    planned = sum(part.cores for part in parts[1:]) / plan.load
+    return Sizing(
+        parts,
+        events,
+        batches,
+        _partitions(parts[2].instances),
+        planned,
+        planned * prices.core_month
+        + parts[1].disk_bytes / GB * prices.gb_month
+        + sum(part.sent_bytes for part in parts) * MONTH_HOURS * 3600 / GB * prices.network_gb,
+    )
+
+
+def batches_per_host(events: float, batch_seconds: float, measured: MeasuredCosts = MEASURED) -> float:
+    """Return how many batches a host sends a second, if its events come independently of each other.
+
+    Events come in bursts, so hosts send fewer: this is the most.
+
+    Args:
+        events: a second.
+        batch_seconds: how long a batch waits for more events after its first one.
+        measured: the limits of a batch.
+    """
+    # A batch takes the wait for its first event and the time for more. Without any, a heartbeat is sent.
+    by_time = events / (1 + events * batch_seconds)
+    by_count = events / measured.batch_events
+    return max(by_time, by_count, 1 / measured.heartbeat_seconds)
+
+
+def _brokers(plan: FleetPlan, measured: MeasuredCosts, messages: float, stored: float) -> PartNeeds:
+    # Followers fetch in large requests; leading a partition costs most. Each further copy counts half.
+    cores = messages * measured.broker_batch_seconds * (1 + (plan.replicas - 1) / 2)
+    instances = max(plan.replicas, math.ceil(cores / (plan.load * plan.broker_cores)))
+    # A quarter more: segments that wait for their deletion, and all other topics.
+    disk = stored * plan.retention_hours * 3600 * plan.replicas * 1.25
+    # To the other copies, and to the processors.
+    return PartNeeds(
+        "brokers", instances, cores, instances * measured.broker_memory_bytes, disk, stored * plan.replicas
+    )
+
+
+def processor_cores(
+    batches: float, events: float, pre_matched: float, measured: MeasuredCosts = MEASURED, *, signed: bool = True
+) -> float:
+    """Return how many cores processors use.
+
+    Args:
+        batches: a second.
+        events: a second.
+        pre_matched: events a second that stateful rules need.
+        measured: what each costs.
+        signed: whether the batches' signatures are verified.
+    """
+    each = measured.processor_batch_seconds + signed * measured.verification_seconds
+    return batches * each + events * measured.processor_event_seconds + pre_matched * measured.pre_match_seconds
+
+
+def _processors(plan: FleetPlan, measured: MeasuredCosts, events: float, batches: float) -> PartNeeds:
+    cores = processor_cores(batches, events, events * plan.pre_matched, measured)
+    # One more, so that one may fail.
+    instances = max(2, math.ceil(cores / plan.load) + 1)
+    memory = (
+        instances * measured.processor_memory_bytes
+        + plan.hosts * measured.host_memory_bytes
+        + plan.values * measured.value_memory_bytes
+    )
+    written = events * plan.pre_matched * measured.alert_bytes
+    return PartNeeds("processors", instances, cores, memory, sent_bytes=written)
+
+
+def _notifiers(alerts: float, measured: MeasuredCosts) -> PartNeeds:
+    cores = alerts / measured.notifier_alerts_per_second
+    instances = max(1, math.ceil(2 * cores))
+    return PartNeeds(
+        "notifiers",
+        instances,
+        cores,
+        instances * measured.notifier_memory_bytes,
+        sent_bytes=alerts * measured.alert_bytes,
+    )
+
+
+def _partitions(processors: int) -> int:
+    """Return the next power of two of four times the processors: the number can't be changed later."""
+    return max(8, 1 << math.ceil(math.log2(4 * processors)))
