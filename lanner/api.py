@@ -125,7 +125,7 @@ class Rules:
     def _for_type(self, source: str, event_type: str) -> list[_Compiled]:
         if (source, event_type) not in self._compiled:
             self._compiled[source, event_type] = [
-                _Compiled(rule, compile_mapping(rule.condition), compile_output(rule.output))
+                _Compiled(rule, compile_mapping(rule.condition), compile_output(rule.output, transformers=False))
                 for rule in self.rules
                 if rule.enabled and rule.source == source and (source != SYSCALL or event_type in rule.event_types)
             ]

@@ -150,7 +150,7 @@ def _prepared(rule: RuleProtocol, extra_fields: Mapping[str, str | None]) -> _Pr
         alert_text(rule.description),
         alert_text(rule.response),
         compile_items(rule.condition),
-        compile_output(rule.output).compile_items(),
+        compile_output(rule.output, transformers=False).compile_items(),
         tuple(
             (key, form is None, compile_output(f"%{key}" if form is None else form).compile_items())
             for key, form in extra_fields.items()

@@ -307,11 +307,16 @@ def _rule_uses(
     groups = tuple(_Fields.of(names) for names in rule.group_fields)
     by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
     try:
-        *texts, last = pieces(rule.output)[0]
+        first, *others = pieces(rule.output)[0]
     except BadWindowToken as problem:
         raise OutputError(problem.message, problem.span) from None
+    # compile_output() drops an asterisk at the beginning.
+    *texts, last = (first, *(f"*{text}" for text in others))
     appended = suggested(without_tokens(rule.output)) if append_container else {}
-    formats = (*(compile_output(text) for text in texts), compile_output(last, appended))
+    formats = (
+        *(compile_output(text, transformers=False) for text in texts),
+        compile_output(last, appended, transformers=False),
+    )
     extras = tuple(
         (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
     )

@@ -104,6 +104,7 @@ class Detector:
                 compile_output(
                     rule.output,
                     suggested(rule.output) if append_container and rule.name not in bare_outputs else {},
+                    transformers=False,
                 ),
                 tuple(
                     (key, form is None, compile_output(f"%{key}" if form is None else form))

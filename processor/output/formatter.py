@@ -11,6 +11,7 @@ from typing import Any
 
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.mapping import ItemAccess, converted, field_keys
+from processor.compiler.values.literals import encoded
 from processor.compiler.values.transformers import as_text
 from processor.compiler.values.types import Shape, side_shape
 from processor.fields import binding
@@ -18,6 +19,7 @@ from processor.fields.extract import output_expression
 from processor.language.ast import Field, Left, Transformer
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
+from schemas.catalogue.fields import FIELDS
 
 MISSING = "<NA>"
 Values = tuple[Any, ...]
@@ -32,6 +34,8 @@ SUGGESTED = {
 }
 """The fields appended to the output of every rule on system calls, if the event has values for them."""
 
+_SHOWN = frozenset(name for name, spec in FIELDS.items() if spec.format == "HEX")
+"""Numbers that are texts among the output fields."""
 _TIMES = frozenset({"evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s"})
 
 
@@ -60,6 +64,7 @@ class OutputFormat:
     appended: tuple[tuple[str, Left], ...]
     """What follows the text if it has a value: label and field."""
     _slots: Mapping[str, int]
+    _fields: Mapping[str, int]
     _factory: Callable[[EventBatch], Callable[[int, int], Values]]
 
     def bind(self, batch: EventBatch) -> Callable[[int, int], Rendered]:
@@ -90,23 +95,33 @@ class OutputFormat:
             for label, side in self.appended
             if (value := values[self._slots[side_text(side)]]) is not None
         ]
-        fields = {key: values[slot] for key, slot in self._slots.items()}
+        fields = {key: values[slot] for key, slot in self._fields.items()}
         for key in _TIMES & fields.keys():
             fields[key] = time if time is not None else fields[key]
+        for key in _SHOWN & fields.keys():
+            fields[key] = None if fields[key] is None else shown(fields[key], Field(key))
         return Rendered("".join(texts), fields)
 
 
-def compile_output(text: str, appended: Mapping[str, str] = MappingProxyType({})) -> OutputFormat:
+def compile_output(
+    text: str, appended: Mapping[str, str] = MappingProxyType({}), *, transformers: bool = True
+) -> OutputFormat:
     """Compile an output text.
+
+    Falco fills in an output without all its values only if it begins with an asterisk. Here, every output is, and
+    the asterisk is not part of it.
 
     Args:
         text: of the rule.
         appended: fields to append to it if they have a value, by label.
+        transformers: whether its transformers are fields of their own; those of an alert are not.
 
     Raises:
         OutputError: the text is not a valid output.
     """
     parts = parse_output(text)
+    if parts and isinstance(parts[0], str) and parts[0].startswith("*"):
+        parts = (parts[0][1:], *parts[1:])
     tail = tuple((label, Field(name)) for label, name in appended.items())
     sides: dict[str, Left] = {}
     for part in parts:
@@ -114,7 +129,8 @@ def compile_output(text: str, appended: Mapping[str, str] = MappingProxyType({})
             sides.update({side_text(side): side for side in output_sides(part)})
     sides.update({side_text(side): side for _, side in tail})
     slots = {key: slot for slot, key in enumerate(sides)}
-    return OutputFormat(parts, tuple(sides.values()), tail, slots, values_factory(sides.values()))
+    fields = {key: slots[key] for key, side in sides.items() if transformers or isinstance(side, Field)}
+    return OutputFormat(parts, tuple(sides.values()), tail, slots, fields, values_factory(sides.values()))
 
 
 def shown(value: Any, side: Left) -> str:
@@ -131,7 +147,11 @@ def shown(value: Any, side: Left) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    return text[:width].ljust(width) if width else text
+    if not width:
+        return text
+    if text.isascii():
+        return text[:width].ljust(width)
+    return encoded(text)[:width].ljust(width).decode("utf-8", "surrogateescape")
 
 
 class _OutputAccess:

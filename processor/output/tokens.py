@@ -180,44 +180,47 @@ def _refuse_hidden(side: Argument, span: Span) -> None:
 
 
 def side_text(side: Argument) -> str:
-    """Return a field or transformer as the key of an output field: without blanks, values without quotes."""
+    """Return a field or transformer as the key of an output field: without blanks, quoted only where Falco quotes."""
     if isinstance(side, Field):
-        if side.argument is None:
-            return side.name
-        return f"{side.name}[{side.argument}]"
+        return side.name + _index_text(side.argument)
     if isinstance(side, Literal):
-        return side.text
+        return _value_text(side.text)
     if isinstance(side, ArgumentList):
         return f"({','.join(side_text(item) for item in side.items)})"
-    text = f"{side.name}({','.join(side_text(argument) for argument in side.arguments)})"
-    return text if side.argument is None else f"{text}[{side.argument}]"
+    return f"{side.name}({','.join(side_text(argument) for argument in side.arguments)}){_index_text(side.argument)}"
 
 
-_ONE_ARGUMENT = frozenset({"tolower", "toupper", "b64", "basename", "len"})
+def _index_text(argument: str | None) -> str:
+    return "" if argument is None else f"[{_value_text(argument)}]"
+
+
+_ESCAPES = str.maketrans({"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", '"': '\\"'})
+_QUOTED = re.compile("[\b\f\n\r\t =\\\\\"'\0]")
+
+
+def _value_text(text: str) -> str:
+    return f'"{text.translate(_ESCAPES)}"' if _QUOTED.search(text) else text
 
 
 def output_sides(token: Token) -> list[Left]:
-    """Return what a token adds to the output fields: itself and the fields that its transformers use.
+    """Return what a token adds to the output fields: the fields that it uses, and its transformers.
 
-    Of nested transformers, only the outermost is added, except in a transformer's list of arguments.
+    As in Falco, a transformer replaces one that was read directly before it, such as its only or last argument.
     """
-    found: dict[str, Left] = {}
+    found: list[Left] = []
 
-    def inner(side: Argument) -> None:
+    def visit(side: Argument) -> None:
         if isinstance(side, Field):
-            found[side_text(side)] = side
+            found.append(side)
         elif isinstance(side, ArgumentList):
             for item in side.items:
-                listed(item)
+                visit(item)
         elif isinstance(side, Transformer):
             for argument in side.arguments:
-                (inner if side.name in _ONE_ARGUMENT else listed)(argument)
+                visit(argument)
+            if found and isinstance(found[-1], Transformer):
+                found.pop()
+            found.append(side)
 
-    def listed(side: Argument) -> None:
-        inner(side)
-        if isinstance(side, Transformer):
-            found[side_text(side)] = side
-
-    inner(token.side)
-    found[token.key] = token.side
-    return list(found.values())
+    visit(token.side)
+    return list({side_text(side): side for side in found}.values())

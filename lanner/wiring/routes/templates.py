@@ -86,7 +86,8 @@ def _parts(template: str) -> Iterator[tuple[int, str]]:
 
 
 def _own(text: str) -> _Piece:
-    fill = compile_output(text).fill
+    # compile_output() drops an asterisk at the beginning.
+    fill = compile_output(f"*{text}").fill
     return lambda values: fill(values).text
 
 

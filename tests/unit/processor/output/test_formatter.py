@@ -43,9 +43,62 @@ def test_times_are_nanoseconds_in_fields() -> None:
     assert fields == {"evt.time.iso8601": TIME}
 
 
-def test_a_transformer_is_a_field_of_its_own() -> None:
-    """The transformer's argument is listed too."""
-    assert render("%toupper(proc.name)") == ("BASH", {"proc.name": "bash", "toupper(proc.name)": "BASH"})
+@pytest.mark.parametrize(
+    ("text", "shown", "keys"),
+    [
+        ("%toupper(proc.name)", "BASH", ["proc.name", "toupper(proc.name)"]),
+        ("%len(toupper(proc.name))", "4", ["proc.name", "len(toupper(proc.name))"]),
+        ("%concat(proc.name, 'x')", "bashx", ["proc.name", "concat(proc.name,x)"]),
+        ("%concat(proc.name, toupper(proc.name))", "bashBASH", ["proc.name", "concat(proc.name,toupper(proc.name))"]),
+        ("%concat(toupper(proc.name), 'x')", "BASHx", ["proc.name", "concat(toupper(proc.name),x)"]),
+        (
+            "%concat(toupper(proc.name), proc.args)",
+            "BASH-c x",
+            ["proc.name", "toupper(proc.name)", "proc.args", "concat(toupper(proc.name),proc.args)"],
+        ),
+        ("%concat('a', toupper('b'))", "aB", ["concat(a,toupper(b))"]),
+        ("%join(', ', (proc.name, 'x'))", "bash, x", ["proc.name", 'join(", ",(proc.name,x))']),
+        ("%getopt(('-c'), 'c')[c]", "c", ["getopt((-c),c)[c]"]),
+        ("%getopt(('-c', 'x'), 'c:')", "(c,x)", ["getopt((-c,x),c:)"]),
+        ('%proc.env["A B"]', "<NA>", ['proc.env["A B"]']),
+    ],
+)
+def test_a_transformer_is_a_field_of_its_own(text: str, shown: str, keys: list[str]) -> None:
+    """The fields that it uses are listed too, and inner transformers that a field follows."""
+    rendered, fields = render(text)
+
+    assert rendered == shown
+    assert list(fields) == keys
+
+
+def test_the_fields_of_an_alert_have_no_transformers() -> None:
+    """Only the fields that they use remain."""
+    batch = batch_of({"type": "openat", "process": 1}, processes=[INIT, SHELL])
+    rendered = compile_output("%toupper(proc.name) %proc.pid", transformers=False).bind(batch)(0, 0)
+
+    assert (rendered.text, rendered.fields) == ("BASH 7", {"proc.name": "bash", "proc.pid": 7})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("*%proc.name", "bash"), ("*start", "start"), ("**%proc.name", "*bash"), ("a *%proc.name", "a *bash"), ("*", "")],
+)
+def test_an_asterisk_at_the_beginning_is_dropped(text: str, shown: str) -> None:
+    """In Falco, it allows an output without all its values, as every output is here."""
+    assert render(text)[0] == shown
+
+
+def test_a_width_counts_bytes() -> None:
+    """A character can be cut in two."""
+    batch = batch_of({"type": "openat", "process": 0}, processes=[Process(pid=1, name="éé")])
+    bound = compile_output("%3proc.name|%5proc.name|").bind(batch)
+
+    assert bound(0, 0).text == "é\udcc3|éé |"
+
+
+def test_a_device_number_is_hexadecimal() -> None:
+    """The field is a text then, as in Falco."""
+    assert render("%fd.dev", fd_dev=0x801) == ("801", {"fd.dev": "801"})
 
 
 @pytest.mark.parametrize(
