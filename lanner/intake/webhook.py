@@ -57,6 +57,7 @@ class AuditWebhook:
         access: WebhookAccess,
         report: OnNote,
         limits: WebhookLimits | None = None,
+        at: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Create a server that is not started.
 
@@ -65,6 +66,7 @@ class AuditWebhook:
             access: who may send.
             report: called once when events can't be stored, and once when they can be again.
             limits: bounds on what clients can use.
+            at: called with the name of each point between two steps; tests kill the process there.
         """
         self.codes: Counter[int] = Counter()
         """Requests, by the status of the answer."""
@@ -74,6 +76,7 @@ class AuditWebhook:
         self._access = access
         self._report = report
         self._limits = limits or WebhookLimits()
+        self._at = at
         self._memory = BodyMemory()
         self._delivery: AuditDelivery
         self._http = HttpThread(
@@ -142,6 +145,7 @@ class AuditWebhook:
         except (NotStored, BusUnavailable) as error:
             self._note_failure(str(error))
             return _text(429, "the events could not be stored", {"Retry-After": _AWAY})
+        self._at("stored")
         self._note_success()
         return web.Response()
 

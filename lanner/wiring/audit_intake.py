@@ -4,12 +4,17 @@ import asyncio
 import functools
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from bus.connection import Connection
 from lanner.cli.signals import call_on_stop
 from lanner.errors import BadInput
 from lanner.intake.delivery import open_delivery
+from lanner.intake.file.follower import LogFollower
+from lanner.intake.file.place import PlaceFile
+from lanner.intake.sources import follow_file
 from lanner.intake.webhook import AuditWebhook, WebhookAccess
 from lanner.settings import Settings
 from lanner.settings.forms.addresses import host_and_port, is_loopback
@@ -23,13 +28,16 @@ STOP_SECONDS = 20.0
 class AuditIntake:
     """Takes audit events until it is stopped."""
 
-    def __init__(self, settings: Settings, connection: Connection, note: OnNote) -> None:
+    def __init__(
+        self, settings: Settings, connection: Connection, note: OnNote, at: Callable[[str], None] = lambda _: None
+    ) -> None:
         """Prepare; nothing is connected.
 
         Args:
             settings: where events come from.
             connection: the broker that stores them.
             note: receives messages for an operator.
+            at: called with the name of each point between two steps; tests kill the process there.
         """
         self.outcomes: Counter[str] = Counter()
         """Events, by whether the broker has them."""
@@ -38,16 +46,19 @@ class AuditIntake:
         """Where events come from, for people."""
         self._settings = settings
         self._note = note
+        self._at = at
         self._open = functools.partial(open_delivery, connection, self.outcomes, note)
 
     def start(self, environment: Mapping[str, str] = os.environ) -> None:
         """Start to listen, if configured. Raises BadInput with all problems, and BusUnavailable."""
         section = self._settings.kubernetes_audit
+        if section.file is not None:
+            self.origins.append(section.file)
         if section.listen is None:
             return
         token, context = server_secrets("kubernetes_audit", section, environment)
         host, port = audit_address(section.listen)
-        self.webhook = AuditWebhook(self._open, WebhookAccess(token.encode(), context), self._note)
+        self.webhook = AuditWebhook(self._open, WebhookAccess(token.encode(), context), self._note, at=self._at)
         try:
             self.webhook.start(host, port)
         except OSError as error:
@@ -66,6 +77,7 @@ class AuditIntake:
 
         Raises:
             BadInput: a part of it ended.
+            BusUnavailable: the broker can't be used, and waiting does not help.
         """
         asyncio.run(self._run(on_turn))
 
@@ -77,15 +89,37 @@ class AuditIntake:
     async def _run(self, on_turn: Callable[[], None]) -> None:
         stopping = asyncio.Event()
         call_on_stop(asyncio.get_running_loop(), stopping.set)
-        while not stopping.is_set():
-            on_turn()
-            if self.webhook is not None and not self.webhook.is_alive:
-                raise BadInput("audit webhook: internal error; this is a bug in Lanner.")
-            try:
-                async with asyncio.timeout(_TURN_SECONDS):
-                    await stopping.wait()
-            except TimeoutError:
-                continue
+        stop = asyncio.create_task(stopping.wait())
+        sources = [asyncio.create_task(each) for each in self._sources()]
+        try:
+            while not stop.done():
+                on_turn()
+                if self.webhook is not None and not self.webhook.is_alive:
+                    raise BadInput("audit webhook: internal error; this is a bug in Lanner.")
+                ended, _ = await asyncio.wait(
+                    (stop, *sources), timeout=_TURN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
+                for each in ended:
+                    each.result()
+        finally:
+            for each in sources:
+                each.cancel()
+            await asyncio.gather(*sources, return_exceptions=True)
+
+    def _sources(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self._settings.kubernetes_audit.file is not None:
+            yield self._follow(self._settings.kubernetes_audit.file)
+
+    async def _follow(self, file: str) -> None:
+        follower = log_follower(self._settings, file, self._note)
+        async with self._open() as delivery:
+            await follow_file(follower, delivery, self._note, self._at)
+
+
+def log_follower(settings: Settings, file: str, note: OnNote) -> LogFollower:
+    """Return what follows an audit log; nothing is opened."""
+    path = Path(file)
+    return LogFollower(path, PlaceFile(Path(settings.kubernetes_audit.state_dir), path), note)
 
 
 def audit_address(listen: str) -> tuple[str, int]:

@@ -147,10 +147,13 @@ def _check_intake(settings: Settings) -> None:
 def _check_audit_intake(settings: Settings) -> None:
     need("notifier", "aiohttp")
     section = settings.kubernetes_audit
-    if section.listen is None:
-        text = "kubernetes_audit.listen must be set, or --listen given."
+    if section.listen is None and section.file is None:
+        text = "kubernetes_audit.listen or kubernetes_audit.file must be set, or --listen or --file given."
         raise BadSettings(SettingFault("kubernetes_audit.listen", text))
-    server_secrets("kubernetes_audit", section)
+    if section.file is not None:
+        _check_folder("kubernetes_audit.state_dir", section.state_dir)
+    if section.listen is not None:
+        server_secrets("kubernetes_audit", section)
 
 
 def _check_console(settings: Settings) -> None:

@@ -23,3 +23,7 @@ class KubernetesAuditSettings:
     client_ca_file: str | None = about(
         "PEM file of the CAs whose client certificates are accepted; if not set, none is required.", None
     )
+    file: str | None = about("Audit log to follow, over its rotations: a file of JSON, one event a line.", None)
+    state_dir: str = about(
+        "Folder that holds how far the file was read.", "/var/lib/lanner/kubernetes-audit", form=values.path
+    )

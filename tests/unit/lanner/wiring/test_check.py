@@ -95,7 +95,7 @@ def test_run_starts_with_what_the_check_accepted(folder: Path, text: str) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "kubernetes_audit.listen must be set"),
+        ("", "kubernetes_audit.listen or kubernetes_audit.file must be set"),
         (
             "kubernetes_audit: {listen: 'a:0', token_file: FOLDER/file}",
             "token_file: FOLDER/file: the file is empty",

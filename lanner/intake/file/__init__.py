@@ -1,0 +1,1 @@
+"""Follows a log file over its rotations, and remembers how far it was read."""

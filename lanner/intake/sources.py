@@ -1,0 +1,61 @@
+"""The sources of audit events that run on a loop: a file that is followed."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from lanner.intake.delivery import AuditDelivery
+from lanner.intake.documents import BadDocument, RawEvent, split
+from lanner.intake.file.follower import LogFollower
+from schemas.text.notes import OnNote
+
+_IDLE_SECONDS = 0.2
+_RETRY_SECONDS = 2.0
+
+
+def events_of(documents: Iterable[bytes]) -> list[RawEvent]:
+    """Return the events of documents. One that can't be read is passed on: it becomes a dead letter."""
+    found: list[RawEvent] = []
+    for document in documents:
+        try:
+            found += split(document)
+        except BadDocument:
+            found.append(RawEvent(None, document))
+    return found
+
+
+async def follow_file(
+    follower: LogFollower, delivery: AuditDelivery, on_note: OnNote, at: Callable[[str], None] = lambda _: None
+) -> None:
+    """Store the events of a file until canceled.
+
+    Args:
+        follower: reads the file.
+        delivery: stores events.
+        on_note: receives messages for an operator.
+        at: called with the name of each point between two steps; tests kill the process there.
+
+    Raises:
+        BusUnavailable: the broker can't be used, and waiting does not help.
+    """
+    reported = ""
+    try:
+        while True:
+            try:
+                lines = await asyncio.to_thread(follower.next)
+                if lines is not None:
+                    await delivery.store(events_of(lines.lines))
+                    at("stored")
+                    await asyncio.to_thread(follower.commit, lines)
+                    at("committed")
+            except OSError as error:
+                problem = f"{error.filename or 'audit log'}: {error.strerror or error}"
+                if problem != reported:
+                    on_note(f"{problem}. It is tried again.", "warning")
+                reported = problem
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            reported = ""
+            if lines is None:
+                await asyncio.sleep(_IDLE_SECONDS)
+    finally:
+        follower.close()
