@@ -1,6 +1,6 @@
 """Generates docs/fields.md, so that it agrees with the program."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from processor.fields.availability import remark_on, source_of
@@ -28,18 +28,23 @@ _FAMILIES = {
     "lanner": "Lanner's own fields",
     "k8s_audit": "Kubernetes audit events",
     "json": "Events that are JSON",
+    "github": "Webhooks of GitHub",
+    "aws_cloudtrail": "Records of AWS CloudTrail",
+    "okta": "System Log of Okta",
 }
-_LIVE = {"live": "yes", "captures": "from captures only", "audit log": "from audit logs", "none": "no"}
+_LIVE = {"live": "yes", "captures": "from captures only", "JSON": "from JSON", "none": "no"}
 
 
-def field_page(fields: Iterable[FieldSpec] = tuple(FIELDS.values())) -> str:
+def field_page(fields: Sequence[FieldSpec] = tuple(FIELDS.values())) -> str:
     """Return the page as Markdown."""
-    order = list(_FAMILIES)
+    order = list(dict.fromkeys((*_FAMILIES, *(spec.family for spec in fields))))
     ordered = sorted(fields, key=lambda spec: order.index(spec.family))
     parts = [_HEAD]
     for family, members in groupby(ordered, key=lambda spec: spec.family):
         rows = "".join(f"{row}\n" for row in map(_row, members))
-        parts.append(f"\n## {_FAMILIES[family]}\n\n| Field | Type | Live | Description |\n|---|---|---|---|\n{rows}")
+        parts.append(
+            f"\n## {_FAMILIES.get(family, family)}\n\n| Field | Type | Live | Description |\n|---|---|---|---|\n{rows}"
+        )
     return "".join(parts)
 
 

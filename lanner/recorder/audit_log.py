@@ -1,5 +1,6 @@
-"""Files of Kubernetes audit events, as an API server's log backend writes them: JSON, one document a line."""
+"""Files of events that are JSON, one document a line, such as an API server's log backend writes."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -7,6 +8,7 @@ from typing import BinaryIO
 from lanner.errors import BadInput
 from processor.audit.events import MAX_EVENT_BYTES, BadAuditEvent, read_events
 from processor.fields.audit.event_fields import AuditFields
+from processor.fields.audit.source import KUBERNETES, JsonSource
 
 _STARTS = (b"{", b"[")
 _HEAD_BYTES = 64
@@ -26,8 +28,15 @@ def is_audit_log(path: Path) -> bool:
 class AuditLogFile:
     """One file. A line that can't be read is counted, and does not stop those behind it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, source: JsonSource = KUBERNETES) -> None:
+        """Take a file.
+
+        Args:
+            path: of the file.
+            source: of its events; events without a time get that of the last change of the file.
+        """
         self._path = path
+        self._source = source
         self.unreadable = 0
         """Lines that could not be read, or that hold an event that could not be read."""
         self.first_unreadable = ""
@@ -38,11 +47,12 @@ class AuditLogFile:
         number = 0
         try:
             with self._path.open("rb") as file:
+                changed = os.fstat(file.fileno()).st_mtime_ns
                 for position, line in enumerate(_lines(file), 1):
                     if not line.strip():
                         continue
                     try:
-                        for event in read_events(line, number):
+                        for event in read_events(line, number, None, self._source, changed):
                             yield event
                             number += 1
                     except BadAuditEvent as error:

@@ -54,7 +54,7 @@ class CompiledDetection:
     active_rules: ActiveRules
     """The loaded rules."""
     audit: AuditDetector
-    """Evaluates the rules on Kubernetes audit events."""
+    """Evaluates the rules on events that are JSON."""
 
     exclusions: Mapping[str, Excludes] | None
     """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
@@ -95,7 +95,7 @@ def active_text(detection: CompiledDetection) -> str:
     """Return how many rules are active, where they come from, and which are off."""
     off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
     others = len(detection.audit.rule_names)
-    idle = f"; {count_of(others, 'rule')} on Kubernetes audit events not evaluated here" if others else ""
+    idle = f"; {count_of(others, 'rule')} on other sources not evaluated here" if others else ""
     named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")
     return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}{idle}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
+from lanner.sources.installed import define_sources
 from processor.loading import RuleFile, read_rule_files
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
@@ -27,8 +28,10 @@ class RuleSources:
 def find_rules(settings: Settings) -> RuleSources:
     """Read the configured files, or else the built-in ones and then those in /etc/lanner/rules.d.
 
-    Raises BadInput if a configured path doesn't exist; the loader reports errors in files.
+    The sources of JSON that settings add are known afterwards. Raises BadInput if a configured path doesn't exist; the
+    loader reports errors in files.
     """
+    define_sources(settings)
     try:
         if settings.rules_files:
             paths = [Path(name) for name in settings.rules_files]

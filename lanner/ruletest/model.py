@@ -117,6 +117,8 @@ class Case:
     names: Mapping[str, tuple[str, ...]] = field(compare=False)
     """Addresses by host name, because tests don't resolve names."""
     location: SourceLocation = field(compare=False)
+    source: str = ""
+    """The source of the JSON in the recording; empty for Kubernetes audit events and batches, by the content."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ class _Reader:
             expected = self._expected(table, name)
             about = table.value(values.texts, (), "about")
             names = table.value(values.pairs(values.texts), {}, "names")
+            source = table.value(values.text, "", "source")
             for wrong in table.unknown():
                 self._add_problem(wrong, "case", name)
         except TestFileError as wrong:
@@ -123,7 +124,7 @@ class _Reader:
             return None
         if recording is not None:
             recording = str(PurePosixPath(self._file.name).parent / recording)
-        return Case(name, tuple(events), recording, tuple(expected), about, names, name_node.location)
+        return Case(name, tuple(events), recording, tuple(expected), about, names, name_node.location, source)
 
     def _events(
         self, table: MappingReader, given: Node | None, recording: str | None, name: str

@@ -10,6 +10,7 @@ from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_batch
+from lanner.sources.installed import built_in_source
 from processor.audit.detector import AuditDetector
 from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
@@ -17,10 +18,12 @@ from processor.detection.detector import RuleMatching
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.fields.audit.event_fields import AuditFields
+from processor.fields.audit.source import JsonSource
 from processor.loading import Problem, ProblemCode, Rule
 from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.catalogue.sources import K8S_AUDIT
 from schemas.yaml.source import SourceLocation
 
 _MOST_TREES = 3
@@ -104,7 +107,14 @@ def rules_to_evaluate(suite: Suite, rules: Iterable[Rule]) -> list[Rule]:
 class Runner:
     """Runs the cases of one file against its rules; cases are independent."""
 
-    def __init__(self, suite: Suite, rules: RuleSet, matching: RuleMatching, recordings: Recordings) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        rules: RuleSet,
+        matching: RuleMatching,
+        recordings: Recordings,
+        source_named: Callable[[str], JsonSource] = built_in_source,
+    ) -> None:
         """Compile the rules.
 
         Args:
@@ -112,6 +122,7 @@ class Runner:
             rules: the rules in evaluation order; disabled ones are used if a case names them.
             matching: the default, if the file doesn't state it.
             recordings: reads a recording.
+            source_named: returns a source of JSON.
         """
         evaluated = rules_to_evaluate(suite, rules.rules)
         self._rules = {rule.name: rule for rule in evaluated}
@@ -119,6 +130,7 @@ class Runner:
         if suite.matching is not None:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
+        self._source_named = source_named
         plan = (evaluated, rules.correlations, rules.suppressed)
         self._ruleset = compile_ruleset(*plan, rule_matching=self._matching)
         self._audit = AuditDetector(*plan, rule_matching=self._matching)
@@ -127,12 +139,12 @@ class Runner:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""
         began = time.perf_counter()
         path = None if case.recording is None else Path(case.recording)
-        is_audit = path is not None and is_audit_log(path)
-        failures = tuple(self._run_audit_log(case, path) if path is not None and is_audit else self._run_batches(case))
+        is_json = path is not None and (case.source or is_audit_log(path))
+        failures = tuple(self._run_json(case, path) if path is not None and is_json else self._run_batches(case))
         return CaseResult(case, failures, time.perf_counter() - began)
 
-    def _run_audit_log(self, case: Case, path: Path) -> Iterable[Failure]:
-        log = AuditLogFile(path)
+    def _run_json(self, case: Case, path: Path) -> Iterable[Failure]:
+        log = AuditLogFile(path, self._source_named(case.source or K8S_AUDIT))
         events = list(log.events())
         alerts: _Alerts = [
             (alert, partial(self._audit_tree, self._rules[alert.rule], event))

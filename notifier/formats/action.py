@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from schemas.alert import Alert, Value
-from schemas.catalogue.sources import K8S_AUDIT
+from schemas.catalogue.sources import K8S_AUDIT, SOURCES, SYSCALL
 
 MAX_PART = 300
 """Characters of a file name or command in the phrase."""
@@ -42,9 +42,11 @@ def is_in_container(alert: Alert) -> bool:
 
 
 def where(alert: Alert) -> str:
-    """Return the host, and the pod or container; the cluster for an audit event, which names no host."""
+    """Return the host, and the pod or container; the cluster or the source for an event that names no host."""
     if alert.source == K8S_AUDIT:
         return f"in cluster {alert.cluster_name}" if alert.cluster_name else "in Kubernetes"
+    if alert.source in SOURCES and alert.source != SYSCALL and not alert.hostname:
+        return f"in {alert.source}"
     pod, namespace = text_of(alert, "k8s.pod.name"), text_of(alert, "k8s.ns.name")
     inside = f"{namespace}/{pod}" if pod and namespace else pod
     if not inside and is_in_container(alert):

@@ -1,8 +1,10 @@
-"""Evaluates rules on audit events and makes alerts of matches. Pure: no clock, no I/O."""
+"""Evaluates rules on events that are JSON and makes alerts of matches. Pure: no clock, no I/O."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
@@ -17,15 +19,8 @@ from processor.output.formatter import Rendered, compile_output
 from processor.rule import RuleProtocol, alert_text
 from schemas.alert import Alert, Value, alert_id, bounded
 from schemas.catalogue.priorities import Priority
-from schemas.catalogue.sources import K8S_AUDIT
+from schemas.catalogue.sources import SYSCALL
 
-EVENT_ROW = (
-    *("evt.rawtime", "ka.auditid", "ka.stage", "ka.verb", "ka.uri"),
-    *("ka.user.name", "ka.user.groups", "ka.impuser.name", "ka.sourceips", "ka.useragent"),
-    *("ka.target.resource", "ka.target.subresource", "ka.target.namespace", "ka.target.name"),
-    *("ka.response.code", "ka.response.reason", "ka.auth.decision", "ka.auth.reason"),
-)
-"""What an alert carries of its event in addition to the fields of its output: who did what, and the answer."""
 _CLUSTER = "ka.cluster.name"
 
 
@@ -51,7 +46,7 @@ class _Prepared:
 
 
 class AuditDetector:
-    """The compiled rules on audit events."""
+    """The compiled rules on events that are JSON."""
 
     def __init__(
         self,
@@ -67,7 +62,7 @@ class AuditDetector:
         """Compile the rules, in file order.
 
         Args:
-            rules: enabled rules; those of lower severity than the minimum or of other sources are left out.
+            rules: enabled rules; those of lower severity than the minimum and those on system calls are left out.
             correlations: of stateful macros, by name.
             suppressed: how repeats of a rule are suppressed, by rule name.
             minimum_priority: the lowest severity to evaluate.
@@ -78,11 +73,13 @@ class AuditDetector:
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == K8S_AUDIT]
+        selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source != SYSCALL]
         split = split_rules(selected, correlations, suppressed)
         self.stateful = tuple(rule.name for rule in split.plan.rules)
         """The rules that are left out because they need windows."""
-        self._rules = [_prepared(rule, extra_fields.get(rule.name, {})) for rule in split.stateless]
+        self._rules: dict[str, list[_Prepared]] = {}
+        for rule in split.stateless:
+            self._rules.setdefault(rule.source, []).append(_prepared(rule, extra_fields.get(rule.name, {})))
         self._first_only = rule_matching == "first"
         self._redact = redact
         self.events = 0
@@ -94,19 +91,24 @@ class AuditDetector:
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """The active rules, in order."""
-        return tuple(rule.name for rule in self._rules)
+        """The active rules, by source and in order."""
+        return tuple(rule.name for rules in self._rules.values() for rule in rules)
 
     @property
     def priorities(self) -> tuple[tuple[str, str], ...]:
         """Each active rule with its priority."""
-        return tuple((rule.name, rule.priority) for rule in self._rules)
+        return tuple((rule.name, rule.priority) for rules in self._rules.values() for rule in rules)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The sources that active rules name."""
+        return frozenset(self._rules)
 
     def process(self, event: AuditFields) -> list[Alert]:
         """Return the alerts of one event."""
         self.events += 1
         found: list[Alert] = []
-        for rule in self._rules:
+        for rule in self._rules.get(event.source.name, ()):
             try:
                 if not rule.matches(event):
                     continue
@@ -121,25 +123,39 @@ class AuditDetector:
 
     def _alert(self, rule: _Prepared, event: AuditFields) -> Alert:
         rendered = rule.render(event)
-        row: dict[str, Any] = {name: value for name in EVENT_ROW if (value := event[name]) not in (None, ())}
-        cluster = event[_CLUSTER]
+        source, document = event.source, event.document
+        row: dict[str, Any] = {name: value for name in source.row if (value := event[name]) not in (None, ())}
         # The stated time: the one within range depends on when the event arrived, and it may arrive twice.
-        identity = (event.stated_time, rule.name, K8S_AUDIT, str(event["ka.auditid"]), str(event["ka.stage"]))
-        alert = Alert(
-            id=alert_id(*identity),
-            time=event.time,
-            rule=rule.name,
-            priority=rule.priority,
-            output=rendered.text,
-            output_fields=rule.fields(rendered, event),
-            tags=rule.tags,
-            source=K8S_AUDIT,
-            event=row,
-            cluster_name=cluster if isinstance(cluster, str) else "",
-            description=rule.description,
-            response=rule.response,
+        key = source.key(document) or (_content(document),)
+        return self._redact(
+            bounded(
+                Alert(
+                    id=alert_id(event.stated_time, rule.name, source.name, *key),
+                    time=event.time,
+                    hostname=_text(source.host(document)),
+                    rule=rule.name,
+                    priority=rule.priority,
+                    output=rendered.text,
+                    output_fields=rule.fields(rendered, event),
+                    tags=rule.tags,
+                    source=source.name,
+                    event=row,
+                    cluster_name=_text(event[_CLUSTER]),
+                    description=rule.description,
+                    response=rule.response,
+                )
+            )
         )
-        return self._redact(bounded(alert))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _content(document: Any) -> str:
+    """Return what identifies an event without a key: an event that is delivered again has the same content."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _prepared(rule: RuleProtocol, extra_fields: Mapping[str, str | None]) -> _Prepared:

@@ -7,8 +7,8 @@ Source: libsinsp dns_manager.cpp, sinsp_filtercheck_fd.cpp (compare_domain).
 
 from collections.abc import Iterable, Mapping
 
-from processor.compiler.values.literals import canonical_address
 from processor.language.ast import Field, Node, checks, literals
+from schemas.text.addresses import canonical_address
 
 FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
 _EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})

@@ -11,10 +11,11 @@ from typing import Any
 from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.recursion import EXPRESSION_DEPTH, deep
 from processor.compiler.simplify import simplify
-from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, canonical_address
+from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
 from processor.compiler.values.types import Shape
 from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Macro, Node, Not, Or
+from schemas.text.addresses import canonical_address
 
 Event = Mapping[str, Any]
 

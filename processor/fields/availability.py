@@ -8,7 +8,7 @@ from processor.fields.extract import is_filled
 from schemas.catalogue.fields import FieldSpec
 from schemas.catalogue.sources import SYSCALL, has_field
 
-Source = Literal["live", "captures", "audit log", "none"]
+Source = Literal["live", "captures", "JSON", "none"]
 
 _SUMMARY = "only used by Falco's summaries of captures"
 _NO_LATENCY = "system calls are recorded when they return, not when they begin"
@@ -63,6 +63,12 @@ WHY_NOT: Mapping[str, str] = MappingProxyType(
         ),
         **dict.fromkeys(("container.healthcheck", "container.liveness_probe", "container.readiness_probe"), _NO_PROBES),
         **dict.fromkeys(("container.cni.json", "k8s.pod.cni.json"), _NO_NETWORKS),
+        **dict.fromkeys(
+            ("okta.mfa.failure.countlast", "okta.mfa.deny.countlast"),
+            "use a stateful macro of type event_count: docs/stateful-macros.md",
+        ),
+        "okta.org": "events don't name it; a mapping file of your own can define it",
+        "github.diff.committed_secrets.links": "combine github.repo.url with the files and lines",
     }
 )
 """The reason for each field that is always missing."""
@@ -110,7 +116,7 @@ def source_of(spec: FieldSpec) -> Source:
     if is_filled(spec.name) or spec.name in _IN_CONDITIONS:
         return "live"
     if not has_field(SYSCALL, spec):
-        return "audit log"
+        return "none" if spec.name in WHY_NOT else "JSON"
     return "captures" if spec.name in FROM_CAPTURES else "none"
 
 

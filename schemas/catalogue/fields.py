@@ -6,7 +6,7 @@ nowhere. The tables follow Falco's libsinsp filter checks and driver event table
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -17,6 +17,7 @@ from schemas.catalogue.flags import FLAG_TABLES, encode_flags, enum_text, flags_
 
 __all__ = [
     "ARGUMENT_TYPES",
+    "BUILT_IN_FIELDS",
     "EVENTS",
     "FIELDS",
     "FLAG_TABLES",
@@ -25,6 +26,7 @@ __all__ = [
     "FieldSpec",
     "ParamSpec",
     "category_of",
+    "define_fields",
     "encode_flags",
     "enum_text",
     "event_spec",
@@ -32,6 +34,7 @@ __all__ = [
     "flags_text",
     "is_event_type",
     "number_text",
+    "own_field",
     "resolve_field",
 ]
 
@@ -106,12 +109,12 @@ def _data(name: str) -> Any:
     return json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8"))
 
 
-def _fields() -> Mapping[str, FieldSpec]:
+def _fields() -> dict[str, FieldSpec]:
     specs = {}
     for name, kind, family, argument, argument_kind, form, flags, text in _data("catalogue_fields.json"):
         marks = {flag: flag in flags for flag in _FLAG_NAMES}
         specs[name] = FieldSpec(name, kind, family, argument, argument_kind, form, description=text, **marks)
-    return MappingProxyType(specs)
+    return specs
 
 
 _EVENT_DATA = _data("catalogue_events.json")
@@ -137,8 +140,10 @@ def _events() -> Mapping[str, EventType]:
     )
 
 
-FIELDS: Mapping[str, FieldSpec] = _fields()
-"""Every known field by name."""
+_FIELDS = _fields()
+BUILT_IN_FIELDS = frozenset(_FIELDS)
+FIELDS: Mapping[str, FieldSpec] = MappingProxyType(_FIELDS)
+"""Every known field by name; those that settings define come last."""
 
 EVENTS: Mapping[str, EventType] = _events()
 """Every event type with parameters of its own, by name; other system calls are generic events."""
@@ -157,6 +162,35 @@ _FIELD_TEXT = re.compile(r"([a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*)(.
 _DOTTED = ("evt.arg", "evt.rawarg", "evt.abspath", "evt.type.is", "thread.cgroup")
 _INDEX = re.compile(r"[0-9]+")
 _ABSPATHS = frozenset({"src", "dst"})
+
+
+def own_field(name: str, family: str, kind: str, description: str, *, is_list: bool = False) -> FieldSpec:
+    """Return the row of a field that settings define; a list also accepts the index of an element."""
+    return FieldSpec(
+        name,
+        kind,
+        family,
+        "optional" if is_list else "none",
+        "index" if is_list else "",
+        "NA" if kind == "CHARBUF" else "DEC",
+        is_list=is_list,
+        filter_only=False,
+        print_only=False,
+        deprecated=False,
+        no_rhs=False,
+        no_transformer=False,
+        table_only=False,
+        description=description,
+    )
+
+
+def define_fields(specs: Iterable[FieldSpec]) -> None:
+    """Replace the fields that settings define; no name may be that of a built-in field."""
+    own = {spec.name: spec for spec in specs}
+    for name in [name for name in _FIELDS if name not in BUILT_IN_FIELDS and name not in own]:
+        del _FIELDS[name]
+    _FIELDS.update(own)
+    resolve_field.cache_clear()
 
 
 def is_event_type(name: str) -> bool:

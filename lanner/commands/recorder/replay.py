@@ -4,7 +4,7 @@ import fnmatch
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from lanner.recorder.incident import incident_lines, read_incident
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
+from lanner.sources.installed import source_named
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.single_host.sinks import open_sinks
 from processor.evaluator import Evaluator
 from processor.fields.audit.event_fields import AuditFields
+from processor.fields.audit.source import KUBERNETES, JsonSource
 from schemas.alert import Alert
 from schemas.text.counts import count_of
 from schemas.text.printable import printable
@@ -45,6 +47,7 @@ _NAME_SECONDS = 5
     "lanner replay capture.scap.gz --rules my_rules.yaml\n"
     "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
     "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
+    "lanner replay events.jsonl --source github --rules github.yaml\n"
     "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
     formats=ALERT_FORMATS,
 )
@@ -55,18 +58,29 @@ _NAME_SECONDS = 5
 )
 @click.option("--until", metavar="TIME", help="With --topic: not later than this.  [default: now]")
 @click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name; * matches any text.")
+@click.option("--source", metavar="NAME", help="FILES are JSON of this source: github, aws_cloudtrail, okta, your own.")
 def command(
-    options: Options, *, files: tuple[Path, ...], topic: bool, since: str | None, until: str | None, host: str
+    options: Options,
+    *,
+    files: tuple[Path, ...],
+    topic: bool,
+    since: str | None,
+    until: str | None,
+    host: str,
+    source: str | None,
 ) -> None:
     """Run recorded events through the rules; needs no kernel and no privileges.
 
     FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
     sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
+    With --source, they are such files of events of another source.
     /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained events. Neither publishes nor
     sends anything. The output states what was not collected at that time: rules that need it can't have matched.
     """
-    _check_usage(files, topic=topic, times=(since, until), host=host)
+    is_json = source is not None or any(map(is_audit_log, files))
+    _check_usage(files, topic=topic, times=(since, until), is_hosts_chosen=host != "*", is_json=is_json)
     settings = options.settings()
+    of_files = None if source is None else source_named(settings, source)
     detection = load_detection(settings, warnings=not options.quiet)
     if not options.quiet:
         for line in detection.notices:
@@ -79,16 +93,23 @@ def command(
     if topic:
         _backtest(options, settings, evaluation, (since or "24h", until), is_selected)
     else:
-        _replay(options, settings, evaluation, files, is_selected)
+        _replay(options, settings, evaluation, [(path, _source_of(path, of_files)) for path in files], is_selected)
 
 
-def _check_usage(files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None], host: str) -> None:
+def _check_usage(
+    files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None], is_hosts_chosen: bool, is_json: bool
+) -> None:
     if topic == bool(files):
         raise click.UsageError("give either recordings or --topic.")
     if not topic and any(times):
         raise click.UsageError("--since and --until go with --topic.")
-    if host != "*" and any(map(is_audit_log, files)):
-        raise click.UsageError("--host selects recorded events; audit events name no host.")
+    if is_json and (is_hosts_chosen or topic):
+        raise click.UsageError("--host and --topic select events of hosts, not events that are JSON.")
+
+
+def _source_of(path: Path, chosen: JsonSource | None) -> JsonSource | None:
+    """Return the source of a file of JSON; None for a recording."""
+    return chosen or (KUBERNETES if is_audit_log(path) else None)
 
 
 @dataclass(slots=True)
@@ -98,8 +119,8 @@ class _Evaluation:
     detection: CompiledDetection
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
-    audit_logs: int = 0
-    """Files of audit events that were read."""
+    sources: set[str] = field(default_factory=set)
+    """The sources of the files of JSON that were read."""
     _evaluator: Evaluator = field(init=False)
     _names: HostNames = field(init=False)
 
@@ -114,8 +135,8 @@ class _Evaluation:
         self.coverage.see(stored)
         return self._evaluator.replay(self._names.named(stored.batch))
 
-    def take_audit_event(self, event: AuditFields) -> list[Alert]:
-        """Evaluate the rules on a Kubernetes audit event and return the alerts."""
+    def take_json(self, event: AuditFields) -> list[Alert]:
+        """Evaluate the rules on an event that is JSON and return the alerts."""
         self.summary.events += 1
         return self.detection.audit.process(event)
 
@@ -132,7 +153,7 @@ def _replay(
     options: Options,
     settings: Settings,
     evaluation: _Evaluation,
-    files: tuple[Path, ...],
+    files: Sequence[tuple[Path, JsonSource | None]],
     is_selected: Callable[[StoredBatch], bool],
 ) -> None:
     summary = evaluation.summary
@@ -151,9 +172,9 @@ def _replay(
                 sink.deliver(alert)
 
     try:
-        for path in files:
-            if is_audit_log(path):
-                _replay_audit_log(path, evaluation, send)
+        for path, source in files:
+            if source is not None:
+                _replay_json(path, source, evaluation, send)
                 continue
             if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
                 for line in incident_lines(stated):
@@ -172,19 +193,19 @@ def _replay(
     if not options.quiet:
         for line in summary.lines(evaluation.coverage.lost()):
             note(line)
-        if evaluation.audit_logs and not evaluation.detection.audit.rule_names:
-            note("no active rule has the source k8s_audit, so no audit event can match.")
+        for name in sorted(evaluation.sources - evaluation.detection.audit.sources):
+            note(f"no active rule has the source {name}, so none of its events can match.")
         for name, fault in evaluation.detection.audit.first_errors.items():
             note(f"rule {name!r} failed {evaluation.detection.audit.faults[name]:,} times: {fault}")
         for sentence in evaluation.not_collected():
             note(f"not seen by these rules: {printable(sentence)}")
 
 
-def _replay_audit_log(path: Path, evaluation: _Evaluation, send: Callable[[list[Alert]], None]) -> None:
-    log = AuditLogFile(path)
+def _replay_json(path: Path, source: JsonSource, evaluation: _Evaluation, send: Callable[[list[Alert]], None]) -> None:
+    log = AuditLogFile(path, source)
     for event in log.events():
-        send(evaluation.take_audit_event(event))
-    evaluation.audit_logs += 1
+        send(evaluation.take_json(event))
+    evaluation.sources.add(source.name)
     if log.unreadable:
         lines = count_of(log.unreadable, "line")
         note(f"{path}: {lines} can't be read and were not evaluated; the first is {log.first_unreadable}.")

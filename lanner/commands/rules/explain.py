@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from lanner.errors import BadInput
 from lanner.recorder.query import EventQuery, parse_alert_id
 from lanner.recorder.rolling.search import from_recording
 from lanner.ruleset.explanation.answer import Explanation
-from lanner.ruleset.explanation.events import answer_for_event, answer_for_value, event_of, raised_by
+from lanner.ruleset.explanation.events import SourceNamed, answer_for_event, answer_for_value, event_of, raised_by
 from lanner.ruleset.explanation.text import as_json_tree, as_text_tree
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.lookup import choose_rule
 from lanner.ruleset.sources import find_rules
 from lanner.ruletest.events.input import choose_given, is_json, is_recording, read_given, recorded_event
+from lanner.sources.installed import source_named
 from processor.correlation.plan.split import stateful_names
 from processor.loading import Rule
 from schemas.catalogue.sources import SYSCALL
@@ -63,7 +65,7 @@ def command(
     `--event-id` without `--event` looks the whole event up in what this host or the broker retains.
 
     An event is one of a recording, an alert as JSON, a line of `lanner events tail --format json`, a Kubernetes audit
-    event, a mapping of fields, or an event of a rule test:
+    event, JSON of the rule's source, a mapping of fields, or an event of a rule test:
     '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
     """
     if event is None and identity is None:
@@ -73,13 +75,14 @@ def command(
     settings = options.settings()
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
     rule = choose_rule(loaded.rules, name)
+    sources = partial(source_named, settings)
     if every:
-        _print_all(rule, event or "", as_json=options.format == "json")
+        _print_all(rule, event or "", sources, as_json=options.format == "json")
         return
     if identity is not None and (event is None or _is_retained(event)):
         found, remark = _retained(options, rule, identity=identity, event=event, host=host), ""
     else:
-        found, remark = _passed(rule, event or "", number, identity)
+        found, remark = _passed(rule, event or "", number, identity, sources)
     if options.format == "json":
         facts = _facts(rule, found) | {
             "remembers": list(stateful_names(rule.condition, loaded.correlations)),
@@ -129,11 +132,13 @@ def _retained(options: Options, rule: Rule, *, identity: str, event: str | None,
     return answer_for_event(rule, event_found)
 
 
-def _passed(rule: Rule, event: str, number: int | None, identity: str | None) -> tuple[Explanation, str]:
+def _passed(
+    rule: Rule, event: str, number: int | None, identity: str | None, sources: SourceNamed
+) -> tuple[Explanation, str]:
     if _is_retained(event):
         return answer_for_event(rule, recorded_event(Path(event), number)), ""
     value = choose_given(event, number, identity)
-    found = answer_for_value(rule, value)
+    found = answer_for_value(rule, value, sources)
     if found.matches is not None or not raised_by(rule, value):
         return found, ""
     is_retained = rule.source == SYSCALL and isinstance(value.get("id"), str)
@@ -141,10 +146,10 @@ def _passed(rule: Rule, event: str, number: int | None, identity: str | None) ->
     return found, f"This alert was raised by the rule, so its event matched the rule as it was then.{printable(search)}"
 
 
-def _print_all(rule: Rule, event: str, *, as_json: bool) -> None:
+def _print_all(rule: Rule, event: str, sources: SourceNamed, *, as_json: bool) -> None:
     if _is_retained(event):
         raise BadInput(f"{event}: --all is for JSON; `lanner replay` evaluates a recording.")
-    answers = [answer_for_value(rule, value) for value in read_given(event)]
+    answers = [answer_for_value(rule, value, sources) for value in read_given(event)]
     if as_json:
         click.echo(
             json.dumps([{"num": number} | _facts(rule, each) for number, each in enumerate(answers, 1)], indent=2)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from lanner.ruletest.junit import junit_xml
 from lanner.ruletest.model import Case
 from lanner.ruletest.report import as_rows, counts, failures, gaps, progress
 from lanner.ruletest.running import CaseResult, RuleCoverage, Runner, coverage
+from lanner.sources.installed import define_sources, source_named
 from processor.loading.problems import report
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
@@ -45,6 +47,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     if source is not None:
         click.echo(cases_from(settings, source), nl=False)
         return 0
+    define_sources(settings)
     rule_paths = paths or tuple(file.name for file in find_rules(settings).files)
     found = find_tests(rule_paths, settings.rules_files if paths else ())
     if found.problems:
@@ -52,7 +55,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     matching = settings.rule_matching
     suites: list[tuple[str, list[CaseResult]]] = []
     for tested in found.tested:
-        runner = Runner(tested.suite, tested.rules, matching, _read)
+        runner = Runner(tested.suite, tested.rules, matching, _read, partial(source_named, settings))
         outcomes = [_run(runner, case) for case in tested.suite.cases]
         suites.append((tested.suite.file, outcomes))
         if options.format != "json":

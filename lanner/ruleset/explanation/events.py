@@ -11,24 +11,31 @@ from lanner.ruletest.events.input import BatchEvent, given_alert, given_fields, 
 from processor.audit.events import BadAuditEvent
 from processor.audit.events import event_of as event_of_document
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
+from processor.fields.audit.source import KUBERNETES, JsonSource
 from processor.loading import Rule
+from schemas.catalogue.fields import resolve_field
 from schemas.catalogue.sources import K8S_AUDIT, SYSCALL
 
 _MS = 1_000_000
 _OF_SOURCE = frozenset({""})
 """The event types of sources whose events have no type."""
+SourceNamed = Callable[[str], JsonSource]
+"""Returns a source of JSON by its name; raises BadInput."""
 
 
-def answer_for_value(rule: Rule, value: Any) -> Explanation:
+def answer_for_value(rule: Rule, value: Any, source_named: SourceNamed) -> Explanation:
     """Return whether a rule matches an event that was passed as JSON. Raises BadInput.
 
     Args:
         rule: the rule.
-        value: an alert, a row of `events tail`, a mapping of fields, the event of a rule test, or a Kubernetes audit
-            event.
+        value: an alert, a row of `events tail`, a mapping of fields, the event of a rule test, a Kubernetes audit
+            event, or an event of the rule's source if that has JSON.
+        source_named: returns a source of JSON.
     """
     if isinstance(value, dict) and "auditID" in value:
-        return _answer_for_audit_event(rule, value)
+        return _answer_for_document(rule, value, KUBERNETES)
+    if rule.source not in (SYSCALL, K8S_AUDIT) and _is_document(value):
+        return _answer_for_document(rule, value, source_named(rule.source))
     stated = stated_event(value)
     if stated is not None:
         return answer_for_event(rule, stated)
@@ -39,16 +46,21 @@ def answer_for_value(rule: Rule, value: Any) -> Explanation:
     return answer(tree, rule.event_types, fields.get("evt.type"))
 
 
-def _answer_for_audit_event(rule: Rule, value: Any) -> Explanation:
+def _is_document(value: Any) -> bool:
+    """Return whether a value is the JSON of an event, and neither an alert nor a mapping of fields."""
+    is_alert = given_alert(value) is not None
+    return isinstance(value, dict) and not is_alert and not any(resolve_field(key) for key in value)
+
+
+def _answer_for_document(rule: Rule, value: Any, source: JsonSource) -> Explanation:
     try:
-        event = event_of_document(value, 0, None)
+        event = event_of_document(value, 0, None, source, otherwise=0)
     except BadAuditEvent as error:
         raise BadInput(f"the event is {error}.") from None
     tree = explain(rule, MappingEvaluator(event, is_computed=True))
-    if rule.source != K8S_AUDIT:
-        return Explanation(
-            "does not match", tree, (f"its source is {rule.source}, and the event is of {K8S_AUDIT}",), ()
-        )
+    if rule.source != source.name:
+        reason = f"its source is {rule.source}, and the event is of {source.name}"
+        return Explanation("does not match", tree, (reason,), ())
     return answer(tree, _OF_SOURCE, "")
 
 

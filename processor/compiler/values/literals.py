@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from schemas.caching.short_texts import cache_short_texts
 from schemas.errors import LannerError
+from schemas.text.addresses import canonical_address
 
 STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
 NUMBER_TYPES = frozenset(
@@ -64,16 +65,6 @@ def address_number(text: str) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return len(packed) * 8, int.from_bytes(packed, "big")
-
-
-@cache_short_texts(65536)
-def canonical_address(text: str) -> str | None:
-    """Return an address in the kernel's notation; None if the text is not an address."""
-    family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
-    try:
-        return socket.inet_ntop(family, socket.inet_pton(family, text))
-    except (OSError, ValueError):
-        return None
 
 
 def parse_net(text: str) -> Net:

@@ -1,14 +1,13 @@
-"""The fields of one audit event as a mapping that computes each value when it is first read."""
+"""The fields of one event that is JSON, as a mapping that computes each value when it is first read."""
 
 import json
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from processor.fields.audit import kubernetes
 from processor.fields.audit.pointer import as_text, pointer_keys, value_at
+from processor.fields.audit.source import KUBERNETES, JsonSource, Value
 from schemas.catalogue.fields import resolve_field
-from schemas.catalogue.sources import K8S_AUDIT
 from schemas.text.times import NANOSECONDS, clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 
 _OF_TIME: dict[str, Callable[[int], str | int]] = {
@@ -22,8 +21,9 @@ _OF_TIME: dict[str, Callable[[int], str | int]] = {
     "evt.rawtime.ns": lambda time: time % NANOSECONDS,
     "json.rawtime": str,
     "jevt.rawtime": str,
+    "jevt.time": clock,
+    "jevt.time.iso8601": iso8601,
 }
-Value = str | int | tuple[str, ...] | None
 
 
 class AuditFields(dict[str, Value]):
@@ -32,9 +32,16 @@ class AuditFields(dict[str, Value]):
     Subscription computes; `get` and `in` see what has been computed.
     """
 
-    __slots__ = ("document", "number", "stated_time", "time")
+    __slots__ = ("document", "number", "source", "stated_time", "time")
 
-    def __init__(self, document: dict[str, Any], time: int, number: int = 0, stated_time: int | None = None) -> None:
+    def __init__(
+        self,
+        document: dict[str, Any],
+        time: int,
+        number: int = 0,
+        stated_time: int | None = None,
+        source: JsonSource = KUBERNETES,
+    ) -> None:
         """Take an event.
 
         Args:
@@ -42,35 +49,55 @@ class AuditFields(dict[str, Value]):
             time: ns since the epoch.
             number: its position in what is read, for evt.num.
             stated_time: the time that the event itself states, if it was out of range.
+            source: where it comes from.
         """
         super().__init__()
         self.document = document
         self.time = time
         self.number = number
         self.stated_time = time if stated_time is None else stated_time
+        self.source = source
 
     def __missing__(self, key: str) -> Value:
-        value = self[key] = _reader(key)(self)
+        value = self[key] = _reader(self.source, key)(self)
         return value
 
 
 @lru_cache(maxsize=4096)
-def _reader(key: str) -> Callable[[AuditFields], Value]:
+def _reader(source: JsonSource, key: str) -> Callable[[AuditFields], Value]:
     found = resolve_field(key)
     if found is None:
         raise KeyError(key)
     spec, argument = found
-    if spec.family == K8S_AUDIT:
-        read = kubernetes.reader(spec.name, argument)
-        return lambda fields: read(fields.document)
-    if spec.name in _OF_TIME:
-        shown = _OF_TIME[spec.name]
+    name = spec.name
+    if name in _OF_TIME:
+        shown = _OF_TIME[name]
         return lambda fields: shown(fields.time)
-    if spec.name in ("json.value", "jevt.value"):
+    if name in ("json.value", "jevt.value"):
         keys = pointer_keys(argument or "")
         return lambda fields: as_text(value_at(fields.document, keys))
-    if spec.name in ("json.obj", "jevt.obj"):
-        return lambda fields: json.dumps(fields.document, ensure_ascii=False, indent=2)
-    if spec.name == "evt.num":
-        return lambda fields: fields.number
-    return lambda _fields: K8S_AUDIT if spec.name == "evt.source" else None
+    if name in _OF_DOCUMENT:
+        return _OF_DOCUMENT[name]
+    if spec.family == source.name:
+        read = source.read(name, argument)
+        return lambda fields: read(fields.document)
+    return _missing
+
+
+def _missing(_fields: AuditFields) -> None:
+    return None
+
+
+def _indented(fields: AuditFields) -> str:
+    return json.dumps(fields.document, ensure_ascii=False, indent=2)
+
+
+_OF_DOCUMENT: dict[str, Callable[[AuditFields], Value]] = {
+    "json.obj": _indented,
+    "jevt.obj": _indented,
+    "json.host": lambda fields: fields.source.host(fields.document),
+    "json.user": lambda fields: fields.source.user(fields.document),
+    "json.key": lambda fields: " ".join(fields.source.key(fields.document)) or None,
+    "evt.num": lambda fields: fields.number,
+    "evt.source": lambda fields: fields.source.name,
+}

@@ -3,6 +3,7 @@ import shlex
 from pathlib import Path
 
 from tests.unit.lanner.program import lanner
+from tests.unit.lanner.sources.documents import LOCKED
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SSH, rule
 
@@ -217,3 +218,20 @@ def test_an_audit_event_is_explained_from_its_json(tmp_path: Path) -> None:
         "     2  matches",
     ]
     assert "does not match: its source is syscall, and the event is of k8s_audit" in other
+
+
+def test_json_of_another_source_is_explained(tmp_path: Path) -> None:
+    """A mapping of fields remains one."""
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(
+        "- {rule: Lock, desc: d, condition: okta.evt.type = user.account.lock, "
+        "output: x, priority: ERROR, source: okta}\n"
+    )
+    words = ("rules", "explain", "Lock", "-r", str(rules), "--event")
+
+    document = lanner(*words, json.dumps(LOCKED)).stdout
+    fields = lanner(*words, '{"okta.evt.type": "user.account.unlock"}').stdout
+
+    assert document.splitlines()[0].endswith(" matches")
+    assert "does not match" in fields
+    assert "[okta.evt.type = user.account.unlock]" in fields

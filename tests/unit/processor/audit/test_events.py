@@ -24,7 +24,7 @@ def test_events_of_a_list_are_read_in_order(wrap: object) -> None:
         (b"[" * 100_000 + b"]" * 100_000, f"more than {MAX_DEPTH} levels"),
         (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), f"more than {MAX_DEPTH} levels"),
         (b" " * MAX_EVENT_BYTES + b"1", "more than the limit"),
-        (b"[" + b"9" * 5000 + b"]", "not JSON"),
+        (b"[" + b"9" * 5000 + b"]", "not a JSON object"),
         (b'"\xff"', "not JSON"),
     ],
 )
@@ -50,3 +50,10 @@ def test_times_are_moved_to_the_bounds_of_the_time_of_receipt(received: int, tim
     (event,) = read_events(line(request()), received=received)
 
     assert event.time == time
+
+
+def test_half_of_a_surrogate_pair_is_replaced() -> None:
+    """Alerts are UTF-8, which has none."""
+    (event,) = read_events(line(request(verb="\ud800x", requestURI="\ud83d\ude00")))
+
+    assert (event["ka.verb"], event["ka.uri"]) == ("\ufffdx", "\U0001f600")

@@ -1,7 +1,8 @@
 import tracemalloc
 
-from processor.compiler.values.literals import address_number, canonical_address
+from processor.compiler.values.literals import address_number
 from processor.fields.event import directory_part, file_part
+from schemas.text.addresses import canonical_address
 
 
 def test_long_texts_are_not_cached() -> None:

@@ -12,6 +12,7 @@ from lanner.settings.named import KINDS
 from lanner.wiring.sinks.kinds import SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
 from tests.unit.lanner.captures import scap_files
+from tests.unit.lanner.sources.documents import PUSH
 from tests.unit.lanner.test_rules_commands import rules
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.recordings import shadow_read, write_recording
@@ -98,3 +99,27 @@ def test_replay_evaluates_a_capture_from_a_pipe_and_reports_its_end(tmp_path: Pa
     assert "by bash at 3" in json.loads(done.stdout)["output"]
     assert done.exit_code != 0
     assert f"{pipe}: at byte {len(data):,}: the file ends within the head of a block" in str(done.exception)
+
+
+def test_replay_evaluates_json_of_a_chosen_source(tmp_path: Path) -> None:
+    """Rules of other sources don't see it; a line with a key twice is refused."""
+    log = tmp_path / "github.jsonl"
+    log.write_text(f'{json.dumps(PUSH)}\n{{"a": 1, "a": 2}}\n')
+    condition = 'github.type = push and github.repo.public = true and json.value[/head_commit/id] = "6dcb09b5"'
+    tail = "  output: push by %github.user to %github.repo.name\n  priority: NOTICE\n  source: github\n"
+    own = rules(tmp_path, f"- rule: Push\n  desc: d\n  condition: {condition}\n{tail}", "github.yaml")
+
+    words = ["replay", log, "--source", "github", "-r", own, "--format", "json"]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words], catch_exceptions=False)
+
+    alert = json.loads(done.stdout)
+    assert (alert["rule"], alert["source"], alert["time"]) == ("Push", "github", "2026-11-25T10:34:15.000000000Z")
+    assert "push by eve to acme/app" in alert["output"]
+    assert "line 2: the key 'a' occurs twice in an object" in done.stderr
+
+
+def test_replay_refuses_a_source_that_does_not_exist(tmp_path: Path) -> None:
+    """The nearest name is suggested."""
+    done = CliRunner().invoke(lanner_command, ["replay", str(tmp_path), "--source", "githb"])
+
+    assert "unknown source 'githb'; did you mean 'github'?" in str(done.exception)
