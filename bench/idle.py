@@ -11,10 +11,9 @@ from pathlib import Path
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
+from lanner.wiring.single_host.pipeline import POLL_SECONDS
 
 SECONDS = 60.0
-_POLL_SECONDS = 0.1
-"""As in `lanner run` and `lanner collector`."""
 
 
 def main(seconds: float = SECONDS) -> None:
@@ -29,7 +28,7 @@ def main(seconds: float = SECONDS) -> None:
             collector.poll(1)
             began, cpu, woken = time.monotonic(), time.process_time(), _woken()
             while time.monotonic() - began < seconds:
-                collector.poll(_POLL_SECONDS)
+                collector.poll(POLL_SECONDS)
             taken = time.monotonic() - began
             share = (time.process_time() - cpu) / taken
             print(f"{100 * share:.2f} % of a core, {(_woken() - woken) / taken:.0f} wakes a second")

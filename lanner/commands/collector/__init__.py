@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lanner.operations.readings.collector import CollectorView
     from lanner.wiring.pushdown.fleet_filter import FleetFilter
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
+"""Each turn costs processor time, also on an idle host; a record ends the wait at once."""
 FLUSH_SECONDS = 5.0
 
 

@@ -39,7 +39,8 @@ from schemas.filter import PushdownFilter
 from schemas.text.counts import count_of
 from schemas.text.notes import Level
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.25
+"""Each turn costs processor time, also on an idle host; a record ends the wait at once."""
 LEARNING_SECONDS = 0.05
 """How long to learn from recorded batches between two polls."""
 CHORES_SECONDS = 1.0
