@@ -1,4 +1,4 @@
-"""The sources of audit events that run on a loop: a file that is followed."""
+"""The sources of audit events that run on a loop: a file that is followed, and a topic."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from lanner.intake.delivery import AuditDelivery
 from lanner.intake.documents import BadDocument, RawEvent, split
 from lanner.intake.file.follower import LogFollower
+from lanner.intake.topic import AuditTopicReader
 from schemas.text.notes import OnNote
 
 _IDLE_SECONDS = 0.2
 _RETRY_SECONDS = 2.0
+_POLL_SECONDS = 0.2
 
 
 def events_of(documents: Iterable[bytes]) -> list[RawEvent]:
@@ -59,3 +61,18 @@ async def follow_file(
                 await asyncio.sleep(_IDLE_SECONDS)
     finally:
         follower.close()
+
+
+async def read_topic(
+    reader: AuditTopicReader, delivery: AuditDelivery, at: Callable[[str], None] = lambda _: None
+) -> None:
+    """Store the events of a topic until canceled; arguments and errors as for a file."""
+    try:
+        while True:
+            if messages := await asyncio.to_thread(reader.next, _POLL_SECONDS):
+                await delivery.store(events_of(message.value() or b"" for message in messages))
+                at("stored")
+                await asyncio.to_thread(reader.commit, messages)
+                at("committed")
+    finally:
+        await asyncio.shield(asyncio.to_thread(reader.close))

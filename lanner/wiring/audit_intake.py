@@ -14,11 +14,14 @@ from lanner.errors import BadInput
 from lanner.intake.delivery import open_delivery
 from lanner.intake.file.follower import LogFollower
 from lanner.intake.file.place import PlaceFile
-from lanner.intake.sources import follow_file
+from lanner.intake.sources import follow_file, read_topic
+from lanner.intake.topic import AuditTopicReader
 from lanner.intake.webhook import AuditWebhook, WebhookAccess
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms.addresses import host_and_port, is_loopback
 from lanner.wiring.http.certificates import server_secrets
+from lanner.wiring.kafka import connection_of, secret
 from schemas.text.notes import OnNote
 
 _TURN_SECONDS = 1.0
@@ -54,6 +57,8 @@ class AuditIntake:
         section = self._settings.kubernetes_audit
         if section.file is not None:
             self.origins.append(section.file)
+        if section.topic.name is not None:
+            self.origins.append(f"topic {section.topic.name}")
         if section.listen is None:
             return
         token, context = server_secrets("kubernetes_audit", section, environment)
@@ -107,13 +112,47 @@ class AuditIntake:
             await asyncio.gather(*sources, return_exceptions=True)
 
     def _sources(self) -> Iterator[Coroutine[Any, Any, None]]:
-        if self._settings.kubernetes_audit.file is not None:
-            yield self._follow(self._settings.kubernetes_audit.file)
+        section = self._settings.kubernetes_audit
+        if section.file is not None:
+            yield self._follow(section.file)
+        if section.topic.name is not None:
+            yield self._read(section.topic.name, section.topic.group)
 
     async def _follow(self, file: str) -> None:
         follower = log_follower(self._settings, file, self._note)
         async with self._open() as delivery:
             await follow_file(follower, delivery, self._note, self._at)
+
+    async def _read(self, topic: str, group: str) -> None:
+        reader = AuditTopicReader(topic_connection(self._settings), topic, group, self._note)
+        async with self._open() as delivery:
+            await read_topic(reader, delivery, self._at)
+
+
+def topic_connection(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
+    """Return the connection to the broker that holds the topic to read. Raises BadSettings."""
+    section = settings.kubernetes_audit.topic
+    if section.bootstrap_servers is None:
+        return connection_of(settings)
+    problems: list[SettingFault] = []
+    name = "kubernetes_audit.topic"
+    variable = "LANNER_KUBERNETES_AUDIT_TOPIC_PASSWORD"
+    password = secret(f"{name}.password_file", variable, section.password_file, environment, problems)
+    made = Connection(
+        bootstrap_servers=section.bootstrap_servers,
+        prefix="",
+        security_protocol=section.security_protocol,
+        sasl_mechanism=section.sasl_mechanism,
+        username=section.username or "",
+        password=password,
+        ca_file=section.ca_file or "",
+    )
+    if made.uses_sasl and not (made.username and password) and not problems:
+        text = f"{name}.username and {name}.password_file must be set if {name}.security_protocol uses SASL."
+        problems.append(SettingFault(f"{name}.security_protocol", text, follows=True))
+    if problems:
+        raise BadSettings(*problems)
+    return made
 
 
 def log_follower(settings: Settings, file: str, note: OnNote) -> LogFollower:

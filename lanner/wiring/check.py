@@ -147,9 +147,13 @@ def _check_intake(settings: Settings) -> None:
 def _check_audit_intake(settings: Settings) -> None:
     need("notifier", "aiohttp")
     section = settings.kubernetes_audit
-    if section.listen is None and section.file is None:
-        text = "kubernetes_audit.listen or kubernetes_audit.file must be set, or --listen or --file given."
+    if section.listen is None and section.file is None and section.topic.name is None:
+        text = "no source: set kubernetes_audit.listen, file or topic.name, or give --listen, --file or --topic."
         raise BadSettings(SettingFault("kubernetes_audit.listen", text))
+    if section.topic.name is not None:
+        from lanner.wiring.audit_intake import topic_connection  # noqa: PLC0415  needs aiohttp
+
+        topic_connection(settings)
     if section.file is not None:
         _check_folder("kubernetes_audit.state_dir", section.state_dir)
     if section.listen is not None:

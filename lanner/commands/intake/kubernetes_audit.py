@@ -16,17 +16,20 @@ from schemas.text.counts import count_of
 @front_command(
     "kubernetes-audit",
     example="lanner intake kubernetes-audit --listen 0.0.0.0:8765\n"
-    "lanner intake kubernetes-audit --file /var/log/kubernetes/audit.log",
+    "lanner intake kubernetes-audit --file /var/log/kubernetes/audit.log\n"
+    "lanner intake kubernetes-audit --topic insights-logs-kube-audit",
     formats=(),
     without=NO_RULES,
 )
 @click.option("--listen", metavar="HOST:PORT", help="Accept events that API servers post to a webhook.")
 @click.option("--file", metavar="PATH", help="Follow an audit log, over its rotations.")
-def command(options: Options, *, listen: str | None, file: str | None) -> None:
+@click.option("--topic", metavar="NAME", help="Read a topic: events, lists of them, or envelopes of cloud services.")
+def command(options: Options, *, listen: str | None, file: str | None, topic: str | None) -> None:
     """Take audit events of Kubernetes API servers, and store each in the topic kubernetes-audit for the processors.
 
     A webhook answers 200 once the broker has all events of a request, and 429 while it is away: the API server
-    buffers and retries. How far a file was read is stored on disk.
+    buffers and retries. How far a file was read is stored on disk; how far a topic
+    was, in the consumer group.
     """
     need("notifier", "aiohttp", "confluent_kafka")
     from lanner.cli.logging_setup import log_to_stderr
@@ -38,7 +41,12 @@ def command(options: Options, *, listen: str | None, file: str | None) -> None:
 
     loaded = options.load()
     section = loaded.settings.kubernetes_audit
-    section = replace(section, listen=listen or section.listen, file=file or section.file)
+    section = replace(
+        section,
+        listen=listen or section.listen,
+        file=file or section.file,
+        topic=replace(section.topic, name=topic or section.topic.name),
+    )
     loaded = replace(loaded, settings=replace(loaded.settings, kubernetes_audit=section))
     settings = loaded.settings
     log_to_stderr(settings, "intake")

@@ -1,9 +1,37 @@
 """Settings of the intake of Kubernetes audit events."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lanner.settings.about import about
 from lanner.settings.forms import values
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTopicSettings:
+    """A topic of any Kafka broker, or an Event Hub of Azure, that holds audit events."""
+
+    name: str | None = about("Name of the topic, complete; none by default.", None)
+    group: str = about("Consumer group; its members share the partitions.", "lanner-kubernetes-audit")
+    bootstrap_servers: str | None = about(
+        "Addresses of its brokers, host:port, separated by commas; by default the broker of `kafka`, with all of its\n"
+        "settings instead of those below.",
+        None,
+        form=values.servers,
+    )
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = about(
+        "plaintext, ssl, sasl_plaintext or sasl_ssl.", "sasl_ssl"
+    )
+    sasl_mechanism: Literal["plain", "scram-sha-256", "scram-sha-512"] = about(
+        "plain, scram-sha-256 or scram-sha-512.", "plain"
+    )
+    username: str | None = about("User name for SASL; $ConnectionString for an Event Hub.", None)
+    password_file: str | None = about(
+        "File that holds the password, for an Event Hub the connection string; or set\n"
+        "$LANNER_KUBERNETES_AUDIT_TOPIC_PASSWORD.",
+        None,
+    )
+    ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +52,9 @@ class KubernetesAuditSettings:
         "PEM file of the CAs whose client certificates are accepted; if not set, none is required.", None
     )
     file: str | None = about("Audit log to follow, over its rotations: a file of JSON, one event a line.", None)
+    topic: AuditTopicSettings = about(
+        "Topic to read: events, lists of them, or the envelopes of Event Hubs and CloudWatch Logs.", AuditTopicSettings
+    )
     state_dir: str = about(
         "Folder that holds how far the file was read.", "/var/lib/lanner/kubernetes-audit", form=values.path
     )

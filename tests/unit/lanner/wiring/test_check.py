@@ -95,7 +95,15 @@ def test_run_starts_with_what_the_check_accepted(folder: Path, text: str) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "kubernetes_audit.listen or kubernetes_audit.file must be set"),
+        ("", "no source: set kubernetes_audit.listen"),
+        (
+            "kubernetes_audit: {topic: {name: a, bootstrap_servers: b}}",
+            "topic.username and kubernetes_audit.topic.pass",
+        ),
+        (
+            "kubernetes_audit: {topic: {name: a, bootstrap_servers: b, password_file: /nope}}",
+            "topic.password_file: /nope",
+        ),
         (
             "kubernetes_audit: {listen: 'a:0', token_file: FOLDER/file}",
             "token_file: FOLDER/file: the file is empty",
