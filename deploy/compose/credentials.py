@@ -2,7 +2,7 @@
 
 credentials.py make         make what is missing
 credentials.py users        have the broker know the users; as its administrator
-credentials.py show NAME    print one password, or console-token
+credentials.py show NAME    print one password, console-token or audit-token
 """
 
 import os
@@ -24,6 +24,7 @@ OWNERS = {
     "processor": LANNER,
     "notifier": LANNER,
     "console": LANNER,
+    "kubernetes-audit": LANNER,
     "publisher": LANNER,
     "enroller": LANNER,
     "operator": LANNER,
@@ -50,6 +51,8 @@ def make() -> None:
     put(FOLDER / "admin/users.properties", users, KAFKA)
     if not (FOLDER / "console/tokens").exists():
         put(FOLDER / "console/tokens", f"admin analyst {secrets.token_urlsafe(32)}\n", LANNER)
+    if not (FOLDER / "kubernetes-audit/token").exists():
+        put(FOLDER / "kubernetes-audit/token", secrets.token_urlsafe(32), LANNER)
     if not (FOLDER / "publisher/rules.key").exists():
         make_key()
     put(FOLDER / "processor/rules.pub", (FOLDER / "publisher/rules.pub").read_text(), LANNER)
@@ -102,12 +105,15 @@ def users() -> None:
 
 
 def show(name: str) -> None:
-    """Print one password, or the token that opens the console."""
+    """Print one password, the token that opens the console, or the one that API servers present."""
     if name == "console-token":
         sys.stdout.write((FOLDER / "console/tokens").read_text().split()[-1] + "\n")
         return
+    if name == "audit-token":
+        sys.stdout.write((FOLDER / "kubernetes-audit/token").read_text() + "\n")
+        return
     if name not in OWNERS:
-        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have, and console-token is one.")
+        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have; console-token and audit-token are tokens.")
     sys.stdout.write((FOLDER / name / "password").read_text() + "\n")
 
 

@@ -13,7 +13,15 @@ from lanner.console.people.listed import read_listed
 FOLDER = Path("deploy/compose")
 TEXT = (FOLDER / "docker-compose.yml").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load(TEXT)["services"]
-UNPRIVILEGED = ("topics", "processor", "notifier-syslog", "notifier-siem", "notifier-slack", "console")
+UNPRIVILEGED = (
+    "topics",
+    "processor",
+    "notifier-syslog",
+    "notifier-siem",
+    "notifier-slack",
+    "console",
+    "kubernetes-audit",
+)
 
 
 def test_every_variable_is_in_the_readme() -> None:
@@ -45,7 +53,7 @@ def test_nobody_comes_to_the_broker_without_a_password_of_its_own() -> None:
         service = SERVICES[name]
         user = service["environment"]["LANNER__KAFKA__USERNAME"].removeprefix("lanner-")
         seen = [volume for volume in service["volumes"] if volume.startswith("secrets-")]
-        part = {"publish": "publisher"}.get(name, name.split("-")[0])
+        part = {"publish": "publisher", "kubernetes-audit": name}.get(name, name.split("-")[0])
         assert (user, seen) == (part, [f"secrets-{part}:/run/lanner:ro"])
         assert service["environment"]["LANNER__KAFKA__SECURITY_PROTOCOL"].endswith(":-sasl_plaintext}")
     assert "PUBLIC_KEY_FILES" in " ".join(SERVICES["processor"]["environment"])
@@ -65,6 +73,7 @@ def test_passwords_are_made_once_and_differ(tmp_path: Path, monkeypatch: pytest.
     passwords = [text for path, text in before.items() if path.endswith("/password")]
     (token,) = read_listed((tmp_path / "console/tokens").read_text())
     assert (token.name, token.role, token.token in passwords) == ("admin", "analyst", False)
+    assert len((tmp_path / "kubernetes-audit/token").read_text()) >= 32
     assert len(set(passwords)) == len(owners)
     assert all(len(each) >= 32 for each in passwords)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o400}
@@ -132,3 +141,11 @@ def test_the_console_is_published_on_this_host_and_opens_with_a_token() -> None:
     assert console["ports"] == ["${LANNER_BIND:-127.0.0.1}:${LANNER_CONSOLE_PORT:-8778}:8778"]
     assert console["environment"]["LANNER__CONSOLE__TOKENS_FILE"] == "/run/lanner/tokens"
     assert "console:/var/lib/lanner" in console["volumes"]
+
+
+def test_the_intake_of_audit_events_is_optional_and_requires_its_token() -> None:
+    """It starts with a profile only, and is published on this host."""
+    intake = SERVICES["kubernetes-audit"]
+    assert intake["profiles"] == ["kubernetes-audit"]
+    assert intake["ports"] == ["${LANNER_BIND:-127.0.0.1}:${LANNER_AUDIT_PORT:-8765}:8765"]
+    assert intake["environment"]["LANNER__KUBERNETES_AUDIT__TOKEN_FILE"] == "/run/lanner/token"
