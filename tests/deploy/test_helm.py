@@ -222,6 +222,52 @@ def test_a_console_to_which_nobody_could_sign_in_is_refused() -> None:
     assert "console.tokensSecret is required" in run("template", "x", CHART, *arguments).stderr
 
 
+def test_the_intake_of_audit_events_has_its_secrets_and_a_fixed_address() -> None:
+    """Only chosen peers reach the webhook, and its user has the rights of its part."""
+    every = template("production")
+    container = of_kind("Deployment", every)["fleet-lanner-audit"]["spec"]["template"]["spec"]["containers"][0]
+    assert container["args"] == ["intake", "kubernetes-audit"]
+    assert {"name": "LANNER__KUBERNETES_AUDIT__TOKEN_FILE", "value": "/run/lanner/audit/token"} in container["env"]
+    owners = {name for name, pod in pods(every) if "lanner-audit-t" in json.dumps(pod)}
+    assert owners == {"fleet-lanner-audit"}
+    service = of_kind("Service", every)["fleet-lanner-audit"]["spec"]
+    assert (service["clusterIP"], service["ports"][0]["port"]) == ("10.96.0.50", 8765)
+    policy = of_kind("NetworkPolicy", every)["fleet-lanner-audit"]["spec"]
+    assert {"ports": [{"port": "webhook"}], "from": [{"ipBlock": {"cidr": "192.0.2.0/28"}}]} in policy["ingress"]
+    job = next(each for name, each in of_kind("Job", every).items() if "-topics-" in name)
+    assert "--for kubernetes-audit --principal 'User:lanner-audit'" in json.dumps(job)
+
+
+def test_an_intake_that_reads_an_event_hub_reaches_it() -> None:
+    """Its password is a variable from a Secret; client certificates are checked instead of a token."""
+    every = template("keda")
+    policy = of_kind("NetworkPolicy", every)["fleet-lanner-audit"]["spec"]
+    assert {"ports": [{"port": 9095}]} in policy["egress"]
+    [container] = of_kind("Deployment", every)["fleet-lanner-audit"]["spec"]["template"]["spec"]["containers"]
+    variables = json.dumps(container["env"])
+    assert "CLIENT_CA_FILE" in variables
+    assert "LANNER_KUBERNETES_AUDIT_TOPIC_PASSWORD" in variables
+    assert "TOKEN_FILE" not in variables
+
+
+@pytest.mark.parametrize("missing", ["tlsSecret", "tokenSecret"])
+def test_an_intake_that_anyone_could_write_to_is_refused(missing: str) -> None:
+    """Whoever can send audit events can raise alerts, and hide their own among them."""
+    secrets = [f"audit.{name}=x" for name in ("tlsSecret", "tokenSecret") if name != missing]
+    options = [option for each in ("audit.enabled=true", *secrets) for option in ("--set", each)]
+    done = run("template", "x", CHART, "--kube-version", VERSIONS[0], "-f", CASES["own_kafka"], *options)
+    assert "audit.tlsSecret is required" in done.stderr
+
+
+def test_a_trial_with_an_intake_has_a_user_for_it() -> None:
+    """The trial's broker knows its password."""
+    options = [f"audit.{each}" for each in ("enabled=true", "tlsSecret=x", "tokenSecret=x")]
+    secrets = of_kind("Secret", template("trial", VERSIONS[-1], *(f"--set={each}" for each in options)))
+    users = secrets["fleet-lanner-kafka-broker"]["stringData"]["users.properties"]
+    password = secrets["fleet-lanner-kafka-audit"]["stringData"]["password"]
+    assert f'user_lanner-audit="{password}"' in users
+
+
 def test_rules_are_published_signed_and_verified() -> None:
     """A hook signs with the private key, which no other pod has; processors have the public one."""
     every = template("production")

@@ -218,6 +218,7 @@ checksum/rules: {{ toYaml $root.Values.rules.files | sha256sum }}
 {{- range .Values.notifiers }}{{ if .enabled }}{{ $names = append $names "notifier" }}{{ end }}{{ end -}}
 {{- if .Values.console.enabled }}{{ $names = append $names "console" }}{{ end -}}
 {{- if .Values.kubernetes.enabled }}{{ $names = append $names "kubernetes" }}{{ end -}}
+{{- if .Values.audit.enabled }}{{ $names = append $names "audit" }}{{ end -}}
 {{- if or .Values.trialKafka.enabled .Values.kafka.topics.create }}{{ $names = append $names "topics" }}{{ end -}}
 {{- if .Values.rules.publish.enabled }}{{ $names = append $names "publisher" }}{{ end -}}
 {{- if .Values.trialKafka.enabled }}{{ $names = append $names "kafka" }}{{ end -}}
