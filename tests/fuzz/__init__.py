@@ -1,1 +1,1 @@
-"""Fuzz tests: rule files, conditions and test files are untrusted, so any text must be handled."""
+"""Fuzz tests: rule files, conditions, test files and captures are untrusted, so any input must be handled."""

@@ -1,18 +1,28 @@
 """The properties that fuzzing checks; each function accepts any bytes and returns only if the property holds."""
 
+import contextlib
+import io
+from functools import cache
+
+from lanner.captures.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture
+from lanner.captures.reading import CaptureReader
+from lanner.captures.table import EVENTS
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
+from processor.compiler.batch import Excludes
 from processor.compiler.checks import errors
 from processor.compiler.host_names import names_to_resolve
 from processor.compiler.mapping import compile_mapping
+from processor.detection.detector import DetectionRule
 from processor.detection.explain import MappingEvaluator, explain
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.language.ast import Macro, MacroRef, Node, Not
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.loading.problems import report
+from tests.unit.lanner.captures import scap_files
 
 EVENT = {
     "evt.type": "openat",
@@ -91,4 +101,67 @@ def suites(data: bytes) -> None:
         assert make_batch(case.events).count == len(case.events)
 
 
-TARGETS = {"conditions": conditions, "rules": rules, "suites": suites}
+def captures(data: bytes) -> None:
+    """Any file is read as events or ends in a BadCapture, whether or not a rule needs its events.
+
+    Bytes that don't begin as a capture describe the blocks of one, so that damage reaches more than their lengths.
+    """
+    capture = data if data.startswith((SECTION_BYTES, GZIP_BYTES)) else _capture(io.BytesIO(data))
+    rules = _every_event()
+    evaluator = Evaluator(rules)
+    for exclusions in (None, dict[str, Excludes]()):
+        reader = CaptureReader(io.BytesIO(capture), "fuzzed.scap", exclusions)
+        with contextlib.suppress(BadCapture):
+            for batch in reader.batches():
+                assert len(evaluator.replay(batch)) <= batch.count
+    assert not rules.faults(), rules.first_errors()
+
+
+@cache
+def _every_event() -> CompiledRuleset:
+    output = "%evt.args %fd.name %proc.cmdline %proc.acmdline %container.name %user.name"
+    return compile_ruleset([DetectionRule("all", parse("evt.num > 0"), output)], {}, {})
+
+
+def _capture(data: io.BytesIO) -> bytes:
+    parts = [scap_files.section(), scap_files.machine()]
+    while kind := data.read(1):
+        if kind[0] < len(_LISTS):
+            parts.append(scap_files.block(_LISTS[kind[0]], data.read(_number(data))))
+        elif kind[0] == len(_LISTS):
+            entry = scap_files.process(_number(data), tid=_number(data), parent=_number(data), extra=data.read(2))
+            parts.append(scap_files.processes(entry))
+        else:
+            number = int.from_bytes(data.read(2), "little") % (len(EVENTS) + 1)
+            params = [data.read(_number(data) % 40) for _ in range(_number(data) % 33)]
+            block_type = _EVENT_BLOCKS[kind[0] % len(_EVENT_BLOCKS)]
+            parts.append(scap_files.numbered_event(number, _number(data) % 8, params, block_type=block_type))
+    return b"".join(parts)
+
+
+_LISTS = (
+    0x201,
+    0x202,
+    0x203,
+    0x205,
+    0x206,
+    0x207,
+    0x214,
+    0x215,
+    0x216,
+    0x217,
+    0x218,
+    0x219,
+    0x220,
+    0x221,
+    0x222,
+    0x999,
+)
+_EVENT_BLOCKS = (0x216, 0x216, 0x221, 0x204)
+
+
+def _number(data: io.BytesIO) -> int:
+    return int.from_bytes(data.read(1), "little")
+
+
+TARGETS = {"captures": captures, "conditions": conditions, "rules": rules, "suites": suites}
