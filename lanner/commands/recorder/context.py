@@ -1,20 +1,24 @@
 """`lanner context`: shows what happened on a host around an alert."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 
+from lanner.captures.writing.spool import CaptureSpool
 from lanner.cli.app import Options, front_command
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import parse_duration_ms
 from lanner.cli.signals import Signals
-from lanner.cli.terminal.output import StatusLine
+from lanner.cli.terminal.output import StatusLine, note
+from lanner.errors import BadInput
 from lanner.recorder.around.peers import HostReading, JoinedContext, joined_contexts
 from lanner.recorder.around.reading import read_context
+from lanner.recorder.batches import StoredBatch
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.output import FLAT_LIMIT, TREE_LIMIT, Around, Form, form_of
 from lanner.recorder.query import EventQuery, QueryResult, parse_alert_id
@@ -23,13 +27,15 @@ from lanner.recorder.timeline import TimelineRange
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family
 from processor.detection.redaction import Redaction
+from schemas.codec import encode_batch
 from schemas.text.times import date_and_time_seconds
 
 
 @front_command(
     "context",
     example="sudo lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0\n"
-    "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --topic --before 2m",
+    "lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --topic --before 2m\n"
+    "sudo lanner context 01a20e63-3df8-8a19-82ef-5e8e855bbfb0 --scap incident.scap.gz",
 )
 @click.argument("alert_id")
 @click.option("--before", metavar="TIME", default="30s", show_default=True, help="How far back to show events.")
@@ -41,6 +47,12 @@ from schemas.text.times import date_and_time_seconds
     help="Use at most this many events before and after the alert: the nearest ones.  [default: "
     f"{FLAT_LIMIT:,}; {TREE_LIMIT:,} for a tree]",
 )
+@click.option(
+    "--scap",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Also write the host's events of this time to a capture (.scap) for Stratoshark; a FILE.gz is compressed.",
+)
 @source_options
 @click.option("--host", metavar="HOST", help="Name or id of the host, if the alert itself is no longer retained.")
 def command(
@@ -51,6 +63,7 @@ def command(
     after: str,
     flat: bool,
     limit: int | None,
+    scap: Path | None,
     file: Path | None,
     topic: bool,
     host: str | None,
@@ -83,13 +96,45 @@ def command(
             from lanner.recorder.topic.search import from_topic
 
             found = from_topic(query, settings, lambda: signals.stop, status)
-        _show(query, found, settings.redact, form, _Progress(status, lambda: signals.stop))
+        with _spool(scap) as spool:
+            _show(query, found, settings.redact, form, _Progress(status, lambda: signals.stop, spool))
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
     status: StatusLine
     stop: Callable[[], bool]
+    spool: CaptureSpool | None = None
+    """Receives what a capture is to hold."""
+
+    def take(self, stored: StoredBatch) -> None:
+        """Take a batch that is searched."""
+        self.status.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
+        if self.spool is not None:
+            with _faults(self.spool.file):
+                self.spool.writer.write(encode_batch(stored.batch))
+
+
+@contextmanager
+def _spool(file: Path | None) -> Iterator[CaptureSpool | None]:
+    """Open what collects the batches of a capture, and remove it at the end."""
+    if file is None:
+        yield None
+        return
+    with _faults(file):
+        spool = CaptureSpool(file)
+    try:
+        yield spool
+    finally:
+        spool.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _faults(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{file}: {error.strerror}.") from None
 
 
 def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: Form, progress: _Progress) -> None:
@@ -105,11 +150,15 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
         form.write(redaction),
         query.limit,
         stop=progress.stop,
-        on_batch=lambda stored: progress.status.show(
-            f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}"
-        ),
+        on_batch=progress.take,
     )
     progress.status.clear()
+    if progress.spool is not None:
+        with _faults(progress.spool.file):
+            host = _host(found, context.coverage)
+            written = progress.spool.finish(host, lambda time: window.start <= time <= window.end)
+        for line in written.lines():
+            note(f"{progress.spool.file}: {line}.")
 
     def joined(tree: Family) -> list[JoinedContext]:
         host = _host(found, context.coverage)

@@ -13,17 +13,25 @@ from schemas.batch import EventBatch, events_lost
 from schemas.text.counts import count_of
 
 
-@front_command("record", example="sudo lanner record incident.avro", formats=(), without=NO_RULES)
+@front_command(
+    "record",
+    example="sudo lanner record incident.avro\nsudo lanner record --scap incident.scap.gz",
+    formats=(),
+    without=NO_RULES,
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only this event type; repeatable.")
-def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
+@click.option("--scap", is_flag=True, help="Write a capture (.scap) for Stratoshark; a FILE.gz is compressed.")
+def command(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) -> None:
     """Record events to FILE until Ctrl-C.
 
-    FILE holds events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file.
+    FILE holds events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file,
+    or with --scap a capture, which is written at the end: events are in FILE.avro.part until then.
     """
     import sys
 
     from collector.events.system_calls import EVERYTHING
+    from lanner.captures.writing.spool import CaptureSpool
     from lanner.wiring.collector import make_collector
     from schemas.codec import encode_batch
     from schemas.encoding.recording import RecordingWriter
@@ -33,10 +41,12 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
         raise BadInput(f"--type {unknown[0]}: no such event type. Use one of: {' '.join(sorted(EVERYTHING))}")
     summary = Summary()
     status = StatusLine(sys.stderr, enabled=not options.quiet)
+    lines: list[str] = []
 
     with Signals() as signals:
         try:
-            writer = RecordingWriter(file)
+            spool = CaptureSpool(file) if scap else None
+            writer = RecordingWriter(file) if spool is None else spool.writer
         except OSError as error:
             raise BadInput(f"{file}: {error.strerror}.") from None
 
@@ -54,10 +64,14 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
                 status.show(f"recording: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
             collector.stop()
             writer.close()
+            if spool is not None:
+                lines = spool.finish().lines()
         except OSError as error:
             _abandon(collector, writer)
+            recording = file if spool is None else spool.path
             raise BadInput(
-                f"{file}: {error.strerror}; {count_of(summary.events, 'event')} written, which can be replayed."
+                f"{file}: {error.strerror}; {count_of(summary.events, 'event')} written to {recording}, "
+                "which can be replayed."
             ) from None
         except BaseException:
             _abandon(collector, writer)
@@ -66,6 +80,8 @@ def command(options: Options, file: Path, types: tuple[str, ...]) -> None:
             status.clear()
     if not options.quiet:
         note(f"{file}: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
+        for line in lines:
+            note(f"{file}: {line}.")
 
 
 def _abandon(*parts: object) -> None:

@@ -143,3 +143,26 @@ def test_replay_wants_files_or_the_topic(tmp_path: Path) -> None:
     done = lanner("replay", tmp_path / "empty")
     assert done.returncode == 1
     assert "no recordings in this folder" in done.stderr
+
+
+def test_context_also_writes_a_capture(tmp_path: Path) -> None:
+    """It holds the events of the host around the alert, and raises the alert again."""
+    folder, rules = stored(tmp_path)
+    capture = tmp_path / "out.scap.gz"
+    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3", "--scap", capture)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{capture}: the capture holds 2 events of 1 type.\n" in done.stderr
+    assert "absent, because not collected: events of other types" in done.stderr
+    replayed = lanner("replay", capture, "-r", rules, "--format", "json")
+    assert [json.loads(line)["hostname"] for line in replayed.stdout.splitlines()] == ["web-3", "web-3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "out.scap.gz", "rules.yaml"]
+
+
+def test_context_reports_a_capture_that_can_not_be_written(tmp_path: Path) -> None:
+    """The error names the file."""
+    folder, rules = stored(tmp_path)
+    missing = tmp_path / "missing" / "out.scap"
+    done = lanner("context", IDENTITY, "--file", folder, "-r", rules, "--host", "web-3", "--scap", missing)
+    assert done.returncode == 1
+    assert f"{missing}: No such file or directory." in done.stderr

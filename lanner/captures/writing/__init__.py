@@ -1,0 +1,1 @@
+"""Captures written from recordings, for readers such as Stratoshark and Falco."""

@@ -1,0 +1,250 @@
+"""What the lists at the beginning of a capture must hold, gathered from all its events."""
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from lanner.captures.state import descriptors as kinds
+from lanner.captures.table import EVENTS, EventVersion
+from lanner.captures.writing import frames
+from lanner.captures.writing.parameters import RecordedEvent
+from schemas.batch import Container, EventBatch, Process
+from schemas.columns import MISSING_INT
+
+CURRENT: dict[str, EventVersion] = {
+    version.name: version for version in EVENTS if version.is_exit and not (version.is_old or version.is_unused)
+} | {version.name: version for version in EVENTS if version.name == "procexit" and not version.is_old}
+"""The version that is written, by event type."""
+_OF_CONTAINER = next(each for each in EVENTS if each.name == "container" and each.is_large)
+_OF_USER = next(each for each in EVENTS if each.name == "useradded")
+_OF_GROUP = next(each for each in EVENTS if each.name == "groupadded")
+_TYPES = {"docker": 0, "lxc": 1, "cri": 6, "containerd": 7, "cri-o": 8, "podman": 11}
+_CUSTOM = 5
+_MOUNT = ("Source", "Destination", "Mode", "RW", "Propagation")
+_MAX_PROCESSES, _MAX_DESCRIPTORS, _MAX_ACCOUNTS = 131_072, 1_000_000, 65_536
+_KINDS = {
+    "file": kinds.FILE_V2,
+    "directory": kinds.DIRECTORY,
+    "ipv4": kinds.IPV4,
+    "ipv6": kinds.IPV6,
+    "pipe": kinds.FIFO,
+    "unix": kinds.UNIX,
+    "event": kinds.EVENT,
+    "signalfd": kinds.SIGNALFD,
+    "eventpoll": kinds.EVENTPOLL,
+    "inotify": kinds.INOTIFY,
+    "timerfd": kinds.TIMERFD,
+    "netlink": kinds.NETLINK,
+    "bpf": kinds.BPF,
+    "userfaultfd": kinds.USERFAULTFD,
+    "io_uring": kinds.IO_URING,
+    "memfd": kinds.MEMFD,
+    "pidfd": kinds.PIDFD,
+}
+_PROTOCOLS = {"tcp": kinds.TCP, "udp": kinds.UDP, "icmp": kinds.ICMP, "raw": kinds.RAW}
+_CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
+_EXECS = frozenset({"execve", "execveat"})
+_MAKES_ENDS = frozenset({"connect", "bind"})
+
+
+class CaptureContents:
+    """Processes, descriptors, users, containers and addresses, each as at its first event."""
+
+    def __init__(self) -> None:
+        self.hostname = ""
+        self.first_time = 0
+        self._processes: dict[int, tuple[Process, int]] = {}
+        """By pid, with the parent's pid."""
+        self._threads: dict[int, tuple[int, int]] = {}
+        """By tid: the pid, and the tid in its namespace."""
+        self._executed: set[int] = set()
+        self._late: set[int] = set()
+        """Threads that appear after their process has executed a program, which ends the threads before."""
+        self._known: set[tuple[int, int]] = set()
+        self._descriptors: dict[int, list[bytes]] = {}
+        self._cloned_by: dict[int, int] = {}
+        self._users: dict[tuple[str, int], tuple[int, str, str, str]] = {}
+        self._groups: dict[tuple[str, int], str] = {}
+        self._containers: dict[str, Container] = {}
+        self._container_ips: dict[str, str] = {}
+        self._addresses: dict[str, None] = {}
+
+    def cwd(self, pid: int) -> str | None:
+        """Return the working directory of a process at the beginning."""
+        found = self._processes.get(pid)
+        return None if found is None else found[0].cwd
+
+    def tid(self, event: RecordedEvent) -> int:
+        """Return the thread under which an event is written: the main one, if a reader would not know its own."""
+        tid = event.number("thread")
+        return event.process.pid if tid in self._late else tid
+
+    def add_tables(self, batch: EventBatch) -> None:
+        """Gather the processes, users and containers of a batch."""
+        self.hostname = batch.hostname
+        for process in batch.processes:
+            container = batch.containers[process.container] if process.container >= 0 else None
+            where = "" if container is None else container.id
+            if container is not None and len(self._containers) < _MAX_ACCOUNTS:
+                self._containers[where] = container
+            self._add_accounts(process, where)
+            if process.pid > 0 and len(self._processes) < _MAX_PROCESSES and process.pid not in self._processes:
+                above = batch.processes[process.parent].pid if process.parent >= 0 else process.ppid or 0
+                self._processes[process.pid] = (process, above)
+
+    def _add_accounts(self, process: Process, where: str) -> None:
+        if len(self._users) + len(self._groups) > _MAX_ACCOUNTS:
+            return
+        gid = process.gid or 0
+        if process.uid is not None and process.user not in {None, "<NA>"}:
+            facts = (gid, process.user or "", process.home or "", process.shell or "")
+            self._users[where, process.uid] = facts
+        if process.login_name not in {None, "<NA>", "<NONE>"} and process.loginuid is not None:
+            self._users.setdefault((where, process.loginuid), (gid, process.login_name or "", "", ""))
+        if process.gid is not None and process.group not in {None, "<NA>"}:
+            self._groups[where, process.gid] = process.group or ""
+
+    def add(self, event: RecordedEvent, version: EventVersion, params: list[bytes]) -> None:
+        """Gather what an event shows of threads, descriptors and addresses."""
+        process, time = event.process, event.number("time")
+        self.first_time = min(self.first_time or time, time)
+        tid = event.number("thread")
+        if tid != process.pid and process.pid > 0 and len(self._threads) + len(self._late) < _MAX_PROCESSES:
+            vtid = event.number("vthread")
+            if tid not in self._threads and process.pid in self._executed and tid not in self._cloned_by:
+                self._late.add(tid)
+            self._threads.setdefault(tid, (process.pid, tid if vtid == MISSING_INT else vtid))
+        if version.name in _CLONES and event.number("res") > 0:
+            self._cloned_by[event.number("res")] = process.pid
+        elif version.name in _EXECS and event.number("res") == 0:
+            self._executed.add(process.pid)
+        self._add_address(event)
+        owner = self._owner(process.pid)
+        if version.fd_at >= 0:
+            number = int.from_bytes(params[version.fd_at], "little", signed=True)
+            if params[version.fd_at] and number >= 0 and (owner, number) not in self._known:
+                self._add_descriptor(owner, number, event, version)
+        for number in (event.number("fd_num"), event.number("res") if version.creates_fd else -1):
+            if number >= 0 and len(self._known) < _MAX_DESCRIPTORS:
+                self._known.add((owner, number))
+
+    def _owner(self, pid: int) -> int:
+        """Return the process whose descriptors one inherits: itself, unless an event creates it."""
+        for _ in range(_MAX_PROCESSES):
+            if pid not in self._cloned_by:
+                break
+            pid = self._cloned_by[pid]
+        return pid
+
+    def _add_address(self, event: RecordedEvent) -> None:
+        local, process = event.text("local_ip"), event.process
+        if local is None or len(self._addresses) > _MAX_ACCOUNTS:
+            return
+        if process.container < 0:
+            self._addresses[local] = None
+        else:
+            self._container_ips.setdefault(event.batch.containers[process.container].id, local)
+
+    def _add_descriptor(self, pid: int, number: int, event: RecordedEvent, version: EventVersion) -> None:
+        """Add a descriptor as it was before the first event that uses it."""
+        kind = _KINDS.get(event.text("fd_type") or "")
+        if kind is None or len(self._known) >= _MAX_DESCRIPTORS:
+            return
+        name, ino, rest = event.text("fd_name") or "", event.number("fd_ino"), b""
+        if kind in kinds.CONNECTIONS:
+            kind, rest = _socket(event, kind, is_new=version.name in _MAKES_ENDS)
+        elif kind == kinds.UNIX:
+            rest = bytes(16) + frames.text("" if version.name in _MAKES_ENDS else name)
+        elif kind == kinds.FILE_V2:
+            rest = struct.pack("<I", 0) + frames.text(name) + struct.pack("<I", event.number("fd_dev"))
+        else:
+            rest = frames.text(name)
+        self._known.add((pid, number))
+        self._descriptors.setdefault(pid, []).append(frames.descriptor(number, kind, ino, rest))
+
+    def lists(self) -> Iterator[bytes]:
+        """Yield the blocks that come before the events."""
+        yield frames.section(self.hostname)
+        yield frames.interfaces(self._addresses)
+        yield frames.users(self._accounts())
+        entries = [
+            frames.process(process, pid, pid if process.vpid is None else process.vpid, above)
+            for pid, (process, above) in self._processes.items()
+        ]
+        for tid, (pid, vtid) in self._threads.items():
+            if pid in self._processes and tid not in self._processes:
+                process, above = self._processes[pid]
+                entries.append(frames.process(process, tid, vtid, above))
+        yield frames.processes(entries)
+        for pid, found in self._descriptors.items():
+            yield frames.descriptors(pid, found)
+        yield from self._in_containers()
+
+    def _accounts(self) -> Iterator[bytes]:
+        for (where, uid), facts in self._users.items():
+            if not where:
+                yield frames.user(uid, *facts)
+        for (where, gid), name in self._groups.items():
+            if not where:
+                yield frames.group(gid, name)
+
+    def _in_containers(self) -> Iterator[bytes]:
+        """Yield the events that describe containers and their users."""
+        for container in self._containers.values():
+            facts = json.dumps({"container": _facts(container, self._container_ips.get(container.id))})
+            yield self._notice(_OF_CONTAINER, facts.encode() + b"\0")
+        for (where, uid), (gid, *texts) in self._users.items():
+            if where:
+                parts = [frames.texts([each]) for each in (*texts, where)]
+                yield self._notice(_OF_USER, struct.pack("<I", uid), struct.pack("<I", gid), *parts)
+        for (where, gid), name in self._groups.items():
+            if where:
+                yield self._notice(_OF_GROUP, struct.pack("<I", gid), frames.texts([name]), frames.texts([where]))
+
+    def _notice(self, version: EventVersion, *params: bytes) -> bytes:
+        return frames.event(version, self.first_time, -1, 0, params)
+
+
+def _socket(event: RecordedEvent, kind: int, *, is_new: bool) -> tuple[int, bytes]:
+    protocol = struct.pack("<B", _PROTOCOLS.get(event.text("l4proto") or "", 0))
+    width = 4 if kind == kinds.IPV4 else 16
+    local, remote = (
+        (frames.packed_ip(event.text(f"{side}_ip"), width), max(event.number(f"{side}_port"), 0) % 65536)
+        for side in ("local", "remote")
+    )
+    if is_new:
+        local = remote = (bytes(width), 0)
+    elif event.text("remote_ip") is None and event.text("local_ip") is not None:
+        server = kinds.SERVER4 if kind == kinds.IPV4 else kinds.SERVER6
+        return server, local[0] + struct.pack("<H", local[1]) + protocol
+    return kind, local[0] + remote[0] + struct.pack("<HH", local[1], remote[1]) + protocol
+
+
+def _facts(container: Container, ip: str | None) -> dict[str, Any]:
+    return {
+        "id": container.id,
+        "full_id": container.full_id,
+        "type": _TYPES.get(container.type, _CUSTOM),
+        "name": container.name or "",
+        "image": container.image or "",
+        "imageid": container.image_id or "",
+        "imagerepo": container.image_repository or "",
+        "imagetag": container.image_tag or "",
+        "imagedigest": container.image_digest or "",
+        "privileged": bool(container.privileged),
+        "created_time": (container.start_ts or 0) // 1_000_000_000,
+        "ip": container.ip or ip or "",
+        "User": container.user or "",
+        "host_pid": bool(container.host_pid),
+        "host_network": bool(container.host_network),
+        "host_ipc": bool(container.host_ipc),
+        "is_pod_sandbox": False,
+        "labels": dict(container.labels or ()),
+        "pod_sandbox_id": container.pod_sandbox_id or "",
+        "pod_sandbox_labels": dict(container.pod_labels or ()),
+        "Mounts": [
+            dict(zip(_MOUNT, (each.source, each.dest, each.mode, each.rw, each.propagation), strict=True))
+            for each in container.mounts or ()
+        ],
+    }

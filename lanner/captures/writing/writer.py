@@ -1,0 +1,109 @@
+"""Writes the events of a recording as a capture.
+
+The lists at the beginning of a capture need what all events show, so the recording is read twice.
+"""
+
+import gzip
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from collector.events.paths import absolute
+from lanner.captures.writing import frames
+from lanner.captures.writing.contents import CURRENT, CaptureContents
+from lanner.captures.writing.parameters import RecordedEvent, encode
+from schemas.batch import EventBatch
+from schemas.text.counts import count_of
+
+_DIRECTORY_CHANGES = frozenset({"chdir", "getcwd"})
+_MOST_NAMED = 5
+_LEVEL = 6
+
+
+@dataclass(slots=True)
+class WrittenCapture:
+    """What a capture holds, and what it lacks."""
+
+    events: int = 0
+    repeats: int = 0
+    """Further equal events that the recording counts instead of storing them; they are not written."""
+    unknown: Counter[str] = field(default_factory=Counter)
+    """Events without a version in the event table, by type."""
+    types: set[str] = field(default_factory=set)
+
+    def lines(self) -> list[str]:
+        """Return sentences for people."""
+        lines = [
+            f"the capture holds {count_of(self.events, 'event')} of {count_of(len(self.types), 'type')}",
+            "absent, because not collected: events of other types, processes and descriptors that no event shows",
+        ]
+        if self.repeats:
+            lines.append(f"{count_of(self.repeats, 'repeat')} of equal events are not written")
+        if self.unknown:
+            names = ", ".join(name for name, _ in self.unknown.most_common(_MOST_NAMED))
+            lines.append(f"no form in captures: {count_of(self.unknown.total(), 'event')} ({names})")
+        return lines
+
+
+def write_capture(
+    file: Path, batches: Callable[[], Iterable[EventBatch]], is_selected: Callable[[int], bool] = lambda _: True
+) -> WrittenCapture:
+    """Write a new capture, compressed by gzip if its name ends with ``.gz``.
+
+    Args:
+        file: the capture; only its owner may read it.
+        batches: returns the batches of one host, from the first one each time.
+        is_selected: returns whether an event of a time is written, ns since the epoch.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    found, contents = WrittenCapture(), CaptureContents()
+    for event in _events(batches(), is_selected, contents):
+        version = CURRENT.get(event.text("type") or "")
+        if version is not None:
+            contents.add(event, version, encode(event, version, None))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with (
+        os.fdopen(os.open(file, flags, 0o600), "wb") as plain,
+        closing(gzip.GzipFile("", "wb", _LEVEL, plain, 0) if file.suffix == ".gz" else plain) as output,
+    ):
+        for block in contents.lists():
+            output.write(block)
+        for block in _written(_events(batches(), is_selected), contents, found):
+            output.write(block)
+    return found
+
+
+def _events(
+    batches: Iterable[EventBatch], is_selected: Callable[[int], bool], contents: CaptureContents | None = None
+) -> Iterator[RecordedEvent]:
+    """Yield the selected events; contents: gathers the tables of the batches that have any."""
+    for batch in batches:
+        chosen = [index for index, time in enumerate(batch.columns["time"]) if is_selected(time)]
+        if chosen and contents is not None:
+            contents.add_tables(batch)
+        for index in chosen:
+            yield RecordedEvent(batch, index)
+
+
+def _written(events: Iterable[RecordedEvent], contents: CaptureContents, found: WrittenCapture) -> Iterator[bytes]:
+    directories: dict[int, str | None] = {}
+    for event in events:
+        name = event.text("type") or ""
+        version = CURRENT.get(name)
+        if version is None:
+            found.unknown[name] += 1
+            continue
+        pid = event.process.pid
+        cwd = directories.get(pid) or contents.cwd(pid)
+        params = encode(event, version, cwd)
+        if name in _DIRECTORY_CHANGES and event.number("res") >= 0:
+            directories[pid] = absolute(cwd, event.arguments().get("path", (None, 0))[0])
+        found.events += 1
+        found.repeats += event.number("repeats")
+        found.types.add(name)
+        yield frames.event(version, event.number("time"), contents.tid(event), event.number("cpu"), params)
