@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from processor.audit.detector import AuditDetector
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
@@ -18,11 +19,13 @@ from processor.detection.detector import Detector, RuleMatching
 from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.detection.stage import DetectStage
+from processor.fields.audit.event_fields import AuditFields
 from processor.language.ast import Node
 from processor.rule import RuleProtocol
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.catalogue.priorities import Priority
+from schemas.catalogue.sources import SYSCALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,9 @@ class CompiledRuleset:
     pre_matcher: PreMatcher
     """Evaluates the parts of stateful rules that one event decides."""
     plan: Plan
-    """The parts of stateful rules that windows decide."""
+    """The parts of stateful rules that windows decide, of all sources."""
+    audit: AuditDetector
+    """Evaluates rules on events that are JSON, and the parts of stateful rules that one of them decides."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -57,13 +62,14 @@ class CompiledRuleset:
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """The active rules: first those that one event decides, then the stateful ones, each in file order."""
-        return (*self.detector.rule_names, *(rule.name for rule in self.plan.rules))
+        """The active rules on system calls: those that one event decides, then the stateful ones, in file order."""
+        return tuple(name for name, _ in self.priorities)
 
     @property
     def priorities(self) -> tuple[tuple[str, str], ...]:
-        """Each active rule with its priority."""
-        return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in self.plan.rules))
+        """Each active rule on system calls with its priority."""
+        stateful = (rule for rule in self.plan.rules if rule.source == SYSCALL)
+        return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in stateful))
 
     def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> list[Alert]:
         """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
@@ -104,7 +110,7 @@ def compile_ruleset(
     """Compile rules for both stages.
 
     Args:
-        rules: enabled rules, in file order; those of other sources than system calls are left out.
+        rules: enabled rules, in file order.
         correlations: of stateful macros, by name.
         suppressed: how repeats of a rule are suppressed, by rule name.
         minimum_priority: rules of lower severity are left out; the highest severity has the smallest number.
@@ -118,10 +124,12 @@ def compile_ruleset(
     Raises:
         OutputError: a rule's output cannot be read.
     """
-    selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+    selected = [rule for rule in rules if rule.priority <= minimum_priority]
     split = split_rules(selected, correlations, suppressed)
+    plan = replace(split.plan, redact=redact, max_group_values=max_group_values)
+    audit = AuditDetector(split.stateless, plan, rule_matching=rule_matching, extra_fields=extra_fields, redact=redact)
     detector = Detector(
-        split.stateless,
+        [rule for rule in split.stateless if rule.source == SYSCALL],
         rule_matching=rule_matching,
         append_container=append_container,
         bare_outputs=bare_outputs,
@@ -131,7 +139,7 @@ def compile_ruleset(
     pre_matcher = PreMatcher(
         split.plan, append_container=append_container, bare_outputs=bare_outputs, extra_fields=extra_fields
     )
-    return CompiledRuleset(detector, pre_matcher, replace(split.plan, redact=redact, max_group_values=max_group_values))
+    return CompiledRuleset(detector, pre_matcher, plan, audit)
 
 
 class Evaluator:
@@ -181,6 +189,24 @@ class Evaluator:
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found
+
+    def process_json(self, event: AuditFields, now: int | None = None) -> list[Alert]:
+        """Evaluate an event that is JSON; alerts that the event decides come first.
+
+        Args:
+            event: the event.
+            now: when it arrived, ns since the epoch; None if events are the clock.
+        """
+        found = self._rules.audit.process(event)
+        if pre_matches := self._rules.audit.pre_matches(event, now or 0):
+            found += self.correlator.process(pre_matches, now)
+        return found
+
+    def replay_json(self, event: AuditFields) -> list[Alert]:
+        """Evaluate a recorded event that is JSON; events are the clock."""
+        found = self.process_json(event)
+        self._newest = max(self._newest, event.time)
+        return found + self.correlator.tick(self._newest)
 
     def report(self, batch: EventBatch, now: int) -> list[Alert]:
         """Return the internal alerts that are due after a batch was processed: losses, and rules that raised.

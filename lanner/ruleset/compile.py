@@ -53,8 +53,6 @@ class CompiledDetection:
     """Names of the environment variables that rules use: the collector sends no others."""
     active_rules: ActiveRules
     """The loaded rules."""
-    audit: AuditDetector
-    """Evaluates the rules on events that are JSON."""
 
     exclusions: Mapping[str, Excludes] | None
     """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
@@ -69,6 +67,11 @@ class CompiledDetection:
     def detector(self) -> Detector:
         """The detector of the rules that a single event decides."""
         return self.ruleset.detector
+
+    @property
+    def audit(self) -> AuditDetector:
+        """Evaluates the rules on events that are JSON."""
+        return self.ruleset.audit
 
     @property
     def host_names(self) -> tuple[str, ...]:
@@ -124,15 +127,6 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
             redact=redact,
             max_group_values=settings.first_seen.values_per_group,
         )
-        audit = AuditDetector(
-            rules,
-            loaded.correlations,
-            loaded.suppressed,
-            minimum_priority=BY_NAME[settings.priority],
-            rule_matching=settings.rule_matching,
-            extra_fields=loaded.extra_fields,
-            redact=redact,
-        )
     except OutputError as error:
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
     with deep():
@@ -141,13 +135,9 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [name for leg in ruleset.plan.legs for name in leg.fields]
     texts += [name for rule in ruleset.plan.rules for name in rule.suppress.by]
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
-    notices = (
-        *loaded.notices,
-        *(f"rule {name!r} is not evaluated: windows take system calls only." for name in audit.stateful),
-    )
     exclusions = None if any(_PREVIOUS in text for text in texts) else ruleset.exclusions
     variables = variables_in(texts)
-    return CompiledDetection(ruleset, sources.origin, notices, sources.watched, variables, loaded, audit, exclusions)
+    return CompiledDetection(ruleset, sources.origin, loaded.notices, sources.watched, variables, loaded, exclusions)
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

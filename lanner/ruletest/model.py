@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from collector.records.types import Syscall
 from schemas.yaml.source import SourceLocation
@@ -92,6 +93,16 @@ class StatedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class StatedDocument:
+    """One event that is JSON."""
+
+    at: int
+    """Nanoseconds since the start of the case; the time of the event, whatever its document states."""
+    source: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Expected:
     """One expected alert."""
 
@@ -108,7 +119,7 @@ class Case:
     """Events, and exactly the alerts that they must raise."""
 
     name: str
-    events: tuple[StatedEvent, ...]
+    events: tuple[StatedEvent | StatedDocument, ...]
     recording: str | None
     """Path of the recording, if the events come from one."""
     expected: tuple[Expected, ...]

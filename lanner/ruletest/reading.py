@@ -5,8 +5,9 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 
 from lanner.ruletest import values
+from lanner.ruletest.events.documents import is_document, read_document
 from lanner.ruletest.events.events import read_event
-from lanner.ruletest.model import Case, Expected, StatedEvent, Suite
+from lanner.ruletest.model import Case, Expected, StatedDocument, StatedEvent, Suite
 from lanner.ruletest.values import Key, MappingReader, TestFileError
 from processor.loading import Problem, ProblemCode
 from processor.loading.problems.hints import did_you_mean
@@ -128,7 +129,7 @@ class _Reader:
 
     def _events(
         self, table: MappingReader, given: Node | None, recording: str | None, name: str
-    ) -> Iterable[StatedEvent]:
+    ) -> Iterable[StatedEvent | StatedDocument]:
         if (given is None) == (recording is None):
             raise TestFileError(
                 "a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'"
@@ -138,7 +139,7 @@ class _Reader:
         items = _items(given)
         if len(items) > _MAX_EVENTS:
             raise TestFileError(f"more than {_MAX_EVENTS} events", given, "use a recording")
-        return self.each(items, read_event, "event", name)
+        return self.each(items, _read_event, "event", name)
 
     def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
         add = "add 'expect: none', or 'expect:' and a list of rules"
@@ -172,6 +173,10 @@ class _Reader:
             node = node.pairs[0][0]
         code = ProblemCode.LOAD_ERR_VALIDATE
         self.problems.append(Problem(code, wrong.message, kind, name, node.location, wrong.hint))
+
+
+def _read_event(node: Node) -> StatedEvent | StatedDocument:
+    return read_document(node) if is_document(node) else read_event(node)
 
 
 def _matching(node: Node, key: str) -> str:

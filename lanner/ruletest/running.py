@@ -9,9 +9,8 @@ from pathlib import Path
 from lanner.recorder.audit_log import AuditLogFile, is_audit_log
 from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
-from lanner.ruletest.world import make_batch
+from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
-from processor.audit.detector import AuditDetector
 from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
@@ -23,7 +22,7 @@ from processor.loading import Problem, ProblemCode, Rule
 from processor.loading.problems.hints import did_you_mean
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalogue.sources import K8S_AUDIT
+from schemas.catalogue.sources import K8S_AUDIT, SYSCALL
 from schemas.yaml.source import SourceLocation
 
 _MOST_TREES = 3
@@ -33,6 +32,8 @@ _Alerts = list[tuple[Alert, Callable[[], str]]]
 _Trees = Callable[[Rule], tuple[str, ...]]
 """Explains why a rule raised no alert."""
 
+_Item = EventBatch | AuditFields
+"""What is evaluated at once."""
 Recordings = Callable[[str], Iterable[EventBatch]]
 """Returns the batches of a recording by its path; raises OSError or BadBatch."""
 
@@ -133,50 +134,36 @@ class Runner:
         self._source_named = source_named
         plan = (evaluated, rules.correlations, rules.suppressed)
         self._ruleset = compile_ruleset(*plan, rule_matching=self._matching)
-        self._audit = AuditDetector(*plan, rule_matching=self._matching)
 
     def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""
         began = time.perf_counter()
-        path = None if case.recording is None else Path(case.recording)
-        is_json = path is not None and (case.source or is_audit_log(path))
-        failures = tuple(self._run_json(case, path) if path is not None and is_json else self._run_batches(case))
+        failures = tuple(self._run(case))
         return CaseResult(case, failures, time.perf_counter() - began)
 
-    def _run_json(self, case: Case, path: Path) -> Iterable[Failure]:
-        log = AuditLogFile(path, self._source_named(case.source or K8S_AUDIT))
-        events = list(log.events())
-        alerts: _Alerts = [
-            (alert, partial(self._audit_tree, self._rules[alert.rule], event))
-            for event in events
-            for alert in self._audit.process(event)
-        ]
-
-        def trees(rule: Rule) -> tuple[str, ...]:
-            first = events[:_MOST_TREES]
-            return tuple(f"event {number}:\n{self._audit_tree(rule, each)}" for number, each in enumerate(first))
-
-        yield from self._compare(case, alerts, trees)
-        if log.unreadable:
-            yield Failure(f"{case.recording}: {log.first_unreadable}", case.location)
-
-    @staticmethod
-    def _audit_tree(rule: Rule, event: AuditFields) -> str:
-        return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)))
-
-    def _run_batches(self, case: Case) -> Iterable[Failure]:
-        evaluator = Evaluator(self._ruleset)
-        batches = [make_batch(case.events)] if case.recording is None else list(self._recordings(case.recording))
-        for batch in batches:
-            batch.names = names_by_address(case.names)
-        alerts: _Alerts = [
-            (alert, partial(self._tree, alert, batch)) for batch in batches for alert in evaluator.replay(batch)
-        ]
+    def _run(self, case: Case) -> Iterable[Failure]:
+        path = None if case.recording is None else Path(case.recording)
+        log = None
+        if path is None:
+            items: list[_Item] = list(make_items(case.events, self._source_named))
+        elif case.source or is_audit_log(path):
+            log = AuditLogFile(path, self._source_named(case.source or K8S_AUDIT))
+            items = list(log.events())
+        else:
+            items = list(self._recordings(str(path)))
+        evaluator, alerts = Evaluator(self._ruleset), list[tuple[Alert, Callable[[], str]]]()
+        for item in items:
+            if isinstance(item, AuditFields):
+                found = evaluator.replay_json(item)
+            else:
+                item.names = names_by_address(case.names)
+                found = evaluator.replay(item)
+            alerts += [(alert, partial(self._tree, alert, item)) for alert in found]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
-        alerts += [
-            (alert, partial(self._tree, alert, batches[-1])) for alert in evaluator.correlator.finish() if batches
-        ]
-        return self._compare(case, alerts, partial(self._trees, batches))
+        alerts += [(alert, partial(self._tree, alert, items[-1])) for alert in evaluator.correlator.finish() if items]
+        yield from self._compare(case, alerts, partial(_trees, items))
+        if log is not None and log.unreadable:
+            yield Failure(f"{case.recording}: {log.first_unreadable}", case.location)
 
     def _compare(self, case: Case, alerts: _Alerts, trees_of: _Trees) -> Iterable[Failure]:
         left = list(alerts)
@@ -196,7 +183,10 @@ class Runner:
                 text += f" (add 'repeats: {alert.repeats.count}' to expect it)"
             yield Failure(f"not expected: {text}", case.location, trees)
 
-    def _tree(self, alert: Alert, batch: EventBatch) -> str:
+    def _tree(self, alert: Alert, item: _Item) -> str:
+        if isinstance(item, AuditFields):
+            return _json_tree(self._rules[alert.rule], item)
+        batch = item
         number = alert.event.get("evt.num")
         index = number - batch.first_number if isinstance(number, int) else -1
         if not 0 <= index < batch.count:
@@ -214,16 +204,24 @@ class Runner:
             message += f"; none of the events has a type that it selects ({types})"
         return Failure(message, expected.location, trees)
 
-    @staticmethod
-    def _trees(batches: list[EventBatch], rule: Rule) -> tuple[str, ...]:
-        trees: list[str] = []
-        for batch in batches:
-            for index, type_index in enumerate(batch.columns["type"]):
-                event_type = batch.strings[type_index]
-                if event_type in rule.event_types and len(trees) < _MOST_TREES:
-                    number = batch.first_number + index
-                    trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, batch, index)))
-        return tuple(trees)
+
+def _json_tree(rule: Rule, event: AuditFields) -> str:
+    return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)))
+
+
+def _trees(items: Sequence[_Item], rule: Rule) -> tuple[str, ...]:
+    trees: list[str] = []
+    for item in items:
+        if isinstance(item, AuditFields):
+            if rule.source == item.source.name and len(trees) < _MOST_TREES:
+                trees.append(f"event {item.number}:\n{_json_tree(rule, item)}")
+            continue
+        for index, type_index in enumerate(item.columns["type"]):
+            event_type = item.strings[type_index]
+            if event_type in rule.event_types and rule.source == SYSCALL and len(trees) < _MOST_TREES:
+                number = item.first_number + index
+                trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, item, index)))
+    return tuple(trees)
 
 
 def _repeats(alert: Alert) -> int | None:

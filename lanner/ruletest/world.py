@@ -1,7 +1,7 @@
 """Makes a batch from a case's events with the collector's own code; only the kernel and /proc are simulated."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,11 @@ from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users.passwd import Names, User, UserAccounts
 from collector.records.types import Exec, ProcessIdentity, State, Syscall
-from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedEvent
+from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
+from processor.fields.audit.event_fields import AuditFields
+from processor.fields.audit.source import JsonSource
 from schemas.batch import Container, EventBatch
+from schemas.catalogue.sources import K8S_AUDIT
 
 START = 1_704_067_200_000_000_000
 """Start time of every case: 2024-01-01T00:00:00Z, ns since the epoch."""
@@ -129,6 +132,7 @@ class World:
         self._pids: dict[ProcessSpec, int] = {}
         self._next_pid = _FIRST_PID
         self._generations: dict[int, int] = {}
+        self._sequence = self._first_number = 1
 
     def add(self, event: StatedEvent, number: int) -> None:
         """Add an event.
@@ -147,6 +151,14 @@ class World:
         else:
             add_syscall(self._builder, _syscall_record(event, entry, now), origin, now + _BOOT)
 
+    def take(self) -> Iterator[EventBatch]:
+        """Yield the events since the last call as one batch; nothing if there are none."""
+        if self._builder.count:
+            yield self.batch()
+            self._first_number += self._builder.count
+            self._sequence += 1
+            self._builder = BatchBuilder()
+
     def batch(self) -> EventBatch:
         """Return all events as one batch."""
         processes, containers = self._rows.take()
@@ -155,11 +167,11 @@ class World:
             hostname=HOSTNAME,
             boot_id="",
             collector_start=START,
-            sequence=1,
+            sequence=self._sequence,
             created=START,
             collector_version="",
             kernel="",
-            first_number=1,
+            first_number=self._first_number,
             count=self._builder.count,
             strings=self._builder.strings,
             processes=processes,
@@ -259,6 +271,29 @@ def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
     for number, event in enumerate(sorted(events, key=lambda each: each.at)):
         world.add(event, number)
     return world.batch()
+
+
+def make_items(
+    events: Sequence[StatedEvent | StatedDocument], source_named: Callable[[str], JsonSource]
+) -> Iterator[EventBatch | AuditFields]:
+    """Yield what would have arrived: events that are JSON, and the batches between them.
+
+    Args:
+        events: of one case; they are sorted by time.
+        source_named: returns a source of JSON.
+    """
+    world = World()
+    for number, event in enumerate(sorted(events, key=lambda each: each.at)):
+        if isinstance(event, StatedEvent):
+            world.add(event, number)
+            continue
+        yield from world.take()
+        document = dict(event.document)
+        if event.source == K8S_AUDIT:
+            document.setdefault("auditID", f"event {number}")
+        time = START + event.at + number
+        yield AuditFields(document, time, number, time, source_named(event.source))
+    yield from world.take()
 
 
 def _line(spec: ProcessSpec) -> list[ProcessSpec]:

@@ -212,6 +212,8 @@ def _expression(node: Node, emitter: Emitter, depth: int) -> str:
     if isinstance(node, Not):
         return f"(not {_expression(node.child, emitter, depth + 1)})"
     if isinstance(node, And | Or):
+        if not node.children:
+            return str(isinstance(node, And))
         word = " and " if isinstance(node, And) else " or "
         return f"({word.join(_expression(child, emitter, depth + 1) for child in node.children)})"
     raise TypeError(f"macro {node.name} is not resolved")

@@ -2,17 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
-from processor.compiler.values.transformers import as_text
-from processor.correlation.first_seen.recent import RecentlySent, SeenKey
+from processor.correlation.first_seen.recent import RecentlySent
+from processor.correlation.matching.gathered import Gathered, stored_fields
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
+from processor.correlation.pre_match import Content, EventOrigin, PreMatch
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
@@ -22,15 +22,9 @@ from processor.output.tokens import OutputError
 from schemas.alert import Value
 from schemas.batch import EventBatch
 from schemas.catalogue.fields import resolve_field
-from schemas.text.limits import Texts, clipped_values
+from schemas.catalogue.sources import SYSCALL
+from schemas.text.limits import Texts
 
-GROUP_MISSING = "group_missing"
-"""Events rejected because they lack a group field."""
-VALUE_MISSING = "value_missing"
-"""Events rejected because they lack the field whose values are counted."""
-
-MAX_STORED_BYTES = 4 << 10
-"""Limit of a field value stored in a window for its output: each record of its state repeats it."""
 OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
 
@@ -102,8 +96,11 @@ class PreMatcher:
         self._uses: list[_LegUse | _RuleUse] = []
         for macro in plan.macros:
             for leg in macro.legs:
-                self._uses += _leg_uses(macro, leg, stored.get((macro.fingerprint, leg.name), ()))
+                if SYSCALL in leg.sources:
+                    self._uses += _leg_uses(macro, leg, stored.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
+            if rule.source != SYSCALL:
+                continue
             extras = extra_fields.get(rule.name, {})
             is_longer = append_container and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
@@ -146,103 +143,34 @@ class PreMatcher:
         self.first_errors.setdefault(name, fault_text(problem))
 
     def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
-        found = _Gathered(self._recent)
+        batch = reading.batch
+        found = Gathered(self._recent, batch.appended)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:
+                at = (event_index, name)
                 if isinstance(use, _LegUse):
-                    _feed(use, reading, (event_index, name), found)
+                    values = reading.values(use.fields, at)
+                    found.feed(use.term, use.macro, use.fields.names, values, use.rule_name)
                 else:
-                    _candidate(use, reading, (event_index, name), found, partial(self._fault, use_index))
+                    content = partial(_content, use, reading, at, partial(self._fault, use_index))
+                    groups = [reading.values(fields, at) for fields in use.groups]
+                    found.candidate(use.term, use.rule, groups, partial(reading.named, use.by, at), content)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(use_index, problem)
         self.counts.update(reason for _, reason in found.missing)
-        pre_matches = found.pre_matches(reading.batch, event_index)
+        position = batch.first_index + event_index
+        pre_matches = found.pre_matches(
+            EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position),
+            batch.columns["time"][event_index],
+            batch.hostname,
+            is_established=batch.is_established,
+            weight=1 + batch.columns["repeats"][event_index],
+        )
         for _ in pre_matches:
             reading.budget.count_result()
-        self._recent.mark(found.fresh, reading.batch.appended)
+        found.mark_sent()
         return pre_matches
-
-
-@dataclass(slots=True)
-class _Gathered:
-    """What one event gives, by group."""
-
-    recent: RecentlySent
-    feeds: dict[Group, list[Feed]] = field(default_factory=dict)
-    candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
-    missing: set[tuple[str, str]] = field(default_factory=set)
-    """Macros that could not count the event, and why: once each, however many terms hold."""
-    known: set[tuple[str, Group]] = field(default_factory=set)
-    """Macros of type first_seen that are false in a group, which needs no message."""
-    fresh: list[SeenKey] = field(default_factory=list)
-    """The values that are sent."""
-
-    def is_over(self, term: Term, group: Group) -> bool:
-        """Return whether a term can't hold: a macro that it needs is false."""
-        return bool(self.known) and any((name, group) in self.known for name in term.needs)
-
-    def pre_matches(self, batch: EventBatch, index: int) -> list[PreMatch]:
-        position = batch.first_index + index
-        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
-        groups = dict.fromkeys((*self.feeds, *self.candidates))
-        return [
-            PreMatch(
-                origin,
-                batch.columns["time"][index],
-                batch.hostname,
-                group,
-                tuple(self.feeds.get(group, ())),
-                tuple(self.candidates.get(group, ())),
-                batch.appended,
-                batch.is_established,
-                1 + batch.columns["repeats"][index],
-            )
-            for group in groups
-        ]
-
-
-def _feed(use: _LegUse, reading: "_Reading", at: tuple[int, int], found: _Gathered) -> None:
-    values = reading.values(use.fields, at)
-    size = len(use.macro.correlation.group_by)
-    group = _group(values[:size])
-    if None in group:
-        found.missing.add((use.macro.fingerprint, GROUP_MISSING))
-        return
-    value = use.rule_name
-    if count := len(use.macro.correlation.fields):
-        counted = _group(values[size : size + count])
-        if None in counted:
-            found.missing.add((use.macro.fingerprint, VALUE_MISSING))
-            return
-        value = combined([each or "" for each in counted])
-        size += count
-        if use.macro.correlation.type == "first_seen":
-            key = (use.macro.fingerprint, group, value)
-            if found.recent.covers(key, reading.batch.appended):
-                found.known.add(key[:2])
-                return
-            found.fresh.append(key)
-    if found.is_over(use.term, group):
-        return
-    stored = clipped_values(dict(zip(use.fields.names[size:], values[size:], strict=True)), MAX_STORED_BYTES)
-    found.feeds.setdefault(group, []).append(Feed(use.term.id, value, stored))
-
-
-def _candidate(use: _RuleUse, reading: "_Reading", at: tuple[int, int], found: _Gathered, on_fault: OnFault) -> None:
-    groups = dict.fromkeys(_group(reading.values(fields, at)) for fields in use.groups)
-    # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the same.
-    possible = [group for group in groups if None not in group or not use.term.needs]
-    possible = [group for group in possible if not found.is_over(use.term, group)]
-    if not possible:
-        return
-    own = dict(zip(use.by.names, _group(reading.values(use.by, at)), strict=True))
-    for group in possible:
-        of_group = dict(zip(use.rule.group_by, group, strict=True))
-        by = tuple(of_group[name] if name in of_group else own[name] for name in use.rule.suppress.by)
-        found.candidates.setdefault(group, []).append(
-            Candidate(use.term.id, by, lambda: _content(use, reading, at, on_fault))
-        )
 
 
 def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: OnFault) -> Content:
@@ -279,6 +207,9 @@ class _Reading:
             read = self._reads[id(fields)] = fields.bind(self.batch)
         return read(*at)
 
+    def named(self, fields: _Fields, at: tuple[int, int]) -> dict[str, Any]:
+        return dict(zip(fields.names, self.values(fields, at), strict=True))
+
     def forms(self, use: _RuleUse) -> list[Callable[[int, int], Any]]:
         forms = self._forms.get(use.rule.name)
         if forms is None:
@@ -289,10 +220,6 @@ class _Reading:
         if self._row is None:
             self._row = event_row(self.batch)
         return self._row(*at)
-
-
-def _group(values: Iterable[Any]) -> Group:
-    return tuple(None if value is None else clipped(as_text(value)) for value in values)
 
 
 def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_LegUse | _RuleUse]:
@@ -321,22 +248,3 @@ def _rule_uses(
         (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
     )
     return [_RuleUse(term, rule, groups, by, formats, extras) for term in rule.terms]
-
-
-def stored_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """Return the fields of each leg's events that outputs name.
-
-    Args:
-        plan: rules and macros.
-
-    Returns:
-        By fingerprint of the macro and name of the leg.
-    """
-    macros = {macro.fingerprint: macro for macro in plan.macros}
-    found: dict[tuple[str, str], dict[str, None]] = {}
-    for rule in plan.rules:
-        for token in pieces(rule.output)[1]:
-            for fingerprint in rule.macros if token.what == "leg" else ():
-                if token.leg in macros[fingerprint].correlation.legs:
-                    found.setdefault((fingerprint, token.leg), {})[token.field] = None
-    return {key: tuple(fields) for key, fields in found.items()}

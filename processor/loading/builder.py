@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
-from processor.language.ast import Check, Macro, Node, Span, children
+from processor.language.ast import Check, Macro, Node, Span, checks, children, walk
 from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
@@ -266,14 +266,25 @@ class Builder:
     def _check(self, tree: Node, traced: TracedText, rule: RuleDefinition) -> _Verdict:
         found: list[CompilerProblem] = []
         seen: set[tuple[ProblemCode, str, Span]] = set()
+        of_windows = self._checks_of_windows(tree)
         for check, macro in checks_and_macros(tree):
-            for finding in (*self._checker.findings(check), *fields_of_others(check, rule.source)):
+            others = () if id(check) in of_windows else fields_of_others(check, rule.source)
+            for finding in (*self._checker.findings(check), *others):
                 span = macro.span if macro else finding.span
                 # A deprecated field in a macro that a condition uses twice is reported at both positions.
                 if (finding.code, finding.message, span) not in seen:
                     seen.add((finding.code, finding.message, span))
                     found.append(self._seen_from_rule(finding, macro))
         return self._report_findings(found, traced, rule)
+
+    def _checks_of_windows(self, tree: Node) -> frozenset[int]:
+        """Return the checks in stateful macros, whose events may be of other sources than the rule's."""
+        macros = (node for node in walk(tree) if isinstance(node, Macro) and self._is_stateful(node.name))
+        return frozenset(id(check) for macro in macros for check in checks(macro))
+
+    def _is_stateful(self, name: str) -> bool:
+        macro = self.macros.get(name)
+        return macro is not None and "correlation" in macro.extensions
 
     def _seen_from_rule(self, finding: CompilerProblem, macro: Macro | None) -> CompilerProblem:
         if macro is None:

@@ -4,8 +4,10 @@ import fnmatch
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import merge
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -58,7 +60,9 @@ _NAME_SECONDS = 5
 )
 @click.option("--until", metavar="TIME", help="With --topic: not later than this.  [default: now]")
 @click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name; * matches any text.")
-@click.option("--source", metavar="NAME", help="FILES are JSON of this source: github, aws_cloudtrail, okta, your own.")
+@click.option(
+    "--source", metavar="NAME", help="Files of JSON are of this source: github, okta, your own; else k8s_audit."
+)
 def command(
     options: Options,
     *,
@@ -73,7 +77,7 @@ def command(
 
     FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
     sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
-    With --source, they are such files of events of another source.
+    With --source, files of JSON are of another source. Files of JSON and recordings are evaluated together, by time.
     /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained events. Neither publishes nor
     sends anything. The output states what was not collected at that time: rules that need it can't have matched.
     """
@@ -109,7 +113,9 @@ def _check_usage(
 
 def _source_of(path: Path, chosen: JsonSource | None) -> JsonSource | None:
     """Return the source of a file of JSON; None for a recording."""
-    return chosen or (KUBERNETES if is_audit_log(path) else None)
+    if chosen is None:
+        return KUBERNETES if is_audit_log(path) else None
+    return chosen if is_audit_log(path) or not (path.is_dir() or path.is_file()) else None
 
 
 @dataclass(slots=True)
@@ -138,7 +144,7 @@ class _Evaluation:
     def take_json(self, event: AuditFields) -> list[Alert]:
         """Evaluate the rules on an event that is JSON and return the alerts."""
         self.summary.events += 1
-        return self.detection.audit.process(event)
+        return self._evaluator.replay_json(event)
 
     def finish(self) -> list[Alert]:
         """Return the alerts of windows that are still open."""
@@ -172,16 +178,9 @@ def _replay(
                 sink.deliver(alert)
 
     try:
-        for path, source in files:
-            if source is not None:
-                _replay_json(path, source, evaluation, send)
-                continue
-            if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
-                for line in incident_lines(stated):
-                    note(f"{path}: {printable(line)}")
-            for stored in filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions)):
-                send(evaluation.take(stored))
-                status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
+        for item in _in_order(options, evaluation, files, is_selected):
+            send(evaluation.take_json(item) if isinstance(item, AuditFields) else evaluation.take(item))
+            status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
         status.clear()
     except BadInput as error:
         status.clear()
@@ -201,10 +200,39 @@ def _replay(
             note(f"not seen by these rules: {printable(sentence)}")
 
 
-def _replay_json(path: Path, source: JsonSource, evaluation: _Evaluation, send: Callable[[list[Alert]], None]) -> None:
+def _in_order(
+    options: Options,
+    evaluation: _Evaluation,
+    files: Sequence[tuple[Path, JsonSource | None]],
+    is_selected: Callable[[StoredBatch], bool],
+) -> Iterator[StoredBatch | AuditFields]:
+    """Yield what files hold: one after the other; by time if some are of JSON, because windows may take both."""
+    streams: list[Iterator[StoredBatch | AuditFields]] = [
+        _batches(path, options, evaluation, is_selected) if source is None else _events(path, source, evaluation)
+        for path, source in files
+    ]
+    if any(source is not None for _, source in files):
+        return merge(*streams, key=_time_of)
+    return chain.from_iterable(streams)
+
+
+def _time_of(item: StoredBatch | AuditFields) -> int:
+    """Return when an event or a batch was complete, ns."""
+    return item.time if isinstance(item, AuditFields) else max(item.batch.columns["time"], default=0)
+
+
+def _batches(
+    path: Path, options: Options, evaluation: _Evaluation, is_selected: Callable[[StoredBatch], bool]
+) -> Iterator[StoredBatch]:
+    if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
+        for line in incident_lines(stated):
+            note(f"{path}: {printable(line)}")
+    yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions))
+
+
+def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[AuditFields]:
     log = AuditLogFile(path, source)
-    for event in log.events():
-        send(evaluation.take_json(event))
+    yield from log.events()
     evaluation.sources.add(source.name)
     if log.unreadable:
         lines = count_of(log.unreadable, "line")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from lanner.sigma.cases.sequences import Sequence, sequences
@@ -72,7 +73,7 @@ class _Tester:
         suite, problems = read_suite("case_test.yaml", "cases:\n" + _text("x", sequence, {"expect": "none"}))
         if problems:
             return []
-        batch = make_batch(suite.cases[0].events)
+        batch = make_batch([event for event in suite.cases[0].events if isinstance(event, StatedEvent)])
         batch.names = names_by_address(suite.cases[0].names)
         evaluator = Evaluator(self._ruleset)
         alerts = [*evaluator.replay(batch), *evaluator.correlator.finish()]

@@ -10,11 +10,13 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from processor.compiler.recursion import deep
+from processor.correlation.plan.leg_sources import sources_of
 from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress, implicit_suppress
 from processor.detection.redaction import Redact, unredacted
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children
 from processor.language.printer import print_condition
 from processor.rule import RuleProtocol, alert_text
+from schemas.catalogue.sources import SYSCALL
 from schemas.errors import LannerError
 
 MAX_TERMS = 64
@@ -51,6 +53,8 @@ class Leg:
     group_fields: tuple[str, ...]
     counted: tuple[str, ...] = ()
     """The fields whose values are counted."""
+    sources: frozenset[str] = frozenset({SYSCALL})
+    """Those whose events have all fields that it reads."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -108,6 +112,10 @@ class Plan:
         return tuple(leg for macro in self.macros for leg in macro.legs)
 
 
+NO_PLAN = Plan((), ())
+"""No stateful rules."""
+
+
 def merged(plans: Iterable[Plan]) -> Plan:
     """Put plans together, for events that other processors detected by another version; the last one counts most.
 
@@ -146,7 +154,7 @@ def split_rules(
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
     """
     with deep():
-        splitter = _Splitter(correlations, frozenset(rule.name for rule in rules))
+        splitter = _Splitter(correlations, {rule.name: rule.source for rule in rules})
         stateless, stateful = [], []
         for rule in rules:
             used = splitter.used_in(rule.condition)
@@ -170,7 +178,7 @@ def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int
         TooManyTerms: there are more than MAX_TERMS.
     """
     with deep():
-        return len(_Splitter(correlations).terms(condition, ""))
+        return len(_Splitter(correlations).terms(condition, "", frozenset()))
 
 
 _Draft = dict[tuple[frozenset[str], frozenset[str]], tuple[Node, ...]]
@@ -178,9 +186,9 @@ _Draft = dict[tuple[frozenset[str], frozenset[str]], tuple[Node, ...]]
 
 
 class _Splitter:
-    def __init__(self, correlations: Mapping[str, Correlation], enabled: frozenset[str] | None = None) -> None:
+    def __init__(self, correlations: Mapping[str, Correlation], enabled: Mapping[str, str] | None = None) -> None:
         self._enabled = enabled
-        """Names of the active rules; None if all are."""
+        """The active rules with their sources; None if all are."""
         self._correlations = correlations
         self._known: dict[int, tuple[Node, bool]] = {}
         self.macros: dict[str, StatefulMacro] = {}
@@ -192,7 +200,8 @@ class _Splitter:
         if suppress is None:
             suppress = implicit_suppress([macro.correlation for macro in macros])
         group_by = macros[0].correlation.group_by if macros else suppress.by
-        fields = {leg.group_fields: None for macro in macros for leg in macro.legs} or {suppress.by: None}
+        owner = _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)
+        fields = {leg.group_fields: None for macro in macros for leg in macro.legs if rule.source in leg.sources}
         return StatefulRule(
             name=rule.name,
             fingerprint=_hash("rule", rule.name, *suppress.by, str(suppress.period)),
@@ -200,10 +209,10 @@ class _Splitter:
             tags=tuple(sorted(rule.tags)),
             source=rule.source,
             output=rule.output,
-            terms=self.terms(rule.condition, _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)),
+            terms=self.terms(rule.condition, owner, frozenset({rule.source})),
             macros=tuple(macro.fingerprint for macro in macros),
             group_by=group_by,
-            group_fields=tuple(fields),
+            group_fields=tuple(fields) or (suppress.by,),
             suppress=suppress,
             description=alert_text(rule.description),
             response=alert_text(rule.response),
@@ -252,7 +261,7 @@ class _Splitter:
             conditions = [("", node.body)]
         owner = _hash("macro", node.name, repr(correlation))
         legs = tuple(
-            Leg(name, self.terms(condition, f"{owner}:{index}"), correlation.group_fields(name), correlation.fields)
+            self._leg(name, condition, f"{owner}:{index}", correlation)
             for index, (name, condition) in enumerate(conditions)
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))
@@ -260,22 +269,29 @@ class _Splitter:
         self._by_name[node.name] = self.macros[fingerprint] = macro
         return macro
 
-    def terms(self, condition: Node, owner: str) -> tuple[Term, ...]:
+    def _leg(self, name: str, condition: Node, owner: str, correlation: Correlation) -> Leg:
+        groups = correlation.group_fields(name)
+        sources = sources_of(condition, (*groups, *correlation.fields))
+        if correlation.is_over_rules and self._enabled is not None and name in self._enabled:
+            sources &= {self._enabled[name]}
+        return Leg(name, self.terms(condition, owner, sources), groups, correlation.fields, sources)
+
+    def terms(self, condition: Node, owner: str, sources: frozenset[str]) -> tuple[Term, ...]:
         terms = []
         for (needs, forbids), parts in self._draft(condition, positive=True).items():
             text = [print_condition(part) for part in parts]
             identity = _hash(owner, *text, "needs", *sorted(needs), "forbids", *sorted(forbids))
-            bounds = (self._upper_bound(fingerprint) for fingerprint in sorted(needs))
+            bounds = (self._upper_bound(fingerprint, sources) for fingerprint in sorted(needs))
             own = parts[0] if len(parts) == 1 else Or(parts)
             terms.append(Term(identity, _conjunction((own, *bounds)), needs, forbids))
         return tuple(terms)
 
-    def _upper_bound(self, fingerprint: str) -> Node:
-        """Return a stateless condition that holds for every event for which a stateful macro can hold."""
+    def _upper_bound(self, fingerprint: str, sources: frozenset[str]) -> Node:
+        """Return a stateless condition that holds for every event of these sources for which a macro can hold."""
         macro = self.macros[fingerprint]
         last = len(macro.correlation.legs)
         completing = macro.legs[last - 1 : last] if macro.correlation.type == "temporal_ordered" else macro.legs
-        alternatives = tuple(term.condition for leg in completing for term in leg.terms)
+        alternatives = tuple(term.condition for leg in completing if leg.sources & sources for term in leg.terms)
         return alternatives[0] if len(alternatives) == 1 else Or(alternatives)
 
     def _draft(self, node: Node, *, positive: bool) -> _Draft:

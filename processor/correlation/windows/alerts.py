@@ -5,6 +5,7 @@ from processor.correlation.pre_match import Candidate, PreMatch
 from processor.correlation.window_fields import WindowToken, filled, leg_values
 from processor.correlation.windows.outcome import Fired
 from schemas.alert import Alert, Window, alert_id
+from schemas.catalogue.sources import SYSCALL
 
 
 def stateful_alert(
@@ -39,7 +40,7 @@ def stateful_alert(
         tags=rule.tags,
         source=rule.source,
         hostname=pre_match.hostname,
-        host_id=origin.host_id,
+        host_id=origin.host_id if rule.source == SYSCALL else "",
         event=content.event,
         window=window,
         description=rule.description,

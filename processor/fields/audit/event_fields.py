@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 from processor.fields.audit.pointer import as_text, pointer_keys, value_at
@@ -58,6 +59,22 @@ class AuditFields(dict[str, Value]):
         self.stated_time = time if stated_time is None else stated_time
         self.source = source
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The source's name and what identifies the event; without a key, the content does."""
+        key = self.source.key(self.document)
+        return (self.source.name, *(key or (_content(self.document),)))
+
+    @property
+    def hostname(self) -> str:
+        """The host that the event is about; empty if it names none."""
+        host = self.source.host(self.document)
+        return host if isinstance(host, str) else ""
+
+    def row(self) -> dict[str, Any]:
+        """Return the fields that alerts carry in addition to those of their output."""
+        return {name: value for name in self.source.row if (value := self[name]) not in (None, ())}
+
     def __missing__(self, key: str) -> Value:
         value = self[key] = _reader(self.source, key)(self)
         return value
@@ -82,6 +99,11 @@ def _reader(source: JsonSource, key: str) -> Callable[[AuditFields], Value]:
         read = source.read(name, argument)
         return lambda fields: read(fields.document)
     return _missing
+
+
+def _content(document: Any) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _missing(_fields: AuditFields) -> None:

@@ -47,7 +47,8 @@ class AuditStage:
             return MessageResult(refused=f"not an audit event: {error}")
         self.events += 1
         alerts = self.detector.process(event)
-        return MessageResult(tuple(alerts), tuple(self._failures(position, received)), events=1)
+        pre_matches = [message_of(each) for each in self.detector.pre_matches(event, received)]
+        return MessageResult(tuple(alerts), (*pre_matches, *self._failures(position, received)), events=1)
 
     def _failures(self, position: tuple[str, int, int], received: int) -> list[tuple[bytes, bytes]]:
         """Return the notice about rules that raised since the last one, for the correlate topic."""

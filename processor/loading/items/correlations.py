@@ -12,8 +12,7 @@ from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
 from processor.loading.yaml.tracing import node_location
 from processor.output.tokens import OutputError, parse_output
-from schemas.catalogue.fields import FIELDS, field_problem, resolve_field
-from schemas.catalogue.sources import SYSCALL, has_field
+from schemas.catalogue.fields import FIELDS, field_problem
 from schemas.text.durations import UNITS, parse_duration
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
 
@@ -263,11 +262,6 @@ class _Reader:
         if problem is not None:
             nearest = did_you_mean(node.value.partition("[")[0], (*FIELDS, *names))
             self._fail(node, problem, nearest or "'lanner fields' lists the fields")
-            return
-        resolved = resolve_field(node.value)
-        if resolved is not None and not has_field(SYSCALL, resolved[0]):
-            hint = "windows take system calls only"
-            self._fail(node, f"events of source {SYSCALL} don't have field '{node.value}'", hint)
             return
         try:
             parse_output(f"%{node.value}")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from processor.correlation.plan.leg_sources import sources_of
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
 from processor.correlation.window_fields import BadWindowToken, tokens_of
@@ -80,6 +81,13 @@ class _Checker:
             for inner, condition in self._inner(macro.condition):
                 if condition.group_by != correlation.group_by:
                     self._other_group(macro, inner, condition, correlation.group_by)
+        for name, leg_condition, fields in _legs(macro, correlation):
+            if not sources_of(leg_condition, fields):
+                leg = f"'{name}'" if name else "its condition"
+                hint = "if legs name a value of the group differently, define an alias"
+                message = f"no source of events has all fields of {leg} and {_names(fields)}"
+                self._fail(macro, _part(extension, "group-by"), message, hint)
+                return
         try:
             count_terms(macro.condition, self.correlations)
         except TooManyTerms as error:
@@ -109,6 +117,12 @@ class _Checker:
             different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
             hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
             self._wrong(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
+        for name in used:
+            completing = _completing(self._macros[name], self.correlations[name])
+            if rule.source not in completing:
+                message = f"no event of source {rule.source} completes the stateful macro '{name}'"
+                hint = f"the rule's source may be {' or '.join(sorted(completing))}"
+                self._wrong(rule, rule.location, message, hint)
         try:
             count_terms(rule.condition, self.correlations)
         except TooManyTerms as error:
@@ -125,6 +139,10 @@ class _Checker:
         if suppress is None:
             return
         self.suppressed[rule.name] = suppress
+        for name in suppress.by:
+            if name not in known and rule.source not in sources_of(None, [name]):
+                message = f"events of source {rule.source} don't have field '{name}'"
+                self._wrong(rule, _part(extension, "by"), message, "use fields of the rule's source")
         missing = [name for name in known if name not in suppress.by]
         if missing:
             message = f"suppress.by lacks {_names(tuple(missing))}, which is in the group-by of the stateful macros"
@@ -146,9 +164,34 @@ class _Checker:
                     f"its legs are {', '.join(legs)}" if legs else "it has no legs"
                 )
                 self._wrong(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
+            elif token.what == "leg" and not self._has_field(used, token.leg, token.field):
+                message = f"%{token.key}: the events of this leg don't have the field"
+                self._wrong(rule, rule.location, message, "use fields of the source that the leg is about")
+
+    def _has_field(self, used: tuple[str, ...], leg: str, field: str) -> bool:
+        """Return whether the events of a leg have a field that an output names."""
+        legs = (each for name in used for each in _legs(self._macros[name], self.correlations[name]))
+        found = next((sources_of(condition, fields) for name, condition, fields in legs if name == leg), frozenset())
+        return not found or bool(found & sources_of(None, [field]))
 
     def _wrong(self, rule: Rule, location: SourceLocation, message: str, hint: str) -> None:
         self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
+
+
+def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, Node | None, tuple[str, ...]]]:
+    """Yield the name, the condition and the fields of each leg; a counting macro has one without a name."""
+    if not correlation.is_temporal or correlation.is_over_rules:
+        yield "", macro.condition, (*correlation.group_by, *correlation.fields)
+        return
+    for name in correlation.macros:
+        yield name, _leg(macro.condition, name), correlation.group_fields(name)
+
+
+def _completing(macro: LoadedMacro, correlation: Correlation) -> frozenset[str]:
+    """Return the sources whose events can make a macro true."""
+    legs = [each for each in _legs(macro, correlation) if each[0] != correlation.until or not each[0]]
+    last = legs[-1:] if correlation.type == "temporal_ordered" else legs
+    return frozenset[str]().union(*(sources_of(condition, fields) for _, condition, fields in last))
 
 
 def _is_aliased(correlation: Correlation) -> bool:

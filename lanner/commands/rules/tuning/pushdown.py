@@ -16,6 +16,7 @@ from lanner.ruleset.compile import CompiledDetection, load_detection
 from processor.language.ast import Node
 from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, shares
 from schemas.batch import EventBatch
+from schemas.catalogue.sources import SYSCALL
 from schemas.codec import BadBatch
 from schemas.encoding.recording import read_recording
 
@@ -85,11 +86,14 @@ def command(options: Options, recording: Path | None, live: str | None) -> None:
 def _named(detection: CompiledDetection) -> list[tuple[str, Node]]:
     ruleset = detection.ruleset
     rules = list(zip(ruleset.detector.rule_names, ruleset.detector.conditions, strict=True))
-    rules += [(rule.name, term.condition) for rule in ruleset.plan.rules for term in rule.terms]
+    rules += [
+        (rule.name, term.condition) for rule in ruleset.plan.rules if rule.source == SYSCALL for term in rule.terms
+    ]
     return rules + [
         (f"macro {macro.name}", term.condition)
         for macro in ruleset.plan.macros
         for leg in macro.legs
+        if SYSCALL in leg.sources
         for term in leg.terms
     ]
 

@@ -282,3 +282,51 @@ def test_an_audit_log_is_evaluated_as_a_recording(tmp_path: Path) -> None:
     log.write_bytes(b"{]\n")
     unreadable = runner.run(suite.cases[0]).failures[-1].message
     assert unreadable.startswith(f"{log}: line 1: not JSON")
+
+
+MIXED_RULES = """
+- macro: exec_requested
+  condition: ka.target.subresource = exec and ka.response.code = 101
+- macro: shell_started
+  condition: evt.type = execve and proc.name = sh
+- macro: requested_shell
+  correlation:
+    type: temporal
+    macros: [exec_requested, shell_started]
+    group-by: [pod]
+    aliases: {pod: {exec_requested: ka.target.name, shell_started: k8s.pod.name}}
+    timespan: 10s
+- rule: Requested shell
+  desc: d
+  condition: requested_shell
+  output: "%correlation.leg[exec_requested].ka.user.name runs %proc.name"
+  priority: NOTICE
+"""
+MIXED_CASES = """
+shared:
+  exec: &exec
+    objectRef: {resource: pods, subresource: exec, name: web}
+    user: {username: eve}
+    responseStatus: {code: 101}
+  shell: &shell
+    evt.type: execve
+    proc: sh
+    container: {id: 3ad7b26ded6d, pod: {name: web, namespace: prod}}
+cases:
+  - name: the shell comes soon
+    given: [{source: k8s_audit, json: *exec}, {at: 2s, <<: *shell}]
+    expect: [{rule: Requested shell, output_fields: {"correlation.leg[exec_requested].ka.user.name": eve}}]
+  - name: the shell comes late
+    given: [{source: k8s_audit, json: *exec}, {at: 12s, <<: *shell}]
+    expect: none
+    about: Requested shell
+"""
+
+
+def test_a_case_may_have_events_of_several_sources() -> None:
+    """They are evaluated by time, as they would arrive."""
+    suite, problems = read_suite("a_test.yaml", MIXED_CASES)
+    assert problems == ()
+    runner = Runner(suite, rule_set(MIXED_RULES), "first", lambda _path: ())
+
+    assert [runner.run(case).failures for case in suite.cases] == [(), ()]

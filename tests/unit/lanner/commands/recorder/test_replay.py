@@ -67,7 +67,7 @@ def test_replay_evaluates_audit_logs_and_recordings_together(tmp_path: Path, for
     assert "exec (alice)" in done.stdout
     assert "/etc/shadow" in done.stdout
     if form == "json":
-        assert [json.loads(each)["source"] for each in done.stdout.splitlines()] == ["k8s_audit", "syscall"]
+        assert [json.loads(each)["source"] for each in done.stdout.splitlines()] == ["syscall", "k8s_audit"]
 
 
 def test_replay_reports_that_no_rule_is_about_audit_events(tmp_path: Path) -> None:

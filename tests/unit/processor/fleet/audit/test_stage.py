@@ -3,6 +3,7 @@ import pytest
 from processor.audit.detector import AuditDetector
 from processor.correlation.wire import decode_pre_match
 from processor.detection.internal_alerts import RULE_FAILED
+from processor.evaluator import compile_ruleset
 from processor.fleet.audit.stage import AuditStage
 from processor.hosts.clock_skew import BEHIND
 from processor.loading import RuleFile, load_rules
@@ -62,3 +63,23 @@ def test_other_rules_count_their_errors_anew() -> None:
     stage.detector.faults["Get"] = 1
 
     assert len(stage.take(line(request()), POSITION, NOW).pre_matches) == 1
+
+
+def test_windows_are_fed_with_audit_events() -> None:
+    """The second delivery of an event is the same event to them."""
+    correlation = "{type: event_count, timespan: 1m, condition: {gte: 2}}"
+    macro = f"- {{macro: many, condition: ka.verb = get, correlation: {correlation}}}"
+    text = f"{macro}\n{RULES.replace('ka.verb = get', 'many')}"
+    loaded = load_rules([RuleFile("rules.yaml", text)])
+    stage = AuditStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed).audit)
+
+    first, again, other = (
+        decode_pre_match(value)
+        for event in (request(), request(), request(auditID="other"))
+        for _, value in stage.take(line(event), POSITION, NOW).pre_matches
+    )
+
+    assert first.feeds
+    assert first.candidates
+    assert first.origin == again.origin != other.origin
+    assert first.appended > first.time == TIME

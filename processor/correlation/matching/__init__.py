@@ -1,0 +1,1 @@
+"""One event in, the parts of stateful rules that it satisfies out."""

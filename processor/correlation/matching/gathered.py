@@ -1,0 +1,153 @@
+"""What one event gives to stateful rules, by group; the events of all sources go through it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from processor.compiler.values.transformers import as_text
+from processor.correlation.first_seen.recent import RecentlySent, SeenKey
+from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
+from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
+from processor.correlation.window_fields import pieces
+from schemas.text.limits import clipped_values
+
+GROUP_MISSING = "group_missing"
+"""Events rejected because they lack a group field."""
+VALUE_MISSING = "value_missing"
+"""Events rejected because they lack the field whose values are counted."""
+MAX_STORED_BYTES = 4 << 10
+"""Limit of a field value stored in a window for its output: each record of its state repeats it."""
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What one event gives."""
+
+    recent: RecentlySent
+    appended: int
+    """When the broker received the event, ns; 0 if none did."""
+    feeds: dict[Group, list[Feed]] = field(default_factory=dict)
+    candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
+    missing: set[tuple[str, str]] = field(default_factory=set)
+    """Macros that could not count the event, and why: once each, however many terms hold."""
+    known: set[tuple[str, Group]] = field(default_factory=set)
+    """Macros of type first_seen that are false in a group, which needs no message."""
+    fresh: list[SeenKey] = field(default_factory=list)
+    """The values that are sent."""
+
+    def feed(
+        self, term: Term, macro: StatefulMacro, fields: Sequence[str], values: Sequence[Any], rule_name: str | None
+    ) -> None:
+        """Add that a term of a leg holds.
+
+        Args:
+            term: of the leg.
+            macro: the leg's.
+            fields: of the group, then the counted ones, then those that are stored.
+            values: of these.
+            rule_name: the value that is counted, if rules are.
+        """
+        size = len(macro.correlation.group_by)
+        group = _group(values[:size])
+        if None in group:
+            self.missing.add((macro.fingerprint, GROUP_MISSING))
+            return
+        value = rule_name
+        if count := len(macro.correlation.fields):
+            counted = _group(values[size : size + count])
+            if None in counted:
+                self.missing.add((macro.fingerprint, VALUE_MISSING))
+                return
+            value = combined([each or "" for each in counted])
+            size += count
+            if macro.correlation.type == "first_seen":
+                key = (macro.fingerprint, group, value)
+                if self.recent.covers(key, self.appended):
+                    self.known.add(key[:2])
+                    return
+                self.fresh.append(key)
+        if self._is_over(term, group):
+            return
+        stored = clipped_values(dict(zip(fields[size:], values[size:], strict=True)), MAX_STORED_BYTES)
+        self.feeds.setdefault(group, []).append(Feed(term.id, value, stored))
+
+    def candidate(
+        self,
+        term: Term,
+        rule: StatefulRule,
+        groups: Iterable[Sequence[Any]],
+        own: Callable[[], Mapping[str, Any]],
+        content: Callable[[], Content],
+    ) -> None:
+        """Add that a term of a rule holds.
+
+        Args:
+            term: of the rule.
+            rule: the rule.
+            groups: the values of each set of fields that may have the group's.
+            own: returns the values by which repeats are suppressed, but for those of the group.
+            content: returns the content of the alert.
+        """
+        # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the
+        # same.
+        distinct = dict.fromkeys(map(_group, groups))
+        possible = [group for group in distinct if None not in group or not term.needs]
+        possible = [group for group in possible if not self._is_over(term, group)]
+        if not possible:
+            return
+        values = own()
+        others = dict(zip(values, _group(values.values()), strict=True))
+        for group in possible:
+            of_group = dict(zip(rule.group_by, group, strict=True))
+            by = tuple(of_group[name] if name in of_group else others[name] for name in rule.suppress.by)
+            self.candidates.setdefault(group, []).append(Candidate(term.id, by, content))
+
+    def pre_matches(
+        self, origin: EventOrigin, time: int, hostname: str, *, is_established: bool = True, weight: int = 1
+    ) -> list[PreMatch]:
+        """Return the event for each group."""
+        return [
+            PreMatch(
+                origin,
+                time,
+                hostname,
+                group,
+                tuple(self.feeds.get(group, ())),
+                tuple(self.candidates.get(group, ())),
+                self.appended,
+                is_established,
+                weight,
+            )
+            for group in dict.fromkeys((*self.feeds, *self.candidates))
+        ]
+
+    def mark_sent(self) -> None:
+        """Remember the values of first_seen as sent."""
+        self.recent.mark(self.fresh, self.appended)
+
+    def _is_over(self, term: Term, group: Group) -> bool:
+        """Return whether a term can't hold: a macro that it needs is false."""
+        return bool(self.known) and any((name, group) in self.known for name in term.needs)
+
+
+def _group(values: Iterable[Any]) -> Group:
+    return tuple(None if value is None else clipped(as_text(value)) for value in values)
+
+
+def stored_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Return the fields of each leg's events that outputs name.
+
+    Args:
+        plan: rules and macros.
+
+    Returns:
+        By fingerprint of the macro and name of the leg.
+    """
+    macros = {macro.fingerprint: macro for macro in plan.macros}
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for rule in plan.rules:
+        for token in pieces(rule.output)[1]:
+            for fingerprint in rule.macros if token.what == "leg" else ():
+                if token.leg in macros[fingerprint].correlation.legs:
+                    found.setdefault((fingerprint, token.leg), {})[token.field] = None
+    return {key: tuple(fields) for key, fields in found.items()}
