@@ -25,6 +25,8 @@ from schemas.columns import MISSING_INT, EventBit
 _MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 1 << 15
 """Limits of a batch: events, approximate bytes, and events that are read for it."""
 _COLLECTOR = "capture"
+_LAST_ID = 0xFFFFFFFF
+"""Ids of threads and processes beyond it are not the kernel's, and Falco shows none."""
 _BIT = {bit.name: int(bit) for bit in EventBit}
 _ROLES = "nst"
 _PATHS = {
@@ -149,7 +151,8 @@ class CaptureAssembler:
             bits |= _BIT["HAS_ROLE"] | (_BIT["IS_SERVER"] if local is subject.descriptor.target else 0)
         vtid = MISSING_INT if thread is None else thread.vtid
         process = self._nobody() if entry is None else self._rows.row(entry)
-        head = (process, _clamped(event.tid), _clamped(vtid), event.cpu, result, bits, 0)
+        tid, vtid = (MISSING_INT if each > _LAST_ID else each for each in (event.tid, vtid))
+        head = (process, _clamped(tid), _clamped(vtid), event.cpu, result, bits, 0)
         data = event.bytes_of("data") if name != "asyncevent" else b""
         buffer = intern(data.decode("utf-8", "surrogateescape")) if data and thread is not None else 0
         numbers, texts = _descriptor_columns(subject, local, remote)

@@ -154,9 +154,10 @@ class EventJoiner:
             if join.action in {"pass", "store_pass"}:
                 break
             current = self._next(current, join)
-        if current is None or current.version.is_unused or (current.version.is_old and not current.version.is_exit):
+        if current is None or current.version.is_unused:
             return None
-        return self._paired(current)
+        paired = self._paired(current)
+        return None if paired.version.is_old and not paired.version.is_exit else paired
 
     def has_entry(self, tid: int) -> bool:
         """Return whether an entry of a thread waits for its exit."""

@@ -24,6 +24,8 @@ from schemas.text.times import date_and_time
 AT_FDCWD = -100
 _UNIX, _INET, _INET6 = 1, 2, 10
 _MISSING: Value = (None, 0)
+_PATH_SIZE = 1024
+_TOO_LONG = "/DIR_TOO_LONG/FILENAME_TOO_LONG"
 _INT64_MAX = (1 << 63) - 1
 _DYNAMIC = {
     "sockopt_dynamic_param": ("BYTEBUF", "ERRNO", "UINT32", "UINT64", "RELTIME"),
@@ -36,7 +38,11 @@ _PRINTED = dict.fromkeys(range(256), ".") | {code: chr(code) for code in range(0
 _PLAIN = frozenset(
     {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "SIGSET", "PID32"}
 )
-_SHOWN_AS_NULL = frozenset({"BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"})
+_EMPTY: dict[str, Value] = {
+    **dict.fromkeys(("BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"), ("NULL", 0)),
+    **dict.fromkeys(("CHARBUF", "FSPATH", "FSRELPATH"), (UNKNOWN_NAME, 0)),
+}
+"""What Falco makes of empty parameters, by type; numbers are missing."""
 
 
 class ParameterReader:
@@ -66,7 +72,7 @@ class ParameterReader:
     def _value(self, event: CapturedEvent, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> Value:
         kind = param.type
         if not data:
-            return ("NULL", 0) if kind in _SHOWN_AS_NULL else _MISSING
+            return _EMPTY.get(kind, _MISSING)
         if kind == "DYN":
             return self._dynamic(param, data, thread)
         if kind in {"FSPATH", "FSRELPATH"}:
@@ -109,7 +115,7 @@ class ParameterReader:
         if not raw or raw.startswith("/") or raw == UNKNOWN_NAME or thread is None:
             return raw
         directory = self.directory(event, param, thread)
-        return raw if directory is None else absolute(directory, raw)
+        return raw if directory is None else absolute_path(directory, raw)
 
     def directory(self, event: CapturedEvent, param: ParamSpec, thread: CapturedThread) -> str | None:
         """Return the directory that a relative path starts from; None if it is unknown."""
@@ -165,6 +171,14 @@ def _named(kind: str, table: str, number: int) -> str:
     if kind == "RELTIME":
         return f"{number / 1e9:g}s"
     return number_text(table, number) if table in FLAG_TABLES else ""
+
+
+def absolute_path(directory: str | None, path: str) -> str | None:
+    """Join and clean a path, as Falco does: one that is too long for it becomes a fixed text."""
+    before = "" if path.startswith("/") or directory is None else directory
+    if len(before) + len(path) >= _PATH_SIZE:
+        return _TOO_LONG
+    return absolute(directory, path)
 
 
 def printed(data: bytes) -> str:

@@ -22,6 +22,9 @@ _NUMERIC_TYPES = frozenset(
         *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
     )
 )
+_BASES = {"HEX": "X", "OCT": "o"}
+_WIDTHS = (("16", 16), ("32", 32), ("8", 8), ("", 64))
+"""Bits of a type, by how its name ends."""
 _PLAIN_DECIMAL = frozenset({"ERRNO", "FD", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"})
 _RAW_COLUMN = {
     "oldpath": "path_source_raw",
@@ -41,8 +44,11 @@ _CHARACTER_WITHOUT_FD = {
     **dict.fromkeys(("inotify_init", "inotify_init1"), "i"),
 }
 
-_MEMORY_TYPES = frozenset({"mmap", "mmap2", "brk", "munmap"})
-_NET_OPENERS = frozenset({"socket", "accept", "accept4", "bind", "connect"})
+_NAMED_OPENS = frozenset({"open", "openat", "openat2"})
+_CHANGES_OF_FILES = frozenset({"fchmod", "fchown"})
+_FILE_TYPES = frozenset({"file", "directory"})
+_NET_TYPES = frozenset({"ipv4", "ipv6", "unix"})
+_CONNECTORS = frozenset({"accept", "accept4", "connect"})
 
 
 def _spec(event_type: str | None) -> EventType | None:
@@ -90,12 +96,18 @@ def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
 
 
 def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
-    """Return evt.rawarg.NAME as output prints it: a missing number is 0."""
+    """Return evt.rawarg.NAME as output prints it: a missing number is 0, a hexadecimal or octal one is a text."""
     value = raw_argument(batch, i, name)
-    if value is None and argument_slot(batch, i, name) >= 0:
-        param = parameter(batch.strings[batch.columns["type"][i]], name)
-        return 0 if param is not None and param.type in _NUMERIC_TYPES else None
-    return value
+    if value is None and argument_slot(batch, i, name) < 0:
+        return None
+    param = parameter(batch.strings[batch.columns["type"][i]], name)
+    if param is None or param.type not in _NUMERIC_TYPES:
+        return value
+    number = value if isinstance(value, int) else 0
+    if param.format not in _BASES:
+        return number
+    width = next(bits for suffix, bits in _WIDTHS if param.type.endswith(suffix))
+    return f"{number & ((1 << width) - 1):{_BASES[param.format]}}"
 
 
 @cache
@@ -214,17 +226,16 @@ def is_syslog(event_type: str | None, name: str | None) -> bool:
     return name is not None and "/dev/log" in name and is_write(event_type)
 
 
-def error_kind(event_type: str | None, fd_type: str | None) -> str:
-    """Return which of the evt.count.error.* fields counts a failed event."""
-    spec = _spec(event_type)
-    if event_type in _MEMORY_TYPES:
-        return "memory"
-    if spec is not None and (spec.creates_fd or spec.uses_fd):
-        if event_type in FILE_OPENERS or fd_type in ("file", "directory"):
-            return "file"
-        if event_type in _NET_OPENERS or fd_type in ("ipv4", "ipv6", "unix"):
-            return "net"
-    return "other"
+@lru_cache(maxsize=4096)
+def error_kinds(event_type: str | None, fd_type: str | None) -> frozenset[str]:
+    """Return which of the evt.count.error.* fields count an event, if it fails: by its descriptor, else by its type."""
+    memory = {"memory"} if category(event_type) == "memory" else set()
+    if fd_type is not None:
+        by_fd = "file" if fd_type in _FILE_TYPES else "net" if fd_type in _NET_TYPES else "other"
+        return frozenset(memory | {by_fd})
+    if event_type in FILE_OPENERS:
+        return frozenset({"file"})
+    return frozenset({"net"} if event_type in _CONNECTORS else memory or {"other"})
 
 
 def type_character(event_type: str | None, fd_type: str | None, fd_num: int | None) -> str | None:
@@ -260,6 +271,13 @@ def directory(event_type: str | None, fd_type: str | None, name: str | None) -> 
     if fd_type == "file" or (fd_type is None and event_type in FILE_OPENERS):
         return directory_part(name)
     return name if fd_type == "directory" else None
+
+
+def path_of_descriptor(event_type: str | None, name: str | None, result: int) -> str | None:
+    """Return fs.path.name of a call that names its file by a descriptor, or gives one, if it succeeds."""
+    if event_type in _NAMED_OPENS:
+        return name if result != -1 else None
+    return name if event_type in _CHANGES_OF_FILES and result == 0 else None
 
 
 def with_container(container_id: str | None, text: str | None) -> str | None:

@@ -35,6 +35,7 @@ _FAILED = f"c_bits[i] & {int(EventBit.FAILED)}"
 _HAS_RES = f"c_bits[i] & {int(EventBit.HAS_RES)}"
 # An event can represent equal events that the collector counted instead of sending.
 _COUNT = "(1 + c_repeats[i])"
+_ERRORS = f"({_COUNT} if {_FAILED} else 0 if {_HAS_RES} else None)"
 _L4 = _text("l4proto")
 # A listening socket has a server end but no local end, as in Falco.
 _CONNECTED_IP = "(S[c_local_ip[i]] if c_remote_ip[i] else None)"
@@ -94,11 +95,11 @@ _EVENT: dict[str, str] = {
     "evt.is_syslog": f"is_syslog({_TYPE}, {_text('fd_name')})",
     "evt.count": _COUNT,
     "evt.count.exit": _COUNT,
-    "evt.count.procinfo": f"({_COUNT} if {_TYPE} == 'procinfo' else 0)",
+    "evt.count.procinfo": f"({_COUNT} if {_TYPE} == 'procinfo' and c_thread[i] == q.pid else 0)",
     "evt.count.threadinfo": f"({_COUNT} if {_TYPE} == 'procinfo' else 0)",
-    "evt.count.error": f"({_COUNT} if {_FAILED} else None)",
+    "evt.count.error": _ERRORS,
     **{
-        f"evt.count.error.{kind}": f"({_COUNT} if {_FAILED} and error_kind({_TYPE}, {_FDTYPE}) == '{kind}' else None)"
+        f"evt.count.error.{kind}": f"({_ERRORS} if '{kind}' in error_kinds({_TYPE}, {_FDTYPE}) else None)"
         for kind in ("file", "net", "memory", "other")
     },
     "evt.abspath": f"({_text('path_name')} or {_text('fd_name')})",
@@ -144,14 +145,18 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.dev.major": "((c_fd_dev[i] & 0xFFF00) >> 8 if c_fd_dev[i] else None)",
     "fd.dev.minor": "(c_fd_dev[i] & 0xFF | c_fd_dev[i] >> 12 & 0xFFF00 if c_fd_dev[i] else None)",
     "fd.ino": f"(c_fd_ino[i] if {_HAS_FD} and c_fd_type[i] else None)",
-    "fs.path.name": _text("path_name"),
-    "fs.path.nameraw": _text("path_name_raw"),
+    "fs.path.name": f"({_text('path_name')} or path_of_descriptor({_TYPE}, S[n], c_res[i]))",
+    "fs.path.nameraw": (
+        f"({_text('path_name_raw')} or path_of_descriptor({_TYPE}, {_text('fd_name_raw')} or S[n], c_res[i]))"
+    ),
     "fs.path.source": _text("path_source"),
     "fs.path.sourceraw": _text("path_source_raw"),
     "fs.path.target": _text("path_target"),
     "fs.path.targetraw": _text("path_target_raw"),
 }
 
+_PID = "(q.pid if q.pid <= 4294967295 else None)"
+# Captures made in a sandbox have larger ids, which are not the kernel's; Falco shows none.
 _SESSION = "session_leader(P, q)"
 _GROUP = "group_leader(P, q)"
 
@@ -173,8 +178,8 @@ _PROCESS: dict[str, str] = {
     "proc.cwd": "working_directory(q)",
     "proc.loginshellid": "login_shell(P, q)",
     "proc.tty": "q.tty",
-    "proc.pid": "q.pid",
-    "proc.ppid": "q.ppid",
+    "proc.pid": _PID,
+    "proc.ppid": "(q.ppid if (q.ppid or 0) <= 4294967295 else None)",
     "proc.vpid": "q.vpid",
     "proc.pvpid": "(P[q.parent].vpid if q.parent >= 0 else None)",
     "proc.sid": "q.sid",
@@ -303,7 +308,7 @@ ANCESTRY: dict[str, str] = {
     "proc.acmdline": "command_line(q)",
     "proc.aargs": "arguments(q)",
     "proc.aenv": "environment(q)",
-    "proc.apid": "q.pid",
+    "proc.apid": _PID,
 }
 """The expression of each ancestor field, with the ancestor as ``q``."""
 

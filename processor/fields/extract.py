@@ -36,6 +36,8 @@ class FieldExpression:
     """For boolean fields of the event: the bit of ``c_bits`` that holds the value."""
 
 
+_OWN = {"proc.apid": PLAIN["proc.pid"], "proc.aenv": PLAIN["proc.env"]}
+"""Ancestor fields that without a level are those of the process itself in output."""
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -62,7 +64,7 @@ def value_expression(field: str, argument: str | None = None) -> FieldExpression
     if argument is None:
         expression = PLAIN.get(field)
         if field in ANCESTRY:
-            expression = "q.pid" if field == "proc.apid" else None
+            expression = _OWN.get(field)
     else:
         expression = with_argument(field, argument)
     if expression is None:
@@ -102,7 +104,7 @@ def output_expression(field: str, argument: str | None = None) -> FieldExpressio
     """
     if field == "evt.rawarg" and argument is not None:
         return FieldExpression(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
-    if argument is None and field in ANCESTRY and field != "proc.apid":
+    if argument is None and field in ANCESTRY and field not in _OWN:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"(' '.join(present(*[{what} for a in ancestors(P, q)])) or None)"
         return FieldExpression(expression, frozenset({"process"}))

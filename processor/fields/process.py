@@ -49,9 +49,9 @@ def arguments(process: Process) -> str | None:
 
 
 def argument(process: Process, index: int) -> str | None:
-    """Return one argument; 0 is the first after argv[0]."""
+    """Return one argument; 0 is the first after argv[0], and one beyond the last is empty."""
     args = process.args
-    return args[index] if args is not None and index < len(args) else None
+    return None if args is None else args[index] if index < len(args) else ""
 
 
 def command_line(process: Process) -> str | None:

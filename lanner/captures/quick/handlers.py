@@ -6,7 +6,6 @@ and has changed nothing, if an event needs the full path: for unusual parameters
 
 from collections.abc import Callable, Mapping
 
-from collector.events.paths import absolute
 from lanner.captures.cursor import text_of
 from lanner.captures.quick.layouts import decoder
 from lanner.captures.state import descriptors as kinds
@@ -23,7 +22,7 @@ from lanner.captures.state.opened import (
 )
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.table import EVENTS, GENERIC, EventVersion, system_call_name
-from lanner.captures.values import AT_FDCWD
+from lanner.captures.values import AT_FDCWD, absolute_path
 from processor.compiler.batch import Excludes
 from schemas.columns import EventBit
 
@@ -159,7 +158,7 @@ class QuickHandlers:
                     folder = main.descriptors.get(found[6])
                     directory = None if folder is None else folder.name
             text = text_of(raw)
-            name = absolute(directory or "", text) or ""
+            name = absolute_path(directory or "", text) or ""
             if excludes is not None:
                 bits = open_bits(flags, mode) | (_FAILED if number < 0 else 0)
                 entry = thread.entry

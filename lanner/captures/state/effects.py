@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from collector.events.paths import absolute
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
 from lanner.captures.cursor import texts_of
@@ -12,6 +11,7 @@ from lanner.captures.lists import ListedGroup, ListedUser
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
 from lanner.captures.state.descriptors import O_CLOEXEC
 from lanner.captures.state.threads import DELETED, CapturedThread, ThreadTable, cgroups_of, signed_id
+from lanner.captures.values import absolute_path
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
 _NEWUSER = 1 << 20
@@ -252,7 +252,7 @@ class ProcessEffects:
                     return cwd
         if path is None:
             return thread.entry.program.exepath
-        return UNKNOWN_NAME if path == UNKNOWN_NAME else absolute(cwd, path) or UNKNOWN_NAME
+        return UNKNOWN_NAME if path == UNKNOWN_NAME else absolute_path(cwd, path) or UNKNOWN_NAME
 
     # Identity and surroundings
 
@@ -301,6 +301,6 @@ class ProcessEffects:
 
     def _to_directory(self, thread: CapturedThread, path: str) -> None:
         main = self._threads.main(thread)
-        cwd = absolute(main.entry.context.cwd or "", path)
+        cwd = absolute_path(main.entry.context.cwd or "", path)
         if cwd is not None:
             self._threads.update(main.entry, cwd=cwd)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from collector.events.paths import absolute
 from lanner.captures import values
 from lanner.captures.events import CapturedEvent
 from lanner.captures.state import descriptors as kinds
@@ -11,7 +10,7 @@ from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.descriptors import End, OpenDescriptor
 from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.values import ParameterReader
+from lanner.captures.values import ParameterReader, absolute_path
 from schemas.columns import EventBit
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
@@ -137,7 +136,9 @@ class DescriptorEffects:
         path = raw
         if raw is not None and at >= 0 and source.version.params[at].type in {"FSPATH", "FSRELPATH"}:
             directory = self._reader.directory(source, source.version.params[at], thread)
-            path = absolute(directory or "", raw)
+            # The kernel gives the whole path of what a handle stands for.
+            is_whole = name == "path" and not raw.startswith("/")
+            path = raw if is_whole else absolute_path(directory or "", raw)
         subject.raw_path, subject.path, subject.flags = raw, path, flags
         if event.result < 0:
             return

@@ -210,7 +210,7 @@ class TestOpens:
         assert found["bits"] & (EventBit.UPPER_LAYER | EventBit.LOWER_LAYER) == bit
 
     def test_an_open_has_no_fs_path(self) -> None:
-        """fs.path.* are for calls that change names."""
+        """Its fs.path.* are those of its descriptor."""
         found = row(call("openat", result=3, fd=3, file=file(), path1="/x"))
 
         assert [found[name] for name in STRING_COLUMNS if name.startswith("path_")] == [None] * 6
