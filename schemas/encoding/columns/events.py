@@ -37,6 +37,9 @@ def unpack_columns(raw: Mapping[str, bytes], count: int, texts: int, processes: 
     """
     if not 0 <= count <= MAX_EVENTS:
         raise ValueError(f"{count} events in one batch")
+    if not count and not any(map(raw.__getitem__, COLUMNS)):
+        # A heartbeat: most batches of an idle fleet.
+        return {**_NONE}
     columns = {name: _column(raw, name, count) for name in EVENT_COLUMNS}
     starts = columns["arg_start"] = _column(raw, "arg_start", count + 1)
     if raw["arg_start"]:
@@ -59,3 +62,9 @@ def _column(raw: Mapping[str, bytes], name: str, count: int) -> Column:
     if len(data) != size:
         raise ValueError(f"column {name} has {len(data)} bytes, not {size}")
     return memoryview(data).cast(COLUMNS[name])  # type: ignore[call-overload, no-any-return]
+
+
+_NONE = {name: _column(dict.fromkeys(COLUMNS, b""), name, 0) for name in COLUMNS} | {
+    "arg_start": _column({"arg_start": b""}, "arg_start", 1)
+}
+"""The columns of a batch without events."""

@@ -96,6 +96,9 @@ def unpack_processes(
     Raises:
         ValueError: the columns contradict each other, or refer outside their tables.
     """
+    if not any(map(columns.__getitem__, PROCESS_COLUMNS)):
+        # A heartbeat: most batches of an idle fleet.
+        return []
     count = len(columns["pid"]) // _SIZES["q"]
     if count > MAX_PROCESSES:
         raise ValueError(f"{count} processes in one batch")
