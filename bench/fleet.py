@@ -154,7 +154,7 @@ def _through(
     total = EVENTS_SENT // 500
     with ExitStack() as stack:
         running = [stack.enter_context(stage(connection, folder, "processor", *files)) for _ in range(workers)]
-        _wait_until_shared(connection, workers)
+        wait_until_shared(connection, workers)
         begun, cpu = time.monotonic(), sum(each.cpu_seconds() for each in running)
         for number in range(total):
             generator.send(encoded[number % len(encoded)], f"host-{number % 64}")
@@ -167,7 +167,7 @@ def _through(
         return EVENTS_SENT / taken, EVENTS_SENT / (sum(each.cpu_seconds() for each in running) - cpu)
 
 
-def _wait_until_shared(connection: Connection, workers: int) -> None:
+def wait_until_shared(connection: Connection, workers: int) -> None:
     """Wait until this many processors have partitions, and a little longer while they read their past."""
     client, group = AdminClient(client_config(connection, "bench")), connection.topic(PROCESSOR_GROUP)
     deadline = time.monotonic() + 60
