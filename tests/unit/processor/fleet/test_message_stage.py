@@ -77,7 +77,7 @@ def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
             raise KeyError(batch.sequence)
 
     rules = _ruleset()
-    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan), clock=lambda: 0.0).take(
+    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan, rules.audit), clock=lambda: 0.0).take(
         0, encode_batch(batch_of(READ)), NOW
     )
     assert outcome.refused == "evaluation failed: KeyError: 7"
