@@ -24,6 +24,7 @@ from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive
 from processor.pushdown.environment import variables_in
 from schemas.catalogue.priorities import BY_NAME
+from schemas.catalogue.sources import K8S_AUDIT
 from schemas.filter import PushdownFilter
 from schemas.text.counts import count_of
 
@@ -57,6 +58,8 @@ class CompiledDetection:
     exclusions: Mapping[str, Excludes] | None
     """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
     those before them, so that all matter."""
+    has_audit_log: bool = False
+    """Whether `lanner run` follows a Kubernetes audit log."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -97,8 +100,10 @@ class CompiledDetection:
 def active_text(detection: CompiledDetection) -> str:
     """Return how many rules are active, where they come from, and which are off."""
     off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
-    others = len(detection.audit.rule_names)
-    idle = f"; {count_of(others, 'rule')} on other sources not evaluated here" if others else ""
+    audit = len(detection.audit.names_of(K8S_AUDIT)) if detection.has_audit_log else 0
+    others = len(detection.audit.rule_names) - audit
+    idle = f"; {count_of(audit, 'rule')} on Kubernetes audit events" if audit else ""
+    idle += f"; {count_of(others, 'rule')} on other sources not evaluated here" if others else ""
     named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")
     return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}{idle}"
 
@@ -137,7 +142,10 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     exclusions = None if any(_PREVIOUS in text for text in texts) else ruleset.exclusions
     variables = variables_in(texts)
-    return CompiledDetection(ruleset, sources.origin, loaded.notices, sources.watched, variables, loaded, exclusions)
+    has_audit_log = settings.kubernetes_audit.file is not None
+    return CompiledDetection(
+        ruleset, sources.origin, loaded.notices, sources.watched, variables, loaded, exclusions, has_audit_log
+    )
 
 
 def repeated_alerts(settings: Settings) -> RepeatedAlerts:

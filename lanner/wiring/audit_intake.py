@@ -5,15 +5,13 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from bus.connection import Connection
 from lanner.cli.signals import call_on_stop
 from lanner.errors import BadInput
 from lanner.intake.delivery import open_delivery
-from lanner.intake.file.follower import LogFollower
-from lanner.intake.file.place import PlaceFile
+from lanner.intake.local import log_follower
 from lanner.intake.sources import follow_file, read_topic
 from lanner.intake.topic import AuditTopicReader
 from lanner.intake.webhook import AuditWebhook, WebhookAccess
@@ -119,7 +117,7 @@ class AuditIntake:
             yield self._read(section.topic.name, section.topic.group)
 
     async def _follow(self, file: str) -> None:
-        follower = log_follower(self._settings, file, self._note)
+        follower = log_follower(self._settings.kubernetes_audit, file, self._note)
         async with self._open() as delivery:
             await follow_file(follower, delivery, self._note, self._at)
 
@@ -153,12 +151,6 @@ def topic_connection(settings: Settings, environment: Mapping[str, str] = os.env
     if problems:
         raise BadSettings(*problems)
     return made
-
-
-def log_follower(settings: Settings, file: str, note: OnNote) -> LogFollower:
-    """Return what follows an audit log; nothing is opened."""
-    path = Path(file)
-    return LogFollower(path, PlaceFile(Path(settings.kubernetes_audit.state_dir), path), note)
 
 
 def audit_address(listen: str) -> tuple[str, int]:

@@ -170,6 +170,8 @@ def _check_console(settings: Settings) -> None:
 def _check_run(check: _Check, settings: Settings) -> None:
     if settings.keep.size_mib:
         check.require(lambda: always_sent(settings))
+    if settings.kubernetes_audit.file is not None:
+        check.require(lambda: _check_folder("kubernetes_audit.state_dir", settings.kubernetes_audit.state_dir))
     if settings.kubernetes.kubeconfig is not None:
         check.require(lambda: _check_api_server(settings))
 

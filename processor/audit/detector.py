@@ -91,6 +91,10 @@ class AuditDetector:
         found = [(rule.name, rule.priority) for rules in self._rules.values() for rule in rules]
         return (*found, *((rule.name, rule.priority) for rule in self._pre_matcher.rules))
 
+    def names_of(self, source: str) -> tuple[str, ...]:
+        """Return the active rules on one source, in order."""
+        return tuple(rule.name for rule in self._rules.get(source, ()))
+
     @property
     def sources(self) -> frozenset[str]:
         """The sources whose events matter to active rules."""

@@ -28,8 +28,10 @@ class RunView:
         """Return the metrics."""
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
-        alerts: dict[tuple[str, ...], Value] = dict.fromkeys(pipeline.ruleset.priorities, 0)
-        readings = rule_readings(pipeline.ruleset, self._timing, _NO_AUDIT_RULES) | {
+        log = pipeline.audit_log
+        audit = _NO_AUDIT_RULES if log is None else log.detector
+        alerts: dict[tuple[str, ...], Value] = dict.fromkeys((*pipeline.ruleset.priorities, *audit.priorities), 0)
+        readings = rule_readings(pipeline.ruleset, self._timing, audit) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
@@ -41,6 +43,8 @@ class RunView:
             "lanner_correlation_evicted_total": {(): correlator.state.evicted},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
         }
+        if log is not None:
+            readings["lanner_audit_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
         for name, values in sink_readings(self._outboxes(), time.time()).items():
             readings[name] = dict(values)
         for sink in pipeline.sinks:

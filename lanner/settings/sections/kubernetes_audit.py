@@ -51,7 +51,9 @@ class KubernetesAuditSettings:
     client_ca_file: str | None = about(
         "PEM file of the CAs whose client certificates are accepted; if not set, none is required.", None
     )
-    file: str | None = about("Audit log to follow, over its rotations: a file of JSON, one event a line.", None)
+    file: str | None = about(
+        "Audit log to follow, over its rotations: a file of JSON, one event a line. `run` evaluates it as well.", None
+    )
     topic: AuditTopicSettings = about(
         "Topic to read: events, lists of them, or the envelopes of Event Hubs and CloudWatch Logs.", AuditTopicSettings
     )

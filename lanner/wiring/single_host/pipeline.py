@@ -16,6 +16,7 @@ from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine, error_line, note
 from lanner.cli.terminal.run_summary import Summary
 from lanner.errors import BadInput
+from lanner.intake.local import LocalAuditLog, log_follower
 from lanner.recorder.batches import StoredBatch, from_files
 from lanner.recorder.rolling.recording import RollingRecording
 from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
@@ -139,6 +140,11 @@ class Pipeline:
         self.pods = PodRecords()
         """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""
         self._stop_pods: Callable[[], None] | None = None
+        self.audit_log: LocalAuditLog | None = None
+        """Evaluates an audit log, if one is configured."""
+        if settings.kubernetes_audit.file is not None:
+            follower = log_follower(settings.kubernetes_audit, settings.kubernetes_audit.file, self._note)
+            self.audit_log = LocalAuditLog(follower, detection.audit, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
@@ -213,6 +219,8 @@ class Pipeline:
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
             self._source.poll(POLL_SECONDS)
+            if self.audit_log is not None:
+                self.summary.events += self.audit_log.poll(self._bus.alerts.publish)
             self._evaluator.learn(LEARNING_SECONDS)
             self.turned_at = time.monotonic()
             self._status.show(self.summary.status(self._evaluator.lost))
@@ -240,6 +248,8 @@ class Pipeline:
             self._names.stop()
             if self._stop_pods is not None:
                 self._stop_pods()
+            if self.audit_log is not None:
+                self.audit_log.close()
             for alert in self._evaluator.flush():
                 self._bus.alerts.publish(alert)
         finally:
@@ -290,6 +300,8 @@ class Pipeline:
             changes = self._report_change(detection, cause)
             self.settings, self._detection = settings, detection
             self._evaluator.change_rules(detection.ruleset)
+            if self.audit_log is not None:
+                self.audit_log.detector = detection.audit
             self._evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from lanner.operations.readings.processor import repeated
 from lanner.operations.readings.run import RunView
-from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.compile import CompiledDetection, active_text, load_detection
 from lanner.settings import Settings
+from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
 from lanner.settings.sections.model import StateFileSettings
 from lanner.wiring.single_host.pipeline import Pipeline, Source
 from processor.detection.rule_timing import RuleTiming
+from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
+from tests.unit.processor.audit.requests import line, request
 from tests.unit.processor.correlation.rules import SSH, Host, rule, ruleset_of
 
 RULES = [
@@ -53,6 +56,35 @@ def test_repeats_of_both_stages_are_one_metric() -> None:
     counts = repeated(ruleset_of(*RULES), Counter(Plain=3, Stateful=1), Counter(Stateful=2, Deleted=1))
 
     assert counts == {("Plain",): 3, ("Suppressed",): 0, ("Stateful",): 3, ("Deleted",): 1}
+
+
+def test_run_evaluates_an_audit_log(tmp_path: Path) -> None:
+    """Its rules are counted with the others, and its alerts go to the same sinks."""
+    rules, log, alerts = tmp_path / "rules.yaml", tmp_path / "audit.log", list[Alert]()
+    rules.write_text(
+        "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}\n"
+    )
+    log.write_bytes(line(request()))
+    section = KubernetesAuditSettings(file=str(log), state_dir=str(tmp_path / "state"))
+    settings = Settings(rules_files=(str(rules),), memory=StateFileSettings(enabled=False), kubernetes_audit=section)
+    detection = load_detection(settings)
+    assert active_text(detection).endswith("active; 1 rule on Kubernetes audit events")
+    pipeline = Pipeline(
+        settings,
+        detection,
+        lambda _, __: NoEvents(),
+        reload=lambda: (settings, detection),
+        sinks=lambda _: [],
+        on_alert=alerts.append,
+        quiet=True,
+    )
+    pipeline.run(until=lambda: bool(alerts))
+    readings = RunView(pipeline, RuleTiming(lambda: pipeline.ruleset.detector)).readings()
+
+    assert [alert.rule for alert in alerts] == ["Get"]
+    assert readings["lanner_rules"] == {(): 1}
+    assert readings["lanner_audit_events_total"] == {("evaluated",): 1, ("refused",): 0}
+    assert readings["lanner_alerts_total"] == {("Get", "Notice"): 1}
 
 
 def test_run_shows_suppressed_matches(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""Evaluates the rules on audit events of a file in this process: `lanner run` needs no broker for them.
+
+Alerts are delivered before the place in the file is stored: a crash in between repeats alerts, which have the same ids.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lanner.intake.file.follower import LogFollower
+from lanner.intake.file.place import PlaceFile
+from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
+from processor.audit.detector import AuditDetector
+from processor.audit.events import BadAuditEvent, read_events
+from schemas.alert import Alert
+from schemas.text.notes import OnNote
+
+
+class LocalAuditLog:
+    """One file, read as it is written."""
+
+    def __init__(self, follower: LogFollower, detector: AuditDetector, on_note: OnNote) -> None:
+        """Begin; nothing is opened.
+
+        Args:
+            follower: reads the file.
+            detector: evaluates the rules on audit events.
+            on_note: receives messages for an operator.
+        """
+        self.events = 0
+        """Events evaluated."""
+        self.refused = 0
+        """Lines that could not be read, or that hold an event that could not be read."""
+        self.detector = detector
+        """The active rules; may be replaced."""
+        self._follower = follower
+        self._on_note = on_note
+        self._reported = ""
+
+    def poll(self, deliver: Callable[[Alert], None]) -> int:
+        """Evaluate what was written since the last call, up to a megabyte; return the number of events.
+
+        Args:
+            deliver: called with each alert.
+        """
+        before = self.events
+        try:
+            if (lines := self._follower.next()) is None:
+                return 0
+            for line in lines.lines:
+                self._evaluate(line, deliver)
+            self._follower.commit(lines)
+        except OSError as error:
+            self._report(f"{error.filename or 'audit log'}: {error.strerror or error}. It is tried again.")
+        return self.events - before
+
+    def close(self) -> None:
+        """Close the file."""
+        self._follower.close()
+
+    def _evaluate(self, line: bytes, deliver: Callable[[Alert], None]) -> None:
+        try:
+            for event in read_events(line, self.events, time.time_ns()):
+                self.events += 1
+                for alert in self.detector.process(event):
+                    deliver(alert)
+        except BadAuditEvent as error:
+            self.refused += 1
+            self._report(f"a line of the audit log is not evaluated: {error}.")
+
+    def _report(self, problem: str) -> None:
+        if problem != self._reported:
+            self._reported = problem
+            self._on_note(problem, "warning")
+
+
+def log_follower(section: KubernetesAuditSettings, file: str, on_note: OnNote) -> LogFollower:
+    """Return what follows an audit log; nothing is opened."""
+    path = Path(file)
+    return LogFollower(path, PlaceFile(Path(section.state_dir), path), on_note)
