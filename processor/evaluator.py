@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from processor.audit.detector import AuditDetector
+from processor.audit.failures import RuleFailures
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
@@ -156,6 +157,8 @@ class Evaluator:
         self._stage = DetectStage(rules, repeats)
         self._hostname = ""
         self._newest = 0
+        self._json_failures = RuleFailures()
+        self._json_began = 0
         self.correlator = Correlator(rules.plan)
 
     @property
@@ -197,8 +200,13 @@ class Evaluator:
             event: the event.
             now: when it arrived, ns since the epoch; None if events are the clock.
         """
-        found = self._rules.audit.process(event)
-        if pre_matches := self._rules.audit.pre_matches(event, now or 0):
+        audit = self._rules.audit
+        found = audit.process(event)
+        pre_matches = audit.pre_matches(event, now or 0)
+        if now is not None:
+            self._json_began = self._json_began or now
+            pre_matches += self._json_failures.fresh(audit, now, (self._json_began, audit.events))
+        if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found
 
@@ -242,4 +250,6 @@ class Evaluator:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
         self._rules = rules
         self._stage.change_rules(rules)
+        self._json_failures.forget()
+        self._json_began = 0
         self.correlator.change_rules(rules.plan)

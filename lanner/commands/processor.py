@@ -71,7 +71,7 @@ def command(options: Options) -> None:
             repeats=repeated_alerts(settings),
         ),
         CorrelateStage(in_use.ruleset.plan),
-        AuditStage(in_use.audit),
+        AuditStage(in_use.ruleset.audit),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     rules = RulesRollout(

@@ -4,14 +4,14 @@ Alerts are delivered before the place in the file is stored: a crash in between 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lanner.intake.file.follower import LogFollower
 from lanner.intake.file.place import PlaceFile
 from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
-from processor.audit.detector import AuditDetector
 from processor.audit.events import BadAuditEvent, read_events
+from processor.fields.audit.event_fields import AuditFields
 from schemas.alert import Alert
 from schemas.text.notes import OnNote
 
@@ -19,21 +19,22 @@ from schemas.text.notes import OnNote
 class LocalAuditLog:
     """One file, read as it is written."""
 
-    def __init__(self, follower: LogFollower, detector: AuditDetector, on_note: OnNote) -> None:
+    def __init__(
+        self, follower: LogFollower, evaluate: Callable[[AuditFields], Iterable[Alert]], on_note: OnNote
+    ) -> None:
         """Begin; nothing is opened.
 
         Args:
             follower: reads the file.
-            detector: evaluates the rules on audit events.
+            evaluate: evaluates the rules on an event and returns the alerts.
             on_note: receives messages for an operator.
         """
         self.events = 0
         """Events evaluated."""
         self.refused = 0
         """Lines that could not be read, or that hold an event that could not be read."""
-        self.detector = detector
-        """The active rules; may be replaced."""
         self._follower = follower
+        self._evaluate_event = evaluate
         self._on_note = on_note
         self._reported = ""
 
@@ -62,7 +63,7 @@ class LocalAuditLog:
         try:
             for event in read_events(line, self.events, time.time_ns()):
                 self.events += 1
-                for alert in self.detector.process(event):
+                for alert in self._evaluate_event(event):
                     deliver(alert)
         except BadAuditEvent as error:
             self.refused += 1

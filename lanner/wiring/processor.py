@@ -188,7 +188,6 @@ def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names.wait(_NAME_SECONDS)
     return RulesInUse(
         ruleset=detection.ruleset,
-        audit=detection.audit,
         rules=detection.active_rules,
         decode=lambda data: names.named(decode_batch(data)),
         close=names.stop,

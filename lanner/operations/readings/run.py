@@ -29,7 +29,7 @@ class RunView:
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
         log = pipeline.audit_log
-        audit = _NO_AUDIT_RULES if log is None else log.detector
+        audit = _NO_AUDIT_RULES if log is None else pipeline.ruleset.audit
         alerts: dict[tuple[str, ...], Value] = dict.fromkeys((*pipeline.ruleset.priorities, *audit.priorities), 0)
         readings = rule_readings(pipeline.ruleset, self._timing, audit) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},

@@ -144,7 +144,7 @@ class Pipeline:
         """Evaluates an audit log, if one is configured."""
         if settings.kubernetes_audit.file is not None:
             follower = log_follower(settings.kubernetes_audit, settings.kubernetes_audit.file, self._note)
-            self.audit_log = LocalAuditLog(follower, detection.audit, self._note)
+            self.audit_log = LocalAuditLog(follower, self._evaluator.process_json, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
@@ -300,8 +300,6 @@ class Pipeline:
             changes = self._report_change(detection, cause)
             self.settings, self._detection = settings, detection
             self._evaluator.change_rules(detection.ruleset)
-            if self.audit_log is not None:
-                self.audit_log.detector = detection.audit
             self._evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)

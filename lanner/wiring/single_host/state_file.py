@@ -16,6 +16,7 @@ from processor.correlation.state.entry import BadState
 from processor.detection.internal_alerts import GROUPS_EVICTED
 from processor.detection.repeats import RepeatedAlerts
 from processor.evaluator import CompiledRuleset, Evaluator
+from processor.fields.audit.event_fields import AuditFields
 from processor.hosts.clock_skew import dated
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -90,6 +91,10 @@ class StatefulEvaluator:
         batch, redated = dated(batch, now, 0)
         self.redated += redated
         return [*self._evaluator.process(batch, now), *self._evaluator.report(batch, now)]
+
+    def process_json(self, event: AuditFields) -> list[Alert]:
+        """Evaluate an event that is JSON and has just arrived, and report the rules that raised."""
+        return self._evaluator.process_json(event, self._now())
 
     def advance_to(self, monotonic: float) -> list[Alert]:
         """Close the periods that are over and, every few seconds, write the file. monotonic: s."""

@@ -1,17 +1,11 @@
 """Evaluates the messages of the topic of Kubernetes audit events. Pure: no message can make it raise."""
 
-from collections import Counter
-
 from bus.messages.clock_offset import append_time
 from processor.audit.detector import AuditDetector
 from processor.audit.events import BadAuditEvent, event_of, parse
-from processor.correlation.notices import notice_of
-from processor.correlation.pre_match import Notice
+from processor.audit.failures import RuleFailures
 from processor.correlation.wire import message_of
-from processor.detection.internal_alerts import RULE_FAILED, Cause
-from processor.detection.stage import failed_text
 from processor.fleet.message_stage import MessageResult
-from schemas.catalogue.sources import K8S_AUDIT
 
 
 class AuditStage:
@@ -24,12 +18,12 @@ class AuditStage:
         """Events evaluated, by these rules and the former ones."""
         self.refused = 0
         """Messages that are not an audit event."""
-        self._reported_faults: Counter[str] = Counter()
+        self._failures = RuleFailures()
 
     def change_rules(self, detector: AuditDetector) -> None:
         """Evaluate other rules from the next event on."""
         self.detector = detector
-        self._reported_faults = Counter()
+        self._failures.forget()
 
     def take(self, value: bytes | None, position: tuple[str, int, int], appended: int) -> MessageResult:
         """Evaluate one message.
@@ -48,15 +42,5 @@ class AuditStage:
         self.events += 1
         alerts = self.detector.process(event)
         pre_matches = [message_of(each) for each in self.detector.pre_matches(event, received)]
-        return MessageResult(tuple(alerts), (*pre_matches, *self._failures(position, received)), events=1)
-
-    def _failures(self, position: tuple[str, int, int], received: int) -> list[tuple[bytes, bytes]]:
-        """Return the notice about rules that raised since the last one, for the correlate topic."""
-        faults = self.detector.faults
-        if faults == self._reported_faults:
-            return []
-        fresh = faults - self._reported_faults
-        self._reported_faults = Counter(faults)
-        notice = Notice(RULE_FAILED, "Error", dict(fresh), failed_text(fresh, self.detector.first_errors))
-        cause = Cause("", K8S_AUDIT, received, (K8S_AUDIT, position[1], position[2]))
-        return [message_of(notice_of(cause, notice, appended=received))]
+        failures = map(message_of, self._failures.fresh(self.detector, received, position[1:]))
+        return MessageResult(tuple(alerts), (*pre_matches, *failures), events=1)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from processor.audit.detector import AuditDetector
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import RuleSnapshot
 from schemas.batch import EventBatch
@@ -24,8 +23,6 @@ class RulesInUse:
     """One version, compiled."""
 
     ruleset: CompiledRuleset
-    audit: AuditDetector
-    """Evaluates the rules on Kubernetes audit events."""
     rules: RuleSnapshot
     """As loaded, for the difference to the next version."""
     decode: Callable[[bytes], EventBatch]
@@ -44,7 +41,7 @@ class RulesInUse:
     @property
     def description(self) -> str:
         """A short description for people."""
-        count = len(self.ruleset.rule_names) + len(self.audit.rule_names)
+        count = len(self.ruleset.rule_names) + len(self.ruleset.audit.rule_names)
         if self.published is None:
             return f"{count_of(count, 'rule')} from {self.origin}"
         signed = f", signed by {self.signed_by}" if self.signed_by else ""

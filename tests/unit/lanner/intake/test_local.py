@@ -14,7 +14,7 @@ RULES = "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: N
 
 def _log(path: Path, notes: list[str]) -> LocalAuditLog:
     follower = LogFollower(path, PlaceFile(path.parent / "state", path), into(notes))
-    return LocalAuditLog(follower, AuditDetector(load_rules([RuleFile("r.yaml", RULES)]).rules), into(notes))
+    return LocalAuditLog(follower, AuditDetector(load_rules([RuleFile("r.yaml", RULES)]).rules).process, into(notes))
 
 
 def test_a_file_is_evaluated_once_over_a_restart(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_alerts_are_delivered_before_the_place_is_stored(tmp_path: Path) -> None
 
 
 def test_a_file_that_cannot_be_read_is_reported_once(tmp_path: Path) -> None:
-    """Detection goes on meanwhile."""
+    """Detection continues."""
     notes: list[str] = []
     log = _log(tmp_path, notes)
     assert [log.poll(lambda _: None) for _ in range(3)] == [0, 0, 0]

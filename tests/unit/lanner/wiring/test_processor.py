@@ -23,5 +23,5 @@ def test_rules_of_both_sources_are_evaluated(tmp_path: Path) -> None:
     in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
 
     assert in_use.ruleset.rule_names == ("Read",)
-    assert in_use.audit.rule_names == ("Look",)
+    assert in_use.ruleset.audit.rule_names == ("Look",)
     assert in_use.description == f"2 rules from {path}"

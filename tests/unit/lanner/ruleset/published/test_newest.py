@@ -13,7 +13,7 @@ def rules(published: int) -> RulesInUse:
     """Return a version whose rules don't matter."""
     nothing: Any = None
     made = PublishedRules(files=()).named(published)
-    return RulesInUse(nothing, nothing, nothing, nothing, close=lambda: None, published=made)
+    return RulesInUse(nothing, nothing, nothing, close=lambda: None, published=made)
 
 
 def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:

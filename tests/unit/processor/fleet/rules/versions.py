@@ -1,6 +1,5 @@
 """Versions of rules for tests of their rollout."""
 
-from processor.audit.detector import AuditDetector
 from processor.evaluator import compile_ruleset
 from processor.fleet.rules.version import RulesInUse
 from processor.loading import RuleFile, load_rules
@@ -21,7 +20,6 @@ def version(number: int, *, files: bool = False, closed: list[str] | None = None
     published = PublishedRules((), publisher="me", host="laptop").named(START + number * 1_000_000_000)
     return RulesInUse(
         compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed),
-        AuditDetector(()),
         loaded,
         decode_batch,
         lambda: None if closed is None else closed.append(published.version),
