@@ -49,6 +49,7 @@ KEYS = {
     "macro": ("macro", "condition", "append", "override"),
     "rule": rules.KEYS,
 }
+_KNOWN_KEYS = {**KEYS, **{kind: (kind,) for kind in ("required_engine_version", "required_plugin_versions")}}
 _ITEMS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
 
 
@@ -282,10 +283,10 @@ class _Reader:
         return append or key in overrides.append
 
     def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
-        if kind not in KEYS or not isinstance(item, MappingNode):
+        if kind not in _KNOWN_KEYS or not isinstance(item, MappingNode):
             return
-        known = (*KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
-        name = getattr(item.get(kind), "value", "")
+        known = (*_KNOWN_KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
+        name = getattr(item.get(kind), "value", "") if kind in KEYS else ""
         for key in item.names():
             if key.value not in known:
                 message = f"Unknown key '{key.value}'. The key will be ignored."

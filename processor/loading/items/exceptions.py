@@ -74,7 +74,7 @@ def _read_exception(
         name,
         spot,
         _entry(fields, spot) if fields is not None else ExceptionValue(),
-        _entry(comps, spot) if comps is not None else ExceptionValue(),
+        _stripped(_entry(comps, spot)) if comps is not None else ExceptionValue(),
         [],
     )
     values = entry.get("values")
@@ -99,6 +99,12 @@ def _entry(node: Node, spot: ItemLocation) -> ExceptionValue:
             raise invalid("Value must be non-empty", spot, node, "write the text to compare with")
         return ExceptionValue(node.value)
     return ExceptionValue()
+
+
+def _stripped(comps: ExceptionValue) -> ExceptionValue:
+    if comps.items is not None:
+        return ExceptionValue(items=tuple(map(_stripped, comps.items)))
+    return ExceptionValue(comps.text.strip(" \t\r\n"))
 
 
 def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> None:
