@@ -1,11 +1,15 @@
+from collections.abc import Iterable
 from typing import Any
 
 from processor.language.printer import print_condition
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
+from schemas.catalogue.sources import SOURCES
 from tests.conformance.cases import Case, each_case
 
 # Falco 0.44.1's results where its later engine reports something else, or nothing.
 _NOT_COMPARED = frozenset({"LOAD_NO_EVTTYPE", "LOAD_UNKNOWN_KEY"})
+_KNOWN_HERE = frozenset(f"Unknown source {name}, skipping" for name in SOURCES)
+"""Falco knows these sources by plugins only, which the cases lack."""
 
 
 @each_case("rules_load")
@@ -20,18 +24,25 @@ def test_loading_rule_files(case: Case) -> None:
     _compare_state(expect.get("after", {}), result)
 
 
+def _comparable(codes: Iterable[str], messages: list[str]) -> set[str]:
+    """Return the codes of Falco's warnings, without that of a source that it lacks."""
+    return set(codes) - ({"LOAD_UNKNOWN_SOURCE"} if not _KNOWN_HERE.isdisjoint(messages) else set())
+
+
 def _codes(problems: tuple[Problem, ...]) -> set[str]:
     return {problem.code.name for problem in problems}
 
 
 def _compare_problems(expect: dict[str, Any], result: LoadResult) -> None:
-    assert _codes(result.errors) == set(expect["errors"])
-    assert _codes(result.warnings) >= set(expect["warnings"])
+    if expect["errors"] or expect["ok"]:
+        # A case may state only that loading fails.
+        assert _codes(result.errors) == set(expect["errors"])
+    assert _codes(result.warnings) >= _comparable(expect["warnings"], expect["warning_contains"])
     is_yaml_error = "LOAD_ERR_YAML_PARSE" in expect["errors"]
     for text in [] if is_yaml_error else expect["error_contains"]:
         assert any(text in problem.message for problem in result.errors), text
     for text in expect["warning_contains"]:
-        assert any(text in problem.message for problem in result.warnings), text
+        assert text in _KNOWN_HERE or any(text in problem.message for problem in result.warnings), text
     for text in expect.get("warning_absent", []):
         assert not any(text in problem.message for problem in result.warnings), text
     if expect.get("no_warnings"):
@@ -43,7 +54,10 @@ def _compare_problems(expect: dict[str, Any], result: LoadResult) -> None:
     for item in expect.get("error_items", []):
         assert any(_is_item(problem, item) for problem in result.errors), (item, result.errors)
     for item in expect.get("warning_items", []):
-        assert any(_is_item(problem, item) for problem in result.warnings), (item, result.warnings)
+        assert item.get("message") in _KNOWN_HERE or any(_is_item(problem, item) for problem in result.warnings), (
+            item,
+            result.warnings,
+        )
     for index, ok in expect.get("file_ok", {}).items():
         assert result.files[int(index)].ok is ok
 
@@ -61,8 +75,10 @@ def _compare_with_falco(files: list[dict[str, Any]] | None, expect: dict[str, An
     if not files or not expect["ok"] or not all(file["ok"] for file in files):
         return
     for file, ours in zip(files, result.files, strict=True):
-        theirs = {warning["code"] for warning in file["warnings"]} - _NOT_COMPARED
-        assert _codes(ours.warnings) - _NOT_COMPARED == theirs
+        theirs = _comparable(
+            (warning["code"] for warning in file["warnings"]), [warning["message"] for warning in file["warnings"]]
+        )
+        assert _codes(ours.warnings) - _NOT_COMPARED == theirs - _NOT_COMPARED
 
 
 def _compare_state(after: dict[str, Any], result: LoadResult) -> None:
