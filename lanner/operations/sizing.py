@@ -15,7 +15,7 @@ MB = 10**6
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredCosts:
+class StageCosts:
     """What each part costs; seconds are processor time of one core."""
 
     collector_event_seconds: float = 7.4e-6
@@ -60,7 +60,7 @@ class MeasuredCosts:
     """`python -m bench waiting`."""
 
 
-MEASURED = MeasuredCosts()
+MEASURED = StageCosts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Sizing:
     cost_month: float
 
 
-def size_fleet(plan: FleetPlan, prices: Prices, measured: MeasuredCosts = MEASURED) -> Sizing:
+def size_fleet(plan: FleetPlan, prices: Prices, measured: StageCosts = MEASURED) -> Sizing:
     """Compute what a fleet needs.
 
     Args:
@@ -172,7 +172,7 @@ def size_fleet(plan: FleetPlan, prices: Prices, measured: MeasuredCosts = MEASUR
     )
 
 
-def batches_per_host(events: float, batch_seconds: float, measured: MeasuredCosts = MEASURED) -> float:
+def batches_per_host(events: float, batch_seconds: float, measured: StageCosts = MEASURED) -> float:
     """Return how many batches a host sends a second, if its events come independently of each other.
 
     Events come in bursts, so hosts send fewer: this is the most.
@@ -188,7 +188,7 @@ def batches_per_host(events: float, batch_seconds: float, measured: MeasuredCost
     return max(by_time, by_count, 1 / measured.heartbeat_seconds)
 
 
-def _brokers(plan: FleetPlan, measured: MeasuredCosts, messages: float, stored: float) -> PartNeeds:
+def _brokers(plan: FleetPlan, measured: StageCosts, messages: float, stored: float) -> PartNeeds:
     # Followers fetch in large requests; leading a partition costs most. Each further copy counts half.
     cores = messages * measured.broker_batch_seconds * (1 + (plan.replicas - 1) / 2)
     instances = max(plan.replicas, math.ceil(cores / (plan.load * plan.broker_cores)))
@@ -201,7 +201,7 @@ def _brokers(plan: FleetPlan, measured: MeasuredCosts, messages: float, stored: 
 
 
 def processor_cores(
-    batches: float, events: float, pre_matched: float, measured: MeasuredCosts = MEASURED, *, signed: bool = True
+    batches: float, events: float, pre_matched: float, measured: StageCosts = MEASURED, *, signed: bool = True
 ) -> float:
     """Return how many cores processors use.
 
@@ -216,7 +216,7 @@ def processor_cores(
     return batches * each + events * measured.processor_event_seconds + pre_matched * measured.pre_match_seconds
 
 
-def _processors(plan: FleetPlan, measured: MeasuredCosts, events: float, batches: float) -> PartNeeds:
+def _processors(plan: FleetPlan, measured: StageCosts, events: float, batches: float) -> PartNeeds:
     cores = processor_cores(batches, events, events * plan.pre_matched, measured)
     # One more, so that one may fail.
     instances = max(2, math.ceil(cores / plan.load) + 1)
@@ -229,7 +229,7 @@ def _processors(plan: FleetPlan, measured: MeasuredCosts, events: float, batches
     return PartNeeds("processors", instances, cores, memory, sent_bytes=written)
 
 
-def _notifiers(alerts: float, measured: MeasuredCosts) -> PartNeeds:
+def _notifiers(alerts: float, measured: StageCosts) -> PartNeeds:
     cores = alerts / measured.notifier_alerts_per_second
     instances = max(1, math.ceil(2 * cores))
     return PartNeeds(
