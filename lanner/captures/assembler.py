@@ -9,7 +9,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedDescriptor, Machine
-from lanner.captures.quick.handlers import Handler, QuickHandlers
+from lanner.captures.quick.handlers import Quick, QuickHandlers
 from lanner.captures.state.accounts import CaptureAccounts, Containers
 from lanner.captures.state.descriptors import LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
 from lanner.captures.state.effects import CLONES, ProcessEffects
@@ -22,7 +22,7 @@ from processor.compiler.batch import Excludes
 from schemas.batch import EventBatch, Process
 from schemas.columns import MISSING_INT, EventBit
 
-_MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 1 << 15
+_MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 8192
 """Limits of a batch: events, approximate bytes, and events that are read for it."""
 _COLLECTOR = "capture"
 _LAST_ID = 0xFFFFFFFF
@@ -48,7 +48,7 @@ _NO_EVENTS = frozenset(
     )
 )
 """Events that change or describe the capture itself, and that Falco doesn't evaluate."""
-_NONE: Mapping[int, tuple[int, Handler | None]] = {}
+_NONE: Mapping[tuple[int, int], Quick] = {}
 
 
 class CaptureAssembler:
@@ -72,8 +72,8 @@ class CaptureAssembler:
         self._nobody_row = -1
         self._exclusions = exclusions
         effects = self._processes.names | self._descriptors.names | _NO_EVENTS
-        handlers = {} if exclusions is None else QuickHandlers(self.threads, effects, exclusions).by_number
-        self._handlers: Mapping[int, tuple[int, Handler | None]] = handlers
+        handlers = {} if exclusions is None else QuickHandlers(self.threads, effects, exclusions).by_form
+        self._handlers: Mapping[tuple[int, int], Quick] = handlers
         self.excluded = 0
         """Events that were not added, because no rule can match them."""
         self._number = self._read = 0
@@ -97,8 +97,8 @@ class CaptureAssembler:
         )
 
     @property
-    def quick(self) -> Mapping[int, tuple[int, Handler | None]]:
-        """The handlers of events that need not be decoded, by number; the first event always is."""
+    def quick(self) -> Mapping[tuple[int, int], Quick]:
+        """The handlers of events that need not be decoded, by form; the first event always is."""
         return self._handlers if self._start else _NONE
 
     def set_machine(self, machine: Machine) -> None:

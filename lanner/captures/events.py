@@ -163,6 +163,10 @@ class EventJoiner:
         """Return whether an entry of a thread waits for its exit."""
         return tid in self._entered or tid in self._stored
 
+    def forget(self, tid: int, *, is_exit: bool) -> None:
+        """Forget what an entry or an exit of a thread ends, if it needs nothing of it."""
+        (self._entered if is_exit else self._stored).pop(tid)
+
     def _retain(self, entries: BoundedMap[int, CapturedEvent], event: CapturedEvent) -> None:
         self.has_entries = True
         if sum(map(len, event.params)) <= _MAX_ENTRY:

@@ -21,13 +21,17 @@ from lanner.captures.state.opened import (
     open_bits,
 )
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.table import EVENTS, GENERIC, EventVersion, system_call_name
+from lanner.captures.table import EVENTS, GENERIC, JOINS, EventVersion, system_call_name
 from lanner.captures.values import AT_FDCWD, absolute_path
 from processor.compiler.batch import Excludes
 from schemas.columns import EventBit
 
 Handler = Callable[[CapturedThread, bytes, int, int], bool]
 """Takes the thread, a window, where the sizes of the event's parameters begin, and where the event ends."""
+ENTRY, EXIT, NOTICE = range(3)
+"""Kinds of events that change nothing: the entry of a call, its exit, and events that are neither."""
+Quick = Handler | int
+"""A handler, or the kind of an event that changes nothing."""
 _FAILED = int(EventBit.FAILED)
 
 
@@ -43,18 +47,17 @@ class QuickHandlers:
     def __init__(self, threads: ThreadTable, effects: frozenset[str], exclusions: Mapping[str, Excludes]) -> None:
         self._threads = threads
         self._exclusions = exclusions
-        self.by_number: dict[int, tuple[int, Handler | None]] = {}
-        """The number of parameters that an event must have, and its handler; None if it changes nothing."""
+        self.by_form: dict[tuple[int, int], Quick] = {}
+        """By event number and number of parameters."""
+        for number, count in {*JOINS, *((each.number, len(each.params)) for each in EVENTS)}:
+            version = current_version(number, count)
+            if version is not None and version.name not in effects | exclusions.keys() and version.name != GENERIC:
+                is_entry = not EVENTS[number].is_exit and version.is_exit
+                self.by_form[number, count] = ENTRY if is_entry else EXIT if version.is_exit else NOTICE
         for version in EVENTS:
-            is_complete = (version.is_exit and not version.is_old) or not version.is_joined
-            if version.is_unused or not is_complete or (version.is_old and not version.is_exit):
-                continue
-            if version.name not in effects | exclusions.keys() and version.name != GENERIC:
-                self.by_number[version.number] = len(version.params), None
-            else:
-                handler = self._handler(version)
-                if handler is not None:
-                    self.by_number[version.number] = len(version.params), handler
+            handler = self._handler(version) if is_complete(version, len(version.params)) else None
+            if handler is not None:
+                self.by_form[version.number, len(version.params)] = handler
 
     def _handler(self, version: EventVersion) -> Handler | None:
         excludes = self._exclusions.get(version.name)
@@ -175,3 +178,34 @@ class QuickHandlers:
 
 
 _SLASH = ord("/")
+
+
+def is_complete(version: EventVersion, count: int) -> bool:
+    """Return whether an event with some number of parameters is evaluated as it is."""
+    if version.is_unused or (version.is_old and not version.is_exit):
+        return False
+    return not version.is_joined or (version.is_exit and not version.is_old and count == len(version.params))
+
+
+def current_version(number: int, count: int) -> EventVersion | None:
+    """Return the version that an event with some number of parameters becomes, or completes if it is an entry.
+
+    None if that depends on more, or if it becomes no event.
+    """
+    for _ in range(len(EVENTS)):
+        version = EVENTS[number]
+        join = JOINS.get((number, count))
+        if is_complete(version, count) and (join is None or count == len(version.params)):
+            return version
+        if join is None:
+            return None
+        if join.action == "store":
+            # Numbers of exits follow those of their entries.
+            return EVENTS[number + 1] if not version.is_exit else None
+        if join.action not in {"add", "change"} or version.is_unused:
+            return None
+        number, count = (join.into, 0) if join.action == "change" else (number, count)
+        count += len(join.steps)
+        if count > len(EVENTS[number].params):
+            return None
+    return None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lanner.captures.assembler import CaptureAssembler
 from lanner.captures.blocks import Block, CaptureStream
 from lanner.captures.events import COUNTED, EVENT_BLOCKS, EventJoiner, read_event
+from lanner.captures.quick.handlers import ENTRY, EXIT, NOTICE
 from schemas.batch import EventBatch
 
 _HEAD = struct.Struct("<II10xqIHI")
@@ -48,12 +49,19 @@ class EventScanner:
                 break
             if data[stop - 4 : stop] != data[at + _LENGTH_AT : at + _BODY_AT]:
                 break
-            known = quick.get(number)
-            if known is not None and known[0] == count and kind in COUNTED:
+            known = quick.get((number, count)) if kind in COUNTED else None
+            if known is not None:
                 thread = find(tid)
-                if thread is not None and not (joiner.has_entries and joiner.has_entry(tid)):
-                    handle, end = known[1], at + _EVENT_AT + size
-                    if handle is None or (end <= stop - 4 and handle(thread, data, at + 36, end)):
+                if isinstance(known, int):
+                    if thread is not None or known == ENTRY:
+                        if joiner.has_entries and known != NOTICE:
+                            joiner.forget(tid, is_exit=known == EXIT)
+                        passed += known != ENTRY
+                        at = stop
+                        continue
+                elif thread is not None and not (joiner.has_entries and joiner.has_entry(tid)):
+                    end = at + _EVENT_AT + size
+                    if end <= stop - 4 and known(thread, data, at + 36, end):
                         passed += 1
                         at = stop
                         continue

@@ -50,7 +50,26 @@ def _entry(name: str) -> st.SearchStrategy[bytes]:
     return TIDS.map(lambda tid: scap.numbered_event(number, tid, params))
 
 
+def _former(name: str, *params: bytes, is_exit: bool) -> st.SearchStrategy[bytes]:
+    """Return an event as it was when exits lacked what entries had."""
+    number = scap.version(name).number - (not is_exit)
+    return TIDS.map(lambda tid: scap.numbered_event(number, tid, list(params)))
+
+
+ZERO, THREE, SIZE = (scap.encoded(kind, value) for kind, value in (("FD", 0), ("FD", 3), ("UINT32", 4)))
+FORMER = st.one_of(
+    _former("futex", bytes(8), bytes(2), bytes(8), is_exit=False),
+    _former("futex", ZERO, is_exit=True),
+    _former("read", THREE, SIZE, is_exit=False),
+    _former("read", ZERO, b"data", is_exit=True),
+    _former("close", THREE, is_exit=False),
+    _former("close", ZERO, is_exit=True),
+    _former("fstat", THREE, is_exit=False),
+    _former("fstat", ZERO, is_exit=True),
+    TIDS.map(lambda tid: scap.event("switch", tid, {"next": 1}, is_exit=False)),
+)
 EVENTS = st.one_of(
+    FORMER,
     *map(_opens, ("open", "openat", "openat2")),
     _entry("openat"),
     _events("close", res=RESULTS, fd=NUMBERS),
