@@ -29,6 +29,22 @@ def test_a_recording_gives_the_alerts_that_live_detection_gave(rules: Path, tmp_
     assert "Later file read: 1" in run_to_its_end("replay", recording, "-r", later).stderr
 
 
+def test_a_capture_gives_the_alerts_that_live_detection_gave(rules: Path, tmp_path: Path) -> None:
+    """It holds the process that made the event, its parents and its user."""
+    capture = tmp_path / "events.scap.gz"
+    with Watching("run", "-r", rules) as live, Watching("record", "--scap", capture) as recorder:
+        mark = touch_mark(tmp_path)
+        reported = live.out.wait_for(str(mark))
+        assert recorder.end() == 0
+
+    assert "the capture holds" in recorder.err.text
+    assert not (tmp_path / "events.scap.gz.avro.part").exists()
+    replayed = run_to_its_end("replay", capture, "-r", rules)
+    assert replayed.returncode == 0
+    # Two collectors stamp an event a microsecond apart.
+    assert replayed.stdout.split(": ", 1)[1] == reported.split(": ", 1)[1] + "\n"
+
+
 def test_a_full_disk_ends_the_recording_with_a_sentence(tmp_path: Path) -> None:
     """What fitted can be replayed."""
     with small_disk(tmp_path / "disk", 64) as disk:
