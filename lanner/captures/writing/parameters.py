@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from collector.events.arguments.values import joined
 from collector.events.paths import absolute
+from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.table import SIZES, EventVersion
 from lanner.captures.values import AT_FDCWD, printed
 from lanner.captures.writing import frames
@@ -76,6 +77,8 @@ def _encoded(
     cwd: str | None,
 ) -> bytes:
     shown, number = arguments.get(param.name, (None, 0))
+    if shown == UNKNOWN_NAME and param.type in {"CHARBUF", *_PATHS}:
+        return b""
     size = SIZES.get(param.type)
     if param.type in _PATHS and shown is not None:
         start = arguments.get("dirfd", ("", AT_FDCWD))[1] if "dirfd" in version.indices else AT_FDCWD
