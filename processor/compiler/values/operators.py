@@ -40,7 +40,6 @@ NO_FIELD_OPERATORS = frozenset({"regex", "pmatch"})
 _cached = cache_short_texts(1024)
 _ASCII_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _ASCII_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
-_UNDECODABLE = re.compile("[\udc80-\udcff]")
 
 
 def lower(text: str) -> str:
@@ -137,11 +136,11 @@ def _regex(text: str) -> Predicate:
 
 
 def _readable(value: str) -> bytes:
-    """Return the bytes of a text, with each invalid UTF-8 byte replaced by U+FFFD, as in Falco."""
+    """Return the bytes of a text, with U+FFFD for each longest part that is not UTF-8, as in Falco."""
     try:
         return value.encode("utf-8")
     except UnicodeEncodeError:
-        return _UNDECODABLE.sub("\ufffd", value).encode("utf-8")
+        return encoded(value).decode("utf-8", "replace").encode("utf-8")
 
 
 def _error_text(problem: Exception) -> str:

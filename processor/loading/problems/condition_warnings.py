@@ -34,10 +34,11 @@ def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
     Args:
         check: the check; its fields need not exist.
     """
-    if isinstance(check.left, Field) and check.left.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
+    last = next(reversed(list(fields_in(check.left))), None)
+    if last is not None and last.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
         for value in literals(check):
             if value.text == _NA:
-                yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"use '{check.left.name} exists'"
+                yield ProblemCode.LOAD_UNSAFE_NA_CHECK, _UNSAFE, value.span, f"use '{last.name} exists'"
     for field in fields_of(check):
         if field.name in DEPRECATED_FIELDS:
             message = _DIRECTION if field.name == "evt.dir" else _LATENCY

@@ -28,6 +28,8 @@ from processor.compiler.values.operators import glob_expression, predicate
         ("iglob", "FSPATH", "/ETC/*", "/etc/x", True),
         ("regex", "CHARBUF", "b", "abc", False),
         ("regex", "CHARBUF", "a.c", "a\udcffc", True),
+        ("regex", "CHARBUF", "a.c", "a\udce1\udc80c", True),
+        ("regex", "CHARBUF", "a...c", "a\udced\udca0\udc80c", True),
         ("bcontains", "BYTEBUF", "656c6C", "hello", True),
         ("bstartswith", "BYTEBUF", "c3", "é", True),
         ("<", "CHARBUF", "2", "10", True),
