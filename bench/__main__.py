@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 NAMES = (
+    "audit_intake",
     "captures",
     "console",
     "day",
