@@ -24,6 +24,18 @@ class NoRoom(LannerError):
     """Other bodies take all the memory that there is for bodies."""
 
 
+def unpacked(data: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return a message decompressed, if it is one gzip stream within the limit, else as it is."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    inflate = zlib.decompressobj(_GZIP)
+    try:
+        found = inflate.decompress(data, limit + 1)
+    except zlib.error:
+        return data
+    return found if inflate.eof and len(found) <= limit else data
+
+
 class BodyMemory:
     """The bytes of all bodies that are held."""
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
+from lanner.intake.body import unpacked
 from lanner.intake.delivery import AuditDelivery
 from lanner.intake.documents import BadDocument, RawEvent, split
 from lanner.intake.file.follower import LogFollower
@@ -70,7 +71,7 @@ async def read_topic(
     try:
         while True:
             if messages := await asyncio.to_thread(reader.next, _POLL_SECONDS):
-                await delivery.store(events_of(message.value() or b"" for message in messages))
+                await delivery.store(events_of(unpacked(message.value() or b"") for message in messages))
                 at("stored")
                 await asyncio.to_thread(reader.commit, messages)
                 at("committed")

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
-from lanner.intake.body import BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
+from lanner.intake.body import BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody, unpacked
 
 LIMIT = 10_000
 
@@ -54,6 +54,15 @@ def test_unknown_encodings_are_refused() -> None:
     """An API server sends gzip at most."""
     with pytest.raises(BadBody, match="must be gzip"):
         _read(b"x", encoding="br")
+
+
+def test_messages_of_a_topic_may_be_compressed() -> None:
+    """What is no gzip stream, or too large, is passed on as it is: it becomes a dead letter."""
+    packed = gzip.compress(b"x" * LIMIT)
+    cut, large = packed[:-1], gzip.compress(b"x" * (LIMIT + 1))
+
+    assert unpacked(packed, LIMIT) == b"x" * LIMIT
+    assert [unpacked(each, LIMIT) for each in (b"[]", cut, large, b"\x1f\x8bx")] == [b"[]", cut, large, b"\x1f\x8bx"]
 
 
 def test_bodies_share_a_limit() -> None:
