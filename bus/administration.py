@@ -62,6 +62,11 @@ class Administration:
             )
         return found
 
+    def existing(self, names: Sequence[str]) -> frozenset[str]:
+        """Return the topics that exist and that this client may see."""
+        topics = self._metadata().topics
+        return frozenset(name for name in names if name in topics and not topics[name].error)
+
     def _check_hidden(self, names: Sequence[str]) -> None:
         """Raise BusUnavailable for a topic that this client may not see; it would otherwise look like a missing one."""
         if not names:

@@ -32,7 +32,7 @@ def command(options: Options) -> None:
     from lanner.operations.readings.processor import ProcessorView
     from lanner.ruleset.compile import repeated_alerts
     from lanner.wiring.check import check_settings
-    from lanner.wiring.processor import host_keys_service, preparation, rules_at_start
+    from lanner.wiring.processor import host_keys_service, json_topics, preparation, rules_at_start
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.audit.stage import AuditStage
@@ -71,7 +71,7 @@ def command(options: Options) -> None:
             repeats=repeated_alerts(settings),
         ),
         CorrelateStage(in_use.ruleset.plan),
-        AuditStage(in_use.ruleset.audit),
+        AuditStage(in_use.ruleset.audit, json_topics(settings, connection)),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     rules = RulesRollout(

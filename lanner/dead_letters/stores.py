@@ -22,4 +22,5 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
     from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415  needs the broker's client
 
     connection = reachable_connection(settings)
-    return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor")]
+    own = [each.topic for each in settings.json_sources if each.topic is not None]
+    return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own)]

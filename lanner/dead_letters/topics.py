@@ -1,6 +1,6 @@
 """The dead letters of a fleet, in the broker's topics."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bus.connection import Connection
 from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
@@ -20,9 +20,17 @@ from schemas.text.printable import printable
 class TopicDeadLetters:
     """The dead-letter topic of a stage."""
 
-    def __init__(self, connection: Connection, stage: str) -> None:
-        """Take the stage: ``notifier`` or ``processor``."""
+    def __init__(self, connection: Connection, stage: str, own_topics: Iterable[str] = ()) -> None:
+        """Take a stage.
+
+        Args:
+            connection: the broker.
+            stage: ``notifier`` or ``processor``.
+            own_topics: complete names of further topics that the stage reads, by its settings.
+        """
         self.name = stage
+        names = (ALERTS,) if stage == "notifier" else (EVENTS, CORRELATE, KUBERNETES_AUDIT)
+        self._known = frozenset({*map(connection.topic, names), *own_topics})
         self._connection = connection
         self._schemas = WriterSchemas(connection, (ALERT_FORMAT, EVENT_BATCH_FORMAT))
         self._topic = DeadLetterTopic(
@@ -69,9 +77,7 @@ class TopicDeadLetters:
         is_alert = self.name == "notifier"
         # A header must not choose the topic to write or read: anyone who may write dead letters could use it to fill
         # other topics.
-        names = (ALERTS,) if is_alert else (EVENTS, CORRELATE, KUBERNETES_AUDIT)
-        known = {self._connection.topic(name) for name in names}
-        if topic not in known and (message.is_without_message or not is_alert):
+        if topic not in self._known and (message.is_without_message or not is_alert):
             raise BadInput(
                 f"{stored.id}: it came from {printable(topic)!r}, which is not a topic of the {self.name}; drop it."
             )

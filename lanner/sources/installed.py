@@ -1,13 +1,13 @@
 """The sources of JSON that rules can name: those whose mappings are shipped, and those that settings add."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.sections.json_sources import JsonSourceSetting
+from lanner.settings.sections.sources.json_sources import JsonSourceSetting
 from lanner.sources.reading import SourceMapping, read_mapping
 from processor.fields.audit.source import KUBERNETES, PLAIN_JSON, JsonSource
 from processor.loading.problems.hints import did_you_mean
@@ -48,6 +48,19 @@ def source_named(settings: Settings, name: str) -> JsonSource:
     if shipped is None:
         raise BadInput(_unknown(name))
     return shipped.source()
+
+
+def topics_of(settings: Settings) -> Mapping[str, JsonSource]:
+    """Return the source of each configured topic. Raises BadInput if a topic has several."""
+    found: dict[str, JsonSource] = {}
+    for each, index in _configured(settings):
+        if each.topic is None:
+            continue
+        if each.topic in found:
+            setting = f"json_sources[{index}].topic"
+            raise BadSettings(SettingFault(setting, f"{setting}: {each.topic} is listed twice."))
+        found[each.topic] = source_named(settings, each.source or _read(each, index).name)
+    return found
 
 
 def built_in_source(name: str) -> JsonSource:

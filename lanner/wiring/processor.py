@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +11,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
+from bus.administration import Administration
 from bus.clients.compacted import messages_of
 from bus.clients.retry import Retry, persist
 from bus.connection import Connection
@@ -23,7 +24,9 @@ from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.published.newest import NewestRules, OlderRules
 from lanner.ruleset.published.version import detection_of_published, public_keys
 from lanner.settings import Settings
+from lanner.sources.installed import define_sources, topics_of
 from processor.correlation.plan.split import Plan
+from processor.fields.audit.source import JsonSource
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.rules.rollout import Prepare
 from processor.fleet.rules.version import FILES, RulesInUse, RulesRefused
@@ -94,6 +97,7 @@ def rules_at_start(
         BadInput: the rule files are wrong.
         BusUnavailable: the broker is unusable, and waiting does not help.
     """
+    define_sources(settings)
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
     versions, live = persist(lambda: _published(connection), Retry("The start", note))
@@ -150,6 +154,17 @@ def host_keys_service(
         return None
     gate = IdentityGate(mode, connection.topic(EVENTS), partitions, KnownHosts(), clock=time.monotonic, worker=worker)
     return HostKeysService(connection, gate, on_note=note)
+
+
+def json_topics(settings: Settings, connection: Connection) -> Mapping[str, JsonSource]:
+    """Return the source of each topic that holds events of JSON. Raises BadInput if a topic does not exist."""
+    sources = topics_of(settings)
+    if not sources:
+        return sources
+    existing = persist(lambda: Administration(connection).existing(tuple(sources)), Retry("The start", note))
+    if missing := [name for name in sources if name not in existing]:
+        raise BadInput(*(f"json_sources: topic {name} does not exist, or may not be read." for name in missing))
+    return sources
 
 
 def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:

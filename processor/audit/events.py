@@ -13,6 +13,8 @@ from schemas.text.printable import printable
 
 MAX_EVENT_BYTES = 4 << 20
 """An API server accepts objects of up to 3 MiB; an event that were skipped for its size would be a way to hide."""
+MAX_EVENTS = 10_000
+"""Events of one document; a file that CloudTrail writes has hundreds."""
 MAX_DEPTH = 128
 """Objects in clusters are nested about a dozen levels deep."""
 _MAX_SHOWN = 60
@@ -39,7 +41,7 @@ def read_events(
         received: when it arrived, ns since the epoch: times far from it are moved to the bounds that apply to the
             clocks of hosts. None if events are their own clock, as in a file.
         source: where it comes from.
-        otherwise: the time of events that state none, if `received` is None.
+        otherwise: the time of events that state none, ns since the epoch; None for when they arrived.
 
     Raises:
         BadAuditEvent: the document, or an event in it, can't be read; the events before it are valid.
@@ -47,6 +49,8 @@ def read_events(
     # An API server writes each key once; what others write may come from a user.
     document = parse(text, unique=source is not KUBERNETES)
     for number, event in enumerate(source.split(document), first_number):
+        if number - first_number == MAX_EVENTS:
+            raise BadAuditEvent(f"more than {MAX_EVENTS:,} events in one document")
         yield event_of(event, number, received, source, otherwise)
 
 
@@ -143,7 +147,7 @@ def event_of(
         raise BadAuditEvent("not an audit event: auditID is missing")
     time = source.time(document)
     if time is None and source is not KUBERNETES:
-        time = otherwise if received is None else received
+        time = received if otherwise is None else otherwise
     if time is None:
         shown = printable(str(document.get("stageTimestamp")))[:_MAX_SHOWN]
         raise BadAuditEvent(f"stageTimestamp is not a valid time: {shown}")

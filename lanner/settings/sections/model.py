@@ -14,11 +14,11 @@ from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatchi
 from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
 from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.settings.sections.http.intake import IntakeSettings
-from lanner.settings.sections.json_sources import JsonSourceSetting
 from lanner.settings.sections.kubernetes import KubernetesSettings
 from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
 from lanner.settings.sections.operations import Http
 from lanner.settings.sections.published import PublishedRulesSettings
+from lanner.settings.sections.sources.json_sources import JsonSourceSetting
 from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
 from schemas.catalogue.priorities import PriorityName
 
@@ -388,8 +388,8 @@ class Settings:
         "Where `lanner intake kubernetes-audit` takes audit events from.", KubernetesAuditSettings
     )
     json_sources: tuple[JsonSourceSetting, ...] = about(
-        "Sources of events that are JSON, with mapping files of your own (docs/json-sources.md):\n"
-        "[{source: my_app, mapping: /etc/lanner/my_app.yaml}].",
+        "Sources of events that are JSON, with their topics and mapping files of your own (docs/json-sources.md):\n"
+        "[{source: github, topic: github-events}, {source: my_app, mapping: /etc/lanner/my_app.yaml}].",
         (),
     )
     kafka: KafkaSettings = about("The broker that connects the stages of a fleet; `run` needs none.", KafkaSettings)

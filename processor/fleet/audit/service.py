@@ -55,8 +55,8 @@ class AuditService:
         self._begun = asyncio.Event()
         self._begin_task: asyncio.Task[None] | None = None
         self._is_closing = False
-        self._name = connection.topic(KUBERNETES_AUDIT)
-        topic = app.topic(self._name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        self._names = (connection.topic(KUBERNETES_AUDIT), *stage.sources)
+        topic = app.topic(*self._names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name="audit")(self._agent)
         revoked: Any = app.on_partitions_revoked
         revoked.connect(self._on_revoked)
@@ -106,7 +106,8 @@ class AuditService:
     async def _evaluate(self, message: Any, sending: Sending, shipping: ResultProducer) -> str:
         """Evaluate a message and send the results, which are added to sending; return why it is a dead letter."""
         position = (message.topic, message.partition, message.offset)
-        result = self._stage.take(message.value, position, self._append_times.of(message))
+        appended, sent = self._append_times.of(message), max(round(message.timestamp * 1000), 1)
+        result = self._stage.take(message.value, position, appended, sent)
         if result.alerts:
             self._at("audit evaluated")
         for alert in result.alerts:
@@ -127,7 +128,7 @@ class AuditService:
         self._results.forget()
 
     async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
-        owned = [each for each in assigned if each.topic == self._name]
+        owned = [each for each in assigned if each.topic in self._names]
         self._begin_task = asyncio.create_task(self._begin(owned))
 
     async def _begin(self, owned: Iterable[TP]) -> None:

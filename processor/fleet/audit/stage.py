@@ -1,23 +1,35 @@
-"""Evaluates the messages of the topic of Kubernetes audit events. Pure: no message can make it raise."""
+"""Evaluates messages that hold events of JSON. Pure: no message can make it raise."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from bus.messages.clock_offset import append_time
 from processor.audit.detector import AuditDetector
-from processor.audit.events import BadAuditEvent, event_of, parse
+from processor.audit.events import BadAuditEvent, event_of, parse, read_events
 from processor.audit.failures import RuleFailures
 from processor.correlation.wire import message_of
+from processor.fields.audit.event_fields import AuditFields
+from processor.fields.audit.source import JsonSource
 from processor.fleet.message_stage import MessageResult
+from schemas.alert import Alert
 
 
 class AuditStage:
-    """Evaluates one event after the other."""
+    """Evaluates one message after the other."""
 
-    def __init__(self, detector: AuditDetector) -> None:
-        """Take the compiled rules on audit events."""
+    def __init__(self, detector: AuditDetector, sources: Mapping[str, JsonSource] = MappingProxyType({})) -> None:
+        """Take the compiled rules.
+
+        Args:
+            detector: the rules on events that are JSON.
+            sources: by topic, the source of its events; other messages are Kubernetes audit events.
+        """
         self.detector = detector
+        self.sources = sources
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
         self.refused = 0
-        """Messages that are not an audit event."""
+        """Messages that are no event."""
         self._failures = RuleFailures()
 
     def change_rules(self, detector: AuditDetector) -> None:
@@ -25,22 +37,37 @@ class AuditStage:
         self.detector = detector
         self._failures.forget()
 
-    def take(self, value: bytes | None, position: tuple[str, int, int], appended: int) -> MessageResult:
+    def take(
+        self, value: bytes | None, position: tuple[str, int, int], appended: int, sent: int | None = None
+    ) -> MessageResult:
         """Evaluate one message.
 
         Args:
-            value: the message: an audit event as JSON.
+            value: the message: an audit event as JSON, or a document of the source that its topic has.
             position: topic, partition, offset.
             appended: when the broker appended it, ms.
+            sent: the message's timestamp, ms: the time of events that state none, the same however often it is read.
         """
         received = append_time(appended)
+        source = self.sources.get(position[0])
+        before, refused = self.events, ""
+        alerts: list[Alert] = []
+        pre_matches: list[tuple[bytes, bytes]] = []
         try:
-            event = event_of(parse(value or b""), self.events, received)
+            for event in self._events(value or b"", received, source, sent):
+                self.events += 1
+                alerts += self.detector.process(event)
+                pre_matches += [message_of(each) for each in self.detector.pre_matches(event, received)]
         except BadAuditEvent as error:
             self.refused += 1
-            return MessageResult(refused=f"not an audit event: {error}")
-        self.events += 1
-        alerts = self.detector.process(event)
-        pre_matches = [message_of(each) for each in self.detector.pre_matches(event, received)]
-        failures = map(message_of, self._failures.fresh(self.detector, received, position[1:]))
-        return MessageResult(tuple(alerts), (*pre_matches, *failures), events=1)
+            refused = f"not {'an audit event' if source is None else f'an event of {source.name}'}: {error}"
+        pre_matches += map(message_of, self._failures.fresh(self.detector, received, position[1:]))
+        return MessageResult(tuple(alerts), tuple(pre_matches), events=self.events - before, refused=refused)
+
+    def _events(
+        self, value: bytes, received: int, source: JsonSource | None, sent: int | None
+    ) -> Iterable[AuditFields]:
+        if source is None:
+            return (event_of(parse(value), self.events, received) for _ in range(1))
+        stated = None if sent is None else append_time(sent)
+        return read_events(value, self.events, received, source, stated)

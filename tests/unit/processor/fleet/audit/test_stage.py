@@ -1,5 +1,6 @@
 import pytest
 
+from lanner.sources.installed import built_in_source
 from processor.audit.detector import AuditDetector
 from processor.correlation.wire import decode_pre_match
 from processor.detection.internal_alerts import RULE_FAILED
@@ -7,6 +8,7 @@ from processor.evaluator import compile_ruleset
 from processor.fleet.audit.stage import AuditStage
 from processor.hosts.clock_skew import BEHIND
 from processor.loading import RuleFile, load_rules
+from tests.unit.lanner.sources.documents import LOCKED
 from tests.unit.processor.audit.requests import TIME, line, request
 
 RULES = """
@@ -83,3 +85,34 @@ def test_windows_are_fed_with_audit_events() -> None:
     assert first.candidates
     assert first.origin == again.origin != other.origin
     assert first.appended > first.time == TIME
+
+
+OKTA_RULE = "- {rule: Lock, desc: d, condition: okta.evt.type exists, output: o, priority: NOTICE, source: okta}\n"
+
+
+def _okta_stage() -> AuditStage:
+    rules = load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules
+    return AuditStage(AuditDetector(rules), {"okta-log": built_in_source("okta")})
+
+
+def test_each_topic_has_its_source() -> None:
+    """An array is a list of events; what is not valid is a dead letter after the events before it."""
+    stage = _okta_stage()
+
+    result = stage.take(line([LOCKED, LOCKED | {"uuid": "u2"}, 1]), ("okta-log", 0, 1), NOW, NOW)
+
+    assert [alert.rule for alert in result.alerts] == ["Lock", "Lock"]
+    assert len({alert.id for alert in result.alerts}) == 2
+    assert result.refused == "not an event of okta: not a JSON object"
+    assert stage.take(line(LOCKED), POSITION, NOW, NOW).refused.startswith("not an audit event")
+
+
+def test_an_event_without_time_has_that_of_its_message() -> None:
+    """It is the same when the message is read again, whatever the clock of the processor."""
+    stage = _okta_stage()
+    event = line(LOCKED | {"published": None})
+
+    first, again = (stage.take(event, ("okta-log", 0, 1), NOW + late, NOW) for late in (0, 60_000))
+
+    assert first.alerts == again.alerts
+    assert first.alerts[0].time // 1_000_000 == NOW

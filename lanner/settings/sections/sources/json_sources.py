@@ -19,3 +19,6 @@ class JsonSourceSetting:
         None,
         form=values.path,
     )
+    topic: str | None = about(
+        "Topic that holds its events as JSON, complete with prefix; processors read it, and need the right to.", None
+    )

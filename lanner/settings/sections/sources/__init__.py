@@ -1,0 +1,1 @@
+"""Settings of sources of events other than system calls."""

@@ -1,0 +1,92 @@
+"""Processors that read events of JSON from topics of others, on a real broker."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from bus.connection import Connection
+from bus.topics import PROCESSOR_DEAD_LETTERS
+from tests.cluster import dying_processor
+from tests.cluster.actions import Alerts, Generator, rules_file
+from tests.cluster.processes import Processes, Running
+from tests.cluster.test_dead_letters import everything
+
+RULES = """
+- rule: Sale
+  desc: Somebody buys much.
+  condition: shop.sum > 9
+  output: "%shop.sum"
+  priority: NOTICE
+  source: shop
+"""
+MAPPING = """
+source: shop
+key: /id
+row: [shop.id]
+fields:
+  shop.id: /id
+  shop.sum: {at: /sum, type: integer}
+"""
+SALES = 60
+
+
+def processor(processes: Processes, connection: Connection, folder: Path, dies: str = "") -> Running:
+    """Start a processor that reads the topic."""
+    mapping = folder / "shop.yaml"
+    mapping.write_text(MAPPING)
+    sources = json.dumps([{"mapping": str(mapping), "topic": f"{connection.prefix}shop"}])
+    program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
+    words = ("processor", "-o", f"json_sources={sources}")
+    made = processes.start(connection, *words, rules=rules_file(folder, RULES), program=program)
+    made.wait_for("evaluating rules: 1 rule")
+    return made
+
+
+def create(connection: Connection) -> None:
+    """Create the topic, as its owner would: with another number of partitions than Lanner's."""
+    admin = AdminClient({"bootstrap.servers": connection.bootstrap_servers})
+    (created,) = admin.create_topics([NewTopic(f"{connection.prefix}shop", 5, 1)]).values()
+    created.result(30)
+
+
+@pytest.mark.parametrize("dies", ["audit evaluated:3", "audit results sent:3"])
+def test_sales_of_a_topic_of_others_become_alerts_over_a_kill(
+    connection: Connection, processes: Processes, tmp_path: Path, dies: str
+) -> None:
+    """Alerts that come twice have the same ids, events without a time included; nonsense becomes a dead letter."""
+    create(connection)
+    generator, alerts = Generator(connection), Alerts(connection)
+    for number in range(SALES):
+        generator.send(json.dumps({"id": f"s{number}", "sum": 10 + number}).encode(), f"{number}", topic="shop")
+    generator.send(b"nonsense", "x", topic="shop")
+    generator.flush()
+    dying = processor(processes, connection, tmp_path, dies)
+    deadline = time.monotonic() + 60
+    while dying.is_alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    last = processor(processes, connection, tmp_path)
+    while len({alert.event["shop.id"] for alert in alerts.raw}) < SALES:
+        assert time.monotonic() < deadline + 60
+        alerts.read(0.5)
+    alerts.read(2)
+
+    assert len({alert.id for alert in alerts.raw}) == SALES
+    reasons = {dict(headers)["reason"] for _, _, _, headers in everything(connection, PROCESSOR_DEAD_LETTERS)}
+    assert {reason.split(b":")[0] for reason in reasons} == {b"not an event of shop"}
+    assert last.stop() == 0
+    alerts.close()
+
+
+def test_a_topic_that_does_not_exist_is_reported(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """It would look as if there were no events."""
+    (tmp_path / "shop.yaml").write_text(MAPPING)
+    sources = json.dumps([{"mapping": str(tmp_path / "shop.yaml"), "topic": "nowhere"}])
+    words = ("processor", "-o", f"json_sources={sources}")
+    made = processes.start(connection, *words, rules=rules_file(tmp_path, RULES))
+
+    assert made.result() == 1
+    assert "json_sources: topic nowhere does not exist" in made.errors
