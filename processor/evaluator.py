@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from processor.audit.detector import AuditDetector
 from processor.audit.failures import RuleFailures
+from processor.audit.sessions import Sessions
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
@@ -146,13 +147,17 @@ def compile_ruleset(
 class Evaluator:
     """Both stages in one process: for one host, for replay and for rule tests."""
 
-    def __init__(self, rules: CompiledRuleset, repeats: RepeatedAlerts | None = None) -> None:
+    def __init__(
+        self, rules: CompiledRuleset, repeats: RepeatedAlerts | None = None, sessions: Sessions | None = None
+    ) -> None:
         """Begin with no window state.
 
         Args:
             rules: the active rules.
             repeats: decides which alerts repeat others; None to return all.
+            sessions: knows who requested commands in pods, and names them in alerts; None to name nobody.
         """
+        self._sessions = sessions
         self._rules = rules
         self._stage = DetectStage(rules, repeats)
         self._hostname = ""
@@ -191,7 +196,10 @@ class Evaluator:
         found = self._stage.evaluate(batch, pre_matches.append)
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
-        return found
+        if self._sessions is None:
+            return found
+        self._sessions.see_batch(batch)
+        return [self._sessions.named(alert, batch) for alert in found]
 
     def process_json(self, event: AuditFields, now: int | None = None) -> list[Alert]:
         """Evaluate an event that is JSON; alerts that the event decides come first.
@@ -200,6 +208,8 @@ class Evaluator:
             event: the event.
             now: when it arrived, ns since the epoch; None if events are the clock.
         """
+        if self._sessions is not None:
+            self._sessions.see_event(event)
         audit = self._rules.audit
         found = audit.process(event)
         pre_matches = audit.pre_matches(event, now or 0)

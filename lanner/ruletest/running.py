@@ -11,6 +11,7 @@ from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
+from processor.audit.sessions import Sessions
 from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
@@ -151,7 +152,7 @@ class Runner:
             items = list(log.events())
         else:
             items = list(self._recordings(str(path)))
-        evaluator, alerts = Evaluator(self._ruleset), list[tuple[Alert, Callable[[], str]]]()
+        evaluator, alerts = Evaluator(self._ruleset, sessions=Sessions()), list[tuple[Alert, Callable[[], str]]]()
         for item in items:
             if isinstance(item, AuditFields):
                 found = evaluator.replay_json(item)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
-from processor.language.ast import Check, Macro, Node, Span, checks, children, walk
+from processor.correlation.plan.leg_sources import sources_of
+from processor.language.ast import Check, Macro, Node, Or, Span, checks, children, walk, with_children
 from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
@@ -237,7 +238,7 @@ class Builder:
             return
         if self._check(tree, traced, rule) is not _Verdict.GOOD or verdict is not _Verdict.GOOD:
             return
-        types = event_types(tree)
+        types = event_types(self._of_source(tree, rule.source) if self._checks_of_windows(tree) else tree)
         if rule.source == SYSCALL and rule.warn_evttypes and is_broad(types):
             hint = "restrict evt.type, or set 'warn_evttypes: false'"
             location = traced.locate((0, len(traced.text)))
@@ -281,6 +282,15 @@ class Builder:
         """Return the checks in stateful macros, whose events may be of other sources than the rule's."""
         macros = (node for node in walk(tree) if isinstance(node, Macro) and self._is_stateful(node.name))
         return frozenset(id(check) for macro in macros for check in checks(macro))
+
+    def _of_source(self, node: Node, source: str) -> Node:
+        """Return a condition without the legs of stateful macros that take events of other sources only."""
+        if isinstance(node, Macro) and isinstance(node.body, Or) and self._is_stateful(node.name):
+            legs = tuple(leg for leg in node.body.children if source in sources_of(leg))
+            if legs and len(legs) < len(node.body.children):
+                return Macro(node.name, legs[0] if len(legs) == 1 else Or(legs), node.span)
+            return node
+        return with_children(node, tuple(self._of_source(child, source) for child in children(node)))
 
     def _is_stateful(self, name: str) -> bool:
         macro = self.macros.get(name)

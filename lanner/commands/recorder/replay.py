@@ -31,6 +31,7 @@ from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.single_host.sinks import open_sinks
+from processor.audit.sessions import Sessions
 from processor.evaluator import Evaluator
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import KUBERNETES, JsonSource
@@ -89,7 +90,8 @@ def command(
     if not options.quiet:
         for line in detection.notices:
             note(line)
-    evaluation = _Evaluation(detection)
+    sources = [(path, _source_of(path, of_files)) for path in files]
+    evaluation = _Evaluation(detection, any(source is KUBERNETES for _, source in sources))
 
     def is_selected(stored: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
@@ -97,7 +99,7 @@ def command(
     if topic:
         _backtest(options, settings, evaluation, (since or "24h", until), is_selected)
     else:
-        _replay(options, settings, evaluation, [(path, _source_of(path, of_files)) for path in files], is_selected)
+        _replay(options, settings, evaluation, sources, is_selected)
 
 
 def _check_usage(
@@ -123,6 +125,8 @@ class _Evaluation:
     """The rules, and what to report at the end."""
 
     detection: CompiledDetection
+    has_audit_events: bool = False
+    """Whether Kubernetes audit events are evaluated, which name people."""
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
     sources: set[str] = field(default_factory=set)
@@ -131,7 +135,7 @@ class _Evaluation:
     _names: HostNames = field(init=False)
 
     def __post_init__(self) -> None:
-        self._evaluator = Evaluator(self.detection.ruleset)
+        self._evaluator = Evaluator(self.detection.ruleset, sessions=Sessions() if self.has_audit_events else None)
         self._names = HostNames(self.detection.host_names)
         self._names.wait(_NAME_SECONDS)
 

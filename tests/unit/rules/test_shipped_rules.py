@@ -95,3 +95,15 @@ def test_names_of_processes_fit_the_kernel() -> None:
     lists = {item["list"] for item in items() if "list" in item}
 
     assert [name for name in names if name not in lists and len(name.strip('"')) > 15] == []
+
+
+def test_every_case_beside_the_optional_rules_passes() -> None:
+    """They are loaded behind those that are active by default."""
+    [tested] = find_tests([str(RULES / "kubernetes")], ()).tested
+    runner = Runner(tested.suite, tested.rules, "all", lambda _path: ())
+    own = [rule for rule in tested.rules.rules if "kubernetes" in rule.file]
+
+    outcomes = [runner.run(case) for case in tested.suite.cases]
+
+    assert [(outcome.case.name, outcome.failures) for outcome in outcomes if not outcome.passed] == []
+    assert coverage([tested.suite], {tested.suite.file: own}) == RuleCoverage((), (), ())

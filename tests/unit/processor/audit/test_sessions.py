@@ -1,0 +1,150 @@
+"""Who requested the commands whose processes alerts are about."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from processor.audit import sessions
+from processor.audit.events import event_of
+from processor.audit.sessions import MAX_APART, Sessions
+from schemas.alert import Alert
+from schemas.batch import Container, EventBatch, Process
+from schemas.text.times import iso8601_zulu
+from tests.unit.alerts import alert as alert_of
+from tests.unit.processor.audit.requests import exec_request
+from tests.unit.processor.batches import batch_of
+
+START = 1_795_602_855_000_000_000
+SECOND = 1_000_000_000
+WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web", pod_name="web", pod_namespace="prod")
+POD = {"resource": "pods", "namespace": "prod", "name": "web"}
+OTHER = replace(WEB, name="sidecar")
+
+
+def requested(seconds: float, *words: str, user: str = "eve", container: str = "web", **changes: Any) -> Any:
+    """Return the audit event of a request to run a command."""
+    document = exec_request(*(words or ("sh",)), container=container)
+    time = iso8601_zulu(START + round(seconds * SECOND))
+    changes = {"stageTimestamp": time, "user": {"username": user, "groups": ["dev"]}, **changes}
+    return event_of(document | changes, 0, None)
+
+
+def started(
+    seconds: float,
+    *words: str,
+    pid: int = 10,
+    container: Container = WEB,
+    parent: Process | None = None,
+    depth: int = 0,
+    event_type: str = "execve",
+) -> EventBatch:
+    """Return the batch in which the last of a line of processes has an event; the first is in the container already."""
+    exe, *arguments = words or ("sh",)
+    processes = [parent or Process(pid=1, name="containerd-shim", container=-1)]
+    processes.append(
+        Process(
+            pid=pid, ppid=1, name=exe, exe=exe, args=tuple(arguments), parent=0, container=0, start_time=START + pid
+        )
+    )
+    for level in range(depth):
+        row = len(processes) - 1
+        processes.append(Process(pid=100 + level, name="sh", parent=row, container=0, start_time=START + 500 + level))
+    return batch_of(
+        {"type": event_type, "time": START + round(seconds * SECOND), "process": len(processes) - 1},
+        processes=processes,
+        containers=[container],
+    )
+
+
+def person(known: Sessions, batch: EventBatch) -> Any:
+    """Return who is named in an alert on the event of a batch."""
+    alert = alert_of(event={"evt.num": batch.first_number}, host_id=batch.host_id)
+    return known.named(alert, batch).output_fields.get("session.user")
+
+
+def seen(*items: Any) -> Sessions:
+    """Return the sessions after some events."""
+    known = Sessions()
+    for item in items:
+        known.see_batch(item) if isinstance(item, EventBatch) else known.see_event(item)
+    return known
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_person_is_named_whichever_comes_first(is_late: bool) -> None:
+    """Also in alerts of processes far below, as long as their batch has the ancestors."""
+    both = [requested(0), started(1)]
+    known = seen(*(reversed(both) if is_late else both))
+    later = started(2)
+    alert = known.named(alert_of(event={"evt.num": later.first_number}, host_id=later.host_id), later)
+
+    assert alert.output.endswith(" session_user=eve")
+    assert alert.output_fields["session.groups"] == ("dev",)
+    assert alert.output_fields["session.sourceips"] == ("192.0.2.7", "192.0.2.1")
+    assert alert.output_fields["session.command"] == "sh"
+    assert person(known, started(60, depth=40)) == "eve"
+    assert person(known, started(60, pid=11)) is None
+
+
+@pytest.mark.parametrize(
+    ("request_", "start"),
+    [
+        (requested(0), started(10.001)),
+        (requested(10.001), started(0)),
+        (requested(0, "sh", "-c", "id"), started(1, "sh")),
+        (requested(0, "bash"), started(1)),
+        (requested(0), started(1, container=OTHER)),
+        (requested(0), started(1, container=replace(WEB, pod_namespace="dev"))),
+        (requested(0), started(1, container=replace(WEB, pod_name=None))),
+        (requested(0), started(1, parent=Process(pid=5, name="nginx", container=0))),
+        (requested(0), started(1, event_type="openat")),
+        (requested(0, stage="ResponseComplete"), started(1)),
+        (requested(0, responseStatus={"code": 403}), started(1)),
+        (requested(0, requestURI="/api/v1/namespaces/prod/pods/web/exec"), started(1)),
+        (requested(0, user=""), started(1)),
+        (requested(0, objectRef={**POD, "subresource": "log"}), started(1)),
+    ],
+)
+def test_nobody_is_named_for_what_was_not_requested(request_: Any, start: EventBatch) -> None:
+    """Time, pod, container, command and the way in have to fit."""
+    assert person(seen(request_, start), start) is None
+
+
+def test_each_request_is_for_one_process() -> None:
+    """The nearest in time is taken."""
+    first, second = started(1, pid=10), started(3, pid=11)
+    known = seen(requested(0.5, user="eve"), requested(2.5, user="bob"), second, first)
+
+    assert (person(known, first), person(known, second)) == ("eve", "bob")
+    assert person(seen(requested(0), first, second), second) is None
+
+
+def test_an_alert_without_its_batch_names_the_person_of_its_process_or_parent() -> None:
+    """A summary of repeats, for example."""
+    known = seen(requested(0), started(1))
+    event = {"proc.pid": 99, "proc.pid.ts": START, "proc.ppid": 10, "proc.ppid.ts": START + 10}
+
+    def named(**changes: Any) -> Alert:
+        return known.named(alert_of(**{"event": event, "host_id": "host-1", **changes}))
+
+    assert named().output_fields["session.user"] == "eve"
+    assert "session.user" not in named(host_id="host-2").output_fields
+    assert "session.user" not in named(event=event | {"proc.ppid.ts": START}).output_fields
+    assert "session.user" not in named(source="k8s_audit").output_fields
+
+
+def test_what_nobody_matches_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests and starts of many pods, and many of one, are forgotten, the oldest first."""
+    monkeypatch.setattr(sessions, "_MAX_OF_POD", 3)
+    known = seen(*(requested(number / 10, f"sh{number}") for number in range(10)))
+
+    names = [person(known, batch) for number in range(10) if (batch := _start(known, number))]
+    assert names == [None] * 7 + ["eve"] * 3
+    assert MAX_APART == 10 * SECOND
+
+
+def _start(known: Sessions, number: int) -> EventBatch:
+    batch = started(1, f"sh{number}", pid=20 + number)
+    known.see_batch(batch)
+    return batch
