@@ -29,6 +29,7 @@ from lanner.wiring.single_host.recording import collected
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
+from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import rules_changed
 from processor.evaluator import CompiledRuleset
@@ -135,7 +136,13 @@ class Pipeline:
         if on_batch is not None:
             self._bus.events.subscribe(on_batch)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
-        self._evaluator = StatefulEvaluator(detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings))
+        self._evaluator = StatefulEvaluator(
+            detection.ruleset,
+            path,
+            note=self._note,
+            repeats=repeated_alerts(settings),
+            sessions=None if settings.kubernetes_audit.file is None else Sessions(),
+        )
         self._names = HostNames(detection.host_names)
         self.pods = PodRecords()
         """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""

@@ -11,6 +11,7 @@ from lanner.known_state.learning import Learner, learning_macros
 from lanner.recorder.batches import StoredBatch
 from lanner.wiring.single_host.values_file import ValuesFile, take_resets
 from lanner.wiring.single_host.wall_clock import WallClock
+from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
 from processor.detection.internal_alerts import GROUPS_EVICTED
@@ -36,6 +37,7 @@ class StatefulEvaluator:
         note: OnNote,
         clock: WallClock | None = None,
         repeats: RepeatedAlerts | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """Read the state file; an unusable one is reported, and the state begins empty.
 
@@ -45,10 +47,11 @@ class StatefulEvaluator:
             note: receives messages for an operator.
             clock: the time at which batches arrive; by default this machine's.
             repeats: decides which alerts repeat others; None to return all.
+            sessions: names in alerts who requested a command; None to name nobody.
         """
         self.redated = 0
         """Events whose times were so far from the clock that they were set to the nearest allowed time."""
-        self._evaluator = Evaluator(rules, repeats)
+        self._evaluator = Evaluator(rules, repeats, sessions)
         self._path = path
         self._values = None if path is None else ValuesFile(path)
         self._note = note

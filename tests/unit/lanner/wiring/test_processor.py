@@ -42,5 +42,5 @@ def test_rules_on_sources_that_settings_define_are_evaluated(tmp_path: Path) -> 
     in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
     define_sources(Settings())
 
-    assert in_use.audit.sources == {"shop"}
+    assert in_use.ruleset.audit.sources == {"shop"}
     assert [(topic, source.name) for topic, source in topics_of(settings).items()] == [("shop-events", "shop")]

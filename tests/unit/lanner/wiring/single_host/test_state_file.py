@@ -12,12 +12,14 @@ from lanner.settings import Settings
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from lanner.wiring.single_host.values_file import reset_file
 from lanner.wiring.single_host.wall_clock import WallClock
+from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
 from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter
 from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.lanner.program import lanner
+from tests.unit.processor.audit import test_sessions as sessions
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
 
 
@@ -344,3 +346,15 @@ def test_a_reset_is_taken_with_the_next_save(tmp_path: Path) -> None:
     request_reset(settings, macro, None, None)
     memory.save()
     assert len(memory.correlator.sightings) == 0
+
+
+def test_people_who_requested_a_shell_are_named(tmp_path: Path) -> None:
+    """The audit event comes first, by the clock of this machine."""
+    rules = ruleset_of(rule("evt.type = execve and proc.name = sh"))
+    wall = Clock((sessions.START - START) / SECOND + 2).wall()
+    memory = StatefulEvaluator(rules, tmp_path / "memory", note=ignore_note, clock=wall, sessions=Sessions())
+
+    memory.process_json(sessions.requested(0))
+    (alert,) = memory.process(sessions.started(1))
+
+    assert alert.output_fields["session.user"] == "eve"
