@@ -65,6 +65,7 @@ def command(options: Options, file: Path, types: tuple[str, ...], *, scap: bool)
             collector.stop()
             writer.close()
             if spool is not None:
+                status.show(f"writing {file}")
                 lines = spool.finish().lines()
         except OSError as error:
             _abandon(collector, writer)

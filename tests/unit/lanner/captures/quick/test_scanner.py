@@ -165,3 +165,18 @@ def test_compressed_files_may_be_concatenated() -> None:
     """A second member follows the first one, in the middle of what is read at once."""
     data = gzip.compress(scap.capture(*[scap.opened(10, 3, "/x")] * 2000), mtime=0)
     assert sum(batch.count for batch in _reader(data * 3, None).batches()) == 6000
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_events_across_the_pieces_of_a_file_are_read_once(*, is_compressed: bool) -> None:
+    """A file is read in pieces, which end within blocks."""
+    parts = [scap.opened(10, 3, "/etc/shadow" if at % 500 == 7 else f"/lib/{at}") for at in range(3000)]
+    data = scap.capture(*parts)
+    rules = _rules(CONDITIONS[0])
+    reader = _reader(gzip.compress(data) if is_compressed else data, dict(rules.exclusions))
+    evaluator = Evaluator(rules)
+
+    found = [alert.output.split()[0] for batch in reader.batches() for alert in evaluator.replay(batch)]
+
+    assert found == [str(at + 1) for at in range(7, 3000, 500)]
+    assert reader.excluded == len(parts) - len(found)
