@@ -162,7 +162,8 @@ def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int]
         remote_ip=remote_ip if has_remote else None,
         local_port=local_port if has_local or has_remote else -1,
         remote_port=remote_port if has_remote else -1,
-        protocol=_protocol(sock),
+        # As in Falco, a socket without an end has none yet.
+        protocol=_protocol(sock) if has_local or has_remote or sock.type == _SOCK_RAW else None,
         family="ip",
         is_server=is_server if has_local or has_remote else None,
         is_connected=sock.state == _ESTABLISHED,

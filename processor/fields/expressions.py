@@ -131,7 +131,7 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.sproto": f"service_name({_ends('server_side', 'port')}, {_L4})",
     "fd.lproto": f"service_name({_CONNECTED_PORT}, {_L4})",
     "fd.rproto": f"service_name({_number('remote_port', -1)}, {_L4})",
-    "fd.l4proto": _L4,
+    "fd.l4proto": f"({_L4} or ('<NA>' if c_fd_type[i] else None))",
     "fd.sockfamily": _text("sock_family"),
     "fd.is_server": f"({_bit(EventBit.IS_SERVER)} if {_HAS_FD} else None)",
     "fd.connected": f"({_bit(EventBit.CONNECTED)} if {_HAS_FD} else None)",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from processor.language.ast import Field
-from processor.output.formatter import values_factory
+from processor.output.formatter import MISSING, values_factory
 from schemas.batch import EventBatch
 
 _LEVELS = range(2, 9)
@@ -63,11 +63,12 @@ def known_fields(output_fields: Mapping[str, Any], event: Mapping[str, Any]) -> 
 def event_row(batch: EventBatch) -> Callable[[int, int], dict[str, Any]]:
     """Return a function from an event's index and the string index of its file name to its fields.
 
-    Missing fields are omitted.
+    Missing fields are omitted, and those for which Falco has the text <NA>.
     """
     read = _FACTORY(batch)
 
     def row(index: int, name: int) -> dict[str, Any]:
-        return {key: value for key, value in zip(NAMES, read(index, name), strict=True) if value is not None}
+        pairs = zip(NAMES, read(index, name), strict=True)
+        return {key: value for key, value in pairs if value is not None and value != MISSING}
 
     return row

@@ -300,6 +300,14 @@ class TestSockets:
         assert (found["l4proto"], found["sock_family"]) == ("tcp", "ip")
         assert found["bits"] == EventBit.HAS_RES | EventBit.HAS_ROLE | EventBit.IS_SERVER | EventBit.CONNECTED
 
+    def test_a_socket_without_an_end_has_no_protocol_yet(self) -> None:
+        """Falco shows one once the roles are known, and always that of a raw socket."""
+        new = row(call("socket", [2], result=3, fd=3, socket=sock()))
+        raw = row(call("socket", [2], result=3, fd=3, socket=sock(type=3, protocol=255)))
+
+        assert (new["fd_type"], new["fd_name"], new["l4proto"]) == ("ipv4", "", None)
+        assert raw["l4proto"] == "raw"
+
     def test_what_is_written_is_the_buffer(self) -> None:
         """evt.buffer is text, whatever its bytes are."""
         assert row(call("write", [1], fd=1, blob1=b"GET /\xff"))["buffer"] == "GET /\udcff"

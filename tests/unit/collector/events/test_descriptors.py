@@ -165,10 +165,10 @@ class TestSocketNames:
         name: str,
         is_server: bool | None,
     ) -> None:
-        """The call determines the server, else the ports do."""
+        """The call determines the server, else the ports do; a socket without an end has no protocol yet."""
         found = describe_socket(3, sock(**facts), event, address)
 
-        assert (found.type, found.family, found.protocol) == ("ipv4", "ip", "tcp")
+        assert (found.type, found.family, found.protocol) == ("ipv4", "ip", None if is_server is None else "tcp")
         assert (found.name, found.is_server) == (name, is_server)
 
     def test_both_ends_are_retained(self) -> None:
@@ -244,7 +244,7 @@ class TestSocketNames:
     )
     def test_protocols_have_falco_s_names(self, kind: int, protocol: int, expected: str | None) -> None:
         """A raw socket that implements TCP itself is raw."""
-        assert describe_socket(3, sock(type=kind, protocol=protocol), "socket", None).protocol == expected
+        assert describe_socket(3, sock(type=kind, protocol=protocol, local_port=5), "read", None).protocol == expected
 
     @pytest.mark.parametrize(
         ("event", "path", "address", "name", "is_server"),
