@@ -4,19 +4,24 @@ import json
 
 import click
 
-from lanner.cli.app import NO_SETTINGS, Options, front_command
+from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.field_docs import field_page, shown_name
+from lanner.sources.installed import define_sources
 from processor.fields.availability import remark_on, source_of
 from processor.loading.problems.hints import did_you_mean
 from schemas.catalogue.fields import FIELDS, FieldSpec
 
 
-@front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"), without=NO_SETTINGS)
+@front_command("fields", example="lanner fields proc.", formats=("text", "json", "markdown"), without=NO_RULES)
 @click.argument("prefix", default="")
 def command(options: Options, prefix: str) -> None:
-    """List the fields that rules can use; with PREFIX, only those that start with it."""
+    """List the fields that rules can use; with PREFIX, only those that start with it.
+
+    Fields that mapping files of the settings define are among them.
+    """
+    define_sources(options.load().settings)
     chosen = [spec for name, spec in FIELDS.items() if name.startswith(prefix)]
     if not chosen:
         hint = did_you_mean(prefix, FIELDS)

@@ -79,7 +79,10 @@ _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "desc": (_TEXT, "What the rule detects and why it matters."),
         "response": (_TEXT, "What to look at first when the rule raises an alert."),
         "priority": ({"type": "string", "pattern": f"^({_PRIORITIES})$"}, f"One of {', '.join(BY_NAME)}."),
-        "source": (_TEXT, "Source of the events: syscall, the default."),
+        "source": (
+            _TEXT,
+            "Source of the events: syscall, the default; k8s_audit, github, aws_cloudtrail, okta, json, or your own.",
+        ),
         "enabled": (_TRUTH, "Whether the rule is active; true by default."),
         "tags": (_TEXTS, "Tags, by which settings enable and disable rules."),
         "exceptions": ({"type": "array", "items": _EXCEPTION}, "What the rule must not match."),

@@ -29,3 +29,13 @@ def test_programs_get_the_same_facts() -> None:
     assert reported.keys() == FIELDS.keys()
     assert (reported["fd.name"]["filled"], reported["fd.types"]["filled"]) == ("live", "none")
     assert reported["fd.types"]["remark"].startswith("there is no table of all descriptors")
+
+
+def test_fields_of_the_settings_are_listed(tmp_path: Path) -> None:
+    """With the type and the description that their mapping file has."""
+    mapping = tmp_path / "shop.yaml"
+    mapping.write_text("source: shop\nfields: {shop.sum: {at: /sum, type: integer, description: What was paid}}\n")
+
+    done = lanner("fields", "shop.", "-o", f"json_sources=[{{mapping: {mapping}}}]")
+
+    assert done.stdout.splitlines()[1].split(maxsplit=2) == ["shop.sum", "uint64", "What was paid"]
