@@ -7,6 +7,7 @@ from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.settings import Settings
+from lanner.settings.sections.sources.json_sources import json_topic_names
 from lanner.wiring.kafka import reachable_connection
 
 
@@ -22,5 +23,5 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
     from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415  needs the broker's client
 
     connection = reachable_connection(settings)
-    own = [each.topic for each in settings.json_sources if each.topic is not None]
+    own = json_topic_names(settings.json_sources)
     return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own)]

@@ -29,8 +29,8 @@ def recording_search(settings: Settings, recording: Path) -> SearchSource:
     return _search(settings, partial(RecordingRange, recording), f"the events in {recording}")
 
 
-def fleet_pipeline(connection: Connection) -> PipelineSource:
-    """Return the queues and dead letters of a fleet."""
+def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:
+    """Return the queues and dead letters of a fleet. own_topics: those that processors read by json_sources."""
     from bus.clients.reachability import check_reachable  # noqa: PLC0415  needs the broker's client
     from lanner.dead_letters.topics import TopicDeadLetters  # noqa: PLC0415
     from lanner.operations.pipeline.groups import REACH_SECONDS, group_queues  # noqa: PLC0415
@@ -38,7 +38,7 @@ def fleet_pipeline(connection: Connection) -> PipelineSource:
     @contextmanager
     def stores() -> Iterator[Sequence[DeadLetterStore]]:
         check_reachable(connection, REACH_SECONDS)
-        yield [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor")]
+        yield [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own_topics)]
 
     remarks = (
         "Not known here: what waits on the hosts' disks for the broker, and in outboxes of notifiers with --local.",

@@ -17,6 +17,7 @@ from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.recorder.rolling.events import RecordingHistory
 from lanner.recorder.topic.messages import reader_of_alerts
 from lanner.settings import Settings
+from lanner.settings.sections.sources.json_sources import json_topic_names
 from lanner.wiring.http.console import AUDIT, MARKS, RunningConsole
 from lanner.wiring.http.console_sources import (
     fleet_pipeline,
@@ -53,7 +54,7 @@ def fleet_console(
         audit=partial(AuditTopic, connection),
         fleet=FleetTopics(settings, connection, RuleBook(settings).rules),
         search=topic_search(settings, connection),
-        pipeline=fleet_pipeline(connection),
+        pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
         events=EventArchive(FleetHistory(connection), _FLEET),
         note=note,

@@ -1,5 +1,6 @@
 """Settings of sources of events that are JSON."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lanner.settings.about import about
@@ -22,3 +23,8 @@ class JsonSourceSetting:
     topic: str | None = about(
         "Topic that holds its events as JSON, complete with prefix; processors read it, and need the right to.", None
     )
+
+
+def json_topic_names(sources: Iterable[JsonSourceSetting]) -> tuple[str, ...]:
+    """Return the topics that processors read, complete with prefix."""
+    return tuple(each.topic for each in sources if each.topic is not None)

@@ -1,10 +1,18 @@
-import pytest
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanner.sources import installed
 from lanner.sources.installed import built_in_source, shipped_mapping
-from processor.audit.events import event_of
+from processor.audit.events import event_of, parse
 from processor.fields.availability import WHY_NOT
 from schemas.catalogue.fields import FIELDS
-from schemas.catalogue.sources import MAPPED
+from schemas.catalogue.sources import MAPPED, has_field
 from tests.unit.lanner.sources.documents import INSTANCES, LOCKED, LOGIN, PUSH
 
 
@@ -75,3 +83,32 @@ def test_a_field_has_the_value_that_falcos_plugin_gives_it(
     event = event_of(document, 0, None, built_in_source(source), otherwise=1)
 
     assert event[field] == value
+
+
+def _members(name: str) -> Iterator[str]:
+    """Yield the names of members in the paths of a shipped mapping."""
+    file = Path(installed.__file__).parent / "shipped" / f"{name}.yaml"
+    return (part for path in re.findall(r"/[\w/*]+", file.read_text()) for part in path.split("/") if part.isalpha())
+
+
+_NAMES = sorted({part for name in MAPPED for part in _members(name)})
+_documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["User", "Root"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_NAMES), inner, max_size=8),
+    max_leaves=30,
+)
+
+
+@pytest.mark.parametrize("name", MAPPED)
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from(_NAMES), _documents, max_size=12))
+def test_any_document_is_evaluated(name: str, document: dict[str, object]) -> None:
+    """Nothing that members hold makes a field raise, or gives it a value of another type."""
+    source = built_in_source(name)
+    event = event_of(parse(json.dumps(document).encode()), 0, None, source, otherwise=1)
+
+    for field, spec in FIELDS.items():
+        if has_field(name, spec):
+            value = event[f"{field}[1]" if spec.argument == "required" else field]
+            kinds: type | tuple[type, ...] = tuple if spec.is_list else int if spec.type == "UINT64" else (str, int)
+            assert value is None or isinstance(value, kinds)
