@@ -10,16 +10,16 @@ from processor.language.ast import Macro, walk
 from processor.language.event_types import is_broad
 from processor.loading import LoadedMacro, Problem, Rule
 from processor.loading.problems.condition_warnings import fields_of
-from schemas.catalogue.fields import resolve_field
-
-_SOURCE = "syscall"
+from schemas.catalogue.fields import FIELDS
+from schemas.catalogue.sources import SYSCALL
 
 
 def never_collected(rules: Iterable[Rule], macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
     """Yield the warnings of all enabled rules and the macros that they use."""
-    enabled = [rule for rule in rules if rule.enabled and rule.source == _SOURCE]
+    enabled = [rule for rule in rules if rule.enabled]
     for rule in enabled:
-        yield from _event_types(rule)
+        if rule.source == SYSCALL:
+            yield from _event_types(rule)
     used = {node.name for rule in enabled for node in walk(rule.condition) if isinstance(node, Macro)}
     for text in texts_of((macro for name, macro in macros.items() if name in used), enabled):
         yield from _fields(text)
@@ -41,8 +41,8 @@ def _event_types(rule: Rule) -> Iterator[Problem]:
 def _fields(text: ConditionText) -> Iterator[Problem]:
     for check in text.checks():
         for field in fields_of(check):
-            found = resolve_field(field.name)
-            if found is not None and source_of(found[0]) == "none":
-                message = f"'{field.name}' never has a value: {remark_on(found[0])}"
+            spec = FIELDS.get(field.name)
+            if spec is not None and source_of(spec) == "none":
+                message = f"'{field.name}' never has a value: {remark_on(spec)}"
                 hint = f"remove the check of '{field.name}'"
                 yield text.problem(LintCode.LINT_FIELD_NEVER_FILLED, message, field.span, hint)

@@ -56,6 +56,16 @@ def test_what_no_collector_sends_is_reported(condition: str, messages: list[str]
     assert [problem.line for problem in found] == [2 if problem.item_type == "macro" else 6 for problem in found]
 
 
+def test_a_field_of_another_source_without_value_is_reported() -> None:
+    """Upstream's rules on failures of multi-factor authentication load, but never match."""
+    text = RULE.format(condition="okta.mfa.failure.countlast[300] >= 3").replace("%proc.nthreads", "o")
+    result = load_rules([RuleFile("r.yaml", f"{text}  source: okta\n")])
+
+    (problem,) = never_collected(result.rules, result.macros)
+
+    assert problem.message.startswith("'okta.mfa.failure.countlast' never has a value: use a stateful macro")
+
+
 def test_the_rules_that_ship_require_nothing_that_is_not_sent() -> None:
     """The built-in rules are used everywhere."""
     result = load_rules(read_rule_files([SHIPPED]))
