@@ -46,6 +46,14 @@ _CHARACTER_WITHOUT_FD = {
 
 _NAMED_OPENS = frozenset({"open", "openat", "openat2"})
 _CHANGES_OF_FILES = frozenset({"fchmod", "fchown"})
+_FIRST_PATHS = {
+    **dict.fromkeys(("openat", "openat2", "open_by_handle_at"), "fd_name"),
+    **dict.fromkeys(("unlinkat", "mkdirat", "fchmodat", "fchownat"), "path_name"),
+    **dict.fromkeys(("renameat", "renameat2", "linkat"), "path_source"),
+    "symlinkat": "path_target",
+}
+_SECOND_PATHS = dict.fromkeys(("renameat", "renameat2", "linkat"), "path_target")
+"""The columns of evt.abspath, which calls without a descriptor of a directory lack."""
 _FILE_TYPES = frozenset({"file", "directory"})
 _NET_TYPES = frozenset({"ipv4", "ipv6", "unix"})
 _CONNECTORS = frozenset({"accept", "accept4", "connect"})
@@ -278,6 +286,23 @@ def path_of_descriptor(event_type: str | None, name: str | None, result: int) ->
     if event_type in _NAMED_OPENS:
         return name if result != -1 else None
     return name if event_type in _CHANGES_OF_FILES and result == 0 else None
+
+
+def path_at(batch: EventBatch, i: int, role: str) -> str | None:
+    """Return evt.abspath, which only calls with a descriptor of a directory have.
+
+    Args:
+        batch: the batch.
+        i: the event's index in it.
+        role: dst for the second of two paths, else src.
+    """
+    columns, strings = batch.columns, batch.strings
+    event_type = strings[columns["type"][i]] or ""
+    if event_type == "open_by_handle_at" and columns["res"][i] <= 0:
+        return None
+    column = _SECOND_PATHS.get(event_type) if role == "dst" else None
+    column = column or _FIRST_PATHS.get(event_type)
+    return None if column is None else strings[columns[column][i]]
 
 
 def with_container(container_id: str | None, text: str | None) -> str | None:

@@ -102,7 +102,7 @@ _EVENT: dict[str, str] = {
         f"evt.count.error.{kind}": f"({_ERRORS} if '{kind}' in error_kinds({_TYPE}, {_FDTYPE}) else None)"
         for kind in ("file", "net", "memory", "other")
     },
-    "evt.abspath": f"({_text('path_name')} or {_text('fd_name')})",
+    "evt.abspath": "path_at(B, i, 'src')",
     "evt.source": "'syscall'",
     "evt.is_async": f"({_TYPE} in ('notification', 'asyncevent', 'container'))",
     "evt.hostname": "B.hostname",
@@ -346,7 +346,7 @@ def with_argument(field: str, argument: str) -> str | None:
         "evt.arg": f"argument_text(B, i, {quoted})",
         "evt.rawarg": f"raw_argument(B, i, {quoted})",
         "evt.type.is": f"(1 if {_TYPE} == {quoted} else 0)",
-        "evt.abspath": _text("path_source") if argument == "src" else _text("path_target"),
+        "evt.abspath": f"path_at(B, i, {quoted})",
         "proc.args": f"argument(q, {quoted if not argument.isdigit() else int(argument)})",
         "proc.env": f"variable(q, {quoted})",
         "thread.cgroup": f"cgroup_of(q.cgroup, {quoted})",

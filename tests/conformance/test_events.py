@@ -70,6 +70,21 @@ LARGE = 0x1_0000_0010
             [event("rename", res=0, oldpath="/p\udcff", newpath="q\udcff")],
             {"fs.path.source": "/p\udcff", "fs.path.target": "/root/q\udcff", "fs.path.targetraw": "q\udcff"},
         ),
+        ([opened()], {"evt.abspath": None, "evt.abspath.src": None}),
+        (
+            [event("openat", fd=-2, dirfd=-100, name="a", flags=0, mode=0, dev=0, ino=0)],
+            {"evt.abspath": "/root/a", "evt.abspath.dst": "/root/a"},
+        ),
+        (
+            [event("renameat", res=0, olddirfd=-100, oldpath="a", newdirfd=-100, newpath="/b")],
+            {"evt.abspath": "/root/a", "evt.abspath.src": "/root/a", "evt.abspath.dst": "/b"},
+        ),
+        (
+            [event("symlinkat", res=0, target="/a", linkdirfd=-100, linkpath="b")],
+            {"evt.abspath": "/root/b", "evt.abspath.dst": "/root/b"},
+        ),
+        ([event("unlinkat", res=0, dirfd=-100, name="a", flags=0)], {"evt.abspath": "/root/a"}),
+        ([event("unlink", res=0, path="/a")], {"evt.abspath": None, "fs.path.name": "/a"}),
         ([executed("/bin/x (deleted)")], {"proc.exepath": "/bin/x", "proc.args[1]": "xyz", "proc.args[8]": ""}),
         ([executed("/bin/x")], {"proc.aenv": "A=1", "proc.aenv[0]": "A=1", "proc.cmdlenargs": 5}),
         ([executed(None)], {"proc.exepath": "/sbin/init"}),
