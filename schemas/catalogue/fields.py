@@ -187,6 +187,8 @@ def own_field(name: str, family: str, kind: str, description: str, *, is_list: b
 def define_fields(specs: Iterable[FieldSpec]) -> None:
     """Replace the fields that settings define; no name may be that of a built-in field."""
     own = {spec.name: spec for spec in specs}
+    if own == {name: spec for name, spec in _FIELDS.items() if name not in BUILT_IN_FIELDS}:
+        return
     for name in [name for name in _FIELDS if name not in BUILT_IN_FIELDS and name not in own]:
         del _FIELDS[name]
     _FIELDS.update(own)

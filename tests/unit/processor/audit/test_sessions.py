@@ -6,55 +6,11 @@ from typing import Any
 import pytest
 
 from processor.audit import sessions
-from processor.audit.events import event_of
 from processor.audit.sessions import MAX_APART, Sessions
 from schemas.alert import Alert
-from schemas.batch import Container, EventBatch, Process
-from schemas.text.times import iso8601_zulu
+from schemas.batch import EventBatch, Process
 from tests.unit.alerts import alert as alert_of
-from tests.unit.processor.audit.requests import exec_request
-from tests.unit.processor.batches import batch_of
-
-START = 1_795_602_855_000_000_000
-SECOND = 1_000_000_000
-WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web", pod_name="web", pod_namespace="prod")
-POD = {"resource": "pods", "namespace": "prod", "name": "web"}
-OTHER = replace(WEB, name="sidecar")
-
-
-def requested(seconds: float, *words: str, user: str = "eve", container: str = "web", **changes: Any) -> Any:
-    """Return the audit event of a request to run a command."""
-    document = exec_request(*(words or ("sh",)), container=container)
-    time = iso8601_zulu(START + round(seconds * SECOND))
-    changes = {"stageTimestamp": time, "user": {"username": user, "groups": ["dev"]}, **changes}
-    return event_of(document | changes, 0, None)
-
-
-def started(
-    seconds: float,
-    *words: str,
-    pid: int = 10,
-    container: Container = WEB,
-    parent: Process | None = None,
-    depth: int = 0,
-    event_type: str = "execve",
-) -> EventBatch:
-    """Return the batch in which the last of a line of processes has an event; the first is in the container already."""
-    exe, *arguments = words or ("sh",)
-    processes = [parent or Process(pid=1, name="containerd-shim", container=-1)]
-    processes.append(
-        Process(
-            pid=pid, ppid=1, name=exe, exe=exe, args=tuple(arguments), parent=0, container=0, start_time=START + pid
-        )
-    )
-    for level in range(depth):
-        row = len(processes) - 1
-        processes.append(Process(pid=100 + level, name="sh", parent=row, container=0, start_time=START + 500 + level))
-    return batch_of(
-        {"type": event_type, "time": START + round(seconds * SECOND), "process": len(processes) - 1},
-        processes=processes,
-        containers=[container],
-    )
+from tests.unit.processor.audit.shells import OTHER, POD, SECOND, START, WEB, requested, started
 
 
 def person(known: Sessions, batch: EventBatch) -> Any:

@@ -14,6 +14,7 @@ from lanner.wiring.sinks.registry import SINKS
 from tests.unit.lanner.captures import scap_files
 from tests.unit.lanner.sources.documents import PUSH
 from tests.unit.lanner.test_rules_commands import rules
+from tests.unit.processor.audit import shells
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.recordings import shadow_read, write_recording
 
@@ -123,3 +124,19 @@ def test_replay_refuses_a_source_that_does_not_exist(tmp_path: Path) -> None:
     done = CliRunner().invoke(lanner_command, ["replay", str(tmp_path), "--source", "githb"])
 
     assert "unknown source 'githb'; did you mean 'github'?" in str(done.exception)
+
+
+def test_replay_names_the_person_who_opened_a_shell(tmp_path: Path) -> None:
+    """The audit log is evaluated together with the recording, by time."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(line(shells.requested(0).document))
+    recording = write_recording(tmp_path / "shell.avro", shells.started(1))
+    condition = "  condition: evt.type = execve and proc.name = sh\n"
+    own = rules(tmp_path, f"- rule: Shell\n  desc: d\n{condition}  output: shell\n  priority: NOTICE\n", "shell.yaml")
+
+    words = ["replay", recording, log, "-r", own, "--format", "json"]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words], catch_exceptions=False)
+
+    alert = json.loads(done.stdout)
+    assert alert["output"].endswith(" session_user=eve")
+    assert alert["output_fields"]["session.groups"] == ["dev"]

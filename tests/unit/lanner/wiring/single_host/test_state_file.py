@@ -19,7 +19,7 @@ from schemas.encoding.recording import RecordingWriter
 from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.lanner.program import lanner
-from tests.unit.processor.audit import test_sessions as sessions
+from tests.unit.processor.audit import shells
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
 
 
@@ -351,10 +351,10 @@ def test_a_reset_is_taken_with_the_next_save(tmp_path: Path) -> None:
 def test_people_who_requested_a_shell_are_named(tmp_path: Path) -> None:
     """The audit event comes first, by the clock of this machine."""
     rules = ruleset_of(rule("evt.type = execve and proc.name = sh"))
-    wall = Clock((sessions.START - START) / SECOND + 2).wall()
+    wall = Clock((shells.START - START) / SECOND + 2).wall()
     memory = StatefulEvaluator(rules, tmp_path / "memory", note=ignore_note, clock=wall, sessions=Sessions())
 
-    memory.process_json(sessions.requested(0))
-    (alert,) = memory.process(sessions.started(1))
+    memory.process_json(shells.requested(0))
+    (alert,) = memory.process(shells.started(1))
 
     assert alert.output_fields["session.user"] == "eve"
