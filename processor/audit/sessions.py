@@ -23,8 +23,6 @@ _MAX_WORDS = 1000
 _MAX_NAME = 256
 _EXECS = frozenset({"execve", "execveat"})
 
-_LAUNCHERS = ("runc", "crun", "containerd-shim", "conmon")
-"""Beginnings of the names of processes that runtimes leave in a container for a short time."""
 
 _Identity = tuple[str, int, int | None]
 """Host, process id and start time of a process."""
@@ -112,7 +110,8 @@ class Sessions:
             return
         container = batch.containers[process.container]
         parent = batch.processes[process.parent] if process.parent >= 0 else None
-        if container.pod_name is None or not _is_entry(process, parent):
+        # What a process of the container starts was not requested, whatever its name and words.
+        if container.pod_name is None or (parent is not None and parent.container == process.container):
             return
         pod = (container.pod_namespace or "", container.pod_name)
         start = _Start(time, container.name, _words(process), _identity(batch, process))
@@ -168,13 +167,6 @@ def _request(event: AuditFields) -> _Request | None:
 
 def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(each) for each in value) if isinstance(value, tuple) else ()
-
-
-def _is_entry(process: Process, parent: Process | None) -> bool:
-    """Return whether a process entered its container from outside: a runtime's process started it."""
-    if parent is None or parent.container != process.container:
-        return True
-    return parent.name is not None and parent.name.startswith(_LAUNCHERS)
 
 
 def _words(process: Process) -> tuple[str, ...] | None:

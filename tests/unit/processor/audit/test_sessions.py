@@ -53,7 +53,7 @@ def test_the_person_is_named_whichever_comes_first(is_late: bool) -> None:
         (requested(0), started(1, container=OTHER)),
         (requested(0), started(1, container=replace(WEB, pod_namespace="dev"))),
         (requested(0), started(1, container=replace(WEB, pod_name=None))),
-        (requested(0), started(1, parent=Process(pid=5, name="nginx", container=0))),
+        (requested(0), started(1, parent=Process(pid=5, name="runc", container=0))),
         (requested(0), started(1, event_type="openat")),
         (requested(0, stage="ResponseComplete"), started(1)),
         (requested(0, responseStatus={"code": 403}), started(1)),
