@@ -106,7 +106,7 @@ def output_expression(field: str, argument: str | None = None) -> FieldExpressio
         return FieldExpression(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
     if argument is None and field in ANCESTRY and field not in _OWN:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
-        expression = f"(' '.join(present(*[{what} for a in ancestors(P, q)])) or None)"
+        expression = f"joined_line([{what} for a in ancestors(P, q)])"
         return FieldExpression(expression, frozenset({"process"}))
     return value_expression(field, argument)
 

@@ -43,6 +43,15 @@ def ancestors(rows: Rows, process: Process) -> list[Process]:
     return line
 
 
+def joined_line(values: Sequence[str | None]) -> str | None:
+    """Return the values of all ancestors, separated by blanks; an empty one at the beginning adds no blank."""
+    text = ""
+    for value in values:
+        if value is not None:
+            text = f"{text} {value}" if text else value
+    return text or None
+
+
 def arguments(process: Process) -> str | None:
     """Return the arguments without argv[0], joined with blanks."""
     return None if process.args is None else " ".join(process.args)
@@ -94,8 +103,8 @@ def variable(process: Process, name: str) -> str | None:
 
 
 def inherited_variable(rows: Rows, process: Process, name: str) -> str | None:
-    """Return a variable's value in the nearest ancestor that has it; "" if none has."""
-    known = False
+    """Return a variable's value in the nearest ancestor that has it; "" if none has, None if none is known."""
+    known = process.parent < 0
     for level, parent in enumerate(ancestors(rows, process)):
         if level >= _ENV_LEVELS:
             break

@@ -23,3 +23,37 @@ def test_a_process_without_a_known_parent_has_no_parents_line() -> None:
     """The field is missing, not empty."""
     batch = batch_of({"type": "execve"}, processes=[Process(pid=8, name="sh")])
     assert extract(batch, 0, "proc.pexeline") is None
+
+
+@pytest.mark.parametrize(
+    ("names", "line"),
+    [
+        (["b", "a"], "a b"),
+        ([" b ", "a "], "a   b "),
+        (["b", ""], "b"),
+        (["", "a"], "a "),
+        ([None, "a"], "a"),
+        ([""], None),
+    ],
+)
+def test_all_ancestors_of_a_process_are_one_text(names: list[str | None], line: str | None) -> None:
+    """Blanks in names stay, and the nearest ancestor comes first."""
+    rows = [Process(pid=pid, name=name, parent=pid - 1) for pid, name in enumerate([*names, "own"])]
+    batch = batch_of({"type": "openat", "process": len(names)}, processes=rows)
+
+    assert extract(batch, 0, "proc.aname") == line
+
+
+def test_a_variable_of_ancestors() -> None:
+    """It is empty without ancestors, and missing if nothing is known of them."""
+    rows = [
+        Process(pid=0, parent=-1),
+        Process(pid=1, parent=0),
+        Process(pid=2, parent=1, env=("A=1",)),
+        Process(pid=3, parent=2),
+    ]
+    values = [
+        extract(batch_of({"type": "openat", "process": at}, processes=rows), 0, "proc.aenv[A]") for at in range(4)
+    ]
+
+    assert values == ["", None, None, "1"]
