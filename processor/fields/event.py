@@ -55,7 +55,9 @@ _FIRST_PATHS = {
 _SECOND_PATHS = dict.fromkeys(("renameat", "renameat2", "linkat"), "path_target")
 """The columns of evt.abspath, which calls without a descriptor of a directory lack."""
 _FILE_TYPES = frozenset({"file", "directory"})
-_NET_TYPES = frozenset({"ipv4", "ipv6", "unix"})
+_IPC_TYPES = frozenset({"pipe", "unix", "event", "signalfd", "inotify", "userfaultfd"})
+_INTERNET_TYPES = frozenset({"ipv4", "ipv6"})
+_NET_TYPES = _INTERNET_TYPES | {"unix"}
 _CONNECTORS = frozenset({"accept", "accept4", "connect"})
 
 
@@ -191,9 +193,19 @@ def direction(event_type: str | None) -> str:
 
 @cache
 def category(event_type: str | None) -> str | None:
-    """Return evt.category."""
+    """Return the category of an event's type."""
     spec = _spec(event_type)
     return None if spec is None else spec.category
+
+
+@lru_cache(maxsize=4096)
+def shown_category(event_type: str | None, fd_type: str | None) -> str | None:
+    """Return evt.category: that of the type, or for input and output the kind of the descriptor."""
+    found = category(event_type)
+    if found is not None and found.startswith("io-"):
+        kinds = (("file", _FILE_TYPES), ("net", _INTERNET_TYPES), ("ipc", _IPC_TYPES))
+        return next((kind for kind, types in kinds if fd_type in types), "unknown")
+    return "IPC" if found == "ipc" else found
 
 
 @cache

@@ -77,7 +77,7 @@ _EVENT: dict[str, str] = {
     "evt.dir": f"direction({_TYPE})",
     "evt.type": _TYPE,
     "syscall.type": f"system_call({_TYPE})",
-    "evt.category": f"category({_TYPE})",
+    "evt.category": f"shown_category({_TYPE}, {_FDTYPE})",
     "evt.cpu": "c_cpu[i]",
     "evt.args": "arguments_text(B, i)",
     "evt.info": "arguments_text(B, i)",

@@ -70,6 +70,12 @@ LARGE = 0x1_0000_0010
             [event("rename", res=0, oldpath="/p\udcff", newpath="q\udcff")],
             {"fs.path.source": "/p\udcff", "fs.path.target": "/root/q\udcff", "fs.path.targetraw": "q\udcff"},
         ),
+        ([event("read", res=0, data=None, fd=0, size=0)], {"evt.category": "file"}),
+        ([event("read", res=0, data=None, fd=9, size=0)], {"evt.category": "unknown"}),
+        ([SOCKET, event("close", res=0, fd=4)], {"evt.category": "net"}),
+        ([event("pipe", res=0, fd1=5, fd2=6, ino=1), event("close", res=0, fd=5)], {"evt.category": "ipc"}),
+        ([event("pipe", res=0, fd1=5, fd2=6, ino=1)], {"evt.category": "IPC", "fd.type": "pipe"}),
+        ([opened()], {"evt.category": "file"}),
         ([opened()], {"evt.abspath": None, "evt.abspath.src": None}),
         (
             [event("openat", fd=-2, dirfd=-100, name="a", flags=0, mode=0, dev=0, ino=0)],
