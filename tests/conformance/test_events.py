@@ -133,6 +133,7 @@ def test_a_field_has_falcos_value(events: list[Given], values: Given) -> None:
         ([executed(None, pgid=0)], 'proc.args[8] = "" and proc.args[8] exists and evt.rawarg.pgid = 0'),
         ([event("signalfd4", res=-1, flags=512, fd=9, mask=0)], "evt.rawarg.flags < 515 and evt.rawarg.flags > 511"),
         ([SOCKET], 'fd.name = "" and not fd.l4proto in (tcp, udp) and not fd.sport exists'),
+        ([SOCKET], 'not (fd.ip exists or fd.ip != "1.2.3.4" or fd.net != "10.0.0.0/8" or fd.port < 22)'),
         ([event("epoll_create", res=-22, size=0)], "evt.arg.res = val(evt.arg.res) and evt.rawres < -21"),
     ],
 )
