@@ -8,7 +8,7 @@ from typing import Any
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.table import EVENTS, EventVersion
 from lanner.captures.writing import frames
-from lanner.captures.writing.parameters import RecordedEvent
+from lanner.captures.writing.parameters import CLONES, EXECS, RecordedEvent
 from schemas.batch import Container, EventBatch, Process
 from schemas.columns import MISSING_INT
 
@@ -43,8 +43,6 @@ _KINDS = {
     "pidfd": kinds.PIDFD,
 }
 _PROTOCOLS = {"tcp": kinds.TCP, "udp": kinds.UDP, "icmp": kinds.ICMP, "raw": kinds.RAW}
-_CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
-_EXECS = frozenset({"execve", "execveat"})
 _MAKES_ENDS = frozenset({"connect", "bind"})
 
 
@@ -115,9 +113,9 @@ class CaptureContents:
             if tid not in self._threads and process.pid in self._executed and tid not in self._cloned_by:
                 self._late.add(tid)
             self._threads.setdefault(tid, (process.pid, tid if vtid == MISSING_INT else vtid))
-        if version.name in _CLONES and event.number("res") > 0:
+        if version.name in CLONES and event.number("res") > 0:
             self._cloned_by[event.number("res")] = process.pid
-        elif version.name in _EXECS and event.number("res") == 0:
+        elif version.name in EXECS and event.number("res") == 0:
             self._executed.add(process.pid)
         self._add_address(event)
         owner = self._owner(process.pid)

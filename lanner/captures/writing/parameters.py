@@ -9,7 +9,7 @@ from operator import attrgetter
 from collector.events.arguments.values import joined
 from collector.events.paths import absolute
 from lanner.captures.state.accounts import UNKNOWN_NAME
-from lanner.captures.table import SIZES, EventVersion
+from lanner.captures.table import SIZES, EventVersion, default_bytes
 from lanner.captures.values import AT_FDCWD, printed
 from lanner.captures.writing import frames
 from schemas.batch import EventBatch, Process
@@ -25,6 +25,8 @@ _FIRST_OF_DYNAMIC = b"\0"
 _TEXT_OF_DYNAMIC = {"keyctl_dynamic_param": (b"\1", b"\0"), "sockopt_dynamic_param": (b"\0", b"")}
 """The tag of a text, and what ends it."""
 _NUMBER_OF_DYNAMIC = {"sockopt_dynamic_param": b"\3"}
+CLONES, EXECS = frozenset({"clone", "clone3", "fork", "vfork"}), frozenset({"execve", "execveat"})
+_NEED_NUMBERS = CLONES | EXECS | {"procexit"}
 _NUL_SEPARATED = frozenset({"args", "cgroups", "env"})
 _TEXTS_OF_PROCESS = {"args": attrgetter("args"), "env": attrgetter("env")}
 
@@ -66,7 +68,11 @@ def encode(event: RecordedEvent, version: EventVersion, cwd: str | None) -> list
         cwd: the working directory that a reader of the capture knows of its process.
     """
     arguments = event.arguments()
-    return [_encoded(event, version, param, arguments, cwd) for param in version.params]
+    found = [_encoded(event, version, param, arguments, cwd) for param in version.params]
+    if version.name in _NEED_NUMBERS:
+        # Falco's library refuses such an event if a number is missing.
+        found = [each or default_bytes(param.type) for each, param in zip(found, version.params, strict=True)]
+    return found
 
 
 def _encoded(
