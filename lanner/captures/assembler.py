@@ -11,13 +11,13 @@ from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedDescriptor, Machine
 from lanner.captures.quick.handlers import Quick, QuickHandlers
 from lanner.captures.state.accounts import CaptureAccounts, Containers
-from lanner.captures.state.descriptors import LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
+from lanner.captures.state.descriptors import INTERNET, LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
 from lanner.captures.state.effects import CLONES, ProcessEffects
 from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.opened import OPENS, DescriptorEffects, Subject, creat_bits, open_bits
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.table import GENERIC, system_call_name
-from lanner.captures.values import ParameterReader
+from lanner.captures.values import ParameterReader, absolute_path
 from processor.compiler.batch import Excludes
 from schemas.batch import EventBatch, Process
 from schemas.columns import MISSING_INT, EventBit
@@ -149,7 +149,7 @@ class CaptureAssembler:
         local, remote = self._ends(subject.descriptor, entry)
         if local is not None and subject.descriptor is not None:
             bits |= _BIT["HAS_ROLE"] | (_BIT["IS_SERVER"] if local is subject.descriptor.target else 0)
-        vtid = MISSING_INT if thread is None else thread.vtid
+        vtid = MISSING_INT if thread is None or thread.entry.is_stale else thread.vtid
         process = self._nobody() if entry is None else self._rows.row(entry)
         tid, vtid = (MISSING_INT if each > _LAST_ID else each for each in (event.tid, vtid))
         head = (process, _clamped(tid), _clamped(vtid), event.cpu, result, bits, 0)
@@ -186,7 +186,7 @@ class CaptureAssembler:
 
     def _ends(self, descriptor: OpenDescriptor | None, entry: TrackedProcess | None) -> tuple[End | None, End | None]:
         """Return the local and the remote end of a socket: the client's is local if it has an address of this host."""
-        if descriptor is None or entry is None or descriptor.is_server is None:
+        if descriptor is None or entry is None or descriptor.is_server is None or descriptor.type not in INTERNET:
             return None, None
         source, target = descriptor.source, descriptor.target
         if descriptor.type in SERVERS:
@@ -205,6 +205,7 @@ class CaptureAssembler:
                 path: str | None = raw
                 if spec.type in {"FSPATH", "FSRELPATH"}:
                     path = self._reader.path(event, spec, event.params[at], thread)
+                    path = absolute_path(None, path) if path is not None and path.startswith("/") else path
                 place = 2 * _ROLES.index(role)
                 found[place], found[place + 1] = self._builder.intern(path), self._builder.intern(raw)
         return tuple(found)
@@ -260,7 +261,7 @@ def _bits(name: str, event: CapturedEvent, subject: Subject) -> int:
     if descriptor is None:
         return bits
     bits |= _BIT["CONNECTED"] if descriptor.is_connected else 0
-    bits |= _BIT["NAME_CHANGED"] if descriptor.is_name_changed else 0
+    bits |= _BIT["NAME_CHANGED"] if subject.is_name_changed else 0
     bits |= _BIT["UPPER_LAYER"] if descriptor.flags & UPPER_LAYER else 0
     return bits | (_BIT["LOWER_LAYER"] if descriptor.flags & LOWER_LAYER else 0)
 

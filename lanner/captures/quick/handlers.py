@@ -111,13 +111,9 @@ class QuickHandlers:
             if descriptor is None:
                 return True
             if command in DUPLICATES and result >= 0:
-                copy = descriptor.copied(kinds.O_CLOEXEC if command == F_DUPFD_CLOEXEC else 0)
-                copy.is_name_changed = False
-                add(thread, result, copy)
-            else:
-                descriptor.is_name_changed = False
-                if command == F_SETFD and result >= 0:
-                    descriptor.flags = descriptor.flags & ~kinds.O_CLOEXEC | (kinds.O_CLOEXEC if argument & 1 else 0)
+                add(thread, result, descriptor.copied(kinds.O_CLOEXEC if command == F_DUPFD_CLOEXEC else 0))
+            elif command == F_SETFD and result >= 0:
+                descriptor.flags = descriptor.flags & ~kinds.O_CLOEXEC | (kinds.O_CLOEXEC if argument & 1 else 0)
             return True
 
         return handle
@@ -131,11 +127,10 @@ class QuickHandlers:
             found = decode(data, at, end)
             if found is None or (is_message and found[2]):
                 return False
-            main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
-            descriptor = main.descriptors.get(found[1])
-            if descriptor is not None:
-                descriptor.is_name_changed = False
-                if found[0] >= 0 and descriptor.type in kinds.CONNECTIONS:
+            if found[0] >= 0:
+                main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
+                descriptor = main.descriptors.get(found[1])
+                if descriptor is not None and descriptor.type in kinds.CONNECTIONS:
                     descriptor.is_connected = True
             return True
 

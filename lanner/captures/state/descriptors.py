@@ -44,7 +44,6 @@ class OpenDescriptor:
     is_server: bool | None = None
     """Whether this side is the server."""
     is_connected: bool = False
-    is_name_changed: bool = False
     pid: int = -1
     """The process behind a pidfd."""
 
@@ -79,6 +78,15 @@ class OpenDescriptor:
             ends = (self.source or ("0.0.0.0", 0), self.target or ("0.0.0.0", 0))  # noqa: S104 - as Falco shows it
             self.name = "->".join(f"{ip}:{port}" for ip, port in ends)
 
+    def name_connection(self) -> None:
+        """Name a connected internet socket, by what Falco shows of its protocol."""
+        if self.protocol in {ICMP, RAW}:
+            self.name = "->".join(end[0] for end in (self.source, self.target) if end is not None)
+        elif self.protocol not in {TCP, UDP}:
+            self.name = "<unknown>"
+        else:
+            self.name_socket()
+
     def copied(self, flags: int = 0) -> "OpenDescriptor":
         """Return a duplicate, which is closed at an exec only if the flags contain O_CLOEXEC."""
         # Not dataclasses.replace: processes with many descriptors fork often, and it takes four times as long.
@@ -94,7 +102,6 @@ class OpenDescriptor:
             self.protocol,
             self.is_server,
             self.is_connected,
-            self.is_name_changed,
             self.pid,
         )
 

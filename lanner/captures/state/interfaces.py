@@ -33,11 +33,18 @@ class Interfaces:
         return address in self._addresses
 
     def complete(self, descriptor: OpenDescriptor) -> None:
-        """Fill in the source address of a socket that was not bound to one."""
+        """Fill in the address that a socket was not bound to, or that a datagram was not sent to."""
         source, target = descriptor.source, descriptor.target
-        if source is not None and target is not None and source[0] == _ANY and ":" not in target[0]:
-            descriptor.source = (self._towards(target[0]), source[1])
-            descriptor.name_socket()
+        if source is None or target is None or ":" in source[0] + target[0] or _ANY not in {source[0], target[0]}:
+            return
+        known = target[0] if source[0] == _ANY else source[0]
+        own = self._towards(known)
+        if own == known and source[1] == target[1]:
+            return
+        if source[0] == _ANY:
+            descriptor.source = (own, source[1])
+        else:
+            descriptor.target = (own, target[1])
 
     def _towards(self, address: str) -> str:
         if address in self._addresses:

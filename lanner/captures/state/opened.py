@@ -42,6 +42,12 @@ _CREATED_AS = {
     "userfaultfd": kinds.USERFAULTFD,
     "io_uring_setup": kinds.IO_URING,
 }
+_ANY = "0.0.0.0"  # noqa: S104 - an address that a capture holds
+_INTERNET = frozenset({b"\2", b"\n"})
+_INFERRED = frozenset({"send", "sendto", "sendmsg"})
+"""Events that make known a socket that was not."""
+_NAMED_BY_TUPLE = frozenset({"connect", "accept", "accept4"})
+"""Events that name a descriptor that is unknown by the addresses that they hold."""
 _BITS_OF_CLOEXEC = {"timerfd_create": 2, "epoll_create1": 1}
 
 
@@ -57,6 +63,8 @@ class Subject:
     """The full path that an open requested."""
     raw_path: str | None = None
     flags: int = 0
+    is_name_changed: bool = False
+    """Whether the event has changed the name of its descriptor, or made one with a name."""
 
 
 class DescriptorEffects:
@@ -101,10 +109,12 @@ class DescriptorEffects:
                 subject.descriptor = self._threads.descriptor(thread, subject.number)
         effect = self._effects.get(version.name)
         if effect is not None:
-            before = subject.descriptor and subject.descriptor.name
+            before = "" if subject.descriptor is None else subject.descriptor.name
             effect(event, thread, subject)
-            if subject.descriptor is not None:
-                subject.descriptor.is_name_changed = before is not None and subject.descriptor.name != before
+            subject.is_name_changed = subject.descriptor is not None and subject.descriptor.name != before
+            if subject.descriptor is None and version.name in _NAMED_BY_TUPLE:
+                data = event.bytes_of("tuple")
+                subject.path = subject.raw_path = values.tuple_text(data) if data else "NULL"
         if subject.number is None and event.result < 0 and version.creates_fd:
             subject.number = -1
         return subject
@@ -182,6 +192,8 @@ class DescriptorEffects:
         for number in reversed(numbers) if kind == kinds.UNIX else numbers:
             made = OpenDescriptor(kind, flags=event.number_of("flags"), ino=event.number_of("ino"))
             self._add(thread, subject, number, made)
+        # Falco shows the descriptor of the first, but the number of the last.
+        subject.number = numbers[1]
 
     def _duplicate(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         if event.result >= 0 and subject.descriptor is not None:
@@ -223,6 +235,7 @@ class DescriptorEffects:
             return
         end = values.address_of(data)
         if end is not None and end[1]:
+            end = _as_ipv4((end, end))[0]
             descriptor.type = kinds.SERVER6 if ":" in end[0] else kinds.SERVER4
             descriptor.target, descriptor.is_server = end, True
         descriptor.name = values.address_text(data) or ""
@@ -243,13 +256,18 @@ class DescriptorEffects:
             return
         ends = values.ends_of(data)
         if ends is None:
+            if descriptor.type != kinds.UNIX:
+                return
             descriptor.name = values.unix_ends(data) or descriptor.name
         else:
             source, target = ends
             confirmed, asked = values.address_of(event.bytes_of("addr")), values.address_of(requested)
             if confirmed == target and asked is not None:
                 target = asked
-            _set_ends(descriptor, (source, target), overwrite=True)
+            is_changed = _set_ends(descriptor, (source, target))
+            if is_changed and descriptor.is_server and descriptor.protocol == kinds.UDP:
+                descriptor.source, descriptor.target = descriptor.target, descriptor.source
+            descriptor.name_connection()
         if descriptor.is_server is None:
             descriptor.is_server = False
 
@@ -261,6 +279,7 @@ class DescriptorEffects:
         made.flags = event.number_of("flags") & kinds.O_CLOEXEC
         ends = values.ends_of(data)
         if ends is not None:
+            ends = _as_ipv4(ends)
             made.protocol = kinds.TCP
             made.type = kinds.IPV6 if ":" in ends[0][0] + ends[1][0] else kinds.IPV4
             made.source, made.target = ends
@@ -273,7 +292,7 @@ class DescriptorEffects:
         name, data = event.version.name, event.bytes_of("tuple")
         if event.result < 0:
             return
-        if subject.descriptor is None and name in SENDS and subject.number is not None and data[:1] in {b"\2", b"\n"}:
+        if subject.descriptor is None and name in _INFERRED and subject.number is not None and data[:1] in _INTERNET:
             self._add(thread, subject, subject.number, _socket(data[0], _SOCK_DGRAM, 17, 0))
         descriptor = subject.descriptor
         if descriptor is None:
@@ -288,22 +307,17 @@ class DescriptorEffects:
             if unix is not None:
                 descriptor.type, descriptor.name = kinds.UNIX, unix
             return
-        if not _set_ends(descriptor, ends, overwrite=False):
+        if not _set_ends(descriptor, ends):
             return
         descriptor.protocol = descriptor.protocol or kinds.UDP
         self._interfaces.complete(descriptor)
         is_receiving = name in RECEIVES
         if descriptor.is_server is None:
-            descriptor.is_server = self._is_bound(thread, descriptor)
+            # A server usually begins with a read. Falco takes every socket of IPv6 without a role for a client's.
+            descriptor.is_server = is_receiving and descriptor.type == kinds.IPV4
         if descriptor.is_server is not is_receiving:
             descriptor.source, descriptor.target = descriptor.target, descriptor.source
-            descriptor.name_socket()
-
-    def _is_bound(self, thread: CapturedThread, descriptor: OpenDescriptor) -> bool:
-        """Return whether the process listens at the port that a socket of it talks to: then it is the server."""
-        port = None if descriptor.target is None else descriptor.target[1]
-        table = self._threads.main(thread).descriptors.values()
-        return any(each.type in kinds.SERVERS and each.target and each.target[1] == port for each in table)
+        descriptor.name_connection()
 
 
 def open_bits(flags: int, mode: int) -> int:
@@ -334,18 +348,22 @@ def _socket(domain: int, kind: int, protocol: int, flags: int) -> OpenDescriptor
     return OpenDescriptor(kinds.IPV4 if domain == _INET else kinds.IPV6, flags=flags, protocol=transport)
 
 
-def _set_ends(descriptor: OpenDescriptor, ends: tuple[End, End], *, overwrite: bool) -> bool:
-    """Set the ends of a socket, and its name; return False if they are those known."""
+def _as_ipv4(ends: tuple[End, End]) -> tuple[End, End]:
+    """Return ends with the unspecified address of IPv4 for that of IPv6, unless one is truly of IPv6, as Falco does."""
+    if any(":" in ip and ip != "::" for ip, _ in ends):
+        return ends
+    (source, sport), (target, dport) = ends
+    return (_ANY if source == "::" else source, sport), (_ANY if target == "::" else target, dport)
+
+
+def _set_ends(descriptor: OpenDescriptor, ends: tuple[End, End]) -> bool:
+    """Set the ends of a socket; return False if they are those known."""
+    ends = _as_ipv4(ends)
     is_v6 = ":" in ends[0][0] or ":" in ends[1][0]
     former = descriptor.source, descriptor.target
     was_server = descriptor.type in kinds.SERVERS
     descriptor.type = kinds.IPV6 if is_v6 else kinds.IPV4
     if not was_server and former in {ends, (ends[1], ends[0])}:
         return False
-    source, target = ends
-    known = descriptor.target
-    if not overwrite and known is not None and not was_server and known[1]:
-        target = known
-    descriptor.source, descriptor.target = source, target
-    descriptor.name_socket()
+    descriptor.source, descriptor.target = ends
     return True

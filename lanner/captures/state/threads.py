@@ -120,8 +120,8 @@ class ThreadTable:
             0,
             0,
             Credentials(_NO_ID, _NO_ID, 0, 0, 0),
-            program=ExecutedProgram(UNKNOWN_NAME, UNKNOWN_NAME, "", (), ()),
-            context=ProcessContext(vpid=-1, sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1, cwd="./"),
+            program=ExecutedProgram(UNKNOWN_NAME, UNKNOWN_NAME, "", (), (), is_writable=False),
+            context=ProcessContext(sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1, cwd="./"),
             exec_generation=0,
             is_stale=True,
         )

@@ -17,6 +17,8 @@ _NOBODY = 0xFFFFFFFF
 _U32, _U64 = 0xFFFFFFFF, (1 << 64) - 1
 _OF_IPV4, _OF_IPV6, _IPV4_BYTES = 1, 2, 4
 _ANY = b"any"
+_OF_THREADS = 1 << 0 | 1 << 1 | 1 << 11 | 1 << 13 | 1 << 15
+"""Flags of threads, in Falco's numbers: they share descriptors, directory, signal handlers, process and memory."""
 
 
 def block(kind: int, body: bytes) -> bytes:
@@ -74,7 +76,8 @@ def process(one: Process, tid: int, vtid: int, parent: int) -> bytes:
     """
     body = struct.pack("<5q", tid, one.pid, parent, _or(one.sid, -1), _or(one.vpgid, -1))
     body += text(one.name) + text(one.exe) + text(one.exepath) + sized(texts(one.args)) + text(one.cwd)
-    body += struct.pack("<QIII", 0, 0, _id(one.uid), _id(one.gid)) + bytes(28)
+    flags = 0 if tid == one.pid else _OF_THREADS
+    body += struct.pack("<QIII", 0, flags, _id(one.uid), _id(one.gid)) + bytes(28)
     body += sized(texts(one.env)) + struct.pack("<qq", vtid, _or(one.vpid, one.pid))
     body += sized(cgroups(one.cgroup)) + text("/")
     body += struct.pack("<QII", _or(one.pidns_init_start_time, 0) & _U64, _or(one.tty, 0) & _U32, _id(one.loginuid))

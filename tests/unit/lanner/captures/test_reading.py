@@ -143,6 +143,76 @@ def test_a_listening_socket_shows_the_address_it_is_bound_to() -> None:
     assert only(socket_and(bind), "fd.name", "fd.sport") == ("0.0.0.0:80", 80)
 
 
+def sent(name: str, source: tuple[bytes, int], target: tuple[bytes, int], fd: int = 3) -> bytes:
+    """Return a datagram that is sent or received."""
+    return scap.event(name, 10, {"res": 1, "data": b"x", "fd": fd, "size": 1, "tuple": tuple_bytes(source, target)})
+
+
+THIRD = (bytes((10, 0, 0, 9)), 53)
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([sent("sendto", OWN, OTHER), sent("sendto", OWN, THIRD)], ("10.0.0.5:41000->10.0.0.9:53", "10.0.0.5")),
+        ([sent("sendto", OWN, OTHER), sent("recvfrom", OTHER, OWN)], ("10.0.0.5:41000->192.0.2.7:443", "10.0.0.5")),
+        ([sent("recvfrom", OTHER, OWN)], ("192.0.2.7:443->10.0.0.5:41000", "192.0.2.7")),
+        ([sent("recvfrom", THIRD, (bytes(4), 41000))], ("10.0.0.9:53->10.0.0.5:41000", "10.0.0.9")),
+    ],
+    ids=["another target", "an answer", "a server", "an unspecified own address"],
+)
+def test_a_socket_of_datagrams_shows_the_ends_of_the_last_one(parts: list[bytes], expected: tuple[str, str]) -> None:
+    """The client's end comes first; a socket that begins with a read is a server's."""
+    assert only(socket_and(*parts, kind=2), "fd.name", "fd.cip") == expected
+
+
+def test_a_failed_call_makes_no_socket_known() -> None:
+    """What a program passed to a call that failed is not trusted."""
+    failed = {"res": -1, "data": b"x", "fd": 7, "size": 1, "tuple": tuple_bytes(OWN, OTHER)}
+    assert only(scap.capture(scap.event("sendto", 10, failed)), "fd.type", "fd.num") == (None, 7)
+
+
+@pytest.mark.parametrize(("protocol", "name"), [(1, "10.0.0.5->192.0.2.7"), (99, "<unknown>")])
+def test_a_connection_without_ports_is_named_by_its_protocol(protocol: int, name: str) -> None:
+    """ICMP has no ports, and of other protocols Falco names no addresses."""
+    made = scap.event("socket", 10, {"fd": 3, "domain": 2, "type": 2, "proto": protocol, "flags": 0})
+    connect = scap.event("connect", 10, {"res": 0, "tuple": tuple_bytes(OWN, OTHER), "fd": 3})
+    assert only(scap.capture(made, connect), "fd.name") == (name,)
+
+
+def test_a_connection_of_an_unknown_descriptor_has_the_name_that_its_event_holds() -> None:
+    """Such as one that was made before the capture began."""
+    connect = scap.event("connect", 10, {"res": 0, "tuple": tuple_bytes(OWN, OTHER), "fd": 9})
+    assert only(scap.capture(connect), "fd.name", "fd.type") == ("10.0.0.5:41000->192.0.2.7:443", None)
+
+
+def test_a_server_on_the_unspecified_address_of_ipv6_serves_ipv4_too() -> None:
+    """Falco shows it as one of IPv4, by the name that was passed."""
+    made = scap.event("socket", 10, {"fd": 3, "domain": 10, "type": 1, "proto": 0, "flags": 0})
+    bind = scap.event("bind", 10, {"res": 0, "addr": b"\n" + bytes(16) + struct.pack("<H", 80), "fd": 3})
+    assert only(scap.capture(made, bind), "fd.name", "fd.type", "fd.sip") == (":::80", "ipv4", "0.0.0.0")
+
+
+def test_only_the_event_that_names_a_descriptor_changes_its_name() -> None:
+    """An event after it does not."""
+    read_ = scap.event("fstat", 10, {"res": 0, "fd": 3})
+    found = read(scap.capture(scap.opened(10, 3, "/x"), read_), "fd.name_changed")
+    assert [event["fd.name_changed"] for event in found] == [True, False]
+
+
+def test_both_descriptors_of_a_pair_of_sockets_are_known() -> None:
+    """The event shows the second number."""
+    pair = scap.event("socketpair", 10, {"res": 0, "fd1": 3, "fd2": 4, "domain": 1, "type": 1})
+    data = scap.capture(pair, scap.event("read", 10, {"res": 1, "data": b"x", "fd": 3, "size": 1}))
+    assert [event["fd.num"] for event in read(data, "fd.num", "fd.type") if event["fd.type"] == "unix"] == [4, 3]
+
+
+def test_a_path_of_a_change_is_clean_and_its_argument_is_as_passed() -> None:
+    """Also if it was passed as a whole path."""
+    made = scap.event("mkdir", 10, {"res": 0, "path": "/a//b/../c/", "mode": 0})
+    assert only(scap.capture(made), "fs.path.name", "evt.arg[path]") == ("/a/c", "/a//b/../c/")
+
+
 @pytest.mark.parametrize(
     ("name", "values", "field", "expected"),
     [
