@@ -3,8 +3,9 @@
 The audit log knows who requested it, system calls what it did. Pure: no clock, no I/O.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 from urllib.parse import parse_qsl
 
@@ -51,10 +52,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
+    identity: tuple[str, ...]
     time: int
     container: str | None
     words: tuple[str, ...]
     person: Person
+    hosts: set[str] = field(default_factory=set)
+    """Those on which a process was found for it: a host that claims to run the pod must not take it from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class Sessions:
         self._requests: BoundedMap[_PodName, list[_Request]] = BoundedMap(MAX_PODS)
         self._starts: BoundedMap[_PodName, list[_Start]] = BoundedMap(MAX_PODS)
         self._people: BoundedMap[_Identity, Person] = BoundedMap(MAX_SESSIONS)
+        self._offered: deque[AuditFields] = deque(maxlen=MAX_PODS)
+
+    def offer(self, event: AuditFields) -> None:
+        """Take an audit event from another thread: it counts from the next batch on."""
+        self._offered.append(event)
 
     def see_event(self, event: AuditFields) -> None:
         """Take an audit event; those that don't request a command are ignored."""
@@ -91,17 +100,28 @@ class Sessions:
         if request is None:
             return
         pod = (str(event["ka.target.namespace"]), str(event["ka.target.name"]))
-        start = _nearest([each for each in self._starts.get(pod) or () if each.fits(request)], request.time)
-        if start is None:
-            self._requests.put(pod, _recent(self._requests.get(pod), request))
-        else:
-            self._join(pod, start, request)
+        known = self._requests.get(pod)
+        if any(each.identity == request.identity for each in known or ()):
+            return
+        self._requests.put(pod, _recent(known, request))
+        fitting: dict[str, list[_Start]] = {}
+        for start in self._starts.get(pod) or ():
+            if start.fits(request):
+                fitting.setdefault(start.identity[0], []).append(start)
+        for starts in fitting.values():
+            nearest = _nearest(starts, request.time)
+            if nearest is not None:
+                self._join(pod, nearest, request)
 
     def see_batch(self, batch: EventBatch) -> None:
         """Take the starts of commands in a batch."""
+        while self._offered:
+            self.see_event(self._offered.popleft())
+        if all(container.pod_name is None for container in batch.containers):
+            return
         types, processes, times = (batch.columns[name] for name in ("type", "process", "time"))
         execs = {index for index, text in enumerate(batch.strings) if text in _EXECS}
-        for index, kind in enumerate(types):
+        for index, kind in enumerate(types if execs else ()):
             if kind in execs:
                 self._see_exec(batch, batch.processes[processes[index]], times[index])
 
@@ -117,17 +137,18 @@ class Sessions:
         start = _Start(time, container.name, _words(process), _identity(batch, process))
         if self._people.get(start.identity) is not None:
             return
-        request = _nearest([each for each in self._requests.get(pod) or () if start.fits(each)], time)
+        open_requests = [each for each in self._requests.get(pod) or () if batch.host_id not in each.hosts]
+        request = _nearest([each for each in open_requests if start.fits(each)], time)
         if request is None:
             self._starts.put(pod, _recent(self._starts.get(pod), start))
         else:
             self._join(pod, start, request)
 
     def _join(self, pod: _PodName, start: _Start, request: _Request) -> None:
-        """Record who started a process; each request is for one process."""
+        """Record who started a process; each request is for one process of a host."""
+        request.hosts.add(start.identity[0])
         self._people.put(start.identity, request.person)
         self._starts.put(pod, [each for each in self._starts.get(pod) or () if each is not start])
-        self._requests.put(pod, [each for each in self._requests.get(pod) or () if each is not request])
 
     def named(self, alert: Alert, batch: EventBatch | None = None) -> Alert:
         """Return an alert with the person who started its process or an ancestor; the same alert if nobody is known.
@@ -162,7 +183,7 @@ def _request(event: AuditFields) -> _Request | None:
     if not words or not user or str(event["ka.response.code"]) != "101":
         return None
     person = Person(user, _texts(event["ka.user.groups"]), _texts(event["ka.sourceips"]), " ".join(words))
-    return _Request(event.time, container, words, person)
+    return _Request(event.identity, event.time, container, words, person)
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ uses as well. Pure but for the clock that it is given. No message can make it ra
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import BrokerClock, append_time
+from processor.audit.sessions import Sessions
 from processor.correlation.notices import notice_of, notices_of_batch
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
@@ -94,6 +95,7 @@ class MessageStage:
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
         pods: PodRecords | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """Begin without any host.
 
@@ -106,10 +108,12 @@ class MessageStage:
             repeats: decides which alerts repeat others; None to send all.
             hosts: which hosts are tracked.
             pods: records of pods to join; None for none.
+            sessions: knows who requested commands in pods; None to name nobody.
         """
         self.detect = DetectStage(rules, repeats)
         self.hosts = TrackedHosts() if hosts is None else hosts
         self.pods = PodRecords() if pods is None else pods
+        self.sessions = Sessions() if sessions is None else sessions
         self.sequences = HostSequences()
         self.liveness = liveness or HostLiveness()
         self.reports = HostReports()
@@ -194,7 +198,15 @@ class MessageStage:
             pre_matches += map(message_of, self._account(batch, arrival, budget))
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"evaluation failed: {fault_text(error)}"
-        return MessageResult(tuple(budget.alerts), tuple(pre_matches), refused, batch.count)
+        return MessageResult(self._named(batch, budget.alerts), tuple(pre_matches), refused, batch.count)
+
+    def _named(self, batch: EventBatch, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
+        """Return the alerts with the people who requested the commands that they are about."""
+        try:
+            self.sessions.see_batch(batch)
+            return tuple(self.sessions.named(alert, batch) for alert in alerts)
+        except Exception:  # noqa: BLE001  an alert without a name is better than none
+            return tuple(alerts)
 
     def reject(self, rejected: RejectedMessage, position: tuple[str, int, int], appended: int) -> MessageResult:
         """Make a dead letter and a notice of a message that does not come from the host whose id it has.

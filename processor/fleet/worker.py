@@ -10,6 +10,7 @@ import faust
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
+from processor.fleet.audit.follower import SessionsFollower
 from processor.fleet.audit.service import AuditService
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
@@ -119,6 +120,7 @@ async def _run(
 ) -> int:
     on_note, on_ready = notes
     host_keys, pods = followers
+    sessions = SessionsFollower(connection, stages[0].sessions, on_note=on_note)
     stopping = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -155,6 +157,7 @@ async def _run(
         host_keys.start(shipping)
     if pods is not None:
         pods.start()
+    sessions.start()
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -166,6 +169,7 @@ async def _run(
         host_keys.finish()
     if pods is not None:
         pods.finish()
+    sessions.finish()
     if not failures:
         for service in (detect, correlate, audit):
             await service.finish()

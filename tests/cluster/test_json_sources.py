@@ -9,10 +9,17 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
+from schemas.columns import EventBit
+from schemas.text.times import iso8601_zulu
 from tests.cluster import dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import everything
+from tests.unit.processor.audit import shells
+from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.batches import batch_of
+from tests.unit.processor.correlation.matching.mixed import BOTH, LEGS, on_audit
+from tests.unit.processor.correlation.rules import rule
 
 RULES = """
 - rule: Sale
@@ -90,3 +97,62 @@ def test_a_topic_that_does_not_exist_is_reported(connection: Connection, process
 
     assert made.result() == 1
     assert "json_sources: topic nowhere does not exist" in made.errors
+
+
+def test_two_processors_join_audit_events_with_system_calls(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Each event is evaluated where its partition is, and the window where its group is; either may come last."""
+    output = "%correlation.leg[secret_requested].ka.user.name"
+    text = "".join([LEGS, BOTH.format(type="temporal"), rule("both", output, name="Call"), on_audit("both", output)])
+    for _ in range(2):
+        made = processes.start(connection, "processor", rules=rules_file(tmp_path, text))
+        made.wait_for("evaluating rules: 2 rules")
+    generator, alerts = Generator(connection), Alerts(connection)
+    now = time.time_ns()
+    for number in range(20):
+        name = f"/marked/{number}"
+        opened = {"type": "openat", "fd_name": name, "bits": int(EventBit.HAS_RES | EventBit.OPEN_READ), "time": now}
+        batch = batch_of(opened, host_id=f"h{number}", hostname=f"h{number}", sequence=1)
+        audit = request(
+            auditID=f"a{number}", stageTimestamp=iso8601_zulu(now), objectRef={"resource": "secrets", "name": name}
+        )
+        generator.publish(batch)
+        generator.send(line(audit), f"{number}", topic="kubernetes-audit")
+    generator.flush()
+    deadline = time.monotonic() + 60
+    while len(joined := [alert for alert in alerts.raw if alert.rule in ("Call", "Found")]) < 20:
+        assert time.monotonic() < deadline, len(joined)
+        alerts.read(0.5)
+    alerts.read(2)
+
+    assert sorted(alert.window.group["name"] for alert in joined if alert.window) == sorted(
+        f"/marked/{number}" for number in range(20)
+    )
+    assert {alert.output for alert in joined} == {"alice"}
+    alerts.close()
+
+
+def test_alerts_name_the_person_whichever_processor_has_the_host(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Both processors follow the audit events, whose partition belongs to one of them."""
+    text = rule("evt.type = execve and proc.name = sh", name="Shell")
+    for _ in range(2):
+        made = processes.start(connection, "processor", rules=rules_file(tmp_path, text))
+        made.wait_for("evaluating rules: 1 rule")
+    generator, alerts = Generator(connection), Alerts(connection)
+    now = (time.time_ns() - shells.START) / shells.SECOND
+    generator.send(line(shells.requested(now).document), "x", topic="kubernetes-audit")
+    generator.flush()
+    time.sleep(2)
+    for number in range(8):
+        generator.publish(shells.started(now + 1, host=f"host-{number}"))
+    generator.flush()
+    deadline = time.monotonic() + 60
+    while len(alerts.raw) < 8:
+        assert time.monotonic() < deadline
+        alerts.read(0.5)
+
+    assert {alert.output_fields.get("session.user") for alert in alerts.raw} == {"eve"}
+    alerts.close()

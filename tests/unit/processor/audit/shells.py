@@ -20,7 +20,12 @@ def requested(seconds: float, *words: str, user: str = "eve", container: str = "
     """Return the audit event of a request to run a command."""
     document = exec_request(*(words or ("sh",)), container=container)
     time = iso8601_zulu(START + round(seconds * SECOND))
-    changes = {"stageTimestamp": time, "user": {"username": user, "groups": ["dev"]}, **changes}
+    changes = {
+        "auditID": f"{seconds} {words} {user}",
+        "stageTimestamp": time,
+        "user": {"username": user, "groups": ["dev"]},
+        **changes,
+    }
     return event_of(document | changes, 0, None)
 
 
@@ -32,6 +37,7 @@ def started(
     parent: Process | None = None,
     depth: int = 0,
     event_type: str = "execve",
+    host: str = "host-1",
 ) -> EventBatch:
     """Return the batch in which the last of a line of processes has an event; the first is in the container already."""
     exe, *arguments = words or ("sh",)
@@ -48,4 +54,5 @@ def started(
         {"type": event_type, "time": START + round(seconds * SECOND), "process": len(processes) - 1},
         processes=processes,
         containers=[container],
+        host_id=host,
     )

@@ -104,3 +104,29 @@ def _start(known: Sessions, number: int) -> EventBatch:
     batch = started(1, f"sh{number}", pid=20 + number)
     known.see_batch(batch)
     return batch
+
+
+def test_a_host_that_claims_a_pod_takes_it_from_no_other() -> None:
+    """Only its own alerts name the person."""
+    hostile, real = started(0.5, host="hostile"), started(1)
+    known = seen(requested(0), hostile, real)
+    late = seen(hostile, real, requested(0))
+
+    assert [person(each, real) for each in (known, late)] == ["eve", "eve"]
+
+
+def test_an_audit_event_of_another_thread_counts_from_the_next_batch_on() -> None:
+    """In a fleet, each processor follows the audit events of all clusters."""
+    known = Sessions()
+    known.offer(requested(0))
+    start = started(1)
+    known.see_batch(start)
+
+    assert person(known, start) == "eve"
+
+
+def test_a_request_that_is_delivered_again_is_the_same() -> None:
+    """API servers repeat what they got no answer for."""
+    again = started(3, pid=11)
+
+    assert person(seen(requested(0), started(1), requested(0), again), again) is None
