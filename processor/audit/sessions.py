@@ -126,7 +126,7 @@ class Sessions:
                 self._see_exec(batch, batch.processes[processes[index]], times[index])
 
     def _see_exec(self, batch: EventBatch, process: Process, time: int) -> None:
-        if process.container < 0:
+        if process.container < 0 or process.start_time is None:
             return
         container = batch.containers[process.container]
         parent = batch.processes[process.parent] if process.parent >= 0 else None
