@@ -1,11 +1,17 @@
 """What processors take of the audit events of other partitions."""
 
-import pytest
+import time
 
+import pytest
+from confluent_kafka import Producer
+
+from bus.connection import Connection
 from processor.audit.sessions import Sessions
-from processor.fleet.audit.follower import take
+from processor.fleet.audit.follower import SessionsFollower, take
 from processor.fleet.message_stage import MessageStage
 from schemas.codec import encode_batch
+from schemas.text.notes import ignore_note
+from tests.unit.alerts import alert as alert_of
 from tests.unit.processor.audit import shells
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.processor.correlation.rules import rule, ruleset_of
@@ -30,3 +36,24 @@ def test_what_is_no_request_is_ignored(value: bytes) -> None:
 
     take(sessions, value, NOW)
     sessions.see_batch(shells.started(1))
+
+
+def test_a_running_processor_follows_the_topic() -> None:
+    """Here, the broker is the one that the client library simulates."""
+    producer = Producer({"test.mock.num.brokers": "1", "bootstrap.servers": "unused:1", "log_level": 0})
+    (broker,) = producer.list_topics(timeout=20).brokers.values()
+    connection = Connection(bootstrap_servers=f"{broker.host}:{broker.port}", prefix="t.")
+    now = (time.time_ns() - shells.START) / shells.SECOND
+    sessions, start = Sessions(), shells.started(now + 1)
+    producer.produce("t.kubernetes-audit", b"another")
+    assert producer.flush(20) == 0
+    follower = SessionsFollower(connection, sessions, on_note=ignore_note)
+    follower.start()
+    alert, deadline = alert_of(event={"evt.num": start.first_number}, host_id=start.host_id), time.monotonic() + 20
+    while sessions.named(alert, start) is alert:
+        assert time.monotonic() < deadline
+        producer.produce("t.kubernetes-audit", line(shells.requested(now).document))
+        producer.flush(1)
+        sessions.see_batch(start)
+
+    follower.finish()
