@@ -91,5 +91,5 @@ def _read(configured: JsonSourceSetting, index: int) -> SourceMapping:
 
 def _unknown(name: str) -> str:
     known = [each for each in SOURCES if each != SYSCALL]
-    hint = did_you_mean(name, known) or f"known are {', '.join(known)}; json_sources adds others"
-    return f"unknown source {name!r}; {hint}."
+    hint = did_you_mean(name, known) or f"known are {', '.join(known)}; json_sources adds others."
+    return f"unknown source {name!r}; {hint}"

@@ -17,6 +17,7 @@ from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
 from lanner.settings.forms.addresses import OFF
 from lanner.settings.forms.paths import why_no_folder
+from lanner.sources.installed import define_sources, topics_of
 from lanner.wiring.http.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.pushdown.always_sent import always_sent
@@ -56,6 +57,7 @@ def check_settings(
     settings = loaded.settings
     detection = None
     if stage in ("run", "collector", "processor"):
+        check.require(lambda: define_sources(settings))
         check.add(appended_faults(settings))
     if stage in ("run", "collector"):
         detection = check.require(lambda: load_detection(settings, warnings=warnings))
@@ -71,6 +73,7 @@ def check_settings(
         check.require(lambda: always_sent(settings))
         check.require(partial(_check_folder, "kafka.spool_dir", settings.kafka.spool_dir))
     elif stage == "processor":
+        check.require(lambda: topics_of(settings))
         check.require(lambda: _check_processor(settings))
     elif stage == "kubernetes":
         check.require(lambda: _check_api_server(settings))
