@@ -10,7 +10,7 @@ from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedGroup, ListedUser
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
 from lanner.captures.state.descriptors import O_CLOEXEC
-from lanner.captures.state.threads import DELETED, CapturedThread, ThreadTable, cgroups_of, signed_id
+from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, cgroups_of, signed_id
 from lanner.captures.values import absolute_path
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
@@ -91,8 +91,9 @@ class ProcessEffects:
     # Clones
 
     def _cloned_parent(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
-        if thread is None or thread.entry.is_stale:
-            thread = self._unknown_parent(event)
+        is_known = thread is not None and not thread.entry.is_stale
+        if thread is None or not is_known:
+            thread = self._identified(event, thread)
         flags = event.number_of("flags")
         name = event.version.name
         if flags & (_CHILD_IN_PIDNS | _NEWPID | _PARENT) or thread.tid != thread.vtid:
@@ -104,7 +105,13 @@ class ProcessEffects:
             return thread
         is_thread = bool(flags & _THREAD)
         pid = thread.entry.pid if is_thread else event.result
-        child = self._child(event, thread, event.result, pid, thread.ptid if is_thread else thread.tid)
+        source = thread if is_known else None
+        child = self._child(event, source, event.result, pid, thread.ptid if is_thread else thread.tid)
+        if not is_known:
+            program = child.entry.program
+            own = replace(thread.entry.program, name=program.name, exe=program.exe, args=program.args)
+            thread.entry.program = own
+            self._threads.changed(thread.entry)
         child.vtid = event.result
         child.entry.context = replace(child.entry.context, vpid=pid)
         self._threads.add(child)
@@ -129,20 +136,19 @@ class ProcessEffects:
         self._threads.add(child)
         return child
 
-    def _unknown_parent(self, event: CapturedEvent) -> CapturedThread:
-        """Add the thread that cloned, of which nothing is known but what its event holds."""
-        pid = event.signed("pid", event.tid)
-        parent = self._child(event, None, event.tid, pid, event.signed("ptid"))
-        parent.vtid = event.signed("vtid", event.tid)
-        parent.entry.context = replace(parent.entry.context, vpid=event.signed("vpid", -1))
-        self._threads.add(parent)
-        return parent
+    def _identified(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread:
+        """Identify a thread that cloned, of which nothing was known."""
+        thread = thread or self._threads.add_unknown(event.tid)
+        self._threads.identify(thread, event.signed("pid", event.tid), event.signed("ptid"))
+        thread.vtid = event.signed("vtid", event.tid)
+        self._threads.update(thread.entry, vpid=event.signed("vpid", -1))
+        return thread
 
     def _child(
         self, event: CapturedEvent, source: CapturedThread | None, tid: int, pid: int, ptid: int
     ) -> CapturedThread:
         exe = event.text("exe") or ""
-        program = ExecutedProgram() if source is None else source.entry.program
+        program = UNKNOWN_PROGRAM if source is None else source.entry.program
         program = replace(
             program, name=event.text("comm") or exe, exe=exe, args=texts_of(event.bytes_of("args")[:_MAX_TEXTS])
         )

@@ -22,6 +22,8 @@ MAX_INHERITED = 2_000_000
 _CLONES_PER_COUNT = 4096
 """Clones without inheritance before the descriptors are counted again."""
 _NO_ID = 0xFFFFFFFF
+UNKNOWN_PROGRAM = ExecutedProgram(is_upper_layer=False, is_lower_layer=False, is_from_memfd=False, is_writable=False)
+"""The program of a process that the capture doesn't describe: Falco takes none of these for true."""
 DELETED = " (deleted)"
 """Ends the path of a program whose file is gone."""
 
@@ -120,7 +122,7 @@ class ThreadTable:
             0,
             0,
             Credentials(_NO_ID, _NO_ID, 0, 0, 0),
-            program=ExecutedProgram(UNKNOWN_NAME, UNKNOWN_NAME, "", (), (), is_writable=False),
+            program=replace(UNKNOWN_PROGRAM, name=UNKNOWN_NAME, exe=UNKNOWN_NAME, exepath="", args=(), env=()),
             context=ProcessContext(sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1, cwd="./"),
             exec_generation=0,
             is_stale=True,
@@ -264,7 +266,7 @@ class ThreadTable:
     def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's session."""
         # Within a pid namespace the id is the namespace's own.
-        is_host_id = entry.context.vpid == entry.pid
+        is_host_id = entry.context.vpid in {None, entry.pid}
         return self._leader(entry, entry.context.sid, lambda other: other.context.sid, is_host_id=is_host_id)
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:

@@ -272,6 +272,13 @@ def test_events_of_an_unknown_thread_are_seen_without_its_facts() -> None:
     assert only(scap.capture(scap.opened(77, 3, "/x")), "fd.name", "proc.name", "thread.tid") == ("/x", "<NA>", 77)
 
 
+@pytest.mark.parametrize(("flags", "name"), [(0, "bash"), (1 << 27, "<NA>")])
+def test_a_thread_that_clones_becomes_known_by_it(flags: int, name: str) -> None:
+    """Its ids are those of the event, its name that of the child, which a vfork states elsewhere."""
+    data = scap.capture(scap.cloned(20, 77, "bash", flags=flags)[0])
+    assert only(data, "proc.pid", "proc.name", "proc.pname", "user.uid") == (77, name, "init", 4294967295)
+
+
 def test_entries_of_calls_are_no_events_and_complete_the_exits() -> None:
     """In older captures the exit of a close lacks its descriptor, and the entry has it."""
     entry = scap.numbered_event(scap.version("close").number - 1, 10, [scap.encoded("FD", 3)])
