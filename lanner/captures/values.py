@@ -22,6 +22,8 @@ from schemas.catalogue.flags import FLAG_TABLES, number_text
 from schemas.text.times import date_and_time
 
 AT_FDCWD = -100
+UNKNOWN_DIRECTORY = "<UNKNOWN>"
+"""What Falco puts before a path whose directory is unknown."""
 _UNIX, _INET, _INET6 = 1, 2, 10
 _MISSING: Value = (None, 0)
 _PATH_SIZE = 1024
@@ -115,7 +117,8 @@ class ParameterReader:
         if not raw or raw.startswith("/") or raw == UNKNOWN_NAME or thread is None:
             return raw
         directory = self.directory(event, param, thread)
-        return raw if directory is None else absolute_path(directory, raw)
+        # Where the directory is unknown, the path is only cleaned; nothing may be left of it.
+        return absolute_path(directory or "", raw) or raw
 
     def directory(self, event: CapturedEvent, param: ParamSpec, thread: CapturedThread) -> str | None:
         """Return the directory that a relative path starts from; None if it is unknown."""
@@ -174,11 +177,33 @@ def _named(kind: str, table: str, number: int) -> str:
 
 
 def absolute_path(directory: str | None, path: str) -> str | None:
-    """Join and clean a path, as Falco does: one that is too long for it becomes a fixed text."""
+    """Join and clean a path, as Falco does: one that is too long for it becomes a fixed text.
+
+    The result is relative if the directory is, as that of an unknown process.
+    """
+    if not path:
+        return ""
     before = "" if path.startswith("/") or directory is None else directory
     if len(before) + len(path) >= _PATH_SIZE:
         return _TOO_LONG
-    return absolute(directory, path)
+    if directory is None or path.startswith("/") or directory.startswith("/"):
+        return absolute(directory, path)
+    return _joined(directory if directory in {"", UNKNOWN_DIRECTORY} else f"{directory.rstrip('/')}/", path)
+
+
+def _joined(directory: str, path: str) -> str:
+    """Join a relative path to a relative directory, of which ``..`` may remove all."""
+    parts = directory.split("/")
+    last = parts.pop()
+    for number, part in enumerate(path.split("/")):
+        if number == 0 and last:
+            # The directory is no directory but a text, which is put before the path.
+            parts.append(last + part)
+        elif part == "..":
+            del parts[-1:]
+        elif part and part != ".":
+            parts.append(part)
+    return "/".join(parts)
 
 
 def printed(data: bytes) -> str:

@@ -22,7 +22,7 @@ from lanner.captures.state.opened import (
 )
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.table import EVENTS, GENERIC, JOINS, EventVersion, system_call_name
-from lanner.captures.values import AT_FDCWD, absolute_path
+from lanner.captures.values import AT_FDCWD, UNKNOWN_DIRECTORY, absolute_path
 from processor.compiler.batch import Excludes
 from schemas.columns import EventBit
 
@@ -148,15 +148,15 @@ class QuickHandlers:
                 return False
             number, raw, flags, mode, dev, ino = found[:6]
             main = thread if thread.main_tid == thread.tid else find(thread.main_tid) or thread
-            directory: str | None = ""
+            directory: str | None = UNKNOWN_DIRECTORY
             if raw[0] != _SLASH:
                 if not is_at or found[6] == AT_FDCWD:
                     directory = main.entry.context.cwd
                 else:
                     folder = main.descriptors.get(found[6])
-                    directory = None if folder is None else folder.name
+                    directory = UNKNOWN_DIRECTORY if folder is None else folder.name
             text = text_of(raw)
-            name = absolute_path(directory or "", text) or ""
+            name = absolute_path(directory, text) or ""
             if excludes is not None:
                 bits = open_bits(flags, mode) | (_FAILED if number < 0 else 0)
                 entry = thread.entry

@@ -308,5 +308,6 @@ class ProcessEffects:
     def _to_directory(self, thread: CapturedThread, path: str) -> None:
         main = self._threads.main(thread)
         cwd = absolute_path(main.entry.context.cwd or "", path)
-        if cwd is not None:
-            self._threads.update(main.entry, cwd=cwd)
+        # The directory of an unknown process stays unknown.
+        if cwd is not None and not main.entry.is_stale:
+            self._threads.update(main.entry, cwd=cwd or "/")

@@ -10,7 +10,7 @@ from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.descriptors import End, OpenDescriptor
 from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.values import ParameterReader, absolute_path
+from lanner.captures.values import UNKNOWN_DIRECTORY, ParameterReader, absolute_path
 from schemas.columns import EventBit
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
@@ -148,7 +148,7 @@ class DescriptorEffects:
             directory = self._reader.directory(source, source.version.params[at], thread)
             # The kernel gives the whole path of what a handle stands for.
             is_whole = name == "path" and not raw.startswith("/")
-            path = raw if is_whole else absolute_path(directory or "", raw)
+            path = raw if is_whole else absolute_path(UNKNOWN_DIRECTORY if directory is None else directory, raw)
         subject.raw_path, subject.path, subject.flags = raw, path, flags
         if event.result < 0:
             return

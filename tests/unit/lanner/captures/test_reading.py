@@ -272,6 +272,25 @@ def test_events_of_an_unknown_thread_are_seen_without_its_facts() -> None:
     assert only(scap.capture(scap.opened(77, 3, "/x")), "fd.name", "proc.name", "thread.tid") == ("/x", "<NA>", 77)
 
 
+@pytest.mark.parametrize(
+    ("tid", "directory", "path", "name"),
+    [
+        (10, -100, "../x", "/x"),
+        (77, -100, "x", "./x"),
+        (77, -100, "../x", "x"),
+        (77, 9, "a//b/", "<UNKNOWN>a/b"),
+        (10, 9, "../x", "<UNKNOWN>../x"),
+        (10, 9, "a/../b", "b"),
+        (10, -100, "", ""),
+    ],
+)
+def test_a_path_from_an_unknown_directory_is_no_whole_path(tid: int, directory: int, path: str, name: str) -> None:
+    """Falco shows what is known of it."""
+    opened = {"fd": 3, "dirfd": directory, "name": path.encode() + b"\0", "flags": 1}
+    moved = scap.event("chdir", 77, {"res": 0, "path": "/tmp"})
+    assert only(scap.capture(moved, scap.event("openat", tid, opened)), "fd.name") == (name,)
+
+
 @pytest.mark.parametrize(("flags", "name"), [(0, "bash"), (1 << 27, "<NA>")])
 def test_a_thread_that_clones_becomes_known_by_it(flags: int, name: str) -> None:
     """Its ids are those of the event, its name that of the child, which a vfork states elsewhere."""
