@@ -22,6 +22,7 @@ from tests.ports import free_ports
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose/docker-compose.yml"
 BUILD = ROOT / "deploy/images/local/build.sh"
+PROFILES = ("--profile", "demo", "--profile", "metrics", "--profile", "kubernetes-audit")
 VICTIM = "victim"
 SHADOW = "Read sensitive file untrusted"
 BUILD_SECONDS = 900
@@ -71,7 +72,7 @@ class Cluster:
         self.slack: SlackServer | None = None
         self._project = "e2e"
         self._folder = folder
-        broker, metrics = free_ports(2)
+        broker, metrics, self.audit_port = free_ports(3)
         self._broker = f"127.0.0.1:{broker}"
         self.prometheus = f"http://127.0.0.1:{metrics}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LANNER", "COMPOSE"))}
@@ -84,6 +85,7 @@ class Cluster:
             "LANNER_KAFKA_PORT": str(broker),
             "LANNER_KAFKA_HEAP": "-Xms192m -Xmx192m",
             "LANNER_PROMETHEUS_PORT": str(metrics),
+            "LANNER_AUDIT_PORT": str(self.audit_port),
         }
 
     def set(self, **variables: str) -> None:
@@ -178,7 +180,7 @@ class Cluster:
     def end(self) -> None:
         """Remove everything; stopping the daemon removes what compose can't."""
         with suppress(AssertionError, subprocess.TimeoutExpired):
-            self.compose("--profile", "demo", "--profile", "metrics", "down", "--volumes", "--timeout", "5")
+            self.compose(*PROFILES, "down", "--volumes", "--timeout", "5")
 
 
 def wait(condition: Callable[[], object], seconds: float, otherwise: Callable[[], object] = lambda: "") -> None:

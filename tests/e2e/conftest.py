@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cluster import Cluster, daemon_with_images
+from tests.e2e.cluster import PROFILES, Cluster, daemon_with_images
 from tests.live.debian_image import NoDebian
 from tests.live.dockerd import NoDocker
 from tests.live.needs import lacking
@@ -21,7 +21,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             made.slack = SlackServer(made.gateway())
             made.set(LANNER_SLACK_TOKEN="made-up-token", LANNER_SLACK_API_URL=made.slack.api)
             try:
-                made.compose("--profile", "demo", "--profile", "metrics", "up", "--detach")
+                made.compose(*PROFILES, "up", "--detach")
                 made.wait_until_it_works()
                 made.start_victim(images["LANNER_BUSYBOX_IMAGE"])
                 yield made

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.cluster import SHADOW, Cluster, wait
+from tests.e2e.cluster import PROFILES, SHADOW, Cluster, wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 SYSLOG_ID = re.compile(r' id="([^"]+)" rule="([^"]+)"')
@@ -49,8 +49,8 @@ def test_nothing_is_lost_or_doubled_whatever_is_restarted(cluster: Cluster) -> N
     cluster.compose("restart", "collector")
     watching(before)
     act(10)
-    cluster.compose("--profile", "demo", "--profile", "metrics", "down")
-    cluster.compose("--profile", "demo", "--profile", "metrics", "up", "--detach")
+    cluster.compose(*PROFILES, "down")
+    cluster.compose(*PROFILES, "up", "--detach")
     cluster.wait_until_it_works()
     act(10)
 
