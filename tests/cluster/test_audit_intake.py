@@ -51,7 +51,10 @@ def start(
     """Start the intake; dies: the point at which it is killed."""
     state = ("-o", f"kubernetes_audit.state_dir={folder / 'places'}")
     program = (dying_intake.PROGRAM, dies) if dies else ("-m", "lanner")
-    made = processes.start(connection, "intake", "kubernetes-audit", *state, *arguments, program=program)
+    root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    made = processes.start(
+        connection, "intake", "kubernetes-audit", *state, *arguments, program=program, environment=root
+    )
     made.wait_for("taking audit events from")
     return made
 
