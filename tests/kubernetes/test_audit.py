@@ -80,6 +80,7 @@ class ApiServer:
                 f"--service-account-key-file={folder / 'accounts.key'}",
                 f"--service-account-signing-key-file={folder / 'accounts.key'}",
                 "--disable-admission-plugins=ServiceAccount",
+                "--allow-privileged=true",
                 *audit,
             ),
         ]
