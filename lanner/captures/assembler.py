@@ -172,7 +172,7 @@ class CaptureAssembler:
         """Return the row of events without a thread."""
         if self._nobody_row < 0:
             self._nobody_row = len(self._rows.processes)
-            self._rows.processes.append(Process(pid=-1))
+            self._rows.processes.append(Process(pid=_LAST_ID + 1))
         return self._nobody_row
 
     def _entry(self, thread: CapturedThread) -> TrackedProcess:

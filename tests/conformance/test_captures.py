@@ -57,8 +57,6 @@ def _is_known_difference(field: str, theirs: Fields, ours: Any) -> bool:
         return value in {"", None, _STRANGE_CONTAINER} and ours in {None, "host"}
     if field == "fd.num":
         return bool(value == _UNSIGNED_32 and ours == -1)
-    if field == "proc.pid":
-        return value is None and ours == -1
     if theirs["container.id"] == _STRANGE_CONTAINER and field == "evt.args":
         return bool(value.replace("<NA>", "root") == ours)
     if field == "evt.args" and "trusted_exepath=memfd:" in value:

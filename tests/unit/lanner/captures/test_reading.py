@@ -298,6 +298,13 @@ def test_a_thread_that_clones_becomes_known_by_it(flags: int, name: str) -> None
     assert only(data, "proc.pid", "proc.name", "proc.pname", "user.uid") == (77, name, "init", 4294967295)
 
 
+def test_an_event_without_a_thread_has_no_process() -> None:
+    """Only the return of a call makes its thread known, with an invalid process id."""
+    switch = scap.event("switch", 99, {"next": 1}, is_exit=False)
+    found = read(scap.capture(switch, scap.opened(77, 3, "/x")), "proc.pid")
+    assert [event["proc.pid"] for event in found] == [None, -1]
+
+
 def test_entries_of_calls_are_no_events_and_complete_the_exits() -> None:
     """In older captures the exit of a close lacks its descriptor, and the entry has it."""
     entry = scap.numbered_event(scap.version("close").number - 1, 10, [scap.encoded("FD", 3)])
