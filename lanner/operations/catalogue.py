@@ -82,7 +82,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_console_requests_total": Metric("counter", "Requests answered, by status.", ("code",)),
     "lanner_console_sessions": Metric("gauge", "Sessions of people who signed in."),
     "lanner_console_live_pages": Metric("gauge", "Open pages with live updates."),
-    "lanner_audit_events_total": Metric("counter", "Kubernetes audit events, by outcome.", ("outcome",)),
+    "lanner_audit_events_total": Metric("counter", "Kubernetes audit events and other JSON, by outcome.", ("outcome",)),
     "lanner_audit_requests_total": Metric("counter", "Requests with audit events, by status of the answer.", ("code",)),
     "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
 }
