@@ -6,6 +6,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from bus.clients.producers import resending_producer
 from bus.clients.readers import make_consumer
+from bus.clients.renewal.assigned import AssignedConsumer
 from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
 from bus.errors.client_errors import TIMEOUT_SECONDS, ClientErrors, is_forbidden
@@ -33,7 +34,9 @@ class CompactedTopicReader:
         self._connection = connection
         self._unread = {connection.topic(name) for name in topics}
         self._connecting = ClientErrors(connection)
-        self._consumer = make_consumer(connection, "lanner-follower", self._connecting)
+        self._consumer = AssignedConsumer(
+            lambda options: make_consumer(connection, "lanner-follower", self._connecting, options=options)
+        )
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
         self.last_error = ""
         """Why the last poll failed; empty if it did not."""

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from bus.clients.renewal.assigned import AssignedConsumer
 from bus.connection import Connection, client_config
 from bus.errors.client_errors import ClientErrors, ask, unavailable, unusable
 from bus.errors.fatal import UNKNOWN_TOPIC_SECONDS, patience_with
@@ -18,7 +20,12 @@ _SILENCE_SECONDS = 30.0
 
 
 def make_consumer(
-    connection: Connection, client_id: str, client_errors: ClientErrors | None = None, *, group: str = ""
+    connection: Connection,
+    client_id: str,
+    client_errors: ClientErrors | None = None,
+    *,
+    group: str = "",
+    options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Consumer:
     """Create a consumer that joins no group and commits nothing.
 
@@ -27,6 +34,7 @@ def make_consumer(
         client_id: shown in the broker's logs.
         client_errors: receives connection errors.
         group: full name of the group whose committed offsets are queried.
+        options: further settings of the client.
 
     Raises:
         BusUnavailable: the client can't use the settings.
@@ -40,6 +48,7 @@ def make_consumer(
         "queued.max.messages.kbytes": 16 * 1024,
         "enable.partition.eof": True,
         "error_cb": (client_errors or ClientErrors(connection)).on_error,
+        **options,
     }
     try:
         return Consumer(config)
@@ -73,11 +82,13 @@ class TopicReader:
         """
         self._connection = connection
         client_errors = ClientErrors(connection)
-        self._consumer = make_consumer(connection, "lanner-reader", client_errors)
+        self._consumer = AssignedConsumer(
+            lambda options: make_consumer(connection, "lanner-reader", client_errors, options=options)
+        )
         try:
-            partitions = partitions_of(self._consumer, client_errors, topic)
+            partitions = partitions_of(self._consumer.client, client_errors, topic)
             if since_ms is not None:
-                starts = offsets_at(self._consumer, client_errors, topic, dict.fromkeys(partitions, since_ms))
+                starts = offsets_at(self._consumer.client, client_errors, topic, dict.fromkeys(partitions, since_ms))
             else:
                 start = OFFSET_BEGINNING if whole else OFFSET_END
                 starts = [TopicPartition(topic, number, start) for number in partitions]
@@ -122,8 +133,9 @@ class TopicReader:
         """
         found = {}
         try:
-            for at in self._consumer.position(self._consumer.assignment()):
-                end = self._consumer.get_watermark_offsets(at, cached=True)[1]
+            client = self._consumer.client
+            for at in client.position(client.assignment()):
+                end = client.get_watermark_offsets(at, cached=True)[1]
                 # A partition whose position or end is not known yet has a negative one.
                 found[at.partition] = max(end - at.offset, 0) if at.offset >= 0 and end >= 0 else 0
         except (KafkaException, RuntimeError):

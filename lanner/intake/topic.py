@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
+from bus.clients.renewal.connection_state import ConnectionState, close_aside
 from bus.connection import Connection, client_config
 from bus.errors.client_errors import ClientErrors, unusable
 from schemas.text.notes import OnNote
@@ -34,24 +35,36 @@ class AuditTopicReader:
         self._reported = ""
         # A canceled caller closes while its last call may still run on another thread.
         self._lock = threading.Lock()
-        config: dict[str, Any] = client_config(connection, "lanner-audit-intake") | {
-            "group.id": group,
+        self._connection = connection
+        self._group = group
+        self._state = ConnectionState()
+        self._consumer = self._joined()
+
+    def _joined(self) -> Consumer:
+        config: dict[str, Any] = client_config(self._connection, "lanner-audit-intake") | {
+            "group.id": self._group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
             "queued.max.messages.kbytes": 16 * 1024,
-            "error_cb": ClientErrors(connection).on_error,
+            "error_cb": ClientErrors(self._connection).on_error,
+            **self._state.options,
         }
         try:
-            self._consumer = Consumer(config)
-            self._consumer.subscribe([topic])
+            consumer = Consumer(config)
+            consumer.subscribe([self._topic])
         except KafkaException as error:
             raise unusable(error.args[0]) from None
+        return consumer
 
     def next(self, seconds: float) -> list[Message]:
         """Return further messages, after a while possibly none. Raises RuntimeError after `close`."""
         with self._lock:
+            if self._state.is_stalled:
+                former, self._consumer = self._consumer, self._joined()
+                self._state.renewed()
+                close_aside(former)
             taken = self._consumer.consume(_BATCH, seconds)
         found = []
         for message in taken:

@@ -4,10 +4,9 @@ An offset is committed after the sink accepted the alert and its id was recorded
 partitions are paused and polling continues, so that the consumer stays a member of its group.
 """
 
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from bus.clients.producers import resending_producer
+from bus.clients.renewal.connection_state import ConnectionState, close_aside
 from bus.clients.resending import Outgoing, ResendingProducer, deliver
 from bus.clients.retry import Outage
 from bus.connection import Connection, client_config
@@ -33,7 +33,6 @@ from schemas.text.notes import OnNote
 ONLY_FOR = "lanner_sink"
 """Header of a replayed alert: the only sink that delivers it."""
 DEAD_LETTER_SECONDS = 30.0
-STATISTICS_MS = 5000
 
 
 class KafkaQueue:
@@ -56,8 +55,7 @@ class KafkaQueue:
         self.assigned = False
         self.lag: dict[tuple[str, int], int] = {}
         """Unprocessed messages by topic and partition, as of some seconds ago."""
-        self.is_connected = False
-        """Whether a broker was connected some seconds ago."""
+        self._state = ConnectionState(self._on_statistics)
         self._connection = connection
         self._sink = sink
         self._stats = stats
@@ -73,8 +71,18 @@ class KafkaQueue:
         self._errors = ClientErrors(connection)
         self._outage = Outage(f"{sink}: what has not been read", report)
         self._schemas = WriterSchemas(connection, (ALERT_FORMAT,))
-        config: dict[str, Any] = client_config(connection, f"lanner-notifier-{sink}") | {
-            "group.id": connection.topic(f"notifier.{sink}"),
+        self._consumer = self._joined()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a broker was connected some seconds ago."""
+        return self._state.is_connected
+
+    def _joined(self) -> Consumer:
+        """Return a new client that joins the group. Raises BusUnavailable if it can't be created."""
+        connection = self._connection
+        config: dict[str, Any] = client_config(connection, f"lanner-notifier-{self._sink}") | {
+            "group.id": connection.topic(f"notifier.{self._sink}"),
             "enable.auto.commit": True,
             # Only offsets stored after delivery are committed, twice a second and at the end.
             "enable.auto.offset.store": False,
@@ -88,12 +96,11 @@ class KafkaQueue:
             "queued.max.messages.kbytes": 8 * 1024,
             "partition.assignment.strategy": "cooperative-sticky",
             "error_cb": self._errors.on_error,
-            "statistics.interval.ms": STATISTICS_MS,
-            "stats_cb": self._on_statistics,
+            **self._state.options,
         }
         try:
-            self._consumer = Consumer(config)
-            self._consumer.subscribe(
+            consumer = Consumer(config)
+            consumer.subscribe(
                 [connection.topic(ALERTS)],
                 on_assign=self._on_assign,
                 on_revoke=self._on_revoke,
@@ -101,10 +108,12 @@ class KafkaQueue:
             )
         except KafkaException as error:
             raise unavailable(connection, error.args[0]) from None
+        return consumer
 
     def fetch(self, limit: int, timeout: float) -> Sequence[Queued]:
         """Return the oldest alerts; skip alerts replayed to other sinks, duplicates and invalid messages."""
         with self._as_os_error():
+            self._renew()
             self._rewind()
             if self._paused:
                 self._consumer.resume(self._paused)
@@ -122,6 +131,7 @@ class KafkaQueue:
     def pause(self, seconds: float) -> None:
         """Stay in the group while the sink is down."""
         with self._as_os_error():
+            self._renew()
             self._rewind()
             if not self._paused:
                 self._paused = self._consumer.assignment()
@@ -182,6 +192,23 @@ class KafkaQueue:
                     if left.error() is None:
                         self._rewind_to.setdefault((left.topic() or "", left.partition() or 0), left.offset() or 0)
                 raise OSError(str(error)) from None
+
+    def _renew(self) -> None:
+        """Replace a client that has lost its brokers permanently.
+
+        It begins at the committed offsets; ids of delivered alerts keep it from delivering one twice.
+        """
+        if not self._state.is_stalled:
+            return
+        try:
+            fresh = self._joined()
+        except BusUnavailable as error:
+            raise OSError(str(error)) from None
+        self._state.renewed()
+        self.assigned = False
+        self._on_revoke(self._consumer, self._consumer.assignment())
+        former, self._consumer = self._consumer, fresh
+        close_aside(former)
 
     def _rewind(self) -> None:
         """Seek back to messages that were not accepted, so that none after them is taken first."""
@@ -276,11 +303,8 @@ class KafkaQueue:
         if failure is not None:
             raise OSError(str(failure))
 
-    def _on_statistics(self, text: str) -> None:
-        """Read the client's statistics. Source: librdkafka's STATISTICS.md."""
-        statistics = json.loads(text)
-        self.is_connected = any(each["state"] == "UP" for each in statistics["brokers"].values())
-        if self.is_connected:
+    def _on_statistics(self, statistics: Mapping[str, Any]) -> None:
+        if self._state.is_connected:
             self._outage.is_over()
         elif not self._errors.is_final:
             last = self._errors.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
@@ -293,10 +317,13 @@ class KafkaQueue:
             if partition["consumer_lag_stored"] >= 0
         }
 
-    def _on_assign(self, _: Consumer, __: list[TopicPartition]) -> None:
-        self.assigned = True
+    def _on_assign(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self.assigned = self.assigned or consumer is self._consumer
 
-    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            # It is closing: another client has taken its place.
+            return
         gone = {each.partition for each in partitions}
         self._rewind_to = {key: offset for key, offset in self._rewind_to.items() if key[1] not in gone}
         self._retain(lambda pair: pair[1].partition() not in gone)

@@ -18,8 +18,11 @@ class KafkaQueueState(Protocol):
     """State of a sink's queue in Kafka."""
 
     assigned: bool
-    is_connected: bool
     lag: dict[tuple[str, int], int]
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a broker was connected some seconds ago."""
 
 
 @dataclass(frozen=True, slots=True)

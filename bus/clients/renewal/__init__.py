@@ -1,0 +1,1 @@
+"""Clients that take the place of others that have lost their brokers permanently."""

@@ -1,0 +1,67 @@
+"""Whether a client of librdkafka has a connection, and when another client has to take its place.
+
+A client can lose its brokers permanently: if one answers, while it starts, that there are none, the client removes all
+that it knew and connects to none again. Source: librdkafka's issue 5301; seen in one of hundreds of restarts.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import Consumer
+
+STATISTICS_MS = 5_000
+STALLED_SECONDS = 60.0
+"""How long a client may have no connection before another one is made. While the broker is away, that does no harm."""
+
+
+class ConnectionState:
+    """The connections of one client after the other."""
+
+    def __init__(
+        self,
+        on_statistics: Callable[[Mapping[str, Any]], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start without a connection.
+
+        Args:
+            on_statistics: also receives the statistics. Source: librdkafka's STATISTICS.md.
+            clock: returns seconds.
+        """
+        self.is_connected = False
+        """Whether a broker was connected some seconds ago."""
+        self._on_statistics = on_statistics
+        self._clock = clock
+        self._lost_since: float | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The client's settings that make it report its statistics here."""
+        return {"statistics.interval.ms": STATISTICS_MS, "stats_cb": self._report}
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether another client has to be made; call `renewed` once that is done."""
+        return self._lost_since is not None and self._clock() - self._lost_since > STALLED_SECONDS
+
+    def renewed(self) -> None:
+        """Record that there is another client, which has as long to connect."""
+        self.is_connected = False
+        self._lost_since = self._clock()
+
+    def _report(self, text: str) -> None:
+        statistics = json.loads(text)
+        self.is_connected = any(each["state"] == "UP" for each in statistics["brokers"].values())
+        if self.is_connected:
+            self._lost_since = None
+        elif self._lost_since is None:
+            self._lost_since = self._clock()
+        self._on_statistics(statistics)
+
+
+def close_aside(consumer: Consumer) -> None:
+    """Close a client on a thread of its own: it may wait for brokers that it can't reach."""
+    threading.Thread(target=consumer.close, name="lanner-close", daemon=True).start()
