@@ -72,7 +72,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def test_one_of_two_leads_and_the_other_takes_over(api: KubernetesApi, tmp_path: Path) -> None:
-    """At once after a clean stop, and after the lease has expired otherwise."""
+    """It does so after a clean stop, and after the lease has expired otherwise."""
 
     async def test() -> None:
         first, second = (Candidate(api, tmp_path, name) for name in ("first", "second"))
@@ -83,7 +83,7 @@ def test_one_of_two_leads_and_the_other_takes_over(api: KubernetesApi, tmp_path:
         assert leader.elector.may_write
         assert not other.elector.may_write
         await leader.stop()
-        await until(lambda: other.terms, 1)
+        await until(lambda: other.terms)
         third = Candidate(api, tmp_path, "third")
         await other.stop(is_clean=False)
         began = time.monotonic()
@@ -120,7 +120,7 @@ def test_a_leader_whose_lease_was_taken_stops(api: KubernetesApi, tmp_path: Path
         leader = Candidate(api, tmp_path, "first")
         await until(lambda: leader.terms)
         api.take_lease(NAMESPACE, NAME, "somebody")
-        await until(lambda: leader.ended_at, 1)
+        await until(lambda: leader.ended_at)
         assert not leader.elector.may_write
         await leader.stop()
         assert api.lease(NAMESPACE, NAME)["holderIdentity"] == "somebody"
