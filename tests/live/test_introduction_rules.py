@@ -57,6 +57,8 @@ class TestTerminalShell:
     def test_shell_as_first_process(self, watch: Watch, docker: Docker) -> None:
         """The alert for docker run -t IMAGE sh shows who, where, from which image and on which terminal."""
         image = docker.busybox()
+        # The daemon has just loaded the image: while it is busy, it may answer too late for a container's name.
+        docker.run(image, "true")
 
         docker.run(image, "sh", "-c", ": run", tty=True, options=("--name", "first-shell"))
 
