@@ -10,7 +10,6 @@ ignored.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import faust
@@ -30,6 +29,7 @@ from processor.correlation.state.encoded import StateChange
 from processor.detection.internal_alerts import memory_lost
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.append_times import AppendTimes
+from processor.fleet.kafka.order.partition_queues import PartitionQueues
 from processor.fleet.producer import ResultProducer, answers_of, why_not_fetched
 from schemas.text.notes import OnNote
 
@@ -73,7 +73,7 @@ class CorrelateService:
         self._at = at
         self._append_times = AppendTimes(on_note)
         self._shipping: ResultProducer | None = None
-        self._queues: dict[int, asyncio.Queue[Any]] = {}
+        self._queues = PartitionQueues(_QUEUE)
         self._applied: dict[int, int] = {}
         """By partition, the highest applied offset in the records written; it only grows."""
         self._ends = TableEnds({})
@@ -94,25 +94,23 @@ class CorrelateService:
     async def finish(self) -> None:
         """Finish the batches in progress and start no more."""
         self._is_closing = True
-        for queue in self._queues.values():
-            with suppress(asyncio.QueueFull):
-                queue.put_nowait(None)
+        self._queues.end()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=5)
 
     async def _agent(self, stream: Any) -> None:
         async for event in transport.unacknowledged(stream):
             message = event.message
-            queue = self._queues.get(message.partition)
             # A message from before a rebalance is delivered again to the new owner of its partition.
-            if queue is not None and message.generation_id == self._app.consumer_generation_id:
-                await queue.put(message)
+            is_current = message.generation_id == self._app.consumer_generation_id
+            if is_current and self._queues.owns(message.partition):
+                await self._queues.put(message.partition, message)
 
     async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         for task in self._tasks:
             task.cancel()
         self._tasks.clear()
-        self._queues.clear()
+        self._queues.close()
         self._stage.drop_all()
 
     async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
@@ -120,9 +118,9 @@ class CorrelateService:
         if not partitions or self._is_closing:
             return
         ready = asyncio.Event()
-        self._queues = {partition: asyncio.Queue(_QUEUE) for partition in partitions}
+        queues = self._queues.open(partitions)
         self._begin(self._recover(partitions, ready))
-        for partition, queue in self._queues.items():
+        for partition, queue in queues.items():
             self._begin(self._work(partition, queue, ready))
         self._begin(self._tick(partitions, ready))
 
@@ -314,7 +312,7 @@ class CorrelateService:
             await asyncio.sleep(_TICK_SECONDS)
             for partition in partitions:
                 # A waiting message carries the time as well as a tick does.
-                if self._stage.remembers(partition) and self._queues[partition].empty():
+                if self._stage.remembers(partition) and self._queues.is_empty(partition):
                     await self._sender().tick(partition, time.time_ns())
 
     def _sender(self) -> ResultProducer:
