@@ -3,13 +3,19 @@ from pathlib import Path
 
 import pytest
 
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from tests.cluster.actions import Alerts, Generator, rules_file
+from bus.topics import CORRELATE
+from tests.cluster.actions import Alerts, Generator, Host, rules_file
+from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
 from tests.cluster.correlate_oracle import LEARNING, STATEFUL, WITH_MEMORY, assert_owed, wait_for_owed
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for
 from tests.cluster.processes import Processes
 from tests.unit.processor.batches import batch_of
+
+SLOW = str(Path(__file__).with_name("slow_recovery.py"))
 
 
 @pytest.mark.parametrize(
@@ -123,4 +129,42 @@ def test_repeats_are_summed_although_their_owner_dies(
     reported = {alert.id: alert for alert in alerts.raw}
     assert reported[first].output.startswith("opened /group/x")
     assert reported[summary].output.startswith("REPEATED 9 more times")
+    alerts.close()
+
+
+def test_a_rebalance_frees_a_reader_that_waits_behind_a_backlog(
+    broker: Broker, processes: Processes, tmp_path: Path
+) -> None:
+    """It waits for room in the queue of a partition whose state is still being read."""
+    waiting, acting = 12_000, 50
+    former = with_topics(broker, 2)
+    rules = rules_file(tmp_path, WITH_MEMORY)
+    filling = processes.start(former, "processor", rules=rules)
+    filling.wait_for("evaluating rules:")
+    generator, host = Generator(former, hosts=0), Host("host-0", others=0)
+    for number in range(waiting // 400):
+        generator.publish(host.batch(*(f"{number}-{action}" for action in range(400))))
+    generator.flush()
+    reader = TopicReader(former, former.topic(CORRELATE), whole=True)
+    connection = with_topics(broker, 2)
+    copying = Generator(connection, hosts=0)
+    copied, deadline = 0, time.monotonic() + 120
+    while copied < waiting:
+        assert time.monotonic() < deadline, copied
+        if (message := reader.poll(0.5)) is not None:
+            copying.send(message.value(), "one", message.headers(), topic=CORRELATE)
+            copied += 1
+    copying.flush()
+    reader.close()
+    filling.kill()
+    first = processes.start(connection, "processor", rules=rules, program=(SLOW,))
+    first.wait_for("evaluating rules:")
+    second = processes.start(connection, "processor", rules=rules)
+    second.wait_for("evaluating rules:")
+    later, alerts = Generator(connection), Alerts(connection)
+    later.act(acting)
+    later.flush()
+    alerts.wait_for(len(later.actions), 30)
+    for each in (first, second):
+        assert each.stop() == 0, each.errors
     alerts.close()
