@@ -10,9 +10,9 @@ from tests.live.needs import lacking
 from tests.live.notifier.slack_server import SlackServer
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start the cluster of deploy/compose, with a stand-in for Slack and a victim."""
+    """Start the cluster of deploy/compose, with a stand-in for Slack and a victim; it ends with this folder."""
     if shutil.which("docker-compose") is None:
         lacking("docker-compose is not installed")
     try:

@@ -86,7 +86,7 @@ def send_attacks(hostile: list[Hostile], number: int, first_mark: int, may_send:
     send()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def attacked(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """Carry the attack out."""
     print(f"The hostile host begins with LANNER_ADVERSARY_SEED={SEED}.")  # noqa: T201  shown where a test fails

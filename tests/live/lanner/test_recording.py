@@ -94,6 +94,7 @@ def test_what_was_seen_survives_a_kill(rules: Path, kept: Path, tmp_path: Path) 
         mark = touch_mark(tmp_path)
         identity = json.loads(running.out.wait_for(str(mark)))["id"]
         eventually(lambda: any(kept.glob("alerts/*.avro")), "no alert was recorded")
+        eventually(lambda: "(this alert)" in past("context", identity, kept=kept), "its event was not recorded")
         running.end(signal.SIGKILL)
     newest = max(kept.glob("*.avro"))
     with newest.open("ab") as file:

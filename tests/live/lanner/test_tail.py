@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,18 @@ from tests.unit.lanner.program import lanner as run_to_its_end
 pytestmark = pytest.mark.live
 
 
-def marked(tail: Watching, folder: Path, name: str) -> str:
-    """Touch marked files until a line shows one, and return it; nothing else shows that tailing has begun."""
+def marked(tail: Watching, folder: Path, name: str, form: str = ".lanner-mark") -> str:
+    """Touch marked files until a line shows one, and return it; nothing else shows that tailing has begun.
+
+    Args:
+        tail: the command.
+        folder: where to touch files.
+        name: the file's name, to which ".lanner-mark" is added.
+        form: a regular expression for how its line looks.
+    """
 
     def found() -> str:
-        return next((line for line in list(tail.out.lines) if ".lanner-mark" in line), "")
+        return next((line for line in list(tail.out.lines) if re.search(form, line)), "")
 
     def seen() -> bool:
         touch_mark(folder, name)
@@ -36,7 +44,8 @@ def test_each_event_is_one_safe_line(tmp_path: Path) -> None:
 def test_json_rows_are_what_programs_read(tmp_path: Path) -> None:
     """One object an event, with the names that rules use."""
     with Watching("events", "tail", "--type", "openat", "--format", "json", started="") as tail:
-        row = json.loads(marked(tail, tmp_path, "x"))
+        # The rows of what the program opened before it have its name in the command line.
+        row = json.loads(marked(tail, tmp_path, "x", r'"fd.name": ?"[^"]+\.lanner-mark'))
     assert row["evt.type"] == "openat"
     assert row["proc.pid"] > 1
     assert row["fd.name"].startswith(str(tmp_path))
