@@ -5,7 +5,7 @@ The right to write is enough for idempotent producers. Source: Kafka's documenta
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
@@ -49,10 +49,16 @@ class Grant:
 
     resource: Resource
     name: str
-    """Without prefix."""
+    """Without the connection's prefix, unless it is complete."""
     operation: Operation
     is_prefix: bool = False
     """Whether the grant covers all names that begin with `name`."""
+    is_complete: bool = False
+    """Whether the connection's prefix is not added: the resource is not one of Lanner's own."""
+
+    def full_name(self, prefix: str) -> str:
+        """Return the name at the broker. prefix: the connection's."""
+        return self.name if self.is_complete else f"{prefix}{self.name}"
 
 
 def _topics(operation: Operation, *names: str) -> tuple[Grant, ...]:
@@ -122,11 +128,33 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
 """The parts: the stages, the console, the intakes of alerts and of audit events, the commands that settle dead letters,
 change what stateful rules remember, publish rules and enroll hosts, readers of alerts as JSON, and operators, who may
 read everything."""
+_JSON_SOURCES: Mapping[str, tuple[Operation, ...]] = MappingProxyType(
+    {"processor": ("READ",), "dead-letters": ("READ", "WRITE")}
+)
+"""Who uses the topics of `json_sources`: dead letters return to the topic that they came from."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:
     """Return the topics that a part uses, without prefix."""
     return tuple(dict.fromkeys(each.name for each in PARTS[part] if each.resource == "TOPIC"))
+
+
+def json_source_grants(part: str, topics: Iterable[str]) -> tuple[Grant, ...]:
+    """Return what a part needs of the topics that processors read in addition to Lanner's own.
+
+    Args:
+        part: a key of PARTS.
+        topics: their complete names.
+    """
+    operations = _JSON_SOURCES.get(part, ())
+    return tuple(Grant("TOPIC", name, each, is_complete=True) for name in topics for each in operations)
+
+
+def audit_topic_grants(part: str, topic: str, group: str) -> tuple[Grant, ...]:
+    """Return what a part needs to read audit events from a topic. topic, group: complete names."""
+    if part != "kubernetes-audit":
+        return ()
+    return (Grant("TOPIC", topic, "READ", is_complete=True), Grant("GROUP", group, "READ", is_complete=True))
 
 
 def commands(grants: tuple[Grant, ...], prefix: str, principal: str, bootstrap_servers: str) -> list[str]:
@@ -142,14 +170,14 @@ def commands(grants: tuple[Grant, ...], prefix: str, principal: str, bootstrap_s
     """
     together: dict[tuple[Resource, str, bool], list[Operation]] = {}
     for grant in grants:
-        together.setdefault((grant.resource, grant.name, grant.is_prefix), []).append(grant.operation)
+        together.setdefault((grant.resource, grant.full_name(prefix), grant.is_prefix), []).append(grant.operation)
     lines = []
     for (resource, name, is_prefix), operations in together.items():
         words = ["kafka-acls.sh", "--bootstrap-server", bootstrap_servers, "--command-config", "admin.properties"]
         words += ["--add", "--allow-principal", principal]
         for operation in operations:
             words += ["--operation", "".join(part.capitalize() for part in operation.split("_"))]
-        words += [f"--{resource.lower()}", f"{prefix}{name}"]
+        words += [f"--{resource.lower()}", name]
         words += ["--resource-pattern-type", "prefixed"] if is_prefix else []
         lines.append(shlex.join(words))
     return lines

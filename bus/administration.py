@@ -113,7 +113,7 @@ class Administration:
         bindings = [
             AclBinding(
                 ResourceType[each.resource],
-                self._connection.topic(each.name),
+                each.full_name(self._connection.prefix),
                 ResourcePatternType.PREFIXED if each.is_prefix else ResourcePatternType.LITERAL,
                 principal,
                 "*",

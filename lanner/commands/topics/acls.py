@@ -5,11 +5,13 @@ import sys
 
 import click
 
-from bus.acls import PARTS, Grant, commands
+from bus.acls import PARTS, Grant, audit_topic_grants, commands, json_source_grants
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
+from lanner.settings import Settings
+from lanner.settings.sections.sources.json_sources import json_topic_names
 from lanner.wiring.kafka import reachable_connection
 
 
@@ -28,7 +30,8 @@ def command(options: Options, part: str, principal: str | None, dry_run: bool, k
     """Grant a stage of the fleet the rights it needs at the broker, and no others.
 
     Run it as a super user of the broker. Existing rights are never revoked. To enforce rights, the broker needs an
-    authorizer and allow.everyone.if.no.acl.found=false: see docs/kafka.md.
+    authorizer and allow.everyone.if.no.acl.found=false: see docs/kafka.md. Topics of json_sources and
+    kubernetes_audit.topic are included.
     """
     settings = options.settings()
     who = principal or f"User:lanner-{part}"
@@ -36,7 +39,7 @@ def command(options: Options, part: str, principal: str | None, dry_run: bool, k
         raise BadInput(
             f"--principal: {who!r} is not a valid principal: use User:NAME, the client's name at the broker."
         )
-    grants = PARTS[part]
+    grants = _grants(part, settings)
     prefix, servers = settings.kafka.prefix, settings.kafka.bootstrap_servers
     if kafka_acls:
         sys.stdout.writelines(f"{line}\n" for line in commands(grants, prefix, who, servers))
@@ -58,9 +61,21 @@ def command(options: Options, part: str, principal: str | None, dry_run: bool, k
         )
 
 
+def _grants(part: str, settings: Settings) -> tuple[Grant, ...]:
+    """Return the rights of a part, with those on topics that the settings name."""
+    audit = settings.kubernetes_audit.topic
+    # With addresses of its own, the topic is at another broker, where these commands grant nothing.
+    is_here = audit.name is not None and audit.bootstrap_servers is None
+    return (
+        *PARTS[part],
+        *json_source_grants(part, json_topic_names(settings.json_sources)),
+        *(audit_topic_grants(part, audit.name or "", audit.group) if is_here else ()),
+    )
+
+
 def _row(grant: Grant, prefix: str) -> tuple[str, str, str, str]:
     pattern = "prefixed" if grant.is_prefix else "literal"
-    return grant.resource.lower(), f"{prefix}{grant.name}", pattern, grant.operation.lower()
+    return grant.resource.lower(), grant.full_name(prefix), pattern, grant.operation.lower()
 
 
 def _shown(name: str, pattern: str) -> str:
