@@ -5,6 +5,9 @@
 # one file per worker, three workers per two cores, because tests that wait for a broker use little CPU.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
+# Tests start hundreds of programs: without compiled modules, each would compile its own again.
+unset PYTHONDONTWRITEBYTECODE
+.venv/bin/python -m compileall -q schemas bus collector processor notifier lanner tests || exit
 pytest=(.venv/bin/python -m pytest)
 if [ $# -gt 0 ]; then exec "${pytest[@]}" "$@"; fi
 # Long tests first, so that none runs alone at the end. Tests of sinks don't use the kernel.
