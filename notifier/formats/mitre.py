@@ -11,8 +11,8 @@ TACTICS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {f"mitre_{tactic.key.replace('-', '_')}": (tactic.id, tactic.name) for tactic in attack.TACTICS.values()}
 )
 """Tag to id and name, in the order of the matrix."""
-_LATER = {"mitre_stealth": ("TA0005", "Stealth"), "mitre_defense_impairment": ("TA0112", "Defense Impairment")}
-"""What ATT&CK 19 made of Defense Evasion."""
+_FORMER = {"mitre_defense_evasion": "mitre_stealth"}
+"""Tags of tactics that ATT&CK has renamed; the rules of others still use them."""
 TECHNIQUES: Mapping[str, str] = MappingProxyType({each.id: each.name for each in attack.TECHNIQUES.values()})
 """Id to name."""
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?", re.ASCII)
@@ -34,8 +34,8 @@ def tactics(tags: Iterable[str]) -> list[AttackName]:
 
 
 def techniques(tags: Iterable[str]) -> list[AttackName]:
-    """Return the techniques and subtechniques among tags."""
-    return [technique for tag in tags if (technique := _technique(tag))]
+    """Return the techniques and subtechniques among tags, each once; for a revoked one, what replaces it."""
+    return list(dict.fromkeys(technique for tag in tags if (technique := _technique(tag))))
 
 
 def tactics_of(technique: str) -> list[str]:
@@ -51,11 +51,13 @@ def link(tag: str) -> str | None:
 
 
 def _tactic(tag: str) -> AttackName | None:
-    found = TACTICS.get(tag.lower()) or _LATER.get(tag.lower())
+    found = TACTICS.get(_FORMER.get(tag.lower(), tag.lower()))
     return AttackName(*found, f"https://attack.mitre.org/tactics/{found[0]}/") if found else None
 
 
 def _technique(tag: str) -> AttackName | None:
     if not _TECHNIQUE.fullmatch(tag):
         return None
-    return AttackName(tag, TECHNIQUES.get(tag, ""), f"https://attack.mitre.org/techniques/{tag.replace('.', '/')}/")
+    current = attack.REVOKED.get(tag, tag)
+    page = current.replace(".", "/")
+    return AttackName(current, TECHNIQUES.get(current, ""), f"https://attack.mitre.org/techniques/{page}/")

@@ -6,7 +6,7 @@ Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activi
 import re
 from typing import Any
 
-from notifier.formats.mitre import TACTICS, TECHNIQUES, techniques
+from notifier.formats.mitre import TECHNIQUES, tactics, techniques
 from notifier.siem.process_identity import entity_id
 from schemas.alert import Alert
 from schemas.catalogue.priorities import by_priority
@@ -96,9 +96,7 @@ def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
 
 
 def _finding(alert: Alert) -> dict[str, Any]:
-    attacks: list[dict[str, Any]] = [
-        {"tactic": _named(uid, name)} for tag in alert.tags for uid, name in [TACTICS.get(tag.lower(), ("", ""))] if uid
-    ]
+    attacks: list[dict[str, Any]] = [{"tactic": _named(each.id, each.name)} for each in tactics(alert.tags)]
     for named in techniques(alert.tags):
         parent = _technique(named.id.split(".", maxsplit=1)[0])
         attacks.append(

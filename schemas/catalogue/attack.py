@@ -48,3 +48,5 @@ TECHNIQUES: Mapping[str, AttackTechnique] = MappingProxyType(
     {row[0]: AttackTechnique(row[0], row[1], tuple(row[2]), frozenset(row[3])) for row in _DATA["techniques"]}
 )
 """By id, in order."""
+REVOKED: Mapping[str, str] = MappingProxyType(dict(_DATA["revoked"]))
+"""Ids of former techniques, each with the id of the technique that replaces it."""

@@ -44,18 +44,15 @@ def matrix(rows: Iterable[RuleRow]) -> list[Tactic]:
 
     A technique is in the columns that ATT&CK gives it. One that isn't known here is in those of its rules' own tags.
     """
-    names = dict(TACTICS.values())
-    columns: dict[str, dict[str, Technique]] = {number: {} for number in names}
+    columns: dict[str, dict[str, Technique]] = {number: {} for number, _ in TACTICS.values()}
     for row in rows:
         tags = row.facts.tags if row.facts else ()
-        own = {each.id: each.name for each in tactics(tags)}
+        own = [each.id for each in tactics(tags)]
         for name in techniques(tags):
             for number in tactics_of(name.id) or own:
-                # A tactic of a later ATT&CK gets a column at the end.
-                names.setdefault(number, own.get(number, number))
-                cell = columns.setdefault(number, {}).setdefault(name.id, Technique(name))
+                cell = columns[number].setdefault(name.id, Technique(name))
                 (cell.rules if row.is_on else cell.off).append(row.name)
                 cell.alerts += row.activity.count
     return [
-        Tactic(number, name, [cell for _, cell in sorted(columns[number].items())]) for number, name in names.items()
+        Tactic(number, name, [cell for _, cell in sorted(columns[number].items())]) for number, name in TACTICS.values()
     ]

@@ -9,6 +9,7 @@ from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import RuleCoverage, Runner, coverage
 from processor.output.formatter import suggested
 from processor.output.tokens import without_correlation
+from schemas.catalogue.attack import TACTICS, TECHNIQUES
 from tests.unit.rules.shipped import RULES, items, rules
 
 CARRIED = (
@@ -77,12 +78,17 @@ def test_rule_states_what_to_look_at_first(name: str) -> None:
 
 @pytest.mark.parametrize("name", rules())
 def test_rule_is_tagged_by_place_and_technique(name: str) -> None:
-    """Rules are chosen by tags: host or container, the tactic, the technique."""
+    """Rules are chosen by tags: host or container, tactics and techniques of ATT&CK that belong together."""
     tags = rules()[name]["tags"]
 
     assert {"host", "container"} & set(tags)
-    assert any(tag.startswith("mitre_") for tag in tags)
-    assert any(re.fullmatch(r"T\d{4}(\.\d{3})?", tag) for tag in tags)
+    tactics = {tactic.id for tactic in TACTICS.values() if f"mitre_{tactic.key.replace('-', '_')}" in tags}
+    techniques = [tag for tag in tags if re.fullmatch(r"T\d{4}(\.\d{3})?", tag)]
+    assert len(tactics) == sum(tag.startswith("mitre_") for tag in tags)
+    assert techniques
+    for technique in techniques:
+        assert tactics & set(TECHNIQUES[technique].tactics), technique
+    assert tactics <= {tactic for technique in techniques for tactic in TECHNIQUES[technique].tactics}
 
 
 def test_names_of_processes_fit_the_kernel() -> None:

@@ -22,9 +22,14 @@ def test_each_technique_has_tactics() -> None:
     assert tactics_of("T9999") == []
 
 
-def test_tactics_of_later_versions_have_names() -> None:
-    """Converted rules may have tags of ATT&CK 19."""
-    assert [(each.id, each.name) for each in tactics(["mitre_stealth", "mitre_defense_impairment"])] == [
+def test_former_names_stand_for_the_present_ones() -> None:
+    """The rules of others still have the tactic that ATT&CK 19 has renamed, and techniques that it has revoked."""
+    assert [(each.id, each.name) for each in tactics(["mitre_defense_evasion", "mitre_defense_impairment"])] == [
         ("TA0005", "Stealth"),
         ("TA0112", "Defense Impairment"),
+    ]
+    assert [(each.id, each.link) for each in techniques(["T1562.001", "T1685", "T1070.002", "T1148"])] == [
+        ("T1685", "https://attack.mitre.org/techniques/T1685/"),
+        ("T1685.006", "https://attack.mitre.org/techniques/T1685/006/"),
+        ("T1690", "https://attack.mitre.org/techniques/T1690/"),
     ]

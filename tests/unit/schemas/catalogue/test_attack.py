@@ -1,6 +1,6 @@
 import re
 
-from schemas.catalogue.attack import TACTICS, TECHNIQUES, VERSION
+from schemas.catalogue.attack import REVOKED, TACTICS, TECHNIQUES, VERSION
 
 
 def test_the_table_is_whole() -> None:
@@ -22,3 +22,10 @@ def test_a_subtechnique_knows_its_technique() -> None:
     assert TECHNIQUES["T1059"].parent == ""
     assert TECHNIQUES["T1059.004"].name == "Unix Shell"
     assert TECHNIQUES["T1609"].platforms == {"Containers"}
+
+
+def test_a_revoked_technique_is_replaced_at_once() -> None:
+    """No replacement is itself revoked, and no revoked id is in the table."""
+    assert not REVOKED.keys() & TECHNIQUES.keys()
+    assert set(REVOKED.values()) <= TECHNIQUES.keys()
+    assert REVOKED["T1089"] == REVOKED["T1562.001"] == "T1685"
