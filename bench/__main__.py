@@ -8,6 +8,7 @@ NAMES = (
     "audit_intake",
     "captures",
     "console",
+    "correlation_groups",
     "day",
     "first_seen",
     "floods",

@@ -51,16 +51,16 @@ def main() -> None:
 
 
 def _detection(rules: CompiledRuleset) -> None:
-    batches = [_batch(0, range(EVENTS), appended=_START + minute * 60 * 10**9) for minute in range(ROUNDS)]
+    batches = [batch(0, range(EVENTS), appended=_START + minute * 60 * 10**9) for minute in range(ROUNDS)]
     first = min(_per_event(lambda batch: list(map(message_of, rules.pre_matcher.process(batch))), batches))
     again = min(_per_event(lambda batch: list(map(message_of, rules.pre_matcher.process(batch))), batches[-1:] * 5))
     print(f"detection, a value that is sent: {first:.1f} us; one that was sent in this minute: {again:.2f} us")
 
 
 def _correlation(rules: CompiledRuleset, correlator: Correlator) -> None:
-    before, begun = _resident(), time.thread_time()
+    before, begun = resident(), time.thread_time()
     per_group = VALUES // _GROUPS
-    template = next(iter(rules.pre_matcher.process(_batch(0, range(1), appended=_START))))
+    template = next(iter(rules.pre_matcher.process(batch(0, range(1), appended=_START))))
     size = 0
     for number in range(VALUES):
         correlator.apply(_seen(template, number, per_group, _START), [])
@@ -71,7 +71,7 @@ def _correlation(rules: CompiledRuleset, correlator: Correlator) -> None:
             )
     taken = time.thread_time() - begun
     gc.collect()
-    cost, memory = 1e6 * taken / VALUES, (_resident() - before) / VALUES
+    cost, memory = 1e6 * taken / VALUES, (resident() - before) / VALUES
     print(f"correlation, learning {VALUES:,} values: {cost:.1f} us each with its record of {size / VALUES:.0f} bytes")
     print(f"  memory: {memory:.0f} bytes each")
     known = [_seen(template, number, per_group, _START + 60 * 10**9) for number in range(0, VALUES, 100)]
@@ -114,7 +114,8 @@ def _seen(template: PreMatch, number: int, per_group: int, appended: int) -> Pre
     )
 
 
-def _batch(sequence: int, programs: Sequence[int], appended: int) -> EventBatch:
+def batch(sequence: int, programs: Sequence[int], appended: int) -> EventBatch:
+    """Return a batch in which one process starts each of some programs."""
     processes = [INIT] + [
         Process(pid=10 + number, ppid=1, name="x", exepath=f"/usr/bin/program-{number}", parent=0)
         for number in programs
@@ -134,7 +135,8 @@ def _per_event(work: Callable[[EventBatch], object], batches: Sequence[EventBatc
     return found
 
 
-def _resident() -> int:
+def resident() -> int:
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

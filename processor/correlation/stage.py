@@ -3,8 +3,10 @@
 Pure. The window state of a partition is stored in a changelog topic; the next owner of the partition reads it.
 """
 
+import gc
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
@@ -58,11 +60,12 @@ class CorrelateStage:
         """
         correlator = Correlator(self._plan)
         unreadable = 0
-        for blob in blobs:
-            try:
-                correlator.load(blob)
-            except Exception:  # noqa: BLE001  BadState or a bug: no value may block the takeover
-                unreadable += 1
+        with _no_collections():
+            for blob in blobs:
+                try:
+                    correlator.load(blob)
+                except Exception:  # noqa: BLE001  BadState or a bug: no value may block the takeover
+                    unreadable += 1
         if self._is_settled:
             correlator.forget_unknown()
         self._correlators[partition] = correlator
@@ -170,3 +173,15 @@ class CorrelateStage:
     def forget(self, partition: int, key: Key | ValueKey) -> None:
         """Drop an entry that the table refused."""
         self._correlators[partition].state.drop(key)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Collect no cycles while many objects without cycles are made: the collector would visit them all repeatedly."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

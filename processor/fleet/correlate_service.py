@@ -146,10 +146,11 @@ class CorrelateService:
             )
         finally:
             stopped = True
-        unreadable = sum(
-            self._stage.begin(partition, tables[partition].values.values(), tables[partition].applied)
-            for partition in partitions
-        )
+        unreadable = 0
+        for partition in partitions:
+            unreadable += self._stage.begin(partition, tables[partition].values.values(), tables[partition].applied)
+            # A partition can have a hundred thousand groups: detection continues between two of them.
+            await asyncio.sleep(0)
         if unreadable:
             self._on_note(f"{unreadable} windows of another release could not be read and start empty.")
         self._applied = {partition: table.applied for partition, table in tables.items()}
