@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.audit.events import MAX_EVENT_BYTES
+from processor.fields.audit.cloud_logging import audit_event, is_log_entry
 from schemas.errors import LannerError
 
 _ROOM_BYTES = 64 << 10
@@ -44,7 +45,8 @@ def split(document: bytes) -> list[RawEvent]:
 
     Args:
         document: an event, an EventList, an array of events, or the envelope of Azure's Event Hubs or of Amazon's
-            CloudWatch Logs.
+            CloudWatch Logs. Each event may also be an entry of Google's Cloud Logging, of which an event is made; an
+            entry that is not about a request to an API server is left out.
 
     Raises:
         BadDocument: it is not JSON, or none of these.
@@ -69,7 +71,7 @@ class _Document:
         """Return the events."""
         self._skip_space()
         if self._text[self._at] == "[":
-            found = [_raw(value, raw) for value, raw in self._elements()]
+            found = [each for value, raw in self._elements() for each in _raw(value, raw)]
         elif self._text[self._at] == "{":
             found = self._of_object()
         else:
@@ -81,7 +83,7 @@ class _Document:
 
     def _of_object(self) -> list[RawEvent]:
         start = self._at
-        audit_id: Any = None
+        known: dict[str, Any] = {}
         lists: dict[str, list[RawEvent]] = {}
         self._at += 1
         self._skip_space()
@@ -97,13 +99,13 @@ class _Document:
                 value, _ = self._value()
                 if key in _LISTS and value is None:
                     lists[key] = []
-                audit_id = value if key == "auditID" else audit_id
+                known[key] = value
             self._skip_space()
             if self._text[self._at] != "}":
                 self._expect(",")
         self._at += 1
-        if isinstance(audit_id, str):
-            return [_raw({"auditID": audit_id}, self._text[start : self._at])]
+        if isinstance(known.get("auditID"), str) or is_log_entry(known):
+            return list(_raw(known, self._text[start : self._at]))
         if len(lists) != 1:
             raise BadDocument("neither an audit event nor a list of them")
         return next(iter(lists.values()))
@@ -111,11 +113,11 @@ class _Document:
     def _of_list(self, key: str) -> Iterator[RawEvent]:
         for value, raw in self._elements():
             if key == _ITEMS:
-                yield _raw(value, raw)
+                yield from _raw(value, raw)
                 continue
             text = _in_record(value) if key == _RECORDS else _member(value, "message")
             if isinstance(text, str):
-                yield _of_text(text)
+                yield from _of_text(text)
             elif key != _RECORDS or text is not None:
                 yield RawEvent(None, _encoded(raw))
 
@@ -177,7 +179,7 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _of_text(text: str) -> RawEvent:
+def _of_text(text: str) -> Iterator[RawEvent]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -185,13 +187,21 @@ def _of_text(text: str) -> RawEvent:
     return _raw(value, text)
 
 
-def _raw(value: Any, text: str) -> RawEvent:
+def _raw(value: Any, text: str) -> Iterator[RawEvent]:
+    if is_log_entry(value):
+        if (value := audit_event(value)) is None:
+            return
+        try:
+            text = json.dumps(value, ensure_ascii=False)
+        except RecursionError:
+            yield RawEvent(None, _encoded(text))
+            return
     audit_id = _member(value, "auditID")
     key = audit_id.encode("utf-8", "replace") if isinstance(audit_id, str) else None
     encoded = _encoded(text)
     if len(encoded) > MAX_EVENT_BYTES - _ROOM_BYTES:
         encoded = _truncated(encoded)
-    return RawEvent(key, encoded)
+    yield RawEvent(key, encoded)
 
 
 def _encoded(text: str) -> bytes:

@@ -11,6 +11,7 @@ from lanner.ruletest.events.input import BatchEvent, given_alert, given_fields, 
 from processor.audit.events import BadAuditEvent
 from processor.audit.events import event_of as event_of_document
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
+from processor.fields.audit.cloud_logging import is_log_entry
 from processor.fields.audit.source import KUBERNETES, JsonSource
 from processor.loading import Rule
 from schemas.catalogue.fields import resolve_field
@@ -32,8 +33,8 @@ def answer_for_value(rule: Rule, value: Any, source_named: SourceNamed) -> Expla
             event, or an event of the rule's source if that has JSON.
         source_named: returns a source of JSON.
     """
-    if isinstance(value, dict) and "auditID" in value:
-        return _answer_for_document(rule, value, KUBERNETES)
+    if is_log_entry(value) or (isinstance(value, dict) and "auditID" in value):
+        return _answer_for_document(rule, next(iter(KUBERNETES.split(value)), value), KUBERNETES)
     if rule.source not in (SYSCALL, K8S_AUDIT) and _is_document(value):
         return _answer_for_document(rule, value, source_named(rule.source))
     stated = stated_event(value)

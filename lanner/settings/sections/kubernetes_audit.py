@@ -55,7 +55,8 @@ class KubernetesAuditSettings:
         "Audit log to follow, over its rotations: a file of JSON, one event a line. `run` evaluates it as well.", None
     )
     topic: AuditTopicSettings = about(
-        "Topic to read: events, lists of them, or the envelopes of Event Hubs and CloudWatch Logs.", AuditTopicSettings
+        "Topic to read: events, lists of them, envelopes of Event Hubs and CloudWatch, or Cloud Logging's entries.",
+        AuditTopicSettings,
     )
     state_dir: str = about(
         "Folder that holds how far the file was read.", "/var/lib/lanner/kubernetes-audit", form=values.path

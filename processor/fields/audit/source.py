@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from processor.fields.audit import kubernetes
+from processor.fields.audit.cloud_logging import audit_event, is_log_entry
 from processor.fields.audit.pointer import as_text, value_at
 from schemas.catalogue.sources import JSON, K8S_AUDIT
 from schemas.text.times import NANOSECONDS, from_rfc3339
@@ -64,7 +65,8 @@ def time_in(value: Any) -> int | None:
 def _audit_events(document: Any) -> Iterable[Any]:
     if isinstance(document, dict) and str(document.get("kind")).endswith("List"):
         document = document.get("items")
-    return items(document)
+    events = (audit_event(each) if is_log_entry(each) else each for each in items(document))
+    return (each for each in events if each is not None)
 
 
 def _audit_time(document: Any) -> int | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.unit.lanner.program import lanner
 from tests.unit.lanner.sources.documents import LOCKED
+from tests.unit.processor.audit.log_entries import exec_entry
 from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SSH, rule
 
@@ -218,6 +219,17 @@ def test_an_audit_event_is_explained_from_its_json(tmp_path: Path) -> None:
         "     2  matches",
     ]
     assert "does not match: its source is syscall, and the event is of k8s_audit" in other
+
+
+def test_an_entry_of_cloud_logging_is_explained_as_an_audit_event(tmp_path: Path) -> None:
+    """GKE writes these instead."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "- {rule: Exec, desc: d, condition: ka.target.subresource = exec and ka.response.code = 101, output: x, "
+        "priority: ERROR, source: k8s_audit}\n"
+    )
+    shown = lanner("rules", "explain", "Exec", "-r", str(file), "--event", json.dumps(exec_entry())).stdout
+    assert shown.splitlines()[0].endswith(" matches")
 
 
 def test_json_of_another_source_is_explained(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import pytest
 
 from lanner.intake.documents import TRUNCATED, BadDocument, split
 from processor.audit.events import MAX_EVENT_BYTES
+from processor.fields.audit.cloud_logging import audit_event
+from tests.unit.processor.audit.log_entries import exec_entry
 from tests.unit.processor.audit.requests import line, request
 
 DEEP = '"requestObject":' + "[" * 5000 + '"]\\"["' + "]" * 5000
@@ -101,3 +103,22 @@ def test_what_is_no_document_of_audit_events_is_refused(text: bytes) -> None:
 def test_a_list_may_be_empty(text: bytes) -> None:
     """Go writes an empty list as null."""
     assert split(text) == []
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_an_entry_of_cloud_logging_becomes_an_audit_event(*, is_array: bool) -> None:
+    """The topic of audit events has one format; entries of other services are left out."""
+    entry = exec_entry()
+    other = {**entry, "protoPayload": {"serviceName": "container.googleapis.com"}}
+    documents = [[other, entry]] if is_array else [other, entry]
+    (event,) = [event for document in documents for event in split(json.dumps(document, indent=1).encode())]
+
+    assert event.key == entry["insertId"].encode()
+    assert json.loads(event.value) == audit_event(entry)
+
+
+def test_an_entry_that_cannot_be_read_is_passed_on() -> None:
+    """It becomes a dead letter."""
+    entry = f'{{"protoPayload": {{"serviceName": "k8s.io", {DEEP}}}}}'
+    (event,) = split(f"[{entry}]".encode())
+    assert (event.key, event.value) == (None, entry.encode())
