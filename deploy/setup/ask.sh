@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # Sourced: messages of the setup scripts, and root privileges after one question.
 
+# Ctrl-C ends a script, also if the program that it interrupts exits with a failure of its own, as pip does.
+trap 'exit 130' INT
+
 say() { printf 'lanner: %s\n' "$*" >&2; }
 
 # as_root COMMAND...: run it as root. Call `may_be_root` first.

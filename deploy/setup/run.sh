@@ -42,6 +42,8 @@ if read -r group foreground < <(ps -o pgid=,tpgid= -p $$ 2>/dev/null) && [ "$gro
     set -m
 fi
 status=0
+# Lanner itself handles it, and ends with 0.
+trap - INT
 as_root env ${PYTHONDONTWRITEBYTECODE:+PYTHONDONTWRITEBYTECODE=1} ${NO_COLOR:+NO_COLOR=1} .venv/bin/lanner run "$@" || status=$?
 [ $status -ne 3 ] || instead "live detection can't run on this host: see above."
 exit $status

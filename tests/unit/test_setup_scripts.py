@@ -1,6 +1,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -36,6 +37,18 @@ def test_sudo_is_used_without_a_question_where_the_answer_is_known(known: str, a
     assert (done.returncode == 0, done.stdout, done.stderr) == (allowed, "", "")
 
 
+def test_ctrl_c_ends_the_set_up_whatever_the_interrupted_program_makes_of_it() -> None:
+    """An installer that exits with a failure of its own is no reason to do something else instead."""
+    installer = "trap 'exit 1' INT; echo begun; while :; do sleep 0.1; done"
+    script = f'. deploy/setup/ask.sh; bash -c "{installer}" || echo instead'
+    running = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "begun\n"
+    os.killpg(running.pid, signal.SIGINT)
+    assert running.communicate(timeout=10) == ("", None)
+    assert running.returncode == 130
+
+
 def test_setting_up_again_is_quick_and_silent() -> None:
     """All that is there is left alone: what `make run` costs the second time."""
     if not Path(".venv/.made-of").exists():
@@ -57,7 +70,7 @@ def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
     for name in ("unit", "cluster", "live"):
         (tmp_path / "tests" / name).mkdir(parents=True)
     assert subprocess.run([script], capture_output=True, check=False).returncode == 1
-    first, second = (tmp_path / "runs").read_text().splitlines()
+    _, first, second = (tmp_path / "runs").read_text().splitlines()
     assert "tests/cluster" in first
     assert "tests/live/ " in f"{second} "
 
