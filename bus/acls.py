@@ -29,6 +29,7 @@ from bus.topics import (
     PUSHDOWN_FILTERS,
     RULES,
     SCHEMAS,
+    SESSIONS,
     SIEM_ECS,
     SIEM_FALCO,
     SIEM_OCSF,
@@ -72,12 +73,12 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics(
                 "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
             ),
-            *_topics("READ", PODS, KUBERNETES_AUDIT),
+            *_topics("READ", PODS, KUBERNETES_AUDIT, SESSIONS),
             *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
-            *_topics("WRITE", HOST_PINS),
+            *_topics("WRITE", HOST_PINS, SESSIONS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS, PODS),
-            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT),
+            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, SESSIONS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "kubernetes": (*_topics("READ", PODS), *_topics("WRITE", PODS), *_topics("DESCRIBE_CONFIGS", PODS)),

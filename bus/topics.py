@@ -23,6 +23,8 @@ PODS = "pods"
 """What the Kubernetes API server knows about each pod."""
 KUBERNETES_AUDIT = "kubernetes-audit"
 """What API servers report about requests to them: one audit event a message, JSON."""
+SESSIONS = "sessions"
+"""Who requested which command in which pod, which process that is, and who logged in by SSH."""
 CONSOLE_MARKS, CONSOLE_AUDIT = "console-marks", "console-audit"
 """What people decided about alerts, and what they did, on the pages of `lanner console`."""
 PROCESSOR_DEAD_LETTERS, NOTIFIER_DEAD_LETTERS = "dlq.processor", "dlq.notifier"
@@ -35,7 +37,7 @@ CORRELATION_TABLE = "correlation"
 MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, its columns and one last large event are extra."""
 MAX_HOST_MESSAGE_BYTES = 64 << 10
-"""Limit of a record of a host's key or of a pod: a few kilobytes may decompress to megabytes."""
+"""Limit of a record of a host's key, of a pod or of a session: a few kilobytes may decompress to megabytes."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
@@ -85,6 +87,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(HOST_PINS, scales=False, cleanup="compact"),
     TopicKind(HOST_KEYS, scales=False, cleanup="compact"),
     TopicKind(PODS, scales=False, cleanup="compact"),
+    TopicKind(SESSIONS, scales=False, cleanup="delete", retention_ms=7 * DAY_MS, append_time=True),
     TopicKind(CONSOLE_MARKS, scales=False, cleanup="compact"),
     TopicKind(CONSOLE_AUDIT, scales=False, cleanup="delete", retention_ms=365 * DAY_MS),
     TopicKind(PROCESSOR_DEAD_LETTERS, scales=False, cleanup="delete", retention_ms=30 * DAY_MS),
@@ -123,7 +126,7 @@ def _plan(kind: TopicKind, prefix: str, partitions: int, replication: int, event
     config = {
         "cleanup.policy": kind.cleanup,
         "max.message.bytes": str(
-            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS, PODS) else MAX_MESSAGE_BYTES
+            MAX_HOST_MESSAGE_BYTES if kind.name in (HOSTS, HOST_PINS, HOST_KEYS, PODS, SESSIONS) else MAX_MESSAGE_BYTES
         ),
         "min.insync.replicas": "2" if replication > 2 else "1",
     }

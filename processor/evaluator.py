@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from processor.audit.detector import AuditDetector
 from processor.audit.failures import RuleFailures
-from processor.audit.sessions import Sessions
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
@@ -24,6 +23,7 @@ from processor.detection.stage import DetectStage
 from processor.fields.audit.event_fields import AuditFields
 from processor.language.ast import Node
 from processor.rule import RuleProtocol
+from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.catalogue.priorities import Priority
@@ -73,9 +73,11 @@ class CompiledRuleset:
         stateful = (rule for rule in self.plan.rules if rule.source == SYSCALL)
         return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in stateful))
 
-    def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> list[Alert]:
+    def find_alerts(
+        self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats, people: BatchPeople | None = None
+    ) -> list[Alert]:
         """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
-        return self.detector.process(batch, budget, repeats)
+        return self.detector.process(batch, budget, repeats, people)
 
     def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterator[PreMatch]:
         """Return the events of a batch that correlation needs. Raises OverBudget while they are read."""
@@ -155,11 +157,11 @@ class Evaluator:
         Args:
             rules: the active rules.
             repeats: decides which alerts repeat others; None to return all.
-            sessions: knows who requested commands in pods, and names them in alerts; None to name nobody.
+            sessions: names people in alerts; None to name nobody.
         """
         self._sessions = sessions
         self._rules = rules
-        self._stage = DetectStage(rules, repeats)
+        self._stage = DetectStage(rules, repeats, sessions)
         self._hostname = ""
         self._newest = 0
         self._json_failures = RuleFailures()
@@ -196,10 +198,7 @@ class Evaluator:
         found = self._stage.evaluate(batch, pre_matches.append)
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
-        if self._sessions is None:
-            return found
-        self._sessions.see_batch(batch)
-        return [self._sessions.named(alert, batch) for alert in found]
+        return found
 
     def process_json(self, event: AuditFields, now: int | None = None) -> list[Alert]:
         """Evaluate an event that is JSON; alerts that the event decides come first.

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from bus.acls import topics_of
-from bus.topics import EVENTS
+from bus.topics import EVENTS, PODS, SESSIONS
 from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
 from lanner.cli.signals import call_on_stop
@@ -37,7 +37,7 @@ def command(options: Options) -> None:
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.audit.stage import AuditStage
     from processor.fleet.message_stage import MessageStage
-    from processor.fleet.pods import PodsFollower
+    from processor.fleet.records import RecordsFollower
     from processor.fleet.rules.rollout import RulesRollout
     from processor.fleet.worker import ProcessorFailed, run_processor
     from processor.hosts.liveness import HostLiveness
@@ -98,7 +98,10 @@ def command(options: Options) -> None:
                 stages,
                 rules,
                 host_keys=host_keys,
-                pods=PodsFollower(connection, stage.pods, on_note=note),
+                records=(
+                    RecordsFollower(connection, PODS, stage.pods.put, on_note=note),
+                    RecordsFollower(connection, SESSIONS, stage.sessions.put, on_note=note),
+                ),
                 partitions=partitions,
                 data_folder=Path(folder),
                 cluster_name=settings.cluster_name or "",

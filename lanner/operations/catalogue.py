@@ -77,6 +77,8 @@ METRICS: Mapping[str, Metric] = {
     "lanner_pod_lookups_total": Metric(
         "counter", "Containers of pods in batches, by whether their pod was known.", ("outcome",)
     ),
+    "lanner_sessions": Metric("gauge", "Commands in pods and logins whose person alerts name."),
+    "lanner_sessions_evicted_total": Metric("counter", "Sessions, and what they are found by, evicted.", ("kind",)),
     "lanner_console_alerts": Metric("gauge", "Alerts that the view holds."),
     "lanner_console_alerts_taken_total": Metric("counter", "Alerts added to the view."),
     "lanner_console_requests_total": Metric("counter", "Requests answered, by status.", ("code",)),

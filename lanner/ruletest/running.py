@@ -11,7 +11,6 @@ from lanner.ruleset.explanation.text import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
-from processor.audit.sessions import Sessions
 from processor.compiler.host_names import names_by_address
 from processor.correlation.plan.spec import Correlation, Suppress
 from processor.detection.detector import RuleMatching
@@ -21,6 +20,7 @@ from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import JsonSource
 from processor.loading import Problem, ProblemCode, Rule
 from processor.loading.problems.hints import did_you_mean
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.catalogue.sources import K8S_AUDIT, SYSCALL

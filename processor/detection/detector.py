@@ -18,6 +18,7 @@ from processor.language.ast import Node
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.rule import RuleProtocol, alert_text
+from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 from schemas.catalogue.priorities import Priority
@@ -139,7 +140,11 @@ class Detector:
         return tuple((rule.rule, rule.priority) for rule in self._rules)
 
     def process(
-        self, batch: EventBatch, budget: BatchBudget | None = None, repeats: BatchRepeats | None = None
+        self,
+        batch: EventBatch,
+        budget: BatchBudget | None = None,
+        repeats: BatchRepeats | None = None,
+        people: BatchPeople | None = None,
     ) -> list[Alert]:
         """Evaluate all events of a batch, in order.
 
@@ -147,6 +152,7 @@ class Detector:
             batch: a validated batch; its process rows and strings are trusted.
             budget: what it may cost; its alerts are those found, also where it is exceeded. None for no limits.
             repeats: counts alerts that repeat others; None to return all.
+            people: names who did it; None if nobody is known.
 
         Raises:
             OverBudget: it costs more; the events behind are not evaluated.
@@ -155,7 +161,7 @@ class Detector:
         repeats = _ALL.of_batch(batch) if repeats is None else repeats
         self.events += batch.count
         for index, hits in hits_of(batch, self.matchers, self._fault, budget):
-            self._alerts(batch, index, hits, budget, repeats)
+            self._alerts(batch, index, hits, budget, repeats, people=people)
         return budget.alerts
 
     def _fault(self, index: int, problem: BaseException) -> None:
@@ -170,12 +176,14 @@ class Detector:
         hits: Sequence[tuple[int, int]],
         budget: BatchBudget,
         repeats: BatchRepeats,
+        *,
+        people: BatchPeople | None,
     ) -> None:
         for rule_index, name in hits:
             rule = self._rules[rule_index]
             budget.count_result()
             try:
-                alert = self._alert(rule, batch, (event_index, name), budget, repeats)
+                alert = self._alert(rule, batch, (event_index, name), budget, repeats, people=people)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(rule_index, problem)
                 continue
@@ -185,7 +193,14 @@ class Detector:
                 break
 
     def _alert(
-        self, rule: _Prepared, batch: EventBatch, hit: tuple[int, int], budget: BatchBudget, repeats: BatchRepeats
+        self,
+        rule: _Prepared,
+        batch: EventBatch,
+        hit: tuple[int, int],
+        budget: BatchBudget,
+        repeats: BatchRepeats,
+        *,
+        people: BatchPeople | None,
     ) -> Alert | None:
         index, name = hit
         time = batch.columns["time"][index]
@@ -217,6 +232,7 @@ class Detector:
                 description=rule.description,
                 response=rule.response,
             )
-            return self._redact(budget.bounded(alert))
+            named = alert if people is None else people.name_alert(index, alert)
+            return self._redact(budget.bounded(named))
 
         return repeats.take(index, rule.rule, (rendered.text, fields), (identity, make), name)

@@ -12,6 +12,7 @@ from processor.correlation.pre_match import Notice, PreMatch
 from processor.detection.budget import BOUNDLESS, BatchBudget
 from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
+from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, EventBatch
 
@@ -24,7 +25,9 @@ _LONGEST_SAMPLED_SECONDS = 0.5
 class EvaluatedRules(Protocol):
     """The rules that a stage evaluates."""
 
-    def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> object:
+    def find_alerts(
+        self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats, people: BatchPeople | None
+    ) -> object:
         """Evaluate all events of a batch; alerts are added to the budget. Raises OverBudget."""
 
     def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterable[PreMatch]:
@@ -40,13 +43,17 @@ class EvaluatedRules(Protocol):
 class DetectStage:
     """Evaluates batches one after the other by the active rules."""
 
-    def __init__(self, rules: EvaluatedRules, repeats: RepeatedAlerts | None = None) -> None:
+    def __init__(
+        self, rules: EvaluatedRules, repeats: RepeatedAlerts | None = None, sessions: Sessions | None = None
+    ) -> None:
         """Begin.
 
         Args:
             rules: the active rules.
             repeats: decides which alerts repeat others; None to send all.
+            sessions: names people in alerts; None to name nobody.
         """
+        self._sessions = sessions
         self.repeats = RepeatedAlerts(None) if repeats is None else repeats
         self.events = 0
         """Events evaluated, with those that they stand for."""
@@ -82,12 +89,13 @@ class DetectStage:
             OverBudget: the batch costs more; what was found before is valid.
         """
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
+        people = None if self._sessions is None else self._sessions.see_batch(batch)
         repeats = self.repeats.of_batch(batch)
         self.events += batch.total
         try:
-            self._rules.find_alerts(batch, budget, repeats)
+            self._rules.find_alerts(batch, budget, repeats, people)
             for pre_match in self._rules.find_pre_matches(batch, budget):
-                send(pre_match)
+                send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.
             for pre_match in repeats.pre_matches():

@@ -6,7 +6,7 @@ An error while a result is made or sent makes a dead letter of its message alone
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from processor.fleet.kafka.append_times import AppendTimes
 from processor.fleet.kafka.credentials import credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.pending_results import PendingResults
-from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer, Sending, headers_of, why_not_fetched
+from processor.fleet.records import RecordsFollower
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 from schemas.text.notes import OnNote, ignore_note
 
@@ -96,7 +96,7 @@ class DetectService:
         stage: MessageStage,
         *,
         host_keys: HostKeysService | None = None,
-        pods: PodsFollower | None = None,
+        records: Sequence[RecordsFollower] = (),
         on_note: OnNote,
         on_failure: Callable[[BaseException], None],
         at: Callable[[str], None] = lambda _: None,
@@ -108,7 +108,7 @@ class DetectService:
             connection: the same broker, for what is sent.
             stage: evaluates messages.
             host_keys: verify from which hosts batches come; None to accept all.
-            pods: reads the records of pods; None for none.
+            records: read topics that evaluation looks things up in.
             on_note: receives messages for an operator.
             on_failure: called once if this process cannot continue; nothing is acknowledged after that.
             at: called with the name of each point between two steps; tests kill the process there.
@@ -117,7 +117,7 @@ class DetectService:
         self._connection = connection
         self._stage = stage
         self._host_keys = host_keys
-        self._pods = pods
+        self._records = records
         self._on_note = on_note
         self._on_failure = on_failure
         self._at = at
@@ -234,6 +234,8 @@ class DetectService:
             sending.append(await self._sender().alert(alert))
         for key, pre_match in result.pre_matches:
             sending.append(await self._sender().pre_match(key, pre_match))
+        for key, record in result.sessions:
+            sending.append(await self._sender().session(key, record))
         return result.refused
 
     def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
@@ -270,8 +272,8 @@ class DetectService:
             await consumer.begin(TP(self._events, partition) for partition in owned)
             if self._host_keys is not None:
                 await self._host_keys.ready()
-            if self._pods is not None:
-                await self._pods.ready()
+            for each in self._records:
+                await each.ready()
             if fresh:
                 await self._watch.recall(fresh)
                 self._owned |= fresh

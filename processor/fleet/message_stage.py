@@ -5,13 +5,12 @@ uses as well. Pure but for the clock that it is given. No message can make it ra
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import BrokerClock, append_time
-from processor.audit.sessions import Sessions
 from processor.correlation.notices import notice_of, notices_of_batch
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
@@ -27,6 +26,8 @@ from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import RejectedBatches
 from processor.identity.gate import RejectedMessage
 from processor.output.pods import PodRecords
+from processor.sessions.records import encode_session
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
@@ -53,6 +54,8 @@ class MessageResult:
     alerts: tuple[Alert, ...] = ()
     pre_matches: tuple[tuple[bytes, bytes], ...] = ()
     """Keys and values of messages for the correlate topic."""
+    sessions: tuple[tuple[bytes, bytes], ...] = ()
+    """Keys and values of messages for the sessions topic."""
     refused: str = ""
     """Why the message becomes a dead letter; empty if it does not."""
     events: int = 0
@@ -95,7 +98,6 @@ class MessageStage:
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
         pods: PodRecords | None = None,
-        sessions: Sessions | None = None,
     ) -> None:
         """Begin without any host.
 
@@ -108,12 +110,12 @@ class MessageStage:
             repeats: decides which alerts repeat others; None to send all.
             hosts: which hosts are tracked.
             pods: records of pods to join; None for none.
-            sessions: knows who requested commands in pods; None to name nobody.
         """
-        self.detect = DetectStage(rules, repeats)
+        self.sessions = Sessions()
+        """Names people in alerts."""
+        self.detect = DetectStage(rules, repeats, self.sessions)
         self.hosts = TrackedHosts() if hosts is None else hosts
         self.pods = PodRecords() if pods is None else pods
-        self.sessions = Sessions() if sessions is None else sessions
         self.sequences = HostSequences()
         self.liveness = liveness or HostLiveness()
         self.reports = HostReports()
@@ -198,15 +200,8 @@ class MessageStage:
             pre_matches += map(message_of, self._account(batch, arrival, budget))
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"evaluation failed: {fault_text(error)}"
-        return MessageResult(self._named(batch, budget.alerts), tuple(pre_matches), refused, batch.count)
-
-    def _named(self, batch: EventBatch, alerts: Sequence[Alert]) -> tuple[Alert, ...]:
-        """Return the alerts with the people who requested the commands that they are about."""
-        try:
-            self.sessions.see_batch(batch)
-            return tuple(self.sessions.named(alert, batch) for alert in alerts)
-        except Exception:  # noqa: BLE001  an alert without a name is better than none
-            return tuple(alerts)
+        joined = tuple(map(encode_session, self.sessions.take_joined()))
+        return MessageResult(tuple(budget.alerts), tuple(pre_matches), joined, refused, batch.count)
 
     def reject(self, rejected: RejectedMessage, position: tuple[str, int, int], appended: int) -> MessageResult:
         """Make a dead letter and a notice of a message that does not come from the host whose id it has.
@@ -223,20 +218,28 @@ class MessageStage:
         return MessageResult(pre_matches=(message,), refused=f"not verified: {rejected.reason}")
 
     def recall(
-        self, partition: int, value: bytes | None, appended: int, is_of: Callable[[str], bool] = lambda _: True
+        self,
+        partition: int,
+        value: bytes | None,
+        appended: int,
+        is_of: Callable[[str], bool] = lambda _: True,
+        *,
+        offset: int = 0,
     ) -> None:
-        """Learn a host's last sequence number from a batch that was evaluated before this process started.
+        """Learn a host's last sequence number, and the starts of commands, from a batch that was evaluated before.
 
         Args:
             partition: of the events topic.
             value: the message.
             appended: broker's clock, ms.
             is_of: returns whether the batch comes from the host that it names.
+            offset: as for `take`.
         """
         try:
             batch = self._decode(value or b"")
             self._broker.seen(appended, self._clock())
             if is_of(batch.host_id):
+                self.sessions.see_batch(self.pods.join(dated(batch, append_time(appended), offset)[0]))
                 self.hosts.recall(partition, batch.host_id, appended)
                 self._drop_gone()
                 if not self.sequences.is_repeat(partition, batch):

@@ -16,7 +16,7 @@ from bus.messages.dead_letter import NOT_FETCHED, DeadLetterMessage, dead_letter
 from bus.messages.headers import AVRO, Headers
 from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.schema_registry.writer_schemas import WriterSchemas
-from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
+from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS
 from processor.correlation.wire import PRE_MATCH_FORMAT, TICK_KEY
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from schemas.alert import ALERT_FORMAT, Alert
@@ -28,6 +28,7 @@ from schemas.text.notes import OnNote
 Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
+_JSON: Headers = [("content-type", b"application/json")]
 MOST_HOSTS = 1000
 """A limit, since a compromised host can invent host names."""
 OTHER_HOSTS = "other hosts"
@@ -101,6 +102,10 @@ class ResultProducer:
     async def pre_match(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
         """Send an event to the owner of its group."""
         return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
+
+    async def session(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
+        """Send a record of a person's session to all processors."""
+        return await self.send(SESSIONS, key, value, list(_JSON))
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
         """Send a message whose only purpose is its broker timestamp, so that a quiet partition learns the time.

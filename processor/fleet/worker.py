@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,13 @@ import faust
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
-from processor.fleet.audit.follower import SessionsFollower
 from processor.fleet.audit.service import AuditService
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
 from processor.fleet.hosts.keys import HostKeysService
-from processor.fleet.pods import PodsFollower
 from processor.fleet.producer import ResultProducer
+from processor.fleet.records import RecordsFollower
 from processor.fleet.rules.rollout import RulesRollout, Stages
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
@@ -44,7 +43,7 @@ def run_processor(
     rules: RulesRollout,
     *,
     host_keys: HostKeysService | None,
-    pods: PodsFollower | None = None,
+    records: Sequence[RecordsFollower] = (),
     partitions: int,
     data_folder: Path,
     cluster_name: str = "",
@@ -62,7 +61,7 @@ def run_processor(
         stages: evaluate messages.
         rules: changes the rules of both.
         host_keys: verify from which hosts batches come; None to accept all.
-        pods: reads the records of pods; None for none.
+        records: read topics that evaluation looks things up in.
         partitions: of the events topic.
         data_folder: required by Faust; nothing important is stored there.
         cluster_name: for alerts whose pod's cluster is not known.
@@ -91,7 +90,7 @@ def run_processor(
             connection,
             stages,
             rules,
-            followers=(host_keys, pods),
+            followers=(host_keys, records),
             partitions=partitions,
             data_folder=data_folder,
             cluster_name=cluster_name,
@@ -109,7 +108,7 @@ async def _run(
     stages: Stages,
     rules: RulesRollout,
     *,
-    followers: tuple[HostKeysService | None, PodsFollower | None],
+    followers: tuple[HostKeysService | None, Sequence[RecordsFollower]],
     partitions: int,
     data_folder: Path,
     cluster_name: str,
@@ -119,8 +118,7 @@ async def _run(
     on_start: OnStart,
 ) -> int:
     on_note, on_ready = notes
-    host_keys, pods = followers
-    sessions = SessionsFollower(connection, stages[0].sessions, on_note=on_note)
+    host_keys, records = followers
     stopping = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -131,7 +129,7 @@ async def _run(
     stop_signals(loop, stopping.set)
     app = make_app(connection, partitions, data_folder, on_note)
     detect = DetectService(
-        app, connection, stages[0], host_keys=host_keys, pods=pods, on_note=on_note, on_failure=fail, at=at
+        app, connection, stages[0], host_keys=host_keys, records=records, on_note=on_note, on_failure=fail, at=at
     )
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
     audit = AuditService(app, connection, stages[2], on_note=on_note, on_failure=fail, at=at)
@@ -155,9 +153,8 @@ async def _run(
     rules.start(shipping)
     if host_keys is not None:
         host_keys.start(shipping)
-    if pods is not None:
-        pods.start()
-    sessions.start()
+    for each in records:
+        each.start()
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -167,9 +164,8 @@ async def _run(
     await rules.finish()
     if host_keys is not None:
         host_keys.finish()
-    if pods is not None:
-        pods.finish()
-    sessions.finish()
+    for each in records:
+        each.finish()
     if not failures:
         for service in (detect, correlate, audit):
             await service.finish()

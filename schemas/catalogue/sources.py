@@ -8,6 +8,7 @@ from schemas.catalogue.fields import FIELDS, FieldSpec, define_fields
 SYSCALL = "syscall"
 K8S_AUDIT = "k8s_audit"
 JSON = "json"
+SSHD = "sshd"
 MAPPED = ("github", "aws_cloudtrail", "okta")
 """The sources of JSON whose mappings are shipped."""
 _BUILT_IN = (SYSCALL, K8S_AUDIT, JSON, *MAPPED)

@@ -15,11 +15,11 @@ from tests.cluster import dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import everything
-from tests.unit.processor.audit import shells
 from tests.unit.processor.audit.requests import line, request
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.correlation.matching.mixed import BOTH, LEGS, on_audit
 from tests.unit.processor.correlation.rules import rule
+from tests.unit.processor.sessions import shells
 
 RULES = """
 - rule: Sale
@@ -136,7 +136,7 @@ def test_two_processors_join_audit_events_with_system_calls(
 def test_alerts_name_the_person_whichever_processor_has_the_host(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
-    """Both processors follow the audit events, whose partition belongs to one of them."""
+    """One of them evaluates the audit event, and passes the request on."""
     text = rule("evt.type = execve and proc.name = sh", name="Shell")
     for _ in range(2):
         made = processes.start(connection, "processor", rules=rules_file(tmp_path, text))

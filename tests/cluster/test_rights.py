@@ -32,7 +32,8 @@ SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
 CHANGELOG = "processor-correlation-changelog"
 MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events", "hosts"},
-    "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"},
+    "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"}
+    | {"sessions"},
     "kubernetes": {"pods"},
     "kubernetes-audit": {"kubernetes-audit", "dlq.processor"},
     "notifier": SIEM | {"dlq.notifier"},
@@ -48,7 +49,7 @@ MAY_WRITE: dict[str, set[str]] = {
 MAY_READ: dict[str, set[str]] = {
     "collector": {"interest"},
     "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
-    | {"host-pins", "host-keys", "pods", "kubernetes-audit"},
+    | {"host-pins", "host-keys", "pods", "kubernetes-audit", "sessions"},
     "kubernetes": {"pods"},
     "kubernetes-audit": set(),
     "notifier": {"alerts", "schemas"},

@@ -20,6 +20,7 @@ from bus.topics import (
     NOTIFIER_DEAD_LETTERS,
     PODS,
     PROCESSOR_DEAD_LETTERS,
+    SESSIONS,
     SIEM_ECS,
     SIEM_FALCO,
     SIEM_OCSF,
@@ -32,7 +33,7 @@ from schemas.records.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.audit.requests import exec_request, line, request
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 _BLOCK = re.compile(r"^<!-- prints: ([^\n]+) -->\n```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -106,12 +107,14 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     wait_for_messages(connection, HOST_PINS, 1)
     generator.send(encode_pod(Pod("pod-1", "web-1", "prod", service_account="web")), "pod-1", topic=PODS)
     generator.send(line(request()), "audit", topic=KUBERNETES_AUDIT)
+    generator.send(line(exec_request("sh")), "exec", topic=KUBERNETES_AUDIT)
     generator.send(b"nonsense", "host-0")
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()
     decide_in_console(connection)
     for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF):
         wait_for_messages(connection, topic, 2)
+    wait_for_messages(connection, SESSIONS, 1)
     wait_for_messages(connection, PROCESSOR_DEAD_LETTERS, 1)
     wait_for_messages(connection, NOTIFIER_DEAD_LETTERS, 1)
 

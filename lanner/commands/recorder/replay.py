@@ -31,10 +31,10 @@ from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.single_host.sinks import open_sinks
-from processor.audit.sessions import Sessions
 from processor.evaluator import Evaluator
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import KUBERNETES, JsonSource
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.text.counts import count_of
 from schemas.text.printable import printable

@@ -25,6 +25,7 @@ from processor.fleet.rules.rollout import RulesRollout
 from processor.identity.gate import OUTCOMES
 from processor.output.pods import OUTCOMES as POD_OUTCOMES
 from processor.output.pods import PodRecords
+from processor.sessions.sessions import EVICTABLE, Sessions
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
@@ -82,6 +83,15 @@ def pod_readings(pods: PodRecords) -> dict[str, dict[tuple[str, ...], Value]]:
     }
 
 
+def session_readings(sessions: Sessions) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of people's sessions."""
+    evicted = sessions.evicted
+    return {
+        "lanner_sessions": {(): len(sessions)},
+        "lanner_sessions_evicted_total": {(kind,): evicted[kind] for kind in EVICTABLE},
+    }
+
+
 @dataclass(slots=True)
 class ProcessorView:
     """Reads a running processor."""
@@ -130,7 +140,7 @@ class ProcessorView:
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
-        readings |= pod_readings(self.stage.pods)
+        readings |= pod_readings(self.stage.pods) | session_readings(self.stage.sessions)
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = dict.fromkeys(
                 (*ruleset.priorities, *self.audit.detector.priorities), 0

@@ -6,7 +6,7 @@ from lanner.operations.catalogue import Readings, Value
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS
 from lanner.operations.readings.notifier import SinkView, fresh, outcomes, sink_readings
-from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings
+from lanner.operations.readings.processor import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.wiring.single_host.pipeline import Pipeline
 from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
 from processor.audit.detector import AuditDetector
@@ -43,6 +43,8 @@ class RunView:
             "lanner_correlation_evicted_total": {(): correlator.state.evicted},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
         }
+        if pipeline.sessions is not None:
+            readings |= session_readings(pipeline.sessions)
         if log is not None:
             readings["lanner_audit_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
         for name, values in sink_readings(self._outboxes(), time.time()).items():

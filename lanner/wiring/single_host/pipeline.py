@@ -29,12 +29,12 @@ from lanner.wiring.single_host.recording import collected
 from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from notifier.delivery.outputs import AlertDelivery
-from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import rules_changed
 from processor.evaluator import CompiledRuleset
 from processor.loading.difference import difference, lines
 from processor.output.pods import PodRecords
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
@@ -136,12 +136,14 @@ class Pipeline:
         if on_batch is not None:
             self._bus.events.subscribe(on_batch)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
+        self.sessions = None if settings.kubernetes_audit.file is None else Sessions()
+        """Names people in alerts."""
         self._evaluator = StatefulEvaluator(
             detection.ruleset,
             path,
             note=self._note,
             repeats=repeated_alerts(settings),
-            sessions=None if settings.kubernetes_audit.file is None else Sessions(),
+            sessions=self.sessions,
         )
         self._names = HostNames(detection.host_names)
         self.pods = PodRecords()

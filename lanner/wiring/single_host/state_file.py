@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lanner.known_state.learning import Learner, learning_macros
+from lanner.known_state.sessions_file import SessionsFile
 from lanner.recorder.batches import StoredBatch
 from lanner.wiring.single_host.values_file import ValuesFile, take_resets
 from lanner.wiring.single_host.wall_clock import WallClock
-from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState
 from processor.detection.internal_alerts import GROUPS_EVICTED
@@ -19,6 +19,7 @@ from processor.detection.repeats import RepeatedAlerts
 from processor.evaluator import CompiledRuleset, Evaluator
 from processor.fields.audit.event_fields import AuditFields
 from processor.hosts.clock_skew import dated
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.text.notes import OnNote
@@ -47,13 +48,14 @@ class StatefulEvaluator:
             note: receives messages for an operator.
             clock: the time at which batches arrive; by default this machine's.
             repeats: decides which alerts repeat others; None to return all.
-            sessions: names in alerts who requested a command; None to name nobody.
+            sessions: names people in alerts; None to name nobody.
         """
         self.redated = 0
         """Events whose times were so far from the clock that they were set to the nearest allowed time."""
         self._evaluator = Evaluator(rules, repeats, sessions)
         self._path = path
         self._values = None if path is None else ValuesFile(path)
+        self._sessions = None if path is None or sessions is None else SessionsFile(path, sessions)
         self._note = note
         self._clock = clock or WallClock()
         self._saved_at = 0.0
@@ -144,10 +146,14 @@ class StatefulEvaluator:
     def save(self) -> None:
         """Write the file atomically; a failure is reported once."""
         correlator = self._evaluator.correlator
-        if self._path is None or not (self._evaluator.rules.plan.rules or correlator.state.needs_time):
+        if self._path is None:
             return
         new = self._path.with_name(f"{self._path.name}.new")
         try:
+            if self._sessions is not None:
+                self._sessions.save()
+            if not (self._evaluator.rules.plan.rules or correlator.state.needs_time):
+                return
             if resets := take_resets(self._path):
                 correlator.process(resets, self._now())
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -178,6 +184,11 @@ class StatefulEvaluator:
 
     def _load(self, path: Path) -> None:
         correlator = self._evaluator.correlator
+        try:
+            if self._sessions is not None:
+                self._sessions.load()
+        except OSError as error:
+            self._note(f"{path}.sessions: cannot be read: {error.strerror}; alerts name nobody who came before.")
         try:
             if self._values is not None:
                 self._values.load(correlator.state)

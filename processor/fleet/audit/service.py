@@ -114,6 +114,8 @@ class AuditService:
             sending.append(await shipping.alert(alert))
         for key, pre_match in result.pre_matches:
             sending.append(await shipping.pre_match(key, pre_match))
+        for key, record in result.sessions:
+            sending.append(await shipping.session(key, record))
         return result.refused
 
     def _fail(self, error: BaseException) -> None:

@@ -11,6 +11,8 @@ from processor.correlation.wire import message_of
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import JsonSource
 from processor.fleet.message_stage import MessageResult
+from processor.sessions.reading import session_record
+from processor.sessions.records import encode_session
 from schemas.alert import Alert
 
 
@@ -53,16 +55,19 @@ class AuditStage:
         before, refused = self.events, ""
         alerts: list[Alert] = []
         pre_matches: list[tuple[bytes, bytes]] = []
+        sessions: list[tuple[bytes, bytes]] = []
         try:
             for event in self._events(value or b"", received, source, sent):
                 self.events += 1
                 alerts += self.detector.process(event)
                 pre_matches += [message_of(each) for each in self.detector.pre_matches(event, received)]
+                if (record := session_record(event)) is not None:
+                    sessions.append(encode_session(record))
         except BadAuditEvent as error:
             self.refused += 1
             refused = f"not {'an audit event' if source is None else f'an event of {source.name}'}: {error}"
         pre_matches += map(message_of, self._failures.fresh(self.detector, received, position[1:]))
-        return MessageResult(tuple(alerts), tuple(pre_matches), events=self.events - before, refused=refused)
+        return MessageResult(tuple(alerts), tuple(pre_matches), tuple(sessions), refused, self.events - before)
 
     def _events(
         self, value: bytes, received: int, source: JsonSource | None, sent: int | None

@@ -14,12 +14,13 @@ from bus.clients.retry import Retry, persist_async
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
+from bus.messages.clock_offset import correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from processor.fleet.kafka.last_of_each import LastOfEach
 from processor.fleet.kafka.past_events import PastEvents
 from processor.fleet.message_stage import MessageStage
-from processor.fleet.producer import ResultProducer, answers_of
+from processor.fleet.producer import ResultProducer, answers_of, headers_of
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 from schemas.text.notes import OnNote
 
@@ -178,7 +179,8 @@ class HostWatch:
         value = record.value or b""
         if self._shipping is not None:
             value = await self._shipping.schemas.translated(value, self._on_note)
-        self._stage.recall(record.partition, value, record.timestamp, is_of)
+        offset = correction(headers_of(record), record.timestamp * 1_000_000)
+        self._stage.recall(record.partition, value, record.timestamp, is_of, offset=offset)
 
     async def _guarded(self, shipping: ResultProducer) -> None:
         try:

@@ -21,6 +21,7 @@ from bus.topics import ALL_TOPICS
         ("pods", {"kubernetes"}),
         ("kubernetes-audit", {"kubernetes-audit", "dead-letters"}),
         ("siem.ecs", {"notifier"}),
+        ("sessions", {"processor"}),
         ("console-marks", {"console"}),
         ("console-audit", {"console"}),
         ("dlq.processor", {"processor", "kubernetes-audit", "dead-letters"}),

@@ -17,11 +17,15 @@ from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import NOT_VERIFIED
 from processor.identity.gate import RejectedMessage
 from processor.language.parser import parse
+from processor.sessions.reading import session_record
+from processor.sessions.records import encode_session
+from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
 from schemas.codec import decode_batch, encode_batch
 from schemas.encoding.columns.events import COLUMNS
 from tests.unit.processor.batches import TIME, batch_of
+from tests.unit.processor.sessions import shells
 
 SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")
 NOW = TIME // 1_000_000
@@ -73,7 +77,13 @@ def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
     class Raises(CompiledRuleset):
-        def find_alerts(self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats) -> list[Alert]:  # noqa: ARG002  it comes to nothing
+        def find_alerts(
+            self,
+            batch: EventBatch,
+            budget: BatchBudget,  # noqa: ARG002  it comes to nothing
+            repeats: BatchRepeats,  # noqa: ARG002
+            people: BatchPeople | None = None,  # noqa: ARG002
+        ) -> list[Alert]:
             raise KeyError(batch.sequence)
 
     rules = _ruleset()
@@ -272,3 +282,40 @@ def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
     assert (reported.rule, reported.host_id, reported.output_fields["batches"]) == (NOT_VERIFIED, "web-1", 1)
     (repeated,) = noticed(stage.reject(why, ("t.events", 0, 9), NOW))
     assert repeated.id == reported.id
+
+
+def person_of(result: MessageResult) -> Any:
+    """Return who is named in the only alert of a message."""
+    (alert,) = result.alerts
+    return alert.output_fields.get("session.user")
+
+
+def test_the_process_of_a_request_is_passed_on_with_the_alerts_of_its_batch() -> None:
+    """So another processor names the person in what the process does later, and gives the request to no other."""
+    rules = [DetectionRule("Act", parse("proc.name in (sh, cat)"), "%proc.name")]
+    now = shells.START // 1_000_000 + 2000
+    first, second = stage_of(*rules), stage_of(*rules)
+    asked = encode_session(session_record(shells.requested(0)))
+    for stage in (first, second):
+        stage.sessions.put(*asked)
+    started = first.take(0, encode_batch(shells.started(1)), now)
+    for record in started.sessions:
+        second.sessions.put(*record)
+
+    assert person_of(started) == "eve"
+    assert [key for key, _ in started.sessions] == [b"process/host-1/10/%d" % (shells.START + 10)]
+    assert person_of(second.take(0, encode_batch(shells.started(60, depth=2)), now + 60_000)) == "eve"
+    assert person_of(second.take(0, encode_batch(shells.started(2, pid=11)), now)) is None
+    assert not first.take(0, encode_batch(shells.started(1)), now).sessions
+
+
+def test_starts_that_another_processor_saw_are_joined_after_it_died() -> None:
+    """The new owner of a partition reads its newest messages again; the audit event may come even later."""
+    stage = stage_of(DetectionRule("Act", parse("proc.name = sh"), "%proc.name"))
+    now = shells.START // 1_000_000 + 2000
+    stage.recall(0, encode_batch(shells.started(1)), now)
+    stage.sessions.put(*encode_session(session_record(shells.requested(3))))
+    later = stage.take(0, encode_batch(shells.started(60, depth=2)), now + 60_000)
+
+    assert person_of(later) == "eve"
+    assert len(later.sessions) == 1

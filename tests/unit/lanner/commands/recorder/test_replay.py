@@ -14,8 +14,8 @@ from lanner.wiring.sinks.registry import SINKS
 from tests.unit.lanner.captures import scap_files
 from tests.unit.lanner.sources.documents import PUSH
 from tests.unit.lanner.test_rules_commands import rules
-from tests.unit.processor.audit import shells
 from tests.unit.processor.audit.requests import exec_request, line, request
+from tests.unit.processor.sessions import shells
 from tests.unit.recordings import shadow_read, write_recording
 
 

@@ -12,15 +12,15 @@ from lanner.settings import Settings
 from lanner.wiring.single_host.state_file import StatefulEvaluator
 from lanner.wiring.single_host.values_file import reset_file
 from lanner.wiring.single_host.wall_clock import WallClock
-from processor.audit.sessions import Sessions
 from processor.correlation.correlator import Correlator
+from processor.sessions.sessions import Sessions
 from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter
 from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.lanner.program import lanner
-from tests.unit.processor.audit import shells
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
+from tests.unit.processor.sessions import shells
 
 
 class Clock:
@@ -358,3 +358,23 @@ def test_people_who_requested_a_shell_are_named(tmp_path: Path) -> None:
     (alert,) = memory.process(shells.started(1))
 
     assert alert.output_fields["session.user"] == "eve"
+
+
+def test_people_are_named_after_a_restart(tmp_path: Path) -> None:
+    """Whose process it is, and requests whose process has not started yet."""
+    rules = ruleset_of(rule("proc.name = sh"))
+    wall = Clock((shells.START - START) / SECOND + 2).wall()
+
+    def run() -> StatefulEvaluator:
+        return StatefulEvaluator(rules, tmp_path / "memory", note=ignore_note, clock=wall, sessions=Sessions())
+
+    before = run()
+    before.process_json(shells.requested(0))
+    before.process(shells.started(1))
+    before.process_json(shells.requested(1, "sh", "-c", "id", user="bob"))
+    before.save()
+    after = run()
+    (first,) = after.process(shells.started(60, depth=2))
+    (second,) = after.process(shells.started(2, "sh", "-c", "id", pid=11))
+
+    assert (first.output_fields["session.user"], second.output_fields["session.user"]) == ("eve", "bob")

@@ -8,8 +8,9 @@ from processor.evaluator import compile_ruleset
 from processor.fleet.audit.stage import AuditStage
 from processor.hosts.clock_skew import BEHIND
 from processor.loading import RuleFile, load_rules
+from processor.sessions.records import decode_session
 from tests.unit.lanner.sources.documents import LOCKED
-from tests.unit.processor.audit.requests import TIME, line, request
+from tests.unit.processor.audit.requests import TIME, exec_request, line, request
 
 RULES = """
 - {rule: Get, desc: d, condition: ka.verb = get, output: "%ka.user.name", priority: NOTICE, source: k8s_audit}
@@ -116,3 +117,15 @@ def test_an_event_without_time_has_that_of_its_message() -> None:
 
     assert first.alerts == again.alerts
     assert first.alerts[0].time // 1_000_000 == NOW
+
+
+def test_a_request_for_a_command_is_passed_on_to_all_processors() -> None:
+    """The one that has the host's partition names the person; other requests are of no interest to it."""
+    stage = _stage()
+    asked = stage.take(line(exec_request("sh", "-c", "id")), POSITION, NOW)
+    ((key, value),) = asked.sessions
+
+    assert key.startswith(b"request/")
+    assert decode_session(value).person.command == "sh -c id"
+    assert stage.take(line(exec_request("sh", "-c", "id")), POSITION, NOW).sessions == asked.sessions
+    assert not stage.take(line(request()), POSITION, NOW).sessions

@@ -1,0 +1,161 @@
+"""Names the person in alerts about what they did: the command that they requested in a pod, or their login by SSH.
+
+Audit events and sshd's log know the person, system calls what was done. No clock, no I/O; any thread may add records.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from threading import Lock
+
+from processor.correlation.pre_match import Candidate, Content, PreMatch
+from processor.fields.audit.event_fields import AuditFields
+from processor.sessions.commands import PodCommands
+from processor.sessions.logins import SshLogins
+from processor.sessions.reading import session_record
+from processor.sessions.records import (
+    BadSessionRecord,
+    CommandRequest,
+    Person,
+    PersonsProcess,
+    SessionRecord,
+    decode_session,
+)
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+
+LIFETIME = 7 * 86_400 * 10**9
+"""How long a person is named after the request or the login, ns."""
+EVICTABLE = ("request", "start", "session", "login")
+"""What may have to make room."""
+
+
+class Sessions:
+    """The sessions of people on all hosts."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._commands = PodCommands()
+        self._logins = SshLogins()
+        self._lock = Lock()
+        self.changes = 0
+        """A number that grows whenever something is added."""
+        self.refused = 0
+        """Messages that are not valid records."""
+
+    @property
+    def evicted(self) -> Counter[str]:
+        """What had to make room, by kind."""
+        return self._commands.evicted + self._logins.evicted
+
+    def __len__(self) -> int:
+        return len(self._commands) + len(self._logins)
+
+    def add(self, record: SessionRecord) -> None:
+        """Take what an event reports, here or at another processor; what is known already changes nothing."""
+        with self._lock:
+            self.changes += 1
+            if isinstance(record, CommandRequest):
+                self._commands.add_request(record)
+            elif isinstance(record, PersonsProcess):
+                self._commands.add_process(record)
+            else:
+                self._logins.add(record)
+
+    def put(self, key: bytes, value: bytes | None) -> None:  # noqa: ARG002  the value has all
+        """Take a message of the topic that holds what processors found."""
+        try:
+            self.add(decode_session(value or b""))
+        except BadSessionRecord:
+            self.refused += 1
+
+    def see_event(self, event: AuditFields) -> None:
+        """Take an event that is JSON; those that are about no session are ignored."""
+        record = session_record(event)
+        if record is not None:
+            self.add(record)
+
+    def see_batch(self, batch: EventBatch) -> "BatchPeople | None":
+        """Take the starts of commands in a batch.
+
+        Returns:
+            The people behind its events; None if nobody is known.
+        """
+        with self._lock:
+            known = len(self._commands)
+            self._commands.see_batch(batch)
+            self.changes += len(self._commands) != known
+            return BatchPeople(self, batch) if len(self) else None
+
+    def take_joined(self) -> list[PersonsProcess]:
+        """Return the processes whose person was found here since the last call."""
+        with self._lock:
+            joined = list(self._commands.joined)
+            self._commands.joined.clear()
+            return joined
+
+    def records(self) -> Iterable[SessionRecord]:
+        """Return all that is known, for another process to add."""
+        with self._lock:
+            return [*self._commands.records(), *self._logins.records()]
+
+    def person_of(self, batch: EventBatch, row: int, time: int) -> Person | None:
+        """Return who is behind a process of a batch: the nearest of its ancestors, or itself, that is known.
+
+        Args:
+            batch: the batch.
+            row: of the process.
+            time: of the event, ns since the epoch.
+        """
+        with self._lock:
+            while row >= 0:
+                process = batch.processes[row]
+                known = self._commands.get(batch.host_id, process) or self._logins.get(batch, process, time)
+                if known is not None:
+                    return known.person if time - known.time <= LIFETIME else None
+                row = process.parent
+        return None
+
+
+class BatchPeople:
+    """The people behind the events of one batch."""
+
+    def __init__(self, sessions: Sessions, batch: EventBatch) -> None:
+        """Take the batch."""
+        self._sessions = sessions
+        self._batch = batch
+
+    def name_alert(self, index: int, alert: Alert) -> Alert:
+        """Return the alert of an event with its person; the same alert if nobody is known. index: of the event."""
+        person = self._person(index)
+        if person is None:
+            return alert
+        return replace(
+            alert, output=alert.output + _suffix(person), output_fields={**alert.output_fields, **person.fields()}
+        )
+
+    def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
+        """Return an event for a stateful rule so that its alert names the person."""
+        if not pre_match.candidates:
+            return pre_match
+        person = self._person(pre_match.origin.index - self._batch.first_index)
+        if person is None:
+            return pre_match
+        return replace(pre_match, candidates=tuple(_named(each, person) for each in pre_match.candidates))
+
+    def _person(self, index: int) -> Person | None:
+        columns = self._batch.columns
+        return self._sessions.person_of(self._batch, columns["process"][index], columns["time"][index])
+
+
+def _named(candidate: Candidate, person: Person) -> Candidate:
+    def content() -> Content:
+        plain = candidate.content()
+        *texts, last = plain.texts
+        return Content((*texts, last + _suffix(person)), {**plain.fields, **person.fields()}, plain.event)
+
+    return replace(candidate, content=content)
+
+
+def _suffix(person: Person) -> str:
+    return f" session_user={person.user}"
