@@ -31,6 +31,7 @@ _FAMILIES = {
     "github": "Webhooks of GitHub",
     "aws_cloudtrail": "Records of AWS CloudTrail",
     "okta": "System Log of Okta",
+    "sshd": "Lines of sshd",
 }
 _LIVE = {"live": "yes", "captures": "from captures only", "JSON": "from JSON", "none": "no"}
 

@@ -9,7 +9,7 @@ SYSCALL = "syscall"
 K8S_AUDIT = "k8s_audit"
 JSON = "json"
 SSHD = "sshd"
-MAPPED = ("github", "aws_cloudtrail", "okta")
+MAPPED = ("github", "aws_cloudtrail", "okta", SSHD)
 """The sources of JSON whose mappings are shipped."""
 _BUILT_IN = (SYSCALL, K8S_AUDIT, JSON, *MAPPED)
 _SOURCES = dict.fromkeys(_BUILT_IN, "")

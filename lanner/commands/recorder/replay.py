@@ -91,7 +91,7 @@ def command(
         for line in detection.notices:
             note(line)
     sources = [(path, _source_of(path, of_files)) for path in files]
-    evaluation = _Evaluation(detection, any(source is KUBERNETES for _, source in sources))
+    evaluation = _Evaluation(detection, any(source is not None for _, source in sources))
 
     def is_selected(stored: StoredBatch) -> bool:
         return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host

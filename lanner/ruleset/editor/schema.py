@@ -81,7 +81,7 @@ _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "priority": ({"type": "string", "pattern": f"^({_PRIORITIES})$"}, f"One of {', '.join(BY_NAME)}."),
         "source": (
             _TEXT,
-            "Source of the events: syscall, the default; k8s_audit, github, aws_cloudtrail, okta, json, or your own.",
+            "The events' source: syscall (default), k8s_audit, github, aws_cloudtrail, okta, sshd, json, or your own.",
         ),
         "enabled": (_TRUTH, "Whether the rule is active; true by default."),
         "tags": (_TEXTS, "Tags, by which settings enable and disable rules."),

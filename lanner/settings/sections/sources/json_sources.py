@@ -12,7 +12,7 @@ class JsonSourceSetting:
     """One source of events that are JSON, other than Kubernetes audit events."""
 
     source: str | None = about(
-        "Its name, as rules write it: github, aws_cloudtrail, okta, json, or what the mapping file defines.", None
+        "Its name, as rules write it: github, aws_cloudtrail, okta, sshd, json, or what the mapping file defines.", None
     )
     mapping: str | None = about(
         "File that says where time, host, user and key are, and defines fields; for a source with a shipped mapping,\n"

@@ -15,7 +15,7 @@ from tests.unit.lanner.captures import scap_files
 from tests.unit.lanner.sources.documents import PUSH
 from tests.unit.lanner.test_rules_commands import rules
 from tests.unit.processor.audit.requests import exec_request, line, request
-from tests.unit.processor.sessions import shells
+from tests.unit.processor.sessions import shells, ssh
 from tests.unit.recordings import shadow_read, write_recording
 
 
@@ -140,3 +140,19 @@ def test_replay_names_the_person_who_opened_a_shell(tmp_path: Path) -> None:
     alert = json.loads(done.stdout)
     assert alert["output"].endswith(" session_user=eve")
     assert alert["output_fields"]["session.groups"] == ["dev"]
+
+
+def test_replay_names_the_person_who_logged_in_by_ssh(tmp_path: Path) -> None:
+    """The journal's lines are evaluated together with the recording, by time."""
+    journal = tmp_path / "journal.json"
+    journal.write_bytes(line(ssh.logged().document))
+    recording = write_recording(tmp_path / "shell.avro", ssh.acting())
+    condition = "  condition: evt.type = openat and proc.name = cat\n"
+    own = rules(tmp_path, f"- rule: Read\n  desc: d\n{condition}  output: read\n  priority: NOTICE\n", "read.yaml")
+
+    words = ["replay", recording, journal, "--source", "sshd", "-r", own, "--format", "json"]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words], catch_exceptions=False)
+
+    alert = json.loads(done.stdout)
+    assert alert["output"].endswith(" session_user=alice")
+    assert alert["output_fields"]["session.key"] == ssh.KEY

@@ -11,6 +11,7 @@ from processor.loading import RuleFile, load_rules
 from processor.sessions.records import decode_session
 from tests.unit.lanner.sources.documents import LOCKED
 from tests.unit.processor.audit.requests import TIME, exec_request, line, request
+from tests.unit.processor.sessions import ssh
 
 RULES = """
 - {rule: Get, desc: d, condition: ka.verb = get, output: "%ka.user.name", priority: NOTICE, source: k8s_audit}
@@ -129,3 +130,13 @@ def test_a_request_for_a_command_is_passed_on_to_all_processors() -> None:
     assert decode_session(value).person.command == "sh -c id"
     assert stage.take(line(exec_request("sh", "-c", "id")), POSITION, NOW).sessions == asked.sessions
     assert not stage.take(line(request()), POSITION, NOW).sessions
+
+
+def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
+    """Its topic may hold any lines."""
+    stage = AuditStage(AuditDetector(()), {"sshd-log": built_in_source("sshd")})
+    lines = [line(ssh.logged(text).document) for text in ("Connection closed", ssh.ACCEPTED)]
+    refused, accepted = (stage.take(each, ("sshd-log", 0, 1), NOW, NOW) for each in lines)
+
+    assert not refused.sessions
+    assert [decode_session(value).person.key for _, value in accepted.sessions] == [ssh.KEY]
