@@ -50,6 +50,18 @@ _COMMON = {
     *("k8s.pod.name", "k8s.ns.name"),
 }
 _KNOWN = "known_"
+_EXAMPLES = {
+    "container.image.repository": "registry.example/team/app",
+    "container.name": "my-",
+    "fd.name": "/srv/my-data/",
+    "fd.sip": "203.0.113.9",
+    "fs.path.name": "/srv/my-data/",
+    "fs.path.target": "/srv/my-data/",
+    "proc.exepath": "/usr/bin/my-program",
+    "proc.pexepath": "/usr/bin/my-parent",
+    "user.name": "my-account",
+}
+"""Values of the fields of exceptions."""
 _NAME = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[A-Za-z0-9)]\.)\s+")
 _AS_CODE = re.compile(r"`[^`]*`|(?<![\w/])(/[\w./-]*\w|[\w.]*_[\w.]*\w)")
@@ -115,6 +127,15 @@ def exceptions(rule: Rule, loaded: LoadResult) -> list[ExampleException]:
     ]
 
 
+def exceptions_yaml(rule: Rule) -> str:
+    """Return an example of values for each exception of a rule, as an item of a rule file that is loaded later."""
+    lines = [f"- rule: {rule.name}", "  exceptions:"]
+    for each in rule.exceptions:
+        values = ", ".join(_EXAMPLES[field] for field in each.fields)
+        lines += [f"    - name: {each.name}", "      values:", f"        - [{values}]"]
+    return "\n".join([*lines, "  override:", "    exceptions: append", ""])
+
+
 def _page(rule: Rule, loaded: LoadResult) -> Iterator[str]:
     what, why, harmless = sentences(rule)
     attack = (*tactics(rule.tags), *techniques(rule.tags))
@@ -135,7 +156,11 @@ def _page(rule: Rule, loaded: LoadResult) -> Iterator[str]:
             else "is a condition that is true for"
         )
         yield f"\n`{each.name}` {holds} harmless{'' if each.field else ' events'}:\n\n```yaml\n{each.yaml}```\n"
-    yield "\n[Exceptions](../rules.md#exceptions) of the rule itself can compare several fields at once.\n"
+    if rule.exceptions:
+        yield "\nThe rule's [exceptions](../rules.md#exceptions) compare several fields at once; fill those you need:\n"
+        yield f"\n```yaml\n{exceptions_yaml(rule)}```\n"
+    else:
+        yield "\nAn [exception](../rules.md#exceptions) would quiet the last of several events, not undo the count.\n"
     if not rule.enabled:
         yield "\n## Enable it\n\n"
         yield f"```yaml\n- rule: {rule.name}\n  enabled: true\n  override:\n    enabled: replace\n```\n"

@@ -14,7 +14,7 @@ from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
 from processor.loading.collection import Collection
 from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
-from processor.loading.items.exceptions import with_exceptions
+from processor.loading.items.exceptions import as_declared, with_exceptions
 from processor.loading.items.lists import ConditionTooLong, ListTable, expand
 from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
 from processor.loading.items.rule_legs import RuleLegs
@@ -367,7 +367,7 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         capture_duration=rule.capture_duration,
         warn_evttypes=rule.warn_evttypes,
         skip_if_unknown_filter=rule.skip_if_unknown_filter,
-        exception_names=tuple(exception.name for exception in rule.exceptions),
+        exceptions=tuple(map(as_declared, rule.exceptions)),
         active_exceptions=tuple(exception.name for exception in rule.exceptions if exception.values),
         extensions=rule.extensions,
         location=head_location(rule.spot),

@@ -42,6 +42,16 @@ class LoadedMacro:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleException:
+    """What an exception of a rule compares; others append values to it by its name."""
+
+    name: str
+    fields: tuple[str, ...]
+    operators: tuple[str, ...]
+    """One for each field."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
 
@@ -67,7 +77,7 @@ class Rule:
     """Milliseconds; 0 if the rule sets none."""
     warn_evttypes: bool
     skip_if_unknown_filter: bool
-    exception_names: tuple[str, ...]
+    exceptions: tuple[RuleException, ...]
     active_exceptions: tuple[str, ...]
     """The exceptions that have values: the condition ends with one `not` for each, in this order."""
     extensions: Mapping[str, YamlNode] = field(compare=False)

@@ -49,7 +49,7 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
         "fields": sorted(fields),
         "output fields": sorted(_output_fields(rule)),
         "macros": list(macros),
-        "exceptions": list(rule.exception_names),
+        "exceptions": [each.name for each in rule.exceptions],
         "description": rule.description,
         **({"response": rule.response} if rule.response else {}),
         **({"triage": str(page)} if (page := triage_page(rule)) else {}),

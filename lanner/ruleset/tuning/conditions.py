@@ -14,12 +14,14 @@ from processor.detection.redaction import MASK
 PROGRAM = ("proc.exepath", "proc.name")
 """The program, by the first of these that an alert has: a path can't be claimed as a name can."""
 IMAGE = "container.image.repository"
-OBJECTS = ("fd.name", "fd.sip", "fd.sport", "proc.cmdline")
+OBJECTS = ("fd.name", "fs.path.name", "fs.path.target", "fd.sip", "fd.sport", "proc.cmdline")
 CLAIMED = frozenset({"proc.cmdline", "proc.name", "proc.pname"})
 """Whoever starts a program chooses these."""
-CONTEXT = (IMAGE, "k8s.ns.name", "proc.pname")
+CONTEXT = (IMAGE, "k8s.ns.name", "proc.pexepath", "proc.pname")
 USER = "user.name"
-_GENERALIZED = frozenset({"fd.name", "proc.cmdline"})
+CHANGEABLE = CLAIMED | {USER, "k8s.ns.name"}
+"""What an exception of a rule's author may leave out although alerts share it."""
+_GENERALIZED = frozenset({"fd.name", "fs.path.name", "fs.path.target", "proc.cmdline"})
 _MIN_FIELDS = 2
 _MIN_DEPTH = 2
 """Folders of a prefix, at least: /etc/ alone would excuse too much."""
@@ -67,7 +69,7 @@ def most_specific(conditions: Iterable[FieldCondition]) -> tuple[FieldCondition,
         known = best.get(each.field)
         if known is None or _specificity(each) < _specificity(known):
             best[each.field] = each
-    order = (IMAGE, "k8s.ns.name", *PROGRAM, *OBJECTS, "proc.pname", USER)
+    order = (IMAGE, "k8s.ns.name", *PROGRAM, *OBJECTS, "proc.pexepath", "proc.pname", USER)
     return tuple(best[name] for name in order if name in best)
 
 

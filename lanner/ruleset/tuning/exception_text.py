@@ -21,13 +21,9 @@ def exception_lines(name: str, conditions: Sequence[tuple[str, str, str]], lists
         conditions: field, operator and value.
         lists: names of the lists of the rules, which stand for their items wherever they are a word.
     """
-    fields, operators, values = (
+    fields, operators = (
         ", ".join(map(yaml_scalar, column))
-        for column in (
-            [field for field, _, _ in conditions],
-            [operator for _, operator, _ in conditions],
-            [literal(value, lists) for _, _, value in conditions],
-        )
+        for column in ([field for field, _, _ in conditions], [operator for _, operator, _ in conditions])
     )
     return [
         f"    - name: {name}",
@@ -35,8 +31,13 @@ def exception_lines(name: str, conditions: Sequence[tuple[str, str, str]], lists
         # Quoted: a plain = is not a text in YAML 1.1.
         f"      comps: [{operators}]",
         "      values:",
-        f"        - [{values}]",
+        values_line([value for _, _, value in conditions], lists),
     ]
+
+
+def values_line(values: Sequence[str], lists: Collection[str]) -> str:
+    """Return the line of one entry of an exception's values."""
+    return f"        - [{', '.join(yaml_scalar(literal(value, lists)) for value in values)}]"
 
 
 def literal(text: str, lists: Collection[str]) -> str:

@@ -57,7 +57,7 @@ class HarmTrial:
             BadBatch: A recording is broken.
         """
         proved = tuple(each for each in proposal.conditions if each.field not in CLAIMED) or proposal.conditions
-        patch = RuleFile("tuned.yaml", patch_text([replace(proposal, conditions=proved)], self.lists))
+        patch = RuleFile("tuned.yaml", patch_text([replace(proposal, conditions=proved, exception="")], self.lists))
         before, after = (_only(proposal.rule, load_rules(files)) for files in (self._files, (*self._files, patch)))
         cases = list(self._cases(proposal.rule))
         raised = [case for suite, case in cases if _raises(before, suite, case)]

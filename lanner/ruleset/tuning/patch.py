@@ -1,9 +1,9 @@
 """Writes proposed exceptions as a rule file, and their tests as a test file. Pure."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from lanner.ruleset.tuning.exception_text import exception_lines
+from lanner.ruleset.tuning.exception_text import exception_lines, values_line
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate.writing import flow_text, quiet_case_text
@@ -46,10 +46,26 @@ def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
 def _rule(rule: str, found: list[Proposal], lists: Collection[str]) -> str:
     lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
     for number, each in enumerate(found, 1):
-        lines.append(f"    # Quiets {each.alerts:,} of {each.of_rule:,} alerts, on {each.hosts:,} hosts.")
-        conditions = [(one.field, one.operator, one.value) for one in each.conditions]
-        lines += exception_lines(f"tuned_{_slug(each)}_{number}", conditions, lists)
+        if not each.exception:
+            lines.append(_quiets(each))
+            conditions = [(one.field, one.operator, one.value) for one in each.conditions]
+            lines += exception_lines(f"tuned_{_slug(each)}_{number}", conditions, lists)
+    for name in dict.fromkeys(each.exception for each in found if each.exception):
+        lines += _more_values(name, [each for each in found if each.exception == name], lists)
     return "\n".join([*lines, "  override:", "    exceptions: append", ""])
+
+
+def _more_values(name: str, found: Sequence[Proposal], lists: Collection[str]) -> Iterator[str]:
+    """Yield the lines that append values to an exception of the rule."""
+    yield f"    - name: {yaml_scalar(name)}"
+    yield "      values:"
+    for each in found:
+        yield f"    {_quiets(each)}"
+        yield values_line([one.value for one in each.conditions], lists)
+
+
+def _quiets(proposal: Proposal) -> str:
+    return f"    # Quiets {proposal.alerts:,} of {proposal.of_rule:,} alerts, on {proposal.hosts:,} hosts."
 
 
 def _named(proposal: Proposal) -> str:

@@ -5,11 +5,20 @@ wider than its alerts require.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from lanner.ruleset.tuning.conditions import FieldCondition, conditions_of, is_narrow, most_specific, wideness
+from lanner.ruleset.tuning.conditions import (
+    CHANGEABLE,
+    FieldCondition,
+    conditions_of,
+    is_narrow,
+    most_specific,
+    wideness,
+)
+from processor.loading.rules import RuleException
 
 MIN_WITNESSES = 5
 MAX_FIELDS = 4
@@ -51,23 +60,32 @@ class Proposal:
     """Alerts that people marked as real, among those that it quiets."""
     witness: Mapping[str, Any]
     """The fields of one of the alerts."""
+    exception: str = ""
+    """The rule's own exception to which the values belong; empty if a new one is needed."""
 
 
-def proposals(alerts: Iterable[TunedAlert], witnesses: int = MIN_WITNESSES) -> list[Proposal]:
+def proposals(
+    alerts: Iterable[TunedAlert],
+    witnesses: int = MIN_WITNESSES,
+    declared: Mapping[str, Sequence[RuleException]] = MappingProxyType({}),
+) -> list[Proposal]:
     """Return proposed exceptions; those of the rule with most alerts come first.
 
     Args:
         alerts: of any rules.
         witnesses: alerts that an exception must quiet, at least.
+        declared: the exceptions of each rule, for which values are proposed if they compare what the alerts share.
     """
     by_rule: dict[str, list[TunedAlert]] = defaultdict(list)
     for alert in alerts:
         by_rule[alert.rule].append(alert)
     noisiest = sorted(by_rule.items(), key=lambda item: (-_total(item[1]), item[0]))
-    return [found for rule, own in noisiest for found in _of_rule(rule, own, max(witnesses, 2))]
+    return [found for rule, own in noisiest for found in _of_rule(rule, own, max(witnesses, 2), declared.get(rule, ()))]
 
 
-def _of_rule(rule: str, alerts: Sequence[TunedAlert], witnesses: int) -> list[Proposal]:
+def _of_rule(
+    rule: str, alerts: Sequence[TunedAlert], witnesses: int, declared: Sequence[RuleException]
+) -> list[Proposal]:
     shapes = [conditions_of(alert.fields) for alert in alerts]
     all_counts = Counter[Conditions]()
     for alert, shape in zip(alerts, shapes, strict=True):
@@ -84,9 +102,37 @@ def _of_rule(rule: str, alerts: Sequence[TunedAlert], witnesses: int) -> list[Pr
             break
         near = [each for each, gain in gains.items() if gain >= max(widest * _NEARLY, witnesses)]
         chosen = max(near, key=lambda each: (len(each), -wideness(each), gains[each], sorted(one.text for one in each)))
-        left -= covered_by[chosen]
-        found.append(_proposal(rule, chosen, alerts, shapes))
+        exception, common = next(_fitting(chosen, declared), (None, chosen))
+        left -= {shape for shape in left if shape.issuperset(common)}
+        proposal = _proposal(rule, common, alerts, shapes)
+        found.append(proposal if exception is None else _appended(proposal, exception))
     return found
+
+
+def _fitting(
+    conditions: Sequence[FieldCondition], declared: Sequence[RuleException]
+) -> Iterator[tuple[RuleException, tuple[FieldCondition, ...]]]:
+    """Yield the exceptions that compare all that alerts share, except what changes, with their conditions in order."""
+    by_field = {each.field: each for each in conditions}
+    for exception in declared:
+        found = tuple(by_field[field] for field in exception.fields if field in by_field)
+        if (
+            len(found) == len(exception.fields)
+            and by_field.keys() - CHANGEABLE <= set(exception.fields)
+            and is_narrow(exception.fields)
+            and all(map(_is_within, found, exception.operators))
+        ):
+            yield exception, found
+
+
+def _is_within(condition: FieldCondition, operator: str) -> bool:
+    return condition.operator == operator or (condition.operator, operator) == ("=", "startswith")
+
+
+def _appended(proposal: Proposal, exception: RuleException) -> Proposal:
+    conditions = zip(proposal.conditions, exception.operators, strict=True)
+    own = tuple(replace(each, operator=operator) for each, operator in conditions)
+    return replace(proposal, conditions=own, exception=exception.name)
 
 
 def _candidates(counts: Mapping[Conditions, int]) -> set[tuple[FieldCondition, ...]]:

@@ -17,6 +17,7 @@ from processor.loading.items.lists import quote_item
 from processor.loading.problems.condition_hints import operator_hint
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
+from processor.loading.rules import RuleException
 from processor.loading.yaml.tracing import Piece
 from processor.loading.yaml.values import invalid, problem, reject, scalar
 from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
@@ -155,6 +156,15 @@ def _check_fields(names: list[str], spot: ItemLocation, check_field: FieldCheck 
 def _misfit(message: str, spot: ItemLocation, key: str, hint: str) -> Exception:
     node = spot.node.get(key) if isinstance(spot.node, MappingNode) else None
     return reject(message, spot, node, code=ProblemCode.LOAD_ERR_VALIDATE, hint=hint)
+
+
+def as_declared(exception: ExceptionDefinition) -> RuleException:
+    """Return what a valid exception compares, without its values."""
+    fields, comps = (
+        (entry.text,) if entry.items is None else tuple(item.text for item in entry.items)
+        for entry in (exception.fields, exception.comps)
+    )
+    return RuleException(exception.name, fields, comps)
 
 
 def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition]) -> list[Piece]:

@@ -6,14 +6,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
-from lanner.rule_docs import exceptions, page_name, sentences, triage_pages
+from lanner.rule_docs import exceptions, exceptions_yaml, page_name, sentences, triage_pages
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.model import Suite
 from lanner.ruletest.running import rules_to_evaluate
 from lanner.ruletest.world import make_batch
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
+from processor.loading.rules import RuleException
 from schemas.alert import Alert
 from tests.unit.lanner.program import lanner
 from tests.unit.rules.shipped import RULES, rules
@@ -83,6 +85,33 @@ def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
 
         assert each.yaml in (TRIAGE / page_name(name)).read_text()
         assert len(quieter) < len(raised), each.name
+
+
+@pytest.mark.parametrize("name", [rule.name for rule in loaded().rules if rule.exceptions])
+def test_values_of_an_alert_in_the_exceptions_of_the_rule_quiet_it(name: str) -> None:
+    """Those of one alert quiet at least that one."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    raised = alerts(name, loaded())
+    found = {each.name: values for each in rule.exceptions if (values := _values(each, raised))}
+    filled = yaml.safe_load(exceptions_yaml(rule))
+    filled[0]["exceptions"] = [{"name": each, "values": [values]} for each, values in found.items()]
+
+    assert found
+    assert len(alerts(name, loaded(yaml.safe_dump(filled)))) < len(raised)
+    assert exceptions_yaml(rule) in (TRIAGE / page_name(name)).read_text()
+
+
+def _values(exception: RuleException, raised: list[Alert]) -> list[str]:
+    """Return the values of the first alert that has all fields of an exception."""
+    events = (each.event for each in raised)
+    return next(
+        (
+            [str(event[field]) for field in exception.fields]
+            for event in events
+            if all(event.get(field) for field in exception.fields)
+        ),
+        [],
+    )
 
 
 def test_show_names_the_page_of_a_shipped_rule(tmp_path: Path) -> None:

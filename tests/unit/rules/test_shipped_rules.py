@@ -7,6 +7,8 @@ import pytest
 
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import RuleCoverage, Runner, coverage
+from processor.language.printer import print_condition
+from processor.loading import RuleFile, load_rules
 from processor.output.formatter import suggested
 from processor.output.tokens import without_correlation
 from schemas.catalogue.attack import TACTICS, TECHNIQUES
@@ -89,6 +91,18 @@ def test_rule_is_tagged_by_place_and_technique(name: str) -> None:
     for technique in techniques:
         assert tactics & set(TECHNIQUES[technique].tactics), technique
     assert tactics <= {tactic for technique in techniques for tactic in TECHNIQUES[technique].tactics}
+
+
+def test_exceptions_without_values_cost_nothing() -> None:
+    """The conditions that are compiled are those of the same rules without them."""
+    text = (RULES / "lanner_rules.yaml").read_text()
+    plain_text = re.sub(r"(?m)^  exceptions:\n(    - .*\n)+", "", text)
+    with_them, without_them = (load_rules([RuleFile("r.yaml", each)]).rules for each in (text, plain_text))
+
+    assert sum(bool(rule.exceptions) for rule in with_them) > 80
+    assert not any(rule.exceptions for rule in without_them)
+    for rule, plain in zip(with_them, without_them, strict=True):
+        assert print_condition(rule.condition) == print_condition(plain.condition)
 
 
 def test_names_of_processes_fit_the_kernel() -> None:

@@ -85,17 +85,17 @@ def command(
     """
     settings = options.settings()
     sources = find_rules(settings)
-    known = {each.name for each in load_or_fail(settings, sources, warnings=False).rules}
+    known = {each.name: each.exceptions for each in load_or_fail(settings, sources, warnings=False).rules}
     if rule is not None and rule not in known:
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
     if write is not None:
         _refuse_existing(write)
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
-    names = known if rule is None else {rule}
+    names = known.keys() if rule is None else {rule}
     alerts = _alerts(settings, recording, first, names, _marked(console), quiet=options.quiet)
     trial = HarmTrial(sources.files)
-    tried = [(each, _harm(trial, each)) for each in proposals(alerts, witnesses)]
+    tried = [(each, _harm(trial, each)) for each in proposals(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
     if settings.json_output:
         click.echo(json.dumps([_record(each) for each in tried], indent=2))
@@ -173,6 +173,8 @@ def _print(alerts: list[TunedAlert], tried: Iterable[_Tried]) -> None:
         click.echo(f"\n{printable(proposal.rule)}: quiets {quiets}, on {count_of(proposal.hosts, 'host')}")
         for each in proposal.conditions:
             click.echo(f"    {printable(each.text)}")
+        if proposal.exception:
+            click.echo(f"  Values of the rule's exception {printable(proposal.exception)}.")
         click.echo(f"  {_proof(proposal, harm)}")
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lanner.ruleset.tuning.conditions import FieldCondition
@@ -55,6 +57,19 @@ def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
         result = load_rules(files_used)
         runner = Runner(suite, RuleSet(result.rules), "all", lambda _: ())
         assert [runner.run(case).passed for case in suite.cases] == [is_quiet]
+
+
+def test_values_are_appended_to_an_exception_of_the_rule() -> None:
+    """Once for all values of an exception, beside new ones."""
+    named = RULES + '  exceptions:\n    - {name: by path, fields: [proc.exepath, fd.name], comps: ["=", startswith]}\n'
+    found = [replace(FOUND[0], exception="by path"), FOUND[1], replace(FOUND[0], exception="by path")]
+    patch = patch_text(found, LISTS)
+    loaded = load_rules([RuleFile("r.yaml", named), RuleFile("quiet.yaml", patch)])
+
+    assert (loaded.errors, loaded.warnings) == ((), ())
+    assert loaded.rules[0].active_exceptions == ("by path", "tuned_cp_2")
+    assert patch.count("name: by path") == 1
+    assert patch.count("/srv/data/") == 2
 
 
 def test_the_patch_states_what_each_exception_quiets() -> None:

@@ -1,6 +1,7 @@
 from typing import Any
 
 from lanner.ruleset.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, proposals
+from processor.loading.rules import RuleException
 
 BACKUP = {"proc.exepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
 
@@ -52,6 +53,43 @@ def test_a_narrower_exception_is_preferred_if_it_quiets_nearly_as_much() -> None
     (found,) = proposals(alerts)
 
     assert (conditions(found)[1], found.alerts) == ("fd.name = /srv/data/a", 19)
+
+
+DECLARED = {
+    "Read": [
+        RuleException("program", ("proc.exepath",), ("in",)),
+        RuleException("image_file", ("container.image.repository", "fd.name"), ("=", "startswith")),
+        RuleException("file_program", ("fd.name", "proc.exepath"), ("startswith", "=")),
+    ]
+}
+
+
+def test_values_are_proposed_for_the_exception_of_the_rule_that_fits() -> None:
+    """It compares the same facts; what anybody can claim may be left out, and the whole path is its own prefix."""
+    claimed = {"proc.pname": "cron", "proc.cmdline": "tar x", "user.name": "root"}
+    alerts = [
+        TunedAlert("Read", "a", {"proc.exepath": f"/usr/bin/{program}", "fd.name": path, **claimed})
+        for program, paths in (("tar", ["/srv/data/a"] * 7), ("cp", ["/srv/x/a", "/srv/x/b", "/srv/x/c"] * 2))
+        for path in paths
+    ]
+
+    found = proposals(alerts, declared=DECLARED)
+
+    assert [(each.exception, conditions(each)) for each in found] == [
+        ("file_program", ["fd.name startswith /srv/data/a", "proc.exepath = /usr/bin/tar"]),
+        ("file_program", ["fd.name startswith /srv/x/", "proc.exepath = /usr/bin/cp"]),
+    ]
+
+
+def test_an_exception_of_the_rule_that_compares_less_is_not_used() -> None:
+    """The image is shared too, so an exception for all images would be wider than the alerts require."""
+    image = {"container.image.repository": "registry.example/backup"}
+    alerts = [TunedAlert("Read", "a", {"proc.exepath": "/usr/bin/tar", "fd.name": "/srv/a", **image})] * 6
+
+    (found,) = proposals(alerts, declared=DECLARED)
+
+    assert found.exception == ""
+    assert len(found.conditions) == 3
 
 
 def test_different_causes_get_exceptions_of_their_own() -> None:
