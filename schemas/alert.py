@@ -229,6 +229,8 @@ def _read_values(row: dict[str, Any]) -> dict[str, Value]:
 
 
 def _text(text: str) -> str:
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
