@@ -2,7 +2,8 @@
 
     python -m bench.audit_intake [RULES.yaml...]       with other rules, such as Falco's k8s_audit_rules.yaml
 
-The events resemble those of a small cluster: mostly reads and leases, some with objects of several kilobytes.
+The events resemble those of a small cluster: mostly reads and leases of the control plane, some with objects of several
+kilobytes; one in twenty is of a person.
 """
 
 import http.client
@@ -85,17 +86,19 @@ def made_events(count: int) -> list[dict[str, Any]]:
     now = iso8601_zulu(time.time_ns())
     labels = {f"app.kubernetes.io/label-{number}": f"value-{number}" for number in range(30)}
     deployment = {"kind": "Deployment", "metadata": {"labels": labels}, "spec": {"template": {"metadata": labels}}}
+    system = {"username": "system:kube-controller-manager", "groups": ["system:authenticated"]}
+    lease = {"resource": "leases", "namespace": "kube-system", "name": "x"}
     container = {
         "name": "web",
         "image": "registry.example.com/web:1.27",
         "env": [{"name": "A", "value": "b" * 200}] * 5,
     }
     kinds: list[Callable[[], dict[str, Any]]] = [
-        lambda: request(verb="get", objectRef={"resource": "leases", "namespace": "kube-system", "name": "x"}),
-        lambda: request(verb="update", objectRef={"resource": "leases", "namespace": "kube-system", "name": "x"}),
-        lambda: request(verb="watch", requestURI="/api/v1/pods?watch=1", objectRef={"resource": "pods"}),
-        lambda: request(verb="patch", objectRef={"resource": "deployments"}, requestObject=deployment),
-        lambda: request(verb="list", objectRef={"resource": "nodes"}, responseObject=deployment),
+        lambda: request(verb="get", user=system, objectRef=lease),
+        lambda: request(verb="update", user=system, objectRef=lease),
+        lambda: request(verb="watch", user=system, requestURI="/api/v1/pods?watch=1", objectRef={"resource": "pods"}),
+        lambda: request(verb="patch", user=system, objectRef={"resource": "deployments"}, requestObject=deployment),
+        lambda: request(verb="list", user=system, objectRef={"resource": "nodes"}, responseObject=deployment),
         lambda: pod_request(containers=[container] * 3),
         lambda: exec_request("bash"),
     ]
