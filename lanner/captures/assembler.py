@@ -48,6 +48,8 @@ _NO_EVENTS = frozenset(
     )
 )
 """Events that change or describe the capture itself, and that Falco doesn't evaluate."""
+_NO_THREAD = _NO_EVENTS | CLONES | {"asyncevent", "k8s", "mesos", "page_fault", "procexit", "procinfo", "switch"}
+"""Events that don't make an unknown thread known."""
 _NONE: Mapping[tuple[int, int], Quick] = {}
 
 
@@ -80,6 +82,7 @@ class CaptureAssembler:
         self._numbers: list[int] = []
         self._sequence = 0
         self._start = self._time = 0
+        self._has_roles = False
 
     @property
     def is_empty(self) -> bool:
@@ -120,8 +123,11 @@ class CaptureAssembler:
     def take(self, event: CapturedEvent) -> None:
         """Apply an event and add it."""
         self._number += 1
+        if not self._has_roles:
+            self.threads.set_roles()
+            self._has_roles = True
         thread = self.threads.find(event.tid)
-        if thread is None and event.version.is_exit and event.version.name not in CLONES:
+        if thread is None and event.version.name not in _NO_THREAD:
             thread = self.threads.add_unknown(event.tid)
         subject = self._descriptors.apply(event, thread)
         thread = self._processes.apply(event, thread)
@@ -133,9 +139,10 @@ class CaptureAssembler:
     def _add(self, event: CapturedEvent, thread: CapturedThread | None, subject: Subject) -> None:
         self._time = event.time
         self._start = self._start or event.time
-        version, result, name = event.version, event.result, _name(event)
-        bits = _bits(name, event, subject)
-        if version.has_result:
+        result, name = event.result, _name(event)
+        version = event.version
+        bits = _bits(name, event, result, subject)
+        if event.has_result:
             bits |= _BIT["HAS_RES"] | (_BIT["FAILED"] if result < 0 else 0)
         if self._exclusions is not None and self._is_excluded(name, bits, thread, subject):
             self.excluded += 1
@@ -191,9 +198,13 @@ class CaptureAssembler:
         source, target = descriptor.source, descriptor.target
         if descriptor.type in SERVERS:
             return target, None
-        if source is None or self.interfaces.is_local(source[0], self._containers.ip(entry.container)):
+        if source is None or self._is_local(source[0], entry):
             return source, target
         return target, source
+
+    def _is_local(self, address: str, entry: TrackedProcess) -> bool:
+        own = None if entry.container is None else self._containers.owns(entry.container, address)
+        return self.interfaces.is_local(address) if own is None else own
 
     def _paths(self, name: str, event: CapturedEvent, thread: CapturedThread | None) -> tuple[int, ...]:
         found = [0] * 6
@@ -251,12 +262,12 @@ def _name(event: CapturedEvent) -> str:
     return (event.text("name") or name) if name == "asyncevent" else name
 
 
-def _bits(name: str, event: CapturedEvent, subject: Subject) -> int:
+def _bits(name: str, event: CapturedEvent, result: int, subject: Subject) -> int:
     bits = 0
     if name == "creat":
         bits = creat_bits(event.number_of("mode"))
     elif name in OPENS:
-        bits = open_bits(event.number_of("flags"), event.number_of("mode"))
+        bits = open_bits(event.number_of("flags"), event.number_of("mode"), result)
     descriptor = subject.descriptor
     if descriptor is None:
         return bits

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lanner.captures.blocks import Block, bad_capture
 from lanner.captures.cursor import text_of
-from lanner.captures.table import EVENTS, JOINS, EntryJoin, EventVersion, default_bytes
+from lanner.captures.table import EVENTS, JOINS, SIZES, EntryJoin, EventVersion, default_bytes
 from schemas.caching.bounded import BoundedMap
 
 _FORMER, _FORMER_FLAGS = frozenset({0x204, 0x8010ABCD}), frozenset({0x208})
@@ -23,6 +23,7 @@ _WITHOUT_COUNT = _FORMER | _FORMER_FLAGS
 _HEAD = struct.Struct("<QqIH")
 _LENGTHS_TOO_LONG = frozenset({"notification", "infra"})
 """Events whose recorded length is 3 too large in old captures."""
+_RESULT_SIZES = frozenset({4, 8})
 _LATEST = (1 << 63) - 1
 _MAX_WAITING, _MAX_ENTRY = 8192, 16384
 """Threads whose last entry is retained, and the bytes of an entry that may be."""
@@ -64,11 +65,16 @@ class CapturedEvent:
         return self.params[at] if 0 <= at < len(self.params) else b""
 
     @property
+    def has_result(self) -> bool:
+        """Whether it holds what the system call returned; some calls are recorded without parameters."""
+        return self.version.has_result and bool(self.params)
+
+    @property
     def result(self) -> int:
         """The result of the system call; 0 for events without one."""
-        if not self.version.has_result or not self.params or not self.params[0]:
+        if not self.has_result or len(self.params[0]) not in _RESULT_SIZES:
             return 0
-        return int.from_bytes(self.params[0][:8], "little", signed=True)
+        return int.from_bytes(self.params[0], "little", signed=True)
 
 
 def read_event(name: str, block: Block) -> CapturedEvent | None:
@@ -152,7 +158,8 @@ class EventJoiner:
             if join.action == "store":
                 return None
             if join.action in {"pass", "store_pass"}:
-                break
+                # Falco counts these entries, even of calls whose entries are no longer recorded.
+                return self._paired(current)
             current = self._next(current, join)
         if current is None or current.version.is_unused:
             return None
@@ -194,7 +201,8 @@ class EventJoiner:
                 params.append(_container_json(event))
             elif origin is not None and step.index < len(origin.params):
                 is_used = is_used or origin is entry
-                params.append(origin.params[step.index])
+                # A type that holds several kinds of values begins with the kind, and is taken over as it is.
+                params.append(origin.params[step.index][: SIZES.get(kind)])
             elif step.source == "empty" or step.is_empty_without:
                 params.append(b"")
             else:

@@ -4,7 +4,6 @@ Source: libscap's savefile reader. Since version 9 of the process list, and 2 of
 length, and newer writers append to them.
 """
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -229,9 +228,8 @@ def _descriptor(cursor: Cursor, tid: int, *, is_sized: bool) -> ListedDescriptor
         local = (_address(cursor, 4 if kind == 5 else 16), cursor.number("H"))
         return ListedDescriptor(tid, number, kind, ino, local=local, protocol=cursor.number("B"))
     if kind == 8:
-        source, target = struct.unpack("<QQ", cursor.data(16))
-        path = cursor.text()
-        return ListedDescriptor(tid, number, kind, ino, name=f"{source:x}->{target:x} {path}")
+        cursor.data(16)
+        return ListedDescriptor(tid, number, kind, ino, name=cursor.text())
     if kind == 16:
         flags, path = cursor.number("I"), cursor.text()
         return ListedDescriptor(tid, number, kind, ino, path, flags, cursor.number_if_left("I", 0) if is_sized else 0)

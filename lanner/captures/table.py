@@ -21,7 +21,8 @@ SIZES = {
 SIGNED = frozenset({"INT8", "INT16", "INT32", "INT64", "ERRNO", "FD", "FD32", "PID", "PID32"})
 GENERIC = "syscall"
 """The event of system calls without an event of their own."""
-_RESULT_NAMES = frozenset({"res", "fd", "res_or_fd"})
+_SECOND_DESCRIPTOR = frozenset({"splice"})
+"""Events that are about the second of their descriptors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ class EventVersion:
     fd_at: int
     """The parameter with the descriptor that the event is about; -1 if it is about none."""
     creates_fd: bool
+    has_fd: bool
+    """Whether it uses or creates a descriptor."""
     has_result: bool
+    """Whether its first parameter is what the system call returned."""
     indices: dict[str, int]
     """Positions of the parameters by name."""
 
@@ -72,8 +76,8 @@ def _version(number: int, row: list[Any]) -> EventVersion:
     is_exit = direction == "<"
     fd_at = -1
     if "uses_fd" in flags and is_exit:
-        fd_at = next((at for at, param in enumerate(params) if at and param.type == "FD"), -1)
-    first = params[0] if params else None
+        found = [at for at, param in enumerate(params) if at and param.type == "FD"]
+        fd_at = -1 if not found else found[-1] if name in _SECOND_DESCRIPTOR else found[0]
     return EventVersion(
         number=number,
         name=name,
@@ -85,7 +89,8 @@ def _version(number: int, row: list[Any]) -> EventVersion:
         params=params,
         fd_at=fd_at,
         creates_fd="creates_fd" in flags,
-        has_result=is_exit and first is not None and first.name in _RESULT_NAMES and number > 1,
+        has_fd="creates_fd" in flags or "uses_fd" in flags,
+        has_result=is_exit and bool(params) and name != GENERIC,
         indices={param.name: at for at, param in enumerate(params)},
     )
 

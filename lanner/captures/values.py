@@ -3,9 +3,11 @@
 import re
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from errno import errorcode
 from functools import lru_cache
 from signal import Signals
+from socket import AF_INET6, inet_ntop
 
 from collector.events.arguments.values import Value
 from collector.events.paths import absolute
@@ -25,10 +27,15 @@ AT_FDCWD = -100
 UNKNOWN_DIRECTORY = "<UNKNOWN>"
 """What Falco puts before a path whose directory is unknown."""
 _UNIX, _INET, _INET6 = 1, 2, 10
+_INVALID = {_INET: "INVALID IPv4", _INET6: "INVALID IPv6", _UNIX: "INVALID PATH"}
+_MAPPED = bytes(10) + b"\xff\xff"
+"""How addresses of IPv6 begin that stand for addresses of IPv4."""
 _MISSING: Value = (None, 0)
 _PATH_SIZE = 1024
 _TOO_LONG = "/DIR_TOO_LONG/FILENAME_TOO_LONG"
 _INT64_MAX = (1 << 63) - 1
+_SIGNALS = frozenset(each for each in Signals if each < Signals.SIGRTMIN)
+_NO_TIME = (1 << 64) - 1
 _DYNAMIC = {
     "sockopt_dynamic_param": ("BYTEBUF", "ERRNO", "UINT32", "UINT64", "RELTIME"),
     "ptrace_dynamic_param": ("UINT64", "SIGTYPE"),
@@ -37,9 +44,7 @@ _DYNAMIC = {
 }
 _DIRECTORY = re.compile(r"DIRFD_PARAM\((\d+)\)")
 _PRINTED = dict.fromkeys(range(256), ".") | {code: chr(code) for code in range(0x20, 0x7F)}
-_PLAIN = frozenset(
-    {"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "SIGSET", "PID32"}
-)
+_PLAIN = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "PID32"})
 _EMPTY: dict[str, Value] = {
     **dict.fromkeys(("BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"), ("NULL", 0)),
     **dict.fromkeys(("CHARBUF", "FSPATH", "FSRELPATH"), (UNKNOWN_NAME, 0)),
@@ -83,7 +88,9 @@ class ParameterReader:
 
     def _dynamic(self, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> Value:
         kinds = _DYNAMIC.get(param.info, ())
-        if data[0] >= len(kinds) or len(data) == 1:
+        if data[0] >= len(kinds):
+            return "INVALID DYNAMIC PARAMETER", 0
+        if len(data) == 1:
             return "NULL", 0
         return self._of_type(kinds[data[0]], param, data[1:], thread)
 
@@ -107,9 +114,19 @@ class ParameterReader:
         if kind == "ABSTIME":
             return date_and_time(number), min(number, _INT64_MAX)
         if kind in _PLAIN:
-            stored = min(number, _INT64_MAX) if param.format != "HEX" else number - (number > _INT64_MAX) * (1 << 64)
-            return formatted(param, number), stored
-        return _named(kind, param.info, number) or formatted(param, number), min(number, _INT64_MAX)
+            return self._plain(kind, param, number)
+        if kind == "SIGSET":
+            return _named(kind, param.info, number), number
+        return _named(kind, param.info, number) or formatted(param, _signed(number)), _signed(number)
+
+    @staticmethod
+    def _plain(kind: str, param: ParamSpec, number: int) -> Value:
+        """Return a number without a name."""
+        if param.type == kind:
+            return formatted(param, number), _signed(number)
+        # What a parameter of several types is printed as depends on the type of its value.
+        shown = formatted(replace(param, type=kind), number)
+        return shown, _signed(number) if param.format == "HEX" else int(shown)
 
     def path(self, event: CapturedEvent, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> str | None:
         """Return the full path of a parameter, or what the capture has if its directory is unknown."""
@@ -162,17 +179,24 @@ class ParameterReader:
         return " ".join(shown)
 
 
+def _signed(number: int) -> int:
+    """Return a number of 64 bits as the signed one that batches hold."""
+    return number - (number > _INT64_MAX) * (1 << 64)
+
+
 @lru_cache(maxsize=4096)
 def _named(kind: str, table: str, number: int) -> str:
     """Return the names of a number; "" if it has none."""
     if kind == "ERRNO":
         return errorcode.get(-number, "") if number < 0 else ""
     if kind == "SIGTYPE":
-        return Signals(number).name if number in frozenset(Signals) else ""
+        return Signals(number).name if number in _SIGNALS else ""
+    if kind == "SIGSET":
+        return " ".join(Signals(each).name for each in range(1, 33) if number >> each - 1 & 1 and each in _SIGNALS)
     if kind == "SYSCALLID":
         return SYSTEM_CALLS[number] if number < len(SYSTEM_CALLS) else ""
     if kind == "RELTIME":
-        return f"{number / 1e9:g}s"
+        return "" if number == _NO_TIME else f"{number / 1e9:g}s"
     return number_text(table, number) if table in FLAG_TABLES else ""
 
 
@@ -215,36 +239,44 @@ def address_text(data: bytes) -> str | None:
     """Return a socket address; None if it is damaged."""
     if data[0] == _UNIX:
         return text_of(data[1:])
-    end = address_of(data)
-    if end is not None:
-        return f"{end[0]}:{end[1]}"
-    return (
-        f"family {data[0]}"
-        if data[0] not in {_INET, _INET6}
-        else "INVALID IPv4"
-        if data[0] == _INET
-        else "INVALID IPv6"
-    )
+    if data[0] == _INET and len(data) >= 7:
+        return f"{ip_text(_INET, data[1:5])}:{_port(data, 5)}"
+    if data[0] == _INET6 and len(data) >= 19:
+        return f"{inet_ntop(AF_INET6, data[1:17])}:{_port(data, 17)}"
+    return _INVALID.get(data[0], f"family {data[0]}")
 
 
 def address_of(data: bytes) -> End | None:
     """Return the address and port of an internet socket address; None for others."""
     if data[:1] == b"\2" and len(data) >= 7:
-        return ip_text(_INET, data[1:5]), int.from_bytes(data[5:7], "little")
+        return ip_text(_INET, data[1:5]), _port(data, 5)
     if data[:1] == b"\n" and len(data) >= 19:
-        return ip_text(_INET6, data[1:17]), int.from_bytes(data[17:19], "little")
+        return _ip(data[1:17], is_mapped=_is_mapped(data[1:17])), _port(data, 17)
     return None
 
 
 def ends_of(data: bytes) -> tuple[End, End] | None:
-    """Return both ends of an internet socket; None for others."""
+    """Return the ends of an internet socket; None for others. IPv6 is shown as IPv4 only if both ends stand for it."""
     if data[:1] == b"\2" and len(data) >= 13:
-        sport, dport = (int.from_bytes(data[at : at + 2], "little") for at in (5, 11))
-        return (ip_text(_INET, data[1:5]), sport), (ip_text(_INET, data[7:11]), dport)
+        return (ip_text(_INET, data[1:5]), _port(data, 5)), (ip_text(_INET, data[7:11]), _port(data, 11))
     if data[:1] == b"\n" and len(data) >= 37:
-        sport, dport = (int.from_bytes(data[at : at + 2], "little") for at in (17, 35))
-        return (ip_text(_INET6, data[1:17]), sport), (ip_text(_INET6, data[19:35]), dport)
+        source, target = data[1:17], data[19:35]
+        is_mapped = _is_mapped(source) and _is_mapped(target)
+        return (_ip(source, is_mapped=is_mapped), _port(data, 17)), (_ip(target, is_mapped=is_mapped), _port(data, 35))
     return None
+
+
+def _port(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 2], "little")
+
+
+def _is_mapped(address: bytes) -> bool:
+    """Return whether an address of IPv6 stands for one of IPv4; Falco takes the unspecified one for such."""
+    return address[:12] == _MAPPED or not any(address)
+
+
+def _ip(address: bytes, *, is_mapped: bool) -> str:
+    return ip_text(_INET, address[12:]) if is_mapped else inet_ntop(AF_INET6, address)
 
 
 def unix_ends(data: bytes) -> str | None:
@@ -260,6 +292,4 @@ def tuple_text(data: bytes) -> str:
     ends = ends_of(data)
     if ends is not None:
         return "->".join(f"{ip}:{port}" for ip, port in ends)
-    return unix_ends(data) or {_INET: "INVALID IPv4", _INET6: "INVALID IPv6", _UNIX: "INVALID PATH"}.get(
-        data[0], f"family {data[0]}"
-    )
+    return unix_ends(data) or _INVALID.get(data[0], f"family {data[0]}")

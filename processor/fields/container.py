@@ -98,3 +98,8 @@ def mount_part(container: Container | None, selector: str, part: str) -> str | N
 def short_id(text: str | None) -> str | None:
     """Return the first 12 digits of an id."""
     return None if text is None else text[:_SHORT_ID]
+
+
+def with_container(container_id: str | None, text: str | None) -> str | None:
+    """Return fd.containername or fd.containerdirectory."""
+    return None if text is None else f"{container_id or ''}:{text}"

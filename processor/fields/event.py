@@ -6,6 +6,7 @@ Source: libsinsp event.cpp, sinsp_filtercheck_event.cpp and sinsp_filtercheck_fd
 import socket
 from errno import errorcode
 from functools import cache, lru_cache
+from posixpath import normpath
 from typing import TypeVar
 
 from schemas.batch import EventBatch
@@ -22,6 +23,9 @@ _NUMERIC_TYPES = frozenset(
         *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
     )
 )
+_SIGNED_TYPES = frozenset({"UINT32", "UINT64", "UID", "GID"})
+"""Types without a sign that Falco prints with one."""
+_MASKS = {32: 0xFFFFFFFF, 64: 0xFFFFFFFFFFFFFFFF}
 _BASES = {"HEX": "X", "OCT": "o"}
 _WIDTHS = (("16", 16), ("32", 32), ("8", 8), ("", 64))
 """Bits of a type, by how its name ends."""
@@ -32,18 +36,21 @@ _RAW_COLUMN = {
     "linkpath": "path_target_raw",
     "dir": "path_target_raw",
 }
-
-
 _CHARACTER_WITHOUT_FD = {
-    **dict.fromkeys(PATH_OPENERS, "f"),
-    **dict.fromkeys(("socket", "accept", "accept4"), "4"),
-    **dict.fromkeys(("pipe", "pipe2"), "p"),
-    **dict.fromkeys(("eventfd", "eventfd2"), "e"),
-    **dict.fromkeys(("signalfd", "signalfd4"), "s"),
+    **dict.fromkeys(PATH_OPENERS - {"open"}, "f"),
+    "socket": "4",
+    "accept": "4",
+    "accept4": "4",
+    "pipe": "p",
+    "pipe2": "p",
+    "eventfd": "e",
+    "eventfd2": "e",
+    "signalfd": "s",
+    "signalfd4": "s",
     "timerfd_create": "t",
-    **dict.fromkeys(("inotify_init", "inotify_init1"), "i"),
+    "inotify_init": "i",
+    "inotify_init1": "i",
 }
-
 _NAMED_OPENS = frozenset({"open", "openat", "openat2"})
 _CHANGES_OF_FILES = frozenset({"fchmod", "fchown"})
 _FIRST_PATHS = {
@@ -142,18 +149,32 @@ def arguments_text(batch: EventBatch, i: int) -> str:
         param = parameter(event_type, name)
         if value is None:
             text = "<NA>"
-        elif param is not None and param.type in _NUMERIC_TYPES and param.type != "ABSTIME":
+        elif param is not None and param.type in _NUMERIC_TYPES and param.type not in ("ABSTIME", "SIGSET"):
             number = number_text(param, columns["arg_raw"][slot])
+            if param.type == "DYN" and _is_plain(columns["arg_raw"][slot], value):
+                number = value
             text = number if value in (number, "") else f"{number}({value})"
         elif param is not None and param.type in ("FSRELPATH", "FSPATH"):
             raw = strings[columns[_RAW_COLUMN.get(name, "path_name_raw")][i]]
             if raw is None:
                 raw = strings[columns["fd_name_raw"][i]]
-            text = value if raw is None or raw == value or raw.startswith("/") else f"{raw}({value})"
+            text = f"{raw}({value})" if raw and value != "<NA>" and _is_completed(raw, value) else value
         else:
             text = value
         parts.append(f"{name}={text}")
     return " ".join(parts)
+
+
+def _is_plain(number: int, value: str) -> bool:
+    """Return whether a parameter of several types holds a text, or a number without a name."""
+    if number == 0:
+        return not value.startswith("<") and value != "0s"
+    return value == f"{number & _MASKS[64]:X}"
+
+
+def _is_completed(raw: str, path: str) -> bool:
+    """Return whether Falco shows a path beside what the call was passed: a relative one of which anything is left."""
+    return not raw.startswith("/") and (raw != path or bool(normpath(raw).strip("./")))
 
 
 def number_text(param: ParamSpec, number: int) -> str:
@@ -163,18 +184,31 @@ def number_text(param: ParamSpec, number: int) -> str:
         param: the event table's entry; flags are always decimal, as in Falco.
         number: the number, with Falco's encoding.
     """
-    if param.type == "DYN" or param.type in _PLAIN_DECIMAL or param.format in ("DEC", "NA", "ID"):
+    if param.type == "DYN" or param.type in _PLAIN_DECIMAL:
         return str(number)
+    if param.type == "RELTIME":
+        return "none" if number == -1 else str(number & _MASKS[64])
+    bits = 64 if param.type.endswith("64") else 32
+    if param.format in ("DEC", "NA", "ID"):
+        is_negative = param.type in _SIGNED_TYPES and number >> bits - 1 & 1
+        return str((number & _MASKS[bits]) - (1 << bits) if is_negative else number)
+    number &= _MASKS[bits]
     if param.format == "OCT":
         return f"0{number:o}" if number else "0"
-    return f"{number & 0xFFFFFFFFFFFFFFFF:X}"
+    return f"{number:X}"
 
 
-def result_text(result: int) -> str:
-    """Return evt.res: SUCCESS, or the error's name."""
+@lru_cache(maxsize=4096)
+def result_text(event_type: str | None, result: int) -> str:
+    """Return evt.res: SUCCESS, or the error's name, or its number where Falco takes the result for something else."""
     if result >= 0:
         return "SUCCESS"
-    return errorcode.get(-result, str(-result))
+    first = parameter(event_type, "0")
+    if first is not None and first.type in ("UID", "GID"):
+        return "<NONE>"
+    if first is None or first.type in ("ERRNO", "FD"):
+        return errorcode.get(-result) or str(result)
+    return number_text(first, result)
 
 
 @cache
@@ -288,7 +322,7 @@ def directory(event_type: str | None, fd_type: str | None, name: str | None) -> 
     """Return fd.directory; for an open directory, that is its own name; None for descriptors other than files."""
     if name is None:
         return None
-    if fd_type == "file" or (fd_type is None and event_type in FILE_OPENERS):
+    if fd_type == "file" or (fd_type is None and (not name or event_type in FILE_OPENERS)):
         return directory_part(name)
     return name if fd_type == "directory" else None
 
@@ -315,11 +349,6 @@ def path_at(batch: EventBatch, i: int, role: str) -> str | None:
     column = _SECOND_PATHS.get(event_type) if role == "dst" else None
     column = column or _FIRST_PATHS.get(event_type)
     return None if column is None else strings[columns[column][i]]
-
-
-def with_container(container_id: str | None, text: str | None) -> str | None:
-    """Return fd.containername or fd.containerdirectory."""
-    return None if text is None else f"{container_id or ''}:{text}"
 
 
 _HAS_ROLE = int(EventBit.HAS_ROLE)
@@ -367,8 +396,3 @@ def service_name(port: int | None, protocol: str | None) -> str | None:
         except OSError:
             return str(port)
     return str(port)
-
-
-def descriptor_uid(thread: int, fd_num: int | None) -> str | None:
-    """Return fd.uid: the thread id followed by the descriptor number."""
-    return None if fd_num is None else f"{thread}{fd_num}"

@@ -188,3 +188,8 @@ def cgroup_of(text: str | None, subsystem: str) -> str | None:
     if not any(mark for _, mark, _ in entries):
         return text
     return next((path for name, mark, path in entries if mark and name == subsystem), None)
+
+
+def descriptor_uid(thread: int, fd_num: int | None) -> str | None:
+    """Return fd.uid: the thread id followed by the descriptor number."""
+    return None if fd_num is None else f"{thread}{fd_num}"

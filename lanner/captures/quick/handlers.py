@@ -158,7 +158,7 @@ class QuickHandlers:
             text = text_of(raw)
             name = absolute_path(directory, text) or ""
             if excludes is not None:
-                bits = open_bits(flags, mode) | (_FAILED if number < 0 else 0)
+                bits = open_bits(flags, mode, number) | (_FAILED if number < 0 else 0)
                 entry = thread.entry
                 if not excludes(bits, name, entry.program.name, entry.container is None):
                     return False

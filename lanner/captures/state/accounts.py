@@ -81,6 +81,7 @@ class Containers:
         """Increases whenever more becomes known of any container."""
         self._described: BoundedMap[str, dict[str, Any]] = BoundedMap(_MAX_CONTAINERS)
         self._facts: BoundedMap[str, Container] = BoundedMap(_MAX_CONTAINERS)
+        self._ips: set[str] = set()
 
     def describe(self, data: bytes) -> None:
         """Take over the description of a container, as JSON; a damaged one is ignored."""
@@ -92,12 +93,22 @@ class Containers:
             return
         if isinstance(facts, dict) and isinstance(key, str) and key:
             self._described.put(key[:12], facts)
+            if len(self._ips) < _MAX_CONTAINERS and isinstance(facts.get("ip"), str):
+                self._ips.add(facts["ip"])
             self._facts = BoundedMap(_MAX_CONTAINERS)
             self.version += 1
 
-    def ip(self, name: ContainerName | None) -> str | None:
-        """Return a container's address, "" if it is unknown; None for the host."""
-        return None if name is None else self.facts(name).ip or ""
+    def owns(self, name: ContainerName, address: str) -> bool | None:
+        """Return whether an address is a container's own, or any container's if its own is unknown.
+
+        None if the host's addresses count too.
+        """
+        if ":" in address:
+            return False
+        own = self.facts(name).ip
+        if own:
+            return True if address == own else None
+        return address in self._ips
 
     def facts(self, name: ContainerName) -> Container:
         """Return what is known of a container so far."""

@@ -9,7 +9,7 @@ UNSUPPORTED, SIGNALFD, EVENTPOLL, INOTIFY, TIMERFD, NETLINK, FILE_V2, BPF = 10, 
 USERFAULTFD, IO_URING, MEMFD, PIDFD = 18, 19, 20, 21
 UNKNOWN = 0
 _TYPES = (
-    *(None, "file", "directory", "ipv4", "ipv6", "ipv4", "ipv6", "pipe", "unix", "event", None, "signalfd"),
+    *("<NA>", "file", "directory", "ipv4", "ipv6", "ipv4", "ipv6", "pipe", "unix", "event", "<NA>", "signalfd"),
     *("eventpoll", "inotify", "timerfd", "netlink", "file", "bpf", "userfaultfd", "io_uring", "memfd", "pidfd"),
 )
 _CHARACTERS = "ofd4646puexslitnfburmP"
@@ -24,6 +24,7 @@ MAX_DESCRIPTORS = 65536
 """Descriptors that are followed of one process."""
 End = tuple[str, int]
 """Address and port."""
+UNSPECIFIED: End = ("0.0.0.0", 0)  # noqa: S104 - as Falco shows it
 
 
 @dataclass(slots=True)
@@ -48,9 +49,14 @@ class OpenDescriptor:
     """The process behind a pidfd."""
 
     @property
-    def type_name(self) -> str | None:
-        """The value of fd.type."""
+    def type_name(self) -> str:
+        """The value of fd.type; no descriptor of a capture has a missing one."""
         return _TYPES[self.type]
+
+    @property
+    def is_tcp(self) -> bool:
+        """Whether it is a connection by TCP."""
+        return self.type in CONNECTIONS and self.protocol == TCP
 
     @property
     def protocol_name(self) -> str | None:
@@ -75,8 +81,18 @@ class OpenDescriptor:
         if self.type in SERVERS:
             self.name = "" if self.target is None else f"{self.target[0]}:{self.target[1]}"
         else:
-            ends = (self.source or ("0.0.0.0", 0), self.target or ("0.0.0.0", 0))  # noqa: S104 - as Falco shows it
+            ends = (self.source or UNSPECIFIED, self.target or UNSPECIFIED)
             self.name = "->".join(f"{ip}:{port}" for ip, port in ends)
+
+    def set_ends(self, source: End, target: End) -> bool:
+        """Set the ends of a connection; return False if they are those known."""
+        former = self.source, self.target
+        was_server = self.type in SERVERS
+        self.type = IPV6 if ":" in source[0] or ":" in target[0] else IPV4
+        if not was_server and former in {(source, target), (target, source)}:
+            return False
+        self.source, self.target = source, target
+        return True
 
     def name_connection(self) -> None:
         """Name a connected internet socket, by what Falco shows of its protocol."""
@@ -110,10 +126,10 @@ def listed(given: ListedDescriptor) -> OpenDescriptor:
     """Return a descriptor of the list at the beginning of a capture."""
     found = OpenDescriptor(given.type, given.name, None, given.flags, given.dev, given.ino, protocol=given.protocol)
     if given.type in SERVERS:
-        found.target, found.is_server = given.local, True
+        found.target = given.local
         found.name_socket()
     elif given.type in CONNECTIONS:
-        found.source, found.target = given.local, given.remote
-        found.is_connected = bool(given.remote and given.remote[1])
-        found.name_socket()
+        found.set_ends(given.local or UNSPECIFIED, given.remote or UNSPECIFIED)
+        found.is_connected = given.protocol == TCP
+        found.name_connection()
     return found

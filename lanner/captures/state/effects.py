@@ -18,6 +18,8 @@ _NEWUSER = 1 << 20
 _ALL_CAPABILITIES = (1 << 41) - 1
 _MAX_TEXTS = 8192
 """Bytes of arguments, and of an environment, that are retained; Falco records at most 4096."""
+_CHILD_SUBREAPER = frozenset({36, 37})
+"""Options of prctl that set and return whether a process adopts orphans; Falco takes one for the other."""
 _STALE_AFTER = 2_000_000_000
 _WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
 CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
@@ -45,6 +47,7 @@ class ProcessEffects:
             "setgid": self._set_group,
             "setsid": self._set_session,
             "capset": self._set_capabilities,
+            "prctl": self._set_reaper,
         }
 
     @property
@@ -108,10 +111,7 @@ class ProcessEffects:
         source = thread if is_known else None
         child = self._child(event, source, event.result, pid, thread.ptid if is_thread else thread.tid)
         if not is_known:
-            program = child.entry.program
-            own = replace(thread.entry.program, name=program.name, exe=program.exe, args=program.args)
-            thread.entry.program = own
-            self._threads.changed(thread.entry)
+            self._describe(thread, child)
         child.vtid = event.result
         child.entry.context = replace(child.entry.context, vpid=pid)
         self._threads.add(child)
@@ -124,7 +124,12 @@ class ProcessEffects:
         pid, ptid = event.signed("pid", event.tid), event.signed("ptid")
         source_tid = pid if flags & _THREAD else ptid
         source = self._threads.find(source_tid) or self._threads.add_unknown(source_tid)
-        child = self._child(event, None if source.entry.is_stale else source, event.tid, pid, ptid)
+        is_known = not source.entry.is_stale
+        child = self._child(event, source if is_known else None, event.tid, pid, ptid)
+        if not is_known and flags & _THREAD:
+            vpid = event.signed("vpid", -1)
+            self._threads.identify(source, pid, ptid, vtid=vpid, vpid=vpid)
+            self._describe(source, child)
         child.is_inverted = True
         child.vtid = event.signed("vtid", event.tid)
         start = event.number_of("pidns_init_start_ts")
@@ -136,12 +141,19 @@ class ProcessEffects:
         self._threads.add(child)
         return child
 
+    def _describe(self, thread: CapturedThread, child: CapturedThread) -> None:
+        """Take over the program of a child for a thread of which nothing was known."""
+        program = child.entry.program
+        own = replace(thread.entry.program, name=program.name, exe=program.exe, args=program.args)
+        thread.entry.program, thread.entry.comm = own, own.name
+        self._threads.changed(thread.entry)
+
     def _identified(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread:
         """Identify a thread that cloned, of which nothing was known."""
         thread = thread or self._threads.add_unknown(event.tid)
-        self._threads.identify(thread, event.signed("pid", event.tid), event.signed("ptid"))
-        thread.vtid = event.signed("vtid", event.tid)
-        self._threads.update(thread.entry, vpid=event.signed("vpid", -1))
+        pid, ptid = event.signed("pid", event.tid), event.signed("ptid")
+        ids = {"vtid": event.signed("vtid", event.tid), "vpid": event.signed("vpid", -1)}
+        self._threads.identify(thread, pid, ptid, **ids)
         return thread
 
     def _child(
@@ -150,7 +162,10 @@ class ProcessEffects:
         exe = event.text("exe") or ""
         program = UNKNOWN_PROGRAM if source is None else source.entry.program
         program = replace(
-            program, name=event.text("comm") or exe, exe=exe, args=texts_of(event.bytes_of("args")[:_MAX_TEXTS])
+            program,
+            name=exe if (comm := event.text("comm")) is None else comm,
+            exe=exe,
+            args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
         )
         is_thread = tid != pid
         if source is None:
@@ -188,24 +203,37 @@ class ProcessEffects:
     def _exec(self, event: CapturedEvent, thread: CapturedThread) -> None:
         entry = thread.entry
         if entry.is_stale:
-            self._threads.identify(thread, event.signed("pid", event.tid), event.signed("ptid"))
+            pid = event.signed("pid", event.tid)
+            self._threads.identify(thread, pid, event.signed("ptid"), vtid=event.tid, vpid=pid)
+        thread.is_dead = False
         exe = event.text("exe") or ""
-        flags = event.number_of("flags")
-        has_flags, has_inode = bool(event.bytes_of("flags")), bool(event.bytes_of("exe_ino_mtime"))
+        former = entry.program
         program = ExecutedProgram(
-            name=event.text("comm") or exe,
+            name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
             exepath=self._exepath(event, thread),
             args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
-            env=texts_of(event.bytes_of("env")[:_MAX_TEXTS]),
-            exe_ino=event.number_of("exe_ino") if has_inode else None,
-            exe_ctime=event.number_of("exe_ino_ctime") if has_inode else None,
-            exe_mtime=event.number_of("exe_ino_mtime") if has_inode else None,
-            is_writable=bool(flags & _WRITABLE) if has_flags else entry.program.is_writable,
-            is_upper_layer=bool(flags & _UPPER),
-            is_from_memfd=bool(flags & _MEMFD),
-            is_lower_layer=bool(flags & _LOWER),
+            env=texts_of(event.bytes_of("env")[:_MAX_TEXTS]) if event.bytes_of("env") else former.env,
+            exe_ino=former.exe_ino,
+            exe_ctime=former.exe_ctime,
+            exe_mtime=former.exe_mtime,
+            is_writable=former.is_writable,
+            is_upper_layer=former.is_upper_layer,
+            is_from_memfd=former.is_from_memfd,
+            is_lower_layer=former.is_lower_layer,
         )
+        if event.bytes_of("exe_ino_mtime"):
+            inode, changed, modified = (event.number_of(f"exe_ino{part}") for part in ("", "_ctime", "_mtime"))
+            program = replace(program, exe_ino=inode, exe_ctime=changed, exe_mtime=modified)
+        if event.bytes_of("flags"):
+            flags = event.number_of("flags")
+            program = replace(
+                program,
+                is_writable=bool(flags & _WRITABLE),
+                is_upper_layer=bool(flags & _UPPER),
+                is_from_memfd=bool(flags & _MEMFD),
+                is_lower_layer=bool(flags & _LOWER),
+            )
         entry.program, entry.comm = program, program.name
         entry.exec_time = event.time
         entry.exec_generation = (entry.exec_generation or 0) + 1
@@ -285,6 +313,10 @@ class ProcessEffects:
     def _set_session(self, event: CapturedEvent, thread: CapturedThread) -> None:
         self._threads.update(thread.entry, sid=event.result)
 
+    def _set_reaper(self, event: CapturedEvent, thread: CapturedThread) -> None:
+        if event.number_of("option") in _CHILD_SUBREAPER and not thread.entry.is_stale:
+            self._threads.set_reaper(thread, is_reaper=event.number_of("arg2_int") != 0)
+
     def _set_capabilities(self, event: CapturedEvent, thread: CapturedThread) -> None:
         sets = {name: event.number_of(name) for name in ("cap_inheritable", "cap_permitted", "cap_effective")}
         self._set_credentials(thread, **sets)
@@ -297,8 +329,7 @@ class ProcessEffects:
 
     def _change_directory(self, event: CapturedEvent, thread: CapturedThread) -> None:
         path = event.text("path")
-        if path is not None:
-            self._to_directory(thread, path)
+        self._to_directory(thread, UNKNOWN_NAME if path is None else path)
 
     def _change_directory_to_descriptor(self, event: CapturedEvent, thread: CapturedThread) -> None:
         descriptor = self._threads.descriptor(thread, event.signed("fd", -1))
@@ -307,7 +338,8 @@ class ProcessEffects:
 
     def _to_directory(self, thread: CapturedThread, path: str) -> None:
         main = self._threads.main(thread)
-        cwd = absolute_path(main.entry.context.cwd or "", path)
+        # A thread other than the main one does not know the directory that they share.
+        cwd = absolute_path((main.entry.context.cwd or "") if thread.is_main else "", path)
         # The directory of an unknown process stays unknown.
         if cwd is not None and not main.entry.is_stale:
             self._threads.update(main.entry, cwd=cwd or "/")

@@ -1,12 +1,12 @@
 """The network interfaces of the captured host, which show which addresses are local (libsinsp ifinfo.cpp)."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from lanner.captures.lists import Interface
 from lanner.captures.state.descriptors import OpenDescriptor
 
-_ANY = "0.0.0.0"  # noqa: S104 - an address that a capture holds
-_LOOPBACK = "lo"
+_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - addresses that a capture holds
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _MAX_INTERFACES = 4096
 
 
@@ -14,44 +14,60 @@ class Interfaces:
     """The addresses of the captured host."""
 
     def __init__(self) -> None:
-        self._all: list[Interface] = []
+        self._all: dict[int, list[Interface]] = {4: [], 6: []}
         self._addresses: set[str] = set()
+        self._networks: set[int] = set()
 
     def add(self, interface: Interface) -> None:
         """Add an address."""
-        if len(self._all) < _MAX_INTERFACES:
-            self._all.append(interface)
+        if sum(map(len, self._all.values())) < _MAX_INTERFACES:
+            version = _version(interface.address)
+            self._all[version].append(interface)
             self._addresses.add(interface.address)
+            if version == 6:
+                self._networks.add(_network(interface.address))
 
-    def is_local(self, address: str, container_ip: str | None) -> bool:
-        """Return whether an address is this host's; container_ip: that of a process in a container, "" if unknown."""
-        if container_ip is not None:
-            if not container_ip:
-                return False
-            if address == container_ip:
-                return True
-        return address in self._addresses
+    def is_local(self, address: str) -> bool:
+        """Return whether an address is the host's; of IPv6, whether it is in one of its networks, as in Falco."""
+        return address in self._addresses or (_version(address) == 6 and _network(address) in self._networks)
 
     def complete(self, descriptor: OpenDescriptor) -> None:
         """Fill in the address that a socket was not bound to, or that a datagram was not sent to."""
         source, target = descriptor.source, descriptor.target
-        if source is None or target is None or ":" in source[0] + target[0] or _ANY not in {source[0], target[0]}:
+        if source is None or target is None:
             return
-        known = target[0] if source[0] == _ANY else source[0]
-        own = self._towards(known)
+        version = _version(source[0])
+        unspecified = _ANY[version]
+        if unspecified not in {source[0], target[0]}:
+            return
+        is_source = source[0] == unspecified
+        known = target[0] if is_source else source[0]
+        own = self._towards(known, version)
         if own == known and source[1] == target[1]:
             return
-        if source[0] == _ANY:
+        if is_source:
             descriptor.source = (own, source[1])
         else:
             descriptor.target = (own, target[1])
 
-    def _towards(self, address: str) -> str:
+    def _towards(self, address: str, version: int) -> str:
         if address in self._addresses:
             return address
-        wanted = int(IPv4Address(address))
-        own = [each for each in self._all if each.netmask]
-        for each in own:
-            if int(IPv4Address(each.address)) & each.netmask == wanted & each.netmask:
+        for each in self._all[version]:
+            if _is_near(each, address, version):
                 return each.address
-        return next((each.address for each in own if each.name != _LOOPBACK), _ANY)
+        return next((each.address for each in self._all[version] if each.address not in _LOOPBACK), _ANY[version])
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4
+
+
+def _network(address: str) -> int:
+    return int(IPv6Address(address)) >> 64
+
+
+def _is_near(interface: Interface, address: str, version: int) -> bool:
+    if version == 6:
+        return _network(interface.address) == _network(address)
+    return int(IPv4Address(interface.address)) & interface.netmask == int(IPv4Address(address)) & interface.netmask

@@ -7,7 +7,7 @@ from lanner.captures import values
 from lanner.captures.events import CapturedEvent
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.accounts import UNKNOWN_NAME
-from lanner.captures.state.descriptors import End, OpenDescriptor
+from lanner.captures.state.descriptors import OpenDescriptor
 from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.values import UNKNOWN_DIRECTORY, ParameterReader, absolute_path
@@ -22,7 +22,8 @@ DUPLICATES = frozenset({1, F_DUPFD_CLOEXEC})
 _CLOSE_RANGE_CLOEXEC = 1 << 2
 _EINPROGRESS = 115
 _CREATED = 1 << 14
-_CREATING, _EXECUTABLE = 4 | 8192, 0o111
+_TEMPORARY = 1 << 13
+_CREATING, _EXECUTABLE = 4 | _TEMPORARY, 0o111
 _READ, _WRITE, _EXEC, _CREATE = map(
     int, (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE)
 )
@@ -42,7 +43,6 @@ _CREATED_AS = {
     "userfaultfd": kinds.USERFAULTFD,
     "io_uring_setup": kinds.IO_URING,
 }
-_ANY = "0.0.0.0"  # noqa: S104 - an address that a capture holds
 _INTERNET = frozenset({b"\2", b"\n"})
 _INFERRED = frozenset({"send", "sendto", "sendmsg"})
 """Events that make known a socket that was not."""
@@ -115,7 +115,7 @@ class DescriptorEffects:
             if subject.descriptor is None and version.name in _NAMED_BY_TUPLE:
                 data = event.bytes_of("tuple")
                 subject.path = subject.raw_path = values.tuple_text(data) if data else "NULL"
-        if subject.number is None and event.result < 0 and version.creates_fd:
+        if subject.number is None and version.has_fd:
             subject.number = -1
         return subject
 
@@ -141,16 +141,19 @@ class DescriptorEffects:
         if event.version.name == "creat":
             layer = event.number_of("creat_flags")
             flags = kinds.UPPER_LAYER if layer & 1 else kinds.LOWER_LAYER if layer & 2 else 0
-        raw = source.text(name)
+        text = source.text(name)
+        raw = UNKNOWN_NAME if text is None else text
         at = source.version.indices.get(name, -1)
-        path = raw
-        if raw is not None and at >= 0 and source.version.params[at].type in {"FSPATH", "FSRELPATH"}:
+        path: str | None = raw
+        if at >= 0 and source.version.params[at].type in {"FSPATH", "FSRELPATH"}:
             directory = self._reader.directory(source, source.version.params[at], thread)
             # The kernel gives the whole path of what a handle stands for.
-            is_whole = name == "path" and not raw.startswith("/")
-            path = raw if is_whole else absolute_path(UNKNOWN_DIRECTORY if directory is None else directory, raw)
+            start = "" if name == "path" else UNKNOWN_DIRECTORY if directory is None else directory
+            path = absolute_path(start, raw)
         subject.raw_path, subject.path, subject.flags = raw, path, flags
         if event.result < 0:
+            is_unknown = event.version.name in {"open", "creat"} and event.text("name") == UNKNOWN_NAME
+            subject.path = UNKNOWN_NAME if is_unknown else raw if name == "path" else path
             return
         kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
         opened = OpenDescriptor(
@@ -167,10 +170,13 @@ class DescriptorEffects:
             self._add(thread, subject, event.result, OpenDescriptor(_CREATED_AS[event.version.name], flags=flags))
 
     def _memory(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result >= 0:
-            name = event.text("name") or ""
-            flags = kinds.O_CLOEXEC if event.number_of("flags") & 1 else 0
-            self._add(thread, subject, event.result, OpenDescriptor(kinds.MEMFD, name, flags=flags))
+        if event.result < 0:
+            # Falco makes a descriptor of the failure, which nothing finds later.
+            subject.number, subject.descriptor = event.result, OpenDescriptor()
+            return
+        name = event.text("name") or ""
+        flags = event.number_of("flags") & kinds.O_CLOEXEC | (kinds.O_CLOEXEC if event.number_of("flags") & 1 else 0)
+        self._add(thread, subject, event.result, OpenDescriptor(kinds.MEMFD, name, flags=flags))
 
     def _process(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         if event.result >= 0:
@@ -189,6 +195,8 @@ class DescriptorEffects:
             return
         kind = kinds.UNIX if event.version.name == "socketpair" else kinds.FIFO
         numbers = event.signed("fd1", -1), event.signed("fd2", -1)
+        if kind == kinds.UNIX and numbers[0] == numbers[1]:
+            return
         for number in reversed(numbers) if kind == kinds.UNIX else numbers:
             made = OpenDescriptor(kind, flags=event.number_of("flags"), ino=event.number_of("ino"))
             self._add(thread, subject, number, made)
@@ -235,7 +243,6 @@ class DescriptorEffects:
             return
         end = values.address_of(data)
         if end is not None and end[1]:
-            end = _as_ipv4((end, end))[0]
             descriptor.type = kinds.SERVER6 if ":" in end[0] else kinds.SERVER4
             descriptor.target, descriptor.is_server = end, True
         descriptor.name = values.address_text(data) or ""
@@ -264,7 +271,7 @@ class DescriptorEffects:
             confirmed, asked = values.address_of(event.bytes_of("addr")), values.address_of(requested)
             if confirmed == target and asked is not None:
                 target = asked
-            is_changed = _set_ends(descriptor, (source, target))
+            is_changed = descriptor.set_ends(source, target)
             if is_changed and descriptor.is_server and descriptor.protocol == kinds.UDP:
                 descriptor.source, descriptor.target = descriptor.target, descriptor.source
             descriptor.name_connection()
@@ -273,13 +280,16 @@ class DescriptorEffects:
 
     def _accept(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         data = event.bytes_of("tuple")
-        if event.result < 0 or not data:
+        if event.result < 0:
+            return
+        subject.number = event.result
+        if not data:
+            subject.descriptor = self._threads.descriptor(thread, event.result)
             return
         made = OpenDescriptor(kinds.UNIX, is_server=True, is_connected=True)
         made.flags = event.number_of("flags") & kinds.O_CLOEXEC
         ends = values.ends_of(data)
         if ends is not None:
-            ends = _as_ipv4(ends)
             made.protocol = kinds.TCP
             made.type = kinds.IPV6 if ":" in ends[0][0] + ends[1][0] else kinds.IPV4
             made.source, made.target = ends
@@ -299,7 +309,7 @@ class DescriptorEffects:
             return
         if descriptor.type in kinds.CONNECTIONS:
             descriptor.is_connected = True
-        if name not in RECEIVES | SENDS or not data or (descriptor.name and descriptor.protocol == kinds.TCP):
+        if name not in RECEIVES | SENDS or not data or (descriptor.name and descriptor.is_tcp):
             return
         ends = values.ends_of(data)
         if ends is None:
@@ -307,7 +317,11 @@ class DescriptorEffects:
             if unix is not None:
                 descriptor.type, descriptor.name = kinds.UNIX, unix
             return
-        if not _set_ends(descriptor, ends):
+        if descriptor.type == kinds.SERVER6 and ":" in ends[0][0]:
+            # Falco renames the listening socket, but doesn't take it for a connection.
+            descriptor.name = values.tuple_text(data)
+            return
+        if not descriptor.set_ends(*ends):
             return
         descriptor.protocol = descriptor.protocol or kinds.UDP
         self._interfaces.complete(descriptor)
@@ -320,15 +334,16 @@ class DescriptorEffects:
         descriptor.name_connection()
 
 
-def open_bits(flags: int, mode: int) -> int:
-    """Return the bits of an open by its flags, and the mode of the file that it may create."""
-    bits = (_READ if flags & 1 else 0) | (_WRITE if flags & 2 else 0) | (_CREATE if flags & _CREATED else 0)
+def open_bits(flags: int, mode: int, result: int) -> int:
+    """Return the bits of an open by its flags, the mode of the file that it may create, and its result."""
+    is_created = flags & _CREATED or (flags & _TEMPORARY and result >= 0)
+    bits = (_READ if flags & 1 else 0) | (_WRITE if flags & 2 else 0) | (_CREATE if is_created else 0)
     return bits | (_EXEC if flags & _CREATING and mode & _EXECUTABLE else 0)
 
 
 def creat_bits(mode: int) -> int:
-    """Return the bits of a creat."""
-    return _WRITE | _CREATE | (_EXEC if mode & _EXECUTABLE else 0)
+    """Return the bits of a creat: Falco takes it neither for an open that writes nor for one that creates."""
+    return _EXEC if mode & _EXECUTABLE else 0
 
 
 def _socket(domain: int, kind: int, protocol: int, flags: int) -> OpenDescriptor:
@@ -346,24 +361,3 @@ def _socket(domain: int, kind: int, protocol: int, flags: int) -> OpenDescriptor
     else:
         transport = _IPPROTO.get(protocol, 0)
     return OpenDescriptor(kinds.IPV4 if domain == _INET else kinds.IPV6, flags=flags, protocol=transport)
-
-
-def _as_ipv4(ends: tuple[End, End]) -> tuple[End, End]:
-    """Return ends with the unspecified address of IPv4 for that of IPv6, unless one is truly of IPv6, as Falco does."""
-    if any(":" in ip and ip != "::" for ip, _ in ends):
-        return ends
-    (source, sport), (target, dport) = ends
-    return (_ANY if source == "::" else source, sport), (_ANY if target == "::" else target, dport)
-
-
-def _set_ends(descriptor: OpenDescriptor, ends: tuple[End, End]) -> bool:
-    """Set the ends of a socket; return False if they are those known."""
-    ends = _as_ipv4(ends)
-    is_v6 = ":" in ends[0][0] or ":" in ends[1][0]
-    former = descriptor.source, descriptor.target
-    was_server = descriptor.type in kinds.SERVERS
-    descriptor.type = kinds.IPV6 if is_v6 else kinds.IPV4
-    if not was_server and former in {ends, (ends[1], ends[0])}:
-        return False
-    descriptor.source, descriptor.target = ends
-    return True

@@ -14,7 +14,7 @@ from collector.processes.parts import Credentials, ExecutedProgram, ProcessConte
 from collector.processes.process import TrackedProcess
 from lanner.captures.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME
-from lanner.captures.state.descriptors import MAX_DESCRIPTORS, OpenDescriptor
+from lanner.captures.state.descriptors import IPV4, MAX_DESCRIPTORS, SERVERS, OpenDescriptor
 
 MAX_THREADS = 131_072
 MAX_INHERITED = 2_000_000
@@ -46,6 +46,11 @@ class CapturedThread:
         self.is_dead = False
 
     @property
+    def is_in_namespace(self) -> bool:
+        """Whether it is in a pid namespace of its own."""
+        return self.tid != self.vtid and self.vtid >= 0
+
+    @property
     def is_main(self) -> bool:
         """Whether it is its process's main thread."""
         return self.tid == self.main_tid
@@ -68,6 +73,7 @@ class ThreadTable:
         self._no_leader = TrackedProcess(-1, 0, 0, Credentials(_NO_ID), program=ExecutedProgram("", "", ""))
         self._groups: dict[int, set[int]] = {}
         self._children: dict[int, set[int]] = {}
+        self._reapers: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -132,14 +138,28 @@ class ThreadTable:
         self.add(thread)
         return thread
 
-    def identify(self, thread: CapturedThread, pid: int, ptid: int) -> None:
+    def identify(self, thread: CapturedThread, pid: int, ptid: int, *, vtid: int, vpid: int) -> None:
         """Set the process and the parent of a thread that was unknown."""
         self.remove(thread.tid)
         thread.main_tid = thread.entry.pid = pid
         thread.entry.is_stale = False
-        thread.entry.context = replace(thread.entry.context, vpid=pid, cwd="")
-        thread.ptid = ptid
+        thread.entry.context = replace(thread.entry.context, vpid=vpid, cwd="")
+        thread.ptid, thread.vtid = ptid, vtid
         self.add(thread)
+
+    def set_roles(self) -> None:
+        """Set the roles of the listed connections: those from a port that some process listens on are its clients'."""
+        tables = [thread.descriptors for thread in self._threads.values()]
+        listening = {
+            each.target[1] for table in tables for each in table.values() if each.type in SERVERS and each.target
+        }
+        for table in tables:
+            for each in table.values():
+                if each.type == IPV4:
+                    each.is_server = each.source is not None and each.source[1] in listening
+                    if each.is_server:
+                        each.source, each.target = each.target, each.source
+                        each.name_connection()
 
     def link_all(self) -> None:
         """Set the parents of the listed threads, which come in no order."""
@@ -195,6 +215,8 @@ class ThreadTable:
                 members.discard(tid)
                 if not members:
                     del index[key]
+                    if index is self._groups:
+                        self._reapers.discard(key)
         self.changes += thread.entry.is_pointed_at
 
     def remove_group(self, main: CapturedThread, survivor: int) -> None:
@@ -209,7 +231,11 @@ class ThreadTable:
         alive = [tid for tid in members if not self._threads[tid].is_dead]
         children = [self._threads[tid] for tid in self._children.get(thread.tid, ())]
         if children:
-            new = reaper if reaper in self._threads else alive[0] if alive else self._reaper_above(thread)
+            known = self._threads.get(reaper)
+            is_known = known is not None and not known.entry.is_stale
+            new = reaper if is_known else min(alive) if alive else self._reaper_above(thread)
+            if new in self._threads and self._threads[new].main_tid != thread.main_tid:
+                self._reapers.add(self._threads[new].main_tid)
             for child in children:
                 self.adopt(child, new)
         if not thread.is_main:
@@ -220,12 +246,22 @@ class ThreadTable:
         elif not alive:
             self.remove(thread.tid)
 
+    def set_reaper(self, thread: CapturedThread, *, is_reaper: bool) -> None:
+        """Take over whether a process adopts the orphans among its descendants."""
+        (self._reapers.add if is_reaper else self._reapers.discard)(thread.main_tid)
+
     def _reaper_above(self, thread: CapturedThread) -> int:
-        """Return the first process of the nearest namespace, which adopts orphans; 0 if it is unknown."""
-        for each in ancestors(thread.entry):
-            if each.context.vpid == 1 and each.pid in self._threads:
-                return each.pid
-        return 1 if 1 in self._threads and thread.tid != 1 else 0
+        """Return the thread of the nearest process that adopts orphans; 0 if there is none in the same namespace."""
+        seen = {thread.tid}
+        each = self._threads.get(thread.ptid)
+        while each is not None and each.tid not in seen and each.is_in_namespace is thread.is_in_namespace:
+            seen.add(each.tid)
+            if 1 in {each.entry.pid, each.entry.context.vpid} or each.main_tid in self._reapers:
+                alive = [tid for tid in self._groups.get(each.main_tid, ()) if not self._threads[tid].is_dead]
+                if alive:
+                    return each.main_tid if each.main_tid in alive else min(alive)
+            each = self._threads.get(each.ptid)
+        return 0
 
     def changed(self, entry: TrackedProcess) -> None:
         """Count a change of a process."""
