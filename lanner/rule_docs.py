@@ -17,9 +17,9 @@ from schemas.catalogue.fields import FIELDS
 
 _HEAD = """# Triage: what to do about an alert
 
-One page for each built-in rule: what its alert means, why it matters, what to look at, and how to exclude what is
-harmless on your hosts. `make docs` generates these pages from the rules' own texts, which alerts carry too (`desc` and
-`response`).
+One page for each built-in rule, and for each in `rules/kubernetes`: what its alert means, why it matters, what to look
+at, and how to exclude what is harmless on your hosts. `make docs` generates these pages from the rules' own texts,
+which alerts carry too (`desc` and `response`).
 
 """
 _FIRST_STEPS = """
@@ -74,8 +74,8 @@ def page_name(rule: str) -> str:
 
 def triage_page(rule: Rule) -> Path | None:
     """Return the path of a rule's page beside the folder of its file, as in a checkout; None if there is none."""
-    page = Path(rule.file).resolve().parent.parent / "docs" / "triage" / page_name(rule.name)
-    return page if page.is_file() else None
+    pages = (each / "docs" / "triage" / page_name(rule.name) for each in Path(rule.file).resolve().parents[1:3])
+    return next(filter(Path.is_file, pages), None)
 
 
 def triage_pages(loaded: LoadResult) -> dict[str, str]:
@@ -107,6 +107,8 @@ class ExampleException:
     name: str
     field: str
     """The field whose values a list holds; empty for a macro."""
+    is_audit: bool = False
+    """Whether a macro is about Kubernetes audit events."""
 
     @property
     def yaml(self) -> str:
@@ -115,6 +117,8 @@ class ExampleException:
             item = "registry.example/team/app" if "image" in self.field else "my-program"
             return f"- list: {self.name}\n  items: [{item}]\n  override:\n    items: append\n"
         condition = "proc.name = my-program and proc.pname = my-parent"
+        if self.is_audit:
+            condition = "ka.user.name = my-user and ka.target.namespace = my-namespace"
         return f"- macro: {self.name}\n  condition: ({condition})\n  override:\n    condition: replace\n"
 
 
@@ -122,7 +126,9 @@ def exceptions(rule: Rule, loaded: LoadResult) -> list[ExampleException]:
     """Return the lists and macros, empty by default, that exclude events from a rule."""
     used = _used(rule.condition_text, loaded)
     return [
-        ExampleException(name, _compared_with(name, text) if name in loaded.lists else "")
+        ExampleException(name, _compared_with(name, text))
+        if name in loaded.lists
+        else ExampleException(name, "", "ka." in (loaded.macros[name].condition_text or ""))
         for name, text in used.items()
     ]
 
@@ -164,9 +170,14 @@ def _page(rule: Rule, loaded: LoadResult) -> Iterator[str]:
     if not rule.enabled:
         yield "\n## Enable it\n\n"
         yield f"```yaml\n- rule: {rule.name}\n  enabled: true\n  override:\n    enabled: replace\n```\n"
+    folder = Path(rule.file).parent.name
+    if folder == "kubernetes":
+        yield "\n## Enable it\n\nThis rule is active if `rules/kubernetes` is loaded, too:\n"
+        yield "[who opened the shell](../kubernetes-audit.md#who-opened-the-shell).\n"
+    files = " -r rules -r rules/kubernetes" if folder == "kubernetes" else ""
     reason = WITHOUT_ACTION.get(rule.name)
     demo = f'    sudo lanner demo --only "{rule.name}"\n' if reason is None else ""
-    yield f'\n## Try it\n\n{demo}    lanner rules show "{rule.name}" --expand\n'
+    yield f'\n## Try it\n\n{demo}    lanner rules show "{rule.name}"{files} --expand\n'
     if reason is not None:
         yield f"\nThere is no demonstration. {reason}\n"
     for action in ACTS:

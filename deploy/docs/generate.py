@@ -14,5 +14,5 @@ TRIAGE = DOCS / "triage"
 TRIAGE.mkdir(exist_ok=True)
 for page in TRIAGE.glob("*.md"):
     page.unlink()
-for name, text in triage_pages(load_rules(read_rule_files([ROOT / "rules"]))).items():
+for name, text in triage_pages(load_rules(read_rule_files([ROOT / "rules", ROOT / "rules" / "kubernetes"]))).items():
     (TRIAGE / name).write_text(text)

@@ -29,5 +29,7 @@ WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "First connection of image to address": "The rule learns for a day before it reports anything.",
     "First run of program in image": "The rule learns for a day before it reports anything.",
     "First child program of server": "The rule learns for a day before it reports anything.",
+    "Interactive shell by person": "It needs audit events of a Kubernetes API server.",
+    "Interactive shell by person, audit event later": "It needs audit events of a Kubernetes API server.",
 })  # fmt: skip
 """Why a rule has no action."""

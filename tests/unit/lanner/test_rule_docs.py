@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from processor.loading.rules import RuleException
 from schemas.alert import Alert
 from tests.unit.lanner.program import lanner
+from tests.unit.processor.sessions import shells
 from tests.unit.rules.shipped import RULES, rules
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +29,8 @@ TRIAGE = ROOT / "docs" / "triage"
 @cache
 def loaded(more: str = "") -> LoadResult:
     """Load the shipped rules, and more after them."""
-    result = load_rules([*read_rule_files([RULES]), *([RuleFile("mine.yaml", more)] if more else [])])
+    shipped = read_rule_files([RULES, RULES / "kubernetes"])
+    result = load_rules([*shipped, *([RuleFile("mine.yaml", more)] if more else [])])
     assert (result.errors, result.warnings) == ((), ())
     return result
 
@@ -112,6 +115,27 @@ def _values(exception: RuleException, raised: list[Alert]) -> list[str]:
         ),
         [],
     )
+
+
+@pytest.mark.parametrize("name", ["Interactive shell by person", "Interactive shell by person, audit event later"])
+def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
+    """Its page has the fields of these events."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    [each] = exceptions(rule, loaded())
+    text = each.yaml.replace("my-user", "eve").replace("my-namespace", "prod")
+    first, second = shells.requested(0, user="eve"), shells.started(1)
+    second.processes[1] = replace(second.processes[1], tty=1, name="bash", exepath="/bin/bash")
+    found = []
+    for result in (loaded(), loaded(text)):
+        only = [rule for rule in result.rules if rule.name == name]
+        evaluator = Evaluator(compile_ruleset(only, result.correlations, result.suppressed))
+        if rule.source == "syscall":
+            found.append([*evaluator.replay_json(first), *evaluator.replay(second)])
+        else:
+            found.append([*evaluator.replay(second), *evaluator.replay_json(first)])
+
+    assert each.yaml in (TRIAGE / page_name(name)).read_text()
+    assert [len(alerts) for alerts in found] == [1, 0]
 
 
 def test_show_names_the_page_of_a_shipped_rule(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ RULES = Path(__file__).parents[4] / "rules"
 
 def shipped_priorities() -> dict[str, str]:
     """Return the priority of each shipped rule as it appears in an alert line."""
-    items = [item for path in sorted(RULES.glob("*_rules.yaml")) for item in yaml.safe_load(path.read_text())]
+    items = [item for path in sorted(RULES.rglob("*_rules.yaml")) for item in yaml.safe_load(path.read_text())]
     return {item["rule"]: str(item["priority"]).capitalize() for item in items if "rule" in item}
 
 
