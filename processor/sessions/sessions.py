@@ -11,6 +11,7 @@ from threading import Lock
 from processor.correlation.pre_match import Candidate, Content, PreMatch
 from processor.fields.audit.event_fields import AuditFields
 from processor.sessions.commands import PodCommands
+from processor.sessions.environment import person_in
 from processor.sessions.logins import SshLogins
 from processor.sessions.reading import session_record
 from processor.sessions.records import (
@@ -85,7 +86,7 @@ class Sessions:
             known = len(self._commands)
             self._commands.see_batch(batch)
             self.changes += len(self._commands) != known
-            return BatchPeople(self, batch) if len(self) else None
+        return BatchPeople(self, batch) if len(self) or any(each.env for each in batch.processes) else None
 
     def take_joined(self) -> list[PersonsProcess]:
         """Return the processes whose person was found here since the last call."""
@@ -100,21 +101,25 @@ class Sessions:
             return [*self._commands.records(), *self._logins.records()]
 
     def person_of(self, batch: EventBatch, row: int, time: int) -> Person | None:
-        """Return who is behind a process of a batch: the nearest of its ancestors, or itself, that is known.
+        """Return who is behind a process of a batch, by the nearest of its ancestors, or itself, that is known.
+
+        A request or a line of sshd's log comes first; a process can change its environment.
 
         Args:
             batch: the batch.
             row: of the process.
             time: of the event, ns since the epoch.
         """
+        found = None
         with self._lock:
             while row >= 0:
                 process = batch.processes[row]
                 known = self._commands.get(batch.host_id, process) or self._logins.get(batch, process, time)
-                if known is not None:
-                    return known.person if time - known.time <= LIFETIME else None
+                if known is not None and time - known.time <= LIFETIME:
+                    return known.person
+                found = found or person_in(batch, process)
                 row = process.parent
-        return None
+        return found
 
 
 class BatchPeople:

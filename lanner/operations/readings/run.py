@@ -43,8 +43,7 @@ class RunView:
             "lanner_correlation_evicted_total": {(): correlator.state.evicted},
             "lanner_correlation_passed_over_total": {(reason,): correlator.counts[reason] for reason in PASSED_OVER},
         }
-        if pipeline.sessions is not None:
-            readings |= session_readings(pipeline.sessions)
+        readings |= session_readings(pipeline.sessions)
         if log is not None:
             readings["lanner_audit_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
         for name, values in sink_readings(self._outboxes(), time.time()).items():

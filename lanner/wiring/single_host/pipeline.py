@@ -136,7 +136,7 @@ class Pipeline:
         if on_batch is not None:
             self._bus.events.subscribe(on_batch)
         path = Path(settings.memory.filename) if settings.memory.enabled else None
-        self.sessions = None if settings.kubernetes_audit.file is None else Sessions()
+        self.sessions = Sessions()
         """Names people in alerts."""
         self._evaluator = StatefulEvaluator(
             detection.ruleset,
