@@ -300,12 +300,12 @@ def _descriptor_columns(
     texts = (
         descriptor.type_name,
         descriptor.name,
-        descriptor.raw_name,
+        descriptor.raw_name or "",
         None,
         None if local is None else local[0],
         None if remote is None else remote[0],
         descriptor.protocol_name,
-        None,
+        descriptor.family,
     )
     return numbers, texts
 

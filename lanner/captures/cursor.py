@@ -67,7 +67,6 @@ def text_of(data: bytes) -> str:
 
 
 def texts_of(data: bytes) -> tuple[str, ...]:
-    """Decode texts that each end with NUL; the last one need not."""
-    if not data:
-        return ()
-    return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
+    """Decode texts that each end with NUL; the last one need not. A single empty text is none."""
+    data = data.removesuffix(b"\0")
+    return tuple(part.decode("utf-8", "surrogateescape") for part in data.split(b"\0")) if data else ()

@@ -21,6 +21,7 @@ from lanner.captures.table import SIGNED, SYSTEM_CALLS
 from processor.fields.event import number_text as formatted
 from schemas.catalogue.fields import ParamSpec
 from schemas.catalogue.flags import FLAG_TABLES, number_text
+from schemas.text.buffers import printed
 from schemas.text.times import date_and_time
 
 AT_FDCWD = -100
@@ -43,7 +44,6 @@ _DYNAMIC = {
     "keyctl_dynamic_param": ("INT64", "CHARBUF"),
 }
 _DIRECTORY = re.compile(r"DIRFD_PARAM\((\d+)\)")
-_PRINTED = dict.fromkeys(range(256), ".") | {code: chr(code) for code in range(0x20, 0x7F)}
 _PLAIN = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "PORT", "PID32"})
 _EMPTY: dict[str, Value] = {
     **dict.fromkeys(("BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"), ("NULL", 0)),
@@ -228,11 +228,6 @@ def _joined(directory: str, path: str) -> str:
         elif part and part != ".":
             parts.append(part)
     return "/".join(parts)
-
-
-def printed(data: bytes) -> str:
-    """Return bytes as text, with a dot for each that can't be printed."""
-    return data.decode("latin-1").translate(_PRINTED)
 
 
 def address_text(data: bytes) -> str | None:

@@ -14,12 +14,12 @@ from typing import Any
 from processor.fields import container, event, pod, process
 from schemas.batch import EventBatch
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.text import times
+from schemas.text import buffers, times
 
 FUNCTIONS: Mapping[str, Any] = MappingProxyType(
     {
         name: function
-        for module in (container, event, pod, process, times)
+        for module in (buffers, container, event, pod, process, times)
         for name, function in vars(module).items()
         if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
     }

@@ -154,7 +154,7 @@ def arguments_text(batch: EventBatch, i: int) -> str:
             if param.type == "DYN" and _is_plain(columns["arg_raw"][slot], value):
                 number = value
             text = number if value in (number, "") else f"{number}({value})"
-        elif param is not None and param.type in ("FSRELPATH", "FSPATH"):
+        elif param is not None and param.type in ("FSRELPATH", "FSPATH") and name != "trusted_exepath":
             raw = strings[columns[_RAW_COLUMN.get(name, "path_name_raw")][i]]
             if raw is None:
                 raw = strings[columns["fd_name_raw"][i]]
@@ -242,11 +242,12 @@ def shown_category(event_type: str | None, fd_type: str | None) -> str | None:
     return "IPC" if found == "ipc" else found
 
 
-@cache
-def is_io(event_type: str | None) -> bool:
-    """Return whether an event reads or writes through a descriptor."""
+def is_io(event_type: str | None, *, is_known: int = 0) -> bool:
+    """Return whether an event reads or writes, or is counted as doing so if its descriptor is known."""
     spec = _spec(event_type)
-    return spec is not None and (spec.reads_from_fd or spec.writes_to_fd)
+    if spec is None:
+        return False
+    return spec.reads_from_fd or spec.writes_to_fd or (bool(is_known) and spec.category.startswith("io-"))
 
 
 @cache

@@ -104,6 +104,8 @@ def output_expression(field: str, argument: str | None = None) -> FieldExpressio
     """
     if field == "evt.rawarg" and argument is not None:
         return FieldExpression(f"shown_raw_argument(B, i, {argument!r})", frozenset({"event"}))
+    if field == "evt.buffer":
+        return FieldExpression("shown_buffer(S[c_buffer[i]])", frozenset({"event"}))
     if argument is None and field in ANCESTRY and field not in _OWN:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
         expression = f"joined_line([{what} for a in ancestors(P, q)])"

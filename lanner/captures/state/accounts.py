@@ -63,7 +63,7 @@ class CaptureAccounts:
         login = None if loginuid is None else self.user_name(loginuid, container)
         group = None if gid is None else self.group_name(gid, container)
         if login is None:
-            login = "<NONE>" if loginuid in {None, -1} else "root" if loginuid == 0 else UNKNOWN_NAME
+            login = "root" if loginuid == 0 else UNKNOWN_NAME
         return Names(
             user=UNKNOWN_NAME if user is None else user.name,
             group=group or ("root" if gid == 0 else UNKNOWN_NAME),

@@ -54,12 +54,17 @@ class OpenDescriptor:
         return _TYPES[self.type]
 
     @property
-    def is_tcp(self) -> bool:
-        """Whether it is a connection by TCP."""
-        return self.type in CONNECTIONS and self.protocol == TCP
+    def family(self) -> str | None:
+        """The value of fd.sockfamily."""
+        return "ip" if self.type in INTERNET else "unix" if self.type == UNIX else None
 
     @property
-    def protocol_name(self) -> str | None:
+    def is_tcp(self) -> bool:
+        """Whether it is a connection by TCP; Falco takes none of IPv6 for one."""
+        return self.type == IPV4 and self.protocol == TCP
+
+    @property
+    def protocol_name(self) -> str:
         """The value of fd.l4proto."""
         return _PROTOCOLS.get(self._shown_protocol, "<NA>")
 

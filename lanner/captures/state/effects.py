@@ -169,7 +169,7 @@ class ProcessEffects:
         )
         is_thread = tid != pid
         if source is None:
-            program = replace(program, exepath="")
+            program = replace(program, exepath="", env=())
             context = ProcessContext(cwd="", sid=-1, vpgid=-1, pgid=-1, tty=0, loginuid=-1)
             credentials = Credentials(_NO_ID, _NO_ID, 0, 0, 0)
         else:
@@ -286,7 +286,7 @@ class ProcessEffects:
                     return cwd
         if path is None:
             return thread.entry.program.exepath
-        return UNKNOWN_NAME if path == UNKNOWN_NAME else absolute_path(cwd, path) or UNKNOWN_NAME
+        return UNKNOWN_NAME if path == UNKNOWN_NAME else absolute_path(cwd, path)
 
     # Identity and surroundings
 

@@ -48,6 +48,8 @@ _INFERRED = frozenset({"send", "sendto", "sendmsg"})
 """Events that make known a socket that was not."""
 _NAMED_BY_TUPLE = frozenset({"connect", "accept", "accept4"})
 """Events that name a descriptor that is unknown by the addresses that they hold."""
+_SHOWN_AS_PASSED = frozenset({"open", "creat"})
+"""Events whose path Falco shows as it was passed, if they failed and it is no relative one."""
 _BITS_OF_CLOEXEC = {"timerfd_create": 2, "epoll_create1": 1}
 
 
@@ -152,8 +154,11 @@ class DescriptorEffects:
             path = absolute_path(start, raw)
         subject.raw_path, subject.path, subject.flags = raw, path, flags
         if event.result < 0:
-            is_unknown = event.version.name in {"open", "creat"} and event.text("name") == UNKNOWN_NAME
-            subject.path = UNKNOWN_NAME if is_unknown else raw if name == "path" else path
+            shown = event.text(name) or ""
+            if name == "path" or (
+                event.version.name in _SHOWN_AS_PASSED and (shown[:1] == "/" or shown == UNKNOWN_NAME)
+            ):
+                subject.path = shown
             return
         kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
         opened = OpenDescriptor(

@@ -4,6 +4,7 @@ Falco's library keeps facts by thread, and shows an event with those of the thre
 working directory belong to the main thread. Source: libsinsp threadinfo.cpp and thread_manager.cpp.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,9 @@ MAX_INHERITED = 2_000_000
 _CLONES_PER_COUNT = 4096
 """Clones without inheritance before the descriptors are counted again."""
 _NO_ID = 0xFFFFFFFF
+_CONTROLLER = re.compile(r"^(.*?)(?:_cgroup)?(?==)")
+_CONTROLLERS = {"perf": "perf_event", "mem": "memory", "io": "blkio"}
+"""Names of cgroups' controllers in the kernel, and those that Falco gives them."""
 UNKNOWN_PROGRAM = ExecutedProgram(is_upper_layer=False, is_lower_layer=False, is_from_memfd=False, is_writable=False)
 """The program of a process that the capture doesn't describe: Falco takes none of these for true."""
 DELETED = " (deleted)"
@@ -94,7 +98,7 @@ class ThreadTable:
                 name=given.comm,
                 exe=given.exe,
                 exepath=given.exepath.removesuffix(DELETED),
-                args=_trimmed(given.args),
+                args=given.args,
                 env=given.env,
                 exe_ino=given.exe_ino or None,
                 exe_ctime=given.exe_ctime or None,
@@ -337,12 +341,8 @@ class ThreadTable:
 def cgroups_of(cgroups: tuple[str, ...]) -> tuple[ContainerName | None, str]:
     """Return the container that cgroups (``cpu=/docker/...``) belong to, and their text."""
     named = (container_of(each.partition("=")[2]) for each in cgroups)
-    return next((name for name in named if name is not None), None), " ".join(cgroups)
-
-
-def _trimmed(args: tuple[str, ...]) -> tuple[str, ...]:
-    """Return no arguments for a single empty one: so a program appears that has overwritten its own."""
-    return () if args == ("",) else args
+    text = " ".join(_CONTROLLER.sub(lambda found: _CONTROLLERS.get(found[1], found[1]), each) for each in cgroups)
+    return next((name for name in named if name is not None), None), text
 
 
 def signed_id(number: int) -> int:

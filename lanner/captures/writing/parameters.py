@@ -10,11 +10,12 @@ from collector.events.arguments.values import joined
 from collector.events.paths import absolute
 from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.table import SIZES, EventVersion, default_bytes
-from lanner.captures.values import AT_FDCWD, printed
+from lanner.captures.values import AT_FDCWD
 from lanner.captures.writing import frames
 from schemas.batch import EventBatch, Process
 from schemas.catalogue.fields import ParamSpec
 from schemas.encoding.columns.texts import encode_text
+from schemas.text.buffers import printed
 
 _UNIX, _INET, _INET6 = b"\1", b"\2", b"\n"
 _ENDS = re.compile(r"(.+):(\d+)->(.+):(\d+)")

@@ -57,3 +57,9 @@ def test_a_parameter_is_written_as_in_falco(name: str, values: Values, expected:
 def test_a_result_is_written_by_its_type(name: str, values: Values, expected: str) -> None:
     """Only results that may be errors are named as errors."""
     assert only(scap.capture(scap.event(name, 10, values)), "evt.res") == (expected,)
+
+
+def test_a_buffer_is_printed_with_dots_and_compared_as_it_is() -> None:
+    """Bytes that can't be printed are dots in output only."""
+    data = scap.capture(scap.event("read", 10, {"res": 4, "data": b"a\0\n\xff", "fd": 0, "size": 4}))
+    assert only(data, "evt.buffer", "evt.arg.data") == ("a...", "a...")

@@ -62,3 +62,32 @@ def test_an_event_that_is_no_call_makes_its_thread_known() -> None:
     """A signal to a thread that the capture doesn't describe has Falco's values for such threads."""
     data = scap.capture(scap.event("signaldeliver", 77, {"spid": 1, "dpid": 77, "sig": 9}, is_exit=False))
     assert only(data, "proc.name", "proc.pid", "user.uid") == ("<NA>", -1, 0xFFFFFFFF)
+
+
+def test_controllers_have_the_names_that_falco_gives_them() -> None:
+    """Groups of controllers are renamed in thread.cgroups."""
+    child = scap.event("clone", 20, {**_CHILD, "cgroups": b"cpu=/\0mem_cgroup=/x\0io=/y\0perf_event_cgroup=/z\0"})
+    assert only(scap.capture(child), "thread.cgroups") == ("cpu=/ memory=/x blkio=/y perf_event=/z",)
+
+
+def test_a_single_empty_argument_is_none() -> None:
+    """A program that has overwritten its arguments has none."""
+    assert only(scap.capture(scap.executed(10, "cat", b"\0")), "proc.cmdline", "proc.cmdnargs") == ("cat", 0)
+
+
+_CHILD: dict[str, int | str | bytes | None] = {
+    "res": 0,
+    "exe": "x",
+    "args": b"",
+    "tid": 20,
+    "pid": 20,
+    "ptid": 10,
+    "cwd": "",
+    "fdlimit": 0,
+    "comm": "x",
+    "flags": 0,
+    "uid": 0,
+    "gid": 0,
+    "vtid": 20,
+    "vpid": 20,
+}

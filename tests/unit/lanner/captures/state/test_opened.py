@@ -103,3 +103,17 @@ def test_a_creat_is_no_open_that_writes() -> None:
     fields = ("evt.is_open_write", "evt.is_open_create", "evt.is_open_exec")
     assert only(scap.capture(scap.event("creat", 10, values)), *fields) == (False, False, True)
     assert only(scap.capture(scap.opened(10, 3, "/tmp", flags=1 << 13 | 2)), *fields) == (True, True, False)
+
+
+def test_a_failed_open_shows_an_absolute_path_as_it_was_passed() -> None:
+    """Only a relative path is completed."""
+    failed = {"fd": -2, "flags": 1, "mode": 0, "dev": 0, "ino": 0}
+    assert only(scap.capture(scap.event("open", 10, {**failed, "name": "/a/../b"})), "fd.name") == ("/a/../b",)
+    assert only(scap.capture(scap.event("open", 10, {**failed, "name": "../b"})), "fd.name") == ("/b",)
+    at = scap.event("openat", 10, {**failed, "dirfd": -100, "name": "/a/../b"})
+    assert only(scap.capture(at), "fd.name") == ("/b",)
+
+
+def test_a_socket_has_a_family_and_no_raw_name() -> None:
+    """Descriptors that are no files have an empty fd.nameraw."""
+    assert only(scap.capture(SOCKET6), "fd.sockfamily", "fd.nameraw", "fd.type") == ("ip", "", "ipv6")
