@@ -24,6 +24,7 @@ from processor.correlation.state.window_state import WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
 from processor.correlation.windows.alerts import stateful_alert
 from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
+from processor.correlation.windows.truths import Truths, holds, unmet_repeats
 from processor.correlation.windows.update import update_window
 from schemas.alert import Alert, bounded
 
@@ -36,10 +37,6 @@ CLOCK_SLACK = 60_000_000_000
 """By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
-
-_Truths = dict[str, Fired | UpdateOutcome | None]
-"""By fingerprint, for the stateful macros that an event reached: the window if it is true, None if it is false, and the
-reason if the window rejected the event; then neither the macro nor its negation is true."""
 
 
 class Correlator:
@@ -258,12 +255,12 @@ class Correlator:
                 self.counts["unknown_term"] += 1
                 continue
             rule, term = known
-            if rule.name not in evaluated and _holds(term, truths):
+            if rule.name not in evaluated and holds(term, truths):
                 evaluated.add(rule.name)
                 fired = next((truths[name] for name in rule.macros if name in term.needs), None)
                 self._match(pre_match, candidate, rule, fired if isinstance(fired, Fired) else None, found)
 
-    def _feed(self, pre_match: PreMatch, found: list[Alert]) -> _Truths:
+    def _feed(self, pre_match: PreMatch, found: list[Alert]) -> Truths:
         by_macro: dict[int, list[tuple[int, Term, Feed]]] = {}
         for feed in pre_match.feeds:
             known = self._rules.legs.get(feed.term)
@@ -272,29 +269,32 @@ class Correlator:
             else:
                 index, leg, term = known
                 by_macro.setdefault(index, []).append((leg, term, feed))
-        truths: _Truths = {}
+        truths: Truths = {}
         # Macros that others ask stand before them.
         for index in sorted(by_macro):
-            holding = {leg: feed for leg, term, feed in by_macro[index] if _holds(term, truths)}
-            if holding:
+            held = [(leg, term, feed) for leg, term, feed in by_macro[index] if holds(term, truths)]
+            if held:
                 macro = self._rules.macros[index]
+                holding = {leg: feed for leg, _, feed in held}
+                unmet = 0 if pre_match.weight == 1 else min(unmet_repeats(term, truths) for _, term, _ in held)
                 if macro.correlation.type == "first_seen":
                     truths[macro.fingerprint] = self._look_up(pre_match, macro, holding[0])
                 else:
-                    truths[macro.fingerprint] = self._update(pre_match, macro, holding, found)
+                    truths[macro.fingerprint] = self._update(pre_match, macro, holding, unmet, found)
         return truths
 
     def _update(
-        self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], found: list[Alert]
+        self, pre_match: PreMatch, macro: StatefulMacro, holding: Mapping[int, Feed], unmet: int, found: list[Alert]
     ) -> Fired | UpdateOutcome | None:
         entry = self.store.get((macro.fingerprint, pre_match.group))
+        reached = replace(pre_match, weight=pre_match.weight - unmet) if unmet else pre_match
         state, fired, outcome = update_window(
-            macro, None if entry is None else entry.state, pre_match, holding, self._lateness
+            macro, None if entry is None else entry.state, reached, holding, self._lateness
         )
         if outcome is UpdateOutcome.TAKEN:
             host = _account(pre_match, entry)
             self._put(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
-            return fired
+            return replace(fired, unmet=fired.unmet + unmet) if fired is not None and unmet else fired
         self.counts[outcome.value] += 1
         return outcome
 
@@ -392,9 +392,3 @@ def _account(pre_match: PreMatch, entry: GroupState | None) -> str:
     if entry is not None and entry.host != NEWCOMERS:
         return entry.host
     return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
-
-
-def _holds(term: Term, truths: _Truths) -> bool:
-    return all(isinstance(truths.get(name), Fired) for name in term.needs) and all(
-        truths.get(name) is None for name in term.forbids
-    )

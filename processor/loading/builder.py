@@ -92,8 +92,6 @@ class Builder:
         self.lists: dict[str, LoadedList] = {}
         self.macros: dict[str, LoadedMacro] = {}
         self.rules: list[Rule] = []
-        self._plain: tuple[Rule, ...] = ()
-        """The rules that are not about other rules."""
         self._rule_legs = RuleLegs({}, report)
 
     def build(self, *, whole: bool) -> None:
@@ -106,15 +104,13 @@ class Builder:
         self._build_lists()
         self._build_macros()
         self._rule_legs = RuleLegs(self.macros, self._report)
+        indexed = {rule.name: (index, rule) for index, rule in enumerate(self._collection.rules.values())}
+        known = {name: _text(rule.condition) for name, (_, rule) in indexed.items() if not rule.unknown_source}
         # Rules about other rules come last: these have to be complete.
-        for is_last in (False, True):
-            for index, rule in enumerate(self._collection.rules.values()):
-                if rule.unknown_source or self._rule_legs.is_used_in(_text(rule.condition)) is not is_last:
-                    continue
-                if not self._is_full(rule.spot):
-                    self._build_rule(index, rule)
-            if not is_last:
-                self._plain = tuple(self.rules)
+        for name in self._rule_legs.in_order(known):
+            index, rule = indexed[name]
+            if not self._is_full(rule.spot):
+                self._build_rule(index, rule)
         self.rules.sort(key=lambda rule: rule.index)
         if not self._failed:
             # Items that only an invalid rule uses would be reported as unused.
@@ -230,7 +226,7 @@ class Builder:
         if tree is None:
             return
         try:
-            tree = self._rule_legs.resolve(self._macros.resolve(tree), self._plain)
+            tree = self._rule_legs.resolve(self._macros.resolve(tree), self.rules)
         except BrokenMacro:
             return
         except MacroProblem as error:

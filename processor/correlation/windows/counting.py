@@ -66,12 +66,12 @@ def count_event(
     del retained[: max(0, len(retained) - threshold)]
     if len(inside) < threshold:
         return EventCount(tuple(retained), len(inside), inside[0]), None, UpdateOutcome.TAKEN
-    unmet = 0
+    others = threshold if weight == 1 else sum(newest - held[0] <= timespan for held in stamps)
+    unmet = max(0, threshold - 1 - others)
     if state.total >= threshold:
         total, first = state.total + weight, min(state.first, stamp[0])
     else:
         total, first = len(inside) + max(0, weight - threshold), inside[0]
-        unmet = max(0, weight - (total - threshold + 1))
     return EventCount(tuple(retained), total, first), Fired(total, first, newest, unmet=unmet), UpdateOutcome.TAKEN
 
 

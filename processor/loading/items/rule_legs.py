@@ -5,10 +5,10 @@ conditions, each under the name of its rule.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from processor.language.ast import Macro, Node, Or, fold, walk, with_children
+from processor.language.ast import Macro, Node, Or, children, fold, walk, with_children
 from processor.language.tokens import IDENTIFIER
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import Problem, ProblemCode
@@ -17,6 +17,8 @@ from processor.loading.yaml.tracing import node_location
 from schemas.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from schemas.yaml.nodes import Node as YamlNode
 
+MAX_LEVELS = 3
+"""How many levels of rules may be about rules."""
 _WORD = re.compile(IDENTIFIER.pattern)
 
 
@@ -46,27 +48,69 @@ class RuleLegs:
 
     def __init__(self, macros: Mapping[str, LoadedMacro], report: Callable[[Problem], None]) -> None:
         """Find the correlations over rules. report: receives problems, each once."""
-        self._stateful = frozenset(name for name, macro in macros.items() if "correlation" in macro.extensions)
+        self._groups = {
+            name: _group_by(macro.extensions["correlation"])
+            for name, macro in macros.items()
+            if "correlation" in macro.extensions
+        }
+        """The group-by of each stateful macro."""
         selections = {name: rule_selection(macro.extensions.get("correlation")) for name, macro in macros.items()}
         self._selections = {name: each for name, each in selections.items() if each is not None}
-        self._users = frozenset(
-            name
+        self._users = {
+            name: found
             for name, macro in macros.items()
-            if name in self._selections or any(self._is_selection(node) for node in walk(macro.condition))
-        )
+            if (found := {name, *_macro_names(macro.condition)} & self._selections.keys())
+        }
+        """The correlations over rules that a macro uses, or is."""
         self._report = report
         self._known: dict[str, tuple[Macro, ...]] = {}
+        self._levels: dict[str, int] = {}
+        """The levels of the rules that are about rules, in the order in which they can be resolved."""
+        self._circular: set[tuple[str, str]] = set()
+        """The macros and the rules in their lists for which a cycle was reported."""
 
-    def is_used_in(self, text: str) -> bool:
-        """Return whether the text of a condition may use a correlation over rules."""
-        return bool(self._users) and not self._users.isdisjoint(_WORD.findall(text))
+    def in_order(self, texts: Mapping[str, str]) -> list[str]:
+        """Return the names of rules, those first that others are about. A cycle is reported.
+
+        Args:
+            texts: the condition of each rule.
+        """
+        used: dict[str, set[str]] = {}
+        for name, text in texts.items() if self._users else ():
+            found = [self._users[word] for word in _WORD.findall(text) if word in self._users]
+            if found:
+                used[name] = set[str]().union(*found)
+        for name in used:
+            self._visit(name, used, ())
+        return [*(name for name in texts if name not in used), *self._levels]
+
+    def _visit(self, rule: str, used: Mapping[str, set[str]], path: tuple[str, ...]) -> int:
+        """Return the level of a rule: 0 if it is about no other, and else one more than the rules that it is about."""
+        if rule not in used or rule in self._levels:
+            return self._levels.get(rule, 0)
+        path = (*path, rule)
+        level = 1
+        for macro in sorted(used[rule]):
+            for node in self._selections[macro].names:
+                if node.value in path:
+                    cycle = " -> ".join((*path[path.index(node.value) :], node.value))
+                    self._circular.add((macro, node.value))
+                    self._fail(macro, node, f"rules are about themselves: {cycle}", "remove one of them from its list")
+                    continue
+                inner = self._visit(node.value, used, path) + 1
+                if inner > MAX_LEVELS:
+                    hint = f"at most {MAX_LEVELS} levels of rules are about rules"
+                    self._fail(macro, node, f"rule '{node.value}' is about too many levels of rules", hint)
+                level = max(level, inner)
+        self._levels[rule] = level
+        return level
 
     def resolve(self, condition: Node, rules: Sequence[Rule]) -> Node:
         """Return a condition with the conditions of rules in it.
 
         Args:
             condition: with macros resolved.
-            rules: all that use no correlation over rules.
+            rules: all that it may be about.
         """
 
         def combine(node: Node, parts: tuple[Node, ...]) -> Node:
@@ -77,41 +121,63 @@ class RuleLegs:
 
         return fold(condition, combine)
 
-    def _is_selection(self, node: Node) -> bool:
-        return isinstance(node, Macro) and node.name in self._selections
-
     def _legs(self, macro: str, rules: Sequence[Rule]) -> tuple[Macro, ...]:
         if macro not in self._known:
             selection = self._selections[macro]
-            plain = {rule.name: rule for rule in rules if not self._is_stateful(rule)}
+            usable = {rule.name: rule for rule in rules if self._other_group(macro, rule) is None}
             for node in selection.names:
-                if node.value not in plain:
-                    self._unknown(macro, node, rules)
+                if node.value not in usable and (macro, node.value) not in self._circular:
+                    self._unusable(macro, node, rules)
+            # By tag, rules about rules would be about themselves.
+            tagged = {name: rule for name, rule in usable.items() if name not in self._levels}
             for node in selection.tags:
-                if not any(node.value in rule.tags for rule in plain.values()):
+                if not any(node.value in rule.tags for rule in tagged.values()):
                     tags = sorted({tag for rule in rules for tag in rule.tags})
                     hint = did_you_mean(node.value, tags) or "use a tag of rules in this file or those before it"
                     self._fail(macro, node, f"no rule has the tag '{node.value}'", hint)
-            names = {node.value: None for node in selection.names if node.value in plain}
+            names = {node.value: None for node in selection.names if node.value in usable}
             chosen = {node.value for node in selection.tags}
-            names |= {name: None for name, rule in plain.items() if chosen.intersection(rule.tags)}
-            self._known[macro] = tuple(Macro(name, plain[name].condition) for name in names)
+            names |= {name: None for name, rule in tagged.items() if chosen.intersection(rule.tags)}
+            self._known[macro] = tuple(Macro(name, usable[name].condition) for name in names)
         return self._known[macro]
 
-    def _is_stateful(self, rule: Rule) -> bool:
-        return any(isinstance(node, Macro) and node.name in self._stateful for node in walk(rule.condition))
+    def _other_group(self, macro: str, rule: Rule) -> tuple[str, ...] | None:
+        """Return by what a stateful rule counts, if not by the group of a macro: its windows are then elsewhere."""
+        used = (self._groups[name] for name in self._stateful_in(rule.condition))
+        return next((group_by for group_by in used if group_by != self._groups[macro]), None)
 
-    def _unknown(self, macro: str, node: ScalarNode, rules: Sequence[Rule]) -> None:
-        names = [rule.name for rule in rules]
-        if node.value in names:
-            hint = "list rules that one event decides"
-            self._fail(macro, node, f"rule '{node.value}' uses a stateful macro", hint)
+    def _stateful_in(self, condition: Node) -> Iterator[str]:
+        """Yield the stateful macros of a condition, without those that only these use."""
+        todo = [condition]
+        while todo:
+            node = todo.pop()
+            if isinstance(node, Macro) and node.name in self._groups:
+                yield node.name
+            else:
+                todo += children(node)
+
+    def _unusable(self, macro: str, node: ScalarNode, rules: Sequence[Rule]) -> None:
+        named = {rule.name: rule for rule in rules}
+        if node.value in named:
+            its = ", ".join(self._other_group(macro, named[node.value]) or ()) or "nothing"
+            mine = ", ".join(self._groups[macro]) or "nothing"
+            hint = "the stateful macros of a rule and a macro about it must have the same group-by, in the same order"
+            self._fail(macro, node, f"rule '{node.value}' counts by {its} and '{macro}' by {mine}", hint)
         else:
-            hint = did_you_mean(node.value, names) or "list rules of this file or those before it"
+            hint = did_you_mean(node.value, named) or "list rules of this file or those before it"
             self._fail(macro, node, f"there is no rule '{node.value}'", hint)
 
     def _fail(self, macro: str, node: ScalarNode, message: str, hint: str) -> None:
         self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro, node_location(node), hint))
+
+
+def _group_by(correlation: YamlNode) -> tuple[str, ...]:
+    node = correlation.get("group-by") if isinstance(correlation, MappingNode) else None
+    return tuple(item.value for item in _texts(node))
+
+
+def _macro_names(condition: Node) -> Iterator[str]:
+    return (node.name for node in walk(condition) if isinstance(node, Macro))
 
 
 def _texts(node: YamlNode | None) -> tuple[ScalarNode, ...]:

@@ -50,7 +50,7 @@ def legs(result: LoadResult) -> list[str]:
 
 
 def test_rules_are_taken_by_name_or_tag_wherever_they_stand() -> None:
-    """With their exceptions; by a tag, neither stateful ones nor those that are about rules themselves."""
+    """With their exceptions; by a tag, neither those that count by another group nor those that are about rules."""
     by_tag, by_name = loaded(f"{COUNTED}, rules: {{tags: [files]}}"), loaded(f"{ORDERED}, rules: [Connects, Opens]")
 
     assert by_tag.errors == by_name.errors == ()
@@ -67,8 +67,12 @@ def test_rules_are_taken_by_name_or_tag_wherever_they_stand() -> None:
     ("correlation", "message", "hint"),
     [
         (f"{COUNTED}, rules: [Opens, Connectz]", "there is no rule 'Connectz'", "did you mean 'Connects'?"),
-        (f"{COUNTED}, rules: [Opens twice]", "rule 'Opens twice' uses a stateful macro", "one event decides"),
-        (f"{COUNTED}, rules: [About]", "there is no rule 'About'", "list rules of this file"),
+        (
+            f"{COUNTED}, rules: [Opens twice]",
+            "rule 'Opens twice' counts by nothing and 'm' by evt.hostname",
+            "same group",
+        ),
+        (f"{COUNTED}, rules: [Opens, About]", "rules are about themselves: About -> About", "remove one of them"),
         (f"{COUNTED}, rules: {{tags: [filez]}}", "no rule has the tag 'filez'", "did you mean 'files'?"),
         (f"{COUNTED}, rules: {{tags: []}}", "'rules' lists no tags", "{tags: [a_tag]}"),
         (f"{COUNTED}, rules: {{tag: [files]}}", "Unknown key 'tag' in 'rules'", "did you mean 'tags'?"),
@@ -88,6 +92,52 @@ def test_what_is_wrong_with_a_list_of_rules(correlation: str, message: str, hint
     assert len(problems) == 1
     assert hint in problems[0].hint
     assert problems[0].location.text.strip().startswith("correlation:")
+
+
+def about(name: str, *rules: str, group_by: str = "evt.hostname") -> str:
+    """Return a rule about others."""
+    macro = name.lower().replace(" ", "_")
+    return (
+        f"- macro: {macro}\n  correlation:\n    type: event_count\n    rules: [{', '.join(rules)}]\n"
+        f"    group-by: [{group_by}]\n    timespan: 1m\n    condition: {{gte: 2}}\n"
+        f"- rule: {name}\n  desc: d\n  condition: {macro}\n  output: o\n  priority: NOTICE\n  tags: [files]\n"
+    )
+
+
+def test_rules_may_be_about_rules_about_rules() -> None:
+    """Wherever they stand; by a tag, no rule about rules is taken."""
+    texts = (about("Third", "Second", "Opens"), about("Second", "First"), about("First", "Connects"))
+    tagged = about("By tag", "Opens").replace("[Opens]", "{tags: [files]}")
+    result = load_rules([RuleFile("r.yaml", "".join((RULES, *texts, tagged, LATER)))])
+
+    assert result.errors == ()
+    (third, by_tag) = (rule.condition for rule in result.rules if rule.name in ("Third", "By tag"))
+    assert [each.name for each in walk(third) if isinstance(each, Macro) and each.name[0].isupper()] == [
+        *("Second", "First", "Connects", "Opens")
+    ]
+    assert {each.name for each in walk(by_tag) if isinstance(each, Macro) and each.name[0].isupper()} == {
+        *("Opens", "Connects")
+    }
+
+
+def test_a_cycle_of_rules_is_named() -> None:
+    """At the place in the list that closes it, once."""
+    texts = (about("A", "B", "Opens"), about("B", "C"), about("C", "Opens", "A"))
+    (problem,) = load_rules([RuleFile("r.yaml", "".join((RULES, *texts)))]).errors
+
+    assert problem.message == "rules are about themselves: A -> B -> C -> A"
+    place = problem.location
+    assert (place.file, place.text.strip()) == ("r.yaml", "rules: [Opens, A]")
+    assert place.text[place.column - 1 :] == "A]"
+
+
+def test_rules_about_rules_have_a_maximum_of_levels() -> None:
+    """Each level repeats the conditions of the rules below it."""
+    texts = (about("A", "Opens"), about("B", "A"), about("C", "B"), about("D", "C"))
+
+    assert load_rules([RuleFile("r.yaml", "".join((RULES, *texts[:3])))]).errors == ()
+    (problem,) = load_rules([RuleFile("r.yaml", "".join((RULES, *texts)))]).errors
+    assert problem.message == "rule 'C' is about too many levels of rules"
 
 
 def test_a_macro_over_rules_has_no_condition_of_its_own() -> None:
