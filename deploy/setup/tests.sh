@@ -25,8 +25,8 @@ for folder in tests/*/; do
     esac
 done
 status=0
-"${pytest[@]}" -n $(($(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
-"${pytest[@]}" "${alone[@]}" || status=1
+"${pytest[@]}" --durations 20 -n $(($(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
+"${pytest[@]}" --durations 20 "${alone[@]}" || status=1
 if [ $status -ne 0 ]; then
     echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
 fi
