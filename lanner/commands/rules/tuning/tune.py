@@ -26,7 +26,7 @@ from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
 from processor.loading import RuleFile
-from schemas.alert import Alert
+from schemas.alert import Alert, BadAlert
 from schemas.codec import BadBatch
 from schemas.text.counts import count_of
 from schemas.text.printable import printable
@@ -35,6 +35,8 @@ _MAX_ALERTS = 500_000
 _DATABASE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 _Tried = tuple[Proposal, Harm]
+_Source = Callable[[Callable[[], bool]], Iterable[Alert]]
+"""Yields alerts until its argument returns true."""
 
 
 @front_command(
@@ -57,7 +59,8 @@ _Tried = tuple[Proposal, Harm]
     "--console",
     type=_DATABASE,
     metavar="FILE",
-    help="alerts.db of `lanner console`: alerts that people commented or assigned count as real.",
+    help="alerts.db of `lanner console`: alerts that people commented or assigned count as real. Without --topic and "
+    "--file, all its alerts are read.",
 )
 @click.option(
     "--write",
@@ -90,10 +93,13 @@ def command(
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
     if write is not None:
         _refuse_existing(write)
-    recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     names = known.keys() if rule is None else {rule}
-    alerts = _alerts(settings, recording, first, names, _marked(console), quiet=options.quiet)
+    if console is not None and file is None and not topic:
+        source = _of_console(console, first, names)
+    else:
+        source = _stored(settings, chosen_recording(settings, file, topic=topic, quiet=options.quiet), first)
+    alerts = _alerts(source, first, names, _marked(console), quiet=options.quiet)
     trial = HarmTrial(sources.files)
     tried = [(each, _harm(trial, each)) for each in proposals(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
@@ -106,8 +112,7 @@ def command(
 
 
 def _alerts(
-    settings: Settings,
-    recording: Path | None,
+    source: _Source,
     first: int,
     rules: Collection[str],
     marked: Collection[str],
@@ -117,7 +122,7 @@ def _alerts(
     status = StatusLine(sys.stderr, enabled=not quiet)
     found: dict[str, TunedAlert] = {}
     with Signals() as signals:
-        for alert in _stored(settings, recording, first, lambda: signals.stop):
+        for alert in source(lambda: signals.stop):
             if signals.stop or len(found) == _MAX_ALERTS:
                 note(f"stopped after {count_of(len(found), 'alert')}.")
                 break
@@ -134,12 +139,27 @@ def _alerts(
     return list(found.values())
 
 
-def _stored(settings: Settings, recording: Path | None, first: int, stop: Callable[[], bool]) -> Iterator[Alert]:
+def _stored(settings: Settings, recording: Path | None, first: int) -> _Source:
     if recording is not None:
-        return stored_alerts(recording)
+        return lambda _: stored_alerts(recording)
     from lanner.recorder.topic.alerts import retained_alerts
 
-    return retained_alerts(reachable_connection(settings), first, None, stop)
+    return lambda stop: retained_alerts(reachable_connection(settings), first, None, stop)
+
+
+def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:
+    from lanner.console.store.reading import AlertReader
+
+    def read(_: Callable[[], bool]) -> Iterator[Alert]:
+        try:
+            reader = AlertReader(console)
+            for rule in rules:
+                for alert, _group in reader.alerts_of_rule(rule, first * 1_000_000, _MAX_ALERTS):
+                    yield alert
+        except (OSError, BadAlert) as error:
+            raise BadInput(f"{console}: {error}.") from None
+
+    return read
 
 
 def _marked(console: Path | None) -> Collection[str]:

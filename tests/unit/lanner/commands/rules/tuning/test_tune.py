@@ -5,10 +5,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lanner.cli.app import lanner_command
+from lanner.console.store.filters import Filters
+from lanner.console.store.marks import Mark
 from lanner.errors import BadInput
 from schemas.alert import ALERT_SCHEMA, encode_alert
 from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import alert
+from tests.unit.lanner.console.alerts import NOW, filled, found
 from tests.unit.lanner.ruleset.tuning.test_harm import RULE, TESTS
 
 
@@ -59,6 +62,24 @@ def test_only_harmless_exceptions_are_written_and_their_tests_pass(tmp_path: Pat
     assert (done.exit_code, "1 passed" in done.output) == (0, True), done.output
     with pytest.raises(BadInput, match="exists already"):
         tune(tmp_path, "--write", patch)
+
+
+def test_the_alerts_of_a_console_are_read_without_another_source(tmp_path: Path) -> None:
+    """Those that people assigned are marked; the recording isn't looked for."""
+    (tmp_path / "mine.yaml").write_text(RULE)
+    fields = {"evt.type": "openat", "fd.name": "/secret/a", "proc.exepath": "/usr/bin/backup"}
+    stored = [found(number, rule="Secret read", output_fields=fields, event={}) for number in range(6)]
+    view, reader = filled(tmp_path, [*stored, found(7, rule="Other")])
+    (group,) = (each for each in reader.groups(Filters(), NOW).groups if each.rule == "Secret read")
+    view.set_marks([Mark(f"group:{group.key}", "assignee", "eve", "eve", NOW)])
+
+    words = ("rules", "tune", "-r", tmp_path / "mine.yaml", "--since", "2020-01-01", "--format", "json", "-q")
+    done = CliRunner().invoke(
+        lanner_command, [*map(str, words), "--console", str(tmp_path / "alerts.db")], catch_exceptions=False
+    )
+
+    (proposal,) = json.loads(done.stdout)
+    assert (proposal["alerts"], proposal["marked"], proposal["harmless"]) == (6, 6, False)
 
 
 def test_an_unknown_rule_is_refused(tmp_path: Path) -> None:
