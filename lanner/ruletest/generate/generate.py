@@ -15,7 +15,7 @@ from lanner.ruletest.events.input import GivenAlert, choose_given, given_alert, 
 from lanner.ruletest.generate.writing import case_text
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import read_suite
-from lanner.ruletest.running import RuleSet, Runner
+from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
 from lanner.settings import Settings
 from processor.detection.detector import RuleMatching
 from schemas.batch import EventBatch
@@ -47,12 +47,14 @@ def cases_from(settings: Settings, source: str) -> str:
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
         cases = [_of_alert(alert)]
     loaded = load_or_fail(settings, find_rules(settings), warnings=False)
-    return _HEAD + "".join(_tried(case, _rule_set(loaded)) for case in cases)
+    runners = _Runners(RuleSet(loaded.rules, loaded.correlations, loaded.suppressed))
+    return _HEAD + "".join(_tried(case, runners) for case in cases)
 
 
 def case_of_alert(alert: GivenAlert, loaded: ActiveRules) -> str:
     """Return a test case for an alert as the text of a test file, tried against rules. Raises BadInput."""
-    return _HEAD + _tried(_of_alert(alert), _rule_set(loaded))
+    rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
+    return _HEAD + _tried(_of_alert(alert), _Runners(rules))
 
 
 def _of_alert(alert: GivenAlert) -> str:
@@ -60,10 +62,6 @@ def _of_alert(alert: GivenAlert) -> str:
         raise BadInput("the alert has neither evt.type nor proc.name: add them to the rule's output.")
     name = f"{alert.fields['proc.name']} does {alert.fields['evt.type']}"
     return case_text(name, [write_event(alert.fields)], alert.rule, alert.priority, alert.fields)
-
-
-def _rule_set(loaded: ActiveRules) -> RuleSet:
-    return RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
 
 
 def _of_recording(settings: Settings, path: Path) -> list[str]:
@@ -97,19 +95,29 @@ def _arguments(batch: EventBatch, number: object) -> dict[str, str]:
     return {f"evt.arg.{name}": value for name, value in pairs if value is not None}
 
 
-def _tried(case: str, rules: RuleSet) -> str:
+class _Runners:
+    """Compiles the rules once for all cases that need the same of them."""
+
+    def __init__(self, rules: RuleSet) -> None:
+        self.rules = rules
+        self._runners: dict[tuple[RuleMatching, tuple[str, ...]], Runner] = {}
+
+    def failures(self, suite: Suite, matching: RuleMatching) -> list[str]:
+        """Run the cases of a file; return what doesn't fit."""
+        key = (matching, tuple(rule.name for rule in rules_to_evaluate(suite, self.rules.rules)))
+        if key not in self._runners:
+            self._runners[key] = Runner(suite, self.rules, matching, lambda _path: ())
+        return [failure.message for case in suite.cases for failure in self._runners[key].run(case).failures]
+
+
+def _tried(case: str, runners: _Runners) -> str:
     """Run a generated case, and add comments on what doesn't fit."""
     suite, problems = read_suite("case_test.yaml", _HEAD + case)
     if problems:
         return f"  # To be completed: {problems[0].message}.\n{case}"
-    known = {rule.name for rule in rules.rules}
+    known = {rule.name for rule in runners.rules.rules}
     if any(expected.rule not in known for each in suite.cases for expected in each.expected):
         return f"  # Not tried: the rule isn't active.\n{case}"
-    lines = min((_failures(suite, rules, matching) for matching in get_args(RuleMatching)), key=len)
+    lines = min((runners.failures(suite, matching) for matching in get_args(RuleMatching)), key=len)
     notes = "".join(f"  # To be completed: {' '.join(line.split())}.\n" for line in lines)
     return notes + case
-
-
-def _failures(suite: Suite, rules: RuleSet, matching: RuleMatching) -> list[str]:
-    runner = Runner(suite, rules, matching, lambda _path: ())
-    return [failure.message for case in suite.cases for failure in runner.run(case).failures]
