@@ -67,6 +67,10 @@ class Container:
     """What the Kubernetes API server knows about its pod; set by the evaluating process, never sent."""
 
 
+NOBODY = 1 << 32
+"""The pid in the row of events without a process; the kernel has no such pid."""
+
+
 # Not frozen, although instances must not be changed: creating a frozen one takes five times as long.
 @dataclass(slots=True, unsafe_hash=True)
 class Process:

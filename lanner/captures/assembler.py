@@ -19,7 +19,7 @@ from lanner.captures.state.threads import CapturedThread, ThreadTable
 from lanner.captures.table import GENERIC, system_call_name
 from lanner.captures.values import ParameterReader, absolute_path
 from processor.compiler.batch import Excludes
-from schemas.batch import EventBatch, Process
+from schemas.batch import NOBODY, EventBatch, Process
 from schemas.columns import MISSING_INT, EventBit
 
 _MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 8192
@@ -179,7 +179,7 @@ class CaptureAssembler:
         """Return the row of events without a thread."""
         if self._nobody_row < 0:
             self._nobody_row = len(self._rows.processes)
-            self._rows.processes.append(Process(pid=_LAST_ID + 1))
+            self._rows.processes.append(Process(pid=NOBODY))
         return self._nobody_row
 
     def _entry(self, thread: CapturedThread) -> TrackedProcess:

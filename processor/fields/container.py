@@ -7,7 +7,7 @@ missing, as in Falco's container plugin.
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from schemas.batch import Container, Mount, Process
+from schemas.batch import NOBODY, Container, Mount, Process
 
 HOST = "host"
 _SHORT_ID = 12
@@ -20,19 +20,25 @@ def container_of(containers: Sequence[Container], process: Process) -> Container
     return containers[process.container] if process.container >= 0 else None
 
 
-def container_id(containers: Sequence[Container], process: Process) -> str:
-    """Return container.id: 12 digits, or ``host``."""
-    return containers[process.container].id if process.container >= 0 else HOST
+def container_id(containers: Sequence[Container], process: Process) -> str | None:
+    """Return container.id: 12 digits, or ``host``; None for events without a process."""
+    if process.container >= 0:
+        return containers[process.container].id
+    return None if process.pid == NOBODY else HOST
 
 
 def container_name(containers: Sequence[Container], process: Process) -> str | None:
     """Return container.name; ``host`` on the host."""
-    return containers[process.container].name if process.container >= 0 else HOST
+    if process.container >= 0:
+        return containers[process.container].name
+    return None if process.pid == NOBODY else HOST
 
 
-def container_type(containers: Sequence[Container], process: Process) -> str:
+def container_type(containers: Sequence[Container], process: Process) -> str | None:
     """Return container.type; ``host`` on the host."""
-    return containers[process.container].type if process.container >= 0 else HOST
+    if process.container >= 0:
+        return containers[process.container].type
+    return None if process.pid == NOBODY else HOST
 
 
 def label(labels: Labels | None, key: str) -> str | None:

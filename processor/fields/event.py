@@ -73,13 +73,7 @@ def _spec(event_type: str | None) -> EventType | None:
 
 
 def argument_slot(batch: EventBatch, i: int, name: str) -> int:
-    """Return the index of an event's argument in the argument columns, or -1.
-
-    Args:
-        batch: the batch.
-        i: the event's index in it.
-        name: the parameter's name, or its index in digits.
-    """
+    """Return the index of an argument in the argument columns, or -1; name: the parameter's name or its index."""
     columns = batch.columns
     start, end = columns["arg_start"][i], columns["arg_start"][i + 1]
     if name.isdigit():
@@ -110,6 +104,11 @@ def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
     if param is not None and param.type not in _NUMERIC_TYPES:
         return text
     return batch.columns["arg_raw"][slot]
+
+
+def descriptor_number(batch: EventBatch, i: int) -> int:
+    """Return fd.num where its column has -1, which is unsigned in the anonymous mmap of old captures."""
+    return _MASKS[32] if raw_argument(batch, i, "fd") == _MASKS[32] else -1
 
 
 def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
@@ -154,8 +153,10 @@ def arguments_text(batch: EventBatch, i: int) -> str:
             if param.type == "DYN" and _is_plain(columns["arg_raw"][slot], value):
                 number = value
             text = number if value in (number, "") else f"{number}({value})"
-        elif param is not None and param.type in ("FSRELPATH", "FSPATH") and name != "trusted_exepath":
+        elif param is not None and param.type in ("FSRELPATH", "FSPATH"):
             raw = strings[columns[_RAW_COLUMN.get(name, "path_name_raw")][i]]
+            if name == "trusted_exepath":
+                raw = batch.processes[columns["process"][i]].exepath
             if raw is None:
                 raw = strings[columns["fd_name_raw"][i]]
             text = f"{raw}({value})" if raw and value != "<NA>" and _is_completed(raw, value) else value
@@ -167,9 +168,7 @@ def arguments_text(batch: EventBatch, i: int) -> str:
 
 def _is_plain(number: int, value: str) -> bool:
     """Return whether a parameter of several types holds a text, or a number without a name."""
-    if number == 0:
-        return not value.startswith("<") and value != "0s"
-    return value == f"{number & _MASKS[64]:X}"
+    return value == f"{number & _MASKS[64]:X}" if number else not value.startswith("<") and value != "0s"
 
 
 def _is_completed(raw: str, path: str) -> bool:

@@ -109,7 +109,7 @@ _EVENT: dict[str, str] = {
 }
 
 _DESCRIPTOR: dict[str, str] = {
-    "fd.num": _FD,
+    "fd.num": f"(descriptor_number(B, i) if c_fd_num[i] == -1 else {_FD})",
     "fd.type": _FDTYPE,
     "fd.typechar": f"type_character({_TYPE}, {_FDTYPE}, {_FD})",
     "fd.name": "S[n]",
@@ -180,8 +180,8 @@ _PROCESS: dict[str, str] = {
     "proc.tty": "q.tty",
     "proc.pid": _PID,
     "proc.ppid": "(q.ppid if (q.ppid or 0) <= 4294967295 else None)",
-    "proc.vpid": "q.vpid",
-    "proc.pvpid": "(P[q.parent].vpid if q.parent >= 0 else None)",
+    "proc.vpid": "(q.vpid if q.vpid != -1 else None)",
+    "proc.pvpid": "(P[q.parent].vpid if q.parent >= 0 and P[q.parent].vpid != -1 else None)",
     "proc.sid": "q.sid",
     "proc.sname": f"attribute({_SESSION}, 'name')",
     "proc.sid.exe": f"attribute({_SESSION}, 'exe')",

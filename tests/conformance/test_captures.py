@@ -20,9 +20,6 @@ _NO_EVENTS = {"container", "container_added", "container_removed"}
 """Announcements of containers, which are no events for Lanner's rules."""
 _TIMES = {"evt.time", "evt.time.iso8601"}
 """Numbers in Falco's output, texts as values: the time is compared as evt.rawtime."""
-_STRANGE_CONTAINER = "000000000000"
-"""A cgroup that Falco takes for a container's."""
-_UNSIGNED_32 = 4294967295
 
 
 def _folder() -> Path:
@@ -52,15 +49,9 @@ def _ours(name: str, fields: list[str]) -> dict[int, Fields]:
 def _is_known_difference(field: str, theirs: Fields, ours: Any) -> bool:
     """Return whether docs/captures.md states a difference."""
     value = theirs[field]
-    if field.startswith("container."):
-        # Without a container, fields are missing; the id of an unknown process's container is the host's.
-        return value in {"", None, _STRANGE_CONTAINER} and ours in {None, "host"}
-    if field == "fd.num":
-        return bool(value == _UNSIGNED_32 and ours == -1)
-    if theirs["container.id"] == _STRANGE_CONTAINER and field == "evt.args":
-        return bool(value.replace("<NA>", "root") == ours)
-    if field == "evt.args" and "trusted_exepath=memfd:" in value:
-        return True
+    if field.startswith("container.image."):
+        # On the host, fields of images are missing.
+        return bool(value == "" and ours is None and theirs["container.id"] == "host")
     # Falco's output replaces control characters.
     return isinstance(value, str) and "\ufffd" in value
 

@@ -9,8 +9,9 @@ from lanner.captures.cursor import texts_of
 from lanner.captures.events import CapturedEvent
 from lanner.captures.lists import ListedGroup, ListedUser
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
+from lanner.captures.state.cgroups import cgroups_of
 from lanner.captures.state.descriptors import O_CLOEXEC
-from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, cgroups_of, signed_id
+from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, signed_id
 from lanner.captures.values import absolute_path
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29

@@ -4,17 +4,16 @@ Falco's library keeps facts by thread, and shows an event with those of the thre
 working directory belong to the main thread. Source: libsinsp threadinfo.cpp and thread_manager.cpp.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from collector.containers.identity.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, trim
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
 from lanner.captures.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME
+from lanner.captures.state.cgroups import cgroups_of
 from lanner.captures.state.descriptors import IPV4, MAX_DESCRIPTORS, SERVERS, OpenDescriptor
 
 MAX_THREADS = 131_072
@@ -23,9 +22,6 @@ MAX_INHERITED = 2_000_000
 _CLONES_PER_COUNT = 4096
 """Clones without inheritance before the descriptors are counted again."""
 _NO_ID = 0xFFFFFFFF
-_CONTROLLER = re.compile(r"^(.*?)(?:_cgroup)?(?==)")
-_CONTROLLERS = {"perf": "perf_event", "mem": "memory", "io": "blkio"}
-"""Names of cgroups' controllers in the kernel, and those that Falco gives them."""
 UNKNOWN_PROGRAM = ExecutedProgram(is_upper_layer=False, is_lower_layer=False, is_from_memfd=False, is_writable=False)
 """The program of a process that the capture doesn't describe: Falco takes none of these for true."""
 DELETED = " (deleted)"
@@ -311,6 +307,10 @@ class ThreadTable:
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's group."""
+        if entry.context.pgid in {None, -1}:
+            # Old captures have the group's id within its namespace only.
+            is_host_id = entry.context.vpid in {None, entry.pid}
+            return self._leader(entry, entry.context.vpgid, lambda other: other.context.vpgid, is_host_id=is_host_id)
         return self._leader(entry, entry.context.pgid, lambda other: other.context.pgid)
 
     def _leader(
@@ -336,13 +336,6 @@ class ThreadTable:
     def first_in_container(self, entry: TrackedProcess) -> None:
         """Return None: a capture holds no files of containers to look into."""
         del entry
-
-
-def cgroups_of(cgroups: tuple[str, ...]) -> tuple[ContainerName | None, str]:
-    """Return the container that cgroups (``cpu=/docker/...``) belong to, and their text."""
-    named = (container_of(each.partition("=")[2]) for each in cgroups)
-    text = " ".join(_CONTROLLER.sub(lambda found: _CONTROLLERS.get(found[1], found[1]), each) for each in cgroups)
-    return next((name for name in named if name is not None), None), text
 
 
 def signed_id(number: int) -> int:

@@ -75,6 +75,18 @@ def test_a_single_empty_argument_is_none() -> None:
     assert only(scap.capture(scap.executed(10, "cat", b"\0")), "proc.cmdline", "proc.cmdnargs") == ("cat", 0)
 
 
+def test_a_group_of_an_old_capture_has_a_leader() -> None:
+    """Without the host's id of a group, its leader is found by the id within the namespace."""
+    old = {"exe": "/bin/x", "comm": "x", "tid": 10, "pid": 10, "ptid": 1, "res": 0, "vpgid": 1}
+    assert only(scap.capture(scap.event("execve", 10, old)), "proc.vpgid.name", "proc.pgid") == ("init", -1)
+
+
+def test_events_without_a_thread_have_no_container() -> None:
+    """A process that the capture doesn't describe is neither in a container nor on the host."""
+    data = scap.capture(scap.event("procinfo", 77, {"cpu_usr": 1, "cpu_sys": 2}, is_exit=False))
+    assert only(data, "container.id", "container.name", "proc.name") == (None, None, None)
+
+
 _CHILD: dict[str, int | str | bytes | None] = {
     "res": 0,
     "exe": "x",

@@ -117,3 +117,25 @@ def test_a_failed_open_shows_an_absolute_path_as_it_was_passed() -> None:
 def test_a_socket_has_a_family_and_no_raw_name() -> None:
     """Descriptors that are no files have an empty fd.nameraw."""
     assert only(scap.capture(SOCKET6), "fd.sockfamily", "fd.nameraw", "fd.type") == ("ip", "", "ipv6")
+
+
+def test_an_anonymous_map_of_an_old_capture_has_an_unsigned_descriptor() -> None:
+    """Old drivers recorded the missing descriptor with 32 bits."""
+    values = {"res": 4096, "addr": 0, "length": 1, "prot": 1, "flags": 10, "offset": 0}
+    for fd, shown in ((0xFFFFFFFF, 0xFFFFFFFF), (-1, -1)):
+        assert only(scap.capture(scap.event("mmap", 10, {**values, "fd": fd})), "fd.num", "fd.name") == (shown, "")
+
+
+def test_addresses_of_all_containers_are_local_to_one_without_its_own() -> None:
+    """Falco takes the address of any container for local in a container whose address is unknown."""
+    listed = scap.processes(
+        scap.process(1, parent=0, comm="init"), scap.process(10, cgroups=b"cpu=/docker/" + b"0" * 64 + b"\0")
+    )
+    connected = {"res": 0, "fd": 3, "tuple": _tuple(OTHER, 1000, OWN, 80)}
+    socket = scap.event("socket", 10, {"fd": 3, "domain": 2, "type": 1, "proto": 6, "flags": 0})
+    described = scap.event(
+        "container", 0, {"json": '{"container": {"id": "aaaaaaaaaaaa", "ip": "192.0.2.7"}}'}, is_exit=False
+    )
+    after = (socket, scap.event("connect", 10, connected))
+    assert only(scap.capture(HERE, *after, listed=listed), "fd.lip", "container.id") == ("10.0.0.5", "0" * 12)
+    assert only(scap.capture(HERE, described, *after, listed=listed), "fd.lip") == ("192.0.2.7",)
