@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lanner.recorder.batches import StoredBatch
 from lanner.recorder.evaluation.backtest import Backtest, BacktestRow
+from processor.correlation.state.encoded import seen_records
 from processor.evaluator import CompiledRuleset, Evaluator
 from processor.pushdown.recorded import RecordedEvents
 from schemas.batch import EventBatch
@@ -30,7 +31,7 @@ class VersionCost:
     nanoseconds: int
     """Processor time of both stages."""
     groups: int
-    """Maximum number of windows and counts of repeats at a time."""
+    """Maximum number of windows, counts of repeats and values that first_seen knows, at a time."""
     state_bytes: int
     """Encoded state at the end."""
 
@@ -155,12 +156,14 @@ class _Version:
         self._nanoseconds += self._clock() - begin
         for alert in found:
             self.alerts.count(alert)
-        self._groups = max(self._groups, len(self._evaluator.correlator.store))
+        correlator = self._evaluator.correlator
+        self._groups = max(self._groups, len(correlator.store) + len(correlator.sightings))
         self._sent.update(_let_through(batch, self._clauses))
 
     def finish(self) -> VersionCost:
-        state_bytes = len(self._evaluator.correlator.snapshot())
-        for alert in self._evaluator.correlator.finish():
+        correlator = self._evaluator.correlator
+        state_bytes = len(correlator.snapshot()) + sum(map(len, seen_records(correlator.state, changed=False)))
+        for alert in correlator.finish():
             self.alerts.count(alert)
         return VersionCost(self.alerts.alerts, dict(self._sent), self._nanoseconds, self._groups, state_bytes)
 

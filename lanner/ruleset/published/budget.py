@@ -26,7 +26,7 @@ def over_budget(costs: CostComparison, budget: RulesBudget) -> list[str]:
             draft.nanoseconds / max(costs.events, 1),
             "ns of processor time for an event",
         ),
-        ("state_groups", budget.state_groups, draft.groups, "windows and counts of repeats at a time"),
+        ("state_groups", budget.state_groups, draft.groups, "windows, repeats and known values at a time"),
     )
     return [
         f"{value:,.0f} {what}; published_rules.budget.{name} is {limit:,}."

@@ -18,7 +18,7 @@ class RulesBudget:
         "Processor time of an event in a processor; 0 is no limit.", 0, form=values.number
     )
     state_groups: int = about(
-        "Windows and counts of repeats of stateful rules at a time; 0 is no limit.", 0, form=values.number
+        "Windows, repeats and known values of stateful rules at a time; 0 is no limit.", 0, form=values.number
     )
     hours: int = about("Events of this many hours are evaluated.", 24)
 

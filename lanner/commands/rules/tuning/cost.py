@@ -94,7 +94,7 @@ def _figures(costs: CostComparison, version: VersionCost) -> dict[str, float]:
         "events sent a day": sent,
         "MiB sent a day, uncompressed": sent * costs.bytes_per_event / _MIB,
         "ns of processor time for an event": version.nanoseconds / max(costs.events, 1),
-        "windows and counts of repeats, maximum": version.groups,
+        "windows, repeats and known values, maximum": version.groups,
         "bytes of state": version.state_bytes,
     }
 

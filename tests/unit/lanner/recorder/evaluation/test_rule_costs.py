@@ -19,6 +19,10 @@ MANY = (
     "- macro: many\n  condition: evt.type = openat and fd.name startswith /etc/\n"
     "  correlation: {type: event_count, group-by: [fd.name], timespan: 1h, condition: {gte: 2}}\n"
 ) + RULE.format(name="Many", condition="many")
+NEW = (
+    "- macro: new\n  condition: evt.type = openat\n"
+    "  correlation: {type: first_seen, group-by: [evt.hostname], field: fd.name, lookback: 7d}\n"
+) + RULE.format(name="New", condition="new")
 
 
 def compiled(text: str) -> tuple[CompiledRuleset, PushdownFilter]:
@@ -68,6 +72,14 @@ def test_windows_are_counted_at_their_maximum_and_their_state_is_measured() -> N
     assert (found.before.groups, found.draft.groups) == (0, 3)
     assert found.draft.state_bytes > found.before.state_bytes
     assert [(rule.rule, rule.draft) for rule in found.rules] == [("Many", 1)]
+
+
+def test_values_that_first_seen_learns_are_state() -> None:
+    """Each value counts, also before the macro can be true."""
+    found = compared(SHADOW, NEW, ("a", "/etc/passwd"), ("a", "/etc/group"), ("b", "/etc/group"))
+
+    assert (found.before.groups, found.draft.groups) == (0, 3)
+    assert found.draft.state_bytes > found.before.state_bytes + 3 * len("/etc/group")
 
 
 def test_processor_time_is_that_of_the_evaluation_alone() -> None:

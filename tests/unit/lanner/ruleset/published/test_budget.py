@@ -25,7 +25,7 @@ COSTS = CostComparison(BEFORE, DRAFT, (), events=1_000, hosts=2, bytes_per_event
         ),
         (
             RulesBudget(state_groups=6),
-            "7 windows and counts of repeats at a time; published_rules.budget.state_groups is 6.",
+            "7 windows, repeats and known values at a time; published_rules.budget.state_groups is 6.",
         ),
     ],
 )
