@@ -72,9 +72,8 @@ class CapturedEvent:
     @property
     def result(self) -> int:
         """The result of the system call; 0 for events without one."""
-        if not self.has_result or len(self.params[0]) not in _RESULT_SIZES:
-            return 0
-        return int.from_bytes(self.params[0], "little", signed=True)
+        data = self.params[0] if self.params and self.version.has_result else b""
+        return int.from_bytes(data, "little", signed=True) if len(data) in _RESULT_SIZES else 0
 
 
 def read_event(name: str, block: Block) -> CapturedEvent | None:

@@ -10,6 +10,7 @@ from lanner.captures.cursor import text_of
 from lanner.captures.quick.layouts import decoder
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.descriptors import OpenDescriptor
+from lanner.captures.state.effects import CHILD_SUBREAPER
 from lanner.captures.state.opened import (
     AT_OPENS,
     DUPLICATES,
@@ -70,6 +71,8 @@ class QuickHandlers:
                 return self._close(version)
             if version.name == "fcntl":
                 return self._control(version)
+            if version.name == "prctl":
+                return self._process_control(version)
             if version.name in TRANSFERS:
                 return self._transfer(version)
         return None
@@ -115,6 +118,16 @@ class QuickHandlers:
             elif command == F_SETFD and result >= 0:
                 descriptor.flags = descriptor.flags & ~kinds.O_CLOEXEC | (kinds.O_CLOEXEC if argument & 1 else 0)
             return True
+
+        return handle
+
+    @staticmethod
+    def _process_control(version: EventVersion) -> Handler:
+        decode = decoder(version.number, ("option",))
+
+        def handle(_: CapturedThread, data: bytes, at: int, end: int) -> bool:
+            found = decode(data, at, end)
+            return found is not None and found[0] not in CHILD_SUBREAPER
 
         return handle
 

@@ -19,7 +19,7 @@ _NEWUSER = 1 << 20
 _ALL_CAPABILITIES = (1 << 41) - 1
 _MAX_TEXTS = 8192
 """Bytes of arguments, and of an environment, that are retained; Falco records at most 4096."""
-_CHILD_SUBREAPER = frozenset({36, 37})
+CHILD_SUBREAPER = frozenset({36, 37})
 """Options of prctl that set and return whether a process adopts orphans; Falco takes one for the other."""
 _STALE_AFTER = 2_000_000_000
 _WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
@@ -315,7 +315,7 @@ class ProcessEffects:
         self._threads.update(thread.entry, sid=event.result)
 
     def _set_reaper(self, event: CapturedEvent, thread: CapturedThread) -> None:
-        if event.number_of("option") in _CHILD_SUBREAPER and not thread.entry.is_stale:
+        if event.number_of("option") in CHILD_SUBREAPER and not thread.entry.is_stale:
             self._threads.set_reaper(thread, is_reaper=event.number_of("arg2_int") != 0)
 
     def _set_capabilities(self, event: CapturedEvent, thread: CapturedThread) -> None:
