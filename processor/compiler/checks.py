@@ -163,15 +163,15 @@ def _of_values(node: Check, left: Shape) -> Iterator[ConditionProblem]:
             yield _error(f"filter error: {bad}", value.span)
             continue
         yield from _of_value(node, left, value)
-    if not broken and left.spec is not None and left.spec.name == "evt.type":
+    own = transformed_field(node.left)
+    if not broken and own is not None and own.name == "evt.type":
         yield from _of_event_types(node)
 
 
 def _of_event_types(node: Check) -> Iterator[ConditionProblem]:
-    if node.operator not in EQUALITY_OPERATORS:
-        return
+    """Yield errors for values that are no event types, whatever the operator and the transformers are."""
     for value in literals(node):
-        if not is_event_type(value.text):
+        if value.text and not is_event_type(value.text):
             yield _error(f"unknown event type {value.text}", value.span, unknown=True)
 
 

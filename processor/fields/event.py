@@ -318,11 +318,11 @@ def file_part(name: str) -> str:
     return name[slash + 1 :] if slash < len(name) - 1 else name
 
 
-def directory(event_type: str | None, fd_type: str | None, name: str | None) -> str | None:
+def directory(fd_type: str | None, name: str | None) -> str | None:
     """Return fd.directory; for an open directory, that is its own name; None for descriptors other than files."""
     if name is None:
         return None
-    if fd_type == "file" or (fd_type is None and (not name or event_type in FILE_OPENERS)):
+    if fd_type in ("file", None):
         return directory_part(name)
     return name if fd_type == "directory" else None
 
