@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from bus.clients.producers import AsyncProducer
@@ -12,12 +12,15 @@ from bus.messages.dead_letter import dead_letter
 from bus.messages.headers import Headers
 from bus.topics import KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS
 from lanner.intake.documents import RawEvent
+from processor.audit.events import MAX_DEPTH
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
 
 CLOSE_SECONDS = 5.0
 _QUEUE_BYTES = 32 << 20
-_HEADERS: Headers = [("content-type", b"application/json")]
+_HEADERS: Headers = [("content-type", b"application/x-ndjson")]
+_PACK_BYTES = 128 << 10
+"""Limit of a message with several events: a message costs a processor more than evaluating an event does."""
 ACCEPTED, REFUSED = "accepted", "refused"
 
 
@@ -55,27 +58,35 @@ class AuditDelivery:
         sent: list[asyncio.Future[int]] = []
         try:
             async with asyncio.timeout(seconds):
-                for event in events:
-                    await self._send(event, sent)
-                if sent:
-                    await asyncio.wait(sent)
-                refused = [
-                    (event, done.exception())
-                    for event, done in zip(events, sent, strict=True)
-                    if done.exception() is not None
-                ]
-                for event, error in refused:
-                    if not isinstance(error, MessageRefused):
-                        raise error or NotStored
+                refused = await self._send(packed(events), sent)
+                # One of several events may be at fault.
+                apart = [(event,) for group, _ in refused if len(group) > 1 for event in group]
+                alone = [each for each in refused if len(each[0]) == 1] + await self._send(apart, sent)
+                for (event,), error in alone:
                     await self._bury(event, str(error))
         except TimeoutError:
             self._wait_late(sent)
             raise NotStored("no answer from the broker in time") from None
-        self._outcomes[REFUSED] += len(refused)
-        self._outcomes[ACCEPTED] += len(events) - len(refused)
+        self._outcomes[REFUSED] += len(alone)
+        self._outcomes[ACCEPTED] += len(events) - len(alone)
 
-    async def _send(self, event: RawEvent, sent: list["asyncio.Future[int]"]) -> None:
-        sent.append(await self._producer.send(self._topic, event.key, event.value, _HEADERS))
+    async def _send(
+        self, groups: Iterable[tuple[RawEvent, ...]], sent: list["asyncio.Future[int]"]
+    ) -> list[tuple[tuple[RawEvent, ...], MessageRefused]]:
+        """Send messages, which are added to sent, and wait for all; return those that the broker refuses."""
+        waiting = []
+        for group in groups:
+            value = b"\n".join(event.value for event in group)
+            done = await self._producer.send(self._topic, group[0].key, value, _HEADERS)
+            waiting.append((group, done))
+            sent.append(done)
+        if waiting:
+            await asyncio.wait([done for _, done in waiting])
+        answers = [(group, done.exception()) for group, done in waiting]
+        for _, error in answers:
+            if error is not None and not isinstance(error, MessageRefused):
+                raise error
+        return [(group, error) for group, error in answers if isinstance(error, MessageRefused)]
 
     async def _bury(self, event: RawEvent, reason: str) -> None:
         """Write a dead letter without the event, which is likely to be too large for any message."""
@@ -94,6 +105,33 @@ class AuditDelivery:
         if not done.cancelled():
             # Read, so that asyncio does not report an error that nobody waits for.
             done.exception()
+
+
+def packed(events: Iterable[RawEvent]) -> Iterator[tuple[RawEvent, ...]]:
+    """Yield the events of each message.
+
+    An event that may turn out unreadable is alone: what is with it would be in its dead letter. Users can only choose
+    how deeply objects are nested.
+    """
+    group: list[RawEvent] = []
+    size = 0
+    for event in events:
+        length = len(event.value)
+        if event.key is None or length > _PACK_BYTES or _may_be_too_deep(event.value):
+            yield (event,)
+            continue
+        if size + length > _PACK_BYTES:
+            yield tuple(group)
+            group, size = [], 0
+        # Between the tokens of JSON, a line break is a space; within a string, it is not valid.
+        group.append(RawEvent(event.key, event.value.replace(b"\n", b" ")))
+        size += length
+    if group:
+        yield tuple(group)
+
+
+def _may_be_too_deep(text: bytes) -> bool:
+    return text.count(b"{") + text.count(b"[") > MAX_DEPTH
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ class AuditStage:
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
         self.refused = 0
-        """Messages that are no event."""
+        """Events that could not be read, and messages of other sources that hold one."""
         self._failures = RuleFailures()
 
     def change_rules(self, detector: AuditDetector) -> None:
@@ -45,34 +45,44 @@ class AuditStage:
         """Evaluate one message.
 
         Args:
-            value: the message: an audit event as JSON, or a document of the source that its topic has.
+            value: the message: audit events as JSON, one a line, or a document of the source that its topic has.
             position: topic, partition, offset.
             appended: when the broker appended it, ms.
             sent: the message's timestamp, ms: the time of events that state none, the same however often it is read.
         """
         received = append_time(appended)
         source = self.sources.get(position[0])
-        before, refused = self.events, ""
+        before = self.events
+        faults: list[str] = []
         alerts: list[Alert] = []
         pre_matches: list[tuple[bytes, bytes]] = []
         sessions: list[tuple[bytes, bytes]] = []
-        try:
-            for event in self._events(value or b"", received, source, sent):
-                self.events += 1
-                alerts += self.detector.process(event)
-                pre_matches += [message_of(each) for each in self.detector.pre_matches(event, received)]
-                if (record := session_record(event)) is not None:
-                    sessions.append(encode_session(record))
-        except BadAuditEvent as error:
-            self.refused += 1
-            refused = f"not {'an audit event' if source is None else f'an event of {source.name}'}: {error}"
+        documents = [value or b""] if source is not None else lines_of(value or b"")
+        for number, document in enumerate(documents, 1):
+            try:
+                for event in self._events(document, received, source, sent):
+                    self.events += 1
+                    alerts += self.detector.process(event)
+                    pre_matches += [message_of(each) for each in self.detector.pre_matches(event, received)]
+                    if (record := session_record(event)) is not None:
+                        sessions.append(encode_session(record))
+            except BadAuditEvent as error:
+                self.refused += 1
+                faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
         pre_matches += map(message_of, self._failures.fresh(self.detector, received, position[1:]))
+        kind = "an audit event" if source is None else f"an event of {source.name}"
+        refused = f"not {kind}: {'; '.join(faults)}" if faults else ""
         return MessageResult(tuple(alerts), tuple(pre_matches), tuple(sessions), refused, self.events - before)
 
     def _events(
         self, value: bytes, received: int, source: JsonSource | None, sent: int | None
     ) -> Iterable[AuditFields]:
         if source is None:
-            return (event_of(parse(value), self.events, received) for _ in range(1))
+            return (event_of(parse(value), self.events, received),)
         stated = None if sent is None else append_time(sent)
         return read_events(value, self.events, received, source, stated)
+
+
+def lines_of(value: bytes) -> list[bytes]:
+    """Return the lines of a message that holds audit events; at least one."""
+    return [line for line in value.split(b"\n") if line.strip()] or [b""]

@@ -1,6 +1,7 @@
 """A stand-in for the broker: it acknowledges, refuses or ignores messages."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,6 +32,11 @@ class FakeBroker:
     def values(self) -> list[bytes]:
         """The acknowledged values."""
         return [value for _, _, value in self.sent]
+
+    @property
+    def events(self) -> list[str]:
+        """The ids of the events in the acknowledged messages, which hold one a line."""
+        return [json.loads(line)["auditID"] for value in self.values for line in value.split(b"\n")]
 
     async def send(self, topic: str, key: bytes | None, value: bytes, headers: Any) -> "asyncio.Future[int]":
         """Take a message."""

@@ -44,6 +44,18 @@ def test_what_is_no_audit_event_becomes_a_dead_letter(value: bytes | None) -> No
     assert (stage.events, stage.refused) == (1, 1)
 
 
+def test_a_message_may_hold_several_events() -> None:
+    """One a line; those beside one that can't be read are evaluated."""
+    events = [request(auditID="a"), request(auditID="b", stageTimestamp=1, requestReceivedTimestamp=None)]
+    value = b"\n".join([line(events[0]), line(events[1]), b"{", line(request(auditID="c"))])
+    stage = _stage()
+    result = stage.take(value, POSITION, NOW)
+
+    assert [alert.event["ka.auditid"] for alert in result.alerts] == ["a", "c"]
+    assert result.refused.startswith("not an audit event: line 2: stageTimestamp is not a valid time: 1; line 3: not ")
+    assert (result.events, stage.events, stage.refused) == (2, 2, 2)
+
+
 def test_a_rule_that_raises_is_reported_once() -> None:
     """The notice goes to the correlate topic, where notices are summed."""
     stage = _stage()
