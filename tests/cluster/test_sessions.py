@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
@@ -16,7 +17,7 @@ from tests.cluster.processes import Processes, Running
 from tests.unit.processor.audit.requests import line
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.correlation.rules import rule
-from tests.unit.processor.sessions import shells
+from tests.unit.processor.sessions import shells, ssh
 
 RULES = rule("evt.type = execve and proc.name = sh", name="Shell") + rule(
     "evt.type = execve and proc.name = id", "found", "suppress: {by: [proc.pid], for: 1h}", name="Look"
@@ -94,4 +95,41 @@ def test_a_person_is_named_whoever_takes_over(
     named = {(alert.rule, alert.event["proc.pid"], alert.output_fields.get("session.user")) for alert in alerts.raw}
     assert named == {("Shell", 10, "eve"), ("Shell", 101, "eve"), ("Look", 101, "eve"), ("Shell", 11, None)}
     assert second.stop() == 0
+    alerts.close()
+
+
+def test_a_login_by_ssh_is_known_to_the_processors_that_come_after(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The one that read sshd's line is killed, and its topic is not read again."""
+    admin = AdminClient({"bootstrap.servers": connection.bootstrap_servers})
+    (created,) = admin.create_topics([NewTopic(f"{connection.prefix}sshd-log", 1, 1)]).values()
+    created.result(30)
+    rules = rules_file(tmp_path, rule("proc.name = cat", name="Read"))
+    sources = f'json_sources=[{{"source": "sshd", "topic": "{connection.prefix}sshd-log"}}]'
+    generator, alerts = Generator(connection), Alerts(connection)
+    now = time.time_ns()
+    first = processes.start(connection, "processor", "-o", sources, rules=rules)
+    first.wait_for("evaluating rules: 1 rule")
+    accepted = ssh.logged(_SOURCE_REALTIME_TIMESTAMP=str(now // 1000))
+    for number in range(3):
+        generator.send(line(accepted.document | {"MESSAGE": f"Connection {number} closed"}), "x", topic="sshd-log")
+    generator.send(line(accepted.document), "x", topic="sshd-log")
+    generator.flush()
+    deadline = time.monotonic() + 60
+    while not records(connection):
+        assert time.monotonic() < deadline
+    first.kill()
+
+    processes.start(connection, "processor", "-o", sources, rules=rules).wait_for("evaluating rules: 1 rule")
+    batch = ssh.acting((now - ssh.LOGIN) / ssh.SECOND + 1)
+    batch.processes = [replace(each, start_time=now - ssh.SECOND) for each in batch.processes]
+    generator.publish(batch)
+    generator.flush()
+    while not alerts.raw:
+        assert time.monotonic() < deadline + 60
+        alerts.read(0.5)
+
+    assert alerts.raw[0].output_fields["session.user"] == "alice"
+    assert alerts.raw[0].output_fields["session.key"] == ssh.KEY
     alerts.close()
