@@ -10,6 +10,8 @@ from schemas.text.addresses import canonical_address
 
 _CONNECTION = "SSH_CONNECTION="
 _ROOT = 0
+_MOST_PROCESSES = 4
+"""More than sshd has for one login, where privileges are separated."""
 
 
 def person_in(batch: EventBatch, process: Process) -> Person | None:
@@ -30,7 +32,9 @@ def person_in(batch: EventBatch, process: Process) -> Person | None:
 def _is_started_by_sshd(batch: EventBatch, process: Process) -> bool:
     """Return whether the parent is root's sshd, or the user's whose parent is that; users may run another one."""
     program, row = None, process.parent
-    while row >= 0:
+    for _ in range(_MOST_PROCESSES):
+        if row < 0:
+            break
         ancestor = batch.processes[row]
         if ancestor.name not in SSHD_PROGRAMS or ancestor.exepath is None or ancestor.container >= 0:
             return False

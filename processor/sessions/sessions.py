@@ -23,7 +23,7 @@ from processor.sessions.records import (
     decode_session,
 )
 from schemas.alert import Alert
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, Process
 
 LIFETIME = 7 * 86_400 * 10**9
 """How long a person is named after the request or the login, ns."""
@@ -100,26 +100,17 @@ class Sessions:
         with self._lock:
             return [*self._commands.records(), *self._logins.records()]
 
-    def person_of(self, batch: EventBatch, row: int, time: int) -> Person | None:
-        """Return who is behind a process of a batch, by the nearest of its ancestors, or itself, that is known.
-
-        A request or a line of sshd's log comes first; a process can change its environment.
+    def person_of(self, batch: EventBatch, process: Process, time: int) -> Person | None:
+        """Return whose request or login a process itself is; None for others, also below it.
 
         Args:
-            batch: the batch.
-            row: of the process.
-            time: of the event, ns since the epoch.
+            batch: of the process.
+            process: the process.
+            time: at which it ran, ns since the epoch.
         """
-        found = None
         with self._lock:
-            while row >= 0:
-                process = batch.processes[row]
-                known = self._commands.get(batch.host_id, process) or self._logins.get(batch, process, time)
-                if known is not None and time - known.time <= LIFETIME:
-                    return known.person
-                found = found or person_in(batch, process)
-                row = process.parent
-        return found
+            known = self._commands.get(batch.host_id, process) or self._logins.get(batch, process, time)
+        return known.person if known is not None and time - known.time <= LIFETIME else None
 
 
 class BatchPeople:
@@ -129,6 +120,8 @@ class BatchPeople:
         """Take the batch."""
         self._sessions = sessions
         self._batch = batch
+        self._found: dict[int, tuple[Person | None, Person | None]] = {}
+        """By row of a process: who requested it or logged in, and who it is by the environment that sshd gave."""
 
     def name_alert(self, index: int, alert: Alert) -> Alert:
         """Return the alert of an event with its person; the same alert if nobody is known. index: of the event."""
@@ -149,8 +142,21 @@ class BatchPeople:
         return replace(pre_match, candidates=tuple(_named(each, person) for each in pre_match.candidates))
 
     def _person(self, index: int) -> Person | None:
-        columns = self._batch.columns
-        return self._sessions.person_of(self._batch, columns["process"][index], columns["time"][index])
+        """Return the person of the nearest process that is known: that of an event, or an ancestor.
+
+        A request or a line of sshd's log comes first; a process can change its environment.
+        """
+        columns, processes = self._batch.columns, self._batch.processes
+        row, time = columns["process"][index], columns["time"][index]
+        path = []
+        while row >= 0 and row not in self._found:
+            path.append(row)
+            row = processes[row].parent
+        found = self._found.get(row, (None, None))
+        for each in reversed(path):
+            stated = self._sessions.person_of(self._batch, processes[each], time) or found[0]
+            found = self._found[each] = (stated, person_in(self._batch, processes[each]) or found[1])
+        return found[0] or found[1]
 
 
 def _named(candidate: Candidate, person: Person) -> Candidate:

@@ -37,11 +37,13 @@ def tree(*changes: dict[str, Any]) -> EventBatch:
 def test_all_below_a_login_names_account_and_address() -> None:
     """Also what sudo runs, whose environment lacks the variable; the log adds the key."""
     known, batch = Sessions(), tree()
-    people = known.see_batch(batch)
-    assert people is not None
-    by_environment = people.name_alert(0, alert_of())
-    known.see_event(logged())
-    by_log = people.name_alert(0, alert_of())
+    found = []
+    for _ in range(2):
+        people = known.see_batch(batch)
+        assert people is not None
+        found.append(people.name_alert(0, alert_of()))
+        known.see_event(logged())
+    by_environment, by_log = found
 
     assert by_environment.output_fields["session.sourceips"] == ("203.0.113.7",)
     assert by_environment.output.endswith(" session_user=alice")

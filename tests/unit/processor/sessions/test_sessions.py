@@ -1,6 +1,7 @@
 """Who requested the commands whose processes alerts are about."""
 
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import pytest
@@ -170,3 +171,16 @@ def test_what_is_no_record_is_counted() -> None:
         known.put(b"", value)
 
     assert (known.refused, len(known)) == (5, 0)
+
+
+def test_a_long_line_of_processes_is_followed_once() -> None:
+    """Many alerts about it cost no more: a host could make a line of thousands."""
+    known = seen(requested(0), started(1))
+    deep = started(60, depth=5000)
+    people = known.see_batch(deep)
+    assert people is not None
+    began = process_time()
+    named = [people.name_alert(0, alert_of()).output_fields["session.user"] for _ in range(2000)]
+
+    assert set(named) == {"eve"}
+    assert process_time() - began < 1
