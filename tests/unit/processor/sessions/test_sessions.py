@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bus.topics import SESSIONS, TOPICS
 from processor.evaluator import Evaluator
 from processor.sessions.records import decode_session, encode_session
 from processor.sessions.sessions import LIFETIME, Sessions
@@ -146,6 +147,7 @@ def test_records_are_the_same_in_any_order_and_number() -> None:
 
 def test_a_person_is_named_for_a_week() -> None:
     """Then the topic has deleted the record."""
+    assert [kind.retention_ms for kind in TOPICS if kind.name == SESSIONS] == [LIFETIME // 1_000_000]
     known = seen(requested(0), started(1))
 
     assert person(known, started(LIFETIME / SECOND)) == "eve"
