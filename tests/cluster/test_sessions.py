@@ -22,8 +22,8 @@ from tests.unit.processor.sessions import shells, ssh
 RULES = rule("evt.type = execve and proc.name = sh", name="Shell") + rule(
     "evt.type = execve and proc.name = id", "found", "suppress: {by: [proc.pid], for: 1h}", name="Look"
 )
-READ_AGAIN = 300
-"""How many messages of a partition its new owner reads again."""
+FILLERS = range(8, 328)
+"""Sequence numbers of batches: more than a new owner of a partition reads again."""
 
 
 def processor(processes: Processes, connection: Connection, folder: Path, dies: str = "") -> Running:
@@ -49,8 +49,8 @@ def records(connection: Connection) -> list[SessionRecord]:
 def fill(generator: Generator, now: float) -> None:
     """Send so many batches of the host that a new owner of its partition does not see its first ones again."""
     event = {"type": "openat", "time": shells.START + round(now * shells.SECOND)}
-    for number in range(READ_AGAIN + 20):
-        generator.publish(batch_of(event, host_id="host-1", sequence=8 + number))
+    for number in FILLERS:
+        generator.publish(batch_of(event, host_id="host-1", sequence=number))
     generator.flush()
 
 
@@ -81,12 +81,12 @@ def test_a_person_is_named_whoever_takes_over(
     first.kill()
 
     second = processor(processes, connection, tmp_path)
-    generator.publish(replace(shells.started(now + 3, depth=2), sequence=1000))
+    generator.publish(replace(shells.started(now + 3, depth=2), sequence=FILLERS.stop))
     look = shells.started(now + 4, depth=2)
     look.processes[-1] = replace(look.processes[-1], name="id")
-    generator.publish(replace(look, sequence=1001))
+    generator.publish(replace(look, sequence=FILLERS.stop + 1))
     # Nobody requested it: the request has its process.
-    generator.publish(replace(shells.started(now + 2, pid=11), sequence=1002))
+    generator.publish(replace(shells.started(now + 2, pid=11), sequence=FILLERS.stop + 2))
     generator.flush()
     while len({alert.id for alert in alerts.raw}) < 4:
         assert time.monotonic() < deadline + 60, [alert.event.get("proc.pid") for alert in alerts.raw]
@@ -105,7 +105,7 @@ def test_a_login_by_ssh_is_known_to_the_processors_that_come_after(
     admin = AdminClient({"bootstrap.servers": connection.bootstrap_servers})
     (created,) = admin.create_topics([NewTopic(f"{connection.prefix}sshd-log", 1, 1)]).values()
     created.result(30)
-    rules = rules_file(tmp_path, rule("proc.name = cat", name="Read"))
+    rules = rules_file(tmp_path, rule("evt.type = openat and proc.name = cat", name="Read"))
     sources = f'json_sources=[{{"source": "sshd", "topic": "{connection.prefix}sshd-log"}}]'
     generator, alerts = Generator(connection), Alerts(connection)
     now = time.time_ns()
