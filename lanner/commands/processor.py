@@ -12,6 +12,7 @@ from bus.acls import topics_of
 from bus.topics import EVENTS, PODS, SESSIONS
 from lanner.cli import systemd
 from lanner.cli.app import Options, front_command
+from lanner.cli.malloc import return_free_memory
 from lanner.cli.signals import call_on_stop
 from lanner.cli.terminal.output import error_line, note
 from lanner.installation.libraries import need
@@ -45,6 +46,7 @@ def command(options: Options) -> None:
     loaded = options.load()
     settings = loaded.settings
     log_to_stderr(settings, "processor")
+    return_free_memory()
     check_settings(loaded, "processor")
     connection = connection_of(settings)
     states, findings = topics_in_order(connection, topics_of("processor"))
@@ -87,7 +89,6 @@ def command(options: Options) -> None:
     )
     host_keys = host_keys_service(settings, connection, partitions, worker)
     view = ProcessorView(stage, correlation, audit, rules, settings.http.stuck_seconds, host_keys)
-    watchdog = systemd.Watchdog()
     with (
         endpoint(settings, "processor", view.readings, view.health()),
         tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder,
@@ -109,7 +110,7 @@ def command(options: Options) -> None:
                 stop_signals=call_on_stop,
                 on_ready=ready,
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
-                on_start=lambda app, shipping: view.start(app, shipping, watchdog.beat),
+                on_start=lambda app, shipping: view.start(app, shipping, systemd.Watchdog().beat),
             )
         except ProcessorFailed as error:
             error_line(f"{error}. The next processor evaluates again what was not acknowledged.")

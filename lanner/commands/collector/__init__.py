@@ -130,7 +130,7 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
-        from collector.malloc import keep_memory_small
+        from lanner.cli.malloc import keep_memory_small
 
         keep_memory_small()
         _collect(options)

@@ -4,9 +4,9 @@ import sys
 import pytest
 
 ACT = """
-import ctypes, sys
+import ctypes, sys, time
+from lanner.cli.malloc import keep_memory_small, return_free_memory
 if sys.argv[1] == "small":
-    from collector.malloc import keep_memory_small
     keep_memory_small()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
@@ -18,11 +18,14 @@ for _ in range(64):
     libc.malloc(4096)
 for piece in pieces:
     libc.free(piece)
+if sys.argv[1] == "regularly":
+    return_free_memory(0.1)
+    time.sleep(1)
 print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
 """
 
 
-@pytest.mark.parametrize(("variant", "is_given_back"), [("small", True), ("as ever", False)])
+@pytest.mark.parametrize(("variant", "is_given_back"), [("small", True), ("regularly", True), ("as ever", False)])
 def test_large_pieces_are_given_back_though_small_ones_lie_between(variant: str, *, is_given_back: bool) -> None:
     """Otherwise the 64 MiB of a flood would stay resident permanently."""
     done = subprocess.run([sys.executable, "-c", ACT, variant], capture_output=True, text=True, check=True, timeout=30)
