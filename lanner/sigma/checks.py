@@ -31,7 +31,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
-from schemas.catalogue.fields import resolve_field
+from schemas.catalogue.fields import NUMBERED, resolve_field
 
 ALWAYS = And(())
 NEVER = Or(())
@@ -103,7 +103,8 @@ def find(name: str) -> tuple[Field, str]:
     found = resolve_field(name)
     if found is None:
         raise unsupported(f"the field {name} has no equivalent")
-    field = Field(found[0].name, found[1])
+    # Rules write a named argument of an event after a dot, not in brackets.
+    field = Field(name) if found[0].name in NUMBERED else Field(found[0].name, found[1])
     return field, field_shape(field).kind
 
 

@@ -12,7 +12,7 @@ from processor.compiler.values.types import BadOperand, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Span, Transformer
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
-from schemas.catalogue.fields import resolve_field
+from schemas.catalogue.fields import NUMBERED, resolve_field
 from schemas.errors import LannerError
 
 _WIDTH = re.compile(r"[0-9]*")
@@ -174,6 +174,10 @@ def _refuse_hidden(side: Argument, span: Span) -> None:
         found = resolve_field(side.name if side.argument is None else f"{side.name}[{side.argument}]")
         if found is not None and found[0].filter_only:
             raise OutputError(f"field '{side.name}' can only be used in conditions", span)
+        if side.name in NUMBERED and side.argument is not None and not side.argument.isdecimal():
+            name = f"{side.name}[{side.argument}]"
+            message = f"invalid formatting token {name}: write '{side.name}.{side.argument}' for an argument by name"
+            raise OutputError(message, span)
     elif isinstance(side, Transformer):
         for argument in side.arguments:
             _refuse_hidden(argument, span)

@@ -160,6 +160,8 @@ GENERIC_PARAMS: tuple[ParamSpec, ...] = EVENTS["syscall"].params
 
 _FIELD_TEXT = re.compile(r"([a-zA-Z][a-zA-Z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)*)(.*)", re.DOTALL)
 _DOTTED = ("evt.arg", "evt.rawarg", "evt.abspath", "evt.type.is", "thread.cgroup")
+NUMBERED = ("evt.arg", "evt.rawarg")
+"""Fields whose brackets contain an argument's number in rules; a named argument follows a dot."""
 _INDEX = re.compile(r"[0-9]+")
 _ABSPATHS = frozenset({"src", "dst"})
 

@@ -147,8 +147,8 @@ def _event(needs: _Needs) -> Witness:
         event |= _connection(needs, event["evt.type"], names)
     elif event["evt.type"] not in ("execve", "execveat"):
         event |= _OTHERS.get(event["evt.type"], {"fs.path.name": _path(needs.value("fs.path.name", "/srv/data"))})
-    if needs.has("evt.rawarg[domain]"):
-        event["domain"] = socket.AddressFamily(needs.number("evt.rawarg[domain]", 0)).name
+    if needs.has("evt.rawarg.domain"):
+        event["domain"] = socket.AddressFamily(needs.number("evt.rawarg.domain", 0)).name
     event["proc"] = _process(needs)
     return Witness(event, names)
 

@@ -12,7 +12,7 @@ from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fie
 from processor.loading.problems.hints import did_you_mean
 from processor.loading.problems.model import ProblemCode
 from processor.output.tokens import output_errors, tokens_in
-from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS, resolve_field
+from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS, NUMBERED, resolve_field
 from schemas.catalogue.sources import has_field
 
 _LISTED = "'lanner fields' lists the fields"
@@ -55,9 +55,9 @@ def _findings(check: Check) -> list[CompilerProblem]:
     found = [CompilerProblem(code, message, span, hint) for code, message, span, hint in warnings_of(check)]
     for field in fields_of(check):
         # Named arguments are written with a dot; brackets contain an argument's number.
-        if field.name == "evt.arg" and field.argument is not None and not field.argument.isdecimal():
+        if field.name in NUMBERED and field.argument is not None and not field.argument.isdecimal():
             message = f"{field.argument} is not a valid number"
-            hint = f"write 'evt.arg.{field.argument}'"
+            hint = f"write '{field.name}.{field.argument}'"
             found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
             return found
     for problem in checks.check(check):

@@ -20,7 +20,7 @@ AUDITD = "service: auditd"
             "SYSCALL: [mknod, execve]\nsuccess: 'no'",
             "((evt.type = mknod or sigma_process_creation) and evt.failed = true)",
         ),
-        ("type: SYSCALL\nSYSCALL: socket\na0: 26", "(evt.type = socket and evt.rawarg[domain] = 38)"),
+        ("type: SYSCALL\nSYSCALL: socket\na0: 26", "(evt.type = socket and evt.rawarg.domain = 38)"),
         (
             "type: PATH\nname|endswith: /sysrq",
             (

@@ -102,7 +102,11 @@ def test_a_device_number_is_hexadecimal() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["100%", "% x", "%nope", "%nope.field", "%toupper(proc.name", "%fd.ip", "%proc.name[1]x%"]
+    "text",
+    [
+        *("100%", "% x", "%nope", "%nope.field", "%toupper(proc.name", "%fd.ip", "%proc.name[1]x%"),
+        *("%evt.arg[name]", "%evt.rawarg[res]", "%toupper(evt.arg[name])"),
+    ],
 )
 def test_an_output_that_cannot_be_read_is_refused(text: str) -> None:
     """The error has the span."""

@@ -63,7 +63,7 @@ def _resolved(node: Node) -> Node:
             },
         ),
         (
-            "evt.type = socket and evt.rawarg[domain] = 38",
+            "evt.type = socket and evt.rawarg.domain = 38",
             {"evt.type": "socket", "domain": "AF_ALG", "proc": {"name": "tool"}},
         ),
         ("evt.type = mknod", {"evt.type": "mknod", "fs.path.name": "/srv/data", "proc": {"name": "tool"}}),

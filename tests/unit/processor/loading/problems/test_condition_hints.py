@@ -36,6 +36,8 @@ def only_error(text: str) -> Problem:
             "'startswith' takes one value: write 'startswith anyof (...)' for several, or 'pmatch (...)' for paths",
         ),
         ("proc.name = (a, b)", "'=' takes one value: write 'in (...)' for several"),
+        ("evt.arg[res] = EPERM", "write 'evt.arg.res'"),
+        ("evt.rawarg[res] = -1", "write 'evt.rawarg.res'"),
         ("proc.name in (a, b,)", "remove the comma before ')'"),
         ("proc.cmdline contains rm -rf /", "put a value that contains spaces in quotation marks"),
         ("evt.type = open proc.name = a", "write 'and' or 'or' before 'proc.name'"),
