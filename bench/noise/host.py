@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.live.debian_image import cache_directory, package_source
 from tests.live.ordinary_host import OrdinaryHost, ordinary_host
 
-RECIPE = "1"
+RECIPE = "2"
 """Increase when the content of the host changes, so that an old cached file isn't used."""
 KINDS = Path(__file__).parent / "kinds"
 _KAFKA = Path(__file__).parents[2] / "deploy/kafka"
@@ -18,7 +18,7 @@ _PACKAGES = (
     *("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db", "iproute2", "procps"),
     *("git", "make", "gcc", "libc6-dev", "python3-venv", "python3-setuptools", "python3-wheel", "rsync", "curl"),
     *("vim-tiny", "apt-utils", "postgresql", "nginx-light", "redis-server", "openjdk-17-jre-headless"),
-    *("python3-pylsp", "nodejs", "npm"),
+    *("python3-pylsp", "nodejs", "npm", "systemd"),
 )
 _LOCAL_PACKAGES = ("hello", "figlet", "tree", "less", "nginx-light")
 _CRON_JOBS = """

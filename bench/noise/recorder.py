@@ -127,6 +127,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         )
         collector.start()
         stack.callback(collector.stop)
+        stack.callback(_remove_control_groups)
         print(f"recording {', '.join(kinds)} for {minutes:g} minutes")
         work = {kind: stack.enter_context(_started(host, kind)) for kind in kinds if kind != CONTAINERS}
         roots = {kind: process.pid for kind, process in work.items()}
@@ -173,6 +174,12 @@ def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]
             yield process
         finally:
             process.kill()
+
+
+def _remove_control_groups() -> None:
+    """Remove what systemd, which is killed, leaves behind."""
+    for group in (*Path("/sys/fs/cgroup").glob("ordinary-timers"), *Path("/sys/fs/cgroup").glob("*/ordinary-timers")):
+        subprocess.run(["find", group, "-depth", "-type", "d", "-delete"], check=False)
 
 
 @contextlib.contextmanager
