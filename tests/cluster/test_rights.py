@@ -21,6 +21,8 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
+from bus.acls import json_source_grants
+from bus.administration import Administration
 from bus.connection import Connection, client_config
 from bus.groups.lag import GroupLags
 from bus.topics import ALL_TOPICS
@@ -184,3 +186,21 @@ def test_the_rights_of_the_console_are_enough_for_its_pages(secured: SecuredBrok
     events = TopicEvents(connection, 0, time.time_ns() // 1_000_000)
     assert [list(portion.batches) for portion in events.portions(lambda: False)] == [[]]
     events.close()
+
+
+def test_a_topic_of_others_can_be_read_by_processors_only(secured: SecuredBroker) -> None:
+    """The rights on it come from the settings that name it, and its name has no prefix."""
+    prefix = secured.fleet()
+    topic = f"shop-{prefix}events"
+    admin = secured.by_certificate("admin", prefix)
+    client = AdminClient(client_config(admin, "test"))
+    (created,) = client.create_topics([NewTopic(topic, 1, 1)]).values()
+    created.result(20)
+    Administration(admin).allow(json_source_grants("processor", [topic]), "User:lanner-processor")
+    seen: dict[str, bool] = {}
+    until = time.monotonic() + 20
+    while not seen.get("processor") and time.monotonic() < until:
+        for part in ("processor", "console"):
+            connection = secured.by_certificate(f"lanner-{part}", prefix)
+            seen[part] = bool(Administration(connection).existing((topic,)))
+    assert seen == {"processor": True, "console": False}

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
+from bus.topics import KUBERNETES_AUDIT
 from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
+from tests.cluster.test_dead_letters import everything
 from tests.deploy.machine import Machine
 from tests.live.needs import lacking
+from tests.unit.processor.audit.requests import line, request
 
 UNITS = Path("deploy/systemd")
 PAGE = Path("docs/installing.md")
@@ -138,6 +141,38 @@ def test_the_console_reads_the_tokens_that_root_makes(machine: Machine, connecti
     assert machine("systemctl", "stop", "lanner-console").returncode == 0
     result = machine("systemctl", "show", "-P", "Result", "lanner-console").stdout.strip()
     assert result == "success", machine.journal("lanner-console")
+
+
+def test_audit_events_are_taken_from_a_webhook_and_a_file_of_root(machine: Machine, connection: Connection) -> None:
+    """It runs as a user of its own, which the drop-in lets read the file."""
+    machine.write(
+        "/etc/lanner/lanner.yaml",
+        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
+        "kubernetes_audit: {listen: '127.0.0.1:18765', file: /var/log/kubernetes/audit.log}\n",
+    )
+    machine.write("/etc/lanner/kubernetes-audit.env", "LANNER_KUBERNETES_AUDIT_TOKEN=s3cret\n", "0600")
+    machine.write("/var/log/kubernetes/audit.log", line(request(auditID="of-file")).decode(), "0600")
+    drop_in = "/etc/systemd/system/lanner-kubernetes-audit.service.d/file.conf"
+    machine.write(drop_in, (UNITS / "kubernetes-audit-file.conf").read_text())
+    assert machine("systemctl", "daemon-reload").returncode == 0
+    started = machine("systemctl", "start", "lanner-kubernetes-audit")
+    assert started.returncode == 0, started.stderr + machine.journal("lanner-kubernetes-audit")
+
+    post = (
+        "import sys, urllib.request as u; r = u.Request('http://127.0.0.1:18765/', sys.argv[1].encode()); "
+        "r.add_header('Authorization', 'Bearer s3cret'); sys.stdout.write(str(u.urlopen(r).status))"
+    )
+    assert machine("python3", "-c", post, line(request(auditID="of-webhook")).decode()).stdout == "200"
+    machine.wait_until(
+        lambda: {key for _, key, _, _ in everything(connection, KUBERNETES_AUDIT)} == {b"of-file", b"of-webhook"}, 30
+    )
+    pid = machine("systemctl", "show", "-P", "MainPID", "lanner-kubernetes-audit").stdout.strip()
+    assert machine("ps", "-o", "user=", "-p", pid).stdout.strip() not in {"", "root"}
+    assert machine("systemctl", "restart", "lanner-kubernetes-audit").returncode == 0
+    assert machine("systemctl", "stop", "lanner-kubernetes-audit").returncode == 0
+    result = machine("systemctl", "show", "-P", "Result", "lanner-kubernetes-audit").stdout.strip()
+    assert result == "success", machine.journal("lanner-kubernetes-audit")
+    assert len(everything(connection, KUBERNETES_AUDIT)) == 2
 
 
 def test_a_collector_that_cannot_work_states_why_and_is_not_started_again(
