@@ -22,17 +22,17 @@ STATEFUL = ("Many actions", "Many hosts", "New round")
 WITH_MEMORY = f"""{RULES}
 - macro: many_actions
   condition: evt.type = openat and fd.name startswith /marked/
-  correlation: {{type: event_count, group-by: [fd.nameraw], timespan: 1h, condition: {{gte: {EVENTS}}}}}
+  correlation: {{type: event_count, group-by: [fd.nameraw], timespan: 6h, condition: {{gte: {EVENTS}}}}}
 - macro: many_hosts
   condition: evt.type = openat and fd.name startswith /marked/
   correlation:
     type: value_count
     group-by: [fd.nameraw]
-    timespan: 1h
+    timespan: 6h
     condition: {{field: evt.hostname, gte: {VALUES}}}
 - macro: new_round
   condition: evt.type = openat and fd.name startswith /marked/
-  correlation: {{type: first_seen, field: fd.nameraw, lookback: 1h, learning: {LEARNING}s}}
+  correlation: {{type: first_seen, field: fd.nameraw, lookback: 6h, learning: {LEARNING}s}}
 - rule: Many actions
   desc: The third action of a group that all hosts share.
   condition: many_actions
@@ -78,7 +78,7 @@ class Everything:
         reader.close()
 
     def owed(self) -> dict[tuple[str, str], str]:
-        """Return, by rule and group, the output of the expected alert: windows fire once per hour."""
+        """Return, by rule and group, the output of the expected alert: a window lasts longer than any test."""
         found = {}
         for group, rows in self.groups.items():
             hosts = [row["hostname"].decode() for row in rows]

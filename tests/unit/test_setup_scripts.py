@@ -41,7 +41,9 @@ def test_ctrl_c_ends_the_set_up_whatever_the_interrupted_program_makes_of_it() -
     """An installer that exits with a failure of its own is no reason to do something else instead."""
     installer = "trap 'exit 1' INT; echo begun; while :; do sleep 0.1; done"
     script = f'. deploy/setup/ask.sh; bash -c "{installer}" || echo instead'
-    running = subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    # A shell can't trap what was ignored when it started, as it is for what runs in the background.
+    command = ["env", "--default-signal=INT", "bash", "-c", script]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert running.stdout is not None
     assert running.stdout.readline() == "begun\n"
     os.killpg(running.pid, signal.SIGINT)
