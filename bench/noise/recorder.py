@@ -64,7 +64,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """Gives each event to the kind whose process it comes from."""
+    """Stores each event in the file of the kind whose process it comes from."""
 
     files: Mapping[int, Recording]
     """By the process that the kind's processes descend from."""
