@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.noise.count import compiled_rules, count_noise, recordings_in
 from bench.noise.narrow import narrow
-from bench.noise.recorder import CONTAINERS, HOST_KINDS, record
+from bench.noise.recorder import ALL_KINDS, record
 
 SHIPPED = [Path(__file__).parents[2] / "rules"]
 _SHOWN_OUTPUTS = 3
@@ -31,10 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("target", type=Path, nargs="?")
     parser.add_argument("-r", "--rules", action="append", type=_paths, default=[], metavar="FILE[,FILE]...")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--kind", action="append", choices=(*HOST_KINDS, CONTAINERS))
+    parser.add_argument("--kind", action="append", choices=ALL_KINDS)
     options = parser.parse_args(arguments)
     if options.action == "record":
-        record(options.folder, options.minutes, [SHIPPED, *options.rules], options.kind or (*HOST_KINDS, CONTAINERS))
+        record(options.folder, options.minutes, [SHIPPED, *options.rules], options.kind or ALL_KINDS)
         return
     if options.action == "narrow":
         if options.target is None:

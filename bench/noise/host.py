@@ -13,6 +13,7 @@ from tests.live.ordinary_host import OrdinaryHost, ordinary_host
 RECIPE = "2"
 """Increase when the content of the host changes, so that an old cached file isn't used."""
 KINDS = Path(__file__).parent / "kinds"
+_SETTINGS = Path(__file__).parent / "etc"
 _KAFKA = Path(__file__).parents[2] / "deploy/kafka"
 _PACKAGES = (
     *("cron", "openssh-server", "openssh-client", "sudo", "logrotate", "rsyslog", "man-db", "iproute2", "procps"),
@@ -21,21 +22,6 @@ _PACKAGES = (
     *("python3-pylsp", "nodejs", "npm", "systemd"),
 )
 _LOCAL_PACKAGES = ("hello", "figlet", "tree", "less", "nginx-light")
-_CRON_JOBS = """
-*/2 * * * * root test -x /usr/bin/apt-get && find /var/log -name '*.log' -mtime +30 -delete
-*/3 * * * * dev cd $HOME && df > df.log && tail -n 100 df.log > df.tail
-*/4 * * * * root run-parts --test /etc/cron.daily | logger -t nightly
-"""
-_ROTATION = """
-/var/log/app.log {
-  size 1
-  rotate 3
-  compress
-  postrotate
-    /usr/lib/rsyslog/rsyslog-rotate
-  endscript
-}
-"""
 _PREPARE = """
 mkdir -p /srv/packages
 cd /srv/packages
@@ -71,8 +57,8 @@ def host_to_record() -> Iterator[OrdinaryHost]:
             host.root.mkdir()
             subprocess.run(["tar", "-C", host.root, "-xf", tar], check=True, timeout=600)
         shutil.copytree(KINDS, host.root / "usr/local/lib/ordinary")
-        (host.root / "etc/cron.d/work").write_text(_CRON_JOBS)
-        (host.root / "etc/logrotate.d/app").write_text(_ROTATION)
+        # Settings that an administrator has made before: making them is not part of the work.
+        shutil.copytree(_SETTINGS, host.root / "etc", dirs_exist_ok=True, copy_function=shutil.copyfile)
         yield host
 
 

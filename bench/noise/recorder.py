@@ -5,7 +5,6 @@ the names of the host and of temporary folders are replaced.
 """
 
 import contextlib
-import ctypes
 import os
 import pwd
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from bench.noise.containers import work_with_containers
 from bench.noise.count import compiled_rules
 from bench.noise.host import KINDS, host_to_record
+from bench.noise.kubernetes import adopt_orphans, kubernetes_work, names_of_node
 from collector.agent import Collector
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
@@ -31,8 +31,9 @@ from tests.live.dockerd import Dockerd
 from tests.live.ordinary_host import QUIET, OrdinaryHost
 
 CONTAINERS = "containers"
-HOST_KINDS = tuple(sorted(path.stem for path in KINDS.glob("*.sh") if path.stem != "lib"))
-_PR_SET_CHILD_SUBREAPER = 36
+KUBERNETES = "kubernetes"
+HOST_KINDS = tuple(sorted(path.stem for path in KINDS.glob("*.sh") if path.stem not in ("lib", KUBERNETES)))
+ALL_KINDS = (*HOST_KINDS, CONTAINERS, KUBERNETES)
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
 _SMALL = 9
@@ -101,8 +102,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         rules: sets of rule files; everything that any of them needs is recorded.
         kinds: names of kinds.
     """
-    # What a daemon leaves behind is inherited by this process, and so known as part of the work.
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     compiled = [compiled_rules(paths, disabled=True) for paths in rules]
     types = frozenset().union(*(each.event_types for each in compiled))
     conditions = [condition for each in compiled for condition in each.conditions]
@@ -114,12 +114,14 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         if docker is not None:
             docker.debian()
             docker.busybox()
+        node, socket = stack.enter_context(kubernetes_work(temporary)) if KUBERNETES in kinds else (None, None)
         batches: list[EventBatch] = []
         settings = CollectorSettings(
             cache=temporary,
             unknown_containers=False,
             flush_seconds=_BATCH_SECONDS,
             flush_events=_BATCH_EVENTS,
+            cri_sockets=(socket,) if socket else (),
             **({"docker_socket": daemon.socket} if daemon else {}),
         )
         collector = Collector(
@@ -129,7 +131,8 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         stack.callback(collector.stop)
         stack.callback(_remove_control_groups)
         print(f"recording {', '.join(kinds)} for {minutes:g} minutes")
-        work = {kind: stack.enter_context(_started(host, kind)) for kind in kinds if kind != CONTAINERS}
+        work = {kind: stack.enter_context(_started(host, kind)) for kind in kinds if kind in HOST_KINDS}
+        work |= {KUBERNETES: node} if node else {}
         roots = {kind: process.pid for kind, process in work.items()}
         if docker is not None:
             stack.enter_context(_containers(docker, temporary))
@@ -139,6 +142,7 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         # Longest first: a replaced path must not match part of another.
         names = [(str(host.root), "/srv/host"), (str(temporary), "/srv/work"), (str(Path.cwd()), "/srv/lanner")]
         names += _names_of_users(host)
+        names += names_of_node() if node else []
         names += [(str(daemon.base), "/run/docker")] if daemon else []
         split = _Split(files, tuple(names))
         deadline = time.monotonic() + 60 * minutes

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.live.debian_image import cache_directory, debian_tar
@@ -13,6 +15,7 @@ from tests.live.dockerd import Dockerd
 PAUSE = "registry.k8s.io/pause:3.10"
 NGINX = "docker.io/library/nginx:1.27"
 VERSION = "0.1.0"
+_OTHERS = {PAUSE: "lanner-tests/pause", NGINX: "lanner-tests/nginx"}
 _LANNER = ("all-in-one", "collector", "processor", "notifier")
 _BUILD = "deploy/images/local/build.sh"
 _SECONDS = 1800
@@ -33,21 +36,32 @@ CMD ["nginx", "-g", "daemon off;"]
 
 
 def images() -> list[Path]:
-    """Build the images and return an archive of each, as `docker save` writes it."""
+    """Build all images and return an archive of each, as `docker save` writes it."""
+    with _building() as (daemon, folder):
+        environment = os.environ | {"DOCKER": " ".join(daemon.client_command())}
+        subprocess.run([_BUILD, *_LANNER], env=environment, check=True, timeout=_SECONDS, stdout=subprocess.DEVNULL)
+        _build_others(daemon)
+        own = {f"docker.io/library/lanner-{name}:{VERSION}": f"lanner-local/{name}" for name in (*_LANNER, "kafka")}
+        return [_saved(daemon, folder, name, local) for name, local in (_OTHERS | own).items()]
+
+
+def workload_images() -> list[Path]:
+    """Build the images that pods need and return an archive of each."""
+    with _building() as (daemon, folder):
+        _build_others(daemon)
+        return [_saved(daemon, folder, name, local) for name, local in _OTHERS.items()]
+
+
+@contextmanager
+def _building() -> Iterator[tuple[Dockerd, Path]]:
+    """Run a daemon with cached layers, and return the folder of archives."""
     folder = cache_directory() / "kubernetes-images"
     folder.mkdir(parents=True, exist_ok=True)
     store = cache_directory() / "docker"
     with store.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with Dockerd(store) as daemon:
-            environment = os.environ | {"DOCKER": " ".join(daemon.client_command())}
-            subprocess.run([_BUILD, *_LANNER], env=environment, check=True, timeout=_SECONDS, stdout=subprocess.DEVNULL)
-            _build_others(daemon)
-            names = {PAUSE: "lanner-tests/pause", NGINX: "lanner-tests/nginx"}
-            names |= {
-                f"docker.io/library/lanner-{name}:{VERSION}": f"lanner-local/{name}" for name in (*_LANNER, "kafka")
-            }
-            return [_saved(daemon, folder, name, local) for name, local in names.items()]
+            yield daemon, folder
 
 
 def _build_others(daemon: Dockerd) -> None:

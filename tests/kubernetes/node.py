@@ -111,6 +111,11 @@ class Node:
         """The folder from which the kubelet runs pods by itself."""
         return self._folder / "static"
 
+    @property
+    def socket(self) -> Path:
+        """The runtime's socket, as the machine finds it."""
+        return Path(f"/proc/{self._daemons['node'].pid}/root/run/containerd/containerd.sock")
+
     def load(self, archives: Iterable[Path]) -> None:
         """Import images from archives, as `docker save` writes them."""
         for archive in archives:

@@ -1,0 +1,69 @@
+"""Work on a Kubernetes node of its own: services with probes, rollouts, jobs.
+
+`python -m bench.noise.kubernetes` prints the socket of the node's runtime as soon as the node is ready, and works until
+it is terminated. All processes of the node descend from it, also those that daemons leave behind.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.noise.host import KINDS
+from tests.kubernetes.images import workload_images
+from tests.kubernetes.node import Node
+from tests.kubernetes.programs import programs
+from tests.live.debian_image import cache_directory
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of what daemons below it leave behind, so that it is known as part of the work."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def kubernetes_work(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Path]]:
+    """Work on a node until the end of the block; yields the process and the runtime's socket.
+
+    Args:
+        folder: for the node's files.
+    """
+    command = [sys.executable, "-m", "bench.noise.kubernetes"]
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield process, Path(process.stdout.readline().decode().strip())
+        finally:
+            process.terminate()
+
+
+def names_of_node() -> Iterator[tuple[str, str]]:
+    """Yield paths of the node's programs, and where packages put them, which decides whether rules trust them."""
+    folder = programs()
+    yield str(folder / "cni"), "/opt/cni/bin"
+    yield str(folder), "/usr/bin"
+    yield "https://kubernetes.default.svc", "kubernetes.default.svc"
+
+
+def main() -> None:
+    """Start a node, and work on it."""
+    adopt_orphans()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    found, archives = programs(), workload_images()
+    with (cache_directory() / "kubernetes.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Node(found) as node:
+            node.load(archives)
+            subprocess.run(node.command("bash", KINDS / "kubernetes.sh", node.socket), check=True)
+
+
+if __name__ == "__main__":
+    main()
