@@ -40,8 +40,9 @@ from schemas.encoding.recording import read_recording
 def command(options: Options, paths: tuple[str, ...], junit: Path | None, source: str | None, *, strict: bool) -> int:
     """Run the tests of rules: NAME_test.yaml beside NAME.yaml. Needs no kernel, privileges or broker.
 
-    A PATH is a test file, a rule file or a folder; without one, the active rules are tested. Exits with 1 if a test
-    fails or a file is wrong. docs/rules.md describes the format.
+    A PATH is a test file, a rule file or a folder; without one, the active rules are tested. A test file names the
+    rules that it tests; --rules replaces them. Exits with 1 if a test fails or a file is wrong. docs/rules.md describes
+    the format.
     """
     settings = options.settings()
     if source is not None:
@@ -49,7 +50,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
         return 0
     define_sources(settings)
     rule_paths = paths or tuple(file.name for file in find_rules(settings).files)
-    found = find_tests(rule_paths, settings.rules_files if paths else ())
+    found = find_tests(rule_paths, options.rules if paths else ())
     if found.problems:
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in found.problems))
     matching = settings.rule_matching
