@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from collector.errors import EnvironmentUnsupported
 
@@ -12,13 +12,22 @@ if TYPE_CHECKING:
     # `lanner run` needs no event loop.
     from asyncio import AbstractEventLoop
 
+_Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
+
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Signals:
     """Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 while entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, restores: bool = False) -> None:
+        """Begin without any signal.
+
+        Args:
+            restores: put the handlers of before back at the end, for a command that works on afterwards.
+        """
+        self._after: dict[signal.Signals, _Handler] = dict.fromkeys(HANDLED, signal.SIG_IGN)
+        self._restores = restores
         self.stop = False
         self._reload = False
         self._reopen = False
@@ -26,18 +35,20 @@ class Signals:
     def __enter__(self) -> Self:
         handlers = (self._on_stop, self._on_stop, self._on_reload, self._on_reopen)
         for number, handler in zip(HANDLED, handlers, strict=True):
-            signal.signal(number, handler)
+            before = signal.signal(number, handler)
+            if self._restores:
+                self._after[number] = before
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        """Ignore these signals from now on, so that a second Ctrl-C can't interrupt the shutdown.
+        """Ignore these signals from now on, so that a second Ctrl-C can't interrupt the shutdown; or restore handlers.
 
         Suppress a failed start if the user stopped it: Ctrl-C also kills the compiler's process.
         """
-        for number in HANDLED:
-            signal.signal(number, signal.SIG_IGN)
+        for number, handler in self._after.items():
+            signal.signal(number, handler)
         return self.stop and isinstance(error, EnvironmentUnsupported)
 
     def take_reload(self) -> bool:

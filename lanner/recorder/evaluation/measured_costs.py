@@ -7,7 +7,6 @@ from pathlib import Path
 
 from lanner.cli.signals import Signals
 from lanner.cli.terminal.output import StatusLine
-from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.recorder.batches import from_files
 from lanner.recorder.coverage import RecordingCoverage
@@ -16,6 +15,7 @@ from lanner.recorder.evaluation.rule_costs import CostComparison, RuleCosts
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
+from schemas.filter import always
 from schemas.text.counts import count_of
 
 
@@ -26,6 +26,8 @@ class MeasuredCosts:
     costs: CostComparison
     remarks: tuple[str, ...]
     """What was not collected, so that no cost of it is known."""
+    is_complete: bool
+    """Whether all stored events were evaluated."""
 
 
 def measured_costs(
@@ -37,7 +39,9 @@ def measured_costs(
     *,
     quiet: bool,
 ) -> MeasuredCosts:
-    """Evaluate both versions on stored events; Ctrl-C ends it early, with what was read until then.
+    """Evaluate both versions on stored events, maybe none; Ctrl-C ends it early, with what was read until then.
+
+    Events of the types in collector.always_sent count as sent by both, as collectors send them.
 
     Args:
         settings: for the broker.
@@ -48,16 +52,18 @@ def measured_costs(
         quiet: don't show the progress.
 
     Raises:
-        BadInput: The recording can't be read, or there are no events of this time.
+        BadInput: The recording can't be read.
         BusUnavailable: No broker, or no such topic.
     """
-    costs = RuleCosts(
-        (before.ruleset, before.pushdown_filter), (draft.ruleset, draft.pushdown_filter), clock=time.thread_time_ns
-    )
+    versions = [
+        (version.ruleset, always(version.pushdown_filter, settings.collector.always_sent))
+        for version in (before, draft)
+    ]
+    costs = RuleCosts(versions[0], versions[1], clock=time.thread_time_ns)
     coverage = RecordingCoverage()
     status = StatusLine(sys.stderr, enabled=not quiet)
     remarks: list[str] = []
-    with Signals() as signals:
+    with Signals(restores=True) as signals:
         if recording is None:
             need("processor", "confluent_kafka")
             from lanner.recorder.topic.range import TopicRange  # noqa: PLC0415 - needs the broker's client
@@ -75,7 +81,5 @@ def measured_costs(
                 remarks.append("stopped early")
                 break
     status.clear()
-    if not costs.events:
-        raise BadInput("no events of this time are stored, so nothing can be measured.")
     missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
-    return MeasuredCosts(costs.finish(), (*remarks, *missing))
+    return MeasuredCosts(costs.finish(), (*remarks, *missing), not signals.stop)

@@ -5,12 +5,14 @@ from lanner.settings.sections.published import RulesBudget
 
 
 def over_budget(costs: CostComparison, budget: RulesBudget) -> list[str]:
-    """Return a sentence for each limit that the draft exceeds.
+    """Return a sentence for each limit that the draft exceeds; one that nothing is known if there were no events.
 
     Args:
         costs: over the evaluated events; extrapolated to a day.
         budget: the limits; 0 is none.
     """
+    if not costs.events:
+        return [f"no events of the last {budget.hours} hours are stored, so the budget can't be checked."]
     draft = costs.draft
     measured = (
         ("alerts_per_day", budget.alerts_per_day, costs.a_day(draft.alerts), "alerts a day"),

@@ -105,7 +105,7 @@ def command(
 def _over_budget(
     settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, quiet: bool
 ) -> list[str]:
-    """Return which limits the draft exceeds on the fleet's stored events."""
+    """Return which limits the draft exceeds on the fleet's stored events. Raises BadInput if Ctrl-C ends it early."""
     from lanner.recorder.evaluation.measured_costs import measured_costs
     from lanner.ruleset.published.budget import over_budget
 
@@ -113,7 +113,13 @@ def _over_budget(
     if replace(budget, hours=0) == RulesBudget(hours=0):
         return []
     since = time.time_ns() // 1_000_000 - budget.hours * 3_600_000
-    return over_budget(measured_costs(settings, before or draft, draft, None, since, quiet=quiet).costs, budget)
+    measured = measured_costs(settings, before or draft, draft, None, since, quiet=quiet)
+    if not measured.is_complete:
+        raise BadInput("stopped early: nothing was published.")
+    if not quiet:
+        for remark in measured.remarks:
+            note(f"not counted: {printable(remark)}")
+    return over_budget(measured.costs, budget)
 
 
 def _agreed() -> bool:

@@ -11,6 +11,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options.source import chosen_recording, source_options
 from lanner.cli.options.times import time_ms
 from lanner.cli.terminal.tables import print_table
+from lanner.errors import BadInput
 from lanner.recorder.evaluation.measured_costs import MeasuredCosts, measured_costs
 from lanner.recorder.evaluation.rule_costs import CostComparison, RuleCost, VersionCost
 from lanner.ruleset.compile import CompiledDetection, detection_of, load_detection
@@ -47,6 +48,9 @@ def command(options: Options, paths: tuple[str, ...], since: str, file: Path | N
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     before = _active(settings, recording)
     measured = measured_costs(settings, before, draft, recording, first, quiet=options.quiet)
+    if not measured.costs.events:
+        why = "no events of this time are stored" if measured.is_complete else "stopped early"
+        raise BadInput(f"{why}, so nothing was measured.")
     if settings.json_output:
         click.echo(json.dumps(_record(measured)))
     else:

@@ -121,7 +121,7 @@ def _alerts(
 ) -> list[TunedAlert]:
     status = StatusLine(sys.stderr, enabled=not quiet)
     found: dict[str, TunedAlert] = {}
-    with Signals() as signals:
+    with Signals(restores=True) as signals:
         for alert in source(lambda: signals.stop):
             if signals.stop or len(found) == _MAX_ALERTS:
                 note(f"stopped after {count_of(len(found), 'alert')}.")

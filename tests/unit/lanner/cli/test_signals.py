@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from lanner.cli.signals import HANDLED, call_on_stop
+from lanner.cli.signals import HANDLED, Signals, call_on_stop
 
 WAKE_UPS = 2000
 """More than fit into the pipe by which other threads wake a loop."""
@@ -18,6 +18,26 @@ def _handlers() -> object:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+def test_a_second_signal_does_not_interrupt_a_shutdown() -> None:
+    """It is ignored once the work has ended."""
+    with Signals() as signals:
+        signal.raise_signal(signal.SIGINT)
+
+    assert signals.stop
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_command_that_works_on_can_be_stopped_again() -> None:
+    """The handlers of before are back, also after a signal."""
+    before = signal.getsignal(signal.SIGINT)
+
+    with Signals(restores=True) as signals:
+        signal.raise_signal(signal.SIGINT)
+
+    assert signals.stop
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -34,6 +34,15 @@ def test_each_limit_is_checked(budget: RulesBudget, sentence: str) -> None:
     assert over_budget(COSTS, budget) == [sentence]
 
 
+def test_a_limit_that_nothing_shows_is_not_met() -> None:
+    """A fleet without stored events has measured zero of everything."""
+    none = replace(COSTS, events=0, draft=BEFORE)
+
+    assert over_budget(none, RulesBudget(alerts_per_day=19)) == [
+        "no events of the last 24 hours are stored, so the budget can't be checked."
+    ]
+
+
 def test_what_is_within_its_limits_is_not_reported() -> None:
     """A limit itself is allowed, and 0 is no limit."""
     assert over_budget(COSTS, RulesBudget()) == []

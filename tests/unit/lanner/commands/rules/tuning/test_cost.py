@@ -6,15 +6,17 @@ from click.testing import CliRunner, Result
 
 from lanner.cli.app import lanner_command
 from lanner.errors import BadInput
+from schemas.batch import EventBatch
 from tests.unit.lanner.test_rules_commands import rules
+from tests.unit.processor.batches import batch_of
 from tests.unit.recordings import shadow_read, write_recording
 
 NONE = "- {rule: None, desc: d, condition: evt.type = unlink, output: o, priority: NOTICE}"
 
 
-def cost(folder: Path, *words: str) -> Result:
-    """Measure the rules of the tests against others on a recording of one read of /etc/shadow."""
-    recording = write_recording(folder / "shadow.avro", shadow_read())
+def cost(folder: Path, *words: str, batch: EventBatch | None = None) -> Result:
+    """Measure the rules of the tests against others on a recording, by default of one read of /etc/shadow."""
+    recording = write_recording(folder / "recorded.avro", batch or shadow_read())
     active, draft = rules(folder, NONE, "active.yaml"), rules(folder)
     common = ["rules", "cost", str(draft), "-r", str(active), "--file", str(recording), "--since", "2020-01-01"]
     return CliRunner().invoke(lanner_command, [*common, *words], catch_exceptions=False)
@@ -38,6 +40,15 @@ def test_json_has_the_counts_themselves(tmp_path: Path) -> None:
 
     assert (record["before"]["alerts"], record["draft"]["alerts"], record["events"]) == (0, 1, 1)
     assert record["draft"]["sent"] == {"openat": 1}
+
+
+def test_what_collectors_always_send_counts_as_sent_by_any_rules(tmp_path: Path) -> None:
+    """A program's exit is sent although no rule requests it; the read isn't, by rules about deletions."""
+    ends = batch_of({"type": "procexit"}, {"type": "openat"})
+    record = json.loads(cost(tmp_path, "--format", "json", "-q", batch=ends).stdout)
+
+    assert record["before"]["sent"] == {"procexit": 1}
+    assert record["draft"]["sent"]["procexit"] == 1
 
 
 def test_no_events_of_the_time_are_an_error(tmp_path: Path) -> None:
