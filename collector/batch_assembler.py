@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from collector.containers.lookup import KnownContainers
@@ -75,12 +75,29 @@ class BatchAssembler:
         """Read now what may be gone when the row of a process is written."""
         self._rows.prepare(entry)
 
-    def repeat(self, raw: bytes) -> bool:
-        """Add the event of a record by reusing an earlier one; return False if none can be reused."""
-        if not self._repeated.add(self._builder, raw, self._table.boot_to_epoch):
-            return False
-        self._added()
-        return True
+    def repeat(self, records: Sequence[bytes], start: int) -> int:
+        """Add the events of consecutive records by reusing earlier ones.
+
+        Args:
+            records: as sent by the kernel side.
+            start: index of the first record.
+
+        Returns:
+            The index of the first record whose event was not added; it may be the next batch's.
+        """
+        builder, settings = self._builder, self._settings
+        end = min(len(records), start + settings.flush_events - builder.count)
+        done = self._repeated.add(
+            builder,
+            records,
+            range(start, end),
+            room=settings.flush_bytes - self._rows.size,
+            boot_to_epoch=self._table.boot_to_epoch,
+        )
+        if done > start:
+            self.events += done - start
+            self._flush_if_full()
+        return done
 
     def add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
         """Add an event.
@@ -106,7 +123,8 @@ class BatchAssembler:
             add_exit(self._builder, record, origin, time_of_event)
         else:
             add_exec(self._builder, record, origin, time_of_event)
-        self._added()
+        self.events += 1
+        self._flush_if_full()
 
     def finish(
         self, losses: Mapping[str, int], versions: frozenset[str], watched: Watched, *, stopping: bool
@@ -158,8 +176,7 @@ class BatchAssembler:
         self._first_number += builder.count
         return batch
 
-    def _added(self) -> None:
-        self.events += 1
+    def _flush_if_full(self) -> None:
         size = self._builder.size + self._rows.size
         if self._builder.count >= self._settings.flush_events or size >= self._settings.flush_bytes:
             self._on_full()

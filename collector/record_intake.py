@@ -71,9 +71,10 @@ class RecordIntake:
 
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
-        for raw in records:
-            if self._batch.repeat(raw):
-                continue
+        at = 0
+        while (at := self._batch.repeat(records, at)) < len(records):
+            raw = records[at]
+            at += 1
             try:
                 record = decode(raw)
             except (ValueError, IndexError):

@@ -1,10 +1,11 @@
 """A batch under construction: rows that become columns at the end, with each text stored once."""
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, count, islice, pairwise
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.batch import Column
 from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
@@ -18,22 +19,30 @@ Event = int
 _EVENT_BYTES, _ARGUMENT_BYTES = 120, 16
 """Approximate sizes in a batch, without texts."""
 _CODES = tuple(EVENT_COLUMNS.items())[1:]
-_ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[1:]
+_ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[2:]
+_INODE, _NAME = (list(EVENT_COLUMNS).index(name) - 1 for name in ("fd_ino", "fd_name"))
+_REST = _NAME + len(("fd_name", "fd_name_raw", "fd_realpath"))
+_INT64_MAX = (1 << 63) - 1
 
 
-class _Indices(dict[str | None, int]):
-    """Indices by text, 0 for None; a new text gets the next index."""
+class FileArguments(NamedTuple):
+    """Positions of an open's arguments that depend on the file."""
 
-    __slots__ = ("size",)
+    label: int
+    path: int
+    inode: int
 
-    def __init__(self) -> None:
-        super().__init__({None: 0})
-        self.size = 0
 
-    def __missing__(self, text: str) -> int:
-        index = self[text] = len(self)
-        self.size += len(text) if text.isascii() else len(encode_text(text))
-        return index
+class OpenedFile(NamedTuple):
+    """The parts of an open that opens of other files share."""
+
+    before_inode: Row
+    before_name: Row
+    after_names: Row
+    names: bytes
+    texts: list[int]
+    numbers: list[int]
+    positions: FileArguments
 
 
 class BatchBuilder:
@@ -42,11 +51,13 @@ class BatchBuilder:
     __slots__ = (
         "_events",
         "_indices",
+        "_measured",
         "_name_rows",
         "_names",
         "_numbers",
         "_rows",
         "_starts",
+        "_text_bytes",
         "_texts",
         "_times",
         "intern",
@@ -54,19 +65,24 @@ class BatchBuilder:
 
     def __init__(self) -> None:
         """Begin an empty batch."""
-        self._indices = _Indices()
+        # A new text gets the next index without a call of a Python function.
+        self._indices: dict[str | None, int] = defaultdict(count(1).__next__, {None: 0})
         self.intern: Callable[[str | None], int] = self._indices.__getitem__
         """Return a text's index; 0 for None."""
+        self._measured = 1
+        """Texts whose length _text_bytes includes."""
+        self._text_bytes = 0
         self._times: list[int] = []
         self._events: list[Event] = []
         self._rows: list[Row] = []
         self._starts = [0]
         """Start of each distinct event's arguments, and the end of the last."""
-        self._names: array[int] = array("i")
+        self._names: list[bytes] = []
+        """By distinct event, the indices of its arguments' names, packed."""
         # Lists: an array takes three times as long to grow by a few.
         self._texts: list[int] = []
         self._numbers: list[int] = []
-        self._name_rows: dict[tuple[str, ...], array[int]] = {}
+        self._name_rows: dict[tuple[str, ...], bytes] = {}
 
     @property
     def count(self) -> int:
@@ -81,7 +97,11 @@ class BatchBuilder:
     @property
     def size(self) -> int:
         """Approximate bytes of everything added."""
-        return self._indices.size + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
+        fresh = len(self._indices) - self._measured
+        if fresh:
+            self._measured += fresh
+            self._text_bytes += _length("".join(islice(reversed(self._indices), fresh)))  # type: ignore[arg-type]
+        return self._text_bytes + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
 
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and the text and number of each argument, in the order of names.
@@ -91,10 +111,10 @@ class BatchBuilder:
         """
         indices = self._name_rows.get(names)
         if indices is None:
-            indices = self._name_rows[names] = array("i", map(self.intern, names))
+            indices = self._name_rows[names] = array("i", map(self.intern, names)).tobytes()
+        self._names.append(indices)
         if arguments:
             texts, numbers = zip(*arguments)  # noqa: B905 - pairs, by their type; strict takes half as long again
-            self._names.extend(indices)
             self._texts.extend(map(self.intern, texts))
             self._numbers.extend(numbers)
         return self._added(time, row)
@@ -103,16 +123,39 @@ class BatchBuilder:
         """Return the row of an event of this batch."""
         return self._rows[event]
 
-    def arguments(self, event: Event) -> tuple[list[int], list[int]]:
-        """Return copies of an event's arguments: text indices and numbers."""
-        own = slice(self._starts[event], self._starts[event + 1])
-        return self._texts[own], self._numbers[own]
+    def opened_file(self, event: Event, positions: FileArguments) -> OpenedFile:
+        """Return the parts of an event of this batch that `add_file` reuses."""
+        row, own = self._rows[event], slice(self._starts[event], self._starts[event + 1])
+        return OpenedFile(
+            row[:_INODE],
+            row[_INODE + 1 : _NAME],
+            row[_REST:],
+            self._names[event],
+            self._texts[own],
+            self._numbers[own],
+            positions,
+        )
 
-    def add_like(self, time: int, event: Event, row: Row, texts: list[int], numbers: list[int]) -> Event:
-        """Append an event with the argument names of another one, given text indices and numbers."""
-        self._names.extend(self._names[self._starts[event] : self._starts[event + 1]])
-        self._texts.extend(texts)
-        self._numbers.extend(numbers)
+    def add_file(self, time: int, opened: OpenedFile, inode: int, paths: tuple[str, str, str]) -> Event:
+        """Append an open that differs from an earlier one in its file only.
+
+        Args:
+            time: epoch nanoseconds.
+            opened: the parts that are the same.
+            inode: the file's.
+            paths: its name, absolute and clean; the one passed to the call; the kernel's.
+        """
+        before_inode, before_name, after_names, names, like_texts, like_numbers, (label_at, path_at, inode_at) = opened
+        intern = self.intern
+        name, given, real = map(intern, paths)
+        label, inode_text = intern(f"<f>{paths[2]}"), intern(str(inode))
+        texts, numbers = like_texts.copy(), like_numbers.copy()
+        texts[label_at], texts[path_at], texts[inode_at] = label, name, inode_text
+        numbers[inode_at] = inode if inode <= _INT64_MAX else inode - (1 << 64)
+        self._names.append(names)
+        self._texts += texts
+        self._numbers += numbers
+        row = (*before_inode, inode, *before_name, name, given, real, *after_names)
         return self._added(time, row)
 
     def _added(self, time: int, row: Row) -> Event:
@@ -152,9 +195,14 @@ class BatchBuilder:
         if spread:
             lengths = [end - start for start, end in pairwise(starts)]
             made["arg_start"] = array("I", accumulate(spread(lengths), initial=0))
-        for (name, code), values in zip(_ARGUMENTS, (self._names, self._texts, self._numbers), strict=True):
+        made["arg_name"] = array("i", b"".join(spread(self._names) if spread else self._names))
+        for (name, code), values in zip(_ARGUMENTS, (self._texts, self._numbers), strict=True):
             made[name] = whole = array(code, values)
             if spread:
                 pieces = [whole[start:end].tobytes() for start, end in pairwise(starts)]
                 made[name] = array(code, b"".join(spread(pieces)))
         return made
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(encode_text(text))

@@ -6,9 +6,10 @@ decoding and describing each event separately.
 
 import stat
 import struct
+from collections.abc import Sequence
 from typing import Protocol
 
-from collector.events.batch_builder import BatchBuilder, Event
+from collector.events.batch_builder import BatchBuilder, Event, FileArguments, OpenedFile
 from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
@@ -24,17 +25,22 @@ _EVENT_AT = SYSCALL.span("event")
 _EVENT = struct.pack("<H", _OPEN.number)
 _FILE = SYSCALL.reader("inode", "real_path", "path1", "directory1")
 _TEXTS_AT = SYSCALL.end
-# All of an openat's record but time, path address, inode, and lengths and texts of its paths.
-_HEAD_TO_PATH = slice(HEAD.span("time").stop, SYSCALL.span("argument1").start)
-_PATH_TO_INODE, _INODE_TO_LENGTHS = SYSCALL.between("argument1", "inode"), SYSCALL.between("inode", "real_path")
+# All of an openat's record but time, inode, and lengths and texts of its paths. The kernel side leaves out the register
+# with the path's address.
+_HEAD_TO_INODE, _INODE_TO_LENGTHS = (
+    slice(HEAD.span("time").stop, SYSCALL.span("inode").start),
+    SYSCALL.between("inode", "real_path"),
+)
 _PATH2_LENGTH, _OTHER_LENGTHS = SYSCALL.span("path2"), slice(SYSCALL.span("directory1").stop, SYSCALL.end)
 _ROW = tuple(EVENT_COLUMNS)[1:]
-_TYPE, _INODE, _NAME = map(_ROW.index, ("fd_type", "fd_ino", "fd_name"))
-_REST = _NAME + len(("fd_name", "fd_name_raw", "fd_realpath"))
+_TYPE = _ROW.index("fd_type")
 _KINDS = [argument.kind for argument in _OPEN.arguments]
-_LABEL_ARGUMENT, _NAME_ARGUMENT, _INODE_ARGUMENT = map(_KINDS.index, ("rfd", "path1", "ino"))
+_FILE_ARGUMENTS = FileArguments(*map(_KINDS.index, ("rfd", "path1", "ino")))
 _REGULAR = "file"
-_U32, _INT64_MAX = 0xFFFFFFFF, (1 << 63) - 1
+_U32 = 0xFFFFFFFF
+
+_FIXED_BYTES = 300
+"""What an open may add to the size of a batch, and each of its paths twice."""
 
 _Known = tuple[Event, TrackedProcess, int]
 """An event, its process, and the process's version at that event."""
@@ -61,7 +67,7 @@ class RepeatCache:
         self._stamp = -1
         self._same: dict[bytes, _Known] = {}
         """By all bytes of their records but the time."""
-        self._alike: dict[bytes, _Known] = {}
+        self._alike: dict[bytes, tuple[OpenedFile, TrackedProcess, int]] = {}
         """Opens, by all bytes but those about the file."""
 
     def clear(self) -> None:
@@ -69,33 +75,66 @@ class RepeatCache:
         self._same = {}
         self._alike = {}
 
-    def add(self, builder: BatchBuilder, record: bytes, boot_to_epoch: int) -> bool:
-        """Add an event by reusing an earlier one; return False if none can be reused.
+    def add(
+        self, builder: BatchBuilder, records: Sequence[bytes], within: range, *, room: int, boot_to_epoch: int
+    ) -> int:
+        """Add the events of consecutive records by reusing earlier ones, until one has none to reuse.
+
+        One call for many records, because calls would take most of the time.
 
         Args:
             builder: the batch.
-            record: as sent by the kernel side.
-            boot_to_epoch: offset to add to its time, nanoseconds.
+            records: as sent by the kernel side.
+            within: indices of the records to add.
+            room: size of the batch to stop at, bytes.
+            boot_to_epoch: offset to add to their times, nanoseconds.
+
+        Returns:
+            The index of the first record whose event was not added.
         """
-        known = self._same.get(record[_TIME.size :])
-        is_same = known is not None
-        if known is None and record[_EVENT_AT] == _EVENT:
-            known = self._alike.get(_but_file(record))
-        if known is None:
-            return False
-        event, entry, version = known
-        # The conditions under which the process's row stays valid too: see ProcessRows.
-        if entry.version != version or self._table.changes + self._containers.version != self._stamp:
-            return False
-        time = _TIME.unpack_from(record)[0] + boot_to_epoch
-        if is_same:
-            builder.repeat(time, event)
-            return True
-        added = _add_alike(builder, event, record, time)
-        if added is None:
-            return False
-        self._same[record[_TIME.size :]] = (added, entry, version)
-        return True
+        # The conditions under which a process's row stays valid too: see ProcessRows.
+        if self._table.changes + self._containers.version != self._stamp:
+            return within.start
+        same, alike = self._same, None
+        head = middle = path2_length = others = b""
+        size = builder.size
+        for index in within:
+            record = records[index]
+            rest = record[_TIME.size :]
+            known = same.get(rest)
+            if known is not None:
+                event, entry, version = known
+                if entry.version != version:
+                    return index
+                builder.repeat(_TIME.unpack_from(record)[0] + boot_to_epoch, event)
+            else:
+                # The same process goes on opening files: comparing takes half as long as looking up.
+                if (
+                    alike is None
+                    or record[_HEAD_TO_INODE] != head
+                    or record[_INODE_TO_LENGTHS] != middle
+                    or record[_PATH2_LENGTH] != path2_length
+                    or record[_OTHER_LENGTHS] != others
+                ):
+                    alike = self._alike.get(_but_file(record))
+                    if alike is None:
+                        return index
+                    head, middle = record[_HEAD_TO_INODE], record[_INODE_TO_LENGTHS]
+                    path2_length, others = record[_PATH2_LENGTH], record[_OTHER_LENGTHS]
+                opened, entry, version = alike
+                if entry.version != version:
+                    return index
+                added = _add_alike(builder, opened, record, _TIME.unpack_from(record)[0] + boot_to_epoch)
+                if added is None:
+                    return index
+                same[rest] = (added, entry, version)
+            # An upper bound, because the exact size takes as long as everything else about an open.
+            size += 2 * len(record) + _FIXED_BYTES
+            if size >= room:
+                size = builder.size
+                if size >= room:
+                    return index + 1
+        return within.stop
 
     def remember(
         self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
@@ -113,22 +152,16 @@ class RepeatCache:
         if stamp != self._stamp:
             self._stamp = stamp
             self.clear()
-        known = (event, entry, entry.version)
-        self._same[record[_TIME.size :]] = known
+        self._same[record[_TIME.size :]] = (event, entry, entry.version)
         # A regular file may still be another kind of descriptor, depending on its file system.
         if call.event == _OPEN.number and _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
-            self._alike[_but_file(record)] = known
+            opened = builder.opened_file(event, _FILE_ARGUMENTS)
+            self._alike[_but_file(record)] = (opened, entry, entry.version)
 
 
 def _but_file(record: bytes) -> bytes:
-    """Return an openat's record without time, path address, inode, and lengths and text of its paths."""
-    return (
-        record[_HEAD_TO_PATH]
-        + record[_PATH_TO_INODE]
-        + record[_INODE_TO_LENGTHS]
-        + record[_PATH2_LENGTH]
-        + record[_OTHER_LENGTHS]
-    )
+    """Return an openat's record without time, inode, and lengths and texts of its paths."""
+    return record[_HEAD_TO_INODE] + record[_INODE_TO_LENGTHS] + record[_PATH2_LENGTH] + record[_OTHER_LENGTHS]
 
 
 def _opens_a_file(call: Syscall) -> bool:
@@ -147,7 +180,7 @@ def _opens_a_file(call: Syscall) -> bool:
     )
 
 
-def _add_alike(builder: BatchBuilder, event: Event, record: bytes, time: int) -> Event | None:
+def _add_alike(builder: BatchBuilder, opened: OpenedFile, record: bytes, time: int) -> Event | None:
     """Add an open that differs from an event in its file only; None if the file has no name to show."""
     inode, real_length, path_length, directory_length = _FILE.unpack_from(record)
     path_at = _TEXTS_AT + real_length
@@ -155,16 +188,10 @@ def _add_alike(builder: BatchBuilder, event: Event, record: bytes, time: int) ->
     end = directory_at + directory_length
     if not real_length or not path_length or end > len(record):
         return None
-    real, given = text(record[_TEXTS_AT:path_at]), text(record[path_at:directory_at])
+    real_bytes, given_bytes = record[_TEXTS_AT:path_at], record[path_at:directory_at]
+    given = text(given_bytes)
+    if real_bytes == given_bytes and given[:1] == "/":
+        # Most programs name a file by its path, and the kernel's is clean.
+        return builder.add_file(time, opened, inode, (given, given, given))
     path = absolute(text(record[directory_at:end]) if directory_length else None, given)
-    if path is None:
-        return None
-    intern = builder.intern
-    name = intern(path)
-    like = builder.row(event)
-    row = (*like[:_INODE], inode, *like[_INODE + 1 : _NAME], name, intern(given), intern(real), *like[_REST:])
-    texts, numbers = builder.arguments(event)
-    texts[_LABEL_ARGUMENT], texts[_NAME_ARGUMENT] = intern(f"<f>{real}"), name
-    texts[_INODE_ARGUMENT] = intern(str(inode))
-    numbers[_INODE_ARGUMENT] = inode if inode <= _INT64_MAX else inode - (1 << 64)
-    return builder.add_like(time, event, row, texts, numbers)
+    return None if path is None else builder.add_file(time, opened, inode, (path, given, text(real_bytes)))
