@@ -5,9 +5,11 @@ Layout: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
+import struct
 from collections.abc import Sequence
 
 _PAGE = 4096
+_HEADER = struct.Struct("<I")
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _LENGTH = _DISCARDED - 1
@@ -63,12 +65,13 @@ class Ring:
         piece = self._piece(position & (self._size - 1), length)
         records = []
         at = 0
+        unpack = _HEADER.unpack_from
         while at < length:
-            header = int.from_bytes(piece[at : at + 4], "little")
+            (header,) = unpack(piece, at)
             end = at + 8 + (header & _LENGTH)
             if header & _BUSY or end > length:
                 break
-            if not header & _DISCARDED:
+            if header < _DISCARDED:
                 records.append(piece[at + 8 : end])
             at = (end + 7) & ~7
         self._consumer[0] = position + at
