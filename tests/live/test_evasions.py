@@ -1,4 +1,4 @@
-"""Disguises that rules must see through, each tried on this kernel: names, scripts, links, loaders, terminals."""
+"""Disguises that rules must see through, each tried on this kernel: names, scripts, links, mounts, terminals."""
 
 import shutil
 import subprocess
@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.live, pytest.mark.containers]
 
 UNTRUSTED = "Read sensitive file untrusted"
 TERMINAL_SHELL = "Terminal shell in container"
+EXPOSING_MOUNT = "Mount exposes system files"
 RENAME_AND_FORK = """
 import ctypes, os
 ctypes.CDLL(None).prctl(15, b"{name}", 0, 0, 0)
@@ -25,6 +26,11 @@ if os.fork() == 0:
     open("/etc/shadow").close()
     os._exit(0)
 os.wait()
+"""
+RENAME_AND_ENTER = """
+import ctypes, os
+ctypes.CDLL(None).prctl(15, b"runc:[0:PARENT]", 0, 0, 0)
+ctypes.CDLL(None).setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0)
 """
 IN_LOCAL_DIRECTORY = """
 mount -t tmpfs none /usr/local/bin && cp "$1" /usr/local/bin/sshd && /usr/local/bin/sshd /etc/shadow > /dev/null
@@ -96,6 +102,14 @@ class TestNames:
 
         new_alert(watch, before, UNTRUSTED, proc__name=name)
 
+    def test_a_process_that_calls_itself_runc_enters_a_namespace(self, watch: Watch) -> None:
+        """Only the runtime's own file, started by the runtime, is the runtime."""
+        before = len(watch.alerts)
+
+        act(sys.executable, "-I", "-c", RENAME_AND_ENTER)
+
+        new_alert(watch, before, "Enter namespace of another process", proc__name="runc:[0:PARENT]")
+
     def test_a_trusted_scripts_path_as_another_programs_argument_proves_nothing(self, watch: Watch) -> None:
         """A script is trusted only if its interpreter runs it."""
         before = len(watch.alerts)
@@ -115,6 +129,46 @@ class TestNames:
         act(copy, "-c", f"chmod u+s {target}; true")
 
         new_alert(watch, before, "Set setuid bit", proc__pname="dpkg")
+
+
+class TestMounts:
+    """The read itself has a path that no rule knows; the mount that leads to it is reported."""
+
+    @pytest.mark.parametrize("source", ["/etc", "/etc/shadow"])
+    def test_a_second_path_in_a_mount_namespace_of_its_own(self, watch: Watch, tmp_path: Path, source: str) -> None:
+        """Nobody else sees the mount."""
+        before, target = len(watch.alerts), mount_point(tmp_path, source)
+
+        act("unshare", "--mount", "mount", "--bind", source, target)
+
+        new_alert(watch, before, EXPOSING_MOUNT, fs__path__source=source, fs__path__target=str(target))
+
+    def test_a_second_path_in_a_user_namespace(self, watch: Watch, tmp_path: Path) -> None:
+        """Any user may mount in one."""
+        before, target = len(watch.alerts), mount_point(tmp_path, "/etc/shadow")
+
+        act("unshare", "--user", "--map-root-user", "--mount", "mount", "--bind", "/etc/shadow", target)
+
+        new_alert(watch, before, EXPOSING_MOUNT, fs__path__target=str(target))
+
+    def test_an_overlay_over_the_settings(self, watch: Watch, tmp_path: Path) -> None:
+        """Its lower layer is /etc."""
+        before, target, empty = len(watch.alerts), mount_point(tmp_path, "/etc"), tmp_path / "empty"
+        empty.mkdir()
+
+        act("unshare", "--mount", "mount", "-t", "overlay", "-o", f"lowerdir=/etc:{empty}", "overlay", target)
+
+        new_alert(watch, before, EXPOSING_MOUNT, evt__arg__type="overlay", fs__path__target=str(target))
+
+
+def mount_point(folder: Path, source: str) -> Path:
+    """Return something of the same type to mount over."""
+    target = folder / "target"
+    if Path(source).is_dir():
+        target.mkdir()
+    else:
+        target.touch()
+    return target
 
 
 class TestTerminals:
