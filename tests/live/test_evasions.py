@@ -20,18 +20,16 @@ UNTRUSTED = "Read sensitive file untrusted"
 TERMINAL_SHELL = "Terminal shell in container"
 EXPOSING_MOUNT = "Mount exposes system files"
 RENAME_AND_FORK = """
-import ctypes, os
+import ctypes, os, pty
 ctypes.CDLL(None).prctl(15, b"{name}", 0, 0, 0)
 if os.fork() == 0:
-    open("/etc/shadow").close()
+    {then}
     os._exit(0)
 os.wait()
 """
-RENAME_AND_ENTER = """
-import ctypes, os
-ctypes.CDLL(None).prctl(15, b"runc:[0:PARENT]", 0, 0, 0)
-ctypes.CDLL(None).setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0)
-"""
+READ = 'open("/etc/shadow").close()'
+ENTER = 'ctypes.CDLL(None).setns(os.open("/proc/self/ns/net", os.O_RDONLY), 0)'
+OPEN_TERMINAL = 'pty.spawn(["/bin/sh", "-c", ": renamed"])'
 IN_LOCAL_DIRECTORY = """
 mount -t tmpfs none /usr/local/bin && cp "$1" /usr/local/bin/sshd && /usr/local/bin/sshd /etc/shadow > /dev/null
 """
@@ -98,7 +96,7 @@ class TestNames:
         """The child has the name from its start."""
         before = len(watch.alerts)
 
-        act(sys.executable, "-I", "-c", RENAME_AND_FORK.format(name=name))
+        act(sys.executable, "-I", "-c", RENAME_AND_FORK.format(name=name, then=READ))
 
         new_alert(watch, before, UNTRUSTED, proc__name=name)
 
@@ -106,7 +104,7 @@ class TestNames:
         """Only the runtime's own file, started by the runtime, is the runtime."""
         before = len(watch.alerts)
 
-        act(sys.executable, "-I", "-c", RENAME_AND_ENTER)
+        act(sys.executable, "-I", "-c", RENAME_AND_FORK.format(name="runc:[0:PARENT]", then=ENTER))
 
         new_alert(watch, before, "Enter namespace of another process", proc__name="runc:[0:PARENT]")
 
@@ -197,6 +195,14 @@ class TestTerminals:
         docker.exec(debian, "/tmp/copied", "-c", ": copied", tty=True)
 
         new_alert(watch, before, TERMINAL_SHELL, proc__name="copied")
+
+    def test_a_terminal_that_python_opens_under_a_shells_name(self, watch: Watch, docker: Docker, debian: str) -> None:
+        """What a shell starts isn't reported, but only a shell's file makes one."""
+        before = len(watch.alerts)
+
+        docker.exec(debian, "python3", "-c", RENAME_AND_FORK.format(name="bash", then=OPEN_TERMINAL))
+
+        new_alert(watch, before, TERMINAL_SHELL, proc__name="sh", proc__pname="bash")
 
     @pytest.mark.parametrize("tty", [False, True])
     def test_a_terminal_that_python_opens(self, watch: Watch, docker: Docker, debian: str, tty: bool) -> None:
