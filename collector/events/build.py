@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from signal import Signals
 
 from collector.events.arguments.values import Context, Value, joined
@@ -46,7 +47,10 @@ _EXEC_NAMES = (
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
     *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
 )
+_EXIT_NAMES = ("status", "ret", "sig", "core")
 _MISSING: Value = (None, 0)
+_NOT_COLLECTED = (_MISSING,) * 6
+_ZERO: Value = ("0", 0)
 PROCEXIT = "procexit"
 """The end of a process's last thread. Not named after a system call, because exit never returns."""
 _SIGNALS = frozenset(Signals)
@@ -134,18 +138,21 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) 
 
 def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) -> None:
     """Append the end of a process to the batch under construction; arguments as for add_syscall."""
-    status = done.status
-    killed_by = status & 0x7F
     bits = _STALE if origin.is_stale else 0
     head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits, 0)
     row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
-    arguments = [
+    builder.add(time, row, _EXIT_NAMES, _exit_arguments(done.status))
+
+
+@lru_cache(maxsize=256)
+def _exit_arguments(status: int) -> tuple[Value, ...]:
+    killed_by = status & 0x7F
+    return (
         _number(status),
         _number(0 if killed_by else status >> 8),
         (Signals(killed_by).name if killed_by in _SIGNALS else str(killed_by), killed_by),
         _number(status >> 7 & 1),
-    ]
-    builder.add(time, row, ("status", "ret", "sig", "core"), arguments)
+    )
 
 
 def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
@@ -250,33 +257,35 @@ def _exec_arguments(done: Exec, origin: EventSource) -> list[Value]:
         | 4 * done.is_from_memfd
         | 8 * done.is_lower_layer
     )
-    login = "<NONE>" if state.loginuid < 0 else user_name(state.loginuid) or "<NA>"
+    who, args = state.who, done.args
+    uid, login = who.uid, state.loginuid
+    tid, pid, gid = who.tid, who.pid, state.gid
     return [
-        _number(0),
-        (done.args[0] if done.args else "", 0),
-        (joined(done.args[1:]), 0),
-        _number(state.who.tid),
-        _number(state.who.pid),
-        _number(state.ppid),
+        _ZERO,
+        (args[0] if args else "", 0),
+        (joined(args[1:]), 0),
+        (str(tid), tid),
+        (str(pid), pid),
+        (str(state.ppid), state.ppid),
         (state.cwd, 0),
-        *[_MISSING] * 6,
+        *_NOT_COLLECTED,
         (state.comm, 0),
         (state.cgroup, 0),
         (joined(done.env) if done.env else None, 0),
-        _number(state.tty),
-        _number(state.vpgid),
-        (login, state.loginuid),
-        (number_text("execve_flags", flags) or "0", flags),
+        (str(state.tty), state.tty),
+        (str(state.vpgid), state.vpgid),
+        ("<NONE>" if login < 0 else user_name(login) or "<NA>", login),
+        _exec_flags(flags),
         _capabilities(state.cap_inheritable),
         _capabilities(state.cap_permitted),
         _capabilities(state.cap_effective),
         _number(done.exe_ino),
-        _number(done.exe_ctime),
-        _number(done.exe_mtime),
-        (user_name(state.who.uid) or "<NA>", state.who.uid),
+        (str(done.exe_ctime), done.exe_ctime),
+        (str(done.exe_mtime), done.exe_mtime),
+        (user_name(uid) or "<NA>", uid),
         (done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath, 0),
-        _number(state.pgid),
-        (group_name(state.gid) or "<NA>", state.gid),
+        (str(state.pgid), state.pgid),
+        (group_name(gid) or "<NA>", gid),
     ]
 
 
@@ -284,5 +293,11 @@ def _number(value: int) -> Value:
     return str(value), min(value, _INT64_MAX)
 
 
+@lru_cache(maxsize=256)
 def _capabilities(value: int) -> Value:
     return f"{value:X}", min(value, _INT64_MAX)
+
+
+@lru_cache(maxsize=32)
+def _exec_flags(flags: int) -> Value:
+    return number_text("execve_flags", flags) or "0", flags

@@ -1,6 +1,7 @@
 """The parts of a process's facts, as immutable values shared among relatives.
 
-A fork copies references only; an exec replaces one part, a setuid another.
+A fork copies references only; an exec replaces one part, a setuid another. They are not frozen, although they must not
+be changed: creating a frozen one takes twice as long.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ _GROUP_MAY_WRITE = 0o020
 _OTHERS_MAY_WRITE = 0o002
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ExecutedProgram:
     """The program that a process runs since its last exec; None means unknown."""
 
@@ -40,7 +41,7 @@ class ExecutedProgram:
     is_env_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Credentials:
     """The effective ids and capability sets of a process."""
 
@@ -51,7 +52,7 @@ class Credentials:
     cap_inheritable: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ProcessContext:
     """The surroundings of a process: session, terminal, namespaces, directory, cgroup."""
 
@@ -109,23 +110,26 @@ def is_exe_writable(program: ExecutedProgram, credentials: Credentials) -> bool 
 
 def program_of(record: Exec) -> ExecutedProgram:
     """Return the program of an exec record."""
+    args = record.args
+    # Positional arguments: keywords take longer.
     return ExecutedProgram(
-        name=record.state.comm,
-        exe=record.args[0] if record.args else None,
-        exepath=record.exepath or None,
-        args=record.args[1:],
-        env=record.env,
-        exe_ino=record.exe_ino,
-        exe_mode=record.exe_mode,
-        exe_uid=record.exe_uid,
-        exe_gid=record.exe_gid,
-        exe_ctime=record.exe_ctime,
-        exe_mtime=record.exe_mtime,
-        is_upper_layer=record.is_upper_layer,
-        is_lower_layer=record.is_lower_layer,
-        is_from_memfd=record.is_from_memfd,
-        is_args_truncated=record.args_truncated,
-        is_env_truncated=record.env_truncated,
+        record.state.comm,
+        args[0] if args else None,
+        record.exepath or None,
+        args[1:],
+        record.env,
+        record.exe_ino,
+        record.exe_mode,
+        record.exe_uid,
+        record.exe_gid,
+        record.exe_ctime,
+        record.exe_mtime,
+        record.is_upper_layer,
+        record.is_lower_layer,
+        record.is_from_memfd,
+        None,
+        record.args_truncated,
+        record.env_truncated,
     )
 
 
@@ -137,16 +141,16 @@ def credentials_of(state: State) -> Credentials:
 def context_of(state: State) -> ProcessContext:
     """Return the process's surroundings."""
     return ProcessContext(
-        ppid=state.ppid,
-        vpid=state.vpid,
-        pgid=state.pgid,
-        vpgid=state.vpgid,
-        sid=state.sid,
-        tty=state.tty,
-        loginuid=state.loginuid,
-        pid_namespace=state.pid_namespace,
-        mount_namespace=state.mount_namespace,
-        pid_namespace_init_start=state.pid_namespace_init_start,
-        cwd=state.cwd or None,
-        cgroup=state.cgroup or None,
+        state.ppid,
+        state.vpid,
+        state.pgid,
+        state.vpgid,
+        state.sid,
+        state.tty,
+        state.loginuid,
+        state.pid_namespace,
+        state.mount_namespace,
+        state.pid_namespace_init_start,
+        state.cwd or None,
+        state.cgroup or None,
     )

@@ -133,6 +133,10 @@ class ProcessRows:
             return written.row
         self._leader_rows_until = len(self.processes) + MAX_LEADER_ROWS
         self._leader_bytes = MAX_LEADER_BYTES
+        above = None if entry.parent is None else self._current(entry.parent, stamp)
+        if above is not None and (above.is_complete or above.near >= _LEAST_NEAR):
+            # Most processes start below one that has a row.
+            return self._write_one(entry, above, stamp, {entry}, 0, is_whole=True).row
         return self._write(entry, stamp, set(), 0)
 
     def _current(self, entry: TrackedProcess, stamp: int) -> _Written | None:
@@ -277,49 +281,50 @@ class ProcessRows:
         )
         boot_to_epoch = entry.start_epoch - entry.start_time
         init_start = context.pid_namespace_init_start
+        # In the order of its members, because keywords take longer.
         return Process(
-            pid=entry.pid,
-            ppid=context.ppid,
-            vpid=context.vpid,
-            pgid=context.pgid,
-            vpgid=context.vpgid,
-            sid=context.sid,
-            name=program.name,
-            exe=program.exe,
-            exepath=program.exepath,
-            args=program.args,
-            env=program.env,
-            cwd=context.cwd,
-            tty=context.tty,
-            loginuid=context.loginuid,
-            uid=credentials.uid,
-            gid=credentials.gid,
-            user=names.user,
-            group=names.group,
-            login_name=names.login_name,
-            home=names.home,
-            shell=names.shell,
-            cap_effective=credentials.cap_effective,
-            cap_permitted=credentials.cap_permitted,
-            cap_inheritable=credentials.cap_inheritable,
-            is_exe_writable=is_exe_writable(program, credentials),
-            is_exe_upper_layer=program.is_upper_layer,
-            is_exe_lower_layer=program.is_lower_layer,
-            is_exe_from_memfd=program.is_from_memfd,
-            exe_ino=program.exe_ino,
-            exe_ino_ctime=program.exe_ctime,
-            exe_ino_mtime=program.exe_mtime,
-            start_time=entry.start_epoch,
-            exec_time=entry.exec_time,
-            pidns_init_start_time=None if init_start is None else init_start + boot_to_epoch,
-            exec_generation=entry.exec_generation or 0,
-            is_args_truncated=program.is_args_truncated,
-            is_env_truncated=program.is_env_truncated,
-            cgroup=context.cgroup,
-            container=container,
-            parent=parent,
-            session_leader=row if session == _ITSELF else session,
-            group_leader=row if group == _ITSELF else group,
+            entry.pid,
+            context.ppid,
+            context.vpid,
+            context.pgid,
+            context.vpgid,
+            context.sid,
+            program.name,
+            program.exe,
+            program.exepath,
+            program.args,
+            program.env,
+            context.cwd,
+            context.tty,
+            context.loginuid,
+            credentials.uid,
+            credentials.gid,
+            names.user,
+            names.group,
+            names.login_name,
+            names.home,
+            names.shell,
+            credentials.cap_effective,
+            credentials.cap_permitted,
+            credentials.cap_inheritable,
+            is_exe_writable(program, credentials),
+            program.is_upper_layer,
+            program.is_lower_layer,
+            program.is_from_memfd,
+            program.exe_ino,
+            program.exe_ctime,
+            program.exe_mtime,
+            entry.start_epoch,
+            entry.exec_time,
+            None if init_start is None else init_start + boot_to_epoch,
+            entry.exec_generation or 0,
+            program.is_args_truncated,
+            program.is_env_truncated,
+            context.cgroup,
+            container,
+            parent,
+            row if session == _ITSELF else session,
+            row if group == _ITSELF else group,
         )
 
     def _insiders(self, entry: TrackedProcess) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import socket
 import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from collector.records.layout import HEAD, SYSCALL
 from collector.records.types import (
@@ -21,14 +22,15 @@ from collector.records.types import (
 )
 
 _HEAD, _SYSCALL = HEAD.struct, SYSCALL.struct
-_PROCESS = struct.Struct("<10I4Q16sQqq6IH6x8H")
+_STATE, _IMAGE = struct.Struct("<10I4Q16s"), struct.Struct("<Qqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _REQUEST = struct.Struct("<3QI4x")
 _REPEATS = struct.Struct("<2Q2I")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
 _SYSCALL_DATA = SYSCALL.end
-_PROCESS_DATA = _HEAD.size + _PROCESS.size
+_IMAGE_AT = _HEAD.size + _STATE.size
+_MOST_CACHED_BYTES = 1024
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
 _ENV_CUT = 512
@@ -164,67 +166,103 @@ def unix_text(name: bytes) -> str:
     return text(name)
 
 
-def _state(who: ProcessIdentity, facts: tuple[int, ...], comm: bytes, cwd: str, cgroup: str) -> State:
-    ppid, vpid, pgid, vpgid, sid, tty, loginuid, gid, pid_ns, mount_ns, effective, permitted, inheritable, init = facts
+def _state(record: bytes, who: ProcessIdentity, _flags: int, _cpu: int) -> State:
+    _, cwd, cgroup, *_ = _image(record[_IMAGE_AT:])
+    return _state_with(record, who, cwd, cgroup)
+
+
+def _state_with(record: bytes, who: ProcessIdentity, cwd: str, cgroup: str) -> State:
+    (
+        ppid,
+        vpid,
+        pgid,
+        vpgid,
+        sid,
+        tty,
+        loginuid,
+        gid,
+        pid_namespace,
+        mount_namespace,
+        effective,
+        permitted,
+        inheritable,
+        start,
+        comm,
+    ) = _STATE.unpack_from(record, _HEAD.size)
     return State(
-        who=who,
-        ppid=ppid,
-        vpid=vpid,
-        pgid=pgid,
-        vpgid=vpgid,
-        sid=sid,
-        tty=tty,
-        loginuid=-1 if loginuid == _UNSET else loginuid,
-        gid=gid,
-        cap_effective=effective,
-        cap_permitted=permitted,
-        cap_inheritable=inheritable,
-        pid_namespace=pid_ns,
-        mount_namespace=mount_ns,
-        pid_namespace_init_start=init,
-        comm=text(comm),
-        cwd=cwd,
-        cgroup=cgroup,
+        who,
+        ppid,
+        vpid,
+        pgid,
+        vpgid,
+        sid,
+        tty,
+        -1 if loginuid == _UNSET else loginuid,
+        gid,
+        effective,
+        permitted,
+        inheritable,
+        pid_namespace,
+        mount_namespace,
+        start,
+        text(comm),
+        cwd,
+        cgroup,
     )
 
 
-def _process(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Exec | State:
-    facts = _PROCESS.unpack_from(record, _HEAD.size)
-    exe_ino, ctime_s, mtime_s, ctime_ns, mtime_ns, exe_dev, exe_uid, exe_gid, number, exe_mode, *lengths = facts[15:]
+def _exec(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Exec:
+    image = record[_IMAGE_AT:]
+    decoded = (_cached_image if len(image) <= _MOST_CACHED_BYTES else _image)(image)
+    number, cwd, cgroup, filename, exepath, args, env, ino, dev, mode, uid, gid, changed, modified = decoded
+    is_upper = bool(flags & _UPPER)
+    return Exec(
+        _state_with(record, who, cwd, cgroup),
+        filename,
+        exepath,
+        args,
+        bool(flags & _ARGS_CUT),
+        env,
+        ino,
+        dev,
+        mode,
+        uid,
+        gid,
+        changed,
+        modified,
+        is_upper,
+        bool(flags & _OVERLAY) and not is_upper,
+        bool(flags & _PSEUDO) and exepath.startswith("memfd:"),
+        "execveat" if number == (_COMPAT_EXECVEAT if flags & _COMPAT else _NATIVE_EXECVEAT) else "execve",
+        cpu,
+        bool(flags & _ENV_CUT),
+    )
+
+
+def _image(data: bytes) -> tuple[Any, ...]:
+    """Decode all of a process's record that follows its state.
+
+    Returns:
+        The system call's number, cwd and cgroup, then members of Exec from `filename` on without the marks.
+    """
+    ino, ctime_s, mtime_s, ctime_ns, mtime_ns, dev, uid, gid, number, mode, *lengths = _IMAGE.unpack_from(data)
     pieces = []
-    at = _PROCESS_DATA
+    at = _IMAGE.size
     for length in lengths[:6]:
-        pieces.append(record[at : at + length])
+        pieces.append(data[at : at + length])
         at += length
-    if at > len(record):
+    if at > len(data):
         raise ValueError("truncated record: its parts are longer than the record")
     exepath, cwd, args, env, filename, cgroup = pieces
-    state = _state(who, facts[:14], facts[14], text(cwd), text(cgroup))
-    if _HEAD.unpack_from(record)[7] == _KIND_STATE:
-        return state
-    name = text(exepath)
-    compat = bool(flags & _COMPAT)
-    return Exec(
-        state=state,
-        filename=text(filename),
-        exepath=name,
-        args=_strings(args),
-        args_truncated=bool(flags & _ARGS_CUT),
-        env=_strings(env) if env else None,
-        exe_ino=exe_ino,
-        exe_dev=exe_dev,
-        exe_mode=exe_mode,
-        exe_uid=exe_uid,
-        exe_gid=exe_gid,
-        exe_ctime=epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS)),
-        exe_mtime=epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS)),
-        is_upper_layer=bool(flags & _UPPER),
-        is_lower_layer=bool(flags & _OVERLAY and not flags & _UPPER),
-        is_from_memfd=bool(flags & _PSEUDO) and name.startswith("memfd:"),
-        event_type="execveat" if number == (_COMPAT_EXECVEAT if compat else _NATIVE_EXECVEAT) else "execve",
-        cpu=cpu,
-        env_truncated=bool(flags & _ENV_CUT),
-    )
+    changed = epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS))
+    modified = epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS))
+    file = (ino, dev, mode, uid, gid, changed, modified)
+    strings = (text(filename), text(exepath), _strings(args), _strings(env) if env else None)
+    return number, text(cwd), text(cgroup), *strings, *file
+
+
+# The same program is often started in the same way: by a shell's loop, a probe of health, a build.
+_cached_image = lru_cache(maxsize=256)(_image)
 
 
 def _strings(data: bytes) -> tuple[str, ...]:
@@ -258,12 +296,12 @@ def identity_of(record: bytes) -> bytes:
     return record[_TIME.stop : _FLAGS.start] + flags.to_bytes(2, "little") + record[_FLAGS.stop :]
 
 
-_KIND_STATE, _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 4, 6, 7, 8
+_KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 6, 7, 8
 _DECODERS: Mapping[int, Callable[[bytes, ProcessIdentity, int, int], Record]] = {
     1: _syscall,
     2: _fork,
-    3: _process,
-    _KIND_STATE: _process,
+    3: _exec,
+    4: _state,
     5: _exit,
     _KIND_REQUEST: _request,
     _KIND_RESULT: _request,

@@ -1,8 +1,8 @@
 """Decoded kernel records, one class for each kind.
 
 They are plain values, so that all later stages run and are tested without a kernel. Times are boot-clock nanoseconds;
-text is decoded with surrogateescape. Classes needed by every event are not frozen, because freezing doubles the cost of
-creating one.
+text is decoded with surrogateescape. Classes needed by every event or process are not frozen, because freezing doubles
+the cost of creating one.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class ProcessIdentity:
     """Inode number of the pids cgroup (v1) or of the unified one (v2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fork:
     """A new process (not a thread). All other facts are its parent's."""
 
@@ -39,7 +39,7 @@ class Fork:
     """Differs from the caller under CLONE_PARENT."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
     """Everything about a process that a system call may change, read from the kernel after the change."""
 
@@ -67,7 +67,7 @@ class State:
     """The cgroup's path from its root, at most 16 levels: /docker/3d09256e..."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exec:
     """A new program: the process's state and all about the program."""
 
@@ -100,7 +100,7 @@ class Exec:
     """Whether there is more environment."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Exit:
     """The last thread of a process has ended."""
 
