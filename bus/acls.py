@@ -27,6 +27,7 @@ from bus.topics import (
     PROCESSOR_GROUP,
     PROCESSORS,
     PUSHDOWN_FILTERS,
+    QUIET_HOSTS,
     RULES,
     SCHEMAS,
     SESSIONS,
@@ -73,12 +74,12 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
             *_topics(
                 "READ", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, HOST_PINS, HOST_KEYS
             ),
-            *_topics("READ", PODS, KUBERNETES_AUDIT, SESSIONS),
+            *_topics("READ", PODS, KUBERNETES_AUDIT, SESSIONS, QUIET_HOSTS),
             *_topics("WRITE", CORRELATE, _STATE, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS, ALERTS, PROCESSOR_DEAD_LETTERS),
-            *_topics("WRITE", HOST_PINS, SESSIONS),
+            *_topics("WRITE", HOST_PINS, SESSIONS, QUIET_HOSTS),
             *_topics("DESCRIBE_CONFIGS", EVENTS, CORRELATE, _STATE, RULES, PUSHDOWN_FILTERS, PROCESSORS, SCHEMAS),
             *_topics("DESCRIBE_CONFIGS", ALERTS, PROCESSOR_DEAD_LETTERS, HOST_PINS, HOST_KEYS, PODS),
-            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, SESSIONS),
+            *_topics("DESCRIBE_CONFIGS", KUBERNETES_AUDIT, SESSIONS, QUIET_HOSTS),
             Grant("GROUP", PROCESSOR_GROUP, "READ"),
         ),
         "kubernetes": (*_topics("READ", PODS), *_topics("WRITE", PODS), *_topics("DESCRIBE_CONFIGS", PODS)),

@@ -19,6 +19,8 @@ PROCESSORS = "processors"
 SCHEMAS = "schemas"
 HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
 """What collectors announce about themselves, what processors decide about their keys, and what operators decide."""
+QUIET_HOSTS = "quiet-hosts"
+"""The hosts that have sent nothing for a while, from each processor to whoever takes over its partitions."""
 PODS = "pods"
 """What the Kubernetes API server knows about each pod."""
 KUBERNETES_AUDIT = "kubernetes-audit"
@@ -86,6 +88,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(HOSTS, scales=False, cleanup="compact"),
     TopicKind(HOST_PINS, scales=False, cleanup="compact"),
     TopicKind(HOST_KEYS, scales=False, cleanup="compact"),
+    TopicKind(QUIET_HOSTS, scales=True, cleanup="delete", retention_ms=HOUR_MS, co_partitioned=True),
     TopicKind(PODS, scales=False, cleanup="compact"),
     TopicKind(SESSIONS, scales=False, cleanup="delete", retention_ms=7 * DAY_MS, append_time=True),
     TopicKind(CONSOLE_MARKS, scales=False, cleanup="compact"),

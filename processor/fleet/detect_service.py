@@ -46,9 +46,10 @@ def make_app(connection: Connection, partitions: int, data_folder: Path, on_note
         broker=[f"kafka://{server}" for server in servers(connection)],
         broker_client_id="lanner-processor",
         broker_credentials=credentials(connection),
-        # Partitions of a dead worker are taken over after about 12 s instead of more than 30 s.
+        # Partitions of a dead worker are taken over after about 8 s instead of more than 30 s. Brokers allow no shorter
+        # session by default, and one whose machine stalls for some seconds should not lose its partitions.
         broker_session_timeout=6,
-        broker_heartbeat_interval=2,
+        broker_heartbeat_interval=1,
         broker_rebalance_timeout=8,
         broker_commit_interval=1.0,
         broker_commit_every=1000,
@@ -269,13 +270,13 @@ class DetectService:
     async def _recall(self, owned: frozenset[int], fresh: frozenset[int]) -> None:
         consumer: Any = self._app.consumer
         try:
-            await consumer.begin(TP(self._events, partition) for partition in owned)
+            starts = await consumer.begin(TP(self._events, partition) for partition in owned)
             if self._host_keys is not None:
                 await self._host_keys.ready()
             for each in self._records:
                 await each.ready()
             if fresh:
-                await self._watch.recall(fresh)
+                await self._watch.recall({partition: starts[TP(self._events, partition)] for partition in fresh})
                 self._owned |= fresh
         except Exception as error:  # noqa: BLE001  otherwise evaluation would stop without a report
             self._fail(error)

@@ -20,6 +20,7 @@ from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
 from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
 from processor.hosts.liveness import HostLiveness
+from processor.hosts.quiet import QuietHost
 from processor.hosts.reports import HostReports
 from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 from processor.hosts.tracked import TrackedHosts
@@ -247,6 +248,19 @@ class MessageStage:
                 self.sequences.see(partition, batch)
         except Exception:  # noqa: BLE001  the process that evaluated it has reported what is wrong with it
             return
+
+    def recall_quiet(self, partition: int, hosts: Iterable[QuietHost]) -> None:
+        """Learn what another process recorded about hosts; call it before `recall`.
+
+        Args:
+            partition: of the events topic.
+            hosts: longest silent first.
+        """
+        for host in hosts:
+            self.hosts.recall(partition, host.host_id, host.appended)
+            self.liveness.recall(partition, host, host.appended)
+            self.sequences.see(partition, host)
+        self._drop_gone()
 
     def broker_time(self) -> int | None:
         """Return the broker's time at least, ms since the epoch; None before the first message."""

@@ -5,11 +5,12 @@ the same one and gives it the same id; memory is only needed to see one while it
 for the caller to bound.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from processor.detection.internal_alerts import Cause, internal_alert
+from processor.hosts.quiet import QuietHost
 from processor.hosts.sequence_gaps import NumberedBatch
 from schemas.alert import Alert
 from schemas.text.times import date_and_time_seconds
@@ -67,6 +68,26 @@ class HostLiveness:
         """Record that all hosts of a partition since a time (ms) have been recalled."""
         self._known_since[partition] = since
 
+    def quiet(self, until: Mapping[int, int]) -> dict[int, tuple[int, list[QuietHost]]]:
+        """Return what a successor has to know of hosts that it does not find in the newest messages.
+
+        Args:
+            until: by partition, the time (ms) since which it reads all messages.
+
+        Returns:
+            By partition, the time (ms) since which all its hosts are known, and those hosts that were quiet since
+            `until`. Partitions without any message are missing.
+        """
+        found: dict[int, tuple[int, list[QuietHost]]] = {
+            partition: (max(known, until[partition] - self.look_back_ms), [])
+            for partition, known in self._known_since.items()
+            if partition in until
+        }
+        for host_id, host in self._hosts.items():
+            if (here := found.get(host.partition)) and here[0] <= host.appended < until[host.partition]:
+                here[1].append(QuietHost(host_id, host.name, *host.batch, host.appended, host.is_stopped))
+        return found
+
     def see(self, partition: int, batch: HeartbeatBatch, appended: int) -> list[Alert]:
         """Record a batch, in the order of its partition.
 
@@ -82,9 +103,10 @@ class HostLiveness:
         if known is not None and known.partition == partition and known.appended > appended:
             return []
         found = []
+        # Where nothing was recalled, hosts are known from the first message on.
+        since = self._known_since.setdefault(partition, appended)
         if known is None or known.partition != partition:
-            since = self._known_since.get(partition)
-            if since is not None and (batch.sequence > 1 or batch.previous_start):
+            if appended - since > self._after and (batch.sequence > 1 or batch.previous_start):
                 found = [_back(batch, appended, appended - since, "more than ")]
         elif appended - known.appended > self._after:
             found = [] if known.is_reported else [self._silent(batch.host_id, known)]

@@ -85,9 +85,18 @@ class Generator:
         """Send a batch as a collector does."""
         self.send(encode_batch(batch), batch.host_id)
 
-    def send(self, value: bytes | None, host: str, headers: Headers | None = None, *, topic: str = EVENTS) -> None:
-        """Send arbitrary bytes, or a tombstone. topic: name without prefix."""
-        self._producer.produce(self.connection.topic(topic), value, host.encode(), headers=headers or [])
+    def send(
+        self,
+        value: bytes | None,
+        host: str,
+        headers: Headers | None = None,
+        *,
+        topic: str = EVENTS,
+        partition: int = -1,
+    ) -> None:
+        """Send arbitrary bytes, or a tombstone. topic: name without prefix; partition: -1 for that of the host."""
+        name = self.connection.topic(topic)
+        self._producer.produce(name, value, host.encode(), headers=headers or [], partition=partition)
         self._producer.poll(0)
 
     def flush(self, timeout: float = 60) -> None:

@@ -10,9 +10,11 @@ from typing import Self
 
 from bus.connection import Connection
 from bus.messages.headers import SENT
+from bus.topics import QUIET_HOSTS
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID
 from processor.hosts.clock_skew import CLOCK_SKEW
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
+from processor.hosts.quiet import QuietHost, QuietHosts, encode_quiet_hosts
 from schemas.codec import encode_batch
 from tests.cluster.actions import RULE, Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
@@ -97,6 +99,35 @@ def test_a_silence_outlives_the_processor_that_saw_it(
     assert {name: len(found) for name, found in ids(alerts, HOST_STOPPED).items()} == {stopping.name: 1}
     assert_exact(generator.actions, alerts)
     assert last.stop() == 0, last.errors
+    alerts.close()
+
+
+def test_a_host_that_only_the_former_owner_has_heard_of_is_reported(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """It is listed in the record of quiet hosts, whose messages need not be read again, or exist."""
+    rules = rules_file(tmp_path)
+    generator = Generator(connection, hosts=1)
+    first = start(connection, processes, rules)
+    alerts = Alerts(connection)
+    generator.act(2)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 30)
+    assert first.stop() == 0, first.errors
+    now = time.time_ns() // 1_000_000
+    gone = QuietHost("gone", "gone", "boot-1", 1, 7, now - 2_000, stopping=False)
+    later = QuietHost("later", "later", "boot-1", 1, 7, now - 2_000, stopping=False)
+    for position, host in ((1, gone), (1 << 40, later)):
+        record = QuietHosts(position, now - 60_000, now - 1_000, (host,))
+        for partition in range(8):
+            generator.send(encode_quiet_hosts(record), "", topic=QUIET_HOSTS, partition=partition)
+    generator.flush()
+    second = start(connection, processes, rules)
+    with Heartbeats(generator, *generator.hosts):
+        wait_for_rule(alerts, HOST_SILENT, {gone.hostname}, 30)
+    assert "later" not in ids(alerts, HOST_SILENT)
+    assert len(ids(alerts, HOST_SILENT)["gone"]) == 1
+    assert second.stop() == 0, second.errors
     alerts.close()
 
 

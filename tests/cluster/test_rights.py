@@ -35,7 +35,7 @@ CHANGELOG = "processor-correlation-changelog"
 MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events", "hosts"},
     "processor": {"correlate", CHANGELOG, "interest", "alerts", "dlq.processor", "schemas", "processors", "host-pins"}
-    | {"sessions"},
+    | {"sessions", "quiet-hosts"},
     "kubernetes": {"pods"},
     "kubernetes-audit": {"kubernetes-audit", "dlq.processor"},
     "notifier": SIEM | {"dlq.notifier"},
@@ -51,7 +51,7 @@ MAY_WRITE: dict[str, set[str]] = {
 MAY_READ: dict[str, set[str]] = {
     "collector": {"interest"},
     "processor": {"events", "correlate", CHANGELOG, "rules", "interest", "schemas", "processors"}
-    | {"host-pins", "host-keys", "pods", "kubernetes-audit", "sessions"},
+    | {"host-pins", "host-keys", "pods", "kubernetes-audit", "sessions", "quiet-hosts"},
     "kubernetes": {"pods"},
     "kubernetes-audit": set(),
     "notifier": {"alerts", "schemas"},

@@ -20,6 +20,7 @@ from bus.topics import (
     NOTIFIER_DEAD_LETTERS,
     PODS,
     PROCESSOR_DEAD_LETTERS,
+    QUIET_HOSTS,
     SESSIONS,
     SIEM_ECS,
     SIEM_FALCO,
@@ -105,6 +106,7 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     assert signing.stop() == 0
     assert processes.start(connection, "hosts", "enroll", signing.name, signing.key).result() == 0
     wait_for_messages(connection, HOST_PINS, 1)
+    wait_for_messages(connection, QUIET_HOSTS, 1)
     generator.send(encode_pod(Pod("pod-1", "web-1", "prod", service_account="web")), "pod-1", topic=PODS)
     generator.send(line(request()), "audit", topic=KUBERNETES_AUDIT)
     generator.send(line(exec_request("sh")), "exec", topic=KUBERNETES_AUDIT)

@@ -2,30 +2,33 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import faust
 from faust.types import TP
 
-from bus.clients.readers import committed
 from bus.clients.retry import Retry, persist_async
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable
 from bus.messages.clock_offset import correction
-from bus.topics import EVENTS, PROCESSOR_GROUP
+from bus.messages.headers import Headers
+from bus.topics import EVENTS, QUIET_HOSTS
+from processor.fleet.hosts.quiet_records import QuietRecords, read_quiet_hosts
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from processor.fleet.kafka.last_of_each import LastOfEach
 from processor.fleet.kafka.past_events import PastEvents
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer, answers_of, headers_of
+from processor.hosts.quiet import QuietHosts
 from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 from schemas.text.notes import OnNote
 
+_HEADERS: Headers = [("content-type", b"application/json")]
 _NEWEST = 300
-_LOOK_BACK_SECONDS = 12.0
+_LOOK_BACK_SECONDS = 5.0
 """For all partitions together: nothing new is evaluated in the meantime."""
 _LEAST_SECONDS = 0.5
 """At one partition, whatever the others took."""
@@ -56,6 +59,7 @@ class HostWatch:
         self._on_failure = on_failure
         self._events = connection.topic(EVENTS)
         self._positions: dict[int, int] = {}
+        self._quiet = QuietRecords(stage)
         self._ticking: asyncio.Task[None] | None = None
         self._shipping: ResultProducer | None = None
 
@@ -72,19 +76,27 @@ class HostWatch:
     def taken(self, partition: int, offset: int) -> None:
         """Record that a message was evaluated."""
         self._positions[partition] = offset + 1
+        # Between two messages, what is known of the hosts agrees with the positions.
+        self._quiet.capture(self._positions)
 
     def forget(self, partitions: Iterable[int]) -> None:
         """Forget the partitions that another process owns now."""
         gone = frozenset(partitions)
         for partition in gone:
             self._positions.pop(partition, None)
+        self._quiet.forget(gone)
         self._stage.forget(gone)
 
-    async def recall(self, partitions: frozenset[int]) -> None:
-        """Read messages that other processors evaluated, to find gaps and silences across a change of owners."""
+    async def recall(self, positions: Mapping[int, int]) -> None:
+        """Learn what other processors knew of hosts, to find gaps and silences across a change of owners.
+
+        Args:
+            positions: by partition, the offset from which this processor goes on.
+        """
+        self._positions |= positions
         try:
             unknown = await persist_async(
-                lambda: self._look_back(partitions), Retry("Reading the recent messages of hosts", self._on_note)
+                lambda: self._look_back(positions), Retry("Reading the recent messages of hosts", self._on_note)
             )
         except BusUnavailable as error:
             self._on_note(f"gaps and silences at this start cannot be detected: {error}")
@@ -95,75 +107,77 @@ class HostWatch:
                 "silences that began before this start are not reported."
             )
 
-    async def _look_back(self, partitions: frozenset[int]) -> int:
-        """Read the newest messages of hosts, partition by partition.
+    async def _look_back(self, positions: Mapping[int, int]) -> int:
+        """Read what was recorded of quiet hosts and the newest messages of the others, partition by partition.
 
         Returns:
             The number of partitions with too many messages to read.
         """
-        group = self._connection.topic(PROCESSOR_GROUP)
-        positions = await asyncio.to_thread(committed, self._connection, group, self._events, partitions)
-        self._positions |= positions
-        if not positions:
-            return 0
         unknown = 0
         ends = time.monotonic() + _LOOK_BACK_SECONDS
         async with PastEvents(self._connection, self._events) as past:
             begins = await past.begins(positions)
+            positions = {number: end for number, end in positions.items() if begins[number] < end}
+            recorded = await read_quiet_hosts(past, self._connection.topic(QUIET_HOSTS), positions)
             for left, (number, end) in zip(range(len(positions), 0, -1), positions.items(), strict=True):
                 # Time that one partition does not use is left to the others.
                 share = max(_LEAST_SECONDS, (ends - time.monotonic()) / left)
-                since = await self._look_back_at(past, number, begins[number], end, share)
+                bounds = (begins[number], end)
+                since = await self._look_back_at(past, number, bounds, recorded.get(number), _deadline(share))
                 if since is None:
                     unknown += 1
+                    # Unread messages would otherwise look like a gap.
+                    self._stage.forget(frozenset((number,)))
                 else:
                     self._stage.liveness.recalled(number, since)
         return unknown
 
-    async def _look_back_at(self, past: PastEvents, number: int, begin: int, end: int, seconds: float) -> int | None:
-        """Read the newest messages of one partition.
+    async def _look_back_at(
+        self,
+        past: PastEvents,
+        number: int,
+        bounds: tuple[int, int],
+        quiet: QuietHosts | None,
+        stop: Callable[[], bool],
+    ) -> int | None:
+        """Learn what is known of the hosts of one partition.
 
         Args:
             past: the topic.
             number: of the partition.
-            begin: the first offset that it holds.
-            end: the group's committed offset.
-            seconds: the time limit.
+            bounds: the first offset that it holds, and the one from which this processor goes on.
+            quiet: what was recorded about it; None if nothing was.
+            stop: returns whether the time is up.
 
         Returns:
             The time (ms) since which all its hosts are known; None if there were too many messages.
         """
+        begin, end = bounds
         newest = max(begin, end - _NEWEST)
-        first = await past.first(number, newest, end)
-        if first is None:
-            # An empty partition has no hosts.
-            return 0
-        since = int(first.timestamp) - self._stage.liveness.look_back_ms
-        start = await past.since(number, since)
-        is_known = await self._learn_earlier(past, number, newest if start is None else start, newest, seconds / 2)
-        stop = _deadline(seconds / 2)
-        async for record in past.read(number, newest, end, stop):
-            await self._learn(record)
-        if past.reached[number] >= end:
-            return since if is_known else None
-        # Unread messages would otherwise look like a gap.
-        self._stage.forget(frozenset((number,)))
-        return None
-
-    async def _learn_earlier(self, past: PastEvents, number: int, start: int, end: int, seconds: float) -> bool:
-        """Read the last message of each host before the newest ones; return whether all messages were read."""
+        if quiet is None:
+            first = await past.first(number, newest, end)
+            if first is None:
+                return None
+            since = until = int(first.timestamp) - self._stage.liveness.look_back_ms
+        else:
+            since, until = quiet.since, quiet.until
+            self._stage.recall_quiet(number, quiet.hosts)
+        found = await past.since(number, until)
+        start = min(newest, newest if found is None else found, newest if quiet is None else max(quiet.position, begin))
         last = LastOfEach[Any](_MOST_HELD_BYTES)
-        async for record in past.read(number, start, end, _deadline(seconds)):
+        async for record in past.read(number, start, end, stop):
+            if record.offset >= newest:
+                ready = [*last.take_all(), record]
             # Only each host's last message has its signature verified, so forged ones must not replace it.
-            if self._gate is None or self._gate.may_be_genuine(_events_message(record)):
-                for each in last.put(record.key or b"", record, len(record.value or b"")):
-                    await self._learn(each)
-        if past.reached[number] >= end:
-            for each in last.take_all():
+            elif self._gate is None or self._gate.may_be_genuine(_events_message(record)):
+                ready = [*last.put(record.key or b"", record, len(record.value or b""))]
+            else:
+                continue
+            for each in ready:
                 await self._learn(each)
-            return True
-        self._stage.forget(frozenset((number,)))
-        return False
+        for each in last.take_all():
+            await self._learn(each)
+        return since if past.reached[number] >= end else None
 
     async def _learn(self, record: Any) -> None:
         """Pass a message that was accepted before to the stage, if its batch comes from the host that it names."""
@@ -191,6 +205,7 @@ class HostWatch:
     async def _tick(self, shipping: ResultProducer) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
+            await self._record_quiet(shipping)
             now = self._stage.broker_time()
             if now is None or not (suspects := self._stage.liveness.overdue(now) & self._positions.keys()):
                 continue
@@ -198,6 +213,17 @@ class HostWatch:
             for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
                 if isinstance(answer, MessageRefused):
                     self._on_note(f"an alert about a silent host was refused: {answer}.")
+
+    async def _record_quiet(self, shipping: ResultProducer) -> None:
+        consumer: Any = self._app.consumer
+        committed = {tp.partition: at for tp, at in consumer.committed().items() if tp.topic == self._events}
+        sending = [
+            await shipping.send(QUIET_HOSTS, b"", value, list(_HEADERS), partition=partition)
+            for partition, value in self._quiet.take(committed)
+        ]
+        for answer in await answers_of(sending):
+            if isinstance(answer, MessageRefused):
+                self._on_note(f"a record of quiet hosts was refused: {answer}.")
 
     async def _read_to_end(self, partitions: Iterable[int]) -> list[int]:
         """Return the partitions that were read to their end; none while the broker does not answer."""

@@ -1,4 +1,4 @@
-"""Reads earlier messages of a topic that hosts write to, one at a time and within decompression limits.
+"""Reads earlier messages of a topic that hosts write to, within decompression limits.
 
 librdkafka, which reads all other topic history, decompresses without a limit and fetches all partitions at
 once. Here one partition is fetched at a time, by the client whose fetches are bounded.
@@ -22,6 +22,8 @@ from processor.fleet.kafka.credentials import client_options
 
 _FETCH_BYTES = 1 << 20
 _FETCH_WAIT_MS = 100
+_AT_ONCE = 500
+"""Messages taken from the client at once. They are parts of one fetch, whose size is limited."""
 _SILENCE_SECONDS = 30.0
 """Seconds without an answer from a broker that owes messages, after which it counts as unavailable."""
 
@@ -84,12 +86,15 @@ class PastEvents:
         self._client.seek(assigned, start)
         heard = time.monotonic()
         while self.reached[partition] < end and not stop():
-            found = await self._answer(self._client.getmany(assigned, timeout_ms=_FETCH_WAIT_MS, max_records=1))
+            found = await self._answer(self._client.getmany(assigned, timeout_ms=_FETCH_WAIT_MS, max_records=_AT_ONCE))
             for record in found.get(assigned, ()):
+                if record.offset >= end:
+                    break
+                if stop():
+                    return
                 heard = time.monotonic()
-                if record.offset < end:
-                    self.reached[partition] = record.offset + 1
-                    yield record
+                self.reached[partition] = record.offset + 1
+                yield record
             # Also goes on where offsets hold no message.
             self.reached[partition] = max(self.reached[partition], await self._answer(self._client.position(assigned)))
             if time.monotonic() - heard > _SILENCE_SECONDS:
@@ -101,6 +106,33 @@ class PastEvents:
             async for record in records:
                 return record
         return None
+
+    async def newest(self, topic: str, partitions: Iterable[int], count: int) -> dict[int, list[Any]]:
+        """Return the newest messages of each partition of another topic, oldest first, as aiokafka records.
+
+        Args:
+            topic: full name; nothing deletes single messages of it, and what it holds is small.
+            partitions: their numbers; those that hold no message are missing in the result.
+            count: the most messages of a partition.
+        """
+        assigned = [TopicPartition(topic, number) for number in partitions]
+        begins = await self._answer(self._client.beginning_offsets(assigned))
+        ends = await self._answer(self._client.end_offsets(assigned))
+        unread = {each for each in assigned if begins[each] < ends[each]}
+        self._client.assign(list(unread))
+        for each in unread:
+            self._client.seek(each, max(begins[each], ends[each] - count))
+        found: dict[int, list[Any]] = {}
+        heard = time.monotonic()
+        while unread:
+            for each, records in (await self._answer(self._client.getmany(*unread, timeout_ms=_FETCH_WAIT_MS))).items():
+                heard = time.monotonic()
+                found.setdefault(each.partition, []).extend(records)
+                if records[-1].offset >= ends[each] - 1:
+                    unread.discard(each)
+            if time.monotonic() - heard > _SILENCE_SECONDS:
+                raise unavailable(TimeoutError(f"no message of topic {topic} arrived"))
+        return found
 
     @staticmethod
     async def _answer(answer: Any) -> Any:

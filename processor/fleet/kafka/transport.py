@@ -90,8 +90,11 @@ class Consumer(aiokafka.Consumer):
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
 
-    async def begin(self, partitions: Iterable[TP]) -> None:
+    async def begin(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Find where the group reads in partitions that were just assigned. Before that, `admits` admits none.
+
+        Returns:
+            The offset of the next message of each.
 
         Raises:
             BusUnavailable: waiting does not help.
@@ -99,6 +102,11 @@ class Consumer(aiokafka.Consumer):
         starts = await cast(ConsumerThread, self._thread).starts(partitions)
         now = time.monotonic()
         self.orders = self.orders | {partition: ReadOrder(first, now) for partition, first in starts.items()}
+        return starts
+
+    def committed(self) -> dict[TP, int]:
+        """Return the committed offsets of assigned partitions, as far as this worker has committed any."""
+        return {partition: at for partition, at in self._committed_offset.items() if at is not None}
 
     async def admits(self, message: Message) -> bool:
         """Return whether a message is the next of its partition; otherwise it is delivered again, or was before."""

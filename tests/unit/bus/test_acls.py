@@ -18,6 +18,7 @@ from bus.topics import ALL_TOPICS
         ("hosts", {"collector"}),
         ("host-pins", {"processor", "enroller"}),
         ("host-keys", {"enroller"}),
+        ("quiet-hosts", {"processor"}),
         ("pods", {"kubernetes"}),
         ("kubernetes-audit", {"kubernetes-audit", "dead-letters"}),
         ("siem.ecs", {"notifier"}),

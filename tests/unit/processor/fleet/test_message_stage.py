@@ -12,7 +12,7 @@ from processor.detection.repeats import BatchRepeats
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.clock_skew import AHEAD, CLOCK_SKEW
-from processor.hosts.liveness import HOST_SILENT
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT
 from processor.hosts.tracked import TrackedHosts
 from processor.identity.alerts import NOT_VERIFIED
 from processor.identity.gate import RejectedMessage
@@ -131,6 +131,19 @@ def test_what_was_evaluated_before_proves_a_gap_at_the_change_of_owners() -> Non
     stage.recall(3, encode_batch(batch_of(READ)), NOW)
     outcome = stage.take(3, encode_batch(batch_of(READ, sequence=9)), NOW)
     assert [each.output_fields.get("batches_missing") for each in noticed(outcome)] == [1]
+
+
+def test_a_host_that_was_quiet_at_the_change_of_owners_has_its_gap_and_its_return() -> None:
+    """The record of the former owner stands for batches that are too far back to be read."""
+    before, after = stage_of(), stage_of()
+    before.take(3, encode_batch(batch_of(READ)), NOW)
+    ((since, hosts),) = before.liveness.quiet({3: NOW + 30_000}).values()
+    after.recall_quiet(3, hosts)
+    after.liveness.recalled(3, since)
+    ends = [each.take(3, encode_batch(batch_of(READ, sequence=9)), NOW + 200_000) for each in (before, after)]
+    assert [[alert.id for alert in end.alerts] for end in ends] == [[alert.id for alert in ends[0].alerts]] * 2
+    assert {HOST_SILENT, HOST_BACK} < {alert.rule for alert in ends[1].alerts}
+    assert [each.output_fields.get("batches_missing") for each in noticed(ends[1])] == [1]
 
 
 def test_other_rules_are_evaluated_by_from_the_next_batch_on() -> None:

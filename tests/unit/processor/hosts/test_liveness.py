@@ -91,6 +91,38 @@ def test_a_host_that_was_silent_since_before_the_look_back_is_back_too() -> None
     assert silence.see(4, Batch(400, host_id="nothing-known"), NOON) == []
 
 
+def test_where_nothing_was_recalled_hosts_are_known_from_the_first_message_on() -> None:
+    """A host that appears for the first time was silent at least since then."""
+    silence = HostLiveness()
+    silence.see(3, Batch(), NOON)
+    assert silence.see(3, Batch(400, host_id="id-2"), NOON + MINUTE) == []
+    (back,) = silence.see(3, Batch(400, host_id="id-3"), NOON + 5 * MINUTE)
+    assert (back.rule, back.output_fields["silent_seconds"]) == (HOST_BACK, 300)
+
+
+def test_a_successor_learns_of_quiet_hosts_and_since_when_they_are_all_known() -> None:
+    """It reports what the former owner would have reported."""
+    before, after = HostLiveness(), HostLiveness()
+    before.recalled(3, NOON - 10 * MINUTE)
+    before.see(3, Batch(), NOON)
+    before.see(3, Batch(host_id="id-2", stopping=True), NOON + 1000)
+    before.see(3, Batch(host_id="awake"), NOON + MINUTE)
+    before.see(4, Batch(host_id="elsewhere"), NOON)
+    quiet = before.quiet({3: NOON + MINUTE, 4: NOON, 5: NOON})
+    since, hosts = quiet[3]
+    assert since == NOON + MINUTE - before.look_back_ms
+    assert quiet[4] == (NOON, [])
+    assert 5 not in quiet
+    for host in hosts:
+        after.recall(3, host, host.appended)
+    after.recalled(3, since)
+    (silent, stopped) = before.due([3], NOON + MINUTE * 5 // 2)
+    assert [each.id for each in after.due([3], NOON + MINUTE * 5 // 2)] == [silent.id, stopped.id]
+    assert rules([silent, stopped]) == [HOST_SILENT, HOST_STOPPED]
+    (_, unknown) = before.quiet({3: NOON + 10 * MINUTE})[3]
+    assert unknown == []
+
+
 def test_a_clean_stop_is_reported_as_such() -> None:
     """After the same time, so that a restart makes no noise."""
     silence = HostLiveness()
