@@ -11,6 +11,8 @@ from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors, unavailable
 
 _POLL_SECONDS = 0.2
+_AT_ONCE = 500
+"""Messages taken from the client at once; it limits the bytes that it fetches ahead."""
 _PAUSE_AT = 200
 """Buffered messages of one partition at which reading it is paused, in read_in_order."""
 _RESUME_AT = 50
@@ -36,6 +38,7 @@ class TopicHistory:
         self._topic = topic
         self._client_errors = ClientErrors(connection)
         self._silence = SilenceTimeout(connection)
+        self._polled: deque[Message] = deque()
         self._consumer: Consumer = make_consumer(connection, "lanner-past", self._client_errors)
         try:
             numbers = partitions_of(self._consumer, self._client_errors, topic)
@@ -131,11 +134,14 @@ class TopicHistory:
                 self._ends[number] = last
                 starts.append(TopicPartition(self._topic, number, first))
         self._consumer.assign(starts)
+        self._polled.clear()
         self._silence.heard()
         return set(self._ends)
 
     def _poll(self) -> Message | None:
-        message = self._consumer.poll(_POLL_SECONDS)
+        if not self._polled:
+            self._polled.extend(self._consumer.consume(_AT_ONCE, 0))
+        message = self._polled.popleft() if self._polled else self._consumer.poll(_POLL_SECONDS)
         if message is None:
             self._silence.nothing()
             return None

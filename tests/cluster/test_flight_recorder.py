@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bus.clients.history import TopicHistory, stamp_of
 from bus.connection import Connection
 from bus.messages.partitions import partition_of
 from bus.topics import ALERTS, EVENTS
+from lanner.recorder.topic import hosts
 from tests.cluster.actions import RULE, RULES, Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 
@@ -148,6 +151,25 @@ def test_hosts_are_listed_with_the_silent_first(connection: Connection, processe
     assert "1 of 3 hosts are silent" in check.errors
     header = lines(processes.start(connection, "hosts"))[0].split()
     assert header == ["HOST", "SEEN", "VERSION", "KERNEL", "LOST", "LAG", "RULES"]
+
+
+def test_hosts_of_a_large_fleet_are_found_in_parts_of_the_topic(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest batches are read in full, and those before them for hosts that are not among them."""
+    monkeypatch.setattr(hosts, "_FEW", 0)
+    monkeypatch.setattr(hosts, "_LOOK_MS", 1_000)
+    generator = Generator(connection, hosts=2)
+    quiet, live = generator.hosts
+    for host, losses in ((quiet, 1), (live, 2)):
+        generator.publish(replace(host.batch(), lost={"spool_full": losses}))
+    generator.flush()
+    time.sleep(1.5)
+    generator.publish(replace(live.batch(), lost={"spool_full": 4}))
+    generator.flush()
+    found = hosts.find_hosts(connection, time.time_ns() // 1_000_000, lambda: False, lambda _: None)
+    assert {host.name: host.lost for host in found} == {quiet.name: 1, live.name: 4}
+    assert len({host.seen for host in found}) == 2
 
 
 def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:

@@ -31,7 +31,7 @@ def _command(options: Options, *, check: bool) -> None:
 
     They are found in the retained topic of events. In a large fleet only a sample of it is read: a host that is gone
     may be missed if it was alive for less than half of the time since then. LOST counts the losses reported in the
-    last minute; LAG is how long the newest batch took to reach the broker.
+    last minute, or in the last 20 s of a large fleet; LAG is how long the newest batch took to reach the broker.
     """
     ctx = click.get_current_context()
     ctx.obj = options
@@ -83,14 +83,18 @@ def _row(host: "FleetHost", now: int, *, silent: bool) -> list[str | Text]:
     elif host.is_stopped:
         state += ", stopped"
     return [
-        Text(printable(host.name), style="bold red" if silent else ""),
-        Text(state, style="bold red" if silent else ""),
+        _styled(host.name, "bold red" if silent else ""),
+        _styled(state, "bold red" if silent else ""),
         host.version,
         host.kernel,
-        Text(f"{host.lost:,}", style="yellow" if host.lost else ""),
-        Text(_ago(host.lag), style="yellow" if host.lag > _SLOW_MS else ""),
+        _styled(f"{host.lost:,}", "yellow" if host.lost else ""),
+        _styled(_ago(host.lag), "yellow" if host.lag > _SLOW_MS else ""),
         host.rules or "-",
     ]
+
+
+def _styled(text: str, style: str) -> str | Text:
+    return Text(printable(text), style) if style else text
 
 
 def _record(host: "FleetHost", *, silent: bool) -> dict[str, object]:

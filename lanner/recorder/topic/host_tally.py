@@ -54,7 +54,8 @@ class HostTally:
     """Sums up the batches of one host, given in order."""
 
     def __init__(self) -> None:
-        self._newest: FleetHost | None = None
+        self._newest: tuple[BatchHead, int, int] | None = None
+        self._stating: BatchHead | None = None
         self._lost: list[tuple[int, Mapping[str, int]]] = []
 
     def see(self, head: BatchHead, appended: int, offset: int = 0) -> None:
@@ -65,7 +66,20 @@ class HostTally:
             appended: when it was appended, ms.
             offset: how far the host's clock is behind, ns.
         """
-        newest = FleetHost(
+        self._newest = head, appended, offset
+        if head.watched or head.narrowed:
+            self._stating = head
+        if head.lost:
+            self._lost = [*self._recent(appended), (appended, head.lost)]
+
+    def host(self) -> FleetHost:
+        """Return the host; only after a batch was recorded."""
+        assert self._newest is not None  # noqa: S101  the caller recorded one
+        head, appended, offset = self._newest
+        losses: Counter[str] = Counter()
+        for _, lost in self._recent(appended):
+            losses.update(lost)
+        return FleetHost(
             id=head.host_id,
             name=head.hostname,
             seen=appended,
@@ -73,25 +87,14 @@ class HostTally:
             kernel=head.kernel,
             rules=head.interest_version or head.rules_version,
             lag=max(appended - (head.created + offset) // 1_000_000, 0),
-            losses={},
+            losses=dict(losses),
             is_stopped=head.stopping,
             offset=offset,
             started=head.collector_start + offset,
             memory_bytes=head.memory_bytes,
-            watched=head.watched if head.watched or head.narrowed else None,
-            narrowed=head.narrowed,
+            watched=self._stating.watched if self._stating else None,
+            narrowed=self._stating.narrowed if self._stating else (),
         )
-        self._newest = newest if self._newest is None else newest.after(self._newest)
-        if head.lost:
-            self._lost = [*self._recent(appended), (appended, head.lost)]
-
-    def host(self) -> FleetHost:
-        """Return the host; only after a batch was recorded."""
-        assert self._newest is not None  # noqa: S101  the caller recorded one
-        losses: Counter[str] = Counter()
-        for _, lost in self._recent(self._newest.seen):
-            losses.update(lost)
-        return replace(self._newest, losses=dict(losses))
 
     def _recent(self, now: int) -> list[tuple[int, Mapping[str, int]]]:
         return [each for each in self._lost if each[0] > now - LOSSES_MS]

@@ -4,7 +4,7 @@ A live collector sends something every 15 s, so 20 s of the topic contain every 
 topic, samples at a few past times find the silent hosts, and bisection finds when each was last seen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from bus.clients.history import TopicHistory
@@ -42,18 +42,20 @@ def find_hosts(
     found: dict[bytes, FleetHost] = {}
     try:
         nearer = now - LOSSES_MS
-        found |= look.between(nearer, None)
+        newest = nearer if look.messages(nearer, None) <= _FEW else now - _LOOK_MS
+        found |= look.between(newest, None)
+        if newest > nearer:
+            found |= look.between(nearer, newest, known=found)
         for minutes in _MINUTES:
             if stop() or look.is_before_all(nearer):
                 break
             show(f"searching: {minutes} min ago")
             farther = now - minutes * 60_000
             if look.messages(farther, nearer) <= _FEW:
-                earlier = look.between(farther, nearer)
+                found |= look.between(farther, nearer, known=found)
             else:
-                earlier = look.between(farther - _LOOK_MS, farther)
-                earlier = {key: look.last(key, host, nearer) for key, host in earlier.items() if key not in found}
-            found = earlier | found
+                earlier = look.between(farther - _LOOK_MS, farther, known=found)
+                found |= {key: look.last(key, host, nearer) for key, host in earlier.items()}
             nearer = farther
     finally:
         look.close()
@@ -84,20 +86,30 @@ class _Looks:
         """Return whether the topic retains nothing older than a time."""
         return all(offset <= self._past.available[number][0] for number, offset in self._past.since(time).items())
 
-    def messages(self, since: int, until: int) -> int:
+    def messages(self, since: int, until: int | None) -> int:
         """Return the number of messages appended in a time range."""
         return sum(end - start for start, end in self._past.between(since, until).values())
 
-    def between(self, since: int, until: int | None, partitions: list[int] | None = None) -> dict[bytes, FleetHost]:
-        """Return the hosts seen in a time range, by key."""
+    def between(
+        self,
+        since: int,
+        until: int | None,
+        partitions: list[int] | None = None,
+        *,
+        known: Collection[bytes] = (),
+    ) -> dict[bytes, FleetHost]:
+        """Return the hosts seen in a time range, by key, without those whose key is in `known`."""
         found: dict[bytes, HostTally] = {}
         for message in self._past.read(self._past.between(since, until, partitions), self._stop):
+            key = message.key() or b""
+            if key in known:
+                continue
             try:
                 head = decode_head(self._value(message))
             except BadBatch:
                 # The processor dead-letters it.
                 continue
-            tally = found.setdefault(message.key() or b"", HostTally())
+            tally = found.get(key) or found.setdefault(key, HostTally())
             appended = message.timestamp()[1]
             headers: Any = message.headers() or ()
             tally.see(head, appended, correction(headers, appended * 1_000_000))
