@@ -21,6 +21,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def rss_mib(pid: int) -> float:
+    """Return a process's current RSS, MiB."""
+    rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
+
+
 class Running:
     """A running `lanner run` whose alerts are lines of JSON."""
 
@@ -35,8 +41,7 @@ class Running:
 
     def memory_mib(self) -> float:
         """Return its current RSS, MiB."""
-        rows = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
-        return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
+        return rss_mib(self.process.pid)
 
     def lines(self, seconds: float) -> Iterator[tuple[int, bytes]]:
         """Yield each line with its arrival time (wall clock, ns), until none arrives for this long."""
