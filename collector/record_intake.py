@@ -14,12 +14,16 @@ from collector.processes.process import TrackedProcess
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable
 from collector.pushdown.environment import named
-from collector.records.decode import as_of, decode, identity_of
+from collector.records.decode import KIND_SYSCALL, as_of, decode, identity_of
+from collector.records.layout import HEAD
 from collector.records.repeat_counts import RepeatCounts
 from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
 from schemas.caching.bounded import BoundedMap
 
 _MAX_REPEATING = 4096
+_KIND = HEAD.span("kind")
+_SYSCALL = KIND_SYSCALL.to_bytes(2, "little")
+"""Only the events of system calls are reused."""
 
 
 class RecordIntake:
@@ -72,8 +76,13 @@ class RecordIntake:
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
         at = 0
-        while (at := self._batch.repeat(records, at)) < len(records):
+        while at < len(records):
             raw = records[at]
+            if raw[_KIND] == _SYSCALL:
+                reused = self._batch.repeat(records, at)
+                if reused > at:
+                    at = reused
+                    continue
             at += 1
             try:
                 record = decode(raw)

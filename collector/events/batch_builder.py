@@ -109,14 +109,19 @@ class BatchBuilder:
         Returns:
             The index that `repeat` takes.
         """
+        texts, numbers = zip(*arguments) if arguments else ((), ())  # noqa: B905 - pairs; strict takes half as long again
+        return self.add_lists(time, row, names, texts, numbers)
+
+    def add_lists(
+        self, time: int, row: Row, names: tuple[str, ...], texts: Sequence[str | None], numbers: Sequence[int]
+    ) -> Event:
+        """Append one event as `add` does, given the texts and the numbers of its arguments."""
         indices = self._name_rows.get(names)
         if indices is None:
             indices = self._name_rows[names] = array("i", map(self.intern, names)).tobytes()
         self._names.append(indices)
-        if arguments:
-            texts, numbers = zip(*arguments)  # noqa: B905 - pairs, by their type; strict takes half as long again
-            self._texts.extend(map(self.intern, texts))
-            self._numbers.extend(numbers)
+        self._texts.extend(map(self.intern, texts))
+        self._numbers.extend(numbers)
         return self._added(time, row)
 
     def row(self, event: Event) -> Row:

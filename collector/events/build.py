@@ -47,10 +47,9 @@ _EXEC_NAMES = (
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
     *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
 )
+_EXECVE_NAMES = (*_EXEC_NAMES, "filename")
 _EXIT_NAMES = ("status", "ret", "sig", "core")
-_MISSING: Value = (None, 0)
-_NOT_COLLECTED = (_MISSING,) * 6
-_ZERO: Value = ("0", 0)
+_NOT_COLLECTED = (None,) * 6
 PROCEXIT = "procexit"
 """The end of a process's last thread. Not named after a system call, because exit never returns."""
 _SIGNALS = frozenset(Signals)
@@ -129,11 +128,11 @@ def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) 
     head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits, 0)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
     row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
-    arguments = _exec_arguments(done, origin)
+    texts, numbers = _exec_arguments(done, origin)
     if done.event_type == "execve":
-        builder.add(time, row, (*_EXEC_NAMES, "filename"), [*arguments, (done.filename, 0)])
+        builder.add_lists(time, row, _EXECVE_NAMES, [*texts, done.filename], [*numbers, 0])
     else:
-        builder.add(time, row, _EXEC_NAMES, arguments)
+        builder.add_lists(time, row, _EXEC_NAMES, texts, numbers)
 
 
 def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) -> None:
@@ -249,7 +248,7 @@ def _open_bits(spec: Call, arguments: list[Value]) -> int:
     return bits
 
 
-def _exec_arguments(done: Exec, origin: EventSource) -> list[Value]:
+def _exec_arguments(done: Exec, origin: EventSource) -> tuple[list[Text], list[int]]:
     state, user_name, group_name = done.state, origin.user_name, origin.group_name
     flags = (
         1 * bool(origin.process.is_exe_writable)
@@ -257,36 +256,46 @@ def _exec_arguments(done: Exec, origin: EventSource) -> list[Value]:
         | 4 * done.is_from_memfd
         | 8 * done.is_lower_layer
     )
-    who, args = state.who, done.args
-    uid, login = who.uid, state.loginuid
-    tid, pid, gid = who.tid, who.pid, state.gid
-    return [
-        _ZERO,
-        (args[0] if args else "", 0),
-        (joined(args[1:]), 0),
-        (str(tid), tid),
-        (str(pid), pid),
-        (str(state.ppid), state.ppid),
-        (state.cwd, 0),
+    who, args, uid, gid, login = state.who, done.args, state.who.uid, state.gid, state.loginuid
+    flags_text, flags = _exec_flags(flags)
+    inheritable, inheritable_bits = _capabilities(state.cap_inheritable)
+    permitted, permitted_bits = _capabilities(state.cap_permitted)
+    effective, effective_bits = _capabilities(state.cap_effective)
+    inode, inode_number = _number(done.exe_ino)
+    # In the order of _EXEC_NAMES.
+    texts = [
+        "0",
+        args[0] if args else "",
+        joined(args[1:]),
+        str(who.tid),
+        str(who.pid),
+        str(state.ppid),
+        state.cwd,
         *_NOT_COLLECTED,
-        (state.comm, 0),
-        (state.cgroup, 0),
-        (joined(done.env) if done.env else None, 0),
-        (str(state.tty), state.tty),
-        (str(state.vpgid), state.vpgid),
-        ("<NONE>" if login < 0 else user_name(login) or "<NA>", login),
-        _exec_flags(flags),
-        _capabilities(state.cap_inheritable),
-        _capabilities(state.cap_permitted),
-        _capabilities(state.cap_effective),
-        _number(done.exe_ino),
-        (str(done.exe_ctime), done.exe_ctime),
-        (str(done.exe_mtime), done.exe_mtime),
-        (user_name(uid) or "<NA>", uid),
-        (done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath, 0),
-        (str(state.pgid), state.pgid),
-        (group_name(gid) or "<NA>", gid),
+        state.comm,
+        state.cgroup,
+        joined(done.env) if done.env else None,
+        str(state.tty),
+        str(state.vpgid),
+        "<NONE>" if login < 0 else user_name(login) or "<NA>",
+        flags_text,
+        inheritable,
+        permitted,
+        effective,
+        inode,
+        str(done.exe_ctime),
+        str(done.exe_mtime),
+        user_name(uid) or "<NA>",
+        done.exepath.removeprefix("memfd:") if done.is_from_memfd else done.exepath,
+        str(state.pgid),
+        group_name(gid) or "<NA>",
     ]
+    numbers = [
+        *(0, 0, 0, who.tid, who.pid, state.ppid, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+        *(state.tty, state.vpgid, login, flags, inheritable_bits, permitted_bits, effective_bits, inode_number),
+        *(done.exe_ctime, done.exe_mtime, uid, 0, state.pgid, gid),
+    ]
+    return texts, numbers
 
 
 def _number(value: int) -> Value:

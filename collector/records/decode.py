@@ -296,9 +296,10 @@ def identity_of(record: bytes) -> bytes:
     return record[_TIME.stop : _FLAGS.start] + flags.to_bytes(2, "little") + record[_FLAGS.stop :]
 
 
+KIND_SYSCALL = 1
 _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 6, 7, 8
 _DECODERS: Mapping[int, Callable[[bytes, ProcessIdentity, int, int], Record]] = {
-    1: _syscall,
+    KIND_SYSCALL: _syscall,
     2: _fork,
     3: _exec,
     4: _state,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.caching.bounded import BoundedMap
+
 MAX_ENTRIES = 20_000
 """Users or groups stored per file; a hostile file may list millions."""
 
@@ -33,15 +35,27 @@ ROOT = User("root", "/root", "")
 """Name of uid 0 if there is no file at all, as in images built from scratch; to the kernel it is root."""
 
 
+_Ids = tuple[int, int | None, int | None]
+_MOST_FOUND = 256
+
+
 @dataclass(frozen=True, slots=True)
 class UserAccounts:
     """The users and groups in one root directory's files."""
 
     users: Mapping[int, User] = field(default_factory=dict)
     groups: Mapping[int, str] = field(default_factory=dict)
+    _found: BoundedMap[_Ids, Names] = field(default_factory=lambda: BoundedMap(_MOST_FOUND), compare=False, repr=False)
 
     def names(self, uid: int, gid: int | None, loginuid: int | None) -> Names:
         """Return the names of a process's ids; a login uid of -1 means unset."""
+        found = self._found.get((uid, gid, loginuid))
+        if found is None:
+            found = self._look_up(uid, gid, loginuid)
+            self._found.put((uid, gid, loginuid), found)
+        return found
+
+    def _look_up(self, uid: int, gid: int | None, loginuid: int | None) -> Names:
         user = self.users.get(uid)
         if user is None and uid == 0:
             user = ROOT

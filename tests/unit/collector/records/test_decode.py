@@ -314,6 +314,17 @@ class TestProcesses:
         """On tmpfs any user may give a file any time."""
         assert execution(packed.process(packed.EXEC, modified=(seconds, 0))).exe_mtime == expected
 
+    @pytest.mark.parametrize("argument", [b"x", b"x" * 2000])
+    def test_a_program_that_starts_again_is_the_same_program_in_another_process(self, argument: bytes) -> None:
+        """Short ones are decoded once; what belongs to the process is its own."""
+        first, second = (
+            execution(packed.process(packed.EXEC, comm=comm, exepath=b"/e\0", args=b"e\0" + argument + b"\0"))
+            for comm in (b"a", b"b")
+        )
+
+        assert (first.state.comm, second.state.comm) == ("a", "b")
+        assert (second.exepath, second.args) == (first.exepath, first.args) == ("/e", ("e", argument.decode()))
+
     def test_a_fork_reports_the_child(self) -> None:
         """The head is the parent's."""
         assert decode(packed.fork()) == Fork(
