@@ -16,14 +16,14 @@ from processor.correlation.notices import QUIET, Tally, is_due, report, take_not
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
-from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.encoded import SnapshotEncoder
-from processor.correlation.state.entry import GroupState
+from processor.correlation.state.entry import GroupState, account_of
 from processor.correlation.state.store import Key, Store
 from processor.correlation.state.window_state import WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
 from processor.correlation.windows.alerts import stateful_alert
 from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
+from processor.correlation.windows.relaying import relayed
 from processor.correlation.windows.truths import Truths, holds, unmet_repeats
 from processor.correlation.windows.update import update_window
 from schemas.alert import Alert, bounded
@@ -71,6 +71,7 @@ class Correlator:
         self.sightings = Sightings(self._rules.spans, group_maximum=plan.max_group_values)
         self.state = WindowState(self.store, self.sightings)
         self._snapshots = SnapshotEncoder()
+        self._relayed: list[PreMatch] = []
         self.counts: Counter[str] = Counter()
         """Events that a window rejected, by reason (late, stale), duplicate matches, and terms of unknown rules."""
         self.alerts: Counter[str] = Counter()
@@ -98,6 +99,13 @@ class Correlator:
             if now is None:
                 self._now = max(self._now, pre_match.time)
             self.apply(pre_match, found)
+            while self._relayed:
+                self.apply(self._relayed.pop(0), found)
+        return found
+
+    def take_relayed(self) -> list[PreMatch]:
+        """Return the events to apply for other groups since the last call, because rules of their groups match them."""
+        found, self._relayed = self._relayed, []
         return found
 
     def tick(self, now: int) -> list[Alert]:
@@ -248,6 +256,8 @@ class Correlator:
         if pre_match.repeated is not None:
             self._take_repeated(pre_match, pre_match.repeated, found)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
+        if pre_match.relays:
+            self._relayed += relayed(pre_match, truths, self._rules.gates)
         evaluated: set[str] = set()
         for candidate in pre_match.candidates:
             known = self._rules.terms.get(candidate.term)
@@ -292,7 +302,7 @@ class Correlator:
             macro, None if entry is None else entry.state, reached, holding, self._lateness
         )
         if outcome is UpdateOutcome.TAKEN:
-            host = _account(pre_match, entry)
+            host = account_of(pre_match, entry)
             self._put(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return replace(fired, unmet=fired.unmet + unmet) if fired is not None and unmet else fired
         self.counts[outcome.value] += 1
@@ -324,9 +334,9 @@ class Correlator:
             return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
 
         key = (rule.fingerprint, candidate.by)
-        stamp = pre_match.origin.stamp(pre_match.time)
         weight = pre_match.weight - (0 if window is None else window.unmet)
-        result = take_match(self._throttle(key), stamp, make_alert, rule.suppress.period, weight)
+        stamp, period = pre_match.match_stamp, rule.suppress.period
+        result = take_match(self._throttle(key), stamp, make_alert, period, weight, comes_in_ways=rule.is_relayed)
         if not result.is_duplicate:
             if result.alerts:
                 self.alerts[rule.name] += 1
@@ -354,7 +364,7 @@ class Correlator:
         entry = self.store.get(key)
         # Repeats that go on end a period after the first, however long they go on.
         begun = self._now if entry is None or is_new else entry.touched
-        self._put(GroupState(*key, _account(pre_match, entry), begun, result.state), found)
+        self._put(GroupState(*key, account_of(pre_match, entry), begun, result.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self.store.get((notice.kind, pre_match.group))
@@ -363,7 +373,7 @@ class Correlator:
         if tally is None:
             self.counts["duplicate"] += 1
             return
-        fresh = GroupState(notice.kind, pre_match.group, _account(pre_match, entry), self._now, tally)
+        fresh = GroupState(notice.kind, pre_match.group, account_of(pre_match, entry), self._now, tally)
         if entry is None:
             self._report(fresh, tally, found)
         else:
@@ -385,10 +395,3 @@ class Correlator:
         closed, summary = close(state)
         found += summary
         self.store.put(replace(entry, state=closed, touched=self._now))
-
-
-def _account(pre_match: PreMatch, entry: GroupState | None) -> str:
-    """Return for whom a group counts: the known host that was the first to touch it."""
-    if entry is not None and entry.host != NEWCOMERS:
-        return entry.host
-    return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS

@@ -89,6 +89,19 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Relay:
+    """What the event gives to another group if it matches rules that count by this group."""
+
+    group: Group
+    """The other one."""
+    feeds: tuple[Feed, ...]
+    """Legs for such rules, and what depends on these."""
+    candidates: tuple[Candidate, ...] = ()
+    relays: tuple["Relay", ...] = ()
+    """What it then gives to further groups."""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something to report about Lanner itself, caused by a batch."""
 
@@ -153,6 +166,15 @@ class PreMatch:
     notice: Notice | None = None
     repeated: RepeatedAlert | None = None
     command: StateCommand | None = None
+    relays: tuple[Relay, ...] = ()
+    via: int = 0
+    """A hash of the groups that relayed the event, as a signed 64-bit number; 0 if it comes from detection."""
+
+    @property
+    def match_stamp(self) -> EventKey:
+        """The key of a match: each way of groups has an order of its own, and counts as a source of matches."""
+        stamp = self.origin.stamp(self.time)
+        return (*stamp[:2], stamp[2] ^ self.via) if self.via else stamp
 
 
 def command_about(command: StateCommand, group: Group, host: str, time: int) -> PreMatch:

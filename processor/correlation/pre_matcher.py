@@ -11,6 +11,7 @@ from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.correlation.first_seen.recent import RecentlySent
 from processor.correlation.matching.gathered import Gathered, stored_fields
+from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Content, EventOrigin, PreMatch
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
@@ -56,6 +57,8 @@ class _LegUse:
     """Fields of the group, then the counted one, then those that are stored."""
     rule_name: str | None = None
     """The value that is counted, if rules are."""
+    homes: tuple[_Fields, ...] = ()
+    """If another group decides about the leg, the fields that have its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,7 @@ class PreMatcher:
             is_longer = append_container and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
         self._recent = RecentlySent(plan)
+        self._routes = RelayRoutes(plan)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
         """The evaluated conditions, from which the pushdown filter is derived."""
         conditions = self.conditions
@@ -144,14 +148,15 @@ class PreMatcher:
 
     def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
         batch = reading.batch
-        found = Gathered(self._recent, batch.appended)
+        found = Gathered(self._recent, self._routes, batch.appended)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:
                 at = (event_index, name)
                 if isinstance(use, _LegUse):
                     values = reading.values(use.fields, at)
-                    found.feed(use.term, use.macro, use.fields.names, values, use.rule_name)
+                    homes = [reading.values(fields, at) for fields in use.homes] if use.homes else ()
+                    found.feed(use.term, use.macro, use.fields.names, values, use.rule_name, homes=homes)
                 else:
                     content = partial(_content, use, reading, at, partial(self._fault, use_index))
                     groups = [reading.values(fields, at) for fields in use.groups]
@@ -225,7 +230,8 @@ class _Reading:
 def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_LegUse | _RuleUse]:
     fields = _Fields.of((*leg.fields, *stored))
     rule_name = leg.name if macro.correlation.counts_rules else None
-    return [_LegUse(term, macro, fields, rule_name) for term in leg.terms]
+    homes = tuple(_Fields.of(names) for names in leg.home)
+    return [_LegUse(term, macro, fields, rule_name, homes if term.is_stateful else ()) for term in leg.terms]
 
 
 def _rule_uses(

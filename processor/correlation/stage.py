@@ -16,7 +16,7 @@ from processor.correlation.plan.split import Plan
 from processor.correlation.state.encoded import StateChange, everything, take_changes
 from processor.correlation.state.evictions import room_notices
 from processor.correlation.state.store import Key
-from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match
+from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match, message_of
 from schemas.alert import Alert
 
 EVICTED = "evicted"
@@ -27,6 +27,8 @@ class StageResult:
     """The result of one message."""
 
     alerts: tuple[Alert, ...] = ()
+    relayed: tuple[tuple[bytes, bytes], ...] = ()
+    """Keys and values of messages for other groups."""
     refused: str = ""
     """Why the message becomes a dead letter; empty if it does not."""
 
@@ -142,6 +144,7 @@ class CorrelateStage:
             del self._loaded[partition]
             self._repaired += correlator.repair(appended)
         found: list[Alert] = []
+        refused = ""
         try:
             found += correlator.tick(appended)
             if key != TICK_KEY:
@@ -150,11 +153,11 @@ class CorrelateStage:
             for notice in room_notices(correlator, appended, position):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
-            return StageResult(tuple(found), f"not decodable: {error}")
+            refused = f"not decodable: {error}"
         except Exception as error:  # noqa: BLE001  one message must not stop the others
-            # Alerts found before the error count as sent already.
-            return StageResult(tuple(found), f"evaluation failed: {fault_text(error)}")
-        return StageResult(tuple(found))
+            refused = f"evaluation failed: {fault_text(error)}"
+        # What was found before an error counts as sent already.
+        return StageResult(tuple(found), tuple(map(message_of, correlator.take_relayed())), refused)
 
     def take_repaired(self) -> int:
         """Return the number of windows and counts of repeats repaired since the last call."""

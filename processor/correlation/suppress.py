@@ -62,7 +62,13 @@ class SuppressResult:
 
 
 def take_match(
-    state: Throttle | None, stamp: EventKey, make_alert: Callable[[], Alert], period: int, weight: int = 1
+    state: Throttle | None,
+    stamp: EventKey,
+    make_alert: Callable[[], Alert],
+    period: int,
+    weight: int = 1,
+    *,
+    comes_in_ways: bool = False,
 ) -> SuppressResult:
     """Send an alert or count it.
 
@@ -72,9 +78,10 @@ def take_match(
         make_alert: makes the alert if it is sent.
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
+        comes_in_ways: whether the event may come both from detection and from another group.
     """
     time = stamp[0]
-    if state is not None and _is_applied(state, stamp):
+    if state is not None and (_is_applied(state, stamp) or (comes_in_ways and _is_first(state, time, make_alert))):
         return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
     if state is not None and state.is_open and time <= state.end:
@@ -150,6 +157,11 @@ def _summary(state: Throttle, time: int, within: str, kind: str) -> Alert:
 def _is_applied(state: Throttle, stamp: EventKey) -> bool:
     _, position, source = stamp
     return any(known == source and position <= applied for known, applied in state.sources)
+
+
+def _is_first(state: Throttle, time: int, make_alert: Callable[[], Alert]) -> bool:
+    """Return whether the event of a match is the one whose alert was sent."""
+    return state.first == time and state.first_id == make_alert().id
 
 
 def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], ...]:

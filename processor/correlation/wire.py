@@ -15,6 +15,7 @@ from processor.correlation.pre_match import (
     Group,
     Notice,
     PreMatch,
+    Relay,
     RepeatedAlert,
     StateCommand,
 )
@@ -72,18 +73,13 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         "hostname": to_bytes(pre_match.hostname),
         "weight": pre_match.weight,
         "group": group_datum(pre_match.group),
-        "feeds": [
-            {
-                "term": feed.term,
-                "value": None if feed.value is None else to_bytes(feed.value),
-                "kept": values_datum(feed.stored),
-            }
-            for feed in pre_match.feeds
-        ],
+        "feeds": [_feed_datum(feed) for feed in pre_match.feeds],
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
         "notice": None if pre_match.notice is None else _notice_datum(pre_match.notice),
         "repeated": None if pre_match.repeated is None else asdict(pre_match.repeated),
         "command": None if pre_match.command is None else _command_datum(pre_match.command),
+        "relays": [_relay_datum(relay) for relay in pre_match.relays],
+        "via": pre_match.via,
     }
     return PRE_MATCH_FORMAT.encode(datum)
 
@@ -111,6 +107,8 @@ def decode_pre_match(data: bytes) -> PreMatch:
             notice=None if row["notice"] is None else _notice(row["notice"]),
             repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
             command=None if row["command"] is None else _command(row["command"]),
+            relays=tuple(_relay(relay) for relay in row["relays"]),
+            via=row["via"],
         )
     except (UnreadableMessage, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"not a valid pre-matched event: {problem}") from None
@@ -156,6 +154,11 @@ def _command(row: dict[str, Any]) -> StateCommand:
     return StateCommand(row["action"], row["owner"], value, row["everywhere"])
 
 
+def _feed_datum(feed: Feed) -> dict[str, Any]:
+    value = None if feed.value is None else to_bytes(feed.value)
+    return {"term": feed.term, "value": value, "kept": values_datum(feed.stored)}
+
+
 def _feed(row: dict[str, Any]) -> Feed:
     value = row["value"]
     return Feed(row["term"], None if value is None else to_text(value), values_of(row["kept"]))
@@ -176,3 +179,21 @@ def _candidate(row: dict[str, Any]) -> Candidate:
     texts = tuple(to_text(text) for text in row["texts"])
     content = Content(texts, values_of(row["fields"]), values_of(row["event"]))
     return Candidate(row["term"], group_of(row["by"]), lambda: content)
+
+
+def _relay_datum(relay: Relay) -> dict[str, Any]:
+    return {
+        "group": group_datum(relay.group),
+        "feeds": [_feed_datum(feed) for feed in relay.feeds],
+        "candidates": [_candidate_datum(candidate) for candidate in relay.candidates],
+        "relays": [_relay_datum(each) for each in relay.relays],
+    }
+
+
+def _relay(row: dict[str, Any]) -> Relay:
+    return Relay(
+        group_of(row["group"]),
+        tuple(_feed(feed) for feed in row["feeds"]),
+        tuple(_candidate(candidate) for candidate in row["candidates"]),
+        tuple(_relay(each) for each in row["relays"]),
+    )

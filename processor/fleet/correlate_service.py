@@ -1,4 +1,7 @@
-"""The correlate stage on a Faust app: for each batch, it sends alerts, then state, then acknowledges.
+"""The correlate stage on a Faust app: for each batch, it sends alerts and matches, then state, then acknowledges.
+
+An event that matches a rule of one group is relayed to another group by a message of the same topic. If a process dies
+after it was sent, the next owner of the partition sends it again, and the window that has it counts it once.
 
 State is stored in a compacted topic, one record per key, in the same partition as the messages that made it. A Faust
 table is not used: it does not wait for its changelog, and it writes to the partition of whatever message its stream is
@@ -231,7 +234,7 @@ class CorrelateService:
         self._at("acknowledged")
 
     async def _apply(self, partition: int, messages: Sequence[Any], reasons: dict[int, str]) -> None:
-        """Apply messages and wait until alerts and state are acknowledged by the broker.
+        """Apply messages and wait until alerts, relayed events and state are acknowledged by the broker.
 
         Args:
             partition: of all messages.
@@ -239,12 +242,14 @@ class CorrelateService:
             reasons: receives, by offset, why a message becomes a dead letter.
         """
         shipping = self._sender()
-        alerts: list[tuple[int, asyncio.Future[int]]] = []
+        sending: list[tuple[int, str, asyncio.Future[int]]] = []
         for message in messages:
             step = await self._step(partition, message)
             if step.refused:
                 reasons[message.offset] = step.refused
-            alerts += [(message.offset, await shipping.alert(alert)) for alert in step.alerts]
+            offset = message.offset
+            sending += [(offset, "an alert", await shipping.alert(alert)) for alert in step.alerts]
+            sending += [(offset, "a match", await shipping.pre_match(*each)) for each in step.relayed]
         if repaired := self._stage.take_repaired():
             self._on_note(
                 f"{repaired} windows and counts of repeats of partition {partition} had times in the future, from a "
@@ -252,10 +257,10 @@ class CorrelateService:
             )
         changes = self._stage.take_changes(partition)
         self._at("computed")
-        answers = await answers_of([sent for _, sent in alerts])
-        for (offset, _), answer in zip(alerts, answers, strict=True):
+        answers = await answers_of([sent for *_, sent in sending])
+        for (offset, what, _), answer in zip(sending, answers, strict=True):
             if isinstance(answer, MessageRefused):
-                reasons.setdefault(offset, f"an alert that it caused was refused: {answer}")
+                reasons.setdefault(offset, f"{what} that it caused was refused: {answer}")
         self._at("alerts sent")
         self._applied[partition] = max(self._applied[partition], messages[-1].offset)
         await self._mend(partition, await self._write(partition, changes, reasons))

@@ -16,9 +16,10 @@ from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import CORRELATE
 from tests.cluster.actions import RULES, Alerts
+from tests.unit.processor.correlation.oracles import event_count
 
-EVENTS, VALUES, LEARNING = 3, 5, 1
-STATEFUL = ("Many actions", "Many hosts", "New round")
+EVENTS, VALUES, MATCHES, LEARNING = 3, 5, 3, 1
+STATEFUL = ("Many actions", "Many hosts", "New round", "Busy host")
 WITH_MEMORY = f"""{RULES}
 - macro: many_actions
   condition: evt.type = openat and fd.name startswith /marked/
@@ -33,6 +34,13 @@ WITH_MEMORY = f"""{RULES}
 - macro: new_round
   condition: evt.type = openat and fd.name startswith /marked/
   correlation: {{type: first_seen, field: fd.nameraw, lookback: 6h, learning: {LEARNING}s}}
+- macro: busy_host
+  correlation:
+    type: event_count
+    rules: [Many actions]
+    group-by: [evt.hostname]
+    timespan: 6h
+    condition: {{gte: {MATCHES}}}
 - rule: Many actions
   desc: The third action of a group that all hosts share.
   condition: many_actions
@@ -42,6 +50,11 @@ WITH_MEMORY = f"""{RULES}
   desc: The fifth host that acts in a group.
   condition: many_hosts
   output: "%correlation.count hosts, the last %fd.name"
+  priority: NOTICE
+- rule: Busy host
+  desc: The third action of a host that completes a group that all hosts share.
+  condition: busy_host
+  output: "%correlation.count matches, the last %fd.name"
   priority: NOTICE
 - rule: New round
   desc: The first action of a round in the fleet.
@@ -53,6 +66,7 @@ _SCHEMA = fastavro.parse_schema(
     json.loads((Path(__file__).parents[2] / "schemas" / "pre_match.avsc").read_text(encoding="utf-8"))
 )
 _HEADER = 10
+_SPAN = 6 * 3600 * 10**9
 
 
 class Everything:
@@ -64,6 +78,8 @@ class Everything:
         self.groups: dict[bytes, list[dict[str, Any]]] = {}
         self.fleet: list[dict[str, Any]] = []
         """All actions once more, as one group."""
+        self.relayed: dict[bytes, list[dict[str, Any]]] = {}
+        """By host, its actions that groups relayed because they match *Many actions*."""
         while not reader.has_read_all:
             message = reader.poll(0.2)
             if message is None or message.key() == b"tick":
@@ -72,8 +88,12 @@ class Everything:
             if row["notice"] is not None:
                 continue
             # Two macros have the same group, so one message feeds them both.
-            if (identity := (*row["origin"].values(), *row["group"])) not in seen:
-                seen.add(identity)
+            if (identity := (row["via"], *row["origin"].values(), *row["group"])) in seen:
+                continue
+            seen.add(identity)
+            if row["via"]:
+                self.relayed.setdefault(row["group"][0], []).append(row)
+            else:
                 (self.groups.setdefault(row["group"][0], []) if row["group"] else self.fleet).append(row)
         reader.close()
 
@@ -87,7 +107,15 @@ class Everything:
             full = next((index for index in range(len(hosts)) if len(set(hosts[: index + 1])) == VALUES), None)
             if full is not None:
                 found["Many hosts", group.decode()] = f"{VALUES} hosts, the last /marked/{_mark(rows[full])}"
+        for host, rows in self.relayed.items():
+            if len(rows) >= MATCHES:
+                found["Busy host", host.decode()] = f"{MATCHES} matches, the last /marked/{_mark(rows[MATCHES - 1])}"
         return found | self._rounds()
+
+    def wrongly_relayed(self) -> set[str]:
+        """Return the actions that groups should have relayed and didn't, or the other way around."""
+        owed = {mark for rows in self.groups.values() for mark in _matching(rows)}
+        return owed ^ {_mark(row) for rows in self.relayed.values() for row in rows}
 
     def _rounds(self) -> dict[tuple[str, str], str]:
         """Return the alerts of rounds that began after the learning period."""
@@ -103,6 +131,15 @@ class Everything:
     def count(self) -> int:
         """Return the number of actions."""
         return sum(map(len, self.groups.values()))
+
+
+def _matching(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the actions of a group that match *Many actions*, unless newer ones overtook them."""
+    keys = [
+        (min(row["time"], row["appended"]), row["origin"]["sequence"], int.from_bytes(row["hostname"])) for row in rows
+    ]
+    answers = event_count([(key, 1) for key in keys], EVENTS, _SPAN, _SPAN)
+    return [_mark(row) for row, answer in zip(rows, answers, strict=True) if isinstance(answer, int)]
 
 
 def _mark(row: dict[str, Any]) -> str:
@@ -132,14 +169,16 @@ def _reported(alerts: Alerts) -> dict[tuple[str, str], Counter[tuple[str, str]]]
     reported: dict[tuple[str, str], Counter[tuple[str, str]]] = {}
     for alert in alerts.raw:
         if alert.rule in STATEFUL:
-            counts = reported.setdefault((alert.rule, str(alert.event["fd.nameraw"])), Counter())
+            group = alert.hostname if alert.rule == "Busy host" else str(alert.event["fd.nameraw"])
+            counts = reported.setdefault((alert.rule, group), Counter())
             # The container follows it.
             counts[alert.output.split(" container_id=")[0], alert.id] += 1
     return reported
 
 
 def _wrong(everything: Everything, alerts: Alerts) -> dict[tuple[str, str], tuple[list[str] | None, list[str] | None]]:
-    """Return the found and the expected alerts where they differ."""
+    """Return the found and the expected alerts where they differ, and actions that were relayed wrongly."""
     found = {key: sorted(text for text, _ in each) for key, each in _reported(alerts).items()}
     owed = {key: [text] for key, text in everything.owed().items()}
-    return {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}
+    relayed = {("relayed", mark): (None, None) for mark in everything.wrongly_relayed()}
+    return relayed | {key: (found.get(key), owed.get(key)) for key in found | owed if found.get(key) != owed.get(key)}

@@ -15,6 +15,7 @@ from processor.correlation.pre_match import (
     Feed,
     Notice,
     PreMatch,
+    Relay,
     RepeatedAlert,
     StateCommand,
 )
@@ -88,7 +89,10 @@ def pre_match_0_2() -> PreMatch:
 
 def pre_match_0_3() -> PreMatch:
     """Return a pre-matched event in which every field is set."""
-    return replace(pre_match_0_2(), command=StateCommand("learn", "owner", "\udcff", is_everywhere=True))
+    command = StateCommand("learn", "owner", "\udcff", is_everywhere=True)
+    further = Relay(("web-1", None), (Feed("term-5"),))
+    relay = Relay((None, "\udcff"), (Feed("term-4", "rule", {"ß": -3}),), relays=(further,))
+    return replace(pre_match_0_2(), command=command, relays=(relay,), via=-9)
 
 
 def tally_0_2() -> GroupState:

@@ -6,6 +6,7 @@ from typing import Any
 
 from processor.compiler.values.transformers import as_text
 from processor.correlation.first_seen.recent import RecentlySent, SeenKey
+from processor.correlation.matching.routes import Part, RelayRoutes
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
 from processor.correlation.window_fields import pieces
@@ -24,10 +25,13 @@ class Gathered:
     """What one event gives."""
 
     recent: RecentlySent
+    routes: RelayRoutes
     appended: int
     """When the broker received the event, ns; 0 if none did."""
     feeds: dict[Group, list[Feed]] = field(default_factory=dict)
     candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
+    relays: dict[Group, dict[Group, list[Feed]]] = field(default_factory=dict)
+    """Legs by the group that decides about them, then by their own."""
     missing: set[tuple[str, str]] = field(default_factory=set)
     """Macros that could not count the event, and why: once each, however many terms hold."""
     known: set[tuple[str, Group]] = field(default_factory=set)
@@ -36,7 +40,14 @@ class Gathered:
     """The values that are sent."""
 
     def feed(
-        self, term: Term, macro: StatefulMacro, fields: Sequence[str], values: Sequence[Any], rule_name: str | None
+        self,
+        term: Term,
+        macro: StatefulMacro,
+        fields: Sequence[str],
+        values: Sequence[Any],
+        rule_name: str | None,
+        *,
+        homes: Iterable[Sequence[Any]] = (),
     ) -> None:
         """Add that a term of a leg holds.
 
@@ -46,6 +57,7 @@ class Gathered:
             fields: of the group, then the counted ones, then those that are stored.
             values: of these.
             rule_name: the value that is counted, if rules are.
+            homes: if another group decides about the leg: the values of each set of fields that may have that group's.
         """
         size = len(macro.correlation.group_by)
         group = _group(values[:size])
@@ -66,10 +78,15 @@ class Gathered:
                     self.known.add(key[:2])
                     return
                 self.fresh.append(key)
-        if self._is_over(term, group):
+        if not homes and self._is_over(term, group):
             return
         stored = clipped_values(dict(zip(fields[size:], values[size:], strict=True)), MAX_STORED_BYTES)
-        self.feeds.setdefault(group, []).append(Feed(term.id, value, stored))
+        fed = Feed(term.id, value, stored)
+        if not homes:
+            self.feeds.setdefault(group, []).append(fed)
+            return
+        for home in self._possible(term, homes):
+            self.relays.setdefault(home, {}).setdefault(group, []).append(fed)
 
     def candidate(
         self,
@@ -88,11 +105,7 @@ class Gathered:
             own: returns the values by which repeats are suppressed, but for those of the group.
             content: returns the content of the alert.
         """
-        # Where a window has to be met, an event without a group met none; a rule that is only throttled fires all the
-        # same.
-        distinct = dict.fromkeys(map(_group, groups))
-        possible = [group for group in distinct if None not in group or not term.needs]
-        possible = [group for group in possible if not self._is_over(term, group)]
+        possible = self._possible(term, groups)
         if not possible:
             return
         values = own()
@@ -106,24 +119,32 @@ class Gathered:
         self, origin: EventOrigin, time: int, hostname: str, *, is_established: bool = True, weight: int = 1
     ) -> list[PreMatch]:
         """Return the event for each group."""
+        appended = self.appended
+        parts: Sequence[Part]
+        if self.relays:
+            parts = self.routes.parts(self.feeds, self.candidates, self.relays)
+        else:
+            groups = dict.fromkeys((*self.feeds, *self.candidates))
+            parts = [
+                (each, tuple(self.feeds.get(each, ())), tuple(self.candidates.get(each, ())), ()) for each in groups
+            ]
         return [
-            PreMatch(
-                origin,
-                time,
-                hostname,
-                group,
-                tuple(self.feeds.get(group, ())),
-                tuple(self.candidates.get(group, ())),
-                self.appended,
-                is_established,
-                weight,
-            )
-            for group in dict.fromkeys((*self.feeds, *self.candidates))
+            PreMatch(origin, time, hostname, group, feeds, matching, appended, is_established, weight, relays=relays)
+            for group, feeds, matching, relays in parts
         ]
 
     def mark_sent(self) -> None:
         """Remember the values of first_seen as sent."""
         self.recent.mark(self.fresh, self.appended)
+
+    def _possible(self, term: Term, groups: Iterable[Sequence[Any]]) -> list[Group]:
+        """Return the groups in which a term can hold.
+
+        Where a window has to be met, an event without a group met none; what needs no window holds all the same.
+        """
+        distinct = dict.fromkeys(map(_group, groups))
+        possible = [group for group in distinct if None not in group or not term.needs]
+        return [group for group in possible if not self._is_over(term, group)]
 
     def _is_over(self, term: Term, group: Group) -> bool:
         """Return whether a term can't hold: a macro that it needs is false."""

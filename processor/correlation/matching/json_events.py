@@ -11,6 +11,7 @@ from typing import Any
 from processor.compiler.mapping import compile_items
 from processor.correlation.first_seen.recent import RecentlySent
 from processor.correlation.matching.gathered import Gathered, stored_fields
+from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Content, EventOrigin, PreMatch
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces
@@ -31,6 +32,8 @@ class _LegUse:
     fields: tuple[str, ...]
     """Fields of the group, then the counted ones, then those that are stored."""
     rule_name: str | None
+    homes: tuple[tuple[str, ...], ...]
+    """If another group decides about the leg, the fields that have its values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class JsonPreMatcher:
         for rule in self.rules:
             self._uses.setdefault(rule.source, []).extend(_rule_uses(rule, extra_fields.get(rule.name, {})))
         self._recent = RecentlySent(plan)
+        self._routes = RelayRoutes(plan)
         self.counts: Counter[str] = Counter()
         """Events that could not be counted, by reason."""
         self._fault = on_fault
@@ -96,14 +100,15 @@ class JsonPreMatcher:
         uses = self._uses.get(event.source.name)
         if uses is None:
             return []
-        found = Gathered(self._recent, appended)
+        found = Gathered(self._recent, self._routes, appended)
         for use in uses:
             name = use.macro.name if isinstance(use, _LegUse) else use.rule.name
             try:
                 if not use.matches(event):
                     continue
                 if isinstance(use, _LegUse):
-                    found.feed(use.term, use.macro, use.fields, _values(event, use.fields), use.rule_name)
+                    homes = [_values(event, fields) for fields in use.homes] if use.homes else ()
+                    found.feed(use.term, use.macro, use.fields, _values(event, use.fields), use.rule_name, homes=homes)
                     continue
                 groups = [_values(event, fields) for fields in use.rule.group_fields]
                 content = partial(self._content, use, event)
@@ -111,7 +116,7 @@ class JsonPreMatcher:
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(name, problem)
         self.counts.update(reason for _, reason in found.missing)
-        if not (found.feeds or found.candidates):
+        if not (found.feeds or found.candidates or found.relays):
             return []
         found.mark_sent()
         return found.pre_matches(_origin(event), event.time, event.hostname)
@@ -154,7 +159,10 @@ def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_Le
         return []
     rule_name = leg.name if macro.correlation.counts_rules else None
     fields = (*leg.fields, *stored)
-    return [_LegUse(term, compile_items(term.condition), macro, fields, rule_name) for term in leg.terms]
+    return [
+        _LegUse(term, compile_items(term.condition), macro, fields, rule_name, leg.home if term.is_stateful else ())
+        for term in leg.terms
+    ]
 
 
 def _rule_uses(rule: StatefulRule, extra_fields: Mapping[str, str | None]) -> list[_RuleUse]:

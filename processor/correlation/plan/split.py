@@ -27,6 +27,11 @@ class TooManyTerms(LannerError, ValueError):
     """A condition combines stateful macros in too many ways."""
 
 
+class UndecidedTogether(LannerError, ValueError):
+    """A condition combines a stateful macro that waits for another group with what is decided before."""
+
+
+_WAITS = "it counts rules that other groups decide, some time after the event itself was evaluated"
 AnyRule = TypeVar("AnyRule", bound=RuleProtocol)
 
 
@@ -43,6 +48,11 @@ class Term:
     forbids: frozenset[str]
     """Fingerprints of those that must not be."""
 
+    @property
+    def is_stateful(self) -> bool:
+        """Whether windows decide it."""
+        return bool(self.needs or self.forbids)
+
 
 @dataclass(frozen=True, slots=True)
 class Leg:
@@ -55,6 +65,8 @@ class Leg:
     """The fields whose values are counted."""
     sources: frozenset[str] = frozenset({SYSCALL})
     """Those whose events have all fields that it reads."""
+    home: tuple[tuple[str, ...], ...] = ()
+    """If a rule that counts by another group is the leg: the fields that have that group's values, as of a rule."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -70,6 +82,8 @@ class StatefulMacro:
     fingerprint: str
     correlation: Correlation
     legs: tuple[Leg, ...]
+    is_relayed: bool = False
+    """Whether it is true for some events only after another group's owner has relayed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,8 @@ class StatefulRule:
     suppress: Suppress
     description: str = ""
     response: str = ""
+    is_relayed: bool = False
+    """Whether some of its events come from other groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +168,7 @@ def split_rules(
 
     Raises:
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
+        UndecidedTogether: it combines macros that are decided in different groups.
     """
     with deep():
         splitter = _Splitter(correlations, {rule.name: rule.source for rule in rules})
@@ -176,6 +193,7 @@ def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int
 
     Raises:
         TooManyTerms: there are more than MAX_TERMS.
+        UndecidedTogether: it combines macros that are decided in different groups.
     """
     with deep():
         return len(_Splitter(correlations).terms(condition, "", frozenset()))
@@ -216,6 +234,7 @@ class _Splitter:
             suppress=suppress,
             description=alert_text(rule.description),
             response=alert_text(rule.response),
+            is_relayed=any(macro.is_relayed for macro in macros),
         )
 
     def used_in(self, condition: Node) -> list[Macro]:
@@ -265,7 +284,10 @@ class _Splitter:
             for index, (name, condition) in enumerate(conditions)
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))
-        macro = StatefulMacro(node.name, fingerprint, correlation, legs)
+        is_relayed = any(leg.home or self._relayed(term) for leg in legs for term in leg.terms)
+        if is_relayed and correlation.type == "temporal_ordered":
+            raise UndecidedTogether(f"'{node.name}' is an ordered sequence, but {_WAITS}")
+        macro = StatefulMacro(node.name, fingerprint, correlation, legs, is_relayed)
         self._by_name[node.name] = self.macros[fingerprint] = macro
         return macro
 
@@ -274,7 +296,17 @@ class _Splitter:
         sources = sources_of(condition, (*groups, *correlation.fields))
         if correlation.is_over_rules and self._enabled is not None and name in self._enabled:
             sources &= {self._enabled[name]}
-        return Leg(name, self.terms(condition, owner, sources), groups, correlation.fields, sources)
+        terms = self.terms(condition, owner, sources)
+        asked = [self._macro(node) for node in self.used_in(condition)] if correlation.is_over_rules else []
+        # All stateful macros of a rule have the same group-by.
+        if all(macro.correlation.group_by == correlation.group_by for macro in asked):
+            return Leg(name, terms, groups, correlation.fields, sources)
+        home = {leg.group_fields: None for macro in asked for leg in macro.legs if leg.sources & sources}
+        return Leg(name, terms, groups, correlation.fields, sources, tuple(home))
+
+    def _relayed(self, term: Term) -> list[str]:
+        """Return the names of the macros of a term that are known only after a relay."""
+        return [macro.name for each in term.needs | term.forbids if (macro := self.macros[each]).is_relayed]
 
     def terms(self, condition: Node, owner: str, sources: frozenset[str]) -> tuple[Term, ...]:
         terms = []
@@ -283,7 +315,12 @@ class _Splitter:
             identity = _hash(owner, *text, "needs", *sorted(needs), "forbids", *sorted(forbids))
             bounds = (self._upper_bound(fingerprint, sources) for fingerprint in sorted(needs))
             own = parts[0] if len(parts) == 1 else Or(parts)
-            terms.append(Term(identity, _conjunction((own, *bounds)), needs, forbids))
+            term = Term(identity, _conjunction((own, *bounds)), needs, forbids)
+            relayed = self._relayed(term)
+            if relayed and (forbids or len(needs) > 1):
+                how = "is combined with other stateful macros, or negated"
+                raise UndecidedTogether(f"'{min(relayed)}' {how}, but {_WAITS}")
+            terms.append(term)
         return tuple(terms)
 
     def _upper_bound(self, fingerprint: str, sources: frozenset[str]) -> Node:

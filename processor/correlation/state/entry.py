@@ -12,7 +12,8 @@ from fastavro.schema import parse_schema
 
 from processor.correlation.first_seen.span import SeenGroup, SeenValue
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import EventOrigin, Group
+from processor.correlation.pre_match import EventOrigin, Group, PreMatch
+from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from processor.correlation.suppress import Throttle
 from processor.correlation.windows.counting import EventCount, ValueCount
@@ -51,6 +52,13 @@ class GroupState:
     def key(self) -> bytes:
         """The entry's key in a table."""
         return entry_key(self.owner, self.group)
+
+
+def account_of(pre_match: PreMatch, entry: GroupState | None) -> str:
+    """Return for whom a group counts: the known host that was the first to touch it."""
+    if entry is not None and entry.host != NEWCOMERS:
+        return entry.host
+    return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
 
 
 @dataclass(frozen=True, slots=True)

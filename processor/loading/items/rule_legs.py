@@ -54,6 +54,9 @@ class RuleLegs:
             if "correlation" in macro.extensions
         }
         """The group-by of each stateful macro."""
+        self._ordered = {
+            name for name in self._groups if _type_of(macros[name].extensions["correlation"]) == "temporal_ordered"
+        }
         selections = {name: rule_selection(macro.extensions.get("correlation")) for name, macro in macros.items()}
         self._selections = {name: each for name, each in selections.items() if each is not None}
         self._users = {
@@ -142,7 +145,12 @@ class RuleLegs:
         return self._known[macro]
 
     def _other_group(self, macro: str, rule: Rule) -> tuple[str, ...] | None:
-        """Return by what a stateful rule counts, if not by the group of a macro: its windows are then elsewhere."""
+        """Return by what a stateful rule counts, if not by the group of an ordered sequence.
+
+        Its windows are then elsewhere, and it is known too late that it matched.
+        """
+        if macro not in self._ordered:
+            return None
         used = (self._groups[name] for name in self._stateful_in(rule.condition))
         return next((group_by for group_by in used if group_by != self._groups[macro]), None)
 
@@ -161,7 +169,7 @@ class RuleLegs:
         if node.value in named:
             its = ", ".join(self._other_group(macro, named[node.value]) or ()) or "nothing"
             mine = ", ".join(self._groups[macro]) or "nothing"
-            hint = "the stateful macros of a rule and a macro about it must have the same group-by, in the same order"
+            hint = "use type temporal, or the same group-by, in the same order, as the stateful macros of the rule"
             self._fail(macro, node, f"rule '{node.value}' counts by {its} and '{macro}' by {mine}", hint)
         else:
             hint = did_you_mean(node.value, named) or "list rules of this file or those before it"
@@ -174,6 +182,11 @@ class RuleLegs:
 def _group_by(correlation: YamlNode) -> tuple[str, ...]:
     node = correlation.get("group-by") if isinstance(correlation, MappingNode) else None
     return tuple(item.value for item in _texts(node))
+
+
+def _type_of(correlation: YamlNode) -> str:
+    node = correlation.get("type") if isinstance(correlation, MappingNode) else None
+    return node.value if isinstance(node, ScalarNode) else ""
 
 
 def _macro_names(condition: Node) -> Iterator[str]:

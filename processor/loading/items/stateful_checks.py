@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from processor.correlation.plan.leg_sources import sources_of
 from processor.correlation.plan.spec import Correlation, Suppress
-from processor.correlation.plan.split import TooManyTerms, count_terms, stateful_names
+from processor.correlation.plan.split import TooManyTerms, UndecidedTogether, count_terms, stateful_names
 from processor.correlation.window_fields import BadWindowToken, tokens_of
 from processor.language.ast import Macro, Node, Or
 from processor.loading.definitions import PLACEHOLDER
@@ -18,6 +18,7 @@ from schemas.yaml.nodes import MappingNode
 from schemas.yaml.nodes import Node as YamlNode
 from schemas.yaml.source import SourceLocation
 
+_APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
 _PLACEHOLDER = Correlation("event_count", (), 0)
 
 
@@ -92,6 +93,8 @@ class _Checker:
             count_terms(macro.condition, self.correlations)
         except TooManyTerms as error:
             self._fail(macro, _part(extension, "type"), str(error), "split it into several macros")
+        except UndecidedTogether as error:
+            self._fail(macro, _part(extension, "type"), str(error), _APART)
 
     def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
         for name in () if node is None else stateful_names(node, self.correlations):
@@ -127,6 +130,8 @@ class _Checker:
             count_terms(rule.condition, self.correlations)
         except TooManyTerms as error:
             self._wrong(rule, rule.location, str(error), "split it into several rules")
+        except UndecidedTogether as error:
+            self._wrong(rule, rule.location, str(error), _APART)
         self._check_suppress(rule, [self.correlations[name] for name in used])
         self._check_output(rule, used)
 

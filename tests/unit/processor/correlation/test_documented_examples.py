@@ -79,6 +79,19 @@ def test_several_signs_of_credential_access() -> None:
     ]
 
 
+def test_attacked_and_searched() -> None:
+    """The client's connections to two hosts are many; the file counts on the host that accepted the last of them."""
+    one, other = Host("web-1"), Host("web-2")
+    accepted = [(one, other)[number % 2].accept(number) for number in range(20)]
+
+    def found(host: Host) -> list[str]:
+        alerts = replay(*accepted, host.read(30, "/etc/shadow"))
+        return [alert.hostname for alert in alerts if alert.rule == "Attacked and searched"]
+
+    assert found(other) == ["web-2"]
+    assert found(one) == []
+
+
 def test_new_program_in_an_image() -> None:
     """After a day of learning, on any host, once."""
     one, other, day = Host("web-1"), Host("web-2"), 86_400

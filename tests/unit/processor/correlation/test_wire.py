@@ -13,6 +13,7 @@ from processor.correlation.pre_match import (
     Feed,
     Notice,
     PreMatch,
+    Relay,
     StateCommand,
 )
 from processor.correlation.stage import CorrelateStage
@@ -38,6 +39,15 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
     return Candidate(term, by, lambda: content)
 
 
+_feeds = st.lists(st.builds(Feed, _names, st.none() | _texts, _fields), max_size=2).map(tuple)
+_candidates = st.lists(st.builds(_candidate, _names, _groups, _contents), max_size=2).map(tuple)
+_relay_lists = st.recursive(
+    st.just(()),
+    lambda further: st.lists(st.builds(Relay, _groups, _feeds, _candidates, further), max_size=2).map(tuple),
+    max_leaves=4,
+)
+
+
 @given(
     st.builds(
         PreMatch,
@@ -45,8 +55,8 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
         _clocks,
         _texts,
         _groups,
-        st.lists(st.builds(Feed, _names, st.none() | _texts, _fields), max_size=2).map(tuple),
-        st.lists(st.builds(_candidate, _names, _groups, _contents), max_size=2).map(tuple),
+        _feeds,
+        _candidates,
         st.integers(0, 2**62),
         st.booleans(),
         st.integers(1, 2**40),
@@ -55,13 +65,16 @@ def _candidate(term: str, by: tuple[str | None, ...], content: Content) -> Candi
         st.none(),
         st.none()
         | st.builds(StateCommand, st.sampled_from(get_args(Action)), _names, st.none() | _texts, st.booleans()),
+        _relay_lists,
+        _clocks,
     )
 )
 def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
     """Bytes that are no text included: what decides must not change on the way."""
     back = decode_pre_match(encode_pre_match(pre_match))
 
-    assert replace(back, candidates=()) == replace(pre_match, candidates=())
+    assert replace(back, candidates=(), relays=()) == replace(pre_match, candidates=(), relays=())
+    assert encode_pre_match(back) == encode_pre_match(pre_match)
     for read, written in zip(back.candidates, pre_match.candidates, strict=True):
         assert (read.term, read.by, read.content()) == (written.term, written.by, written.content())
 

@@ -57,6 +57,34 @@ def test_audit_events_are_counted_by_their_fields() -> None:
     assert (alert.source, alert.hostname, alert.host_id, alert.event["ka.user.name"]) == ("k8s_audit", "", "", "alice")
 
 
+def test_a_rule_by_user_is_a_leg_of_a_macro_by_secret() -> None:
+    """The user's requests for any secret count, and the one that completes them for its own secret."""
+    evaluator = evaluator_of(
+        COUNTED,
+        """
+- macro: requested
+  condition: ka.target.resource = secrets and ka.user.name = bob
+- macro: by_secret
+  correlation:
+    type: temporal
+    rules: [Many, Bob]
+    group-by: [ka.target.name]
+    timespan: 1m
+""",
+        on_audit("many_secrets", "o", name="Many"),
+        on_audit("requested", "o", name="Bob"),
+        on_audit("by_secret", "%correlation.group of %ka.user.name", name="Both"),
+    )
+
+    events = [asked(0, "key", user="bob"), asked(1), asked(2), asked(3, "key"), asked(4)]
+    alerts = replay(evaluator, *events)
+
+    assert [(alert.rule, alert.output) for alert in alerts if alert.rule != "Bob"] == [
+        ("Many", "o"),
+        ("Both", "key of alice"),
+    ]
+
+
 def test_an_audit_event_that_comes_again_counts_once() -> None:
     """The API server repeats what it got no answer for."""
     evaluator = evaluator_of(COUNTED, on_audit("many_secrets"))

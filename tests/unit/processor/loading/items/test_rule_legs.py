@@ -50,12 +50,12 @@ def legs(result: LoadResult) -> list[str]:
 
 
 def test_rules_are_taken_by_name_or_tag_wherever_they_stand() -> None:
-    """With their exceptions; by a tag, neither those that count by another group nor those that are about rules."""
+    """With their exceptions, and whatever their group; by a tag, none that are about rules."""
     by_tag, by_name = loaded(f"{COUNTED}, rules: {{tags: [files]}}"), loaded(f"{ORDERED}, rules: [Connects, Opens]")
 
     assert by_tag.errors == by_name.errors == ()
     assert by_tag.warnings == ()
-    assert (legs(by_tag), legs(by_name)) == (["Opens", "Connects"], ["Connects", "Opens"])
+    assert (legs(by_tag), legs(by_name)) == (["Opens", "Opens twice", "twice", "Connects"], ["Connects", "Opens"])
     assert [rule.name for rule in by_tag.rules] == ["Opens", "Opens twice", "About", "Connects"]
     (about,) = (rule for rule in by_tag.rules if rule.name == "About")
     assert {"open", "connect"} <= about.event_types
@@ -68,9 +68,9 @@ def test_rules_are_taken_by_name_or_tag_wherever_they_stand() -> None:
     [
         (f"{COUNTED}, rules: [Opens, Connectz]", "there is no rule 'Connectz'", "did you mean 'Connects'?"),
         (
-            f"{COUNTED}, rules: [Opens twice]",
+            f"{ORDERED}, rules: [Opens, Opens twice]",
             "rule 'Opens twice' counts by nothing and 'm' by evt.hostname",
-            "same group",
+            "use type temporal, or the same group-by",
         ),
         (f"{COUNTED}, rules: [Opens, About]", "rules are about themselves: About -> About", "remove one of them"),
         (f"{COUNTED}, rules: {{tags: [filez]}}", "no rule has the tag 'filez'", "did you mean 'files'?"),
@@ -116,7 +116,7 @@ def test_rules_may_be_about_rules_about_rules() -> None:
         *("Second", "First", "Connects", "Opens")
     ]
     assert {each.name for each in walk(by_tag) if isinstance(each, Macro) and each.name[0].isupper()} == {
-        *("Opens", "Connects")
+        *("Opens", "Opens twice", "Connects")
     }
 
 
@@ -138,6 +138,45 @@ def test_rules_about_rules_have_a_maximum_of_levels() -> None:
     assert load_rules([RuleFile("r.yaml", "".join((RULES, *texts[:3])))]).errors == ()
     (problem,) = load_rules([RuleFile("r.yaml", "".join((RULES, *texts)))]).errors
     assert problem.message == "rule 'C' is about too many levels of rules"
+
+
+OTHER_GROUP = f"""{RULES}
+- macro: counted
+  correlation: {{{COUNTED}, rules: [Opens, Opens twice]}}
+- macro: often
+  condition: evt.type = open
+  correlation: {{type: event_count, group-by: [evt.hostname], timespan: 1m, condition: {{gte: 9}}}}
+- macro: counted_then_often
+  correlation: {{{ORDERED}, macros: [counted, often]}}
+- rule: About
+  desc: d
+  condition: CONDITION
+  output: o
+  priority: NOTICE
+"""
+
+
+@pytest.mark.parametrize("condition", ["counted", "counted or often", "(counted and proc.name = a) or often"])
+def test_a_rule_may_count_by_another_group_than_the_macro_about_it(condition: str) -> None:
+    """Also beside another stateful macro, as long as one is enough."""
+    assert load_rules([RuleFile("r.yaml", OTHER_GROUP.replace("CONDITION", condition))]).errors == ()
+
+
+@pytest.mark.parametrize(
+    ("condition", "message", "item"),
+    [
+        ("counted and often", "'counted' is combined with other stateful macros, or negated", "About"),
+        ("evt.type = open and not counted", "'counted' is combined with other stateful macros, or negated", "About"),
+        ("counted_then_often", "'counted_then_often' is an ordered sequence", "About"),
+    ],
+)
+def test_what_another_group_decides_later_is_not_combined(condition: str, message: str, item: str) -> None:
+    """What it is combined with was evaluated before, without it."""
+    problems = load_rules([RuleFile("r.yaml", OTHER_GROUP.replace("CONDITION", condition))]).errors
+
+    assert [(each.item_name, message in each.message) for each in problems] == [(item, True)]
+    assert problems[0].location.file == "r.yaml"
+    assert problems[0].hint.startswith("use it alone")
 
 
 def test_a_macro_over_rules_has_no_condition_of_its_own() -> None:
