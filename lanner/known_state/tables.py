@@ -7,7 +7,7 @@ from pathlib import Path
 from lanner.errors import BadInput
 from lanner.wiring.single_host.values_file import ValuesFile
 from processor.correlation.first_seen.sightings import Sightings
-from processor.correlation.first_seen.span import SeenGroup, SeenValue
+from processor.correlation.first_seen.span import SeenGroup, SeenValue, Span, seconds_of
 from processor.correlation.plan.split import Plan, StatefulMacro
 from processor.correlation.pre_match import Group, parts_of
 from processor.correlation.state.entry import BadState, decode_record
@@ -29,6 +29,8 @@ class MacroState:
     """The known values of first_seen; 0 for windows."""
     learning: int
     """Groups of first_seen that are still learning."""
+    full: int
+    """Groups of first_seen that don't fire, because a value was seen for which there was no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +84,36 @@ def macro_states(state: WindowState, plan: Plan, now: int) -> list[MacroState]:
     for entry in state.store:
         groups[entry.owner] = groups.get(entry.owner, 0) + 1
     values: dict[str, int] = {}
-    begun: dict[str, list[int]] = {}
+    known: dict[str, list[SeenGroup]] = {}
     for (owner, _, value), _, record in state.sightings.records():
         if value is not None:
             values[owner] = values.get(owner, 0) + 1
         elif isinstance(record, SeenGroup):
-            begun.setdefault(owner, []).append(record.begun)
+            known.setdefault(owner, []).append(record)
     return [
-        MacroState(
-            macro.name,
-            macro.correlation.type,
-            macro.fingerprint,
-            groups.get(macro.fingerprint, 0) + len(begun.get(macro.fingerprint, ())),
+        _macro_state(
+            macro,
+            groups.get(macro.fingerprint, 0),
             values.get(macro.fingerprint, 0),
-            sum(now - each < macro.correlation.learning for each in begun.get(macro.fingerprint, ())),
+            known.get(macro.fingerprint, []),
+            now,
         )
         for macro in plan.macros
     ]
+
+
+def _macro_state(macro: StatefulMacro, windows: int, values: int, known: list[SeenGroup], now: int) -> MacroState:
+    correlation = macro.correlation
+    span = Span.of(correlation.timespan, correlation.learning)
+    return MacroState(
+        macro.name,
+        correlation.type,
+        macro.fingerprint,
+        windows + len(known),
+        values,
+        sum(now - each.begun < correlation.learning for each in known),
+        sum(bool(each.overflowed) and span.is_known(each.overflowed, seconds_of(now)) for each in known),
+    )
 
 
 def known_values(state: WindowState, macro: StatefulMacro) -> list[KnownValue]:
@@ -118,6 +133,14 @@ def macro_named(plan: Plan, name: str) -> StatefulMacro:
         return macros[name]
     known = ", ".join(sorted(macros)) or "none"
     raise BadInput(f"{name}: the active rules use no stateful macro with this name; they use: {known}.")
+
+
+def chosen_group(macro: StatefulMacro, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the group with these values; None if there are none. Raises BadInput."""
+    group_by = macro.correlation.group_by
+    if values and len(values) != len(group_by):
+        raise BadInput(f"--group: {macro.name} is grouped by {', '.join(group_by) or 'nothing'}: one each.")
+    return values if values or not group_by else None
 
 
 def _texts(group: Group) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from lanner.known_state.tables import macro_states
 def command(options: Options, *, topic: bool) -> None:
     """List the stateful macros that rules use, with the groups and values that they remember.
 
-    LEARNING counts groups of first_seen that only learn: nothing is new there yet.
+    LEARNING counts groups of first_seen that only learn: nothing is new there yet. FULL counts those that don't fire
+    because they have too many values.
     """
     settings = options.settings()
     source = state_source(settings, topic=topic, quiet=options.quiet)
@@ -27,13 +28,13 @@ def command(options: Options, *, topic: bool) -> None:
             sys.stdout.write(json.dumps(asdict(row)) + "\n")
     elif rows:
         print_table(
-            ("MACRO", "TYPE", "GROUPS", "VALUES", "LEARNING"),
+            ("MACRO", "TYPE", "GROUPS", "VALUES", "LEARNING", "FULL"),
             [
                 (
                     row.name,
                     row.type,
                     f"{row.groups:,}",
-                    *_counts(row.values, row.learning, is_first=row.type == "first_seen"),
+                    *_counts(row.values, row.learning, row.full, is_first=row.type == "first_seen"),
                 )
                 for row in rows
             ],

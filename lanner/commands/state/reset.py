@@ -7,7 +7,7 @@ from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.known_state.source import is_fleet, request_reset, state_options
-from lanner.known_state.tables import macro_named
+from lanner.known_state.tables import chosen_group, macro_named
 from lanner.ruleset.compile import load_detection
 from lanner.wiring.kafka import reachable_connection
 from processor.correlation.plan.split import StatefulMacro
@@ -51,9 +51,7 @@ def _chosen(
     macro: StatefulMacro, groups: tuple[str, ...], values: tuple[str, ...]
 ) -> tuple[tuple[str, ...] | None, str | None]:
     correlation = macro.correlation
-    if groups and len(groups) != len(correlation.group_by):
-        raise BadInput(f"--group: {macro.name} is grouped by {', '.join(correlation.group_by) or 'nothing'}: one each.")
-    group = groups if groups or not correlation.group_by else None
+    group = chosen_group(macro, groups)
     if not values:
         return group, None
     if correlation.type != "first_seen" or len(values) != len(correlation.fields):

@@ -10,7 +10,7 @@ from lanner.cli.terminal.output import note
 from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.known_state.source import state_options, state_source
-from lanner.known_state.tables import known_values, macro_named
+from lanner.known_state.tables import chosen_group, known_values, macro_named
 from schemas.text.times import date_and_time_seconds, iso8601_zulu
 
 
@@ -28,7 +28,8 @@ def command(options: Options, macro: str, groups: tuple[str, ...], *, topic: boo
     chosen = macro_named(source.plan, macro)
     if chosen.correlation.type != "first_seen":
         raise BadInput(f"{macro} is of type {chosen.correlation.type}: `lanner state list` shows its number of groups.")
-    rows = [each for each in known_values(source.state, chosen) if not groups or each.group == groups]
+    group = chosen_group(chosen, groups) or ()
+    rows = [each for each in known_values(source.state, chosen) if not group or each.group == group]
     if settings.json_output:
         for row in rows:
             record = {"group": row.group, "value": row.value, "seen": iso8601_zulu(row.seen * 10**9)}

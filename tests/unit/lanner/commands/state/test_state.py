@@ -35,8 +35,8 @@ def test_list_shows_groups_and_values_of_each_macro(arguments: list[str]) -> Non
     rows = [json.loads(line) for line in lanner("state", "list", "--format", "json", *arguments).stdout.splitlines()]
 
     assert [line.split() for line in lines[1:]] == [
-        ["new_program", "first_seen", "1", "2", "0"],
-        ["many_ssh_connections", "event_count", "1", "-", "-"],
+        ["new_program", "first_seen", "1", "2", "0", "0"],
+        ["many_ssh_connections", "event_count", "1", "-", "-", "-"],
     ]
     assert [(row["name"], row["groups"], row["values"]) for row in rows] == [
         ("new_program", 1, 2),
@@ -55,6 +55,8 @@ def test_show_lists_the_values_of_a_group(arguments: list[str]) -> None:
     }
     assert len(rows) == 2
     assert lanner("state", "show", "new_program", "--group", "other", *arguments).stdout == ""
+    two = lanner("state", "show", "new_program", "--group", "other", "--group", "more", *arguments)
+    assert "--group: new_program is grouped by container.id: one each." in two.stderr
     wrong = lanner("state", "show", "many_ssh_connections", *arguments)
     assert "is of type event_count" in wrong.stderr
     unknown = lanner("state", "show", "new_programm", *arguments)

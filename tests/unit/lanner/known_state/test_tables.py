@@ -1,0 +1,24 @@
+from lanner.known_state.tables import empty_state, macro_states
+from processor.correlation.first_seen.span import SeenGroup
+from tests.unit.processor.correlation.rules import MINUTE, NEW_PROGRAM, SECOND, START, rule, ruleset_of
+
+DAY = 24 * 60 * MINUTE
+
+
+def test_groups_that_learn_or_are_full_are_counted() -> None:
+    """A group is full for a lookback after the newest value for which it had no room."""
+    plan = ruleset_of(NEW_PROGRAM, rule("new_program")).plan
+    state = empty_state()
+    now = START + 30 * DAY
+    groups = {
+        "learns": SeenGroup(now - MINUTE),
+        "knows": SeenGroup(START),
+        "is full": SeenGroup(START, (now - DAY) // SECOND),
+        "was full": SeenGroup(START, (now - 20 * DAY) // SECOND),
+    }
+    for name, record in groups.items():
+        state.sightings.load(plan.macros[0].fingerprint, (name,), "h", record)
+
+    (found,) = macro_states(state, plan, now)
+
+    assert (found.groups, found.learning, found.full) == (4, 1, 1)
