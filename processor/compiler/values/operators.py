@@ -179,36 +179,29 @@ def glob_expression(pattern: str, *, fold: bool = False) -> re.Pattern[str]:
         pattern: the pattern, with one character per byte.
         fold: ignore the case of letters.
     """
-    parts: list[str] = []
+    # Between asterisks, each part has one length, so the first place where it fits is as good as any later one.
+    parts = [""]
     index = 0
     while index < len(pattern):
         letter = pattern[index]
         index += 1
         if letter == "*":
-            while index < len(pattern) and pattern[index] == "*":
-                index += 1
-            rest, index = _literal_run(pattern, index)
-            parts.append(f"(?>.*?{rest})" if rest and index < len(pattern) else f".*{rest}")
+            if parts[-1] or len(parts) == 1:
+                parts.append("")
         elif letter == "?":
-            parts.append(".")
+            parts[-1] += "."
         elif letter == "[" and (bracket := _bracket(pattern, index)) is not None:
             text, index = bracket
-            parts.append(text)
+            parts[-1] += text
         elif letter == "\\" and index < len(pattern):
-            parts.append(re.escape(pattern[index]))
+            parts[-1] += re.escape(pattern[index])
             index += 1
         else:
-            parts.append(re.escape(letter))
-    return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE | re.ASCII if fold else 0))
-
-
-def _literal_run(pattern: str, index: int) -> tuple[str, int]:
-    start = index
-    while index < len(pattern) and pattern[index] not in "*?[\\":
-        index += 1
-    if index < len(pattern) and pattern[index] != "*":
-        return "", start
-    return re.escape(pattern[start:index]), index
+            parts[-1] += re.escape(letter)
+    head, *middle = parts
+    last = f".*{middle.pop()}" if middle else ""
+    found = "".join(f"(?>.*?{part})" for part in middle)
+    return re.compile(f"{head}{found}{last}", re.DOTALL | (re.IGNORECASE | re.ASCII if fold else 0))
 
 
 def _bracket(pattern: str, index: int) -> tuple[str, int] | None:
