@@ -13,6 +13,7 @@ from lanner.console.times import time_text
 from lanner.errors import BadInput
 from lanner.ruleset.tuning.exception_text import exception_lines
 from processor.compiler.mapping import compile_mapping
+from processor.compiler.values.literals import fits_in_rule
 from processor.compiler.values.transformers import as_text
 from processor.detection.redaction import MASK
 from processor.language.ast import Not
@@ -29,6 +30,7 @@ MAX_FIELDS = 8
 MAX_DAYS = 30
 MAX_MARKED = 50
 _LONGEST = 500
+"""Characters of an alert's output and of a comment that are shown."""
 _RECOGNIZED = (
     *("proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]", "user.name"),
     *("fd.name", "fd.directory", "fd.sip", "fd.sport", "fs.path.name", "fs.path.target", "evt.type"),
@@ -82,7 +84,7 @@ def choices(alert: Alert) -> Mapping[str, str]:
     own = {**alert.output_fields, **alert.event}
     names = dict.fromkeys((*_RECOGNIZED, *(name for name in alert.output_fields if name in NAMES)))
     found = {name: as_text(value) for name in names if (value := own.get(name)) not in (None, "", "<NA>", ())}
-    return {name: text for name, text in found.items() if len(text) <= _LONGEST and not _is_unwritable(text)}
+    return {name: text for name, text in found.items() if fits_in_rule(text) and not _is_unwritable(text)}
 
 
 def _is_unwritable(text: str) -> bool:

@@ -1,7 +1,7 @@
 """The conditions that an alert's fields meet, of which an exception may be made. Pure.
 
-Values are generalized as people do it: a number in a path or command line becomes `*`, a path its folders. A part that
-has words is never replaced, because that would also excuse what nobody has seen.
+Values are generalized as people do it: a number in a path or command line becomes `[0-9]*`, a path its folders. A part
+that has words is never replaced, because that would also excuse what nobody has seen.
 """
 
 import re
@@ -9,24 +9,27 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from processor.compiler.values.literals import fits_in_rule
 from processor.detection.redaction import MASK
 
 PROGRAM = ("proc.exepath", "proc.name")
 """The program, by the first of these that an alert has: a path can't be claimed as a name can."""
 IMAGE = "container.image.repository"
-OBJECTS = ("fd.name", "fs.path.name", "fs.path.target", "fd.sip", "fd.sport", "proc.cmdline")
+FILE = "fd.name"
+PATH = "fs.path.name"
+OBJECTS = (FILE, PATH, "fs.path.target", "fd.sip", "fd.sport", "proc.cmdline")
 CLAIMED = frozenset({"proc.cmdline", "proc.name", "proc.pname"})
 """Whoever starts a program chooses these."""
-CONTEXT = (IMAGE, "k8s.ns.name", "proc.pexepath", "proc.pname")
+PARENT = ("proc.pexepath", "proc.pname")
+CONTEXT = (IMAGE, "k8s.ns.name", *PARENT)
 USER = "user.name"
 CHANGEABLE = CLAIMED | {USER, "k8s.ns.name"}
 """What an exception of a rule's author may leave out although alerts share it."""
-_GENERALIZED = frozenset({"fd.name", "fs.path.name", "fs.path.target", "proc.cmdline"})
+_GENERALIZED = frozenset({FILE, PATH, "fs.path.target", "proc.cmdline"})
 _MIN_FIELDS = 2
 _MIN_DEPTH = 2
 """Folders of a prefix, at least: /etc/ alone would excuse too much."""
 _MAX_DEPTH = 16
-_MAX_LENGTH = 512
 _NUMBER = re.compile(r"\d+")
 _PATTERN = re.compile(r"[*?\[\]\\]")
 _MAX_PORT = 32_767
@@ -69,8 +72,15 @@ def most_specific(conditions: Iterable[FieldCondition]) -> tuple[FieldCondition,
         known = best.get(each.field)
         if known is None or _specificity(each) < _specificity(known):
             best[each.field] = each
+    if FILE in best and best.get(PATH) == twin_of(best[FILE]):
+        del best[PATH]
     order = (IMAGE, "k8s.ns.name", *PROGRAM, *OBJECTS, "proc.pexepath", "proc.pname", USER)
     return tuple(best[name] for name in order if name in best)
+
+
+def twin_of(condition: FieldCondition) -> FieldCondition | None:
+    """Return what is the same about the path that a call operates on: calls with a descriptor often have both."""
+    return FieldCondition(PATH, condition.operator, condition.value) if condition.field == FILE else None
 
 
 def wideness(conditions: Iterable[FieldCondition]) -> int:
@@ -78,9 +88,16 @@ def wideness(conditions: Iterable[FieldCondition]) -> int:
     return sum(_RANKS[each.operator] for each in conditions)
 
 
-def is_narrow(fields: Collection[str]) -> bool:
-    """Return whether conditions on these fields name a program or image, and what it does or where it runs."""
-    return not {*PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - {USER}) >= _MIN_FIELDS
+def is_narrow(fields: Collection[str], *, is_declared: bool = False) -> bool:
+    """Return whether conditions on these fields name a program or image, and what it does or where it runs.
+
+    Args:
+        fields: of an exception.
+        is_declared: whether a rule's author chose them. Then the parent is enough; else it isn't, because a shell is
+            the parent of whatever people start.
+    """
+    beside = {USER} if is_declared else {USER, *PARENT}
+    return not {*PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - beside) >= _MIN_FIELDS
 
 
 def _text(value: Any) -> str | None:
@@ -88,22 +105,20 @@ def _text(value: Any) -> str | None:
     if value is None or isinstance(value, bool | list | tuple | dict) or value in ("", "<NA>"):
         return None
     text = str(value)
-    return (
-        text if len(text) <= _MAX_LENGTH and text.isprintable() and "\ufffd" not in text and MASK not in text else None
-    )
+    return text if fits_in_rule(text) and text.isprintable() and "\ufffd" not in text and MASK not in text else None
 
 
 def _is_random(name: str, value: str) -> bool:
     """Return whether a value names one connection, which doesn't come again."""
-    return (name == "fd.name" and "->" in value) or (
+    return (name == FILE and "->" in value) or (
         name == "fd.sport" and not (value.isdecimal() and int(value) <= _MAX_PORT)
     )
 
 
 def _generalized(value: str) -> Iterator[tuple[str, str]]:
     if not _PATTERN.search(value):
-        pattern = _NUMBER.sub("*", value)
-        if pattern != value:
+        pattern = _NUMBER.sub("[0-9]*", value)
+        if pattern != value and fits_in_rule(pattern):
             yield "glob", pattern
     if value.startswith("/"):
         parts = value.split("/")[1:-1][:_MAX_DEPTH]

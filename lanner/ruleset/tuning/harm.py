@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lanner.ruleset.tuning.conditions import CLAIMED
-from lanner.ruleset.tuning.patch import patch_text
+from lanner.ruleset.tuning.conditions import CLAIMED, PARENT, USER, FieldCondition, is_narrow
+from lanner.ruleset.tuning.patch import cases_text, patch_text
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.model import Case, Suite
+from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules
@@ -56,15 +57,27 @@ class HarmTrial:
             OSError: A recording can't be read.
             BadBatch: A recording is broken.
         """
-        proved = tuple(each for each in proposal.conditions if each.field not in CLAIMED) or proposal.conditions
-        patch = RuleFile("tuned.yaml", patch_text([replace(proposal, conditions=proved, exception="")], self.lists))
-        before, after = (_only(proposal.rule, load_rules(files)) for files in (self._files, (*self._files, patch)))
+        before, after = self._versions(replace(proposal, conditions=_proved(proposal.conditions), exception=""))
         cases = list(self._cases(proposal.rule))
         raised = [case for suite, case in cases if _raises(before, suite, case)]
         hidden = tuple(case.name for suite, case in cases if case in raised and not _raises(after, suite, case))
         batches = [batch for path in self._actions for batch in read_recording(path)]
         shown = _alerts(before, batches)
         return Harm(hidden, shown - _alerts(after, batches), len(raised) + shown)
+
+    def is_proof(self, proposal: Proposal, case: str) -> bool:
+        """Return whether a case, as text, passes with the exception and fails without it."""
+        suite, problems = read_suite("tuned_test.yaml", cases_text([case]))
+        if problems:
+            return False
+        passed = [_runner(suite, rules).run(suite.cases[0]).passed for rules in self._versions(proposal)]
+        return passed == [False, True]
+
+    def _versions(self, proposal: Proposal) -> tuple[RuleSet, RuleSet]:
+        """Return the rule without and with an exception."""
+        patch = RuleFile("tuned.yaml", patch_text([proposal], self.lists))
+        before, after = (_only(proposal.rule, load_rules(files)) for files in (self._files, (*self._files, patch)))
+        return before, after
 
     def _cases(self, rule: str) -> Iterator[tuple[Suite, Case]]:
         for suite in self._suites:
@@ -74,17 +87,30 @@ class HarmTrial:
                     yield suite, replace(case, expected=own, about=())
 
 
+def _proved(conditions: tuple[FieldCondition, ...]) -> tuple[FieldCondition, ...]:
+    """Return the conditions that an attacker can't choose.
+
+    That is neither names and command lines, nor the user and the parent of a program, unless nothing else restricts it.
+    """
+    found = [each for each in conditions if each.field not in CLAIMED]
+    others = [each for each in conditions if each.field not in (USER, *PARENT)]
+    if is_narrow([each.field for each in others]):
+        found = [each for each in found if each in others]
+    return tuple(found) or conditions
+
+
 def _only(name: str, loaded: LoadResult) -> RuleSet:
-    rules = tuple(rule for rule in loaded.rules if rule.name == name)
+    # An exception with which the rules don't load hides everything.
+    rules = tuple(rule for rule in loaded.rules if rule.name == name and not loaded.errors)
     return RuleSet(rules, loaded.correlations, loaded.suppressed)
 
 
 def _raises(rules: RuleSet, suite: Suite, case: Case) -> bool:
-    if not rules.rules:
-        # An exception with which the rules don't load hides everything.
-        return False
-    alone = replace(suite, cases=(case,))
-    return Runner(alone, rules, "all", lambda path: read_recording(Path(path))).run(case).passed
+    return bool(rules.rules) and _runner(replace(suite, cases=(case,)), rules).run(case).passed
+
+
+def _runner(suite: Suite, rules: RuleSet) -> Runner:
+    return Runner(suite, rules, "all", lambda path: read_recording(Path(path)))
 
 
 def _alerts(rules: RuleSet, batches: Iterable[EventBatch]) -> int:

@@ -7,6 +7,7 @@ from lanner.ruleset.tuning.exception_text import exception_lines, values_line
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate.writing import flow_text, quiet_case_text
+from schemas.text.counts import count_of
 from schemas.yaml.writing import yaml_scalar
 
 _HEAD = """\
@@ -28,19 +29,26 @@ def patch_text(found: Iterable[Proposal], lists: Collection[str]) -> str:
     return _HEAD + "".join(_rule(rule, own, lists) for rule, own in by_rule.items())
 
 
-def suite_text(found: Iterable[Proposal], rule_files: Iterable[str]) -> str:
-    """Return a test file: an alert that each exception quiets.
+def witness_case(proposal: Proposal) -> str:
+    """Return the case of a test file in which an alert is quiet; empty if too little is known of the alert."""
+    if not {"evt.type", "proc.name"} <= proposal.witness.keys():
+        return ""
+    return quiet_case_text(f"{_named(proposal)} is quiet", [write_event(proposal.witness)], proposal.rule)
+
+
+def cases_text(cases: Iterable[str]) -> str:
+    """Return a test file for the rules beside it."""
+    return f"cases:\n{''.join(cases)}"
+
+
+def suite_text(cases: Sequence[str], rule_files: Iterable[str]) -> str:
+    """Return a test file; empty if there are no cases.
 
     Args:
-        found: the exceptions.
+        cases: of the exceptions.
         rule_files: the rule files in load order, the patch last; relative to the test file.
     """
-    cases = [
-        quiet_case_text(f"{_named(each)} is quiet", [write_event(each.witness)], each.rule)
-        for each in found
-        if {"evt.type", "proc.name"} <= each.witness.keys()
-    ]
-    return f"rules: {flow_text(list(rule_files))}\n\ncases:\n{''.join(cases)}" if cases else ""
+    return f"rules: {flow_text(list(rule_files))}\n\n{cases_text(cases)}" if cases else ""
 
 
 def _rule(rule: str, found: list[Proposal], lists: Collection[str]) -> str:
@@ -65,7 +73,8 @@ def _more_values(name: str, found: Sequence[Proposal], lists: Collection[str]) -
 
 
 def _quiets(proposal: Proposal) -> str:
-    return f"    # Quiets {proposal.alerts:,} of {proposal.of_rule:,} alerts, on {proposal.hosts:,} hosts."
+    hosts = count_of(proposal.hosts, "host")
+    return f"    # Quiets {proposal.alerts:,} of {count_of(proposal.of_rule, 'alert')}, on {hosts}."
 
 
 def _named(proposal: Proposal) -> str:

@@ -12,10 +12,13 @@ from typing import Any
 
 from lanner.ruleset.tuning.conditions import (
     CHANGEABLE,
+    FILE,
+    PATH,
     FieldCondition,
     conditions_of,
     is_narrow,
     most_specific,
+    twin_of,
     wideness,
 )
 from processor.loading.rules import RuleException
@@ -41,7 +44,7 @@ class TunedAlert:
     host: str
     fields: Mapping[str, Any]
     number: int = 1
-    """Alerts that it stands for: a summary replaces many."""
+    """Alerts that it stands for: a summary replaces many, of which it has the first one's fields."""
     is_marked: bool = False
     """Whether people marked it as real."""
 
@@ -73,7 +76,8 @@ def proposals(
 
     Args:
         alerts: of any rules.
-        witnesses: alerts that an exception must quiet, at least.
+        witnesses: alerts that an exception must quiet, at least. A summary is one, since of what it replaces only the
+            number is known.
         declared: the exceptions of each rule, for which values are proposed if they compare what the alerts share.
     """
     by_rule: dict[str, list[TunedAlert]] = defaultdict(list)
@@ -91,18 +95,24 @@ def _of_rule(
     for alert, shape in zip(alerts, shapes, strict=True):
         all_counts[shape] += alert.number
     counts = dict(all_counts.most_common(_MAX_SHAPES))
-    candidates = _candidates(counts)
-    covered_by = {each: {shape for shape in counts if shape.issuperset(each)} for each in candidates}
+    seen = Counter(shape for shape in shapes if shape in counts)
+    covered_by = {each: {shape for shape in counts if shape.issuperset(each)} for each in _candidates(counts)}
+    fits = {each: next(_fitting(each, covered, declared), None) for each, covered in covered_by.items()}
+    candidates = [each for each, fit in fits.items() if fit or is_narrow([one.field for one in each])]
     left = set(counts)
     found: list[Proposal] = []
     while len(found) < MAX_PROPOSALS:
-        gains = {each: sum(counts[shape] for shape in covered & left) for each, covered in covered_by.items()}
-        widest = max(gains.values(), default=0)
-        if widest < witnesses:
+        gains = {
+            each: sum(counts[shape] for shape in covered_by[each] & left)
+            for each in candidates
+            if sum(seen[shape] for shape in covered_by[each] & left) >= witnesses
+        }
+        if not gains:
             break
-        near = [each for each, gain in gains.items() if gain >= max(widest * _NEARLY, witnesses)]
+        widest = max(gains.values())
+        near = [each for each, gain in gains.items() if gain >= widest * _NEARLY]
         chosen = max(near, key=lambda each: (len(each), -wideness(each), gains[each], sorted(one.text for one in each)))
-        exception, common = next(_fitting(chosen, declared), (None, chosen))
+        exception, common = fits[chosen] or (None, chosen)
         left -= {shape for shape in left if shape.issuperset(common)}
         proposal = _proposal(rule, common, alerts, shapes)
         found.append(proposal if exception is None else _appended(proposal, exception))
@@ -110,16 +120,19 @@ def _of_rule(
 
 
 def _fitting(
-    conditions: Sequence[FieldCondition], declared: Sequence[RuleException]
+    conditions: Sequence[FieldCondition], shapes: Iterable[Conditions], declared: Sequence[RuleException]
 ) -> Iterator[tuple[RuleException, tuple[FieldCondition, ...]]]:
     """Yield the exceptions that compare all that alerts share, except what changes, with their conditions in order."""
     by_field = {each.field: each for each in conditions}
+    twins = [twin for each in conditions if (twin := twin_of(each)) and all(twin in shape for shape in shapes)]
     for exception in declared:
-        found = tuple(by_field[field] for field in exception.fields if field in by_field)
+        fields = {**by_field, **{twin.field: twin for twin in twins if twin.field in exception.fields}}
+        shared = fields.keys() - CHANGEABLE - ({FILE} if PATH in exception.fields and twins else set())
+        found = tuple(fields[field] for field in exception.fields if field in fields)
         if (
             len(found) == len(exception.fields)
-            and by_field.keys() - CHANGEABLE <= set(exception.fields)
-            and is_narrow(exception.fields)
+            and shared <= set(exception.fields)
+            and is_narrow(exception.fields, is_declared=True)
             and all(map(_is_within, found, exception.operators))
         ):
             yield exception, found
@@ -143,7 +156,7 @@ def _candidates(counts: Mapping[Conditions, int]) -> set[tuple[FieldCondition, .
             if len(closed) < _MAX_CANDIDATES:
                 closed.setdefault(shape & other)
     reduced = (most_specific(each)[:MAX_FIELDS] for each in closed)
-    return {each for each in reduced if is_narrow([one.field for one in each])}
+    return {each for each in reduced if is_narrow([one.field for one in each], is_declared=True)}
 
 
 def _proposal(

@@ -19,6 +19,8 @@ from schemas.yaml.nodes import Node
 
 _EXECS = ("execve", "execveat")
 _ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
+_OPTIONAL = ("mount", "s")
+"""The path that a call may lack: a change of propagation has no source."""
 _DUPLICATORS = ("dup2", "dup3")
 _MAKES = {
     **dict.fromkeys(("socket", "accept", "accept4", "connect", "bind", "listen"), "ipv4"),
@@ -196,14 +198,15 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
     for index in range(len(spec.paths)):
         names = [argument.name for argument in spec.arguments if argument.kind == f"path{index + 1}"]
         keys = [*names, *(f"evt.arg.{name}" for name in names)]
-        if index < len(spec.path_roles):
-            keys.insert(0, _ROLES[spec.path_roles[index]])
+        role = spec.path_roles[index : index + 1]
+        if role:
+            keys.insert(0, _ROLES[role])
         if spec.opens_file:
             keys.insert(0, "fd.name")
         node = table.get(*keys)
         if node is not None:
             found[index] = values.text(node, keys[0])
-        elif spec.opens_file or (spec.path_roles and spec.event not in _EXECS):
+        elif (spec.opens_file or (spec.path_roles and spec.event not in _EXECS)) and (spec.event, role) != _OPTIONAL:
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
 

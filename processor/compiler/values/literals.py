@@ -24,6 +24,7 @@ ADDRESS_TYPES = frozenset({"IPADDR", "IPV4ADDR", "IPV6ADDR"})
 NET_TYPES = frozenset({"IPNET", "IPV4NET", "IPV6NET"})
 
 _MAX_BYTES = 255
+"""The length of a text in a condition."""
 _SIGNED = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "FD": 64, "PID": 64, "ERRNO": 64, "DOUBLE": 32}
 _UNSIGNED = {
     **dict.fromkeys(("UINT8", "FLAGS8", "ENUMFLAGS8"), 8),
@@ -133,6 +134,11 @@ def parse_hex(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def fits_in_rule(text: str) -> bool:
+    """Return whether a text is short enough for the conditions of rules."""
+    return byte_length(text) <= _MAX_BYTES
+
+
 def parse_literal(text: str, kind: str) -> Literal | Net:
     """Parse a literal for a field of a type.
 
@@ -143,7 +149,7 @@ def parse_literal(text: str, kind: str) -> Literal | Net:
     Raises:
         BadLiteral: the text is not a value of the type.
     """
-    if byte_length(text) > _MAX_BYTES:
+    if not fits_in_rule(text):
         raise BadLiteral(f"the value is longer than {_MAX_BYTES} bytes")
     if kind == "BYTEBUF":
         return text

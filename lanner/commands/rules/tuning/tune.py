@@ -20,7 +20,7 @@ from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
 from lanner.ruleset.tuning.harm import Harm, HarmTrial
-from lanner.ruleset.tuning.patch import patch_text, suite_text
+from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_case
 from lanner.ruleset.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
@@ -108,7 +108,7 @@ def command(
     else:
         _print(alerts, tried)
     if write is not None:
-        _write(write, [each[0] for each in tried if _is_harmless(each)], sources.files, trial.lists)
+        _write(write, [each[0] for each in tried if _is_harmless(each)], sources.files, trial)
 
 
 def _alerts(
@@ -187,7 +187,8 @@ def _is_harmless(tried: _Tried) -> bool:
 
 def _print(alerts: list[TunedAlert], tried: Iterable[_Tried]) -> None:
     found = list(tried)
-    click.echo(f"{count_of(len(alerts), 'alert')}, {count_of(len(found), 'proposed exception')}.")
+    total = count_of(sum(each.number for each in alerts), "alert")
+    click.echo(f"{total}, {count_of(len(found), 'proposed exception')}.")
     for proposal, harm in found:
         quiets = f"{proposal.alerts:,} of {count_of(proposal.of_rule, 'alert')}"
         click.echo(f"\n{printable(proposal.rule)}: quiets {quiets}, on {count_of(proposal.hosts, 'host')}")
@@ -225,13 +226,14 @@ def _refuse_existing(path: Path) -> None:
             raise BadInput(f"{each}: exists already; pass another name to --write.")
 
 
-def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], lists: Collection[str]) -> None:
+def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], trial: HarmTrial) -> None:
     if not found:
         note("nothing harmless was found, so nothing was written.")
         return
     beside = path.parent
     files = [os.path.relpath(each.name, beside) for each in (*rule_files, RuleFile(str(path), ""))]
-    texts = {path: patch_text(found, lists), Path(test_file_of(str(path))): suite_text(found, files)}
+    cases = [case for each in found if (case := witness_case(each)) and trial.is_proof(each, case)]
+    texts = {path: patch_text(found, trial.lists), Path(test_file_of(str(path))): suite_text(cases, files)}
     try:
         for each, text in texts.items():
             if text:
@@ -239,3 +241,6 @@ def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], li
     except OSError as error:
         raise BadInput(f"{path}: can't be written: {error.strerror}.") from None
     note(f"wrote {path} with {count_of(len(found), 'exception')}; try it by `lanner rules test {path}`.")
+    if len(cases) < len(found):
+        lacking = count_of(len(found) - len(cases), "exception")
+        note(f"{lacking} without a test: an event with the fields of the alert isn't enough to raise it.")

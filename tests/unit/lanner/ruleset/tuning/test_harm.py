@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 from lanner.ruleset.tuning.conditions import FieldCondition
 from lanner.ruleset.tuning.harm import Harm, HarmTrial
+from lanner.ruleset.tuning.patch import witness_case
 from lanner.ruleset.tuning.proposals import Proposal
 from processor.loading import read_rule_files
 
@@ -56,6 +58,33 @@ def test_what_an_attacker_chooses_does_not_make_an_exception_harmless(tmp_path: 
     found = harm(tmp_path, *conditions, ("proc.cmdline", "=", "tar -c /secret/key"))
 
     assert found.tests == ("tar reads a secret",)
+
+
+def test_a_user_or_a_parent_beside_a_file_does_not_make_an_exception_harmless(tmp_path: Path) -> None:
+    """Whoever has a shell has such a parent; where nothing else restricts the program, it counts."""
+    conditions = (("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/key"))
+    parent = (("proc.pexepath", "=", "/usr/bin/bash"), ("user.name", "=", "root"))
+
+    assert harm(tmp_path, *conditions, *parent).tests == ("tar reads a secret",)
+    assert harm(tmp_path, conditions[0], *parent).tests == ()
+
+
+def test_an_exception_with_which_rules_do_not_load_hides_everything(tmp_path: Path) -> None:
+    """Nobody may publish it."""
+    assert harm(tmp_path, ("proc.exepath", "=", "x" * 256)).tests == ("tar reads a secret", "cat reads a secret")
+
+
+def test_a_case_proves_an_exception_if_it_fails_without_it(tmp_path: Path) -> None:
+    """Neither does one that passes anyway, nor one that can't be read."""
+    (tmp_path / "mine.yaml").write_text(RULE)
+    conditions = (FieldCondition("proc.exepath", "=", "/usr/bin/tar"), FieldCondition("fd.name", "=", "/secret/a"))
+    fields = {"evt.type": "openat", "proc.name": "tar", "proc.exepath": "/usr/bin/tar", "fd.name": "/secret/a"}
+    quiet = Proposal("Secret read", conditions, 5, 5, 1, 0, fields)
+    trial = HarmTrial(read_rule_files([tmp_path / "mine.yaml"]))
+
+    assert trial.is_proof(quiet, witness_case(quiet))
+    assert not trial.is_proof(quiet, witness_case(replace(quiet, witness={**fields, "fd.name": "/other"})))
+    assert not trial.is_proof(quiet, witness_case(replace(quiet, witness={**fields, "evt.type": "nonsense"})))
 
 
 def test_recorded_attacks_that_an_exception_hides_are_counted() -> None:

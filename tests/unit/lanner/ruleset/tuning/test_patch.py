@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lanner.ruleset.tuning.conditions import FieldCondition
-from lanner.ruleset.tuning.patch import patch_text, suite_text
+from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_case
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
@@ -49,7 +49,7 @@ def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
     """Its own tests prove it: they fail without the patch."""
     files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND, LISTS))]
     loaded = load_rules(files)
-    suite, problems = read_suite("quiet_test.yaml", suite_text(FOUND[:1], ["r.yaml", "quiet.yaml"]))
+    suite, problems = read_suite("quiet_test.yaml", suite_text([witness_case(FOUND[0])], ["r.yaml", "quiet.yaml"]))
 
     assert (loaded.errors, loaded.warnings, problems) == ((), (), ())
     assert suite.rules == ("r.yaml", "quiet.yaml")

@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from lanner.ruleset.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, proposals
 from processor.loading.rules import RuleException
 
@@ -34,9 +36,17 @@ def test_too_few_witnesses_make_no_exception() -> None:
 
 def test_a_summary_counts_as_the_alerts_that_it_replaces() -> None:
     """Otherwise the noisiest would look quiet."""
-    (found,) = proposals([read_by("/usr/bin/tar", "/srv/data/a", number=40)])
+    alerts = [read_by("/usr/bin/cp", "/srv/data/b")] * 5 + [read_by("/usr/bin/tar", "/srv/data/a")] * 4
 
-    assert (found.alerts, found.of_rule) == (40, 40)
+    first, second = proposals([*alerts, read_by("/usr/bin/tar", "/srv/data/a", number=40)])
+
+    assert (first.alerts, first.of_rule, conditions(first)[0]) == (44, 49, "proc.exepath = /usr/bin/tar")
+    assert second.alerts == 5
+
+
+def test_a_summary_is_one_witness() -> None:
+    """Only the number of alerts that it replaces is known: a process may have read forty files."""
+    assert proposals([read_by("/usr/bin/tar", "/srv/data/a", number=40)] * 4) == []
 
 
 def test_a_program_alone_is_not_excused() -> None:
@@ -90,6 +100,29 @@ def test_an_exception_of_the_rule_that_compares_less_is_not_used() -> None:
 
     assert found.exception == ""
     assert len(found.conditions) == 3
+
+
+PARENT = {"proc.exepath": "/usr/bin/mount", "proc.pexepath": "/usr/bin/bash"}
+
+
+def test_a_program_and_its_parent_are_excused_only_where_the_rule_does_so() -> None:
+    """Whatever a shell mounts would be excused."""
+    alerts = [TunedAlert("Mount", "a", PARENT)] * 6
+    declared = {"Mount": [RuleException("program_parent", ("proc.exepath", "proc.pexepath"), ("=", "="))]}
+
+    assert proposals(alerts) == []
+    assert [each.exception for each in proposals(alerts, declared=declared)] == ["program_parent"]
+
+
+@pytest.mark.parametrize("field", ["fd.name", "fs.path.name"])
+def test_an_exception_of_the_rule_fits_by_either_name_of_a_file(field: str) -> None:
+    """Calls with a descriptor have both."""
+    fields = {"proc.exepath": "/usr/bin/tar", "fd.name": "/srv/a", "fs.path.name": "/srv/a"}
+    declared = {"Read": [RuleException("own", ("proc.exepath", field), ("=", "startswith"))]}
+
+    (found,) = proposals([TunedAlert("Read", "a", fields)] * 5, declared=declared)
+
+    assert (found.exception, conditions(found)[1]) == ("own", f"{field} startswith /srv/a")
 
 
 def test_different_causes_get_exceptions_of_their_own() -> None:
