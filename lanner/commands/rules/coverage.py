@@ -33,8 +33,8 @@ from schemas.catalogue.attack import TACTICS, VERSION
 def command(options: Options, platforms: tuple[str, ...], *, gaps: bool) -> None:
     """Show which techniques of MITRE ATT&CK the active rules cover, by the ids in their tags.
 
-    A technique without a rule is a gap, unless its technique or one of its subtechniques has one. Disabled rules don't
-    count. --format navigator prints a layer for ATT&CK Navigator.
+    A technique without a rule is a gap, unless its technique or one of its subtechniques has one; all others are
+    covered. Disabled rules don't count. --format navigator prints a layer for ATT&CK Navigator.
     """
     settings = options.settings()
     coverage = attack_coverage(load_or_fail(settings, find_rules(settings)).rules, platforms or PLATFORMS)
@@ -59,13 +59,15 @@ def _print(coverage: AttackCoverage) -> None:
     )
     click.echo()
     print_table(
-        ("TACTIC", "WITH RULES", "TECHNIQUES"),
+        ("TACTIC", "COVERED", "TECHNIQUES"),
         [(each.tactic.name, str(each.covered), str(each.total)) for each in coverage.tactics],
     )
-    total = len({each.technique.id for each in coverage.covered})
+    total = sum(each.is_known for each in coverage.covered)
     where = " and ".join(coverage.platforms)
     have = "technique has" if total == 1 else "techniques have"
     click.echo(f"\n{total} {have} rules; {len(coverage.gaps)} of {where} have none (ATT&CK {VERSION})")
+    if unknown := [each.technique.id for each in coverage.covered if not each.is_known]:
+        click.echo(f"In tags, but not in ATT&CK {VERSION}: {', '.join(unknown)}")
 
 
 def _names(tactics: tuple[str, ...]) -> str:

@@ -15,17 +15,18 @@ _MAX_COMMENT = 1000
 
 
 def layer(coverage: AttackCoverage, name: str) -> dict[str, Any]:
-    """Return a layer: the score of a technique is the number of its rules.
+    """Return a layer: the score of a technique is the number of its rules. It lacks what ATT&CK doesn't have.
 
     Args:
         coverage: of the rules.
         name: of the layer.
     """
-    parents = {each.technique.parent for each in coverage.covered} - {""}
-    cells = {each.technique.id: _cell(each) for each in coverage.covered}
+    known = [each for each in coverage.covered if each.is_known]
+    parents = {each.technique.parent for each in known} - {""}
+    cells = {each.technique.id: _cell(each) for each in known}
     for parent in sorted(parents):
         cells.setdefault(parent, {"techniqueID": parent})["showSubtechniques"] = True
-    most = max((len(each.rules) for each in coverage.covered), default=1)
+    most = max((len(each.rules) for each in known), default=1)
     return {
         "name": name,
         "versions": {"attack": VERSION.partition(".")[0], "navigator": _NAVIGATOR, "layer": _LAYER},

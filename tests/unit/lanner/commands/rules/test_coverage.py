@@ -9,7 +9,7 @@ RULES = """
   condition: evt.type = ptrace
   output: o
   priority: NOTICE
-  tags: [T1055.008, mitre_privilege_escalation]
+  tags: [T1055.008, T9999.001, mitre_privilege_escalation]
 """
 
 
@@ -21,6 +21,7 @@ def test_coverage_is_a_table_or_json_or_a_layer(tmp_path: Path) -> None:
     assert "T1055.008" in text
     assert "Ptrace System Calls" in text
     assert "1 technique has rules;" in text
+    assert "In tags, but not in ATT&CK 19.0: T9999.001\n" in text
 
     gaps = lanner("rules", "coverage", "-r", rules, "--gaps").stdout
     assert "T1059.004" in gaps
@@ -33,3 +34,4 @@ def test_coverage_is_a_table_or_json_or_a_layer(tmp_path: Path) -> None:
 
     layer = json.loads(lanner("rules", "coverage", "-r", rules, "--format", "navigator").stdout)
     assert layer["versions"]["layer"] == "4.5"
+    assert [each["techniqueID"] for each in layer["techniques"]] == ["T1055", "T1055.008"]
