@@ -106,7 +106,9 @@ class _Converter:
             except (*_FAULTS, BadInput) as error:
                 if not path.is_dir() and isinstance(error, BadInput):
                     raise
-                self.result.rejected.append(Rejected(str(file), "the whole file", _reason(error)))
+                self.result.rejected.append(
+                    Rejected(str(file), "the whole file", _reason(error).removeprefix(f"{file}: "))
+                )
         for rule in self._resolved(collection):
             try:
                 self._convert(rule)

@@ -18,6 +18,17 @@ def test_rules_are_printed_and_what_is_left_out_is_named(tmp_path: Path) -> None
     assert lanner("rules", "convert", "sigma", tmp_path, "--strict").returncode == 1
 
 
+def test_a_file_that_cannot_be_read_does_not_stop_a_folder(tmp_path: Path) -> None:
+    """It is named once, with the reason."""
+    (tmp_path / "a.yml").write_text(rule("Image: /a"))
+    (tmp_path / "b.yml").write_bytes(b"\xff")
+    done = lanner("rules", "convert", "sigma", tmp_path)
+
+    assert done.returncode == 0
+    assert f"{tmp_path}/b.yml: the whole file: can't be read: 'utf-8' codec" in done.stderr
+    assert "1 rule converted, 1 rejected" in done.stderr
+
+
 def test_the_written_files_are_valid(tmp_path: Path) -> None:
     """The rules on their own and without a warning; their tests pass."""
     (tmp_path / "a.yml").write_text(rule("Image: /a"))
