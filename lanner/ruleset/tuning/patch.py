@@ -14,6 +14,7 @@ _HEAD = """\
 # Exceptions that `lanner rules tune` proposed from alerts. Read each: whoever causes alerts chooses their values, so an
 # exception excuses whatever looks the same.
 """
+_ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acmdline")))
 
 
 def patch_text(found: Iterable[Proposal], lists: Collection[str]) -> str:
@@ -29,11 +30,15 @@ def patch_text(found: Iterable[Proposal], lists: Collection[str]) -> str:
     return _HEAD + "".join(_rule(rule, own, lists) for rule, own in by_rule.items())
 
 
-def witness_case(proposal: Proposal) -> str:
-    """Return the case of a test file in which an alert is quiet; empty if too little is known of the alert."""
-    if not {"evt.type", "proc.name"} <= proposal.witness.keys():
-        return ""
-    return quiet_case_text(f"{_named(proposal)} is quiet", [write_event(proposal.witness)], proposal.rule)
+def witness_cases(proposal: Proposal) -> Iterator[str]:
+    """Yield cases of a test file in which an alert is quiet; none if too little is known of the alert.
+
+    The first is without ancestors: few rules depend on them, and their command lines are nobody's business.
+    """
+    whole = proposal.witness
+    if {"evt.type", "proc.name"} <= whole.keys():
+        for fields in ({name: whole[name] for name in whole if not name.startswith(_ANCESTRY)}, whole):
+            yield quiet_case_text(f"{_named(proposal)} is quiet", [write_event(fields)], proposal.rule)
 
 
 def cases_text(cases: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from lanner.recorder.rolling.alerts import stored_alerts
 from lanner.ruleset.load import load_or_fail
 from lanner.ruleset.sources import find_rules
 from lanner.ruleset.tuning.harm import Harm, HarmTrial
-from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_case
+from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_cases
 from lanner.ruleset.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
@@ -232,7 +232,8 @@ def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], tr
         return
     beside = path.parent
     files = [os.path.relpath(each.name, beside) for each in (*rule_files, RuleFile(str(path), ""))]
-    cases = [case for each in found if (case := witness_case(each)) and trial.is_proof(each, case)]
+    proofs = [next((case for case in witness_cases(each) if trial.is_proof(each, case)), "") for each in found]
+    cases = list(filter(None, proofs))
     texts = {path: patch_text(found, trial.lists), Path(test_file_of(str(path))): suite_text(cases, files)}
     try:
         for each, text in texts.items():

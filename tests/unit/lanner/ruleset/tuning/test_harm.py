@@ -3,7 +3,7 @@ from pathlib import Path
 
 from lanner.ruleset.tuning.conditions import FieldCondition
 from lanner.ruleset.tuning.harm import Harm, HarmTrial
-from lanner.ruleset.tuning.patch import witness_case
+from lanner.ruleset.tuning.patch import witness_cases
 from lanner.ruleset.tuning.proposals import Proposal
 from processor.loading import read_rule_files
 
@@ -82,9 +82,9 @@ def test_a_case_proves_an_exception_if_it_fails_without_it(tmp_path: Path) -> No
     quiet = Proposal("Secret read", conditions, 5, 5, 1, 0, fields)
     trial = HarmTrial(read_rule_files([tmp_path / "mine.yaml"]))
 
-    assert trial.is_proof(quiet, witness_case(quiet))
-    assert not trial.is_proof(quiet, witness_case(replace(quiet, witness={**fields, "fd.name": "/other"})))
-    assert not trial.is_proof(quiet, witness_case(replace(quiet, witness={**fields, "evt.type": "nonsense"})))
+    assert trial.is_proof(quiet, next(witness_cases(quiet)))
+    assert not trial.is_proof(quiet, next(witness_cases(replace(quiet, witness={**fields, "fd.name": "/other"}))))
+    assert not trial.is_proof(quiet, next(witness_cases(replace(quiet, witness={**fields, "evt.type": "nonsense"}))))
 
 
 def test_recorded_attacks_that_an_exception_hides_are_counted() -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lanner.ruleset.tuning.conditions import FieldCondition
-from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_case
+from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_cases
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
@@ -28,6 +28,7 @@ WITNESS = {
     "proc.exepath": "/usr/bin/tar",
     "proc.cmdline": "tar -c /srv",
 }
+ANCESTORS = {"proc.pname": "bash", "proc.pcmdline": "bash job", "proc.aname[2]": "cron", "proc.acmdline[2]": "cron -f"}
 VALUES = [
     *("/srv/data/a b#c", "/srv/data/a, b", "/srv/data/[x]", "/srv/data/yes", "/srv/data/: y"),
     *("x)or(evt.num>=0", 'a"b', "a\\b", "' or 1=1", "secrets", "a secrets b"),
@@ -49,7 +50,9 @@ def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
     """Its own tests prove it: they fail without the patch."""
     files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND, LISTS))]
     loaded = load_rules(files)
-    suite, problems = read_suite("quiet_test.yaml", suite_text([witness_case(FOUND[0])], ["r.yaml", "quiet.yaml"]))
+    suite, problems = read_suite(
+        "quiet_test.yaml", suite_text([next(witness_cases(FOUND[0]))], ["r.yaml", "quiet.yaml"])
+    )
 
     assert (loaded.errors, loaded.warnings, problems) == ((), (), ())
     assert suite.rules == ("r.yaml", "quiet.yaml")
@@ -89,3 +92,15 @@ def test_an_exception_excuses_exactly_its_value(value: str) -> None:
     event = {"proc.exepath": "/usr/bin/tar", "evt.num": 7}
     assert not evaluate({**event, "fd.name": value})
     assert all(evaluate({**event, "fd.name": other}) for other in ("/srv/a", "/srv/data/x"))
+
+
+def test_a_case_is_tried_without_ancestors_first() -> None:
+    """The parent's name stays, as rules look at it."""
+    whole = replace(FOUND[0], witness={**WITNESS, **ANCESTORS})
+
+    short, long = witness_cases(whole)
+
+    assert ("bash" in short, "job" in short, "cron" in short) == (True, False, False)
+    assert "cron" in long
+    assert "job" in long
+    assert not list(witness_cases(replace(whole, witness={"evt.type": "openat"})))
