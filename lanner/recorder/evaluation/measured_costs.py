@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from lanner.recorder.evaluation.rule_costs import CostComparison, RuleCosts
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.wiring.kafka import reachable_connection
+from processor.correlation.plan.split import Plan
 from schemas.filter import always
 from schemas.text.counts import count_of
+from schemas.text.durations import duration_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,4 +85,14 @@ def measured_costs(
                 break
     status.clear()
     missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
-    return MeasuredCosts(costs.finish(), (*remarks, *missing), not signals.stop)
+    found = costs.finish()
+    learning = _still_learning(draft.ruleset.plan, found)
+    return MeasuredCosts(found, (*remarks, *missing, *learning), not signals.stop)
+
+
+def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:
+    """Yield the macros whose groups only learned, since the evaluated time is shorter than their learning period."""
+    for macro in plan.macros:
+        learning = macro.correlation.learning
+        if macro.correlation.type == "first_seen" and learning >= costs.milliseconds * 1_000_000:
+            yield f"alerts of {macro.name}, which learns for the first {duration_text(learning)}"

@@ -17,6 +17,7 @@ from schemas.codec import encode_batch
 from schemas.filter import Clause, PushdownFilter
 
 DAY_MS = 86_400_000
+_SHORT_MS = 3_600_000
 _SAMPLED = 16
 """One batch of so many is encoded, to measure its bytes."""
 
@@ -71,6 +72,11 @@ class CostComparison:
     def milliseconds(self) -> int:
         """The time from the first to the last batch."""
         return max(self.last - self.first, 1)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether so little time was evaluated that figures for a day may be far off."""
+        return self.milliseconds < _SHORT_MS
 
     def a_day(self, count: float) -> float:
         """Return what a count over all events is for one day."""

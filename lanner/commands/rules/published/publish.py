@@ -117,6 +117,8 @@ def _over_budget(
     if not measured.is_complete:
         raise BadInput("stopped early: nothing was published.")
     if not quiet:
+        if measured.costs.events and measured.costs.is_short:
+            note("events of less than an hour were measured, so the figures for a day may be far off.")
         for remark in measured.remarks:
             note(f"not counted: {printable(remark)}")
     return over_budget(measured.costs, budget)

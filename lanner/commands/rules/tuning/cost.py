@@ -22,7 +22,6 @@ from schemas.text.printable import printable
 from schemas.text.times import date_and_time_seconds
 
 _MIB = 1 << 20
-_SHORT_MS = 3_600_000
 
 
 @front_command(
@@ -85,7 +84,7 @@ def _print(measured: MeasuredCosts, origin: str) -> None:
         f"\nEvaluated: {count_of(costs.events, 'event')} of {count_of(costs.hosts, 'host')}, {start} to {end}. "
         f"Active: {printable(origin)}."
     )
-    if costs.milliseconds < _SHORT_MS:
+    if costs.is_short:
         click.echo("That is less than an hour, so the figures for a day may be far off.")
     for remark in measured.remarks:
         click.echo(f"not counted: {printable(remark)}")

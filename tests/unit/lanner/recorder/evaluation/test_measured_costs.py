@@ -9,6 +9,7 @@ from lanner.recorder.evaluation.measured_costs import MeasuredCosts, measured_co
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from tests.unit.lanner.test_rules_commands import rules
+from tests.unit.processor.correlation.rules import NEW_PROGRAM, rule
 from tests.unit.recordings import shadow_read, write_recording
 
 
@@ -26,9 +27,9 @@ class ImpatientTerminal(io.StringIO):
         return super().write(text)
 
 
-def measured(folder: Path) -> MeasuredCosts:
+def measured(folder: Path, text: str | None = None) -> MeasuredCosts:
     """Measure one version of the rules against itself on two reads."""
-    settings = Settings(rules_files=(str(rules(folder)),))
+    settings = Settings(rules_files=(str(rules(folder) if text is None else rules(folder, text)),))
     detection = load_detection(settings, warnings=False)
     recording = write_recording(folder / "two.avro", shadow_read(), shadow_read())
     return measured_costs(settings, detection, detection, recording, 0, quiet=False)
@@ -40,6 +41,13 @@ def test_a_whole_recording_is_measured_completely(tmp_path: Path) -> None:
 
     assert (found.costs.events, found.is_complete) == (2, True)
     assert "stopped early" not in found.remarks
+
+
+def test_a_macro_that_learned_all_the_time_is_named(tmp_path: Path) -> None:
+    """Its rule would look quiet."""
+    found = measured(tmp_path, NEW_PROGRAM + rule("new_program"))
+
+    assert "alerts of new_program, which learns for the first 1h" in found.remarks
 
 
 def test_an_interrupted_measurement_is_incomplete_and_leaves_signals_as_they_were(
