@@ -23,11 +23,11 @@ def keep_memory_small() -> None:
 
 
 def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
-    """Make the C library return freed memory regularly, on a thread, and let each thread have its own heap.
+    """Make the C library return all freed memory regularly, on a thread.
 
-    For processes whose threads allocate at the same time: one heap for all costs a processor a tenth of its speed or
-    more. But the heaps of those that read and send keep what they needed once: a processor whose broker restarts for
-    an hour kept 300 MB that were free. Source: malloc_trim(3).
+    A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A processor
+    whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its speed or
+    more, and one whose broker restarts for an hour kept 300 MB that were free. Source: malloc_trim(3).
     """
     libc = ctypes.CDLL(None)
 

@@ -130,9 +130,10 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
-        from lanner.cli.malloc import keep_memory_small
+        from lanner.cli.malloc import keep_memory_small, return_free_memory
 
         keep_memory_small()
+        return_free_memory()
         _collect(options)
 
 
