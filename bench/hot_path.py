@@ -1,9 +1,10 @@
 """Measure events per second from the ring to an encoded batch on one core, with the real kernel and real records.
 
-A child process opens one file, or 500 files in turn, as fast as it can while the ring isn't read. Then the ring is
-read, and only that is timed, in processor time of the reading thread. Events of a batch that differ only in their time
-are decoded once, which the first case measures. In the second case their files
-differ, but are opened in the same way.
+A child process opens one file, or 500 files in turn, or starts programs, as fast as it can while the ring isn't read.
+Then the ring is read, and only that is timed, in processor time of the reading thread. Events of a batch that differ
+only in their time are decoded once, which the first case measures. In the second case their files
+differ, but are opened in the same way. In the third, each program makes two events, its start and its end, and three
+records.
 
     python -m bench.hot_path [--profile]
 """
@@ -13,6 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.running import nanoseconds
@@ -22,19 +24,31 @@ from collector.settings import CollectorSettings
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 
-EVENTS = 50_000
 ROUNDS = 7
-_RING = RingSizes(events=64 << 20)
+_RING = RingSizes(events=64 << 20, lifecycle=16 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What the child process does how often, and the event types of each time."""
+
+    kind: str
+    count: int
+    types: tuple[str, ...] = ("openat",)
+
+
+CASES = (Case("open", 50_000), Case("various", 50_000), Case("forkexec", 3_000, ("execve", "procexit")))
 
 
 def main(*, profiled: bool = False) -> None:
     """Print a line for each case."""
-    for kind in ("open", "various"):
-        _measure(kind, profiled=profiled)
+    for case in CASES:
+        _measure(case, profiled=profiled)
 
 
-def _measure(kind: str, *, profiled: bool) -> None:
+def _measure(case: Case, *, profiled: bool) -> None:
     """Print events per second, the median and each round's, and the encoded size per event."""
+    expected = case.count * len(case.types)
     sizes: list[int] = []
 
     def take(batch: EventBatch) -> None:
@@ -44,7 +58,7 @@ def _measure(kind: str, *, profiled: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         # Otherwise the kernel side counts repeats instead of sending them, and there is nothing to measure.
         settings = CollectorSettings(rings=_RING, cache=Path(folder), sent_whole=0)
-        collector = Collector(("openat",), on_batch=take, settings=settings)
+        collector = Collector(case.types, on_batch=take, settings=settings)
         collector.start()
         rates = []
         try:
@@ -52,11 +66,11 @@ def _measure(kind: str, *, profiled: bool) -> None:
                 collector.poll(0.1)
                 before = collector.events
                 sizes.clear()
-                nanoseconds(kind, EVENTS)
+                nanoseconds(case.kind, case.count)
                 if profiled:
                     profile.enable()
                 began = time.thread_time()
-                while collector.events - before < EVENTS:
+                while collector.events - before < expected:
                     collector.poll(0)
                 taken = time.thread_time() - began
                 profile.disable()
@@ -65,8 +79,8 @@ def _measure(kind: str, *, profiled: bool) -> None:
             collector.stop()
     median = statistics.median(rates)
     print(
-        f"{kind}: {median:,.0f} events a second of processor time, {1e6 / median:.1f} µs and "
-        f"{sum(sizes) / EVENTS:.0f} bytes an event; rounds: {' '.join(f'{rate:,.0f}' for rate in rates)}"
+        f"{case.kind}: {median:,.0f} events a second of processor time, {1e6 / median:.1f} µs and "
+        f"{sum(sizes) / expected:.0f} bytes an event; rounds: {' '.join(f'{rate:,.0f}' for rate in rates)}"
     )
     if collector.losses:
         print(f"lost: {dict(collector.losses)}")

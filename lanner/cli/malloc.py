@@ -25,9 +25,9 @@ def keep_memory_small() -> None:
 def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
     """Make the C library return all freed memory regularly, on a thread.
 
-    A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A processor
-    whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its speed or
-    more, and one whose broker restarts for an hour kept 300 MB that were free. Source: malloc_trim(3).
+    A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A
+    processor whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its
+    speed or more, and one whose broker restarts for an hour kept 300 MB that were free. Source: malloc_trim(3).
     """
     libc = ctypes.CDLL(None)
 
