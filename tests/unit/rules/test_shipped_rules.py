@@ -19,6 +19,7 @@ CARRIED = (
     *("proc.aname[2]", "proc.aname[3]", "proc.aname[4]", "container.id", "container.name"),
     *("container.image.repository", "container.image.tag", "k8s.pod.name", "k8s.ns.name"),
 )
+LIBRARY_PAGE = Path(__file__).parents[3] / "docs" / "rule-library.md"
 INTRODUCED = {
     "Terminal shell in container": "NOTICE",
     "Read sensitive file untrusted": "WARNING",
@@ -103,6 +104,17 @@ def test_exceptions_without_values_cost_nothing() -> None:
     assert not any(rule.exceptions for rule in without_them)
     for rule, plain in zip(with_them, without_them, strict=True):
         assert print_condition(rule.condition) == print_condition(plain.condition)
+
+
+def test_the_documented_counterparts_of_falcos_rules_ship() -> None:
+    """The table has a rule of ours, or the reason why there is none, for each of Falco's."""
+    table = LIBRARY_PAGE.read_text().partition("| Falco | Lanner |")[2]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", table, flags=re.MULTILINE)
+    counterparts = {falco: re.findall(r"\*(.+?)\*", ours) for falco, ours in rows if not ours.startswith("none: ")}
+
+    assert len(rows) == len(dict(rows)) == 93
+    assert all(counterparts.values())
+    assert {name for names in counterparts.values() for name in names} <= set(rules())
 
 
 def test_names_of_processes_fit_the_kernel() -> None:
