@@ -19,6 +19,7 @@ from tests.kubernetes.images import workload_images
 from tests.kubernetes.node import Node
 from tests.kubernetes.programs import programs
 from tests.live.debian_image import cache_directory
+from tests.live.ordinary_host import QUIET
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -35,8 +36,9 @@ def kubernetes_work(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", P
     Args:
         folder: for the node's files.
     """
+    programs()  # compiles what is missing, which needs this process's PATH; kubectl opens every folder in it
     command = [sys.executable, "-m", "bench.noise.kubernetes"]
-    environment = {**os.environ, "TMPDIR": str(folder)}
+    environment = {**os.environ, "PATH": QUIET["PATH"], "TMPDIR": str(folder)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -10,7 +10,7 @@ for ((release = 1; ; release++)); do
     kubectl rollout restart deployment/web statefulset/store
     kubectl rollout status deployment/web --timeout=120s
     kubectl scale deployment/web --replicas=3
-    sleep 15
+    sleep 45
     kubectl scale deployment/web --replicas=2
     kubectl exec deployment/web --container=nginx -- nginx -s reload
     kubectl exec deployment/web --container=nginx -- ls /var/www/html
@@ -21,5 +21,5 @@ for ((release = 1; ; release++)); do
     kubectl rollout undo deployment/web
     kubectl get pods --output=wide
     kubectl describe deployment/web
-    sleep 15
+    sleep 45
 done
