@@ -125,6 +125,8 @@ def _regex(text: str) -> Predicate:
     options.longest_match = True
     options.log_errors = False
     options.never_nl = False
+    # To find what groups match, RE2 gives up its automaton, which is up to 500 times faster.
+    options.never_capture = True
     try:
         pattern = re2.compile(encoded(text), options)
     except re2.error as problem:

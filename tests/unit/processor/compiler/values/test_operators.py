@@ -108,3 +108,12 @@ def test_a_pattern_of_many_stars_does_not_take_for_ever(step: str) -> None:
     assert isinstance(pattern, re.Pattern)
     assert pattern.fullmatch("a" * 4000) is None
     assert pattern.fullmatch("a" * 4000 + "!") is not None
+
+
+@pytest.mark.timeout(20)
+def test_groups_of_a_regular_expression_do_not_slow_it_down() -> None:
+    """What they match isn't looked for, which would take minutes here."""
+    matches = predicate("regex", "CHARBUF", ["(.|\n)*(.){200,}(.|\n)*"])
+
+    assert matches("a" * 20_000_000)
+    assert not matches("a" * 199)
