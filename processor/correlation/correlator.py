@@ -336,7 +336,7 @@ class Correlator:
         key = (rule.fingerprint, candidate.by)
         weight = pre_match.weight - (0 if window is None else window.unmet)
         stamp, period = pre_match.match_stamp, rule.suppress.period
-        result = take_match(self._throttle(key), stamp, make_alert, period, weight, comes_in_ways=rule.is_relayed)
+        result = take_match(self._throttle(key), stamp, make_alert, period, weight, may_recur=rule.is_relayed)
         if not result.is_duplicate:
             if result.alerts:
                 self.alerts[rule.name] += 1

@@ -68,7 +68,7 @@ def take_match(
     period: int,
     weight: int = 1,
     *,
-    comes_in_ways: bool = False,
+    may_recur: bool = False,
 ) -> SuppressResult:
     """Send an alert or count it.
 
@@ -78,10 +78,10 @@ def take_match(
         make_alert: makes the alert if it is sent.
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
-        comes_in_ways: whether the event may come both from detection and from another group.
+        may_recur: whether the event may come both from detection and from another group.
     """
     time = stamp[0]
-    if state is not None and (_is_applied(state, stamp) or (comes_in_ways and _is_first(state, time, make_alert))):
+    if state is not None and (_is_applied(state, stamp) or (may_recur and _is_first(state, time, make_alert))):
         return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
     if state is not None and state.is_open and time <= state.end:
