@@ -29,9 +29,8 @@ from pathlib import Path
 
 from confluent_kafka import Message
 
-from bench.batch_cost import RECORDINGS, SHIPPED
+from bench.batch_cost import SHIPPED, recorded_batches
 from bench.fleet import PARTITIONS, fresh, stage, wait_until_shared
-from bench.noise.count import batches_of, recordings_in
 from bench.running import Running, cpu_seconds, rss_mib
 from bus.clients.compacted import CompactedTopicReader
 from bus.clients.readers import TopicReader, committed
@@ -153,9 +152,8 @@ EMPTY = EventBatch(
 
 
 def _small_batches() -> Iterator[EventBatch]:
-    for path in recordings_in(RECORDINGS):
-        for batch in batches_of(path):
-            yield from _divided(batch)
+    for batch in recorded_batches():
+        yield from _divided(batch)
 
 
 def _divided(batch: EventBatch) -> Iterator[EventBatch]:
