@@ -105,7 +105,8 @@ def test_only_fields_of_the_alert_can_be_named(fields: tuple[str, ...]) -> None:
 
 
 def test_values_that_are_not_those_of_the_event_are_no_choice() -> None:
-    """Masked secrets, undecodable bytes, and missing values."""
+    """Masked secrets, undecodable bytes, missing values, and those that are too long for a condition."""
     one = read(0, name="a\ufffd", file="/x?token=[redacted]")
     assert choices(one) == {"evt.type": "openat"}
+    assert choices(read(0, name="a\ufffd", file="/" + "x" * 255)) == {"evt.type": "openat"}
     assert usual_fields(choices(read(0))) == ("proc.name", "fd.name")
