@@ -59,6 +59,8 @@ def read_state_file(path: Path) -> WindowState:
         raise BadInput(
             f"{path}: no such file: `lanner run` stores there what stateful rules remember. --topic reads a fleet's."
         ) from None
+    except PermissionError as error:
+        raise BadInput(f"{path}: {error.strerror}: what rules remember is private; use sudo.") from None
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}.") from None
     except BadState as error:

@@ -92,7 +92,7 @@ def command(
     if rule is not None and rule not in known:
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
     if write is not None:
-        _refuse_existing(write)
+        _check_target(write)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     names = known.keys() if rule is None else {rule}
     if console is not None and file is None and not topic:
@@ -220,7 +220,9 @@ def _record(tried: _Tried) -> dict[str, object]:
     return record
 
 
-def _refuse_existing(path: Path) -> None:
+def _check_target(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BadInput(f"{path.parent}: no such folder; create it, or pass another name to --write.")
     for each in (path, Path(test_file_of(str(path)))):
         if each.exists():
             raise BadInput(f"{each}: exists already; pass another name to --write.")

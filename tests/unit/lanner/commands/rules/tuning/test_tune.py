@@ -62,6 +62,8 @@ def test_only_harmless_exceptions_are_written_and_their_tests_pass(tmp_path: Pat
     assert (done.exit_code, "1 passed" in done.output) == (0, True), done.output
     with pytest.raises(BadInput, match="exists already"):
         tune(tmp_path, "--write", patch)
+    with pytest.raises(BadInput, match="no such folder"):
+        tune(tmp_path, "--write", tmp_path / "none" / "quiet.yaml")
 
 
 def test_the_alerts_of_a_console_are_read_without_another_source(tmp_path: Path) -> None:
