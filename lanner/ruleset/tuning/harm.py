@@ -42,7 +42,8 @@ class HarmTrial:
     def __init__(self, files: Sequence[RuleFile]) -> None:
         """Find the tests. Raises BadInput."""
         self._files = tuple(files)
-        self.lists = frozenset(load_rules(self._files).lists)
+        self._loaded = load_rules(self._files)
+        self.lists = frozenset(self._loaded.lists)
         """Names of the lists of the rules."""
         paths = [file.name for file in files if Path(file.name).is_file()]
         names = tuple(file.name for file in files)
@@ -76,8 +77,8 @@ class HarmTrial:
     def _versions(self, proposal: Proposal) -> tuple[RuleSet, RuleSet]:
         """Return the rule without and with an exception."""
         patch = RuleFile("tuned.yaml", patch_text([proposal], self.lists))
-        before, after = (_only(proposal.rule, load_rules(files)) for files in (self._files, (*self._files, patch)))
-        return before, after
+        patched = load_rules((*self._files, patch))
+        return _only(proposal.rule, self._loaded), _only(proposal.rule, patched)
 
     def _cases(self, rule: str) -> Iterator[tuple[Suite, Case]]:
         for suite in self._suites:
