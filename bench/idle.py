@@ -1,6 +1,7 @@
 """Measure a collector's CPU usage while nothing happens: `python -m bench.idle [SECONDS]`.
 
-Its probes are detached, so that the kernel sends nothing, whatever else the machine does.
+First with its probes attached, which includes what the rest of the machine does, then with its probes detached, so that
+the kernel sends nothing.
 """
 
 import resource
@@ -14,26 +15,37 @@ from collector.settings import CollectorSettings
 from lanner.wiring.single_host.pipeline import POLL_SECONDS
 
 SECONDS = 60.0
+TYPES = ("execve", "procexit")
+"""What `lanner run` always collects."""
 
 
 def main(seconds: float = SECONDS) -> None:
-    """Print processor time and the number of wake-ups."""
+    """Print a line for each case."""
     with tempfile.TemporaryDirectory() as folder:
-        collector = Collector(("openat",), on_batch=lambda _: None, settings=CollectorSettings(cache=Path(folder)))
+        collector = Collector(TYPES, on_batch=lambda _: None, settings=CollectorSettings(cache=Path(folder)))
         collector.start()
         try:
+            _measure("attached", collector, seconds)
             feed = collector._feed  # noqa: SLF001 (no host is as quiet as one without probes)
             assert feed is not None
             feed._program.detach()  # noqa: SLF001
-            collector.poll(1)
-            began, cpu, woken = time.monotonic(), time.process_time(), _woken()
-            while time.monotonic() - began < seconds:
-                collector.poll(POLL_SECONDS)
-            taken = time.monotonic() - began
-            share = (time.process_time() - cpu) / taken
-            print(f"{100 * share:.2f} % of a core, {(_woken() - woken) / taken:.0f} wakes a second")
+            _measure("detached", collector, seconds)
         finally:
             collector.stop()
+
+
+def _measure(case: str, collector: Collector, seconds: float) -> None:
+    """Print processor time and the numbers of wake-ups and events."""
+    collector.poll(1)
+    began, cpu, woken, events = time.monotonic(), time.process_time(), _woken(), collector.events
+    while time.monotonic() - began < seconds:
+        collector.poll(POLL_SECONDS)
+    taken = time.monotonic() - began
+    share = (time.process_time() - cpu) / taken
+    print(
+        f"{case}: {100 * share:.2f} % of a core, {(_woken() - woken) / taken:.0f} wakes and "
+        f"{(collector.events - events) / taken:.1f} events a second"
+    )
 
 
 def _woken() -> int:
