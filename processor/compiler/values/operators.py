@@ -97,6 +97,10 @@ def _single(operator: str, kind: str, text: str) -> Predicate:
         if operator == "!=":
             return lambda value: not literal.holds(value)
         return literal.holds
+    if operator == "icontains":
+        # Several rules look for many words in each command line.
+        part = lower(str(literal))
+        return lambda value: _contains(lower(value), part)
     comparison = _COMPARISONS[operator]
     return lambda value: comparison(value, literal)
 
