@@ -10,7 +10,6 @@ import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from bus.errors.unavailable import BusUnavailable
@@ -87,6 +86,9 @@ def missing(extra: str) -> list[str]:
 
 
 def _requirements(extra: str) -> Iterator[str]:
+    # Imported here, because it takes 1 MiB.
+    from importlib import metadata  # noqa: PLC0415
+
     try:
         lines = metadata.requires("lanner") or []
     except metadata.PackageNotFoundError:
@@ -98,6 +100,8 @@ def _requirements(extra: str) -> Iterator[str]:
 
 
 def _is_installed(requirement: str) -> bool:
+    from importlib import metadata  # noqa: PLC0415
+
     name = _REQUIREMENT.match(requirement)
     try:
         return name is not None and bool(metadata.version(name[1]))
