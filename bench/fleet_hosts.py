@@ -37,7 +37,7 @@ from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection
 from bus.topics import ALERTS, EVENTS, PROCESSOR_GROUP, PROCESSORS, PUSHDOWN_FILTERS
 from collector.publishing.batch_halves import halves
-from lanner.operations.sizing import processor_cores
+from lanner.operations.sizing import MEASURED, processor_cores
 from processor.fleet.rules.peers import read_report
 from schemas.alert import decode_alert
 from schemas.batch import EventBatch, empty_columns
@@ -188,7 +188,8 @@ def main(hosts: int, seconds: int) -> None:
         each = 1024 * (processor.memory_mib() - before) / hosts
         print(f"memory: {before:.0f} MiB without hosts, and {each:.1f} KiB for each", flush=True)
         _load(connection, (processor.process.pid, broker.pid), simulated, seconds)
-        print(f"memory after it: {processor.memory_mib():.0f} MiB")
+        computed = (MEASURED.processor_memory_bytes + hosts * MEASURED.host_memory_bytes) / 2**20
+        _compare("memory of the processor, MiB", processor.memory_mib(), computed)
         _commands(connection, port)
         _console(connection, folder, simulated)
         with stage(connection, folder, "processor", *rules) as other:
@@ -213,12 +214,19 @@ def _load(connection: Connection, processes: tuple[int, int], simulated: Simulat
     _wait_for_all(connection, simulated)
     taken = time.monotonic() - begun
     batches, events = simulated.batches - sent, simulated.events - events
-    computed = 100 * processor_cores(batches / taken, events / taken, 0, signed=False)
     print(f"load: {batches / taken:.0f} batches and {events / taken:.0f} events per second for {taken:.0f} s")
-    for name, pid, before in zip(("processor", "broker"), processes, used, strict=True):
-        cpu = cpu_seconds(pid) - before
-        print(f"{name}: {100 * cpu / taken:.1f} % of a core, {1e6 * cpu / batches:.0f} us for each batch", flush=True)
-    print(f"processor, as lanner sizing computes it: {computed:.1f} % of a core")
+    computed = (
+        processor_cores(batches / taken, events / taken, 0, signed=False),
+        batches / taken * MEASURED.broker_batch_seconds,
+    )
+    for name, pid, before, cores in zip(("processor", "broker"), processes, used, computed, strict=True):
+        each = 1e6 * taken / batches
+        _compare(f"{name}, us for each batch", (cpu_seconds(pid) - before) / taken * each, cores * each)
+
+
+def _compare(name: str, measured: float, computed: float) -> None:
+    """Print a figure beside the one that `lanner sizing` computes."""
+    print(f"{name}: {measured:.0f}; lanner sizing computes {computed:.0f}, {computed / measured:.2f} of it", flush=True)
 
 
 def _paced(simulated: SimulatedFleet, seconds: float) -> Iterator[None]:
@@ -250,8 +258,8 @@ def _wait_for_all(connection: Connection, simulated: SimulatedFleet) -> None:
 
 def _commands(connection: Connection, port: int) -> None:
     begun = time.monotonic()
-    hosts = _lanner(connection, "hosts", "--format", "json").splitlines()
-    print(f"lanner hosts: {time.monotonic() - begun:.2f} s for {len(hosts)} hosts")
+    hosts = _lanner(connection, "hosts").splitlines()
+    print(f"lanner hosts: {time.monotonic() - begun:.2f} s for {len(hosts) - 1} hosts")
     begun = time.monotonic()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         size = len(answer.read())

@@ -46,6 +46,8 @@ class StageCosts:
     """Without hosts: `python -m bench.fleet_hosts`."""
     host_memory_bytes: int = 4_400
     """What a processor knows about a host: `python -m bench.fleet_hosts`."""
+    group_memory_bytes: int = 920
+    """A group of a stateful macro, with its window: `python -m bench.correlation_groups`."""
     value_memory_bytes: int = 164
     """A value that a macro of type first_seen remembers: `python -m bench first_seen`."""
     broker_batch_seconds: float = 140e-6
@@ -80,6 +82,8 @@ class FleetPlan:
     """The planned share of each core in use, so that bursts and the failure of a machine find room."""
     pre_matched: float = 0.001
     """Share of the events that stateful rules need."""
+    groups_per_host: float = 10
+    """Groups of stateful macros whose windows are open. An assumption: each macro has at most a few for a host."""
     values: int = 1_000_000
     """Values that macros of type first_seen remember, in the whole fleet."""
     alerts_per_host: float = 1.0
@@ -222,7 +226,7 @@ def _processors(plan: FleetPlan, measured: StageCosts, events: float, batches: f
     instances = max(2, math.ceil(cores / plan.load) + 1)
     memory = (
         instances * measured.processor_memory_bytes
-        + plan.hosts * measured.host_memory_bytes
+        + plan.hosts * (measured.host_memory_bytes + plan.groups_per_host * measured.group_memory_bytes)
         + plan.values * measured.value_memory_bytes
     )
     written = events * plan.pre_matched * measured.alert_bytes

@@ -77,3 +77,12 @@ def test_retention_and_copies_decide_the_disk() -> None:
     less = parts(size_fleet(FleetPlan(hosts=100, events_per_host=50, retention_hours=12, replicas=2), FREE))["brokers"]
     assert less.disk_bytes == pytest.approx(whole.disk_bytes / 3, rel=0.01)
     assert MEASURED.batch_bytes > MEASURED.event_bytes
+
+
+def test_hosts_and_their_windows_take_memory_of_processors() -> None:
+    """What a processor knows about hosts is there once, however many share them."""
+    one, two = (
+        parts(size_fleet(FleetPlan(hosts=1000, events_per_host=0, groups_per_host=groups), FREE))["processors"]
+        for groups in (0, 100)
+    )
+    assert two.memory_bytes - one.memory_bytes == 100_000 * MEASURED.group_memory_bytes
