@@ -231,8 +231,8 @@ def test_a_text_that_fits_a_message_makes_an_alert_that_fits_too(
     alerts.close()
 
 
-def test_a_look_back_holds_one_message_at_a_time(connection: Connection, processes: Processes, tmp_path: Path) -> None:
-    """Large batches and compression bombs: a process that takes over needs little memory."""
+def test_a_look_back_needs_little_memory(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Large batches and compression bombs: a process that takes over holds one fetch at a time."""
     rules = rules_file(tmp_path)
     first = processes.start(connection, "processor", rules=rules)
     first.wait_for("evaluating rules:")
