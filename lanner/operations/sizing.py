@@ -34,7 +34,7 @@ class StageCosts:
     """A batch is sent at this many events."""
     heartbeat_seconds: float = 15.0
     """An idle host sends a batch this often."""
-    processor_batch_seconds: float = 330e-6
+    processor_batch_seconds: float = 370e-6
     """Fetching, decoding and committing a batch: `python -m bench.fleet_hosts`."""
     verification_seconds: float = 100e-6
     """Verifying the signature of a batch: `python -m bench.signatures`."""
@@ -42,7 +42,7 @@ class StageCosts:
     """Evaluating the built-in rules: `python -m bench.batch_cost`."""
     pre_match_seconds: float = 300e-6
     """Writing and reading an event that a stateful rule may need."""
-    processor_memory_bytes: int = 107 * MB
+    processor_memory_bytes: int = 116 * MB
     """Without hosts: `python -m bench.fleet_hosts`."""
     host_memory_bytes: int = 4_400
     """What a processor knows about a host: `python -m bench.fleet_hosts`."""
