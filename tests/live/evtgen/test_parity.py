@@ -1,4 +1,4 @@
-"""The built-in rules find what Falco's rules find, as the table in docs/rule-library.md has it."""
+"""The built-in rules find what Falco's rules find, as the tables in docs/rule-library.md have it."""
 
 import re
 from pathlib import Path
@@ -15,12 +15,16 @@ pytestmark = [pytest.mark.live, pytest.mark.containers]
 PAGE = Path(__file__).parents[3] / "docs" / "rule-library.md"
 
 
-def table() -> dict[str, set[str]]:
-    """Return the built-in rules of each of Falco's rules; none where the table gives a reason."""
-    rows = re.findall(
-        r"^\| (.+?) \| (.+?) \|$", PAGE.read_text().partition("| Falco | Lanner |")[2], flags=re.MULTILINE
-    )
-    return {falco: set() if ours.startswith("none") else set(re.findall(r"\*(.+?)\*", ours)) for falco, ours in rows}
+def table(head: str = "| Falco | Lanner |") -> dict[str, set[str]]:
+    """Return the built-in rules of each row of a table; none where it gives a reason."""
+    part = PAGE.read_text().partition(head)[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", part, flags=re.MULTILINE)
+    return {name: set() if ours.startswith("none") else set(re.findall(r"\*(.+?)\*", ours)) for name, ours in rows}
+
+
+def actions() -> dict[str, set[str]]:
+    """Return the built-in rules that find each action, by its name."""
+    return {name.strip("`"): ours for name, ours in table("| Action | found by |").items()}
 
 
 def harmless() -> set[str]:
@@ -43,10 +47,10 @@ def found_cases() -> list[Case]:
 
 @pytest.mark.parametrize("evtgen_case", parameters(found_cases()))
 def test_a_built_in_rule_finds_what_falcos_rule_finds(evtgen_case: Case, request: pytest.FixtureRequest) -> None:
-    """The acting process has an alert of a rule that the table names beside Falco's."""
+    """The acting process has an alert of a rule that the tables name beside Falco's and beside the action."""
     if "absent" in evtgen_case:
         pytest.fail(evtgen_case["absent"], pytrace=False)
-    ours = table()[evtgen_case["expect"]["rule"]]
+    ours = table()[evtgen_case["expect"]["rule"]] & actions()[evtgen_case["id"].split("/")[1]]
     if (reason := reason_not_here(evtgen_case)) is not None:
         lacking(reason)
     performance: Performance = request.getfixturevalue("own_performance")
@@ -54,3 +58,10 @@ def test_a_built_in_rule_finds_what_falcos_rule_finds(evtgen_case: Case, request
     alerts = performance.alerts_of(evtgen_case["id"])
 
     assert ours & {alert.rule for alert in alerts}, [alert.output for alert in alerts]
+
+
+def test_the_page_names_each_action() -> None:
+    """No action is left out, and none is named that isn't carried out."""
+    if not read_cases():
+        lacking("the cases are not here")
+    assert {case["id"].split("/")[1] for case in found_cases()} == actions().keys()
