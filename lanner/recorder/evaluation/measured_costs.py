@@ -86,7 +86,7 @@ def measured_costs(
     status.clear()
     missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
     found = costs.finish()
-    learning = _still_learning(draft.ruleset.plan, found)
+    learning = _still_learning(draft.ruleset.plan, found) if found.events else ()
     return MeasuredCosts(found, (*remarks, *missing, *learning), not signals.stop)
 
 

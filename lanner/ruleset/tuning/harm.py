@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lanner.ruleset.tuning.conditions import CLAIMED, PARENT, USER, FieldCondition, is_narrow
-from lanner.ruleset.tuning.patch import cases_text, patch_text
+from lanner.ruleset.tuning.patch import TakenNames, cases_text, patch_text
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.model import Case, Suite
@@ -43,8 +43,8 @@ class HarmTrial:
         """Find the tests. Raises BadInput."""
         self._files = tuple(files)
         self._loaded = load_rules(self._files)
-        self.lists = frozenset(self._loaded.lists)
-        """Names of the lists of the rules."""
+        exceptions = (each.name for rule in self._loaded.rules for each in rule.exceptions)
+        self.taken = TakenNames(frozenset(self._loaded.lists), frozenset(exceptions))
         paths = [file.name for file in files if Path(file.name).is_file()]
         names = tuple(file.name for file in files)
         self._suites = [tested.suite for tested in find_tests(paths, names).tested]
@@ -76,7 +76,7 @@ class HarmTrial:
 
     def _versions(self, proposal: Proposal) -> tuple[RuleSet, RuleSet]:
         """Return the rule without and with an exception."""
-        patch = RuleFile("tuned.yaml", patch_text([proposal], self.lists))
+        patch = RuleFile("tuned.yaml", patch_text([proposal], self.taken))
         patched = load_rules((*self._files, patch))
         return _only(proposal.rule, self._loaded), _only(proposal.rule, patched)
 

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 
 from lanner.ruleset.tuning.exception_text import exception_lines, values_line
 from lanner.ruleset.tuning.proposals import Proposal
@@ -17,17 +19,27 @@ _HEAD = """\
 _ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acmdline")))
 
 
-def patch_text(found: Iterable[Proposal], lists: Collection[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class TakenNames:
+    """Names in the rules that mean something else in a patch."""
+
+    lists: Collection[str] = ()
+    """Names of lists, which stand for their items wherever one is written."""
+    exceptions: Collection[str] = ()
+    """Names of exceptions: those of an earlier patch may be among them."""
+
+
+def patch_text(found: Iterable[Proposal], taken: TakenNames) -> str:
     """Return a rule file that appends the exceptions to their rules.
 
     Args:
         found: the exceptions.
-        lists: names of the lists of the rules.
+        taken: names in the rules.
     """
     by_rule: dict[str, list[Proposal]] = {}
     for proposal in found:
         by_rule.setdefault(proposal.rule, []).append(proposal)
-    return _HEAD + "".join(_rule(rule, own, lists) for rule, own in by_rule.items())
+    return _HEAD + "".join(_rule(rule, own, taken) for rule, own in by_rule.items())
 
 
 def witness_cases(proposal: Proposal) -> Iterator[str]:
@@ -56,15 +68,18 @@ def suite_text(cases: Sequence[str], rule_files: Iterable[str]) -> str:
     return f"rules: {flow_text(list(rule_files))}\n\n{cases_text(cases)}" if cases else ""
 
 
-def _rule(rule: str, found: list[Proposal], lists: Collection[str]) -> str:
+def _rule(rule: str, found: list[Proposal], taken: TakenNames) -> str:
     lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
-    for number, each in enumerate(found, 1):
+    numbers = count(1)
+    for each in found:
         if not each.exception:
+            names = (f"tuned_{_slug(each)}_{number}" for number in numbers)
+            name = next(name for name in names if name not in taken.exceptions)
             lines.append(_quiets(each))
             conditions = [(one.field, one.operator, one.value) for one in each.conditions]
-            lines += exception_lines(f"tuned_{_slug(each)}_{number}", conditions, lists)
+            lines += exception_lines(name, conditions, taken.lists)
     for name in dict.fromkeys(each.exception for each in found if each.exception):
-        lines += _more_values(name, [each for each in found if each.exception == name], lists)
+        lines += _more_values(name, [each for each in found if each.exception == name], taken.lists)
     return "\n".join([*lines, "  override:", "    exceptions: append", ""])
 
 

@@ -236,7 +236,7 @@ def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], tr
     files = [os.path.relpath(each.name, beside) for each in (*rule_files, RuleFile(str(path), ""))]
     proofs = [next((case for case in witness_cases(each) if trial.is_proof(each, case)), "") for each in found]
     cases = list(filter(None, proofs))
-    texts = {path: patch_text(found, trial.lists), Path(test_file_of(str(path))): suite_text(cases, files)}
+    texts = {path: patch_text(found, trial.taken), Path(test_file_of(str(path))): suite_text(cases, files)}
     try:
         for each, text in texts.items():
             if text:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lanner.ruleset.tuning.conditions import FieldCondition
-from lanner.ruleset.tuning.patch import patch_text, suite_text, witness_cases
+from lanner.ruleset.tuning.patch import TakenNames, patch_text, suite_text, witness_cases
 from lanner.ruleset.tuning.proposals import Proposal
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner
@@ -11,7 +11,7 @@ from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile, load_rules
 from processor.loading.items.exceptions import split_exceptions
 
-LISTS = ["secrets"]
+TAKEN = TakenNames(["secrets"])
 RULES = """
 - list: secrets
   items: [/srv/]
@@ -48,7 +48,7 @@ FOUND = [
 
 def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
     """Its own tests prove it: they fail without the patch."""
-    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND, LISTS))]
+    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(FOUND, TAKEN))]
     loaded = load_rules(files)
     suite, problems = read_suite(
         "quiet_test.yaml", suite_text([next(witness_cases(FOUND[0]))], ["r.yaml", "quiet.yaml"])
@@ -66,25 +66,25 @@ def test_values_are_appended_to_an_exception_of_the_rule() -> None:
     """Once for all values of an exception, beside new ones."""
     named = RULES + '  exceptions:\n    - {name: by path, fields: [proc.exepath, fd.name], comps: ["=", startswith]}\n'
     found = [replace(FOUND[0], exception="by path"), FOUND[1], replace(FOUND[0], exception="by path")]
-    patch = patch_text(found, LISTS)
+    patch = patch_text(found, TAKEN)
     loaded = load_rules([RuleFile("r.yaml", named), RuleFile("quiet.yaml", patch)])
 
     assert (loaded.errors, loaded.warnings) == ((), ())
-    assert loaded.rules[0].active_exceptions == ("by path", "tuned_cp_2")
+    assert loaded.rules[0].active_exceptions == ("by path", "tuned_cp_1")
     assert patch.count("name: by path") == 1
     assert patch.count("/srv/data/") == 2
 
 
 def test_the_patch_states_what_each_exception_quiets() -> None:
     """People decide by it."""
-    assert "# Quiets 7 of 9 alerts, on 2 hosts." in patch_text(FOUND, LISTS)
+    assert "# Quiets 7 of 9 alerts, on 2 hosts." in patch_text(FOUND, TAKEN)
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_an_exception_excuses_exactly_its_value(value: str) -> None:
     """Whoever causes alerts chooses it: YAML's characters, conditions, quotation marks, names of lists."""
     found = [proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", value))]
-    loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found, LISTS))])
+    loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found, TAKEN))])
 
     assert loaded.errors == ()
     _, (excluded,) = split_exceptions(loaded.rules[0].condition, loaded.rules[0].active_exceptions)
@@ -104,3 +104,16 @@ def test_a_case_is_tried_without_ancestors_first() -> None:
     assert "cron" in long
     assert "job" in long
     assert not list(witness_cases(replace(whole, witness={"evt.type": "openat"})))
+
+
+def test_a_second_patch_has_names_of_its_own() -> None:
+    """Rules with two exceptions of one name don't load."""
+    first = patch_text(FOUND, TAKEN)
+    files = [RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", first)]
+    names = [each.name for each in load_rules(files).rules[0].exceptions]
+
+    second = patch_text(FOUND[::-1], TakenNames(TAKEN.lists, names))
+
+    assert len(set(names)) == 2
+    assert not load_rules([*files, RuleFile("more.yaml", second)]).errors
+    assert load_rules([*files, RuleFile("more.yaml", first)]).errors
