@@ -31,8 +31,8 @@ _SUBJECTS = {
     "protocol": 9,
 }
 _REGISTER = 2
-_REGISTER_KINDS = frozenset({"enum", "flags", "i", "n", "pid", "x", "mountflags"})
-"""Kinds of argument that equal the register's lower half (arguments.py)."""
+_REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})
+"""Kinds of argument that equal the register's lower half, in the bits that predicates compare (arguments)."""
 
 _FLAGS_UNKNOWN = frozenset({"openat2", "open_by_handle_at"})
 """Their flags are in memory that another thread may change, or aren't read: classes differ only by failure."""

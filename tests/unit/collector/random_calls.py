@@ -9,7 +9,8 @@ from tests.unit.collector.calls import WHO, call, file, sock
 
 OPENS = ("open", "openat", "openat", "openat2", "creat")
 SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
-OTHERS = ("ptrace", "prctl", "setns", "unshare", "clone", "mount", "kill", "pipe2", "open_by_handle_at")
+_WITH_MODES = ("fchmod", "mknod")
+OTHERS = ("ptrace", "prctl", "setns", "unshare", "clone", "mount", "kill", "pipe2", "open_by_handle_at", *_WITH_MODES)
 PATHS = (
     *("link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rename", "renameat2"),
     *("mkdir", "mkdirat", "rmdir", "chmod", "fchmodat"),
@@ -19,6 +20,19 @@ _PARTS = ("etc", "shadow", "passwd", "usr", "bin", ".ssh", "id_rsa", "log")
 _DEEP, _LONG = "/x" * 57, "/" + "y" * 250 + "/" + "z" * 60
 _FLAGS = (0, 1, 2, 3, 0o100, 0o1001, 0o102, 0o20200002, 0o20000002, 0o2000000, 0o1101, 0o200000, 0x1_0000_0001)
 _NUMBERS = (0, 1, 2, 4, 5, 10, 13, 15, 16, 17, 38, 0x4206, 0x10000000, 0x20000, 0x7C020000, 1 << 32 | 16, (1 << 32) - 1)
+_MODES = (
+    0o644,
+    0o755,
+    0o4755,
+    0o2755,
+    0o1777,
+    0o104755,
+    0o20666,
+    0o60600,
+    0o140000,
+    1 << 20 | 0o4000,
+    1 << 32 | 0o4000,
+)
 _ADDRESSES = ("10.1.2.3", "127.0.0.1", "192.168.0.1", "8.8.8.8", "0.0.0.0")
 _MOST_OF_A_LITERAL = 250
 _PORTS = (0, 22, 80, 40000)
@@ -132,10 +146,10 @@ def _internet(chance: Random) -> Socket:
 def _other(chance: Random) -> Syscall:
     event = chance.choice(OTHERS)
     result = chance.choice([0, 0, 1, 3, 1 << 33, (1 << 32) + 1, -1, -13, -5000])
-    facts: dict[str, object] = {"path1": "x"} if event in ("prctl", "mount") else {}
+    facts: dict[str, object] = {"path1": "x"} if event in ("prctl", "mount", "mknod") else {}
     if event == "open_by_handle_at" and result in (0, 1, 3):
         facts |= {"fd": result, "file": file(path(chance))}
-    numbers = [chance.choice(_NUMBERS) for _ in range(6)]
+    numbers = [chance.choice(_MODES if event in _WITH_MODES else _NUMBERS) for _ in range(6)]
     is_compat = chance.random() < 0.3
     if is_compat:
         # No 32-bit call returns more.
@@ -164,7 +178,8 @@ _OF_OTHERS = (
     *("evt.arg.request contains PTRACE_ATTACH", "evt.arg.request in (PTRACE_TRACEME, PTRACE_SEIZE)"),
     *("evt.arg.option = PR_SET_NAME", "evt.arg.flags contains CLONE_NEWUSER", "evt.arg.flags contains CLONE_NEW"),
     *("evt.arg.nstype contains CLONE_NEWNET", "evt.arg.flags contains MS_BIND", "evt.arg.flags contains O_CLOEXEC"),
-    *("container.id = host", "container.id != host"),
+    *("container.id = host", "container.id != host", "evt.arg.mode contains S_ISUID", "evt.arg.mode contains S_IS"),
+    *("evt.arg.mode contains S_IFCHR", "evt.arg.mode contains S_IX", "evt.arg.mode startswith S_IXOTH"),
 )
 
 

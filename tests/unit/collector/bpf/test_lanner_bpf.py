@@ -51,6 +51,16 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
         assert sent is not None or not found(detector, whole)
 
 
+def test_changes_of_modes_without_the_bit_of_a_rule_are_left_out(kernel: NativeKernel) -> None:
+    """A program that unpacks an archive changes thousands of modes."""
+    rule = parse("evt.type in (chmod, fchmod) and evt.rawres = 0 and evt.arg.mode contains S_ISUID")
+    kernel.put(lay_out(derive([rule], EVENTS)), EVENTS)
+
+    for mode, is_sent in ((0o4755, True), (0o104000, True), (0o755, False), (0o2755, False)):
+        assert (kernel.call(call("chmod", [0, mode], path1="/tmp/x")) is not None) == is_sent
+        assert (kernel.call(call("fchmod", [3, mode])) is not None) == is_sent
+
+
 @pytest.mark.parametrize(
     ("rule", "expected", "left_out"),
     [
