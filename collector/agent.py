@@ -27,7 +27,6 @@ from schemas.text.notes import OnNote, ignore_note
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
-_LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
 _LOSSES_SECONDS = 1.0
 
 
@@ -276,8 +275,7 @@ class Collector:
             return
         if now >= self._count_losses_at:
             self._count_losses_at = now + _LOSSES_SECONDS
-            counters = self._feed.counters()
-            self._sweep.lost(sum(counters[reason] for reason in _LIFECYCLE_LOSSES))
+            self._sweep.lost(self._feed.lifecycle_lost())
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _rest(self, seconds: float) -> None:

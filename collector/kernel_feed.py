@@ -29,6 +29,7 @@ _COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
 )
+_LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
 _SETTING_ENVIRONMENT, _SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 0, 2, 3, 4
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
@@ -47,7 +48,7 @@ class KernelFeed:
         """Take ownership of a loaded program; close() closes it."""
         self._program = program
         self._exact_paths = exact_paths
-        self._is_attached = self._has_paths = False
+        self._is_attached = self._has_paths = self._is_asleep = False
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
@@ -104,7 +105,7 @@ class KernelFeed:
             program.attach(loaded)
             feed._is_attached = True
             feed._copy_paths()
-            run_self_test(feed._peek, feed._lifecycle_lost)
+            run_self_test(feed._peek, feed.lifecycle_lost)
         except BaseException:
             feed.close()
             raise
@@ -177,6 +178,9 @@ class KernelFeed:
             end = bisect_right(queue, now, key=_by_time)
             ready += queue[:end]
             del queue[:end]
+        if ready:
+            # Left on while nothing comes, because switching costs more than everything else of a wake-up.
+            self._set_asleep(is_asleep=False)
         ready.sort(key=_by_time)
         return [record for _, record in ready]
 
@@ -194,13 +198,16 @@ class KernelFeed:
         if any(queue for _, queue in self._queues):
             time.sleep(min(seconds, _SOON_SECONDS))
             return True
-        self._set(_SETTING_ASLEEP, 1)
-        try:
-            # Records sent before the kernel side read the setting wake nobody.
-            is_empty = self._events.is_empty and self._lifecycle.is_empty
-            return not is_empty or bool(self._wake.poll(seconds * 1000))
-        finally:
-            self._set(_SETTING_ASLEEP, 0)
+        self._set_asleep(is_asleep=True)
+        # Records sent before the kernel side read the setting wake nobody.
+        is_empty = self._events.is_empty and self._lifecycle.is_empty
+        return not is_empty or bool(self._wake.poll(seconds * 1000))
+
+    def _set_asleep(self, *, is_asleep: bool) -> None:
+        """Switch wake-ups by the kernel side on or off."""
+        if is_asleep != self._is_asleep:
+            self._is_asleep = is_asleep
+            self._set(_SETTING_ASLEEP, int(is_asleep))
 
     def repeats(self) -> list[RepeatCount]:
         """Return the repeat counts that have changed since the last call.
@@ -236,6 +243,10 @@ class KernelFeed:
         """Return the kernel side's counters: records made, records lost per ring, and events filtered."""
         return {name: self._sum("counters", number) for number, name in enumerate(_COUNTERS)}
 
+    def lifecycle_lost(self) -> int:
+        """Return how many records of processes the kernel side has lost."""
+        return sum(self._sum("counters", _COUNTERS.index(name)) for name in _LIFECYCLE_LOSSES)
+
     def filtered(self) -> Mapping[str, int]:
         """Return how many events the pushdown filter has dropped, by event type."""
         return {call.event: self._sum("filtered", call.number) for call in CALLS}
@@ -263,7 +274,3 @@ class KernelFeed:
         # The next step reads all processes from /proc, which includes what happened long before.
         del queue[:-_PEEKED]
         return [decode(record) for record in records]
-
-    def _lifecycle_lost(self) -> int:
-        counters = self.counters()
-        return counters["lifecycle_ring_full"] + counters["lifecycle_over_share"]
