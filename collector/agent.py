@@ -1,5 +1,6 @@
 """The collector of one host: kernel records in, event batches out. A thin shell around this package's pure parts."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -18,7 +19,7 @@ from collector.processes.users.lookup import UserFiles
 from collector.pushdown.plan import common_versions
 from collector.pushdown.report import WatchReport
 from collector.record_intake import RecordIntake
-from collector.records.repeat_counts import RepeatPoll
+from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
@@ -28,6 +29,7 @@ _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
 _LOSSES_SECONDS = 1.0
+_MAX_REPEATING = 4096
 
 
 class Collector:
@@ -85,7 +87,11 @@ class Collector:
             settings=self.settings,
             on_full=self._flush,
         )
-        self._intake = RecordIntake(self._table, self._reader, self._containers, self._batch, watched)
+        # Twice, because a slot may be reused before its last count has been read.
+        repeating = min(2 * REPEAT_SLOTS * (os.cpu_count() or 1), _MAX_REPEATING)
+        self._intake = RecordIntake(
+            self._table, self._reader, self._containers, self._batch, watched, repeating=repeating
+        )
         self._last_flush = time.monotonic()
         self._report = WatchReport(watched, pushdown_filter, self.settings.heartbeat_seconds, self._last_flush)
         self._repeats = RepeatPoll(self.settings.repeats_seconds)

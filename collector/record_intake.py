@@ -20,7 +20,6 @@ from collector.records.repeat_counts import RepeatCounts
 from collector.records.types import Exec, Exit, RepeatCount, Request, Syscall
 from schemas.caching.bounded import BoundedMap
 
-_MAX_REPEATING = 4096
 _KIND = HEAD.span("kind")
 _SYSCALL = KIND_SYSCALL.to_bytes(2, "little")
 """Only the events of system calls are reused."""
@@ -35,6 +34,7 @@ class RecordIntake:
         containers: facts of containers.
         batch: receives the events.
         event_types: event types to watch.
+        repeating: how many repeated calls are counted at a time.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class RecordIntake:
         containers: KnownContainers,
         batch: BatchAssembler,
         event_types: frozenset[str],
+        *,
+        repeating: int,
     ) -> None:
         self.undecodable = 0
         """Records that could not be decoded."""
@@ -54,7 +56,7 @@ class RecordIntake:
         self._batch = batch
         self._waiting: PendingEvents[tuple[Syscall | Exec | Exit, TrackedProcess]] = PendingEvents()
         self._requests = PendingRequests()
-        self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(_MAX_REPEATING)
+        self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(repeating)
         """By the bytes that equal records share, the process at the last call that was sent whole."""
         self._repeat_counts = RepeatCounts()
 
