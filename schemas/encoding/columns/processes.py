@@ -62,20 +62,24 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
     """Return the columns of a table of processes; an empty column is all 0. Adds new texts to the table of texts."""
     if not processes:
         return dict.fromkeys(PROCESS_COLUMNS, b"")
-    facts = dict(zip(_ORDER, zip(*map(_FACTS, processes), strict=True), strict=True))
+    facts: dict[str, Sequence[Any]] = dict(zip(_ORDER, zip(*map(_FACTS, processes), strict=True), strict=True))
     known = [_EVERYTHING] * len(processes)
     made: dict[str, bytes] = {}
     for name, bit in KNOWN_BITS.items():
         if None in facts[name]:
-            known = [each if value is not None else each & ~bit for each, value in zip(known, facts[name], strict=True)]
-            facts[name] = tuple(value or (0 if name in NULLABLE else ()) for value in facts[name])
+            missing = 0 if name in NULLABLE else ()
+            values = facts[name] = list(facts[name])
+            for row, value in enumerate(values):
+                if value is None:
+                    values[row] = missing
+                    known[row] ^= bit
     for name, code in (*NULLABLE.items(), *SURE.items(), *MARKS.items()):
         made[name] = _packed(code, facts[name])
     index = texts.__getitem__
     for name in TEXTS:
-        made[name] = _packed("i", map(index, facts[name]))
+        made[name] = _packed("i", list(map(index, facts[name])))
     for name, counts in LISTS.items():
-        made[counts] = _packed("I", map(len, facts[name]))
+        made[counts] = _packed("I", list(map(len, facts[name])))
         made[name] = array("i", map(index, chain.from_iterable(facts[name]))).tobytes()
     made["pid"] = array("q", facts["pid"]).tobytes()
     made["known"] = _packed("I", known)
@@ -140,9 +144,8 @@ def _check_rows(numbers: Mapping[str, Sequence[int]], containers: int) -> None:
             raise ValueError(f"process {index} has a leader outside its table")
 
 
-def _packed(code: str, values: Iterable[int]) -> bytes:
-    raw = array(code, values).tobytes()
-    return b"" if raw == bytes(len(raw)) else raw
+def _packed(code: str, values: Sequence[int]) -> bytes:
+    return array(code, values).tobytes() if any(values) else b""
 
 
 def _unpacked(columns: Mapping[str, bytes], name: str, zeros: list[int]) -> list[int]:
