@@ -10,7 +10,7 @@ from collector.containers.identity.naming import Naming
 from collector.containers.lookup import KnownContainers
 from collector.containers.runtimes import runtimes
 from collector.host.facts import HostFacts, join_host_cgroup_namespace, this_host
-from collector.kernel_feed import KernelFeed
+from collector.kernel_feed import KERNEL_LOSSES, KernelFeed
 from collector.processes.lookups.client import LookUps
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.sweep import Sweep
@@ -26,8 +26,6 @@ from schemas.filter import PushdownFilter
 from schemas.text.notes import OnNote, ignore_note
 
 _IDLE_POLL, _BUSY_POLL = 0.020, 0.002
-KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
-"""Reasons of losses that the kernel side counts."""
 _LOSSES_SECONDS = 1.0
 _MAX_REPEATING = 4096
 
@@ -134,7 +132,7 @@ class Collector:
     @property
     def losses(self) -> Mapping[str, int]:
         """Everything lost since the start, by reason."""
-        counters = self.counters()
+        counters = self._last_counters if self._feed is None else self._feed.losses()
         found = {
             **{name: counters.get(name, 0) for name in KERNEL_LOSSES},
             "undecodable": self._intake.undecodable,

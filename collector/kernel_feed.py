@@ -29,6 +29,8 @@ _COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
 )
+KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
+"""Reasons of losses that the kernel side counts."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
 _SETTING_ENVIRONMENT, _SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 0, 2, 3, 4
 _SOON_SECONDS = 0.002
@@ -241,11 +243,15 @@ class KernelFeed:
 
     def counters(self) -> Mapping[str, int]:
         """Return the kernel side's counters: records made, records lost per ring, and events filtered."""
-        return {name: self._sum("counters", number) for number, name in enumerate(_COUNTERS)}
+        return {name: self._counter(name) for name in _COUNTERS}
+
+    def losses(self) -> Mapping[str, int]:
+        """Return the counters of KERNEL_LOSSES only, because each takes a system call."""
+        return {name: self._counter(name) for name in KERNEL_LOSSES}
 
     def lifecycle_lost(self) -> int:
         """Return how many records of processes the kernel side has lost."""
-        return sum(self._sum("counters", _COUNTERS.index(name)) for name in _LIFECYCLE_LOSSES)
+        return sum(map(self._counter, _LIFECYCLE_LOSSES))
 
     def filtered(self) -> Mapping[str, int]:
         """Return how many events the pushdown filter has dropped, by event type."""
@@ -253,6 +259,9 @@ class KernelFeed:
 
     def _set(self, setting: int, value: int) -> None:
         bpf_syscall.update(self._program.maps["settings"], _U32.pack(setting), _U64.pack(value))
+
+    def _counter(self, name: str) -> int:
+        return self._sum("counters", _COUNTERS.index(name))
 
     def _sum(self, name: str, number: int) -> int:
         values = bpf_syscall.lookup(self._program.maps[name], _U32.pack(number), 8 * self._cpus)

@@ -4,7 +4,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from collector.agent import KERNEL_LOSSES, Collector
+from collector.agent import Collector
+from collector.kernel_feed import KERNEL_LOSSES
 from collector.publishing.publisher import REFUSED, Publisher
 from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
 from lanner.operations.catalogue import Readings, Value
