@@ -25,7 +25,9 @@ from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
 from schemas.text.notes import OnNote, ignore_note
 
-_IDLE_POLL, _BUSY_POLL = 0.020, 0.002
+_IDLE_POLL, _POLL, _BUSY_POLL = 0.020, 0.006, 0.002
+_MANY = 50
+"""Records of one read from which the ring might fill up before a longer time is over."""
 _LOSSES_SECONDS = 1.0
 _MAX_REPEATING = 4096
 
@@ -315,7 +317,10 @@ class Collector:
 
     def _take(self, records: list[bytes]) -> None:
         # The longer nothing has happened, the longer until the next read.
-        self._interval = _BUSY_POLL if records else min(self._interval * 1.5, _IDLE_POLL)
+        if records:
+            self._interval = _BUSY_POLL if len(records) >= _MANY else _POLL
+        else:
+            self._interval = min(self._interval * 1.5, _IDLE_POLL)
         self._intake.take(records)
 
     def _take_repeats(self) -> None:
