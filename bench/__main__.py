@@ -20,6 +20,7 @@ NAMES = (
     "recording",
     "slowdown",
     "start",
+    "starts",
     "throughput",
     "waiting",
 )

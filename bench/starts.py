@@ -1,0 +1,57 @@
+"""Measure Lanner's processor time for program starts: `python -m bench.starts`.
+
+3,000 times fork and exec of /bin/true beside `lanner run` with the shipped rules, and beside `lanner collector` with a
+broker: Lanner's own time, without what it uses at rest. Lower figures count, because other work on the machine adds
+starts and evicts caches.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from bench.day import collector
+from bench.running import cpu_seconds, lanner_run, nanoseconds
+from bus.administration import create_missing
+from bus.connection import Connection
+from bus.topics import DAY_MS, plan
+from tests.cluster.broker import Broker
+
+STARTS = 3_000
+ROUNDS = 3
+_REST_SECONDS = 2.0
+_DRAIN_SECONDS = 0.7
+
+
+def main() -> None:
+    """Print a line for each command."""
+    with tempfile.TemporaryDirectory() as name, lanner_run(Path(name)) as running:
+        _measure("lanner run", running.process.pid)
+    with tempfile.TemporaryDirectory() as name:
+        broker = Broker(Path(name) / "kafka")
+        broker.start()
+        try:
+            connection = Connection(bootstrap_servers=broker.address)
+            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
+            with collector(connection, Path(name)) as pid:
+                _measure("lanner collector", pid)
+        finally:
+            broker.remove()
+
+
+def _measure(command: str, pid: int) -> None:
+    time.sleep(_REST_SECONDS)
+    before = cpu_seconds(pid)
+    time.sleep(_REST_SECONDS)
+    at_rest = (cpu_seconds(pid) - before) / _REST_SECONDS
+    taken = []
+    for _ in range(ROUNDS):
+        before, began = cpu_seconds(pid), time.monotonic()
+        nanoseconds("forkexec", STARTS)
+        time.sleep(_DRAIN_SECONDS)
+        taken.append(cpu_seconds(pid) - before - at_rest * (time.monotonic() - began))
+    rounds = " ".join(f"{seconds:.2f}" for seconds in taken)
+    print(f"{command}: {1e6 * min(taken) / STARTS:.0f} µs a program start, {STARTS:,} starts in {rounds} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
