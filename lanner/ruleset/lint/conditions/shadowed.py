@@ -23,7 +23,8 @@ class _Conditions:
     parts: frozenset[Node]
     needed: tuple[Node, ...]
     """The parts without those on event types alone, which `Rule.event_types` covers."""
-    is_stateful: bool
+    is_evaluated_alone: bool
+    """Whether the rule is stateful or has a `suppress`: `rule_matching: first` then concerns it in neither direction."""
 
 
 def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation]) -> Iterator[Problem]:
@@ -31,7 +32,7 @@ def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation
 
     Args:
         rules: all rules in the order in which they are evaluated.
-        correlations: stateful macros: a rule that uses one doesn't match each event for which its condition is true.
+        correlations: the stateful macros.
     """
     conditions = [_conditions(rule, correlations) for rule in rules if rule.enabled]
     search = _Search()
@@ -51,7 +52,7 @@ def _conditions(rule: Rule, correlations: Mapping[str, Correlation]) -> _Conditi
     is_stateful = bool(correlations) and any(
         isinstance(node, Macro) and node.name in correlations for node in walk(rule.condition)
     )
-    return _Conditions(rule, parts, needed, is_stateful)
+    return _Conditions(rule, parts, needed, is_stateful or "suppress" in rule.extensions)
 
 
 def _is_event_type(check: Check) -> bool:
@@ -67,7 +68,9 @@ class _Search:
     def covers(self, earlier: _Conditions, later: _Conditions) -> bool:
         """Return whether a rule certainly matches whenever a later one does."""
         self._left -= 1
-        if self._left <= 0 or earlier.is_stateful or earlier.rule.source != later.rule.source:
+        if self._left <= 0 or earlier.rule.source != later.rule.source:
+            return False
+        if earlier.is_evaluated_alone or later.is_evaluated_alone:
             return False
         if not later.rule.event_types or not later.rule.event_types <= earlier.rule.event_types:
             return False

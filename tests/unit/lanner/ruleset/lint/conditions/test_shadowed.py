@@ -53,12 +53,21 @@ def test_a_rule_that_can_match_first_is_not_reported(earlier: str, later: str) -
     assert shadowed(earlier, later) == []
 
 
-def test_disabled_and_stateful_rules_shadow_nothing() -> None:
-    """A stateful rule doesn't match each event for which its condition is true."""
+def test_a_disabled_rule_shadows_nothing() -> None:
+    """It raises no alert, so that the later rule does."""
     conditions = ("opened", "opened and fd.name = /x")
     assert shadowed(*conditions, extra="- rule: 0\n  enabled: false\n") == []
+
+
+def test_stateful_and_suppressed_rules_neither_shadow_nor_are_shadowed() -> None:
+    """They are evaluated apart from all others."""
     macro = (
         "- macro: often\n  condition: opened\n"
         "  correlation: {type: event_count, group-by: [proc.name], timespan: 1m, condition: {gte: 9}}\n"
     )
     assert shadowed("often", "opened and fd.name = /x", extra=macro) == []
+    assert shadowed("opened", "often", extra=macro) == []
+    suppress = "  suppress: {by: [fd.name], for: 1m}\n"
+    for name in (0, 1):
+        text = f"- rule: {name}\n  override: {{suppress: replace}}\n{suppress}"
+        assert shadowed("opened", "opened and fd.name = /x", extra=text) == []
