@@ -265,15 +265,14 @@ class Collector:
             now = time.monotonic()
             self._compare(now)
             waited = now - self._last_flush
-            if (self._batch.count and waited >= self.settings.flush_seconds) or (
-                waited >= self.settings.heartbeat_seconds
-            ):
+            wait = self.settings.wait_seconds(self._batch.count, waited)
+            if (self._batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
                 self._flush()
             rest = deadline - now
             if rest <= 0:
                 return
             if not self.has_more:
-                self._rest(min(rest, self.settings.flush_seconds - waited) if self._batch.count else rest)
+                self._rest(min(rest, wait - waited) if self._batch.count else rest)
 
     def _compare(self, now: float) -> None:
         """Compare the table with /proc, a little at a time, if process records were lost."""

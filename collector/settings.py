@@ -25,6 +25,7 @@ class CollectorSettings:
     flush_bytes: int = 512 * 1024
     """Approximate size of events, processes and containers together; one event may exceed it by a bounded amount."""
     flush_seconds: float = 0.1
+    """How long a batch waits for more events; half as long while `flush_events` or more come per second."""
     heartbeat_seconds: float = 15.0
     """A batch is sent at least this often, even without events, so that a quiet host differs from a dead one."""
     variables: frozenset[str] = frozenset()
@@ -51,3 +52,15 @@ class CollectorSettings:
     """Start of the previous collector, ns; 0 if unknown."""
     previous_sequence: int = -1
     """The last batch that it sent, as far as known."""
+
+    def wait_seconds(self, events: int, waited: float) -> float:
+        """Return how long a batch waits for more events.
+
+        Where events come so fast that half of the time collects enough of them, alerts come sooner.
+
+        Args:
+            events: in the batch so far.
+            waited: how long it has waited, s.
+        """
+        is_fast = events >= self.flush_events * waited
+        return self.flush_seconds / 2 if is_fast else self.flush_seconds

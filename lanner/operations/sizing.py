@@ -183,11 +183,12 @@ def batches_per_host(events: float, batch_seconds: float, measured: StageCosts =
 
     Args:
         events: a second.
-        batch_seconds: how long a batch waits for more events after its first one.
+        batch_seconds: how long a batch waits for more events after its first one; half as long if many come.
         measured: the limits of a batch.
     """
     # A batch takes the wait for its first event and the time for more. Without any, a heartbeat is sent.
-    by_time = events / (1 + events * batch_seconds)
+    wait = batch_seconds if events < measured.batch_events else batch_seconds / 2
+    by_time = events / (1 + events * wait)
     by_count = events / measured.batch_events
     return max(by_time, by_count, 1 / measured.heartbeat_seconds)
 

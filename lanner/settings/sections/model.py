@@ -278,7 +278,11 @@ class KafkaSettings:
     schema_registry_ca_file: str | None = about(
         "PEM file of the CAs to trust at the registry; by default the system's.", None
     )
-    batch_ms: int = about("A collector sends a batch at the latest this many milliseconds after its first event.", 100)
+    batch_ms: int = about(
+        "A collector sends a batch at the latest this many milliseconds after its first event; after half of it, while\n"
+        "events come faster than batch_events per second.",
+        100,
+    )
     spool_dir: str = about(
         "Folder where a collector stores batches while the broker is unavailable.",
         "/var/lib/lanner/spool",

@@ -17,6 +17,14 @@ from schemas.batch import EventBatch
 from tests.unit.collector.packed import syscall
 
 
+@pytest.mark.parametrize(
+    ("events", "waited", "wait"), [(25, 0.05, 0.05), (24, 0.05, 0.1), (1, 0.001, 0.05), (1, 0.05, 0.1)]
+)
+def test_a_batch_waits_half_as_long_while_many_events_come(events: int, waited: float, wait: float) -> None:
+    """Many are 500 per second, unless the settings have another size of batches."""
+    assert CollectorSettings().wait_seconds(events, waited) == wait
+
+
 class TestCollector:
     """Records are passed directly to its intake."""
 

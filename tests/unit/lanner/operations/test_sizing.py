@@ -19,6 +19,12 @@ def test_a_host_sends_a_batch_at_the_latest_after_the_wait() -> None:
     assert batches_per_host(20, 0.1) == pytest.approx(1 / 0.15)
 
 
+def test_a_busy_host_waits_half_as_long() -> None:
+    """From 500 events a second on, as in collector/settings.py."""
+    assert batches_per_host(499, 0.1) == pytest.approx(499 / 50.9)
+    assert batches_per_host(500, 0.1) == pytest.approx(500 / 26)
+
+
 def test_an_idle_host_sends_heartbeats() -> None:
     """Four a minute."""
     assert batches_per_host(0, 0.1) == pytest.approx(4 / 60)
