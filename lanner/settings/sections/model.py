@@ -279,7 +279,7 @@ class KafkaSettings:
         "PEM file of the CAs to trust at the registry; by default the system's.", None
     )
     batch_ms: int = about(
-        "A collector sends a batch at the latest this many milliseconds after its first event; after half of it, while\n"
+        "A collector sends a batch at the latest this many milliseconds after its first event; half as many, while\n"
         "events come faster than batch_events per second.",
         100,
     )

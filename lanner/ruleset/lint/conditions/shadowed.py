@@ -24,7 +24,7 @@ class _Conditions:
     needed: tuple[Node, ...]
     """The parts without those on event types alone, which `Rule.event_types` covers."""
     is_evaluated_alone: bool
-    """Whether the rule is stateful or has a `suppress`: `rule_matching: first` then concerns it in neither direction."""
+    """Whether the rule is stateful or has a `suppress`: `rule_matching: first` then does not concern it."""
 
 
 def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation]) -> Iterator[Problem]:
