@@ -60,22 +60,25 @@ class QuietRecords:
             self._recorded.pop(partition, None)
 
 
-async def read_quiet_hosts(past: PastEvents, topic: str, positions: Mapping[int, int]) -> dict[int, QuietHosts]:
+async def read_quiet_hosts(
+    past: PastEvents, topic: str, bounds: Mapping[int, tuple[int, int]]
+) -> dict[int, QuietHosts]:
     """Return the newest usable record of each partition.
 
     Args:
         past: reads topics.
         topic: the full name of QUIET_HOSTS.
-        positions: by partition, the offset of the events topic from which this processor goes on; what was recorded
-            at a later one would hide what happened in between.
+        bounds: by partition, the first offset that the events topic holds, and the one from which this processor goes
+            on. What happened between a record's position and these would be unknown.
     """
     found: dict[int, QuietHosts] = {}
-    for partition, records in (await past.newest(topic, positions, _NEWEST)).items():
+    for partition, records in (await past.newest(topic, bounds, _NEWEST)).items():
+        begin, end = bounds[partition]
         for record in records:
             try:
                 quiet = decode_quiet_hosts(record.value or b"")
             except BadQuietHosts:
                 continue
-            if quiet.position <= positions[partition]:
+            if begin <= quiet.position <= end:
                 found[partition] = max(quiet, found.get(partition, quiet), key=lambda each: each.position)
     return found

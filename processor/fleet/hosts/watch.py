@@ -117,13 +117,12 @@ class HostWatch:
         ends = time.monotonic() + _LOOK_BACK_SECONDS
         async with PastEvents(self._connection, self._events) as past:
             begins = await past.begins(positions)
-            positions = {number: end for number, end in positions.items() if begins[number] < end}
-            recorded = await read_quiet_hosts(past, self._connection.topic(QUIET_HOSTS), positions)
-            for left, (number, end) in zip(range(len(positions), 0, -1), positions.items(), strict=True):
+            bounds = {number: (begins[number], end) for number, end in positions.items() if begins[number] < end}
+            recorded = await read_quiet_hosts(past, self._connection.topic(QUIET_HOSTS), bounds)
+            for left, (number, each) in zip(range(len(bounds), 0, -1), bounds.items(), strict=True):
                 # Time that one partition does not use is left to the others.
                 share = max(_LEAST_SECONDS, (ends - time.monotonic()) / left)
-                bounds = (begins[number], end)
-                since = await self._look_back_at(past, number, bounds, recorded.get(number), _deadline(share))
+                since = await self._look_back_at(past, number, each, recorded.get(number), _deadline(share))
                 if since is None:
                     unknown += 1
                     # Unread messages would otherwise look like a gap.
@@ -163,7 +162,7 @@ class HostWatch:
             since, until = quiet.since, quiet.until
             self._stage.recall_quiet(number, quiet.hosts)
         found = await past.since(number, until)
-        start = min(newest, newest if found is None else found, newest if quiet is None else max(quiet.position, begin))
+        start = min(newest, newest if found is None else found, newest if quiet is None else quiet.position)
         last = LastOfEach[Any](_MOST_HELD_BYTES)
         async for record in past.read(number, start, end, stop):
             if record.offset >= newest:
