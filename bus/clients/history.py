@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
@@ -38,7 +38,6 @@ class TopicHistory:
         self._topic = topic
         self._client_errors = ClientErrors(connection)
         self._silence = SilenceTimeout(connection)
-        self._polled: deque[Message] = deque()
         self._consumer: Consumer = make_consumer(connection, "lanner-past", self._client_errors)
         try:
             numbers = partitions_of(self._consumer, self._client_errors, topic)
@@ -89,8 +88,7 @@ class TopicHistory:
         """
         self.unread = self._assign(bounds)
         while self.unread and not stop():
-            if (message := self._poll()) is not None:
-                yield message
+            yield from self._block()
 
     def read_in_order(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
         """Yield the messages of all partitions in the order of their timestamps, with bounded memory.
@@ -110,19 +108,18 @@ class TopicHistory:
                     heapq.heappush(heads, (stamp_of(waiting[0]), number))
                 if number in paused and len(waiting) <= _RESUME_AT:
                     paused.discard(number)
-                    self._consumer.resume([TopicPartition(self._topic, number)])
+                    if number in self.unread:
+                        self._consumer.resume([TopicPartition(self._topic, number)])
                 yield message
                 continue
-            found = self._poll()
-            if found is None:
-                continue
-            number = found.partition() or 0
-            held[number].append(found)
-            if len(held[number]) == 1:
-                heapq.heappush(heads, (stamp_of(found), number))
-            if len(held[number]) >= _PAUSE_AT and number in self.unread:
-                paused.add(number)
-                self._consumer.pause([TopicPartition(self._topic, number)])
+            for found in self._block():
+                number = found.partition() or 0
+                held[number].append(found)
+                if len(held[number]) == 1:
+                    heapq.heappush(heads, (stamp_of(found), number))
+                if len(held[number]) >= _PAUSE_AT and number in self.unread and number not in paused:
+                    paused.add(number)
+                    self._consumer.pause([TopicPartition(self._topic, number)])
 
     def _assign(self, bounds: Mapping[int, tuple[int, int]]) -> set[int]:
         self._ends = {}
@@ -134,31 +131,37 @@ class TopicHistory:
                 self._ends[number] = last
                 starts.append(TopicPartition(self._topic, number, first))
         self._consumer.assign(starts)
-        self._polled.clear()
+        # The client may keep a partition paused where it is assigned again.
+        self._consumer.resume(starts)
         self._silence.heard()
         return set(self._ends)
 
-    def _poll(self) -> Message | None:
-        if not self._polled:
-            self._polled.extend(self._consumer.consume(_AT_ONCE, 0))
-        message = self._polled.popleft() if self._polled else self._consumer.poll(_POLL_SECONDS)
-        if message is None:
-            self._silence.nothing()
-            return None
+    def _block(self) -> Iterator[Message]:
+        """Yield the messages within bounds that have arrived; wait a little if there are none."""
+        arrived: Sequence[Message | None] = self._consumer.consume(_AT_ONCE, 0)
+        for message in arrived or (self._consumer.poll(_POLL_SECONDS),):
+            if message is None:
+                self._silence.nothing()
+                return
+            number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
+                    # The end may come before the bound, if messages were deleted since.
+                    self.unread.discard(number)
+                elif forbids_reading(error):
+                    raise unavailable(self._connection, error)
+            elif number in self.unread:
+                if offset >= self._ends[number] - 1:
+                    self._end(number)
+                if offset < self._ends[number]:
+                    yield message
         self._silence.heard()
-        number, offset, error = message.partition() or 0, message.offset() or 0, message.error()
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  the client's own name for it
-                # The end may come before the bound, if messages were deleted since.
-                self.unread.discard(number)
-            elif forbids_reading(error):
-                raise unavailable(self._connection, error)
-            return None
-        if number not in self.unread:
-            return None
-        if offset >= self._ends[number] - 1:
-            self.unread.discard(number)
-        return message if offset < self._ends[number] else None
+
+    def _end(self, number: int) -> None:
+        """End a partition; what the client has fetched of it beyond the bound is dropped there."""
+        self.unread.discard(number)
+        if self.unread:
+            self._consumer.pause([TopicPartition(self._topic, number)])
 
 
 def stamp_of(message: Message) -> int:

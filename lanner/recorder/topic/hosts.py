@@ -7,7 +7,7 @@ topic, samples at a few past times find the silent hosts, and bisection finds wh
 from collections.abc import Callable, Collection
 from typing import Any
 
-from bus.clients.history import TopicHistory
+from bus.clients.history import Bounds, TopicHistory
 from bus.connection import Connection
 from bus.messages.clock_offset import correction
 from bus.messages.partitions import partition_of
@@ -78,17 +78,19 @@ class _Looks:
         self._past = TopicHistory(connection, connection.topic(EVENTS))
         self._value = reader_of_values(connection)
         self._stop = stop
+        self._offsets: dict[int, dict[int, int]] = {}
+        """The first offset of each partition since a time, by time."""
 
     def close(self) -> None:
         self._past.close()
 
     def is_before_all(self, time: int) -> bool:
         """Return whether the topic retains nothing older than a time."""
-        return all(offset <= self._past.available[number][0] for number, offset in self._past.since(time).items())
+        return all(offset <= self._past.available[number][0] for number, offset in self._since(time).items())
 
     def messages(self, since: int, until: int | None) -> int:
         """Return the number of messages appended in a time range."""
-        return sum(end - start for start, end in self._past.between(since, until).values())
+        return sum(end - start for start, end in self._bounds(since, until).values())
 
     def between(
         self,
@@ -100,7 +102,8 @@ class _Looks:
     ) -> dict[bytes, FleetHost]:
         """Return the hosts seen in a time range, by key, without those whose key is in `known`."""
         found: dict[bytes, HostTally] = {}
-        for message in self._past.read(self._past.between(since, until, partitions), self._stop):
+        bounds = self._bounds(since, until) if partitions is None else self._past.between(since, until, partitions)
+        for message in self._past.read(bounds, self._stop):
             key = message.key() or b""
             if key in known:
                 continue
@@ -114,6 +117,16 @@ class _Looks:
             headers: Any = message.headers() or ()
             tally.see(head, appended, correction(headers, appended * 1_000_000))
         return {key: tally.host() for key, tally in found.items()}
+
+    def _bounds(self, since: int, until: int | None) -> Bounds:
+        ends = {} if until is None else self._since(until)
+        available = self._past.available
+        return {number: (start, ends.get(number, available[number][1])) for number, start in self._since(since).items()}
+
+    def _since(self, time: int) -> dict[int, int]:
+        if time not in self._offsets:
+            self._offsets[time] = self._past.since(time)
+        return self._offsets[time]
 
     def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
         """Find a host's newest batch, given one of its batches and a later time at which it was silent."""
