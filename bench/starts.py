@@ -1,8 +1,8 @@
 """Measure Lanner's processor time for program starts: `python -m bench.starts`.
 
 3,000 times fork and exec of /bin/true beside `lanner run` with the shipped rules, and beside `lanner collector` with a
-broker: Lanner's own time, without what it uses at rest. Lower figures count, because other work on the machine adds
-starts and evicts caches.
+broker: Lanner's own time, without what it uses at rest, and its RSS afterwards. Lower figures count, because other work
+on the machine adds starts and evicts caches.
 """
 
 import tempfile
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.day import collector
-from bench.running import cpu_seconds, lanner_run, nanoseconds
+from bench.running import cpu_seconds, lanner_run, nanoseconds, rss_mib
 from bus.administration import create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, plan
@@ -50,7 +50,11 @@ def _measure(command: str, pid: int) -> None:
         time.sleep(_DRAIN_SECONDS)
         taken.append(cpu_seconds(pid) - before - at_rest * (time.monotonic() - began))
     rounds = " ".join(f"{seconds:.2f}" for seconds in taken)
-    print(f"{command}: {1e6 * min(taken) / STARTS:.0f} µs a program start, {STARTS:,} starts in {rounds} s", flush=True)
+    print(
+        f"{command}: {1e6 * min(taken) / STARTS:.0f} µs a program start, {STARTS:,} starts in {rounds} s, "
+        f"{rss_mib(pid):.0f} MiB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
