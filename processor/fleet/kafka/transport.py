@@ -8,7 +8,8 @@ rebalance skips it: each is a silent loss if the process then dies. Here only `s
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import faust
@@ -18,6 +19,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
 from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
+from mode.services import WaitResults
 
 from processor.fleet.kafka.consumer_thread import ConsumerThread
 from processor.fleet.kafka.order.read_order import Admission, ReadOrder
@@ -64,6 +66,24 @@ class Consumer(aiokafka.Consumer):
             return await super()._wait_next_records(_POLL_SECONDS)
         await asyncio.sleep(_POLL_SECONDS)
         return {}, active
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:  # noqa: ASYNC109  Faust's call
+        """Wait until one of these is done.
+
+        Faust waits so for each message that it passes to its stream, with a task for each of four things that may end
+        the wait. Most messages find room at once, which needs none of them.
+        """
+        first, *others = coros
+        if asyncio.iscoroutine(first):
+            try:
+                first = _continued(first, first.send(None))
+            except BaseException as end:
+                for other in others:
+                    other.close()
+                if isinstance(end, StopIteration):
+                    return WaitResults([first], [end.value], stopped=False)
+                raise
+        return await super().wait_first(first, *others, timeout=timeout)
 
     def ack(self, message: Message) -> bool:  # noqa: ARG002  Faust's call
         """Do nothing: Faust has finished a message before the broker has its alerts."""
@@ -149,6 +169,32 @@ def unacknowledged(stream: Any) -> AsyncIterator[Any]:
     stream.enable_acks = False
     events: AsyncIterator[Any] = stream.events()
     return events
+
+
+async def _continued(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:
+    """Run a coroutine to its end whose first step has been run, and return what it returns.
+
+    Args:
+        begun: the coroutine.
+        waits_for: what it yielded.
+    """
+
+    class Rest:
+        def __await__(self) -> Generator[Any, Any, Any]:
+            waited = waits_for
+            while True:
+                try:
+                    answer = yield waited
+                except BaseException as error:  # noqa: BLE001  also that its task was canceled
+                    step = partial(begun.throw, error)
+                else:
+                    step = partial(begun.send, answer)
+                try:
+                    waited = step()
+                except StopIteration as done:
+                    return done.value
+
+    return await Rest()
 
 
 class _NothingRead(defaultdict[Any, Any]):
