@@ -41,8 +41,15 @@ cat >"$folder/log4j2.xml" <<'END'
   </Loggers>
 </Configuration>
 END
-java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dlog4j2.configurationFile=$folder/log4j2.xml" -cp "$jars/*")
-# Its output may contain secrets.
-"${java[@]}" -Xmx64m kafka.tools.StorageTool format --ignore-formatted \
-    -t AAAAAAAAAAAAAAAAAAAAAQ -c "$folder/server.properties" >/dev/null
-exec "${java[@]}" "-Xms${LANNER_BROKER_HEAP:-128m}" "-Xmx${LANNER_BROKER_HEAP:-128m}" kafka.Kafka "$folder/server.properties"
+mkdir -p "$folder/data"
+# What `kafka-storage.sh format` writes, which takes a JVM of its own.
+[ -e "$folder/data/meta.properties" ] || cat >"$folder/data/meta.properties" <<END
+version=1
+cluster.id=AAAAAAAAAAAAAAAAAAAAAQ
+node.id=1
+END
+java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+archive=$jars/classes-$(stat -Lc %Y "$(command -v java)").jsa  # as class_archive.sh has it
+[ ! -e "$archive" ] || java+=("-XX:SharedArchiveFile=$archive")
+exec "${java[@]}" "-Xms${LANNER_BROKER_HEAP:-128m}" "-Xmx${LANNER_BROKER_HEAP:-128m}" \
+    "-Dlog4j2.configurationFile=$folder/log4j2.xml" -cp "$jars/*" kafka.Kafka "$folder/server.properties"

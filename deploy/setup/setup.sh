@@ -8,4 +8,4 @@ purpose=${1:-run}
 deploy/setup/system.sh "$purpose"
 deploy/setup/venv.sh "$purpose"
 # The broker of the tests, once.
-if [ "$purpose" = test ]; then deploy/kafka/jars.sh >/dev/null; fi
+if [ "$purpose" = test ]; then deploy/kafka/class_archive.sh; fi
