@@ -45,8 +45,6 @@ SHARE = 0.15
 PROCESSES = (1, 2, 4, 8)
 SECONDS = 20
 WARM_SECONDS = 8
-AHEAD = 2_000
-"""Messages that wait in the topic at any time, for each process."""
 STATEFUL = """
 - macro: many_actions
   condition: evt.type = openat and fd.name startswith /marked/
@@ -69,9 +67,13 @@ class Load:
     """Keys and values, without end."""
     rules: Sequence[str] = ()
     options: Sequence[str] = ()
+    """With the number of the process for {process}."""
     group: str = PROCESSOR_GROUP
     topics: Sequence[str] = field(default=(EVENTS,))
     """The first one is written; the rate is that of the slowest."""
+    ahead: int = 2_000
+    """Messages that wait in the topic at any time, for each process: more than it takes between two commits, enough
+    for the process whose partitions get most of them."""
 
 
 def main(kinds: Sequence[str]) -> None:
@@ -116,8 +118,8 @@ def _notifiers(_connection: Connection, folder: Path, stack: ExitStack) -> Load:
     # Nobody reads: what finds the buffer full is dropped by the kernel, after the sender has done its work.
     receiver.bind(("127.0.0.1", 0))
     options = ["syslog_output.transport=udp", f"syslog_output.port={receiver.getsockname()[1]}"]
-    options.append(f"notifier.state_dir={folder / 'notifier'}")
-    return Load("notifier syslog", _alerts(), (), options, "notifier.syslog", (ALERTS,))
+    options.append(f"notifier.state_dir={folder}/notifier-{{process}}")
+    return Load("notifier syslog", _alerts(), (), options, "notifier.syslog", (ALERTS,), ahead=10_000)
 
 
 KINDS: dict[str, Callable[[Connection, Path, ExitStack], Load]] = {
@@ -167,15 +169,23 @@ def _rate(connection: Connection, folder: Path, load: Load, processes: int) -> f
             """Keep the topic ahead; return how many messages were taken."""
             nonlocal sent
             done = min(_done(connection, load.group, topic) for topic in load.topics)
-            for key, value in islice(load.messages, max(0, done + AHEAD * processes - sent)):
+            for key, value in islice(load.messages, max(0, done + load.ahead * processes - sent)):
                 generator.send(value, key, topic=load.topics[0])
                 sent += 1
             time.sleep(0.2)
             return done
 
         running = [
-            stack.enter_context(stage(connection, folder, load.stage, *load.rules, options=load.options))
-            for _ in range(processes)
+            stack.enter_context(
+                stage(
+                    connection,
+                    folder,
+                    load.stage,
+                    *load.rules,
+                    options=[option.format(process=process) for option in load.options],
+                )
+            )
+            for process in range(processes)
         ]
         wait_until_shared(connection, processes, load.group)
         for each in running:
