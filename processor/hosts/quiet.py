@@ -3,18 +3,21 @@
 Hosts that send are found in the newest messages of their partition. A host that fell silent is farther back, so its
 newest batch is recorded here; otherwise each takeover would have to read minutes of messages of the whole partition.
 
-Pure. Only processors write these records, so lengths are not checked.
+Pure. Only processors write these records, but the names in them are those that hosts send.
 """
 
 import json
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import ClassVar
 
+from bus.topics import MAX_MESSAGE_BYTES
 from schemas.errors import LannerError
 
 MAX_HOSTS = 10_000
 """Hosts in one record; if there are more, the ones that were silent for longest are not known to the successor."""
+MAX_RECORD_BYTES = MAX_MESSAGE_BYTES // 2
+"""Length of a record; long names leave room for fewer hosts."""
 
 
 class BadQuietHosts(LannerError, ValueError):
@@ -53,18 +56,24 @@ class QuietHosts:
 
 def quiet_hosts(position: int, since: int, until: int, hosts: Sequence[QuietHost]) -> QuietHosts:
     """Return the record of a partition, of as many hosts as fit; arguments as the fields of the same name."""
-    newest_first = sorted(hosts, key=lambda host: host.appended, reverse=True)
-    if len(newest_first) > MAX_HOSTS:
-        since = newest_first[MAX_HOSTS].appended + 1
-        newest_first = [host for host in newest_first[:MAX_HOSTS] if host.appended >= since]
-    return QuietHosts(position, since, until, newest_first[::-1])
+    return _newest(QuietHosts(position, since, until, sorted(hosts, key=lambda host: host.appended)), MAX_HOSTS)
 
 
 def encode_quiet_hosts(quiet: QuietHosts) -> bytes:
-    """Return a record as JSON."""
+    """Return a record as JSON, of as many hosts as fit."""
     rows = [astuple(host) for host in quiet.hosts]
     content = {"position": quiet.position, "since": quiet.since, "until": quiet.until, "hosts": rows}
-    return json.dumps(content, separators=(",", ":")).encode()
+    value = json.dumps(content, separators=(",", ":")).encode()
+    return value if len(value) <= MAX_RECORD_BYTES else encode_quiet_hosts(_newest(quiet, len(quiet.hosts) // 2))
+
+
+def _newest(quiet: QuietHosts, most: int) -> QuietHosts:
+    """Return a record of at most so many hosts, and of the time since which these are all."""
+    beyond = len(quiet.hosts) - most
+    if beyond <= 0:
+        return quiet
+    since = quiet.hosts[beyond - 1].appended + 1
+    return replace(quiet, since=since, hosts=[host for host in quiet.hosts[beyond:] if host.appended >= since])
 
 
 def decode_quiet_hosts(value: bytes) -> QuietHosts:

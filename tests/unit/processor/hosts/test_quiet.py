@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from processor.hosts.quiet import (
     MAX_HOSTS,
+    MAX_RECORD_BYTES,
     BadQuietHosts,
     QuietHost,
     QuietHosts,
@@ -45,3 +48,13 @@ def test_what_does_not_fit_is_outside_of_the_time_that_is_known() -> None:
     assert found.since == 101 == found.hosts[0].appended
     whole = quiet_hosts(5, 100, 10_000, hosts[:MAX_HOSTS])
     assert (whole.since, len(whole.hosts)) == (100, MAX_HOSTS)
+
+
+def test_long_names_leave_room_for_fewer_hosts() -> None:
+    """A host chooses its names, and a record that is larger than a message would not be written at all."""
+    hosts = [replace(host(number, 100 + number), hostname="\x01" * 256) for number in range(MAX_HOSTS)]
+    value = encode_quiet_hosts(quiet_hosts(5, 100, 1_000_000, hosts))
+    assert len(value) <= MAX_RECORD_BYTES
+    found = decode_quiet_hosts(value)
+    assert found.since == found.hosts[0].appended > 100
+    assert found.hosts[-1] == hosts[-1]
