@@ -172,6 +172,9 @@ def _rate(connection: Connection, folder: Path, load: Load, processes: int) -> f
             for key, value in islice(load.messages, max(0, done + load.ahead * processes - sent)):
                 generator.send(value, key, topic=load.topics[0])
                 sent += 1
+                if sent % 1_000 == 0:
+                    # The client's queue has a limit.
+                    generator.flush()
             time.sleep(0.2)
             return done
 
