@@ -1,11 +1,13 @@
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Serve, Visiting
 from tests.browser.consoles import recent, several
 from tests.browser.test_alerts import ROWS
+from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.running import Served
 
 
@@ -35,6 +37,22 @@ def test_an_alert_appears_by_itself_unless_the_page_is_paused(served: Served, vi
     page.keyboard.press("p")
     expect(page.locator(ROWS).first).to_contain_text("Second")
     expect(live).to_have_text("Live")
+
+
+def test_an_alert_between_a_page_and_its_connection_appears_by_itself(served: Served, visit: Visiting) -> None:
+    """Nobody announces it to a page that doesn't listen yet."""
+    one = visit(served)
+    page = one.page
+    shown = re.findall(r'data-version="\d+"', served.ask("/").text)[0]
+
+    def late(route: Route) -> None:
+        served.queue.put(recent(-1, rule="In between"))
+        assert any(shown not in served.ask("/").text for _ in soon())
+        route.continue_()
+
+    page.route("**/api/live", late, times=1)
+    one.open("/")
+    expect(page.locator(ROWS).first).to_contain_text("In between")
 
 
 def test_the_first_alert_of_an_empty_fleet_appears_by_itself(serve: Serve, visit: Visiting) -> None:

@@ -71,6 +71,8 @@ _MAX_ADDRESS = 64
 CONSOLE = web.AppKey("console", Console)
 IDENTITY = web.RequestKey("identity", Identity)
 """Set by the middleware if somebody is signed in."""
+VERSION = web.RequestKey("version", int)
+"""What `LiveHub.version` was when the request came; a page that shows it is at least as new."""
 
 
 def console(request: web.Request) -> Console:

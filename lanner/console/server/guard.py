@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from lanner.console.server.context import IDENTITY, Console, client_address, console, peer_address
+from lanner.console.server.context import IDENTITY, VERSION, Console, client_address, console, peer_address
 from lanner.console.server.rate import RateLimit
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,6 +51,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
 
     @web.middleware
     async def headers(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[VERSION] = console(request).hub.version
         try:
             answer = await handler(request)
         except web.HTTPException as error:

@@ -64,7 +64,8 @@ class LiveHub:
         self._listeners.add(changed)
         seen = self.total
         try:
-            yield b"retry: 3000\nevent: hello\ndata: {}\n\n"
+            hello = json.dumps({"version": self.version})
+            yield f"retry: 3000\nevent: hello\ndata: {hello}\n\n".encode()
             while not self._is_closed:
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):

@@ -55,9 +55,10 @@ export function bindLive() {
 
 function connect() {
   const source = new EventSource("/api/live");
-  source.addEventListener("hello", () => {
+  source.addEventListener("hello", (event) => {
     label();
-    if (wasAway) update();
+    // A change between the request of the page and this connection was announced to nobody.
+    if (wasAway || String(JSON.parse(event.data).version) !== document.body.dataset.version) update();
     wasAway = false;
   });
   source.addEventListener("change", (event) => {

@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from lanner.console.pages.render import Renderer
-from lanner.console.server.context import IDENTITY, console
+from lanner.console.server.context import IDENTITY, VERSION, console
 
 RENDERER = web.AppKey("renderer", Renderer)
 
@@ -30,6 +30,7 @@ def page(request: web.Request, template: str, status: int = 200, **values: Any) 
         path=request.path,
         source=made.source,
         now=made.clock() // 1000,
+        version=request[VERSION],
         can_sign_out=bool(request.cookies) and who is not None and who.method in ("token", "oidc"),
         **values,
     )
