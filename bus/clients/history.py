@@ -13,6 +13,9 @@ from bus.errors.client_errors import ClientErrors, unavailable
 _POLL_SECONDS = 0.2
 _AT_ONCE = 500
 """Messages taken from the client at once; it limits the bytes that it fetches ahead."""
+_FETCHES = {"fetch.message.max.bytes": 256 << 10, "fetch.wait.max.ms": 10}
+"""Small, because what is fetched beyond a bound is decompressed in vain. A request that waits at the end of a partition
+delays the next range, which often begins then."""
 _PAUSE_AT = 200
 """Buffered messages of one partition at which reading it is paused, in read_in_order."""
 _RESUME_AT = 50
@@ -38,7 +41,8 @@ class TopicHistory:
         self._topic = topic
         self._client_errors = ClientErrors(connection)
         self._silence = SilenceTimeout(connection)
-        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._client_errors)
+        self._paused: set[int] = set()
+        self._consumer: Consumer = make_consumer(connection, "lanner-past", self._client_errors, options=_FETCHES)
         try:
             numbers = partitions_of(self._consumer, self._client_errors, topic)
             self.available: Bounds = {
@@ -98,7 +102,6 @@ class TopicHistory:
         self.unread = self._assign(bounds)
         held: dict[int, deque[Message]] = {number: deque() for number in self.unread}
         heads: list[tuple[int, int]] = []
-        paused: set[int] = set()
         while (heads or self.unread) and not stop():
             if all(held[number] for number in self.unread) and heads:
                 _, number = heapq.heappop(heads)
@@ -106,10 +109,8 @@ class TopicHistory:
                 message = waiting.popleft()
                 if waiting:
                     heapq.heappush(heads, (stamp_of(waiting[0]), number))
-                if number in paused and len(waiting) <= _RESUME_AT:
-                    paused.discard(number)
-                    if number in self.unread:
-                        self._consumer.resume([TopicPartition(self._topic, number)])
+                if number in self._paused and len(waiting) <= _RESUME_AT:
+                    self._resume({number})
                 yield message
                 continue
             for found in self._block():
@@ -117,8 +118,8 @@ class TopicHistory:
                 held[number].append(found)
                 if len(held[number]) == 1:
                     heapq.heappush(heads, (stamp_of(found), number))
-                if len(held[number]) >= _PAUSE_AT and number in self.unread and number not in paused:
-                    paused.add(number)
+                if len(held[number]) >= _PAUSE_AT and number in self.unread and number not in self._paused:
+                    self._paused.add(number)
                     self._consumer.pause([TopicPartition(self._topic, number)])
 
     def _assign(self, bounds: Mapping[int, tuple[int, int]]) -> set[int]:
@@ -130,11 +131,15 @@ class TopicHistory:
             if first < last:
                 self._ends[number] = last
                 starts.append(TopicPartition(self._topic, number, first))
+        # The client keeps a partition paused when it is assigned again, and may ignore a resumption right after that.
+        self._resume(self._paused)
         self._consumer.assign(starts)
-        # The client may keep a partition paused where it is assigned again.
-        self._consumer.resume(starts)
         self._silence.heard()
         return set(self._ends)
+
+    def _resume(self, numbers: set[int]) -> None:
+        self._consumer.resume([TopicPartition(self._topic, number) for number in numbers])
+        self._paused -= numbers
 
     def _block(self) -> Iterator[Message]:
         """Yield the messages within bounds that have arrived; wait a little if there are none."""
@@ -160,8 +165,9 @@ class TopicHistory:
     def _end(self, number: int) -> None:
         """End a partition; what the client has fetched of it beyond the bound is dropped there."""
         self.unread.discard(number)
+        self._resume(self._paused & {number})
         if self.unread:
-            self._consumer.pause([TopicPartition(self._topic, number)])
+            self._consumer.incremental_unassign([TopicPartition(self._topic, number)])
 
 
 def stamp_of(message: Message) -> int:

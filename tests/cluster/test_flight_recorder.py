@@ -192,3 +192,17 @@ def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
     assert sorted(map(stamp_of, late)) == [stamp for stamp in stamps if stamp >= middle]
     assert list(past.read(past.between(stamps[-1] + 60_000, None), lambda: False)) == []
     past.close()
+
+
+def test_ranges_are_read_in_full_after_one_that_was_not_read_to_its_end(connection: Connection) -> None:
+    """A partition that was paused when a reader lost interest, or that ended, is read again, however often."""
+    generator = Generator(connection, hosts=1)
+    generator.act(600)
+    generator.flush()
+    past = TopicHistory(connection, connection.topic(EVENTS))
+    whole = past.between(0, None)
+    assert next(past.read_in_order(whole, lambda: False)).offset() == 0
+    assert len(list(past.read_in_order(whole, lambda: False))) == 600
+    for _ in range(20):
+        assert len(list(past.read(whole, lambda: False))) == 600
+    past.close()
