@@ -1,12 +1,14 @@
-"""Limits this process's RSS through malloc options."""
+"""Limits this process's RSS through malloc options, and what Python spends on searching for garbage."""
 
 import ctypes
+import gc
 import threading
 import time
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 128 << 10
 _TRIM_SECONDS = 60.0
+_CONTAINERS = 20_000
 
 
 def keep_memory_small() -> None:
@@ -38,3 +40,12 @@ def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
 
     if hasattr(libc, "malloc_trim"):
         threading.Thread(target=trim, name="malloc-trim", daemon=True).start()
+
+
+def collect_cycles_rarely() -> None:
+    """Make Python search for cyclic garbage after 20,000 new objects instead of 700.
+
+    Records, processes and events form no cycles, so that reference counts free them. A fifth of the time of a program
+    start was spent on searching them.
+    """
+    gc.set_threshold(_CONTAINERS)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.cli.malloc import collect_cycles_rarely
 from lanner.cli.terminal.output import note
 from lanner.recorder.rolling.sizes import size_mib
 from lanner.ruleset.compile import CompiledDetection
@@ -42,6 +43,8 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
     from lanner.wiring.collector import make_collector
+
+    collect_cycles_rarely()
 
     def load() -> tuple[Settings, CompiledDetection]:
         loaded = options.load()

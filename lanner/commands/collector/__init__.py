@@ -130,8 +130,9 @@ def _command(options: Options) -> None:
     ctx = click.get_current_context()
     ctx.obj = options
     if ctx.invoked_subcommand is None:
-        from lanner.cli.malloc import keep_memory_small, return_free_memory
+        from lanner.cli.malloc import collect_cycles_rarely, keep_memory_small, return_free_memory
 
+        collect_cycles_rarely()
         keep_memory_small()
         return_free_memory()
         _collect(options)

@@ -31,3 +31,19 @@ def test_large_pieces_are_given_back_though_small_ones_lie_between(variant: str,
     done = subprocess.run([sys.executable, "-c", ACT, variant], capture_output=True, text=True, check=True, timeout=30)
 
     assert (int(done.stdout) < 60) is is_given_back
+
+
+def test_cyclic_garbage_is_still_collected() -> None:
+    """A search that comes less often must still come."""
+    act = (
+        "import gc, weakref\n"
+        "from lanner.cli.malloc import collect_cycles_rarely\n"
+        "collect_cycles_rarely()\n"
+        "class Node: pass\n"
+        "node = Node(); node.itself = node; gone = weakref.ref(node); del node\n"
+        "kept = [[] for _ in range(1000)]; before = gone() is None\n"
+        "kept = [[] for _ in range(30000)]; print(before, gone() is None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout == "False True\n"
