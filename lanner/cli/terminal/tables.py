@@ -49,7 +49,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) ->
 
 
 def _width(cell: str | Text) -> int:
-    return cell_len(cell if isinstance(cell, str) else cell.plain)
+    text = cell if isinstance(cell, str) else cell.plain
+    return len(text) if text.isascii() else cell_len(text)
 
 
 def _body(
@@ -60,7 +61,7 @@ def _body(
 
     def padded(cell: str | Text, width: int) -> str:
         if isinstance(cell, str):
-            return cell + " " * (width - cell_len(cell))
+            return cell + " " * (width - _width(cell))
         style = cell.style if isinstance(cell.style, Style) else Style.parse(cell.style)
         return style.render(padded(cell.plain, width), color_system=None if console.no_color else ColorSystem.STANDARD)
 
