@@ -14,7 +14,7 @@ from processor.compiler.batch import Excludes
 from processor.hosts.clock_skew import dated
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch, decode_batch
-from schemas.encoding.recording import read_open_recording, read_recording
+from schemas.encoding.recording import is_container, read_open_recording, read_recording
 
 LOCK = "lock"
 """File in the folder of a rolling recording: one process at a time writes there, so that its files are in order."""
@@ -61,6 +61,21 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
         else:
             found.append(path)
     return found
+
+
+def is_recorded(path: Path) -> bool:
+    """Return whether a path is a folder, or a recording or capture by its first bytes.
+
+    False if it can't be read, or not twice, as a pipe.
+    """
+    if not path.is_file():
+        return path.is_dir()
+    try:
+        with path.open("rb") as file:
+            beginning = file.peek(1)
+    except OSError:
+        return False
+    return is_container(beginning) or is_capture(beginning)
 
 
 def from_files(

@@ -10,11 +10,11 @@ from typing import Any
 
 import fastavro
 
+from schemas.encoding.recording import is_container
 from schemas.text.counts import count_of
 
 INCIDENT = "lanner.incident"
 """Name of the JSON in the file's header."""
-_AVRO = b"Obj\x01"
 _MAX_SHOWN = 5
 
 
@@ -22,7 +22,7 @@ def read_incident(path: Path) -> Mapping[str, Any] | None:
     """Return what the header of a recording states about an incident; None if it is another file. Raises OSError."""
     try:
         with path.open("rb") as file:
-            if file.peek(1)[: len(_AVRO)] != _AVRO:
+            if not is_container(file.peek(1)):
                 return None
             stated = json.loads(fastavro.reader(file).metadata.get(INCIDENT, "null"))
     except OSError:

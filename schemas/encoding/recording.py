@@ -20,7 +20,13 @@ from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
 from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema
 
+_MAGIC = b"Obj\x01"
 _SYNC_SIZE = 16
+
+
+def is_container(beginning: bytes) -> bool:
+    """Return whether a file is an Avro container by its first bytes."""
+    return beginning.startswith(_MAGIC)
 
 
 class RecordingWriter:

@@ -21,7 +21,7 @@ from lanner.cli.terminal.tables import print_table
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
 from lanner.recorder.audit_log import AuditLogFile, is_audit_log
-from lanner.recorder.batches import StoredBatch, from_files
+from lanner.recorder.batches import StoredBatch, from_files, is_recorded
 from lanner.recorder.coverage import RecordingCoverage
 from lanner.recorder.evaluation.backtest import Backtest, not_collected
 from lanner.recorder.incident import incident_lines, read_incident
@@ -78,9 +78,10 @@ def command(
 
     FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
     sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
-    With --source, files of JSON are of another source. Files of JSON and recordings are evaluated together, by time.
-    /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained events. Neither publishes nor
-    sends anything. The output states what was not collected at that time: rules that need it can't have matched.
+    With --source, all files but recordings and captures are JSON of that source. Files of JSON and recordings are
+    evaluated together, by time. /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained
+    events. Neither publishes nor sends anything. The output states what was not collected at that time: rules that need
+    it can't have matched.
     """
     is_json = source is not None or any(map(is_audit_log, files))
     _check_usage(files, topic=topic, times=(since, until), is_hosts_chosen=host != "*", is_json=is_json)
@@ -117,7 +118,7 @@ def _source_of(path: Path, chosen: JsonSource | None) -> JsonSource | None:
     """Return the source of a file of JSON; None for a recording."""
     if chosen is None:
         return KUBERNETES if is_audit_log(path) else None
-    return chosen if is_audit_log(path) or not (path.is_dir() or path.is_file()) else None
+    return None if is_recorded(path) else chosen
 
 
 @dataclass(slots=True)

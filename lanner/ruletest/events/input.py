@@ -14,9 +14,8 @@ from processor.loading.problems import report
 from processor.output.event_row import known_fields
 from schemas.batch import EventBatch
 from schemas.codec import BadBatch
-from schemas.encoding.recording import read_recording
+from schemas.encoding.recording import is_container, read_recording
 
-_AVRO = b"Obj\x01"
 _MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -41,7 +40,7 @@ def is_recording(path: Path) -> bool:
     """Return whether a file is an Avro container. Raises BadInput if it can't be read."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_AVRO)) == _AVRO
+            return is_container(file.peek(1))
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}.") from None
 

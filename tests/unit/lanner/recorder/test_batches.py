@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lanner.errors import BadInput
-from lanner.recorder.batches import LOCK, from_files
+from lanner.recorder.batches import LOCK, from_files, is_recorded
 from tests.unit.recordings import shadow_read, write_recording
 
 SECOND = 1_000_000_000
@@ -43,6 +43,16 @@ def test_a_damaged_file_is_not_taken_for_the_first(tmp_path: Path) -> None:
     (tmp_path / LOCK).touch()
     (tmp_path / f"{2:012}.avro").write_bytes(b"Obj\x01")
     assert sequences(tmp_path, 9) == [2, 3]
+
+
+def test_recordings_and_captures_are_known_by_their_first_bytes(tmp_path: Path) -> None:
+    """Neither is a file of JSON, even if it begins with bytes that are no text, nor one that is empty."""
+    contents = {"avro": b"Obj\x01", "scap.gz": b"\x1f\x8b\x08", "json": b"{}", "damaged": b"\xff\0\n{}", "empty": b""}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    recorded = [name for name in (*contents, "absent", ".") if is_recorded(tmp_path / name)]
+    assert recorded == ["avro", "scap.gz", "."]
 
 
 def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:

@@ -119,6 +119,22 @@ def test_replay_evaluates_json_of_a_chosen_source(tmp_path: Path) -> None:
     assert "line 2: the key 'a' occurs twice in an object" in done.stderr
 
 
+def test_replay_reads_json_of_a_chosen_source_after_a_line_that_is_no_text(tmp_path: Path) -> None:
+    """Only that line is refused, with file, number and reason: the source states what the file holds."""
+    log = tmp_path / "github.jsonl"
+    log.write_bytes(b"\x89\xff\0{\n" + json.dumps(PUSH).encode() + b"\n")
+    condition = "  condition: github.type = push\n"
+    own = rules(
+        tmp_path, f"- rule: Push\n  desc: d\n{condition}  output: o\n  source: github\n  priority: NOTICE\n", "g"
+    )
+
+    words = ["replay", log, "--source", "github", "-r", own, "--format", "json"]
+    done = CliRunner().invoke(lanner_command, [str(word) for word in words], catch_exceptions=False)
+
+    assert json.loads(done.stdout)["rule"] == "Push"
+    assert f"{log}: 1 line can't be read and were not evaluated; the first is line 1: not JSON" in done.stderr
+
+
 def test_replay_refuses_a_source_that_does_not_exist(tmp_path: Path) -> None:
     """The nearest name is suggested."""
     done = CliRunner().invoke(lanner_command, ["replay", str(tmp_path), "--source", "githb"])
