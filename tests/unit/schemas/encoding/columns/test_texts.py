@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.encoding.columns.texts import MAX_TEXT_BYTES, TextTable, longest_of, pack_texts, unpack_texts
+from schemas.encoding.columns.texts import MAX_TEXT_BYTES, TextTable, encode_text, longest_of, pack_texts, unpack_texts
 from tests.unit.schemas.batches import TEXT
 
 
@@ -23,6 +23,14 @@ def test_each_text_has_one_index_by_which_it_comes_back(given_texts: list[str], 
 def test_a_lone_surrogate_spoils_no_other_text() -> None:
     """A lone surrogate becomes a question mark; undecodable bytes are preserved."""
     assert unpack_texts(*pack_texts(["", "a\ud800b", "\udcff", "Grüße"])) == [None, "a?b", "\udcff", "Grüße"]
+
+
+@given(st.lists(st.binary() | TEXT.map(encode_text) | st.sampled_from([b"\xed\xa0\x80", b"a\0b", b"\xc3", b"\xa9"])))
+def test_any_bytes_are_decoded_text_by_text(encoded: list[bytes]) -> None:
+    """A byte that is no UTF-8 stays itself, also where it would form a character with the text next to it."""
+    lengths = array("I", [0, *map(len, encoded)]).tobytes()
+    found = unpack_texts(b"".join(encoded), lengths)
+    assert found == [None, *(each.decode("utf-8", "surrogateescape") for each in encoded)]
 
 
 @given(st.lists(st.integers(0, 2**32 - 1) | st.integers(0, 5000), max_size=20))
