@@ -71,12 +71,21 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     made.stop()
 
 
+def configure(machine: Machine, connection: Connection, *more: str) -> None:
+    """Write settings; without probes and metrics, as other tests may use their ports on the same network."""
+    kafka = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}"
+    machine.write("/etc/lanner/lanner.yaml", "\n".join((kafka, "http: {listen: 'off'}", *more, "")))
+
+
 def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Connection, tmp_path: Path) -> None:
     """A processor and a notifier notify a real systemd, and an alert passes both."""
     machine.write("/etc/lanner/rules.d/acts.yaml", rules_file(tmp_path).read_text())
-    settings = f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
-    files = "rules_files: [/etc/lanner/rules.d]\nfile_output: {filename: /var/log/lanner-notifier-file/alerts.log}\n"
-    machine.write("/etc/lanner/lanner.yaml", settings + files)
+    configure(
+        machine,
+        connection,
+        "rules_files: [/etc/lanner/rules.d]",
+        "file_output: {filename: /var/log/lanner-notifier-file/alerts.log}",
+    )
     machine.write("/etc/lanner/processor.env", "LANNER__LOG_LEVEL=debug\n", "0600")
 
     units = ("lanner-processor@1", "lanner-notifier@file")
@@ -105,11 +114,7 @@ def test_units_start_deliver_reload_and_stop(machine: Machine, connection: Conne
 
 def test_the_console_reads_the_tokens_that_root_makes(machine: Machine, connection: Connection) -> None:
     """Those of before its first start, and those of later; it runs as a user of its own."""
-    machine.write(
-        "/etc/lanner/lanner.yaml",
-        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
-        "console: {listen: '127.0.0.1:18778'}\n",
-    )
+    configure(machine, connection, "console: {listen: '127.0.0.1:18778'}")
 
     def token(name: str) -> str:
         made = machine(
@@ -145,11 +150,7 @@ def test_the_console_reads_the_tokens_that_root_makes(machine: Machine, connecti
 
 def test_audit_events_are_taken_from_a_webhook_and_a_file_of_root(machine: Machine, connection: Connection) -> None:
     """It runs as a user of its own, which the drop-in lets read the file."""
-    machine.write(
-        "/etc/lanner/lanner.yaml",
-        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n"
-        "kubernetes_audit: {listen: '127.0.0.1:18765', file: /var/log/kubernetes/audit.log}\n",
-    )
+    configure(machine, connection, "kubernetes_audit: {listen: '127.0.0.1:18765', file: /var/log/kubernetes/audit.log}")
     machine.write("/etc/lanner/kubernetes-audit.env", "LANNER_KUBERNETES_AUDIT_TOKEN=s3cret\n", "0600")
     machine.write("/var/log/kubernetes/audit.log", line(request(auditID="of-file")).decode(), "0600")
     drop_in = "/etc/systemd/system/lanner-kubernetes-audit.service.d/file.conf"
@@ -179,10 +180,7 @@ def test_a_collector_that_cannot_work_states_why_and_is_not_started_again(
     machine: Machine, connection: Connection
 ) -> None:
     """In a pid namespace it sees other pids than the kernel; it exits with 3, and systemd doesn't restart it."""
-    machine.write(
-        "/etc/lanner/lanner.yaml",
-        f"kafka: {{bootstrap_servers: '{connection.bootstrap_servers}', prefix: {connection.prefix}}}\n",
-    )
+    configure(machine, connection)
 
     assert machine("systemctl", "start", "lanner-collector").returncode != 0
 
