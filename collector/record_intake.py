@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
 from collector.batch_assembler import BatchAssembler
 from collector.containers.bundles.shims import is_shim
@@ -13,7 +12,6 @@ from collector.events.io_uring import PendingRequests
 from collector.processes.process import TrackedProcess
 from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable
-from collector.pushdown.environment import named
 from collector.records.decode import KIND_SYSCALL, as_of, decode, identity_of
 from collector.records.layout import HEAD
 from collector.records.repeat_counts import RepeatCounts
@@ -78,6 +76,7 @@ class RecordIntake:
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
         at = 0
+        variables = self._reader.variables or None
         while at < len(records):
             raw = records[at]
             if raw[_KIND] == _SYSCALL:
@@ -87,7 +86,7 @@ class RecordIntake:
                     continue
             at += 1
             try:
-                record = decode(raw)
+                record = decode(raw, variables)
             except (ValueError, IndexError):
                 self.undecodable += 1
                 continue
@@ -107,8 +106,6 @@ class RecordIntake:
                 self._admit(record, self._table.ending(record))
                 self._table.apply(record)
             else:
-                if isinstance(record, Exec) and self._reader.variables:
-                    record = replace(record, env=named(record.env or (), self._reader.variables))
                 self._table.apply(record)
                 if isinstance(record, Exec):
                     self._started_program(record)

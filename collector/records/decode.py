@@ -9,6 +9,7 @@ from typing import Any
 from collector.records.layout import HEAD, SYSCALL
 from collector.records.types import (
     Exec,
+    ExecParts,
     Exit,
     File,
     Fork,
@@ -20,17 +21,19 @@ from collector.records.types import (
     State,
     Syscall,
 )
+from schemas.filter import EVERY_VARIABLE
 
 _HEAD, _SYSCALL = HEAD.struct, SYSCALL.struct
-_STATE, _IMAGE = struct.Struct("<10I4Q16s"), struct.Struct("<Qqq6IH6x8H")
+_STATE, _IMAGE = struct.Struct("<8I4Q16s"), struct.Struct("<Qqq6IH6x8H")
 _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _REQUEST = struct.Struct("<3QI4x")
 _REPEATS = struct.Struct("<2Q2I")
 _SOCKET = struct.Struct("<6HB3x16s16s128s")
 _SYSCALL_DATA = SYSCALL.end
-_IMAGE_AT = _HEAD.size + _STATE.size
-_MOST_CACHED_BYTES = 1024
+_PARENT = struct.Struct("<2I")
+_SHARED_AT = _HEAD.size + _PARENT.size
+_MOST_CACHED_BYTES = 4096
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
 _ENV_CUT = 512
@@ -44,10 +47,21 @@ _NATIVE_EXECVEAT, _COMPAT_EXECVEAT = 322, 358
 _TIME, _FLAGS = HEAD.span("time"), HEAD.span("flags")
 
 
-def decode(record: bytes) -> Record:
-    """Decode one record; raises ValueError if it isn't valid, for example from another version's program."""
+def decode(record: bytes, variables: frozenset[str] | None = None) -> Record:
+    """Decode one record.
+
+    Args:
+        record: as sent by the kernel side.
+        variables: names of the environment variables that an exec keeps; None keeps all that were sent.
+
+    Raises:
+        ValueError: it isn't valid, for example from another version's program.
+    """
     try:
         time, start_time, cgroup_id, tgid, tid, uid, exec_id, kind, flags, cpu = _HEAD.unpack_from(record)
+        if kind == _KIND_EXEC:
+            who = ProcessIdentity(time, tgid, tid, start_time, exec_id, uid, cgroup_id)
+            return _exec(record, who, flags, cpu, variables)
         decoder = _DECODERS.get(kind)
         if decoder is None:
             raise ValueError(f"unknown record kind: {kind}")
@@ -166,81 +180,59 @@ def unix_text(name: bytes) -> str:
     return text(name)
 
 
-def _state(record: bytes, who: ProcessIdentity, _flags: int, _cpu: int) -> State:
-    _, cwd, cgroup, *_ = _image(record[_IMAGE_AT:])
-    return _state_with(record, who, cwd, cgroup)
+def _state(record: bytes, who: ProcessIdentity, flags: int, _cpu: int) -> State:
+    ppid, vpid = _PARENT.unpack_from(record, _HEAD.size)
+    return State(who, ppid, vpid, *_parts(record[_SHARED_AT:], flags, who.uid, who.cgroup_id, None).state)
 
 
-def _state_with(record: bytes, who: ProcessIdentity, cwd: str, cgroup: str) -> State:
-    (
-        ppid,
-        vpid,
-        pgid,
-        vpgid,
-        sid,
-        tty,
-        loginuid,
-        gid,
-        pid_namespace,
-        mount_namespace,
-        effective,
-        permitted,
-        inheritable,
-        start,
-        comm,
-    ) = _STATE.unpack_from(record, _HEAD.size)
-    return State(
-        who,
-        ppid,
-        vpid,
-        pgid,
-        vpgid,
-        sid,
-        tty,
-        -1 if loginuid == _UNSET else loginuid,
-        gid,
-        effective,
-        permitted,
-        inheritable,
-        pid_namespace,
-        mount_namespace,
-        start,
-        text(comm),
-        cwd,
-        cgroup,
-    )
+def _exec(record: bytes, who: ProcessIdentity, flags: int, cpu: int, variables: frozenset[str] | None) -> Exec:
+    ppid, vpid = _PARENT.unpack_from(record, _HEAD.size)
+    shared = record[_SHARED_AT:]
+    is_short = len(shared) <= _MOST_CACHED_BYTES
+    parts = (_cached_parts if is_short else _parts)(shared, flags, who.uid, who.cgroup_id, variables)
+    done = Exec(State(who, ppid, vpid, *parts.state), *parts.image)
+    done.cpu, done.parts = cpu, parts
+    return done
 
 
-def _exec(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Exec:
-    image = record[_IMAGE_AT:]
-    decoded = (_cached_image if len(image) <= _MOST_CACHED_BYTES else _image)(image)
-    number, cwd, cgroup, filename, exepath, args, env, ino, dev, mode, uid, gid, changed, modified = decoded
+def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: frozenset[str] | None) -> ExecParts:
+    """Decode what similar records share: all of an exec's or a state's record after the parent's and the inner pid.
+
+    User and cgroup are arguments so that records which differ in them are not similar.
+    """
+    pgid, vpgid, sid, tty, loginuid, gid, pid_namespace, mount_namespace, *rest, comm = _STATE.unpack_from(data)
+    number, cwd, cgroup, filename, exepath, args, env, *file = _image(data[_STATE.size :], variables)
+    login = -1 if loginuid == _UNSET else loginuid
+    effective, permitted, inheritable, start = rest
+    capabilities = (effective, permitted, inheritable)
     is_upper = bool(flags & _UPPER)
-    return Exec(
-        _state_with(record, who, cwd, cgroup),
-        filename,
-        exepath,
-        args,
-        bool(flags & _ARGS_CUT),
-        env,
-        ino,
-        dev,
-        mode,
-        uid,
-        gid,
-        changed,
-        modified,
-        is_upper,
-        bool(flags & _OVERLAY) and not is_upper,
-        bool(flags & _PSEUDO) and exepath.startswith("memfd:"),
-        "execveat" if number == (_COMPAT_EXECVEAT if flags & _COMPAT else _NATIVE_EXECVEAT) else "execve",
-        cpu,
-        bool(flags & _ENV_CUT),
+    return ExecParts(
+        (
+            *(pgid, vpgid, sid, tty, login, gid, *capabilities),
+            *(pid_namespace, mount_namespace, start, text(comm), cwd, cgroup),
+        ),
+        (
+            *(filename, exepath, args, bool(flags & _ARGS_CUT), env, *file),
+            is_upper,
+            bool(flags & _OVERLAY) and not is_upper,
+            bool(flags & _PSEUDO) and exepath.startswith("memfd:"),
+            "execveat" if number == (_COMPAT_EXECVEAT if flags & _COMPAT else _NATIVE_EXECVEAT) else "execve",
+            0,
+            bool(flags & _ENV_CUT),
+        ),
     )
 
 
-def _image(data: bytes) -> tuple[Any, ...]:
+# The same program is often started in the same way: by a shell's loop, a probe of health, a build.
+_cached_parts = lru_cache(maxsize=128)(_parts)
+
+
+def _image(data: bytes, variables: frozenset[str] | None) -> tuple[Any, ...]:
     """Decode all of a process's record that follows its state.
+
+    Args:
+        data: the bytes after the state.
+        variables: names of the environment variables to decode; None decodes those that were sent, if any.
 
     Returns:
         The system call's number, cwd and cgroup, then members of Exec from `filename` on without the marks.
@@ -257,18 +249,24 @@ def _image(data: bytes) -> tuple[Any, ...]:
     changed = epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS))
     modified = epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS))
     file = (ino, dev, mode, uid, gid, changed, modified)
-    strings = (text(filename), text(exepath), _strings(args), _strings(env) if env else None)
+    chosen = _named(env, variables) if variables is not None else _strings(env) if env else None
+    strings = (text(filename), text(exepath), _strings(args), chosen)
     return number, text(cwd), text(cgroup), *strings, *file
-
-
-# The same program is often started in the same way: by a shell's loop, a probe of health, a build.
-_cached_image = lru_cache(maxsize=256)(_image)
 
 
 def _strings(data: bytes) -> tuple[str, ...]:
     if not data:
         return ()
     return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
+
+
+def _named(data: bytes, names: frozenset[str]) -> tuple[str, ...]:
+    """Return the variables with these names, without decoding the others: most of an exec's record is environment."""
+    if EVERY_VARIABLE in names:
+        return _strings(data)
+    requested = {name.encode("utf-8", "surrogateescape") for name in names}
+    entries = data.removesuffix(b"\0").split(b"\0")
+    return tuple(entry.decode("utf-8", "surrogateescape") for entry in entries if entry.partition(b"=")[0] in requested)
 
 
 def _fork(record: bytes, who: ProcessIdentity, _flags: int, _cpu: int) -> Fork:
@@ -296,12 +294,11 @@ def identity_of(record: bytes) -> bytes:
     return record[_TIME.stop : _FLAGS.start] + flags.to_bytes(2, "little") + record[_FLAGS.stop :]
 
 
-KIND_SYSCALL = 1
+KIND_SYSCALL, _KIND_EXEC = 1, 3
 _KIND_REQUEST, _KIND_RESULT, _KIND_REPEATS = 6, 7, 8
 _DECODERS: Mapping[int, Callable[[bytes, ProcessIdentity, int, int], Record]] = {
     KIND_SYSCALL: _syscall,
     2: _fork,
-    3: _exec,
     4: _state,
     5: _exit,
     _KIND_REQUEST: _request,

@@ -5,7 +5,8 @@ text is decoded with surrogateescape. Classes needed by every event or process a
 the cost of creating one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -67,6 +68,16 @@ class State:
     """The cgroup's path from its root, at most 16 levels: /docker/3d09256e..."""
 
 
+@dataclass(slots=True, eq=False)
+class ExecParts:
+    """What similar execs share, compared by identity: they differ only in process, times, parent and CPU."""
+
+    state: tuple[Any, ...]
+    """Members of State after `vpid`."""
+    image: tuple[Any, ...]
+    """Members of Exec after `state`; the CPU is 0."""
+
+
 @dataclass(slots=True)
 class Exec:
     """A new program: the process's state and all about the program."""
@@ -98,6 +109,8 @@ class Exec:
     cpu: int = 0
     env_truncated: bool = False
     """Whether there is more environment."""
+    parts: ExecParts | None = field(default=None, compare=False, repr=False)
+    """Where all members but `cpu` and what identifies the process come from; None if similar execs don't share them."""
 
 
 @dataclass(slots=True)

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.records.decode import decode, ip_text, unix_text
+from collector.pushdown.environment import named
+from collector.records.decode import as_of, decode, ip_text, unix_text
 from collector.records.types import Exec, Exit, File, Fork, ProcessIdentity, Request, Socket, State, Syscall
+from schemas.filter import EVERY_VARIABLE
 from tests.unit.collector import packed
 
 WHO = ProcessIdentity(time=111, pid=10, tid=11, start_time=222, exec_generation=4, uid=1000, cgroup_id=333)
@@ -268,6 +270,41 @@ class TestProcesses:
     def test_arguments_are_distinguished_by_their_nuls(self, args: bytes, expected: tuple[str, ...]) -> None:
         """Empty arguments count, and no arguments differ from one empty argument."""
         assert execution(packed.process(packed.EXEC, args=args)).args == expected
+
+    @pytest.mark.parametrize(
+        ("env", "names", "expected"),
+        [
+            (b"", {"A"}, ()),
+            (b"A=1\0AB=2\0B=\0", {"A", "B"}, ("A=1", "B=")),
+            (b"A=1\0A=2\0C", {"A", "C"}, ("A=1", "A=2", "C")),
+            (b"\xff=\xfe\0B=1\0", {"\udcff"}, ("\udcff=\udcfe",)),
+            (b"A=1\0B=2\0", {EVERY_VARIABLE}, ("A=1", "B=2")),
+        ],
+    )
+    def test_only_named_variables_are_decoded(self, env: bytes, names: set[str], expected: tuple[str, ...]) -> None:
+        """They are the same as those selected from the decoded environment."""
+        found = decode(packed.process(packed.EXEC, env=env), frozenset(names))
+
+        assert isinstance(found, Exec)
+        assert (
+            found.env == expected == named(execution(packed.process(packed.EXEC, env=env)).env or (), frozenset(names))
+        )
+
+    def test_similar_execs_share_their_parts(self) -> None:
+        """One with another argument, mark or set of variables shares none."""
+        record = packed.process(packed.EXEC, args=b"id\0", env=b"A=1\0")
+        first = execution(record)
+
+        assert first.parts is not None
+        assert execution(as_of(5, record)).parts is first.parts
+        assert execution(packed.process(packed.EXEC, args=b"ids\0", env=b"A=1\0")).parts is not first.parts
+        assert (
+            execution(packed.process(packed.EXEC, args=b"id\0", env=b"A=1\0", flags=packed.ENV_CUT)).parts
+            != first.parts
+        )
+        other = decode(record, frozenset({"B"}))
+        assert isinstance(other, Exec)
+        assert (other.env, other.parts is first.parts) == ((), False)
 
     def test_cut_arguments_are_marked(self) -> None:
         """More than a page of arguments is cut, and of the environment as well."""
