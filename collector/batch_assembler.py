@@ -61,6 +61,10 @@ class BatchAssembler:
         self._repeated = RepeatCache(table, containers)
         self._origins: dict[int, EventSource] = {}
         """Sources of this batch's events, by the row of their process."""
+        self._host_names: _Names = (
+            lambda uid: users.names(uid, None, None, None, ()).user,
+            lambda gid: users.names(-1, gid, None, None, ()).group,
+        )
         self._sequence = 0
         self._first_number = 1
         self._reported: Mapping[str, int] = {}
@@ -182,8 +186,9 @@ class BatchAssembler:
             self._on_full()
 
     def _names(self, entry: TrackedProcess, process: Process) -> _Names:
-        container = entry.container
-        pids = () if container is None else (entry.pid,)
+        container, pids = entry.container, (entry.pid,)
+        if container is None:
+            return self._host_names
 
         def user_name(uid: int) -> str | None:
             return process.user if uid == process.uid else self._users.names(uid, None, None, container, pids).user

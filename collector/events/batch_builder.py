@@ -2,7 +2,7 @@
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import accumulate, count, islice, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -21,6 +21,8 @@ _EVENT_BYTES, _ARGUMENT_BYTES = 120, 16
 _CODES = tuple(EVENT_COLUMNS.items())[1:]
 _ARGUMENTS = tuple(ARGUMENT_COLUMNS.items())[2:]
 _INODE, _NAME = (list(EVENT_COLUMNS).index(name) - 1 for name in ("fd_ino", "fd_name"))
+_AFTER_CPU = list(EVENT_COLUMNS).index("cpu")
+"""Length of a row up to the CPU: it lacks the time."""
 _REST = _NAME + len(("fd_name", "fd_name_raw", "fd_realpath"))
 _INT64_MAX = (1 << 63) - 1
 
@@ -45,6 +47,15 @@ class OpenedFile(NamedTuple):
     positions: FileArguments
 
 
+class SimilarEvents(NamedTuple):
+    """The parts that events share which differ only in their process, thread, CPU and a few arguments."""
+
+    after_cpu: Row
+    names: bytes
+    texts: list[int]
+    numbers: list[int]
+
+
 class BatchBuilder:
     """Collects the events of one batch; the caller checks count and size to decide when it is full."""
 
@@ -61,6 +72,7 @@ class BatchBuilder:
         "_texts",
         "_times",
         "intern",
+        "similar",
     )
 
     def __init__(self) -> None:
@@ -83,6 +95,8 @@ class BatchBuilder:
         self._texts: list[int] = []
         self._numbers: list[int] = []
         self._name_rows: dict[tuple[str, ...], bytes] = {}
+        self.similar: dict[Hashable, SimilarEvents] = {}
+        """By what the caller compares, for `add_similar`."""
 
     @property
     def count(self) -> int:
@@ -162,6 +176,29 @@ class BatchBuilder:
         self._numbers += numbers
         row = (*before_inode, inode, *before_name, name, given, real, *after_names)
         return self._added(time, row)
+
+    def remember(self, key: Hashable, event: Event) -> None:
+        """Store the parts of an event of this batch that similar ones share."""
+        own = slice(self._starts[event], self._starts[event + 1])
+        row = self._rows[event][_AFTER_CPU:]
+        self.similar[key] = SimilarEvents(row, self._names[event], self._texts[own], self._numbers[own])
+
+    def add_similar(
+        self, time: int, head: Row, similar: SimilarEvents, texts: Sequence[int], numbers: Sequence[int]
+    ) -> Event:
+        """Append an event that is similar to an earlier one.
+
+        Args:
+            time: epoch nanoseconds.
+            head: its row up to the CPU.
+            similar: what both share.
+            texts: the indices of its arguments' texts.
+            numbers: the numbers of its arguments.
+        """
+        self._names.append(similar.names)
+        self._texts += texts
+        self._numbers += numbers
+        return self._added(time, head + similar.after_cpu)
 
     def _added(self, time: int, row: Row) -> Event:
         event = len(self._rows)

@@ -47,6 +47,8 @@ _EXEC_NAMES = (
     *("vm_swap", "comm", "cgroups", "env", "tty", "vpgid", "loginuid", "flags", "cap_inheritable", "cap_permitted"),
     *("cap_effective", "exe_ino", "exe_ino_ctime", "exe_ino_mtime", "uid", "trusted_exepath", "pgid", "gid"),
 )
+_EXEC_IDS = slice(_EXEC_NAMES.index("tid"), _EXEC_NAMES.index("ptid") + 1)
+"""The arguments in which similar execs differ."""
 _EXECVE_NAMES = (*_EXEC_NAMES, "filename")
 _EXIT_NAMES = ("status", "ret", "sig", "core")
 _NOT_COLLECTED = (None,) * 6
@@ -122,28 +124,44 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
 
 def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) -> None:
     """Append a successful exec to the batch under construction; arguments as for add_syscall."""
-    intern = builder.intern
+    who, process, intern = done.state.who, origin.process, builder.intern
+    head = (origin.row, who.tid, done.state.vpid, done.cpu)
+    # Parts of the record, and all that the event shows of its process.
+    names = (process.user, process.group, process.login_name)
+    key = (done.parts, process.is_exe_writable, process.container, origin.is_stale, *names)
+    similar = None if done.parts is None else builder.similar.get(key)
+    if similar is not None:
+        ids = (who.tid, who.pid, done.state.ppid)
+        texts, numbers = similar.texts.copy(), similar.numbers.copy()
+        texts[_EXEC_IDS], numbers[_EXEC_IDS] = map(intern, map(str, ids)), ids
+        builder.add_similar(time, head, similar, texts, numbers)
+        return
     path = absolute(done.state.cwd, done.filename)
     bits = _HAS_RES | (_STALE if origin.is_stale else 0)
-    head = (origin.row, done.state.who.tid, done.state.vpid, done.cpu, 0, bits, 0)
     paths = (intern(path), intern(done.filename), 0, 0, 0, 0)
-    row = (*head, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
-    texts, numbers = _exec_arguments(done, origin)
+    row = (*head, 0, bits, 0, *_NO_DESCRIPTOR, intern(done.event_type), *_NO_DESCRIPTOR_INDICES, *paths, 0)
+    arguments, values = _exec_arguments(done, origin)
     if done.event_type == "execve":
-        builder.add_lists(time, row, _EXECVE_NAMES, [*texts, done.filename], [*numbers, 0])
+        event = builder.add_lists(time, row, _EXECVE_NAMES, [*arguments, done.filename], [*values, 0])
     else:
-        builder.add_lists(time, row, _EXEC_NAMES, texts, numbers)
+        event = builder.add_lists(time, row, _EXEC_NAMES, arguments, values)
+    if done.parts is not None:
+        builder.remember(key, event)
 
 
 def add_exit(builder: BatchBuilder, done: Exit, origin: EventSource, time: int) -> None:
     """Append the end of a process to the batch under construction; arguments as for add_syscall."""
+    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu)
+    key = (PROCEXIT, done.status, origin.is_stale)
+    similar = builder.similar.get(key)
+    if similar is not None:
+        builder.add_similar(time, head, similar, similar.texts, similar.numbers)
+        return
     bits = _STALE if origin.is_stale else 0
-    head = (origin.row, done.who.tid, origin.process.vpid or done.who.tid, done.cpu, 0, bits, 0)
-    row = (*head, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
-    builder.add(time, row, _EXIT_NAMES, _exit_arguments(done.status))
+    rest = (0, bits, 0, *_NO_DESCRIPTOR, builder.intern(PROCEXIT), *_NO_DESCRIPTOR_INDICES, *_NO_PATHS, 0)
+    builder.remember(key, builder.add(time, (*head, *rest), _EXIT_NAMES, _exit_arguments(done.status)))
 
 
-@lru_cache(maxsize=256)
 def _exit_arguments(status: int) -> tuple[Value, ...]:
     killed_by = status & 0x7F
     return (

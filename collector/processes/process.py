@@ -87,7 +87,7 @@ class TrackedProcess:
         """Boot-clock time of the end; None while alive."""
         self.version = 0
         self.other_users: Mapping[int, Credentials] = _NONE
-        self.views: dict[int, TrackedProcess] = {}
+        self.views: Mapping[int, TrackedProcess] = _NO_VIEWS
         self.frozen: tuple[int, TrackedProcess] | None = None
         self.session_leader: TrackedProcess | None = None
         """Set in frozen copies only; for a living process it is looked up."""
@@ -132,7 +132,7 @@ class TrackedProcess:
             self.comm = facts.program.name
             self.exec_time = None
         self.credentials = facts.credentials
-        self.other_users = {}
+        self.forget_users()
         self.context = replace(facts.context, pid_namespace_init_start=self.context.pid_namespace_init_start)
         self.exec_generation = exec_generation
 
@@ -167,8 +167,12 @@ class TrackedProcess:
         view = self.views.get(uid)
         if view is None and uid in self.other_users:
             view = self.copy(credentials=self.other_users[uid])
-            self.views[uid] = view
+            self.views = {**self.views, uid: view}
         return view
+
+    def forget_users(self) -> None:
+        """Forget the credentials of single threads."""
+        self.other_users = _NONE
 
     def remember_as(self, credentials: Credentials) -> None:
         """Store the credentials of some of the process's threads."""
@@ -185,8 +189,7 @@ class TrackedProcess:
         self.version += 1
         if self.pid in {self.context.pgid, self.context.sid}:
             self.is_pointed_at = True
-        if self.views:
-            self.views = {}
+        self.views = _NO_VIEWS
 
     def child(self, pid: int, start_time: int, start_epoch: int, exec_generation: int, vpid: int) -> "TrackedProcess":
         """Return a process just forked from this one: all other facts are the parent's.
@@ -222,6 +225,9 @@ class TrackedProcess:
             parent=self,
             is_stale=self.is_stale,
         )
+
+
+_NO_VIEWS: Mapping[int, TrackedProcess] = MappingProxyType({})
 
 
 def from_record(who: ProcessIdentity, boot_to_epoch: int) -> TrackedProcess:

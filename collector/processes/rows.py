@@ -36,6 +36,7 @@ _CLIPPED_BYTES = 128
 _ROW_BYTES = 256
 """Approximate size of a row in a batch, without its texts."""
 _INDEX_BYTES = 4
+_Texts = tuple[str | None, ...]
 _texts_of = attrgetter("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 
 
@@ -98,6 +99,8 @@ class ProcessRows:
         self.size = 0
         """Approximate bytes of both tables in a batch."""
         self._texts: set[str | None] = set()
+        self._measured: set[tuple[_Texts, _Texts, _Texts]] = set()
+        """Texts, arguments and environment of each row whose size is included."""
         self._gaps: dict[tuple[int, int], int] = {}
         """Rows that represent omitted ancestors, by their number and the row above."""
         self._leader_rows_until = 0
@@ -115,6 +118,7 @@ class ProcessRows:
         self._rows = {}
         self._container_rows = {}
         self._texts = set()
+        self._measured = set()
         self._gaps = {}
         self.size = 0
         return taken
@@ -190,8 +194,12 @@ class ProcessRows:
 
     def _append(self, process: Process) -> None:
         self.processes.append(process)
-        self.size += _ROW_BYTES + _INDEX_BYTES * (len(process.args or ()) + len(process.env or ()))
-        self._add_texts({*_texts_of(process), *(process.args or ()), *(process.env or ())})
+        single, args, env = texts = _texts_of(process), process.args or (), process.env or ()
+        self.size += _ROW_BYTES + _INDEX_BYTES * (len(args) + len(env))
+        # Many processes run the same program in the same way.
+        if texts not in self._measured:
+            self._measured.add(texts)
+            self._add_texts({*single, *args, *env})
 
     def _add_texts(self, texts: set[str | None]) -> None:
         fresh = texts - self._texts

@@ -10,12 +10,22 @@ from dataclasses import replace
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
 from collector.processes.namespaces import Namespaces
-from collector.processes.parts import Credentials, ProcessContext, ProcessFacts, context_of, credentials_of, program_of
+from collector.processes.parts import (
+    Credentials,
+    ExecutedProgram,
+    ProcessContext,
+    ProcessFacts,
+    context_of,
+    credentials_of,
+    program_of,
+)
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
-from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
+from collector.records.types import Exec, ExecParts, Exit, Fork, Lifecycle, ProcessIdentity, State
 from schemas.caching.bounded import BoundedMap
+
+_MAX_PROGRAMS = 128
 
 
 class ProcessTable:
@@ -56,6 +66,7 @@ class ProcessTable:
         self._exited = RecentlyExited(grace, exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
         self._namespaces = Namespaces()
+        self._programs: BoundedMap[ExecParts, tuple[ExecutedProgram, Credentials]] = BoundedMap(_MAX_PROGRAMS)
 
     def __len__(self) -> int:
         return len(self._living) + len(self._exited)
@@ -120,15 +131,14 @@ class ProcessTable:
 
     def apply(self, record: Lifecycle) -> None:
         """Apply one record. Records come in the order of their times."""
-        match record:
-            case Fork():
-                self._fork(record)
-            case Exec():
-                self._exec(record)
-            case State():
-                self._state(record)
-            case Exit():
-                self._exit(record)
+        if isinstance(record, Exec):
+            self._exec(record)
+        elif isinstance(record, Fork):
+            self._fork(record)
+        elif isinstance(record, Exit):
+            self._exit(record)
+        else:
+            self._state(record)
 
     def ending(self, done: Exit) -> TrackedProcess:
         """Return the process that ends, as known; at its end /proc has nothing to add."""
@@ -191,14 +201,23 @@ class ProcessTable:
             self._put(entry, who.time)
         elif entry.exec_generation is not None and who.exec_generation < entry.exec_generation:
             return
-        entry.program = program_of(record)
+        entry.program, entry.credentials = self._program_of(record)
         entry.exec_generation = who.exec_generation
         entry.exec_time = who.time + self.boot_to_epoch
-        entry.credentials = credentials_of(state)
-        entry.other_users = {}
+        entry.forget_users()
         entry.is_stale = False
         self._take_context(entry, state)
         self._changed(entry)
+
+    def _program_of(self, record: Exec) -> tuple[ExecutedProgram, Credentials]:
+        """Return program and credentials, the same objects for similar execs."""
+        if record.parts is None:
+            return program_of(record), credentials_of(record.state)
+        found = self._programs.get(record.parts)
+        if found is None:
+            found = program_of(record), credentials_of(record.state)
+            self._programs.put(record.parts, found)
+        return found
 
     def _state(self, state: State) -> None:
         who = state.who

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from collector.events.arguments.values import joined
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_exec, add_syscall
+from collector.events.build import EventSource, add_exec, add_exit, add_syscall
 from collector.events.system_calls import CALLS, Call
-from collector.records.types import Exec, Syscall
+from collector.records.types import Exec, ExecParts, Exit, Syscall
 from schemas.batch import EventBatch, Process
 from schemas.catalogue.fields import EVENTS
 from schemas.codec import decode_batch, encode_batch
@@ -26,6 +26,9 @@ ORIGIN = EventSource(
     user_name={0: "root", 1000: "ann"}.get,
     group_name={0: "root"}.get,
 )
+GROUP = {"pgid": 5, "vpgid": 5, "sid": 5}
+ENDS = [(20, 0, False), (30, 0, False), (40, 9, False), (50, 0, True), (60, 256, False), (70, 9, False), (80, 0, True)]
+"""Process, status as of wait(2), whether some of its facts are missing."""
 OPEN_BITS = EventBit.OPEN_READ | EventBit.OPEN_WRITE | EventBit.OPEN_EXEC | EventBit.OPEN_CREATE
 
 
@@ -385,6 +388,44 @@ class TestExecs:
         found = arguments(done)
 
         assert (found["flags"], found["trusted_exepath"]) == (("EXE_FROM_MEMFD", 4), ("payload", 0))
+
+    @pytest.mark.parametrize("event", ["execve", "execveat"])
+    @pytest.mark.parametrize(
+        "origins",
+        [
+            (ORIGIN, ORIGIN),
+            (ORIGIN, replace(ORIGIN, process=replace(PROCESS, user="bob"), user_name={0: "bob"}.get)),
+            (ORIGIN, replace(ORIGIN, process=replace(PROCESS, is_exe_writable=True))),
+            (ORIGIN, replace(ORIGIN, is_stale=True)),
+        ],
+    )
+    def test_similar_starts_are_built_as_any_other(self, event: str, origins: tuple[EventSource, EventSource]) -> None:
+        """They share what is the same, also where the facts about their processes differ."""
+        parts = ExecParts((), ())
+        starts = [
+            replace(execution(identity(pid, uid=0), "id", ppid=pid - 1, vpid=7, **GROUP), event_type=event, cpu=pid % 3)
+            for pid in (20, 30, 40)
+        ]
+        shared, single = BatchBuilder(), BatchBuilder()
+        for start, origin in zip(starts, (*origins, ORIGIN), strict=True):
+            add_exec(shared, replace(start, parts=parts), origin, TIME)
+            add_exec(single, start, origin, TIME)
+
+        assert shared.strings == single.strings
+        assert shared.columns() == single.columns()
+
+    def test_similar_ends_are_built_as_any_other(self) -> None:
+        """Only one of the same status is similar."""
+        ends = [(Exit(identity(pid), status, cpu=pid % 3), stale) for pid, status, stale in ENDS]
+        shared = BatchBuilder()
+        for end, stale in ends:
+            add_exit(shared, end, replace(ORIGIN, is_stale=stale), TIME)
+        for index, (end, stale) in enumerate(ends):
+            single = BatchBuilder()
+            add_exit(single, end, replace(ORIGIN, is_stale=stale), TIME)
+            assert shared.row(index)[:7] == single.row(0)[:7]
+            start = int(shared.columns()["arg_start"][index])
+            assert list(shared.columns()["arg_raw"][start : start + 4]) == list(single.columns()["arg_raw"])
 
     def test_a_user_without_a_name_is_not_available(self) -> None:
         """A uid that no passwd file lists."""
