@@ -8,7 +8,7 @@ import time
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGE = 128 << 10
 _TRIM_SECONDS = 60.0
-_CONTAINERS = 20_000
+_CONTAINERS = 2_000
 
 
 def keep_memory_small() -> None:
@@ -43,7 +43,7 @@ def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
 
 
 def collect_cycles_rarely() -> None:
-    """Make Python search for cyclic garbage after 20,000 new objects instead of 700.
+    """Make Python search for cyclic garbage after 2,000 new objects instead of 700.
 
     Records, processes and events form no cycles, so that reference counts free them. A fifth of the time of a program
     start was spent on searching them.
