@@ -7,8 +7,8 @@ from collections import OrderedDict
 
 from collector.processes.process import TrackedProcess
 
-GRACE = 10_000_000_000
-"""Nanoseconds of record time; far longer than a record spends in a ring."""
+GRACE = 3_000_000_000
+"""Nanoseconds of record time: records are sorted by time, and counts of repeats come within a second."""
 
 MAX_ENTRIES = 8192
 
