@@ -181,8 +181,8 @@ class BatchAssembler:
         return batch
 
     def _flush_if_full(self) -> None:
-        size = self._builder.size + self._rows.size
-        if self._builder.count >= self._settings.flush_events or size >= self._settings.flush_bytes:
+        builder, settings = self._builder, self._settings
+        if builder.count >= settings.flush_events or builder.size + self._rows.size >= settings.flush_bytes:
             self._on_full()
 
     def _names(self, entry: TrackedProcess, process: Process) -> _Names:
@@ -217,4 +217,5 @@ def boot_to_epoch() -> int:
 
 
 def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_SIZE
+    with Path("/proc/self/statm").open("rb", buffering=0) as file:
+        return int(file.read().split()[1]) * _PAGE_SIZE

@@ -53,6 +53,8 @@ def behind_helper(parent: TrackedProcess) -> TrackedProcess:
 
 def trim(entry: TrackedProcess) -> TrackedProcess | None:
     """Cut ended ancestors beyond MAX_EXITED out of a chain; return the process whose parent changed, if any."""
+    if entry.depth <= MAX_EXITED:
+        return None
     ended = 0
     last_retained: TrackedProcess | None = None
     for ancestor in ancestors(entry):

@@ -16,11 +16,15 @@ class Namespaces:
         self._cgroups: BoundedMap[int, str] = BoundedMap(_MAX_ENTRIES)
         self._starts: BoundedMap[int, int] = BoundedMap(_MAX_ENTRIES)
         self._first: BoundedMap[int, TrackedProcess] = BoundedMap(_MAX_ENTRIES)
+        self._newest: tuple[int, str, int, int] | None = None
 
     def learn(self, entry: TrackedProcess, state: State) -> None:
         """Store what a state record reveals; entry is its process."""
-        self._cgroups.put(state.who.cgroup_id, state.cgroup)
-        self._starts.put(state.pid_namespace, state.pid_namespace_init_start)
+        known = (state.who.cgroup_id, state.cgroup, state.pid_namespace, state.pid_namespace_init_start)
+        if known != self._newest:
+            self._newest = known
+            self._cgroups.put(state.who.cgroup_id, state.cgroup)
+            self._starts.put(state.pid_namespace, state.pid_namespace_init_start)
         if state.vpid == 1:
             self._first.put(state.pid_namespace, entry)
 
@@ -30,6 +34,7 @@ class Namespaces:
         if context.pid_namespace is None or context.pid_namespace_init_start is not None:
             return
         if context.vpid == 1:
+            self._newest = None
             self._starts.put(context.pid_namespace, entry.start_time)
             self._first.put(context.pid_namespace, entry)
         start = self._starts.get(context.pid_namespace)

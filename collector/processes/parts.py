@@ -6,12 +6,14 @@ be changed: creating a frozen one takes twice as long.
 
 from dataclasses import dataclass
 
-from collector.records.types import Exec, State
+from collector.records.types import Exec, ExecParts, State
+from schemas.caching.bounded import BoundedMap
 
 _CAP_DAC_OVERRIDE = 1 << 1
 _CAP_FOWNER = 1 << 3
 _GROUP_MAY_WRITE = 0o020
 _OTHERS_MAY_WRITE = 0o002
+_MAX_SHARED = 128
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -136,6 +138,22 @@ def program_of(record: Exec) -> ExecutedProgram:
 def credentials_of(state: State) -> Credentials:
     """Return the credentials of the thread that made the record."""
     return Credentials(state.who.uid, state.gid, state.cap_effective, state.cap_permitted, state.cap_inheritable)
+
+
+class ExecCache:
+    """ExecCache and credentials of execs: the same objects for similar ones, which thousands of processes may be."""
+
+    def __init__(self) -> None:
+        self._known: BoundedMap[ExecParts, tuple[ExecutedProgram, Credentials]] = BoundedMap(_MAX_SHARED)
+
+    def of(self, record: Exec) -> tuple[ExecutedProgram, Credentials]:
+        """Return the program and the credentials of an exec."""
+        found = None if record.parts is None else self._known.get(record.parts)
+        if found is None:
+            found = program_of(record), credentials_of(record.state)
+            if record.parts is not None:
+                self._known.put(record.parts, found)
+        return found
 
 
 def context_of(state: State) -> ProcessContext:

@@ -29,6 +29,7 @@ class TrackedProcess:
         "container",
         "context",
         "credentials",
+        "depth",
         "exec_generation",
         "exec_time",
         "exited_at",
@@ -81,7 +82,10 @@ class TrackedProcess:
         self.is_stale = is_stale
         self.is_pointed_at = False
         """Whether rows of other processes may refer to it: it has been a parent or a leader."""
+        self.depth = 0
+        """One more than its parent's when that was set: a short lineage needn't be followed to be found short."""
         if parent is not None:
+            self.depth = parent.depth + 1
             parent.is_pointed_at = True
         self.exited_at: int | None = None
         """Boot-clock time of the end; None while alive."""
@@ -95,6 +99,12 @@ class TrackedProcess:
 
     def __repr__(self) -> str:
         return f"TrackedProcess({self.pid}, {self.start_time}, {self.program.name!r})"
+
+    def set_parent(self, parent: "TrackedProcess") -> None:
+        """Set the parent, whose row this process's row refers to."""
+        self.parent = parent
+        self.depth = parent.depth + 1
+        parent.is_pointed_at = True
 
     def started_at(self, start_time: int) -> bool:
         """Return whether a kernel start time (boot clock, ns) is this process's, allowing for /proc's coarse clock."""

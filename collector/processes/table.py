@@ -4,28 +4,19 @@ Every record identifies its process by pid, start time, exec generation and user
 record was lost and /proc is read; if /proc doesn't help, the facts are missing and counted as such.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
 from collector.processes.namespaces import Namespaces
-from collector.processes.parts import (
-    Credentials,
-    ExecutedProgram,
-    ProcessContext,
-    ProcessFacts,
-    context_of,
-    credentials_of,
-    program_of,
-)
+from collector.processes.parts import Credentials, ExecCache, ProcessContext, ProcessFacts, context_of, credentials_of
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.procfs.protocol import ProcfsReader
 from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
-from collector.records.types import Exec, ExecParts, Exit, Fork, Lifecycle, ProcessIdentity, State
+from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
 from schemas.caching.bounded import BoundedMap
-
-_MAX_PROGRAMS = 128
 
 
 class ProcessTable:
@@ -66,7 +57,9 @@ class ProcessTable:
         self._exited = RecentlyExited(grace, exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
         self._namespaces = Namespaces()
-        self._programs: BoundedMap[ExecParts, tuple[ExecutedProgram, Credentials]] = BoundedMap(_MAX_PROGRAMS)
+        self._programs = ExecCache()
+        self._appliers: Mapping[type[Lifecycle], Callable[[Any], None]]
+        self._appliers = {Fork: self._fork, Exec: self._exec, State: self._state, Exit: self._exit}
 
     def __len__(self) -> int:
         return len(self._living) + len(self._exited)
@@ -131,14 +124,7 @@ class ProcessTable:
 
     def apply(self, record: Lifecycle) -> None:
         """Apply one record. Records come in the order of their times."""
-        if isinstance(record, Exec):
-            self._exec(record)
-        elif isinstance(record, Fork):
-            self._fork(record)
-        elif isinstance(record, Exit):
-            self._exit(record)
-        else:
-            self._state(record)
+        self._appliers[type(record)](record)
 
     def ending(self, done: Exit) -> TrackedProcess:
         """Return the process that ends, as known; at its end /proc has nothing to add."""
@@ -183,9 +169,8 @@ class ProcessTable:
         start_epoch = record.start_time + self.boot_to_epoch
         child = source.child(record.pid, record.start_time, start_epoch, record.exec_generation, record.vpid)
         parent = self._living.get(record.real_parent_pid)
-        if parent is not None:
-            child.parent = parent
-            parent.is_pointed_at = True
+        if parent is not None and parent is not source:
+            child.set_parent(parent)
         if record.real_parent_pid != child.context.ppid:
             child.context = replace(child.context, ppid=record.real_parent_pid)
         self._put(child, record.who.time)
@@ -201,23 +186,13 @@ class ProcessTable:
             self._put(entry, who.time)
         elif entry.exec_generation is not None and who.exec_generation < entry.exec_generation:
             return
-        entry.program, entry.credentials = self._program_of(record)
+        entry.program, entry.credentials = self._programs.of(record)
         entry.exec_generation = who.exec_generation
         entry.exec_time = who.time + self.boot_to_epoch
         entry.forget_users()
         entry.is_stale = False
         self._take_context(entry, state)
         self._changed(entry)
-
-    def _program_of(self, record: Exec) -> tuple[ExecutedProgram, Credentials]:
-        """Return program and credentials, the same objects for similar execs."""
-        if record.parts is None:
-            return program_of(record), credentials_of(record.state)
-        found = self._programs.get(record.parts)
-        if found is None:
-            found = program_of(record), credentials_of(record.state)
-            self._programs.put(record.parts, found)
-        return found
 
     def _state(self, state: State) -> None:
         who = state.who
@@ -399,8 +374,7 @@ class ProcessTable:
         if parent is None or parent is entry or is_adoption(entry, parent):
             return
         if entry not in ancestors(parent):
-            entry.parent = parent
-            parent.is_pointed_at = True
+            entry.set_parent(parent)
 
     def _put(self, entry: TrackedProcess, time: int) -> None:
         self._retire(entry.pid, time)

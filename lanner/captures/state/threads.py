@@ -188,9 +188,8 @@ class ThreadTable:
         if above is thread.entry or any(each is thread.entry for each in ancestors(above)):
             # A damaged list may claim that processes descend from each other.
             return
-        thread.entry.parent = above
+        thread.entry.set_parent(above)
         thread.entry.context = replace(thread.entry.context, ppid=above.pid)
-        above.is_pointed_at = True
         cut = trim(thread.entry)
         if cut is not None:
             self.changed(cut)

@@ -77,7 +77,9 @@ def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, 
         made[name] = _packed(code, facts[name])
     index = texts.__getitem__
     for name in TEXTS:
-        made[name] = _packed("i", list(map(index, facts[name])))
+        found = facts[name]
+        is_same = found.count(found[0]) == len(found)
+        made[name] = _packed("i", [index(found[0])] * len(found) if is_same else list(map(index, found)))
     for name, counts in LISTS.items():
         made[counts] = _packed("I", list(map(len, facts[name])))
         made[name] = array("i", map(index, chain.from_iterable(facts[name]))).tobytes()

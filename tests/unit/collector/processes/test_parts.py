@@ -1,6 +1,15 @@
 import pytest
 
-from collector.processes.parts import Credentials, ExecutedProgram, is_exe_writable
+from collector.processes.parts import (
+    Credentials,
+    ExecCache,
+    ExecutedProgram,
+    credentials_of,
+    is_exe_writable,
+    program_of,
+)
+from collector.records.types import ExecParts
+from tests.unit.collector.processes.synthetic import execution, identity
 
 OWN = Credentials(1000, 1000, 0)
 
@@ -28,3 +37,14 @@ def test_who_may_write_an_executable(
     program = ExecutedProgram(exe_mode=mode, exe_uid=owner, exe_gid=group)
 
     assert is_exe_writable(program, credentials) is expected
+
+
+def test_similar_execs_share_program_and_credentials() -> None:
+    """Thousands of processes that ended can still be looked up, and many of them ran the same program."""
+    cache, parts = ExecCache(), ExecParts((), ())
+    first, second, other = (execution(identity(pid), "id") for pid in (10, 20, 30))
+    first.parts = second.parts = parts
+
+    assert cache.of(first) == cache.of(other) == (program_of(first), credentials_of(first.state))
+    assert cache.of(second) is cache.of(first)
+    assert cache.of(other) is not cache.of(first)
