@@ -19,6 +19,7 @@ from bus.schema_registry.writer_schemas import WriterSchemas
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS
 from processor.correlation.wire import PRE_MATCH_FORMAT, TICK_KEY
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
+from processor.fleet.message_stage import MessageResult
 from schemas.alert import ALERT_FORMAT, Alert
 from schemas.codec import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
@@ -106,6 +107,15 @@ class ResultProducer:
     async def session(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
         """Send a record of a person's session to all processors."""
         return await self.send(SESSIONS, key, value, list(_JSON))
+
+    async def results(self, made: MessageResult, sending: Sending) -> None:
+        """Send what the evaluation of a message made; each future is added to sending."""
+        for alert in made.alerts:
+            sending.append(await self.alert(alert))
+        for key, pre_match in made.pre_matches:
+            sending.append(await self.pre_match(key, pre_match))
+        for key, record in made.sessions:
+            sending.append(await self.session(key, record))
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
         """Send a message whose only purpose is its broker timestamp, so that a quiet partition learns the time.

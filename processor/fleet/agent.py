@@ -1,0 +1,157 @@
+"""Passes messages of topics to a stage on a Faust app: starts with an assignment, sends results, acknowledges in order.
+
+A message is acknowledged once the broker has acknowledged all its results: alerts, pre-matches, or a dead letter. If a
+process dies before that, another evaluates the message again, and the results have the same ids.
+An error while a result is made or sent makes a dead letter of its message alone; only broker errors end the process.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+import faust
+from faust.types import TP
+
+from bus.errors.refusals import is_broker_error
+from bus.errors.unavailable import fault_text
+from processor.fleet.kafka import transport
+from processor.fleet.kafka.order.pending_results import PendingResults
+from processor.fleet.producer import ResultProducer, Sending
+
+Received = TypeVar("Received")
+
+
+class AgentWork(Protocol[Received]):
+    """What an agent does with its messages."""
+
+    def assigned(self, owned: frozenset[TP]) -> None:
+        """Receive the partitions that this process owns from now on; called at once."""
+
+    async def recall(self, starts: Mapping[TP, int]) -> None:
+        """Learn what is needed before the first message is evaluated. starts: the offset of each partition's first."""
+
+    async def receive(self, message: Any, shipping: ResultProducer) -> Received:
+        """Read a message. It may wait, and the message may belong to another process afterwards."""
+
+    async def evaluate(self, message: Any, received: Received, shipping: ResultProducer, sending: Sending) -> str:
+        """Evaluate a message and send the results, which are added to sending.
+
+        Returns:
+            Why the message becomes a dead letter; empty if it does not.
+        """
+
+
+class MessageAgent:
+    """An agent on a Faust app."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        name: str,
+        topics: Sequence[str],
+        work: AgentWork[Any],
+        *,
+        on_failure: Callable[[BaseException], None],
+        at: Callable[[str], None],
+    ) -> None:
+        """Attach to an app that has not started.
+
+        Args:
+            app: as made by make_app.
+            name: of the agent.
+            topics: full names.
+            work: evaluates messages.
+            on_failure: called once if this process cannot continue; nothing is acknowledged after that.
+            at: called with the name of each point between two steps; tests kill the process there.
+        """
+        self._app = app
+        self._topics = topics
+        self._work = work
+        self._on_failure = on_failure
+        self._shipping: ResultProducer | None = None
+        self._results = PendingResults(app, self.fail, at)
+        self._begin_task: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
+        self._is_closing = False
+        topic = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+        app.agent(topic, name=name)(self._agent)
+        revoked: Any = app.on_partitions_revoked
+        revoked.connect(self._on_revoked)
+        assigned: Any = app.on_partitions_assigned
+        assigned.connect(self._on_assigned)
+
+    def start(self, shipping: ResultProducer) -> None:
+        """Set the producer, before the app starts."""
+        self._shipping = shipping
+
+    def fail(self, error: BaseException) -> None:
+        """End the process because of an error."""
+        self._is_closing = True
+        self._on_failure(error)
+
+    async def finish(self) -> None:
+        """Accept no new messages and wait until results in flight are acknowledged."""
+        self._is_closing = True
+        await self._results.finish()
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in transport.unacknowledged(stream):
+            try:
+                await self._begun.wait()
+                await self._take(event.message)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  Faust swallows exceptions of agents
+                self.fail(error)
+            if self._is_closing:
+                await asyncio.Event().wait()
+
+    async def _take(self, message: Any) -> None:
+        # Between two assignments the generation is still the old one, but no message of it may be started.
+        if not self._is_current(message):
+            return
+        consumer: Any = self._app.consumer
+        if not await consumer.admits(message):
+            return
+        shipping = self._sender()
+        received = await self._work.receive(message, shipping)
+        if not self._is_current(message):
+            return
+        order = self._results.begin(message)
+        sending: Sending = []
+        try:
+            reason = await self._work.evaluate(message, received, shipping, sending)
+        except Exception as error:
+            if is_broker_error(error):
+                raise
+            reason = f"evaluation failed: {fault_text(error)}"
+        await self._results.deliver(order, message, sending, shipping, reason)
+
+    def _is_current(self, message: Any) -> bool:
+        is_ours = message.generation_id == self._app.consumer_generation_id
+        return is_ours and not self._is_closing and self._begun.is_set()
+
+    def _sender(self) -> ResultProducer:
+        if self._shipping is None:
+            raise RuntimeError("not started")
+        return self._shipping
+
+    async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        self._begun.clear()
+        if self._begin_task is not None:
+            # If it ended later, it would admit messages of the old assignment.
+            self._begin_task.cancel()
+        self._results.forget()
+
+    async def _on_assigned(self, app: Any, assigned: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
+        owned = frozenset(each for each in assigned if each.topic in self._topics)
+        self._work.assigned(owned)
+        self._begin_task = asyncio.create_task(self._begin(owned))
+
+    async def _begin(self, owned: frozenset[TP]) -> None:
+        consumer: Any = self._app.consumer
+        try:
+            await self._work.recall(await consumer.begin(owned))
+        except Exception as error:  # noqa: BLE001  otherwise evaluation would stop without a report
+            self.fail(error)
+        self._begun.set()
