@@ -4,7 +4,6 @@ An API server retries what was answered with 429, and buffers further events in 
 """
 
 import asyncio
-import hmac
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +16,8 @@ from bus.errors.unavailable import BusUnavailable
 from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
 from lanner.intake.delivery import AuditDelivery, NotStored
 from lanner.intake.documents import BadDocument, split
-from notifier.intake.http_thread import HttpLimits, HttpThread
-from notifier.intake.server import token_of
+from notifier.intake.http_intake import HttpIntake, health, text_answer
+from notifier.intake.http_thread import HttpLimits
 from schemas.text.notes import OnNote
 
 OpenDelivery = Callable[[], AbstractAsyncContextManager[AuditDelivery]]
@@ -48,7 +47,7 @@ class WebhookAccess:
     """For TLS, with or without client certificates; None for plain HTTP."""
 
 
-class AuditWebhook:
+class AuditWebhook(HttpIntake):
     """An HTTP server on its own thread."""
 
     def __init__(
@@ -73,40 +72,25 @@ class AuditWebhook:
         self.is_failing = False
         """Whether the events of the latest request could not be stored."""
         self._open_delivery = open_delivery
-        self._access = access
         self._report = report
         self._limits = limits or WebhookLimits()
+        super().__init__(
+            "audit-webhook",
+            self._limits,
+            token=access.token,
+            context=access.context,
+            decompresses_requests=False,
+        )
         self._at = at
         self._memory = BodyMemory()
         self._delivery: AuditDelivery
-        self._http = HttpThread(
-            "audit-webhook", self._application, self._limits, access.context, decompresses_requests=False
-        )
-
-    def start(self, host: str, port: int) -> None:
-        """Start listening. Raises OSError if that fails, and BusUnavailable if the broker's settings are unusable."""
-        self._http.start(host, port)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._http.port
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the server thread runs."""
-        return self._http.is_alive
-
-    def stop(self, seconds: float) -> None:
-        """Stop; wait so many seconds for requests in progress."""
-        self._http.stop(seconds)
 
     @asynccontextmanager
     async def _application(self) -> AsyncIterator[web.Application]:
         app = web.Application()
         for path in PATHS:
             app.router.add_post(path, self._take)
-        app.router.add_get("/healthz", _health)
+        app.router.add_get("/healthz", health)
         async with self._open_delivery() as self._delivery:
             yield app
 
@@ -120,11 +104,10 @@ class AuditWebhook:
         return answer
 
     async def _answer(self, request: web.Request, body: RequestBody) -> web.Response:
-        token = self._access.token
-        if token and not hmac.compare_digest(token_of(request.headers.get("Authorization", "")), token):
-            return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
+        if (denied := self._denied(request)) is not None:
+            return denied
         if self._delivery.is_blocked:
-            return _text(429, "the broker does not answer", {"Retry-After": _AWAY})
+            return text_answer(429, "the broker does not answer", {"Retry-After": _AWAY})
         if (request.content_length or 0) > self._limits.body_bytes:
             return self._too_large()
         encoding = request.headers.get("Content-Encoding", "").strip().lower()
@@ -133,24 +116,26 @@ class AuditWebhook:
                 document = await body.read(request.content.iter_any(), encoding)
             events = split(document)
         except TimeoutError:
-            return _text(408, "the request was not complete in time")
+            return text_answer(408, "the request was not complete in time")
         except BodyTooLarge:
             return self._too_large()
         except NoRoom:
-            return _text(429, "too many requests at once", {"Retry-After": _BUSY})
+            return text_answer(429, "too many requests at once", {"Retry-After": _BUSY})
         except (BadBody, BadDocument) as error:
-            return _text(400, str(error))
+            return text_answer(400, str(error))
         try:
             await self._delivery.store(events, self._limits.bus_seconds)
         except (NotStored, BusUnavailable) as error:
             self._note_failure(str(error))
-            return _text(429, "the events could not be stored", {"Retry-After": _AWAY})
+            return text_answer(429, "the events could not be stored", {"Retry-After": _AWAY})
         self._at("stored")
         self._note_success()
         return web.Response()
 
     def _too_large(self) -> web.Response:
-        return _text(413, f"a request has at most {self._limits.body_bytes} bytes, before and after decompression")
+        return text_answer(
+            413, f"a request has at most {self._limits.body_bytes} bytes, before and after decompression"
+        )
 
     def _note_failure(self, reason: str) -> None:
         if not self.is_failing:
@@ -161,11 +146,3 @@ class AuditWebhook:
         if self.is_failing:
             self.is_failing = False
             self._report("audit events are accepted again.")
-
-
-def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
-
-
-async def _health(_: web.Request) -> web.Response:
-    return web.json_response({"status": "ok"})

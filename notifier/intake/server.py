@@ -5,9 +5,6 @@ in the meantime. Every limit here bounds what an untrusted client can make this 
 """
 
 import asyncio
-import base64
-import binascii
-import hmac
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,7 +13,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from notifier.formats.falco_json import parse_falco
-from notifier.intake.http_thread import Handler, HttpLimits, HttpThread
+from notifier.intake.http_intake import HttpIntake, health, text_answer
+from notifier.intake.http_thread import Handler, HttpLimits
 from notifier.intake.stats import IntakeStats
 from schemas.alert import Alert
 from schemas.errors import LannerError
@@ -41,7 +39,7 @@ class IntakeLimits(HttpLimits):
     """For the bus to store an alert."""
 
 
-class IntakeServer:
+class IntakeServer(HttpIntake):
     """An HTTP server on its own thread."""
 
     def __init__(
@@ -70,30 +68,11 @@ class IntakeServer:
         self._bus = bus
         self._test_alert = test_alert
         self._prepare = prepare
-        self._token = token.encode()
         self._limits = limits or IntakeLimits()
+        super().__init__("intake", self._limits, token=token.encode(), context=context)
         self._report = report
         self._failing = False
         self._take: Take
-        self._http = HttpThread("intake", self._application, self._limits, context)
-
-    def start(self, host: str, port: int) -> None:
-        """Start listening. Raises OSError if that fails, and what the bus raises when it is opened."""
-        self._http.start(host, port)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._http.port
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the server thread runs."""
-        return self._http.is_alive
-
-    def stop(self, seconds: float) -> None:
-        """Stop; wait so many seconds for requests in progress."""
-        self._http.stop(seconds)
 
     @asynccontextmanager
     async def _application(self) -> AsyncIterator[web.Application]:
@@ -103,13 +82,13 @@ class IntakeServer:
                 return await handler(request)
             except web.HTTPRequestEntityTooLarge:
                 self.stats.refused += 1
-                return _text(413, f"an alert has at most {self._limits.body_bytes} bytes")
+                return text_answer(413, f"an alert has at most {self._limits.body_bytes} bytes")
 
         app = web.Application(client_max_size=self._limits.body_bytes, middlewares=[bounded])
         app.router.add_post("/", self._alert)
         app.router.add_post("/test", self._test)
         app.router.add_get("/ping", _ping)
-        app.router.add_get("/healthz", _health)
+        app.router.add_get("/healthz", health)
         async with self._bus() as self._take:
             yield app
 
@@ -121,12 +100,12 @@ class IntakeServer:
                 body = await request.read()
         except TimeoutError:
             self.stats.refused += 1
-            return _text(408, "the request was not complete in time")
+            return text_answer(408, "the request was not complete in time")
         try:
             alert = self._prepare(parse_falco(body))
         except ValueError as error:
             self.stats.refused += 1
-            return _text(400, str(error))
+            return text_answer(400, str(error))
         return await self._put(alert)
 
     async def _test(self, request: web.Request) -> web.Response:
@@ -138,13 +117,13 @@ class IntakeServer:
                 await self._take(alert)
         except IntakeRefused as error:
             self.stats.refused += 1
-            return _text(400, str(error))
+            return text_answer(400, str(error))
         except (OSError, TimeoutError) as error:
             self.stats.failed += 1
             if not self._failing:
                 self._failing = True
                 self._report(f"intake: alerts can't be accepted: {error or 'no answer from the broker in time'}.")
-            return _text(503, "the alert could not be stored; send it again", {"Retry-After": "5"})
+            return text_answer(503, "the alert could not be stored; send it again", {"Retry-After": "5"})
         if self._failing:
             self._failing = False
             self._report("intake: alerts are accepted again.")
@@ -152,33 +131,10 @@ class IntakeServer:
         return web.Response()
 
     def _denied(self, request: web.Request) -> web.Response | None:
-        """Return the answer to a request without the token; None if it has it or none is required."""
-        if not self._token or hmac.compare_digest(token_of(request.headers.get("Authorization", "")), self._token):
-            return None
-        self.stats.refused += 1
-        return _text(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
-
-
-def token_of(header: str) -> bytes:
-    """Return a request's token: a bearer token, or the password of a URL, which is all that Falco can send."""
-    kind, _, value = header.partition(" ")
-    if kind.lower() == "bearer":
-        return value.strip().encode("utf-8", "replace")
-    if kind.lower() == "basic":
-        try:
-            return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
-        except (binascii.Error, ValueError):
-            return b""
-    return b""
-
-
-def _text(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=f"{text}\n", headers=headers)
+        denied = super()._denied(request)
+        self.stats.refused += denied is not None
+        return denied
 
 
 async def _ping(_: web.Request) -> web.Response:
     return web.Response(text="pong\n")
-
-
-async def _health(_: web.Request) -> web.Response:
-    return web.json_response({"status": "ok"})
