@@ -4,7 +4,6 @@ import os
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
@@ -12,6 +11,7 @@ from collector.events.build import EventSource, add_exec, add_exit, add_syscall
 from collector.events.repeat_cache import RepeatCache
 from collector.host.facts import HostFacts
 from collector.processes.process import TrackedProcess
+from collector.processes.procfs.bounded_read import read_file
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users.lookup import UserFiles
@@ -182,7 +182,7 @@ class BatchAssembler:
 
     def _flush_if_full(self) -> None:
         builder, settings = self._builder, self._settings
-        if builder.count >= settings.flush_events or builder.size + self._rows.size >= settings.flush_bytes:
+        if builder.count >= settings.flush_events or builder.recent_size + self._rows.size >= settings.flush_bytes:
             self._on_full()
 
     def _names(self, entry: TrackedProcess, process: Process) -> _Names:
@@ -217,5 +217,5 @@ def boot_to_epoch() -> int:
 
 
 def _resident_bytes() -> int:
-    with Path("/proc/self/statm").open("rb", buffering=0) as file:
-        return int(file.read().split()[1]) * _PAGE_SIZE
+    found = read_file("/proc/self/statm", _PAGE_SIZE)
+    return 0 if found is None else int(found.split()[1]) * _PAGE_SIZE
