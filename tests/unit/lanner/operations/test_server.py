@@ -58,7 +58,7 @@ def test_slow_clients_are_cut_off(server: Server) -> None:
                 each.sendall(b"G")
             except OSError:
                 left.remove(each)
-        assert threading.active_count() == before
+        assert threading.active_count() <= before
         time.sleep(0.1)
     assert not left
     for each in slow:
