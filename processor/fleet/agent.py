@@ -7,6 +7,7 @@ An error while a result is made or sent makes a dead letter of its message alone
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import faust
@@ -18,6 +19,7 @@ from processor.fleet.kafka import transport
 from processor.fleet.kafka.order.pending_results import PendingResults
 from processor.fleet.producer import ResultProducer, Sending
 
+_FINISH_SECONDS = 5.0
 Received = TypeVar("Received")
 
 
@@ -73,6 +75,7 @@ class MessageAgent:
         self._begin_task: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
         self._is_closing = False
+        self._taking = asyncio.Lock()
         topic = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name=name)(self._agent)
         revoked: Any = app.on_partitions_revoked
@@ -92,13 +95,17 @@ class MessageAgent:
     async def finish(self) -> None:
         """Accept no new messages and wait until results in flight are acknowledged."""
         self._is_closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FINISH_SECONDS), self._taking:
+                pass
         await self._results.finish()
 
     async def _agent(self, stream: Any) -> None:
         async for event in transport.unacknowledged(stream):
             try:
                 await self._begun.wait()
-                await self._take(event.message)
+                async with self._taking:
+                    await self._take(event.message)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # noqa: BLE001  Faust swallows exceptions of agents

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from schemas.errors import LannerError
 from schemas.text.notes import OnNote
 
 STOP_SECONDS = 15.0
+COMMIT_SECONDS = 5.0
 OnStart = Callable[[faust.App, ResultProducer], None]
 StopSignals = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], None]
 
@@ -169,15 +171,19 @@ async def _run(
     if not failures:
         for service in (detect, correlate, audit):
             await service.finish()
-        await _stop(worker, on_note)
+        await _stop(worker, app, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
         raise ProcessorFailed(_reason(failures[0]))
     return shipping.alerts
 
 
-async def _stop(worker: faust.Worker, on_note: OnNote) -> None:
+async def _stop(worker: faust.Worker, app: faust.App, on_note: OnNote) -> None:
+    consumer: Any = app.consumer
     try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit_settled()
         async with asyncio.timeout(STOP_SECONDS):
             await worker.stop()
     except TimeoutError:
