@@ -2,7 +2,7 @@
 # Run all tests, in two parts; the second runs even if the first fails. With arguments: only pytest with these.
 #
 # Tests that need the whole machine (kernel probes, a container daemon, a cluster) run alone. The rest runs in parallel,
-# one file per worker, five workers per two cores, because tests that wait for a broker use little CPU.
+# one file per worker, four workers per two cores, because tests that wait for a broker use little CPU.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -26,7 +26,7 @@ for folder in tests/*/; do
     esac
 done
 status=0
-"${pytest[@]}" --durations 20 -n $((2 * $(nproc) + 1)) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
+"${pytest[@]}" --durations 20 -n $((2 * $(nproc))) --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
 "${pytest[@]}" --durations 20 "${alone[@]}" || status=1
 if [ $status -ne 0 ]; then
     echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2

@@ -188,7 +188,7 @@ def test_while_the_broker_is_away_the_api_server_is_asked_to_retry(
     assert post(intake, body(1)) == (429, "5")
     started = time.monotonic()
     assert post(intake, body(1)) == (429, "5")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     own_broker.start()
     deadline = time.monotonic() + 60
     while post(intake, body(1))[0] != 200:

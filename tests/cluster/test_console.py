@@ -236,9 +236,9 @@ def test_a_broker_that_goes_away_is_on_the_page_at_once(
     began = time.monotonic()
     with urllib.request.urlopen(f"http://127.0.0.1:{console.port}/pipeline", timeout=30) as answer:
         assert answer.read().count(b"no answer from a broker") == 2
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert console.search("proc.name = cat")[-1][0] == "failed"
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
     assert console.process.stop() == 0
 
 

@@ -95,7 +95,7 @@ def test_a_server_that_hangs_is_left_after_a_while(
     patient = Webhook(slack.webhook) if isinstance(client, Webhook) else web(slack)
     began = time.monotonic()
     assert offer(patient) == RetryLater("no answer in time")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 def test_troubles_name_no_secret() -> None:

@@ -41,7 +41,7 @@ def test_a_broker_that_refuses_is_reported_within_the_patience(closed: int) -> N
     with pytest.raises(BusUnavailable) as caught:
         check_reachable(Connection(bootstrap_servers=f"127.0.0.1:{closed}"), patience=0.5)
 
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert caught.value.reason == f"no answer from a broker at 127.0.0.1:{closed} (Connection refused)"
     assert "kafka.bootstrap_servers" in caught.value.remedy
 

@@ -195,7 +195,7 @@ def test_the_searches_of_a_person_are_limited(serve: Serve) -> None:
     assert "of your searches" in refused.json["error"]
     began = time.monotonic()
     assert served.ask("/").status == 200
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     browsers[0].close()
     for _ in soon():
         browsers.append(Browser(served))
