@@ -76,12 +76,7 @@ class MessageAgent:
         self._begun = asyncio.Event()
         self._is_closing = False
         self._taking = asyncio.Lock()
-        topic = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        app.agent(topic, name=name)(self._agent)
-        revoked: Any = app.on_partitions_revoked
-        revoked.connect(self._on_revoked)
-        assigned: Any = app.on_partitions_assigned
-        assigned.connect(self._on_assigned)
+        transport.attach(app, name, topics, self._agent, on_revoked=self._on_revoked, on_assigned=self._on_assigned)
 
     def start(self, shipping: ResultProducer) -> None:
         """Set the producer, before the app starts."""

@@ -83,12 +83,14 @@ class CorrelateService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
         self._name = connection.topic(CORRELATE)
-        topic = app.topic(self._name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
-        app.agent(topic, name="correlate")(self._agent)
-        revoked: Any = app.on_partitions_revoked
-        revoked.connect(self._on_revoked)
-        assigned: Any = app.on_partitions_assigned
-        assigned.connect(self._on_assigned)
+        transport.attach(
+            app,
+            "correlate",
+            (self._name,),
+            self._agent,
+            on_revoked=self._on_revoked,
+            on_assigned=self._on_assigned,
+        )
 
     def start(self, shipping: ResultProducer) -> None:
         """Set the producer, before the app starts."""

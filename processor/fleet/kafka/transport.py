@@ -8,7 +8,7 @@ rebalance skips it: each is a silent loss if the process then dies. Here only `s
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -168,6 +168,32 @@ class Consumer(aiokafka.Consumer):
         """Acknowledge a message; ignored if it is from before the last rebalance, since it is delivered again."""
         if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
             super().ack(message)
+
+
+def attach(
+    app: faust.App,
+    name: str,
+    topics: Sequence[str],
+    agent: Callable[[Any], Any],
+    *,
+    on_revoked: Callable[..., Any],
+    on_assigned: Callable[..., Any],
+) -> None:
+    """Attach an agent to an app that has not started.
+
+    Args:
+        app: as made by make_app.
+        name: of the agent.
+        topics: full names.
+        agent: receives the stream of their messages, as bytes.
+        on_revoked: called before partitions go, as Faust's signal calls it.
+        on_assigned: called when they have come.
+    """
+    topic = app.topic(*topics, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    app.agent(topic, name=name)(agent)
+    signals: Any = app
+    signals.on_partitions_revoked.connect(on_revoked)
+    signals.on_partitions_assigned.connect(on_assigned)
 
 
 def unacknowledged(stream: Any) -> AsyncIterator[Any]:
