@@ -6,6 +6,7 @@ seconds is sent again.
 """
 
 import fcntl
+import os
 import select
 import socket
 import ssl
@@ -125,7 +126,7 @@ class RemoteSyslogSink:
         while _unacknowledged(connection):
             error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if error:
-                raise OSError(error, "the connection broke")
+                raise OSError(error, os.strerror(error))
             if self._clock() > until:
                 raise TimeoutError
             time.sleep(wait)

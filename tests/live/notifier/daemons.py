@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from tests.live.needs import lacking
 from tests.live.notifier.certificates import Certificates
-from tests.ports import free_port
+from tests.ports import free_port, free_ports
 
 RSYSLOG = """\
 global(maxMessageSize="64k" workDirectory="{folder}" defaultNetstreamDriver="ossl"
@@ -65,7 +66,8 @@ class Daemon:
         self, folder: Path, certificates: Certificates, config: str, command: Callable[[Path], list[str]]
     ) -> None:
         self._folder = folder
-        self.udp, self.tcp, self.tls = free_port(socket.SOCK_DGRAM), free_port(), free_port()
+        self.udp = free_port(socket.SOCK_DGRAM)
+        self.tcp, self.tls = free_ports(2)
         self.unix = folder / "log"
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
@@ -85,7 +87,7 @@ class Daemon:
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 break
-            if listens(self.tcp) and listens(self.tls) and self.unix.exists():
+            if {self.tcp, self.tls} <= listening_ports() and self.unix.exists():
                 return
             time.sleep(0.05)
         raise AssertionError((self._folder / "stderr").read_text())
@@ -99,6 +101,8 @@ class Daemon:
                 self._process.terminate()
             self._process.wait(15)
             self._process = None
+            # pytest shows it where the test failed.
+            sys.stderr.write((self._folder / "stderr").read_text())
 
     def seen(self, count: int, seconds: float = 10) -> list[dict[str, Any]]:
         """Return the messages, once there are so many or time is up."""
@@ -152,7 +156,10 @@ def unpack_syslog_ng(root: Path) -> Path:
     return root
 
 
-def listens(port: int) -> bool:
-    """Return whether something accepts connections on a port."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+def listening_ports() -> set[int]:
+    """Return the TCP ports that something listens on.
+
+    A connection that only asks would be the daemon's first, and its abrupt end an error.
+    """
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
