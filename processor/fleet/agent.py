@@ -7,7 +7,6 @@ An error while a result is made or sent makes a dead letter of its message alone
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import faust
@@ -19,7 +18,6 @@ from processor.fleet.kafka import transport
 from processor.fleet.kafka.order.pending_results import PendingResults
 from processor.fleet.producer import ResultProducer, Sending
 
-_FINISH_SECONDS = 5.0
 Received = TypeVar("Received")
 
 
@@ -88,11 +86,10 @@ class MessageAgent:
         self._on_failure(error)
 
     async def finish(self) -> None:
-        """Accept no new messages and wait until results in flight are acknowledged."""
+        """Accept no new messages and wait until results in flight are acknowledged; the caller limits the time."""
         self._is_closing = True
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FINISH_SECONDS), self._taking:
-                pass
+        async with self._taking:
+            pass
         await self._results.finish()
 
     async def _agent(self, stream: Any) -> None:

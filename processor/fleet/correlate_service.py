@@ -97,11 +97,16 @@ class CorrelateService:
         self._shipping = shipping
 
     async def finish(self) -> None:
-        """Finish the batches in progress and start no more."""
+        """Finish the batches in progress and start no more; the caller limits the time."""
         self._is_closing = True
         self._queues.end()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+            try:
+                await asyncio.wait(self._tasks)
+            finally:
+                # A recovery would try until the broker is back, and its thread would hold up the end of the process.
+                for task in self._tasks:
+                    task.cancel()
 
     async def _agent(self, stream: Any) -> None:
         async for event in transport.unacknowledged(stream):

@@ -129,7 +129,7 @@ class DetectService:
         return None if self._host_keys is None else self._host_keys.gate
 
     async def finish(self) -> None:
-        """Accept no new messages and wait until results in flight are acknowledged."""
+        """Accept no new messages and wait until results in flight are acknowledged; the caller limits the time."""
         self._watch.finish()
         await self._agent.finish()
 

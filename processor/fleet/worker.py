@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ from processor.fleet.rules.rollout import RulesRollout, Stages
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
 
-STOP_SECONDS = 15.0
+FINISH_SECONDS = 5.0
 COMMIT_SECONDS = 5.0
+STOP_SECONDS = 10.0
+"""With the 5 s that sending the rest may take, less than the 30 s after which systemd and Kubernetes kill a process."""
 OnStart = Callable[[faust.App, ResultProducer], None]
 StopSignals = Callable[[asyncio.AbstractEventLoop, Callable[[], None]], None]
 
@@ -104,6 +105,31 @@ def run_processor(
     )
 
 
+async def within(seconds: float, work: Awaitable[object]) -> bool:
+    """Wait for some time until work ends.
+
+    What has not ended then is cancelled but not awaited, as it would be by asyncio.timeout: Faust's commit takes a
+    cancellation for the end of another commit and starts its own, which lasts until the broker is back.
+
+    Args:
+        seconds: how long to wait.
+        work: starts at once.
+
+    Returns:
+        Whether it has ended.
+
+    Raises:
+        Exception: the work's own.
+    """
+    task = asyncio.ensure_future(work)
+    done, _ = await asyncio.wait((task,), timeout=seconds)
+    if not done:
+        task.cancel()
+        return False
+    task.result()
+    return True
+
+
 async def _run(
     loop: asyncio.AbstractEventLoop,
     connection: Connection,
@@ -169,8 +195,8 @@ async def _run(
     for each in records:
         each.finish()
     if not failures:
-        for service in (detect, correlate, audit):
-            await service.finish()
+        # Together: while the broker is away, each would take the whole time.
+        await within(FINISH_SECONDS, asyncio.gather(*(service.finish() for service in (detect, correlate, audit))))
         await _stop(worker, app, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:
@@ -181,13 +207,9 @@ async def _run(
 async def _stop(worker: faust.Worker, app: faust.App, on_note: OnNote) -> None:
     consumer: Any = app.consumer
     try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(COMMIT_SECONDS):
-                await consumer.commit_settled()
-        async with asyncio.timeout(STOP_SECONDS):
-            await worker.stop()
-    except TimeoutError:
-        on_note("Faust did not stop in time; unacknowledged messages will be evaluated again.")
+        await within(COMMIT_SECONDS, consumer.commit_settled())
+        if not await within(STOP_SECONDS, worker.stop()):
+            on_note("Faust did not stop in time; unacknowledged messages will be evaluated again.")
     except Exception as error:  # noqa: BLE001  an unavailable broker during shutdown is not a failure
         on_note(f"Faust did not stop cleanly ({error}); unacknowledged messages will be evaluated again.")
 

@@ -13,7 +13,6 @@ from processor.fleet.producer import ResultProducer, Sending, answers_of
 
 _MAX_PENDING = 500
 """Messages whose results are not acknowledged by the broker yet; more would only hide that it is slow."""
-_FLUSH_SECONDS = 5.0
 
 
 class PendingResults:
@@ -69,9 +68,9 @@ class PendingResults:
         self._order.clear()
 
     async def finish(self) -> None:
-        """Wait until results in flight are acknowledged, for some seconds at most."""
+        """Wait until results in flight are acknowledged."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_FLUSH_SECONDS)
+            await asyncio.wait(self._tasks)
 
     async def _wait(
         self, order: AckOrder[Any], message: Any, sending: Sending, shipping: ResultProducer | None
