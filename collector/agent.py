@@ -296,7 +296,8 @@ class Collector:
             return
         for records in self._feed.drain():
             self._take(records)
-        for repeats in self._feed.repeats():
+        # Counts that were read before and waited for earlier records have not changed since, so they aren't read again.
+        for repeats in (*self._repeats.take(), *self._feed.repeats()):
             self._intake.add_repeats(repeats)
         self._last_counters = self._feed.counters()
         self._intake.drain()

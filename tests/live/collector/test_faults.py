@@ -32,6 +32,17 @@ def test_made_is_sent_plus_lost_with_enough_room(tmp_path: Path) -> None:
         assert watch.collector.losses == {}
 
 
+def test_calls_that_were_counted_just_before_a_stop_are_delivered(tmp_path: Path) -> None:
+    """Counts that were read wait until earlier records have been read; a stop must not forget them."""
+    marker = tmp_path / "marker"
+    marker.write_text("")
+    with watching("open", "openat") as watch:
+        subprocess.run([sys.executable, "-I", "-c", OPENS, str(marker), "5000"], check=True)
+        watch.collector.poll(0)
+
+    assert sum(event["evt.count"] for event in watch.events(fd__name=str(marker))) == 5000
+
+
 def test_made_is_sent_plus_lost_with_a_ring_made_too_small(tmp_path: Path) -> None:
     """Events that found no space in the ring are counted exactly, and reported in the batches."""
     marker = tmp_path / "marker"
