@@ -19,6 +19,9 @@ from tests.deploy.waiting import wait
 from tests.live.debian_image import NoDebian, debian_tar
 from tests.live.needs import lacking
 
+# A new machine sets up a Debian and builds the tarball first.
+pytestmark = pytest.mark.timeout(900)
+
 LANNER = "/opt/lanner/bin/lanner"
 CACHE = "opt/lanner/cache/bpf.json"
 
@@ -30,7 +33,7 @@ def build(folder: Path) -> str:
         env={**os.environ, "LANNER_TARBALL_ENVIRONMENT": sys.prefix},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert built.returncode == 0, built.stderr
