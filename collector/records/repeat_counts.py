@@ -21,6 +21,8 @@ REPEAT_BYTES = 1024
 
 _HEADER = struct.Struct("<4Q4I")
 _WORDS = _HEADER.size // 8
+_CONTENT_WORD = 4
+"""Generation and size: differs from one content of a slot to the next, although their counts may be equal."""
 _GENERATION_AT, _SIZE_AT = 32, 36
 _GENERATIONS = (1 << 32) - 1
 """Generations wrap around to 0 after this."""
@@ -41,24 +43,28 @@ class RepeatSlots:
         self._map = mmap.mmap(descriptor, -(-slots * _HEADER.size // page) * page, mmap.MAP_SHARED, mmap.PROT_READ)
         self._words = memoryview(self._map)[: slots * _HEADER.size].cast("Q")
         self._read_record = read_record
-        self._counts: list[int] = self._words[::_WORDS].tolist()
+        self._seen = self._look()
 
     def changed(self) -> Iterator[RepeatCount]:
         """Yield the content of each slot whose count has changed since the last call."""
-        counts: list[int] = self._words[::_WORDS].tolist()
-        if counts == self._counts:
+        seen = self._look()
+        if seen == self._seen:
             return
-        for slot, (count, before) in enumerate(zip(counts, self._counts, strict=True)):
-            if count and count != before:
+        for slot, (now, before) in enumerate(zip(zip(*seen, strict=True), zip(*self._seen, strict=True), strict=True)):
+            if now[0] and now != before:
                 repeats = self._read(slot)
                 if repeats is not None:
                     yield repeats
-        self._counts = counts
+        self._seen = seen
 
     def close(self) -> None:
         """Unmap the headers."""
         self._words.release()
         self._map.close()
+
+    def _look(self) -> tuple[list[int], list[int]]:
+        """Return the counts, and what identifies the contents."""
+        return self._words[::_WORDS].tolist(), self._words[_CONTENT_WORD::_WORDS].tolist()
 
     def _read(self, slot: int) -> RepeatCount | None:
         """Return a slot's content; None while the slot changes hands, as the kernel side then sends the old count."""

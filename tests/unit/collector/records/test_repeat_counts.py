@@ -1,11 +1,14 @@
 """New repeats in the kernel side's counts: each is reported once, whichever way it arrives."""
 
+import mmap
+import os
+import struct
 import time
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.records.repeat_counts import RepeatCounts, RepeatPoll
+from collector.records.repeat_counts import RepeatCounts, RepeatPoll, RepeatSlots
 from collector.records.types import RepeatCount
 
 
@@ -61,6 +64,24 @@ def test_all_that_was_counted_is_reported_once(steps: list[tuple[int, bool, bool
     reported += sum(map(counts.fresh, [*waiting, counted(count, generation=generation)]))
 
     assert reported == made
+
+
+def test_a_count_that_equals_that_of_the_content_before_is_read() -> None:
+    """A slot that changed hands since the last look can have reached the same count again."""
+    memory = os.memfd_create("slots")
+    os.truncate(memory, mmap.PAGESIZE)
+    slots = RepeatSlots(memory, 2, lambda _: b"record of 16 byte")
+
+    def write(count: int, generation: int) -> list[tuple[int, int]]:
+        os.pwrite(memory, struct.pack("<4Q4I", count, 1, 0, 0, generation, 16, 0, 0), 0)
+        return [(repeats.count, repeats.generation) for repeats in slots.changed()]
+
+    assert write(5, 2) == [(5, 2)]
+    assert write(5, 2) == []
+    assert write(5, 4) == [(5, 4)]
+    assert write(0, 6) == []
+    slots.close()
+    os.close(memory)
 
 
 class Slots:
