@@ -16,7 +16,7 @@ parallel=(tests/cluster tests/deploy tests/live/notifier)
 alone=(--ignore=tests/live/notifier)
 for folder in tests/*/; do
     case $folder in
-    tests/cluster/ | tests/deploy/) ;;
+    tests/cluster/ | tests/deploy/ | tests/__pycache__/) ;;
     tests/adversary/)
         parallel+=(tests/adversary/fleet)
         alone+=(tests/adversary/host)
