@@ -22,9 +22,12 @@ def _java() -> None:
         pytest.skip("needs Java 17")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Provide a shared broker: each test has its own prefix, and none may stop it."""
+    """Provide a shared broker: each test has its own prefix, and none may stop it.
+
+    It ends with the folder: ten idle brokers would use a quarter of a core beside all tests that follow.
+    """
     made = Broker(tmp_path_factory.mktemp("kafka"))
     made.start()
     yield made
@@ -40,7 +43,7 @@ def own_broker(tmp_path: Path) -> Iterator[Broker]:
     made.remove()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     """Provide the shared broker with deploy/kafka/secured.properties."""
     made = SecuredBroker(tmp_path_factory.mktemp("secured"))
