@@ -1,6 +1,7 @@
 """Fixtures of the live tests: real programs, a real Docker daemon."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -59,11 +60,17 @@ def containerd() -> Iterator[Containerd]:
         daemon.close()
 
 
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for the compiled eBPF program: the first test compiles it, the others load it."""
+    return tmp_path_factory.mktemp("bytecode")
+
+
 @pytest.fixture(scope="module")
-def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+def watch(docker: Docker, bytecode: Path) -> Iterator[Watch]:
     """Watch this machine with the shipped rules, including the kernel's filter."""
     try:
-        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode")).__enter__()
+        watching = Watch(docker.socket, bytecode).__enter__()
     except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:

@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.live, pytest.mark.containers]
 
 
 @pytest.fixture(scope="module")
-def watch(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
+def watch(docker: Docker, bytecode: Path) -> Iterator[Watch]:
     """Watch this machine with all rules, including disabled ones."""
     try:
-        watching = Watch(docker.socket, tmp_path_factory.mktemp("bytecode"), every_rule=True).__enter__()
+        watching = Watch(docker.socket, bytecode, every_rule=True).__enter__()
     except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:

@@ -42,13 +42,13 @@ def performance(
     request: pytest.FixtureRequest,
     docker: Docker,
     programs: Programs,
-    tmp_path_factory: pytest.TempPathFactory,
+    bytecode: Path,
 ) -> Performance:
     """Play the cases of all tests that this session is to run, under upstream's rules."""
     for path in rules_files():
         if not path.is_file():
             lacking(f"upstream's rules are not here: {path}")
-    return _perform(request, docker, programs, tmp_path_factory.mktemp("bytecode"), rules_files())
+    return _perform(request, docker, programs, bytecode, rules_files())
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +56,10 @@ def own_performance(
     request: pytest.FixtureRequest,
     docker: Docker,
     programs: Programs,
-    tmp_path_factory: pytest.TempPathFactory,
+    bytecode: Path,
 ) -> Performance:
     """Play the same cases under the built-in rules."""
-    return _perform(request, docker, programs, tmp_path_factory.mktemp("bytecode"), [RULES])
+    return _perform(request, docker, programs, bytecode, [RULES])
 
 
 def _perform(
