@@ -46,7 +46,7 @@ class RepeatSlots:
         self._seen = self._look()
 
     def changed(self) -> Iterator[RepeatCount]:
-        """Yield the content of each slot whose count has changed since the last call."""
+        """Yield the content of each slot whose count or content has changed since the last call."""
         seen = self._look()
         if seen == self._seen:
             return
