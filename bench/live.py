@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +38,8 @@ _LOOPS = {
     "forkexec": ("fork and exec of /bin/true", 300),
     "connect": ("connect and accept on loopback", 3_000),
 }
-_SEARCH = (
-    "find /usr/include /usr/lib/python3 -type f -name '*.[hp]*' -print0 | xargs -0 grep -l needle >/dev/null; true"
-)
-_COMPILE = f"for i in 1 2 3; do gcc -O1 -o /dev/null {HERE / 'workload.c'}; done"
+SEARCH = "find /usr/include /usr/lib/python3 -type f -name '*.[hp]*' -print0 | xargs -0 grep -l needle >/dev/null; true"
+COMPILE = f"for i in 1 2 3; do gcc -O1 -o /dev/null {HERE / 'workload.c'}; done"
 
 
 @dataclass(slots=True)
@@ -59,7 +57,7 @@ class _Figures:
 
 def _commands() -> dict[str, list[str]]:
     loops = {text: [str(workload()), kind, str(count)] for kind, (text, count) in _LOOPS.items()}
-    return loops | {"find and grep": ["sh", "-c", _SEARCH], "compile": ["sh", "-c", _COMPILE]}
+    return loops | {"find and grep": ["sh", "-c", SEARCH], "compile": ["sh", "-c", COMPILE]}
 
 
 def main() -> None:
@@ -105,13 +103,14 @@ def _least(command: list[str], attached: int) -> float:
             sys.exit("another Lanner watches this machine all the time: stop it first")
         while _attached() != attached and time.monotonic() < deadline:
             time.sleep(0.2)
-        taken = _seconds(command)
+        taken = processor_seconds(command)
         if _attached() == attached:
             found.append(taken)
     return min(found)
 
 
-def _seconds(command: list[str]) -> float:
+def processor_seconds(command: Sequence[str]) -> float:
+    """Run a program to its end, and return its processor time, including the kernel's on its behalf."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -129,19 +128,19 @@ def _attached() -> int:
 @contextmanager
 def _watched(running: Running, row: _Figures) -> Iterator[_Figures]:
     """Add the counters of the enclosed code to a row."""
-    with _counters(running.process.pid) as counters:
-        before, cpu, began = counters(), running.cpu_seconds(), time.monotonic()
+    with counters(running.process.pid) as read:
+        before, cpu, began = read(), running.cpu_seconds(), time.monotonic()
         yield row
         row.wall += time.monotonic() - began
         time.sleep(0.5)
         row.cpu += running.cpu_seconds() - cpu
-        made, lost, left_out = (after - past for after, past in zip(counters(), before, strict=True))
+        made, lost, left_out = (after - past for after, past in zip(read(), before, strict=True))
     row.made, row.lost, row.left_out = row.made + made, row.lost + lost, row.left_out + left_out
     row.memory = max(row.memory, running.memory_mib())
 
 
 @contextmanager
-def _counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
+def counters(pid: int) -> Iterator[Callable[[], tuple[int, int, int]]]:
     """Read the kernel side's counters from the map that the process holds: made, lost, left out."""
     for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
         facts = dict(row.split(":", 1) for row in entry.read_text().splitlines() if ":" in row)

@@ -25,9 +25,11 @@ from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
 from schemas.text.notes import OnNote, ignore_note
 
-_IDLE_POLL, _POLL, _BUSY_POLL = 0.020, 0.006, 0.002
-_MANY = 50
-"""Records of one read from which the ring might fill up before a longer time is over."""
+_POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
+"""Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
+that it costs more than the records themselves; the rings hold what comes in several times as long."""
+_BUSY_RECORDS = 1_000
+"""In a second, from which a host is busy."""
 _LOSSES_SECONDS = 1.0
 _MAX_REPEATING = 4096
 
@@ -98,7 +100,8 @@ class Collector:
         self._announced_version = 0
         """Version of the containers' facts last reported to the kernel side."""
         self._last_counters: Mapping[str, int] = {}
-        self._interval = _BUSY_POLL
+        self._interval = _POLL
+        self._is_quiet = False
         self._count_losses_at = 0.0
 
     @property
@@ -284,8 +287,8 @@ class Collector:
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
     def _rest(self, seconds: float) -> None:
-        """Sleep until the next read: a fixed time while the host is busy, else until a record arrives."""
-        if self._feed is None or self._interval < _IDLE_POLL or self._intake.has_waiting:
+        """Sleep until the next read: a fixed time while records come, else until the kernel reports one."""
+        if self._feed is None or not self._is_quiet or self._intake.has_waiting:
             time.sleep(max(0.0, min(self._interval, seconds)))
         else:
             self._feed.wait(max(0.0, seconds))
@@ -316,11 +319,12 @@ class Collector:
             self._feed.unignore(pid)
 
     def _take(self, records: list[bytes]) -> None:
-        # The longer nothing has happened, the longer until the next read.
         if records:
-            self._interval = _BUSY_POLL if len(records) >= _MANY else _POLL
+            self._interval = _BUSY_POLL if len(records) >= _BUSY_RECORDS * self._interval else _POLL
         else:
+            # The longer nothing has happened, the longer until the next read.
             self._interval = min(self._interval * 1.5, _IDLE_POLL)
+        self._is_quiet = not records and self._interval >= _IDLE_POLL
         self._intake.take(records)
 
     def _take_repeats(self) -> None:

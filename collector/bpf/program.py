@@ -22,7 +22,7 @@ from collector.bpf.program_cache import BuildTarget, find, write
 from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall, btf, io_uring_offsets, offsets
 from collector.kernel.io_uring_offsets import TRACEPOINTS
-from collector.kernel.offsets import SYS_EXIT, definitions, fingerprint
+from collector.kernel.offsets import CAST, CAST_CALL, SYS_EXIT, definitions, fingerprint, without_types
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
@@ -46,6 +46,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 _COMPILE_SECONDS = 120
 _BCC_VERSION = Path("/usr/lib/python3/dist-packages/bcc/version.py")
 _PAGE = 4096
+_INSTRUCTION, _CALL, _TO_KERNEL_FUNCTION = 8, 0x85, 2
+"""Size of an instruction, its code for a call, and BPF_PSEUDO_KFUNC_CALL."""
 _ARRAY = 2
 """BPF_MAP_TYPE_ARRAY."""
 _REMEDY = (
@@ -121,7 +123,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
     if found is not None:
         return found[1]
     try:
-        result = _compile(definitions())
+        result = _compile_for_this_kernel()
     except EnvironmentUnsupported as error:
         lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
@@ -138,7 +140,7 @@ def find_compiled(cache: Path, given: Sequence[Path]) -> tuple[Path | None, list
 
 
 def build_cache(target: Path) -> tuple[Path, str]:
-    """Compile for hosts like this one, verify the result on this kernel, and write it.
+    """Compile for hosts like this one, and write the result.
 
     Args:
         target: a file, or an existing folder.
@@ -152,11 +154,7 @@ def build_cache(target: Path) -> tuple[Path, str]:
     """
     _check_rights()
     build_target = _made_for()
-    result = _compile(definitions())
-    program, loaded = load(result, RingSizes())
-    for descriptor in loaded.values():
-        os.close(descriptor)
-    program.close()
+    result = _compile_for_this_kernel()
     path = target / build_target.file_name if target.is_dir() else target
     write(path, result, build_target)
     return path, build_target.kernel
@@ -225,6 +223,7 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
             code = bytearray(b64decode(program["code"]))
             for at, map_name in program["maps"]:
                 struct.pack_into("<i", code, at + 4, maps[map_name])
+            _call_cast(code, compilation["cast"])
             typed = compilation["sys_exit"] if name == _ENTRY or name in _STEPS else 0
             loaded[name] = bpf_syscall.load_tracepoint(name, bytes(code), typed)
     except OSError as error:
@@ -232,6 +231,13 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
             os.close(descriptor)
         raise EnvironmentUnsupported(*_refusal(error)) from error
     return LoadedProgram(maps, []), loaded
+
+
+def _call_cast(code: bytearray, function: int) -> None:
+    """Make the calls that stand for bpf_rdonly_cast call it, by its BTF type id."""
+    for at in range(0, len(code), _INSTRUCTION):
+        if code[at] == _CALL and struct.unpack_from("<i", code, at + 4)[0] == CAST_CALL:
+            struct.pack_into("<BBhi", code, at, _CALL, _TO_KERNEL_FUNCTION << 4, 0, function)
 
 
 def _check_rights() -> None:
@@ -254,6 +260,24 @@ def _refusal(error: OSError) -> tuple[str, str]:
     return reason, "see `lanner doctor`; report this kernel's version and the message"
 
 
+def _compile_for_this_kernel() -> dict[str, Any]:
+    """Compile what this kernel's verifier accepts: without typed reads if it refuses the program with them."""
+    layout = definitions()
+    while True:
+        result = _compile(layout)
+        try:
+            program, loaded = load(result, RingSizes())
+        except EnvironmentUnsupported:
+            if CAST not in layout:
+                raise
+            layout = without_types(layout)
+            continue
+        for descriptor in loaded.values():
+            os.close(descriptor)
+        program.close()
+        return result
+
+
 def _compile(layout: dict[str, int]) -> dict[str, Any]:
     flags = [f"-D{name}={value}" for name, value in sorted(layout.items())] + _size_flags()
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
@@ -269,4 +293,4 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
-        return {**result, "sys_exit": layout[SYS_EXIT]}
+        return {**result, "sys_exit": layout[SYS_EXIT], "cast": layout.get(CAST, 0)}

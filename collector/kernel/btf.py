@@ -8,9 +8,9 @@ from pathlib import Path
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
-_STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 4, 5, 6, 8, 9, 10, 11, 18
+_STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _TYPE_TAG = 4, 5, 6, 8, 9, 10, 11, 12, 18
 _MODIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
-_NAMED = frozenset({_STRUCT, _UNION, _ENUM, _TYPEDEF})
+_NAMED = frozenset({_STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC})
 _FIXED_TAIL = {1: 4, 3: 12, 14: 4, 17: 4}
 _TAIL_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, 13: 8, 15: 12, 19: 12}
 _MAGIC = 0xEB9F
@@ -80,6 +80,14 @@ class Btf:
     def typedef(self, name: str) -> int:
         """Return the type id of a typedef; raises KeyError if there is none."""
         return self._find(name, (_TYPEDEF,))
+
+    def structure(self, name: str) -> int:
+        """Return the type id of a struct; raises KeyError if there is none."""
+        return self._find(name, (_STRUCT,))
+
+    def function(self, name: str) -> int:
+        """Return the type id of a function of the kernel's own; raises KeyError if there is none."""
+        return self._find(name, (_FUNC,))
 
     def parameters(self, name: str) -> int:
         """Return the number of parameters of a function pointer's typedef; raises KeyError if there is none."""

@@ -4,6 +4,7 @@ Alternatives are separated by a bar, newest kernel first; members that a kernel 
 """
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from collector.errors import EnvironmentUnsupported
@@ -123,6 +124,12 @@ _OPTIONAL = {
     "OVL_UPPER": "ovl_inode.__upperdentry",
     "OVL_INODE": "ovl_inode.vfs_inode",
 }
+_TYPES = ("dentry", "file", "filename", "mount", "path")
+"""Structs whose members are read without a helper where the kernel has bpf_rdonly_cast (from 6.2 on)."""
+CAST = "N_CAST"
+"""That function's BTF type id."""
+CAST_CALL = 0x7FFF0001
+"""Stands for it in compiled programs, as the number of a helper that doesn't exist."""
 SYS_EXIT = "N_SYS_EXIT"
 """The tracepoint's BTF type id, by which typed programs are loaded."""
 _PIECE = 1 << 16
@@ -141,6 +148,9 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             found[f"O_{name}"] = btf.offset(path)
         except KeyError:
             continue
+    with suppress(KeyError):
+        found |= {CAST: btf.function("bpf_rdonly_cast"), "CAST_CALL": CAST_CALL}
+        found |= {defined: btf.structure(name) for name, defined in _type_names().items()}
     found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
     try:
@@ -154,6 +164,15 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     else:
         found["CGROUP_V2"] = 1
     return found
+
+
+def without_types(layout: dict[str, int]) -> dict[str, int]:
+    """Return the definitions of a kernel that lacks bpf_rdonly_cast."""
+    return {name: value for name, value in layout.items() if name not in {CAST, "CAST_CALL", *_type_names().values()}}
+
+
+def _type_names() -> dict[str, str]:
+    return {name: f"TYPE_{name.upper()}" for name in _TYPES}
 
 
 def fingerprint(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> str:

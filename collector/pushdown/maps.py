@@ -1,11 +1,13 @@
 """Writes a pushdown filter into the kernel's maps beside the active one, then switches by a single number."""
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from operator import or_
 
 from collector.events.system_calls import BY_EVENT
 from collector.kernel import bpf_syscall
-from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, EventTypeRow, FilterLayout, lay_out
+from collector.pushdown.layout import JUDGE, MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, EventTypeRow, FilterLayout, lay_out
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
 
 MAX_TEXTS = 4096
@@ -16,6 +18,8 @@ MAX_EVENTS = 256
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _SETTING_FILTER = 1
+_BY_BEGINNING, _BY_ENDING = 4, 8
+"""Added to the verdict of a class whose clauses need the beginning, or the ending, of the path."""
 _MASK_BYTES = MASK_BITS // 8
 _ROW = struct.Struct(f"<{CLASSES}B4B")
 _TEST = struct.Struct(f"<2B2xI{MAX_VALUES}I")
@@ -60,14 +64,15 @@ class FilterMaps:
 def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield every entry of a filter: the map's name, key and value as laid out in lanner.bpf.c."""
     row_index = 0
+    places = ((_BY_BEGINNING, _union(layout.prefixes)), (_BY_ENDING, _union(layout.suffixes)))
     for event, call in BY_EVENT.items():
         row = layout.rows.get(event, _PASSING)
         if row.verdicts != _PASSING.verdicts and row_index < MAX_ROWS:
             yield from _masks(row, generation * MAX_ROWS + row_index)
-            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(row, row_index)
+            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(row, row_index, places)
             row_index += 1
         else:
-            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(_PASSING, 0)
+            yield "filters", _U32.pack(generation * MAX_EVENTS + call.number), _packed(_PASSING, 0, ())
     yield "anywhere_masks", _U32.pack(generation), _mask(layout.anywhere)
     for text, mask in layout.prefixes.items():
         yield "prefix_masks", _key(text, MAX_PREFIX, generation), _mask(mask)
@@ -83,7 +88,11 @@ def _masks(row: EventTypeRow, row_index: int) -> Iterator[tuple[str, bytes, byte
         yield "test_masks", _U32.pack((row_index * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
 
 
-def _packed(row: EventTypeRow, row_index: int) -> bytes:
+def _union(masks: Mapping[bytes, int]) -> int:
+    return reduce(or_, masks.values(), 0)
+
+
+def _packed(row: EventTypeRow, row_index: int, places: Iterable[tuple[int, int]]) -> bytes:
     tests = b"".join(
         _TEST.pack(
             *(test.subject, test.register, test.mask),
@@ -91,7 +100,11 @@ def _packed(row: EventTypeRow, row_index: int) -> bytes:
         )
         for test in row.tests
     )
-    return _ROW.pack(*row.verdicts, row_index, len(row.tests), row.has_patterns, 0) + tests.ljust(
+    verdicts = (
+        verdict | sum(flag for flag, mask in places if verdict == JUDGE and clauses & mask)
+        for verdict, clauses in zip(row.verdicts, row.classes, strict=True)
+    )
+    return _ROW.pack(*verdicts, row_index, len(row.tests), row.has_patterns, 0) + tests.ljust(
         MAX_TESTS * _TEST.size, b"\0"
     )
 

@@ -5,7 +5,10 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from collector.bpf.program import RingSizes
+import pytest
+
+from collector.bpf.program import RingSizes, build_cache
+from collector.kernel.offsets import definitions, without_types
 from collector.settings import CollectorSettings
 from processor.compiler.checks import errors
 from processor.detection.detector import DetectionRule, Detector
@@ -15,7 +18,7 @@ from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always
 from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
-from tests.live.collector.watching import Watching, watching
+from tests.live.collector.watching import CACHE, Watching, watching
 from tests.live.compiled import Programs
 
 SEEDS, SETS, RULES, ACTIONS = 6, 4, 4, 150
@@ -114,13 +117,25 @@ def reported(alert: Alert) -> str:
     return " ".join(map(str, alert.output_fields.values()))
 
 
-def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(tmp_path: Path, programs: Programs) -> None:
+@pytest.fixture(params=[True, False], ids=["typed", "untyped"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the program that reads objects by their types, or with that of kernels before 6.2."""
+    if request.param:
+        return CACHE
+    monkeypatch.setattr("collector.bpf.program.definitions", lambda: without_types(definitions()))
+    build_cache(tmp_path)
+    return tmp_path
+
+
+def test_the_same_alerts_come_of_any_act_with_and_without_pushdown(
+    tmp_path: Path, programs: Programs, cache: Path
+) -> None:
     """From a chroot, another mount namespace, renamed processes, threads, the 32-bit entry, with names of any kind."""
     top, plan, program = tmp_path / "top", tmp_path / "plan", programs("calls")
     names = [name for name in paths_of(top) if len(name) < MOST_OF_A_LITERAL]
     found: Counter[str] = Counter()
     sent = made = 0
-    with watching(settings=LARGE) as watch:
+    with watching(settings=LARGE, cache=cache) as watch:
         for seed in range(SEEDS):
             chance = Random(seed)
             plan.write_text(random_script(chance, top, ACTIONS))

@@ -21,6 +21,7 @@ from tests.live.needs import lacking
 
 SETTLE_LOOKS = 6
 MOST_SECONDS = 120
+CACHE = Path(sys.prefix) / "lanner-cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +106,13 @@ class Watching:
 
 @contextmanager
 def watching(
-    *event_types: str, pushdown_filter: PushdownFilter | None = None, settings: CollectorSettings | None = None
+    *event_types: str,
+    pushdown_filter: PushdownFilter | None = None,
+    settings: CollectorSettings | None = None,
+    cache: Path = CACHE,
 ) -> Iterator[Watching]:
     """Run a collector for these event types; skipped if the machine can't, a failure in CI."""
     batches: list[EventBatch] = []
-    cache = Path(sys.prefix) / "lanner-cache"
     chosen = replace(settings or CollectorSettings(), cache=cache, flush_seconds=0.02, repeats_seconds=0.02)
     collector = Collector(event_types, on_batch=batches.append, pushdown_filter=pushdown_filter, settings=chosen)
     try:

@@ -13,7 +13,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
-from tests.unit.collector.calls import call
+from tests.unit.collector.calls import call, file
 from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
 from tests.unit.processor.pushdown.test_derive import found
@@ -21,10 +21,15 @@ from tests.unit.processor.pushdown.test_derive import found
 CALLS = 60
 
 
-@pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
-    """Return the program, compiled once."""
-    return NativeKernel(tmp_path_factory.mktemp("native"))
+@pytest.fixture(scope="module", params=[True, False], ids=["typed", "untyped"])
+def kernel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
+    """Return the program, compiled once for kernels with bpf_rdonly_cast and once for those without."""
+    return NativeKernel(tmp_path_factory.mktemp("native"), has_cast=request.param)
+
+
+def _opened(name: str, directory: str, path: str) -> Syscall:
+    """Return an open that succeeded, by a name relative to the working directory."""
+    return call("openat", [1], result=3, fd=3, file=file(path), path1=name, directory1=directory)
 
 
 @settings(max_examples=30, deadline=None)
@@ -83,16 +88,35 @@ def test_changes_of_modes_without_the_bit_of_a_rule_are_left_out(kernel: NativeK
             [call("unlinkat", path1="messages", directory1="/tmp"), call("unlink", path1="/tmp/x")],
         ),
         (
+            "evt.type in (open, openat) and fd.name in (/etc/sudoers, /x/bb/bb/cc)",
+            [
+                _opened("sudoers", "/etc", "/etc/sudoers"),
+                _opened("harmless", "/etc", "/etc/sudoers"),
+                _opened("sudoers", "/etc", "/tmp/harmless"),
+                _opened("sudoers", "/etc", "/etc/sudoerS"),
+                # Here /x/bb/bb is a symbolic link to its own directory: the path ends like the requested name.
+                _opened("bb/cc", "/x/bb", "/x/bb/cc"),
+                _opened("../sudoers", "/etc/x", "/etc/sudoers"),
+            ],
+            [
+                _opened("passwd", "/etc", "/etc/passwd"),
+                _opened("cc", "/x/bb", "/x/bb/cc"),
+                _opened("bb/cc", "/x", "/x/bb/cc"),
+                _opened("etc", "/", "/etc"),
+                _opened("y" * 120, "/etc", "/etc/" + "y" * 120),
+            ],
+        ),
+        (
             "evt.type in (link, linkat) and (evt.arg.oldpath = /etc/shadow or evt.arg.target = /etc/shadow)",
             [call("link", path1="/etc/shadow", path2="/tmp/x")],
             [call("link", path1="/etc/passwd", path2="/etc/shadow")],
         ),
     ],
 )
-def test_links_and_removals_are_evaluated_by_their_first_path(
+def test_calls_are_evaluated_by_their_paths(
     kernel: NativeKernel, rule: str, expected: list[Syscall], left_out: list[Syscall]
 ) -> None:
-    """A symbolic link's target as it is, the other paths joined with their directory."""
+    """A symbolic link's target as it is, the other paths joined with their directory, and that of an opened file."""
     kernel.put(lay_out(derive([parse(rule)], EVENTS)), EVENTS)
 
     assert all(kernel.call(made) is not None for made in expected)

@@ -8,7 +8,7 @@ from collector.bpf.program import SOURCE
 from collector.errors import EnvironmentUnsupported
 from collector.kernel import offsets
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.offsets import definitions, fingerprint
+from collector.kernel.offsets import definitions, fingerprint, without_types
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
@@ -16,7 +16,13 @@ ON_V1 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t8\t4
 ON_V2 = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t2\t1\npids\t0\t4\t1\n"
 
 
-def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoint: str = "btf_trace_sys_exit") -> bytes:
+def kernel(
+    rename: dict[str, str],
+    *,
+    leave_out: tuple[str, ...] = (),
+    tracepoint: str = "btf_trace_sys_exit",
+    function: str = "bpf_rdonly_cast",
+) -> bytes:
     """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
     for paths in (*offsets._MEMBERS.values(), *offsets._OPTIONAL.values()):
@@ -27,6 +33,7 @@ def kernel(rename: dict[str, str], *, leave_out: tuple[str, ...] = (), tracepoin
     made = Blob()
     integer = made.add(blob.INT, "int", 8, bytes(4))
     made.add(blob.TYPEDEF, tracepoint, integer)
+    made.add(blob.FUNC, function, integer)
     for struct, members in structs.items():
         rows = []
         for index, (member, inner) in enumerate(members.items()):
@@ -59,9 +66,10 @@ def test_a_renamed_member_is_found_by_its_older_name(tmp_path: Path, v1: Path) -
         kernel({"kernfs_node.__parent": "kernfs_node.parent", "inode.i_ctime_sec": "inode.i_ctime.tv_sec"})
     )
 
-    found = definitions(newer, v1)
+    found = without_types(definitions(newer, v1))
 
-    assert definitions(older, v1) == {**found, "O_INODE_CTIME_SEC": found["O_INODE_CTIME_SEC"] + 4}
+    older_layout = without_types(definitions(older, v1))
+    assert older_layout == {**found, "O_INODE_CTIME_SEC": found["O_INODE_CTIME_SEC"] + 4}
 
 
 def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
@@ -73,6 +81,19 @@ def test_what_a_kernel_may_lack_is_left_out(tmp_path: Path, v1: Path) -> None:
 
     assert "O_OVL_UPPER" not in found
     assert "O_TASK_TGID" in found
+
+
+def test_objects_are_read_by_helper_calls_where_the_kernel_has_no_cast(tmp_path: Path, v1: Path) -> None:
+    """Its definitions are those of another kernel without the types of objects."""
+    newer, older = tmp_path / "newer", tmp_path / "older"
+    newer.write_bytes(kernel({}))
+    older.write_bytes(kernel({}, function="bpf_cast_to_kern_ctx"))
+
+    found = definitions(newer, v1)
+
+    assert {"TYPE_DENTRY", "TYPE_PATH", "N_CAST", "CAST_CALL"} <= found.keys()
+    assert definitions(older, v1) == without_types(found)
+    assert not [name for name in without_types(found) if name.startswith(("TYPE_", "N_CAST", "CAST_"))]
 
 
 def test_a_member_that_must_be_there_is_named(tmp_path: Path, v1: Path) -> None:

@@ -46,17 +46,25 @@ _TIED = {
 class NativeKernel:
     """One process in one kernel, of which only memory is real."""
 
-    def __init__(self, folder: Path) -> None:
-        """Compile into a folder; AssertionError with the compiler's messages."""
+    def __init__(self, folder: Path, *, has_cast: bool = True) -> None:
+        """Compile into a folder; AssertionError with the compiler's messages.
+
+        Args:
+            folder: for the library.
+            has_cast: whether the kernel has bpf_rdonly_cast.
+        """
         source = SOURCE.read_text()
         assert source.count(_MASK) == 1
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
         self._at = {name: 32 * number for number, name in enumerate(names)} | _TIED
-        flags = {f"O_{name}": offset for name, offset in self._at.items()}
+        flags: dict[str, int | str] = {f"O_{name}": offset for name, offset in self._at.items()}
         flags |= {"N_PIDS_CGRP": 0, "SIZE_UPID": 16, "EVENT_PAGES": 1, "LIFECYCLE_PAGES": 1}
         flags |= {"MASK_WORDS": MASK_BITS // 64, "MAX_PREFIX": MAX_PREFIX, "CLASSES": CLASSES}
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
         flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
+        if has_cast:
+            flags |= {"CAST_CALL": "cast_object"} | dict.fromkeys(("TYPE_DENTRY", "TYPE_FILE", "TYPE_FILENAME"), 1)
+            flags |= dict.fromkeys(("TYPE_MOUNT", "TYPE_PATH"), 1)
         # This machine's assembler has another syntax; the macro means just this.
         text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
         (folder / "lanner.c").write_text(text)
@@ -140,6 +148,7 @@ class NativeKernel:
         self._set("current_thread", 10 << 32 | 11)
         self.set_ring(written=0, read=0, size=_RING_BYTES)
         self._retained = self._free
+        self._dentries: dict[tuple[bytes | int, ...], tuple[int, int]] = {}
 
     def _new(self, size: int = _OBJECT) -> int:
         address = self._free
@@ -157,25 +166,35 @@ class NativeKernel:
         return address
 
     def _put_path(self, address: int, name: str, path: str, mounts: Iterable[int] = ()) -> None:
-        """Create the dentries of a path, with a mount at the components with these indices."""
-        mount, entry = self._new(), self._new(32)
-        self._put(mount, "MOUNT_PARENT", mount)
-        self._put(mount, "MOUNT_MNT", entry)
-        self._put(entry, "DENTRY_PARENT", entry)
+        """Create the dentries of a path, shared by a call, with a mount at the components with these indices."""
+        known: tuple[bytes | int, ...] = ()
+        if known not in self._dentries:
+            mount, entry = self._new(), self._new(32)
+            self._put(mount, "MOUNT_PARENT", mount)
+            self._put(mount, "MOUNT_MNT", entry)
+            self._put(entry, "DENTRY_PARENT", entry)
+            self._dentries[known] = mount, entry
         for number, part in enumerate(path.encode("utf-8", "surrogateescape").split(b"/")[1:]):
             if not part:
                 continue
-            below = self._new(32)
-            self._put(below, "DENTRY_PARENT", entry)
-            self._put(below, "DENTRY_NAME_LEN", len(part), 4)
-            self._put(below, "DENTRY_NAME", self._text(part))
-            entry = below
+            mount, entry = self._dentries[known]
+            known = (*known, part)
+            if known not in self._dentries:
+                below = self._new(32)
+                self._put(below, "DENTRY_PARENT", entry)
+                self._put(below, "DENTRY_NAME_LEN", len(part), 4)
+                self._put(below, "DENTRY_NAME", self._text(part))
+                self._dentries[known] = mount, below
             if number in mounts:
-                upper, mount, entry = mount, self._new(), self._new(32)
+                upper, below = self._dentries[known]
+                known = (*known, number)
+                mount, entry = self._new(), self._new(32)
                 self._put(mount, "MOUNT_PARENT", upper)
                 self._put(mount, "MOUNT_MOUNTPOINT", below)
                 self._put(mount, "MOUNT_MNT", entry)
                 self._put(entry, "DENTRY_PARENT", entry)
+                self._dentries[known] = mount, entry
+        mount, entry = self._dentries[known]
         at = address + self._at[name]
         ctypes.memmove(at, (mount + self._at["MOUNT_MNT"]).to_bytes(8, "little"), 8)
         ctypes.memmove(at + 8, entry.to_bytes(8, "little"), 8)
@@ -250,6 +269,7 @@ class NativeKernel:
             is_multiplexed: whether a 32-bit call uses socketcall, if it can.
         """
         self._free = self._retained
+        self._dentries = {}
         while self._opened:
             ctypes.memset(self._files + 8 * self._opened.pop(), 0, 8)
         call = CALLS[made.event]

@@ -105,6 +105,12 @@ static long copy_text(char *to, u32 size, const char *from, bool readable)
 #define bpf_probe_read_kernel_str(to, size, from) copy_text((char *)(to), size, (const char *)(from), (u64)(from) >= 65536)
 #define bpf_probe_read_user(to, size, from) copy(to, size, from, is_user_memory(from))
 #define bpf_probe_read_user_str(to, size, from) copy_text((char *)(to), size, (const char *)(from), is_user_memory(from))
+/* bpf_rdonly_cast: its result is read like memory, and what can't be read is 0. */
+static char nothing[8192];
+static void *cast_object(void *address, u32 type)
+{
+  return (u64)address >= 65536 ? address : nothing;
+}
 #define bpf_get_current_task_btf() current_task
 #define bpf_task_pt_regs(task) current_registers
 #define bpf_get_current_pid_tgid() current_thread
