@@ -20,11 +20,11 @@ from pathlib import Path
 from bench.live import COMPILE, SEARCH, counters, processor_seconds
 from bench.running import HERE, cpu_seconds, lanner_run, rss_mib, workload
 
-ROUNDS = 5
+ROUNDS = 12
 STARTS = 3_000
-_SHORT_RUNS, _OPERATIONS = "100", "2000"
+_SHORT_RUNS, _OPERATIONS = "60", "2000"
 _START_SECONDS = 60
-_REST_SECONDS = 2.0
+_REST_SECONDS = 1.0
 _DRAIN_SECONDS = 1.2
 _LEAST_ADDED = 0.02
 

@@ -4,6 +4,7 @@ The cache key covers everything that the bytecode depends on, and a start from t
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -249,7 +250,7 @@ def _check_rights() -> None:
 
 
 def _refusal(error: OSError) -> tuple[str, str]:
-    if isinstance(error, PermissionError):
+    if error.errno == errno.EPERM:
         return (
             "the kernel does not let this user load BPF programs",
             "run it as root: sudo lanner run"

@@ -4,6 +4,7 @@ BCC could do this too, but keeps LLVM in memory. Layout of the arguments: includ
 """
 
 import ctypes
+import errno
 import os
 import struct
 import time
@@ -63,9 +64,10 @@ def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
     """
     try:
         return _load(name, code, typed, None)
-    except PermissionError:
-        raise
     except OSError as error:
+        # The verifier refuses with others, EACCES among them.
+        if error.errno == errno.EPERM:
+            raise
         log = ctypes.create_string_buffer(_LOG_SIZE)
         try:
             return _load(name, code, typed, log)

@@ -1,12 +1,16 @@
 """The kernel as a stream of records: a sleeper is woken, and both rings are merged."""
 
+import errno
 import struct
 import subprocess
 import time
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from collector.bpf.program import RingSizes
+from collector.kernel import bpf_syscall
 from collector.kernel_feed import KernelFeed
 
 
@@ -50,3 +54,13 @@ def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path
     assert len(times) >= sum(made.values())
     # Two CPUs may take the time in one order and their ring positions in the other.
     assert max(earlier - later for earlier, later in pairwise(times)) < 1_000_000
+
+
+def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> None:
+    """The kernel's code for it is also one for missing rights, which another message is about."""
+    returns_nothing = struct.pack("<BBhi", 0x95, 0, 0, 0)
+
+    with pytest.raises(OSError, match=r"the kernel refused nothing: .*R0 !read_ok") as refused:
+        bpf_syscall.load_tracepoint("nothing", returns_nothing)
+
+    assert refused.value.errno == errno.EACCES

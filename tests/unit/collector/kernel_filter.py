@@ -9,6 +9,7 @@ from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
 RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL = range(1, 10)
 U32 = 0xFFFFFFFF
+SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
 TEXTS = ("symlink", "symlinkat")
 FLAGS_AT = {"open": 1, "openat": 2}
@@ -33,6 +34,9 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
     if event in TEXTS:
         return not 2 <= len(raw) <= 509 or bool(clauses & clauses_of(layout, raw))
+    kernels = ((call.file and call.file.path) or "").encode("utf-8", "surrogateescape")
+    if event in OPENS and call.result >= 0 and raw == kernels and 2 <= len(raw) < SAME_BYTES:
+        return bool(clauses & clauses_of(layout, raw))
     if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
         return True
     if raw.startswith(b"./"):
@@ -47,9 +51,7 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
         return False
     if call.file is None:
         return True
-    return call.file.path is not None and bool(
-        clauses & clauses_of(layout, call.file.path.encode("utf-8", "surrogateescape"))
-    )
+    return call.file.path is not None and bool(clauses & clauses_of(layout, kernels))
 
 
 def class_of(event: str, call: Syscall) -> int:
