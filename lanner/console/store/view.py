@@ -13,6 +13,8 @@ from lanner.console.store.tables import CELL_US, SPAN_CELLS, open_view
 from notifier.queue.database import as_os_errors, transaction
 from schemas.caching.bounded import BoundedMap
 
+_FREE_TIMES = 1 << 16
+"""Microseconds among which a free one is found soon, unless very many alerts have one time."""
 MAX_TEXTS = 100
 """Texts of one rule and workload that get a group of their own; further ones share a group."""
 OTHER_TEXTS = "(other texts)"
@@ -161,14 +163,16 @@ class AlertView:
     def _inserted(self, number: int, values: tuple[int, ...]) -> int:
         """Insert an alert at its time, or shortly after it; return its number.
 
-        A host may send very many alerts of one time, so the range in which a free number is drawn doubles each time.
+        A host may send very many alerts of one time, so the range in which a free number is drawn grows each time,
+        slowly once most of its numbers are free.
         """
         free, window = number, 1
         while True:
             try:
                 self._base.execute("INSERT INTO alerts VALUES (?, ?, ?, ?, ?, ?)", (free, *values))
             except sqlite3.IntegrityError:
-                free, window = number + randint(1, window), window * 2  # noqa: S311  no secret is drawn
+                free = number + randint(1, window)  # noqa: S311  no secret is drawn
+                window += window if window < _FREE_TIMES else window // 8
             else:
                 return free
 
