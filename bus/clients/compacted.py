@@ -1,6 +1,7 @@
 """Read and write compacted topics of one partition each. Following one needs no broker to start."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -21,12 +22,14 @@ _QUIET_SECONDS = 2.0
 class CompactedTopicReader:
     """Reads several topics from the beginning, then follows them; knows when it has reached their ends."""
 
-    def __init__(self, connection: Connection, topics: Sequence[str]) -> None:
-        """Start reading; does not block.
+    def __init__(self, connection: Connection, topics: Sequence[str], *, fetch_wait_ms: int = 100) -> None:
+        """Create a client; it reads from the first poll on.
 
         Args:
             connection: the broker.
             topics: names without prefix; each has one partition.
+            fetch_wait_ms: how long the broker holds a request at the end of the topics; a topic without messages is
+                known to be read in full only then.
 
         Raises:
             BusUnavailable: the client can't use the settings.
@@ -34,10 +37,11 @@ class CompactedTopicReader:
         self._connection = connection
         self._unread = {connection.topic(name) for name in topics}
         self._connecting = ClientErrors(connection)
+        fetches = {"fetch.wait.max.ms": fetch_wait_ms}
         self._consumer = AssignedConsumer(
-            lambda options: make_consumer(connection, "lanner-follower", self._connecting, options=options)
+            lambda options: make_consumer(connection, "lanner-follower", self._connecting, options=fetches | options)
         )
-        self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in self._unread])
+        self._is_assigned = False
         self.last_error = ""
         """Why the last poll failed; empty if it did not."""
         self._failure = KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name for it
@@ -49,6 +53,8 @@ class CompactedTopicReader:
 
     def poll(self, timeout: float) -> tuple[str, Message] | None:
         """Return the next message and its topic's name without prefix, or None after timeout seconds."""
+        if not self._is_assigned:
+            self._assign(timeout)
         try:
             message = self._consumer.poll(timeout)
         except KafkaException as failure:
@@ -82,6 +88,15 @@ class CompactedTopicReader:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+    def _assign(self, timeout: float) -> None:
+        self._is_assigned = True
+        names = sorted(self._unread)
+        with suppress(KafkaException):
+            # A client that is assigned a partition whose leader it doesn't know yet looks for it after 0.5 s.
+            for name in names:
+                self._consumer.client.list_topics(name, timeout)
+        self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
 
 
 def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict[bytes, Message]]:
@@ -117,7 +132,7 @@ def messages_of(connection: Connection, topics: Sequence[str]) -> Iterator[tuple
     Raises:
         BusUnavailable: the broker is unavailable, or reading is forbidden.
     """
-    follower = CompactedTopicReader(connection, topics)
+    follower = CompactedTopicReader(connection, topics, fetch_wait_ms=10)
     try:
         waited = 0.0
         while not follower.has_read_all:
