@@ -1,8 +1,9 @@
 """Decode the header of an event batch without its events: who sent it, what it lost, what its collector watches."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import fastavro
@@ -15,7 +16,6 @@ from schemas.encoding.wire import HEADER_SIZE
 
 _LAST = "count"
 """The last field before the tables."""
-_TUPLES = ("watched", "narrowed")
 _NAMES = [field["name"] for field in EVENT_BATCH_SCHEMA["fields"]]
 _PARSED: Any = parse_schema(
     EVENT_BATCH_SCHEMA | {"fields": EVENT_BATCH_SCHEMA["fields"][: _NAMES.index(_LAST) + 1], "name": "EventBatchHead"}
@@ -37,9 +37,14 @@ class BatchHead:
     cpu_seconds: float
     memory_bytes: int
     lost: Mapping[str, int]
+    stopping: bool
     watched: tuple[str, ...]
     narrowed: tuple[str, ...]
-    stopping: bool
+
+
+_UNCHANGED: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(
+    *(name for name in BatchHead.__slots__ if name not in ("watched", "narrowed"))
+)
 
 
 def decode_head(data: bytes) -> BatchHead:
@@ -54,16 +59,18 @@ def decode_head(data: bytes) -> BatchHead:
         else:
             datum = EVENT_BATCH_FORMAT.decode(data)
         check_head(datum)
-        values = {name: datum[name] for name in BatchHead.__slots__}
-        return BatchHead(**values | {name: tuple(values[name]) for name in _TUPLES})
+        return _head(datum)
     except Exception as error:  # fastavro may raise anything
         raise BadBatch(str(error) or type(error).__name__) from error
 
 
 def head_of(batch: EventBatch) -> BatchHead:
     """Return the header of a batch of this process."""
-    values = {name: _sendable(getattr(batch, name)) for name in BatchHead.__slots__}
-    return BatchHead(**values | {name: tuple(values[name]) for name in _TUPLES})
+    return _head({name: _sendable(getattr(batch, name)) for name in BatchHead.__slots__})
+
+
+def _head(values: Mapping[str, Any]) -> BatchHead:
+    return BatchHead(*(*_UNCHANGED(values), tuple(values["watched"]), tuple(values["narrowed"])))
 
 
 def _sendable(value: Any) -> Any:

@@ -42,6 +42,8 @@ _NUMBERS = {
     "first_index": (0, MAX_FIRST_INDEX),
     "memory_bytes": (0, MAX_COUNT),
 }
+_SHORT = MAX_NAME_BYTES // 4
+"""Characters that a name may have at least: one takes at most four bytes."""
 _TOP_BYTES = bytes((*range(0x40), *range(0xC0, 0x100)))
 """The values that the highest byte of a 64-bit timestamp within the limits can have."""
 
@@ -56,7 +58,8 @@ def check_head(head: Mapping[str, Any]) -> None:
         ValueError: a value is out of range; the message names it.
     """
     for name in _NAMES:
-        _check_name(name, head[name])
+        if len(head[name]) > _SHORT:
+            _check_name(name, head[name])
     for name in _TIMES:
         if not is_clock(head[name]):
             raise ValueError(f"{name}: timestamp out of range")
@@ -66,12 +69,12 @@ def check_head(head: Mapping[str, Any]) -> None:
     # Written so that NaN is rejected.
     if not 0 <= head["cpu_seconds"] < _MAX_SECONDS:
         raise ValueError("cpu_seconds is out of range")
+    for name in ("lost", "watched", "narrowed"):
+        if head[name]:
+            _check_names(name, head[name])
     lost = head["lost"]
-    _check_names("lost", lost)
     if lost and not 0 <= min(lost.values()) <= max(lost.values()) < MAX_COUNT:
         raise ValueError("lost: a count out of range")
-    for name in ("watched", "narrowed"):
-        _check_names(name, head[name])
 
 
 def check_clocks(raw: Mapping[str, bytes], names: Iterable[str]) -> None:
@@ -130,6 +133,5 @@ def _check_names(name: str, found: Iterable[str]) -> None:
 
 
 def _check_name(name: str, text: str) -> None:
-    # A character takes at most four bytes.
-    if len(text) * 4 > MAX_NAME_BYTES and len(encode_text(text)) > MAX_NAME_BYTES:
+    if len(text) > _SHORT and len(encode_text(text)) > MAX_NAME_BYTES:
         raise ValueError(f"{name}: a name of more than {MAX_NAME_BYTES} bytes")

@@ -172,6 +172,37 @@ def test_hosts_of_a_large_fleet_are_found_in_parts_of_the_topic(
     assert len({host.seen for host in found}) == 2
 
 
+def test_hosts_that_fell_silent_long_ago_are_searched_for_together(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is found with its last batch, without several reads for each of them."""
+    ages = (4_000, 8_000, 16_000, 32_000)
+    for name, value in (("_FEW", 0), ("_LOOK_MS", 2_000), ("LOSSES_MS", 3_000), ("_AGES_MS", ages)):
+        monkeypatch.setattr(hosts, name, value)
+    generator = Generator(connection, hosts=9)
+    begun = time.monotonic()
+    while (elapsed := time.monotonic() - begun) < 20:
+        # Five of nine fall silent after 8 seconds, three after 12.
+        for host in generator.hosts[0 if elapsed < 8 else 5 if elapsed < 12 else 8 :]:
+            generator.publish(host.batch())
+        generator.flush()
+        time.sleep(0.25)
+    past = TopicHistory(connection, connection.topic(EVENTS))
+    last = {message.key(): stamp_of(message) for message in past.read(past.between(0, None), lambda: False)}
+    past.close()
+    reads = []
+    between = hosts._Looks.between
+
+    def counted(look: hosts._Looks, *arguments: Any, **options: Any) -> Any:
+        reads.append(arguments)
+        return between(look, *arguments, **options)
+
+    monkeypatch.setattr(hosts._Looks, "between", counted)
+    found = hosts.find_hosts(connection, time.time_ns() // 1_000_000, lambda: False, lambda _: None)
+    assert {host.id.encode(): host.seen for host in found} == last
+    assert len(reads) < 3 * len(found)
+
+
 def test_a_stretch_is_read_in_the_brokers_order(connection: Connection) -> None:
     """All partitions are read, but no more than requested, and each key is in its hash's partition."""
     generator = Generator(connection, hosts=16)

@@ -4,7 +4,7 @@ A live collector sends something every 15 s, so 20 s of the topic contain every 
 topic, samples at a few past times find the silent hosts, and bisection finds when each was last seen.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bus.clients.history import Bounds, TopicHistory
@@ -20,8 +20,8 @@ from schemas.codec import BadBatch
 _LOOK_MS = 20_000
 _FEW = 20_000
 """Up to this many messages are read in full."""
-_MINUTES = (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240)
-"""Ages of the samples of the past, minutes: each about twice the previous one."""
+_AGES_MS = tuple(60_000 * minutes for minutes in (2, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5120, 10240))
+"""Ages of the samples of the past: each about twice the previous one."""
 
 
 def find_hosts(
@@ -46,16 +46,16 @@ def find_hosts(
         found |= look.between(newest, None)
         if newest > nearer:
             found |= look.between(nearer, newest, known=found)
-        for minutes in _MINUTES:
+        for age in _AGES_MS:
             if stop() or look.is_before_all(nearer):
                 break
-            show(f"searching: {minutes} min ago")
-            farther = now - minutes * 60_000
+            show(f"searching: {age // 60_000} min ago")
+            farther = now - age
             if look.messages(farther, nearer) <= _FEW:
                 found |= look.between(farther, nearer, known=found)
             else:
                 earlier = look.between(farther - _LOOK_MS, farther, known=found)
-                found |= {key: look.last(key, host, nearer) for key, host in earlier.items()}
+                found |= look.last(earlier, nearer)
             nearer = farther
     finally:
         look.close()
@@ -99,13 +99,14 @@ class _Looks:
         partitions: list[int] | None = None,
         *,
         known: Collection[bytes] = (),
+        wanted: Collection[bytes] | None = None,
     ) -> dict[bytes, FleetHost]:
-        """Return the hosts seen in a time range, by key, without those whose key is in `known`."""
+        """Return the hosts seen in a time range, by key: those in `wanted`, or all that aren't in `known`."""
         found: dict[bytes, HostTally] = {}
         bounds = self._bounds(since, until) if partitions is None else self._past.between(since, until, partitions)
         for message in self._past.read(bounds, self._stop):
             key = message.key() or b""
-            if key in known:
+            if key in known or not (wanted is None or key in wanted):
                 continue
             try:
                 head = decode_head(self._value(message))
@@ -128,14 +129,23 @@ class _Looks:
             self._offsets[time] = self._past.since(time)
         return self._offsets[time]
 
-    def last(self, key: bytes, host: FleetHost, silent_at: int) -> FleetHost:
-        """Find a host's newest batch, given one of its batches and a later time at which it was silent."""
-        partitions = [partition_of(key, len(self._past.available))]
-        while silent_at - host.seen > _LOOK_MS and not self._stop():
-            middle = (host.seen + silent_at) // 2
-            found = self.between(middle, middle + _LOOK_MS, partitions).get(key)
-            if found is None:
-                silent_at = middle
-            else:
-                host = found
-        return self.between(host.seen, silent_at + _LOOK_MS, partitions).get(key, host)
+    def last(self, hosts: Mapping[bytes, FleetHost], silent_at: int) -> dict[bytes, FleetHost]:
+        """Find the newest batches of hosts, given one batch of each and a later time at which all were silent.
+
+        Hosts are searched for together as long as they could have fallen silent at the same time: a whole fleet that
+        did takes no more reads than one host.
+        """
+        found = dict(hosts)
+        groups = [(hosts, min((host.seen for host in hosts.values()), default=0), silent_at)]
+        while groups and not self._stop():
+            group, since, until = groups.pop()
+            partitions = sorted({partition_of(key, len(self._past.available)) for key in group})
+            is_near = until - since <= _LOOK_MS
+            start = since if is_near else (since + until) // 2
+            end = (until if is_near else start) + _LOOK_MS
+            later = self.between(start, end, partitions, wanted=group)
+            found |= later
+            if not is_near:
+                earlier = {key: host for key, host in group.items() if key not in later}
+                groups += [each for each in ((earlier, since, start), (later, start, until)) if each[0]]
+        return found
