@@ -38,7 +38,12 @@ class Case:
     types: tuple[str, ...] = ("openat",)
 
 
-CASES = (Case("open", 50_000), Case("various", 50_000), Case("forkexec", 3_000, ("execve", "procexit")))
+CASES = (
+    Case("open", 50_000),
+    Case("various", 50_000),
+    Case("connect", 3_000, ("connect", "accept")),
+    Case("forkexec", 3_000, ("execve", "procexit")),
+)
 
 
 def main(*, profiled: bool = False) -> None:

@@ -94,6 +94,8 @@ class RecordIntake:
                 entry = self._table.resolve(record.who)
                 if record.is_last_whole:
                     self._repeating.put(identity_of(raw), self._table.frozen(entry))
+                    # One that is similar has to get here, too.
+                    raw = b""
                 self._admit(record, entry, raw)
             elif isinstance(record, RepeatCount):
                 self.add_repeats(record)

@@ -48,6 +48,15 @@ class OpenedFile(NamedTuple):
     positions: FileArguments
 
 
+class EventParts(NamedTuple):
+    """All of an event but its time, with texts by their indices."""
+
+    row: Row
+    names: bytes
+    texts: list[int]
+    numbers: list[int]
+
+
 class SimilarEvents(NamedTuple):
     """The parts that events share which differ only in their process, thread, CPU and a few arguments."""
 
@@ -150,18 +159,22 @@ class BatchBuilder:
         """Return the row of an event of this batch."""
         return self._rows[event]
 
+    def parts(self, event: Event) -> EventParts:
+        """Return an event of this batch."""
+        own = slice(self._starts[event], self._starts[event + 1])
+        return EventParts(self._rows[event], self._names[event], self._texts[own], self._numbers[own])
+
+    def add_parts(self, time: int, parts: EventParts) -> Event:
+        """Append an event made of an earlier one's parts. time: epoch nanoseconds."""
+        self._names.append(parts.names)
+        self._texts += parts.texts
+        self._numbers += parts.numbers
+        return self._added(time, parts.row)
+
     def opened_file(self, event: Event, positions: FileArguments) -> OpenedFile:
         """Return the parts of an event of this batch that `add_file` reuses."""
-        row, own = self._rows[event], slice(self._starts[event], self._starts[event + 1])
-        return OpenedFile(
-            row[:_INODE],
-            row[_INODE + 1 : _NAME],
-            row[_REST:],
-            self._names[event],
-            self._texts[own],
-            self._numbers[own],
-            positions,
-        )
+        row, names, texts, numbers = self.parts(event)
+        return OpenedFile(row[:_INODE], row[_INODE + 1 : _NAME], row[_REST:], names, texts, numbers, positions)
 
     def add_file(self, time: int, opened: OpenedFile, inode: int, paths: tuple[str, str, str]) -> Event:
         """Append an open that differs from an earlier one in its file only.
@@ -187,9 +200,8 @@ class BatchBuilder:
 
     def remember(self, key: Hashable, event: Event) -> None:
         """Store the parts of an event of this batch that similar ones share."""
-        own = slice(self._starts[event], self._starts[event + 1])
-        row = self._rows[event][_AFTER_CPU:]
-        self.similar[key] = SimilarEvents(row, self._names[event], self._texts[own], self._numbers[own])
+        row, names, texts, numbers = self.parts(event)
+        self.similar[key] = SimilarEvents(row[_AFTER_CPU:], names, texts, numbers)
 
     def add_similar(
         self, time: int, head: Row, similar: SimilarEvents, texts: Sequence[int], numbers: Sequence[int]

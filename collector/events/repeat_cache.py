@@ -1,7 +1,7 @@
 """Reuses the work done for an earlier event of the batch with an equal or similar record.
 
-A flood repeats the same record, and a search opens thousands of files in the same way. Either costs a fraction of
-decoding and describing each event separately.
+A flood repeats the same record, a search opens thousands of files in the same way, and a server's connections differ in
+their ports. Each costs a fraction of decoding and describing the events separately.
 """
 
 import stat
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, FileArguments, OpenedFile
+from collector.events.connections import Connection, add_connection, connection_of, similarity
 from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
@@ -69,11 +70,14 @@ class RepeatCache:
         """By all bytes of their records but the time."""
         self._alike: dict[bytes, tuple[OpenedFile, TrackedProcess, int]] = {}
         """Opens, by all bytes but those about the file."""
+        self._connections: dict[bytes, tuple[Connection, TrackedProcess, int]] = {}
+        """By all that similar ones share."""
 
     def clear(self) -> None:
         """Begin the next batch."""
         self._same = {}
         self._alike = {}
+        self._connections = {}
 
     def add(
         self, builder: BatchBuilder, records: Sequence[bytes], within: range, *, room: int, boot_to_epoch: int
@@ -107,6 +111,9 @@ class RepeatCache:
                 if entry.version != version:
                     return index
                 builder.repeat(_TIME.unpack_from(record)[0] + boot_to_epoch, event)
+            elif record[_EVENT_AT] != _EVENT:
+                if not self._add_connection(builder, record, boot_to_epoch):
+                    return index
             else:
                 # The same process goes on opening files: comparing takes half as long as looking up.
                 if (
@@ -157,6 +164,21 @@ class RepeatCache:
         if call.event == _OPEN.number and _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
             opened = builder.opened_file(event, _FILE_ARGUMENTS)
             self._alike[_but_file(record)] = (opened, entry, entry.version)
+        elif (key := similarity(record)) is not None:
+            like = connection_of(record, call, builder.parts(event), builder.intern)
+            if like is not None:
+                self._connections[key] = (like, entry, entry.version)
+
+    def _add_connection(self, builder: BatchBuilder, record: bytes, boot_to_epoch: int) -> bool:
+        """Add a connection that is similar to an earlier one; return whether there is one."""
+        key = similarity(record)
+        known = None if key is None else self._connections.get(key)
+        if known is None:
+            return False
+        like, entry, version = known
+        return entry.version == version and add_connection(
+            builder, like, record, _TIME.unpack_from(record)[0] + boot_to_epoch
+        )
 
 
 def _but_file(record: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from collector.records.layout import HEAD, SYSCALL
+from collector.records.layout import HEAD, SOCKET, SYSCALL
 from collector.records.types import (
     Exec,
     ExecParts,
@@ -29,7 +29,7 @@ _FORK = struct.Struct("<QIIII")
 _EXIT = struct.Struct("<II")
 _REQUEST = struct.Struct("<3QI4x")
 _REPEATS = struct.Struct("<2Q2I")
-_SOCKET = struct.Struct("<6HB3x16s16s128s")
+_SOCKET = SOCKET.struct
 _SYSCALL_DATA = SYSCALL.end
 _PARENT = struct.Struct("<2I")
 _SHARED_AT = _HEAD.size + _PARENT.size

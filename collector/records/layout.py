@@ -55,3 +55,10 @@ SYSCALL = Layout(
     "I padding, H real_path, H path1, H path2, H directory1, H directory2, H blob1, H blob2, H socket",
 )
 """A system call or io_uring request, without its texts; their lengths are the last members."""
+
+SOCKET = Layout(
+    SYSCALL.end,
+    "H family, H type, H protocol, H local_port, H remote_port, H unix_length, B state, 3x padding, 16s local, "
+    "16s remote, 128s name",
+)
+"""The first part after a system call, if its descriptor is a socket."""

@@ -145,3 +145,18 @@ def test_a_clock_that_was_set_moves_the_events_so_far() -> None:
     builder.repeat(60, event)
 
     assert list(builder.columns()["time"]) == [50, 51, 60]
+
+
+def test_an_event_can_be_added_by_its_parts() -> None:
+    """It has the same columns, at another time."""
+    builder = BatchBuilder()
+    builder.add(100, ROW[1:], ("first",), [("a", 1)])
+    event = builder.add(101, ROW[1:], ("fd", "name"), [("b", 2), (None, 3)])
+
+    builder.add_parts(102, builder.parts(event))
+
+    columns = builder.columns()
+    assert list(columns["time"]) == [100, 101, 102]
+    assert list(columns["arg_start"]) == [0, 1, 3, 5]
+    for name in ("arg_name", "arg_value", "arg_raw"):
+        assert list(columns[name][1:3]) == list(columns[name][3:])

@@ -4,19 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_syscall
-from collector.events.repeat_cache import RepeatCache
 from collector.events.system_calls import BY_EVENT
-from collector.processes.parts import Credentials
-from collector.processes.process import TrackedProcess
-from collector.records.decode import decode
-from collector.records.types import Syscall
-from schemas.batch import Process
-from schemas.columns import STRING_COLUMNS
 from tests.unit.collector import packed
+from tests.unit.collector.events.reuse import ReusingBatch, World, assert_reported_alike, reported
 
-ORIGIN = EventSource(Process(pid=10), 0, False, {0: "root"}.get, {0: "root"}.get)
 AT_FDCWD = (1 << 32) - 100
 OPENED: dict[str, Any] = {
     "event": BY_EVENT["openat"].number,
@@ -32,69 +23,10 @@ OPENED: dict[str, Any] = {
 }
 
 
-class _World:
-    """What must not have changed for an event to be reused."""
-
-    def __init__(self) -> None:
-        self.changes = self.version = 0
-        self.entry = TrackedProcess(10, 222, 222, Credentials(1000))
-
-
-class _Batch:
-    """A batch to which records are added as the collector does."""
-
-    def __init__(self, world: _World) -> None:
-        self.world = world
-        self.builder = BatchBuilder()
-        self.repeated = RepeatCache(world, world)
-
-    def take(self, record: bytes) -> bool:
-        """Add a record; return whether an earlier event was reused."""
-        if self.reuse([record], 0):
-            return True
-        self.add(record)
-        return False
-
-    def take_all(self, records: list[bytes]) -> None:
-        """Add records, as many at a time as possible."""
-        at = 0
-        while (at := self.reuse(records, at)) < len(records):
-            self.add(records[at])
-            at += 1
-
-    def reuse(self, records: list[bytes], start: int, room: int = 1 << 20) -> int:
-        """Add records from an index on by reusing events; return the index of the first that was not added."""
-        within = range(start, len(records))
-        return self.repeated.add(self.builder, records, within, room=room, boot_to_epoch=0)
-
-    def add(self, record: bytes) -> None:
-        """Add a record by itself."""
-        call = decode(record)
-        assert isinstance(call, Syscall)
-        event = add_syscall(self.builder, call, ORIGIN, call.who.time)
-        self.repeated.remember(self.builder, record, call, event, self.world.entry)
-
-
-def reported(builder: BatchBuilder) -> list[Any]:
-    """Return each event with texts in place of their indices."""
-    columns, strings = builder.columns(), builder.strings
-    found: list[Any] = []
-    for index in range(builder.count):
-        row = {
-            name: strings[column[index]] if name in STRING_COLUMNS else column[index]
-            for name, column in columns.items()
-            if not name.startswith("arg_")
-        }
-        own = slice(*columns["arg_start"][index : index + 2])
-        names, texts = ([strings[at] for at in columns[name][own]] for name in ("arg_name", "arg_value"))
-        found.append((row, list(zip(names, texts, columns["arg_raw"][own], strict=True))))
-    return found
-
-
 @pytest.fixture
-def batch() -> _Batch:
+def batch() -> ReusingBatch:
     """Return an empty batch."""
-    return _Batch(_World())
+    return ReusingBatch(World())
 
 
 def opened(**facts: Any) -> bytes:
@@ -102,7 +34,7 @@ def opened(**facts: Any) -> bytes:
     return packed.syscall(**{**OPENED, **facts})
 
 
-def test_an_open_of_another_file_is_like_the_first(batch: _Batch) -> None:
+def test_an_open_of_another_file_is_like_the_first(batch: ReusingBatch) -> None:
     """Its names and inode are its own."""
     batch.take(opened())
     taken = batch.take(opened(ino=2**64 - 1, kernel_path=b"/b\0", path1=b"/l\0"))
@@ -129,7 +61,7 @@ def test_an_open_of_another_file_is_like_the_first(batch: _Batch) -> None:
         {"path1": b"relative\0"},
     ],
 )
-def test_an_open_that_differs_in_more_is_not(batch: _Batch, facts: dict[str, Any]) -> None:
+def test_an_open_that_differs_in_more_is_not(batch: ReusingBatch, facts: dict[str, Any]) -> None:
     """Nor is one without a name."""
     batch.take(opened())
 
@@ -148,7 +80,7 @@ def test_an_open_that_differs_in_more_is_not(batch: _Batch, facts: dict[str, Any
         {"event": BY_EVENT["unlinkat"].number},
     ],
 )
-def test_nothing_equals_what_is_reported_differently(batch: _Batch, facts: dict[str, Any]) -> None:
+def test_nothing_equals_what_is_reported_differently(batch: ReusingBatch, facts: dict[str, Any]) -> None:
     """A directory equal to the new descriptor, something other than a regular file, and calls that open nothing."""
     batch.take(opened(**facts))
 
@@ -156,7 +88,7 @@ def test_nothing_equals_what_is_reported_differently(batch: _Batch, facts: dict[
 
 
 @pytest.mark.parametrize("changed", ["changes", "version", "entry"])
-def test_what_is_known_of_the_process_must_be_the_same(batch: _Batch, changed: str) -> None:
+def test_what_is_known_of_the_process_must_be_the_same(batch: ReusingBatch, changed: str) -> None:
     """An event must not show what its process was before; later events reuse the newest one."""
     batch.take(opened())
     if changed == "entry":
@@ -168,7 +100,7 @@ def test_what_is_known_of_the_process_must_be_the_same(batch: _Batch, changed: s
     assert batch.take(opened(ino=79))
 
 
-def test_another_batch_knows_nothing_of_the_last(batch: _Batch) -> None:
+def test_another_batch_knows_nothing_of_the_last(batch: ReusingBatch) -> None:
     """Its texts have other indices."""
     batch.take(opened())
     batch.repeated.clear()
@@ -177,7 +109,7 @@ def test_another_batch_knows_nothing_of_the_last(batch: _Batch) -> None:
 
 
 @pytest.mark.parametrize("records", [[opened()] * 9, [opened(ino=number) for number in range(9)]])
-def test_a_full_batch_takes_no_more(batch: _Batch, records: list[bytes]) -> None:
+def test_a_full_batch_takes_no_more(batch: ReusingBatch, records: list[bytes]) -> None:
     """Each event is added as long as the batch is smaller than its limit, as if it came alone."""
     batch.take(records[0])
     each = batch.builder.size // 2
@@ -213,10 +145,4 @@ RECORDS = st.builds(
 @settings(max_examples=200)
 def test_events_are_reported_as_if_no_two_were_equal(records: list[bytes]) -> None:
     """Speed is the only difference."""
-    batch, each = _Batch(_World()), _Batch(_World())
-    batch.take_all(records)
-    for record in records:
-        each.take(record)
-        each.repeated.clear()
-
-    assert reported(batch.builder) == reported(each.builder)
+    assert_reported_alike(records)
