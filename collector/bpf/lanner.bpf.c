@@ -188,6 +188,9 @@ struct call {
   volatile s64 result;
   volatile u32 compat, off, generation, names;
   volatile s32 fd;
+  /* The file whose path the filter left in the buffer, and where that path begins; 0 if there is none. */
+  volatile u64 walked;
+  volatile u32 from;
 };
 
 /* The kernel's copies of the path arguments, captured as they are freed at the end of the call. */
@@ -271,9 +274,11 @@ static __always_inline void *follow(void *base, int offset) {
 static void *(*cast)(void *, u32) = (void *)CAST_CALL;
 #define OBJECT(p, type) cast((void *)(p), TYPE_##type)
 #define MEMBER(p, type, o) POINTER(OBJECT(p, type), o)
+#define FIELD(destination, p, type, o) ((destination) = *(typeof(destination) *)(OBJECT(p, type) + (o)))
 #else
 #define OBJECT(p, type) (p)
 #define MEMBER(p, type, o) follow((void *)(p), o)
+#define FIELD(destination, p, type, o) READ(destination, p, o)
 #endif
 
 static __always_inline void count(u32 which) {
@@ -284,11 +289,12 @@ static __always_inline void count(u32 which) {
 static __always_inline void *cgroup_node(void *task) {
   void *set = POINTER(task, O_TASK_CGROUPS);
 #ifdef CGROUP_V2
-  void *cgroup = follow(set, O_CSS_SET_DFL_CGRP);
+  void *cgroup = MEMBER(set, CSS_SET, O_CSS_SET_DFL_CGRP);
 #else
-  void *cgroup = follow(follow(set, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP), O_CSS_CGROUP);
+  void *css = MEMBER(set, CSS_SET, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP);
+  void *cgroup = MEMBER(css, CGROUP_SUBSYS_STATE, O_CSS_CGROUP);
 #endif
-  return follow(cgroup, O_CGROUP_KN);
+  return MEMBER(cgroup, CGROUP, O_CGROUP_KN);
 }
 
 static __always_inline void fill_head(struct head *h, void *task, u16 kind) {
@@ -304,7 +310,7 @@ static __always_inline void fill_head(struct head *h, void *task, u16 kind) {
   h->exec_id = LONG(task, O_TASK_SELF_EXEC_ID);
   h->uid = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
   h->cgroup_id = 0;
-  READ(h->cgroup_id, cgroup_node(task), O_KN_ID);
+  FIELD(h->cgroup_id, cgroup_node(task), KERNFS_NODE, O_KN_ID);
 }
 
 struct dentry_facts {
@@ -411,10 +417,12 @@ static __always_inline u32 walk(void *path, struct path_buffer *buffer) {
   return *position & (PATH_MAX_BYTES - 1);
 }
 
-#define APPEND_WALK(record, off, which, path)                                       \
+#define APPEND_WALK(record, off, which, path) APPEND_BUILT(record, off, which, walk(path, buffer))
+/* Appends the path that begins at a position of the buffer. */
+#define APPEND_BUILT(record, off, which, position)                                  \
   do {                                                                              \
     if ((off) > DATA_LIMIT) { (record)->head.flags |= F_DATA_CUT; break; }          \
-    u32 from = walk(path, buffer);                                                  \
+    u32 from = (position);                                                          \
     if (from >= PATH_MAX_BYTES) { (record)->head.flags |= F_KERNEL_PATH_CUT; break; } \
     u64 n = PATH_MAX_BYTES - from;                                                  \
     MASK(n, PATH_MAX_BYTES - 1);                                                    \
@@ -461,13 +469,13 @@ static __always_inline void *file_of(void *task, u32 fd) {
 static __always_inline void fill_socket(struct socket_info *s, void *sk) {
   u16 port = 0;
   __builtin_memset(s, 0, sizeof(*s));
-  READ(s->family, sk, O_SOCK_FAMILY);
-  READ(s->type, sk, O_SOCK_TYPE);
-  READ(s->protocol, sk, O_SOCK_PROTOCOL);
-  READ(s->state, sk, O_SOCK_STATE);
+  FIELD(s->family, sk, SOCK, O_SOCK_FAMILY);
+  FIELD(s->type, sk, SOCK, O_SOCK_TYPE);
+  FIELD(s->protocol, sk, SOCK, O_SOCK_PROTOCOL);
+  FIELD(s->state, sk, SOCK, O_SOCK_STATE);
   if (s->family == 2 || s->family == 10) {
-    READ(s->local_port, sk, O_SOCK_NUM);
-    READ(port, sk, O_SOCK_DPORT);
+    FIELD(s->local_port, sk, SOCK, O_SOCK_NUM);
+    FIELD(port, sk, SOCK, O_SOCK_DPORT);
     s->remote_port = (port >> 8) | (port << 8);
     if (s->family == 2) {
       bpf_probe_read_kernel(s->local, 4, sk + O_SOCK_RCV_SADDR);
@@ -537,7 +545,7 @@ static __always_inline u32 tty_number(void *signal) {
 
 static __always_inline u32 own_number(void *pid) {
   u32 level = 0, number = 0;
-  READ(level, pid, O_PID_LEVEL);
+  FIELD(level, pid, PID, O_PID_LEVEL);
   READ(number, pid, O_PID_NUMBERS + (level & 31) * SIZE_UPID);
   return number;
 }
@@ -956,7 +964,11 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
       f->end = PATH_MAX_BYTES;
       buffer->bytes[PATH_MAX_BYTES] = 0;
       bool has_one_name = is_requested_so(f, buffer, start, file + O_FILE_PATH);
-      if (is_built_of_interest(f, buffer, generation)) return true;
+      if (is_built_of_interest(f, buffer, generation)) {
+        call->from = f->from;
+        call->walked = (u64)file;
+        return true;
+      }
       if (has_one_name) return false;
     }
   }
@@ -1096,7 +1108,7 @@ int tell_call(u64 *ctx) {
   r->event = d->event;
   r->fd = -1;
   r->ino = r->dev = r->magic = r->mode = 0;
-  r->vtid = own_number(follow(task, O_TASK_THREAD_PID));
+  r->vtid = own_number((void *)POINTER(task, O_TASK_THREAD_PID));
   __builtin_memset(r->length, 0, sizeof(r->length));
   u64 off = 0;
 
@@ -1108,25 +1120,27 @@ int tell_call(u64 *ctx) {
   if (fd >= 0) {
     void *file = file_of(task, fd);
     if (file) {
-      void *inode = follow(file, O_FILE_INODE), *sb = follow(inode, O_INODE_SB);
+      void *inode = MEMBER(file, FILE, O_FILE_INODE), *sb = MEMBER(inode, INODE, O_INODE_SB);
       u64 magic = 0;
       u32 file_mode = 0;
-      READ(file_mode, file, O_FILE_MODE);
+      FIELD(file_mode, file, FILE, O_FILE_MODE);
       if (file_mode & 0x100000) r->head.flags |= F_CREATED; /* FMODE_CREATED */
-      READ(r->mode, inode, O_INODE_MODE);
-      READ(r->ino, inode, O_INODE_INO);
-      READ(r->dev, sb, O_SB_DEV);
-      READ(magic, sb, O_SB_MAGIC);
+      FIELD(r->mode, inode, INODE, O_INODE_MODE);
+      FIELD(r->ino, inode, INODE, O_INODE_INO);
+      FIELD(r->dev, sb, SUPER_BLOCK, O_SB_DEV);
+      FIELD(magic, sb, SUPER_BLOCK, O_SB_MAGIC);
       r->magic = magic;
       if ((r->mode & 0170000) == 0140000) {
         MASK(off, DATA_LIMIT);
-        fill_socket((struct socket_info *)(r->data + off), follow(follow(file, O_FILE_PRIVATE), O_SOCKET_SK));
+        fill_socket((struct socket_info *)(r->data + off), MEMBER(MEMBER(file, FILE, O_FILE_PRIVATE), SOCKET, O_SOCKET_SK));
         r->length[R_SOCKET] = sizeof(struct socket_info);
         off += sizeof(struct socket_info);
       } else {
-        void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
+        struct path_facts at;
+        read_path(&at, file + O_FILE_PATH);
+        void *dentry = at.dentry;
         overlay_layer(&r->head, inode, magic);
-        if (follow(dentry, O_DENTRY_PARENT) == dentry && follow(follow(file, O_FILE_PATH + O_PATH_MNT), O_VFSMOUNT_ROOT) != dentry) {
+        if (MEMBER(dentry, DENTRY, O_DENTRY_PARENT) == dentry && MEMBER(at.mnt, VFSMOUNT, O_VFSMOUNT_ROOT) != dentry) {
           /* Pipes, memfds, eventfds ...: in no directory; their own name identifies them. */
           r->head.flags |= F_PSEUDO;
           MASK(off, DATA_LIMIT);
@@ -1136,7 +1150,7 @@ int tell_call(u64 *ctx) {
             off += got;
           }
         } else {
-          APPEND_WALK(r, off, R_KERNEL_PATH, file + O_FILE_PATH);
+          APPEND_BUILT(r, off, R_KERNEL_PATH, call->walked == (u64)file ? call->from : walk(file + O_FILE_PATH, buffer));
         }
       }
     }
@@ -1342,6 +1356,7 @@ int on_sys_exit(u64 *ctx) {
   }
   call->result = result;
   call->compat = compat;
+  call->walked = 0;
   call->descriptor = *d;
   if ((d->flags & D_STATE) && result >= 0) steps.call(ctx, STEP_STATE);
   else steps.call(ctx, STEP_JUDGE);

@@ -44,7 +44,7 @@ _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's BCC belongs to Debian's Python."""
-_COMPILE_SECONDS = 120
+_COMPILE_SECONDS = 300
 _BCC_VERSION = Path("/usr/lib/python3/dist-packages/bcc/version.py")
 _PAGE = 4096
 _INSTRUCTION, _CALL, _TO_KERNEL_FUNCTION = 8, 0x85, 2
@@ -54,6 +54,10 @@ _ARRAY = 2
 _REMEDY = (
     "apt-get install python3-bpfcc linux-headers-amd64; or run `lanner collector build-cache FILE` on a host with the "
     "same kernel that has them, and name the file here as collector.bpf_cache"
+)
+_TOO_SLOW = (
+    "start it again when this host is less busy; or run `lanner collector build-cache FILE` on a faster host with the "
+    "same kernel, and name the file here as collector.bpf_cache"
 )
 
 
@@ -288,7 +292,10 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
         command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
+        except subprocess.TimeoutExpired:
+            reason = f"the BPF program could not be compiled within {_COMPILE_SECONDS} seconds"
+            raise EnvironmentUnsupported(reason, _TOO_SLOW) from None
+        except OSError as error:
             raise EnvironmentUnsupported(f"the BPF program could not be compiled: {error}", _REMEDY) from error
         if done.returncode != 0:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]

@@ -13,6 +13,8 @@ from schemas.encoding.columns.texts import encode_text
 
 Row = tuple[int, ...]
 """A value for each of EVENT_COLUMNS but the first (time), in order."""
+Intern = Callable[[str | None], int]
+"""Returns a text's index in a batch; 0 for None."""
 Event = int
 """Index of an event among the distinct events of its batch, which differ in more than their time."""
 
@@ -89,8 +91,7 @@ class BatchBuilder:
         """Begin an empty batch."""
         # A new text gets the next index without a call of a Python function.
         self._indices: dict[str | None, int] = defaultdict(count(1).__next__, {None: 0})
-        self.intern: Callable[[str | None], int] = self._indices.__getitem__
-        """Return a text's index; 0 for None."""
+        self.intern: Intern = self._indices.__getitem__
         self._measured = 1
         """Texts whose length _text_bytes includes."""
         self._text_bytes = 0

@@ -7,7 +7,7 @@ from signal import Signals
 
 from collector.events.arguments.values import Context, Value, joined
 from collector.events.arguments.writers import argument_names, writers_of
-from collector.events.batch_builder import BatchBuilder, Event
+from collector.events.batch_builder import BatchBuilder, Event, Intern
 from collector.events.descriptors import Descriptor, describe
 from collector.events.paths import absolute
 from collector.events.system_calls import CALLS, NONE, Call
@@ -17,7 +17,6 @@ from schemas.catalogue.flags import number_text
 from schemas.columns import MISSING_INT, EventBit
 
 NameOf = Callable[[int], str | None]
-Intern = Callable[[str | None], int]
 Text = str | None
 Numbers = tuple[int, int, int, int, int]
 Texts = tuple[Text, Text, Text, Text, Text, Text, Text, Text]

@@ -1,10 +1,9 @@
 """Reuses the work done for an earlier connection: those of a server, or to one, differ only in a port or two."""
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from collector.events.batch_builder import BatchBuilder, EventParts
+from collector.events.batch_builder import BatchBuilder, EventParts, Intern
 from collector.events.descriptors import socket_address
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.records.layout import HEAD, SOCKET, SYSCALL
@@ -29,12 +28,10 @@ _CPU_COLUMN, _RESULT_COLUMN, _FD_COLUMN, _LOCAL_COLUMN, _REMOTE_COLUMN, _NAME_CO
     _COLUMNS.index, ("cpu", "res", "fd_num", "local_port", "remote_port", "fd_name")
 )
 
-Intern = Callable[[str | None], int]
-
 
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """The parts of a connection's event that similar ones share."""
+class SimilarConnections:
+    """The parts of their events that similar connections share."""
 
     parts: EventParts
     is_accepted: bool
@@ -66,7 +63,7 @@ def similarity(record: bytes) -> bytes | None:
     return record[_TIME.stop : _CPU.start] + fixed + before + after + record[around] + record[rest]
 
 
-def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Intern) -> Connection | None:
+def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Intern) -> SimilarConnections | None:
     """Return what similar connections share with one; None if they share too little.
 
     Args:
@@ -82,7 +79,7 @@ def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Inter
     if sock is None or address is None:
         return None
     kinds = [argument.kind for argument in CALLS[call.event].arguments]
-    like = Connection(
+    like = SimilarConnections(
         parts,
         is_accepted,
         f"{sock.local_ip}:",
@@ -96,7 +93,7 @@ def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Inter
     return like if similar_parts(like, record, intern) == parts else None
 
 
-def similar_parts(like: Connection, record: bytes, intern: Intern) -> EventParts | None:
+def similar_parts(like: SimilarConnections, record: bytes, intern: Intern) -> EventParts | None:
     """Return the event of a connection that is similar to an earlier one; None if it differs in more.
 
     Args:
@@ -124,7 +121,7 @@ def similar_parts(like: Connection, record: bytes, intern: Intern) -> EventParts
     return EventParts(tuple(row), like.parts.names, texts, numbers)
 
 
-def add_connection(builder: BatchBuilder, like: Connection, record: bytes, time: int) -> bool:
+def add_connection(builder: BatchBuilder, like: SimilarConnections, record: bytes, time: int) -> bool:
     """Append a connection that is similar to an earlier one, if it is. time: epoch nanoseconds."""
     parts = similar_parts(like, record, builder.intern)
     if parts is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from collector.events.batch_builder import BatchBuilder, Event, FileArguments, OpenedFile
-from collector.events.connections import Connection, add_connection, connection_of, similarity
+from collector.events.connections import SimilarConnections, add_connection, connection_of, similarity
 from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
@@ -70,7 +70,7 @@ class RepeatCache:
         """By all bytes of their records but the time."""
         self._alike: dict[bytes, tuple[OpenedFile, TrackedProcess, int]] = {}
         """Opens, by all bytes but those about the file."""
-        self._connections: dict[bytes, tuple[Connection, TrackedProcess, int]] = {}
+        self._connections: dict[bytes, tuple[SimilarConnections, TrackedProcess, int]] = {}
         """By all that similar ones share."""
 
     def clear(self) -> None:

@@ -124,7 +124,21 @@ _OPTIONAL = {
     "OVL_UPPER": "ovl_inode.__upperdentry",
     "OVL_INODE": "ovl_inode.vfs_inode",
 }
-_TYPES = ("dentry", "file", "filename", "mount", "path")
+_TYPES = (
+    *(
+        "cgroup",
+        "cgroup_subsys_state",
+        "css_set",
+        "dentry",
+        "file",
+        "filename",
+        "inode",
+        "kernfs_node",
+        "mount",
+        "path",
+    ),
+    *("pid", "sock", "socket", "super_block", "vfsmount"),
+)
 """Structs whose members are read without a helper where the kernel has bpf_rdonly_cast (from 6.2 on)."""
 CAST = "N_CAST"
 """That function's BTF type id."""
@@ -150,7 +164,7 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
             continue
     with suppress(KeyError):
         found |= {CAST: btf.function("bpf_rdonly_cast"), "CAST_CALL": CAST_CALL}
-        found |= {defined: btf.structure(name) for name, defined in _type_names().items()}
+        found |= {defined: btf.structure(name) for name, defined in type_names().items()}
     found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
     try:
@@ -168,10 +182,11 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
 
 def without_types(layout: dict[str, int]) -> dict[str, int]:
     """Return the definitions of a kernel that lacks bpf_rdonly_cast."""
-    return {name: value for name, value in layout.items() if name not in {CAST, "CAST_CALL", *_type_names().values()}}
+    return {name: value for name, value in layout.items() if name not in {CAST, "CAST_CALL", *type_names().values()}}
 
 
-def _type_names() -> dict[str, str]:
+def type_names() -> dict[str, str]:
+    """Return the structs whose type ids the program needs, and what it calls these."""
     return {name: f"TYPE_{name.upper()}" for name in _TYPES}
 
 

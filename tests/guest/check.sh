@@ -22,7 +22,7 @@ mount | grep cgroup
 podman import --quiet /opt/image.tar test/debian:1
 (cd /opt/lanner && exec .venv/bin/lanner run -o json_output=true -r tests/guest/facts.yaml >/root/alerts 2>/root/messages) &
 lanner=$!
-for _ in $(seq 300); do
+for _ in $(seq 600); do
     grep -q watching /root/messages && break
     sleep 1
 done

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from collector.bpf import program
 from collector.bpf.program import RingSizes
+from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall
 from collector.kernel_feed import KernelFeed
 
@@ -64,3 +66,14 @@ def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> No
         bpf_syscall.load_tracepoint("nothing", returns_nothing)
 
     assert refused.value.errno == errno.EACCES
+
+
+def test_a_compilation_that_takes_too_long_is_reported_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is missing then, so that the remedy is another one."""
+    monkeypatch.setattr(program, "_COMPILE_SECONDS", 0.05)
+
+    with pytest.raises(EnvironmentUnsupported, match=r"not be compiled within 0\.05 seconds") as slow:
+        program.compiled(tmp_path)
+
+    assert "less busy" in slow.value.remedy
+    assert "apt-get" not in slow.value.remedy

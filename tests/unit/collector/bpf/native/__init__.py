@@ -12,6 +12,7 @@ from pathlib import Path
 from collector.arch import x86_64
 from collector.bpf.program import SOURCE
 from collector.events.system_calls import CALLS, CWD, descriptors, watched_numbers
+from collector.kernel.offsets import type_names
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout
 from collector.pushdown.maps import entries
 from collector.records.decode import decode
@@ -63,8 +64,7 @@ class NativeKernel:
         flags |= {"MAX_ROWS": MAX_ROWS, "MAX_TESTS": MAX_TESTS, "MAX_VALUES": MAX_VALUES}
         flags |= {"REPEAT_SLOTS": REPEAT_SLOTS, "REPEAT_BYTES": REPEAT_BYTES}
         if has_cast:
-            flags |= {"CAST_CALL": "cast_object"} | dict.fromkeys(("TYPE_DENTRY", "TYPE_FILE", "TYPE_FILENAME"), 1)
-            flags |= dict.fromkeys(("TYPE_MOUNT", "TYPE_PATH"), 1)
+            flags |= {"CAST_CALL": "cast_object"} | dict.fromkeys(type_names().values(), 1)
         # This machine's assembler has another syntax; the macro means just this.
         text = re.sub(re.escape(_MASK) + ".*", "#define MASK(x, m) ((x) &= (m))", source)
         (folder / "lanner.c").write_text(text)
