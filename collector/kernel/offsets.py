@@ -125,19 +125,21 @@ _OPTIONAL = {
     "OVL_INODE": "ovl_inode.vfs_inode",
 }
 _TYPES = (
-    *(
-        "cgroup",
-        "cgroup_subsys_state",
-        "css_set",
-        "dentry",
-        "file",
-        "filename",
-        "inode",
-        "kernfs_node",
-        "mount",
-        "path",
-    ),
-    *("pid", "sock", "socket", "super_block", "vfsmount"),
+    "cgroup",
+    "cgroup_subsys_state",
+    "css_set",
+    "dentry",
+    "file",
+    "filename",
+    "inode",
+    "kernfs_node",
+    "mount",
+    "path",
+    "pid",
+    "sock",
+    "socket",
+    "super_block",
+    "vfsmount",
 )
 """Structs whose members are read without a helper where the kernel has bpf_rdonly_cast (from 6.2 on)."""
 CAST = "N_CAST"

@@ -43,7 +43,7 @@ _NUMBERS = {
     "memory_bytes": (0, MAX_COUNT),
 }
 _SHORT = MAX_NAME_BYTES // 4
-"""Characters that a name may have at least: one takes at most four bytes."""
+"""Names of up to so many characters are never too long: a character takes at most four bytes."""
 _TOP_BYTES = bytes((*range(0x40), *range(0xC0, 0x100)))
 """The values that the highest byte of a 64-bit timestamp within the limits can have."""
 
