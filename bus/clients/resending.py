@@ -1,8 +1,9 @@
 """A producer that survives fatal client errors: a new client resends unacknowledged messages in order.
 
 librdkafka retries most errors itself. The others fail a message permanently, or the client, whose idempotence ends
-with it; in both cases a new client takes over all unacknowledged messages. A message that had arrived after all is
-then in the topic twice, which is harmless because every message has an id.
+with it; in both cases a new client takes over all unacknowledged messages. A message that is acknowledged without an
+offset may be lost (see `producer_config`) and is sent again. A message that had arrived after all is then in the topic
+twice, which is harmless because every message has an id.
 """
 
 import threading
@@ -28,7 +29,7 @@ from other partitions do not count, since it may be only one that is silent."""
 _TURN_SECONDS = 0.1
 
 Report = Callable[[Exception | None, int], None]
-"""Receives None for an acknowledged message, else MessageRefused or BusUnavailable; and its offset, -1 if unknown."""
+"""Receives None and the offset for an acknowledged message, else MessageRefused or BusUnavailable, and -1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,10 @@ class ResendingProducer:
             if error is not None and not isinstance(why, MessageRefused):
                 self._failure = self._failure or error
                 return
+            if error is None and (offset is None or offset < 0):
+                if generation == self._generation and (unproven := self._window.get(number)) is not None:
+                    self._produce_again(number, unproven)
+                return
             pending = self._window.pop(number, None)
         if error is None:
             self._arrived_at = time.monotonic()
@@ -198,6 +203,17 @@ class ResendingProducer:
             self._retry.succeeded()
         if pending is not None:
             pending.report(why, -1 if offset is None else offset)
+
+    def _produce_again(self, number: int, pending: _Pending) -> bool:
+        """Pass a message to the client once more; return whether the client took it."""
+        pending.at = time.monotonic()
+        try:
+            self._produce(number, pending.message)
+        except (KafkaException, BufferError) as error:
+            reason = error.args[0] if isinstance(error, KafkaException) else None
+            self._failure = reason or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  the client's own name
+            return False
+        return True
 
     def _restart(self) -> None:
         with self._lock:
@@ -213,12 +229,7 @@ class ResendingProducer:
         with self._lock:
             self._producer, self._failure, self._retry_at = fresh, None, None
             for number, pending in self._window.items():
-                pending.at = time.monotonic()
-                try:
-                    self._produce(number, pending.message)
-                except (KafkaException, BufferError) as error:
-                    reason = error.args[0] if isinstance(error, KafkaException) else None
-                    self._failure = reason or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  the client's own name
+                if not self._produce_again(number, pending):
                     return
 
     def _give_up(self, fatal: BusUnavailable) -> None:

@@ -83,7 +83,9 @@ class PodWriter:
         follower = CompactedTopicReader(self._connection, [PODS])
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._follow, args=(follower, loop), name="pods", daemon=True).start()
-        producer = AsyncProducer(self._connection, "lanner-kubernetes", queue_bytes=_QUEUE_BYTES, on_note=self._on_note)
+        producer = AsyncProducer(
+            self._connection, "lanner-kubernetes", queue_bytes=_QUEUE_BYTES, in_order=True, on_note=self._on_note
+        )
         try:
             await self._is_read.wait()
             await self._listed.wait()

@@ -160,7 +160,7 @@ class Publisher:
 
     def _begin(self) -> Producer:
         config: dict[str, Any] = producer_config(
-            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
+            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes, in_order=True
         )
         # What is sent together is refused together.
         config |= {"error_cb": self._client_errors.on_error, "batch.size": FITS_ANYWHERE}

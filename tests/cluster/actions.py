@@ -71,7 +71,9 @@ class Generator:
         self.connection = connection
         self.hosts = [Host(f"host-{number}") for number in range(hosts)]
         self.actions: list[str] = []
-        self._producer: Producer = make_producer(producer_config(connection, "generator", queue_bytes=64 << 20))
+        self._producer: Producer = make_producer(
+            producer_config(connection, "generator", queue_bytes=64 << 20, in_order=True)
+        )
 
     def act(self, rounds: int) -> None:
         """Generate one action per host and round."""

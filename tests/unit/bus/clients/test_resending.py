@@ -19,9 +19,12 @@ Answers = dict[str, KafkaError | BaseException | None]
 class Message:
     """A stand-in for the message of a delivery report."""
 
-    def offset(self) -> int:
+    def __init__(self, offset: int | None = 7) -> None:
+        self._offset = offset
+
+    def offset(self) -> int | None:
         """Return its offset."""
-        return 7
+        return self._offset
 
 
 class Client:
@@ -29,6 +32,9 @@ class Client:
 
     def __init__(self, answers: Answers) -> None:
         self.taken: list[str] = []
+        self.unproven: list[str] = []
+        """What is acknowledged without an offset once."""
+        self.is_full = False
         self._answers = answers
         self._waiting: list[tuple[str, Callable[[KafkaError | None, Any], None]]] = []
 
@@ -38,6 +44,8 @@ class Client:
         name = key.decode()
         if isinstance(answer := self._answers.get(name), BaseException):
             raise answer
+        if self.is_full:
+            raise BufferError
         self._waiting.append((name, options["on_delivery"]))
 
     def poll(self, _: float) -> None:
@@ -49,6 +57,10 @@ class Client:
                 continue
             answer = self._answers[name]
             assert not isinstance(answer, BaseException)
+            if name in self.unproven:
+                self.unproven.remove(name)
+                report(None, Message(None))
+                continue
             if answer is None:
                 self.taken.append(name)
             report(answer, Message())
@@ -103,6 +115,31 @@ def test_what_the_client_gave_up_is_sent_again_in_order(monkeypatch: pytest.Monk
     assert case.producer.pending == 0
     assert "Sending is waiting" in case.notes[0]
     assert "continues after" in case.notes[-1]
+
+
+def test_what_is_acknowledged_without_an_offset_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a message may be lost: it is sent once more, and reported with the offset that it has then."""
+    case = Case({"a": None, "b": None})
+    case.clients[0].unproven = ["a"]
+    case.send("a", "b")
+    case.run(1, monkeypatch)
+    assert case.reports == {"b": [(None, 7)]}
+    case.run(1, monkeypatch)
+    assert case.clients[0].taken == ["b", "a"]
+    assert case.reports == {name: [(None, 7)] for name in "ab"}
+    assert case.producer.pending == 0
+    assert not case.notes
+
+
+def test_what_has_no_offset_and_finds_no_room_goes_to_the_next_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the client's queue is full when a message must be sent again, the next client sends it."""
+    case = Case({"a": None}, {"a": None})
+    case.clients[0].unproven = ["a"]
+    case.send("a")
+    case.clients[0].is_full = True
+    case.run(4, monkeypatch)
+    assert [client.taken for client in case.clients] == [[], ["a"]]
+    assert case.reports == {"a": [(None, 7)]}
 
 
 def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
