@@ -7,6 +7,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from bus.clients.renewal.connection_state import ConnectionState
 from bus.clients.resending import Outgoing, Report, ResendingProducer
 from bus.clients.retry import Retry
 from bus.connection import Connection, client_config
@@ -82,9 +83,10 @@ def resending_producer(
         on_note: receives messages for the operator: that sending is blocked, and that it continues.
     """
     client_errors = ClientErrors(connection)
+    state = ConnectionState()
     config = producer_config(connection, client_id, queue_bytes=queue_bytes, in_order=in_order)
-    config["error_cb"] = client_errors.on_error
-    return ResendingProducer(lambda: make_producer(config), client_errors, Retry("Sending", on_note))
+    config |= {"error_cb": client_errors.on_error, **state.options}
+    return ResendingProducer(lambda: make_producer(config), client_errors, state, Retry("Sending", on_note))
 
 
 class AsyncProducer:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from bus.clients.renewal.connection_state import ConnectionState
 from bus.clients.retry import Retry
 from bus.errors.client_errors import ClientErrors
 from bus.errors.refusals import MessageRefused, meaning
@@ -55,15 +56,19 @@ class _Pending:
 class ResendingProducer:
     """One thread sends and one polls; reports may be called on either of them."""
 
-    def __init__(self, make: Callable[[], Producer], client_errors: ClientErrors, retry: Retry) -> None:
+    def __init__(
+        self, make: Callable[[], Producer], client_errors: ClientErrors, state: ConnectionState, retry: Retry
+    ) -> None:
         """Create the first client.
 
         Args:
-            make: creates a client whose error_cb is trouble.on_error; raises BusUnavailable.
+            make: creates a client whose error_cb is trouble.on_error, with the state's options; raises BusUnavailable.
             client_errors: the connection errors of the clients.
-            retry: decides when a new client takes over.
+            state: whether the client has lost its brokers.
+            retry: decides when a new client takes over after a failure.
         """
         self._make = make
+        self._state = state
         self._client_errors = client_errors
         self._retry = retry
         self._lock = threading.Lock()
@@ -143,7 +148,7 @@ class ResendingProducer:
                 return
             if now - max(oldest.at, self._arrived_at) > _PATIENCE_SECONDS:
                 self._retry.waits(self.reason)
-            if now - self._oldest_since > STALLED_SECONDS:
+            if now - self._oldest_since > STALLED_SECONDS or self._state.is_stalled:
                 self._oldest = None
                 self._restart()
         elif self._retry_at is None:
@@ -219,6 +224,7 @@ class ResendingProducer:
         with self._lock:
             self._generation += 1
         self._drop(self._producer)
+        self._state.renewed()
         try:
             fresh = self._make()
         except BusUnavailable as error:

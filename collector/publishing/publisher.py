@@ -9,6 +9,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaExceptio
 
 from bus.clients import resending
 from bus.clients.producers import make_producer, producer_config
+from bus.clients.renewal.connection_state import ConnectionState
 from bus.connection import Connection
 from bus.errors.client_errors import ClientErrors, is_forbidden
 from bus.errors.refusals import is_refusal, is_too_large
@@ -74,6 +75,7 @@ class Publisher:
         self._generation = 0
         self._failure: KafkaError | None = None
         self._client_errors = ClientErrors(connection)
+        self._connection_state = ConnectionState()
         self._is_away = False
         self._to_announce: set[str] = set()
         """Topics whose announcements, sent before the first batch, are not acknowledged yet."""
@@ -123,7 +125,7 @@ class Publisher:
         if self._failure is not None and time.monotonic() >= self._retry_at:
             self._restart()
         self._release()
-        if self._waits_for() > resending.STALLED_SECONDS:
+        if self._waits_for() > resending.STALLED_SECONDS or (self._window and self._connection_state.is_stalled):
             self._store_in_flight()
             self._restart()
         elif self._is_stuck():
@@ -162,8 +164,9 @@ class Publisher:
         config: dict[str, Any] = producer_config(
             self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes, in_order=True
         )
+        config |= {"error_cb": self._client_errors.on_error, **self._connection_state.options}
         # What is sent together is refused together.
-        config |= {"error_cb": self._client_errors.on_error, "batch.size": FITS_ANYWHERE}
+        config["batch.size"] = FITS_ANYWHERE
         producer = make_producer(config)
         key, value = schema_message(EVENT_BATCH_SCHEMA)
         announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
@@ -309,6 +312,7 @@ class Publisher:
         self._producer.purge()
         self._take_reports(0)
         self._failure = None
+        self._connection_state.renewed()
         self._producer = self._begin()
         self._window.resend(time.monotonic())
         self._send()

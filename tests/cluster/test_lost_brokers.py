@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
 
+from bus.administration import create_missing
 from bus.clients.readers import make_consumer
 from bus.clients.renewal import connection_state
 from bus.clients.renewal.assigned import AssignedConsumer
 from bus.connection import Connection
-from bus.topics import ALERTS
+from bus.topics import ALERTS, DAY_MS, plan
 from notifier.delivery.stats import SinkStats
 from notifier.queue import kafka
 from schemas.alert import encode_alert
 from schemas.text.notes import ignore_note
 from tests.cluster.actions import Generator
+from tests.cluster.answering_links import ForgettingLink
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.network import Link
@@ -39,6 +41,24 @@ def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[C
         broker.add_listeners({"proxied": (port, proxy.port)})
         broker.start()
         direct = with_topics(broker, PARTITIONS)
+        yield direct, replace(direct, bootstrap_servers=f"127.0.0.1:{proxy.port}"), proxy
+        broker.remove()
+
+
+@pytest.fixture
+def forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Connection, Connection, ForgettingLink]]:
+    """Provide a direct connection, and one through a proxy that can answer that there is no broker."""
+    monkeypatch.setattr(connection_state, "FORGOTTEN_SECONDS", 0.3)
+    monkeypatch.setattr(connection_state, "STATISTICS_MS", 100)
+    port = free_port()
+    broker = Broker(tmp_path / "kafka")
+    direct = Connection(bootstrap_servers=broker.address)
+    with ForgettingLink(port, direct.topic(ALERTS)) as proxy:
+        broker.add_listeners({"proxied": (port, proxy.port)})
+        broker.start()
+        create_missing(direct, plan(direct.prefix, PARTITIONS, 1, DAY_MS))
         yield direct, replace(direct, bootstrap_servers=f"127.0.0.1:{proxy.port}"), proxy
         broker.remove()
 
@@ -89,6 +109,39 @@ def test_a_reader_continues_at_its_positions(cut_off: tuple[Connection, Connecti
     proxy.heal()
     until(lambda: poll() or len(read) == 4)
     assert sorted(read, key=str) == [b"a1", b"a2", b"a3", b"a4"]
+    reader.close()
+
+
+def test_a_reader_continues_after_a_broker_that_knew_none(
+    forgotten: tuple[Connection, Connection, ForgettingLink],
+) -> None:
+    """A broker that restarts may answer that there is none; the client then connects to none, and another one reads."""
+    direct, proxied, proxy = forgotten
+    # It asks when it has to, or after five minutes.
+    options = {"topic.metadata.refresh.interval.ms": 200}
+    clients: list[Consumer] = []
+
+    def make(given: dict[str, Any]) -> Consumer:
+        clients.append(make_consumer(proxied, "test", options=given | options))
+        return clients[-1]
+
+    reader = AssignedConsumer(make)
+    reader.assign(TopicPartition(direct.topic(ALERTS), number, OFFSET_BEGINNING) for number in range(PARTITIONS))
+    read: list[bytes | None] = []
+
+    def poll() -> None:
+        message = reader.poll(0.1)
+        if message is not None and message.error() is None:
+            read.append(message.key())
+
+    publish(direct, "a1")
+    until(lambda: poll() or read)
+    proxy.forgets = True
+    until(lambda: poll() or len(clients) > 1)
+    proxy.forgets = False
+    publish(direct, "a2", "a3")
+    until(lambda: poll() or len(read) == 3)
+    assert sorted(read, key=str) == [b"a1", b"a2", b"a3"]
     reader.close()
 
 

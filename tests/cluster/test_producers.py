@@ -11,8 +11,8 @@ from bus.clients.producers import make_producer, producer_config, resending_prod
 from bus.clients.readers import TopicReader
 from bus.clients.resending import Outgoing
 from bus.connection import Connection, client_config
+from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
-from tests.cluster.refusing_link import RefusingLink
 from tests.ports import free_port
 
 FIRST, SECOND = b"the first", b"the second"

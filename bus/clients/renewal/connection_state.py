@@ -15,6 +15,10 @@ from confluent_kafka import Consumer
 STATISTICS_MS = 5_000
 STALLED_SECONDS = 60.0
 """How long a client may have no connection before another one is made. While the broker is away, that does no harm."""
+FORGOTTEN_SECONDS = 4.0
+"""The same for a client that no longer knows a broker. Two reports in a row must show it: it may be reconnecting."""
+_GROUPS = "logical"
+"""The "source" of an entry for a group's coordinator, which is no broker. Source: librdkafka's STATISTICS.md."""
 
 
 class ConnectionState:
@@ -36,6 +40,7 @@ class ConnectionState:
         self._on_statistics = on_statistics
         self._clock = clock
         self._lost_since: float | None = None
+        self._knows_brokers = True
 
     @property
     def options(self) -> dict[str, Any]:
@@ -45,16 +50,21 @@ class ConnectionState:
     @property
     def is_stalled(self) -> bool:
         """Whether another client has to be made; call `renewed` once that is done."""
-        return self._lost_since is not None and self._clock() - self._lost_since > STALLED_SECONDS
+        if self._lost_since is None:
+            return False
+        return self._clock() - self._lost_since > (STALLED_SECONDS if self._knows_brokers else FORGOTTEN_SECONDS)
 
     def renewed(self) -> None:
         """Record that there is another client, which has as long to connect."""
         self.is_connected = False
+        self._knows_brokers = True
         self._lost_since = self._clock()
 
     def _report(self, text: str) -> None:
         statistics = json.loads(text)
-        self.is_connected = any(each["state"] == "UP" for each in statistics["brokers"].values())
+        brokers = statistics["brokers"].values()
+        self.is_connected = any(each["state"] == "UP" for each in brokers)
+        self._knows_brokers = any(each["source"] != _GROUPS for each in brokers)
         if self.is_connected:
             self._lost_since = None
         elif self._lost_since is None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from bus.clients.renewal.connection_state import FORGOTTEN_SECONDS, ConnectionState
 from bus.clients.resending import STALLED_SECONDS, Outgoing, ResendingProducer, deliver
 from bus.clients.retry import Retry
 from bus.connection import Connection
@@ -82,7 +83,8 @@ class Case:
         self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
         made = iter(self.clients)
         retry = Retry("Sending", into(self.notes), clock=lambda: self.now, draw=lambda: 0.0)
-        self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), retry)  # type: ignore[arg-type, return-value]
+        self.state = ConnectionState(clock=lambda: self.now)
+        self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), self.state, retry)  # type: ignore[arg-type, return-value]
 
     def send(self, *names: str) -> list[bool]:
         """Send messages."""
@@ -234,6 +236,19 @@ def test_a_client_that_stays_silent_is_replaced(monkeypatch: pytest.MonkeyPatch)
 
     assert case.clients[1].taken == ["a", "b"]
     assert case.reports == {name: [(None, 7)] for name in "ab"}
+
+
+def test_a_client_that_knows_no_broker_any_more_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its second report in a row without a broker ends it; the next client sends what it held."""
+    case = Case({}, {"a": None})
+    case.send("a")
+    (report,) = (each for name, each in case.state.options.items() if name == "stats_cb")
+    report('{"brokers": {}}')
+    case.run(math.ceil(FORGOTTEN_SECONDS), monkeypatch)
+    assert case.producer.pending == 1
+    case.run(2, monkeypatch)
+    assert case.clients[1].taken == ["a"]
+    assert not case.state.is_stalled
 
 
 def test_a_client_that_is_silent_about_one_partition_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
