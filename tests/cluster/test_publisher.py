@@ -4,6 +4,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ from collector.publishing.publisher import Publisher
 from collector.publishing.spool import FAILED, FULL, Spool
 from schemas.codec import encode_batch
 from tests.cluster.actions import Host
+from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.notes import into
+from tests.ports import free_port
 
 
 def events_of(connection: Connection, count: int, timeout: float = 30) -> list[bytes]:
@@ -110,6 +113,31 @@ def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_pat
     assert list(dict.fromkeys(got)) == sent
     assert any("accepts no events" in note for note in notes)
     assert any("accepts events again" in note for note in notes)
+
+
+def test_a_batch_that_is_refused_for_now_stays_the_first(tmp_path: Path) -> None:
+    """A broker that restarts refuses the first batch, which the next one does not overtake."""
+    port = free_port()
+    broker = Broker(tmp_path / "kafka")
+    with RefusingLink(port) as proxy:
+        broker.add_listeners({"proxied": (port, proxy.port)})
+        broker.start()
+        connection = with_topics(broker, 2)
+        proxied = replace(connection, bootstrap_servers=f"127.0.0.1:{proxy.port}", compression="none")
+        host = Host("host-1")
+        publisher = Publisher(proxied, host.name, Spool(tmp_path / "spool", 1 << 20))
+        batches = [host.batch("first"), host.batch("second")]
+        proxy.refuse(b"/marked/first")
+        publisher.publish(batches[0])
+        deadline = time.monotonic() + 30
+        while not proxy.has_refused:
+            assert time.monotonic() < deadline
+            publisher.poll(0.01)
+        publisher.publish(batches[1])
+        drain(publisher)
+        assert publisher.close(5) == 0
+        assert events_of(connection, 2) == [encode_batch(batch) for batch in batches]
+        broker.remove()
 
 
 def test_a_client_that_stays_silent_is_replaced(
