@@ -32,8 +32,8 @@ def producer_config(
 
     A broker that restarts may refuse a producer's first message in a partition, since it does not lead it yet, and
     accept the second, since it knows nothing of that producer. The client then reports the first as delivered as well,
-    without an offset, although it is lost. A sender must either send what has no offset again, as ResendingProducer
-    does, or ask for order: then a request waits for the answer to the one before.
+    without an offset, although it is lost. A sender must send what has no offset again, as ResendingProducer does, wait
+    for the answer to its first message, or ask for order: then each request waits for the answer to the one before.
 
     Args:
         connection: the broker.

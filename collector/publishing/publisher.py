@@ -162,7 +162,7 @@ class Publisher:
 
     def _begin(self) -> Producer:
         config: dict[str, Any] = producer_config(
-            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes, in_order=True
+            self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
         )
         config |= {"error_cb": self._client_errors.on_error, **self._connection_state.options}
         # What is sent together is refused together.

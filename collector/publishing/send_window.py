@@ -2,6 +2,9 @@
 
 A batch larger than any that the broker has accepted is sent alone, and the others wait for the result. So a refusal is
 about this batch and no other, and its halves still go before later batches, which would look like a gap otherwise.
+
+A client's first batch is sent alone too. A broker that restarts could refuse it, since it does not lead the partition
+yet, and accept the next one, since it knows nothing of the client; the client then takes both for delivered.
 """
 
 import sys
@@ -47,6 +50,8 @@ class SendWindow:
         self._waiting: deque[QueuedBatch] = deque()
         self._in_flight = 0
         self._alone: QueuedBatch | None = None
+        self._is_known = False
+        """Whether the broker has accepted a batch of the present client."""
         self._fits = FITS_ANYWHERE
         self._too_large = sys.maxsize
 
@@ -96,7 +101,7 @@ class SendWindow:
     def delivered(self, one: QueuedBatch) -> None:
         """Record that the broker has a batch."""
         self._answered(one)
-        one.is_settled = True
+        one.is_settled = self._is_known = True
         self._fits = max(self._fits, min(len(one.encoded), self._too_large - 1))
 
     def dropped(self, one: QueuedBatch) -> None:
@@ -129,13 +134,14 @@ class SendWindow:
         return True
 
     def resend(self, at: float) -> None:
-        """Queue everything that is not settled for sending again, in order.
+        """Queue everything that is not settled for a new client to send, in order.
 
         Args:
             at: now, by the monotonic clock, seconds.
         """
         self._in_flight = 0
         self._alone = None
+        self._is_known = False
         for one in self._all:
             one.at = at
             one.is_waiting = not one.is_settled
@@ -149,7 +155,7 @@ class SendWindow:
             yield done
 
     def _goes_alone(self, one: QueuedBatch) -> bool:
-        return one.was_refused or len(one.encoded) > self._fits
+        return not self._is_known or one.was_refused or len(one.encoded) > self._fits
 
     def _answered(self, one: QueuedBatch) -> None:
         self._in_flight -= 1

@@ -163,15 +163,41 @@ def test_after_a_failure_all_goes_again_in_order() -> None:
 def test_what_the_client_refuses_is_divided_at_once() -> None:
     """The client checks each batch separately, whatever else is in flight."""
     window = SendWindow()
+    window.add(encode_batch(batch(1, 10)), None, 0.0)
+    assert send_all(window, Broker(FITS_ANYWHERE)) == 0
     for sequence in range(2):
         window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
     for _ in range(2):
         one = window.next()
         assert one is not None
         window.sent(one)
-    second = list(window)[1]
+    second = list(window)[-1]
     assert window.refused(second, by_client=True) is False
     assert len(window) == 3
+
+
+def test_the_first_batch_of_a_client_goes_alone() -> None:
+    """The others follow once the broker has it, for the first client and for the one that takes its place."""
+    window = SendWindow()
+    for sequence in range(5):
+        window.add(encode_batch(batch(sequence, 10)), None, 0.0)
+
+    def send() -> list[QueuedBatch]:
+        sent = []
+        while (one := window.next()) is not None:
+            window.sent(one)
+            sent.append(one)
+        return sent
+
+    (first,) = send()
+    window.delivered(first)
+    second, *rest = send()
+    assert len(rest) == 3
+    window.delivered(second)
+    window.resend(1.0)
+    assert send() == rest[:1]
+    window.delivered(rest[0])
+    assert send() == rest[1:]
 
 
 @given(
