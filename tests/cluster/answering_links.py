@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from tests.cluster.network import Link
@@ -13,7 +14,7 @@ _LEADER_NOT_AVAILABLE, _NOT_LEADER = 5, 6
 _WAIT_SECONDS = 1.0
 
 
-class _AnsweringLink(Link):
+class _AnsweringLink(Link, ABC):
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             if sink.getpeername()[1] == self._target:
@@ -21,8 +22,9 @@ class _AnsweringLink(Link):
         # The broker's answers; or the client has ended, and so does its connection to the broker.
         super()._pump(source, sink)
 
+    @abstractmethod
     def _serve(self, client: socket.socket, broker: socket.socket) -> None:
-        raise NotImplementedError
+        """Forward a client's requests, or answer them."""
 
 
 class RefusingLink(_AnsweringLink):
