@@ -40,6 +40,9 @@ MAX_MESSAGE_BYTES = 4 << 20
 """A batch is cut at 512 kB of text; its rows, its columns and one last large event are extra."""
 MAX_HOST_MESSAGE_BYTES = 64 << 10
 """Limit of a record of a host's key, of a pod or of a session: a few kilobytes may decompress to megabytes."""
+BATCH_BYTES = MAX_HOST_MESSAGE_BYTES
+"""The most that a client puts into one batch, unless it is a single message. The broker accepts or refuses whole
+batches, and each topic accepts this much."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"

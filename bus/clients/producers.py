@@ -1,4 +1,4 @@
-"""Producers: acknowledged by all replicas, idempotent and, where the caller requires it, in order."""
+"""Producers: acknowledged by all replicas, and idempotent."""
 
 import asyncio
 import threading
@@ -14,43 +14,37 @@ from bus.connection import Connection, client_config
 from bus.errors.client_errors import ClientErrors, unusable
 from bus.errors.unavailable import fault_text
 from bus.messages.headers import Headers
-from bus.topics import MAX_MESSAGE_BYTES
+from bus.topics import BATCH_BYTES, MAX_MESSAGE_BYTES
 from schemas.text.notes import OnNote, ignore_note
 
 LINGER_MS = 5
-_IDEMPOTENT_IN_FLIGHT = 5
-"""The most that idempotence allows. Source: librdkafka's CONFIGURATION.md."""
 _POLL_SECONDS = 0.1
 _FULL_SECONDS = 0.01
 """Wait before trying a full queue again."""
 
 
-def producer_config(
-    connection: Connection, client_id: str, *, queue_bytes: int, in_order: bool = False
-) -> dict[str, Any]:
+def producer_config(connection: Connection, client_id: str, *, queue_bytes: int) -> dict[str, Any]:
     """Return the settings of a producer.
 
     A broker that restarts may refuse a producer's first message in a partition, since it does not lead it yet, and
     accept the second, since it knows nothing of that producer. The client then reports the first as delivered as well,
-    without an offset, although it is lost. A sender must send what has no offset again, as ResendingProducer does, wait
-    for the answer to its first message, or ask for order: then each request waits for the answer to the one before.
+    without an offset, although it is lost. A sender must send what has no offset again, as ResendingProducer does, or
+    wait for the answer to its first message.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
         queue_bytes: limit of the messages that wait for a slow broker.
-        in_order: whether no message may overtake another in its partition. It limits the rate, in all partitions of a
-            broker together, to one request per round trip.
     """
     return client_config(connection, client_id) | {
         "enable.idempotence": True,
         "acks": "all",
-        "max.in.flight.requests.per.connection": 1 if in_order else _IDEMPOTENT_IN_FLIGHT,
         "compression.type": connection.compression,
         "linger.ms": LINGER_MS,
         # A message never expires here: the caller decides when to stop waiting.
         "message.timeout.ms": 0,
         "message.max.bytes": MAX_MESSAGE_BYTES,
+        "batch.size": BATCH_BYTES,
         "queue.buffering.max.kbytes": max(queue_bytes // 1024, 1024),
         # The partitioner of Java's clients and Faust, so that a key has one partition whichever client writes.
         "partitioner": "murmur2_random",
@@ -70,7 +64,6 @@ def resending_producer(
     client_id: str,
     *,
     queue_bytes: int,
-    in_order: bool = False,
     on_note: OnNote = ignore_note,
 ) -> ResendingProducer:
     """Create a producer that replaces failed clients. Raises BusUnavailable if the client can't use the settings.
@@ -79,14 +72,18 @@ def resending_producer(
         connection: the broker.
         client_id: shown in the broker's logs.
         queue_bytes: limit of the messages that wait for a slow broker.
-        in_order: whether no message may overtake another in its partition.
         on_note: receives messages for the operator: that sending is blocked, and that it continues.
     """
     client_errors = ClientErrors(connection)
     state = ConnectionState()
-    config = producer_config(connection, client_id, queue_bytes=queue_bytes, in_order=in_order)
-    config |= {"error_cb": client_errors.on_error, **state.options}
-    return ResendingProducer(lambda: make_producer(config), client_errors, state, Retry("Sending", on_note))
+    config = producer_config(connection, client_id, queue_bytes=queue_bytes) | {"error_cb": client_errors.on_error}
+    return ResendingProducer(
+        lambda: make_producer(config | state.options),
+        lambda: make_producer(config | {"batch.num.messages": 1}),
+        client_errors,
+        state,
+        Retry("Sending", on_note),
+    )
 
 
 class AsyncProducer:
@@ -98,7 +95,6 @@ class AsyncProducer:
         client_id: str,
         *,
         queue_bytes: int = 16 << 20,
-        in_order: bool = False,
         on_note: OnNote = ignore_note,
     ) -> None:
         """Create a producer for the running event loop. Raises BusUnavailable if the client can't use the settings.
@@ -107,14 +103,11 @@ class AsyncProducer:
             connection: the broker.
             client_id: shown in the broker's logs.
             queue_bytes: limit of the messages that wait for a slow broker.
-            in_order: whether no message may overtake another in its partition.
             on_note: receives messages for the operator, on another thread.
         """
         self._loop = asyncio.get_running_loop()
         self._on_note = on_note
-        self._producer = resending_producer(
-            connection, client_id, queue_bytes=queue_bytes, in_order=in_order, on_note=on_note
-        )
+        self._producer = resending_producer(connection, client_id, queue_bytes=queue_bytes, on_note=on_note)
         self._closing = False
         self._poller = threading.Thread(target=self._poll, name="producer", daemon=True)
         self._poller.start()

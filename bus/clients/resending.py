@@ -4,6 +4,10 @@ librdkafka retries most errors itself. The others fail a message permanently, or
 with it; in both cases a new client takes over all unacknowledged messages. A message that is acknowledged without an
 offset may be lost (see `producer_config`) and is sent again. A message that had arrived after all is then in the topic
 twice, which is harmless because every message has an id.
+
+The broker accepts or refuses a whole batch: one message that is too large, or that the topic can't hold, takes all
+others of its batch with it. So what it refuses is sent again by a client that puts each message into its own batch.
+Such a message arrives after later ones of its partition. Source: Kafka's UnifiedLog.analyzeAndValidateRecords.
 """
 
 import threading
@@ -57,17 +61,25 @@ class ResendingProducer:
     """One thread sends and one polls; reports may be called on either of them."""
 
     def __init__(
-        self, make: Callable[[], Producer], client_errors: ClientErrors, state: ConnectionState, retry: Retry
+        self,
+        make: Callable[[], Producer],
+        make_separate: Callable[[], Producer],
+        client_errors: ClientErrors,
+        state: ConnectionState,
+        retry: Retry,
     ) -> None:
         """Create the first client.
 
         Args:
-            make: creates a client whose error_cb is trouble.on_error, with the state's options; raises BusUnavailable.
+            make: creates a client whose error_cb is client_errors.on_error, with the state's options; raises
+                BusUnavailable.
+            make_separate: creates a client that sends each message in its own batch; raises BusUnavailable.
             client_errors: the connection errors of the clients.
             state: whether the client has lost its brokers.
             retry: decides when a new client takes over after a failure.
         """
         self._make = make
+        self._make_separate = make_separate
         self._state = state
         self._client_errors = client_errors
         self._retry = retry
@@ -82,6 +94,8 @@ class ResendingProducer:
         self._oldest: _Pending | None = None
         self._oldest_since = 0.0
         self._producer = make()
+        self._separate: Producer | None = None
+        """Made for the first message that the broker refuses."""
 
     @property
     def pending(self) -> int:
@@ -135,6 +149,8 @@ class ResendingProducer:
         """Process acknowledgements for at most so many seconds; start a new client if needed."""
         try:
             self._producer.poll(seconds)
+            if self._separate is not None:
+                self._separate.poll(0)
         except KafkaException as error:
             # The client has failed permanently, for example because its user has no rights yet.
             self._failure = self._failure or error.args[0]
@@ -164,22 +180,24 @@ class ResendingProducer:
         with self._lock:
             self._generation += 1
             self._window.clear()
-        self._drop(self._producer)
+        self._drop()
 
-    @staticmethod
-    def _drop(producer: Producer) -> None:
-        """Drop what a client holds; one that has failed permanently raises that again."""
-        with suppress(KafkaException):
-            producer.purge()
-            producer.poll(0)
+    def _drop(self) -> None:
+        """Drop what the clients hold; one that has failed permanently raises that again."""
+        for producer in (self._producer, self._separate):
+            if producer is not None:
+                with suppress(KafkaException):
+                    producer.purge()
+                    producer.poll(0)
 
-    def _produce(self, number: int, message: Outgoing) -> None:
+    def _produce(self, number: int, message: Outgoing, *, separately: bool = False) -> None:
         generation = self._generation
+        producer = self._separately() if separately else self._producer
 
         def delivered(error: KafkaError | None, reported: Message) -> None:
-            self._settle(number, generation, error, reported.offset())
+            self._settle(number, generation, error, reported.offset(), separately=separately)
 
-        self._producer.produce(
+        producer.produce(
             message.topic,
             message.value,
             message.key,
@@ -188,7 +206,14 @@ class ResendingProducer:
             on_delivery=delivered,
         )
 
-    def _settle(self, number: int, generation: int, error: KafkaError | None, offset: int | None) -> None:
+    def _separately(self) -> Producer:
+        if self._separate is None:
+            self._separate = self._make_separate()
+        return self._separate
+
+    def _settle(
+        self, number: int, generation: int, error: KafkaError | None, offset: int | None, *, separately: bool
+    ) -> None:
         why = None if error is None else meaning(KafkaException(error))
         with self._lock:
             if error is not None and generation != self._generation:
@@ -197,9 +222,10 @@ class ResendingProducer:
             if error is not None and not isinstance(why, MessageRefused):
                 self._failure = self._failure or error
                 return
-            if error is None and (offset is None or offset < 0):
-                if generation == self._generation and (unproven := self._window.get(number)) is not None:
-                    self._produce_again(number, unproven)
+            has_no_offset = error is None and (offset is None or offset < 0)
+            if has_no_offset or (why is not None and not separately):
+                if generation == self._generation and (repeated := self._window.get(number)) is not None:
+                    self._produce_again(number, repeated, separately=why is not None)
                 return
             pending = self._window.pop(number, None)
         if error is None:
@@ -209,12 +235,12 @@ class ResendingProducer:
         if pending is not None:
             pending.report(why, -1 if offset is None else offset)
 
-    def _produce_again(self, number: int, pending: _Pending) -> bool:
+    def _produce_again(self, number: int, pending: _Pending, *, separately: bool = False) -> bool:
         """Pass a message to the client once more; return whether the client took it."""
         pending.at = time.monotonic()
         try:
-            self._produce(number, pending.message)
-        except (KafkaException, BufferError) as error:
+            self._produce(number, pending.message, separately=separately)
+        except (KafkaException, BufferError, BusUnavailable) as error:
             reason = error.args[0] if isinstance(error, KafkaException) else None
             self._failure = reason or KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001  the client's own name
             return False
@@ -223,7 +249,7 @@ class ResendingProducer:
     def _restart(self) -> None:
         with self._lock:
             self._generation += 1
-        self._drop(self._producer)
+        self._drop()
         self._state.renewed()
         try:
             fresh = self._make()
@@ -233,7 +259,8 @@ class ResendingProducer:
             self._retry_at = time.monotonic() + _PATIENCE_SECONDS
             return
         with self._lock:
-            self._producer, self._failure, self._retry_at = fresh, None, None
+            self._producer, self._separate = fresh, None
+            self._failure, self._retry_at = None, None
             for number, pending in self._window.items():
                 if not self._produce_again(number, pending):
                     return

@@ -154,7 +154,7 @@ def ask(client: Client, client_errors: ClientErrors, question: Callable[[float],
     """Repeat a request until it succeeds, for a bounded time; a restarting broker returns errors for a while.
 
     Args:
-        client: a client whose error_cb is trouble.on_error; a consumer must have no assignment.
+        client: a client whose error_cb is client_errors.on_error; a consumer must have no assignment.
         client_errors: the errors of this client.
         question: takes a timeout in seconds; raises KafkaException.
 

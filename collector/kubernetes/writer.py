@@ -83,9 +83,7 @@ class PodWriter:
         follower = CompactedTopicReader(self._connection, [PODS])
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._follow, args=(follower, loop), name="pods", daemon=True).start()
-        producer = AsyncProducer(
-            self._connection, "lanner-kubernetes", queue_bytes=_QUEUE_BYTES, in_order=True, on_note=self._on_note
-        )
+        producer = AsyncProducer(self._connection, "lanner-kubernetes", queue_bytes=_QUEUE_BYTES, on_note=self._on_note)
         try:
             await self._is_read.wait()
             await self._listed.wait()
@@ -119,6 +117,7 @@ class PodWriter:
         if sent.cancelled():
             return
         if (error := sent.exception()) is None:
+            self.reconciler.arrived(key)
             self._on_written()
             return
         self.reconciler.failed(key)

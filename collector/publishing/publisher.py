@@ -19,7 +19,7 @@ from bus.schema_registry.client import Registration, Registry
 from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
 from bus.topics import EVENTS, HOSTS, SCHEMAS
 from collector.host.identity import HostIdentity
-from collector.publishing.send_window import FITS_ANYWHERE, QueuedBatch, SendWindow
+from collector.publishing.send_window import QueuedBatch, SendWindow
 from collector.publishing.spool import Spool, events_of
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
@@ -165,8 +165,6 @@ class Publisher:
             self._connection, "lanner-collector", queue_bytes=2 * self._window_bytes
         )
         config |= {"error_cb": self._client_errors.on_error, **self._connection_state.options}
-        # What is sent together is refused together.
-        config["batch.size"] = FITS_ANYWHERE
         producer = make_producer(config)
         key, value = schema_message(EVENT_BATCH_SCHEMA)
         announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]

@@ -13,13 +13,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from bus.topics import BATCH_BYTES
 from collector.publishing.batch_halves import halves
 from collector.publishing.spool import Segment
 from schemas.codec import BadBatch, decode_batch, encode_batch
-
-FITS_ANYWHERE = 64 << 10
-"""Bytes that every topic is assumed to accept until it refuses them. The client puts no more into one request, unless
-it is a single batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +49,8 @@ class SendWindow:
         self._alone: QueuedBatch | None = None
         self._is_known = False
         """Whether the broker has accepted a batch of the present client."""
-        self._fits = FITS_ANYWHERE
+        self._fits = BATCH_BYTES
+        """The largest size that the topic is assumed to accept."""
         self._too_large = sys.maxsize
 
     def __len__(self) -> int:

@@ -71,9 +71,10 @@ class Generator:
         self.connection = connection
         self.hosts = [Host(f"host-{number}") for number in range(hosts)]
         self.actions: list[str] = []
-        self._producer: Producer = make_producer(
-            producer_config(connection, "generator", queue_bytes=64 << 20, in_order=True)
-        )
+        config = producer_config(connection, "generator", queue_bytes=64 << 20)
+        # So that batches of a host stay in order, and what a restarting broker refuses is sent again.
+        config["max.in.flight.requests.per.connection"] = 1
+        self._producer: Producer = make_producer(config)
 
     def act(self, rounds: int) -> None:
         """Generate one action per host and round."""

@@ -9,10 +9,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bus.clients.producers import make_producer, producer_config, resending_producer
 from bus.clients.readers import TopicReader
-from bus.clients.resending import Outgoing
+from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection, client_config
+from bus.errors.refusals import MessageRefused
+from bus.topics import ALERTS
 from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
+from tests.cluster.test_dead_letters import everything
+from tests.cluster.test_poison import limit
 from tests.ports import free_port
 
 FIRST, SECOND = b"the first", b"the second"
@@ -26,9 +30,9 @@ Sender = tuple[Callable[[bytes], object], Callable[[float], object]]
 """Sends a message; processes acknowledgements for some seconds."""
 
 
-def by_client(topic: str, connection: Connection, offsets: Offsets, *, in_order: bool) -> Sender:
+def by_client(topic: str, connection: Connection, offsets: Offsets) -> Sender:
     """Return a sender that is the client alone."""
-    producer = make_producer(producer_config(connection, "test", queue_bytes=QUEUE_BYTES, in_order=in_order))
+    producer = make_producer(producer_config(connection, "test", queue_bytes=QUEUE_BYTES))
 
     def report(_: object, message: Message) -> None:
         offsets[message.value()] = message.offset()
@@ -94,16 +98,9 @@ def refused_first(
 
 def test_a_client_reports_a_lost_message_as_delivered(link: tuple[Broker, RefusingLink]) -> None:
     """With several requests on the way, only the missing offset shows that the first message is lost."""
-    found, values = refused_first(link, "several", partial(by_client, "several", in_order=False))
+    found, values = refused_first(link, "several", partial(by_client, "several"))
     assert found == {FIRST: None, SECOND: 0}
     assert values == [SECOND]
-
-
-def test_one_request_on_the_way_keeps_messages_in_order(link: tuple[Broker, RefusingLink]) -> None:
-    """A producer that is in order sends the first message again before it sends the second."""
-    found, values = refused_first(link, "in-order", partial(by_client, "in-order", in_order=True))
-    assert found == {FIRST: 0, SECOND: 1}
-    assert values == [FIRST, SECOND]
 
 
 def test_what_has_no_offset_is_sent_again(link: tuple[Broker, RefusingLink]) -> None:
@@ -111,3 +108,16 @@ def test_what_has_no_offset_is_sent_again(link: tuple[Broker, RefusingLink]) -> 
     found, values = refused_first(link, "resent", partial(by_resending, "resent"))
     assert found == {SECOND: 0, FIRST: 1}
     assert values == [SECOND, FIRST]
+
+
+def test_what_the_broker_refuses_together_is_sent_again_separately(connection: Connection) -> None:
+    """Batches are larger than the topic accepts, and one message is: it alone is refused."""
+    limit(connection, ALERTS, 20_000)
+    producer = resending_producer(replace(connection, compression="none"), "test", queue_bytes=QUEUE_BYTES)
+    values = [bytes([number]) * (30_000 if number == 50 else 1_000) for number in range(100)]
+    outgoing = [Outgoing(connection.topic(ALERTS), b"key", value, []) for value in values]
+    failures = deliver(producer, outgoing, 60)
+    assert [number for number, failure in enumerate(failures) if failure is not None] == [50]
+    assert isinstance(failures[50], MessageRefused)
+    found = sorted(value for _, _, value, _ in everything(connection, ALERTS))
+    assert found == values[:50] + values[51:]

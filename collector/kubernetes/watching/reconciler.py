@@ -1,7 +1,8 @@
 """Decides what to write to the topic of pods: what the index has and the topic lacks, and late deletions. Pure.
 
 It knows what the topic holds, so that neither a restart nor a long outage of the broker writes more than what has
-changed, and nothing is queued: what changed twice in between is written once.
+changed, and nothing is queued: what changed twice in between is written once. A record has one message on its way, so
+that no older one can overtake it.
 """
 
 from dataclasses import replace
@@ -45,6 +46,9 @@ class Reconciler:
         """By key, the digest of what the topic holds or will hold once sent messages have arrived."""
         self._ends: dict[str, float] = {}
         """By key, when to remove the record; in order."""
+        self._in_flight: set[str] = set()
+        self._postponed: set[str] = set()
+        """Keys in flight whose records have changed since."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -57,11 +61,19 @@ class Reconciler:
             self._held[key] = digest(value)
         self._index.mark_changed(key)
 
+    def arrived(self, key: str) -> None:
+        """Take that the broker has a message."""
+        self._in_flight.discard(key)
+        if key in self._postponed:
+            self._postponed.discard(key)
+            self._index.mark_changed(key)
+
     def failed(self, key: str) -> None:
         """Take that a message did not arrive."""
         # What the topic holds is unknown now, and no digest is empty.
         self._held[key] = b""
-        self._index.mark_changed(key)
+        self._postponed.add(key)
+        self.arrived(key)
 
     def start(self) -> None:
         """Begin when the topic and the cluster are known: what only the topic has was deleted in between."""
@@ -71,7 +83,7 @@ class Reconciler:
                 self._index.mark_changed(key)
 
     def plan(self, now: float, most: int) -> list[tuple[str, bytes | None]]:
-        """Return what to write, at most so many messages; they count as written.
+        """Return what to write, at most so many messages; each is in flight until it has arrived or failed.
 
         Args:
             now: a monotonic clock, s.
@@ -79,6 +91,9 @@ class Reconciler:
         """
         found: list[tuple[str, bytes | None]] = []
         for key in self._index.take_changed(most):
+            if key in self._in_flight:
+                self._postponed.add(key)
+                continue
             pod = self._index.record(key)
             if pod is None:
                 if key in self._held:
@@ -94,6 +109,7 @@ class Reconciler:
                 self._held[key] = new
                 found.append((key, value))
         found += [(key, None) for key in self._due(now, most - len(found))]
+        self._in_flight.update(key for key, _ in found)
         return found
 
     def _due(self, now: float, most: int) -> list[str]:
@@ -101,7 +117,7 @@ class Reconciler:
         due = [
             key
             for index, (key, end) in enumerate(islice(self._ends.items(), max(most, 0)))
-            if end <= now or index < extra
+            if (end <= now or index < extra) and key not in self._in_flight
         ]
         for key in due:
             del self._ends[key]

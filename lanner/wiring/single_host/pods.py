@@ -74,6 +74,7 @@ class PodsOfNode:
             while not watching.done():
                 for key, value in reconciler.plan(time.monotonic(), _MOST):
                     self._records.put(key.encode(), value)
+                    reconciler.arrived(key)
                 await asyncio.sleep(_TURN_SECONDS)
             await watching
         finally:

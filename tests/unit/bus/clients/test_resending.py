@@ -76,15 +76,22 @@ class Client:
 class Case:
     """A producer whose successive clients give prepared answers."""
 
-    def __init__(self, *answers: Answers) -> None:
+    def __init__(self, *answers: Answers, separate: Answers | None = None) -> None:
         self.clients = [Client(each) for each in answers]
+        self.separate = Client(separate or {})
         self.now = 0.0
         self.notes: list[str] = []
         self.reports: dict[str, list[tuple[Exception | None, int]]] = {}
         made = iter(self.clients)
         retry = Retry("Sending", into(self.notes), clock=lambda: self.now, draw=lambda: 0.0)
         self.state = ConnectionState(clock=lambda: self.now)
-        self.producer = ResendingProducer(lambda: next(made), ClientErrors(Connection()), self.state, retry)  # type: ignore[arg-type, return-value]
+        self.producer = ResendingProducer(
+            lambda: next(made),  # type: ignore[arg-type, return-value]
+            lambda: self.separate,  # type: ignore[arg-type, return-value]
+            ClientErrors(Connection()),
+            self.state,
+            retry,
+        )
 
     def send(self, *names: str) -> list[bool]:
         """Send messages."""
@@ -154,17 +161,29 @@ def test_a_client_that_takes_nothing_any_more_is_replaced(monkeypatch: pytest.Mo
     assert case.reports == {"a": [(None, 7)]}
 
 
-def test_a_message_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the refused message is reported as such, whether client or broker refuses it."""
+def test_a_message_that_is_refused_alone_is_not_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the broker refuses together is sent again separately; only what it refuses then is reported as such."""
     size = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
-    case = Case({"a": KafkaException(size), "b": size, "c": None})
-    assert case.send("a", "b", "c") == [True, True, True]
+    case = Case({"a": KafkaException(size), "b": size, "c": size, "d": None}, separate={"b": size, "c": None})
+    assert case.send("a", "b", "c", "d") == [True, True, True, True]
     case.run(1, monkeypatch)
     for name in "ab":
         ((error, _),) = case.reports[name]
         assert isinstance(error, MessageRefused)
-    assert case.reports["c"] == [(None, 7)]
+    assert case.reports["c"] == case.reports["d"] == [(None, 7)]
+    assert (case.clients[0].taken, case.separate.taken) == (["d"], ["c"])
+    assert case.producer.pending == 0
     assert not case.notes
+
+
+def test_what_waits_to_be_sent_separately_goes_to_the_next_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that fails is replaced; what was refused together is sent by the new one."""
+    size, lost = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), KafkaError(KafkaError._FATAL)
+    case = Case({"a": size, "b": None}, {"a": None}, separate={"a": lost})
+    case.send("a", "b")
+    case.run(4, monkeypatch)
+    assert case.clients[1].taken == ["a"]
+    assert case.reports == {name: [(None, 7)] for name in "ab"}
 
 
 def test_what_no_waiting_mends_is_reported_of_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +232,8 @@ def test_a_silent_broker_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_whoever_waits_hears_of_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that are not acknowledged in time are reported and dropped."""
-    case = Case({"a": None, "b": KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)})
+    size = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    case = Case({"a": None, "b": size}, separate={"b": size})
     times = iter(range(1000))
     monkeypatch.setattr("bus.clients.resending.time.monotonic", lambda: next(times) / 10)
     first, second, third = deliver(case.producer, [Outgoing("t", key, b"value", []) for key in (b"a", b"b", b"c")], 5)

@@ -5,7 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.publishing.send_window import FITS_ANYWHERE, QueuedBatch, SendWindow
+from bus.topics import BATCH_BYTES
+from collector.publishing.send_window import QueuedBatch, SendWindow
 from collector.publishing.spool import Segment
 from schemas.batch import EventBatch
 from schemas.codec import decode_batch, encode_batch
@@ -37,7 +38,7 @@ class Broker:
         size = len(request[0].encoded)
         while self.in_flight and len(request) < self.together:
             size += len(self.in_flight[0].encoded)
-            if size > FITS_ANYWHERE:
+            if size > BATCH_BYTES:
                 break
             request.append(self.in_flight.popleft())
         is_taken = sum(len(each.encoded) for each in request) <= self.limit
@@ -164,7 +165,7 @@ def test_what_the_client_refuses_is_divided_at_once() -> None:
     """The client checks each batch separately, whatever else is in flight."""
     window = SendWindow()
     window.add(encode_batch(batch(1, 10)), None, 0.0)
-    assert send_all(window, Broker(FITS_ANYWHERE)) == 0
+    assert send_all(window, Broker(BATCH_BYTES)) == 0
     for sequence in range(2):
         window.add(encode_batch(batch(sequence, 10, 10)), None, 0.0)
     for _ in range(2):
