@@ -2,7 +2,8 @@
 
 As root. A program opens files at a rate, which a collector sends through a broker to a processor. Each of the four
 processes is limited to a share of a core of its own; on two cores, they then don't wait for each other.
-Two rules match some of the opens, one of them through a window.
+Two rules match some of the opens, one of them through a window. If a part's share is often used up, the delays are those
+of this limit.
 """
 
 import os
@@ -100,10 +101,14 @@ def _measure(connection: Connection, folder: Path, rate: int, broker: int) -> No
         program = subprocess.Popen([sys.executable, "-I", "-c", _PROGRAM, *arguments])
         stack.callback(program.wait)
         pids = {"collector": collector.process.pid, "processor": processor.process.pid, "broker": broker}
-        for name, pid in {**pids, "program": program.pid}.items():
-            stack.enter_context(limited(pid, SHARES[name]))
+        waits = {
+            name: stack.enter_context(limited(pid, SHARES[name]))
+            for name, pid in {**pids, "program": program.pid}.items()
+        }
         begun = time.time_ns()
         delays = _delays(reader, begun + WARM_SECONDS * 10**9, WARM_SECONDS + SECONDS + 5)
+        waited = ", ".join(f"{name} {seconds():.1f}" for name, seconds in waits.items())
+    print(f"{rate:,} events/s, seconds in which a part's share was used up: {waited}")
     for rule, found in delays.items():
         found.sort()
         print(

@@ -1,10 +1,11 @@
 """Measure events per second from the ring to an encoded batch on one core, with the real kernel and real records.
 
-A child process opens one file, or 500 files in turn, or connects to itself, or starts programs, as fast as it can while
-the ring isn't read. Then the ring is read, and only that is timed, in processor time of the reading thread. Events of a
-batch that differ only in their time are decoded once, which the first case measures. In the second case their files
-differ, but are opened in the same way. In the third, each connection makes two events, which differ from others in a
-port. In the fourth, each program makes two events, its start and its end, and three records.
+A child process opens one file, or 500 files in turn, or tries to open 500 that don't exist, or connects to itself, or
+starts programs, as fast as it can while the ring isn't read. Then the ring is read, and only that is timed, in
+processor time of the reading thread. Events of a batch that differ only in their time are decoded once, which the first
+case measures. In the second and third case their files differ, but are opened in the same way. In the fourth, each
+connection makes two events, which differ from others in a port. In the fifth, each program makes two events, its start
+and its end, and three records.
 
     python -m bench.hot_path [--profile]
 """
@@ -41,6 +42,7 @@ class Case:
 CASES = (
     Case("open", 50_000),
     Case("various", 50_000),
+    Case("missing", 50_000),
     Case("connect", 3_000, ("connect", "accept")),
     Case("forkexec", 3_000, ("execve", "procexit")),
 )

@@ -1,6 +1,7 @@
 /* Repeat one kind of work and print nanoseconds per operation: workload KIND COUNT.
  * Kinds: open (open and close a file that no rule matches), watched (one that rules match), various (500 files in
- * turn), getppid, readwrite (one byte each through a pipe), forkexec, connect (to its own port on loopback). */
+ * turn), missing (500 names of no file in turn), getppid, readwrite (one byte each through a pipe), forkexec, connect
+ * (to its own port on loopback). */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <spawn.h>
@@ -61,6 +62,8 @@ static void once(const char *kind, int pipe_ends[2], long turn)
 		close(open("/etc/shadow", O_RDONLY));
 	} else if (!strcmp(kind, "various")) {
 		close(open(names[turn % FILES], O_RDONLY));
+	} else if (!strcmp(kind, "missing")) {
+		open(names[turn % FILES], O_RDONLY);
 	} else if (!strcmp(kind, "connect")) {
 		struct linger at_once = { .l_onoff = 1 };
 		int end = socket(AF_INET, SOCK_STREAM, 0), other;
@@ -96,8 +99,10 @@ int main(int count, char **arguments)
 		return 2;
 	long loops = atol(arguments[2]);
 
-	if (!strcmp(arguments[1], "various"))
+	if (!strcmp(arguments[1], "various") || !strcmp(arguments[1], "missing"))
 		make_files();
+	if (!strcmp(arguments[1], "missing"))
+		remove_files();
 	if (!strcmp(arguments[1], "connect"))
 		listen_on_loopback();
 	clock_gettime(CLOCK_MONOTONIC, &begin);

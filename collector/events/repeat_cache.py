@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from typing import Protocol
 
-from collector.events.batch_builder import BatchBuilder, Event, FileArguments, OpenedFile
+from collector.events.batch_builder import BatchBuilder, Event, EventParts, FileArguments, Intern, OpenedFile
 from collector.events.connections import SimilarConnections, add_connection, connection_of, similarity
 from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT
@@ -34,7 +34,8 @@ _HEAD_TO_INODE, _INODE_TO_LENGTHS = (
 )
 _PATH2_LENGTH, _OTHER_LENGTHS = SYSCALL.span("path2"), slice(SYSCALL.span("directory1").stop, SYSCALL.end)
 _ROW = tuple(EVENT_COLUMNS)[1:]
-_TYPE = _ROW.index("fd_type")
+_TYPE, _NAME = _ROW.index("fd_type"), _ROW.index("fd_name")
+_AFTER_NAMES = _NAME + len(("fd_name", "fd_name_raw"))
 _KINDS = [argument.kind for argument in _OPEN.arguments]
 _FILE_ARGUMENTS = FileArguments(*map(_KINDS.index, ("rfd", "path1", "ino")))
 _REGULAR = "file"
@@ -68,8 +69,8 @@ class RepeatCache:
         self._stamp = -1
         self._same: dict[bytes, _Known] = {}
         """By all bytes of their records but the time."""
-        self._alike: dict[bytes, tuple[OpenedFile, TrackedProcess, int]] = {}
-        """Opens, by all bytes but those about the file."""
+        self._alike: dict[bytes, tuple[OpenedFile | EventParts, TrackedProcess, int]] = {}
+        """Opens, by all bytes but those about the file; those that failed as EventParts."""
         self._connections: dict[bytes, tuple[SimilarConnections, TrackedProcess, int]] = {}
         """By all that similar ones share."""
 
@@ -160,9 +161,15 @@ class RepeatCache:
             self._stamp = stamp
             self.clear()
         self._same[record[_TIME.size :]] = (event, entry, entry.version)
-        # A regular file may still be another kind of descriptor, depending on its file system.
-        if call.event == _OPEN.number and _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
-            opened = builder.opened_file(event, _FILE_ARGUMENTS)
+        opened: OpenedFile | EventParts
+        if call.event == _OPEN.number and _is_about_one_path(call):
+            if call.file is None and call.fd is None:
+                opened = builder.parts(event)
+            # A regular file may still be another kind of descriptor, depending on its file system.
+            elif _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
+                opened = builder.opened_file(event, _FILE_ARGUMENTS)
+            else:
+                return
             self._alike[_but_file(record)] = (opened, entry, entry.version)
         elif (key := similarity(record)) is not None:
             like = connection_of(record, call, builder.parts(event), builder.intern)
@@ -195,25 +202,37 @@ def _opens_a_file(call: Syscall) -> bool:
         and call.result >= 0
         # If the directory's number equals the new descriptor, the file is named there as well.
         and call.arguments[0] & _U32 != call.fd
-        and call.path2 is None
-        and call.directory2 is None
-        and not call.blob1
-        and not call.blob2
     )
 
 
-def _add_alike(builder: BatchBuilder, opened: OpenedFile, record: bytes, time: int) -> Event | None:
+def _is_about_one_path(call: Syscall) -> bool:
+    return call.path2 is None and call.directory2 is None and not call.blob1 and not call.blob2
+
+
+def _add_alike(builder: BatchBuilder, opened: OpenedFile | EventParts, record: bytes, time: int) -> Event | None:
     """Add an open that differs from an event in its file only; None if the file has no name to show."""
     inode, real_length, path_length, directory_length = _FILE.unpack_from(record)
     path_at = _TEXTS_AT + real_length
     directory_at = path_at + path_length
     end = directory_at + directory_length
-    if not real_length or not path_length or end > len(record):
+    if not path_length or end > len(record):
         return None
     real_bytes, given_bytes = record[_TEXTS_AT:path_at], record[path_at:directory_at]
     given = text(given_bytes)
+    if isinstance(opened, EventParts):
+        path = absolute(text(record[directory_at:end]) if directory_length else None, given)
+        return None if path is None else builder.add_parts(time, _failed_open(opened, builder.intern, path, given))
+    if not real_length:
+        return None
     if real_bytes == given_bytes and given[:1] == "/":
         # Most programs name a file by its path, and the kernel's is clean.
         return builder.add_file(time, opened, inode, (given, given, given))
     path = absolute(text(record[directory_at:end]) if directory_length else None, given)
     return None if path is None else builder.add_file(time, opened, inode, (path, given, text(real_bytes)))
+
+
+def _failed_open(like: EventParts, intern: Intern, path: str, given: str) -> EventParts:
+    """Return an open that failed as an earlier one did, for another path: absolute and clean, and as passed."""
+    name, row, texts = intern(path), like.row, like.texts.copy()
+    texts[_FILE_ARGUMENTS.path] = name
+    return EventParts((*row[:_NAME], name, intern(given), *row[_AFTER_NAMES:]), like.names, texts, like.numbers)

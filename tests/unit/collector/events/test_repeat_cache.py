@@ -22,6 +22,8 @@ OPENED: dict[str, Any] = {
     "path1": b"/srv/a\0",
 }
 
+FAILED: dict[str, Any] = {"result": -2, "fd": -1, "mode": 0, "ino": 0, "dev": 0, "kernel_path": b""}
+
 
 @pytest.fixture
 def batch() -> ReusingBatch:
@@ -46,6 +48,20 @@ def test_an_open_of_another_file_is_like_the_first(batch: ReusingBatch) -> None:
     assert {**second[0], **{name: first[0][name] for name in own}} == first[0]
     assert second[1][0] == ("fd", "<f>/b", 3)
     assert second[1][-1] == ("ino", str(2**64 - 1), -1)
+
+
+def test_an_open_that_fails_in_the_same_way_is_like_the_first(batch: ReusingBatch) -> None:
+    """Its names are its own, and it has no inode."""
+    batch.take(opened(**FAILED))
+    taken = batch.take(opened(**FAILED, path1=b"../b\0", directory1=b"/srv/d\0"))
+    assert not batch.take(opened(**FAILED | {"result": -13}))
+    first, second, _ = reported(batch.builder)
+
+    assert taken
+    own = ("fd_name", "fd_name_raw")
+    assert [second[0][name] for name in own] == ["/srv/b", "../b"]
+    assert {**second[0], **{name: first[0][name] for name in own}} == first[0]
+    assert [argument for argument in second[1] if argument not in first[1]] == [("name", "/srv/b", 0)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +157,16 @@ RECORDS = st.builds(
 )
 
 
-@given(st.lists(RECORDS, max_size=30))
+FAILED_OPENS = st.builds(
+    opened,
+    **{name: st.just(value) for name, value in FAILED.items() if name != "result"},
+    result=st.sampled_from([-2, -2, -13]),
+    path1=st.sampled_from([b"/a\0", b"/b/\xff\0", b"../b\0", b"/c/\0", b"c\0", b"", b"\0", b"/d\0e"]),
+    directory1=st.sampled_from([b"", b"/srv\0"]),
+)
+
+
+@given(st.lists(RECORDS, max_size=30) | st.lists(FAILED_OPENS, max_size=10))
 @settings(max_examples=200)
 def test_events_are_reported_as_if_no_two_were_equal(records: list[bytes]) -> None:
     """Speed is the only difference."""
