@@ -107,6 +107,8 @@ class Publisher:
     def publish(self, batch: EventBatch) -> None:
         """Send a batch, or store it on disk if the broker is unavailable or slow."""
         encoded = encode_batch(batch)
+        # A batch that waited for the answer to the one before need not wait for the next poll as well.
+        self._take_reports(0)
         if (
             self._spool.has_unsent
             or self._is_stuck()

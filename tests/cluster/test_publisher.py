@@ -72,6 +72,18 @@ def test_batches_arrive_as_encoded_and_the_schema_with_them(connection: Connecti
     assert message.key() == sent[0][2:10].hex().encode()
 
 
+def test_a_batch_that_waits_for_an_answer_is_sent_with_the_next(connection: Connection, tmp_path: Path) -> None:
+    """Batches that are larger than any before are sent alone, but none of them waits for the collector's next poll."""
+    host = Host("host-1")
+    publisher = Publisher(connection, host.name, Spool(tmp_path / "spool", 1 << 20))
+    batches = [host.batch(os.urandom(size).hex()) for size in (10, 100_000, 200_000, 10)]
+    for number, batch in enumerate(batches):
+        publisher.publish(batch)
+        assert len(events_of(connection, number + 1)) == number + 1
+    drain(publisher)
+    assert publisher.close(5) == 0
+
+
 def test_what_the_broker_missed_comes_later_in_order(own_broker: Broker, tmp_path: Path) -> None:
     """The broker stops under load and the collector restarts: all batches arrive, in order and unchanged."""
     connection = with_topics(own_broker, 2)
