@@ -29,7 +29,7 @@ WARM_SECONDS = 5
 """Not counted: the first events find caches empty."""
 ACTIONS_PER_SECOND = 100
 """Opens that the two rules match, at most one in ten."""
-SHARES = {"program": 0.4, "collector": 0.65, "broker": 0.35, "processor": 0.6}
+SHARES = {"program": 0.4, "collector": 0.5, "broker": 0.4, "processor": 0.7}
 """Parts of a core, two in total."""
 _PROGRAM = """
 import os, sys, time
