@@ -2,8 +2,8 @@
 
 As root. A program opens files at a rate, which a collector sends through a broker to a processor. Each of the four
 processes is limited to a share of a core of its own; on two cores, they then don't wait for each other.
-Two rules match some of the opens, one of them through a window. If a part's share is often used up, the delays are those
-of this limit.
+Two rules match some of the opens, one of them through a window. If a part's share is often used up, the delays are
+those of this limit.
 """
 
 import os
