@@ -31,6 +31,15 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "skipped": (Fetcher, "fetched_records", AssertionError, range(2, 5)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
+    "canceled start offsets": (AIOKafkaConsumer, "committed", asyncio.CancelledError, range(1, 2)),
+    "canceled oldest offsets": (AIOKafkaConsumer, "beginning_offsets", asyncio.CancelledError, range(1, 2)),
+    "canceled seek": (AIOKafkaConsumer, "seek_to_committed", asyncio.CancelledError, range(1, 2)),
+    "canceled joining": (GroupCoordinator, "_do_rejoin_group", asyncio.CancelledError, range(1, 2)),
+    "canceled heartbeat": (GroupCoordinator, "_do_heartbeat", asyncio.CancelledError, range(1, 2)),
+    "canceled metadata": (AIOKafkaClient, "_metadata_update", asyncio.CancelledError, range(1, 2)),
+    "canceled fetching": (Fetcher, "_get_actions_per_node", asyncio.CancelledError, range(20, 21)),
+    "canceled records": (Fetcher, "fetched_records", asyncio.CancelledError, range(20, 21)),
+    "canceled commit": (AIOKafkaConsumer, "commit", asyncio.CancelledError, range(1, 2)),
 }
 """By name: class, method, exception, and the calls that raise it."""
 

@@ -3,11 +3,14 @@
 By default, Faust ends the process for every error of its Kafka client that it does not expect, and that client ends
 a background task for those that it does not expect: nothing is read then, and nothing reports it. Here an error is
 retried for as long as it lasts, unless it is in the list of fatal ones, and a task that ended is restarted.
+
+Where a task of the client is canceled, whoever waits for it gets a CancelledError, as if it were canceled itself. Here
+that is an error like any other.
 """
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -67,6 +70,13 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             # The client lets its own cancellation out where a fetch waits for a broker that is away.
             await super().on_thread_stop()
 
+    async def call_thread(self, fun: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+        """Call a function on this thread. Raises what it raises, and KafkaError where a task of the client's ended."""
+        try:
+            return await super().call_thread(fun, *args, **options)
+        except asyncio.CancelledError as error:
+            raise _as_error(error) from None
+
     async def starts(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Return the offsets from which the group reads partitions; waits as long as the broker is unavailable."""
         assigned = list(partitions)
@@ -102,9 +112,9 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         consumer: Any = self._create_consumer(loop=self.thread_loop)
         try:
             await consumer.start()
-        except KafkaError as error:
+        except (KafkaError, asyncio.CancelledError) as error:
             await consumer.stop()
-            raise unavailable(error) from None
+            raise unavailable(_as_error(error)) from None
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -122,9 +132,11 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             except (CommitFailedError, IllegalStateError):
                 # The group was rebalanced: uncommitted messages are delivered again to the new owner.
                 return False
-            except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
+            # Its assertions fail too where a broker knows no others yet.
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  see above
+                why = unavailable(_as_error(error))
                 try:
-                    pause = self._committing.failed(unavailable(error))
+                    pause = self._committing.failed(why)
                 except BusUnavailable as fatal:
                     await self.crash(fatal)
                     return False
@@ -137,8 +149,8 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
     async def _fetch_records(self, consumer: Any, *args: Any, **options: Any) -> Any:
         try:
             records = await super()._fetch_records(consumer, *args, **options)
-        except KafkaError as error:
-            await asyncio.sleep(self._reading.failed(unavailable(error)))
+        except (KafkaError, asyncio.CancelledError) as error:
+            await asyncio.sleep(self._reading.failed(unavailable(_as_error(error))))
             return {}
         if records:
             self._reading.succeeded()
@@ -176,18 +188,19 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         try:
             # The coordinator stops until its error is retrieved.
             coordinator.check_errors()
-        except Exception as error:  # noqa: BLE001  whatever ended its task
-            failures.append(error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever ended its task
+            failures.append(_as_error(error))
         for owner, name, work in (
             (coordinator, "_coordination_task", coordinator._coordination_routine),  # noqa: SLF001
             (client, "_sync_task", client._md_synchronizer),  # noqa: SLF001
             (fetcher, "_fetch_task", fetcher._fetch_requests_routine),  # noqa: SLF001
         ):
-            if (ended := _end_of(getattr(owner, name))) is not None:
+            # They have no end, so that without an error they were canceled.
+            if (ended := _end_of(getattr(owner, name), is_endless=True)) is not None:
                 failures.append(ended)
                 setattr(owner, name, asyncio.ensure_future(work()))
-        # These two are begun again by joining the group.
-        ends = map(_end_of, (coordinator._heartbeat_task, coordinator._commit_refresh_task))  # noqa: SLF001
+        # These two are begun again by joining the group. A heartbeat also ends where the group has to be joined.
+        ends = (_end_of(coordinator._heartbeat_task), _end_of(coordinator._commit_refresh_task, is_endless=True))  # noqa: SLF001
         failures += [ended for ended in ends if ended is not None]
         if not failures:
             return 0.0
@@ -195,11 +208,32 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return max(self._reading.failed(unavailable(each)) for each in failures)
 
 
-def _end_of(task: "asyncio.Task[Any] | None") -> BaseException | None:
-    """Return the exception of a task; None if it did not fail."""
-    if task is None or not task.done() or task.cancelled():
+def _end_of(task: "asyncio.Task[Any] | None", *, is_endless: bool = False) -> BaseException | None:
+    """Return why a task has ended; None if it did not fail.
+
+    Args:
+        task: of the client.
+        is_endless: whether any end is a failure.
+    """
+    if task is None or not task.done():
         return None
-    return task.exception()
+    error = None if task.cancelled() else task.exception()
+    return _canceled() if error is None and is_endless else error
+
+
+def _as_error(caught: BaseException) -> BaseException:
+    """Return what was caught; for a cancellation an error, or raise it again if the present task is itself canceled."""
+    if not isinstance(caught, asyncio.CancelledError):
+        return caught
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise caught
+    return _canceled()
+
+
+def _canceled() -> BaseException:
+    error: BaseException = KafkaError("it canceled one of its tasks")
+    return error
 
 
 def unavailable(error: BaseException) -> BusUnavailable:
