@@ -75,7 +75,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         try:
             return await super().call_thread(fun, *args, **options)
         except asyncio.CancelledError as error:
-            raise _as_error(error) from None
+            raise self._as_error(error) from None
 
     async def starts(self, partitions: Iterable[TP]) -> dict[TP, int]:
         """Return the offsets from which the group reads partitions; waits as long as the broker is unavailable."""
@@ -108,13 +108,22 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         with suppress(*_GONE):
             consumer.seek(TopicPartition(partition.topic, partition.partition), offset)
 
+    def _as_error(self, caught: BaseException) -> BaseException:
+        """Return what was caught; for a cancellation an error, or raise it again if this task or thread is to end."""
+        if not isinstance(caught, asyncio.CancelledError):
+            return caught
+        task = asyncio.current_task()
+        if task is None or task.cancelling() or self.should_stop or self.app.should_stop:
+            raise caught
+        return _canceled()
+
     async def _connected(self) -> Any:
         consumer: Any = self._create_consumer(loop=self.thread_loop)
         try:
             await consumer.start()
         except (KafkaError, asyncio.CancelledError) as error:
             await consumer.stop()
-            raise unavailable(_as_error(error)) from None
+            raise unavailable(self._as_error(error)) from None
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -134,7 +143,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 return False
             # Its assertions fail too where a broker knows no others yet.
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  see above
-                why = unavailable(_as_error(error))
+                why = unavailable(self._as_error(error))
                 try:
                     pause = self._committing.failed(why)
                 except BusUnavailable as fatal:
@@ -150,7 +159,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         try:
             records = await super()._fetch_records(consumer, *args, **options)
         except (KafkaError, asyncio.CancelledError) as error:
-            await asyncio.sleep(self._reading.failed(unavailable(_as_error(error))))
+            await asyncio.sleep(self._reading.failed(unavailable(self._as_error(error))))
             return {}
         if records:
             self._reading.succeeded()
@@ -189,7 +198,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             # The coordinator stops until its error is retrieved.
             coordinator.check_errors()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever ended its task
-            failures.append(_as_error(error))
+            failures.append(self._as_error(error))
         for owner, name, work in (
             (coordinator, "_coordination_task", coordinator._coordination_routine),  # noqa: SLF001
             (client, "_sync_task", client._md_synchronizer),  # noqa: SLF001
@@ -219,16 +228,6 @@ def _end_of(task: "asyncio.Task[Any] | None", *, is_endless: bool = False) -> Ba
         return None
     error = None if task.cancelled() else task.exception()
     return _canceled() if error is None and is_endless else error
-
-
-def _as_error(caught: BaseException) -> BaseException:
-    """Return what was caught; for a cancellation an error, or raise it again if the present task is itself canceled."""
-    if not isinstance(caught, asyncio.CancelledError):
-        return caught
-    task = asyncio.current_task()
-    if task is None or task.cancelling():
-        raise caught
-    return _canceled()
 
 
 def _canceled() -> BaseException:
