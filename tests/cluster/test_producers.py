@@ -12,11 +12,8 @@ from bus.clients.readers import TopicReader
 from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection, client_config
 from bus.errors.refusals import MessageRefused
-from bus.topics import ALERTS
 from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
-from tests.cluster.test_dead_letters import everything
-from tests.cluster.test_poison import limit
 from tests.ports import free_port
 
 FIRST, SECOND = b"the first", b"the second"
@@ -73,8 +70,7 @@ def refused_first(
     broker, proxy = link
     found: Offsets = {}
     direct = Connection(bootstrap_servers=broker.address)
-    admin = AdminClient(client_config(direct, "test"))
-    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result()
+    create(direct, topic)
     proxy.refuse(FIRST)
     send, poll = make(replace(direct, bootstrap_servers=f"127.0.0.1:{proxy.port}", compression="none"), found)
     send(FIRST)
@@ -87,13 +83,25 @@ def refused_first(
     while len(found) < 2:
         assert time.monotonic() < deadline
         poll(0.01)
-    reader = TopicReader(direct, topic, whole=True)
+    return found, values_of(direct, topic)
+
+
+def create(connection: Connection, topic: str, **settings: str) -> None:
+    """Create a topic with one partition. settings: by Kafka's names, with underscores."""
+    named = {name.replace("_", "."): value for name, value in settings.items()}
+    admin = AdminClient(client_config(connection, "test"))
+    admin.create_topics([NewTopic(topic, 1, 1, config=named)])[topic].result()
+
+
+def values_of(connection: Connection, topic: str) -> list[bytes | None]:
+    """Read a topic."""
+    reader = TopicReader(connection, topic, whole=True)
     values = []
     while not reader.has_read_all:
         if (message := reader.poll(1)) is not None:
             values.append(message.value())
     reader.close()
-    return found, values
+    return values
 
 
 def test_a_client_reports_a_lost_message_as_delivered(link: tuple[Broker, RefusingLink]) -> None:
@@ -110,14 +118,13 @@ def test_what_has_no_offset_is_sent_again(link: tuple[Broker, RefusingLink]) -> 
     assert values == [SECOND, FIRST]
 
 
-def test_what_the_broker_refuses_together_is_sent_again_separately(connection: Connection) -> None:
+def test_what_the_broker_refuses_together_is_sent_again_separately(link: tuple[Broker, RefusingLink]) -> None:
     """Batches are larger than the topic accepts, and one message is: it alone is refused."""
-    limit(connection, ALERTS, 20_000)
-    producer = resending_producer(replace(connection, compression="none"), "test", queue_bytes=QUEUE_BYTES)
-    values = [bytes([number]) * (30_000 if number == 50 else 1_000) for number in range(100)]
-    outgoing = [Outgoing(connection.topic(ALERTS), b"key", value, []) for value in values]
-    failures = deliver(producer, outgoing, 60)
+    connection = Connection(bootstrap_servers=link[0].address, compression="none")
+    create(connection, "limited", max_message_bytes="20000")
+    producer = resending_producer(connection, "test", queue_bytes=QUEUE_BYTES)
+    values: list[bytes | None] = [bytes([number]) * (30_000 if number == 50 else 1_000) for number in range(100)]
+    failures = deliver(producer, [Outgoing("limited", None, value, []) for value in values], 60)
     assert [number for number, failure in enumerate(failures) if failure is not None] == [50]
     assert isinstance(failures[50], MessageRefused)
-    found = sorted(value for _, _, value, _ in everything(connection, ALERTS))
-    assert found == values[:50] + values[51:]
+    assert set(values_of(connection, "limited")) == {*values[:50], *values[51:]}
