@@ -4,6 +4,7 @@ First with its probes attached, which includes what the rest of the machine does
 the kernel sends nothing.
 """
 
+import os
 import resource
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from lanner.wiring.single_host.pipeline import POLL_SECONDS
+from lanner.wiring.single_host.pipeline import POLL_SECONDS, REST_SECONDS
 
 SECONDS = 60.0
 TYPES = ("execve", "procexit")
@@ -38,8 +39,11 @@ def _measure(case: str, collector: Collector, seconds: float) -> None:
     """Print processor time and the numbers of wake-ups and events."""
     collector.poll(1)
     began, cpu, woken, events = time.monotonic(), time.process_time(), _woken(), collector.events
+    readable, _ = pipe = os.pipe()
     while time.monotonic() - began < seconds:
-        collector.poll(POLL_SECONDS)
+        collector.poll(0 if collector.rest(REST_SECONDS, readable) else POLL_SECONDS)
+    for end in pipe:
+        os.close(end)
     taken = time.monotonic() - began
     share = (time.process_time() - cpu) / taken
     print(

@@ -102,6 +102,8 @@ class Collector:
         self._last_counters: Mapping[str, int] = {}
         self._interval = _POLL
         self._is_quiet = False
+        self._has_read = False
+        """Whether records were read since losses were last counted."""
         self._count_losses_at = 0.0
 
     @property
@@ -275,18 +277,39 @@ class Collector:
             if rest <= 0:
                 return
             if not self.has_more:
-                self._rest(min(rest, wait - waited) if self._batch.count else rest)
+                self._sleep(min(rest, wait - waited) if self._batch.count else rest)
+
+    def rest(self, seconds: float, until_readable: int) -> bool:
+        """Sleep until there is something to do, if nothing has come for a while.
+
+        Each wake-up of an idle host costs much more than its work, because the processor's caches are cold.
+
+        Args:
+            seconds: maximum time to sleep.
+            until_readable: file descriptor that ends the sleep when it is readable; always the same one.
+
+        Returns:
+            Whether it slept; call poll(0) then.
+        """
+        has_work = self._batch.count or self._intake.has_waiting or self._repeats.has_counts or self._sweep.is_sweeping
+        if self._feed is None or not self._is_quiet or has_work:
+            return False
+        heartbeat = self._last_flush + self.settings.heartbeat_seconds - time.monotonic()
+        self._feed.wait(max(0.0, min(seconds, heartbeat)), until_readable)
+        return True
 
     def _compare(self, now: float) -> None:
         """Compare the table with /proc, a little at a time, if process records were lost."""
         if self._feed is None:
             return
-        if now >= self._count_losses_at:
+        # A ring that holds nothing loses nothing.
+        if self._has_read and now >= self._count_losses_at:
+            self._has_read = False
             self._count_losses_at = now + _LOSSES_SECONDS
             self._sweep.lost(self._feed.lifecycle_lost())
         self._sweep.step(now, time.clock_gettime_ns(time.CLOCK_BOOTTIME), self._feed.read_until)
 
-    def _rest(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         """Sleep until the next read: a fixed time while records come, else until the kernel reports one."""
         if self._feed is None or not self._is_quiet or self._intake.has_waiting:
             time.sleep(max(0.0, min(self._interval, seconds)))
@@ -320,6 +343,7 @@ class Collector:
 
     def _take(self, records: list[bytes]) -> None:
         if records:
+            self._has_read = True
             self._interval = _BUSY_POLL if len(records) >= _BUSY_RECORDS * self._interval else _POLL
         else:
             # The longer nothing has happened, the longer until the next read.

@@ -186,17 +186,20 @@ class KernelFeed:
         ready.sort(key=_by_time)
         return [record for _, record in ready]
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, until_readable: int | None = None) -> bool:
         """Sleep until a record is sent or the time is over.
 
         The wake-up is paid by the traced program, so use this only while the host is quiet.
 
         Args:
             seconds: maximum time to sleep.
+            until_readable: file descriptor that ends the sleep when it is readable; always the same one.
 
         Returns:
             Whether there is something to read.
         """
+        if until_readable is not None:
+            self._wake.register(until_readable, select.POLLIN)
         if any(queue for _, queue in self._queues):
             time.sleep(min(seconds, _SOON_SECONDS))
             return True

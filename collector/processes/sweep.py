@@ -86,6 +86,11 @@ class Sweep:
         """Set the total number of process records lost since the start."""
         self._lost = count
 
+    @property
+    def is_sweeping(self) -> bool:
+        """Whether a sweep has begun and not ended."""
+        return bool(self._left or self._to_read or self._doubts)
+
     def step(self, now: float, clock: int, read_until: int) -> None:
         """Compare a little more.
 
@@ -99,7 +104,7 @@ class Sweep:
         self._next_step = now + STEP_SECONDS
         while self._doubts and self._doubts[0].at <= read_until:
             self._settle(self._doubts.popleft())
-        if not (self._left or self._to_read or self._doubts):
+        if not self.is_sweeping:
             if self._lost == self._swept_lost or now < self._next_sweep:
                 return
             self._next_sweep = now + REST_SECONDS

@@ -119,6 +119,11 @@ class RepeatPoll:
         self._read_at = -self._interval
         """When the counts were read, boot-clock nanoseconds. At first so long ago that a read is due at any uptime."""
 
+    @property
+    def has_counts(self) -> bool:
+        """Whether counts were read that have not been taken."""
+        return bool(self._counts)
+
     def is_ready(self, read_until: int) -> bool:
         """Return whether the counts may be taken, given the time up to which records have been read, ns."""
         return read_until >= self._read_at

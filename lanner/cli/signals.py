@@ -1,5 +1,6 @@
 """Signals as flags that a main loop polls, or as a call on an event loop; handlers do nothing else."""
 
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _Handler = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
+_PIPE_BYTES = 1 << 16
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -28,6 +30,7 @@ class Signals:
         """
         self._after: dict[signal.Signals, _Handler] = dict.fromkeys(HANDLED, signal.SIG_IGN)
         self._restores = restores
+        self._pipe: tuple[int, int] | None = None
         self.stop = False
         self._reload = False
         self._reopen = False
@@ -49,7 +52,28 @@ class Signals:
         """
         for number, handler in self._after.items():
             signal.signal(number, handler)
+        if self._pipe is not None:
+            signal.set_wakeup_fd(-1)
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
         return self.stop and isinstance(error, EnvironmentUnsupported)
+
+    @property
+    def descriptor(self) -> int:
+        """A file descriptor that is readable from the arrival of a signal until drain(), so that it can end a poll(2).
+
+        Without it, a signal that comes right before the call, or to another thread, would wait for the call's timeout.
+        """
+        if self._pipe is None:
+            self._pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        return self._pipe[0]
+
+    def drain(self) -> None:
+        """Make the descriptor unreadable; call this before looking at the signals."""
+        with suppress(BlockingIOError):
+            os.read(self.descriptor, _PIPE_BYTES)
 
     def take_reload(self) -> bool:
         """Return whether SIGHUP arrived since the last call."""

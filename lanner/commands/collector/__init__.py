@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from lanner.wiring.pushdown.fleet_filter import FleetFilter
 
 POLL_SECONDS = 0.25
-"""Each turn costs processor time, also on an idle host; a record ends the wait at once."""
+REST_SECONDS = 1.0
+"""How long to sleep while nothing comes; a record or a signal ends it."""
 FLUSH_SECONDS = 5.0
 
 
@@ -113,7 +114,9 @@ def _spool(settings: Settings, folder: Path) -> "Spool":
 def _work(signals: Signals, view: "CollectorView", fleet_filter: "FleetFilter") -> None:
     watchdog = systemd.Watchdog()
     while not signals.stop:
-        view.collector.poll(POLL_SECONDS)
+        rested = not view.publisher.has_waiting and view.collector.rest(REST_SECONDS, signals.descriptor)
+        view.collector.poll(0 if rested else POLL_SECONDS)
+        signals.drain()
         view.publisher.poll()
         fleet_filter.follow(view.collector)
         watchdog.beat()

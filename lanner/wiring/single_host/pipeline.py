@@ -42,7 +42,8 @@ from schemas.text.counts import count_of
 from schemas.text.notes import Level
 
 POLL_SECONDS = 0.25
-"""Each turn costs processor time, also on an idle host; a record ends the wait at once."""
+REST_SECONDS = 1.0
+"""How long to sleep while nothing comes; a record or a signal ends it."""
 LEARNING_SECONDS = 0.05
 """How long to learn from recorded batches between two polls."""
 CHORES_SECONDS = 1.0
@@ -66,6 +67,9 @@ class Source(Protocol):
 
     def poll(self, timeout: float) -> None:
         """Deliver events on this thread for about timeout seconds."""
+
+    def rest(self, seconds: float, until_readable: int) -> bool:
+        """Sleep until there is something to do, if nothing has come for a while; return whether it slept."""
 
     def watch(
         self,
@@ -227,7 +231,10 @@ class Pipeline:
         watchdog = systemd.Watchdog()
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
-            self._source.poll(POLL_SECONDS)
+            waits = self.audit_log is None and not self._evaluator.is_learning
+            rested = waits and self._source.rest(REST_SECONDS, signals.descriptor)
+            self._source.poll(0 if rested else POLL_SECONDS)
+            signals.drain()
             if self.audit_log is not None:
                 self.summary.events += self.audit_log.poll(self._bus.alerts.publish)
             self._evaluator.learn(LEARNING_SECONDS)

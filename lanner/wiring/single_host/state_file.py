@@ -78,6 +78,11 @@ class StatefulEvaluator:
         self._learner = Learner(plan, fresh) if fresh else None
         self._past = past() if fresh else iter(())
 
+    @property
+    def is_learning(self) -> bool:
+        """Whether recorded batches are left to learn from."""
+        return self._learner is not None
+
     def learn(self, seconds: float) -> None:
         """Learn from recorded batches for so long, and use what was learned when it is complete."""
         until = time.monotonic() + seconds

@@ -1,8 +1,10 @@
 """The kernel as a stream of records: a sleeper is woken, and both rings are merged."""
 
 import errno
+import os
 import struct
 import subprocess
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,8 @@ from collector.bpf.program import RingSizes
 from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall
 from collector.kernel_feed import KernelFeed
+from collector.settings import CollectorSettings
+from tests.live.collector.watching import MOST_SECONDS, watching
 
 
 def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
@@ -30,6 +34,24 @@ def test_who_sleeps_is_woken_by_what_is_sent(tmp_path: Path) -> None:
                     assert feed.wait(20)
     finally:
         feed.close()
+
+
+def test_a_quiet_collector_sleeps_until_something_comes() -> None:
+    """It sleeps once nothing has come for a while; a record or a readable descriptor ends the sleep."""
+    readable, writable = os.pipe()
+    wakes = (lambda: subprocess.run(["true"], check=True), lambda: os.write(writable, b"1"))
+    with watching("openat", settings=CollectorSettings(heartbeat_seconds=2 * MOST_SECONDS)) as watch:
+        for wake in wakes:
+            while not watch.collector.rest(0, readable):
+                watch.collector.poll(0.05)
+            timer = threading.Timer(0.1, wake)
+            timer.start()
+            began = time.monotonic()
+            watch.collector.rest(MOST_SECONDS, readable)
+            assert time.monotonic() - began < MOST_SECONDS / 2
+            timer.join()
+    os.close(readable)
+    os.close(writable)
 
 
 def test_what_waits_in_both_rings_is_handed_out_whole_and_by_time(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import select
 import signal
 import threading
 
@@ -69,3 +70,22 @@ def test_a_signal_after_the_end_is_ignored() -> None:
     call_on_stop(loop, lambda: None)
     loop.close()
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_signal_ends_a_wait_of_the_main_loop() -> None:
+    """Also one that another thread receives, until the loop has looked at the signals."""
+    with Signals(restores=True) as signals:
+        poll = select.poll()
+        poll.register(signals.descriptor, select.POLLIN)
+
+        assert not poll.poll(0)
+        for _ in range(2):
+            thread = threading.Thread(target=lambda: signal.pthread_kill(threading.get_ident(), signal.SIGHUP))
+            thread.start()
+            assert poll.poll(20_000)
+            thread.join()
+            signals.drain()
+            assert signals.take_reload()
+            assert not poll.poll(0)
+
+    assert signal.set_wakeup_fd(-1) == -1

@@ -38,6 +38,10 @@ class NoEvents:
     def poll(self, timeout: float) -> None:
         """Deliver nothing."""
 
+    def rest(self, seconds: float, until_readable: int) -> bool:  # noqa: ARG002
+        """Never sleep."""
+        return False
+
     def watch(
         self,
         event_types: frozenset[str],
