@@ -12,6 +12,8 @@ from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 
 from lanner.__main__ import main
+from processor.fleet.kafka import consumer_thread
+from processor.fleet.kafka.order import stalled_partitions
 
 FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     # For longer than Faust takes to check its consumer.
@@ -29,6 +31,8 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "records": (Fetcher, "fetched_records", lambda: KafkaError("broken for a test"), range(20, 21)),
     # They are fetched, and never delivered.
     "skipped": (Fetcher, "fetched_records", AssertionError, range(2, 5)),
+    # They are paused, and never resumed.
+    "stalled": (Fetcher, "_get_actions_per_node", AssertionError, range(20, 21)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
     "canceled start offsets": (AIOKafkaConsumer, "committed", asyncio.CancelledError, range(1, 2)),
@@ -62,6 +66,16 @@ def break_at(where: str) -> None:
             return {} if found and due() else found
 
         setattr(owner, name, losing)
+    elif where == "stalled":
+        stalled_partitions.STALLED_SECONDS, consumer_thread._ASK_SECONDS = 3.0, 1.0
+
+        def pausing(fetcher: Any, assignment: Any) -> Any:
+            if due():
+                for partition in assignment.tps:
+                    assignment.state_value(partition).pause()
+            return whole(fetcher, assignment)
+
+        setattr(owner, name, pausing)
     elif asyncio.iscoroutinefunction(whole):
 
         async def broken_later(*arguments: Any, **options: Any) -> Any:

@@ -22,6 +22,8 @@ from tests.live.needs import lacking
 from tests.live.notifier.certificates import make_certificates
 from tests.ports import free_ports
 
+pytestmark = pytest.mark.timeout(3600)
+
 PAGE = Path(__file__).parents[2] / "docs" / "kubernetes-audit.md"
 RULES = """
 - rule: Secret read

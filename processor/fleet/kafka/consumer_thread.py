@@ -25,12 +25,15 @@ from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
 from processor.fleet.kafka.order.read_order import ReadOrder
+from processor.fleet.kafka.order.stalled_partitions import STALLED_SECONDS, StalledPartitions
 from schemas.text.notes import OnNote
 
 _FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
+_ASK_SECONDS, _ANSWER_SECONDS = 10.0, 2.0
+"""How often the ends of partitions are queried, and how long that may take."""
 _GONE = (AssertionError, ConsumerNotStarted, IllegalStateError)
 """What the client raises for a partition that is not assigned."""
 
@@ -50,6 +53,8 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
         self._positions = Retry("Reading in the newly assigned partitions", on_note)
+        self._stalled = StalledPartitions()
+        self._ask_at = 0.0
 
     def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
         consumer = super()._create_worker_consumer(*args, **options)
@@ -174,14 +179,44 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 if end is not None and order.is_overdue(end, time.monotonic()):
                     await self.rewind(partition, order.next)
             try:
-                pause = self._revive()
+                pause = self._revive(await self._stalls())
             except BusUnavailable as fatal:
                 await self.crash(fatal)
                 return
             await asyncio.sleep(pause)
 
-    def _revive(self) -> float:
-        """Restart the client's tasks that have ended.
+    async def _stalls(self) -> list[BaseException]:
+        """Return an error for each partition that the client has stopped reading, whatever the cause.
+
+        The ends that the client knows come with what it reads, so the broker is queried.
+        """
+        now = time.monotonic()
+        if now < self._ask_at:
+            return []
+        self._ask_at = now + _ASK_SECONDS
+        consumer: Any = self._ensure_consumer()
+        ends: dict[TopicPartition, int] = {}
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                ends = await consumer.end_offsets(list(consumer.assignment()))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  while the broker is away, nothing can be read
+            self._as_error(error)
+        seen = {}
+        for partition, end in ends.items() if not cast(Any, self.consumer).is_blocked() else ():
+            with suppress(*_GONE):
+                # The consumer's own method waits until there is one.
+                state = consumer._subscription.subscription.assignment.state_value(partition)  # noqa: SLF001  see above
+                seen[partition] = state.position if state.has_valid_position else None, end
+        return [
+            KafkaError(f"it has not read partition {each.partition} of topic {each.topic} for {STALLED_SECONDS:.0f} s")
+            for each in self._stalled.look(seen, now)
+        ]
+
+    def _revive(self, failures: list[BaseException]) -> float:
+        """Restart the client's tasks that have ended, and join the group again if anything has failed.
+
+        Args:
+            failures: found otherwise.
 
         Returns:
             Seconds to wait until the next look.
@@ -193,7 +228,6 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         client, fetcher, coordinator = consumer._client, consumer._fetcher, consumer._coordinator  # noqa: SLF001
         if consumer._closed or self.app.should_stop:  # noqa: SLF001  aiokafka has no other name for it
             return 0.0
-        failures: list[BaseException] = []
         try:
             # The coordinator stops until its error is retrieved.
             coordinator.check_errors()

@@ -26,6 +26,7 @@ from processor.fleet.kafka.order.read_order import Admission, ReadOrder
 from schemas.text.notes import OnNote
 
 _SEEK_SECONDS = 10.0
+_BLOCKED_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 """Poll interval, s, while some partitions are paused by back-pressure. Faust's 1 s starves their agents."""
 
@@ -41,6 +42,7 @@ class Consumer(aiokafka.Consumer):
         self._read_offset = _NothingRead(lambda: None)
         self.orders: dict[TP, ReadOrder] = {}
         """By assigned partition, which message comes next; replaced on the loop of the app only."""
+        self._taken_at = 0.0
 
     def _new_consumer_thread(self) -> ConsumerThread:
         on_note = cast(Transport, self.transport).on_note
@@ -143,7 +145,16 @@ class Consumer(aiokafka.Consumer):
                 f"Faust skipped messages: {name} is read again from offset {order.next}."
             )
             await thread.call_thread(thread.rewind, message.tp, order.next)
-        return admission is Admission.TAKE
+        if admission is Admission.TAKE:
+            self._taken_at = time.monotonic()
+            return True
+        return False
+
+    def is_blocked(self) -> bool:
+        """Return whether messages are processed of which none is finished, so that Faust rightly reads no more."""
+        if time.monotonic() - self._taken_at < _BLOCKED_SECONDS:
+            return False
+        return any(order.next > (self._committed_offset.get(tp) or order.first) for tp, order in self.orders.items())
 
     async def commit_settled(self) -> None:
         """Commit everything that is settled, before a stop.

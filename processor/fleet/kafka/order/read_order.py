@@ -30,6 +30,8 @@ class ReadOrder:
             first: the offset from which the group reads.
             now: a monotonic time, s.
         """
+        self.first = first
+        """The offset from which the group reads."""
         self.next = first
         """The offset of the message to be taken next."""
         self._last = -1
