@@ -53,6 +53,8 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
         self._positions = Retry("Reading in the newly assigned partitions", on_note)
+        self.ends: Mapping[TP, int] = {}
+        """Ends of partitions as the broker reported them last, up to ten seconds ago."""
         self._stalled = StalledPartitions()
         self._ask_at = 0.0
 
@@ -188,7 +190,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
     async def _stalls(self) -> list[BaseException]:
         """Return an error for each partition that the client has stopped reading, whatever the cause.
 
-        The ends that the client knows come with what it reads, so the broker is queried.
+        The client learns the end of a partition only by reading it, so the broker is queried.
         """
         now = time.monotonic()
         if now < self._ask_at:
@@ -201,6 +203,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 ends = await consumer.end_offsets(list(consumer.assignment()))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  while the broker is away, nothing can be read
             self._as_error(error)
+        self.ends = {TP(each.topic, each.partition): end for each, end in ends.items()}
         seen = {}
         for partition, end in ends.items() if not cast(Any, self.consumer).is_blocked() else ():
             with suppress(*_GONE):

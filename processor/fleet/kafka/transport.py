@@ -168,11 +168,12 @@ class Consumer(aiokafka.Consumer):
     def lag(self) -> dict[TP, int]:
         """Return the known number of unacknowledged messages by partition; from any thread."""
         found = {}
+        ends = cast(ConsumerThread, self._thread).ends
         for partition in self.assignment():
             # Before its first commit, where reading began.
             begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
             if begun is not None:
-                found[partition] = max(0, (self.highwater(partition) or 0) - begun)
+                found[partition] = max(0, ends.get(partition, 0) - begun, (self.highwater(partition) or 0) - begun)
         return found
 
     def settle(self, message: Message) -> None:
