@@ -1,14 +1,13 @@
-"""Retry calls while a broker is unavailable; for every client, on threads and on event loops.
+"""Retry calls while a broker is unavailable; for every client.
 
 `bus.errors.fatal` lists the errors that are not retried. Refused messages are not handled here.
 """
 
-import asyncio
 import math
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 from bus.clients.backoff import Backoff
@@ -147,22 +146,6 @@ def persist(attempt: Callable[[], Found], retry: Retry, stop: threading.Event | 
         except BusUnavailable as error:
             if ending.wait(retry.failed(error)):
                 raise Stopped from None
-        else:
-            retry.succeeded()
-            return found
-
-
-async def persist_async(attempt: Callable[[], Awaitable[Found]], retry: Retry) -> Found:
-    """Call a coroutine function until it succeeds; cancel the task to end it.
-
-    Raises:
-        BusUnavailable: the error is fatal, or time is up.
-    """
-    while True:
-        try:
-            found = await attempt()
-        except BusUnavailable as error:
-            await asyncio.sleep(retry.failed(error))
         else:
             retry.succeeded()
             return found

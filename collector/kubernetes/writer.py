@@ -14,7 +14,7 @@ from uuid import uuid4
 from confluent_kafka import Message
 
 from bus.clients.compacted import CompactedTopicReader
-from bus.clients.producers import AsyncProducer
+from bus.clients.event_loop.producer import AsyncProducer
 from bus.connection import Connection
 from bus.messages.headers import Headers
 from bus.topics import PODS

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
-from bus.clients.producers import AsyncProducer
+from bus.clients.event_loop.producer import AsyncProducer
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.messages.dead_letter import dead_letter

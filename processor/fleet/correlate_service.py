@@ -18,8 +18,9 @@ from typing import Any
 import faust
 from faust.types import TP
 
+from bus.clients.event_loop.retry import persist_async
 from bus.clients.readers import committed
-from bus.clients.retry import Retry, persist_async
+from bus.clients.retry import Retry
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import BusUnavailable, fault_text

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bus.clients.producers import AsyncProducer
+from bus.clients.event_loop.producer import AsyncProducer
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text

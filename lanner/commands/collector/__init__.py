@@ -134,7 +134,9 @@ def _command(options: Options) -> None:
     ctx.obj = options
     if ctx.invoked_subcommand is None:
         from lanner.cli.malloc import collect_cycles_rarely, keep_memory_small, return_free_memory
+        from lanner.installation.kafka_client import import_core
 
+        import_core()
         collect_cycles_rarely()
         keep_memory_small()
         return_free_memory()

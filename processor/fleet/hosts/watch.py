@@ -9,7 +9,8 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from bus.clients.retry import Retry, persist_async
+from bus.clients.event_loop.retry import persist_async
+from bus.clients.retry import Retry
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable

@@ -20,7 +20,8 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
 from faust.types.tuples import TP
 
-from bus.clients.retry import Retry, persist_async
+from bus.clients.event_loop.retry import persist_async
+from bus.clients.retry import Retry
 from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.kafka.bounded_fetch import use_bounded_records

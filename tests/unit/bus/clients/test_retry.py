@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from bus.clients.retry import Outage, Retry, Stopped, persist, persist_async
+from bus.clients.event_loop.retry import persist_async
+from bus.clients.retry import Outage, Retry, Stopped, persist
 from bus.errors.unavailable import BusUnavailable
 from tests.notes import into
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from bus.clients.producers import AsyncProducer
+from bus.clients.event_loop.producer import AsyncProducer
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused
 from bus.errors.unavailable import BusUnavailable

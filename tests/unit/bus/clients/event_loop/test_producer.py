@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from bus.clients.producers import AsyncProducer
+from bus.clients.event_loop.producer import AsyncProducer
 from bus.connection import Connection
 from bus.errors.refusals import MessageRefused, is_broker_error, meaning
 from bus.errors.unavailable import BusUnavailable
