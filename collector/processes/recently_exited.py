@@ -10,7 +10,8 @@ from collector.processes.process import TrackedProcess
 GRACE = 3_000_000_000
 """Nanoseconds of record time: records are sorted by time, and counts of repeats come within a second."""
 
-MAX_ENTRIES = 8192
+MAX_ENTRIES = 2048
+"""A storm ends thousands a second. Each takes nearly 1 KB, and memory of the peak stays with this process."""
 
 
 class RecentlyExited:

@@ -154,7 +154,10 @@ class Consumer(aiokafka.Consumer):
         """Return whether messages are processed of which none is finished, so that Faust rightly reads no more."""
         if time.monotonic() - self._taken_at < _BLOCKED_SECONDS:
             return False
-        return any(order.next > (self._committed_offset.get(tp) or order.first) for tp, order in self.orders.items())
+        # What the group committed may be older than the oldest message.
+        return any(
+            order.next > max(self._committed_offset.get(tp) or 0, order.first) for tp, order in self.orders.items()
+        )
 
     async def commit_settled(self) -> None:
         """Commit everything that is settled, before a stop.

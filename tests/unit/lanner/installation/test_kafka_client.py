@@ -13,7 +13,7 @@ def run(program: str) -> str:
 
 
 def test_a_collector_imports_no_asyncio() -> None:
-    """It takes 4 MiB of each host's memory, and the Kafka client imports it."""
+    """It takes 2 MiB of memory, and the Kafka client imports it."""
     modules = "collector.publishing.publisher, lanner.wiring.collector, lanner.wiring.pushdown.fleet_filter"
     operations = "lanner.operations.endpoint, lanner.operations.exposition, lanner.operations.readings.collector"
 
