@@ -250,7 +250,7 @@ class Correlator:
         if pre_match.time > limit:
             pre_match = replace(pre_match, time=limit)
         if pre_match.command is not None:
-            self.state.obey(pre_match.command, pre_match, limit)
+            self.state.obey(pre_match.command, pre_match, self._now)
         if pre_match.notice is not None:
             self._take_notice(pre_match, pre_match.notice, found)
         if pre_match.repeated is not None:

@@ -139,7 +139,7 @@ class Sightings:
         if span is None:
             return UpdateOutcome.STALE
         key, arrival = (sighting.owner, sighting.group), seconds_of(sighting.arrival)
-        known = self._touched(key, sighting)
+        known = self._touched(key, sighting, sighting.arrival)
         if sighting.arrival < known.begun:
             known.begun = sighting.arrival
             self._changed[*key, None] = self.cause
@@ -158,12 +158,19 @@ class Sightings:
             return UpdateOutcome.LEARNING
         return True
 
-    def learn(self, sighting: Sighting) -> None:
-        """Take a value that was seen in the past, without an answer; the group's learning period begins no earlier."""
+    def learn(self, sighting: Sighting, now: int) -> None:
+        """Take a value that was seen in the past, without an answer.
+
+        A group of which nothing is known begins to learn now: not all of its values may have been learned.
+
+        Args:
+            sighting: the value and when it was seen.
+            now: the present, ns.
+        """
         span, key = self._spans.get(sighting.owner), (sighting.owner, sighting.group)
         if span is None:
             return
-        known, seen = self._touched(key, sighting), seconds_of(sighting.arrival)
+        known, seen = self._touched(key, sighting, now), seconds_of(sighting.arrival)
         before = known.values.get(sighting.value)
         if before is not None and not span.is_newer(seen, before >> _MARK_BITS):
             return
@@ -283,11 +290,12 @@ class Sightings:
         packed = known.values.get(value)
         return known.host, None if packed is None else SeenValue(value, packed >> _MARK_BITS, packed & _MARK)
 
-    def _touched(self, key: GroupKey, sighting: Sighting) -> _Known:
+    def _touched(self, key: GroupKey, sighting: Sighting, begun: int) -> _Known:
+        """Return the group of a sighting, made the newest one; begun: when a new one begins to learn, ns."""
         known = self._groups.get(key)
         if known is None:
             host = sighting.host_id if sighting.is_established else NEWCOMERS
-            return self._new(key, host, sighting.arrival, seconds_of(sighting.arrival))
+            return self._new(key, host, begun, seconds_of(sighting.arrival))
         if known.host == NEWCOMERS and sighting.is_established:
             self._move(key, known, sighting.host_id)
             self._changed[*key, None] = self.cause

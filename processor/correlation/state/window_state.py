@@ -99,13 +99,13 @@ class WindowState:
         Args:
             command: what to change.
             about: the message that holds it, with the group.
-            now: the present, which bounds times, ns.
+            now: the present, ns.
         """
         owner, group = command.owner, about.group
         if command.action == "begin":
             self.sightings.learned_since(owner, group, about.time)
         elif command.action == "learn":
-            self.sightings.learn(sighting_of(about, owner, command.value or "", now))
+            self.sightings.learn(sighting_of(about, owner, command.value or "", now), now)
         elif command.value is not None:
             self.sightings.drop((owner, group, command.value))
         else:

@@ -10,7 +10,13 @@ from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, STA
 from tests.unit.processor.correlation.test_clock import Fleet
 
 HOUR = 3600
-NEW = ruleset_of(NEW_PROGRAM, SSH, rule("new_program", "new %proc.name"), rule("many_ssh_connections", name="Many"))
+RULES = (NEW_PROGRAM, SSH, rule("new_program", "new %proc.name"), rule("many_ssh_connections", name="Many"))
+NEW = ruleset_of(*RULES)
+
+
+def new_fleet() -> Fleet:
+    """Return a fleet whose hosts have sent nothing: what they sent recently is not sent again."""
+    return Fleet(ruleset_of(*RULES))
 
 
 def retained(batch: EventBatch, at: float, watched: tuple[str, ...] = ("execve", "accept", "accept4")) -> StoredBatch:
@@ -30,7 +36,7 @@ def commands(*batches: StoredBatch) -> list[PreMatch]:
 
 def test_a_fleet_that_learned_from_the_past_is_ready_at_once() -> None:
     """Known values aren't new, a new one is, and a redelivered command changes nothing."""
-    host, fleet = Host(), Fleet(NEW)
+    host, fleet = Host(), new_fleet()
     found = commands(*(retained(host.run(at, process), at) for at, process in ((0, "sh"), (2 * HOUR, "curl"))))
 
     assert fleet.send(host.run(3 * HOUR, "evil"), at=3 * HOUR) == []
@@ -40,14 +46,14 @@ def test_a_fleet_that_learned_from_the_past_is_ready_at_once() -> None:
     fleet = fleet.taken_over()
     for process in ("sh", "curl", "evil"):
         assert fleet.send(host.run(3 * HOUR + 1, process), at=3 * HOUR + 1) == []
-    other = Fleet(NEW)
+    other = new_fleet()
     other._take(map(message_of, found), START + 3 * HOUR * SECOND)
     assert [alert.output for alert in other.send(host.run(3 * HOUR + 99), at=3 * HOUR + 99)] == ["new evil"]
 
 
 def test_learning_goes_on_if_not_all_events_were_collected() -> None:
     """What is known already helps all the same."""
-    host, fleet = Host(), Fleet(NEW)
+    host, fleet = Host(), new_fleet()
     found = commands(retained(host.run(0, "sh"), 0, watched=("accept4",)))
 
     assert [each.command.action for each in found if each.command] == ["learn"]
@@ -57,7 +63,7 @@ def test_learning_goes_on_if_not_all_events_were_collected() -> None:
 
 def test_learning_ends_only_after_all_values_are_there() -> None:
     """Groups begin in the past with the last commands: an event in between finds a group that still learns."""
-    host, fleet = Host(), Fleet(NEW)
+    host, fleet = Host(), new_fleet()
     found = commands(*(retained(host.run(at, process), at) for at, process in ((0, "sh"), (HOUR, "curl"))))
 
     assert [each.command.action for each in found if each.command] == ["learn", "learn", "begin"]

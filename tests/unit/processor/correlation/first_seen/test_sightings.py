@@ -129,8 +129,8 @@ def test_values_learned_from_the_past_are_known_and_let_the_group_begin_earlier(
     """They answer nothing, fire nothing, and only the end of learning moves the beginning of the period."""
     held = empty(most=9)
     held.see(sighting(1, "now", 1000))
-    held.learn(sighting(0, "old", 600))
-    held.learn(sighting(0, "forgotten", 300))
+    held.learn(sighting(0, "old", 600), 1000 * SECOND)
+    held.learn(sighting(0, "forgotten", 300), 1000 * SECOND)
     assert held.see(sighting(2, "other", 1001)) is UpdateOutcome.LEARNING
     held.learned_since("macro", ("web",), 300 * SECOND)
 
