@@ -231,8 +231,8 @@ class Pipeline:
         watchdog = systemd.Watchdog()
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
-            waits = self.audit_log is None and not self._evaluator.is_learning
-            rested = waits and self._source.rest(REST_SECONDS, signals.descriptor)
+            may_rest = self.audit_log is None and not self._evaluator.is_learning
+            rested = may_rest and self._source.rest(REST_SECONDS, signals.descriptor)
             self._source.poll(0 if rested else POLL_SECONDS)
             signals.drain()
             if self.audit_log is not None:
