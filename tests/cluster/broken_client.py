@@ -1,4 +1,4 @@
-"""Run `lanner` with an unexpected failure in Faust's Kafka client. Usage: broken_client.py WHERE ARGUMENTS."""
+"""Run `lanner` with an unexpected failure in or at Faust's Kafka client. Usage: broken_client.py WHERE ARGUMENTS."""
 
 import asyncio
 import sys
@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
 from lanner.__main__ import main
 from processor.fleet.kafka import consumer_thread
 from processor.fleet.kafka.order import stalled_partitions
+from processor.fleet.kafka.order.stalled_partitions import StalledPartitions
 
 FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     # For longer than Faust takes to check its consumer.
@@ -33,6 +34,9 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "skipped": (Fetcher, "fetched_records", AssertionError, range(2, 5)),
     # They are paused, and never resumed.
     "stalled": (Fetcher, "_get_actions_per_node", AssertionError, range(20, 21)),
+    # While their ends are queried, all partitions go to another member of the group.
+    "revoked": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 2)),
+    "watching": (StalledPartitions, "look", lambda: RuntimeError("broken for a test"), range(2, 4)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
     "canceled start offsets": (AIOKafkaConsumer, "committed", asyncio.CancelledError, range(1, 2)),
@@ -52,6 +56,7 @@ def break_at(where: str) -> None:
     """Make one method raise."""
     owner, name, failure, at = FAULTS[where]
     whole = getattr(owner, name)
+    consumer_thread._ASK_SECONDS = 1.0
     calls = 0
 
     def due() -> bool:
@@ -67,7 +72,7 @@ def break_at(where: str) -> None:
 
         setattr(owner, name, losing)
     elif where == "stalled":
-        stalled_partitions.STALLED_SECONDS, consumer_thread._ASK_SECONDS = 3.0, 1.0
+        stalled_partitions.STALLED_SECONDS = 3.0
 
         def pausing(fetcher: Any, assignment: Any) -> Any:
             if due():
@@ -76,6 +81,16 @@ def break_at(where: str) -> None:
             return whole(fetcher, assignment)
 
         setattr(owner, name, pausing)
+    elif where == "revoked":
+
+        async def revoking(consumer: Any, partitions: Any) -> Any:
+            found = await whole(consumer, partitions)
+            if found and due():
+                consumer._subscription.assign_from_subscribed([])
+                consumer._coordinator.request_rejoin()
+            return found
+
+        setattr(owner, name, revoking)
     elif asyncio.iscoroutinefunction(whole):
 
         async def broken_later(*arguments: Any, **options: Any) -> Any:

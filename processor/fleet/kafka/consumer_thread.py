@@ -175,18 +175,26 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
     async def _watch(self) -> None:
         """Keep the client's background tasks running, report what made them fail, and read what Faust skipped."""
+        pause = 0.0
         while not self.should_stop:
-            await asyncio.sleep(_WATCH_SECONDS)
-            for partition, order in cast(dict[TP, ReadOrder], cast(Any, self.consumer).orders).items():
-                end = self.end_of(partition)
-                if end is not None and order.is_overdue(end, time.monotonic()):
-                    await self.rewind(partition, order.next)
+            await asyncio.sleep(_WATCH_SECONDS + pause)
             try:
-                pause = self._revive(await self._stalls())
+                try:
+                    await self._read_skipped()
+                    pause = self._revive(await self._stalls())
+                except BusUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001  it looks into the client, between two of its steps
+                    pause = self._reading.failed(unavailable(error))
             except BusUnavailable as fatal:
                 await self.crash(fatal)
                 return
-            await asyncio.sleep(pause)
+
+    async def _read_skipped(self) -> None:
+        for partition, order in cast(dict[TP, ReadOrder], cast(Any, self.consumer).orders).items():
+            end = self.end_of(partition)
+            if end is not None and order.is_overdue(end, time.monotonic()):
+                await self.rewind(partition, order.next)
 
     async def _stalls(self) -> list[BaseException]:
         """Return an error for each partition that the client has stopped reading, whatever the cause.
@@ -209,7 +217,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         for partition, end in ends.items() if not cast(Any, self.consumer).is_blocked() else ():
             with suppress(*_GONE):
                 # The consumer's own method waits until there is one.
-                state = consumer._subscription.subscription.assignment.state_value(partition)  # noqa: SLF001  see above
+                state = consumer._subscription._assigned_state(partition)  # noqa: SLF001  see above
                 seen[partition] = state.position if state.has_valid_position else None, end
         return [
             KafkaError(f"it has not read partition {each.partition} of topic {each.topic} for {STALLED_SECONDS:.0f} s")
