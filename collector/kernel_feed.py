@@ -126,8 +126,9 @@ class KernelFeed:
             pushdown_filter: pushdown filter; None sends every event.
         """
         self._filter_maps.put(pushdown_filter)
-        by_number, by_socketcall = descriptors(event_types)
-        tables = (by_number, by_socketcall, watched_numbers(by_number))
+        sent = frozenset(event_types)
+        by_number, by_socketcall = descriptors(sent)
+        tables = (by_number, by_socketcall, watched_numbers(by_number, sent))
         for name, before, table in zip(("descriptors", "socketcalls", "watched"), self._watched, tables, strict=True):
             for number, packed in table.items():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), packed)
@@ -137,7 +138,7 @@ class KernelFeed:
         self._has_paths = PATHS_ONLY in tables[2].values()
         self._copy_paths()
         if "uring_calls" in self._program.maps:
-            for operation, packed in uring_descriptors(event_types).items():
+            for operation, packed in uring_descriptors(sent).items():
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
 
     def ignore(self, pid: int) -> None:

@@ -193,20 +193,27 @@ PATHS_ONLY = b"\2"
 """Marks a watched number whose call leaves no open file, so that only its paths identify the file."""
 
 
-def watched_numbers(by_number: Iterable[int]) -> dict[int, bytes]:
+def watched_numbers(by_number: Iterable[int], events: Iterable[str]) -> dict[int, bytes]:
     """Return the kernel side's table of the numbers that it looks at, before it knows the entry of a call.
 
     Args:
         by_number: the keys of what descriptors() returns.
+        events: the event types to send. The paths of other calls aren't needed.
     """
+    named = frozenset(event for event in events if event in BY_EVENT and _has_only_paths(BY_EVENT[event]))
     found: dict[int, bytes] = {}
     for number in by_number:
         event = (x86_64.NATIVE if number < 512 else x86_64.COMPAT).get(number % 512, "")
-        if event in BY_EVENT and BY_EVENT[event].paths and not BY_EVENT[event].flags & DescriptorFlag.FD_IS_RESULT:
+        if event in named:
             found[number % 512] = PATHS_ONLY
         else:
             found.setdefault(number % 512, b"\1")
     return found
+
+
+def _has_only_paths(call: Call) -> bool:
+    # A text that is no file name has no directory.
+    return any(at != NONE for _, at in call.paths) and not call.flags & DescriptorFlag.FD_IS_RESULT
 
 
 def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:

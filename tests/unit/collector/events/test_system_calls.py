@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from collector.arch import x86_64
-from collector.events.system_calls import BY_EVENT, CALLS, CWD, NONE, DescriptorFlag, descriptors, watched_numbers
+from collector.events.system_calls import (
+    BY_EVENT,
+    CALLS,
+    CWD,
+    NONE,
+    PATHS_ONLY,
+    DescriptorFlag,
+    descriptors,
+    watched_numbers,
+)
 from schemas.catalogue.fields import EVENTS
 from schemas.catalogue.flags import FLAG_TABLES
 from tests.conformance.cases import shared_dir
@@ -195,8 +204,20 @@ class TestDescriptors:
 
     def test_a_number_is_watched_that_either_entry_gives_a_call(self) -> None:
         """5 is open by the 32-bit entry and fstat by the other; 257 is openat."""
-        assert {5, 2, 257, 295} <= watched_numbers(descriptors(["open", "openat"])[0]).keys()
-        assert max(watched_numbers(descriptors(BY_EVENT)[0])) < 512
+        opens = ["open", "openat"]
+
+        assert {5, 2, 257, 295} <= watched_numbers(descriptors(opens)[0], opens).keys()
+        assert max(watched_numbers(descriptors(BY_EVENT)[0], BY_EVENT)) < 512
+
+    def test_paths_are_copied_for_calls_that_are_sent_and_leave_no_open_file(self) -> None:
+        """To copy them costs every program: not for opens, nor for a chdir that only changes a process."""
+        events = ["openat", "prctl", "unlink", "symlink"]
+        tables = (x86_64.NATIVE, x86_64.COMPAT)
+
+        watched = watched_numbers(descriptors(events)[0], events)
+
+        copied = {number for number, how in watched.items() if how == PATHS_ONLY}
+        assert copied == {n for table in tables for n, event in table.items() if event in ("unlink", "symlink")}
 
     def test_what_changes_a_process_is_always_on(self) -> None:
         """The process table depends on it; unless requested, such a call makes no event."""

@@ -207,10 +207,11 @@ class NativeKernel:
             events: event types.
             generation: 0 or 1.
         """
-        by_number, by_socketcall = descriptors(events)
+        sent = frozenset(events)
+        by_number, by_socketcall = descriptors(sent)
         for name, table, size, width in (
             *(("descriptors", by_number, 1024, 18), ("socketcalls", by_socketcall, 32, 18)),
-            ("watched", watched_numbers(by_number), 512, 1),
+            ("watched", watched_numbers(by_number, sent), 512, 1),
         ):
             cells = (ctypes.c_char * (width * size)).in_dll(self._library, f"{name}_cells")
             cells[:] = b"".join(table.get(number, bytes(width)) for number in range(size))
