@@ -1,5 +1,5 @@
 /* Makes calls whose path another thread changes all the time, and prints by which of two names each one went: racing_paths
- * CALL COUNT. Works in the current directory. Calls: unlink, symlink, link, rename, mkdir. */
+ * CALL COUNT. Makes more until both names have been used. Works in the current directory. Calls: unlink, symlink, link, rename, mkdir. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -46,7 +46,9 @@ int main(int count, char **words)
 
 	if (count != 3 || pthread_create(&thread, NULL, change, NULL))
 		return 2;
-	for (int left = atoi(words[2]); left > 0; left--) {
+	int least = atoi(words[2]), most = 20 * least, evil = 0, good = 0;
+
+	for (int done = 0; done < least || (done < most && !(evil && good)); done++) {
 		int failed = 0, is_removed = !strcmp(words[1], "unlink");
 
 		remove("evil");
@@ -65,7 +67,11 @@ int main(int count, char **words)
 		} else {
 			failed = mkdir(path, 0700);
 		}
-		puts(failed ? "-" : is_there("evil") != is_removed ? "evil" : "good");
+		int is_evil = is_there("evil") != is_removed;
+
+		evil += !failed && is_evil;
+		good += !failed && !is_evil;
+		puts(failed ? "-" : is_evil ? "evil" : "good");
 	}
 	is_over = 1;
 	pthread_join(thread, NULL);
