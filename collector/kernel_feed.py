@@ -152,7 +152,7 @@ class KernelFeed:
 
     def _copy_paths(self) -> None:
         if self._is_attached:
-            self._program.copy_paths(enabled=self._exact_paths and self._has_paths)
+            self._program.path_copies.switch(enabled=self._exact_paths and self._has_paths)
 
     def send_environment(self, *, enabled: bool) -> None:
         """Switch environment variables at exec on or off."""

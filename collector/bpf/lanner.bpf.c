@@ -24,6 +24,8 @@
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
 #define MAX_SHARES 4096
+/* Threads whose paths are copied at a time. */
+#define MAX_NAMING 2048
 #define NAME_BYTES 512
 #define SAME_BYTES 112
 
@@ -232,7 +234,6 @@ BPF_PERCPU_ARRAY(process_scratch, struct process_record, 1);
 BPF_PERCPU_ARRAY(path_scratch, struct path_buffer, 1);
 BPF_PERCPU_ARRAY(call_scratch, struct call, 1);
 BPF_PERCPU_ARRAY(filter_scratch, struct filter_scratch, 1);
-BPF_PERCPU_ARRAY(copied_names, struct copied_names, 1);
 /* The slab cache of the kernel's path copies; 0 until the first one is freed. */
 BPF_ARRAY(name_cache, u64, 1);
 BPF_PERCPU_ARRAY(filtered, u64, MAX_EVENTS);
@@ -254,6 +255,9 @@ BPF_F_TABLE("array", u32, struct repeated_record, repeated_records, REPEAT_SLOTS
 BPF_ARRAY(facts_version, u64, 1);
 BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
 BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
+/* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
+BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
+BPF_ARRAY(no_names, struct copied_names, 1);
 
 #define POINTER(p, o) (*(void **)((void *)(p) + (o)))
 #define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
@@ -748,9 +752,10 @@ static __always_inline bool is_built_of_interest(struct filter_scratch *f, struc
 /* The kernel's copy of a path argument of the current call, by its address; 0 if there is none. Equal addresses are matched
  * in order. */
 static __always_inline struct copied_name *copy_of(struct call *call, u64 pointer, bool is_second) {
-  u32 zero = 0, count = call->names;
-  struct copied_names *names = copied_names.lookup(&zero);
-  if (!names || !count) return 0;
+  u32 tid = bpf_get_current_pid_tgid(), count = call->names;
+  if (!count) return 0;
+  struct copied_names *names = copied_names.lookup(&tid);
+  if (!names) return 0;
   struct copied_name *first = &names->name[0], *second = &names->name[1];
   bool is_first = first->pointer == pointer, is_other = count > 1 && second->pointer == pointer;
   if (is_other && (is_second || !is_first)) return second;
@@ -1315,6 +1320,16 @@ int send_call(u64 *ctx) {
   return 0;
 }
 
+/* The number of paths that the current call has passed to the kernel; the next call begins with none. */
+static __always_inline u32 take_names(void *task) {
+  u32 tid = bpf_get_current_pid_tgid(), count = 0;
+  struct copied_names *names = copied_names.lookup(&tid);
+  if (!names) return 0;
+  if (names->task == (u64)task) count = names->count;
+  names->count = 0;
+  return count;
+}
+
 int on_sys_exit(u64 *ctx) {
   /* All that most calls ever pay: no helper is called, because each costs more than this whole step. */
   void *regs = (void *)ctx[0];
@@ -1322,6 +1337,7 @@ int on_sys_exit(u64 *ctx) {
   u8 *is_watched = watched.lookup(&key);
   if (!is_watched || !*is_watched) return 0;
   void *task = (void *)bpf_get_current_task_btf();
+  u32 names = *is_watched == WATCHED_BY_NAME ? take_names(task) : 0;
   bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
   if (compat) key += 512;
   struct descriptor *d = descriptors.lookup(&key);
@@ -1348,12 +1364,7 @@ int on_sys_exit(u64 *ctx) {
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
   /* From here on nothing else runs on this CPU. */
-  struct copied_names *names = copied_names.lookup(&zero);
-  call->names = 0;
-  if (names) {
-    if (names->task == (u64)task) call->names = names->count;
-    names->count = 0;
-  }
+  call->names = names;
   call->result = result;
   call->compat = compat;
   call->walked = 0;
@@ -1370,16 +1381,10 @@ static __always_inline bool is_name_cache(void *cache) {
   return name[0] == 0x61635f73656d616eULL && name[1] == 0x656863; /* names_cache */
 }
 
-/* The kernel frees an object: relevant if it is the copy of a path argument of a watched call. */
-int on_freed(struct bpf_raw_tracepoint_args *ctx) {
+/* The kernel frees its copy of a path: relevant if it is an argument of a watched call. */
+static __always_inline int copy_name(void *filename) {
   u32 zero = 0;
-  u64 cache = ctx->args[2], *known = name_cache.lookup(&zero);
-  if (!known) return 0;
-  if (cache != *known) {
-    if (!*known && is_name_cache((void *)cache)) *known = cache;
-    return 0;
-  }
-  void *task = (void *)bpf_get_current_task_btf(), *filename = (void *)ctx->args[1];
+  void *task = (void *)bpf_get_current_task_btf();
   u32 number = LONG((void *)bpf_task_pt_regs(task), O_REGS_ORIG_AX);
   u8 *is_watched = watched.lookup(&number);
   if (!is_watched || *is_watched != WATCHED_BY_NAME) return 0;
@@ -1387,7 +1392,9 @@ int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   u64 pointer = (u64)MEMBER(filename, FILENAME, O_FILENAME_UPTR);
   /* A long path lies in a separate object, and one that the kernel itself looks up has no address in user memory. */
   if (text != filename + O_FILENAME_INAME || !pointer) return 0;
-  struct copied_names *names = copied_names.lookup(&zero);
+  u32 tid = bpf_get_current_pid_tgid();
+  struct copied_names *none = no_names.lookup(&zero);
+  struct copied_names *names = none ? copied_names.lookup_or_try_init(&tid, none) : 0;
   if (!names) return 0;
   if (names->task != (u64)task) {
     names->task = (u64)task;
@@ -1402,6 +1409,26 @@ int on_freed(struct bpf_raw_tracepoint_args *ctx) {
   names->count = n + 1;
   return 0;
 }
+
+/* The kernel frees an object. */
+int on_freed(struct bpf_raw_tracepoint_args *ctx) {
+  u32 zero = 0;
+  u64 cache = ctx->args[2], *known = name_cache.lookup(&zero);
+  if (!known) return 0;
+  if (cache != *known) {
+    if (!*known && is_name_cache((void *)cache)) *known = cache;
+    return 0;
+  }
+  return copy_name((void *)ctx->args[1]);
+}
+
+#ifdef N_PUTNAME
+/* Somebody no longer needs a copy of a path; the last one frees it. */
+int on_putname(u64 *ctx) {
+  void *filename = (void *)ctx[0];
+  return WORD(filename, O_FILENAME_REFCNT) == 1 ? copy_name(filename) : 0;
+}
+#endif
 
 int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   void *task = (void *)bpf_get_current_task_btf();

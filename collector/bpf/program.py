@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from collector.bpf.path_copies import PathCopies
 from collector.bpf.program_cache import BuildTarget, find, write
 from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall, btf, io_uring_offsets, offsets
 from collector.kernel.io_uring_offsets import TRACEPOINTS
-from collector.kernel.offsets import CAST, CAST_CALL, SYS_EXIT, definitions, fingerprint, without_types
+from collector.kernel.offsets import CAST, CAST_CALL, PUTNAME, SYS_EXIT, definitions, fingerprint, without_types
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
@@ -39,7 +40,7 @@ _PROBES = {
     "on_exit": "sched_process_exit",
 }
 _ENTRY = "on_sys_exit"
-_FREED, _FREED_TRACEPOINT = "on_freed", "kmem_cache_free"
+_FREED, _PUTNAME = "on_freed", "on_putname"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -72,17 +73,16 @@ class RingSizes:
 class LoadedProgram:
     """The loaded program: maps by name, attached until closed."""
 
-    def __init__(self, maps: dict[str, int], probes: list[int]) -> None:
-        """Take ownership of descriptors."""
+    def __init__(self, maps: dict[str, int], copies: PathCopies) -> None:
+        """Take ownership of maps, and of the programs that copy paths."""
         self.maps = maps
-        self._probes = probes
-        self._freed = self._freed_probe = -1
+        self.path_copies = copies
+        self._probes: list[int] = []
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe, lifecycle first, so that no event comes from an unknown process."""
         for number, name in enumerate(_STEPS):
             bpf_syscall.update(self.maps["steps"], struct.pack("<I", number), struct.pack("<I", loaded[name]))
-        self._freed = os.dup(loaded[_FREED])
         for name in ("on_exit", "on_fork", "on_exec"):
             self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], _PROBES[name]))
         self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[_ENTRY], ""))
@@ -90,26 +90,20 @@ class LoadedProgram:
             if name in loaded:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
-    def copy_paths(self, *, enabled: bool) -> None:
-        """Switch the probe for the kernel's copies of paths on or off: it costs time on every free in the kernel."""
-        if enabled and self._freed_probe < 0 <= self._freed:
-            self._freed_probe = bpf_syscall.attach_raw_tracepoint(self._freed, _FREED_TRACEPOINT)
-        elif not enabled and self._freed_probe >= 0:
-            os.close(self._freed_probe)
-            self._freed_probe = -1
-
     def detach(self) -> None:
         """Detach the probes; records in the rings stay readable."""
-        self.copy_paths(enabled=False)
+        self.path_copies.switch(enabled=False)
         while self._probes:
             os.close(self._probes.pop())
 
     def close(self) -> None:
         """Release all kernel resources."""
         self.detach()
-        for descriptor in (*self.maps.values(), *([self._freed] if self._freed >= 0 else [])):
+        if self.maps:
+            self.path_copies.close()
+        for descriptor in self.maps.values():
             os.close(descriptor)
-        self.maps, self._freed = {}, -1
+        self.maps = {}
 
 
 def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
@@ -229,13 +223,20 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
             for at, map_name in program["maps"]:
                 struct.pack_into("<i", code, at + 4, maps[map_name])
             _call_cast(code, compilation["cast"])
+            if name == _PUTNAME:
+                # Some systems refuse all programs at functions.
+                with contextlib.suppress(OSError):
+                    loaded[name] = bpf_syscall.load_function_entry(name, bytes(code), compilation["putname"])
+                continue
             typed = compilation["sys_exit"] if name == _ENTRY or name in _STEPS else 0
             loaded[name] = bpf_syscall.load_tracepoint(name, bytes(code), typed)
     except OSError as error:
         for descriptor in (*maps.values(), *loaded.values()):
             os.close(descriptor)
         raise EnvironmentUnsupported(*_refusal(error)) from error
-    return LoadedProgram(maps, []), loaded
+    freed, putname = loaded.pop(_FREED), loaded.pop(_PUTNAME, None)
+    copies = PathCopies(maps, compilation["maps"]["copied_names"]["value_size"], freed, putname)
+    return LoadedProgram(maps, copies), loaded
 
 
 def _call_cast(code: bytearray, function: int) -> None:
@@ -289,6 +290,7 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())
         functions = [*_PROBES, _FREED, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
+        functions += [_PUTNAME] if PUTNAME in layout else []
         command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_SECONDS, check=False)
@@ -301,4 +303,4 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
             message = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise EnvironmentUnsupported(f"the BPF program could not be compiled: {message[0]}", _REMEDY)
         result: dict[str, Any] = json.loads(output.read_text())
-        return {**result, "sys_exit": layout[SYS_EXIT], "cast": layout.get(CAST, 0)}
+        return {**result, "sys_exit": layout[SYS_EXIT], "cast": layout.get(CAST, 0), "putname": layout.get(PUTNAME, 0)}

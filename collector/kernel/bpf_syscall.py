@@ -16,7 +16,7 @@ _LONG_AGO_SECONDS = 0.1
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _PROG_LOAD, _RAW_TRACEPOINT_OPEN = 0, 1, 2, 3, 5, 17
 _ATTRIBUTE_SIZE = 128
 _RAW_TRACEPOINT, _TRACING = 17, 26
-_TRACE_RAW_TP = 23
+_TRACE_RAW_TP, _TRACE_FENTRY = 23, 24
 _LICENSE = b"Dual BSD/GPL"
 _LOG_SIZE = 1 << 20
 
@@ -62,15 +62,33 @@ def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
     Raises:
         OSError: the kernel refused; includes the end of the verifier's log.
     """
+    return _loaded(name, code, _TRACE_RAW_TP if typed else 0, typed)
+
+
+def load_function_entry(name: str, code: bytes, function: int) -> int:
+    """Load a program for the entry of a kernel function and return its descriptor; attach it as a typed tracepoint's.
+
+    Args:
+        name: name shown by tools.
+        code: the instructions.
+        function: BTF type id of the function.
+
+    Raises:
+        OSError: the kernel refused; includes the end of the verifier's log.
+    """
+    return _loaded(name, code, _TRACE_FENTRY, function)
+
+
+def _loaded(name: str, code: bytes, attached_as: int, typed: int) -> int:
     try:
-        return _load(name, code, typed, None)
+        return _load(name, code, attached_as, typed, None)
     except OSError as error:
         # The verifier refuses with others, EACCES among them.
         if error.errno == errno.EPERM:
             raise
         log = ctypes.create_string_buffer(_LOG_SIZE)
         try:
-            return _load(name, code, typed, log)
+            return _load(name, code, attached_as, typed, log)
         except OSError:
             tail = log.value.decode(errors="replace").strip().splitlines()[-8:]
             raise OSError(error.errno, f"the kernel refused {name}: " + " | ".join(tail)) from error
@@ -103,10 +121,10 @@ def possible_cpus() -> int:
     return int(last.split("-")[-1]) + 1
 
 
-def _load(name: str, code: bytes, typed: int, log: "ctypes.Array[ctypes.c_char] | None") -> int:
+def _load(name: str, code: bytes, attached_as: int, typed: int, log: "ctypes.Array[ctypes.c_char] | None") -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     license_text = ctypes.create_string_buffer(_LICENSE)
-    kind, attached_as = (_TRACING, _TRACE_RAW_TP) if typed else (_RAW_TRACEPOINT, 0)
+    kind = _TRACING if typed else _RAW_TRACEPOINT
     program = struct.pack("<IIQQ", kind, len(code) // 8, _address(instructions), _address(license_text))
     level, size, address = (0, 0, 0) if log is None else (1, len(log), _address(log))
     head = program + struct.pack("<IIQII", level, size, address, 0, 0)

@@ -108,6 +108,7 @@ _MEMBERS = {
     "FILENAME_NAME": "filename.name",
     "FILENAME_UPTR": "filename.uptr",
     "FILENAME_INAME": "filename.iname",
+    "FILENAME_REFCNT": "filename.refcnt",
     "KMEM_CACHE_NAME": "kmem_cache.name",
     "REGS_DI": "pt_regs.di",
     "REGS_SI": "pt_regs.si",
@@ -148,6 +149,8 @@ CAST_CALL = 0x7FFF0001
 """Stands for it in compiled programs, as the number of a helper that doesn't exist."""
 SYS_EXIT = "N_SYS_EXIT"
 """The tracepoint's BTF type id, by which typed programs are loaded."""
+PUTNAME = "N_PUTNAME"
+"""The BTF type id of putname(), if the kernel has it."""
 _PIECE = 1 << 16
 _V1_CONTROLLERS = Path("/proc/cgroups")
 
@@ -167,6 +170,8 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
     with suppress(KeyError):
         found |= {CAST: btf.function("bpf_rdonly_cast"), "CAST_CALL": CAST_CALL}
         found |= {defined: btf.structure(name) for name, defined in type_names().items()}
+    with suppress(KeyError):
+        found[PUTNAME] = btf.function("putname")
     found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
     try:

@@ -27,6 +27,10 @@ for _ in $(seq 600); do
     sleep 1
 done
 
+# Programs at functions have attach type 24, BPF_TRACE_FENTRY (include/uapi/linux/bpf.h).
+grep -h attach_type /proc/$lanner/fdinfo/*
+touch /etc/removed && rm /etc/removed
+
 run=(podman run --rm --network=none)
 ask podman "${run[@]}" --name podman test/debian:1
 ask cgroupfs "${run[@]}" --name cgroupfs --cgroup-manager=cgroupfs test/debian:1

@@ -34,7 +34,9 @@ u64 told_size, ring_is_full;
 #define BPF_TABLE(kind, key_type, type, name, size) \
   type name##_cells[size]; \
   static type *name##_lookup(const void *key, const type *fresh) { return &name##_cells[*(u32 *)key % (size)]; } \
-  static struct { type *(*lookup_or_try_init)(const void *, const type *); } name = { name##_lookup }
+  static type *name##_known(const void *key) { return name##_lookup(key, 0); } \
+  static struct { type *(*lookup_or_try_init)(const void *, const type *), *(*lookup)(const void *); } name = \
+    { name##_lookup, name##_known }
 
 /* Does a key begin with the bits of an entry? Each begins with the number of its bits. */
 static bool begins_with(const u8 *key, const u8 *entry)

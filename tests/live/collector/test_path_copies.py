@@ -1,0 +1,48 @@
+"""The kernel's copies of paths. Which program takes them depends on the kernel: tests/guest has one that has putname()."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from collector.bpf.path_copies import _CALLS, PathCopies
+from collector.bpf.program import RingSizes, compiled, load
+from collector.errors import EnvironmentUnsupported
+from collector.kernel import bpf_syscall
+from tests.live.collector.watching import CACHE
+from tests.live.needs import lacking
+
+RETURN_0 = bytes.fromhex("b7000000 00000000 95000000 00000000")
+EVERY_PATH = {(event, at) for event, count in _CALLS.items() for at in range(count)}
+
+
+@pytest.fixture
+def useless() -> Iterator[PathCopies]:
+    """Copies whose program for putname() does nothing."""
+    try:
+        compilation = compiled(CACHE)
+        program, loaded = load(compilation, RingSizes())
+    except EnvironmentUnsupported as missing:
+        lacking(f"{missing.reason}: {missing.remedy}")
+    program.path_copies._forget_putname()
+    program.path_copies._putname = bpf_syscall.load_tracepoint("nothing", RETURN_0, compilation["sys_exit"])
+    yield program.path_copies
+    program.close()
+    for descriptor in loaded.values():
+        os.close(descriptor)
+
+
+def test_a_program_that_misses_paths_is_not_used(useless: PathCopies) -> None:
+    """The slower one sees them all."""
+    useless.switch(enabled=True)
+
+    assert useless._seen() == EVERY_PATH
+    assert useless._putname is None
+
+
+def test_nothing_is_copied_while_no_rule_needs_it(useless: PathCopies) -> None:
+    """It can be switched on again."""
+    for _ in range(2):
+        useless.switch(enabled=True)
+        useless.switch(enabled=False)
+        assert useless._seen() == set()
