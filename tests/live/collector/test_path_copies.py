@@ -1,4 +1,4 @@
-"""The kernel's copies of paths. Which program takes them depends on the kernel: tests/guest has one that has putname()."""
+"""The kernel's copies of paths, where programs at functions are refused. tests/guest has a kernel that permits them."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ EVERY_PATH = {(event, at) for event, count in _CALLS.items() for at in range(cou
 
 @pytest.fixture
 def useless() -> Iterator[PathCopies]:
-    """Copies whose program for putname() does nothing."""
+    """Return copies whose program for putname() does nothing."""
     try:
         compilation = compiled(CACHE)
         program, loaded = load(compilation, RingSizes())
