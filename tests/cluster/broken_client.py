@@ -10,6 +10,7 @@ from aiokafka.consumer.consumer import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownError
+from aiokafka.structs import TopicPartition
 
 from lanner.__main__ import main
 from processor.fleet.kafka import consumer_thread
@@ -34,8 +35,10 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "skipped": (Fetcher, "fetched_records", AssertionError, range(2, 5)),
     # They are paused, and never resumed.
     "stalled": (Fetcher, "_get_actions_per_node", AssertionError, range(20, 21)),
-    # While their ends are queried, all partitions go to another member of the group.
+    # While the ends are queried, a partition goes to another member of the group.
     "revoked": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 2)),
+    # All partitions go, without a rebalance.
+    "gone": (AIOKafkaConsumer, "end_offsets", AssertionError, range(1, 4)),
     "watching": (StalledPartitions, "look", lambda: RuntimeError("broken for a test"), range(2, 4)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
@@ -81,13 +84,15 @@ def break_at(where: str) -> None:
             return whole(fetcher, assignment)
 
         setattr(owner, name, pausing)
-    elif where == "revoked":
+    elif where in ("revoked", "gone"):
 
         async def revoking(consumer: Any, partitions: Any) -> Any:
             found = await whole(consumer, partitions)
             if found and due():
-                consumer._subscription.assign_from_subscribed([])
-                consumer._coordinator.request_rejoin()
+                found[TopicPartition(partitions[0].topic, 10_000)] = 1
+                if where == "gone":
+                    consumer._subscription.assign_from_subscribed([])
+                    consumer._coordinator.request_rejoin()
             return found
 
         setattr(owner, name, revoking)

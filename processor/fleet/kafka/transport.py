@@ -109,6 +109,10 @@ class Consumer(aiokafka.Consumer):
         except ConsumerNotStarted:
             return set()
 
+    def highwater(self, tp: TP) -> int:
+        """Return the end of a partition; 0 if it is unknown or the partition has just gone, which would end Faust."""
+        return cast(ConsumerThread, self._thread).end_of(tp) or 0
+
     async def verify_all_partitions_active(self) -> None:
         """Do nothing: Faust's look for a live-lock only writes lines, and ends it where a partition has just gone."""
 
@@ -176,7 +180,7 @@ class Consumer(aiokafka.Consumer):
             # Before its first commit, where reading began.
             begun = self._committed_offset.get(partition) or self._read_offset.get(partition)
             if begun is not None:
-                found[partition] = max(0, ends.get(partition, 0) - begun, (self.highwater(partition) or 0) - begun)
+                found[partition] = max(0, ends.get(partition, 0) - begun, self.highwater(partition) - begun)
         return found
 
     def settle(self, message: Message) -> None:
