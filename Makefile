@@ -19,7 +19,7 @@ help:
 	@echo 'make tarball the collector with its own Python, for hosts without one'
 	@echo 'make bench-live   what Lanner costs the programs beside it; ARGS=falco_rules.yaml for those rules as well'
 	@echo 'make test-kubernetes   compile Kubernetes, once, and test the manifest and the Helm chart on a real node'
-	@echo 'make test-guest   test container names in a virtual machine with cgroup version 2 alone (needs qemu-system-x86)'
+	@echo 'make test-guest   test with a kernel of Debian in a virtual machine (needs qemu-system-x86)'
 	@echo 'make docs    write the generated pages again  make site   the documentation as a site, in build/site'
 
 setup:

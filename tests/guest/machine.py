@@ -4,6 +4,7 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.live.debian_image import cache_directory, debian_tar
@@ -34,11 +35,19 @@ _DOCKER = '{"bridge": "none", "iptables": false, "ip6tables": false}\n'
 _UNIT = "[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/opt/lanner/tests/guest/check.sh\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What `check.sh` wrote: the lines of alerts, and its log."""
+
+    alerts: list[str]
+    log: str
+
+
 class NoGuest(Exception):
     """No virtual machine can run here; the message gives the reason."""
 
 
-def results() -> str:
+def results() -> Written:
     """Run the guest from start to end, and return what `check.sh` wrote.
 
     Raises:
@@ -68,7 +77,8 @@ def results() -> str:
             timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
         )
-        return (folder / "results").read_text(errors="replace")
+        alerts, _, log = (folder / "results").read_text(errors="replace").partition("--- log\n")
+        return Written(alerts.splitlines(), log)
 
 
 def _system() -> Path:

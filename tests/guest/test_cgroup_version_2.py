@@ -1,12 +1,10 @@
 """Each container has its name on a host with cgroup version 2 alone, under Debian's own kernel."""
 
 import json
-import os
 
 import pytest
 
-from tests.guest.machine import NoGuest, results
-from tests.live.needs import lacking
+from tests.guest.machine import Written
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -14,25 +12,11 @@ Asked = dict[str, tuple[object, object, object]]
 
 
 @pytest.fixture(scope="module")
-def written() -> tuple[list[str], str]:
-    """Run the guest: its alerts, and its log."""
-    if os.geteuid() != 0:
-        lacking("needs root")
-    try:
-        text = results()
-    except NoGuest as missing:
-        lacking(str(missing))
-    lines, _, log = text.partition("--- log\n")
-    return lines.splitlines(), log
-
-
-@pytest.fixture(scope="module")
-def asked(written: tuple[list[str], str]) -> Asked:
+def asked(written: Written) -> Asked:
     """Type, name and image by what was asked."""
-    lines, log = written
-    alerts = [json.loads(line) for line in lines if '"Asked"' in line]
-    assert alerts, log
-    assert "cgroup2 on /sys/fs/cgroup type cgroup2" in log
+    alerts = [json.loads(line) for line in written.alerts if '"Asked"' in line]
+    assert alerts, written.log
+    assert "cgroup2 on /sys/fs/cgroup type cgroup2" in written.log
     names = ("container.type", "container.name", "container.image.repository")
     found = {}
     for alert in alerts:
@@ -71,12 +55,3 @@ def test_namespaces_without_a_runtime_are_an_unknown_container(asked: Asked) -> 
 def test_processes_of_the_host_are_the_host_s(asked: Asked, name: str) -> None:
     """Also in the cgroup of a service of systemd."""
     assert asked[name][:2] == ("host", "host")
-
-
-def test_paths_are_copied_in_the_function_that_frees_them(written: tuple[list[str], str]) -> None:
-    """Programs at functions are permitted there, and see the paths of all calls."""
-    lines, log = written
-
-    assert "attach_type:\t24\n" in log
-    [removed] = [json.loads(line)["output_fields"] for line in lines if '"Removed"' in line]
-    assert removed == removed | {"fs.path.name": "/etc/removed", "fs.path.nameraw": "/etc/removed"}
