@@ -257,6 +257,7 @@ BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
 BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
 /* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
 BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
+/* What a thread begins with: too large for the stack. */
 BPF_ARRAY(no_names, struct copied_names, 1);
 
 #define POINTER(p, o) (*(void **)((void *)(p) + (o)))

@@ -13,6 +13,7 @@ import threading
 from contextlib import suppress
 
 from collector.arch import x86_64
+from collector.events.system_calls import PATHS_ONLY
 from collector.kernel import bpf_syscall
 
 _TRACEPOINT = "kmem_cache_free"
@@ -23,7 +24,6 @@ _CALLS = {
 """Event types of calls that free paths in different functions of the kernel, and their number of paths, which are the
 first arguments. The sandboxes of systemd and of container runtimes permit them all."""
 _U32 = struct.Struct("<I")
-_BY_NAME = b"\2"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -92,7 +92,7 @@ class PathCopies:
         watched, copied = self._maps["watched"], self._maps["copied_names"]
         thread, key = _U32.pack(threading.get_native_id()), _U32.pack(number)
         before = bpf_syscall.lookup(watched, key, 1)
-        bpf_syscall.update(watched, key, _BY_NAME)
+        bpf_syscall.update(watched, key, PATHS_ONLY)
         _libc.syscall(ctypes.c_long(number), *map(ctypes.c_char_p, paths + [None] * (6 - count)))
         bpf_syscall.update(watched, key, before)
         with suppress(OSError):  # nothing was copied
