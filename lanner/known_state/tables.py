@@ -30,7 +30,7 @@ class MacroState:
     learning: int
     """Groups of first_seen that are still learning."""
     full: int
-    """Groups of first_seen that don't fire, because a value was seen for which there was no room."""
+    """Groups of first_seen that don't fire for some host, container or user, whose value had no room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _macro_state(macro: StatefulMacro, windows: int, values: int, known: list[Se
         windows + len(known),
         values,
         sum(now - each.begun < correlation.learning for each in known),
-        sum(bool(each.overflowed) and span.is_known(each.overflowed, seconds_of(now)) for each in known),
+        sum(any(span.is_known(since, seconds_of(now)) for _, since in each.overflows) for each in known),
     )
 
 

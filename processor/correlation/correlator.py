@@ -10,9 +10,11 @@ broker, so event time is the clock as well.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
+from processor.correlation.first_seen.shares import bringer_text
 from processor.correlation.first_seen.sightings import Sightings, sighting_of
-from processor.correlation.notices import QUIET, Tally, is_due, report, take_notice
+from processor.correlation.notices import OTHER, QUIET, Tally, is_due, report, take_notice
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
@@ -35,6 +37,10 @@ REPORTED_RETENTION = 600_000_000_000
 MAX_GROUPS = 100_000
 CLOCK_SLACK = 60_000_000_000
 """By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
+_MOST_UNSTORED = 1_000
+"""Bringers of values without room that are named in one report."""
+Unstored: TypeAlias = tuple[str, str, str]
+"""The id of a host, its name, and the macro with the container or user that brought a value."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
 
@@ -78,8 +84,8 @@ class Correlator:
         """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
-        self.unstored: Counter[str] = Counter()
-        """Unreported values by macro for which their groups of first_seen had no room."""
+        self.unstored: Counter[Unstored] = Counter()
+        """Unreported values of first_seen for which there was no room."""
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -309,12 +315,13 @@ class Correlator:
         return outcome
 
     def _look_up(self, pre_match: PreMatch, macro: StatefulMacro, feed: Feed) -> Fired | UpdateOutcome | None:
-        sighting = sighting_of(pre_match, macro.fingerprint, feed.value or "", self._now)
+        sighting = sighting_of(pre_match, macro.fingerprint, feed, self._now)
         answer = self.sightings.see(sighting)
         if isinstance(answer, UpdateOutcome):
             self.counts[answer.value] += 1
             if answer is UpdateOutcome.FULL:
-                self.unstored[macro.name] += 1
+                whose = bringer_text(feed.stored) if len(self.unstored) < _MOST_UNSTORED else OTHER
+                self.unstored[pre_match.origin.host_id, pre_match.hostname, f"{macro.name} by {whose}"] += 1
             return answer
         if not answer:
             return None

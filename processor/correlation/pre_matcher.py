@@ -10,6 +10,7 @@ from typing import Any
 from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.correlation.first_seen.recent import RecentlySent
+from processor.correlation.first_seen.shares import BRINGER_FIELDS
 from processor.correlation.matching.gathered import Gathered, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
@@ -95,7 +96,7 @@ class PreMatcher:
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        stored = stored_fields(plan)
+        stored = stored_fields(plan, BRINGER_FIELDS)
         self._uses: list[_LegUse | _RuleUse] = []
         for macro in plan.macros:
             for leg in macro.legs:
@@ -148,7 +149,7 @@ class PreMatcher:
 
     def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
         batch = reading.batch
-        found = Gathered(self._recent, self._routes, batch.appended)
+        found = Gathered(self._recent, self._routes, batch.host_id, batch.appended)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:

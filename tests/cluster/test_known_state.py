@@ -2,13 +2,15 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from bus.connection import Connection
+from processor.detection.internal_alerts import VALUES_UNSTORED
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.test_memory_of_rules import until
-from tests.unit.processor.batches import batch_of
+from tests.unit.processor.batches import INIT, batch_of
 
 FIRST = """
 - rule: Any
@@ -32,15 +34,18 @@ NEW = """
 class Opener:
     """A host that opens files."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, name: str = "h", uid: int = 0) -> None:
         self._generator = Generator(connection, hosts=0)
+        self._name = name
+        self._processes = [replace(INIT, uid=uid)]
         self._sequence = 0
 
     def open(self, *names: str) -> None:
         """Open files, in one batch."""
         self._sequence += 1
         events = ({"type": "openat", "fd_name": name, "time": time.time_ns()} for name in names)
-        batch = batch_of(*events, host_id="h", hostname="h", collector_start=1, sequence=self._sequence)
+        ids = {"host_id": self._name, "hostname": self._name, "collector_start": 1, "sequence": self._sequence}
+        batch = batch_of(*events, processes=self._processes, **ids)
         batch.watched = ("openat",)
         self._generator.publish(batch)
         self._generator.flush()
@@ -90,6 +95,31 @@ def test_a_published_macro_knows_what_retained_events_show_until_it_is_reset(
 
     until(is_new_again, 90, "the file that was reset was not reported")
     assert sorted(found()) == ["/opened/b", "/opened/c"]
+    assert worker.stop() == 0, worker.errors
+    assert "Traceback" not in worker.errors
+    alerts.close()
+
+
+def test_a_host_that_brings_too_many_values_hides_no_value_of_another(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """The other's new file is reported, and an internal alert names the host and the user who opened a hundred."""
+    loud, quiet, alerts = Opener(connection, "loud", 33), Opener(connection, "quiet"), Alerts(connection)
+    few = {"LANNER__FIRST_SEEN__VALUES_PER_GROUP": "50"}
+    worker = processes.start(connection, "processor", rules=rules_file(tmp_path, NEW), environment=few)
+    worker.wait_for("evaluating rules:")
+    quiet.open("/opened/before")
+    time.sleep(3)
+    loud.open(*(f"/opened/{number}" for number in range(100)))
+
+    def blamed() -> set[str]:
+        alerts.read(0.5)
+        return {f"{alert.hostname} {alert.output}" for alert in alerts.raw if alert.rule == VALUES_UNSTORED}
+
+    until(lambda: bool(blamed()), 30, "the host that opened too many files was not named")
+    quiet.open("/opened/secret")
+    until(lambda: bool(blamed()) and any("/opened/secret" in each.output for each in alerts.raw), 30, "not reported")
+    assert all(each.startswith("loud ") and "new_file by user 33: " in each for each in blamed())
     assert worker.stop() == 0, worker.errors
     assert "Traceback" not in worker.errors
     alerts.close()

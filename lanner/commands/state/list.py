@@ -18,7 +18,7 @@ def command(options: Options, *, topic: bool) -> None:
     """List the stateful macros that rules use, with the groups and values that they remember.
 
     LEARNING counts groups of first_seen that only learn: nothing is new there yet. FULL counts those that don't fire
-    because they have too many values.
+    for some host, container or user, who brought too many values.
     """
     settings = options.settings()
     source = state_source(settings, topic=topic, quiet=options.quiet)

@@ -226,8 +226,8 @@ class FirstSeenSettings:
     """What stateful macros of type first_seen may remember; use the same values for all processors."""
 
     values_per_group: int = about(
-        "Values of one group, about 164 bytes each. A group with as many stores no other value, doesn't fire for it,\n"
-        "and raises an alert.",
+        "Values of one group, about 164 bytes each, twice that once it is full. Then the host, container or user that\n"
+        "brought the most stores no other value, doesn't fire for it, and raises an alert.",
         20_000,
     )
 

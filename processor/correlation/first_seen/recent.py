@@ -2,6 +2,7 @@
 
 Most events have a known value. The correlate stage stores its newest sighting to a part of the lookback, so that of the
 events of one part, one is enough. One a minute is sent all the same: a value that was reset there is soon new again.
+And several hosts, containers or users send it: nobody for whose values there is no room hides that others have it.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ _PERIOD = 60
 """s."""
 _MOST = 100_000
 """Values; if there are more, all are sent again."""
+_WITNESSES = 4
+"""Hosts, containers and users that send a value in one minute."""
 
 SeenKey = tuple[str, Group, str]
 """Fingerprint of the macro, group, and value."""
@@ -37,21 +40,33 @@ class RecentlySent:
             and macro.fingerprint not in negated
             and not any(term.needs or term.forbids for leg in macro.legs for term in leg.terms)
         }
-        self._sent: dict[SeenKey, tuple[int, int]] = {}
+        self._sent: dict[SeenKey, tuple[tuple[int, int], tuple[int, ...]]] = {}
+        """By value: the newest minute, and the shares of those who sent it then."""
 
-    def covers(self, key: SeenKey, appended: int) -> bool:
-        """Return whether an event can be left out. appended: when the broker received it, ns; 0 if none did."""
+    def covers(self, key: SeenKey, share: int, appended: int) -> bool:
+        """Return whether an event can be left out.
+
+        Args:
+            key: of its value.
+            share: of who brings it.
+            appended: when the broker received it, ns; 0 if none did.
+        """
         span = self._spans.get(key[0])
-        return span is not None and appended > 0 and self._sent.get(key) == _period(span, appended)
+        if span is None or not appended:
+            return False
+        minute, shares = self._sent.get(key, ((0, 0), ()))
+        return (share in shares or len(shares) >= _WITNESSES) and minute == _period(span, appended)
 
-    def mark(self, keys: Iterable[SeenKey], appended: int) -> None:
-        """Note that events were sent."""
-        for key in keys:
+    def mark(self, sent: Iterable[tuple[SeenKey, int]], appended: int) -> None:
+        """Note that events were sent. sent: the keys of their values, each with the share of who brings it."""
+        for key, share in sent:
             span = self._spans.get(key[0])
             if span is not None and appended:
                 if len(self._sent) >= _MOST:
                     self._sent.clear()
-                self._sent[key] = _period(span, appended)
+                period = _period(span, appended)
+                minute, shares = self._sent.get(key, (period, ()))
+                self._sent[key] = (period, (*shares, share) if minute == period else (share,))
 
 
 def _period(span: Span, appended: int) -> tuple[int, int]:

@@ -1,25 +1,27 @@
 """The values of all groups in memory, bounded, with what has changed.
 
 A group holds its values in one dictionary, and each change is one value: a new value costs the same however many are
-known. A group that is full stores no further value, and while one that it could not store may be unknown, none of its
-values counts as new. If all groups together are too many, the account with the most values gives up its oldest groups,
-which learn again.
+known. In a full group, whoever brought the most gives up values for others (`shares`). Who has the most and brings more
+overflows: for a lookback, nothing that he brings counts as new, and what can still be stored is known for him alone.
+If all groups together are too many, the hosts that brought the most give up their oldest values; a group that has none
+left learns again.
 """
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
+from processor.correlation.first_seen.group import KnownGroup, ValueFacts
+from processor.correlation.first_seen.shares import account_of, host_of, share_of, whole_host
 from processor.correlation.first_seen.span import SeenGroup, SeenValue, Span, seconds_of
-from processor.correlation.pre_match import Group, PreMatch
+from processor.correlation.pre_match import Feed, Group, PreMatch
 from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.windows.outcome import UpdateOutcome
 
 MAX_VALUES = 1_000_000
 """The limit for all groups together; a value takes about 164 bytes."""
-_MARK_BITS = 63
-_MARK = (1 << _MARK_BITS) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _UNKNOWN_SECONDS = 3600
 """How often it is looked again whether a group of unknown rules has old values, s."""
@@ -28,23 +30,12 @@ _NOT_BEGUN = 1 << 62
 _MOST_SWEPT = 50_000
 """Values to look at in one call, so that it takes no longer than about 25 ms."""
 _SPARE = 100
-"""Evict one hundredth more than necessary, so that not each new value searches for the largest account."""
+"""Evict one hundredth more than necessary, so that not each new value searches for the largest hosts."""
 
 GroupKey = tuple[str, Group]
 """Fingerprint of the macro, and the group."""
 ValueKey = tuple[str, Group, str | None]
 """The same and a value; None for what is known of the group itself."""
-
-
-@dataclass(slots=True)
-class _Known:
-    """One group."""
-
-    host: str
-    begun: int
-    overflowed: int = 0
-    values: dict[str, int] = field(default_factory=dict)
-    """By value: the arrival of the newest sighting, s, then the mark of the first: one number takes less memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +51,45 @@ class Sighting:
     """When the broker received it, ns."""
     host_id: str
     is_established: bool = True
+    account: str = ""
+    """Who of the host brings it."""
+
+    @property
+    def host(self) -> str:
+        """For whom the value counts."""
+        return self.host_id if self.is_established else NEWCOMERS
+
+    @property
+    def share(self) -> int:
+        """The share toward which the value counts."""
+        return share_of(self.host, self.account)
 
     @property
     def mark(self) -> int:
         """Identifies the event."""
-        return (self.source + self.position * _GOLDEN) & _MARK or 1
+        return (self.source + self.position * _GOLDEN) & (1 << 63) - 1 or 1
 
 
-def sighting_of(pre_match: PreMatch, owner: str, value: str, now: int) -> Sighting:
+def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighting:
     """Return a pre-matched event as a sighting.
 
     Args:
         pre_match: the event.
         owner: fingerprint of the macro.
-        value: the event's.
+        feed: the event's value, and the fields of who brings it.
         now: the clock, ns: the arrival of a batch that no broker dated.
     """
     origin = pre_match.origin
     return Sighting(
         owner,
         pre_match.group,
-        value,
+        feed.value or "",
         origin.position,
         origin.source,
         pre_match.appended or now,
         origin.host_id,
         pre_match.is_established,
+        account_of(feed.stored),
     )
 
 
@@ -103,10 +107,12 @@ class Sightings:
         self._spans = spans
         self._maximum = maximum
         self.group_maximum = group_maximum
-        self._groups: dict[GroupKey, _Known] = {}
-        self._accounts: dict[str, OrderedDict[GroupKey, None]] = {}
-        self._sizes: Counter[str] = Counter()
-        """Values by account."""
+        self._groups: OrderedDict[GroupKey, KnownGroup] = OrderedDict()
+        """Those that changed least recently come first."""
+        self._sizes: Counter[int] = Counter()
+        """Values by host."""
+        self._hosts: dict[int, str] = {}
+        """The ids of these hosts."""
         self._total = 0
         self._due: list[tuple[int, int, GroupKey]] = []
         self._pushed = 0
@@ -114,7 +120,7 @@ class Sightings:
         self.cause = 0
         """Noted beside each change: the message that is being applied."""
         self.evicted: Counter[str] = Counter()
-        """Groups evicted since they were taken last, by account."""
+        """By host, the groups whose values were evicted since they were taken last."""
         self.evicted_total = 0
 
     def change_rules(self, spans: Mapping[str, Span], group_maximum: int) -> None:
@@ -139,24 +145,29 @@ class Sightings:
         if span is None:
             return UpdateOutcome.STALE
         key, arrival = (sighting.owner, sighting.group), seconds_of(sighting.arrival)
-        known = self._touched(key, sighting, sighting.arrival)
+        known = self._touched(key, sighting.arrival, arrival)
         if sighting.arrival < known.begun:
             known.begun = sighting.arrival
             self._changed[*key, None] = self.cause
-        before = known.values.get(sighting.value)
-        if before is not None and span.is_known(seen := before >> _MARK_BITS, arrival):
-            if before & _MARK == sighting.mark:
+        share = sighting.share
+        before = known.get(sighting.value)
+        if before is not None and span.is_known(before.seen, arrival):
+            if before.mark == sighting.mark:
                 return UpdateOutcome.STALE
-            if span.is_newer(arrival, seen):
-                self._write(key, known, sighting.value, arrival, before & _MARK)
-            return False
-        if not self._has_room(key, known, before, arrival, span):
+            if not before.is_private or before.share == share:
+                if span.is_newer(arrival, before.seen):
+                    self._see_again(key, known, sighting, before)
+                return False
+        is_blind = known.is_blind(share, arrival, span)
+        if before is None and not self._make_room(key, known, share):
+            if not is_blind:
+                known.drop_overflows(arrival, span)
+                self._overflow(key, known, share, arrival)
             return UpdateOutcome.FULL
-        self._write(key, known, sighting.value, arrival, sighting.mark)
-        is_blind = known.overflowed and span.is_known(known.overflowed, arrival)
-        if is_blind or sighting.arrival - known.begun < span.learning:
-            return UpdateOutcome.LEARNING
-        return True
+        is_learning = sighting.arrival - known.begun < span.learning or known.is_blind_for_all(arrival, span)
+        is_private = is_blind and not is_learning
+        self._write(key, known, sighting.value, ValueFacts(share, arrival, sighting.mark, is_private), sighting.host)
+        return UpdateOutcome.LEARNING if is_blind or is_learning else True
 
     def learn(self, sighting: Sighting, now: int) -> None:
         """Take a value that was seen in the past, without an answer.
@@ -170,12 +181,14 @@ class Sightings:
         span, key = self._spans.get(sighting.owner), (sighting.owner, sighting.group)
         if span is None:
             return
-        known, seen = self._touched(key, sighting, now), seconds_of(sighting.arrival)
-        before = known.values.get(sighting.value)
-        if before is not None and not span.is_newer(seen, before >> _MARK_BITS):
-            return
-        if self._has_room(key, known, before, seen, span):
-            self._write(key, known, sighting.value, seen, 0 if before is None else before & _MARK)
+        seen = seconds_of(sighting.arrival)
+        known = self._touched(key, now, seen)
+        before = known.get(sighting.value)
+        if before is not None:
+            if span.is_newer(seen, before.seen):
+                self._see_again(key, known, sighting, before)
+        elif self._make_room(key, known, sighting.share):
+            self._write(key, known, sighting.value, ValueFacts(sighting.share, seen), sighting.host)
 
     def learned_since(self, owner: str, group: Group, arrival: int) -> None:
         """Begin a group's learning period in the past: all values since then were learned. arrival: ns."""
@@ -192,9 +205,9 @@ class Sightings:
             known = self._groups.get(key)
             if known is None:
                 continue
-            left -= 1 + len(known.values)
+            left -= 1 + len(known)
             self._drop_past(key, known, second)
-            if known.values:
+            if len(known):
                 self._schedule(key, second)
             else:
                 self.drop((*key, None))
@@ -205,19 +218,14 @@ class Sightings:
         known = self._groups.get((owner, group))
         if known is None:
             return
-        if value is not None:
-            if known.values.pop(value, None) is not None:
-                self._resize(known.host, -1)
-                self._changed[key] = self.cause
-            return
-        del self._groups[owner, group]
-        account = self._accounts[known.host]
-        del account[owner, group]
-        if not account:
-            del self._accounts[known.host]
-        self._resize(known.host, -len(known.values))
-        self._changed[key] = self.cause
-        self._changed.update(dict.fromkeys(((owner, group, each) for each in known.values), self.cause))
+        for each in [text for text, _ in known] if value is None else [value]:
+            before = known.pop(each)
+            if before is not None:
+                self._resize(before.share, -1)
+                self._changed[owner, group, each] = self.cause
+        if value is None:
+            del self._groups[owner, group]
+            self._changed[key] = self.cause
 
     def all_groups(self) -> list[GroupKey]:
         """Return the groups."""
@@ -226,16 +234,18 @@ class Sightings:
     def load(self, owner: str, group: Group, host: str, state: SeenGroup | SeenValue) -> None:
         """Load one record; it counts as a change."""
         key = (owner, group)
-        # The group's own record may follow those of its values.
-        known = self._groups.get(key) or self._new(key, host, _NOT_BEGUN, due=0)
+        known = self._groups.get(key)
+        if known is None:
+            # The group's own record may follow those of its values.
+            known = self._new(key, _NOT_BEGUN, due=0)
         if state == SeenGroup(0):
             self.drop((*key, None))
         elif isinstance(state, SeenGroup):
-            self._move(key, known, host)
-            known.begun, known.overflowed = state.begun, state.overflowed
+            known.begun, known.overflows = state.begun, dict(state.overflows)
             self._changed[*key, None] = self.cause
         elif state.seen:
-            self._write(key, known, state.value, state.seen, state.mark)
+            share = state.share or share_of(host, "")
+            self._write(key, known, state.value, ValueFacts(share, state.seen, state.mark, state.is_private), host)
         else:
             self.drop((*key, state.value))
 
@@ -244,15 +254,11 @@ class Sightings:
         changed = 0
         for key, known in self._groups.items():
             begun = known.begun if known.begun == _NOT_BEGUN else retime(known.begun)
-            moved = {}
-            for value, packed in known.values.items():
-                seen = max(1, seconds_of(retime((packed >> _MARK_BITS) * 10**9)))
-                if seen != packed >> _MARK_BITS:
-                    moved[value] = seen << _MARK_BITS | packed & _MARK
-            if moved or begun != known.begun:
+            before = known.record()
+            moved = list(known.retime(retime))
+            known.begun = begun
+            if moved or known.record() != before:
                 changed += 1
-                known.begun = begun
-                known.values.update(moved)
                 self._changed.update(dict.fromkeys(((*key, value) for value in (None, *moved)), self.cause))
         return changed
 
@@ -262,21 +268,24 @@ class Sightings:
         return bool(self._changed)
 
     def take_changes(self) -> list[tuple[ValueKey, str, SeenGroup | SeenValue | None, int]]:
-        """Return what has changed since the last call: key, account, record (None where it is gone), and cause."""
+        """Return what has changed since the last call: key, host, record (None where it is gone), and cause.
+
+        The host is the one toward which a value counts, and empty for a group.
+        """
         changes = [(key, *self._record(key), cause) for key, cause in self._changed.items()]
         self._changed.clear()
         return changes
 
     def records(self) -> Iterator[tuple[ValueKey, str, SeenGroup | SeenValue]]:
-        """Yield all records with their keys and accounts."""
+        """Yield all records with their keys and hosts, as in take_changes."""
         for owner, group in list(self._groups):
-            for value in (None, *self._groups[owner, group].values):
+            for value in (None, *(text for text, _ in self._groups[owner, group])):
                 host, record = self._record((owner, group, value))
                 if record is not None:
                     yield (owner, group, value), host, record
 
     def take_evicted(self) -> Counter[str]:
-        """Return the groups evicted since the last call, by account."""
+        """Return by host the groups whose values were evicted since the last call."""
         taken, self.evicted = self.evicted, Counter()
         return taken
 
@@ -286,67 +295,79 @@ class Sightings:
         if known is None:
             return "", None
         if value is None:
-            return known.host, SeenGroup(known.begun, known.overflowed)
-        packed = known.values.get(value)
-        return known.host, None if packed is None else SeenValue(value, packed >> _MARK_BITS, packed & _MARK)
+            return "", known.record()
+        facts = known.get(value)
+        if facts is None:
+            return "", None
+        host = self._hosts[host_of(facts.share)]
+        return host, SeenValue(value, facts.seen, facts.mark, facts.share, facts.is_private)
 
-    def _touched(self, key: GroupKey, sighting: Sighting, begun: int) -> _Known:
-        """Return the group of a sighting, made the newest one; begun: when a new one begins to learn, ns."""
+    def _touched(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
+        """Return a group, made the newest one.
+
+        Args:
+            key: the group's.
+            begun: when a new one begins to learn, ns.
+            due: the time of its event, s.
+        """
         known = self._groups.get(key)
         if known is None:
-            host = sighting.host_id if sighting.is_established else NEWCOMERS
-            return self._new(key, host, begun, seconds_of(sighting.arrival))
-        if known.host == NEWCOMERS and sighting.is_established:
-            self._move(key, known, sighting.host_id)
-            self._changed[*key, None] = self.cause
-        else:
-            self._accounts[known.host].move_to_end(key)
+            return self._new(key, begun, due)
+        self._groups.move_to_end(key)
         return known
 
-    def _new(self, key: GroupKey, host: str, begun: int, due: int) -> _Known:
-        known = self._groups[key] = _Known(host, begun)
-        self._accounts.setdefault(host, OrderedDict())[key] = None
+    def _new(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
+        known = self._groups[key] = KnownGroup(begun)
         self._changed[*key, None] = self.cause
         self._schedule(key, due)
         return known
 
-    def _move(self, key: GroupKey, known: _Known, host: str) -> None:
-        account = self._accounts[known.host]
-        del account[key]
-        if not account:
-            del self._accounts[known.host]
-        self._resize(known.host, -len(known.values))
-        known.host = host
-        self._accounts.setdefault(host, OrderedDict())[key] = None
-        self._resize(host, len(known.values))
-
-    def _resize(self, host: str, by: int) -> None:
+    def _resize(self, share: int, by: int) -> None:
+        host = host_of(share)
         self._total += by
         self._sizes[host] += by
         if not self._sizes[host]:
-            del self._sizes[host]
+            del self._sizes[host], self._hosts[host]
 
-    def _write(self, key: GroupKey, known: _Known, value: str, seen: int, mark: int) -> None:
-        if value not in known.values:
-            self._resize(known.host, 1)
-        known.values[value] = seen << _MARK_BITS | mark
+    def _see_again(self, key: GroupKey, known: KnownGroup, sighting: Sighting, before: ValueFacts) -> None:
+        """Write that a value was seen; one of newcomers then counts for a host that is established."""
+        share, host = before.share, self._hosts[host_of(before.share)]
+        if host == NEWCOMERS:
+            share, host = sighting.share, sighting.host
+        facts = before._replace(share=share, seen=seconds_of(sighting.arrival))
+        self._write(key, known, sighting.value, facts, host)
+
+    def _write(self, key: GroupKey, known: KnownGroup, value: str, facts: ValueFacts, host: str) -> None:
+        self._hosts[host_of(facts.share)] = host
+        self._resize(facts.share, 1)
+        before = known.put(value, facts)
+        if before is not None:
+            self._resize(before.share, -1)
         self._changed[*key, value] = self.cause
         if len(self) > self._maximum:
-            self._evict(key)
+            self._evict()
 
-    def _has_room(self, key: GroupKey, known: _Known, before: int | None, arrival: int, span: Span) -> bool:
-        if before is not None or len(known.values) < self.group_maximum:
-            return True
-        if span.is_newer(arrival, known.overflowed):
-            known.overflowed = arrival
+    def _make_room(self, key: GroupKey, known: KnownGroup, share: int) -> bool:
+        """Return whether there is room for a value, after another share has given up what is too much."""
+        while len(known) >= self.group_maximum:
+            spare = known.spare(share)
+            if spare is None:
+                return False
+            self._resize(known.give_up(spare).share, -1)
+            self._changed[*key, spare] = self.cause
+        return True
+
+    def _overflow(self, key: GroupKey, known: KnownGroup, share: int, since: int) -> None:
+        if known.overflow(share, since):
             self._changed[*key, None] = self.cause
-        return False
 
-    def _drop_past(self, key: GroupKey, known: _Known, second: int) -> None:
+    def _drop_past(self, key: GroupKey, known: KnownGroup, second: int) -> None:
         span = self._spans.get(key[0])
         if span is not None:
-            for value in [each for each, packed in known.values.items() if span.is_past(packed >> _MARK_BITS, second)]:
+            for value in known.past(second, span):
                 self.drop((*key, value))
+            if known.drop_overflows(second, span):
+                self._changed[*key, None] = self.cause
 
     def _schedule(self, key: GroupKey, second: int) -> None:
         span = self._spans.get(key[0])
@@ -354,18 +375,34 @@ class Sightings:
         self._pushed += 1
         heapq.heappush(self._due, ((second // part + 1) * part, self._pushed, key))
 
-    def _evict(self, writing: GroupKey) -> None:
-        """Evict groups, but for the one that is being written unless it is alone."""
-        # By size, updated while evicting: searching all accounts again for each group would take seconds.
-        largest = [(-size, account) for account, size in self._sizes.items()]
-        heapq.heapify(largest)
-        while len(self) > self._maximum - self._maximum // _SPARE:
-            _, account = heapq.heappop(largest)
-            oldest = next((key for key in self._accounts[account] if key != writing), writing)
-            self.drop((*oldest, None))
-            self.evicted[account] += 1
-            self.evicted_total += 1
-            if oldest == writing:
+    def _evict(self) -> None:
+        """Evict the oldest values of the hosts that have the most, from the groups that changed least recently."""
+        due = len(self) - self._maximum + self._maximum // _SPARE
+        level = _level(sorted(self._sizes.values(), reverse=True), due)
+        for key, known in list(self._groups.items()):
+            gone: dict[int, int] = {}
+            for seen, value, share in sorted((facts.seen, value, facts.share) for value, facts in known):
+                if due > 0 and self._sizes[host_of(share)] > level:
+                    if whole_host(share) not in gone:
+                        self.evicted[self._hosts[host_of(share)]] += 1
+                        self.evicted_total += 1
+                    gone[whole_host(share)] = seen
+                    self.drop((*key, value))
+                    due -= 1
+            if not len(known):
+                self.drop((*key, None))
+            else:
+                # What is gone may come again.
+                for share, seen in gone.items():
+                    self._overflow(key, known, share, seen)
+            if due <= 0:
                 return
-            if size := self._sizes[account]:
-                heapq.heappush(largest, (-size, account))
+
+
+def _level(sizes: Sequence[int], due: int) -> int:
+    """Return the size down to which the largest have to shrink, so that as many as are due go. sizes: descending."""
+    for number, (size, following) in enumerate(pairwise((*sizes, 0)), start=1):
+        if number * (size - following) >= due:
+            return size - -(-due // number)
+        due -= number * (size - following)
+    return 0

@@ -21,8 +21,8 @@ class SeenGroup:
 
     begun: int
     """Arrival of its first event, ns."""
-    overflowed: int = 0
-    """Arrival of the newest value for which there was no room, s; 0 if there always was."""
+    overflows: tuple[tuple[int, int], ...] = ()
+    """The shares for whose values there was no room, and since when, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class SeenValue:
     """Arrival of the newest sighting, s; 0 marks a value that was forgotten."""
     mark: int = 0
     """Identifies the event for which the value was new, so that its redelivery is recognized."""
+    share: int = 0
+    """Toward which it counts; 0 if only the host is known."""
+    is_private: bool = False
+    """Whether it is known for its share alone."""
 
 
 @dataclass(frozen=True, slots=True)

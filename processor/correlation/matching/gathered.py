@@ -6,6 +6,7 @@ from typing import Any
 
 from processor.compiler.values.transformers import as_text
 from processor.correlation.first_seen.recent import RecentlySent, SeenKey
+from processor.correlation.first_seen.shares import account_of, share_of
 from processor.correlation.matching.routes import Part, RelayRoutes
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
@@ -26,6 +27,8 @@ class Gathered:
 
     recent: RecentlySent
     routes: RelayRoutes
+    host_id: str
+    """The host whose event it is."""
     appended: int
     """When the broker received the event, ns; 0 if none did."""
     feeds: dict[Group, list[Feed]] = field(default_factory=dict)
@@ -36,8 +39,8 @@ class Gathered:
     """Macros that could not count the event, and why: once each, however many terms hold."""
     known: set[tuple[str, Group]] = field(default_factory=set)
     """Macros of type first_seen that are false in a group, which needs no message."""
-    fresh: list[SeenKey] = field(default_factory=list)
-    """The values that are sent."""
+    fresh: list[tuple[SeenKey, int]] = field(default_factory=list)
+    """The values that are sent, with the share of who brings each."""
 
     def feed(
         self,
@@ -74,10 +77,12 @@ class Gathered:
             size += count
             if macro.correlation.type == "first_seen":
                 key = (macro.fingerprint, group, value)
-                if self.recent.covers(key, self.appended):
+                bringer = dict(zip(fields[size:], values[size:], strict=True))
+                share = share_of(self.host_id, account_of(bringer))
+                if self.recent.covers(key, share, self.appended):
                     self.known.add(key[:2])
                     return
-                self.fresh.append(key)
+                self.fresh.append((key, share))
         if not homes and self._is_over(term, group):
             return
         stored = clipped_values(dict(zip(fields[size:], values[size:], strict=True)), MAX_STORED_BYTES)
@@ -155,17 +160,23 @@ def _group(values: Iterable[Any]) -> Group:
     return tuple(None if value is None else clipped(as_text(value)) for value in values)
 
 
-def stored_fields(plan: Plan) -> Mapping[tuple[str, str], tuple[str, ...]]:
-    """Return the fields of each leg's events that outputs name.
+def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """Return the fields of each leg's events that outputs name, or that first_seen needs.
 
     Args:
         plan: rules and macros.
+        bringer: the fields that name who brings a value.
 
     Returns:
         By fingerprint of the macro and name of the leg.
     """
     macros = {macro.fingerprint: macro for macro in plan.macros}
-    found: dict[tuple[str, str], dict[str, None]] = {}
+    found: dict[tuple[str, str], dict[str, None]] = {
+        (macro.fingerprint, leg.name): dict.fromkeys(bringer)
+        for macro in plan.macros
+        if macro.correlation.type == "first_seen"
+        for leg in macro.legs
+    }
     for rule in plan.rules:
         for token in pieces(rule.output)[1]:
             for fingerprint in rule.macros if token.what == "leg" else ():

@@ -10,6 +10,7 @@ from typing import Any
 
 from processor.compiler.mapping import compile_items
 from processor.correlation.first_seen.recent import RecentlySent
+from processor.correlation.first_seen.shares import JSON_BRINGER_FIELDS
 from processor.correlation.matching.gathered import Gathered, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
@@ -67,7 +68,7 @@ class JsonPreMatcher:
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        stored = stored_fields(plan)
+        stored = stored_fields(plan, JSON_BRINGER_FIELDS)
         self._uses: dict[str, list[_LegUse | _RuleUse]] = {}
         """By source."""
         for macro in plan.macros:
@@ -100,7 +101,7 @@ class JsonPreMatcher:
         uses = self._uses.get(event.source.name)
         if uses is None:
             return []
-        found = Gathered(self._recent, self._routes, appended)
+        found = Gathered(self._recent, self._routes, event.source.name, appended)
         for use in uses:
             name = use.macro.name if isinstance(use, _LegUse) else use.rule.name
             try:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import fastavro
 from fastavro.schema import parse_schema
 
+from processor.correlation.first_seen.shares import EVERYONE
 from processor.correlation.first_seen.span import SeenGroup, SeenValue
 from processor.correlation.notices import Tally
 from processor.correlation.pre_match import EventOrigin, Group, PreMatch
@@ -69,7 +70,7 @@ class SeenEntry:
     """Fingerprint of the macro."""
     group: Group
     host: str
-    """For whom the group counts, as in GroupState."""
+    """The id of the host toward which the value counts, or the newcomers; empty for a group."""
     state: SeenGroup | SeenValue
 
 
@@ -89,7 +90,7 @@ def encode_entry(entry: GroupState | SeenEntry) -> bytes:
         "group": group_datum(entry.group),
         "host": entry.host,
         "touched": touched,
-        "state": (f"lanner.{type(state).__name__}", _state_datum(state)),
+        "state": (_BRANCHES.get(type(state), f"lanner.{type(state).__name__}"), _state_datum(state)),
     }
     fastavro.schemaless_writer(buffer, _SCHEMA, datum)
     return buffer.getvalue()
@@ -127,9 +128,11 @@ def decode_record(data: bytes) -> GroupState | SeenEntry:
 
 def _state_datum(state: State | SeenGroup | SeenValue) -> dict[str, Any]:
     if isinstance(state, SeenValue):
-        return {"value": to_bytes(state.value), "seen": state.seen, "mark": state.mark}
+        of_share = {"share": state.share, "private": state.is_private}
+        return {"value": to_bytes(state.value), "seen": state.seen, "mark": state.mark, **of_share}
     if isinstance(state, SeenGroup):
-        return {"begun": state.begun, "overflowed": state.overflowed}
+        overflows = [{"share": share, "since": since} for share, since in state.overflows]
+        return {"begun": state.begun, "overflows": overflows}
     if isinstance(state, EventCount):
         return {"stamps": [_stamp(stamp) for stamp in state.stamps], "total": state.total, "first": state.first}
     if isinstance(state, ValueCount):
@@ -219,9 +222,21 @@ def _read_applied(rows: list[dict[str, int]]) -> Sources:
     return tuple((row["source"], row["position"]) for row in rows)
 
 
+def _read_former_group(row: dict[str, Any]) -> SeenGroup:
+    return SeenGroup(row["begun"], ((EVERYONE, row["overflowed"]),) if row["overflowed"] else ())
+
+
+_BRANCHES: dict[type, str] = {SeenGroup: "lanner.SharedGroup", SeenValue: "lanner.SharedValue"}
+"""The names of records in the schema, if others have those of the classes: earlier releases wrote these."""
 _SEEN_READERS: dict[str, Callable[[dict[str, Any]], SeenGroup | SeenValue]] = {
-    "lanner.SeenGroup": lambda row: SeenGroup(row["begun"], row["overflowed"]),
+    "lanner.SeenGroup": _read_former_group,
     "lanner.SeenValue": lambda row: SeenValue(to_text(row["value"]), row["seen"], row["mark"]),
+    "lanner.SharedGroup": lambda row: SeenGroup(
+        row["begun"], tuple((each["share"], each["since"]) for each in row["overflows"])
+    ),
+    "lanner.SharedValue": lambda row: SeenValue(
+        to_text(row["value"]), row["seen"], row["mark"], row["share"], row["private"]
+    ),
 }
 _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
     "lanner.EventCount": _read_event_count,

@@ -16,8 +16,8 @@ def room_notices(
 ) -> Iterator[PreMatch]:
     """Yield notices of what there was no room for since the last call.
 
-    There is one for each account whose groups were evicted, and one for the values that full groups of first_seen
-    could not store.
+    There is one for each account whose groups were evicted, and one for each host that brought groups of first_seen
+    too many values.
 
     Args:
         correlator: evaluates windows.
@@ -32,7 +32,11 @@ def room_notices(
         yield notice_of(cause, Notice(EVENTS_LOST, "Warning", {GROUPS_EVICTED: number}, text), appended=now)
     if correlator.unstored:
         unstored, correlator.unstored = correlator.unstored, Counter()
+        by_host: dict[str, tuple[str, Counter[str]]] = {}
+        for (host, name, whose), number in unstored.items():
+            by_host.setdefault(host, (name, Counter()))[1][whose] += number
         most = correlator.sightings.group_maximum
-        text = f"groups of first_seen have {most:,} values and store no more: they don't fire for new values"
-        notice = Notice(VALUES_UNSTORED, "Warning", unstored, text)
-        yield notice_of(Cause("", hostname, now, position), notice, appended=now)
+        text = f"groups of first_seen store {most:,} values each: further ones of those named are not reported"
+        for host, (name, numbers) in by_host.items():
+            notice = Notice(VALUES_UNSTORED, "Warning", numbers, text)
+            yield notice_of(Cause(host, name, now, position), notice, appended=now)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from processor.correlation.first_seen.sightings import Sightings, ValueKey, sighting_of
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import PreMatch, StateCommand
+from processor.correlation.pre_match import Feed, PreMatch, StateCommand
 from processor.correlation.state.entry import SeenEntry, decode_entry, decode_record
 from processor.correlation.state.snapshot import read_snapshot
 from processor.correlation.state.store import Key, Store
@@ -105,7 +105,7 @@ class WindowState:
         if command.action == "begin":
             self.sightings.learned_since(owner, group, about.time)
         elif command.action == "learn":
-            self.sightings.learn(sighting_of(about, owner, command.value or "", now), now)
+            self.sightings.learn(sighting_of(about, owner, Feed("", command.value), now), now)
         elif command.value is not None:
             self.sightings.drop((owner, group, command.value))
         else:

@@ -4,6 +4,7 @@ They know nothing of what they evaluate. An event is (time, position, source); t
 or the window's result: None where its condition is not met.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -115,37 +116,62 @@ def ordered(arrivals: Sequence[tuple[Event, set[int]]], legs: int, timespan: int
 
 
 def first_seen(
-    arrivals: Sequence[tuple[int, str, int]], lookback: int, learning: int, most: int, parts: int
+    arrivals: Sequence[tuple[int, str, int, tuple[int, int]]], lookback: int, learning: int, most: int, parts: int
 ) -> list[Any]:
-    """Return for each event (identity, value, arrival) whether its value is new, or why that isn't known.
+    """Return for each event (identity, value, arrival, who) whether its value is new, or why that isn't known.
 
-    Times are in parts of the lookback: a value is known for `parts` of them after its newest sighting, and stored for
-    eight more.
+    Who is a host, then its container or user. Times are in parts of the lookback: a value is known for `parts` of them
+    after its newest sighting, and stored for eight more.
     """
     part = lookback // parts
-    stored: list[tuple[int, str, int]] = []
-    firsts: dict[str, int] = {}
-    begun = dropped = -1
+    stored: dict[str, tuple[int, tuple[int, int], bool, int]] = {}
+    """By value: its first event, who brought it, whether only he knows it, and its newest sighting."""
+    overflows: dict[tuple[int, int], int] = {}
+    begun = -1
     now = 0
     answers: list[Any] = []
-    for identity, value, arrival in arrivals:
+
+    def is_known(when: int) -> bool:
+        return arrival // part - when // part <= parts
+
+    for identity, value, arrival, who in arrivals:
         now = max(now, arrival)
-        stored = [each for each in stored if now // part - each[2] // part <= parts + 8]
+        stored = {each: facts for each, facts in stored.items() if now // part - facts[3] // part <= parts + 8}
         if not stored:
-            begun = dropped = -1
+            begun, overflows = -1, {}
         begun = arrival if begun < 0 else min(begun, arrival)
-        if any(its == value and arrival // part - when // part <= parts for _, its, when in stored):
-            if firsts[value] == identity:
-                answers.append(STALE)
-                continue
-            answers.append(False)
-        elif value not in {its for _, its, _ in stored} and len({its for _, its, _ in stored}) >= most:
-            dropped = max(dropped, arrival)
-            answers.append("full")
+        first, bringer, is_private, seen = stored.get(value, (-1, who, False, -1_000_000))
+        if is_known(seen) and first == identity:
+            answers.append(STALE)
             continue
-        else:
-            firsts[value] = identity
-            is_blind = dropped >= 0 and arrival // part - dropped // part <= parts
-            answers.append("learning" if is_blind or arrival - begun < learning else True)
-        stored.append((identity, value, arrival))
+        if is_known(seen) and not (is_private and bringer != who):
+            if arrival // part > seen // part:
+                stored[value] = (first, bringer, is_private, arrival)
+            answers.append(False)
+            continue
+        is_blind = who in overflows and is_known(overflows[who])
+        if value not in stored and len(stored) >= most:
+            giver = _giver([facts[1] for facts in stored.values()], who)
+            if giver is None:
+                if not is_blind:
+                    overflows[who] = arrival
+                answers.append("full")
+                continue
+            del stored[min((facts[3], each) for each, facts in stored.items() if facts[1] == giver)[1]]
+        is_learning = arrival - begun < learning
+        stored[value] = (identity, who, is_blind and not is_learning, arrival)
+        answers.append("learning" if is_blind or is_learning else True)
     return answers
+
+
+def _giver(bringers: Sequence[tuple[int, int]], who: tuple[int, int]) -> tuple[int, int] | None:
+    """Return whose value goes if a full group gets one more: of the largest host, or of the own one, the largest."""
+    sizes = Counter(host for host, _ in bringers)
+    host = min(sizes, key=lambda each: (-sizes[each], each))
+    if sizes[who[0]] + 1 >= sizes[host]:
+        host = who[0]
+    own = Counter(each for each in bringers if each[0] == host)
+    if not own:
+        return None
+    largest = min(own, key=lambda each: (-own[each], each))
+    return largest if host != who[0] or own[who] + 1 < own[largest] else None

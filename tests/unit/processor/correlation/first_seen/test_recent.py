@@ -26,6 +26,14 @@ def test_a_known_value_is_sent_once_a_minute() -> None:
     assert sent(ruleset, host.run(62, "sh"), 62) == 1
 
 
+def test_nobody_hides_a_value_of_others_by_having_it_first() -> None:
+    """It is sent for four of those who have it: whose values have no room can't be the only one."""
+    ruleset, hosts = ruleset_of(NEW_PROGRAM, rule("new_program")), [Host(f"web-{number}") for number in range(6)]
+
+    assert [sent(ruleset, host.run(0), 0) for host in hosts] == [1, 1, 1, 1, 0, 0]
+    assert [sent(ruleset, host.run(1), 1) for host in hosts] == [0] * 6
+
+
 def test_an_event_that_matters_to_something_else_is_sent() -> None:
     """To a window, to the macro's negation, or where first_seen itself depends on a window."""
     host = Host()

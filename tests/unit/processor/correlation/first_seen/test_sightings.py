@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.correlation.first_seen.shares import host_of, share_of
 from processor.correlation.first_seen.sightings import Sighting, Sightings
 from processor.correlation.first_seen.span import PARTS, Span
 from processor.correlation.state.entry import SeenEntry, decode_record, encode_entry
@@ -14,6 +15,9 @@ LOOKBACK, LEARNING, MOST = 10 * PARTS, 100, 4
 SLACK = 70
 """s; older events may find that a value is no longer stored."""
 SPAN = Span.of(LOOKBACK * SECOND, LEARNING * SECOND)
+BRINGERS = (("a", ""), ("a", "container 1"), ("a", "container 2"), ("b", ""), ("b", "user 0"))
+Arrival = tuple[int, str, int, tuple[str, str]]
+"""Identity, value, s, and who brings it."""
 
 
 def empty(maximum: int = 10_000, most: int = MOST) -> Sightings:
@@ -21,9 +25,11 @@ def empty(maximum: int = 10_000, most: int = MOST) -> Sightings:
     return Sightings({"macro": SPAN}, maximum=maximum, group_maximum=most)
 
 
-def sighting(identity: int, value: str, arrival: float, group: str = "web", host: str = "host") -> Sighting:
+def sighting(
+    identity: int, value: str, arrival: float, group: str = "web", host: str = "host", account: str = ""
+) -> Sighting:
     """Return an event. arrival: s."""
-    return Sighting("macro", (group,), value, identity, 7, round(arrival * SECOND), host)
+    return Sighting("macro", (group,), value, identity, 7, round(arrival * SECOND), host, account=account)
 
 
 def restarted(held: Sightings) -> Sightings:
@@ -37,14 +43,14 @@ def restarted(held: Sightings) -> Sightings:
 
 
 @st.composite
-def arrivals(draw: st.DrawFn) -> list[tuple[int, str, int]]:
+def arrivals(draw: st.DrawFn) -> list[Arrival]:
     """Draw events that arrive nearly in order, with gaps of all lengths, some of them several times."""
-    found: list[tuple[int, str, int]] = []
+    found: list[Arrival] = []
     now = 10_000
     for identity in range(draw(st.integers(1, 40))):
         now += draw(st.sampled_from([0, 0, 1, 5, 9, 10, 50, 99, 100, 300, 639, 640, 650, 720, 730, 2000]))
         late = draw(st.sampled_from([0, 0, 0, 3, 10, 69]))
-        found.append((identity, draw(st.sampled_from("uvwxyz")), now - late))
+        found.append((identity, draw(st.sampled_from("uvwxyz")), now - late, draw(st.sampled_from(BRINGERS))))
         if draw(st.integers(0, 4)) == 0:
             found.append(draw(st.sampled_from([each for each in found[-5:] if now - each[2] < SLACK])))
     return found
@@ -52,22 +58,25 @@ def arrivals(draw: st.DrawFn) -> list[tuple[int, str, int]]:
 
 @settings(max_examples=500, deadline=None)
 @given(arrivals(), st.integers(2, 7), st.booleans())
-def test_first_seen_equals_keeping_every_sighting(
-    given_events: list[tuple[int, str, int]], most: int, restarts: bool
-) -> None:
+def test_first_seen_equals_keeping_every_sighting(given_events: list[Arrival], most: int, restarts: bool) -> None:
     """In nearly any order, with redelivery, full groups and gaps that outlast the lookback, over restarts too."""
     held, answers, now = empty(most=most), [], 0
-    for identity, value, arrival in given_events:
+    for identity, value, arrival, (host, account) in given_events:
         now = max(now, arrival)
         held.sweep(now * SECOND)
-        answer = held.see(sighting(identity, value, arrival))
+        answer = held.see(sighting(identity, value, arrival, host=host, account=account))
         answers.append(answer.value if isinstance(answer, UpdateOutcome) else answer)
         assert len(held) <= most
         if restarts:
             held = restarted(held)
             held.group_maximum = most
 
-    assert answers == oracles.first_seen(given_events, LOOKBACK, LEARNING, most, PARTS)
+    numbered = [
+        (*event, (host_of(share), share))
+        for *event, (host, account) in given_events
+        for share in [share_of(host, account)]
+    ]
+    assert answers == oracles.first_seen(numbered, LOOKBACK, LEARNING, most, PARTS)
 
 
 def learned(*values: str, most: int = MOST) -> Sightings:
@@ -99,11 +108,11 @@ def test_no_time_of_a_host_ends_the_learning_period() -> None:
     assert held.see(sighting(3, "c", LEARNING)) is True
 
 
-def test_a_full_group_never_fires_and_recovers_after_a_lookback() -> None:
-    """A value for which there was no room may come again, so none counts as new while it might be known."""
+def test_who_brings_too_much_never_fires_and_recovers_after_a_lookback() -> None:
+    """A value for which there was no room may come again, so none of his counts as new; going on renews nothing."""
     held = learned("a", "b", "c", "d")
     assert held.see(sighting(5, "e", 200)) is UpdateOutcome.FULL
-    assert held.see(sighting(6, "e", 201)) is UpdateOutcome.FULL
+    assert held.see(sighting(6, "e", 600)) is UpdateOutcome.FULL
     assert held.see(sighting(7, "a", 600)) is False
 
     held.sweep(730 * SECOND)

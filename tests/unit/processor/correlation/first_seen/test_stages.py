@@ -1,5 +1,7 @@
 """first_seen through both stages: events in, alerts out; in the fleet, in one process, and in replay."""
 
+from dataclasses import replace
+
 from processor.correlation.correlator import Correlator
 from processor.detection.internal_alerts import EVENTS_LOST, VALUES_UNSTORED
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
@@ -84,16 +86,20 @@ def limited(most: int) -> CompiledRuleset:
     return compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, max_group_values=most)
 
 
-def test_a_full_group_is_reported_by_one_alert_and_never_fires() -> None:
-    """With the macro's name and the number of values, then silence for as long as they may be known."""
-    fleet, host = Fleet(limited(2)), Host()
+def test_who_brings_too_much_is_named_and_only_he_is_silent() -> None:
+    """An alert names host, container and user; another host's new program is still reported."""
+    fleet, host, other = Fleet(limited(2)), Host(), Host("web-2")
     for number, process in enumerate(("sh", "curl")):
         fleet.send(host.run(number, process), at=number)
 
-    (alert,) = fleet.send(host.run(HOUR), at=HOUR)
-    assert (alert.rule, alert.priority, alert.output_fields["new_program"]) == (VALUES_UNSTORED, "Warning", 1)
-    assert "groups of first_seen have 2 values and store no more" in alert.output
+    batch = host.run(HOUR)
+    batch.processes = [replace(process, uid=33, user="www") for process in batch.processes]
+    (alert,) = fleet.send(batch, at=HOUR)
+    assert (alert.rule, alert.priority, alert.hostname) == (VALUES_UNSTORED, "Warning", "web-1")
+    assert alert.output_fields["new_program by container 3d09256ebd53, user www (uid 33)"] == 1
+    assert "groups of first_seen store 2 values each: further ones of those named are not reported" in alert.output
     assert fleet.send(host.run(HOUR + 1), at=HOUR + 1) == []
+    assert [each.rule for each in fleet.send(other.run(HOUR + 2), at=HOUR + 2)] == ["Found"]
 
 
 def test_evicted_groups_are_reported_and_learn_again() -> None:

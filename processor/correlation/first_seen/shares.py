@@ -1,0 +1,151 @@
+"""Who brings values to a group, and who gives one up when the group is full.
+
+A value counts toward the host that brought it, and there toward the container, or the user outside containers. In a
+full group, the host with the most values makes room for others, and within it the container or user with the most: no
+one can use up what others need, however many values he invents, and however many containers or users he makes.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+from schemas.alert import Value
+
+BRINGER_FIELDS: Final = ("container.id", "user.uid", "user.name")
+"""The fields of system calls that name who brings a value."""
+JSON_BRINGER_FIELDS: Final = ("ka.user.name",)
+"""Those of events that are JSON."""
+_PART_BITS = 30
+EVERYONE: Final = 0
+"""In place of a share: all of them. Earlier releases did not distinguish them."""
+_SPARE = 64
+"""Changes of small groups before all is counted again."""
+
+
+def account_of(fields: Mapping[str, Value]) -> str:
+    """Return who of a host brings a value. fields: those of BRINGER_FIELDS or JSON_BRINGER_FIELDS."""
+    container = fields.get("container.id")
+    if container is not None and container != "host":
+        return f"container {container}"
+    user = fields.get("user.uid", fields.get("ka.user.name"))
+    return "" if user is None else f"user {user}"
+
+
+def bringer_text(fields: Mapping[str, Value]) -> str:
+    """Return who brings a value, for people. fields: as in account_of."""
+    account, uid, name = account_of(fields), fields.get("user.uid"), fields.get("user.name")
+    user = "" if uid is None else f"user {uid}" if name is None else f"user {name} (uid {uid})"
+    if account.startswith("container"):
+        return f"{account}, {user}" if user else account
+    return user or account or "unknown"
+
+
+@lru_cache(maxsize=4096)
+def share_of(host: str, account: str) -> int:
+    """Return the share toward which values count: a number that begins with the host's part."""
+    return _part(host) << _PART_BITS | _part(account)
+
+
+def host_of(share: int) -> int:
+    """Return the part of a share that its host has in common."""
+    return share >> _PART_BITS
+
+
+def whole_host(share: int) -> int:
+    """Return what stands for all shares of a share's host."""
+    return host_of(share) << _PART_BITS
+
+
+def _part(text: str) -> int:
+    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - _PART_BITS) or 1
+
+
+class _Sizes:
+    """Numbers of values, the largest found at once; of equal ones the first by name, so that no history decides."""
+
+    def __init__(self, sizes: Counter[int]) -> None:
+        self.of = sizes
+        self._heap = [(-size, name) for name, size in sizes.items()]
+        heapq.heapify(self._heap)
+
+    def change(self, name: int, by: int) -> None:
+        self.of[name] += by
+        if self.of[name]:
+            heapq.heappush(self._heap, (-self.of[name], name))
+        else:
+            del self.of[name]
+
+    def largest(self) -> int:
+        while -self._heap[0][0] != self.of[self._heap[0][1]]:
+            heapq.heappop(self._heap)
+        return self._heap[0][1]
+
+
+class Shares:
+    """The shares of one full group.
+
+    Outdated entries of the heaps are skipped; if there may be many, the object is worn and has to be replaced.
+    """
+
+    def __init__(self, values: Iterable[tuple[str, int, int]]) -> None:
+        """Count. values: each with its share, and when it was seen last, s."""
+        hosts: Counter[int] = Counter()
+        accounts: dict[int, Counter[int]] = {}
+        self._oldest: dict[int, list[tuple[int, str]]] = {}
+        self._left = _SPARE
+        for value, share, seen in values:
+            hosts[host_of(share)] += 1
+            accounts.setdefault(host_of(share), Counter())[share] += 1
+            self._oldest.setdefault(share, []).append((seen, value))
+            self._left += 1
+        for heap in self._oldest.values():
+            heapq.heapify(heap)
+        self._hosts = _Sizes(hosts)
+        self._accounts = {host: _Sizes(sizes) for host, sizes in accounts.items()}
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether too many entries may be outdated."""
+        return self._left <= 0
+
+    def add(self, value: str, share: int, seen: int) -> None:
+        """Count a value that is new, or that was seen again; arguments as in the constructor."""
+        self._left -= 1
+        self._hosts.change(host_of(share), 1)
+        self._accounts.setdefault(host_of(share), _Sizes(Counter())).change(share, 1)
+        heapq.heappush(self._oldest.setdefault(share, []), (seen, value))
+
+    def remove(self, share: int) -> None:
+        """Count a value of a share less."""
+        self._hosts.change(host_of(share), -1)
+        self._accounts[host_of(share)].change(share, -1)
+
+    def spare(self, share: int, is_current: Callable[[str, int, int], bool]) -> str | None:
+        """Return the value that makes room for one of a share; None if that has too many itself.
+
+        Args:
+            share: who needs room.
+            is_current: returns whether a value still has a share and the time when it was seen last.
+        """
+        giver = self._giver(share)
+        if giver is None:
+            return None
+        heap = self._oldest[giver]
+        while not is_current(heap[0][1], giver, heap[0][0]):
+            heapq.heappop(heap)
+        return heap[0][1]
+
+    def _giver(self, share: int) -> int | None:
+        """Return who gives a value up: no one to somebody who would then have more."""
+        host, largest = host_of(share), self._hosts.largest()
+        if self._hosts.of[host] + 1 < self._hosts.of[largest]:
+            return self._accounts[largest].largest()
+        accounts = self._accounts.get(host)
+        if accounts is None or not accounts.of:
+            return None
+        giver = accounts.largest()
+        return giver if accounts.of[share] + 1 < accounts.of[giver] else None
