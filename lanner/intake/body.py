@@ -1,6 +1,7 @@
 """Reads the body of a request within limits, decompressed as it arrives: a few kilobytes can hold gigabytes."""
 
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from schemas.errors import LannerError
@@ -37,17 +38,33 @@ def unpacked(data: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
 
 
 class BodyMemory:
-    """The bytes of all bodies that are held."""
+    """The bytes of all bodies that are held. A client that sends slowly makes room for one that holds less."""
 
     def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
         """Start with none. limit: the most bytes to hold."""
         self.held = 0
         self._limit = limit
+        self._arriving: dict[RequestBody, None] = {}
+        """Oldest first."""
 
-    def take(self, size: int) -> None:
-        """Hold more bytes. Raises NoRoom."""
-        if self.held + size > self._limit:
-            raise NoRoom
+    def begin(self, body: "RequestBody") -> None:
+        """Note that a body begins to arrive."""
+        self._arriving[body] = None
+
+    def end(self, body: "RequestBody") -> None:
+        """Note that a body has arrived, or never will."""
+        self._arriving.pop(body, None)
+
+    def take(self, body: "RequestBody", size: int) -> None:
+        """Hold more bytes of a body. Raises NoRoom."""
+        while self.held + size > self._limit:
+            holders = Counter[str]()
+            for each in self._arriving:
+                holders[each.client] += each.size
+            largest, held = holders.most_common(1)[0]
+            if held <= holders[body.client] + size:
+                raise NoRoom
+            next(each for each in self._arriving if each.client == largest and each.size).drop()
         self.held += size
 
     def release(self, size: int) -> None:
@@ -58,12 +75,20 @@ class BodyMemory:
 class RequestBody:
     """One body; its memory is held until it is released."""
 
-    def __init__(self, memory: BodyMemory, limit: int = MAX_BODY_BYTES) -> None:
-        """Start empty. limit: the most bytes, compressed and decompressed."""
+    def __init__(self, memory: BodyMemory, limit: int = MAX_BODY_BYTES, client: str = "") -> None:
+        """Start empty.
+
+        Args:
+            memory: where its bytes count.
+            limit: the most bytes, compressed and decompressed.
+            client: who sends it.
+        """
+        self.client = client
+        self.size = 0
         self._memory = memory
         self._limit = limit
         self._parts: list[bytes] = []
-        self._size = 0
+        self._is_dropped = False
 
     async def read(self, chunks: AsyncIterator[bytes], encoding: str) -> bytes:
         """Return the whole body, decompressed.
@@ -75,36 +100,47 @@ class RequestBody:
         Raises:
             BodyTooLarge: it is too large.
             BadBody: the encoding is unknown, or the body is not in it.
-            NoRoom: other bodies hold the memory.
+            NoRoom: other bodies hold the memory, or it was needed for another client's.
         """
         if encoding not in ("", "identity", "gzip"):
             raise BadBody("the Content-Encoding must be gzip or identity")
         inflate = zlib.decompressobj(_GZIP) if encoding == "gzip" else None
         received = 0
-        async for chunk in chunks:
-            received += len(chunk)
-            if received > self._limit:
-                raise BodyTooLarge
-            self._add(chunk if inflate is None else self._inflated(inflate, chunk))
+        self._memory.begin(self)
+        try:
+            async for chunk in chunks:
+                received += len(chunk)
+                if received > self._limit:
+                    raise BodyTooLarge
+                self._add(chunk if inflate is None else self._inflated(inflate, chunk))
+        finally:
+            self._memory.end(self)
         if inflate is not None and (not inflate.eof or inflate.unused_data):
             raise BadBody("the body is not one gzip stream")
         return b"".join(self._parts)
 
     def release(self) -> None:
         """Release the memory."""
-        self._memory.release(self._size)
-        self._size = 0
+        self._memory.release(self.size)
+        self.size = 0
         self._parts.clear()
+
+    def drop(self) -> None:
+        """Release the memory before the body has arrived; reading it fails."""
+        self._is_dropped = True
+        self.release()
 
     def _inflated(self, inflate: "zlib._Decompress", chunk: bytes) -> bytes:
         try:
-            return inflate.decompress(chunk, self._limit - self._size + 1)
+            return inflate.decompress(chunk, self._limit - self.size + 1)
         except zlib.error as error:
             raise BadBody(f"the body is not gzip: {error}") from None
 
     def _add(self, part: bytes) -> None:
-        if self._size + len(part) > self._limit:
+        if self._is_dropped:
+            raise NoRoom
+        if self.size + len(part) > self._limit:
             raise BodyTooLarge
-        self._memory.take(len(part))
-        self._size += len(part)
+        self._memory.take(self, len(part))
+        self.size += len(part)
         self._parts.append(part)

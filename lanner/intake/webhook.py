@@ -17,7 +17,7 @@ from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge
 from lanner.intake.delivery import AuditDelivery, NotStored
 from lanner.intake.documents import BadDocument, split
 from notifier.intake.http_intake import HttpIntake, health, text_answer
-from notifier.intake.http_thread import HttpLimits
+from notifier.intake.http_thread import CONNECTION, HttpLimits
 from schemas.text.notes import OnNote
 
 OpenDelivery = Callable[[], AbstractAsyncContextManager[AuditDelivery]]
@@ -80,6 +80,7 @@ class AuditWebhook(HttpIntake):
             token=access.token,
             context=access.context,
             decompresses_requests=False,
+            report=report,
         )
         self._at = at
         self._memory = BodyMemory()
@@ -95,7 +96,7 @@ class AuditWebhook(HttpIntake):
             yield app
 
     async def _take(self, request: web.Request) -> web.Response:
-        body = RequestBody(self._memory, self._limits.body_bytes)
+        body = RequestBody(self._memory, self._limits.body_bytes, request[CONNECTION].group)
         try:
             answer = await self._answer(request, body)
         finally:

@@ -84,12 +84,22 @@ METRICS: Mapping[str, Metric] = {
     "lanner_console_requests_total": Metric("counter", "Requests answered, by status.", ("code",)),
     "lanner_console_sessions": Metric("gauge", "Sessions of people who signed in."),
     "lanner_console_live_pages": Metric("gauge", "Open pages with live updates."),
+    "lanner_console_live_refused_total": Metric("counter", "Live updates that were refused or ended.", ("reason",)),
     "lanner_audit_events_total": Metric("counter", "Kubernetes audit events and other JSON, by outcome.", ("outcome",)),
     "lanner_audit_requests_total": Metric("counter", "Requests with audit events, by status of the answer.", ("code",)),
     "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
+    "lanner_connections_closed_total": Metric(
+        "counter", "Connections that a server of this process closed, by reason.", ("server", "reason")
+    ),
 }
+CLOSED = "lanner_connections_closed_total"
 
 
 Value = float | Histogram
 Readings = Mapping[str, Mapping[tuple[str, ...], Value]]
 """By metric: label values, in the order of the catalog, to the value."""
+
+
+def closed_connections(server: str, closed: Mapping[str, int]) -> Mapping[tuple[str, ...], Value]:
+    """Return the values of `CLOSED` for a server. closed: connections by reason."""
+    return {(server, reason): number for reason, number in closed.items()}

@@ -9,7 +9,7 @@ import lanner
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.installation.libraries import need
-from lanner.operations.catalogue import Readings
+from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.health import Health, HealthCheck, report
 from lanner.operations.server import TEXT, Answer, Server
 from lanner.settings import Settings
@@ -46,7 +46,9 @@ def endpoint(
     from lanner.operations.exposition import Exposition  # noqa: PLC0415  optional dependency
 
     def readings() -> Readings:
-        return {"lanner_build_info": {(stage, lanner.__version__): 1.0}, **_steady(read)}
+        found = _steady(read)
+        closed = {**found.get(CLOSED, {}), **closed_connections("metrics", server.closed)}
+        return {"lanner_build_info": {(stage, lanner.__version__): 1.0}, **found, CLOSED: closed}
 
     exposition = Exposition(readings)
     pages: dict[str, Callable[[], Answer]] = {
@@ -56,7 +58,7 @@ def endpoint(
         "/livez": lambda: _answer(health.alive()),
     }
     try:
-        server = Server(host, port, pages)
+        server = Server(host, port, pages, note)
     except OSError as error:
         hint = f"another process uses port {port}: set {origin} to another port, to 0 for any free one, or to off"
         raise BadInput(f"{origin}: {listen}: {error.strerror or error}; {hint}.") from None

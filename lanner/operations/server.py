@@ -1,22 +1,25 @@
 """A small HTTP server for metrics and health: few, short connections, GET only, on one thread.
 
 Any local user may connect, and the process may run as root, so the number, size and duration of requests are bounded.
-If all connections are in use, the one that has been idle the longest is closed, so that idle clients can't lock out
-others.
 """
 
 import selectors
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
+
+from notifier.intake.connections import ClientGroups, ConnectionBound, Waits
+from schemas.text.notes import OnNote, ignore_note
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
 TEXT = "text/plain; charset=utf-8"
 _MOST_CONNECTIONS = 128
-_BACKLOG = 256
+_BACKLOG = 1024
 _SECONDS = 5.0
 """Time limit for a request and its response together."""
 _MOST_REQUEST_BYTES = 8 << 10
@@ -24,27 +27,34 @@ _TURN_SECONDS = 0.2
 _ACCEPTED_AT_ONCE = 32
 
 
+@dataclass(slots=True, eq=False)
 class _Connection:
-    __slots__ = ("answer", "received", "since", "socket")
+    socket: socket.socket
+    group: str
+    since: float
+    is_known: bool = False
+    received: bytes = b""
+    answer: memoryview | None = None
+    """What is left to send; None until the request is complete."""
 
-    def __init__(self, taken: socket.socket, since: float) -> None:
-        self.socket = taken
-        self.since = since
-        self.received = b""
-        self.answer: memoryview | None = None
-        """What is left to send; None until the request is complete."""
+    @property
+    def waits(self) -> Waits:
+        return Waits.REQUEST if self.answer is None else Waits.ANSWER
 
 
 class Server:
     """Serves fixed paths."""
 
-    def __init__(self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]]) -> None:
+    def __init__(
+        self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]], report: OnNote = ignore_note
+    ) -> None:
         """Listen; serving begins with start. Raises OSError.
 
         Args:
             host: address or name.
             port: 0 for any free port.
             pages: path to the function that returns the response; called on the server's thread.
+            report: called when connections are closed for lack of room.
         """
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -62,10 +72,17 @@ class Server:
         self._pages = pages
         self._open: dict[socket.socket, _Connection] = {}
         """Oldest first."""
+        self._bound = ConnectionBound("metrics", _MOST_CONNECTIONS, report=report)
+        self._groups = ClientGroups()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
+
+    @property
+    def closed(self) -> Counter[str]:
+        """Connections that it closed, by reason."""
+        return self._bound.closed
 
     def start(self) -> None:
         """Start the server's thread."""
@@ -79,6 +96,7 @@ class Server:
             self._close(connection)
         self._selector.close()
         self._socket.close()
+        self._groups.close()
 
     def _run(self) -> None:
         while not self._end.is_set():
@@ -89,26 +107,27 @@ class Server:
                     self._go_on(key.data)
             oldest_allowed = time.monotonic() - _SECONDS
             for connection in [each for each in self._open.values() if each.since < oldest_allowed]:
+                self.closed["timeout"] += 1
                 self._close(connection)
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 taken, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError:
-                # The client is gone, or this process is out of file descriptors.
+                # This process is out of file descriptors or memory.
+                self._end.wait(_TURN_SECONDS)
                 return
             taken.setblocking(False)
-            if len(self._open) >= _MOST_CONNECTIONS:
-                self._make_room()
-            connection = self._open[taken] = _Connection(taken, time.monotonic())
+            connection = _Connection(taken, self._groups.of(taken), time.monotonic())
+            if (closed := self._bound.admit(self._open.values(), connection)) is not None:
+                self._close(closed)
+            self._open[taken] = connection
             self._selector.register(taken, selectors.EVENT_READ, connection)
             # Most clients have sent the request by now.
             self._go_on(connection)
-
-    def _make_room(self) -> None:
-        idle = (each for each in self._open.values() if each.answer is None)
-        self._close(next(idle, None) or next(iter(self._open.values())))
 
     def _go_on(self, connection: _Connection) -> None:
         try:

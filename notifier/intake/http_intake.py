@@ -5,11 +5,13 @@ import binascii
 import hmac
 import ssl
 from abc import ABC, abstractmethod
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from notifier.intake.http_thread import HttpLimits, HttpThread
+from notifier.intake.http_thread import CONNECTION, HttpLimits, HttpThread
+from schemas.text.notes import OnNote, ignore_note
 
 
 class HttpIntake(ABC):
@@ -23,6 +25,7 @@ class HttpIntake(ABC):
         token: bytes = b"",
         context: ssl.SSLContext | None = None,
         decompresses_requests: bool = True,
+        report: OnNote = ignore_note,
     ) -> None:
         """Create a server that is not started.
 
@@ -32,9 +35,17 @@ class HttpIntake(ABC):
             token: required as a bearer token or as the password of a URL; empty for none.
             context: for TLS, with or without client certificates; None for plain HTTP.
             decompresses_requests: whether the application gets the bodies of requests decompressed.
+            report: called when connections are closed for lack of room.
         """
         self._token = token
-        self._http = HttpThread(name, self._application, limits, context, decompresses_requests=decompresses_requests)
+        self._http = HttpThread(
+            name,
+            self._application,
+            limits,
+            context,
+            decompresses_requests=decompresses_requests,
+            report=report,
+        )
 
     @abstractmethod
     def _application(self) -> AbstractAsyncContextManager[web.Application]:
@@ -50,6 +61,11 @@ class HttpIntake(ABC):
         return self._http.port
 
     @property
+    def closed(self) -> Counter[str]:
+        """Connections that it closed, by reason."""
+        return self._http.closed
+
+    @property
     def is_alive(self) -> bool:
         """Whether the server thread runs."""
         return self._http.is_alive
@@ -60,7 +76,10 @@ class HttpIntake(ABC):
 
     def _denied(self, request: web.Request) -> web.Response | None:
         """Return the answer to a request without the token; None if it has it or none is required."""
-        if not self._token or hmac.compare_digest(_token_of(request.headers.get("Authorization", "")), self._token):
+        if not self._token:
+            return None
+        if hmac.compare_digest(_token_of(request.headers.get("Authorization", "")), self._token):
+            request[CONNECTION].is_known = True
             return None
         return text_answer(401, "the token is missing or wrong", {"WWW-Authenticate": "Bearer"})
 

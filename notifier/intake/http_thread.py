@@ -1,18 +1,33 @@
 """An aiohttp application on a thread of its own, with limits on what clients can make the process hold."""
 
 import asyncio
+import fcntl
 import logging
+import socket
 import ssl
+import struct
+import termios
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from aiohttp import web
+
+from notifier.intake.connections import ClientGroups, ConnectionBound, Waits
+from schemas.text.notes import OnNote, ignore_note
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OpenApplication = Callable[[], AbstractAsyncContextManager[web.Application]]
 """Makes the application on the loop that uses it."""
+_BACKLOG = 1024
+"""Above the connections that one client may hold, so that the kernel drops no attempt of others."""
+_ACCEPTED_AT_ONCE = 32
+_PAUSE_SECONDS = 1.0
+_ANSWER_SECONDS = 1.0
+"""For a handler to answer that a request was not complete in time, before its connection is closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +36,62 @@ class HttpLimits:
 
     connections: int = 256
     request_seconds: float = 10.0
-    """Until a request has arrived completely, headers and body."""
+    """For the handshake of TLS and the headers of a request together, and for its body."""
     idle_seconds: float = 75.0
-    """Between two requests on one connection."""
+    """Between two requests on one connection, and for a client that reads nothing of an answer."""
+
+    @property
+    def reserved(self) -> int:
+        """Connections that are only for clients that have shown a token, a session or a certificate."""
+        return self.connections // 4
+
+
+@dataclass(slots=True, eq=False)
+class HttpConnection:
+    """One connection of a client."""
+
+    socket: socket.socket
+    group: str
+    """Who counts as one client."""
+    since: float
+    """When it was opened, or its latest request was answered."""
+    protocol: asyncio.Protocol
+    is_known: bool = False
+    """Whether the client has shown a token, a session or a certificate."""
+    is_reused: bool = False
+    """Whether a request was answered on it."""
+    request: web.Request | None = None
+    """The one that is handled."""
+    begun: float = 0.0
+    """When its headers had arrived."""
+    transport: asyncio.Transport | None = None
+    opening: asyncio.Task[None] | None = None
+    """Ends with the handshake of TLS."""
+
+    @property
+    def waits(self) -> Waits:
+        """Who waits for whom."""
+        if self.request is None:
+            return Waits.IDLE if self.is_reused else Waits.REQUEST
+        if not self.request.content.is_eof():
+            return Waits.REQUEST
+        unread = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]
+        return Waits.ANSWER if unread else Waits.SERVER
+
+    def abort(self) -> None:
+        """Close it at once."""
+        if self.transport is not None:
+            self.transport.abort()
+        elif self.opening is not None:
+            self.opening.cancel()
+        else:
+            self.socket.close()
+
+
+CONNECTION = web.RequestKey("connection", HttpConnection)
+"""The connection that a request came by."""
+CLOSED_CONNECTIONS = web.AppKey("closed_connections", Counter[str])
+"""Connections that the application's server closed, by reason."""
 
 
 class HttpThread:
@@ -37,6 +105,7 @@ class HttpThread:
         context: ssl.SSLContext | None = None,
         *,
         decompresses_requests: bool = True,
+        report: OnNote = ignore_note,
     ) -> None:
         """Create a server that is not started.
 
@@ -46,6 +115,7 @@ class HttpThread:
             limits: bounds on what clients can use.
             context: for TLS; None for plain HTTP.
             decompresses_requests: whether the application gets the bodies of requests decompressed.
+            report: called when connections are closed for lack of room.
         """
         self.port = 0
         self._name = name
@@ -53,9 +123,10 @@ class HttpThread:
         self._limits = limits
         self._context = context
         self._decompresses_requests = decompresses_requests
-        self._active: set[object] = set()
-        self._since: dict[object, tuple[float, bool]] = {}
-        """By connection: when it began to wait for a request, and whether it has made one before."""
+        self._bound = ConnectionBound(name, limits.connections, limits.reserved, report)
+        self._groups: ClientGroups
+        self._open: dict[object, HttpConnection] = {}
+        """By protocol."""
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
@@ -75,6 +146,11 @@ class HttpThread:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def closed(self) -> Counter[str]:
+        """Connections that it closed, by reason."""
+        return self._bound.closed
+
     def stop(self, seconds: float) -> None:
         """Stop; wait so many seconds for requests in progress."""
         if self._loop is not None and self._thread is not None and self._thread.is_alive():
@@ -89,7 +165,7 @@ class HttpThread:
         self._started.set()
 
     async def _serve(self, host: str, port: int) -> None:
-        self._loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         log = logging.getLogger(f"lanner.{self._name}")
         log.addHandler(logging.NullHandler())
         log.propagate = False
@@ -100,6 +176,7 @@ class HttpThread:
 
         async with self._application() as app:
             app.middlewares.insert(0, guarded)
+            app[CLOSED_CONNECTIONS] = self.closed
             runner = web.AppRunner(
                 app,
                 access_log=None,
@@ -112,58 +189,109 @@ class HttpThread:
             await runner.setup()
             server = runner.server
             assert server is not None  # noqa: S101  set by setup
-
-            def accept() -> asyncio.Protocol:
-                return server() if len(server.connections) < self._limits.connections else _TooMany()
-
-            listening = await self._loop.create_server(
-                accept,
-                host or None,
-                port,
-                ssl=self._context,
-                ssl_handshake_timeout=self._limits.request_seconds if self._context else None,
-            )
+            # asyncio binds, but doesn't accept: it would hide connections until their handshake is over.
+            bound = await loop.create_server(server, host or None, port, start_serving=False)
+            listening = [each.dup() for each in bound.sockets]
+            bound.close()
+            self._groups = ClientGroups()
             try:
-                self.port = listening.sockets[0].getsockname()[1]
+                self.port = listening[0].getsockname()[1]
+                for each in listening:
+                    # Accepted sockets inherit it: the kernel closes them if a client reads nothing for so long.
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.idle_seconds * 1000))
+                    each.listen(_BACKLOG)
+                    loop.add_reader(each, self._accept, each, server)
                 self._started.set()
                 while not self._stop.is_set():
-                    self._close_slow(server)
+                    self._close_slow()
                     await _wait(self._stop, min(1.0, self._limits.request_seconds / 4))
             finally:
-                listening.close()
+                for each in listening:
+                    loop.remove_reader(each)
+                    each.close()
+                for connection in self._open.values():
+                    if connection.transport is None:
+                        connection.abort()
                 await runner.cleanup()
+                self._groups.close()
 
-    def _close_slow(self, server: web.Server) -> None:
-        """Close connections without a complete request in time: aiohttp has no timeout for headers."""
-        assert self._loop is not None  # noqa: S101  runs on it
-        now = self._loop.time()
-        connected = set(server.connections)
-        self._since = {each: self._since.get(each, (now, False)) for each in connected}
-        for each in connected - self._active:
-            since, is_reused = self._since[each]
-            if now - since > (self._limits.idle_seconds if is_reused else self._limits.request_seconds):
-                each.force_close()
-                if each.transport is not None:
-                    each.transport.abort()
+    def _accept(self, listening: socket.socket, server: web.Server) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                taken, _ = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # This process is out of file descriptors or memory.
+                loop.remove_reader(listening)
+                loop.call_later(_PAUSE_SECONDS, self._go_on, listening, server)
+                return
+            taken.setblocking(False)
+            self._admit(HttpConnection(taken, self._groups.of(taken), loop.time(), server()))
+
+    def _go_on(self, listening: socket.socket, server: web.Server) -> None:
+        if listening.fileno() >= 0:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening, server)
+
+    def _admit(self, made: HttpConnection) -> None:
+        """Serve a connection; if there are too many, close one."""
+        if len(self._open) >= self._limits.connections - self._limits.reserved:
+            self._forget_closed()
+        closed = self._bound.admit(self._open.values(), made)
+        if closed is not None:
+            closed.abort()
+            self._open.pop(closed.protocol, None)
+        if closed is not made:
+            self._open[made.protocol] = made
+            made.opening = asyncio.get_running_loop().create_task(self._begin(made))
+            made.opening.add_done_callback(lambda done: made.socket.close() if _failed(done) else None)
+
+    async def _begin(self, made: HttpConnection) -> None:
+        made.transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: made.protocol,
+            made.socket,
+            ssl=self._context,
+        )
+        made.is_known = self._context is not None and self._context.verify_mode is ssl.CERT_REQUIRED
+
+    def _forget_closed(self) -> None:
+        self._open = {protocol: each for protocol, each in self._open.items() if each.socket.fileno() >= 0}
+
+    def _close_slow(self) -> None:
+        """Close connections without a complete request in time: aiohttp has no limit for headers."""
+        self._forget_closed()
+        limits, now = self._limits, asyncio.get_running_loop().time()
+        for each in self._open.values():
+            match each.waits:
+                case Waits.IDLE:
+                    is_late = now - each.since > limits.idle_seconds
+                case Waits.REQUEST:
+                    since = each.since if each.request is None else each.begun
+                    is_late = now - since > limits.request_seconds + _ANSWER_SECONDS
+                    self.closed["timeout"] += is_late
+                case _:
+                    continue
+            if is_late:
+                each.abort()
 
     async def _guard(self, request: web.Request, handle: Handler) -> web.StreamResponse:
-        """Mark the connection as active while a request is handled."""
-        self._active.add(request.protocol)
+        """Note what a connection waits for while a request is handled and its answer is sent."""
+        loop, connection = asyncio.get_running_loop(), self._open.get(request.protocol)
+        if connection is None:
+            # It was closed, and nothing more is sent on it.
+            return web.Response(status=HTTPStatus.SERVICE_UNAVAILABLE)
+        request[CONNECTION] = connection
+        connection.request, connection.begun = request, loop.time()
         try:
             answer = await handle(request)
+            answer.headers["Server"] = "lanner"
+            with suppress(ConnectionError):
+                await answer.prepare(request)
+                await answer.write_eof()
         finally:
-            self._active.discard(request.protocol)
-            self._since[request.protocol] = (asyncio.get_running_loop().time(), True)
-        answer.headers["Server"] = "lanner"
+            connection.request, connection.since, connection.is_reused = None, loop.time(), True
         return answer
-
-
-class _TooMany(asyncio.Protocol):
-    """Drops a connection beyond the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
@@ -172,3 +300,8 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+def _failed(done: asyncio.Task[None]) -> bool:
+    # Reading the exception keeps asyncio from logging it: clients cause it.
+    return done.cancelled() or done.exception() is not None

@@ -64,12 +64,12 @@ class IntakeServer(HttpIntake):
             limits: bounds on what clients can use.
             report: called once when the bus begins to fail, and once when it works again.
         """
-        self.stats = IntakeStats()
         self._bus = bus
         self._test_alert = test_alert
         self._prepare = prepare
         self._limits = limits or IntakeLimits()
-        super().__init__("intake", self._limits, token=token.encode(), context=context)
+        super().__init__("intake", self._limits, token=token.encode(), context=context, report=report)
+        self.stats = IntakeStats(closed=self.closed)
         self._report = report
         self._failing = False
         self._take: Take

@@ -1,6 +1,7 @@
 """Counts of what the intake received."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -12,3 +13,5 @@ class IntakeStats:
     """Wrong token, not an alert, or too large."""
     failed: int = 0
     """The bus did not store it in time. The sender decides whether to retry."""
+    closed: Counter[str] = field(default_factory=Counter)
+    """Connections that the server closed, by reason."""

@@ -1,9 +1,11 @@
 import re
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route, expect
 
+from lanner.console.server.live import MAX_OF_SESSION
 from tests.browser.conftest import Serve, Visiting
 from tests.browser.consoles import recent, several
 from tests.browser.test_alerts import ROWS
@@ -64,6 +66,31 @@ def test_the_first_alert_of_an_empty_fleet_appears_by_itself(serve: Serve, visit
     expect(page.locator("#live")).to_have_text("Live")
     served.queue.put(recent(0))
     expect(page.locator(ROWS)).to_have_count(1)
+
+
+def test_a_page_beyond_the_limit_of_its_session_is_read_now_and_then(served: Served, visit: Visiting) -> None:
+    """It shows the reason, and becomes live when another page is closed."""
+    held = [HTTPConnection("127.0.0.1", served.port, timeout=20) for _ in range(MAX_OF_SESSION)]
+    for each in held:
+        each.request("GET", "/api/live")
+        assert each.getresponse().status == 200
+    one = visit(served)
+    one.page.clock.install()
+    page = one.open("/")
+    live = page.locator("#live")
+    expect(live).to_have_text("Every 15 s")
+    expect(live).to_have_attribute("title", "Not live: You have 20 other pages with live updates open.")
+    expect(page.locator("#status")).to_contain_text("You have 20 other pages with live updates open.")
+    served.queue.put(recent(-1, rule="Meanwhile"))
+    served.wait_for(13)
+    page.clock.fast_forward(15_000)
+    expect(page.locator(ROWS).first).to_contain_text("Meanwhile")
+    for each in held:
+        each.close()
+    page.clock.fast_forward(15_000)
+    expect(live).to_have_text("Live")
+    assert all("429" in problem for problem in one.problems)
+    one.problems.clear()
 
 
 def test_two_people_see_what_the_other_decided_about_the_same_alert(served: Served, visit: Visiting) -> None:

@@ -20,6 +20,8 @@ from lanner.console.server.search.desk import SearchDesk
 from lanner.console.server.slow import SlowReadings
 from lanner.console.store.reading import AlertReader
 from lanner.console.story.parts import StoryParts
+from notifier.intake.connections import address_group
+from notifier.intake.http_thread import CONNECTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ _MAX_ADDRESS = 64
 CONSOLE = web.AppKey("console", Console)
 IDENTITY = web.RequestKey("identity", Identity)
 """Set by the middleware if somebody is signed in."""
+CLIENT = web.RequestKey("client", str)
+"""Who counts as one client for limits: a person who is signed in, else a user of this host, or an address."""
 VERSION = web.RequestKey("version", int)
 """What `LiveHub.version` was when the request came; a page that shows it is at least as new."""
 
@@ -92,6 +96,12 @@ def client_address(request: web.Request) -> str:
         return address
     # The proxy appends the address that it sees; what precedes it is the client's own claim.
     return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:_MAX_ADDRESS] or address
+
+
+def client_group(request: web.Request) -> str:
+    """Return whose connection it is: of a user of this host, or of an address."""
+    address = client_address(request)
+    return request[CONNECTION].group if address == peer_address(request) else address_group(address)
 
 
 def peer_address(request: web.Request) -> str:

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from lanner.console.server.context import IDENTITY, VERSION, Console, client_address, console, peer_address
+from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
 from lanner.console.server.rate import RateLimit
+from notifier.intake.http_thread import CONNECTION
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
@@ -74,7 +75,7 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
 
     @web.middleware
     async def bounds(request: web.Request, handler: Handler) -> web.StreamResponse:
-        made, address = console(request), client_address(request)
+        made, group = console(request), client_group(request)
         if made.hosts and request.host.lower() not in made.hosts:
             # A page of another site may point its own name at this address (DNS rebinding).
             return failure(request, HTTPStatus.MISDIRECTED_REQUEST, "This console is not served under this name.")
@@ -82,15 +83,19 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
         found = await asyncio.to_thread(
             made.sign_in.by_request, peer_address(request), request.headers, session, made.clock() // 1_000_000_000
         )
+        client = group
         if found is not None:
             request[IDENTITY] = found
-        # People of one office share an address, but not a limit.
-        client = address if found is None or found.method == "local" else f"{found.method} {found.name}"
+            if found.method != "local":
+                # People of one office share an address, but not a limit.
+                client = f"{found.method} {found.name}"
+                request[CONNECTION].is_known = True
+        request[CLIENT] = client
         is_attempt = request.path.startswith("/sign-in") and request.method == "POST"
         now = time.monotonic()
         # A page has about twenty files, which cost no more than a refusal.
         is_file = request.path.startswith("/static/")
-        if not (is_file or limit.take(client, now)) or (is_attempt and not sign_in_limit.take(address, now)):
+        if not (is_file or limit.take(client, now)) or (is_attempt and not sign_in_limit.take(group, now)):
             answer = failure(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests; wait a few seconds.")
             answer.headers["Retry-After"] = "5"
             return answer

@@ -2,15 +2,40 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
 
-MAX_LISTENERS = 200
+from notifier.intake.connections import Waits, to_close
+
+MAX_LISTENERS, MAX_OF_SESSION = 200, 20
+REASONS = ("session", "full", "evicted")
+"""Why a stream is refused or closed: its session has as many as it may, all are in use, another client needs it."""
 PERIOD_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0
 
 
 class TooManyListeners(Exception):
-    """The limit on listeners is reached."""
+    """A limit on listeners is reached; the message states which."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listener:
+    group: str
+    session: str
+    since: float
+    is_gone: Callable[[], bool]
+    is_known: bool = True
+    is_closed: bool = False
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def waits(self) -> Waits:
+        return Waits.SERVER
+
+    def close(self) -> None:
+        self.is_closed = True
+        self.changed.set()
 
 
 class LiveHub:
@@ -18,12 +43,14 @@ class LiveHub:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._listeners: set[asyncio.Event] = set()
+        self._listeners: set[_Listener] = set()
         self._is_closed = False
         self._due: asyncio.TimerHandle | None = None
         self._notified_at = float("-inf")
         self.total = 0
         """Alerts since the start."""
+        self.refused = Counter[str](dict.fromkeys(REASONS, 0))
+        """Streams that were refused or closed, by reason."""
         self.version = 0
         """Grows with each notice: what was read before is older than what the listeners know."""
 
@@ -49,36 +76,64 @@ class LiveHub:
         self.version += 1
         self._notified_at = asyncio.get_running_loop().time()
         for each in self._listeners:
-            each.set()
+            each.changed.set()
 
     async def close(self) -> None:
         """End all streams."""
         self._is_closed = True
-        self.notify()
+        for each in self._listeners:
+            each.close()
 
-    async def stream(self) -> AsyncGenerator[bytes]:
-        """Yield server-sent events until the hub is closed. Raises TooManyListeners."""
-        if len(self._listeners) >= MAX_LISTENERS:
-            raise TooManyListeners
-        changed = asyncio.Event()
-        self._listeners.add(changed)
+    async def stream(
+        self, client: str, session: str = "", is_gone: Callable[[], bool] = lambda: False
+    ) -> AsyncGenerator[bytes]:
+        """Yield server-sent events until the hub is closed, or another client needs the room.
+
+        Args:
+            client: who counts as one client.
+            session: which of the client's sessions.
+            is_gone: returns whether the client has closed its connection.
+
+        Raises:
+            TooManyListeners: before the first event.
+        """
+        listener = _Listener(client, session, asyncio.get_running_loop().time(), is_gone, is_closed=self._is_closed)
+        self._admit(listener)
         seen = self.total
         try:
             hello = json.dumps({"version": self.version})
             yield f"retry: 3000\nevent: hello\ndata: {hello}\n\n".encode()
-            while not self._is_closed:
+            while not listener.is_closed:
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
-                        await changed.wait()
+                        await listener.changed.wait()
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue
-                changed.clear()
+                listener.changed.clear()
                 added, seen = self.total - seen, self.total
-                if not self._is_closed:
+                if not listener.is_closed:
                     yield f"event: change\ndata: {json.dumps({'added': added})}\n\n".encode()
         finally:
-            self._listeners.discard(changed)
+            self._listeners.discard(listener)
+
+    def _admit(self, listener: _Listener) -> None:
+        for gone in [each for each in self._listeners if each.is_gone()]:
+            self._listeners.discard(gone)
+            gone.close()
+        own = [each for each in self._listeners if (each.group, each.session) == (listener.group, listener.session)]
+        if len(own) >= MAX_OF_SESSION:
+            self.refused["session"] += 1
+            raise TooManyListeners(f"You have {MAX_OF_SESSION} other pages with live updates open.")
+        closed = to_close(self._listeners, listener, MAX_LISTENERS)
+        if closed is listener:
+            self.refused["full"] += 1
+            raise TooManyListeners("All live updates of this console are in use.")
+        if closed is not None:
+            self.refused["evicted"] += 1
+            closed.close()
+            self._listeners.discard(closed)
+        self._listeners.add(listener)
 
     def _changed(self, added: int) -> None:
         self.total += added

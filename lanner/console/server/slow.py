@@ -1,6 +1,7 @@
 """Answers that take seconds: on threads of their own, few at once, and ended when the client goes away."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -10,13 +11,14 @@ from aiohttp import web
 from lanner.console.story.budget import ReadBudget
 
 AT_ONCE = 4
-MAX_WAITING = 16
+MAX_WAITING, MAX_OF_ONE = 16, 8
 _LOOK_SECONDS = 0.2
+_BUSY = "Many people read events now; try again soon."
 Result = TypeVar("Result")
 
 
 class TooManyReadings(Exception):
-    """As many readings wait as may."""
+    """As many readings wait as may, of all clients or of one; the message states which."""
 
 
 class SlowReadings:
@@ -28,20 +30,32 @@ class SlowReadings:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._budgets: set[ReadBudget] = set()
         self._waiting = 0
+        self._of_client = Counter[str]()
         self._is_closed = False
 
-    async def run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
+    async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
         """Return the result of a reading; end it when the client closes the connection.
 
         Args:
             request: the client's.
+            client: who counts as one client.
             read: reads within a budget.
 
         Raises:
             TooManyReadings: try again later.
         """
+        if self._of_client[client] >= MAX_OF_ONE:
+            raise TooManyReadings("Your other pages read as many events as they may now; try again soon.")
+        self._of_client[client] += 1
+        try:
+            return await self._run(request, read)
+        finally:
+            self._of_client[client] -= 1
+            self._of_client += Counter()
+
+    async def _run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
-            raise TooManyReadings
+            raise TooManyReadings(_BUSY)
         self._waiting += 1
         try:
             await self._slots.acquire()
@@ -49,7 +63,7 @@ class SlowReadings:
             self._waiting -= 1
         if self._is_closed:
             self._slots.release()
-            raise TooManyReadings
+            raise TooManyReadings(_BUSY)
         budget = self._make_budget()
         self._budgets.add(budget)
         work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)

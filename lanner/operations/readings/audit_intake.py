@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 from lanner.intake.delivery import ACCEPTED, REFUSED
-from lanner.operations.catalogue import Readings
+from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.wiring.audit_intake import AuditIntake
@@ -22,9 +22,11 @@ class AuditIntakeView:
         """Return the metrics."""
         outcomes, webhook = self.intake.outcomes, self.intake.webhook
         codes = {} if webhook is None else {200: 0, 429: 0} | dict(webhook.codes)
+        closed = {} if webhook is None else closed_connections("audit-webhook", webhook.closed)
         return {
             "lanner_audit_events_total": {(outcome,): outcomes[outcome] for outcome in (ACCEPTED, REFUSED)},
             "lanner_audit_requests_total": {(str(code),): number for code, number in codes.items()},
+            CLOSED: closed,
         }
 
     def health(self) -> Health:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from lanner.operations.catalogue import Readings, Value
+from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
 from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from notifier.delivery.stats import SinkStats
@@ -114,6 +114,7 @@ class NotifierView:
                 ("refused",): intake.refused,
                 ("failed",): intake.failed,
             }
+            readings[CLOSED] = closed_connections("intake", intake.closed)
         return readings
 
     def health(self) -> Health:

@@ -164,7 +164,7 @@ class RunningConsole:
         )
         self._feed.on_change = made.hub.publish
         self._fleet = fleet
-        self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context)
+        self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context, report=note)
         try:
             self._http.start(host, port)
         except OSError as error:

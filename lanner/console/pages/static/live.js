@@ -1,4 +1,5 @@
-// Live updates by server-sent events, with a pause. A page in the background waits until it is looked at.
+// Live updates by server-sent events, with a pause. A page in the background waits until it is looked at. A page whose stream
+// is refused, because others have as many as they may, is read again from time to time.
 import { refresh, say } from "./page.js";
 
 let paused = false;
@@ -6,6 +7,8 @@ let waiting = 0;
 let stale = false;
 let busy = false;
 let wasAway = false;
+let refusal = "";
+const POLL_SECONDS = 15;
 
 function show(state, text) {
   const button = document.getElementById("live");
@@ -13,10 +16,13 @@ function show(state, text) {
   button.dataset.state = state;
   button.setAttribute("aria-pressed", String(paused));
   button.querySelector("[data-label]").textContent = text;
+  button.title = refusal ? `Not live: ${refusal}` : "Pause and continue (p)";
 }
 
 function label() {
-  show(paused ? "paused" : "live", paused ? (waiting ? `Paused, ${waiting} new` : "Paused") : "Live");
+  if (paused) show("paused", waiting ? `Paused, ${waiting} new` : "Paused");
+  else if (refusal) show("polling", `Every ${POLL_SECONDS} s`);
+  else show("live", "Live");
 }
 
 async function update() {
@@ -56,6 +62,7 @@ export function bindLive() {
 function connect() {
   const source = new EventSource("/api/live");
   source.addEventListener("hello", (event) => {
+    refusal = "";
     label();
     // A change between the request of the page and this connection was announced to nobody.
     if (wasAway || String(JSON.parse(event.data).version) !== document.body.dataset.version) update();
@@ -68,8 +75,27 @@ function connect() {
   });
   source.addEventListener("error", () => {
     wasAway = true;
-    show("away", "Reconnecting");
-    // After an answer such as 503 of a proxy, the browser doesn't try again by itself.
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+    if (!refusal) show("away", "Reconnecting");
+    // After an answer such as 429, the browser doesn't try again by itself, nor does it tell the answer.
+    if (source.readyState === EventSource.CLOSED) poll();
   });
+}
+
+async function poll() {
+  let reason = "";
+  const stop = new AbortController();
+  try {
+    const answer = await fetch("/api/live", { signal: stop.signal });
+    if (answer.status === 429) reason = (await answer.json()).error;
+  } catch {
+    // The console is away.
+  }
+  stop.abort();
+  if (reason && !refusal) say(`Not live: ${reason} The page is read again every ${POLL_SECONDS} s.`);
+  refusal = reason;
+  if (reason) {
+    label();
+    update();
+  } else show("away", "Reconnecting");
+  setTimeout(connect, (reason ? POLL_SECONDS : 3) * 1000);
 }

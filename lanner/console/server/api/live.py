@@ -4,18 +4,21 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from lanner.console.server.context import console
-from lanner.console.server.guard import failure, policy_headers
+from lanner.console.server.context import CLIENT, console, identity
+from lanner.console.server.guard import cookie_name, failure, policy_headers
 from lanner.console.server.live import TooManyListeners
 
 
 async def live(request: web.Request) -> web.StreamResponse:
     """Stream until the client goes."""
-    stream = console(request).hub.stream()
+    transport = request.transport
+    stream = console(request).hub.stream(
+        request[CLIENT], _session(request), lambda: transport is None or transport.is_closing()
+    )
     try:
         first = await anext(stream)
-    except TooManyListeners:
-        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "Too many pages are open.")
+    except TooManyListeners as error:
+        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
     answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
     answer.content_type = "text/event-stream"
     await answer.prepare(request)
@@ -28,6 +31,12 @@ async def live(request: web.Request) -> web.StreamResponse:
     finally:
         await stream.aclose()
     return answer
+
+
+def _session(request: web.Request) -> str:
+    """Return the session that a request is of; empty if it didn't need one, so that its cookie may be anything."""
+    has_session = identity(request).method in ("token", "oidc") and "Authorization" not in request.headers
+    return request.cookies.get(cookie_name(console(request)), "") if has_session else ""
 
 
 ROUTES = (web.get("/api/live", live),)

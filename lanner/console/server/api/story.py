@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from lanner.console.server.api.alerts import NO_ALERT, BadQuery, number
-from lanner.console.server.context import console, identity
+from lanner.console.server.context import CLIENT, console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.slow import TooManyReadings
 from lanner.console.story.budget import ReadBudget
@@ -126,9 +126,9 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
     if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
     try:
-        body = await made.slow.run(request, lambda budget: read(made.story, found[0], budget))
-    except TooManyReadings:
-        answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "Many people read events now; try again soon.")
+        body = await made.slow.run(request, request[CLIENT], lambda budget: read(made.story, found[0], budget))
+    except TooManyReadings as error:
+        answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         answer.headers["Retry-After"] = "5"
         return answer
     except BadExceptionFields as error:

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from bus.errors.unavailable import BusUnavailable
-from lanner.console.server.context import console, identity
+from lanner.console.server.context import CLIENT, console, identity
 from lanner.console.server.guard import failure, policy_headers
 from lanner.console.server.search.desk import SearchState, TooManySearches
 from lanner.console.server.search.query import SearchForm, read_form
@@ -35,7 +35,7 @@ async def search(request: web.Request) -> web.StreamResponse:
         times = form.milliseconds(made.clock())
     except BadPageFilter as error:
         return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    stream = made.search.run(f"{who.method} {who.name}", form.q, times)
+    stream = made.search.run(request[CLIENT], form.q, times)
     try:
         await anext(stream)
     except TooManySearches as error:

@@ -2,15 +2,17 @@
 
 import asyncio
 import time
+from collections import Counter
 from http import HTTPStatus
 
 from aiohttp import web
 
 import lanner
 from lanner.console.server.context import CONSOLE, Console, console
-from lanner.operations.catalogue import Readings
+from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
+from notifier.intake.http_thread import CLOSED_CONNECTIONS
 
 MAX_FAILING_SECONDS = 60.0
 """How long reading or storing alerts may fail."""
@@ -43,11 +45,11 @@ async def metrics(request: web.Request) -> web.StreamResponse:
 
 def prepare(app: web.Application) -> None:
     """Make the metrics of an application."""
-    app[_EXPOSITION] = Exposition(lambda: readings(app[CONSOLE]))
+    app[_EXPOSITION] = Exposition(lambda: readings(app[CONSOLE], app[CLOSED_CONNECTIONS]))
 
 
-def readings(made: Console) -> Readings:
-    """Return the metrics."""
+def readings(made: Console, closed: Counter[str]) -> Readings:
+    """Return the metrics. closed: connections that the server closed, by reason."""
     return {
         "lanner_build_info": {("console", lanner.__version__): 1.0},
         "lanner_console_alerts": {(): made.reader.stored()},
@@ -56,6 +58,8 @@ def readings(made: Console) -> Readings:
         "lanner_console_requests_total": {(str(status),): number for status, number in list(made.answered.items())},
         "lanner_console_sessions": {(): made.sign_in.accounts.sessions(made.clock() // 1_000_000_000)},
         "lanner_console_live_pages": {(): made.hub.listeners},
+        "lanner_console_live_refused_total": {(reason,): number for reason, number in made.hub.refused.items()},
+        CLOSED: closed_connections("console", closed),
     }
 
 

@@ -78,3 +78,30 @@ def test_bodies_share_a_limit() -> None:
     first.release()
 
     assert _read(b"x" * 9000, memory=memory) == b"x" * 9000
+
+
+def test_bodies_that_arrive_slowly_make_room_for_clients_that_hold_less() -> None:
+    """The oldest of the client that holds most; what has arrived stays until it is stored."""
+
+    async def read() -> tuple[list[object], int]:
+        memory, go = BodyMemory(15_000), asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b"x" * 4000
+            await go.wait()
+            yield b"x"
+
+        bodies = [RequestBody(memory, LIMIT, client) for client in ("slow", "slow", "other")]
+        tasks = [asyncio.create_task(each.read(slowly(), "")) for each in bodies]
+        await asyncio.sleep(0)
+        await RequestBody(memory, LIMIT, "honest").read(_chunks([b"x" * 6000]), "")
+        held = memory.held
+        with pytest.raises(NoRoom):
+            await RequestBody(memory, LIMIT, "other").read(_chunks([b"x" * 6000]), "")
+        go.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        return [len(each) if isinstance(each, bytes) else type(each) for each in found], held
+
+    found, held = asyncio.run(read())
+    assert found == [NoRoom, 4001, 4001]
+    assert held == 14_000

@@ -181,19 +181,35 @@ def test_a_client_that_never_completes_a_request_is_dropped(intake: Make) -> Non
     assert ask(made, "POST", "/", falco())[0] == 200
 
 
-def test_connections_beyond_the_limit_are_dropped(intake: Make) -> None:
-    """Open connections continue to work."""
+def test_beyond_the_limit_the_connection_that_is_idle_longest_makes_room(intake: Make) -> None:
+    """Its client opens a new one for its next request; the others continue to work."""
     made = intake(limits=IntakeLimits(connections=2))
     held = [http.client.HTTPConnection("127.0.0.1", made.port, timeout=10) for _ in range(2)]
     for each in held:
         each.request("GET", "/ping")
         assert each.getresponse().read() == b"pong\n"
-    with pytest.raises((OSError, http.client.HTTPException)):
-        ask(made, "GET", "/ping")
-    held[0].request("POST", "/", falco())
+    assert ask(made, "GET", "/ping")[0] == 200
+    held[1].request("POST", "/", falco())
+    assert held[1].getresponse().read() == b""
+    assert held[0].sock.recv(1) == b""
+    held[0].close()
+    held[0].request("GET", "/ping")
     assert held[0].getresponse().status == 200
     for each in held:
         each.close()
+    assert made.stats.closed["evicted"] == 1
+
+
+def test_a_client_that_reads_nothing_is_cut_off(intake: Make) -> None:
+    """By the kernel, with what it has not read."""
+    made = intake(limits=IntakeLimits(idle_seconds=0.5))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", made.port))
+        with pytest.raises(ConnectionError):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000_000)
+    assert ask(made, "GET", "/ping")[0] == 200
 
 
 def test_tls_and_client_certificates(intake: Make, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from http.client import HTTPConnection
 import pytest
 
 from lanner.console.server.guard import POLICY
+from lanner.console.server.live import MAX_OF_SESSION
 from lanner.settings import load_settings
 from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import HOSTILE, found, hostile_alert
@@ -278,6 +279,17 @@ def test_live_events_arrive_while_the_connection_is_open(served: Served) -> None
     served.stop()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_pages_that_were_left_count_no_more(served: Served) -> None:
+    """Each page that a person opens has a stream."""
+    for _ in range(3 * MAX_OF_SESSION):
+        connection = HTTPConnection("127.0.0.1", served.port, timeout=20)
+        connection.request("GET", "/api/live")
+        answer = connection.getresponse()
+        assert answer.status == 200
+        answer.close()
+        connection.close()
 
 
 def test_too_many_requests_are_refused_for_a_while(served: Served) -> None:

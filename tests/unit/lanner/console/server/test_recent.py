@@ -33,7 +33,7 @@ def test_listeners_are_notified_together_and_at_most_once_a_second() -> None:
     async def listen() -> tuple[list[bytes], list[bytes], int]:
         hub = LiveHub()
         hub.open()
-        streams = [hub.stream(), hub.stream()]
+        streams = [hub.stream("alice"), hub.stream("bob")]
         seen: list[list[bytes]] = [[], []]
 
         async def collect(number: int) -> None:

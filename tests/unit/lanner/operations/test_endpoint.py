@@ -1,0 +1,18 @@
+import urllib.request
+
+from lanner.operations.catalogue import CLOSED, closed_connections
+from lanner.operations.endpoint import endpoint
+from lanner.operations.health import Health
+from lanner.settings import load_settings
+
+
+def test_connections_that_were_closed_are_counted_by_server() -> None:
+    """The stage's own servers, and the one that is asked."""
+    stage = {CLOSED: closed_connections("intake", {"evicted": 7})}
+    with endpoint(
+        load_settings(None, {}, ["http.listen=127.0.0.1:0"]), "notifier", lambda: stage, Health(tuple, tuple, tuple)
+    ) as server:
+        assert server is not None
+        text = urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics", timeout=10).read().decode()
+    assert 'lanner_connections_closed_total{reason="evicted",server="intake"} 7.0' in text
+    assert 'lanner_connections_closed_total{reason="evicted",server="metrics"} 0.0' in text
