@@ -13,7 +13,7 @@ from pathlib import Path
 
 from collector.bpf.program import LoadedProgram, RingSizes, compiled, load
 from collector.events.io_uring import uring_descriptors
-from collector.events.system_calls import CALLS, PATHS_ONLY, descriptors, watched_numbers
+from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
 from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
@@ -24,7 +24,6 @@ from collector.self_test import run_self_test
 from schemas.filter import PushdownFilter
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-_NOTHING = bytes(18)
 _COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
@@ -50,7 +49,7 @@ class KernelFeed:
         """Take ownership of a loaded program; close() closes it."""
         self._program = program
         self._exact_paths = exact_paths
-        self._is_attached = self._has_paths = self._is_asleep = False
+        self._is_attached = self._has_paths = self._has_connections = self._is_asleep = False
         self._events = Ring(program.maps["events"], sizes.events)
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
@@ -106,7 +105,7 @@ class KernelFeed:
             feed.watch(event_types, pushdown_filter)
             program.attach(loaded)
             feed._is_attached = True
-            feed._copy_paths()
+            feed._switch_probes()
             run_self_test(feed._peek, feed.lifecycle_lost)
         except BaseException:
             feed.close()
@@ -133,10 +132,11 @@ class KernelFeed:
             for number, packed in table.items():
                 bpf_syscall.update(self._program.maps[name], _U32.pack(number), packed)
             for number in before - table.keys():
-                bpf_syscall.update(self._program.maps[name], _U32.pack(number), _NOTHING)
+                bpf_syscall.update(self._program.maps[name], _U32.pack(number), NO_DESCRIPTOR)
         self._watched = tuple(frozenset(table) for table in tables)
         self._has_paths = PATHS_ONLY in tables[2].values()
-        self._copy_paths()
+        self._has_connections = "connect" in sent
+        self._switch_probes()
         if "uring_calls" in self._program.maps:
             for operation, packed in uring_descriptors(sent).items():
                 bpf_syscall.update(self._program.maps["uring_calls"], _U32.pack(operation), packed)
@@ -150,9 +150,11 @@ class KernelFeed:
         with contextlib.suppress(OSError):  # the pid was not ignored
             bpf_syscall.delete(self._program.maps["ignored"], _U32.pack(pid))
 
-    def _copy_paths(self) -> None:
+    def _switch_probes(self) -> None:
+        """Attach only the probes that what is watched needs."""
         if self._is_attached:
             self._program.path_copies.switch(enabled=self._exact_paths and self._has_paths)
+            self._program.watch_connections(enabled=self._has_connections)
 
     def send_environment(self, *, enabled: bool) -> None:
         """Switch environment variables at exec on or off."""

@@ -100,8 +100,7 @@ class RecordIntake:
             elif isinstance(record, RepeatCount):
                 self.add_repeats(record)
             elif isinstance(record, Request):
-                call = self._requests.take(record)
-                if call is not None:
+                for call in self._requests.take(record):
                     self._admit(call, self._table.resolve(call.who))
             elif isinstance(record, Exit) and PROCEXIT in self.event_types:
                 # Looked up first, because afterwards the process is no longer known.

@@ -16,13 +16,13 @@ enum operation {
   U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_SOCKET = 45, U_SEND_ZC = 47, U_SENDMSG_ZC = 48,
   U_BIND = 56, U_LISTEN = 57, U_LIMIT = 64,
 };
-enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4 };
+enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4, Q_CONNECTS = 8 };
 
 #define AT_CWD -100
 #define O_LARGEFILE_FLAG 0100000
 #define ACCEPT_MULTISHOT 1
 #define ANY_SLOT 0xffffffff
-#define PF_KTHREAD_FLAG 0x00200000
+#define FAST_OPEN 0x20000000 /* MSG_FASTOPEN */
 
 /* Joins the two records of a request. The request's address is 0 if the kernel doesn't provide it with a result. */
 struct request {
@@ -48,6 +48,10 @@ static __always_inline u16 uring_flags(u32 operation) {
 static __always_inline u16 watched_flags(u32 operation) {
   u16 flags = uring_flags(operation) | uring_flags(operation + U_LIMIT);
   return flags & D_EMIT ? flags : 0;
+}
+
+static __always_inline bool is_send(u8 operation) {
+  return operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG || operation == U_SENDMSG_ZC;
 }
 
 static __always_inline u32 word_of(void *base, int offset) {
@@ -169,15 +173,20 @@ static __always_inline void *direct_file(void *ring, u32 slot) {
 
 /* Operations whose file is known at submission. */
 static __always_inline bool is_socket_call(u8 operation) {
-  return operation == U_CONNECT || operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG ||
-         operation == U_SENDMSG_ZC || operation == U_BIND || operation == U_LISTEN;
+  return operation == U_CONNECT || is_send(operation) || operation == U_BIND || operation == U_LISTEN;
+}
+
+/* Does a request send and thereby connect, which is watched? */
+static __always_inline bool connects_too(void *req, u8 operation) {
+  return is_send(operation) && uring_flags(U_CONNECT) & D_EMIT && word_of(req, O_SEND_FLAGS) & FAST_OPEN;
 }
 
 int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   void *req = (void *)ctx->args[0];
   u8 operation = 0;
   READ(operation, req, O_REQ_OPCODE);
-  if (!watched_flags(operation) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  bool connects = connects_too(req, operation);
+  if (!(watched_flags(operation) || connects) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct path_buffer *buffer = path_scratch.lookup(&zero);
@@ -278,7 +287,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     off = append_copied(r, off, R_BLOB2, copied_address(asynchronous), word_of(req, O_BIND_LENGTH));
   } else if (operation == U_LISTEN) {
     a[1] = word_of(req, O_LISTEN_BACKLOG);
-  } else if (operation == U_SEND || operation == U_SEND_ZC || operation == U_SENDMSG || operation == U_SENDMSG_ZC) {
+  } else if (is_send(operation)) {
     u64 data = long_of(req, O_SEND_BUFFER), size = word_of(req, O_SEND_LENGTH);
     bool is_message = operation == U_SENDMSG || operation == U_SENDMSG_ZC;
     if (is_message) {
@@ -299,7 +308,14 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
   }
   u32 chosen = is_other ? (u32)operation + U_LIMIT : operation;
   struct descriptor *d = uring_calls.lookup(&chosen);
-  if (!d || !(d->flags & D_EMIT)) return 0;
+  if (!d) return 0;
+  if (connects && d->flags & D_EMIT) ((struct request *)r->data)->flags |= Q_CONNECTS;
+  if (connects && !(d->flags & D_EMIT)) {
+    chosen = U_CONNECT;
+    d = uring_calls.lookup(&chosen);
+    if (!d) return 0;
+  }
+  if (!(d->flags & D_EMIT)) return 0;
   r->event = d->event;
   send_request(r, off);
   return 0;
@@ -335,7 +351,7 @@ int on_uring_complete(struct bpf_raw_tracepoint_args *ctx) {
   u8 operation = U_ACCEPT;
   if (req) READ(operation, req, O_REQ_OPCODE);
   u16 flags = watched_flags(operation);
-  if (!flags || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  if (!(flags || (req && connects_too(req, operation))) || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
   struct request q = {.address = (u64)req, .ring = (u64)ring, .user_data = long_of(cqe, 0)};
   struct ring_key key = {q.ring, q.user_data};
   s32 result = word_of(cqe, 8);

@@ -28,6 +28,23 @@
 #define MAX_NAMING 2048
 #define NAME_BYTES 512
 #define SAME_BYTES 112
+/* Threads whose connections are noted at a time. */
+#define MAX_CONNECTING 4096
+/* x86-64's numbers, and what stands for connect in socketcall. */
+#define NR_CONNECT 42
+#define NR_IO_URING_ENTER 426
+#define SOCKETCALL_CONNECT 3
+#define INTERRUPTED -4 /* EINTR */
+#define IN_PROGRESS -115 /* EINPROGRESS */
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+#define TCP 6
+#define MPTCP 262
+#define SYN_SENT 2
+#define CLOSED 7
+#define PF_IO_WORKER_FLAG 0x10
+#define PF_KTHREAD_FLAG 0x00200000
 
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
@@ -44,6 +61,8 @@ enum descriptor_flag {
   D_SOCKETCALL = 128,  /* 32-bit multiplexer: the real call and its arguments are behind a pointer */
   D_STRING_BLOB1 = 256,/* blob 1 ends at its NUL */
   D_POINTED = 512,     /* 32-bit: the arguments are behind a pointer */
+  D_INTERRUPTED = 1024,/* reported if a signal interrupts it, too */
+  D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
 };
 enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_COUNT };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
@@ -193,6 +212,17 @@ struct call {
   /* The file whose path the filter left in the buffer, and where that path begins; 0 if there is none. */
   volatile u64 walked;
   volatile u32 from;
+  /* Has a connect begun a TCP connection? Its ends follow if they aren't those of the descriptor's socket, or no longer. */
+  volatile u32 has_begun, is_replaced;
+  struct socket_info ends;
+};
+
+/* The TCP connection that a thread's connect has begun: noted while the kernel prepares its first packet, because the call
+ * may wait for long, in which other threads can change the address in memory and what the descriptor stands for. */
+struct connecting {
+  u64 task;
+  u32 is_interrupted, pad; /* a signal interrupted the call, which is reported */
+  struct socket_info ends;
 };
 
 /* The kernel's copies of the path arguments, captured as they are freed at the end of the call. */
@@ -218,6 +248,7 @@ struct filter_scratch {
   volatile u32 from, end;
   volatile s32 fd, directory;
   volatile u64 path;
+  volatile u32 family; /* of a TCP socket that is no longer the descriptor's, else 0 */
   struct mask ways;
 };
 
@@ -257,8 +288,10 @@ BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
 BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
 /* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
 BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
+BPF_TABLE("lru_hash", u32, struct connecting, connecting, MAX_CONNECTING);
 /* What a thread begins with: too large for the stack. */
 BPF_ARRAY(no_names, struct copied_names, 1);
+BPF_ARRAY(no_connecting, struct connecting, 1);
 
 #define POINTER(p, o) (*(void **)((void *)(p) + (o)))
 #define WORD(p, o) (*(u32 *)((void *)(p) + (o)))
@@ -469,6 +502,15 @@ static __always_inline void *file_of(void *task, u32 fd) {
   if (!table || fd >= WORD(table, O_FDTABLE_MAX_FDS)) return 0;
   /* To the verifier, a struct that begins with a pointer. */
   return MEMBER(POINTER(table, O_FDTABLE_FD) + (u64)fd * 8, PATH, 0);
+}
+
+/* The socket behind a descriptor of the current process, or 0. */
+static __always_inline void *socket_of(void *task, s32 fd) {
+  u16 mode = 0;
+  void *file = fd >= 0 ? file_of(task, fd) : 0;
+  if (!file) return 0;
+  FIELD(mode, MEMBER(file, FILE, O_FILE_INODE), INODE, O_INODE_MODE);
+  return (mode & 0170000) == 0140000 ? MEMBER(MEMBER(file, FILE, O_FILE_PRIVATE), SOCKET, O_SOCKET_SK) : 0;
 }
 
 static __always_inline void fill_socket(struct socket_info *s, void *sk) {
@@ -871,7 +913,9 @@ static __always_inline enum answer subject_of_socket(u8 subject, void *file, u32
 }
 
 /* Evaluates a predicate on the very value that the record will carry. */
-static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result, s32 fd) {
+static __always_inline enum answer answer_of(struct test *t, struct syscall_record *r, void *task, s64 result,
+                                             struct filter_scratch *f) {
+  s32 fd = f->fd;
   u32 value = 0;
   u8 subject = t->subject;
   if (subject == OF_RESULT) {
@@ -882,6 +926,9 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     value = *(u64 *)((void *)r->arguments + 8 * at);
   } else if (subject == OF_UID) {
     value = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
+  } else if (f->family) {
+    if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
+    value = subject == OF_FAMILY ? f->family : TCP;
   } else {
     void *file = fd >= 0 ? file_of(task, fd) : 0;
     if (!file) return EITHER;
@@ -902,7 +949,7 @@ static __always_inline bool any_way_tested(struct filter *filter, u32 row, struc
   struct mask *ways = &f->ways;
   for (int n = 0; n < MAX_TESTS; n++) {
     if (n >= filter->tests) break;
-    f->answer = answer_of(&filter->test[n], r, task, result, f->fd);
+    f->answer = answer_of(&filter->test[n], r, task, result, f);
     u32 at = f->answer;
     if (at == EITHER) continue;
     at = (row * MAX_TESTS + n) * 2 + (at & 1);
@@ -997,8 +1044,9 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
 }
 
 /* Could this call matter to any rule, as far as can be decided without its path? Calls that can't be evaluated could. */
-static __always_inline enum verdict verdict_of(struct descriptor *d, u32 generation, struct syscall_record *r, void *task,
-                                               s64 result) {
+static __always_inline enum verdict verdict_of(struct call *call, u32 generation, struct syscall_record *r, void *task) {
+  struct descriptor *d = &call->descriptor;
+  s64 result = call->result;
   u32 zero = 0, at = generation * MAX_EVENTS + (d->event & (MAX_EVENTS - 1));
   struct filter *filter = filters.lookup(&at);
   struct filter_scratch *f = filter_scratch.lookup(&zero);
@@ -1042,6 +1090,7 @@ static __always_inline enum verdict verdict_of(struct descriptor *d, u32 generat
     if (d->flags & D_FD_IS_RESULT) fd = result >= 0 ? result : -1;
     else if (d->fd < 6) fd = argument(r, d->fd);
     f->fd = fd;
+    f->family = call->is_replaced ? call->ends.family : 0;
     if (!any_way_tested(filter, row, f, r, task, result)) return DROP;
     if (!filter->has_places || overlap(&f->ways, anywhere)) return PASS;
   }
@@ -1075,7 +1124,7 @@ int judge_call(u64 *ctx) {
   /* Read once: each call is evaluated by one version. */
   u64 in_force = *version;
   call->generation = in_force & 1;
-  enum verdict verdict = in_force ? verdict_of(&call->descriptor, in_force & 1, r, task, result) : PASS;
+  enum verdict verdict = in_force ? verdict_of(call, in_force & 1, r, task) : PASS;
   if (verdict == JUDGE) steps.call(ctx, STEP_PATH);
   else if (verdict == PASS) steps.call(ctx, STEP_TELL);
   else leave_out(call);
@@ -1123,7 +1172,11 @@ int tell_call(u64 *ctx) {
   else if (d->fd < 6) call->fd = argument(r, d->fd);
   r->fd = call->fd;
   s32 fd = call->fd;
-  if (fd >= 0) {
+  if (call->is_replaced) {
+    r->mode = 0140777;
+    bpf_probe_read_kernel(r->data, sizeof(struct socket_info), &call->ends);
+    r->length[R_SOCKET] = off = sizeof(struct socket_info);
+  } else if (fd >= 0) {
     void *file = file_of(task, fd);
     if (file) {
       void *inode = MEMBER(file, FILE, O_FILE_INODE), *sb = MEMBER(inode, INODE, O_INODE_SB);
@@ -1138,7 +1191,10 @@ int tell_call(u64 *ctx) {
       r->magic = magic;
       if ((r->mode & 0170000) == 0140000) {
         MASK(off, DATA_LIMIT);
-        fill_socket((struct socket_info *)(r->data + off), MEMBER(MEMBER(file, FILE, O_FILE_PRIVATE), SOCKET, O_SOCKET_SK));
+        struct socket_info *ends = (struct socket_info *)(r->data + off);
+        fill_socket(ends, MEMBER(MEMBER(file, FILE, O_FILE_PRIVATE), SOCKET, O_SOCKET_SK));
+        /* A connect that failed leads nowhere; an earlier one may have. */
+        if (d->flags & D_CONNECTS && !call->has_begun && call->result < 0 && call->result != IN_PROGRESS) ends->remote_port = 0;
         r->length[R_SOCKET] = sizeof(struct socket_info);
         off += sizeof(struct socket_info);
       } else {
@@ -1331,6 +1387,54 @@ static __always_inline u32 take_names(void *task) {
   return count;
 }
 
+/* Does a socket have this end? */
+static __always_inline bool leads_to(void *sk, struct socket_info *ends) {
+  u16 port = 0;
+  u64 remote[2] = {};
+  FIELD(port, sk, SOCK, O_SOCK_DPORT);
+  if ((u16)(port >> 8 | port << 8) != ends->remote_port) return false;
+  if (ends->family == AF_INET) bpf_probe_read_kernel(remote, 4, sk + O_SOCK_DADDR);
+  else bpf_probe_read_kernel(remote, 16, sk + O_SOCK_V6_DADDR);
+  u64 *known = (void *)ends->remote;
+  return remote[0] == known[0] && remote[1] == known[1];
+}
+
+/* What to report of a connect that may have been interrupted: false if nothing. A TCP connection is reported by the call
+ * that has sent its first packet, as one in progress if that call was interrupted. What the thread's next call does about
+ * the same connection, restarted or not, is no other connection. */
+static __always_inline bool settle_connect(struct call *call, void *task, s32 fd, bool is_restarted) {
+  u32 tid = bpf_get_current_pid_tgid();
+  struct connecting *begun = connecting.lookup(&tid);
+  bool is_interrupted = is_restarted || call->result == INTERRUPTED;
+  void *sk = socket_of(task, fd);
+  if (begun && begun->task == (u64)task) {
+    bool is_same = sk && leads_to(sk, &begun->ends);
+    if (begun->is_interrupted) {
+      if (!is_interrupted) begun->task = 0;
+      if (is_same) return false;
+    } else {
+      bpf_probe_read_kernel(&call->ends, sizeof(call->ends), &begun->ends);
+      call->has_begun = 1;
+      call->is_replaced = !is_same;
+      begun->is_interrupted = is_interrupted;
+      if (!is_interrupted) begun->task = 0;
+      if (is_interrupted) call->result = IN_PROGRESS;
+      return true;
+    }
+  }
+  if (!is_restarted) return true;
+  u16 family = 0, protocol = 0;
+  u8 state = 0;
+  if (sk) {
+    FIELD(family, sk, SOCK, O_SOCK_FAMILY);
+    FIELD(protocol, sk, SOCK, O_SOCK_PROTOCOL);
+    FIELD(state, sk, SOCK, O_SOCK_STATE);
+  }
+  call->result = IN_PROGRESS;
+  /* Other protocols may have sent a packet, and a note may have been pushed out by those of thousands of threads. */
+  return family != AF_UNIX && (state != CLOSED || (protocol != TCP && protocol != MPTCP));
+}
+
 int on_sys_exit(u64 *ctx) {
   /* All that most calls ever pay: no helper is called, because each costs more than this whole step. */
   void *regs = (void *)ctx[0];
@@ -1345,8 +1449,9 @@ int on_sys_exit(u64 *ctx) {
   if (!d || !d->flags) return 0;
   s64 result = ctx[1];
   if (compat) result = (s32)result;
-  /* -512 to -516: the kernel will restart the call; nothing has happened yet. */
-  if (result <= -512 && result >= -516) return 0;
+  /* -512 to -516: the kernel will restart the call; nothing has happened yet, unless syscalls.txt says so. */
+  bool is_restarted = result <= -512 && result >= -516;
+  if (is_restarted && !(d->flags & (D_INTERRUPTED | D_CONNECTS | D_SOCKETCALL))) return 0;
   u32 zero = 0;
   struct syscall_record *r = syscall_scratch.lookup(&zero);
   struct call *call = call_scratch.lookup(&zero);
@@ -1366,12 +1471,90 @@ int on_sys_exit(u64 *ctx) {
   }
   /* From here on nothing else runs on this CPU. */
   call->names = names;
-  call->result = result;
+  call->result = is_restarted ? INTERRUPTED : result;
   call->compat = compat;
   call->walked = 0;
+  call->has_begun = call->is_replaced = 0;
   call->descriptor = *d;
+  if (d->flags & D_CONNECTS) {
+    if (!settle_connect(call, task, r->arguments[0], is_restarted)) return 0;
+  } else if (is_restarted && !(d->flags & D_INTERRUPTED)) {
+    return 0;
+  }
   if ((d->flags & D_STATE) && result >= 0) steps.call(ctx, STEP_STATE);
   else steps.call(ctx, STEP_JUDGE);
+  return 0;
+}
+
+/* The address of a socket's remote end, as connect takes it. */
+static __always_inline u64 append_remote(struct syscall_record *r, u64 off, struct socket_info *ends) {
+  struct {
+    u16 family, port;
+    u8 before[4], address[16];
+    u32 scope;
+  } peer = {.family = ends->family, .port = ends->remote_port >> 8 | ends->remote_port << 8};
+  u64 size = ends->family == AF_INET ? 16 : sizeof(peer);
+  if (ends->family == AF_INET) __builtin_memcpy(peer.before, ends->remote, 4);
+  else __builtin_memcpy(peer.address, ends->remote, 16);
+  MASK(off, DATA_LIMIT);
+  bpf_probe_read_kernel(r->data + off, size, &peer);
+  r->length[R_BLOB2] = size;
+  return off + size;
+}
+
+/* TCP begins a connection. By connect it is only noted, for the end of that call. Any other call that connects, such as
+ * sendto with MSG_FASTOPEN, is reported here as a connect in progress; io_uring's operations are by io_uring.bpf.c. */
+int on_connecting(struct bpf_raw_tracepoint_args *ctx) {
+  if (ctx->args[2] != SYN_SENT) return 0;
+  void *sk = (void *)ctx->args[0], *task = (void *)bpf_get_current_task_btf();
+  u16 protocol = 0;
+  u32 flags = WORD(task, O_TASK_FLAGS);
+  FIELD(protocol, sk, SOCK, O_SOCK_PROTOCOL);
+  /* What threads of the kernel connect is no process's doing. */
+  if (protocol != TCP || flags & PF_KTHREAD_FLAG || is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
+  u32 zero = 0, tid = bpf_get_current_pid_tgid(), number = NR_CONNECT;
+  void *regs = (void *)bpf_task_pt_regs(task);
+  bool compat = WORD(task, O_TASK_THREAD_STATUS) & 2;
+  u32 made = LONG(regs, O_REGS_ORIG_AX) + (compat ? 512 : 0);
+  struct syscall_record *r = syscall_scratch.lookup(&zero);
+  struct descriptor *by = descriptors.lookup(&made), *connect = descriptors.lookup(&number);
+  if (!r || !connect || !(connect->flags & D_EMIT)) return 0;
+  fill_arguments(r, regs, compat);
+  if (by && (by->flags & D_CONNECTS || (by->flags & D_SOCKETCALL && r->arguments[0] == SOCKETCALL_CONNECT))) {
+    struct connecting *none = no_connecting.lookup(&zero);
+    struct connecting *begun = none ? connecting.lookup_or_try_init(&tid, none) : 0;
+    if (!begun) return 0;
+    fill_socket(&begun->ends, sk);
+    begun->is_interrupted = 0;
+    begun->task = (u64)task;
+    return 0;
+  }
+#ifdef URING
+  if (made % 512 == NR_IO_URING_ENTER || flags & PF_IO_WORKER_FLAG) return 0;
+#endif
+  if (by && by->flags & D_SOCKETCALL) {
+    u32 word = 0;
+    bpf_probe_read_user(&word, sizeof(word), (void *)r->arguments[1]);
+    r->arguments[0] = word;
+  }
+  fill_head(&r->head, task, K_SYSCALL);
+  if (compat) r->head.flags |= F_COMPAT;
+  r->event = connect->event;
+  r->result = IN_PROGRESS;
+  r->fd = socket_of(task, r->arguments[0]) ? r->arguments[0] : -1;
+  __builtin_memset(r->arguments, 0, sizeof(r->arguments));
+  r->arguments[0] = r->fd;
+  r->ino = r->dev = r->magic = 0;
+  r->mode = 0140777;
+  r->vtid = own_number((void *)POINTER(task, O_TASK_THREAD_PID));
+  __builtin_memset(r->length, 0, sizeof(r->length));
+  u64 off = sizeof(struct socket_info);
+  fill_socket((struct socket_info *)r->data, sk);
+  r->length[R_SOCKET] = off;
+  off = append_remote(r, off, (struct socket_info *)r->data);
+  off += offsetof(struct syscall_record, data);
+  MASK(off, 32767);
+  if (off <= sizeof(*r)) send_event(r, off);
   return 0;
 }
 

@@ -41,6 +41,7 @@ _PROBES = {
 }
 _ENTRY = "on_sys_exit"
 _FREED, _PUTNAME = "on_freed", "on_putname"
+_CONNECTING, _TCP_STATE = "on_connecting", "inet_sock_set_state"
 _STEPS = ("tell_state", "judge_call", "judge_path", "tell_call", "send_call")
 """Programs that the entry point tail-calls, by enum step."""
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -73,11 +74,12 @@ class RingSizes:
 class LoadedProgram:
     """The loaded program: maps by name, attached until closed."""
 
-    def __init__(self, maps: dict[str, int], copies: PathCopies) -> None:
-        """Take ownership of maps, and of the programs that copy paths."""
+    def __init__(self, maps: dict[str, int], copies: PathCopies, connecting: int) -> None:
+        """Take ownership of maps, of the programs that copy paths, and of the one that sees TCP connect."""
         self.maps = maps
         self.path_copies = copies
         self._probes: list[int] = []
+        self._connecting, self._connections = connecting, -1
 
     def attach(self, loaded: dict[str, int]) -> None:
         """Attach every probe, lifecycle first, so that no event comes from an unknown process."""
@@ -90,9 +92,18 @@ class LoadedProgram:
             if name in loaded:
                 self._probes.append(bpf_syscall.attach_raw_tracepoint(loaded[name], tracepoint))
 
+    def watch_connections(self, *, enabled: bool) -> None:
+        """See each TCP connection where the kernel begins it, or not."""
+        if enabled and self._connections < 0:
+            self._connections = bpf_syscall.attach_raw_tracepoint(self._connecting, _TCP_STATE)
+        elif not enabled and self._connections >= 0:
+            os.close(self._connections)
+            self._connections = -1
+
     def detach(self) -> None:
         """Detach the probes; records in the rings stay readable."""
         self.path_copies.switch(enabled=False)
+        self.watch_connections(enabled=False)
         while self._probes:
             os.close(self._probes.pop())
 
@@ -101,6 +112,7 @@ class LoadedProgram:
         self.detach()
         if self.maps:
             self.path_copies.close()
+            os.close(self._connecting)
         for descriptor in self.maps.values():
             os.close(descriptor)
         self.maps = {}
@@ -236,7 +248,7 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
         raise EnvironmentUnsupported(*_refusal(error)) from error
     freed, putname = loaded.pop(_FREED), loaded.pop(_PUTNAME, None)
     copies = PathCopies(maps, compilation["maps"]["copied_names"]["value_size"], freed, putname)
-    return LoadedProgram(maps, copies), loaded
+    return LoadedProgram(maps, copies, loaded.pop(_CONNECTING)), loaded
 
 
 def _call_cast(code: bytearray, function: int) -> None:
@@ -289,7 +301,7 @@ def _compile(layout: dict[str, int]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lanner-bpf-") as folder:
         output, source = Path(folder) / "out.json", Path(folder) / SOURCE.name
         source.write_text(_source())
-        functions = [*_PROBES, _FREED, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
+        functions = [*_PROBES, _FREED, _CONNECTING, _ENTRY, *_STEPS, *(TRACEPOINTS if "URING" in layout else ())]
         functions += [_PUTNAME] if PUTNAME in layout else []
         command = [SYSTEM_PYTHON, "-I", str(_COMPILER), str(source), str(output), *functions, "--", *flags]
         try:

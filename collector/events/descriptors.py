@@ -27,7 +27,8 @@ _ANONYMOUS: Mapping[str, str] = {
 }
 _PIPEFS, _PIDFS = 0x50495045, 0x50494446
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 255: "raw"}
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 255: "raw", 262: "tcp"}
+"""By number; 262 is Multipath TCP."""
 _SOCK_DGRAM, _SOCK_RAW = 2, 3
 _PER_MESSAGE = frozenset({_SOCK_DGRAM, _SOCK_RAW})
 """Socket types that may address each message separately, even when connected."""
@@ -140,8 +141,9 @@ def _unix_role(event: str) -> bool | None:
 
 
 def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int] | None) -> Descriptor:
-    remote_ip, remote_port, changed = sock.remote_ip, sock.remote_port, False
-    if address and event != "bind" and (not remote_port or event == "connect" or sock.type in _PER_MESSAGE):
+    remote_ip, remote_port, changed = sock.remote_ip, sock.remote_port, event == "connect" and bool(address)
+    # The kernel knows where it connects to; the address in memory may have been changed since.
+    if address and event != "bind" and (not remote_port or (event != "connect" and sock.type in _PER_MESSAGE)):
         remote_ip, remote_port = address
         changed = event in ("connect", "sendto", "sendmsg", "recvfrom", "recvmsg", "sendmmsg", "recvmmsg")
     local_ip, local_port = sock.local_ip, sock.local_port

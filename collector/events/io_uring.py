@@ -4,11 +4,12 @@ A request is reported on submission and on completion, which may be hours later 
 many times. Pure: records in, calls out.
 """
 
+import errno
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from collector.events.system_calls import CALLS, DescriptorFlag, packed_descriptor
+from collector.events.system_calls import BY_EVENT, CALLS, NO_DESCRIPTOR, DescriptorFlag, packed_descriptor
 from collector.records.types import File, Request, Syscall
 
 OPERATIONS: Mapping[int, tuple[str, str]] = {
@@ -36,7 +37,10 @@ MAX_OPEN = 16384
 """Pending requests; beyond that, the oldest are lost and counted."""
 
 _LIMIT = 64
-_NOTHING = bytes(16)
+_CONNECT = BY_EVENT["connect"].number
+_INTERRUPTED = frozenset({-errno.EINTR, -errno.ECANCELED})
+_CLOSED = 7
+"""As a TCP state: there is no connection."""
 _WITHOUT_NAME = File(
     stat.S_IFREG, 0, 0, 0, None, is_pseudo=False, is_created=False, is_upper_layer=False, is_lower_layer=False
 )
@@ -46,7 +50,7 @@ def uring_descriptors(events: Iterable[str]) -> dict[int, bytes]:
     """Return the kernel side's table by operation: what to report, and nothing for the rest."""
     sent = frozenset(events)
     return {
-        operation + _LIMIT * index: packed_descriptor(name, sent) or _NOTHING
+        operation + _LIMIT * index: packed_descriptor(name, sent) or NO_DESCRIPTOR
         for operation, names in OPERATIONS.items()
         for index, name in enumerate(names)
     }
@@ -62,32 +66,32 @@ class PendingRequests:
         self._by_name: dict[tuple[int, int], dict[int, Request]] = {}
         self._reported: set[int] = set()
 
-    def take(self, record: Request) -> Syscall | None:
-        """Process a record; return the call if the record completes one."""
+    def take(self, record: Request) -> tuple[Syscall, ...]:
+        """Process a record; return the calls that the record completes: two if it sent data and thereby connected."""
         return self._finish(record) if record.is_done else self._begin(record)
 
-    def _begin(self, request: Request) -> Syscall | None:
+    def _begin(self, request: Request) -> tuple[Syscall, ...]:
         # The kernel reuses the address, so the earlier request is done; its completion was not reported.
         self._forget(request.address)
         if request.is_untold:
-            return _taken_for_done(request.call)
+            return _with_connection(request, _taken_for_done(request.call))
         if len(self._open) >= MAX_OPEN:
             oldest = next(iter(self._open))
             self.lost += oldest not in self._reported
             self._forget(oldest)
         self._open[request.address] = request
         self._by_name.setdefault((request.ring, request.user_data), {})[request.address] = request
-        return None
+        return ()
 
-    def _finish(self, done: Request) -> Syscall | None:
+    def _finish(self, done: Request) -> tuple[Syscall, ...]:
         if done.address:
             request = self._open.get(done.address)
             was_reported = done.address in self._reported
             self._forget(done.address)
-            return None if request is None or (request.is_multishot and was_reported) else _joined(request, done.call)
+            return () if request is None or (request.is_multishot and was_reported) else _joined(request, done.call)
         named = self._by_name.get((done.ring, done.user_data))
         if not named:
-            return None
+            return ()
         request = next(iter(named.values()))
         # Another request may have that id, even an unwatched one: its failure must not hide this one's success.
         if request.is_multishot or done.call.result < 0:
@@ -107,14 +111,14 @@ class PendingRequests:
             del self._by_name[name]
 
 
-def _joined(request: Request, done: Syscall) -> Syscall:
+def _joined(request: Request, done: Syscall) -> tuple[Syscall, ...]:
     call = request.call
     is_file_new = bool(CALLS[call.event].flags & DescriptorFlag.FD_IS_RESULT)
     has_file = done.file is not None or done.socket is not None
     fd = call.fd
     if is_file_new:
         fd = done.result if done.result >= 0 else None
-    return replace(
+    made = replace(
         call,
         who=replace(call.who, time=done.who.time),
         cpu=done.cpu,
@@ -124,6 +128,18 @@ def _joined(request: Request, done: Syscall) -> Syscall:
         socket=done.socket if has_file else call.socket,
         is_io_uring=True,
     )
+    return _with_connection(request, made)
+
+
+def _with_connection(request: Request, made: Syscall) -> tuple[Syscall, ...]:
+    """Add the connection that data was sent with; one that was interrupted goes on, as after the system call."""
+    if made.event != _CONNECT and not request.connects:
+        return (made,)
+    result = min(made.result, 0)
+    if result in _INTERRUPTED and made.socket is not None and made.socket.state != _CLOSED:
+        result = -errno.EINPROGRESS
+    connection = replace(made, event=_CONNECT, result=result, arguments=(made.arguments[0], 0, 0, 0, 0, 0), blob1=b"")
+    return (made, connection) if request.connects else (connection,)
 
 
 def _taken_for_done(call: Syscall) -> Syscall:

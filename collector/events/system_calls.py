@@ -34,6 +34,8 @@ class DescriptorFlag(IntFlag):
     SOCKETCALL = 128
     STRING_BLOB1 = 256
     POINTED = 512
+    INTERRUPTED = 1024
+    CONNECTS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,12 @@ _WORDS = {
 }
 
 
+_INTERRUPTED = {
+    "-": DescriptorFlag(0),
+    "before": DescriptorFlag(0),
+    "connects": DescriptorFlag.CONNECTS,
+    "module": DescriptorFlag.INTERRUPTED,
+}
 _OF_MEMORY = frozenset({"cap", "limit", "uring", "uringflags"})
 """Kinds whose number is an offset in the memory that was read."""
 _OF_TWO_REGISTERS = frozenset({"openmode", "sockopt"})
@@ -103,8 +111,8 @@ def _argument(text: str) -> Argument:
 
 
 def _call(number: int, row: str) -> Call:
-    event, capture, arguments = (part.strip() for part in row.split("|"))
-    flags, fd, roles, path_filter = DescriptorFlag.EMIT, NONE, "", 0
+    event, capture, interrupted, arguments = (part.strip() for part in row.split("|"))
+    flags, fd, roles, path_filter = DescriptorFlag.EMIT | _INTERRUPTED[interrupted], NONE, "", 0
     paths: list[tuple[int, int]] = []
     blobs: list[tuple[int, int, int]] = []
     for word in capture.split():
@@ -167,6 +175,8 @@ EVERYTHING = frozenset(BY_EVENT) | {"execve", "execveat", "procexit"}
 """Every event type that the collector supports."""
 
 _DESCRIPTOR = struct.Struct("<HH13Bx")
+NO_DESCRIPTOR = bytes(_DESCRIPTOR.size)
+"""Reports nothing."""
 
 
 def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from collector.kernel.btf import Btf
 
 _MEMBERS = {
-    "TASK_FLAGS": "task_struct.flags",
     "REQ_OPCODE": "io_kiocb.opcode",
     "REQ_FLAGS": "io_kiocb.flags",
     "REQ_USER_DATA": "io_kiocb.cqe.user_data",
@@ -49,6 +48,7 @@ _MEMBERS = {
     "LISTEN_BACKLOG": "io_listen.backlog",
     "SEND_BUFFER": "io_sr_msg.buf",
     "SEND_LENGTH": "io_sr_msg.len",
+    "SEND_FLAGS": "io_sr_msg.msg_flags",
     "ASYNC_ADDRESS": "io_async_msghdr.addr",
     "ASYNC_NAME": "io_async_msghdr.msg.msg_name",
     "ASYNC_NAME_LENGTH": "io_async_msghdr.msg.msg_namelen",

@@ -29,6 +29,7 @@ _MEMBERS = {
     "TASK_SELF_EXEC_ID": "task_struct.self_exec_id",
     "TASK_THREAD_PID": "task_struct.thread_pid",
     "TASK_EXIT_CODE": "task_struct.exit_code",
+    "TASK_FLAGS": "task_struct.flags",
     "TASK_THREAD_STATUS": "task_struct.thread_info.status",
     "SIGNAL_TTY": "signal_struct.tty",
     "SIGNAL_PIDS": "signal_struct.pids",

@@ -37,7 +37,7 @@ _MOST_CACHED_BYTES = 4096
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
 _ENV_CUT = 512
-_UNTOLD, _MULTISHOT = 1, 2
+_UNTOLD, _MULTISHOT, _CONNECTS = 1, 2, 8
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
 _INT64_MAX = (1 << 63) - 1
@@ -138,6 +138,7 @@ def _request(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Reque
         is_done=_HEAD.unpack_from(record)[7] == _KIND_RESULT,
         is_untold=bool(marks & _UNTOLD),
         is_multishot=bool(marks & _MULTISHOT),
+        connects=bool(marks & _CONNECTS),
     )
 
 

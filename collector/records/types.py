@@ -211,6 +211,8 @@ class Request:
     """The program requested a completion only on failure, so the kernel sends none for success."""
     is_multishot: bool
     """The request may complete many times."""
+    connects: bool = False
+    """The request sends data and connects, and both are watched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,7 +168,7 @@ def _of_family(field: str) -> Callable[[Check, str], Answers | None]:
 
 
 def _of_protocol(node: Check, _: str) -> Answers | None:
-    known = {"tcp": (6,), "udp": (17,), "icmp": (1, 58)}
+    known = {"tcp": (6, 262), "udp": (17,), "icmp": (1, 58)}
     found = [known.get(value) for value in _values(node)]
     numbers = tuple(sorted({number for numbers in found if numbers for number in numbers}))
     if node.operator not in ("=", "==", "in") or not numbers or not all(found):

@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from tests.live.conftest import programs
+from tests.live.conftest import bytecode, programs
 from tests.live.needs import lacking
 
-__all__ = ["programs"]
+__all__ = ["bytecode", "programs"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,7 @@
  * a request that does nothing), drained, untold (no result is asked for), overflow (the queue of results is full),
  * personality (in the name of the user who set the ring up, after becoming nobody).
  * ACT: open, open2, open-direct PATH; unlink, mkdir PATH; rename, exchange, link, symlink PATH PATH; tcp, direct-tcp,
- * multishot; udp; fail PATH.
+ * multishot; udp; fail PATH; fast-open PORT.
  * Sockets are on 127.0.0.1; the acts on them print the ports.
  */
 #define _GNU_SOURCE
@@ -275,6 +275,16 @@ int main(int count, char **arguments)
 	if (!strcmp(act, "udp")) {
 		udp();
 		return 0;
+	}
+	if (!strcmp(act, "fast-open")) {
+		static struct sockaddr_in there = {.sin_family = AF_INET};
+
+		there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		there.sin_port = htons(atoi(one));
+		e = request(IORING_OP_SEND, socket(AF_INET, SOCK_STREAM, 0), "x", 1);
+		e->addr2 = (unsigned long)&there;
+		e->addr_len = sizeof(there);
+		e->msg_flags = MSG_FASTOPEN;
 	}
 	if (!strcmp(act, "open"))
 		e = on_path(IORING_OP_OPENAT, one, 0);

@@ -1,5 +1,7 @@
 """The kernel side's source, compiled for this machine, compared with the tables and with the rules."""
 
+import errno
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -13,7 +15,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.unit.collector.bpf.native import NativeKernel
-from tests.unit.collector.calls import call, file
+from tests.unit.collector.calls import call, file, sock
 from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
 from tests.unit.processor.pushdown.test_derive import found
@@ -121,3 +123,28 @@ def test_calls_are_evaluated_by_their_paths(
 
     assert all(kernel.call(made) is not None for made in expected)
     assert [kernel.call(made) for made in left_out] == [None] * len(left_out)
+
+
+@pytest.mark.parametrize("result", [-512, -513, -514, -516])
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (call("accept4"), None),
+        (call("openat", [1], path1="/etc/shadow"), None),
+        (call("finit_module", [3], fd=3, file=file("/tmp/x.ko")), -errno.EINTR),
+        (call("connect", [3], fd=3, socket=sock()), None),
+        (call("connect", [3], fd=3, socket=sock(1)), None),
+        (call("connect", [3], fd=3, socket=sock(protocol=132)), -errno.EINPROGRESS),
+        (call("connect", [3], fd=3, socket=sock(state=2)), -errno.EINPROGRESS),
+    ],
+)
+@pytest.mark.parametrize("is_multiplexed", [False, True])
+def test_an_interrupted_call_is_reported_if_it_may_have_acted(
+    kernel: NativeKernel, made: Syscall, expected: int | None, result: int, is_multiplexed: bool
+) -> None:
+    """Without a note that TCP has begun a connection, none has begun; a module chooses its own result."""
+    kernel.put(None, {*EVENTS, "accept4", "finit_module"})
+
+    sent = kernel.call(replace(made, result=result, is_compat=is_multiplexed), is_multiplexed=is_multiplexed)
+
+    assert (None if sent is None else sent.result) == expected

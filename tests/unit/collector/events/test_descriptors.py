@@ -200,14 +200,15 @@ class TestSocketNames:
             ("sendto", socket.SOCK_DGRAM, 0, "10.0.0.9", True),
             ("sendto", socket.SOCK_DGRAM, 53, "10.0.0.9", True),
             ("sendmsg", socket.SOCK_RAW, 53, "10.0.0.9", True),
-            ("connect", socket.SOCK_DGRAM, 53, "10.0.0.9", True),
+            ("connect", socket.SOCK_DGRAM, 0, "10.0.0.9", True),
+            ("connect", socket.SOCK_DGRAM, 53, "10.0.0.2", True),
             ("bind", socket.SOCK_DGRAM, 53, "10.0.0.2", False),
         ],
     )
     def test_the_call_s_address_counts_where_the_kernel_would_use_it(
         self, event: str, kind: int, port: int, remote: str, changed: bool
     ) -> None:
-        """A connected stream ignores it, a connected datagram socket doesn't; neither may hide the true peer."""
+        """A connected stream ignores it, a connected datagram socket doesn't, and connect has taken it."""
         known = sock(type=kind, local_ip="10.0.0.1", local_port=5, remote_ip="10.0.0.2", remote_port=port)
         found = describe_socket(3, known, event, ("10.0.0.9", 99))
 
@@ -240,6 +241,7 @@ class TestSocketNames:
             (socket.SOCK_RAW, 255, "raw"),
             (socket.SOCK_DGRAM, 1, "icmp"),
             (socket.SOCK_STREAM, 132, None),
+            (socket.SOCK_STREAM, 262, "tcp"),
         ],
     )
     def test_protocols_have_falco_s_names(self, kind: int, protocol: int, expected: str | None) -> None:

@@ -3,9 +3,12 @@
 import stat
 from dataclasses import replace
 
+import pytest
+
 from collector.events.io_uring import MAX_OPEN, OPERATIONS, PendingRequests, uring_descriptors
 from collector.events.system_calls import BY_EVENT
 from collector.records.types import File, ProcessIdentity, Request, Syscall
+from tests.unit.collector.calls import sock
 
 OPENED = File(
     stat.S_IFREG, 1, 2, 3, "/etc/shadow", is_pseudo=False, is_created=False, is_upper_layer=False, is_lower_layer=False
@@ -49,14 +52,13 @@ def test_a_result_completes_what_was_queried() -> None:
     """Process and arguments are the submission's, time and result the completion's."""
     requests = PendingRequests()
 
-    assert requests.take(request()) is None
-    made = requests.take(done(4, file=OPENED))
+    assert requests.take(request()) == ()
+    (made,) = requests.take(done(4, file=OPENED))
 
-    assert made is not None
     assert made.is_io_uring
     assert (made.event, made.who.pid, made.who.uid, made.who.time) == (BY_EVENT["openat"].number, 10, 1000, 9)
     assert (made.result, made.fd, made.file, made.path1) == (4, 4, OPENED, "/etc/shadow")
-    assert requests.take(done(4)) is None
+    assert requests.take(done(4)) == ()
 
 
 def test_a_failed_open_has_no_descriptor() -> None:
@@ -64,17 +66,15 @@ def test_a_failed_open_has_no_descriptor() -> None:
     requests = PendingRequests()
     requests.take(request())
 
-    made = requests.take(done(-2))
+    (made,) = requests.take(done(-2))
 
-    assert made is not None
     assert (made.result, made.fd, made.file) == (-2, None, None)
 
 
 def test_what_is_reported_only_on_failure_counts_as_done() -> None:
     """No other record would ever follow."""
-    made = PendingRequests().take(request(untold=True))
+    (made,) = PendingRequests().take(request(untold=True))
 
-    assert made is not None
     assert (made.result, made.fd, made.path1) == (0, 0, "/etc/shadow")
     assert made.file is not None
     assert stat.S_ISREG(made.file.mode)
@@ -86,12 +86,11 @@ def test_a_result_without_address_is_found_by_the_program_s_name_for_it() -> Non
     requests.take(request(address=1, user_data=7))
     requests.take(request(address=2, user_data=8))
 
-    made = requests.take(done(3, address=0, user_data=8, file=OPENED))
+    (made,) = requests.take(done(3, address=0, user_data=8, file=OPENED))
 
-    assert made is not None
     assert made.result == 3
-    assert requests.take(done(3, address=0, user_data=8)) is None
-    assert requests.take(done(3, address=0, user_data=9)) is None
+    assert requests.take(done(3, address=0, user_data=8)) == ()
+    assert requests.take(done(3, address=0, user_data=9)) == ()
 
 
 def test_another_request_s_failure_does_not_hide_a_success() -> None:
@@ -102,7 +101,7 @@ def test_another_request_s_failure_does_not_hide_a_success() -> None:
     first = requests.take(done(-22, address=0, user_data=7))
     second = requests.take(done(4, address=0, user_data=7, file=OPENED))
 
-    assert [made.result for made in (first, second) if made] == [-22, 4]
+    assert [made.result for made in (*first, *second)] == [-22, 4]
 
 
 def test_one_request_accepts_many_connections() -> None:
@@ -117,7 +116,20 @@ def test_one_request_accepts_many_connections() -> None:
         requests.take(done(8, address=0, user_data=7)),
     ]
 
-    assert [made.result if made else None for made in results] == [5, 6, None, None]
+    assert [[made.result for made in each] for each in results] == [[5], [6], [], []]
+
+
+@pytest.mark.parametrize(("result", "state", "expected"), [(5, 2, 0), (-4, 2, -115), (-125, 2, -115), (-125, 7, -125)])
+def test_data_that_opens_a_connection_is_a_connection_too(result: int, state: int, expected: int) -> None:
+    """It goes on if the request is interrupted or canceled, unless it never began."""
+    requests = PendingRequests()
+    requests.take(replace(request("sendto"), connects=True))
+    ended = done(result)
+
+    sent, connection = requests.take(replace(ended, call=replace(ended.call, socket=sock(state=state))))
+
+    assert (sent.event, sent.result) == (BY_EVENT["sendto"].number, result)
+    assert (connection.event, connection.result) == (BY_EVENT["connect"].number, expected)
 
 
 def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
@@ -128,8 +140,8 @@ def test_requests_that_are_never_done_are_bounded_and_counted() -> None:
     requests.take(request(address=MAX_OPEN))
 
     assert requests.lost == 3
-    assert requests.take(done(4, address=1)) is None
-    assert requests.take(done(4, address=MAX_OPEN)) is not None
+    assert requests.take(done(4, address=1)) == ()
+    assert requests.take(done(4, address=MAX_OPEN))
 
 
 def test_the_kernel_side_learns_of_every_operation() -> None:
