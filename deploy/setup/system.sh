@@ -18,6 +18,8 @@ if [ "$purpose" = test ]; then
     # Helm, a test tool, is a Go module. Debian's Go is too old to compile it, but knows where to get a newer one.
     command -v go >/dev/null || [ -x /usr/local/go/bin/go ] || packages+=(golang-go)
     packages+=(openjdk-17-jre-headless maven kcat)
+    # Fetches an OpenID provider for tests, which the browser's driver runs.
+    command -v npm >/dev/null || packages+=(npm)
     # Receivers of alerts; syslog-ng itself, which apt would put in the place of rsyslog, is unpacked by its test.
     packages+=(rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0)
 fi

@@ -1,9 +1,12 @@
 """Sign-in with an OpenID provider: authorization code flow with PKCE, state and nonce.
 
 Authlib makes the challenge and checks the claims, joserfc checks the signature, aiohttp makes the requests.
-Sources: OpenID Connect Core 1.0, section 3.1; RFC 7636; RFC 9700.
+Sources: OpenID Connect Core 1.0, sections 3.1 and 5.3; RFC 7636; RFC 9207; RFC 9700.
 """
 
+import asyncio
+import base64
+import hmac
 import json
 import secrets
 import time
@@ -21,16 +24,18 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from schemas.caching.bounded import BoundedMap
+from schemas.caching.bounded import BoundedSet
 from schemas.errors import LannerError
+from schemas.text.printable import printable
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _MAX_ANSWER = 1 << 20
 _METADATA_SECONDS = 3600.0
 _ATTEMPT_SECONDS = 600.0
-_MAX_ATTEMPTS = 1000
+_MAX_USED = 10_000
 _LEEWAY = 60
+_MAX_TEXT = 300
 
 
 class SignInFailed(LannerError):
@@ -46,13 +51,17 @@ class OpenIdClient:
     secret: str
     redirect_uri: str
     groups_claim: str
+    scopes: Sequence[str] = ("openid", "profile", "email")
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    nonce: str
-    verifier: str
-    since: float
+class Person:
+    """Somebody as the provider describes them."""
+
+    subject: str
+    """The provider's identifier, which never belongs to anybody else."""
+    name: str
+    groups: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,57 +72,77 @@ class _Provider:
 
 
 class OpenIdProvider:
-    """Signs people in."""
+    """Signs people in.
+
+    The browser holds the state of its attempt, from which a key of this process derives all else: attempts of others
+    can't push it out.
+    """
 
     def __init__(self, client: OpenIdClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
         self._provider: _Provider | None = None
-        self._attempts: BoundedMap[str, _Attempt] = BoundedMap(_MAX_ATTEMPTS)
+        self._reading: asyncio.Future[_Provider] | None = None
+        self._key = secrets.token_bytes(32)
+        self._used: BoundedSet[str] = BoundedSet(_MAX_USED)
 
     async def begin(self) -> tuple[str, str]:
         """Begin an attempt: return the provider's page to go to, and the state. Raises SignInFailed."""
         provider = await self._metadata()
-        state = secrets.token_urlsafe(24)
-        attempt = _Attempt(secrets.token_urlsafe(24), secrets.token_urlsafe(48), self._clock())
-        self._attempts.put(state, attempt)
+        begun = f"{self._clock():.0f}.{secrets.token_urlsafe(24)}"
+        state = f"{begun}.{self._derived('state', begun)}"
         url = prepare_grant_uri(
             str(provider.metadata.get("authorization_endpoint", "")),
             client_id=self._client.client_id,
             response_type="code",
             redirect_uri=self._client.redirect_uri,
-            scope="openid profile email",
+            scope=" ".join(self._client.scopes),
             state=state,
-            nonce=attempt.nonce,
-            code_challenge=create_s256_code_challenge(attempt.verifier),
+            nonce=self._derived("nonce", state),
+            code_challenge=create_s256_code_challenge(self._derived("verifier", state)),
             code_challenge_method="S256",
         )
         return str(url), state
 
-    async def finish(self, state: str, code: str) -> tuple[str, Sequence[str]]:
-        """Return the name and groups of the person who came back with a code. Raises SignInFailed."""
-        attempt = self._attempts.get(state)
-        # A state is used once.
-        self._attempts.put(state, _Attempt("", "", float("-inf")))
-        if attempt is None or self._clock() - attempt.since > _ATTEMPT_SECONDS:
+    async def finish(self, answer: Mapping[str, str]) -> Person:
+        """Return the person who comes back from the provider. Raises SignInFailed.
+
+        Args:
+            answer: the parameters of the provider's answer, of a browser that has the state.
+        """
+        state = answer.get("state", "")
+        begun, _, signature = state.rpartition(".")
+        is_own = hmac.compare_digest(signature.encode(errors="replace"), self._derived("state", begun).encode())
+        is_late = is_own and self._clock() - float(begun.partition(".")[0]) > _ATTEMPT_SECONDS
+        if not is_own or is_late or not self._used.add(state):
             raise SignInFailed("this sign-in is too old, or was used before")
+        if answer.get("iss", self._client.issuer) != self._client.issuer:
+            raise SignInFailed("the answer is of another provider")
+        if "error" in answer:
+            raise SignInFailed(
+                f"the provider answers {_text(answer['error'])} {_text(answer.get('error_description', ''))}"
+            )
         provider = await self._metadata()
         form = {
             "grant_type": "authorization_code",
-            "code": code,
+            "code": answer.get("code", ""),
             "redirect_uri": self._client.redirect_uri,
-            "code_verifier": attempt.verifier,
+            "code_verifier": self._derived("verifier", state),
         }
-        answer = await _fetch(
+        tokens = await _fetch(
             str(provider.metadata.get("token_endpoint", "")),
             form,
             # RFC 6749, section 2.3.1: both are encoded as in a form.
             aiohttp.encode_basic_auth(quote_plus(self._client.client_id), quote_plus(self._client.secret)),
         )
-        claims = await self._claims(str(answer.get("id_token", "")), attempt.nonce, str(answer.get("access_token", "")))
-        groups = claims.get(self._client.groups_claim, ())
+        access = str(tokens.get("access_token", ""))
+        claims = await self._claims(str(tokens.get("id_token", "")), self._derived("nonce", state), access)
+        if self._client.groups_claim not in claims:
+            claims = {**await self._info(provider, access, str(claims["sub"])), **claims}
+        groups = claims.get(self._client.groups_claim)
+        found = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else ()
         name = claims.get("preferred_username") or claims.get("email") or claims["sub"]
-        return str(name), [str(group) for group in ([groups] if isinstance(groups, str) else groups)]
+        return Person(str(claims["sub"])[:_MAX_TEXT], str(name)[:_MAX_TEXT], [str(each) for each in found])
 
     async def _claims(self, token: str, nonce: str, access_token: str) -> Mapping[str, Any]:
         client = self._client
@@ -139,10 +168,31 @@ class OpenIdProvider:
                 return dict(claims)
         raise AssertionError
 
+    async def _info(self, provider: _Provider, access_token: str, subject: str) -> Mapping[str, Any]:
+        """Return the claims of the provider's UserInfo endpoint, where many have groups and names."""
+        url = provider.metadata.get("userinfo_endpoint")
+        if not url or not access_token:
+            return {}
+        found = await _fetch(str(url), authorization=f"Bearer {access_token}")
+        if found.get("sub") != subject:
+            raise SignInFailed("the provider's UserInfo is of another person")
+        return found
+
+    def _derived(self, purpose: str, text: str) -> str:
+        """Return a secret of an attempt, or the signature of its state."""
+        digest = hmac.digest(self._key, f"{purpose} {text}".encode(errors="replace"), "sha256")
+        return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
     async def _metadata(self, *, refresh: bool = False) -> _Provider:
         known = self._provider
         if known is not None and not refresh and self._clock() - known.since < _METADATA_SECONDS:
             return known
+        # Once for all who wait: the provider may be slow, and anyone can begin to sign in.
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.ensure_future(self._read())
+        return await asyncio.shield(self._reading)
+
+    async def _read(self) -> _Provider:
         metadata = await _fetch(f"{self._client.issuer.rstrip('/')}/.well-known/openid-configuration")
         if metadata.get("issuer") != self._client.issuer:
             raise SignInFailed(f"the provider calls itself {metadata.get('issuer')!r}, not {self._client.issuer!r}")
@@ -166,13 +216,20 @@ async def _fetch(url: str, form: Mapping[str, str] | None = None, authorization:
         ):
             body = await _body(answer)
             if answer.status != HTTPStatus.OK:
-                raise SignInFailed(f"the provider answers {answer.status} at {url}")
+                raise SignInFailed(
+                    f"the provider answers {answer.status} at {url}: {_text(body.decode(errors='replace'))}"
+                )
             found = json.loads(body)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         raise SignInFailed(f"the provider doesn't answer at {url}: {error or 'no answer in time'}") from None
     if not isinstance(found, dict):
         raise SignInFailed(f"the provider's answer at {url} is not a JSON object")
     return found
+
+
+def _text(text: str) -> str:
+    """Return the beginning of a text that the provider or the browser sent, for people."""
+    return printable(text[:_MAX_TEXT])
 
 
 async def _body(answer: aiohttp.ClientResponse) -> bytes:

@@ -46,12 +46,18 @@ ROUTES: tuple[web.RouteDef, ...] = (
 MAX_BODY = 64 << 10
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 20.0, 200
 ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE = 0.2, 10
+CALLBACKS_A_SECOND, CALLBACKS_AT_ONCE = 1.0, 60
+"""People of one office come back from the provider to one address."""
 
 
 @asynccontextmanager
 async def application(made: Console) -> AsyncIterator[web.Application]:
     """Make the application on the running loop."""
-    limits = RateLimit(REQUESTS_A_SECOND, REQUESTS_AT_ONCE), RateLimit(ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE)
+    limits = (
+        RateLimit(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+        RateLimit(ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE),
+        RateLimit(CALLBACKS_A_SECOND, CALLBACKS_AT_ONCE),
+    )
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made
     app[RENDERER] = Renderer({"views": VIEWS})

@@ -18,6 +18,8 @@ COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
 REQUEST_HEADER = "X-Lanner-Request"
 """Requests that change something carry it: a page of another origin can't set it."""
 _FOR_PROGRAMS = ("/api/", "/metrics")
+CALLBACK = "/sign-in/oidc/callback"
+"""Where browsers come back from the OpenID provider."""
 OPEN_PATHS = ("/healthz", "/sign-in", "/static/", "/favicon.ico")
 """Beginnings of the paths that need no sign-in."""
 POLICY = (
@@ -42,12 +44,15 @@ def cookie_name(made: Console) -> str:
     return SECURE_COOKIE if made.is_secure else COOKIE
 
 
-def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
+def middlewares(
+    limit: RateLimit, sign_in_limit: RateLimit, callback_limit: RateLimit
+) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
     """Return the middlewares, outermost first.
 
     Args:
         limit: of all requests by client.
         sign_in_limit: of attempts to sign in, by client.
+        callback_limit: of returns from the OpenID provider, by client; each is a request to it, and a line of the log.
     """
 
     @web.middleware
@@ -91,11 +96,15 @@ def middlewares(limit: RateLimit, sign_in_limit: RateLimit) -> list[Callable[...
                 client = f"{found.method} {found.name}"
                 request[CONNECTION].is_known = True
         request[CLIENT] = client
-        is_attempt = request.path.startswith("/sign-in") and request.method == "POST"
         now = time.monotonic()
         # A page has about twenty files, which cost no more than a refusal.
         is_file = request.path.startswith("/static/")
-        if not (is_file or limit.take(client, now)) or (is_attempt and not sign_in_limit.take(group, now)):
+        is_allowed = is_file or limit.take(client, now)
+        if request.path == CALLBACK:
+            is_allowed = is_allowed and callback_limit.take(group, now)
+        elif request.path.startswith("/sign-in") and request.method == "POST":
+            is_allowed = is_allowed and sign_in_limit.take(group, now)
+        if not is_allowed:
             answer = failure(request, HTTPStatus.TOO_MANY_REQUESTS, "Too many requests; wait a few seconds.")
             answer.headers["Retry-After"] = "5"
             return answer

@@ -19,6 +19,7 @@ from lanner.console.people.oidc import OpenIdClient, OpenIdProvider
 from lanner.console.people.sign_in import Proxy, SignIn
 from lanner.console.server.app import application
 from lanner.console.server.context import Console
+from lanner.console.server.guard import CALLBACK
 from lanner.console.server.pipeline.desk import PipelineDesk, PipelineSource
 from lanner.console.server.search.desk import SearchDesk, SearchSource
 from lanner.console.store.reading import AlertReader
@@ -41,7 +42,6 @@ from schemas.text.notes import OnNote
 
 VIEW, MARKS, AUDIT = "alerts.db", "marks.jsonl", "audit.jsonl"
 """Files in console.state_dir."""
-CALLBACK = "/sign-in/oidc/callback"
 NO_EVENTS = EventArchive(None, "This console has no events to read.")
 _ANY_AGE = 36_500
 """Days."""
@@ -244,7 +244,14 @@ def _provider(
     file = section.oidc_client_secret_file
     value = secret("console.oidc_client_secret_file", "LANNER_CONSOLE_OIDC_SECRET", file, environment, problems)
     redirect = _origin(section.public_url) + CALLBACK
-    return OpenIdClient(section.oidc_issuer, section.oidc_client_id or "", value, redirect, section.oidc_groups_claim)
+    return OpenIdClient(
+        section.oidc_issuer,
+        section.oidc_client_id or "",
+        value,
+        redirect,
+        section.oidc_groups_claim,
+        section.oidc_scopes,
+    )
 
 
 def _origin(url: str | None) -> str:

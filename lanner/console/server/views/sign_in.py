@@ -10,11 +10,10 @@ from aiohttp import web
 from lanner.console.people.identity import Identity
 from lanner.console.people.oidc import SignInFailed
 from lanner.console.server.context import IDENTITY, Console, console
-from lanner.console.server.guard import cookie_name
+from lanner.console.server.guard import CALLBACK, cookie_name
 from lanner.console.server.views.rendering import page
 
 _ATTEMPT_COOKIE = "lanner_sign_in"
-_CALLBACK = "/sign-in/oidc/callback"
 _UNKNOWN = Identity("", "viewer", "local")
 
 
@@ -36,7 +35,7 @@ async def with_token(request: web.Request) -> web.StreamResponse:
     if found is None:
         await made.record(request, _UNKNOWN, "sign_in_failed", "", "token")
         return _form(request, "This token is not valid. It may have expired, or was revoked.", HTTPStatus.FORBIDDEN)
-    return await _signed_in(request, made, found[0], str(values.get("next", "")), found[1])
+    return await _signed_in(request, made, found[0], str(values.get("next", "")), token=found[1])
 
 
 async def begin(request: web.Request) -> web.StreamResponse:
@@ -51,7 +50,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
     answer = web.HTTPSeeOther(url)
     # Binds the attempt to this browser; it returns from another site, so the cookie must be lax.
     answer.set_cookie(
-        _ATTEMPT_COOKIE, state, max_age=600, path=_CALLBACK, httponly=True, samesite="Lax", secure=made.is_secure
+        _ATTEMPT_COOKIE, state, max_age=600, path=CALLBACK, httponly=True, samesite="Lax", secure=made.is_secure
     )
     raise answer
 
@@ -59,20 +58,21 @@ async def begin(request: web.Request) -> web.StreamResponse:
 async def callback(request: web.Request) -> web.StreamResponse:
     """Begin a session for a person who comes back from the OpenID provider."""
     made = console(request)
-    state, code = request.query.get("state", ""), request.query.get("code", "")
-    expected = request.cookies.get(_ATTEMPT_COOKIE, "")
-    if made.sign_in.provider is None or not code or not secrets.compare_digest(state.encode(), expected.encode()):
+    state, expected = request.query.get("state", ""), request.cookies.get(_ATTEMPT_COOKIE, "")
+    is_own = bool(state) and secrets.compare_digest(state.encode(), expected.encode(errors="replace"))
+    if made.sign_in.provider is None or not is_own:
         return _form(request, "Signing in failed: the provider's answer is not for this browser.", HTTPStatus.FORBIDDEN)
     try:
-        name, groups = await made.sign_in.provider.finish(state, code)
+        person = await made.sign_in.provider.finish(request.query)
     except SignInFailed as error:
         await made.record(request, _UNKNOWN, "sign_in_failed", "", f"oidc: {error}")
         return _form(request, f"Signing in failed: {error}.", HTTPStatus.FORBIDDEN)
-    found = made.sign_in.with_groups(name, groups, "oidc")
+    found = made.sign_in.with_groups(person.name, person.groups, "oidc")
     if found is None:
-        await made.record(request, Identity(name, "viewer", "oidc"), "sign_in_failed", "", "no group with access")
+        who = Identity(person.name, "viewer", "oidc")
+        await made.record(request, who, "sign_in_failed", person.subject, "no group with access")
         return _form(request, "None of your groups has access to this console.", HTTPStatus.FORBIDDEN)
-    return await _signed_in(request, made, found, "/")
+    return await _signed_in(request, made, found, "/", subject=person.subject)
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
@@ -95,10 +95,11 @@ def local_path(text: str) -> str:
 
 
 async def _signed_in(
-    request: web.Request, made: Console, who: Identity, then: str, token: int = 0
+    request: web.Request, made: Console, who: Identity, then: str, *, token: int = 0, subject: str = ""
 ) -> web.StreamResponse:
     now = made.clock() // 1_000_000_000
-    await made.record(request, who, "sign_in")
+    # Names can be chosen at some providers, subjects can't.
+    await made.record(request, who, "sign_in", subject)
     # Always a new session: one that was planted in the browser before must not become a valid one.
     secret = await asyncio.to_thread(made.sign_in.accounts.begin_session, who, now, token)
     answer = web.HTTPSeeOther(local_path(then))
@@ -123,6 +124,6 @@ ROUTES = (
     web.get("/sign-in", form),
     web.post("/sign-in", with_token),
     web.get("/sign-in/oidc", begin),
-    web.get(_CALLBACK, callback),
+    web.get(CALLBACK, callback),
     web.post("/sign-out", sign_out),
 )

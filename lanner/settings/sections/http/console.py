@@ -62,7 +62,13 @@ class ConsoleSettings:
     oidc_client_secret_file: str | None = about(
         "File that holds the client's secret; or set $LANNER_CONSOLE_OIDC_SECRET.", None
     )
-    oidc_groups_claim: str = about("Claim of the id token that names the groups of a person.", "groups")
+    oidc_scopes: tuple[str, ...] = about(
+        "Scopes to request. Many providers reveal groups only with a scope for them, such as groups.",
+        ("openid", "profile", "email"),
+    )
+    oidc_groups_claim: str = about(
+        "Claim of the id token, or of UserInfo, that names the groups of a person.", "groups"
+    )
     analyst_groups: tuple[str, ...] = about(
         "Groups of the proxy or provider whose members may acknowledge, assign, comment and mute.", ()
     )

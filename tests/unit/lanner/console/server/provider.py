@@ -26,6 +26,8 @@ class Provider:
         self.claims: dict[str, Any] = {"sub": "42", "preferred_username": "alice", "groups": ["soc"]}
         self.changes: dict[str, Any] = {}
         """Claims that replace those of the protocol."""
+        self.info: dict[str, Any] = {}
+        """Claims of UserInfo; without them, there is none."""
         self.header: dict[str, Any] = {"alg": "RS256", "kid": "1"}
         self.signing_key: Any = self.key
         self.unsigned = False
@@ -53,15 +55,21 @@ class Provider:
         app.router.add_get("/.well-known/openid-configuration", self._configuration)
         app.router.add_get("/keys", self._keys)
         app.router.add_post("/token", self._token)
+        app.router.add_get("/userinfo", self._info)
         yield app
 
     async def _configuration(self, _: web.Request) -> web.Response:
         pages = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
         urls = {name: f"{self.issuer}/{path}" for name, path in pages.items()}
-        return web.json_response({"issuer": self.issuer} | urls)
+        more = {"userinfo_endpoint": f"{self.issuer}/userinfo"} if self.info else {}
+        return web.json_response({"issuer": self.issuer} | urls | more)
 
     async def _keys(self, _: web.Request) -> web.Response:
         return web.json_response({"keys": [self.key.as_dict(private=False)]})
+
+    async def _info(self, request: web.Request) -> web.Response:
+        is_allowed = request.headers["Authorization"] == "Bearer opaque"
+        return web.json_response(self.info, status=200 if is_allowed else 401)
 
     async def _token(self, request: web.Request) -> web.Response:
         form = await request.post()

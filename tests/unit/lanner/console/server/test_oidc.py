@@ -1,10 +1,12 @@
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
 
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
+from lanner.console.people.oidc import OpenIdClient, OpenIdProvider, SignInFailed
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.provider import Provider
 from tests.unit.lanner.console.server.running import Answer, Served
@@ -66,11 +68,28 @@ def test_a_person_signs_in_at_the_provider(
     assert served.audit()[-1]["action"] == "sign_in"
 
 
+def test_groups_may_be_in_userinfo(served: Served, provider: Provider) -> None:
+    """It must be that of the same person, and what the id token has counts more."""
+    del provider.claims["groups"]
+    provider.info = {"sub": "42", "preferred_username": "other", "groups": ["soc"]}
+    assert who(served, attempt(served, provider)) == {"name": "alice", "role": "analyst", "method": "oidc"}
+    provider.info["sub"] = "43"
+    answer = attempt(served, provider)
+    assert (answer.status, "another person" in answer.text) == (403, True)
+
+
+@pytest.mark.parametrize("groups", [None, 7, {"soc": 1}, [["soc"], None], ""])
+def test_groups_that_are_no_list_of_texts_give_no_access(groups: object, served: Served, provider: Provider) -> None:
+    """Nor do they break anything."""
+    provider.claims["groups"] = groups
+    assert attempt(served, provider).status == 403
+
+
 def test_a_group_without_access_is_refused(served: Served, provider: Provider) -> None:
     """The audit log has the name."""
     provider.claims["groups"] = ["sales"]
     assert attempt(served, provider).status == 403
-    assert (served.audit()[-1]["action"], served.audit()[-1]["name"]) == ("sign_in_failed", "alice")
+    assert [served.audit()[-1][key] for key in ("action", "name", "subject")] == ["sign_in_failed", "alice", "42"]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +138,43 @@ def test_an_answer_for_another_browser_or_a_second_use_is_refused(served: Served
     held = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
     assert served.ask(back, headers=held).status == 303
     assert served.ask(back, headers=held).status == 403
+
+
+def test_attempts_of_others_push_nobodys_out(served: Served, provider: Provider) -> None:
+    """However many are begun: nothing of them is stored here."""
+    begun = served.ask("/sign-in/oidc")
+    state, code = provider.authorize(begun.headers["location"])
+    client = OpenIdProvider(OpenIdClient(provider.issuer, "lanner", "", "", "groups"))
+
+    async def begin() -> int:
+        return len({(await client.begin())[1] for _ in range(3000)})
+
+    assert asyncio.run(begin()) == 3000
+    assert not any(isinstance(each, Sized) and len(each) > 100 for each in vars(client).values())
+    held = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
+    assert served.ask(f"/sign-in/oidc/callback?state={state}&code={code}", headers=held).status == 303
+
+
+def test_a_state_that_was_made_up_or_is_old_is_refused(provider: Provider) -> None:
+    """Whoever chooses the state, and its cookie, has no signature for it."""
+    now = [1000.0]
+    client = OpenIdProvider(OpenIdClient(provider.issuer, "lanner", "", "", "groups"), lambda: now[0])
+
+    async def finish() -> None:
+        _, state = await client.begin()
+        now[0] += 601
+        for each in (state, "1600.x.y", "1600.x.", "..", "", "\ud800", state.replace("1000.", "1600.")):
+            with pytest.raises(SignInFailed, match="too old"):
+                await client.finish({"state": each, "code": "x"})
+
+    asyncio.run(finish())
+
+
+def test_returns_from_the_provider_are_limited_by_client(served: Served) -> None:
+    """Each would be a line of the audit log, and a request to the provider."""
+    statuses = [served.ask("/sign-in/oidc/callback?state=x").status for _ in range(150)]
+    assert statuses[:60] == [403] * 60
+    assert 429 in statuses
 
 
 def test_a_provider_that_does_not_answer_is_reported(served: Served, provider: Provider) -> None:
