@@ -221,5 +221,5 @@ def _lost(error: Exception) -> RequestFailure:
 def _json(data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise RequestFailed(RequestFailure("unusable", text="not JSON")) from None

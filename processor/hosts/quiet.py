@@ -86,5 +86,5 @@ def decode_quiet_hosts(value: bytes) -> QuietHosts:
         content = json.loads(value)
         hosts = tuple(QuietHost(*row) for row in content["hosts"])
         return QuietHosts(int(content["position"]), int(content["since"]), int(content["until"]), hosts)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadQuietHosts(str(error)) from error

@@ -71,7 +71,7 @@ class MarkFile:
         try:
             row = json.loads(line)
             key, value = f"{row['subject']}\x1f{row['field']}", json.dumps(row)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return
         mark = read_mark(key.encode(), value.encode())
         if mark is None:

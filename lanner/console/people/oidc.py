@@ -220,7 +220,7 @@ async def _fetch(url: str, form: Mapping[str, str] | None = None, authorization:
                     f"the provider answers {answer.status} at {url}: {_text(body.decode(errors='replace'))}"
                 )
             found = json.loads(body)
-    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
         raise SignInFailed(f"the provider doesn't answer at {url}: {error or 'no answer in time'}") from None
     if not isinstance(found, dict):
         raise SignInFailed(f"the provider's answer at {url} is not a JSON object")

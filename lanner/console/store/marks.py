@@ -44,7 +44,7 @@ def read_mark(key: bytes, value: bytes | None) -> Mark | None:
         subject, _, field = key.decode().partition("\x1f")
         row: Any = {"value": "", "author": "", "at": 0} if value is None else json.loads(value)
         mark = Mark(subject, field, str(row["value"]), str(row["author"]), int(row["at"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     kind, _, name = subject.partition(":")
     is_known = field.partition("/")[0] in (ACKNOWLEDGED, ASSIGNEE, MUTED, COMMENT)
