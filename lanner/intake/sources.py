@@ -1,9 +1,9 @@
 """The sources of audit events that run on a loop: a file that is followed, and a topic."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from lanner.intake.body import unpacked
+from lanner.intake.body import MAX_BODY_BYTES, unpacked
 from lanner.intake.delivery import AuditDelivery
 from lanner.intake.documents import BadDocument, RawEvent, split
 from lanner.intake.file.follower import LogFollower
@@ -15,15 +15,29 @@ _RETRY_SECONDS = 2.0
 _POLL_SECONDS = 0.2
 
 
-def events_of(documents: Iterable[bytes]) -> list[RawEvent]:
-    """Return the events of documents. One that can't be read is passed on: it becomes a dead letter."""
+def event_groups(documents: Iterable[bytes]) -> Iterator[list[RawEvent]]:
+    """Yield the events of documents, of not many megabytes at a time.
+
+    A document that can't be read is passed on: it becomes a dead letter.
+    """
     found: list[RawEvent] = []
+    size = 0
     for document in documents:
         try:
             found += split(document)
         except BadDocument:
             found.append(RawEvent(None, document))
-    return found
+        size += len(document)
+        if size > MAX_BODY_BYTES:
+            yield found
+            found, size = [], 0
+    yield found
+
+
+async def _store(documents: Iterable[bytes], delivery: AuditDelivery) -> None:
+    groups = event_groups(documents)
+    while (events := await asyncio.to_thread(next, groups, None)) is not None:
+        await delivery.store(events)
 
 
 async def follow_file(
@@ -46,7 +60,7 @@ async def follow_file(
             try:
                 lines = await asyncio.to_thread(follower.next)
                 if lines is not None:
-                    await delivery.store(events_of(lines.lines))
+                    await _store(lines.lines, delivery)
                     at("stored")
                     await asyncio.to_thread(follower.commit, lines)
                     at("committed")
@@ -71,7 +85,7 @@ async def read_topic(
     try:
         while True:
             if messages := await asyncio.to_thread(reader.next, _POLL_SECONDS):
-                await delivery.store(events_of(unpacked(message.value() or b"") for message in messages))
+                await _store((unpacked(message.value() or b"") for message in messages), delivery)
                 at("stored")
                 await asyncio.to_thread(reader.commit, messages)
                 at("committed")

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from aiohttp import web
 from bus.errors.unavailable import BusUnavailable
 from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
 from lanner.intake.delivery import AuditDelivery, NotStored
-from lanner.intake.documents import BadDocument, split
+from lanner.intake.documents import BadDocument, RawEvent, split
 from notifier.intake.http_intake import HttpIntake, health, text_answer
 from notifier.intake.http_thread import CONNECTION, HttpLimits
 from schemas.text.notes import OnNote
@@ -26,6 +27,9 @@ PATHS = ("/", "/k8s-audit")
 """The second is the usual one of Falco's plugin."""
 _AWAY, _BUSY = "5", "1"
 """Values of Retry-After, seconds."""
+_SPLIT_ASIDE_BYTES = 64 << 10
+"""Larger documents are split on threads of their own, so that other requests are answered at the same time."""
+_SPLITTERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class AuditWebhook(HttpIntake):
         )
         self._at = at
         self._memory = BodyMemory()
+        self._splitters = ThreadPoolExecutor(_SPLITTERS, "audit-split")
         self._delivery: AuditDelivery
 
     @asynccontextmanager
@@ -92,8 +97,11 @@ class AuditWebhook(HttpIntake):
         for path in PATHS:
             app.router.add_post(path, self._take)
         app.router.add_get("/healthz", health)
-        async with self._open_delivery() as self._delivery:
-            yield app
+        try:
+            async with self._open_delivery() as self._delivery:
+                yield app
+        finally:
+            self._splitters.shutdown(wait=False, cancel_futures=True)
 
     async def _take(self, request: web.Request) -> web.Response:
         body = RequestBody(self._memory, self._limits.body_bytes, request[CONNECTION].group)
@@ -115,7 +123,7 @@ class AuditWebhook(HttpIntake):
         try:
             async with asyncio.timeout(self._limits.request_seconds):
                 document = await body.read(request.content.iter_any(), encoding)
-            events = split(document)
+            events = await self._split(document)
         except TimeoutError:
             return text_answer(408, "the request was not complete in time")
         except BodyTooLarge:
@@ -132,6 +140,11 @@ class AuditWebhook(HttpIntake):
         self._at("stored")
         self._note_success()
         return web.Response()
+
+    async def _split(self, document: bytes) -> list[RawEvent]:
+        if len(document) <= _SPLIT_ASIDE_BYTES:
+            return split(document)
+        return await asyncio.get_running_loop().run_in_executor(self._splitters, split, document)
 
     def _too_large(self) -> web.Response:
         return text_answer(

@@ -7,7 +7,7 @@ import pytest
 from lanner.intake.documents import RawEvent
 from lanner.intake.file.follower import LogFollower
 from lanner.intake.file.place import PlaceFile
-from lanner.intake.sources import events_of, follow_file
+from lanner.intake.sources import event_groups, follow_file
 from schemas.text.notes import ignore_note
 from tests.unit.lanner.intake.broker import FakeBroker
 from tests.unit.processor.audit.requests import line, request
@@ -31,7 +31,7 @@ def _follow(path: Path, broker: FakeBroker, until: Callable[[], bool], at: Calla
 
 def test_documents_that_cannot_be_read_are_passed_on() -> None:
     """Where events are evaluated, they become dead letters."""
-    assert events_of([b"nonsense", line([request(auditID="a")])]) == [
+    assert next(event_groups([b"nonsense", line([request(auditID="a")])])) == [
         RawEvent(None, b"nonsense"),
         RawEvent(b"a", line(request(auditID="a")).strip()),
     ]

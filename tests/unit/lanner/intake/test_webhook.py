@@ -3,11 +3,14 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from lanner.intake.documents import RawEvent, split
 from lanner.intake.webhook import AuditWebhook, WebhookAccess, WebhookLimits
 from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import make_certificates
@@ -111,6 +114,34 @@ def test_bodies_that_will_never_be_accepted(
 
     assert not broker.sent
     assert post(made)[0] == 200
+
+
+def test_large_documents_do_not_keep_others_waiting(
+    webhook: Make, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While as many are split as can be at a time, and more wait for that, small ones are stored."""
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def split_later(document: bytes) -> list[RawEvent]:
+        if len(document) > len(BODY):
+            begun.release()
+            assert go_on.wait(30)
+        return split(document)
+
+    monkeypatch.setattr("lanner.intake.webhook.split", split_later)
+    made = webhook()
+    large = BODY.replace(b'"items"', b'"x": ' + b"[" * 500_000 + b"]" * 500_000 + b', "items"')
+    with ThreadPoolExecutor(4) as senders:
+        answers = [senders.submit(post, made, large) for _ in range(4)]
+        try:
+            assert all(begun.acquire(timeout=10) for _ in range(2))
+            assert not begun.acquire(timeout=0.2)
+            assert [post(made)[0] for _ in range(5)] == [200] * 5
+            assert broker.events == ["a", "b"] * 5
+        finally:
+            go_on.set()
+        assert [answer.result()[0] for answer in answers] == [200] * 4
+    assert broker.events == ["a", "b"] * 9
 
 
 def test_a_body_of_unknown_length_is_bounded(webhook: Make) -> None:
