@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from processor.audit.detector import AuditDetector
-from processor.audit.failures import RuleFailures
+from processor.audit.failures import RuleFailures, truncated
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.notices import notices_of_batch
@@ -211,7 +211,7 @@ class Evaluator:
             self._sessions.see_event(event)
         audit = self._rules.audit
         found = audit.process(event)
-        pre_matches = audit.pre_matches(event, now or 0)
+        pre_matches = audit.pre_matches(event, now or 0) + truncated(event, now or 0)
         if now is not None:
             self._json_began = self._json_began or now
             pre_matches += self._json_failures.fresh(audit, now, (self._json_began, audit.events))

@@ -12,7 +12,6 @@ from bus.messages.dead_letter import dead_letter
 from bus.messages.headers import Headers
 from bus.topics import KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS
 from lanner.intake.documents import RawEvent
-from processor.audit.events import MAX_DEPTH
 from schemas.errors import LannerError
 from schemas.text.notes import OnNote
 
@@ -110,14 +109,13 @@ class AuditDelivery:
 def packed(events: Iterable[RawEvent]) -> Iterator[tuple[RawEvent, ...]]:
     """Yield the events of each message.
 
-    An event that may turn out unreadable is alone: what is with it would be in its dead letter. Users can only choose
-    how deeply objects are nested.
+    An event that may turn out unreadable is alone: what is with it would be in its dead letter.
     """
     group: list[RawEvent] = []
     size = 0
     for event in events:
         length = len(event.value)
-        if event.key is None or length > _PACK_BYTES or _may_be_too_deep(event.value):
+        if event.key is None or length > _PACK_BYTES:
             yield (event,)
             continue
         if size + length > _PACK_BYTES:
@@ -128,10 +126,6 @@ def packed(events: Iterable[RawEvent]) -> Iterator[tuple[RawEvent, ...]]:
         size += length
     if group:
         yield tuple(group)
-
-
-def _may_be_too_deep(text: bytes) -> bool:
-    return text.count(b"{") + text.count(b"[") > MAX_DEPTH
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """Splits JSON documents into single audit events, as raw text: their content is checked where they are evaluated.
 
-An event that can't be parsed, such as one nested too deeply, must not take the others of its document with it: users
-choose the content of some events, and could hide others that way.
+An event that is nested too deeply or is too large must not take the others of its document with it: users choose the
+content of some events, and could hide others that way.
 """
 
 import json
@@ -10,21 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from processor.audit.events import MAX_EVENT_BYTES
+from processor.audit.events import MAX_EVENTS
+from processor.audit.shortening import is_large, shortened
 from processor.fields.audit.cloud_logging import audit_event, is_log_entry
 from schemas.errors import LannerError
 
-_ROOM_BYTES = 64 << 10
-"""For the key and the headers of a message."""
 _DECODE = json.JSONDecoder().raw_decode
+_DECODE_LONG = json.JSONDecoder(parse_int=str).raw_decode
+"""Reads numbers of thousands of digits."""
 _SPACE = re.compile(r"[ \t\r\n]*")
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _ITEMS, _RECORDS, _LOG_EVENTS = "items", "records", "logEvents"
 _LISTS = (_ITEMS, _RECORDS, _LOG_EVENTS)
-_OBJECTS = ("requestObject", "responseObject")
 _AUDIT_CATEGORY = "kube-audit"
-TRUNCATED = "audit.k8s.io/truncated"
-"""The annotation by which an API server marks an event without its objects. Source: its truncate backend."""
 
 
 class BadDocument(LannerError, ValueError):
@@ -51,13 +48,20 @@ def split(document: bytes) -> list[RawEvent]:
     Raises:
         BadDocument: it is not JSON, or none of these.
     """
-    text = document.decode("utf-8", "surrogateescape")
     try:
-        return _Document(text).events()
+        try:
+            return _Document(_text(document)).events()
+        except RecursionError:
+            # Below the levels that are left, each event is still too deep, so that it is marked where it is evaluated.
+            return _Document(_text(shortened(document, is_event=False))).events()
     except IndexError:
         raise BadDocument("not JSON: it ends within a value") from None
     except json.JSONDecodeError as error:
         raise BadDocument(f"not JSON: {error}") from None
+
+
+def _text(document: bytes) -> str:
+    return document.decode("utf-8", "surrogateescape")
 
 
 class _Document:
@@ -125,7 +129,11 @@ class _Document:
         """Yield the elements of an array, each with its text."""
         self._at += 1
         self._skip_space()
+        count = 0
         while self._text[self._at] != "]":
+            count += 1
+            if count > MAX_EVENTS:
+                raise BadDocument(f"more than {MAX_EVENTS:,} events in one document")
             yield self._value()
             self._skip_space()
             if self._text[self._at] != "]":
@@ -133,26 +141,10 @@ class _Document:
         self._at += 1
 
     def _value(self) -> tuple[Any, str]:
-        """Return the next value and its text; the value is None if its text is valid but can't be read."""
+        """Return the next value and its text. Raises RecursionError if it is nested too deeply."""
         start = self._at
-        try:
-            value, self._at = _DECODE(self._text, start)
-        except json.JSONDecodeError:
-            raise
-        except (RecursionError, ValueError):
-            # Nested too deeply, or a number with too many digits.
-            value, self._at = None, self._end_of(start)
+        value, self._at = _decode(self._text, start)
         return value, self._text[start : self._at]
-
-    def _end_of(self, start: int) -> int:
-        if self._text[start] not in "{[":
-            raise BadDocument(f"not JSON: a number with too many digits at {start:,}")
-        depth = 0
-        for token in _TOKEN.finditer(self._text, start):
-            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
-            if depth == 0:
-                return token.end()
-        raise BadDocument("not JSON: it ends within a value")
 
     def _expect(self, character: str) -> None:
         self._skip_space()
@@ -179,29 +171,40 @@ def _member(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else None
 
 
-def _of_text(text: str) -> Iterator[RawEvent]:
+def _decode(text: str, start: int = 0) -> tuple[Any, int]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = None
-    return _raw(value, text)
+        return _DECODE(text, start)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _DECODE_LONG(text, start)
+
+
+def _of_text(text: str) -> Iterator[RawEvent]:
+    """Yield the event of a text in an envelope, unless it is an entry of another log."""
+    try:
+        yield from _raw(_parsed(text), text)
+    except RecursionError:
+        text = _text(shortened(_encoded(text)))
+        yield from _raw(_parsed(text), text)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _raw(value: Any, text: str) -> Iterator[RawEvent]:
     if is_log_entry(value):
         if (value := audit_event(value)) is None:
             return
-        try:
-            text = json.dumps(value, ensure_ascii=False)
-        except RecursionError:
-            yield RawEvent(None, _encoded(text))
-            return
+        text = json.dumps(value, ensure_ascii=False)
     audit_id = _member(value, "auditID")
     key = audit_id.encode("utf-8", "replace") if isinstance(audit_id, str) else None
     encoded = _encoded(text)
-    if len(encoded) > MAX_EVENT_BYTES - _ROOM_BYTES:
-        encoded = _truncated(encoded)
-    yield RawEvent(key, encoded)
+    yield RawEvent(key, shortened(encoded) if is_large(encoded) else encoded)
 
 
 def _encoded(text: str) -> bytes:
@@ -210,18 +213,3 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace")
-
-
-def _truncated(text: bytes) -> bytes:
-    """Return an event without its objects, which would not fit into a message; who did what remains."""
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(event, dict):
-        return text
-    annotations = event.get("annotations")
-    known = annotations if isinstance(annotations, dict) else {}
-    short = {name: value for name, value in event.items() if name not in _OBJECTS}
-    short["annotations"] = {**known, TRUNCATED: "true"}
-    return json.dumps(short, ensure_ascii=False).encode("utf-8", "replace")

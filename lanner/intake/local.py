@@ -33,6 +33,8 @@ class LocalAuditLog:
         """Events evaluated."""
         self.refused = 0
         """Lines that could not be read, or that hold an event that could not be read."""
+        self.truncated = 0
+        """Events of those evaluated of which parts are missing."""
         self._follower = follower
         self._evaluate_event = evaluate
         self._on_note = on_note
@@ -63,6 +65,7 @@ class LocalAuditLog:
         try:
             for event in read_events(line, self.events, time.time_ns()):
                 self.events += 1
+                self.truncated += bool(event.truncated)
                 for alert in self._evaluate_event(event):
                     deliver(alert)
         except BadAuditEvent as error:

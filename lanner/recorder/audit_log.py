@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lanner.errors import BadInput
-from processor.audit.events import MAX_EVENT_BYTES, BadAuditEvent, read_events
+from processor.audit.events import BadAuditEvent, read_events
+from processor.audit.shortening import MAX_EVENT_BYTES, ShortenedText
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import KUBERNETES, JsonSource
 
@@ -65,9 +66,12 @@ class AuditLogFile:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines; of a line that is too long, only the beginning, which is too long as well."""
-    while line := file.readline(MAX_EVENT_BYTES + 1):
-        rest = line
-        while not rest.endswith(b"\n") and rest:
-            rest = file.readline(MAX_EVENT_BYTES)
+    """Yield the lines; one that is too large is shortened."""
+    while line := file.readline(MAX_EVENT_BYTES):
+        if len(line) == MAX_EVENT_BYTES and not line.endswith(b"\n"):
+            text = ShortenedText()
+            while line:
+                text.add(line)
+                line = b"" if line.endswith(b"\n") else file.readline(MAX_EVENT_BYTES)
+            line = text.finish()
         yield line

@@ -45,7 +45,13 @@ class Tally:
 
 
 def notice_of(
-    cause: Cause, notice: Notice, *, index: int = 0, appended: int = 0, is_established: bool = True
+    cause: Cause,
+    notice: Notice,
+    *,
+    index: int = 0,
+    appended: int = 0,
+    is_established: bool = True,
+    group: tuple[str, ...] = (),
 ) -> PreMatch:
     """Return a notice as a pre-match.
 
@@ -55,12 +61,13 @@ def notice_of(
         index: distinguishes several parts of one batch.
         appended: when the cause was appended, by the broker's clock, ns.
         is_established: whether the host counts as a known one.
+        group: notices of one kind are summed by this; empty for the host.
     """
     return PreMatch(
         EventOrigin(cause.host_id, *cause.batch, index),
         cause.time,
         cause.hostname,
-        (cause.host_id,),
+        group or (cause.host_id,),
         appended=appended,
         is_established=is_established,
         notice=notice,

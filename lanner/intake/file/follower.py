@@ -11,12 +11,10 @@ from pathlib import Path
 
 from lanner.intake.file.place import FilePlace, PlaceFile, place_of
 from lanner.intake.file.rotation import OpenFile, is_rotated, locate, open_file, successor
-from processor.audit.events import MAX_EVENT_BYTES
+from processor.audit.shortening import MAX_EVENT_BYTES, ShortenedText
 from schemas.text.notes import OnNote
 
 _CHUNK_BYTES = 1 << 20
-_MAX_LINE_BYTES = MAX_EVENT_BYTES + _CHUNK_BYTES
-"""Limit of a line; only the beginning of a longer one is returned, which is too long for an event as well."""
 GRACE_SECONDS = 2.0
 """How long a file that was renamed is still read: its writer may not have opened the new one yet."""
 
@@ -52,8 +50,10 @@ class LogFollower:
         """After the last complete line that was returned."""
         self._pending = b""
         """What was read behind the offset: the beginning of a line."""
-        self._skipped = 0
-        """Bytes of a line that is too long, which are behind `_pending` and were dropped."""
+        self._short: ShortenedText | None = None
+        """What was read behind the offset instead, if it is too large for an event."""
+        self._short_bytes = 0
+        """How much that was."""
         self._place: FilePlace | None = None
         self._rotated_at: float | None = None
         self._is_started = False
@@ -121,7 +121,7 @@ class LogFollower:
 
     def _use(self, file: OpenFile, offset: int) -> None:
         self.close()
-        self._file, self._offset, self._pending, self._skipped, self._rotated_at = file, offset, b"", 0, None
+        self._file, self._offset, self._pending, self._short, self._rotated_at = file, offset, b"", None, None
         self._place = place_of(file.descriptor, offset)
 
     def _was_truncated(self, file: OpenFile) -> bool:
@@ -130,27 +130,35 @@ class LogFollower:
     def _read(self, file: OpenFile) -> Lines | None:
         """Return the complete lines of the next chunk; None if the end was reached before one was complete."""
         while True:
-            at = self._offset + len(self._pending) + self._skipped
+            at = self._read_end()
             chunk = os.pread(file.descriptor, _CHUNK_BYTES, at)
             if not chunk:
                 return None
-            *complete, rest = (chunk if self._skipped else self._pending + chunk).split(b"\n")
+            *complete, rest = (self._pending + chunk).split(b"\n")
             if not complete:
                 self._hold(rest)
                 continue
-            if self._skipped:
-                complete[0] = self._pending
+            if self._short is not None:
+                self._short.add(complete[0])
+                complete[0] = self._short.finish()
             return self._lines(file, complete, at + len(chunk) - len(rest), rest)
 
     def _hold(self, rest: bytes) -> None:
-        """Hold the beginning of a line, up to a limit. rest: all that was read of it; while it is cut, what follows."""
-        if self._skipped:
-            self._skipped += len(rest)
-        else:
-            self._skipped, self._pending = max(len(rest) - _MAX_LINE_BYTES, 0), rest[:_MAX_LINE_BYTES]
+        """Hold the beginning of a line. rest: all that was read of it; if that is shortened, what follows."""
+        self._pending = rest
+        if self._short is None and len(rest) > MAX_EVENT_BYTES:
+            self._short, self._short_bytes = ShortenedText(), 0
+        if self._short is not None:
+            self._short.add(rest)
+            self._short_bytes += len(rest)
+            self._pending = b""
+
+    def _read_end(self) -> int:
+        """Return the offset up to which the file was read."""
+        return self._offset + (len(self._pending) if self._short is None else self._short_bytes)
 
     def _lines(self, file: OpenFile, complete: list[bytes], offset: int, rest: bytes) -> Lines:
-        self._offset, self._pending, self._skipped = offset, rest, 0
+        self._offset, self._pending, self._short = offset, rest, None
         self._place = place_of(file.descriptor, offset)
         return Lines(tuple(line for line in complete if line.strip()), self._place)
 
@@ -164,10 +172,9 @@ class LogFollower:
             self._rotated_at = now
         if now - self._rotated_at < GRACE_SECONDS or (following := successor(self._path, file)) is None:
             return None
-        if self._pending.strip():
+        if last := self._pending.strip() if self._short is None else self._short.finish():
             # Nobody will complete the last line.
-            last, end = self._pending, self._offset + len(self._pending) + self._skipped
             following.close()
-            return self._lines(file, [last], end, b"")
+            return self._lines(file, [last], self._read_end(), b"")
         self._use(following, 0)
         return self.next()

@@ -131,6 +131,7 @@ class ProcessorView:
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_audit_events_total": {("evaluated",): self.audit.events, ("refused",): self.audit.refused},
+            "lanner_audit_events_truncated_total": {(): self.audit.truncated},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),

@@ -11,6 +11,7 @@ from processor.fields.audit.source import KUBERNETES, JsonSource, Value
 from schemas.catalogue.fields import resolve_field
 from schemas.text.times import NANOSECONDS, clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 
+_TRUNCATED = "json.truncated"
 _OF_TIME: dict[str, Callable[[int], str | int]] = {
     "evt.time": clock,
     "evt.time.s": clock_seconds,
@@ -33,7 +34,7 @@ class AuditFields(dict[str, Value]):
     Subscription computes; `get` and `in` see what has been computed.
     """
 
-    __slots__ = ("document", "number", "source", "stated_time", "time")
+    __slots__ = ("document", "number", "source", "stated_time", "time", "truncated")
 
     def __init__(
         self,
@@ -42,6 +43,8 @@ class AuditFields(dict[str, Value]):
         number: int = 0,
         stated_time: int | None = None,
         source: JsonSource = KUBERNETES,
+        *,
+        truncated: str = "",
     ) -> None:
         """Take an event.
 
@@ -51,6 +54,7 @@ class AuditFields(dict[str, Value]):
             number: its position in what is read, for evt.num.
             stated_time: the time that the event itself states, if it was out of range.
             source: where it comes from.
+            truncated: why parts of it are missing; empty if none are.
         """
         super().__init__()
         self.document = document
@@ -58,6 +62,7 @@ class AuditFields(dict[str, Value]):
         self.number = number
         self.stated_time = time if stated_time is None else stated_time
         self.source = source
+        self.truncated = truncated
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -73,7 +78,8 @@ class AuditFields(dict[str, Value]):
 
     def row(self) -> dict[str, Any]:
         """Return the fields that alerts carry in addition to those of their output."""
-        return {name: value for name in self.source.row if (value := self[name]) not in (None, ())}
+        names = (*self.source.row, _TRUNCATED) if self.truncated else self.source.row
+        return {name: value for name in names if (value := self[name]) not in (None, ())}
 
     def __missing__(self, key: str) -> Value:
         value = self[key] = _reader(self.source, key)(self)
@@ -119,6 +125,7 @@ _OF_DOCUMENT: dict[str, Callable[[AuditFields], Value]] = {
     "jevt.obj": _indented,
     "json.host": lambda fields: fields.source.host(fields.document),
     "json.user": lambda fields: fields.source.user(fields.document),
+    _TRUNCATED: lambda fields: bool(fields.truncated),
     "json.key": lambda fields: " ".join(fields.source.key(fields.document)) or None,
     "evt.num": lambda fields: fields.number,
     "evt.source": lambda fields: fields.source.name,

@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from bus.messages.clock_offset import append_time
 from processor.audit.detector import AuditDetector
-from processor.audit.events import BadAuditEvent, event_of, parse, read_events
-from processor.audit.failures import RuleFailures
+from processor.audit.events import BadAuditEvent, read_event, read_events
+from processor.audit.failures import RuleFailures, refused, truncated
 from processor.correlation.wire import message_of
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import JsonSource
@@ -14,6 +14,7 @@ from processor.fleet.message_stage import MessageResult
 from processor.sessions.reading import session_record
 from processor.sessions.records import encode_session
 from schemas.alert import Alert
+from schemas.catalogue.sources import K8S_AUDIT
 
 
 class AuditStage:
@@ -32,6 +33,8 @@ class AuditStage:
         """Events evaluated, by these rules and the former ones."""
         self.refused = 0
         """Events that could not be read, and messages of other sources that hold one."""
+        self.truncated = 0
+        """Events of those evaluated of which parts are missing."""
         self._failures = RuleFailures()
 
     def change_rules(self, detector: AuditDetector) -> None:
@@ -62,23 +65,30 @@ class AuditStage:
             try:
                 for event in self._events(document, received, source, sent):
                     self.events += 1
+                    self.truncated += bool(event.truncated)
                     alerts += self.detector.process(event)
-                    pre_matches += [message_of(each) for each in self.detector.pre_matches(event, received)]
+                    found = self.detector.pre_matches(event, received) + truncated(event, received)
+                    pre_matches += map(message_of, found)
                     if (record := session_record(event)) is not None:
                         sessions.append(encode_session(record))
             except BadAuditEvent as error:
                 self.refused += 1
                 faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
         pre_matches += map(message_of, self._failures.fresh(self.detector, received, position[1:]))
-        kind = "an audit event" if source is None else f"an event of {source.name}"
-        refused = f"not {kind}: {'; '.join(faults)}" if faults else ""
-        return MessageResult(tuple(alerts), tuple(pre_matches), tuple(sessions), refused, self.events - before)
+        reason = ""
+        if faults:
+            kind, name = (
+                ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
+            )
+            pre_matches.append(message_of(refused(name, len(faults), faults[0], position, received)))
+            reason = f"not {kind}: {'; '.join(faults)}"
+        return MessageResult(tuple(alerts), tuple(pre_matches), tuple(sessions), reason, self.events - before)
 
     def _events(
         self, value: bytes, received: int, source: JsonSource | None, sent: int | None
     ) -> Iterable[AuditFields]:
         if source is None:
-            return (event_of(parse(value), self.events, received),)
+            return (read_event(value, self.events, received),)
         stated = None if sent is None else append_time(sent)
         return read_events(value, self.events, received, source, stated)
 

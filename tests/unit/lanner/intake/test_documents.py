@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from lanner.intake.documents import TRUNCATED, BadDocument, split
-from processor.audit.events import MAX_EVENT_BYTES
+from lanner.intake.documents import BadDocument, split
+from processor.audit.events import MAX_EVENTS, TOO_DEEP, read_events
+from processor.audit.shortening import LEFT_OUT, MAX_EVENT_BYTES, TOO_LARGE
 from processor.fields.audit.cloud_logging import audit_event
 from tests.unit.processor.audit.log_entries import exec_entry
 from tests.unit.processor.audit.requests import line, request
@@ -51,7 +52,7 @@ def test_records_of_other_logs_are_left_out() -> None:
     assert _keys(json.dumps({"records": records}).encode()) == [b"a", b"b"]
 
 
-@pytest.mark.parametrize("bad", [f'{{"auditID":"x",{DEEP}}}', '{"auditID":1}', "17", '{"x":[' + "9" * 5000 + "]}"])
+@pytest.mark.parametrize("bad", ['{"auditID":1}', "17", "9" * 5000, '{"x":[' + "9" * 5000 + "]}"])
 def test_an_event_that_cannot_be_read_takes_no_other_with_it(bad: str) -> None:
     """It is passed on as received; where it is evaluated, it becomes a dead letter with a reason."""
     events = split(f'{{"items":[{line(A).decode()},{bad},{line(B).decode()}]}}'.encode())
@@ -60,9 +61,39 @@ def test_an_event_that_cannot_be_read_takes_no_other_with_it(bad: str) -> None:
     assert events[1].value == bad.encode()
 
 
-def test_an_event_with_a_part_that_cannot_be_read_keeps_its_id() -> None:
-    """A single event is read member by member."""
-    assert _keys(f'{{"auditID":"x",{DEEP}}}'.encode()) == [b"x"]
+def _wrapped(kind: str, *events: str) -> bytes:
+    if kind == "array":
+        return f"[{','.join(events)}]".encode()
+    if kind == "items":
+        return f'{{"items": [{",".join(events)}]}}'.encode()
+    if kind == "records":
+        return json.dumps({"records": [{"properties": {"log": event}} for event in events]}).encode()
+    return json.dumps({"logEvents": [{"message": event} for event in events]}).encode()
+
+
+@pytest.mark.parametrize("kind", ["array", "items", "records", "logEvents"])
+@pytest.mark.parametrize("levels", [130, 980, 5000])
+def test_an_event_that_is_nested_too_deeply_keeps_its_id_and_its_neighbors(kind: str, levels: int) -> None:
+    """It is marked where it is evaluated, however deep it is and whatever it comes in."""
+    deep = line(request(auditID="x", requestObject="DEEP")).decode().replace('"DEEP"', "[" * levels + "]" * levels)
+    events = split(_wrapped(kind, line(A).decode(), deep, line(B).decode()))
+    read = [each for event in events for each in read_events(event.value)]
+
+    assert [event.key for event in events] == [b"a", b"x", b"b"]
+    assert [(each["ka.auditid"], each.truncated) for each in read] == [("a", ""), ("x", TOO_DEEP), ("b", "")]
+
+
+def test_a_single_event_that_is_nested_too_deeply_keeps_its_id() -> None:
+    """It is read member by member; a number of thousands of digits beside it does no harm."""
+    assert _keys(f'{{"auditID":"x",{DEEP}, "n": {"9" * 5000}}}'.encode()) == [b"x"]
+
+
+@pytest.mark.parametrize("kind", ["array", "items", "records", "logEvents"])
+def test_a_document_has_a_limit_of_events(kind: str) -> None:
+    """A few kilobytes can hold millions of empty ones."""
+    assert len(split(_wrapped(kind, *["[]"] * MAX_EVENTS))) == MAX_EVENTS
+    with pytest.raises(BadDocument, match="more than 10,000 events"):
+        split(_wrapped(kind, *["[]"] * (MAX_EVENTS + 1)))
 
 
 def test_records_without_an_event_are_passed_on() -> None:
@@ -72,17 +103,15 @@ def test_records_without_an_event_are_passed_on() -> None:
     assert [event.value for event in events] == [b"1", b"no JSON ?"]
 
 
-def test_an_event_that_is_too_large_loses_its_objects_only() -> None:
-    """Who did what must not be hidden by the size of an object; the annotation is the API server's own."""
-    large = request(
-        auditID="large", requestObject={"x": "y" * MAX_EVENT_BYTES}, responseObject={}, annotations={"k": "v"}
-    )
+def test_an_event_that_is_too_large_loses_its_largest_members_only() -> None:
+    """Who did what must not be hidden by the size of an object."""
+    large = request(auditID="large", requestObject={"x": "y" * MAX_EVENT_BYTES}, responseObject={"x": 1})
     (event,) = split(line([large]))
 
-    read = json.loads(event.value)
-    assert read == {k: v for k, v in large.items() if not k.endswith("Object")} | {
-        "annotations": {"k": "v", TRUNCATED: "true"}
-    }
+    del large["requestObject"]
+    assert (event.key, json.loads(event.value)) == (b"large", large | {LEFT_OUT: TOO_LARGE})
+    (read,) = read_events(event.value)
+    assert read.truncated == TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -117,8 +146,14 @@ def test_an_entry_of_cloud_logging_becomes_an_audit_event(*, is_array: bool) -> 
     assert json.loads(event.value) == audit_event(entry)
 
 
-def test_an_entry_that_cannot_be_read_is_passed_on() -> None:
-    """It becomes a dead letter."""
-    entry = f'{{"protoPayload": {{"serviceName": "k8s.io", {DEEP}}}}}'
-    (event,) = split(f"[{entry}]".encode())
-    assert (event.key, event.value) == (None, entry.encode())
+@pytest.mark.parametrize("levels", [130, 980, 5000])
+@pytest.mark.parametrize("kind", ["array", "records"])
+def test_an_entry_that_is_nested_too_deeply_becomes_an_audit_event(kind: str, levels: int) -> None:
+    """The request in it is what a user chose."""
+    entry = exec_entry()
+    entry["protoPayload"]["request"] = "DEEP"
+    text = json.dumps(entry).replace('"DEEP"', f'{{"a": {"[" * levels}{"]" * levels}}}')
+    (event,) = split(_wrapped(kind, text))
+    (read,) = read_events(event.value)
+
+    assert (event.key, read["ka.verb"], read.truncated) == (entry["insertId"].encode(), "create", TOO_DEEP)

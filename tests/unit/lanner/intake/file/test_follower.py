@@ -1,8 +1,10 @@
+import json
 import random
 from pathlib import Path
 
 import pytest
 
+from processor.audit.shortening import LEFT_OUT, TOO_LARGE
 from tests.unit.lanner.intake.file.logs import Log
 
 
@@ -118,21 +120,24 @@ def test_an_unreadable_place_is_reported_and_reading_starts_anew(log: Log) -> No
     assert "is read from its beginning" in log.notes[0]
 
 
-def test_of_a_line_that_is_too_long_only_the_beginning_is_returned(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is too long for an event as well, and is refused; the lines behind it are read."""
-    monkeypatch.setattr("lanner.intake.file.follower._CHUNK_BYTES", 100)
-    monkeypatch.setattr("lanner.intake.file.follower._MAX_LINE_BYTES", 250)
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_line_that_is_too_long_is_shortened(log: Log, end: bytes) -> None:
+    """It is not held in memory; the lines behind it are read, also if it is the last one of a file."""
     log.write()
     with log.path.open("ab") as file:
-        file.write(b"x" * 1234 + b"\n")
-    log.write()
-    follower = log.follower()
-    found = []
-    while (lines := follower.next()) is not None:
-        follower.commit(lines)
-        found += lines.lines
+        file.write(b'{"a": 1, "b": "%s", "c": 2}' % (b"x" * (9 << 20)) + end)
+    follower, found = log.follower(), list[bytes]()
+    for _ in range(9):
+        if (lines := follower.next()) is not None:
+            follower.commit(lines)
+            found += lines.lines
+        if len(found) == 1 and log.path.exists():
+            log.rename()
+            log.write()
+        log.wait()
 
-    assert found == [b"line 0", b"x" * 250, b"line 1"]
+    assert (found[0], found[2]) == (b"line 0", b"line 1")
+    assert json.loads(found[1]) == {"a": 1, "c": 2, LEFT_OUT: TOO_LARGE}
     assert log.follower().next() is None
 
 

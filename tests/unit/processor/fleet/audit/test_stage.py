@@ -3,7 +3,7 @@ import pytest
 from lanner.sources.installed import built_in_source
 from processor.audit.detector import AuditDetector
 from processor.correlation.wire import decode_pre_match
-from processor.detection.internal_alerts import RULE_FAILED
+from processor.detection.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED
 from processor.evaluator import compile_ruleset
 from processor.fleet.audit.stage import AuditStage
 from processor.hosts.clock_skew import BEHIND
@@ -39,7 +39,12 @@ def test_what_is_no_audit_event_becomes_a_dead_letter(value: bytes | None) -> No
     """Nothing is raised, and the next message is evaluated."""
     stage = _stage()
 
-    assert stage.take(value, POSITION, NOW).refused.startswith("not an audit event: ")
+    result = stage.take(value, POSITION, NOW)
+    assert result.refused.startswith("not an audit event: ")
+    ((_, message),) = result.pre_matches
+    notice = decode_pre_match(message).notice
+    assert notice is not None
+    assert (notice.kind, notice.numbers) == (EVENT_REFUSED, {"k8s_audit": 1})
     assert len(stage.take(line(request()), POSITION, NOW).alerts) == 1
     assert (stage.events, stage.refused) == (1, 1)
 
@@ -68,6 +73,38 @@ def test_a_rule_that_raises_is_reported_once() -> None:
     assert (notice.kind, notice.numbers) == (RULE_FAILED, {"Get": 2})
     assert "KeyError: x" in notice.text
     assert not stage.take(line(request()), POSITION, NOW).pre_matches
+
+
+def test_an_event_without_some_parts_is_reported_with_user_verb_and_object() -> None:
+    """The alerts are summed by user, however often the event is delivered."""
+    stage = _stage()
+    deep = line(request(requestObject="DEEP", impersonatedUser={"username": "eve\x1b"}))
+    value = deep.replace(b'"DEEP"', b"[" * 200 + b"]" * 200)
+    results = [stage.take(value, POSITION, NOW), stage.take(value, ("other", 1, 1), NOW + 1)]
+    assert [[alert.output for alert in result.alerts] for result in results] == [["alice"]] * 2
+    (key, value), (again, repeated) = (message for result in results for message in result.pre_matches)
+    notice, other = decode_pre_match(value).notice, decode_pre_match(repeated)
+
+    assert notice is not None
+    assert notice.kind == EVENT_TRUNCATED
+    assert notice.numbers == {"alice as eve\\x1b: get secrets prod/db": 1}
+    assert notice.text == (
+        "rules saw an event of k8s_audit without some of its parts: nested more than 128 levels deep; "
+        "by alice as eve\\x1b: get secrets prod/db"
+    )
+    assert (key, decode_pre_match(value).origin) == (again, other.origin)
+
+
+def test_users_that_somebody_invents_do_not_make_alerts_without_limit() -> None:
+    """They share a bounded number of sums."""
+    stage = _stage()
+    keys = set()
+    for number in range(300):
+        event = request(auditID=str(number), user={"username": f"u{number}"}, requestObject="DEEP")
+        value = line(event).replace(b'"DEEP"', b"[" * 200 + b"]" * 200)
+        keys |= {key for key, _ in stage.take(value, POSITION, NOW).pre_matches}
+
+    assert 50 < len(keys) <= 64
 
 
 def test_other_rules_count_their_errors_anew() -> None:
