@@ -53,15 +53,22 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         ) from None
     if not isinstance(key, Ed25519PublicKey):
         raise BadSigningKey("not an Ed25519 key")
-    return key
+    return _safe(key)
 
 
 def bare_public_key(data: bytes) -> Ed25519PublicKey:
     """Return the public key with these 32 bytes. Raises BadSigningKey."""
     try:
-        return Ed25519PublicKey.from_public_bytes(data)
+        key = Ed25519PublicKey.from_public_bytes(data)
     except ValueError:
         raise BadSigningKey("not an Ed25519 key") from None
+    return _safe(key)
+
+
+def _safe(key: Ed25519PublicKey) -> Ed25519PublicKey:
+    if host_keys.is_weak(key.public_bytes_raw()):
+        raise BadSigningKey("anyone can sign for this key, since its point has a small order")
+    return key
 
 
 def key_id(key: Ed25519PublicKey) -> str:

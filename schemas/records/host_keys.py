@@ -12,6 +12,11 @@ from schemas.errors import LannerError
 
 PUBLIC_KEY_BYTES = 32
 """Size of an Ed25519 public key. Source: RFC 8032, section 5.1.5."""
+_PRIME = 2**255 - 19
+_OF_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_WEAK = frozenset({0, 1, _PRIME - 1, _OF_ORDER_8, _PRIME - _OF_ORDER_8})
+"""The y coordinates of the eight points of small order. Source: libsodium,
+ge25519_has_small_order()."""
 MAX_HOST_ID_BYTES = 256
 _MAX_TEXT = 256
 _MAX_BYTES = 4096
@@ -57,6 +62,12 @@ def key_id(public_key: bytes) -> str:
     return blake2b(public_key, digest_size=8).hexdigest()
 
 
+def is_weak(public_key: bytes) -> bool:
+    """Return whether anyone can sign for a key without a private key, since its point has a small order."""
+    # The last bit is the sign of x. Coordinates beyond the prime stand for the same points.
+    return (int.from_bytes(public_key, "little") & ((1 << 255) - 1)) % _PRIME in _WEAK
+
+
 def parse_public_key(text: str) -> bytes:
     """Parse a public key from 64 hexadecimal digits.
 
@@ -69,6 +80,8 @@ def parse_public_key(text: str) -> bytes:
         key = b""
     if len(key) != PUBLIC_KEY_BYTES:
         raise BadHostKey(f"{text[:100]!r} is not a public key, which is {2 * PUBLIC_KEY_BYTES} hexadecimal digits")
+    if is_weak(key):
+        raise BadHostKey(f"{text.strip()} is not a safe public key: anyone can sign for it")
     return key
 
 

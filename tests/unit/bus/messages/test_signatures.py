@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -21,6 +21,7 @@ from bus.messages.signatures import (
     sign,
     signer,
 )
+from tests.unit.processor.identity.signing_hosts import WEAK_KEYS
 
 KEY, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 
@@ -54,6 +55,17 @@ def test_a_bare_key_is_read() -> None:
     assert key_id(bare_public_key(KEY.public_key().public_bytes_raw())) == key_id(KEY.public_key())
     with pytest.raises(BadSigningKey):
         bare_public_key(b"short")
+
+
+@pytest.mark.parametrize("data", WEAK_KEYS)
+def test_a_key_that_anyone_can_sign_for_is_refused(data: bytes, tmp_path: Path) -> None:
+    """As bytes and in a file: rules that one signature fits would come from anybody."""
+    with pytest.raises(BadSigningKey, match="anyone can sign"):
+        bare_public_key(data)
+    written = Ed25519PublicKey.from_public_bytes(data).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(written)
+    with pytest.raises(BadSigningKey, match="anyone can sign"):
+        read_public_key(tmp_path / "key.pem")
 
 
 def test_keys_are_read_from_files(tmp_path: Path) -> None:

@@ -11,6 +11,15 @@ from schemas.records.host_keys import HostKey, State
 
 TOPIC, PARTITIONS = "t.events", 8
 APPENDED = 1_795_530_690_000_000_000
+_SMALL_ORDER = (
+    "00" * 32,
+    "01" + "00" * 31,
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    *(first + "ff" * 30 + "7f" for first in ("ec", "ed", "ee")),
+)
+WEAK_KEYS = [key[:31] + bytes([key[31] | sign]) for key in map(bytes.fromhex, _SMALL_ORDER) for sign in (0, 0x80)]
+"""Every encoding of the points of small order. Source: libsodium, ge25519_has_small_order()."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bus.messages.headers import CLOCK, SENT
 from processor.identity.gate import EventsMessage, IdentityGate, Mode, RejectedMessage, VerifiedMessage
 from processor.identity.known_hosts import KnownHosts
 from schemas.records.host_keys import HostKey, encode_host_key, key_id
-from tests.unit.processor.identity.signing_hosts import APPENDED, PARTITIONS, TOPIC, SigningHost
+from tests.unit.processor.identity.signing_hosts import APPENDED, PARTITIONS, TOPIC, WEAK_KEYS, SigningHost
 
 WEB, EVIL = SigningHost("web-1", 1), SigningHost("evil-1", 2)
 FORGED = SigningHost("web-1", 2)
@@ -151,6 +151,15 @@ def test_known_hosts_are_heard_where_there_is_no_room_for_new_ones() -> None:
     made_up = [SigningHost(f"made-up-{number}", 3) for number in range(10)]
     outcomes = [outcome(gate, each.message(), each.host_id) for each in made_up]
     assert outcomes == ["verified"] * 4 + ["too_many"] * 6
+    assert outcome(gate, WEB.message(), "web-1") == "verified"
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS)
+def test_a_key_that_anyone_can_sign_for_is_pinned_for_no_host(key: bytes) -> None:
+    """One signature is valid for every batch, with some of these keys."""
+    message = header(header(WEB.message(), KEY, key), SIGNATURE, bytes([1, *bytes(63)]))
+    gate = gate_of("trust_on_first_use")
+    assert outcome(gate, message, "web-1") == "bad_signature"
     assert outcome(gate, WEB.message(), "web-1") == "verified"
 
 

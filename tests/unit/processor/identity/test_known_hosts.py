@@ -6,7 +6,7 @@ from processor.identity.known_hosts import KnownHosts
 from processor.identity.new_hosts import NewHosts
 from schemas.records.host_keys import HostKey, State, encode_host_key
 
-ONE, TWO = bytes(32), b"\1" * 32
+ONE, TWO = b"\2" * 32, b"\1" * 32
 
 
 def record(key: bytes, state: State = "pinned", host: str = "web-1") -> HostKey:

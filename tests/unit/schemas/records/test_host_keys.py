@@ -17,6 +17,7 @@ from schemas.records.host_keys import (
     parse_public_key,
 )
 from tests.golden.messages import golden_message, host_announcement_0_1, host_key_0_1
+from tests.unit.processor.identity.signing_hosts import WEAK_KEYS
 
 
 def test_what_a_release_wrote_reads_as_it_was() -> None:
@@ -37,6 +38,15 @@ def test_only_a_revoked_host_may_be_without_a_key() -> None:
     assert decode_host_key(encode_host_key(revoked)) == revoked
     with pytest.raises(BadHostKey, match="not a public key"):
         encode_host_key(replace(revoked, state="enrolled"))
+
+
+@pytest.mark.parametrize("key", WEAK_KEYS)
+def test_a_key_that_anyone_can_sign_for_is_none(key: bytes) -> None:
+    """Neither on the command line, which enrolls it, nor in records of former releases."""
+    with pytest.raises(BadHostKey, match="anyone can sign"):
+        parse_public_key(key.hex())
+    with pytest.raises(BadHostKey, match="anyone can sign"):
+        encode_host_key(replace(host_key_0_1(), public_key=key))
 
 
 @pytest.mark.parametrize(
