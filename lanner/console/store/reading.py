@@ -15,7 +15,7 @@ from lanner.console.store.filters import (
     time_range,
 )
 from lanner.console.store.marks import Mark
-from lanner.console.store.record import unpacked
+from lanner.console.store.record import OTHER_TEXTS, unpacked
 from lanner.console.store.rows import (
     AlertGroup,
     AlertLine,
@@ -42,9 +42,9 @@ _SORTS = {"last": "newest DESC", "count": "n DESC", "priority": "priority, newes
 _STATE = """
 CASE WHEN CAST(muted.value AS INTEGER) > :now THEN 'muted'
      WHEN CAST(seen.value AS INTEGER) / 1000 >= c.last THEN 'acknowledged' ELSE 'open' END"""
-_MARKS = """
+_MARKS = f"""
 LEFT JOIN marks seen ON seen.subject = 'group:' || g.key AND seen.field = 'acknowledged'
-LEFT JOIN marks muted ON muted.subject = 'group:' || g.key AND muted.field = 'muted_until'
+LEFT JOIN marks muted ON muted.subject = 'group:' || g.key AND muted.field = 'muted_until' AND g.text <> '{OTHER_TEXTS}'
 LEFT JOIN marks assigned ON assigned.subject = 'group:' || g.key AND assigned.field = 'assignee'"""
 
 
@@ -199,10 +199,11 @@ class AlertReader:
                 found.setdefault(mark.subject, []).append(mark)
         return found
 
-    def has_group(self, key: str) -> bool:
-        """Return whether the view holds a group. Raises OSError."""
+    def group_text(self, key: str) -> str | None:
+        """Return the text of a group; None if the view doesn't hold it. Raises OSError."""
         with self._reading() as base:
-            return base.execute("SELECT 1 FROM groups WHERE key = ?", (key,)).fetchone() is not None
+            found = base.execute("SELECT text FROM groups WHERE key = ?", (key,)).fetchone()
+            return None if found is None else str(found[0])
 
     def marks(self, subject: str) -> Sequence[Mark]:
         """Return what people decided about a group or an alert, oldest first. Raises OSError."""

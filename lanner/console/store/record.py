@@ -12,7 +12,11 @@ from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.catalogue.priorities import SEVERITY, Priority
 
 MAX_TEXT = 400
-"""Characters of a group's text."""
+"""Characters of a group's text; of a longer one, the end is a hash of the rest, so that nothing hides behind it."""
+_NORMALIZED = 4000
+"""Characters of an output in which numbers and identifiers are replaced."""
+OTHER_TEXTS = "(other texts)"
+"""The text of a group that others share, for which there was no room. It can't be muted: anything may be in it."""
 MAX_SEARCHED = 2000
 """Characters of an alert that are searched."""
 _TOKEN = re.compile(r"[^\s|=,;:()\[\]{}'\"<>]+")
@@ -110,7 +114,11 @@ def group_text(alert: Alert) -> str:
 
 def normalized(text: str) -> str:
     """Return a text with * for numbers and identifiers, so that texts that differ only in these are equal."""
-    return _TOKEN.sub(lambda match: _generalized(match[0]), text[: 2 * MAX_TEXT])[:MAX_TEXT]
+    found = _TOKEN.sub(lambda match: _generalized(match[0]), text[:_NORMALIZED])
+    if len(found) <= MAX_TEXT and len(text) <= _NORMALIZED:
+        return found
+    rest = blake2b((found + text[_NORMALIZED:]).encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return f"{found[: MAX_TEXT - len(rest) - 2]}… {rest}"
 
 
 def host_class(host: str) -> str:
@@ -147,6 +155,8 @@ def _field(alert: Alert, name: str) -> str:
     value = alert.event.get(name)
     if value is None:
         value = alert.output_fields.get(name)
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return "" if value is None else str(value)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lanner.console.store.marks import Mark
+from lanner.console.store.record import OTHER_TEXTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class AlertGroup:
     """ns since the epoch; 0 for never."""
     sparkline: tuple[int, ...] = ()
     """Alerts in each part of the time range."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether its alerts have different texts; the sample is the newest one."""
+        return self.text == OTHER_TEXTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import randint
 
 from lanner.console.store.marks import Mark
-from lanner.console.store.record import AlertRecord, group_key
+from lanner.console.store.record import OTHER_TEXTS, AlertRecord, group_key
 from lanner.console.store.tables import CELL_US, SPAN_CELLS, open_view
 from notifier.queue.database import as_os_errors, transaction
 from schemas.caching.bounded import BoundedMap
@@ -16,8 +16,7 @@ from schemas.caching.bounded import BoundedMap
 _FREE_TIMES = 1 << 16
 """Microseconds among which a free one is found soon, unless very many alerts have one time."""
 MAX_TEXTS = 100
-"""Texts of one rule and workload that get a group of their own; further ones share a group."""
-OTHER_TEXTS = "(other texts)"
+"""Texts of one rule and workload within a day that get a group of their own; further ones share a group."""
 FUTURE_US = 3_600_000_000
 """An alert that is further ahead of the clock gets the time at which it arrived."""
 _CACHED = 10_000
@@ -45,6 +44,8 @@ class AlertView:
         self._base = open_view(path)
         self._texts: BoundedMap[str, int] = BoundedMap(_CACHED)
         self._groups: BoundedMap[tuple[str, str, str], int] = BoundedMap(_CACHED)
+        self._shared: set[int] = set()
+        """Groups of other texts."""
         self.count: int = self._value("SELECT count(*) FROM alerts")
         """Alerts that the view holds."""
         self._deleted = 0
@@ -134,11 +135,14 @@ class AlertView:
         cells: Counter[tuple[int, int]] = Counter()
         hosts: dict[tuple[int, int], int] = {}
         groups: dict[int, list[int]] = {}
+        samples: dict[int, str] = {}
         added = 0
         for record, time in records:
             if base.execute("SELECT 1 FROM bodies WHERE uid = ?", (record.uid,)).fetchone():
                 continue
             group = self._group(record)
+            if group in self._shared:
+                samples[group] = record.output
             dimensions = [self._text(value) for value in (record.host, record.user, record.namespace, record.image)]
             number = self._inserted(time, (group, *dimensions))
             base.execute("INSERT INTO bodies VALUES (?, ?, ?, ?)", (number, record.uid, record.searched, record.data))
@@ -150,6 +154,9 @@ class AlertView:
             counted[1], counted[2] = min(counted[1], number), max(counted[2], number)
             added += 1
         self._count(cells)
+        base.executemany(
+            "UPDATE groups SET sample = ? WHERE id = ?", ((text, group) for group, text in samples.items())
+        )
         base.executemany(
             "INSERT INTO group_hosts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
             ((group, host, last) for (group, host), last in hosts.items()),
@@ -183,12 +190,18 @@ class AlertView:
         text = record.text
         number = self._value("SELECT id FROM groups WHERE key = ?", group_key(*identity))
         if not number:
-            texts = self._value("SELECT count(*) FROM groups WHERE rule = ? AND workload = ?", *identity[:2])
+            texts = self._value(
+                "SELECT count(*) FROM groups WHERE rule = ? AND workload = ? AND last > ?",
+                *identity[:2],
+                record.time // 1000 - _DAY_US,
+            )
             if texts >= MAX_TEXTS:
                 text = OTHER_TEXTS
                 number = self._value("SELECT id FROM groups WHERE key = ?", group_key(*identity[:2], text))
         if not number:
             number = self._new_group(record, text)
+        if text == OTHER_TEXTS:
+            self._shared.add(number)
         self._groups.put(identity, number)
         return number
 

@@ -14,8 +14,10 @@ from lanner.console.server.api.forms import mark_json
 from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.store.marks import ACKNOWLEDGED, ASSIGNEE, COMMENT, MAX_VALUE, MUTED, Mark
+from lanner.console.store.record import OTHER_TEXTS
 from schemas.text.durations import parse_duration
 
+_SHARED = "Alerts of many texts share this row, also those to come, so it can't be muted. Acknowledge it instead."
 _MAX_MUTE = 366 * 86_400_000_000_000
 _NANOSECONDS = 1_000_000_000
 
@@ -68,10 +70,11 @@ async def decide(request: web.Request) -> web.StreamResponse:
     except (ValueError, RecursionError):
         return failure(request, HTTPStatus.BAD_REQUEST, "the body must be JSON.")
     kind, _, name = wanted.subject.partition(":")
-    if not await asyncio.to_thread(
-        lambda: made.reader.has_group(name) if kind == "group" else made.reader.alert(name) is not None
-    ):
+    found = await asyncio.to_thread(made.reader.group_text if kind == "group" else made.reader.alert, name)
+    if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, "There is no such group or alert; it may be too old.")
+    if found == OTHER_TEXTS and wanted.field == MUTED and wanted.value:
+        return failure(request, HTTPStatus.CONFLICT, _SHARED)
     await made.record(request, who, str(body["action"]), wanted.subject, wanted.value)
     mark = Mark(wanted.subject, wanted.field, wanted.value, who.name, now)
     try:

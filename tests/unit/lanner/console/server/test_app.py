@@ -8,6 +8,8 @@ import pytest
 
 from lanner.console.server.guard import POLICY
 from lanner.console.server.live import MAX_OF_SESSION
+from lanner.console.store.record import OTHER_TEXTS, group_key
+from lanner.console.store.view import MAX_TEXTS
 from lanner.settings import load_settings
 from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import HOSTILE, found, hostile_alert
@@ -227,6 +229,19 @@ def test_a_decision_that_is_not_valid_is_refused(body: object, served: Served) -
     assert answer.status == 400
     assert answer.json["error"]
     assert served.audit() == []
+
+
+def test_a_row_that_other_texts_share_is_not_muted(serve: Serve) -> None:
+    """What comes into it later would be muted, too."""
+    made = serve(alerts=[now_alert(number, output=f"ran {'x' * number}") for number in range(MAX_TEXTS + 1)])
+    made.wait_for(MAX_TEXTS + 1)
+    key = group_key("Read sensitive file", "web-*", OTHER_TEXTS)
+    body = {"subject": f"group:{key}", "action": "mute", "value": "8h"}
+    answer = made.ask("/api/marks", body, headers=HEADER)
+    assert answer.status == 409
+    assert "can't be muted" in answer.json["error"]
+    assert made.audit() == []
+    assert 'data-action="mute"' not in made.ask(f"/groups/{key}").text
 
 
 @pytest.mark.parametrize(

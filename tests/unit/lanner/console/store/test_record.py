@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.console.store.record import group_key, host_class, normalized, packed, record_of, unpacked
+from lanner.console.store.record import MAX_TEXT, group_key, host_class, normalized, packed, record_of, unpacked
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found
 
@@ -21,6 +21,15 @@ from tests.unit.lanner.console.alerts import found
 def test_texts_that_differ_in_numbers_and_identifiers_are_one_group(text: str, group: str) -> None:
     """Names and paths that people choose stay."""
     assert normalized(text) == group
+
+
+@pytest.mark.parametrize("length", [MAX_TEXT, 10_000])
+def test_long_texts_that_differ_at_their_ends_are_two_groups(length: int) -> None:
+    """A long argument in front of it hides nothing in a row that is muted."""
+    first, second = (normalized(f"command={'x' * length} file={name}") for name in ("/tmp/decoy", "/etc/shadow"))
+    assert first != second
+    assert len(first) <= MAX_TEXT
+    assert normalized(f"{'x ' * MAX_TEXT} pid=17") == normalized(f"{'x ' * MAX_TEXT} pid=18")
 
 
 def test_hosts_of_one_kind_are_one_workload_and_containers_go_by_their_image() -> None:

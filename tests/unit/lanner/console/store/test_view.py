@@ -7,9 +7,9 @@ import pytest
 from lanner.console.store.filters import Filters, read_filters
 from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
-from lanner.console.store.record import record_of
+from lanner.console.store.record import OTHER_TEXTS, record_of
 from lanner.console.store.tables import VERSION
-from lanner.console.store.view import MAX_TEXTS, OTHER_TEXTS, AlertView, ViewLimits
+from lanner.console.store.view import MAX_TEXTS, AlertView, ViewLimits
 from tests.unit.lanner.console.alerts import HOUR, NOW, filled, found
 
 ALL = Filters(state="all", since="all")
@@ -155,11 +155,34 @@ def test_an_alert_of_the_future_is_shown_now_and_an_old_one_is_not_taken(tmp_pat
 
 def test_random_texts_share_a_group(tmp_path: Path) -> None:
     """A rule and workload have a limited number of groups."""
-    words = ["".join(chr(97 + number // 26**place % 26) for place in range(3)) for number in range(MAX_TEXTS + 50)]
-    _, reader = filled(tmp_path, [found(number, output=f"ran {word}") for number, word in enumerate(words)])
+    _, reader = filled(tmp_path, [found(number, output=output) for number, output in enumerate(texts(50))])
     page = reader.groups(ALL, NOW, limit=500)
     assert page.total == MAX_TEXTS + 1
     assert [group.count for group in page.groups if group.text == OTHER_TEXTS] == [50]
+
+
+def test_what_shares_a_group_is_never_muted_and_the_newest_is_shown(tmp_path: Path) -> None:
+    """Decoys of any number can't take what comes later along into a row that nobody looks at."""
+    view, reader = filled(tmp_path, [found(60, id=output, output=output) for output in texts(1)])
+    (shared,) = [group for group in reader.groups(ALL, NOW, limit=500).groups if group.is_shared]
+    view.set_marks([Mark(f"group:{shared.key}", "muted_until", str(NOW + HOUR), "eve", NOW)])
+    view.add([record_of(found(1, output="read the key"))], NOW)
+
+    newest = reader.groups(Filters(), NOW).groups[0]
+    assert (newest.key, newest.state, newest.sample) == (shared.key, "open", "read the key")
+
+
+def test_a_day_later_new_texts_have_rows_again(tmp_path: Path) -> None:
+    """Whoever filled the rows once doesn't fill them for as long as the view holds alerts."""
+    view, reader = filled(tmp_path, [found(60 * 26, id=output, output=output) for output in texts(1)])
+    view.add([record_of(found(1, output="read the key"))], NOW)
+
+    assert reader.groups(ALL, NOW).groups[0].text == "read the key"
+
+
+def texts(more: int) -> list[str]:
+    """Return so many texts more than have groups of their own."""
+    return ["ran " + "".join(chr(97 + n // 26**place % 26) for place in range(3)) for n in range(MAX_TEXTS + more)]
 
 
 def test_decisions_give_a_group_its_state(tmp_path: Path) -> None:
