@@ -93,6 +93,14 @@ class Alert:
     response: str = ""
     """The rule's `response`: what to look at first."""
 
+    @property
+    def stated(self) -> Mapping[str, Value]:
+        """What it states about its event; of a summary, without the fields in which repeats differ."""
+        own = self.output_fields
+        if self.repeats is not None:
+            own = {name: value for name, value in own.items() if not isinstance(value, tuple)}
+        return {**own, **self.event}
+
     def in_cluster(self, name: str) -> "Alert":
         """Return the alert with the name of its cluster: that of its pod's record if there is one, else this one."""
         found = self.event.get(CLUSTER_FIELD) or name

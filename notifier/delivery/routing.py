@@ -1,7 +1,7 @@
 """Which alerts go to a sink, and to which channel. Pure; applied when an alert arrives and again at delivery."""
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,14 +28,21 @@ class AlertMatcher:
     condition: Callable[[Alert], bool] | None = None
     """A condition in the rule language on the alert's fields."""
 
-    def matches(self, alert: Alert) -> bool:
-        """Return whether all conditions hold for an alert."""
+    def matches(self, alert: Alert, quantifier: Callable[[Iterable[bool]], bool] = any) -> bool:
+        """Return whether all conditions hold for an alert.
+
+        Args:
+            alert: the alert.
+            quantifier: whether any or all of the hosts and namespaces that a summary lists must match.
+        """
+        hosts = _listed(alert, "evt.hostname") or (alert.hostname,)
+        namespaces = _listed(alert, "k8s.ns.name") or (str(alert.event.get("k8s.ns.name", "")),)
         return (
             SEVERITY[alert.priority] <= SEVERITY[self.priority]
             and fnmatch.fnmatchcase(alert.rule, self.rule)
             and set(self.tags) <= set(alert.tags)
-            and fnmatch.fnmatchcase(alert.hostname, self.host)
-            and (self.namespace == "*" or fnmatch.fnmatchcase(_namespace(alert), self.namespace))
+            and quantifier(fnmatch.fnmatchcase(each, self.host) for each in hosts)
+            and (self.namespace == "*" or quantifier(fnmatch.fnmatchcase(each, self.namespace) for each in namespaces))
             and (self.condition is None or self.condition(alert))
         )
 
@@ -84,7 +91,7 @@ def route(
         matching: whether only the first matching route counts, or each.
         now: wall clock, seconds.
     """
-    if any((each.until is None or now < each.until) and each.match.matches(alert) for each in mutes):
+    if any((each.until is None or now < each.until) and each.match.matches(alert, all) for each in mutes):
         return "muted"
     if not minimum.matches(alert):
         return "not_routed"
@@ -106,5 +113,7 @@ def route(
     return replace(first, more=tuple(more))
 
 
-def _namespace(alert: Alert) -> str:
-    return str(alert.event.get("k8s.ns.name", ""))
+def _listed(alert: Alert, field: str) -> tuple[str, ...]:
+    """Return the values of a field that a summary lists; none if its repeats have one value."""
+    value = alert.output_fields.get(field) if alert.repeats else None
+    return value if isinstance(value, tuple) else ()

@@ -16,6 +16,7 @@ from notifier.formats.mitre import link
 from notifier.slack.text import in_code, in_prose
 from schemas.alert import Alert, Repeats
 from schemas.catalogue.priorities import SEVERITY, by_priority
+from schemas.distinct_values import listed, merged, note, values_in
 from schemas.text.counts import count_of
 from schemas.text.times import date_and_time_seconds
 
@@ -30,6 +31,7 @@ TAGS_LENGTH = 1800
 DESCRIPTION_LENGTH = 1000
 RESPONSE_LENGTH = 600
 DIGEST_LINES = 20
+DIGEST_ACTIONS_LENGTH = 400
 
 LOOKS = by_priority(
     ("#b00020", ":rotating_light:"),
@@ -72,14 +74,18 @@ def headline(alert: Alert, repeats: Repeats | None = None) -> str:
 
 
 def digest(alerts: Sequence[Alert]) -> Message:
-    """Return one message for many alerts, each of which is counted in it."""
+    """Return one message for many alerts: how many of each rule, and what happened, the rarest first."""
     counts = Counter[tuple[str, str]]()
+    actions: dict[tuple[str, str], dict[str, dict[str, int]]] = {}
     for alert in alerts:
         counts[alert.priority, alert.rule] += represented(alert)
+        known = actions.setdefault((alert.priority, alert.rule), {})
+        note(known, values_in({"": action(alert)}, represented(alert)))
     ranked = sorted(counts.items(), key=lambda item: (SEVERITY[item[0][0]], -item[1], item[0][1]))
     highest = ranked[0][0][0]
     lines = [
         f"{LOOKS[priority][1]} *{count}* {priority} | {in_prose(rule, NAME_LENGTH)} | {_hosts(alerts, priority, rule)}"
+        f"\n{in_prose(listed(merged({}, actions[priority, rule])['']), DIGEST_ACTIONS_LENGTH)}"
         for (priority, rule), count in ranked[:DIGEST_LINES]
     ]
     rest = ranked[DIGEST_LINES:]

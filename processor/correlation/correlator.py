@@ -28,7 +28,8 @@ from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, Updat
 from processor.correlation.windows.relaying import relayed
 from processor.correlation.windows.truths import Truths, holds, unmet_repeats
 from processor.correlation.windows.update import update_window
-from schemas.alert import Alert, bounded
+from schemas.alert import Alert, Value, bounded
+from schemas.distinct_values import masked
 
 GRACE_PERIOD = 5_000_000_000
 """How long after the end of a period its last events may still arrive before the period is closed, ns."""
@@ -43,6 +44,11 @@ Unstored: TypeAlias = tuple[str, str, str]
 """The id of a host, its name, and the macro with the container or user that brought a value."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
+WHO_AND_WHAT = (
+    *("evt.hostname", "user.name", "proc.exepath"),
+    *("fd.name", "fd.realpath", "fs.path.name", "fs.path.source", "fs.path.target"),
+)
+"""Fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
 
 
 class Correlator:
@@ -340,10 +346,17 @@ class Correlator:
             tokens = self._rules.tokens[rule.output]
             return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
 
+        def fields() -> Mapping[str, Value]:
+            content = candidate.content()
+            event = {"evt.hostname": pre_match.hostname, **content.event}
+            others = {name: event.get(name) for name in WHO_AND_WHAT if event.get(name) not in content.fields.values()}
+            return masked({**others, **content.fields}, self._rules.redact)
+
         key = (rule.fingerprint, candidate.by)
         weight = pre_match.weight - (0 if window is None else window.unmet)
         stamp, period = pre_match.match_stamp, rule.suppress.period
-        result = take_match(self._throttle(key), stamp, make_alert, period, weight, may_recur=rule.is_relayed)
+        state = self._throttle(key)
+        result = take_match(state, stamp, make_alert, period, weight, fields=fields, may_recur=rule.is_relayed)
         if not result.is_duplicate:
             if result.alerts:
                 self.alerts[rule.name] += 1

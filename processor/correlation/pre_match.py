@@ -12,6 +12,7 @@ from typing import Literal
 
 from processor.correlation.windows.outcome import EventKey
 from schemas.alert import Value
+from schemas.distinct_values import Values
 
 Group = tuple[str | None, ...]
 """Values of the group-by fields; None only if no window uses this group."""
@@ -130,6 +131,8 @@ class RepeatedAlert:
     """How long repeats are counted, ns."""
     alert: bytes
     """One of those counted, encoded, under the id of the alert that was sent."""
+    values: Values = field(default_factory=dict)
+    """What the counted ones have in fields in which they may differ."""
 
 
 @dataclass(frozen=True, slots=True)

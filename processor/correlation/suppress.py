@@ -5,12 +5,13 @@ counted event is stored, so that a redelivered event is recognized. A period end
 and also by the broker's clock, which no host can change.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from processor.correlation.pre_match import RepeatedAlert
 from processor.correlation.windows.outcome import EventKey
-from schemas.alert import Alert, Repeats, alert_id, bounded, decode_alert, encode_alert
+from schemas.alert import Alert, Repeats, Value, alert_id, bounded, decode_alert, encode_alert
+from schemas.distinct_values import Values, differing, merged, text_of, values_in, without
 from schemas.text.durations import duration_text
 from schemas.text.limits import Texts
 
@@ -39,6 +40,8 @@ class Throttle:
     count: int = 0
     last: int = 0
     """Event time of the newest repeat, ns."""
+    values: Values = field(default_factory=dict)
+    """What the repeats have in fields in which they may differ."""
 
     @property
     def end(self) -> int:
@@ -68,6 +71,7 @@ def take_match(
     period: int,
     weight: int = 1,
     *,
+    fields: Callable[[], Mapping[str, Value]] = dict,
     may_recur: bool = False,
 ) -> SuppressResult:
     """Send an alert or count it.
@@ -78,6 +82,7 @@ def take_match(
         make_alert: makes the alert if it is sent.
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
+        fields: returns what the alert has in fields in which repeats may differ, if it is counted.
         may_recur: whether the event may come both from detection and from another group.
     """
     time = stamp[0]
@@ -85,7 +90,8 @@ def take_match(
         return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
     if state is not None and state.is_open and time <= state.end:
-        counted = replace(state, count=state.count + weight, last=max(state.last, time), sources=sources)
+        last, values = max(state.last, time), merged(state.values, values_in(fields(), weight))
+        counted = replace(state, count=state.count + weight, last=last, sources=sources, values=values)
         return SuppressResult(counted)
     summary = () if state is None else close(state)[1]
     alert = make_alert()
@@ -106,11 +112,13 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
     sources = _applied(state, stamp)
     if state is not None and state.is_open and stamp[0] <= state.end:
         count, last = state.count + repeated.count, max(state.last, repeated.last)
-        return SuppressResult(replace(state, count=count, last=last, sources=sources))
+        values = merged(state.values, repeated.values)
+        return SuppressResult(replace(state, count=count, last=last, sources=sources, values=values))
     summary = () if state is None else close(state)[1]
     # The id of a summary contains this time: two summaries of one period must not share an id.
     first = repeated.first if state is None or state.first_id != repeated.first_id else stamp[0]
-    fresh = Throttle(repeated.first_id, first, repeated.period, repeated.alert, sources, repeated.count, repeated.last)
+    counted = (repeated.count, repeated.last, repeated.values)
+    fresh = Throttle(repeated.first_id, first, repeated.period, repeated.alert, sources, *counted)
     return SuppressResult(fresh, summary)
 
 
@@ -124,7 +132,7 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
 
     What was applied stays known, so that a repeat that is delivered again makes no alert.
     """
-    closed = replace(state, alert=b"")
+    closed = replace(state, alert=b"", values={})
     if not state.is_open or not state.count:
         return closed, ()
     return closed, (_summary(state, state.end, f"in {duration_text(state.period)}", "summary"),)
@@ -134,13 +142,17 @@ def report_so_far(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     """Report the repeats that were counted so far, and go on counting from zero until the period ends."""
     if not state.is_open or not state.count:
         return state, ()
-    return replace(state, count=0), (_summary(state, max(state.first, state.last), "so far", "so far"),)
+    return replace(state, count=0, values={}), (_summary(state, max(state.first, state.last), "so far", "so far"),)
 
 
 def _summary(state: Throttle, time: int, within: str, kind: str) -> Alert:
     first = decode_alert(state.alert)
     times = "time" if state.count == 1 else "times"
-    text = f"REPEATED {state.count} more {times} {within}: {first.output}"
+    values = differing(state.values, first)
+    # Before the output, since readers cut long texts at the end.
+    others = f" ({text_of(values)})" if values else ""
+    text = f"REPEATED {state.count} more {times} {within}{others}: {first.output}"
+    first = without(first, values) if values else first
     repeats = Repeats(first.id, state.count, state.first, state.last, state.period)
     # Repeated among the fields, for readers of Falco's JSON.
     counts = {f"repeats.{name}": getattr(repeats, name) for name in ("first_id", "count", "first", "last")}

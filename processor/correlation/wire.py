@@ -20,6 +20,7 @@ from processor.correlation.pre_match import (
     StateCommand,
 )
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
+from schemas.distinct_values import decode_values, encode_values
 from schemas.encoding.batch_limits import MAX_SEQUENCE, is_clock
 from schemas.encoding.wire import MessageFormat, UnreadableMessage
 from schemas.errors import LannerError
@@ -32,7 +33,7 @@ def _schema(name: str) -> dict[str, Any]:
 PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
 TICK_KEY = b"tick"
 """Key of a message that holds no event: the broker stamps it, so that a quiet partition learns the time."""
-PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema("pre_match.0.2.avsc"), _schema("pre_match.0.1.avsc")])
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema(f"pre_match.0.{n}.avsc") for n in (1, 2, 3)])
 TICK_KEY = b"tick"
 """The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""
 
@@ -76,7 +77,7 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         "feeds": [_feed_datum(feed) for feed in pre_match.feeds],
         "candidates": [_candidate_datum(candidate) for candidate in pre_match.candidates],
         "notice": None if pre_match.notice is None else _notice_datum(pre_match.notice),
-        "repeated": None if pre_match.repeated is None else asdict(pre_match.repeated),
+        "repeated": None if pre_match.repeated is None else _repeated_datum(pre_match.repeated),
         "command": None if pre_match.command is None else _command_datum(pre_match.command),
         "relays": [_relay_datum(relay) for relay in pre_match.relays],
         "via": pre_match.via,
@@ -105,7 +106,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
             appended=row["appended"],
             is_established=row["established"],
             notice=None if row["notice"] is None else _notice(row["notice"]),
-            repeated=None if row["repeated"] is None else RepeatedAlert(**row["repeated"]),
+            repeated=None if row["repeated"] is None else _repeated(row["repeated"]),
             command=None if row["command"] is None else _command(row["command"]),
             relays=tuple(_relay(relay) for relay in row["relays"]),
             via=row["via"],
@@ -136,6 +137,14 @@ def _notice_datum(notice: Notice) -> dict[str, Any]:
 
 def _notice(row: dict[str, Any]) -> Notice:
     return Notice(row["kind"], row["priority"], row["numbers"], to_text(row["text"]))
+
+
+def _repeated_datum(repeated: RepeatedAlert) -> dict[str, Any]:
+    return asdict(repeated) | {"values": encode_values(repeated.values)}
+
+
+def _repeated(row: dict[str, Any]) -> RepeatedAlert:
+    return RepeatedAlert(**row | {"values": decode_values(row["values"])})
 
 
 def _command_datum(command: StateCommand) -> dict[str, Any]:

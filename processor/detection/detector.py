@@ -6,6 +6,7 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
@@ -13,8 +14,8 @@ from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.detection.redaction import Redact, unredacted
-from processor.detection.repeats import BatchRepeats, RepeatedAlerts
-from processor.language.ast import Node
+from processor.detection.repeats import BatchRepeats, FoundAlert, RepeatedAlerts
+from processor.language.ast import Node, checks, literals
 from processor.output.event_row import event_row
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.rule import RuleProtocol, alert_text
@@ -22,6 +23,7 @@ from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
 from schemas.catalogue.priorities import Priority
+from schemas.distinct_values import masked
 
 RuleMatching = Literal["first", "all"]
 _ALL = RepeatedAlerts(None)
@@ -53,6 +55,8 @@ class _Prepared:
     format: OutputFormat
     extras: tuple[tuple[str, bool, OutputFormat], ...]
     """Further output fields: name, whether it holds a field value instead of a text, and its format."""
+    files: frozenset[str]
+    """The files that the condition names."""
 
     def fields(self, rendered: Rendered, batch: EventBatch, index: int, name: int) -> Mapping[str, Value]:
         """Return the output's fields and the extra ones."""
@@ -111,10 +115,12 @@ class Detector:
                     (key, form is None, compile_output(f"%{key}" if form is None else form))
                     for key, form in extra_fields.get(rule.name, {}).items()
                 ),
+                _named_files(rule.condition),
             )
             for rule in selected
         ]
         self._redact = redact
+        self._mask = partial(masked, redact=redact)
         self._first_only = rule_matching == "first"
         self.matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in selected]).matchers
         """By event type."""
@@ -235,4 +241,16 @@ class Detector:
             named = alert if people is None else people.name_alert(index, alert)
             return self._redact(budget.bounded(named))
 
-        return repeats.take(index, rule.rule, (rendered.text, fields), (identity, make), name)
+        person = "" if people is None else people.user_of(index)
+        found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
+        return repeats.take(index, found)
+
+
+def _named_files(condition: Node) -> frozenset[str]:
+    return frozenset(
+        literal.text
+        for check in checks(condition)
+        if check.operator in ("=", "==", "in")
+        for literal in literals(check)
+        if literal.text.startswith("/")
+    )

@@ -1,15 +1,16 @@
 """Decides which alerts are sent one by one, and which are only counted because they repeat others.
 
 A process that does the same thing ten thousand times a second would drown the alerts of all others. So the first alerts
-of a period are sent whole, and further identical ones are counted; the correlate stage sums the counts and
-sends one summary for each period.
+of a period are sent whole, and further ones are counted; the correlate stage sums the counts and sends one summary for
+each period. Nobody's alerts are counted with those of another user or program, and a file that a rule names is never
+counted with others. What else differs between counted alerts is in the summary: a decoy hides nothing.
 
 Pure: its clock is the time at which a batch arrived.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert
@@ -17,14 +18,21 @@ from processor.correlation.suppress import retained
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
 from schemas.caching.bounded import BoundedMap
+from schemas.distinct_values import merged, note, values_in, without_client_port
 
 MAX_WINDOWS = 60_000
 """Counts that are stored, about 250 bytes each; the oldest makes room. Further repeats are sent in full again."""
-MAX_CONTAINERS = 4_096
+MAX_PROCESSES = 16_384
 _MERGED = ("/bin/", "/sbin/", "/lib")
 """Directories that are links to those of the same name in /usr."""
-MAX_ROOTS = 8
-"""Root directories of one host or container that are stored."""
+_FILES = (
+    *(("fd.name", "fd_name"), ("fd.realpath", "fd_realpath")),
+    *(("fs.path.name", "path_name"), ("fs.path.source", "path_source"), ("fs.path.target", "path_target")),
+)
+"""Fields and columns that name what something is done to."""
+Actor = tuple[str, int, int | None, int | None, int | None, int | None]
+"""Host, pid, start of the process, its last exec, user and login user: a program that it runs, and another user, are
+others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +40,14 @@ class RepeatLimits:
     """How many alerts of one rule and host are sent in a period before further ones are counted."""
 
     identical_of_process: int = 5
-    """Alerts with the same text and fields, of one process."""
+    """Alerts with the same text, fields and files, of one process."""
     identical: int = 100
-    """Alerts with the same text and fields, of any process."""
+    """Alerts with the same text, fields and files, of all processes with one command line, user and container."""
     of_process: int = 100
-    """Alerts of one process, whatever their text."""
+    """Alerts of one process, whatever their text; about each file that the rule names, as many again."""
     under_root: int = 1
-    """Alerts of one container for files below one directory that is the root of their processes (chroot), where the
-    rule matches only the kernel's name of the file. A login in `chroot /host` opens hundreds."""
+    """Alerts of one process for files below its root directory (chroot), where the rule matches only the kernel's name
+    of the file; about each file that the rule names, as many again. A login in `chroot /host` opens hundreds."""
     period: int = 60_000_000_000
     """ns."""
 
@@ -96,39 +104,58 @@ class RepeatedAlerts:
 
 
 class Roots:
-    """Directories that are the root of processes (chroot), as the two names of their files reveal them.
+    """Root directories of processes (chroot), as the two names of their files reveal them.
 
     Such a process opens /etc/passwd, and the kernel's name is /host/etc/passwd. No link hides the file, but chroot can:
     to /etc, then read /shadow. So these alerts are folded, not dropped.
     """
 
-    def __init__(self, *, max_containers: int = MAX_CONTAINERS) -> None:
-        """Begin without any. max_places: hosts and containers of which roots are stored."""
-        self._known: BoundedMap[tuple[str, str], tuple[str, ...]] = BoundedMap(max_containers)
+    def __init__(self, *, max_processes: int = MAX_PROCESSES) -> None:
+        """Begin without any. max_processes: of which the root is stored."""
+        self._known: BoundedMap[Actor, str] = BoundedMap(max_processes)
 
-    def find(self, container: tuple[str, str], requested: str, real: str) -> str:
-        """Return the root directory below which a file was requested; "" if none is known.
+    def find(self, actor: Actor, requested: str, real: str) -> str:
+        """Return the root directory below which a process requested a file; "" if none is known.
 
         Args:
-            container: host and container.
+            actor: the process. What another one opened says nothing about its root.
             requested: the name that the process gave the file.
             real: the kernel's name; "" if the rule matches the requested one.
         """
         if not real or not requested.startswith("/"):
             return ""
-        known = self._known.get(container) or ()
-        for root in known:
-            # Links below the root lead elsewhere below it.
-            if real.startswith(f"{root}/"):
-                return root
+        known = self._known.get(actor)
+        # Links below the root lead elsewhere below it.
+        if known is not None and real.startswith(f"{known}/"):
+            return known
         if not real.endswith(requested):
             return ""
         root = real.removesuffix(requested)
         if requested.startswith(_MERGED):
             root = root.removesuffix("/usr")
         if root:
-            self._known.put(container, (root, *known)[:MAX_ROOTS])
+            self._known.put(actor, root)
         return root
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAlert:
+    """An alert that is sent or counted."""
+
+    id: str
+    rule: str
+    text: str
+    fields: Mapping[str, Value]
+    name: int
+    """String index of the file's name that matched."""
+    person: str
+    """Whose session it is; "" if nobody is known."""
+    named: Collection[str]
+    """The files that the rule names."""
+    make: Callable[[], Alert]
+    """Makes it; it may raise."""
+    mask: Callable[[Mapping[str, Value]], Mapping[str, Value]]
+    """Masks secrets in fields."""
 
 
 @dataclass(slots=True)
@@ -142,6 +169,7 @@ class _Count:
     """Event time of the first of them, ns."""
     count: int = 0
     last: int = 0
+    values: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class BatchRepeats:
@@ -153,54 +181,50 @@ class BatchRepeats:
         self._batch = batch
         self._limits = limits
         self._counts: dict[bytes, _Count] = {}
+        self._actors: dict[int, tuple[Actor, str]] = {}
+        """By row of a process."""
         self._now = batch.appended or batch.created
 
-    def take(
-        self,
-        index: int,
-        rule: str,
-        content: tuple[str, Mapping[str, Value]],
-        made: tuple[str, Callable[[], Alert]],
-        name: int = 0,
-    ) -> Alert | None:
-        """Return the alert of an event if it is to be sent; None where it was counted.
-
-        Args:
-            index: of the event.
-            rule: its name.
-            content: text and fields of the alert: what makes two alerts identical.
-            made: id of the alert, and what makes it; it may raise.
-            name: string index of the file's name that matched.
-        """
+    def take(self, index: int, found: FoundAlert) -> Alert | None:
+        """Return the alert of an event if it is to be sent; None where it was counted. index: of the event."""
         limits = self._limits
-        identity, make_alert = made
         if limits is None:
-            return make_alert()
+            return found.make()
         batch = self._batch
-        time = batch.columns["time"][index]
-        process = batch.processes[batch.columns["process"][index]]
-        of_rule = (batch.host_id, rule)
-        actor = (process.pid, process.start_time)
+        columns, strings = batch.columns, batch.strings
+        files = {name: text for name, column in _FILES if (text := strings[columns[column][index]])}
+        requested, real = files.get("fd.name", ""), files.get("fd.realpath", "")
+        if requested:
+            files["fd.name"] = without_client_port(requested)
+        actor, who = self._actor(columns["process"][index])
+        content = repr((found.rule, found.text, found.fields, files, found.person))
+        stated = found.fields.values()
+        named = [each for each in (*stated, *files.values()) if each in found.named] if found.named else []
+        about = repr((found.rule, actor, named))
         keys = [
-            (_key("identical", *of_rule, *content), limits.identical),
-            (_key("identical of process", *of_rule, *actor, *content), limits.identical_of_process),
-            (_key("of process", *of_rule, *actor), limits.of_process),
+            (_key("identical", who, content), limits.identical),
+            (_key("identical of process", repr(actor), content), limits.identical_of_process),
+            (_key("of process", about), limits.of_process),
         ]
-        container = batch.containers[process.container].full_id if process.container >= 0 else ""
-        root = self._known.roots.find((batch.host_id, container), *_names(batch, index, name))
+        is_by_real_name = strings[found.name] == real != requested
+        root = self._known.roots.find(actor, requested, real if is_by_real_name else "")
         if root:
-            keys.append((_key("under root", *of_rule, container, root), limits.under_root))
-        opening = (identity, time)
+            keys.append((_key("under root", about, root), limits.under_root))
+        opening = (found.id, columns["time"][index])
         windows = [self._known.window(key, self._now, limits.period, opening) for key, _ in keys]
         over = [window.sent >= most for window, (_, most) in zip(windows, keys, strict=True)]
         if not any(over):
-            alert = make_alert()
+            alert = found.make()
             for window in windows:
                 window.sent += 1
             return alert
         # Identical alerts are summed together, whatever their process.
         which = 3 if over[3:] == [True] else 0 if over[0] or over[1] else 2
-        self._count(keys[which][0], windows[which], index, rule, make_alert)
+        count = self._count(keys[which][0], windows[which], index, found)
+        if which:
+            others = {name: text for name, text in files.items() if text not in stated}
+            values = found.mask({**others, "session.user": found.person, **found.fields})
+            note(count.values, values_in(values, 1 + columns["repeats"][index]))
         return None
 
     def pre_matches(self) -> list[PreMatch]:
@@ -224,29 +248,37 @@ class BatchRepeats:
                     count.last,
                     self._limits.period if self._limits else 0,
                     count.alert,
+                    merged({}, count.values),
                 ),
             )
             for key, count in self._counts.items()
         ]
 
-    def _count(self, key: bytes, window: _Window, index: int, rule: str, make_alert: Callable[[], Alert]) -> None:
+    def _count(self, key: bytes, window: _Window, index: int, found: FoundAlert) -> _Count:
         columns = self._batch.columns
         time, weight = columns["time"][index], 1 + columns["repeats"][index]
         count = self._counts.get(key)
         if count is None:
-            alert = retained(replace(make_alert(), id=window.first_id))
+            alert = retained(replace(found.make(), id=window.first_id))
             count = self._counts[key] = _Count(window, alert, time)
         count.count += weight
         count.last = max(count.last, time)
-        self._known.counted[rule] += weight
+        self._known.counted[found.rule] += weight
+        return count
+
+    def _actor(self, row: int) -> tuple[Actor, str]:
+        """Return a process, and what all of its command line, user and container share. row: of the process."""
+        known = self._actors.get(row)
+        if known is None:
+            batch = self._batch
+            process = batch.processes[row]
+            user = (process.uid, process.loginuid)
+            container = batch.containers[process.container].full_id if process.container >= 0 else ""
+            actor = (batch.host_id, process.pid, process.start_time, process.exec_time, *user)
+            who = (batch.host_id, container, process.exepath, process.exe, process.args, *user)
+            known = self._actors[row] = (actor, repr(who))
+        return known
 
 
-def _names(batch: EventBatch, index: int, name: int) -> tuple[str, str]:
-    """Return the requested name of an event's file, and the kernel's if it is the only one that matched."""
-    requested, real = batch.columns["fd_name"][index], batch.columns["fd_realpath"][index]
-    matched = real if name == real != requested else 0
-    return batch.strings[requested] or "", (batch.strings[matched] or "") if matched else ""
-
-
-def _key(*parts: object) -> bytes:
-    return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _key(*parts: str) -> bytes:
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).digest()

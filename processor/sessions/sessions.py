@@ -132,6 +132,11 @@ class BatchPeople:
             alert, output=alert.output + _suffix(person), output_fields={**alert.output_fields, **person.fields()}
         )
 
+    def user_of(self, index: int) -> str:
+        """Return the person's name; "" if nobody is known. index: of the event."""
+        person = self._person(index)
+        return "" if person is None else person.user
+
     def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
         """Return an event for a stateful rule so that its alert names the person."""
         if not pre_match.candidates:

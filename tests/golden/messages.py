@@ -95,6 +95,18 @@ def pre_match_0_3() -> PreMatch:
     return replace(pre_match_0_2(), command=command, relays=(relay,), via=-9)
 
 
+def pre_match_0_4() -> PreMatch:
+    """Return a pre-matched event in which every field is set, what repeats differ in included."""
+    repeated = RepeatedAlert("first", NOON - 9, 412, NOON, 60, b"alert", {"fd.name": {"/\udcff": 411, "/ß": 1}})
+    return replace(pre_match_0_3(), repeated=repeated)
+
+
+def throttle_0_3() -> GroupState:
+    """Return the state of repeats of which some values are listed."""
+    throttle = Throttle("first", NOON - 9, 60, b"alert", ((-6, 5),), 4, NOON, {"fd.name": {"/\udcff": 3, "/ß": 1}})
+    return GroupState("owner", ("192.0.2.7", None), "host", NOON + 1, throttle)
+
+
 def tally_0_2() -> GroupState:
     """Return the state of notices, which the previous release did not have."""
     tally = Tally(EventOrigin("host", "boot", NOON - 1, 4, 0), "web-1", NOON, "Warning", "why", {"lost": 3}, ((-6, 5),))
@@ -159,8 +171,10 @@ GOLDEN_MESSAGES: Mapping[str, Callable[[], bytes]] = {
     "pre_match-0.1": lambda: encode_pre_match(pre_match_0_1()),
     "pre_match-0.2": lambda: encode_pre_match(pre_match_0_2()),
     "pre_match-0.3": lambda: encode_pre_match(pre_match_0_3()),
+    "pre_match-0.4": lambda: encode_pre_match(pre_match_0_4()),
     "memory-0.1": lambda: write_snapshot(NOON + 2, list(map(encode_entry, entries_0_1()))),
     "memory-0.2": lambda: write_snapshot(NOON + 2, [encode_entry(tally_0_2())]),
+    "memory-0.3": lambda: write_snapshot(NOON + 2, [encode_entry(throttle_0_3())]),
     "published_rules-0.1": lambda: encode_rules(published_rules_0_1()),
     "host_key-0.1": lambda: encode_host_key(host_key_0_1()),
     "host_announcement-0.1": lambda: encode_announcement(host_announcement_0_1()),

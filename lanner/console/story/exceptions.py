@@ -81,7 +81,7 @@ class Quieted:
 
 def choices(alert: Alert) -> Mapping[str, str]:
     """Return the fields of an alert that an exception can name, with their values."""
-    own = {**alert.output_fields, **alert.event}
+    own = alert.stated
     names = dict.fromkeys((*_RECOGNIZED, *(name for name in alert.output_fields if name in NAMES)))
     found = {name: as_text(value) for name in names if (value := own.get(name)) not in (None, "", "<NA>", ())}
     return {name: text for name, text in found.items() if fits_in_rule(text) and not _is_unwritable(text)}
@@ -125,7 +125,7 @@ def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str
     evaluate = compile_mapping(excluded)
 
     def excludes(other: Alert) -> bool:
-        return evaluate({**other.output_fields, **other.event})
+        return evaluate(other.stated)
 
     return ProposedException(fields, text, print_condition(excluded), excludes)
 

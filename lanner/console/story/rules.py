@@ -70,7 +70,7 @@ class RuleBook:
             event_type = batch.strings[batch.columns["type"][index]]
             found = answer(explain_batch(rule, batch, index), rule.event_types, event_type)
         else:
-            fields = known_fields(alert.output_fields, alert.event)
+            fields = alert.stated if alert.repeats else known_fields(alert.output_fields, alert.event)
             tree = explain(rule, MappingEvaluator(fields, is_partial=True))
             found = answer(tree, rule.event_types, fields.get("evt.type"))
         stateful = stateful_names(rule.condition, self.rules().correlations)

@@ -44,7 +44,7 @@ class TunedAlert:
     host: str
     fields: Mapping[str, Any]
     number: int = 1
-    """Alerts that it stands for: a summary replaces many, of which it has the first one's fields."""
+    """Alerts that it stands for: a summary replaces many, and has the fields that they share."""
     is_marked: bool = False
     """Whether people marked it as real."""
 

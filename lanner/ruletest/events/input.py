@@ -144,7 +144,11 @@ def given_alert(value: Any) -> GivenAlert | None:
     """Return the alert if the JSON is one, else None."""
     if not isinstance(value, dict) or not isinstance(value.get("output_fields"), dict):
         return None
-    fields = {**value["output_fields"], **(value["event"] if isinstance(value.get("event"), dict) else {})}
+    own = value["output_fields"]
+    if "repeats.count" in own:
+        # A summary lists the values in which its alerts differ.
+        own = {name: each for name, each in own.items() if not isinstance(each, list)}
+    fields = {**own, **(value["event"] if isinstance(value.get("event"), dict) else {})}
     return GivenAlert(str(value.get("rule", "")), str(value.get("priority", "")), fields)
 
 
@@ -155,7 +159,8 @@ def given_fields(value: Any) -> Mapping[str, Any]:
     """
     alert = given_alert(value)
     if alert is not None:
-        return {**known_fields({}, value.get("event") or {}), **alert.fields}
+        event = {} if "repeats.count" in alert.fields else value.get("event") or {}
+        return {**known_fields({}, event), **alert.fields}
     if not isinstance(value, dict):
         raise BadInput("the event is not a JSON object of fields and values.")
     fields = {key: each for key, each in value.items() if key != "evt.args"}

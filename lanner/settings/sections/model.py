@@ -211,11 +211,16 @@ class AlertRepeats:
 
     enabled: bool = about("Count repeats, and send a summary with their number for each period.", default=True)
     identical_of_process: int = about("Identical alerts of one process to send per period.", 5)
-    identical: int = about("Identical alerts of all processes to send per period.", 100)
-    of_process: int = about("Alerts of one process to send per period, identical or not.", 100)
+    identical: int = about(
+        "Identical alerts of all processes with one program, command line, user and container to send per period.", 100
+    )
+    of_process: int = about(
+        "Alerts of one process to send per period, identical or not; as many again about each file that a rule names.",
+        100,
+    )
     under_root: int = about(
-        "Alerts per period about files below the root directory of a process (chroot) that only the kernel's name of\n"
-        "the file causes.",
+        "Alerts of one process to send per period about files below its root directory (chroot), if only the kernel's\n"
+        "name of the file matches; as many again about each file that a rule names.",
         1,
     )
     period_seconds: int = about("Length of a period, s.", 60)

@@ -21,4 +21,4 @@ def _write_test(alert: Alert, rules: ActiveRules) -> str:
     from lanner.ruletest.events.input import GivenAlert  # noqa: PLC0415
     from lanner.ruletest.generate.generate import case_of_alert  # noqa: PLC0415
 
-    return case_of_alert(GivenAlert(alert.rule, alert.priority, {**alert.output_fields, **alert.event}), rules)
+    return case_of_alert(GivenAlert(alert.rule, alert.priority, alert.stated), rules)

@@ -15,8 +15,11 @@ from lanner.settings.sections.delivery import Condition
 from notifier.delivery.stats import SinkStats
 from processor.compiler.mapping import compile_mapping
 from processor.correlation.plan.split import stateful_names
+from processor.language.ast import checks
 from processor.loading import Problem, Rule, RuleFile, load_rules
+from processor.loading.problems.condition_warnings import fields_of
 from schemas.alert import Alert
+from schemas.distinct_values import may_differ
 from schemas.text.notes import OnNote
 
 Predicate = Callable[[Alert], bool]
@@ -114,10 +117,17 @@ def _located(fault: SettingFault, condition: Condition) -> SettingFault:
     return replace(fault, location=location)
 
 
+class _UnknownError(Exception):
+    """Whether the condition holds for a summary depends on which of its repeats is meant."""
+
+
 def _predicate(rule: Rule) -> Predicate:
     evaluate = compile_mapping(rule.condition)
+    names = {field.name for check in checks(rule.condition) for field in fields_of(check)}
 
     def holds(alert: Alert) -> bool:
+        if alert.repeats and may_differ(alert, names):
+            raise _UnknownError
         own: Mapping[str, Any] = {"evt.hostname": alert.hostname, "evt.source": alert.source}
         return evaluate(ChainMap(*map(dict, (alert.event, alert.output_fields, own))))
 
@@ -125,11 +135,16 @@ def _predicate(rule: Rule) -> Predicate:
 
 
 def guarded(condition: Predicate, name: str, stats: SinkStats, report: OnNote, *, on_fault: bool) -> Predicate:
-    """Return a condition that never raises: an exception is counted, reported once, and results in on_fault."""
+    """Return a condition that never raises: an exception is counted, reported once, and results in on_fault.
+
+    So does a summary whose repeats differ in fields of the condition, but this is no fault.
+    """
 
     def holds(alert: Alert) -> bool:
         try:
             return condition(alert)
+        except _UnknownError:
+            return on_fault
         except Exception as error:  # noqa: BLE001  hostile values may make generated code raise anything
             stats.condition_faults += 1
             if stats.condition_faults == 1:

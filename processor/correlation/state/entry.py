@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from processor.correlation.windows.counting import EventCount, ValueCount
 from processor.correlation.windows.outcome import EventKey, LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 from processor.correlation.wire import group_key
+from schemas.distinct_values import decode_values, encode_values
 from schemas.errors import LannerError
 
 State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tally
@@ -90,7 +91,7 @@ def encode_entry(entry: GroupState | SeenEntry) -> bytes:
         "group": group_datum(entry.group),
         "host": entry.host,
         "touched": touched,
-        "state": (_BRANCHES.get(type(state), f"lanner.{type(state).__name__}"), _state_datum(state)),
+        "state": _named_datum(state),
     }
     fastavro.schemaless_writer(buffer, _SCHEMA, datum)
     return buffer.getvalue()
@@ -124,6 +125,13 @@ def decode_record(data: bytes) -> GroupState | SeenEntry:
         return GroupState(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
     except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
         raise BadState(f"not a valid state: {problem or type(problem).__name__}") from None
+
+
+def _named_datum(state: State | SeenGroup | SeenValue) -> tuple[str, Any]:
+    datum = _state_datum(state)
+    if isinstance(state, Throttle) and state.values:
+        return "lanner.ListedRepeats", {"throttle": datum, "values": encode_values(state.values)}
+    return _BRANCHES.get(type(state), f"lanner.{type(state).__name__}"), datum
 
 
 def _state_datum(state: State | SeenGroup | SeenValue) -> dict[str, Any]:
@@ -206,6 +214,10 @@ def _read_throttle(row: dict[str, Any]) -> Throttle:
     return Throttle(**row | {"sources": _read_applied(row["sources"])})
 
 
+def _read_listed(row: dict[str, Any]) -> Throttle:
+    return replace(_read_throttle(row["throttle"]), values=decode_values(row["values"]))
+
+
 def _read_tally(row: dict[str, Any]) -> Tally:
     return Tally(
         EventOrigin(**row["origin"]),
@@ -244,5 +256,6 @@ _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
     "lanner.Temporal": _read_temporal,
     "lanner.Ordered": _read_ordered,
     "lanner.Throttle": _read_throttle,
+    "lanner.ListedRepeats": _read_listed,
     "lanner.Tally": _read_tally,
 }

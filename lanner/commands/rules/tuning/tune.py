@@ -130,7 +130,7 @@ def _alerts(
                 found[alert.id] = TunedAlert(
                     alert.rule,
                     alert.hostname,
-                    {**alert.event, **alert.output_fields},
+                    alert.stated,
                     1 if alert.repeats is None else alert.repeats.count,
                     alert.id in marked,
                 )

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.events.system_calls import BY_EVENT
+from lanner.ruletest.events.input import given_fields
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from tests.unit.lanner.ruletest.stated import fields_of
@@ -71,3 +72,11 @@ def test_children_share_their_ancestors() -> None:
     """
 
     assert fields_of(text, "proc.apid[1]", "proc.apid[2]") == fields_of(text, "proc.apid[1]", "proc.apid[2]", event=1)
+
+
+def test_a_printed_summary_states_only_what_its_alerts_share() -> None:
+    """What they differ in is not known, and so neither are the other facts about their files."""
+    own = {"repeats.count": 2, "fd.name": ["/a", "/b"], "proc.name": "cat"}
+    fields = given_fields({"rule": "R", "output_fields": own, "event": {"evt.type": "openat"}})
+
+    assert fields == {"repeats.count": 2, "proc.name": "cat", "evt.type": "openat"}

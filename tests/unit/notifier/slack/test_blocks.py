@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 from hypothesis import given
@@ -145,9 +146,20 @@ def test_a_digest_counts_every_alert() -> None:
     made = digest(alerts)
     check_limits(made)
     assert made["text"].startswith(":warning: 480 alerts of 37 rules")
-    counted = [int(line.split("*")[1]) for text in texts(made)[1:-1] for line in text.split("\n")]
+    counted = [int(found) for text in texts(made)[1:-1] for found in re.findall(r"^.*?\*(\d+)\*", text, re.MULTILINE)]
     assert sum(counted) == 480
     assert "and 2 other hosts" in texts(made)[1]
+
+
+def test_a_digest_lists_what_is_rare_among_many() -> None:
+    """Decoys that make it a digest hide nothing."""
+    event = {"proc.name": "cat", "user.name": "root", "evt.type": "openat"}
+    names = [*(f"/tmp/decoys/{number}" for number in range(200)), "/home/bob/.ssh/id_rsa"]
+    made = digest([alert(event=event | {"fd.name": name}) for name in names])
+    check_limits(made)
+    shown = texts(made)[1].replace("\u2060", "").splitlines()[1]
+    assert shown.startswith("cat (root) opened /home/bob/.ssh/id_rsa, ")
+    assert "cat (root) opened /tmp/decoys/… (192 times)" in shown
 
 
 _TEXT = st.text(max_size=20) | st.builds(

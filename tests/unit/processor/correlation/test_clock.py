@@ -99,7 +99,7 @@ def test_a_match_dated_years_ahead_does_not_silence_a_rule() -> None:
 
     found = fleet.send(good.accept(900), at=900)
 
-    assert outputs(found) == ["REPEATED 1 more time in 10m: x", "x"]
+    assert outputs(found) == ["REPEATED 1 more time in 10m (evt.hostname: victim): x", "x"]
     assert found[-1].hostname == "victim"
 
 

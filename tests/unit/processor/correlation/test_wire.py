@@ -18,7 +18,7 @@ from processor.correlation.pre_match import (
 )
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
-from tests.golden.messages import golden_message, pre_match_0_1, pre_match_0_2, pre_match_0_3
+from tests.golden.messages import golden_message, pre_match_0_1, pre_match_0_2, pre_match_0_3, pre_match_0_4
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,
     START,
@@ -81,7 +81,12 @@ def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
 
 @pytest.mark.parametrize(
     ("name", "written"),
-    [("pre_match-0.1", pre_match_0_1()), ("pre_match-0.2", pre_match_0_2()), ("pre_match-0.3", pre_match_0_3())],
+    [
+        ("pre_match-0.1", pre_match_0_1()),
+        ("pre_match-0.2", pre_match_0_2()),
+        ("pre_match-0.3", pre_match_0_3()),
+        ("pre_match-0.4", pre_match_0_4()),
+    ],
 )
 def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, written: PreMatch) -> None:
     """What waits for correlation was written by the processor before an upgrade."""

@@ -8,7 +8,7 @@ from lanner.settings.build import build_settings
 from lanner.settings.tree import parse_yaml
 from lanner.wiring.routes.routers import routers_of
 from notifier.delivery.stats import SinkStats
-from schemas.alert import Alert
+from schemas.alert import Alert, Repeats
 from tests.notes import into
 from tests.unit.alerts import alert
 
@@ -112,3 +112,37 @@ def test_when_a_condition_fails_people_get_the_alert(setting: str, taken: bool) 
     assert stats.condition_faults == 2
     assert len(said) == 1
     assert "the condition failed" in said[0]
+
+
+SUMMARY = alert(
+    output_fields={"fd.name": ("/etc/shadow", "/tmp/decoys/…"), "evt.hostname": ("web-1", "db-1")},
+    event={"proc.name": "cat"},
+    hostname="web-1",
+    repeats=Repeats("first", 9, 1, 2, 3),
+)
+
+
+@pytest.mark.parametrize(
+    ("mute", "is_sent"),
+    [
+        ("condition: fd.name startswith /tmp/decoys", True),
+        ("condition: fd.directory startswith /tmp/decoys", True),
+        ("condition: not fd.name = /etc/passwd", True),
+        ("condition: proc.name = cat", False),
+        ("host: web-1", True),
+        ("host: '*-1'", False),
+    ],
+)
+def test_a_mute_drops_no_summary_of_alerts_that_it_may_not_be_about(mute: str, is_sent: bool) -> None:
+    """It lists what the first of them hid; and this is no fault of the condition."""
+    notes: list[str] = []
+    text = f"mute: [{{match: {{{mute}}}}}]"
+    assert slack_gets(text, SUMMARY, notes) is is_sent
+    assert notes == []
+
+
+@pytest.mark.parametrize("match", ["fd.name = /etc/passwd", "{host: db-1}", "{host: web-1}"])
+def test_a_route_takes_summaries_that_may_be_about_it(match: str) -> None:
+    """Nobody else would get them."""
+    assert slack_gets(f"routes: [{{match: {match}, sink: slack}}]", SUMMARY)
+    assert not slack_gets("routes: [{match: {host: app-1}, sink: slack}]", SUMMARY)

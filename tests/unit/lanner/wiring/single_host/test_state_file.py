@@ -174,7 +174,7 @@ def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
 
     machine = Machine(path, clock)
 
-    assert machine.wait(75) == ["REPEATED 1 more time in 1m: 3 from 10.0.0.1"]
+    assert machine.wait(75) == ["REPEATED 1 more time in 1m (evt.hostname: web-3): 3 from 10.0.0.1"]
     assert [machine.connect() for _ in range(3)][-1] == ["3 from 10.0.0.1"]
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.correlation.state.entry import BadState, GroupState, decode_entry
 from processor.correlation.state.snapshot import read_snapshot
-from tests.golden.messages import NOON, entries_0_1, golden_message, tally_0_2
+from tests.golden.messages import NOON, entries_0_1, golden_message, tally_0_2, throttle_0_3
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,
     SSH,
@@ -42,7 +42,10 @@ def test_a_damaged_snapshot_is_refused(index: int, value: int) -> None:
             correlator.restore(bytes(data))
 
 
-@pytest.mark.parametrize(("name", "entries"), [("memory-0.1", entries_0_1()), ("memory-0.2", [tally_0_2()])])
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [("memory-0.1", entries_0_1()), ("memory-0.2", [tally_0_2()]), ("memory-0.3", [throttle_0_3()])],
+)
 def test_what_former_releases_remembered_is_read_for_ever(name: str, entries: list[GroupState]) -> None:
     """A table or a file that an upgrade finds."""
     now, blobs = read_snapshot(golden_message(name))
