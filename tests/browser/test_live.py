@@ -93,6 +93,31 @@ def test_a_page_beyond_the_limit_of_its_session_is_read_now_and_then(served: Ser
     one.problems.clear()
 
 
+def test_a_page_in_the_background_has_no_stream(served: Served, visit: Visiting) -> None:
+    """It counts what it missed, and shows it when somebody looks at it again."""
+    page = visit(served).open("/")
+    live = page.locator("#live")
+    expect(live).to_have_text("Live")
+
+    def hide(*, hidden: bool) -> None:
+        page.evaluate(
+            "(hidden) => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
+            "document.dispatchEvent(new Event('visibilitychange')); }",
+            hidden,
+        )
+
+    page.keyboard.press("p")
+    hide(hidden=True)
+    assert any("lanner_console_live_pages 0.0" in served.ask("/metrics").text for _ in soon())
+    served.queue.put(recent(-1, rule="Unseen"))
+    served.wait_for(13)
+    hide(hidden=False)
+    expect(live).to_have_text("Paused, 1 new")
+    page.keyboard.press("p")
+    expect(page.locator(ROWS).first).to_contain_text("Unseen")
+    expect(live).to_have_text("Live")
+
+
 def test_two_people_see_what_the_other_decided_about_the_same_alert(served: Served, visit: Visiting) -> None:
     """Both comments are there, and a group that one acknowledges leaves the other's list."""
     one, other = visit(served).open("/alerts/alert-0"), visit(served).open("/alerts/alert-0")

@@ -57,7 +57,7 @@ class LiveHub:
     @property
     def listeners(self) -> int:
         """How many listen."""
-        return len(self._listeners)
+        return sum(not each.is_gone() for each in self._listeners)
 
     def open(self) -> None:
         """Begin on the running loop."""
@@ -101,7 +101,7 @@ class LiveHub:
         self._admit(listener)
         seen = self.total
         try:
-            hello = json.dumps({"version": self.version})
+            hello = json.dumps({"version": self.version, "total": self.total})
             yield f"retry: 3000\nevent: hello\ndata: {hello}\n\n".encode()
             while not listener.is_closed:
                 try:

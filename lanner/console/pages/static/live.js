@@ -1,5 +1,5 @@
-// Live updates by server-sent events, with a pause. A page in the background waits until it is looked at. A page whose stream
-// is refused, because others have as many as they may, is read again from time to time.
+// Live updates by server-sent events, with a pause. A page in the background has no stream: browsers open few connections to
+// a server. A page whose stream is refused, because others have as many as they may, is read again from time to time.
 import { refresh, say } from "./page.js";
 
 let paused = false;
@@ -7,6 +7,8 @@ let waiting = 0;
 let stale = false;
 let busy = false;
 let wasAway = false;
+let source = null;
+let total = null;
 let refusal = "";
 const POLL_SECONDS = 15;
 
@@ -55,21 +57,33 @@ export function bindLive() {
   const button = document.getElementById("live");
   if (!button && !document.querySelector("form[data-comment]")) return;
   button?.addEventListener("click", togglePause);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden && stale) update(); });
+  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
   connect();
 }
 
+function disconnect() {
+  source?.close();
+  source = null;
+  wasAway = true;
+}
+
 function connect() {
-  const source = new EventSource("/api/live");
+  if (source || document.hidden) return;
+  source = new EventSource("/api/live");
   source.addEventListener("hello", (event) => {
+    const hello = JSON.parse(event.data);
+    waiting += Math.max(0, hello.total - (total ?? hello.total));
+    total = hello.total;
     refusal = "";
     label();
     // A change between the request of the page and this connection was announced to nobody.
-    if (wasAway || String(JSON.parse(event.data).version) !== document.body.dataset.version) update();
+    if (wasAway || String(hello.version) !== document.body.dataset.version) update();
     wasAway = false;
   });
   source.addEventListener("change", (event) => {
-    waiting += JSON.parse(event.data).added;
+    const { added } = JSON.parse(event.data);
+    waiting += added;
+    total += added;
     label();
     update();
   });
@@ -77,11 +91,12 @@ function connect() {
     wasAway = true;
     if (!refusal) show("away", "Reconnecting");
     // After an answer such as 429, the browser doesn't try again by itself, nor does it tell the answer.
-    if (source.readyState === EventSource.CLOSED) poll();
+    if (source?.readyState === EventSource.CLOSED) poll();
   });
 }
 
 async function poll() {
+  disconnect();
   let reason = "";
   const stop = new AbortController();
   try {
