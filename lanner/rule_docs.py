@@ -36,8 +36,7 @@ _FIRST_STEPS = """
    run `lanner rules validate`. Exclude as little as possible: a program with its parent or its file, not a name alone.
 
 Alerts whose rule begins with *Lanner internal* are about Lanner itself:
-[hosts and losses](../hosts.md#what-processors-report-about-hosts), [rules](../rules-in-the-fleet.md),
-[events of JSON](../kubernetes-audit.md#events-that-are-too-large-or-nested-too-deeply).
+[hosts and losses](../hosts.md#what-processors-report-about-hosts), [rules](../rules-in-the-fleet.md).
 
 ## Fields of every alert
 
