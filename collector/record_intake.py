@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from collector.batch_assembler import BatchAssembler
-from collector.containers.bundles.shims import is_shim
+from collector.containers.bundles.shims import is_roots_program, is_shim
 from collector.containers.lookup import KnownContainers
 from collector.containers.pending_events import PendingEvents
 from collector.events.build import PROCEXIT
@@ -142,7 +142,11 @@ class RecordIntake:
             # By the time of its first relevant event, the container may be gone, and its files with it.
             self._batch.prepare(entry)
             self._containers.is_pending(entry.container, time.monotonic_ns(), entry.pid)
-        elif entry.credentials.uid == 0 and is_shim(record.state.comm):
+        elif (
+            entry.credentials.uid == 0
+            and is_shim(record.state.comm)
+            and is_roots_program(record.exe_uid, record.exe_mode)
+        ):
             self._containers.shim_started(entry.pid)
         if record.event_type in self.event_types:
             self._admit(record, entry)

@@ -56,6 +56,8 @@ class Container:
     host_pid: bool | None = None
     host_network: bool | None = None
     host_ipc: bool | None = None
+    is_truncated: bool = False
+    """Whether there is more about it than was read: its mounts, its specification or its runtime's answer."""
     mounts: tuple[Mount, ...] | None = None
     labels: tuple[tuple[str, str], ...] | None = None
     pod_name: str | None = None

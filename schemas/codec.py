@@ -45,7 +45,7 @@ _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
 )
-_CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc")
+_CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
     *("kernel", "previous_start", "previous_sequence", "rules_version", "interest_version", "cpu_seconds"),

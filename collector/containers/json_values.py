@@ -60,13 +60,13 @@ def bounded_labels(labels: Json) -> dict[str, str]:
     return dict(fitting[:MAX_LABELS])
 
 
-def bounded_mounts(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
-    """Return the first mounts that are within the limits."""
+def bounded_mounts(mounts: Iterable[Mount]) -> tuple[tuple[Mount, ...], bool]:
+    """Return the first mounts that are within the limits, and whether there are more."""
     found: list[Mount] = []
     left = MAX_MOUNT_CHARACTERS
     for mount in mounts:
         left -= len(mount.source) + len(mount.dest)
         if left < 0 or len(found) == MAX_MOUNTS:
-            break
+            return tuple(found), True
         found.append(mount)
-    return tuple(found)
+    return tuple(found), False

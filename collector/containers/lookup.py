@@ -1,19 +1,21 @@
 """Looks up containers without blocking the caller.
 
-Worker threads read a container's bundle, which is there before its first process, and then query its runtime for what
-the bundle lacks. Results are taken in when the caller polls, so everything but the queries runs
-on one thread. Facts outlive their container, because late events need them.
+A thread reads a container's bundle, which is there before its first process, and others then query its runtime for what
+the bundle lacks. Results are taken in when the caller polls, so everything else runs on the caller's thread. Facts
+outlive their container, because late events need them.
 """
 
 import itertools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
-from collector.containers.bundles.bundles import Bundle, Bundles
+from collector.containers.bundles.bundles import Bundle, Bundles, with_config
+from collector.containers.bundles.facts import FACTS, completed
+from collector.containers.decoding import TooLarge
 from collector.containers.identity.cgroups import exists
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.runtime import ContainerNotFound, ContainerRuntime
@@ -43,13 +45,12 @@ MAX_FAILURE_DELAY = 30_000_000_000
 FAILURE_NOTE_INTERVAL = 600_000_000_000
 """Minimum nanoseconds between two messages about failures."""
 
-OUTCOMES = ("runtime", "bundle", "not_found", "unanswered")
-"""The runtime knew the container; only its bundle was found; nothing was found; the runtime could not be queried."""
+OUTCOMES = ("runtime", "bundle", "truncated", "not_found", "unanswered")
+"""The runtime knew the container; only its bundle was found; one of them has more than is read; nothing was found; the
+runtime could not be queried."""
 
 MAX_TEXT_BYTES = 2048
 """Limit of a name, an image reference or another text of a container."""
-
-_FACTS = tuple(each.name for each in fields(Container))
 
 
 @dataclass(slots=True)
@@ -77,6 +78,16 @@ class _Query:
 
 
 @dataclass(frozen=True, slots=True)
+class _Question:
+    """A query whose bundle was read."""
+
+    name: ContainerName
+    bundle: Bundle | None
+    failure: str | None
+    """Why it couldn't be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     name: ContainerName
     facts: Container | None
@@ -94,7 +105,7 @@ class KnownContainers:
     Args:
         lookups: the runtimes, in the order in which they are queried.
         bundles: finds what is known before a runtime is queried.
-        workers: number of worker threads.
+        workers: number of threads that query runtimes.
         on_failure: receives the reason why a runtime couldn't be queried, at most once in FAILURE_NOTE_INTERVAL.
     """
 
@@ -121,17 +132,24 @@ class KnownContainers:
         self._order = itertools.count()
         self._queries: PriorityQueue[tuple[int, int, _Query | int | None]] = PriorityQueue()
         self._responses: SimpleQueue[_Answer] = SimpleQueue()
+        self._questions: PriorityQueue[tuple[int, int, _Question | None]] = PriorityQueue()
         self._workers = [
-            threading.Thread(target=self._work, args=(number,), name=f"container-lookup-{number}", daemon=True)
-            for number in range(workers)
+            threading.Thread(target=self._read_bundles, name="container-bundles", daemon=True),
+            *(
+                threading.Thread(
+                    target=self._ask_runtimes, args=(number,), name=f"container-lookup-{number}", daemon=True
+                )
+                for number in range(workers)
+            ),
         ]
         for worker in self._workers:
             worker.start()
 
     def close(self) -> None:
         """Stop the worker threads after their current query, without waiting for them."""
+        self._queries.put((-1, next(self._order), None))
         for _ in self._workers:
-            self._queries.put((-1, next(self._order), None))
+            self._questions.put((-1, next(self._order), None))
 
     def shim_started(self, pid: int) -> None:
         """Note that a runtime's shim started on the host: it reveals the bundle of a container that starts soon."""
@@ -213,8 +231,7 @@ class KnownContainers:
         return known if known is not None or name.is_certain else self._uncertain.get(name.key)
 
     def _first_seen(self, name: ContainerName, pid: int | None = None) -> _Known:
-        least = Container(id=name.id, full_id=name.full_id, type=name.type, pod_uid=name.pod_uid)
-        known = _Known(name, least, pid)
+        known = _Known(name, _least(name), pid)
         (self._known if name.is_certain else self._uncertain).put(name.key, known)
         if any(lookup.answers(name) for lookup in self._lookups):
             self._query(known)
@@ -262,9 +279,8 @@ class KnownContainers:
             self.outcomes["unanswered"] += 1
             known.query_at = now + min(FAILURE_DELAY << min(earlier, 16), MAX_FAILURE_DELAY)
             known.failures = earlier + 1
-            if answer.facts is None and now >= self._failure_note_at:
-                self._failure_note_at = now + FAILURE_NOTE_INTERVAL
-                self._on_failure(f"facts about containers are incomplete: {answer.failure}.")
+            if answer.facts is None or answer.facts.image is None:
+                self._note(answer.failure, now)
         elif answer.facts is None:
             if known.retries == 0:
                 self._schedule_retry(known, now)
@@ -272,10 +288,18 @@ class KnownContainers:
             self.outcomes["not_found"] += known.is_pending
             self._schedule_retry(known, now)
         else:
-            self.outcomes["runtime" if answer.is_complete else "bundle"] += 1
+            source = "runtime" if answer.is_complete else "bundle"
+            self.outcomes["truncated" if answer.facts.is_truncated else source] += 1
+            if answer.facts.is_truncated:
+                self._note(f"{known.name.full_id} has more than is read of a container", now)
             if answer.facts.start_ts is None and known.retries < MAX_RETRIES_FOR_START:
                 self._schedule_retry(known, now)
         known.is_pending = False
+
+    def _note(self, failure: str, now: int) -> None:
+        if now >= self._failure_note_at:
+            self._failure_note_at = now + FAILURE_NOTE_INTERVAL
+            self._on_failure(f"facts about containers are incomplete: {failure}.")
 
     def _schedule_retry(self, known: _Known, now: int) -> None:
         """Query a container again later: until it is known, or its cgroup is gone."""
@@ -283,62 +307,80 @@ class KnownContainers:
             self._retries[known.name] = now + min(RETRY_DELAY << min(known.retries, 16), MAX_RETRY_DELAY)
         known.retries += 1
 
-    def _work(self, number: int) -> None:
-        if number == 0:
-            with suppress(Exception):
-                self._bundles.survey()
+    def _read_bundles(self) -> None:
+        """Read bundles on a thread of its own, because no runtime that hangs may keep a container from its facts."""
         while (query := self._queries.get()[2]) is not None:
+            # A bug must not end the thread for all containers.
             if isinstance(query, int):
-                # A bug must not end the thread for all containers.
                 with suppress(Exception):
                     if self._bundles.learn(query):
                         # Takes longer than a container may live.
                         import collector.containers.cri.grpc  # noqa: F401, PLC0415
-            else:
-                self._responses.put(self._inspect(query))
+                continue
+            bundle, failure = None, None
+            try:
+                bundle = self._bundles.find(query.name, query.pid) if query.is_believed else None
+                if bundle is not None:
+                    self._respond_early(query.name, bundle.facts)
+            except Exception as error:  # noqa: BLE001 - as above
+                failure = f"{type(error).__name__}: {error}"
+            question = _Question(query.name, bundle, failure)
+            self._questions.put((0 if query.name.is_certain else 1, next(self._order), question))
 
-    def _inspect(self, query: _Query) -> _Answer:
-        name = query.name
-        failure: str | None = None
-        bundle: Bundle | None = None
+    def _ask_runtimes(self, number: int) -> None:
+        if number == 0:
+            with suppress(Exception):
+                self._bundles.survey()
+        while (question := self._questions.get()[2]) is not None:
+            self._responses.put(self._inspect(question))
+
+    def _inspect(self, question: _Question) -> _Answer:
+        name, bundle, failure = question.name, question.bundle, question.failure
+        least: Container | None = None
         try:
-            bundle = self._bundles.find(name, query.pid) if query.is_believed else None
+            if bundle is not None:
+                least = bounded(replace(bundle.facts, id=name.id))
+                if bundle.config is not None:
+                    bundle = with_config(bundle, name)
+                    least = self._respond_early(name, bundle.facts)
+        except TooLarge:
+            # Its facts state that.
+            pass
         except Exception as error:  # noqa: BLE001 - a bug must not end the thread for all containers
             failure = f"{type(error).__name__}: {error}"
-        least = None if bundle is None else bounded(bundle.facts)
-        if least is not None:
-            self._responses.put(_Answer(name, least, is_final=False))
         for lookup in self._lookups:
             try:
                 if not lookup.answers(name):
                     continue
                 if (early := lookup.listed(name)) is not None:
-                    least = completed(bounded(replace(early, id=name.id)), least)
-                    self._responses.put(_Answer(name, least, is_final=False))
+                    is_truncated = early.is_truncated or (least is not None and least.is_truncated)
+                    least = self._respond_early(name, completed(replace(early, is_truncated=is_truncated), least))
                 facts = bounded(replace(lookup.inspect(name, bundle), id=name.id))
                 return _Answer(name, completed(facts, least), is_complete=True)
             except ContainerNotFound:
                 continue
+            except TooLarge:
+                least = replace(least or _least(name), is_truncated=True)
             except Exception as error:  # noqa: BLE001 - as above, in one runtime's module
                 failure = f"{type(error).__name__}: {error}"
         return _Answer(name, least, failure)
+
+    def _respond_early(self, name: ContainerName, facts: Container) -> Container:
+        """Respond with what is known so far: events that can't wait any longer have that."""
+        least = bounded(replace(facts, id=name.id))
+        self._responses.put(_Answer(name, least, is_final=False))
+        return least
+
+
+def _least(name: ContainerName) -> Container:
+    return Container(id=name.id, full_id=name.full_id, type=name.type, pod_uid=name.pod_uid)
 
 
 def bounded(facts: Container) -> Container:
     """Return facts with each text clipped, whoever chose it; labels and mounts have limits of their own."""
     long: dict[str, Any] = {
         name: clipped(value, MAX_TEXT_BYTES)
-        for name in _FACTS
+        for name in FACTS
         if isinstance(value := getattr(facts, name), str) and len(value) > MAX_TEXT_BYTES // 4
     }
     return replace(facts, **long) if long else facts
-
-
-def completed(facts: Container, least: Container | None) -> Container:
-    """Return a runtime's facts, with those from the bundle for what it doesn't know."""
-    if least is None:
-        return facts
-    missing = {
-        name: value for name in _FACTS if getattr(facts, name) is None and (value := getattr(least, name)) is not None
-    }
-    return replace(facts, **missing) if missing else facts

@@ -1,16 +1,24 @@
-"""What every container runtime offers to the look-up, and the ways in which it may fail."""
+"""What every container runtime offers to the look-up, the ways in which it may fail, and how its socket is reached."""
 
+import re
+import socket
+import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from collector.containers.bundles.bundles import Bundle
+from collector.containers.decoding import MAX_BYTES, TooLarge
 from collector.containers.identity.naming import ContainerName
 from collector.processes.procfs.bounded_read import read_file
+from collector.processes.procfs.files_below import closing, open_made_by_root
 from collector.processes.procfs.parse import parse_cgroup
 from schemas.batch import Container
 from schemas.errors import LannerError
 
 _MAX_CGROUP = 1 << 14
+_MAX_RECEIVED = MAX_BYTES + (1 << 20)
+"""Bytes of an answer and of what its protocol adds."""
+_THROUGH_A_ROOT = re.compile("(/proc/[0-9]+/root)(/.*)")
 
 
 class ContainerNotFound(LannerError):
@@ -59,3 +67,76 @@ def confirms(name: ContainerName, pid: int | None, proc: Path) -> bool:
     if path is None or path.startswith("/.."):
         return name.is_certain
     return path == name.cgroup or path.startswith(f"{name.cgroup}/")
+
+
+class Connection(socket.socket):
+    """A connection to a runtime, with limits for all that is sent and received.
+
+    Args:
+        timeout: seconds from now.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._until = time.monotonic() + timeout
+        self._left = _MAX_RECEIVED
+        self._hurry()
+
+    @classmethod
+    def to(cls, path: Path, timeout: float, *, is_configured: bool = False) -> Self:
+        """Connect to a runtime's socket.
+
+        Whoever listens there is believed about any container. So only root may be able to have put it there, unless the
+        operator named it.
+
+        Args:
+            path: the socket, which may be below a process's root: /proc/PID/root.
+            timeout: seconds for the whole connection.
+            is_configured: whether the operator named it.
+
+        Raises:
+            OSError: there is no such socket, nothing listens, or others than root can replace it.
+        """
+        connection = cls(timeout)
+        try:
+            if is_configured:
+                connection.connect(str(path))
+            else:
+                through = _THROUGH_A_ROOT.fullmatch(str(path))
+                root, below = ("/", str(path)) if through is None else through.groups()
+                with closing(open_made_by_root(below, root)) as descriptor:
+                    connection.connect(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def sendall(self, *arguments: Any) -> None:
+        """Send all, within the time that is left."""
+        self._hurry()
+        super().sendall(*arguments)
+
+    def recv(self, *arguments: Any) -> bytes:
+        """Receive, within the limits; raises TooLarge."""
+        self._hurry()
+        received = super().recv(*arguments)
+        self._count(len(received))
+        return received
+
+    def recv_into(self, *arguments: Any) -> int:
+        """Receive into a buffer, within the limits; raises TooLarge."""
+        self._hurry()
+        received = super().recv_into(*arguments)
+        self._count(received)
+        return received
+
+    def _hurry(self) -> None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(left)
+
+    def _count(self, received: int) -> None:
+        self._left -= received
+        if self._left < 0:
+            raise TooLarge(f"more than {MAX_BYTES} bytes")

@@ -26,7 +26,10 @@ class RuntimeAnswer:
 def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[RuntimeAnswer]:
     """Yield what each runtime answers whose socket exists or is configured; arguments as for runtimes()."""
     queries: list[tuple[str, Path, Callable[[], str]]] = [
-        *(("CRI", socket, partial(Cri().version, socket)) for socket in cri or filter(Path.is_socket, SOCKETS)),
+        *(
+            ("CRI", socket, partial(Cri(cri or SOCKETS).version, socket))
+            for socket in cri or filter(Path.is_socket, SOCKETS)
+        ),
         *(
             (kind, socket, Docker(socket).version)
             for kind, socket in (("Docker", docker), ("Podman", podman))

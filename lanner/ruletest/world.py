@@ -59,7 +59,13 @@ class _Runtimes:
         name = container_of(cgroup_of(spec))
         if name is not None and spec.id not in self._facts:
             facts = container_from(name, _inspected(spec))
-            self._facts[spec.id] = replace(facts, type=spec.type, image_digest=spec.digest)
+            self._facts[spec.id] = replace(
+                facts,
+                type=spec.type,
+                image_digest=spec.digest,
+                is_truncated=spec.truncated,
+                privileged=None if spec.truncated and not spec.privileged else spec.privileged,
+            )
 
     def facts(self, name: ContainerName) -> Container:
         return self._facts[name.full_id]

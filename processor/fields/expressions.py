@@ -258,6 +258,7 @@ _OF_CONTAINER: dict[str, str] = {
             "host_pid": "host_pid",
             "host_network": "host_network",
             "host_ipc": "host_ipc",
+            "truncated": "is_truncated",
         }.items()
     },
     "container.duration": f"difference(c_time[i], {_of_container('start_ts')})",

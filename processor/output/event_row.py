@@ -35,7 +35,7 @@ _PLAIN = (
     *("user.uid", "user.name", "user.loginuid", "user.loginname", "group.gid", "group.name"),
     *("container.id", "container.full_id", "container.name", "container.type", "container.image"),
     *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
-    *("container.privileged", "container.mounts", "container.ip", "container.start_ts"),
+    *("container.privileged", "container.mounts", "container.truncated", "container.ip", "container.start_ts"),
     *("k8s.pod.name", "k8s.pod.uid", "k8s.ns.name", "k8s.pod.labels"),
     *("k8s.deployment.name", "k8s.rs.name", "k8s.svc.name", "k8s.owner.kind", "k8s.owner.name"),
     *("k8s.serviceaccount.name", "k8s.node.name", "k8s.cluster.name"),

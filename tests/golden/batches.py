@@ -172,6 +172,7 @@ def batch_0_4() -> EventBatch:
         before,
         first_index=500,
         processes=processes,
+        containers=[replace(before.containers[0], is_truncated=True), *before.containers[1:]],
         columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])},
     )
 

@@ -17,6 +17,7 @@ from typing import Self
 
 from tests.kubernetes.settings import ADDRESS, NAME, SERVICE, write_settings
 from tests.live.dockerd import unmount_below
+from tests.roots import ROOTS
 
 _BOUND = {
     "containerd": "/var/lib/containerd",
@@ -57,7 +58,7 @@ class Node:
     def __init__(self, programs: Path) -> None:
         """Take the folder of the programs."""
         self._programs = programs
-        self._folder = Path(tempfile.mkdtemp(prefix="lkn-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="lkn-", dir=ROOTS))
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._made: list[Path] = []
 

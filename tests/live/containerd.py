@@ -15,6 +15,7 @@ from typing import Self
 from tests.live.containers import write_busybox_tar
 from tests.live.dockerd import end_processes_that_name, stop, unmount_below
 from tests.live.runtime import privileged_runtime
+from tests.roots import ROOTS
 
 DAEMON = "/usr/bin/containerd"
 PAUSE = "registry.k8s.io/pause:3.10"
@@ -54,7 +55,7 @@ class Containerd:
             if not os.access(program, os.X_OK):
                 raise NoContainerd(f"{program} is missing; install Debian's containerd")
         # The path has to be short: a socket's name may have 107 bytes.
-        self.base = Path(tempfile.mkdtemp(prefix="lc-"))
+        self.base = Path(tempfile.mkdtemp(prefix="lc-", dir=ROOTS))
         self.socket = self.base / "containerd.sock"
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.live.runtime import privileged_runtime, slow_runtime
+from tests.roots import ROOTS
 
 DAEMON = "/usr/sbin/dockerd"
 CLIENT = "/usr/bin/docker"
@@ -43,7 +44,7 @@ class Dockerd:
         if os.geteuid() != 0:
             raise NoDocker("only root can run a Docker daemon")
         # The path has to be short: a socket's name may have 107 bytes, and containerd's is longer than ours.
-        self.base = Path(tempfile.mkdtemp(prefix="ld-"))
+        self.base = Path(tempfile.mkdtemp(prefix="ld-", dir=ROOTS))
         self.socket = self.base / "docker.sock"
         self._data = data or self.base / "data"
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.live.containers import write_busybox_tar
 from tests.live.dockerd import unmount_below
+from tests.roots import ROOTS
 
 PROGRAM = "/usr/bin/podman"
 BUSYBOX = "localhost/lanner-busybox:1.35"
@@ -27,7 +28,7 @@ class Podman:
         """Import the image; raises NoPodman."""
         if not os.access(PROGRAM, os.X_OK):
             raise NoPodman(f"{PROGRAM} is missing; install Debian's podman")
-        self.base = Path(tempfile.mkdtemp(prefix="lp-"))
+        self.base = Path(tempfile.mkdtemp(prefix="lp-", dir=ROOTS))
         tar = self.base / "busybox.tar"
         write_busybox_tar(tar)
         done = self._call("import", str(tar), BUSYBOX)

@@ -1,26 +1,31 @@
-"""Finds and reads bundles: next to the container's shim, else where runtimes usually store them."""
+"""Finds and reads bundles: next to the container's shim, else where runtimes usually store them.
+
+Only root may have made the folders: whoever can put a bundle there chooses what a container is taken for.
+"""
 
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from collector.containers.bundles.facts import (
+    completed,
     container_from,
     of_containerd,
     parsed_object,
     parsed_records,
     with_storage_record,
 )
-from collector.containers.bundles.shims import Shim, shim_at, shim_of
+from collector.containers.bundles.shims import Shim, is_roots_shim, shim_at, shim_of
+from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, decoded
 from collector.containers.identity.cgroups import processes
 from collector.containers.identity.naming import ContainerName
-from collector.processes.procfs.files_below import read_below
+from collector.containers.json_values import Json
+from collector.processes.procfs.files_below import closing, open_made_by_root, read_below
 from schemas.batch import Container
 
-MAX_CONFIG = 1 << 20
 MAX_RECORDS = 8 << 20
 MAX_FOLDERS = 64
 MAX_NAMESPACES = 64
@@ -53,6 +58,8 @@ class Bundle:
     """containerd's namespace; None for CRI-O and Podman."""
     socket: str | None = None
     """The runtime's socket, if the shim reveals it."""
+    config: bytes | None = None
+    """A config.json that is still to be decoded, because that takes longer; the facts lack what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +102,18 @@ class Bundles:
             name: the container; if its id may be forged, one whose runtime can be believed all the same.
             pid: one of its processes, through which its shim is found.
         """
-        if name.type == "docker" or not _SAFE_ID.match(name.full_id):
+        if not _SAFE_ID.match(name.full_id):
             return None
         for process in _candidates(name, pid):
-            shim = shim_of(process, lambda path: _is_inside(name.cgroup, path), self._proc)
+            shim = shim_of(process, name, self._proc)
             if shim is not None:
                 if (bundle := self._beside(shim, name)) is not None:
                     return bundle
                 break
         # What is nested has its bundles inside the outer container, where only its shim leads.
         for folder in self._folders() if name.is_certain else ():
-            with suppress(OSError), _directory(folder.path) as descriptor:
-                bundle = _read(name, descriptor, folder)
-                if bundle is not None:
+            with suppress(OSError), closing(open_made_by_root(folder.path)) as descriptor:
+                if (bundle := _read(name, descriptor, folder)) is not None:
                     return bundle
         return None
 
@@ -126,43 +132,37 @@ class Bundles:
         return shim is not None and shim.socket is not None
 
     def _beside(self, shim: Shim, name: ContainerName | None) -> Bundle | None:
-        with suppress(OSError):
-            return self._in_namespace(shim, name) if shim.bundle is None else self._in_storage(shim, name)
+        """Read a bundle in the folder that a shim reveals, and remember the folder."""
+        with suppress(OSError), closing(os.open(f"{self._proc}/{shim.pid}", os.O_PATH | os.O_CLOEXEC)) as process:
+            # Checked again through the descriptor, because another process may have got the id by now.
+            there = f"{self._proc}/self/fd/{process}"
+            if is_roots_shim(there):
+                is_nested = name is not None and bool(name.outer)
+                folder = self._folder(shim, there, is_nested=is_nested)
+                with closing(open_made_by_root(folder.path, f"{there}/root")) as descriptor:
+                    if not is_nested:
+                        self._learn(folder, descriptor)
+                    return None if name is None else _read(name, descriptor, folder)
         return None
 
-    def _in_namespace(self, shim: Shim, name: ContainerName | None) -> Bundle | None:
-        """Read a bundle beside that of the container for which containerd started the shim."""
-        inner = f"{self._proc}/{shim.pid}/cwd"
-        with _directory(inner) as own, _directory("..", own) as above:
-            folder = _Folder(str(Path(inner).readlink().parent), "", shim.namespace, self._socket(shim))
-            self._learn(folder, above)
-            return None if name is None else _read(name, above, folder)
-
-    def _in_storage(self, shim: Shim, name: ContainerName | None) -> Bundle | None:
-        """Read the bundle that conmon names, and remember the folder, two levels up."""
-        bundle = Path(shim.bundle or "")
-        folder = _Folder(str(bundle.parent.parent), bundle.name)
-        with (
-            _directory(f"{self._proc}/{shim.pid}/root") as root,
-            _directory(folder.path.lstrip("/") or ".", root) as at,
-        ):
-            self._learn(folder, at)
-            return None if name is None else _read(name, at, folder)
-
-    def _socket(self, shim: Shim) -> str | None:
-        """Return the path of a shim's socket from here: a collector in a container sees it through the shim's root."""
-        if shim.socket is None or Path(shim.socket).is_socket():
-            return shim.socket
-        return f"{self._proc}/{shim.pid}/root{shim.socket}"
+    def _folder(self, shim: Shim, there: str, *, is_nested: bool) -> _Folder:
+        """Return where a shim's runtime stores bundles: above that of the shim's first container, or of conmon's."""
+        if shim.bundle is not None:
+            bundle = Path(shim.bundle)
+            return _Folder(str(bundle.parent.parent), bundle.name)
+        folder = Path(f"{there}/cwd").readlink().parent
+        # A collector in a container may see the host's sockets only through the root of the first process.
+        socket, root = shim.socket, f"{self._proc}/{shim.pid if is_nested else 1}/root"
+        if socket is not None and (is_nested or not Path(socket).is_socket()):
+            socket = f"{root}{socket}"
+        return _Folder(str(folder), "", shim.namespace, socket)
 
     def _learn(self, folder: _Folder, descriptor: int) -> None:
         """Remember a folder if its path leads to it from here too, and not only from the shim's mount namespace."""
-        try:
-            here, there = Path(folder.path).stat(), os.fstat(descriptor)
-        except OSError:
-            return
-        if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) and len(self._learned) < MAX_FOLDERS:
-            self._learned = {**self._learned, folder.path: folder}
+        with suppress(OSError), closing(open_made_by_root(folder.path)) as own:
+            if os.path.sameopenfile(own, descriptor):
+                newest = [each for each in self._learned.items() if each[0] != folder.path][1 - MAX_FOLDERS :]
+                self._learned = {**dict(newest), folder.path: folder}
 
     def _folders(self) -> Iterator[_Folder]:
         yield from self._learned.values()
@@ -187,16 +187,38 @@ def _candidates(name: ContainerName, pid: int | None) -> Iterator[int]:
 
 def _read(name: ContainerName, folder: int, location: _Folder) -> Bundle | None:
     """Read a bundle below a folder; no link is followed, and nothing but a regular file is opened."""
-    config = read_below(folder, f"{name.full_id}/{location.inner}/config.json", links=False, limit=MAX_CONFIG)
-    parsed = None if config is None else parsed_object(config[0])
-    if not parsed:
+    path = f"{name.full_id}/{location.inner}/config.json"
+    config = read_below(folder, path, links=False, limit=MAX_BYTES, of_root=True)
+    if config is None:
+        return None
+    text, file = config
+    is_large = file.size > MAX_AT_ONCE
+    parsed: Json = {} if is_large else parsed_object(text)
+    if not (parsed or is_large):
         return None
     facts = container_from(name, parsed)
+    if is_large:
+        facts = replace(facts, is_truncated=True)
     if location.namespace is not None:
-        facts = of_containerd(facts)
+        facts = of_containerd(facts, location.namespace)
     elif facts.name is None:
         facts = _with_record(facts, folder)
-    return Bundle(facts, location.namespace, location.socket)
+    rest = text if is_large and file.size <= MAX_BYTES else None
+    return Bundle(facts, location.namespace, location.socket, rest)
+
+
+def with_config(bundle: Bundle, name: ContainerName) -> Bundle:
+    """Return a bundle with the facts of a config.json that takes longer to decode.
+
+    Raises:
+        TooLarge: it can't be decoded within limits.
+        ValueError: it is not JSON.
+    """
+    config = decoded(bundle.config or b"{}")
+    facts = container_from(name, config if isinstance(config, dict) else {})
+    if bundle.namespace is not None:
+        facts = of_containerd(facts, bundle.namespace)
+    return replace(bundle, facts=completed(facts, bundle.facts), config=None)
 
 
 def _with_record(facts: Container, folder: int) -> Container:
@@ -207,16 +229,3 @@ def _with_record(facts: Container, folder: int) -> Container:
             if record.get("id") == facts.full_id:
                 return with_storage_record(facts, record)
     return facts
-
-
-@contextmanager
-def _directory(path: str, below: int | None = None) -> Iterator[int]:
-    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _is_inside(container: str, path: str) -> bool:
-    return path == container or path.startswith(f"{container}/")

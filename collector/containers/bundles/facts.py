@@ -6,7 +6,7 @@ event. It lacks what only the runtime knows: the start time, the digest and, exc
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from collector.containers.identity.naming import ContainerName
 from collector.containers.images import is_image_id, normalized, split_image
@@ -21,6 +21,10 @@ from collector.containers.json_values import (
     texts,
 )
 from schemas.batch import Container, Mount
+
+MOBY = "moby"
+"""Docker's namespace in containerd."""
+FACTS = tuple(each.name for each in fields(Container))
 
 _CRI = "io.kubernetes.cri."
 _CRIO = "io.kubernetes.cri-o."
@@ -47,12 +51,25 @@ def container_from(name: ContainerName, config: Json) -> Container:
     return facts
 
 
-def of_containerd(facts: Container) -> Container:
+def of_containerd(facts: Container, namespace: str) -> Container:
     """Return the facts of a container in one of containerd's namespaces, whatever its cgroup is called.
 
     Without CRI the container's id is the name that somebody gave it, unless nerdctl's annotation has another one.
+    Docker knows names and users, and leaves them out of its bundles.
     """
+    if namespace == MOBY:
+        return replace(facts, type="docker", user=None)
     return replace(facts, type="containerd", name=facts.name or facts.full_id)
+
+
+def completed(facts: Container, least: Container | None) -> Container:
+    """Return a container's facts with those of another source for what this one doesn't know."""
+    if least is None:
+        return facts
+    missing = {
+        name: value for name in FACTS if getattr(facts, name) is None and (value := getattr(least, name)) is not None
+    }
+    return replace(facts, **missing) if missing else facts
 
 
 def with_storage_record(container: Container, record: Json) -> Container:
@@ -108,6 +125,9 @@ def _parsed(value: str | bytes | None) -> object:
 
 
 def _of_any_runtime(name: ContainerName, config: Json) -> Container:
+    mounts, is_truncated = bounded_mounts(
+        _mount(each) for each in objects(config, "mounts") if text(each, "type") == "bind"
+    )
     return Container(
         id=name.id,
         full_id=name.full_id,
@@ -117,8 +137,9 @@ def _of_any_runtime(name: ContainerName, config: Json) -> Container:
         host_pid=_is_host_namespace(config, "pid"),
         host_network=_is_host_namespace(config, "network"),
         host_ipc=_is_host_namespace(config, "ipc"),
-        mounts=bounded_mounts(_mount(each) for each in objects(config, "mounts") if text(each, "type") == "bind"),
+        mounts=mounts if config else None,
         pod_uid=name.pod_uid,
+        is_truncated=is_truncated,
     )
 
 
@@ -163,9 +184,11 @@ def pod_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((key, value) for key, value in labels.items() if not key.startswith(_KUBELETS_OWN)))
 
 
-def _is_privileged(config: Json) -> bool:
+def _is_privileged(config: Json) -> bool | None:
     """Return whether a container may use every device and sees all of /proc and /sys, as privileged ones do."""
     linux = object_of(config, "linux")
+    if not linux:
+        return None
     devices = objects(object_of(linux, "resources"), "devices")
     may_use_all = any(each.get("allow") is True and not each.get("type") and "major" not in each for each in devices)
     return may_use_all and not items(linux, "maskedPaths") and not items(linux, "readonlyPaths")

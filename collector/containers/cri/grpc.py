@@ -4,8 +4,6 @@ A connection per call costs about a millisecond, and no connection has to be mai
 would cost the collector more memory than everything that it knows of containers.
 """
 
-import socket
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,16 +20,24 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
-from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
+from collector.containers.decoding import TooLarge
+from collector.containers.runtime import Connection, ContainerNotFound, RuntimeUnavailable
 
-MAX_ANSWER = 4 << 20
 _CHUNK = 1 << 16
 _PREFIX = 5
 """Bytes in front of a message: whether it is compressed, and its length."""
-_OK, _NOT_FOUND = "0", "5"
+_OK, _NOT_FOUND, _RESOURCE_EXHAUSTED = "0", "5", "8"
 
 
-def call(path: Path, method: str, request: bytes, timeout: float, metadata: Iterable[tuple[str, str]] = ()) -> bytes:
+def call(
+    path: Path,
+    method: str,
+    request: bytes,
+    timeout: float,
+    metadata: Iterable[tuple[str, str]] = (),
+    *,
+    is_configured: bool = False,
+) -> bytes:
     """Call a method that takes one message and returns one.
 
     Args:
@@ -40,6 +46,7 @@ def call(path: Path, method: str, request: bytes, timeout: float, metadata: Iter
         request: the encoded request.
         timeout: seconds for the whole call.
         metadata: further headers.
+        is_configured: whether the operator named the socket; only root may have made another one.
 
     Returns:
         The encoded response.
@@ -47,22 +54,20 @@ def call(path: Path, method: str, request: bytes, timeout: float, metadata: Iter
     Raises:
         ContainerNotFound: the server has no such object.
         RuntimeUnavailable: the server can't be reached, doesn't respond in time, refuses or breaks the protocol.
+        TooLarge: the response has more bytes than are read, or than the server sends.
 
     Source: gRPC over HTTP2 in the grpc repository's doc/PROTOCOL-HTTP2.md.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout)
-            connection.connect(str(path))
-            return _Call(connection, time.monotonic() + timeout).exchange(method, request, metadata)
+        with Connection.to(path, timeout, is_configured=is_configured) as connection:
+            return _Call(connection).exchange(method, request, metadata)
     except (OSError, ProtocolError, UnicodeDecodeError) as error:
         raise RuntimeUnavailable(f"{path}: {method}: {error or type(error).__name__}") from error
 
 
 class _Call:
-    def __init__(self, connection: socket.socket, until: float) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._until = until
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._headers: dict[str, str] = {}
         self._answer = bytearray()
@@ -81,6 +86,8 @@ class _Call:
         status = self._headers.get("grpc-status")
         if status == _NOT_FOUND:
             raise ContainerNotFound(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
+        if status == _RESOURCE_EXHAUSTED:
+            raise TooLarge(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
         if status != _OK or self._answer[:1] != b"\0" or len(self._answer) < _PREFIX:
             reason = f"gRPC status {status} {self._headers.get('grpc-message', '')[:200]}"
             raise ProtocolError(reason.strip())
@@ -91,10 +98,6 @@ class _Call:
 
     def _is_over(self) -> bool:
         """Receive once; return whether the response is complete."""
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self._connection.settimeout(left)
         data = self._connection.recv(_CHUNK)
         if not data:
             raise ProtocolError("the server closed the connection")
@@ -108,8 +111,6 @@ class _Call:
             self._headers |= {_text(name): _text(value) for name, value in event.headers}
         elif isinstance(event, DataReceived):
             self._answer += event.data
-            if len(self._answer) > MAX_ANSWER:
-                raise ProtocolError(f"more than {MAX_ANSWER} bytes")
             self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamReset | ConnectionTerminated):
             raise ProtocolError(f"the server ended the call with error code {event.error_code}")

@@ -5,8 +5,9 @@ Source: the field numbers in k8s.io/cri-api's pkg/apis/runtime/v1/api.proto, che
 
 from dataclasses import replace
 
-from collector.containers.bundles.facts import container_from, parsed_object, pod_labels, with_image
+from collector.containers.bundles.facts import container_from, pod_labels, with_image
 from collector.containers.cri.protobuf import Message, encode
+from collector.containers.decoding import TooLarge, decoded
 from collector.containers.identity.naming import ContainerName
 from collector.containers.images import is_image_id, split_image
 from collector.containers.json_values import Json, bounded_labels, bounded_mounts, flag, object_of, text
@@ -18,9 +19,9 @@ _NODE = 2
 _PROPAGATIONS = {1: "rslave", 2: "rshared"}
 
 
-def status_request(identifier: str) -> bytes:
-    """Encode a verbose ContainerStatusRequest or PodSandboxStatusRequest, whose fields have the same numbers."""
-    return encode([(1, identifier), (2, 1)])
+def status_request(identifier: str, *, is_verbose: bool = True) -> bytes:
+    """Encode a ContainerStatusRequest or PodSandboxStatusRequest, whose fields have the same numbers."""
+    return encode([(1, identifier), (2, int(is_verbose))])
 
 
 def runtime_version(response: bytes) -> str:
@@ -33,17 +34,30 @@ class StatusResponse:
     """A decoded ContainerStatusResponse or PodSandboxStatusResponse.
 
     Args:
-        data: the encoded response to a verbose request.
+        data: the encoded response.
+        is_verbose: whether more was requested than the status.
 
     Raises:
         ValueError: the data is not such a message.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, is_verbose: bool = True) -> None:
         response = Message(data)
         self.status = response.message(1)
-        self.info: Json = parsed_object(response.mapping(2).get("info"))
+        self.info: Json = {}
         """What the runtime adds when asked verbosely; differs between runtimes."""
+        self.is_truncated = not is_verbose
+        """Whether the runtime has more than could be read."""
+        info = next((entry.data(2) for entry in response.messages(2) if entry.text(1) == "info"), b"{}")
+        try:
+            found = decoded(info)
+        except TooLarge:
+            self.is_truncated = True
+        except ValueError:
+            # Not what a runtime writes; the status has the most important facts.
+            pass
+        else:
+            self.info = found if isinstance(found, dict) else {}
 
     @property
     def pid(self) -> int | None:
@@ -75,6 +89,7 @@ def container_of_status(name: ContainerName, response: StatusResponse, sandbox: 
     if base.image is None:
         base = with_image(base, status.message(8).text(18) or status.message(8).text(1))
     identifiers = (status.text(17), text(object_of(spec, "image"), "image") or "", status.text(9))
+    mounts, has_more_mounts = bounded_mounts(_mount(each) for each in status.messages(14))
     container = replace(
         base,
         name=status.message(2).text(1) or base.name,
@@ -82,7 +97,8 @@ def container_of_status(name: ContainerName, response: StatusResponse, sandbox: 
         image_digest=split_image(status.text(9)).digest or base.image_digest,
         privileged=_privileged(response.info, base),
         start_ts=_clock(status.integer(5)),
-        mounts=bounded_mounts(_mount(each) for each in status.messages(14)),
+        mounts=mounts,
+        is_truncated=response.is_truncated or has_more_mounts,
         labels=tuple(sorted(bounded_labels(labels).items())),
         pod_name=labels.get("io.kubernetes.pod.name") or base.pod_name,
         pod_namespace=labels.get("io.kubernetes.pod.namespace") or base.pod_namespace,
@@ -112,7 +128,8 @@ def container_of_sandbox(name: ContainerName, response: StatusResponse) -> Conta
 
 
 def _base(name: ContainerName, response: StatusResponse) -> Container:
-    return container_from(name, object_of(response.info, "runtimeSpec"))
+    found = container_from(name, object_of(response.info, "runtimeSpec"))
+    return replace(found, is_truncated=found.is_truncated or response.is_truncated)
 
 
 def _with_sandbox(container: Container, sandbox: StatusResponse) -> Container:

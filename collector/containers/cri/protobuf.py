@@ -26,8 +26,9 @@ class Message:
 
     __slots__ = ("_fields",)
 
-    def __init__(self, data: bytes) -> None:
-        self._fields: dict[int, list[int | bytes]] = {}
+    def __init__(self, data: bytes | memoryview) -> None:
+        data = memoryview(data)
+        self._fields: dict[int, list[int | memoryview]] = {}
         at = count = 0
         while at < len(data):
             count += 1
@@ -35,7 +36,7 @@ class Message:
                 raise ValueError(f"more than {MAX_FIELDS} fields")
             key, at = _varint(data, at)
             number, kind = key >> 3, key & 7
-            value: int | bytes
+            value: int | memoryview
             if kind == _VARINT:
                 value, at = _varint(data, at)
             elif kind in (_BYTES, _FIXED32, _FIXED64):
@@ -55,23 +56,27 @@ class Message:
 
     def text(self, number: int) -> str:
         """Return a text field; bytes that are not UTF-8 are replaced."""
+        return str(self.data(number), "utf-8", "replace")
+
+    def data(self, number: int) -> bytes:
+        """Return the bytes of a field."""
         value = self._last(number)
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
+        return bytes(value) if isinstance(value, memoryview) else b""
 
     def message(self, number: int) -> "Message":
         """Return an embedded message; an empty one if it is missing."""
         value = self._last(number)
-        return Message(value if isinstance(value, bytes) else b"")
+        return Message(value if isinstance(value, memoryview) else b"")
 
     def messages(self, number: int) -> list["Message"]:
         """Return the messages of a repeated field."""
-        return [Message(value) for value in self._fields.get(number, ()) if isinstance(value, bytes)]
+        return [Message(value) for value in self._fields.get(number, ()) if isinstance(value, memoryview)]
 
     def mapping(self, number: int) -> dict[str, str]:
         """Return a field of type map<string, string>."""
         return {entry.text(1): entry.text(2) for entry in self.messages(number)}
 
-    def _last(self, number: int) -> int | bytes | None:
+    def _last(self, number: int) -> int | memoryview | None:
         values = self._fields.get(number)
         return values[-1] if values else None
 
@@ -92,7 +97,7 @@ def encode(fields: Iterable[tuple[int, int | str | bytes]]) -> bytes:
     return b"".join(parts)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(_MAX_VARINT):
         if at >= len(data):

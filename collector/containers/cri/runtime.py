@@ -1,6 +1,7 @@
 """Inspects containers over the Kubernetes Container Runtime Interface, as containerd and CRI-O offer it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from collector.containers.cri.messages import (
     runtime_version,
     status_request,
 )
+from collector.containers.decoding import TooLarge
 from collector.containers.identity.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, ContainerRuntime, RuntimeUnavailable, confirms
 from schemas.batch import Container
@@ -52,6 +54,7 @@ class Cri(ContainerRuntime):
 
     def __init__(self, sockets: Sequence[Path] = SOCKETS, timeout: float = TIMEOUT, proc: Path = Path("/proc")) -> None:
         self._sockets = tuple(sockets)
+        self._is_configured = self._sockets != SOCKETS
         self._timeout = timeout
         self._proc = proc
 
@@ -100,10 +103,10 @@ class Cri(ContainerRuntime):
             self._check(name, sandbox)
             return self._built(socket, lambda: container_of_sandbox(name, sandbox))
         self._check(name, response)
-        try:
-            of_pod = self._status(socket, "PodSandboxStatus", response.sandbox_id or "")
-        except ContainerNotFound:
-            of_pod = None
+        of_pod = None
+        if response.sandbox_id is not None:
+            with suppress(ContainerNotFound, TooLarge):
+                of_pod = self._status(socket, "PodSandboxStatus", response.sandbox_id)
         return self._built(socket, lambda: container_of_status(name, response, of_pod))
 
     def _check(self, name: ContainerName, response: StatusResponse) -> None:
@@ -111,8 +114,12 @@ class Cri(ContainerRuntime):
             raise ContainerNotFound(f"{name.full_id} is not in {name.cgroup}")
 
     def _status(self, socket: Path, method: str, identifier: str) -> StatusResponse:
-        answer = self._call(socket, method, status_request(identifier))
-        return self._built(socket, lambda: StatusResponse(answer))
+        try:
+            answer, is_verbose = self._call(socket, method, status_request(identifier)), True
+        except TooLarge:
+            # Without the specification it is small.
+            answer, is_verbose = self._call(socket, method, status_request(identifier, is_verbose=False)), False
+        return self._built(socket, lambda: StatusResponse(answer, is_verbose=is_verbose))
 
     def _built(self, socket: Path, build: Callable[[], T]) -> T:
         try:
@@ -123,4 +130,5 @@ class Cri(ContainerRuntime):
     def _call(self, socket: Path, method: str, request: bytes) -> bytes:
         from collector.containers.cri.grpc import call  # noqa: PLC0415 - 2 MB that a host without such runtimes saves
 
-        return call(socket, f"{_SERVICE}/{method}", request, self._timeout)
+        is_configured = self._is_configured and socket in self._sockets
+        return call(socket, f"{_SERVICE}/{method}", request, self._timeout, is_configured=is_configured)

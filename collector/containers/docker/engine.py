@@ -5,13 +5,14 @@ All requests are read-only and time out: a hanging daemon costs a worker one tim
 
 import http.client
 import json
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from collector.containers.bundles.bundles import Bundle
+from collector.containers.bundles.facts import MOBY
+from collector.containers.decoding import MAX_BYTES, TooLarge, decoded
 from collector.containers.docker.inspected import (
     container_from,
     container_from_entry,
@@ -21,18 +22,13 @@ from collector.containers.docker.inspected import (
 )
 from collector.containers.identity.naming import ContainerName
 from collector.containers.json_values import objects, text
-from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable, confirms
+from collector.containers.runtime import Connection, ContainerNotFound, RuntimeUnavailable, confirms
 from schemas.batch import Container
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")
 PODMAN_SOCKET = Path("/run/podman/podman.sock")
 TIMEOUT = 2.0
-"""Seconds per read. Docker answers an inspect of a starting container only once it has started."""
-
-MAX_ANSWER = 4 << 20
-
-_MOBY = "moby"
-"""Docker's namespace in containerd."""
+"""Seconds per query. Docker answers an inspect of a starting container only once it has started."""
 
 
 def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
@@ -49,7 +45,7 @@ class Docker:
     Args:
         path: the daemon's socket.
         kind: docker or podman, as Falco's container.type.
-        timeout: seconds that one read may take.
+        timeout: seconds that one query may take.
         proc: where procfs is mounted.
     """
 
@@ -77,8 +73,9 @@ class Docker:
             ContainerNotFound: the daemon doesn't know it, doesn't know it yet, runs its first process in another
                 cgroup, or leaves it to containerd.
             RuntimeUnavailable: the daemon can't be reached, times out or gives an invalid response.
+            TooLarge: its response is too large.
         """
-        if bundle is not None and bundle.namespace not in {None, _MOBY}:
+        if bundle is not None and bundle.namespace not in {None, MOBY}:
             raise ContainerNotFound(f"{name.full_id} is containerd's")
         # Podman works without a socket, and a pod is more likely another runtime's.
         if (self._kind != "docker" or name.type != self._kind) and not self._path.is_socket():
@@ -98,7 +95,7 @@ class Docker:
         filters = quote(json.dumps({"id": [name.full_id]}))
         try:
             value = self._load(f"/containers/json?all=true&filters={filters}")
-        except (ContainerNotFound, RuntimeUnavailable):
+        except (ContainerNotFound, RuntimeUnavailable, TooLarge):
             return None
         found = [each for each in objects({"all": value}, "all") if each.get("Id") == name.full_id]
         return container_from_entry(name, found[0]) if found else None
@@ -113,7 +110,8 @@ class Docker:
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:
             return self._get(path)
-        except ContainerNotFound:
+        except (ContainerNotFound, RuntimeUnavailable, TooLarge):
+            # The rest doesn't depend on it.
             return None
 
     def _get(self, path: str) -> dict[str, Any]:
@@ -123,31 +121,32 @@ class Docker:
         return value
 
     def _load(self, path: str) -> Any:
-        connection = _UnixConnection(str(self._path), self._timeout)
+        connection = _UnixConnection(self._path, self._timeout)
         try:
             connection.request("GET", path, headers={"Host": "docker", "Connection": "close"})
             answer = connection.getresponse()
-            body = answer.read(MAX_ANSWER + 1)
-        except (OSError, http.client.HTTPException) as error:
+            body = answer.read(MAX_BYTES + 1)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise RuntimeUnavailable(f"{self._path}: {error}") from error
         finally:
             connection.close()
         if answer.status == http.HTTPStatus.NOT_FOUND:
             raise ContainerNotFound(path)
-        if answer.status != http.HTTPStatus.OK or len(body) > MAX_ANSWER:
-            raise RuntimeUnavailable(f"{self._path}: HTTP status {answer.status}, {len(body)} bytes for {path}")
+        if answer.status != http.HTTPStatus.OK:
+            raise RuntimeUnavailable(f"{self._path}: HTTP status {answer.status} for {path}")
         try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
+            return decoded(body)
+        except ValueError as error:
             raise RuntimeUnavailable(f"{self._path}: invalid JSON for {path}") from error
+        except TooLarge as error:
+            raise TooLarge(f"{self._path}: {path}: {error}") from error
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        is_configured = self._path not in {DEFAULT_SOCKET, PODMAN_SOCKET}
+        self.sock = Connection.to(self._path, self.timeout or TIMEOUT, is_configured=is_configured)

@@ -49,6 +49,7 @@ def container_from(
     parts = _image_parts(reference, image_id, image)
     is_sandbox = labels.get(_KIND) == "podsandbox"
     is_pod = _POD_NAME in labels
+    mounts, is_truncated = bounded_mounts(_mount(each) for each in objects(inspected, "Mounts"))
     return Container(
         id=name.id,
         full_id=name.full_id,
@@ -66,7 +67,8 @@ def container_from(
         host_pid=text(host, "PidMode") == "host",
         host_network=text(host, "NetworkMode") == "host",
         host_ipc=text(host, "IpcMode") == "host",
-        mounts=_mounts(inspected),
+        is_truncated=is_truncated,
+        mounts=mounts,
         labels=tuple(sorted(labels.items())),
         pod_name=labels.get(_POD_NAME),
         pod_uid=labels.get(_POD_UID) or name.pod_uid,
@@ -162,16 +164,13 @@ def _address(inspected: Json) -> str | None:
     return None
 
 
-def _mounts(inspected: Json) -> tuple[Mount, ...]:
-    return bounded_mounts(
-        Mount(
-            source=text(each, "Source") or "",
-            dest=text(each, "Destination") or "",
-            mode=text(each, "Mode") or "",
-            rw=flag(each, "RW") is True,
-            propagation=text(each, "Propagation") or "",
-        )
-        for each in objects(inspected, "Mounts")
+def _mount(mount: Json) -> Mount:
+    return Mount(
+        source=text(mount, "Source") or "",
+        dest=text(mount, "Destination") or "",
+        mode=text(mount, "Mode") or "",
+        rw=flag(mount, "RW") is True,
+        propagation=text(mount, "Propagation") or "",
     )
 
 

@@ -112,6 +112,10 @@ class LookUps:
         answer = self._ask(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
         return None if answer is None else answer_of(answer)
 
+    def json(self, path: str) -> Any:
+        """Return what facts need of a JSON text that is large; None if that takes too much memory or time."""
+        return self._ask({"json": path}, MAX_LEFT_BEHIND)
+
     def close(self) -> None:
         """End the server, without waiting long for one that is blocked."""
         self._leave(is_killed=True)

@@ -7,6 +7,7 @@ when its input does.
 import contextlib
 import dataclasses
 import json
+import resource
 import signal
 import sys
 from collections.abc import Iterable
@@ -20,6 +21,16 @@ from collector.processes.users.account_files import AccountFiles, AccountFilesAn
 
 MAX_MEMORY_FILE = 64 * 1024
 """Bytes read of a command line or an environment; longer ones would be cut off anyway."""
+
+MAX_MEMORY = 256 << 20
+"""Bytes of address space for decoding JSON."""
+MAX_SECONDS = 2
+"""Seconds of a processor for decoding JSON; 16 MiB of texts take less than half a second."""
+MAX_ITEMS = 256
+"""Limit of the members of an object and of the texts of a list. What facts are made of has far fewer."""
+MAX_TEXT = 4096
+"""Limit of the characters of a text, which no path exceeds."""
+MAX_ANSWER = 1 << 20
 
 READY = b"{}\n"
 """Written first, when queries can be processed."""
@@ -37,6 +48,38 @@ def read_memory(proc: Path, pid: int, *, environment: bool) -> tuple[bytes | Non
     ) if environment else None
 
 
+def json_of(path: str) -> Any:
+    """Return what a JSON text contains, without long texts and without the ends of long lists of texts.
+
+    Raises:
+        MemoryError: it needs more memory, or more is left of it, than the limits allow.
+        OSError: it can't be read.
+        ValueError: it is not JSON.
+    """
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
+    # If the service has too little memory, this process is to end, not the collector.
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+    found = pruned(json.loads(Path(path).read_bytes()))
+    if len(json.dumps(found)) > MAX_ANSWER:
+        raise MemoryError
+    return found
+
+
+def pruned(value: Any) -> Any:
+    """Return a JSON value without long texts and without the ends of long lists of texts.
+
+    Of an object with too many members, those stay that runtimes name, then the first in alphabetical order.
+    """
+    if isinstance(value, dict):
+        names = sorted(value, key=lambda name: (not name.startswith("io.kubernetes."), name))
+        return {name: pruned(value[name]) for name in names[:MAX_ITEMS] if len(name) <= MAX_TEXT}
+    if isinstance(value, list):
+        texts = [each for each in value if isinstance(each, str) and len(each) <= MAX_TEXT]
+        return texts[:MAX_ITEMS] + [pruned(each) for each in value if not isinstance(each, str)]
+    return None if isinstance(value, str) and len(value) > MAX_TEXT else value
+
+
 def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: Path) -> None:
     """Respond to each query; the response to one that fails is null."""
     accounts = AccountFiles(proc, host_root)
@@ -49,9 +92,11 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
             if "memory" in request:
                 parts = read_memory(proc, request["memory"], environment=request["environment"])
                 answer = [None if part is None else text_of(part) for part in parts]
+            elif "json" in request:
+                answer = json_of(request["json"])
             else:
                 answer = dataclasses.asdict(accounts.look(question_of(request)))
-        except (OSError, ValueError):
+        except (OSError, ValueError, MemoryError, RecursionError):
             pass
         answers.write(json.dumps(answer).encode() + b"\n")
         answers.flush()

@@ -24,7 +24,7 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The fields used from /proc/PID/status; ids are the effective ones."""
+    """The fields used from /proc/PID/status; ids are the effective ones, in the reader's user namespace."""
 
     tgid: int
     ppid: int
@@ -38,6 +38,8 @@ class Status:
     cap_effective: int | None
     cap_permitted: int | None
     cap_inheritable: int | None
+    uids: frozenset[int]
+    """Real, effective, saved and file system user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ def parse_status(text: bytes) -> Status | None:
             cap_effective=_hex(lines, b"CapEff"),
             cap_permitted=_hex(lines, b"CapPrm"),
             cap_inheritable=_hex(lines, b"CapInh"),
+            uids=frozenset(map(int, lines[b"Uid"])),
         )
     except (KeyError, IndexError, ValueError):
         return None

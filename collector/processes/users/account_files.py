@@ -6,14 +6,14 @@ Runs in a process of its own (see lookups.server), because what is checked here 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from collector.processes.lookups.mounts import is_remote
 from collector.processes.procfs.cached_stat import cached_stat
-from collector.processes.procfs.files_below import Signature, read_below, signature_below
+from collector.processes.procfs.files_below import Signature, closing, read_below, signature_below
 from collector.processes.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
 
 MAX_MOUNTINFO = 1 << 20
@@ -129,7 +129,7 @@ class AccountFiles:
         root = _open_root(self._proc / str(insider.pid) / "root")
         if root is None:
             return AccountFilesAnswer("gone")
-        with _closing(root):
+        with closing(root):
             mounts = self._mounts(insider.pid)
             if mounts is None or self._is_host_root(root):
                 return AccountFilesAnswer("gone")
@@ -200,14 +200,6 @@ def _open_root(path: Path) -> int | None:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
-
-
-@contextlib.contextmanager
-def _closing(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _link(path: Path) -> str | None:

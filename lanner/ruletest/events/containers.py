@@ -90,6 +90,7 @@ _CONTAINER = (
     Key("host_network", values.truth),
     Key("host_ipc", values.truth),
     Key("mounts", _mounts),
+    Key("truncated", values.truth, "container.truncated", usual=False),
     Key("labels", _labels),
     Key("pod", _pod, "pod"),
 )

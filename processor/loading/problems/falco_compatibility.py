@@ -16,6 +16,7 @@ from schemas.yaml.source import SourceFile
 
 OWN_FIELDS = (
     *("evt.io_uring", "fd.realpath", "proc.args.truncated", "proc.env.truncated", "proc.pexeline"),
+    "container.truncated",
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
     *("k8s.cluster.name", "json.host", "json.user", "json.key", "json.truncated", "jevt.time"),
     *("sshd.address", "sshd.key", "sshd.machine", "sshd.message", "sshd.method", "sshd.pid", "sshd.port"),

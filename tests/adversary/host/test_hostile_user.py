@@ -1,7 +1,6 @@
 """An unprivileged user tries to blind `lanner run`: actions of others raise alerts, or are reported as lost."""
 
 import os
-import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -41,16 +40,6 @@ def watch(rules: Path) -> Iterator[Watched]:
     """Run one `lanner run` that goes through all kinds, so that what one leaves behind meets the next."""
     with watched(rules) as made:
         yield made
-
-
-@pytest.fixture
-def ground() -> Iterator[Path]:
-    """Yield a folder that the hostile user may write to, and everybody may reach."""
-    folder = Path("/tmp") / f"lanner-adversary-{uuid.uuid4().hex[:8]}"
-    folder.mkdir(mode=0o700)
-    os.chown(folder, _NOBODY, _NOBODY)
-    yield folder
-    shutil.rmtree(folder)
 
 
 @contextmanager

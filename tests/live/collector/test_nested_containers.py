@@ -16,6 +16,7 @@ from tests.live.containers import Docker, write_busybox_tar
 from tests.live.dockerd import PRIVILEGED_RUNTIME
 from tests.live.kubelet import Kubelet
 from tests.live.runtime import privileged_runtime
+from tests.roots import ROOTS
 
 pytestmark = pytest.mark.containers
 
@@ -27,7 +28,7 @@ PROGRAMS = (DAEMON, "/usr/bin/containerd-shim-runc-v2", "/usr/sbin/runc", "/usr/
 @pytest.fixture
 def node(docker: Docker) -> Iterator[tuple[str, Path]]:
     """Run containerd in a privileged container; yield the container's id and containerd's socket."""
-    with tempfile.TemporaryDirectory(prefix="lk-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lk-", dir=ROOTS) as folder:
         base = Path(folder)
         runtime = privileged_runtime(base)
         runtime.write_text(runtime.read_text().replace(runtime.read_text().splitlines()[0], "#!/usr/bin/python3 -I"))

@@ -10,10 +10,11 @@ import pytest
 from collector.containers import lookup
 from collector.containers.bundles.bundles import Bundles
 from collector.containers.cri.runtime import Cri
+from collector.containers.decoding import MAX_BYTES
 from collector.containers.docker.engine import Docker
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
-from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
+from tests.unit.collector.containers.bundles.test_shims import written_shim
 from tests.unit.collector.containers.docker.answers import ID, LISTED, entry, inspected
 from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until
 
@@ -22,10 +23,12 @@ PATH = f"/containers/{ID}/json"
 
 
 @contextmanager
-def containers(path: Path, timeout: float = 5.0) -> Iterator[tuple[KnownContainers, Daemon]]:
+def containers(
+    path: Path, timeout: float = 5.0, bundles: Bundles | None = None
+) -> Iterator[tuple[KnownContainers, Daemon]]:
     """Yield a container look-up with a daemon behind it."""
     with docker_daemon(path / "s") as daemon:
-        known = KnownContainers([Docker(daemon.path, timeout=timeout)])
+        known = KnownContainers([Docker(daemon.path, timeout=timeout)], bundles)
         yield known, daemon
         known.close()
 
@@ -232,6 +235,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
         until(lambda: daemon.requests)
 
         assert known.is_pending(NAME, 0)
+        until(lambda: any(question.name == NAME for *_, question in list(known._questions.queue) if question))
         daemon.is_hanging = False
         daemon.release.set()
         assert settle(known) == [ID]
@@ -290,7 +294,7 @@ def test_a_fault_in_a_runtime_s_module_ends_no_thread(tmp_path: Path) -> None:
             known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
         known.is_pending(NAME, 0)
 
-        until(lambda: known.poll(0) or known.facts(NAME).name)
+        until(lambda: (known.poll(0), known.facts(NAME).name)[1])
         known.close()
         assert known.outcomes["unanswered"] == 3
 
@@ -332,13 +336,13 @@ def test_the_age_of_an_unknown_container_is_reported_until_it_is_known(tmp_path:
         assert known.unknown_for(9 * RETRY_DELAY) == 0
 
 
-def test_a_bundle_gives_facts_where_the_runtime_gives_none(tmp_path: Path) -> None:
+def test_a_bundle_gives_facts_where_the_runtime_gives_none(roots: Path) -> None:
     """Podman's socket is often switched off."""
-    folder = tmp_path / "default" / ID
+    folder = roots / "default" / ID
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"annotations": {"nerdctl/name": "web"}}')
     name = ContainerName("containerd", ID)
-    known = KnownContainers([Cri([])], Bundles([tmp_path], []))
+    known = KnownContainers([Cri([])], Bundles([roots], []))
     known.is_pending(name, 0)
     until(lambda: known.poll(0) or known.outcomes["bundle"])
     known.close()
@@ -346,12 +350,63 @@ def test_a_bundle_gives_facts_where_the_runtime_gives_none(tmp_path: Path) -> No
     assert known.facts(name).name == ID
 
 
+def test_a_runtime_that_hangs_keeps_no_bundle_from_being_read(roots: Path) -> None:
+    """Its containers wait; those of another runtime are known at once, and some could hide in that time."""
+    folder = roots / "default" / ("b" * 64)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"linux": {"resources": {}}}')
+    with containers(roots, timeout=60, bundles=Bundles([roots], [])) as (known, daemon):
+        daemon.is_hanging = True
+        for number in range(10):
+            known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
+        until(lambda: len(daemon.requests) == lookup.WORKERS)
+        other = ContainerName("docker", "b" * 64)
+        known.is_pending(other, 0)
+
+        until(lambda: known.poll(0) or known.facts(other).privileged is False)
+
+
+PRIVILEGED = {"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}}
+
+
+@pytest.mark.parametrize("padding", ["x" * 2_000_000, [[]] * 4_000_000])
+def test_a_padded_specification_is_called_truncated_until_it_is_decoded(roots: Path, padding: object) -> None:
+    """Events that can't wait any longer have that as a fact; for one that can't be decoded, it stays."""
+    folder = roots / "default" / ID
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({**PRIVILEGED, "padding": padding}))
+    name, notes = ContainerName("containerd", ID), list[str]()
+    known = KnownContainers([Cri([])], Bundles([roots], []), on_failure=notes.append)
+    assert known.is_pending(name, 0)
+    seen = []
+    until(lambda: known.poll(0) or (seen.append(known.facts(name)), known.outcomes["bundle"])[1], 20)
+    known.close()
+
+    is_decoded = isinstance(padding, str)
+    facts = known.facts(name)
+    assert any(each.is_truncated and each.privileged is None for each in seen)
+    assert (facts.is_truncated, facts.privileged) == (not is_decoded, True if is_decoded else None)
+    assert known.outcomes["truncated"] == len(notes) == (not is_decoded)
+
+
+def test_an_answer_that_is_too_large_is_no_failure(tmp_path: Path) -> None:
+    """Rules can match that the facts are truncated, and it isn't read again and again."""
+    with containers(tmp_path) as (known, daemon):
+        daemon.answers = {LISTED: [entry()], PATH: b"x" * (MAX_BYTES + 1)}
+        known.is_pending(NAME, 0)
+        settle(known)
+
+        facts = known.facts(NAME)
+        assert (facts.name, facts.privileged, facts.is_truncated) == ("web", None, True)
+        assert (known.outcomes["truncated"], known.outcomes["unanswered"]) == (1, 0)
+
+
 @pytest.mark.parametrize(("privileged", "image"), [(True, "docker.io/library/nginx:1"), (False, None)])
 def test_a_nested_containers_bundle_counts_if_the_outer_one_is_privileged(
-    tmp_path: Path, privileged: bool, image: str | None
+    roots: Path, privileged: bool, image: str | None
 ) -> None:
     """As in kind. Root of another container could make up bundles, to be taken for something harmless."""
-    own = tmp_path / "k8s.io" / ("a" * 64)
+    own = roots / "k8s.io" / ("a" * 64)
     bundle = own.parent / ("b" * 64)
     for folder in (own, bundle):
         folder.mkdir(parents=True)
@@ -361,11 +416,12 @@ def test_a_nested_containers_bundle_counts_if_the_outer_one_is_privileged(
     nested = container_of(f"/docker/{ID}/kubelet/kubepods/pod{'1' * 32}/{'b' * 64}")
     assert outer is not None
     assert nested is not None
-    with containers(tmp_path) as (known, daemon), shim(own, *SHIM) as (_, child):
+    written_shim(roots / "proc", outer.cgroup, own)
+    with containers(roots, bundles=Bundles([], [], roots / "proc")) as (known, daemon):
         daemon.answers = {PATH: inspected(HostConfig={"Privileged": privileged})}
         known.is_pending(outer, 0)
         settle(known)
-        assert known.is_pending(nested, 0, child) == privileged
+        assert known.is_pending(nested, 0, 7) == privileged
         until(lambda: known.poll(0) or known._retries)
 
         assert known.facts(nested).image == image

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.bundles.bundles import Bundles
+from collector.containers.bundles.bundles import Bundles, with_config
+from collector.containers.decoding import MAX_BYTES, TooLarge
 from collector.containers.identity.naming import ContainerName
 from tests.unit.collector.containers.bundles.test_shims import SHIM, shim
 
@@ -21,9 +22,9 @@ def write(path: Path, value: object = CONFIG) -> None:
     path.write_text(json.dumps(value))
 
 
-def test_a_bundle_beside_the_shims_own_is_found_wherever_it_is(tmp_path: Path) -> None:
+def test_a_bundle_beside_the_shims_own_is_found_wherever_it_is(roots: Path) -> None:
     """k3s, microk8s and moved directories need no setting; the socket for further questions comes with it."""
-    own = tmp_path / "moved" / "k8s.io" / ("a" * 64)
+    own = roots / "moved" / "k8s.io" / ("a" * 64)
     own.mkdir(parents=True)
     write(own.parent / ID / "config.json")
     with shim(own, *SHIM) as (_, child):
@@ -33,14 +34,14 @@ def test_a_bundle_beside_the_shims_own_is_found_wherever_it_is(tmp_path: Path) -
     assert (bundle.facts.name, bundle.namespace) == ("web", "k8s.io")
 
 
-def test_a_socket_that_is_not_here_is_reached_through_the_shims_root(tmp_path: Path) -> None:
-    """A collector in a container needs no mount of it."""
-    own = tmp_path / "k8s.io" / ("a" * 64)
+def test_a_socket_that_is_not_here_is_reached_through_the_hosts_root(roots: Path) -> None:
+    """A collector in a container needs no mount of it; the host's first process keeps its id, unlike a shim."""
+    own = roots / "k8s.io" / ("a" * 64)
     own.mkdir(parents=True)
     write(own.parent / ID / "config.json")
-    path = tmp_path / "containerd.sock"
+    path = roots / "containerd.sock"
     arguments = [str(path) if each.endswith(".sock") else each for each in SHIM]
-    with shim(own, *arguments) as (pid, child):
+    with shim(own, *arguments) as (_, child):
         without = Bundles([], []).find(NAME, child)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
@@ -48,12 +49,12 @@ def test_a_socket_that_is_not_here_is_reached_through_the_shims_root(tmp_path: P
 
     assert without is not None
     assert there is not None
-    assert (without.socket, there.socket) == (f"/proc/{pid}/root{path}", str(path))
+    assert (without.socket, there.socket) == (f"/proc/1/root{path}", str(path))
 
 
-def test_what_a_shim_revealed_serves_containers_that_are_gone_already(tmp_path: Path) -> None:
+def test_what_a_shim_revealed_serves_containers_that_are_gone_already(roots: Path) -> None:
     """A container that lives for a millisecond leads to no shim, but its bundle is there a little longer."""
-    own = tmp_path / "k8s.io" / ("a" * 64)
+    own = roots / "k8s.io" / ("a" * 64)
     own.mkdir(parents=True)
     write(own.parent / ID / "config.json")
     bundles = Bundles([], [])
@@ -63,23 +64,93 @@ def test_what_a_shim_revealed_serves_containers_that_are_gone_already(tmp_path: 
     assert bundles.find(NAME, None) is not None
 
 
-def test_the_usual_directories_are_looked_at(tmp_path: Path) -> None:
-    """For each namespace of containerd."""
-    write(tmp_path / "default" / ID / "config.json")
+@pytest.mark.parametrize("changed", ["k8s.io", "."])
+def test_a_folder_that_others_can_change_is_not_learned(roots: Path, changed: str) -> None:
+    """Whoever puts bundles there chooses what containers are taken for."""
+    own = roots / "k8s.io" / ("a" * 64)
+    own.mkdir(parents=True)
+    write(own.parent / ID / "config.json")
+    (roots / changed).chmod(0o1777)
+    bundles = Bundles([roots], [])
+    with shim(own, *SHIM) as (pid, child):
+        assert bundles.learn(pid)
+        assert bundles.find(NAME, child) is None
 
-    bundle = Bundles([tmp_path / "none", tmp_path], []).find(NAME, None)
+    assert bundles.find(NAME, None) is None
+
+
+def test_many_runtimes_push_out_no_new_one(roots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder that was learned last is the likeliest to matter."""
+    monkeypatch.setattr("collector.containers.bundles.bundles.MAX_FOLDERS", 2)
+    bundles = Bundles([], [])
+    for namespace in ("one", "two", "three"):
+        own = roots / namespace / ("a" * 64)
+        own.mkdir(parents=True)
+        write(own.parent / ID / "config.json")
+        with shim(own, *SHIM) as (pid, _):
+            bundles.learn(pid)
+
+    assert [Path(folder).name for folder in bundles._learned] == ["two", "three"]
+    assert bundles.find(NAME, None) is not None
+
+
+@pytest.mark.parametrize(("padding", "is_known"), [(1_200_000, True), (MAX_BYTES - 1000, True), (MAX_BYTES, False)])
+def test_a_large_specification_is_decoded_or_called_truncated(roots: Path, padding: int, *, is_known: bool) -> None:
+    """Whoever creates a container could pad it, to hide that it is privileged."""
+    privileged = {"linux": {"resources": {"devices": [{"allow": True, "access": "rwm"}]}}}
+    environment = {"process": {"env": ["X=" + "x" * (padding - 2)]}}
+    write(roots / "k8s.io" / ID / "config.json", {**CONFIG, **privileged, **environment})
+
+    early = Bundles([roots], []).find(NAME, None)
+
+    assert early is not None
+    assert (early.facts.is_truncated, early.facts.privileged, early.facts.mounts) == (True, None, None)
+    assert (early.config is not None) == is_known
+    if is_known:
+        found = with_config(early, NAME).facts
+        assert (found.is_truncated, found.privileged, found.name, found.mounts) == (False, True, "web", ())
+
+
+def test_a_specification_that_only_looks_like_one_is_truncated(roots: Path) -> None:
+    """It needs more memory than its facts are worth."""
+    (roots / "k8s.io" / ID).mkdir(parents=True)
+    (roots / "k8s.io" / ID / "config.json").write_bytes(b'{"x": [' + b"[]," * 5_000_000 + b"1]}")
+    early = Bundles([roots], []).find(NAME, None)
+
+    assert early is not None
+    with pytest.raises(TooLarge):
+        with_config(early, NAME)
+
+
+def test_dockers_bundle_has_what_docker_may_answer_too_late(roots: Path) -> None:
+    """It has neither the name nor the user that the image names."""
+    write(roots / "moby" / ID / "config.json", {**CONFIG, "annotations": {}, "process": {"user": {"uid": 0}}})
+    name = ContainerName("docker", ID, None, f"/docker/{ID}")
+
+    bundle = Bundles([roots], []).find(name, None)
+
+    assert bundle is not None
+    facts = bundle.facts
+    assert (bundle.namespace, facts.type, facts.name, facts.user, facts.mounts) == ("moby", "docker", None, None, ())
+
+
+def test_the_usual_directories_are_looked_at(roots: Path) -> None:
+    """For each namespace of containerd."""
+    write(roots / "default" / ID / "config.json")
+
+    bundle = Bundles([roots / "none", roots], []).find(NAME, None)
 
     assert bundle is not None
     assert bundle.namespace == "default"
 
 
-def test_podmans_name_comes_from_the_record_beside_its_bundles(tmp_path: Path) -> None:
+def test_podmans_name_comes_from_the_record_beside_its_bundles(roots: Path) -> None:
     """Conmon names the bundle; a container with --rm is noted in a second file."""
-    write(tmp_path / ID / "userdata" / "config.json", {"annotations": {}})
-    write(tmp_path / "containers.json", [{"id": "c" * 64, "names": ["other"]}])
-    write(tmp_path / "volatile-containers.json", [{"id": ID, "names": ["web"]}])
+    write(roots / ID / "userdata" / "config.json", {"annotations": {}})
+    write(roots / "containers.json", [{"id": "c" * 64, "names": ["other"]}])
+    write(roots / "volatile-containers.json", [{"id": ID, "names": ["web"]}])
     name = ContainerName("podman", ID, None, f"/machine.slice/libpod-{ID}.scope")
-    with shim(tmp_path, "-b", str(tmp_path / ID / "userdata"), name="conmon") as (_, child):
+    with shim(roots, "-b", str(roots / ID / "userdata"), name="conmon") as (_, child):
         bundle = Bundles([], []).find(name, child)
 
     assert bundle is not None
@@ -87,11 +158,11 @@ def test_podmans_name_comes_from_the_record_beside_its_bundles(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["link", "parent", "fifo", "empty"])
-def test_what_is_not_a_plain_file_is_not_read(tmp_path: Path, kind: str) -> None:
+def test_what_is_not_a_plain_file_is_not_read(roots: Path, kind: str) -> None:
     """No link leads out, and no FIFO blocks."""
-    secret = tmp_path / "secret" / "config.json"
+    secret = roots / "secret" / "config.json"
     write(secret)
-    folder = tmp_path / "tasks" / "default" / ID
+    folder = roots / "tasks" / "default" / ID
     if kind == "parent":
         folder.parent.mkdir(parents=True)
         folder.symlink_to(secret.parent)
@@ -104,19 +175,18 @@ def test_what_is_not_a_plain_file_is_not_read(tmp_path: Path, kind: str) -> None
     elif kind == "empty":
         (folder / "config.json").touch()
 
-    assert Bundles([tmp_path / "tasks"], []).find(NAME, None) is None
+    assert Bundles([roots / "tasks"], []).find(NAME, None) is None
 
 
 @pytest.mark.parametrize(
     "name",
     [
         ContainerName("containerd", ID, None, f"/docker/{ID}/docker/{ID}", is_certain=False),
-        ContainerName("docker", ID, None, f"/docker/{ID}"),
         ContainerName("containerd", "..", None, "/default/.."),
     ],
 )
-def test_some_containers_have_no_bundle_to_believe(tmp_path: Path, name: ContainerName) -> None:
-    """A nested one, whose bundle is elsewhere, Docker's bundles without facts, and an id that is a path."""
-    write(tmp_path / "default" / ID / "config.json")
+def test_some_containers_have_no_bundle_to_believe(roots: Path, name: ContainerName) -> None:
+    """A nested one, whose bundle is elsewhere, and an id that is a path."""
+    write(roots / "default" / ID / "config.json")
 
-    assert Bundles([tmp_path], []).find(name, None) is None
+    assert Bundles([roots], []).find(name, None) is None

@@ -72,7 +72,7 @@ def test_a_bundle_without_facts_makes_none_up(config: dict[str, object]) -> None
     """Values of another type count as missing."""
     found = container_from(NAME, config)
 
-    assert (found.name, found.image, found.privileged, found.host_network) == (None, None, False, None)
+    assert (found.name, found.image, found.privileged, found.host_network) == (None, None, None, None)
     assert found.pod_uid == NAME.pod_uid
 
 
@@ -99,7 +99,9 @@ def test_mounts_are_bounded() -> None:
     """Whoever writes a pod's manifest chooses how many there are."""
     mounts = [{"type": "bind", "source": "/a", "destination": f"/{number}"} for number in range(MAX_MOUNTS + 1)]
 
-    assert len(container_from(NAME, {"mounts": mounts}).mounts or ()) == MAX_MOUNTS
+    cut, whole = (container_from(NAME, {"mounts": mounts[:number]}) for number in (MAX_MOUNTS + 1, MAX_MOUNTS))
+    assert [len(each.mounts or ()) for each in (cut, whole)] == [MAX_MOUNTS, MAX_MOUNTS]
+    assert (cut.is_truncated, whole.is_truncated) == (True, False)
     long = [{"type": "bind", "source": "/a", "destination": f"/{number}" * 1000} for number in range(MAX_MOUNTS)]
     found = container_from(NAME, {"mounts": long}).mounts or ()
     assert 0 < sum(len(mount.source + mount.dest) for mount in found) <= MAX_MOUNT_CHARACTERS

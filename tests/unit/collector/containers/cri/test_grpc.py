@@ -2,6 +2,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,13 @@ from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamEnded
 from h2.exceptions import ProtocolError
 
-from collector.containers.cri import grpc
-from collector.containers.cri.grpc import call
+from collector.containers import runtime
+from collector.containers.cri.grpc import call as call_path
+from collector.containers.decoding import TooLarge
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
 
+call = partial(call_path, is_configured=True)
+"""The test's sockets are in folders that others than root may change."""
 METHOD = "/runtime.v1.RuntimeService/Version"
 Respond = Callable[[H2Connection, int, dict[str, str]], None]
 
@@ -121,8 +125,14 @@ def test_an_answer_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
         for _ in range(3):
             http.send_data(stream, b"x" * 16_000)
 
-    monkeypatch.setattr(grpc, "MAX_ANSWER", 40_000)
-    with server(tmp_path / "s", respond), pytest.raises(RuntimeUnavailable, match="more than 40000 bytes"):
+    monkeypatch.setattr(runtime, "_MAX_RECEIVED", 40_000)
+    with server(tmp_path / "s", respond), pytest.raises(TooLarge, match="more than"):
+        call(tmp_path / "s", METHOD, b"", 5)
+
+
+def test_an_answer_that_the_server_itself_refuses_is_too_large(tmp_path: Path) -> None:
+    """Containerd sends at most 16 MiB."""
+    with server(tmp_path / "s", responding(b"", "8", "larger than max")), pytest.raises(TooLarge, match="larger"):
         call(tmp_path / "s", METHOD, b"", 5)
 
 

@@ -7,6 +7,7 @@ from collector.containers.cri.messages import (
     runtime_version,
 )
 from collector.containers.cri.protobuf import encode
+from collector.containers.decoding import MAX_BYTES
 from collector.containers.identity.naming import ContainerName
 from schemas.batch import Container, Mount
 from tests.unit.collector.containers.answers import NGINX, container_status, recorded, sandbox_status, with_answers
@@ -70,6 +71,19 @@ def test_a_forgotten_sandbox_leaves_the_container_its_own_facts() -> None:
     found = container_of_status(ContainerName("containerd", "a" * 64), response, None)
 
     assert (found.name, found.pod_labels, found.ip, found.start_ts) == ("app", None, None, None)
+
+
+@pytest.mark.parametrize("info", [b"x" * (MAX_BYTES + 1), b"[" + b"1," * 1_000_000 + b"1]", None])
+def test_a_specification_that_is_too_large_leaves_the_status(info: bytes | None) -> None:
+    """The runtime's or the collector's limits leave it out; whether it is privileged isn't known then."""
+    status = encode([(2, encode([(1, "app")])), (14, encode([(1, "/a"), (2, "/")]))])
+    data = encode([(1, status), *([] if info is None else [(2, encode([(1, "info"), (2, info)]))])])
+    response = StatusResponse(data, is_verbose=info is not None)
+
+    found = container_of_status(ContainerName("containerd", "a" * 64), response, None)
+
+    assert (found.name, found.privileged, found.is_truncated) == ("app", None, True)
+    assert [mount.source for mount in found.mounts or ()] == ["/"]
 
 
 def test_the_hosts_namespaces_are_recognized() -> None:

@@ -4,12 +4,12 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import ThreadingMixIn, UnixStreamServer
+from socketserver import BaseRequestHandler, ThreadingMixIn, UnixStreamServer
 from typing import Any
 
 
@@ -81,6 +81,28 @@ def silent_socket(path: Path) -> Iterator[None]:
         listener.bind(str(path))
         listener.listen(50)
         yield
+
+
+@contextmanager
+def dripping_socket(path: Path, parts: Iterable[bytes]) -> Iterator[None]:
+    """Answer each connection with bytes as they come, a hundred times a second, whatever is asked; then close it."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):
+                for part in parts:
+                    self.request.sendall(part)
+                    time.sleep(0.01)
+
+    with _Server(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def until(condition: Any, seconds: float = 5.0) -> None:

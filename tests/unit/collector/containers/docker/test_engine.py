@@ -1,14 +1,20 @@
+import itertools
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from collector.containers.docker.engine import DEFAULT_SOCKET, MAX_ANSWER, Docker, socket_path
+from collector.containers import runtime
+from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, TooLarge
+from collector.containers.docker import engine
+from collector.containers.docker.engine import DEFAULT_SOCKET, Docker, socket_path
 from collector.containers.identity.naming import ContainerName
 from collector.containers.runtime import ContainerNotFound, RuntimeUnavailable
 from tests.unit.collector.containers.docker.answers import DIGEST, ID, IMAGE, LISTED, SANDBOX, entry, image, inspected
-from tests.unit.collector.containers.docker.daemon import docker_daemon, silent_socket
+from tests.unit.collector.containers.docker.daemon import docker_daemon, dripping_socket, silent_socket
 
 NAME = ContainerName("docker", ID)
 PATH = f"/containers/{ID}/json"
@@ -40,9 +46,9 @@ def test_an_unknown_container_is_not_found(tmp_path: Path) -> None:
         Docker(daemon.path).inspect(NAME)
 
 
-@pytest.mark.parametrize("answer", [b"{", b"[]", b"5", b"\xff", b"[" * 100_000, None, b"x" * (MAX_ANSWER + 1)])
+@pytest.mark.parametrize("answer", [b"{", b"[]", b"5", b"\xff", b"[" * 100_000, None])
 def test_an_answer_without_sense_is_none(tmp_path: Path, answer: bytes | None) -> None:
-    """Truncated, not JSON, not an object, deeply nested, disconnected, or too long."""
+    """Truncated, not JSON, not an object, deeply nested, or disconnected."""
     with docker_daemon(tmp_path / "s") as daemon:
         daemon.answers = {PATH: answer}
 
@@ -64,6 +70,95 @@ def test_a_missing_socket_is_a_failure_only_for_dockers_own(
     """Podman has none unless it is switched on, and most nodes have no Docker."""
     with pytest.raises(failure):
         Docker(tmp_path / "none", kind).inspect(name)
+
+
+def test_a_large_answer_has_all_facts(tmp_path: Path) -> None:
+    """Whoever creates a container chooses its labels, and its image's author those of the image."""
+    labels = {"app": "web", **{f"l{number}": "x" * 60_000 for number in range(80)}}
+    with docker_daemon(tmp_path / "s") as daemon:
+        config = {**inspected()["Config"], "Labels": labels}
+        daemon.answers = {PATH: inspected(Config=config, HostConfig={"Privileged": True})}
+        daemon.answers[f"/images/{IMAGE}/json"] = b"x" * (MAX_BYTES + 1)
+        assert len(json.dumps(daemon.answers[PATH])) > 4 * MAX_AT_ONCE
+
+        found = Docker(daemon.path).inspect(NAME)
+
+    assert (found.name, found.privileged, found.labels, found.is_truncated) == ("web", True, (("app", "web"),), False)
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 99999999999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n-1\r\n"])
+def test_an_answer_without_end_is_not_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    """Whatever size it gives."""
+    monkeypatch.setattr(runtime, "_MAX_RECEIVED", 100_000)
+    parts = itertools.chain([b"HTTP/1.1 200 OK\r\n" + head], itertools.repeat(b"x" * 60_000))
+    with dripping_socket(tmp_path / "s", parts), pytest.raises(TooLarge):
+        Docker(tmp_path / "s").inspect(NAME)
+
+
+def test_an_answer_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
+    """Another failure would be tried again."""
+    with docker_daemon(tmp_path / "s") as daemon:
+        daemon.answers = {PATH: b"x" * (MAX_BYTES + 1), LISTED: b"x" * (MAX_BYTES + 1)}
+        docker = Docker(daemon.path)
+
+        assert docker.listed(NAME) is None
+        with pytest.raises(TooLarge):
+            docker.inspect(NAME)
+
+
+TRAILERS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        itertools.chain([b"HTTP/1.1 200 OK\r\n\r\n"], itertools.repeat(b"x")),
+        itertools.chain([TRAILERS], itertools.repeat(b"a: b\r\n")),
+        itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_daemon_that_never_ends_is_left(tmp_path: Path, parts: Iterator[bytes]) -> None:
+    """A byte at a time, trailers without end, or answers before the answer: one query takes no longer than it may."""
+    with dripping_socket(tmp_path / "s", parts), pytest.raises(RuntimeUnavailable, match="timed out"):
+        Docker(tmp_path / "s", timeout=0.3).inspect(NAME)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 302 Found\r\nLocation: http://localhost/other\r\n\r\n",
+        b"SSH-2.0-x\r\n" * 100,
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{}",
+    ],
+)
+def test_an_answer_that_is_not_dockers_is_none(tmp_path: Path, answer: bytes) -> None:
+    """A redirection, another protocol, too many headers, sizes that aren't true."""
+    with dripping_socket(tmp_path / "s", [answer]), pytest.raises((RuntimeUnavailable, ContainerNotFound)):
+        Docker(tmp_path / "s").inspect(NAME)
+
+
+@pytest.mark.parametrize("is_roots", [True, False])
+def test_only_root_can_have_made_the_usual_socket(
+    roots: Path, monkeypatch: pytest.MonkeyPatch, *, is_roots: bool
+) -> None:
+    """Whoever listens there is believed about every container; an operator may name any socket."""
+    with docker_daemon(roots / "s") as daemon:
+        daemon.answers = {PATH: inspected()}
+        if not is_roots:
+            roots.chmod(0o1777)
+        assert Docker(daemon.path).inspect(NAME).name == "web"
+        monkeypatch.setattr(engine, "DEFAULT_SOCKET", daemon.path)
+        if is_roots:
+            assert Docker(daemon.path).inspect(NAME).name == "web"
+        else:
+            with pytest.raises(RuntimeUnavailable, match="others than root can change"):
+                Docker(daemon.path).inspect(NAME)
 
 
 def test_a_daemon_that_hangs_is_left(tmp_path: Path) -> None:
