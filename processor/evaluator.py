@@ -1,7 +1,7 @@
 """Compiles rules for both stages, and runs both stages in one process."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -9,6 +9,7 @@ from processor.audit.detector import AuditDetector
 from processor.audit.failures import RuleFailures, truncated
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
+from processor.correlation.first_seen.recent import SeenKey
 from processor.correlation.notices import notices_of_batch
 from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
 from processor.correlation.plan.split import Plan, split_rules
@@ -82,6 +83,10 @@ class CompiledRuleset:
     def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterator[PreMatch]:
         """Return the events of a batch that correlation needs. Raises OverBudget while they are read."""
         return self.pre_matcher.process(batch, budget)
+
+    def forget_sent(self, values: Iterable[SeenKey]) -> None:
+        """Return values of first_seen again when they come: they were left out."""
+        self.pre_matcher.forget_sent(values)
 
     def faults(self) -> Counter[str]:
         """Count, by rule or stateful macro, how often evaluating it raised."""

@@ -45,6 +45,9 @@ METRICS: Mapping[str, Metric] = {
     "lanner_correlation_groups": Metric("gauge", "Correlation windows and repeat counts in memory."),
     "lanner_first_seen_values": Metric("gauge", "Values that macros of type first_seen know."),
     "lanner_correlation_evicted_total": Metric("counter", "Correlation groups evicted."),
+    "lanner_correlation_left_out_total": Metric(
+        "counter", "Events left out of windows because a budget of messages was used up, by whose it was.", ("level",)
+    ),
     "lanner_correlation_passed_over_total": Metric("counter", "Events that a window ignored, by reason.", ("reason",)),
     "lanner_events_redated_total": Metric(
         "counter", "Events with an impossible time, set to the nearest possible one."

@@ -1,12 +1,13 @@
 """Evaluates rules on events that are JSON and makes alerts of matches. Pure: no clock, no I/O."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from bus.errors.unavailable import fault_text
 from processor.compiler.mapping import compile_items
+from processor.correlation.first_seen.recent import SeenKey
 from processor.correlation.matching.json_events import JsonPreMatcher
 from processor.correlation.plan.split import NO_PLAN, Plan
 from processor.correlation.pre_match import PreMatch
@@ -67,6 +68,7 @@ class AuditDetector:
             OutputError: a rule's output cannot be read.
         """
         self._pre_matcher = JsonPreMatcher(plan, self._fault, extra_fields)
+        self.plan = plan
         self._rules: dict[str, list[_Prepared]] = {}
         for rule in rules:
             if rule.source != SYSCALL:
@@ -124,6 +126,10 @@ class AuditDetector:
             appended: when the broker received it, ns since the epoch; 0 if none did.
         """
         return self._pre_matcher.process(event, appended)
+
+    def forget_sent(self, values: Iterable[SeenKey]) -> None:
+        """Send values of first_seen again when they come: they were left out."""
+        self._pre_matcher.forget_sent(values)
 
     def _fault(self, name: str, problem: BaseException) -> None:
         self.faults[name] += 1

@@ -256,7 +256,12 @@ class Correlator:
         return entry.touched + timespan + self._lateness
 
     def apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
-        """Apply one event; its alerts are added to found one by one, so that a fault loses none of them."""
+        """Apply an event and those before it in its message.
+
+        Alerts are added to found one by one, so that a fault loses none of them.
+        """
+        for earlier in pre_match.earlier:
+            self.apply(earlier, found)
         # No batch is older than its events, so a host whose clock is ahead can't outrun others in a window.
         limit = pre_match.appended or self._now
         if pre_match.time > limit:
@@ -342,26 +347,41 @@ class Correlator:
         window: Fired | None,
         found: list[Alert],
     ) -> None:
+        key = (rule.fingerprint, candidate.by)
+        throttle = self._throttle(key)
+        if candidate.content is None and (throttle is None or not throttle.counts(pre_match.time)):
+            self.counts["without_content"] += pre_match.weight
+            return
+
         def make_alert() -> Alert:
             tokens = self._rules.tokens[rule.output]
             return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
 
         def fields() -> Mapping[str, Value]:
+            if candidate.content is None:
+                return masked(self._counted(pre_match), self._rules.redact)
             content = candidate.content()
             event = {"evt.hostname": pre_match.hostname, **content.event}
             others = {name: event.get(name) for name in WHO_AND_WHAT if event.get(name) not in content.fields.values()}
             return masked({**others, **content.fields}, self._rules.redact)
 
-        key = (rule.fingerprint, candidate.by)
         weight = pre_match.weight - (0 if window is None else window.unmet)
         stamp, period = pre_match.match_stamp, rule.suppress.period
-        state = self._throttle(key)
-        result = take_match(state, stamp, make_alert, period, weight, fields=fields, may_recur=rule.is_relayed)
+        result = take_match(throttle, stamp, make_alert, period, weight, fields=fields, may_recur=rule.is_relayed)
         if not result.is_duplicate:
             if result.alerts:
                 self.alerts[rule.name] += 1
             self.suppressed[rule.name] += weight - bool(result.alerts)
         self._store_throttle(pre_match, key, result, found, is_new=bool(result.alerts))
+
+    def _counted(self, pre_match: PreMatch) -> Mapping[str, Value]:
+        """Return the values of an event that windows count, by field: what is known of one without content."""
+        found: dict[str, Value] = {}
+        for feed in pre_match.feeds:
+            if feed.value is not None and feed.term in self._rules.legs:
+                fields = self._rules.macros[self._rules.legs[feed.term][0]].correlation.fields
+                found |= dict(zip(fields, parts_of(feed.value, len(fields)), strict=True)) if fields else {}
+        return found
 
     def _take_repeated(self, pre_match: PreMatch, repeated: RepeatedAlert, found: list[Alert]) -> None:
         key = (REPEATED_ALERTS, pre_match.group)

@@ -85,8 +85,9 @@ class Candidate:
     term: str
     by: Group
     """Values of the fields by which repeats of the rule are suppressed."""
-    content: Callable[[], Content]
-    """Returns the content of the alert; called late, since few candidates become alerts and formatting is expensive."""
+    content: Callable[[], Content] | None
+    """Returns the content of the alert; called late, since few candidates become alerts and formatting is expensive.
+    None if the match can only be counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,26 @@ class StateCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """Who caused an event: whose budget its messages use."""
+
+    host_id: str = ""
+    """A host, or a source of JSON."""
+    container: str = ""
+    user: str = ""
+
+    @property
+    def of_container(self) -> "Account":
+        """The account of all users of the container."""
+        return Account(self.host_id, self.container)
+
+    @property
+    def of_host(self) -> "Account":
+        """The account of all containers of the host."""
+        return Account(self.host_id)
+
+
+@dataclass(frozen=True, slots=True)
 class PreMatch:
     """One event for one group, a notice about its host, a count of repeated alerts, or a command about its state."""
 
@@ -172,6 +193,12 @@ class PreMatch:
     relays: tuple[Relay, ...] = ()
     via: int = 0
     """A hash of the groups that relayed the event, as a signed 64-bit number; 0 if it comes from detection."""
+    earlier: tuple["PreMatch", ...] = ()
+    """Events of the same batch and group before it that travel in its message: their matches have no content."""
+    is_partial: bool = False
+    """Whether earlier events that its windows would count were left out."""
+    account: Account = Account()
+    """Who caused it; detection alone needs that."""
 
     @property
     def match_stamp(self) -> EventKey:

@@ -9,12 +9,12 @@ from typing import Any
 
 from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
-from processor.correlation.first_seen.recent import RecentlySent
+from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import BRINGER_FIELDS
 from processor.correlation.matching.gathered import Gathered, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Content, EventOrigin, PreMatch
+from processor.correlation.pre_match import Account, Content, EventOrigin, PreMatch
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
@@ -141,6 +141,10 @@ class PreMatcher:
         for index, hits in hits_of(batch, self.matchers, self._fault, budget):
             yield from self._pre_matches(reading, index, hits)
 
+    def forget_sent(self, values: Iterable[SeenKey]) -> None:
+        """Send values of first_seen again when they come: they were left out."""
+        self._recent.forget(values)
+
     def _fault(self, index: int, problem: BaseException) -> None:
         use = self._uses[index]
         name = use.rule.name if isinstance(use, _RuleUse) else use.macro.name
@@ -170,6 +174,7 @@ class PreMatcher:
             EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position),
             batch.columns["time"][event_index],
             batch.hostname,
+            reading.account(batch.columns["process"][event_index]),
             is_established=batch.is_established,
             weight=1 + batch.columns["repeats"][event_index],
         )
@@ -204,6 +209,20 @@ class _Reading:
         self._reads: dict[int, Read] = {}
         self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
         self._row: Callable[[int, int], dict[str, Any]] | None = None
+        self._accounts: dict[int, Account] = {}
+
+    def account(self, row: int) -> Account:
+        """Return whose process a row is.
+
+        A session's user counts, whatever users its programs become: there may be many, as in rootless containers.
+        """
+        known = self._accounts.get(row)
+        if known is None:
+            process, containers = self.batch.processes[row], self.batch.containers
+            login = process.loginuid if process.loginuid is not None and process.loginuid >= 0 else process.uid
+            container = (containers[process.container].full_id or "") if process.container >= 0 else ""
+            known = self._accounts[row] = Account(self.batch.host_id, container, "" if login is None else str(login))
+        return known
 
     def values(self, fields: _Fields, at: tuple[int, int]) -> tuple[Any, ...]:
         if not fields.names:

@@ -53,6 +53,10 @@ class Throttle:
         """Whether repeats are still counted."""
         return bool(self.alert)
 
+    def counts(self, time: int) -> bool:
+        """Return whether a match at a time is a repeat. time: event time, ns."""
+        return self.is_open and time <= self.end
+
 
 @dataclass(frozen=True, slots=True)
 class SuppressResult:
@@ -89,7 +93,7 @@ def take_match(
     if state is not None and (_is_applied(state, stamp) or (may_recur and _is_first(state, time, make_alert))):
         return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
-    if state is not None and state.is_open and time <= state.end:
+    if state is not None and state.counts(time):
         last, values = max(state.last, time), merged(state.values, values_in(fields(), weight))
         counted = replace(state, count=state.count + weight, last=last, sources=sources, values=values)
         return SuppressResult(counted)
@@ -110,7 +114,7 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
     if state is not None and _is_applied(state, stamp):
         return SuppressResult(state, is_duplicate=True)
     sources = _applied(state, stamp)
-    if state is not None and state.is_open and stamp[0] <= state.end:
+    if state is not None and state.counts(stamp[0]):
         count, last = state.count + repeated.count, max(state.last, repeated.last)
         values = merged(state.values, repeated.values)
         return SuppressResult(replace(state, count=count, last=last, sources=sources, values=values))

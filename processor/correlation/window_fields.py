@@ -20,6 +20,8 @@ What = Literal["count", "group", "first", "last", "values", "leg"]
 
 NAMES: tuple[What, ...] = ("count", "group", "first", "last", "values", "leg")
 MISSING = "<NA>"
+AT_LEAST = "correlation.at_least"
+"""The output field of an alert whose window would count more events, which were left out."""
 _START = re.compile(r"%correlation\b")
 _TOKEN = re.compile(
     r"%correlation\.(?:(count|group|first|last|values)(?![A-Za-z0-9_])"
@@ -88,22 +90,29 @@ def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
 
 
 def filled(
-    texts: Sequence[str], tokens: Sequence[WindowToken], fired: Fired | None, group: Sequence[str | None]
+    texts: Sequence[str],
+    tokens: Sequence[WindowToken],
+    fired: Fired | None,
+    group: Sequence[str | None],
+    *,
+    is_partial: bool = False,
 ) -> tuple[str, dict[str, Value]]:
-    """Put the tokens' values between the pieces, and give them by their keys.
+    """Put the tokens' values between the pieces; return the text, and the values by their keys.
 
     Args:
         texts: the pieces, filled in.
         tokens: those between them.
-        fired: what the window tells; None where no window had to be met.
+        fired: the window; None if no window had to be met.
         group: the values of the group.
+        is_partial: whether events that the window would count were left out.
     """
-    values: dict[str, Value] = {}
+    values: dict[str, Value] = {AT_LEAST: True} if is_partial and fired is not None else {}
     parts = [texts[0]]
     for token, text in zip(tokens, texts[1:], strict=True):
         value = _value(token, fired, group)
         values[token.key] = value
-        parts += [_shown(token, value), text]
+        at_least = "at least " if AT_LEAST in values and token.what == "count" else ""
+        parts += [at_least + _shown(token, value), text]
     return "".join(parts), values
 
 

@@ -1,7 +1,7 @@
 """Pre-matched events as bytes and back: the value and the key of a message of the ``correlate`` topic."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from typing import Any, get_args
 
@@ -31,9 +31,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 
 PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
-TICK_KEY = b"tick"
-"""Key of a message that holds no event: the broker stamps it, so that a quiet partition learns the time."""
-PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema(f"pre_match.0.{n}.avsc") for n in (1, 2, 3)])
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema(f"pre_match.0.{n}.avsc") for n in (3, 2, 1)])
 TICK_KEY = b"tick"
 """The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""
 
@@ -81,6 +79,8 @@ def encode_pre_match(pre_match: PreMatch) -> bytes:
         "command": None if pre_match.command is None else _command_datum(pre_match.command),
         "relays": [_relay_datum(relay) for relay in pre_match.relays],
         "via": pre_match.via,
+        "earlier": list(map(_earlier_datum, pre_match.earlier)),
+        "partial": pre_match.is_partial,
     }
     return PRE_MATCH_FORMAT.encode(datum)
 
@@ -95,7 +95,7 @@ def decode_pre_match(data: bytes) -> PreMatch:
         row: Any = PRE_MATCH_FORMAT.decode(data)
         origin = EventOrigin(**row["origin"])
         _check(origin, row["time"])
-        return PreMatch(
+        last = PreMatch(
             origin=origin,
             time=row["time"],
             hostname=to_text(row["hostname"]),
@@ -110,9 +110,39 @@ def decode_pre_match(data: bytes) -> PreMatch:
             command=None if row["command"] is None else _command(row["command"]),
             relays=tuple(_relay(relay) for relay in row["relays"]),
             via=row["via"],
+            is_partial=row["partial"],
         )
+        return replace(last, earlier=tuple(_earlier(last, each) for each in row["earlier"])) if row["earlier"] else last
     except (UnreadableMessage, TypeError, ValueError, AttributeError) as problem:
         raise BadPreMatch(f"not a valid pre-matched event: {problem}") from None
+
+
+def _earlier_datum(event: PreMatch) -> dict[str, Any]:
+    return {
+        "index": event.origin.index,
+        "time": event.time,
+        "weight": event.weight,
+        "feeds": [_feed_datum(feed) for feed in event.feeds],
+        "matches": [{"term": each.term, "by": group_datum(each.by)} for each in event.candidates],
+    }
+
+
+def _earlier(last: PreMatch, row: dict[str, Any]) -> PreMatch:
+    """Return an event that travelled in the message of another."""
+    origin = replace(last.origin, index=row["index"])
+    _check(origin, row["time"])
+    return PreMatch(
+        origin,
+        row["time"],
+        last.hostname,
+        last.group,
+        tuple(_feed(feed) for feed in row["feeds"]),
+        tuple(Candidate(each["term"], group_of(each["by"]), None) for each in row["matches"]),
+        last.appended,
+        last.is_established,
+        row["weight"],
+        is_partial=last.is_partial,
+    )
 
 
 def _check(origin: EventOrigin, time: int) -> None:
@@ -174,6 +204,8 @@ def _feed(row: dict[str, Any]) -> Feed:
 
 
 def _candidate_datum(candidate: Candidate) -> dict[str, Any]:
+    if candidate.content is None:
+        raise ValueError("a match without content is sent within another event's message only")
     content = candidate.content()
     return {
         "term": candidate.term,

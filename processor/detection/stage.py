@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from processor.correlation.first_seen.recent import SeenKey
+from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.detection.budget import BOUNDLESS, BatchBudget
 from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
@@ -32,6 +34,13 @@ class EvaluatedRules(Protocol):
 
     def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterable[PreMatch]:
         """Return what correlation needs of a batch. Raises OverBudget while it is read."""
+
+    @property
+    def plan(self) -> Plan:
+        """The stateful rules."""
+
+    def forget_sent(self, values: Iterable[SeenKey]) -> None:
+        """Return values of first_seen again when they come: they were left out."""
 
     def faults(self) -> Mapping[str, int]:
         """Return, by rule or stateful macro, how often evaluating it raised; the counts only grow."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import BrokerClock, append_time
 from processor.correlation.notices import notice_of, notices_of_batch
+from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
 from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
@@ -99,6 +100,7 @@ class MessageStage:
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
         pods: PodRecords | None = None,
+        messages_per_second: float = MESSAGES_PER_SECOND,
     ) -> None:
         """Begin without any host.
 
@@ -111,10 +113,12 @@ class MessageStage:
             repeats: decides which alerts repeat others; None to send all.
             hosts: which hosts are tracked.
             pods: records of pods to join; None for none.
+            messages_per_second: what a user may cause to stateful rules; 0 for no limits.
         """
         self.sessions = Sessions()
         """Names people in alerts."""
         self.detect = DetectStage(rules, repeats, self.sessions)
+        self.packer = PreMatchPacker(rules.plan, messages_per_second)
         self.hosts = TrackedHosts() if hosts is None else hosts
         self.pods = PodRecords() if pods is None else pods
         self.sequences = HostSequences()
@@ -129,6 +133,7 @@ class MessageStage:
         self._hosts_reported = 0
         self._reported_at: dict[int, int] = {}
         self._broker = BrokerClock()
+        self._rules = rules
         self._clock = clock
         self._decode = decode
         self._limits = limits
@@ -151,6 +156,8 @@ class MessageStage:
     def change_rules(self, rules: EvaluatedRules, *, decode: Callable[[bytes], EventBatch]) -> None:
         """Evaluate other rules from the next batch on; arguments as in the constructor."""
         self.detect.change_rules(rules)
+        self.packer.change_rules(rules.plan)
+        self._rules = rules
         self._decode = decode
 
     def take(
@@ -185,20 +192,19 @@ class MessageStage:
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
+        found: list[PreMatch] = []
         pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
-
-        def send(pre_match: PreMatch) -> None:
-            pre_matches.append(message_of(pre_match))
-
         try:
-            self.detect.evaluate(self.pods.join(batch), send, budget)
+            self.detect.evaluate(self.pods.join(batch), found.append, budget)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"evaluation failed: {fault_text(error)}"
         try:
-            pre_matches += map(message_of, self._account(batch, arrival, budget))
+            packed, left_out = self.packer.pack(found, batch.appended or batch.created, self._rules.forget_sent)
+            pre_matches += map(message_of, packed)
+            pre_matches += map(message_of, self._account(batch, arrival, budget, left_out))
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"evaluation failed: {fault_text(error)}"
         joined = tuple(map(encode_session, self.sessions.take_joined()))
@@ -274,7 +280,9 @@ class MessageStage:
         self.liveness.forget(partitions)
         self.reports.forget(partitions)
 
-    def _account(self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget) -> Iterable[PreMatch]:
+    def _account(
+        self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget, left_out: Notice | None
+    ) -> Iterable[PreMatch]:
         """Record what a batch shows about its host; alerts that are due at once are added to the budget's.
 
         Returns:
@@ -286,6 +294,8 @@ class MessageStage:
             self.reports.see(arrival.partition, batch, self._clock())
             budget.alerts += self.liveness.see(arrival.partition, batch, arrival.appended)
         notices = [*self._notices(batch, arrival), *_budget_notices(batch, budget)]
+        if left_out is not None:
+            notices.append(left_out)
         self._drop_gone()
         return [*self._too_many_hosts(arrival), *notices_of_batch(batch, notices)]
 

@@ -165,8 +165,12 @@ class BatchPeople:
 
 
 def _named(candidate: Candidate, person: Person) -> Candidate:
+    make = candidate.content
+    if make is None:
+        return candidate
+
     def content() -> Content:
-        plain = candidate.content()
+        plain = make()
         *texts, last = plain.texts
         return Content((*texts, last + _suffix(person)), {**plain.fields, **person.fields()}, plain.event)
 

@@ -87,14 +87,18 @@ class Everything:
             row: Any = fastavro.schemaless_reader(io.BytesIO((message.value() or b"")[_HEADER:]), _SCHEMA, None)
             if row["notice"] is not None:
                 continue
-            # Two macros have the same group, so one message feeds them both.
-            if (identity := (row["via"], *row["origin"].values(), *row["group"])) in seen:
-                continue
-            seen.add(identity)
-            if row["via"]:
-                self.relayed.setdefault(row["group"][0], []).append(row)
-            else:
-                (self.groups.setdefault(row["group"][0], []) if row["group"] else self.fleet).append(row)
+            for event in (
+                *({**row, **each, "origin": row["origin"] | {"index": each["index"]}} for each in row["earlier"]),
+                row,
+            ):
+                # Two macros have the same group, so one message feeds them both.
+                if (identity := (event["via"], *event["origin"].values(), *event["group"])) in seen:
+                    continue
+                seen.add(identity)
+                if event["via"]:
+                    self.relayed.setdefault(event["group"][0], []).append(event)
+                else:
+                    (self.groups.setdefault(event["group"][0], []) if event["group"] else self.fleet).append(event)
         reader.close()
 
     def owed(self) -> dict[tuple[str, str], str]:

@@ -96,9 +96,25 @@ def pre_match_0_3() -> PreMatch:
 
 
 def pre_match_0_4() -> PreMatch:
-    """Return a pre-matched event in which every field is set, what repeats differ in included."""
+    """Return a pre-matched event in which every field is set, another in the same message included."""
     repeated = RepeatedAlert("first", NOON - 9, 412, NOON, 60, b"alert", {"fd.name": {"/\udcff": 411, "/ß": 1}})
-    return replace(pre_match_0_3(), repeated=repeated)
+    last = replace(pre_match_0_3(), repeated=repeated, is_partial=True)
+    matches = (Candidate("term-6", (None, "\udcff"), None),)
+    feeds = (Feed("term-7", "\udcff", {"ß": "a"}),)
+    origin = replace(last.origin, index=3)
+    earlier = PreMatch(
+        origin,
+        NOON - 5,
+        last.hostname,
+        last.group,
+        feeds,
+        matches,
+        last.appended,
+        is_established=False,
+        weight=400,
+        is_partial=True,
+    )
+    return replace(last, earlier=(earlier,))
 
 
 def throttle_0_3() -> GroupState:

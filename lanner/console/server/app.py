@@ -13,11 +13,11 @@ from lanner.console.server.fleet import hosts, rules
 from lanner.console.server.guard import middlewares
 from lanner.console.server.pipeline import api as pipeline_api
 from lanner.console.server.pipeline import view as pipeline
-from lanner.console.server.rate import RateLimit
 from lanner.console.server.search import api as search_api
 from lanner.console.server.search import view as search
 from lanner.console.server.views import alerts, assets, monitoring, sign_in
 from lanner.console.server.views.rendering import RENDERER, View
+from schemas.caching.rate_limit import RateLimit
 
 VIEWS: tuple[View, ...] = (
     View("Alerts", "/", "a"),
@@ -54,9 +54,9 @@ CALLBACKS_A_SECOND, CALLBACKS_AT_ONCE = 1.0, 60
 async def application(made: Console) -> AsyncIterator[web.Application]:
     """Make the application on the running loop."""
     limits = (
-        RateLimit(REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
-        RateLimit(ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE),
-        RateLimit(CALLBACKS_A_SECOND, CALLBACKS_AT_ONCE),
+        RateLimit[str](REQUESTS_A_SECOND, REQUESTS_AT_ONCE),
+        RateLimit[str](ATTEMPTS_A_SECOND, ATTEMPTS_AT_ONCE),
+        RateLimit[str](CALLBACKS_A_SECOND, CALLBACKS_AT_ONCE),
     )
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from aiohttp import web
 
 from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
-from lanner.console.server.rate import RateLimit
 from notifier.intake.http_thread import CONNECTION
+from schemas.caching.rate_limit import RateLimit
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
@@ -45,7 +45,7 @@ def cookie_name(made: Console) -> str:
 
 
 def middlewares(
-    limit: RateLimit, sign_in_limit: RateLimit, callback_limit: RateLimit
+    limit: RateLimit[str], sign_in_limit: RateLimit[str], callback_limit: RateLimit[str]
 ) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
     """Return the middlewares, outermost first.
 

@@ -12,6 +12,7 @@ from lanner.operations.endpoint import Beat
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.readings.collector import REASONS, SPOOL_REASONS
 from processor.audit.detector import AuditDetector
+from processor.correlation.packing import LEVELS
 from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows.outcome import UpdateOutcome
 from processor.detection.internal_alerts import MEMORY_LOST
@@ -30,7 +31,12 @@ from processor.sessions.sessions import EVICTABLE, Sessions
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
 """A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
-PASSED_OVER = (*(each.value for each in UpdateOutcome if each is not UpdateOutcome.TAKEN), "duplicate", "unknown_term")
+PASSED_OVER = (
+    *(each.value for each in UpdateOutcome if each is not UpdateOutcome.TAKEN),
+    "duplicate",
+    "unknown_term",
+    "without_content",
+)
 LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
@@ -127,6 +133,7 @@ class ProcessorView:
         """Return the metrics."""
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
+        left_out = self.stage.packer.left_out + self.audit.packer.left_out
         readings = rule_readings(ruleset, self.rules.timing, self.audit.detector) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
@@ -139,6 +146,7 @@ class ProcessorView:
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_first_seen_values": {(): self.correlation.known_values},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
+            "lanner_correlation_left_out_total": {(level,): left_out[level] for level in LEVELS},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
         readings |= pod_readings(self.stage.pods) | session_readings(self.stage.sessions)

@@ -238,6 +238,17 @@ class FirstSeenSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CorrelationSettings:
+    """What hosts may cause to the stateful rules of a fleet; use the same values for all processors."""
+
+    messages_per_second: int = about(
+        "Messages that a user may cause. A container may cause twice as many, a host four times as many; further\n"
+        "events are left out of windows and reported. 0: no limits.",
+        100,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class StateFileSettings:
     """The state file of stateful rules, which `run` writes: windows, and counts of repeats."""
 
@@ -379,6 +390,10 @@ class Settings:
     first_seen: FirstSeenSettings = about(
         "What stateful macros of type first_seen may remember; use the same values for all processors.",
         FirstSeenSettings,
+    )
+    correlation: CorrelationSettings = about(
+        "What hosts may cause to the stateful rules of a fleet; use the same values for all processors.",
+        CorrelationSettings,
     )
     hosts: HostsSettings = about(
         "When a host of a fleet counts as silent; use the same value for all processors.", HostsSettings

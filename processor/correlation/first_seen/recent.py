@@ -68,6 +68,11 @@ class RecentlySent:
                 minute, shares = self._sent.get(key, (period, ()))
                 self._sent[key] = (period, (*shares, share) if minute == period else (share,))
 
+    def forget(self, keys: Iterable[SeenKey]) -> None:
+        """Note that events were not sent after all."""
+        for key in keys:
+            self._sent.pop(key, None)
+
 
 def _period(span: Span, appended: int) -> tuple[int, int]:
     second = seconds_of(appended)

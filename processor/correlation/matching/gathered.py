@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from processor.compiler.values.transformers import as_text
@@ -9,7 +10,17 @@ from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import account_of, share_of
 from processor.correlation.matching.routes import Part, RelayRoutes
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Content, EventOrigin, Feed, Group, PreMatch, clipped, combined
+from processor.correlation.pre_match import (
+    Account,
+    Candidate,
+    Content,
+    EventOrigin,
+    Feed,
+    Group,
+    PreMatch,
+    clipped,
+    combined,
+)
 from processor.correlation.window_fields import pieces
 from schemas.text.limits import clipped_values
 
@@ -63,13 +74,13 @@ class Gathered:
             homes: if another group decides about the leg: the values of each set of fields that may have that group's.
         """
         size = len(macro.correlation.group_by)
-        group = _group(values[:size])
+        group = _group(tuple(values[:size]))
         if None in group:
             self.missing.add((macro.fingerprint, GROUP_MISSING))
             return
         value = rule_name
         if count := len(macro.correlation.fields):
-            counted = _group(values[size : size + count])
+            counted = _group(tuple(values[size : size + count]))
             if None in counted:
                 self.missing.add((macro.fingerprint, VALUE_MISSING))
                 return
@@ -114,16 +125,23 @@ class Gathered:
         if not possible:
             return
         values = own()
-        others = dict(zip(values, _group(values.values()), strict=True))
+        others = dict(zip(values, _group(tuple(values.values())), strict=True))
         for group in possible:
             of_group = dict(zip(rule.group_by, group, strict=True))
             by = tuple(of_group[name] if name in of_group else others[name] for name in rule.suppress.by)
             self.candidates.setdefault(group, []).append(Candidate(term.id, by, content))
 
     def pre_matches(
-        self, origin: EventOrigin, time: int, hostname: str, *, is_established: bool = True, weight: int = 1
+        self,
+        origin: EventOrigin,
+        time: int,
+        hostname: str,
+        account: Account,
+        *,
+        is_established: bool = True,
+        weight: int = 1,
     ) -> list[PreMatch]:
-        """Return the event for each group."""
+        """Return the event for each group. account: whoever caused it."""
         appended = self.appended
         parts: Sequence[Part]
         if self.relays:
@@ -134,7 +152,19 @@ class Gathered:
                 (each, tuple(self.feeds.get(each, ())), tuple(self.candidates.get(each, ())), ()) for each in groups
             ]
         return [
-            PreMatch(origin, time, hostname, group, feeds, matching, appended, is_established, weight, relays=relays)
+            PreMatch(
+                origin,
+                time,
+                hostname,
+                group,
+                feeds,
+                matching,
+                appended,
+                is_established,
+                weight,
+                relays=relays,
+                account=account,
+            )
             for group, feeds, matching, relays in parts
         ]
 
@@ -147,7 +177,7 @@ class Gathered:
 
         Where a window has to be met, an event without a group met none; what needs no window holds all the same.
         """
-        distinct = dict.fromkeys(map(_group, groups))
+        distinct = dict.fromkeys(_group(tuple(values)) for values in groups)
         possible = [group for group in distinct if None not in group or not term.needs]
         return [group for group in possible if not self._is_over(term, group)]
 
@@ -156,7 +186,8 @@ class Gathered:
         return bool(self.known) and any((name, group) in self.known for name in term.needs)
 
 
-def _group(values: Iterable[Any]) -> Group:
+@lru_cache(maxsize=1024, typed=True)
+def _group(values: tuple[Any, ...]) -> Group:
     return tuple(None if value is None else clipped(as_text(value)) for value in values)
 
 

@@ -1,7 +1,7 @@
 """Evaluates the stateless parts of stateful rules on events that are JSON; system calls have the PreMatcher."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -9,12 +9,12 @@ from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.mapping import compile_items
-from processor.correlation.first_seen.recent import RecentlySent
+from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import JSON_BRINGER_FIELDS
 from processor.correlation.matching.gathered import Gathered, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Content, EventOrigin, PreMatch
+from processor.correlation.pre_match import Account, Content, EventOrigin, PreMatch
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces
 from processor.fields.audit.event_fields import AuditFields
 from processor.output.formatter import Rendered, compile_output
@@ -120,7 +120,11 @@ class JsonPreMatcher:
         if not (found.feeds or found.candidates or found.relays):
             return []
         found.mark_sent()
-        return found.pre_matches(_origin(event), event.time, event.hostname)
+        return found.pre_matches(_origin(event), event.time, event.hostname, Account(event.source.name))
+
+    def forget_sent(self, values: Iterable[SeenKey]) -> None:
+        """Send values of first_seen again when they come: they were left out."""
+        self._recent.forget(values)
 
     def _content(self, use: _RuleUse, event: AuditFields) -> Content:
         try:

@@ -20,8 +20,10 @@ def stateful_alert(
         fired: the window that is met; None if the rule only suppresses repeats.
         tokens: the values of the window that the output names.
     """
+    if candidate.content is None:
+        raise ValueError("a match without content can only be counted")
     content = candidate.content()
-    text, of_window = filled(content.texts, tokens, fired, pre_match.group)
+    text, of_window = filled(content.texts, tokens, fired, pre_match.group, is_partial=pre_match.is_partial)
     origin = pre_match.origin
     # Throttling alone doesn't change which alert it is.
     group = tuple(str(value) for value in pre_match.group) if rule.macros else ()

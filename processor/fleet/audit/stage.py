@@ -7,7 +7,11 @@ from bus.messages.clock_offset import append_time
 from processor.audit.detector import AuditDetector
 from processor.audit.events import BadAuditEvent, read_event, read_events
 from processor.audit.failures import RuleFailures, refused, truncated
+from processor.correlation.notices import notice_of
+from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
+from processor.correlation.pre_match import PreMatch
 from processor.correlation.wire import message_of
+from processor.detection.internal_alerts import Cause
 from processor.fields.audit.event_fields import AuditFields
 from processor.fields.audit.source import JsonSource
 from processor.fleet.message_stage import MessageResult
@@ -20,14 +24,21 @@ from schemas.catalogue.sources import K8S_AUDIT
 class AuditStage:
     """Evaluates one message after the other."""
 
-    def __init__(self, detector: AuditDetector, sources: Mapping[str, JsonSource] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        detector: AuditDetector,
+        sources: Mapping[str, JsonSource] = MappingProxyType({}),
+        messages_per_second: float = MESSAGES_PER_SECOND,
+    ) -> None:
         """Take the compiled rules.
 
         Args:
             detector: the rules on events that are JSON.
             sources: by topic, the source of its events; other messages are Kubernetes audit events.
+            messages_per_second: what a user may cause to stateful rules; 0 for no limits.
         """
         self.detector = detector
+        self.packer = PreMatchPacker(detector.plan, messages_per_second)
         self.sources = sources
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
@@ -40,6 +51,7 @@ class AuditStage:
     def change_rules(self, detector: AuditDetector) -> None:
         """Evaluate other rules from the next event on."""
         self.detector = detector
+        self.packer.change_rules(detector.plan)
         self._failures.forget()
 
     def take(
@@ -58,7 +70,7 @@ class AuditStage:
         before = self.events
         faults: list[str] = []
         alerts: list[Alert] = []
-        pre_matches: list[tuple[bytes, bytes]] = []
+        found: list[PreMatch] = []
         sessions: list[tuple[bytes, bytes]] = []
         documents = [value or b""] if source is not None else lines_of(value or b"")
         for number, document in enumerate(documents, 1):
@@ -67,22 +79,25 @@ class AuditStage:
                     self.events += 1
                     self.truncated += bool(event.truncated)
                     alerts += self.detector.process(event)
-                    found = self.detector.pre_matches(event, received) + truncated(event, received)
-                    pre_matches += map(message_of, found)
+                    found += self.detector.pre_matches(event, received) + truncated(event, received)
                     if (record := session_record(event)) is not None:
                         sessions.append(encode_session(record))
             except BadAuditEvent as error:
                 self.refused += 1
                 faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
-        pre_matches += map(message_of, self._failures.fresh(self.detector, received, position[1:]))
+        packed, left_out = self.packer.pack(found, received, self.detector.forget_sent)
+        if left_out is not None:
+            packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
+        packed += self._failures.fresh(self.detector, received, position[1:])
         reason = ""
         if faults:
             kind, name = (
                 ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
             )
-            pre_matches.append(message_of(refused(name, len(faults), faults[0], position, received)))
+            packed.append(refused(name, len(faults), faults[0], position, received))
             reason = f"not {kind}: {'; '.join(faults)}"
-        return MessageResult(tuple(alerts), tuple(pre_matches), tuple(sessions), reason, self.events - before)
+        pre_matches = tuple(map(message_of, packed))
+        return MessageResult(tuple(alerts), pre_matches, tuple(sessions), reason, self.events - before)
 
     def _events(
         self, value: bytes, received: int, source: JsonSource | None, sent: int | None

@@ -76,7 +76,12 @@ def test_a_pre_matched_event_comes_back_as_it_went(pre_match: PreMatch) -> None:
     assert replace(back, candidates=(), relays=()) == replace(pre_match, candidates=(), relays=())
     assert encode_pre_match(back) == encode_pre_match(pre_match)
     for read, written in zip(back.candidates, pre_match.candidates, strict=True):
-        assert (read.term, read.by, read.content()) == (written.term, written.by, written.content())
+        assert (read.term, read.by, made(read)) == (written.term, written.by, made(written))
+
+
+def made(candidate: Candidate) -> Content | None:
+    """Return the content of a candidate."""
+    return candidate.content and candidate.content()
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,7 @@ def test_the_pre_matched_events_of_former_releases_are_read_for_ever(name: str, 
     back = decode_pre_match(golden_message(name))
 
     assert replace(back, candidates=()) == replace(written, candidates=())
-    assert [each.content() for each in back.candidates] == [each.content() for each in written.candidates]
+    assert [made(each) for each in back.candidates] == [made(each) for each in written.candidates]
 
 
 @given(st.binary(max_size=50))
