@@ -14,7 +14,7 @@ from processor.correlation.notices import notices_of_batch
 from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
 from processor.correlation.plan.split import Plan, split_rules
 from processor.correlation.pre_match import PreMatch
-from processor.correlation.pre_matcher import PreMatcher
+from processor.correlation.pre_matcher import Admits, PreMatcher, admit_all
 from processor.correlation.state.evictions import room_notices
 from processor.detection.budget import BatchBudget
 from processor.detection.detector import Detector, RuleMatching
@@ -80,9 +80,11 @@ class CompiledRuleset:
         """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
         return self.detector.process(batch, budget, repeats, people)
 
-    def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterator[PreMatch]:
+    def find_pre_matches(
+        self, batch: EventBatch, budget: BatchBudget, admits: Admits = admit_all
+    ) -> Iterator[PreMatch]:
         """Return the events of a batch that correlation needs. Raises OverBudget while they are read."""
-        return self.pre_matcher.process(batch, budget)
+        return self.pre_matcher.process(batch, budget, admits)
 
     def forget_sent(self, values: Iterable[SeenKey]) -> None:
         """Return values of first_seen again when they come: they were left out."""

@@ -40,6 +40,8 @@ _MAX_CHANGES = 8
 """Changes from one kind of event to another, in a batch and group, of which each event after it has content."""
 _LEAST_RETAINED = 2
 """Events at the beginning of a run: what the first one changes, such as that a value is known, the second one meets."""
+_EVENTS_OF_EXCEEDING = 64
+"""Events of a batch that are evaluated of an account most of whose events were left out in the last second."""
 _RUN = 100_000_000
 """How long a run may be, ns: no time of a window or of repeats is off by more."""
 _SECOND = 10**9
@@ -89,6 +91,11 @@ class PreMatchPacker:
         """By the number of contents at once, the limits of groups."""
         self._values_seen: BoundedMap[int, int] = BoundedMap(_MAX_GROUPS)
         self._left_out_at: BoundedMap[Account, int] = BoundedMap(_MAX_ACCOUNTS)
+        self._exceeding: BoundedMap[Account, int] = BoundedMap(_MAX_ACCOUNTS)
+        """When most of an account's events were left out last, ns."""
+        self._admitted: Counter[Account] = Counter()
+        self._not_admitted: Counter[tuple[Account, str]] = Counter()
+        """Of the present batch, by account: events that were evaluated although it exceeds its budget, and others."""
         self._reserve = messages_per_second * _SECONDS_AT_ONCE / 2
         self._rate = messages_per_second
         self.left_out: Counter[str] = Counter()
@@ -97,6 +104,23 @@ class PreMatchPacker:
     def change_rules(self, plan: Plan) -> None:
         """Pack events of other rules from now on."""
         self._terms = _terms_of(plan)
+
+    def admits(self, account: Account, now: int, weight: int) -> bool:
+        """Return whether an event of the next batch is worth evaluating: of those that exceed a budget, few are.
+
+        Args:
+            account: whoever caused it.
+            now: when the batch arrived, ns since the epoch.
+            weight: how many events it stands for.
+        """
+        for level, key in zip(LEVELS, account.levels, strict=True):
+            since = self._exceeding.get(key)
+            if since is not None and 0 <= now - since < _SECOND:
+                self._admitted[key] += 1
+                if self._admitted[key] > _EVENTS_OF_EXCEEDING:
+                    self._not_admitted[account, level] += weight
+                    return False
+        return True
 
     def pack(
         self, pre_matches: Sequence[PreMatch], now: int, on_left_out: Callable[[Iterable[SeenKey]], None]
@@ -125,16 +149,18 @@ class PreMatchPacker:
                     found.append(self._marked(message))
         # Groups that relay an event come after those that they relay it to.
         found.sort(key=lambda message: bool(message.relays))
-        if not excess:
-            return found, None
-        numbers: Counter[tuple[Account, str]] = Counter()
-        for key, messages in excess.items():
+        numbers, self._not_admitted = self._not_admitted, Counter()
+        self._admitted.clear()
+        for (account, level), messages in excess.items():
             events = [event for message in messages for event in (*message.earlier, message)]
-            numbers[key] = sum(event.weight for event in events)
-            self.left_out[key[1]] += numbers[key]
-            self._left_out_at.put(key[0], max(event.time for event in events))
+            numbers[account, level] += sum(event.weight for event in events)
+            if 2 * len(events) > len(pre_matches):
+                self._exceeding.put(account.levels[list(LEVELS).index(level)], now)
             on_left_out(self._values(events))
-        return found, self._notice(*numbers.most_common(1)[0][0], numbers.total())
+        for (account, level), number in numbers.items():
+            self.left_out[level] += number
+            self._left_out_at.put(account, now)
+        return found, self._notice(*numbers.most_common(1)[0][0], numbers.total()) if numbers else None
 
     def _messages(self, events: Sequence[PreMatch], now: int) -> Iterator[tuple[PreMatch, bool]]:
         """Yield the messages for a group, and whether each is sent because the group had few events lately."""
@@ -197,13 +223,12 @@ class PreMatchPacker:
         """
         if not self._is_limited:
             return ""
-        keys = (account, account.of_container, account.of_host)
         seconds = now / _SECOND
-        for level, budget, key in zip(LEVELS, self._budgets, keys, strict=True):
+        for level, budget, key in zip(LEVELS, self._budgets, account.levels, strict=True):
             reserve = self._reserve if level == "user" and not is_whole else 0
             if budget.left(key, seconds) < 1 + reserve:
                 return level
-        for budget, key in zip(self._budgets, keys, strict=True):
+        for budget, key in zip(self._budgets, account.levels, strict=True):
             budget.take(key, seconds)
         return ""
 

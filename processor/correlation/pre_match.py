@@ -160,14 +160,9 @@ class Account:
     user: str = ""
 
     @property
-    def of_container(self) -> "Account":
-        """The account of all users of the container."""
-        return Account(self.host_id, self.container)
-
-    @property
-    def of_host(self) -> "Account":
-        """The account of all containers of the host."""
-        return Account(self.host_id)
+    def levels(self) -> tuple["Account", "Account", "Account"]:
+        """This account, that of its container's users, and that of its host's containers."""
+        return self, Account(self.host_id, self.container), Account(self.host_id)
 
 
 @dataclass(frozen=True, slots=True)

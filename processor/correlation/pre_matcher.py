@@ -27,6 +27,7 @@ from schemas.catalogue.fields import resolve_field
 from schemas.catalogue.sources import SYSCALL
 from schemas.text.limits import Texts
 
+Admits = Callable[[Account, int, int], bool]
 OnFault = Callable[[BaseException], None]
 Read = Callable[[int, int], tuple[Any, ...]]
 
@@ -72,6 +73,11 @@ class _RuleUse:
     formats: tuple[OutputFormat, ...]
     extras: tuple[tuple[str, bool, OutputFormat], ...]
     """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+
+
+def admit_all(account: Account, now: int, weight: int) -> bool:  # noqa: ARG001  nobody is limited
+    """Evaluate all events."""
+    return True
 
 
 class PreMatcher:
@@ -124,12 +130,15 @@ class PreMatcher:
         self.first_errors: dict[str, str] = {}
         """The first error of each that raised."""
 
-    def process(self, batch: EventBatch, budget: BatchBudget | None = None) -> Iterator[PreMatch]:
+    def process(
+        self, batch: EventBatch, budget: BatchBudget | None = None, admits: Admits = admit_all
+    ) -> Iterator[PreMatch]:
         """Yield the events of a batch that correlation needs, in order.
 
         Args:
             batch: a validated batch.
             budget: what the batch may cost, including what was spent before; None for no limits.
+            admits: returns whether to evaluate an event, by whoever caused it, when the batch arrived, and its weight.
 
         Raises:
             OverBudget: it costs more; what was yielded before is valid.
@@ -138,8 +147,11 @@ class PreMatcher:
             return
         budget = BatchBudget(BOUNDLESS) if budget is None else budget
         reading = _Reading(batch, budget)
+        rows, repeats = batch.columns["process"], batch.columns["repeats"]
+        now = batch.appended or batch.created
         for index, hits in hits_of(batch, self.matchers, self._fault, budget):
-            yield from self._pre_matches(reading, index, hits)
+            if admits(reading.account(rows[index]), now, 1 + repeats[index]):
+                yield from self._pre_matches(reading, index, hits)
 
     def forget_sent(self, values: Iterable[SeenKey]) -> None:
         """Send values of first_seen again when they come: they were left out."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from processor.correlation.first_seen.recent import SeenKey
 from processor.correlation.plan.split import Plan
 from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.pre_matcher import Admits, admit_all
 from processor.detection.budget import BOUNDLESS, BatchBudget
 from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
@@ -32,7 +33,7 @@ class EvaluatedRules(Protocol):
     ) -> object:
         """Evaluate all events of a batch; alerts are added to the budget. Raises OverBudget."""
 
-    def find_pre_matches(self, batch: EventBatch, budget: BatchBudget) -> Iterable[PreMatch]:
+    def find_pre_matches(self, batch: EventBatch, budget: BatchBudget, admits: Admits) -> Iterable[PreMatch]:
         """Return what correlation needs of a batch. Raises OverBudget while it is read."""
 
     @property
@@ -82,7 +83,11 @@ class DetectStage:
         self._observers.append(observer)
 
     def evaluate(
-        self, batch: EventBatch, send: Callable[[PreMatch], object], budget: BatchBudget | None = None
+        self,
+        batch: EventBatch,
+        send: Callable[[PreMatch], object],
+        budget: BatchBudget | None = None,
+        admits: Admits = admit_all,
     ) -> list[Alert]:
         """Evaluate all events of a batch.
 
@@ -90,6 +95,7 @@ class DetectStage:
             batch: a validated batch.
             send: called with each event, or count of repeated alerts, that correlation needs.
             budget: what the batch may cost; its alerts are those found, also where it is exceeded. None for no limits.
+            admits: returns whether stateful rules are evaluated on an event, as for PreMatcher.process.
 
         Returns:
             The alerts of rules that one event decides.
@@ -103,7 +109,7 @@ class DetectStage:
         self.events += batch.total
         try:
             self._rules.find_alerts(batch, budget, repeats, people)
-            for pre_match in self._rules.find_pre_matches(batch, budget):
+            for pre_match in self._rules.find_pre_matches(batch, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.

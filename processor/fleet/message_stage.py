@@ -196,7 +196,7 @@ class MessageStage:
         pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
         try:
-            self.detect.evaluate(self.pods.join(batch), found.append, budget)
+            self.detect.evaluate(self.pods.join(batch), found.append, budget, self.packer.admits)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
