@@ -40,6 +40,8 @@ RATE = 4_000
 """Events a second of each flooding host: what a loop in Python makes."""
 FLOODERS, OTHERS = 3, 10
 _SIZE = 500
+_DIFFERENT = 30
+"""Batches of a host that have names of their own; they are sent again and again."""
 _WINDOW = """
 - macro: marked_window
   condition: evt.type = openat and fd.name startswith /marked/
@@ -78,7 +80,7 @@ def _floods(rules: Path) -> Iterator[tuple[str, EventBatch]]:
                 break
 
 
-def _flood(attack: EventBatch, host: str, sequence: int, *, is_many: bool) -> bytes:
+def _flood(attack: EventBatch, host: str, sequence: int, *, is_many: bool) -> EventBatch:
     """Return a batch of a flood.
 
     Args:
@@ -91,7 +93,6 @@ def _flood(attack: EventBatch, host: str, sequence: int, *, is_many: bool) -> by
     columns = {name: column[:0] for name, column in attack.columns.items()}
     strings = list(attack.strings)
     processes = list(attack.processes)
-    now = time.time_ns()
     columns["arg_start"] = array(attack.columns["arg_start"].typecode, [0])
     for number, row in enumerate(rows):
         start, end = attack.columns["arg_start"][row : row + 2]
@@ -101,7 +102,6 @@ def _flood(attack: EventBatch, host: str, sequence: int, *, is_many: bool) -> by
         for name, column in attack.columns.items():
             if not name.startswith("arg_"):
                 columns[name].append(column[row])
-        columns["time"][number] = now + 1000 * number
         for name in ("fd_name", "path_name"):
             if columns[name][number]:
                 strings.append(f"{strings[columns[name][number]]}-{sequence}-{number}")
@@ -113,20 +113,24 @@ def _flood(attack: EventBatch, host: str, sequence: int, *, is_many: bool) -> by
             pid = 100_000 + (sequence * _SIZE + number) % 3_000_000
             processes.append(replace(process, pid=pid, sid=pid, ppid=pid))
             columns["process"][number] = len(processes) - 1
-    made = replace(
+    return replace(
         attack,
         host_id=host,
         hostname=host,
         boot_id="boot",
         collector_start=1,
         sequence=sequence,
-        created=now,
         count=_SIZE,
         strings=strings,
         processes=processes,
         columns=columns,
     )
-    return encode_batch(made)
+
+
+def _dated(batch: EventBatch, sequence: int) -> bytes:
+    now = time.time_ns()
+    columns = batch.columns | {"time": array("q", range(now, now + 1000 * _SIZE, 1000))}
+    return encode_batch(replace(batch, sequence=sequence, created=now, columns=columns))
 
 
 class _Load:
@@ -134,10 +138,17 @@ class _Load:
 
     def __init__(self, connection: Connection, attack: EventBatch, seconds: int, rate: int) -> None:
         self.events = self.messages = self.acts = 0
-        self._connection, self._attack, self._rate = connection, attack, rate
-        self._ends = time.monotonic() + seconds
-        self._half = self._ends - seconds / 2
-        threads = [threading.Thread(target=self._flood, args=(f"flood-{number}",)) for number in range(FLOODERS)]
+        self._connection, self._rate = connection, rate
+        self._floods = {
+            host: [
+                [_flood(attack, host, number, is_many=is_many) for number in range(_DIFFERENT)]
+                for is_many in (False, True)
+            ]
+            for host in (f"flood-{number}" for number in range(FLOODERS))
+        }
+        self.ends = time.monotonic() + seconds
+        self._half = self.ends - seconds / 2
+        threads = [threading.Thread(target=self._flood, args=(host,)) for host in self._floods]
         self._threads = [*threads, threading.Thread(target=self._act)]
         for thread in self._threads:
             thread.start()
@@ -149,11 +160,13 @@ class _Load:
     def _flood(self, host: str) -> None:
         generator = Generator(self._connection, hosts=0)
         began, sequence = time.monotonic(), 0
-        while (now := time.monotonic()) < self._ends:
+        one, many = self._floods[host]
+        while (now := time.monotonic()) < self.ends:
             if self._rate and (wait := began + sequence * _SIZE / self._rate - now) > 0:
                 time.sleep(wait)
             sequence += 1
-            generator.send(_flood(self._attack, host, sequence, is_many=now > self._half), host)
+            given = many if now > self._half else one
+            generator.send(_dated(given[sequence % len(given)], sequence), host)
             self.events += _SIZE
             self.messages += 1
         generator.flush()
@@ -161,7 +174,7 @@ class _Load:
     def _act(self) -> None:
         generator = Generator(self._connection, hosts=0)
         hosts = [Host(f"honest-{number}", others=0) for number in range(OTHERS)]
-        while time.monotonic() < self._ends:
+        while time.monotonic() < self.ends:
             for host in hosts:
                 generator.publish(host.batch(f"{host.name}-{host.sequence}"))
                 self.acts += 1
@@ -180,7 +193,7 @@ def _measure(connection: Connection, folder: Path, flood: tuple[str, EventBatch]
         stack.callback(reader.close)
         cpu = processor.cpu_seconds()
         load = _Load(connection, attack, seconds, rate)
-        ends = time.monotonic() + seconds
+        ends = load.ends
         while time.monotonic() < ends + 2:
             if (message := reader.poll(0.1)) is not None:
                 alert = decode_alert(message.value() or b"")

@@ -4,9 +4,7 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from bus.acls import topics_of
 from bus.topics import EVENTS, PODS, SESSIONS
@@ -33,10 +31,11 @@ def command(options: Options) -> None:
     from lanner.operations.readings.processor import ProcessorView
     from lanner.ruleset.compile import repeated_alerts
     from lanner.wiring.check import check_settings
-    from lanner.wiring.processor import host_keys_service, json_topics, preparation, rules_at_start
+    from lanner.wiring.processor import host_keys_service, json_topics, key_names, preparation, rules_at_start
     from lanner.wiring.topic_check import topics_in_order
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.audit.stage import AuditStage
+    from processor.fleet.backlog import Lateness
     from processor.fleet.message_stage import MessageStage
     from processor.fleet.records import RecordsFollower
     from processor.fleet.rules.rollout import RulesRollout
@@ -50,11 +49,8 @@ def command(options: Options) -> None:
     check_settings(loaded, "processor")
     connection = connection_of(settings)
     states, findings = topics_in_order(connection, topics_of("processor"))
-    if not options.quiet:
-        for finding in findings:
-            note(f"{finding.text}.", "warning")
-    partitions = states[connection.topic(EVENTS)].partitions
-
+    for finding in () if options.quiet else findings:
+        note(f"{finding.text}.", "warning")
     prepare = preparation(settings)
     in_use, former = rules_at_start(settings, connection, prepare, quiet=options.quiet)
 
@@ -88,12 +84,18 @@ def command(options: Options) -> None:
         takes_published=settings.published_rules.enabled,
         on_note=note,
     )
+    partitions = states[connection.topic(EVENTS)].partitions
     host_keys = host_keys_service(settings, connection, partitions, worker)
-    view = ProcessorView(stage, correlation, audit, rules, settings.http.stuck_seconds, host_keys)
-    with (
-        endpoint(settings, "processor", view.readings, view.health()),
-        tempfile.TemporaryDirectory(prefix="lanner-processor-") as folder,
-    ):
+    view = ProcessorView(
+        stage,
+        correlation,
+        audit,
+        rules,
+        Lateness(settings.lag.seconds, worker, key_names(connection, stage.reports)),
+        settings.http.stuck_seconds,
+        host_keys,
+    )
+    with endpoint(settings, "processor", view.readings, view.health()):
         try:
             alerts = run_processor(
                 connection,
@@ -105,7 +107,7 @@ def command(options: Options) -> None:
                     RecordsFollower(connection, SESSIONS, stage.sessions.put, on_note=note),
                 ),
                 partitions=partitions,
-                data_folder=Path(folder),
+                lateness=view.lateness,
                 cluster_name=settings.cluster_name or "",
                 on_note=note,
                 stop_signals=call_on_stop,
@@ -113,11 +115,11 @@ def command(options: Options) -> None:
                 log_level=logging.DEBUG if settings.log_level == "debug" else logging.ERROR,
                 on_start=lambda app, shipping: view.start(app, shipping, systemd.Watchdog().beat),
             )
+            status = 0
         except ProcessorFailed as error:
             error_line(f"{error}. The next processor evaluates again what was not acknowledged.")
             status = 3
         else:
-            status = 0
             if not options.quiet:
                 note(f"{count_of(stage.events + audit.events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()

@@ -53,6 +53,9 @@ METRICS: Mapping[str, Metric] = {
         "counter", "Events with an impossible time, set to the nearest possible one."
     ),
     "lanner_hosts_dropped_total": Metric("counter", "Hosts no longer tracked because the table is full."),
+    "lanner_oldest_unevaluated_seconds": Metric(
+        "gauge", "Age of the oldest message that is not evaluated.", ("topic", "partition")
+    ),
     "lanner_consumer_lag": Metric("gauge", "Messages not yet acknowledged.", ("topic", "partition")),
     "lanner_dead_letters_total": Metric("counter", "Messages that could not be decoded or evaluated.", ("stage",)),
     "lanner_batches_total": Metric(

@@ -14,9 +14,12 @@ class HealthCheck:
     is_good: bool
     detail: str
     """The state; if bad, what to look at."""
+    is_degraded: bool = False
+    """Whether it works, but not as it should: people are to look, but a restart or less traffic won't help."""
 
     def __str__(self) -> str:
-        return f"{'ok' if self.is_good else 'bad'}: {self.name}: {printable(self.detail)}"
+        state = "bad" if not self.is_good else "degraded" if self.is_degraded else "ok"
+        return f"{state}: {self.name}: {printable(self.detail)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,6 @@ def turning(name: str, turned_at: float, now: float, limit: float) -> HealthChec
 
 
 def report(checks: Iterable[HealthCheck]) -> tuple[bool, str]:
-    """Return whether all checks are good, and a line for each, bad ones first."""
-    ordered = sorted(checks, key=lambda check: check.is_good)
+    """Return whether all checks are good, and a line for each: bad ones first, then degraded ones."""
+    ordered = sorted(checks, key=lambda check: (check.is_good, not check.is_degraded))
     return all(check.is_good for check in ordered), "".join(f"{check}\n" for check in ordered)

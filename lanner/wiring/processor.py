@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,7 @@ from bus.clients.compacted import messages_of
 from bus.clients.retry import Retry, persist
 from bus.connection import Connection
 from bus.messages.published_rules import CURRENT, accept
-from bus.topics import EVENTS, PUSHDOWN_FILTERS, RULES
+from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
 from lanner.cli.terminal.output import error_line, note
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, load_detection
@@ -26,10 +26,13 @@ from lanner.ruleset.published.version import detection_of_published, public_keys
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from processor.correlation.plan.split import Plan
+from processor.correlation.window_fields import group_text
+from processor.correlation.wire import group_of_key
 from processor.fields.audit.source import JsonSource
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.rules.rollout import Prepare
 from processor.fleet.rules.version import FILES, RulesInUse, RulesRefused
+from processor.hosts.reports import HostReports
 from processor.identity.gate import IdentityGate
 from processor.identity.known_hosts import KnownHosts
 from schemas.codec import decode_batch
@@ -53,6 +56,23 @@ class Preparation:
     """Compiles a message of any age."""
     accept: Prepare
     """Compiles a version to use; with signing keys, one older than the newest known is refused."""
+
+
+def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:
+    """Return a function that describes whose messages have a key: those of a host, or of a group.
+
+    Args:
+        connection: the broker.
+        reports: names of hosts by their ids.
+    """
+    correlate = connection.topic(CORRELATE)
+
+    def named(topic: str, key: bytes) -> str:
+        if topic == correlate:
+            return f"group {group_text(group_of_key(key))}"
+        return f"host {reports.name(key.decode('utf-8', 'replace'))}"
+
+    return named
 
 
 def preparation(settings: Settings) -> Preparation:

@@ -95,7 +95,7 @@ class PreMatchPacker:
         """When most of an account's events were left out last, ns."""
         self._admitted: Counter[Account] = Counter()
         self._not_admitted: Counter[tuple[Account, str]] = Counter()
-        """Of the present batch, by account: events that were evaluated although it exceeds its budget, and others."""
+        """The present batch's, by account: events that were evaluated although it exceeds its budget, and others."""
         self._reserve = messages_per_second * _SECONDS_AT_ONCE / 2
         self._rate = messages_per_second
         self.left_out: Counter[str] = Counter()

@@ -50,6 +50,23 @@ def group_key(group: Group) -> bytes:
     return b"".join(parts)
 
 
+def group_of_key(key: bytes) -> Group:
+    """Return the group that a message key encodes; what is no such key is a group of one text."""
+    parts: list[str | None] = []
+    rest = key
+    while rest:
+        if rest.startswith(b"-"):
+            parts.append(None)
+            rest = rest[1:]
+            continue
+        size, _, value = rest.partition(b":")
+        if not size.isdigit() or int(size) > len(value):
+            return (to_text(key),)
+        parts.append(to_text(value[: int(size)]))
+        rest = value[int(size) :]
+    return tuple(parts)
+
+
 def message_of(pre_match: PreMatch) -> tuple[bytes, bytes]:
     """Return key and value of the message for a pre-matched event."""
     return group_key(pre_match.group), encode_pre_match(pre_match)
@@ -128,7 +145,7 @@ def _earlier_datum(event: PreMatch) -> dict[str, Any]:
 
 
 def _earlier(last: PreMatch, row: dict[str, Any]) -> PreMatch:
-    """Return an event that travelled in the message of another."""
+    """Return an event that was sent in the message of another."""
     origin = replace(last.origin, index=row["index"])
     _check(origin, row["time"])
     return PreMatch(

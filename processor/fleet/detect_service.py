@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -26,13 +25,12 @@ from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage
 from schemas.text.notes import OnNote, ignore_note
 
 
-def make_app(connection: Connection, partitions: int, data_folder: Path, on_note: OnNote = ignore_note) -> faust.App:
+def make_app(connection: Connection, partitions: int, on_note: OnNote = ignore_note) -> faust.App:
     """Return a Faust app for a broker; nothing is connected. Source of the settings: Faust's documentation, by name.
 
     Args:
         connection: the broker.
         partitions: of the topics that are read.
-        data_folder: required by Faust.
         on_note: receives messages for an operator, on another thread.
     """
     app = transport.FaustApp(
@@ -61,7 +59,6 @@ def make_app(connection: Connection, partitions: int, data_folder: Path, on_note
         topic_disable_leader=True,
         web_enabled=False,
         autodiscover=False,
-        datadir=str(data_folder),
     )
     app.transport = transport.Transport(app, on_note)
     return app

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import faust
@@ -11,6 +11,7 @@ import faust
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
 from processor.fleet.audit.service import AuditService
+from processor.fleet.backlog import Lateness
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
@@ -23,6 +24,7 @@ from schemas.text.notes import OnNote
 
 FINISH_SECONDS = 5.0
 COMMIT_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 STOP_SECONDS = 10.0
 """With the 5 s that sending the rest may take, less than the 30 s after which systemd and Kubernetes kill a process."""
 OnStart = Callable[[faust.App, ResultProducer], None]
@@ -48,7 +50,7 @@ def run_processor(
     host_keys: HostKeysService | None,
     records: Sequence[RecordsFollower] = (),
     partitions: int,
-    data_folder: Path,
+    lateness: Lateness,
     cluster_name: str = "",
     on_note: OnNote,
     stop_signals: StopSignals,
@@ -66,7 +68,7 @@ def run_processor(
         host_keys: verify from which hosts batches come; None to accept all.
         records: read topics that evaluation looks things up in.
         partitions: of the events topic.
-        data_folder: required by Faust; nothing important is stored there.
+        lateness: reports that messages are evaluated late.
         cluster_name: for alerts whose pod's cluster is not known.
         on_note: receives messages for an operator.
         stop_signals: called with the running loop and with what stops the processor when called there.
@@ -95,7 +97,7 @@ def run_processor(
             rules,
             followers=(host_keys, records),
             partitions=partitions,
-            data_folder=data_folder,
+            lateness=lateness,
             cluster_name=cluster_name,
             notes=(on_note, on_ready),
             stop_signals=stop_signals,
@@ -138,7 +140,7 @@ async def _run(
     *,
     followers: tuple[HostKeysService | None, Sequence[RecordsFollower]],
     partitions: int,
-    data_folder: Path,
+    lateness: Lateness,
     cluster_name: str,
     notes: tuple[OnNote, Callable[[], None]],
     stop_signals: StopSignals,
@@ -155,7 +157,7 @@ async def _run(
         stopping.set()
 
     stop_signals(loop, stopping.set)
-    app = make_app(connection, partitions, data_folder, on_note)
+    app = make_app(connection, partitions, on_note)
     detect = DetectService(
         app, connection, stages[0], host_keys=host_keys, records=records, on_note=on_note, on_failure=fail, at=at
     )
@@ -183,12 +185,14 @@ async def _run(
         host_keys.start(shipping)
     for each in records:
         each.start()
+    watching = asyncio.create_task(_report_lateness(app, lateness, shipping))
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
     await asyncio.wait((running, stop), return_when=asyncio.FIRST_COMPLETED)
     if running.done() and not stopping.is_set():
         fail(running.exception() or worker.crash_reason or RuntimeError("Faust stopped unexpectedly"))
+    watching.cancel()
     await rules.finish()
     if host_keys is not None:
         host_keys.finish()
@@ -202,6 +206,15 @@ async def _run(
     if failures:
         raise ProcessorFailed(_reason(failures[0]))
     return shipping.alerts
+
+
+async def _report_lateness(app: faust.App, lateness: Lateness, shipping: ResultProducer) -> None:
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        consumer: Any = app.consumer
+        for alert in lateness.look(consumer.lags(), time.time_ns()):
+            # Waiting for the broker would keep it from looking.
+            (await shipping.alert(alert)).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 
 
 async def _stop(worker: faust.Worker, app: faust.App, on_note: OnNote) -> None:

@@ -45,3 +45,14 @@ def duration_text(nanoseconds: int, largest: str = "d") -> str:
     """
     unit = next(unit for unit, size in reversed(UNITS.items()) if size <= UNITS[largest] and nanoseconds % size == 0)
     return f"{nanoseconds // UNITS[unit]}{unit}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Format a duration for people, in whole seconds and at most two units, such as 42s or 14m 12s."""
+    whole = round(seconds)
+    parts: list[tuple[int, str]] = []
+    for unit in ("d", "h", "m", "s"):
+        number, whole = divmod(whole, UNITS[unit] // UNITS["s"])
+        if number or parts:
+            parts.append((number, unit))
+    return " ".join(f"{number}{unit}" for number, unit in parts[:2] if number) or "0s"

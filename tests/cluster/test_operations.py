@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Connection
+from bus.topics import EVENTS
 from lanner.operations.catalogue import METRICS
-from tests.cluster.actions import RULE, Alerts, Generator, rules_file
+from processor.fleet.backlog import BEHIND, CAUGHT_UP
+from tests.cluster.actions import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
@@ -84,6 +86,36 @@ def test_a_processor_shows_alerts_rules_and_lag(
     assert f'lanner_alerts_total{{priority="Notice",rule="{RULE}"}} {len(generator.actions)}.0' in after
     assert "lanner_consumer_lag{" in after
     assert "lanner_alert_latency_seconds_bucket" in after
+    assert processor.stop() == 0
+
+
+def test_a_processor_that_is_behind_reports_it(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """By an alert that names who sends most, on its page, and in `lanner hosts`; another alert ends it."""
+    loud, quiet = Host("loud", others=400), Host("quiet", others=400)
+    generator = Generator(connection, hosts=0)
+    for number in range(2_000):
+        generator.publish(loud.batch(f"{number}"))
+        if number % 4 == 0:
+            generator.publish(quiet.batch(f"{number}"))
+    generator.flush()
+    environment = HTTP | {"LANNER__LAG__SECONDS": "1"}
+    time.sleep(2)
+    processor = processes.start(connection, "processor", rules=rules_file(tmp_path), environment=environment)
+    url = address_of(processor)
+    wait(lambda: "degraded: lag: topic " in get(f"{url}/readyz")[1])
+    assert get(f"{url}/readyz")[0] == 200
+    hosts = processes.start(connection, "hosts", environment=environment)
+    assert hosts.result() == 0
+    assert "Evaluation is " in hosts.errors
+    assert "behind: " in hosts.errors
+    alerts = Alerts(connection)
+    wait(lambda: alerts.read(0.5) or any(alert.rule == CAUGHT_UP for alert in alerts.raw), 120)
+    begun, ended = (alert for alert in alerts.raw if alert.rule in (BEHIND, CAUGHT_UP))
+    alerts.close()
+    assert (begun.rule, ended.rule) == (BEHIND, CAUGHT_UP)
+    assert begun.output.startswith(f"topic {connection.topic(EVENTS)} is evaluated ")
+    assert begun.output.endswith("of those evaluated last are of host loud")
+    assert "degraded" not in get(f"{url}/readyz")[1]
     assert processor.stop() == 0
 
 

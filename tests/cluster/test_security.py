@@ -176,7 +176,7 @@ def test_fausts_client_checks_whom_it_talks_to(secured: SecuredBroker) -> None:
     good = secured.by_certificate("lanner-processor")
 
     async def shake_hands(connection: Connection) -> None:
-        credentials: Any = make_app(connection, 1, Path("/nonexistent")).conf.broker_credentials
+        credentials: Any = make_app(connection, 1).conf.broker_credentials
         host, port = connection.bootstrap_servers.split(":")
         _, writer = await asyncio.open_connection(host, int(port), ssl=credentials.context)
         writer.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from bus.errors.unavailable import BusUnavailable
 from lanner.cli.app import NO_RULES, Group, Options, shared_options
 from lanner.cli.signals import Signals
 from lanner.cli.tables import HOSTS
@@ -20,6 +21,7 @@ from schemas.text.printable import printable
 from schemas.text.times import iso8601_zulu
 
 if TYPE_CHECKING:
+    from bus.connection import Connection
     from lanner.recorder.topic.host_tally import FleetHost
 
 _SLOW_MS = 5000
@@ -32,6 +34,7 @@ def _command(options: Options, *, check: bool) -> None:
     They are found in the retained topic of events. In a large fleet only a sample of it is read: a host that is gone
     may be missed if it was alive for less than half of the time since then. LOST counts the losses reported in the
     last minute, or in the last 20 s of a large fleet; LAG is how long the newest batch took to reach the broker.
+    If processors evaluate events late, the last line says how much.
     """
     ctx = click.get_current_context()
     ctx.obj = options
@@ -71,9 +74,22 @@ def _show(options: Options, *, check: bool) -> None:
         note("the search was stopped early: hosts may be missing.")
     elif not hosts and not options.quiet:
         note("the topic retains no events of any host.")
+    if not options.quiet and (late := _lateness(connection, settings.lag.seconds)):
+        note(late, "warning")
     if check and silent:
         error_line(f"{len(silent)} of {len(hosts)} hosts are silent.")
         raise click.exceptions.Exit(BAD_INPUT)
+
+
+def _lateness(connection: "Connection", behind_seconds: float) -> str:
+    """Return how late events are evaluated, as a sentence; empty if they are evaluated in time."""
+    from lanner.operations.pipeline.groups import group_queues
+    from lanner.operations.pipeline.queues import lateness
+
+    try:
+        return lateness(group_queues(connection), behind_seconds, time.time())
+    except BusUnavailable as error:
+        return f"how late events are evaluated is not known: {error}"
 
 
 def _row(host: "FleetHost", now: int, *, silent: bool) -> list[str | Text]:

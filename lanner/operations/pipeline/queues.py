@@ -1,5 +1,6 @@
 """The queues of a pipeline, and those of one host."""
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from lanner.dead_letters.store import OUTBOX_ENDING
 from lanner.errors import BadInput
 from notifier.queue.database import DatabaseUnusable
 from notifier.queue.outbox import Outbox
+from schemas.text.counts import count_of
+from schemas.text.durations import seconds_text
 
 ReaderKind = Literal["processor", "sink", "reader"]
 
@@ -41,3 +44,19 @@ def outbox_queues(folder: Path) -> list[PipelineQueue]:
         except DatabaseUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
     return found
+
+
+def lateness(queues: Iterable[PipelineQueue], behind_seconds: float, now: float) -> str:
+    """Return how late events are evaluated, as a sentence; empty if they are evaluated in time.
+
+    Args:
+        queues: what waits.
+        behind_seconds: the age from which an event is late.
+        now: wall clock, s.
+    """
+    late = [each for each in queues if each.kind == "processor" and each.oldest and now - each.oldest > behind_seconds]
+    if not late:
+        return ""
+    worst = min(late, key=lambda queue: queue.oldest or now)
+    age = seconds_text(now - (worst.oldest or now))
+    return f"Evaluation is {age} behind: {count_of(worst.waiting, 'message')} of {worst.source} wait for processors."

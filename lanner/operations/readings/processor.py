@@ -19,6 +19,7 @@ from processor.detection.internal_alerts import MEMORY_LOST
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
 from processor.fleet.audit.stage import AuditStage
+from processor.fleet.backlog import Lateness
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
 from processor.fleet.producer import ResultProducer
@@ -106,6 +107,7 @@ class ProcessorView:
     correlation: CorrelateStage
     audit: AuditStage
     rules: RulesRollout
+    lateness: Lateness
     stuck_seconds: float
     host_keys: HostKeysService | None = None
     turned: Beat = field(default_factory=Beat)
@@ -163,6 +165,8 @@ class ProcessorView:
             outcomes = dict.fromkeys(OUTCOMES, 0) | dict(gate.outcomes)
             readings["lanner_batches_total"] = {(outcome,): number for outcome, number in outcomes.items()}
             readings["lanner_known_hosts"] = {(state,): number for state, number in gate.known.counts().items()}
+        ages = [(each.topic, str(each.partition), each.age) for each in self.lateness.lags]
+        readings["lanner_oldest_unevaluated_seconds"] = {(topic, number): age for topic, number, age in ages}
         readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
         return readings
 
@@ -184,4 +188,5 @@ class ProcessorView:
         answers = silent <= ANSWER_SECONDS
         detail = "confirms messages" if answers else "has confirmed nothing for a while: is it reachable?"
         assigned = "assigned" if self._is_assigned else "not assigned yet"
-        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self._is_assigned, assigned)]
+        late = [HealthCheck("lag", is_good=True, detail=reason, is_degraded=True) for reason in self.lateness.reasons]
+        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self._is_assigned, assigned), *late]

@@ -16,6 +16,13 @@ class HostsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LagSettings:
+    """When evaluation in a fleet counts as late; use the same value everywhere."""
+
+    seconds: int = about("Age of the oldest event that is not evaluated from which this is reported.", 30)
+
+
+@dataclass(frozen=True, slots=True)
 class RollingRecordingSettings:
     """A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`."""
 

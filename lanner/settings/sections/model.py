@@ -11,7 +11,7 @@ from typing import Literal
 from lanner.settings.about import about
 from lanner.settings.forms import values
 from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
-from lanner.settings.sections.hosts import HostsSettings, RollingRecordingSettings
+from lanner.settings.sections.hosts import HostsSettings, LagSettings, RollingRecordingSettings
 from lanner.settings.sections.http.console import ConsoleSettings
 from lanner.settings.sections.http.intake import IntakeSettings
 from lanner.settings.sections.kubernetes import KubernetesSettings
@@ -245,6 +245,7 @@ class CorrelationSettings:
         "Messages that a user may cause. A container may cause twice as many, a host four times as many; further\n"
         "events are left out of windows and reported. 0: no limits.",
         100,
+        form=values.number,
     )
 
 
@@ -398,6 +399,7 @@ class Settings:
     hosts: HostsSettings = about(
         "When a host of a fleet counts as silent; use the same value for all processors.", HostsSettings
     )
+    lag: LagSettings = about("When evaluation in a fleet counts as late; use the same value everywhere.", LagSettings)
     keep: RollingRecordingSettings = about(
         "A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`.",
         RollingRecordingSettings,

@@ -160,7 +160,7 @@ class RunningConsole:
             silent_seconds=settings.hosts.silent_seconds,
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
-            pipeline=None if pipeline is None else PipelineDesk(pipeline),
+            pipeline=None if pipeline is None else PipelineDesk(pipeline, settings.lag.seconds),
         )
         self._feed.on_change = made.hub.publish
         self._fleet = fleet

@@ -21,6 +21,7 @@ from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 from mode.services import WaitResults
 
+from processor.fleet.backlog import PartitionLag, PartitionPace
 from processor.fleet.kafka.consumer_thread import ConsumerThread
 from processor.fleet.kafka.order.read_order import Admission, ReadOrder
 from schemas.text.notes import OnNote
@@ -42,6 +43,8 @@ class Consumer(aiokafka.Consumer):
         self._read_offset = _NothingRead(lambda: None)
         self.orders: dict[TP, ReadOrder] = {}
         """By assigned partition, which message comes next; replaced on the loop of the app only."""
+        self.paces: dict[TP, PartitionPace] = {}
+        """How late messages of assigned partitions are evaluated; replaced with the orders."""
         self._taken_at = 0.0
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -94,7 +97,7 @@ class Consumer(aiokafka.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop accepting acknowledgements: Faust has dropped the earlier ones and would take this one for the first."""
         self._is_between_assignments = True
-        self.orders = {}
+        self.orders, self.paces = {}, {}
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -128,6 +131,7 @@ class Consumer(aiokafka.Consumer):
         starts = await cast(ConsumerThread, self._thread).starts(partitions)
         now = time.monotonic()
         self.orders = self.orders | {partition: ReadOrder(first, now) for partition, first in starts.items()}
+        self.paces = self.paces | {partition: PartitionPace() for partition in starts}
         return starts
 
     def committed(self) -> dict[TP, int]:
@@ -151,6 +155,8 @@ class Consumer(aiokafka.Consumer):
             await thread.call_thread(thread.rewind, message.tp, order.next)
         if admission is Admission.TAKE:
             self._taken_at = time.monotonic()
+            if (pace := self.paces.get(message.tp)) is not None:
+                pace.take(message.offset, message.timestamp, message.key)
             return True
         return False
 
@@ -187,6 +193,13 @@ class Consumer(aiokafka.Consumer):
         """Acknowledge a message; ignored if it is from before the last rebalance, since it is delivered again."""
         if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
             super().ack(message)
+            if (pace := self.paces.get(message.tp)) is not None:
+                pace.settle(message.offset, time.monotonic())
+
+    def lags(self) -> list[PartitionLag]:
+        """Return what waits in the assigned partitions, and how late it is."""
+        waiting, wall, now = self.lag(), time.time(), time.monotonic()
+        return [pace.lag(tp.topic, tp.partition, waiting.get(tp, 0), wall, now) for tp, pace in self.paces.items()]
 
 
 def attach(
@@ -281,3 +294,6 @@ class FaustApp(faust.App):
     """A Faust app that talks with the broker by this transport."""
 
     BootStrategy = _Boot
+
+    def _create_directories(self) -> None:
+        """Do nothing: no table of Faust is used, and a process that is killed would leave the folder behind."""

@@ -1,6 +1,7 @@
 """What the view Pipeline reads and does."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from lanner.console.server.pipeline.patient import PatientReading, on_thread
 from lanner.dead_letters.selection import DeadLetterFilter, chosen
 from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
 from lanner.errors import BadInput
-from lanner.operations.pipeline.queues import PipelineQueue
+from lanner.operations.pipeline.queues import PipelineQueue, lateness
 
 SHOWN = 200
 """Dead letters."""
@@ -53,8 +54,10 @@ class Replay:
 class PipelineDesk:
     """Reads queues and dead letters for all pages together; replays dead letters one request after the other."""
 
-    def __init__(self, source: PipelineSource) -> None:
+    def __init__(self, source: PipelineSource, behind_seconds: float) -> None:
+        """Take what a console reads. behind_seconds: the age from which an unevaluated event is late."""
         self.remarks = source.remarks
+        self._behind_seconds = behind_seconds
         self._source = source
         self.queues: PatientReading[Sequence[PipelineQueue]] = PatientReading(
             source.queues,
@@ -69,6 +72,11 @@ class PipelineDesk:
             late="They are still being read; read the page again.",
         )
         self._replaying = asyncio.Lock()
+
+    @property
+    def lateness(self) -> str:
+        """How late events are evaluated, as far as is known without waiting; empty if they are evaluated in time."""
+        return lateness(self.queues.latest() or (), self._behind_seconds, time.time())
 
     async def check(self) -> None:
         """Raise NotReadable if the dead letters can't be reached."""

@@ -47,6 +47,7 @@ class PatientReading(Generic[Value]):
         self.late = late
         self._seconds, self._fresh_seconds = seconds, fresh_seconds
         self._answer: asyncio.Future[Value] | None = None
+        self._last: asyncio.Future[Value] | None = None
         self._done_at = 0.0
 
     async def get(self) -> Value:
@@ -56,6 +57,16 @@ class PatientReading(Generic[Value]):
             answer = self._answer = _started(self._read)
             answer.add_done_callback(self._note)
         return await _within(answer, self._seconds, self.late)
+
+    def latest(self) -> Value | None:
+        """Return the last answer without waiting, and begin to read if it isn't fresh; None if there is none."""
+        answer = self._answer
+        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
+            self._last = answer or self._last
+            answer = self._answer = _started(self._read)
+            answer.add_done_callback(self._note)
+        known = answer if answer.done() else self._last
+        return None if known is None or known.cancelled() or known.exception() else known.result()
 
     def forget(self) -> None:
         """Read again at the next request."""

@@ -29,6 +29,7 @@ def page(request: web.Request, template: str, status: int = 200, **values: Any) 
         identity=who,
         path=request.path,
         source=made.source,
+        lateness=made.pipeline.lateness if who is not None and made.pipeline is not None else "",
         now=made.clock() // 1000,
         version=request[VERSION],
         can_sign_out=bool(request.cookies) and who is not None and who.method in ("token", "oidc"),

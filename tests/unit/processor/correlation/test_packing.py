@@ -89,7 +89,7 @@ def names(count: int, of: str = "/srv/f") -> list[str]:
 
 
 def test_a_flood_of_one_group_is_few_messages_and_the_same_alert() -> None:
-    """Of 20,000 refused files, 200 messages at most reach correlation; the alert names the thirtieth file."""
+    """At most 200 messages for 20,000 refused files reach correlation; the alert names the thirtieth file."""
     fleet, alerts = Fleet(REFUSED), []
     files = names(20_000)
     for sequence in range(40):
@@ -120,7 +120,7 @@ def test_a_value_that_comes_again_and_again_hides_no_other() -> None:
 
 
 def test_what_exceeds_a_budget_is_reported_and_leaves_room_to_others() -> None:
-    """Of many groups at full speed, a part is left out; another user's thirty files are all counted."""
+    """A flood of many groups is partly left out; another user's thirty files are all counted."""
     fleet = Fleet(REFUSED, messages_per_second=20)
     for sequence in range(10):
         batch = refused(names(500), sequence, seconds=sequence / 10)
@@ -140,7 +140,7 @@ def test_what_exceeds_a_budget_is_reported_and_leaves_room_to_others() -> None:
 
 
 def test_windows_of_whoever_exceeded_a_budget_count_at_least() -> None:
-    """The text and a field of the alert say that there may be more."""
+    """The text and a field of the alert state that there may be more."""
     fleet = Fleet(REFUSED, messages_per_second=1)
     alerts = [
         alert for number in range(40) for alert in fleet.take(refused(names(9, f"/{number}/"), number, seconds=number))

@@ -17,7 +17,14 @@ from processor.correlation.pre_match import (
     StateCommand,
 )
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.wire import BadPreMatch, decode_pre_match, encode_pre_match, group_key, message_of
+from processor.correlation.wire import (
+    BadPreMatch,
+    decode_pre_match,
+    encode_pre_match,
+    group_key,
+    group_of_key,
+    message_of,
+)
 from tests.golden.messages import golden_message, pre_match_0_1, pre_match_0_2, pre_match_0_3, pre_match_0_4
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,
@@ -141,3 +148,15 @@ def test_an_event_whose_place_no_state_can_hold_is_refused(wrong: dict[str, int]
     assert not stage.take(0, *message_of(event), START, 0).refused
     assert stage.take(0, b"", hostile, START, 1).refused.startswith("not decodable: ")
     assert all(change.blob for change in stage.take_changes(0))
+
+
+@given(_groups)
+def test_a_key_names_its_group(group: tuple[str | None, ...]) -> None:
+    """People read in alerts whose messages make a partition late."""
+    assert group_of_key(group_key(group)) == group
+
+
+@pytest.mark.parametrize("key", [b"tick", b"9:ab", b"x:a", b"1"])
+def test_a_key_that_names_no_group_is_a_text(key: bytes) -> None:
+    """Other messages have keys, too."""
+    assert group_of_key(key) == (key.decode(),)

@@ -1,6 +1,6 @@
 import pytest
 
-from schemas.text.durations import UNITS, duration_text, parse_duration, parse_sum
+from schemas.text.durations import UNITS, duration_text, parse_duration, parse_sum, seconds_text
 
 
 @pytest.mark.parametrize("text", ["7ns", "500ms", "90s", "25h", "7d"])
@@ -31,3 +31,12 @@ def test_other_texts_are_no_durations(text: str) -> None:
     """Every part needs a number and a unit."""
     assert parse_sum(text) is None
     assert parse_duration(text, UNITS) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0s"), (42.4, "42s"), (59.6, "1m"), (852, "14m 12s"), (7500, "2h 5m"), (86_400, "1d"), (90_061, "1d 1h")],
+)
+def test_seconds_for_people_have_two_units_at_most(seconds: float, text: str) -> None:
+    """Nobody needs the seconds of a delay of hours."""
+    assert seconds_text(seconds) == text

@@ -1,0 +1,179 @@
+"""How late messages are evaluated, and the alerts when that begins and ends.
+
+The age of a message is the time since the broker appended it, by this machine's clock. The oldest message that is not
+acknowledged shows how late a partition is; while none is in work, the last one does, if it was acknowledged just now.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from schemas.alert import Alert, alert_id
+from schemas.text.durations import seconds_text
+
+BEHIND = "Lanner internal: evaluation behind"
+CAUGHT_UP = "Lanner internal: evaluation caught up"
+BEHIND_SECONDS = 30
+_FRESH_SECONDS = 5.0
+"""How long the age of the last message is a measure of the next one's."""
+_COUNTED_SECONDS = 10.0
+"""Whose messages a partition holds is counted over this time."""
+_MAX_KEYS = 1_000
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """Messages of a partition that are not evaluated."""
+
+    topic: str
+    partition: int
+    waiting: int
+    age: float
+    """Age of the oldest one, s."""
+    busiest: bytes | None = None
+    """The key of most of the messages that were evaluated last."""
+    share: float = 0.0
+    """Their part of all, 0 to 1."""
+
+
+class PartitionPace:
+    """The messages of one partition since it was assigned."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[int, float] = OrderedDict()
+        """By offset, when the broker appended messages that are in work, s since the epoch."""
+        self._last: tuple[float, float] | None = None
+        """When the message that was acknowledged last was appended, and when it was acknowledged."""
+        self._stuck_since: float | None = None
+        self._keys: Counter[bytes | None] = Counter()
+        self._recent_keys: Counter[bytes | None] = Counter()
+        self._counted_since = 0.0
+
+    def take(self, offset: int, timestamp: float, key: bytes | None) -> None:
+        """Record that work on a message begins. timestamp: when it was appended, s since the epoch."""
+        self._open[offset] = timestamp
+        if key in self._keys or len(self._keys) < _MAX_KEYS:
+            self._keys[key] += 1
+
+    def settle(self, offset: int, now: float) -> None:
+        """Record that a message is acknowledged. now: monotonic s."""
+        timestamp = self._open.pop(offset, None)
+        if timestamp is not None:
+            self._last = (timestamp, now)
+
+    def lag(self, topic: str, partition: int, waiting: int, wall: float, now: float) -> PartitionLag:
+        """Return what waits.
+
+        Args:
+            topic: the partition's.
+            partition: its number.
+            waiting: the number of messages that are not acknowledged.
+            wall: s since the epoch.
+            now: monotonic s.
+        """
+        if now - self._counted_since >= _COUNTED_SECONDS:
+            self._recent_keys, self._keys, self._counted_since = self._keys, Counter(), now
+        counted = self._recent_keys + self._keys
+        busiest, number = counted.most_common(1)[0] if counted else (None, 0)
+        share = number / counted.total() if number else 0.0
+        return PartitionLag(topic, partition, waiting, self._age(waiting, wall, now), busiest, share)
+
+    def _age(self, waiting: int, wall: float, now: float) -> float:
+        oldest = next(iter(self._open.values()), None)
+        if oldest is None and waiting and self._last is not None and now - self._last[1] < _FRESH_SECONDS:
+            oldest = self._last[0]
+        if oldest is not None or not waiting:
+            self._stuck_since = None
+            return 0.0 if oldest is None else max(0.0, wall - oldest)
+        # Nothing is taken although messages wait; how old they are isn't known.
+        if self._stuck_since is None:
+            self._stuck_since = now
+        return now - self._stuck_since
+
+
+@dataclass(slots=True)
+class _Period:
+    """A time in which a topic is evaluated late."""
+
+    began: int
+    """ns since the epoch."""
+    worst: float
+    """s."""
+
+
+class Lateness:
+    """Which topics are evaluated late, as reported by alerts."""
+
+    def __init__(self, behind_seconds: float, worker: str, name_of: Callable[[str, bytes], str]) -> None:
+        """Begin.
+
+        Args:
+            behind_seconds: the age from which messages are late.
+            worker: the name of this processor.
+            name_of: describes whose messages have a key of a topic.
+        """
+        self._behind_seconds = behind_seconds
+        self._worker = worker
+        self._name_of = name_of
+        self._periods: dict[str, _Period] = {}
+        self.lags: Sequence[PartitionLag] = ()
+        """As of the last look."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is late, as texts."""
+        late = (each for each in self.lags if each.topic in self._periods)
+        worst = {each.topic: each for each in sorted(late, key=lambda lag: lag.age)}
+        return [self._text(each) for each in worst.values()]
+
+    def look(self, lags: Iterable[PartitionLag], wall: int) -> list[Alert]:
+        """Return the alerts about what has become late or is no longer. wall: ns since the epoch."""
+        self.lags = tuple(lags)
+        by_topic: dict[str, list[PartitionLag]] = {topic: [] for topic in self._periods}
+        for lag in self.lags:
+            by_topic.setdefault(lag.topic, []).append(lag)
+        found = []
+        for topic, of_topic in by_topic.items():
+            worst = max(of_topic, key=lambda lag: lag.age, default=PartitionLag(topic, 0, 0, 0.0))
+            period = self._periods.get(topic)
+            if period is None:
+                if worst.age > self._behind_seconds:
+                    self._periods[topic] = _Period(wall, worst.age)
+                    found.append(self._alert(BEHIND, worst, wall, wall, self._text(worst)))
+                continue
+            period.worst = max(period.worst, worst.age)
+            # Not at the limit itself, which may be crossed many times.
+            if worst.age < self._behind_seconds / 2:
+                del self._periods[topic]
+                lasted, most = seconds_text((wall - period.began) / _NS), seconds_text(period.worst)
+                text = f"topic {topic} is evaluated in time again after {lasted}; its events were up to {most} late"
+                found.append(self._alert(CAUGHT_UP, worst, period.began, wall, text))
+        return found
+
+    def _text(self, lag: PartitionLag) -> str:
+        text = (
+            f"topic {lag.topic} is evaluated {seconds_text(lag.age)} late: {lag.waiting:,} messages of partition "
+            f"{lag.partition} wait"
+        )
+        if lag.busiest is None:
+            return text
+        return f"{text}, and {lag.share:.0%} of those evaluated last are of {self._name_of(lag.topic, lag.busiest)}"
+
+    def _alert(self, kind: str, lag: PartitionLag, began: int, now: int, text: str) -> Alert:
+        facts: Mapping[str, int | str] = {
+            "kafka.topic": lag.topic,
+            "kafka.partition": lag.partition,
+            "kafka.waiting": lag.waiting,
+            "behind_seconds": round(lag.age),
+        }
+        return Alert(
+            id=alert_id(began, kind, lag.topic, self._worker),
+            time=now,
+            rule=kind,
+            priority="Warning" if kind == BEHIND else "Notice",
+            output=text,
+            output_fields=facts,
+            source="internal",
+            hostname=self._worker,
+        )
