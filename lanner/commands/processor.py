@@ -67,10 +67,12 @@ def command(options: Options) -> None:
             decode=in_use.decode,
             liveness=HostLiveness(settings.hosts.silent_seconds),
             repeats=repeated_alerts(settings),
-            messages_per_second=settings.correlation.messages_per_second,
+            messages_per_second=settings.stateful_rules.messages_per_second,
         ),
         CorrelateStage(in_use.ruleset.plan),
-        AuditStage(in_use.ruleset.audit, json_topics(settings, connection), settings.correlation.messages_per_second),
+        AuditStage(
+            in_use.ruleset.audit, json_topics(settings, connection), settings.stateful_rules.messages_per_second
+        ),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     rules = RulesRollout(

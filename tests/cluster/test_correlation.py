@@ -139,7 +139,7 @@ def test_a_rebalance_frees_a_reader_that_waits_behind_a_backlog(
     waiting, acting = 12_000, 50
     former = with_topics(broker, 2)
     rules = rules_file(tmp_path, WITH_MEMORY)
-    no_limits = {"LANNER__CORRELATION__MESSAGES_PER_SECOND": "0"}
+    no_limits = {"LANNER__STATEFUL_RULES__MESSAGES_PER_SECOND": "0"}
     filling = processes.start(former, "processor", rules=rules, environment=no_limits)
     filling.wait_for("evaluating rules:")
     generator, host = Generator(former, hosts=0), Host("host-0", others=0)

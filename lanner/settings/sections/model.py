@@ -238,7 +238,7 @@ class FirstSeenSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class CorrelationSettings:
+class StatefulRulesSettings:
     """What hosts may cause to the stateful rules of a fleet; use the same values for all processors."""
 
     messages_per_second: int = about(
@@ -392,9 +392,9 @@ class Settings:
         "What stateful macros of type first_seen may remember; use the same values for all processors.",
         FirstSeenSettings,
     )
-    correlation: CorrelationSettings = about(
+    stateful_rules: StatefulRulesSettings = about(
         "What hosts may cause to the stateful rules of a fleet; use the same values for all processors.",
-        CorrelationSettings,
+        StatefulRulesSettings,
     )
     hosts: HostsSettings = about(
         "When a host of a fleet counts as silent; use the same value for all processors.", HostsSettings
