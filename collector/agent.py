@@ -195,7 +195,7 @@ class Collector:
                 self.settings.rings,
                 given=self.settings.given_programs,
                 pushdown_filter=self._pushdown_filter,
-                environment=bool(self.settings.variables),
+                variables=self.settings.variables,
                 sent_whole=self.settings.sent_whole,
                 exact_paths=self.settings.exact_paths,
             )
@@ -225,7 +225,7 @@ class Collector:
         if variables is not None:
             self._reader.variables = variables
             if self._feed is not None:
-                self._feed.send_environment(enabled=bool(variables))
+                self._feed.send_variables(variables)
         self._pushdown_filter = pushdown_filter
         self._intake.event_types = frozenset(event_types)
         self._report.change(self.event_types, pushdown_filter, time.monotonic())

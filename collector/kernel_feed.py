@@ -17,13 +17,17 @@ from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, desc
 from collector.kernel import bpf_syscall
 from collector.pushdown.maps import FilterMaps
 from collector.records.decode import decode
+from collector.records.environment import VARIABLE_BYTES, kernel_keys
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
 from collector.records.ring import Ring, RingUses
 from collector.records.types import Record, RepeatCount
 from collector.self_test import run_self_test
-from schemas.filter import PushdownFilter
+from schemas.filter import EVERY_VARIABLE, PushdownFilter
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_VARIABLE = struct.Struct(f"<I{VARIABLE_BYTES}s")
+_MAX_VARIABLES = 2048
+"""Half of the map's capacity, which holds old and new ones during a change."""
 _COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
@@ -31,7 +35,7 @@ _COUNTERS = (
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
-_SETTING_ENVIRONMENT, _SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 0, 2, 3, 4
+_SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 1, 2, 3
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
 """Equal calls of one process that are sent whole per second and CPU."""
@@ -54,6 +58,7 @@ class KernelFeed:
         self._lifecycle = Ring(program.maps["lifecycle"], sizes.lifecycle)
         self._queues: tuple[tuple[Ring, list[tuple[int, bytes]]], ...] = ((self._events, []), (self._lifecycle, []))
         """Records read from each ring but not returned yet, by time."""
+        self._variables: Mapping[bytes, int] = {}
         self._watched: tuple[frozenset[int], ...] = (frozenset(), frozenset(), frozenset())
         self._cpus = bpf_syscall.possible_cpus()
         self._facts_version = 0
@@ -75,7 +80,7 @@ class KernelFeed:
         *,
         given: Sequence[Path] = (),
         pushdown_filter: PushdownFilter | None = None,
-        environment: bool = False,
+        variables: Iterable[str] = (),
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
     ) -> "KernelFeed":
@@ -87,7 +92,7 @@ class KernelFeed:
             sizes: sizes of the rings.
             given: programs compiled on a host of the same kind: files, or folders of them.
             pushdown_filter: pushdown filter; None sends every event.
-            environment: whether to send environment variables at exec.
+            variables: names of the environment variables that rules use.
             sent_whole: how many equal calls of one process are sent per second and CPU; further calls are counted. 0
                 sends all of them.
             exact_paths: take the paths of calls that leave no open file from the kernel's own copies, which user space
@@ -100,7 +105,7 @@ class KernelFeed:
         feed = cls(program, sizes, exact_paths=exact_paths)
         try:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
-            feed.send_environment(enabled=environment)
+            feed.send_variables(variables)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
             feed.watch(event_types, pushdown_filter)
             program.attach(loaded)
@@ -156,9 +161,16 @@ class KernelFeed:
             self._program.path_copies.switch(enabled=self._exact_paths and self._has_paths)
             self._program.watch_connections(enabled=self._has_connections)
 
-    def send_environment(self, *, enabled: bool) -> None:
-        """Switch environment variables at exec on or off."""
-        self._set(_SETTING_ENVIRONMENT, int(enabled))
+    def send_variables(self, names: Iterable[str]) -> None:
+        """Set which environment variables are sent at exec, beside those that code paths depend on."""
+        wanted = kernel_keys(names)
+        if len(wanted) > _MAX_VARIABLES:
+            wanted = kernel_keys([EVERY_VARIABLE])
+        for key, uses in wanted.items():
+            bpf_syscall.update(self._program.maps["variables"], _variable_key(key), bytes([uses]))
+        for key in self._variables.keys() - wanted.keys():
+            bpf_syscall.delete(self._program.maps["variables"], _variable_key(key))
+        self._variables = wanted
 
     def read(self) -> list[bytes]:
         """Return the records up to now, in order.
@@ -289,3 +301,7 @@ class KernelFeed:
         # The next step reads all processes from /proc, which includes what happened long before.
         del queue[:-_PEEKED]
         return [decode(record) for record in records]
+
+
+def _variable_key(beginning: bytes) -> bytes:
+    return _VARIABLE.pack(8 * len(beginning), beginning)

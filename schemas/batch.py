@@ -93,6 +93,8 @@ class Process:
     """argv[0], as passed."""
     exepath: str | None = None
     """The kernel's path of the executable."""
+    codepath: str | None = None
+    """The path of the program or script; None if it may run code of whoever started it."""
     args: tuple[str, ...] | None = None
     """All arguments except argv[0]."""
     env: tuple[str, ...] | None = None

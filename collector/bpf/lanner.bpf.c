@@ -19,7 +19,7 @@
 #define NONE 0xff
 #define PATH_MAX_BYTES 4096
 #define DATA_LIMIT 16383
-/* The largest program takes 137,000 of the verifier's one million steps with this size. */
+/* The largest program takes 207,000 of the verifier's one million steps with this size. */
 #define WALK_STEPS 256
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
@@ -27,6 +27,9 @@
 /* Threads whose paths are copied at a time. */
 #define MAX_NAMING 2048
 #define NAME_BYTES 512
+/* Variables of a program that are compared, and bytes compared of each. */
+#define MAX_VARIABLES 512
+#define VARIABLE_BYTES 32
 #define SAME_BYTES 112
 /* Threads whose connections are noted at a time. */
 #define MAX_CONNECTING 4096
@@ -49,7 +52,7 @@
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512, F_SCRIPT = 1024, F_SECURE = 2048, F_CODE_UNKNOWN = 4096 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -74,7 +77,8 @@ enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
   C_LIFECYCLE_OVER_SHARE, C_COUNT,
 };
-enum setting { S_ENVIRONMENT, S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
+enum setting { S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
+enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
 enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_SEND, STEP_COUNT };
@@ -196,6 +200,12 @@ struct prefix_key {
   char bytes[MAX_PREFIX];
 };
 
+/* The beginning of an environment variable that is sent. */
+struct variable_key {
+  u32 bits;
+  char bytes[VARIABLE_BYTES];
+};
+
 /* The last 32 bytes in reverse order, so that a suffix is a prefix. */
 struct suffix_key {
   u32 bits, generation;
@@ -274,6 +284,8 @@ BPF_ARRAY(test_masks, struct mask, 2 * MAX_ROWS * MAX_TESTS * 2);
 BPF_ARRAY(anywhere_masks, struct mask, 2);
 BPF_LPM_TRIE(prefix_masks, struct prefix_key, struct mask, 8192);
 BPF_LPM_TRIE(suffix_masks, struct suffix_key, struct mask, 8192);
+/* The environment variables that are sent, by their beginning; the value is a bit for each use. */
+BPF_LPM_TRIE(variables, struct variable_key, u8, 4096);
 /* Remaining steps of a watched call, so that each step is verified separately. */
 BPF_PROG_ARRAY(steps, STEP_COUNT);
 BPF_RINGBUF_OUTPUT(events, EVENT_PAGES);
@@ -1614,6 +1626,36 @@ int on_putname(u64 *ctx) {
 }
 #endif
 
+/* Append the variables that rules name, or that change what code a program runs. Nothing is sent of others, which may be
+ * secrets. */
+static __always_inline u64 append_variables(struct process_record *r, u64 off, u64 at, u64 end) {
+  u32 relevant = r->head.flags & F_SCRIPT ? FOR_PROGRAMS | FOR_SCRIPTS : FOR_PROGRAMS;
+  u64 from = off;
+  bool is_rest = false;
+  for (int i = 0; i < MAX_VARIABLES && at < end; i++) {
+    if (off > DATA_LIMIT) break;
+    MASK(off, DATA_LIMIT);
+    long got = bpf_probe_read_user_str(r->data + off, PATH_MAX_BYTES, (void *)at);
+    if (got <= 0 || got > PATH_MAX_BYTES) break;
+    struct variable_key key = {.bits = 8 * VARIABLE_BYTES};
+    bpf_probe_read_kernel(key.bytes, VARIABLE_BYTES, r->data + off);
+    u8 *known = variables.lookup(&key);
+    u32 uses = known && !is_rest ? *known & (relevant | FOR_RULES) : 0;
+    /* The rest of a text that is too long follows it. */
+    is_rest = got == PATH_MAX_BYTES;
+    at += is_rest ? got - 1 : got;
+    if (!uses) continue;
+    if (is_rest || off - from + got >= PATH_MAX_BYTES) {
+      r->head.flags |= uses & relevant ? F_ENV_CUT | F_CODE_UNKNOWN : F_ENV_CUT;
+      continue;
+    }
+    off += got;
+  }
+  if (at < end) r->head.flags |= F_ENV_CUT | F_CODE_UNKNOWN;
+  r->length[X_ENV] = off - from;
+  return off;
+}
+
 int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   void *task = (void *)bpf_get_current_task_btf();
   if (is_ignored(bpf_get_current_pid_tgid() >> 32)) return 0;
@@ -1659,14 +1701,11 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx) {
   u64 start = LONG(mm, O_MM_ARG_START), size = LONG(mm, O_MM_ARG_END) - start;
   if (size > PATH_MAX_BYTES - 1) r->head.flags |= F_ARGS_CUT;
   APPEND_USER_BYTES(r, off, X_ARGS, start, size, PATH_MAX_BYTES - 1);
-  u32 setting = S_ENVIRONMENT;
-  u64 *environment = settings.lookup(&setting);
-  if (environment && *environment) {
-    start = LONG(mm, O_MM_ENV_START);
-    size = LONG(mm, O_MM_ENV_END) - start;
-    if (size > PATH_MAX_BYTES - 1) r->head.flags |= F_ENV_CUT;
-    APPEND_USER_BYTES(r, off, X_ENV, start, size, PATH_MAX_BYTES - 1);
-  }
+  /* Only an interpreter's name is stored apart from that of the file that was executed. */
+  if (follow((void *)ctx->args[2], O_BINPRM_INTERP) != follow((void *)ctx->args[2], O_BINPRM_FILENAME)) r->head.flags |= F_SCRIPT;
+  void *cred = POINTER(task, O_TASK_CRED);
+  if (WORD(cred, O_CRED_UID) != WORD(cred, O_CRED_EUID) || WORD(cred, O_CRED_GID) != WORD(cred, O_CRED_EGID)) r->head.flags |= F_SECURE;
+  off = append_variables(r, off, LONG(mm, O_MM_ENV_START), LONG(mm, O_MM_ENV_END));
   if (off <= DATA_LIMIT) {
     MASK(off, DATA_LIMIT);
     long got = bpf_probe_read_kernel_str(r->data + off, 1024, follow((void *)ctx->args[2], O_BINPRM_FILENAME));

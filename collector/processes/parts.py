@@ -23,6 +23,8 @@ class ExecutedProgram:
     name: str | None = None
     exe: str | None = None
     exepath: str | None = None
+    codepath: str | None = None
+    """The path of the program or script; None if it may run code of whoever started it."""
     args: tuple[str, ...] | None = None
     """All arguments but the first."""
     env: tuple[str, ...] | None = None
@@ -118,6 +120,7 @@ def program_of(record: Exec) -> ExecutedProgram:
         record.state.comm,
         args[0] if args else None,
         record.exepath or None,
+        record.codepath,
         args[1:],
         record.env,
         record.exe_ino,

@@ -37,7 +37,9 @@ _ROW_BYTES = 256
 """Approximate size of a row in a batch, without its texts."""
 _INDEX_BYTES = 4
 _Texts = tuple[str | None, ...]
-_texts_of = attrgetter("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
+_texts_of = attrgetter(
+    "name", "exe", "exepath", "codepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup"
+)
 
 
 class Leaders(Protocol):
@@ -300,6 +302,7 @@ class ProcessRows:
             program.name,
             program.exe,
             program.exepath,
+            program.codepath,
             program.args,
             program.env,
             context.cwd,
@@ -357,7 +360,7 @@ def _bytes(text: str) -> int:
 def _text_bytes(entry: TrackedProcess) -> int:
     """Return the total length of the texts that a process controls."""
     program, context = entry.program, entry.context
-    single = (program.exe, program.exepath, context.cwd, context.cgroup)
+    single = (program.exe, program.exepath, program.codepath, context.cwd, context.cgroup)
     return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
 
 
@@ -372,6 +375,7 @@ def _clipped(process: Process) -> Process:
         process,
         exe=cut(process.exe),
         exepath=cut(process.exepath),
+        codepath=cut(process.codepath),
         cwd=cut(process.cwd),
         cgroup=cut(process.cgroup),
         args=args,

@@ -17,7 +17,7 @@ MAX_EVENTS = 256
 """Event types by number, of one filter."""
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
-_SETTING_FILTER = 1
+_SETTING_FILTER = 0
 _BY_BEGINNING, _BY_ENDING = 4, 8
 """Added to the verdict of a class whose clauses need the beginning, or the ending, of the path."""
 _MASK_BYTES = MASK_BITS // 8

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from collector.records.environment import code_path, entries_of, shown
 from collector.records.layout import HEAD, SOCKET, SYSCALL
 from collector.records.types import (
     Exec,
@@ -21,7 +22,6 @@ from collector.records.types import (
     State,
     Syscall,
 )
-from schemas.filter import EVERY_VARIABLE
 
 _HEAD, _SYSCALL = HEAD.struct, SYSCALL.struct
 _STATE, _IMAGE = struct.Struct("<8I4Q16s"), struct.Struct("<Qqq6IH6x8H")
@@ -36,7 +36,7 @@ _SHARED_AT = _HEAD.size + _PARENT.size
 _MOST_CACHED_BYTES = 4096
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
-_ENV_CUT = 512
+_ENV_CUT, _SCRIPT, _SECURE, _CODE_UNKNOWN = 512, 1024, 2048, 4096
 _UNTOLD, _MULTISHOT, _CONNECTS = 1, 2, 8
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
@@ -52,7 +52,7 @@ def decode(record: bytes, variables: frozenset[str] | None = None) -> Record:
 
     Args:
         record: as sent by the kernel side.
-        variables: names of the environment variables that an exec keeps; None keeps all that were sent.
+        variables: names of the environment variables that an exec shows; None if it shows none.
 
     Raises:
         ValueError: it isn't valid, for example from another version's program.
@@ -202,7 +202,10 @@ def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: froze
     User and cgroup are arguments so that records which differ in them are not similar.
     """
     pgid, vpgid, sid, tty, loginuid, gid, pid_namespace, mount_namespace, *rest, comm = _STATE.unpack_from(data)
-    number, cwd, cgroup, filename, exepath, args, env, *file = _image(data[_STATE.size :], variables)
+    number, cwd, cgroup, filename, exepath, args, env, *file = _image(data[_STATE.size :])
+    script = filename if flags & _SCRIPT else None
+    codepath = code_path(exepath, script, None if flags & _CODE_UNKNOWN else env, is_secure=bool(flags & _SECURE))
+    visible = None if variables is None else tuple(shown(env, variables))
     login = -1 if loginuid == _UNSET else loginuid
     effective, permitted, inheritable, start = rest
     capabilities = (effective, permitted, inheritable)
@@ -213,7 +216,7 @@ def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: froze
             *(pid_namespace, mount_namespace, start, text(comm), cwd, cgroup),
         ),
         (
-            *(filename, exepath, args, bool(flags & _ARGS_CUT), env, *file),
+            *(filename, exepath, codepath, args, bool(flags & _ARGS_CUT), visible, *file),
             is_upper,
             bool(flags & _OVERLAY) and not is_upper,
             bool(flags & _PSEUDO) and exepath.startswith("memfd:"),
@@ -228,12 +231,8 @@ def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: froze
 _cached_parts = lru_cache(maxsize=128)(_parts)
 
 
-def _image(data: bytes, variables: frozenset[str] | None) -> tuple[Any, ...]:
+def _image(data: bytes) -> tuple[Any, ...]:
     """Decode all of a process's record that follows its state.
-
-    Args:
-        data: the bytes after the state.
-        variables: names of the environment variables to decode; None decodes those that were sent, if any.
 
     Returns:
         The system call's number, cwd and cgroup, then members of Exec from `filename` on without the marks.
@@ -250,24 +249,8 @@ def _image(data: bytes, variables: frozenset[str] | None) -> tuple[Any, ...]:
     changed = epoch_time(ctime_s * 10**9 + (ctime_ns & _NANOSECONDS))
     modified = epoch_time(mtime_s * 10**9 + (mtime_ns & _NANOSECONDS))
     file = (ino, dev, mode, uid, gid, changed, modified)
-    chosen = _named(env, variables) if variables is not None else _strings(env) if env else None
-    strings = (text(filename), text(exepath), _strings(args), chosen)
-    return number, text(cwd), text(cgroup), *strings, *file
-
-
-def _strings(data: bytes) -> tuple[str, ...]:
-    if not data:
-        return ()
-    return tuple(part.decode("utf-8", "surrogateescape") for part in data.removesuffix(b"\0").split(b"\0"))
-
-
-def _named(data: bytes, names: frozenset[str]) -> tuple[str, ...]:
-    """Return the variables with these names, without decoding the others: most of an exec's record is environment."""
-    if EVERY_VARIABLE in names:
-        return _strings(data)
-    requested = {name.encode("utf-8", "surrogateescape") for name in names}
-    entries = data.removesuffix(b"\0").split(b"\0")
-    return tuple(entry.decode("utf-8", "surrogateescape") for entry in entries if entry.partition(b"=")[0] in requested)
+    strings = tuple(part.decode("utf-8", "surrogateescape") for part in entries_of(args))
+    return number, text(cwd), text(cgroup), text(filename), text(exepath), strings, entries_of(env), *file
 
 
 def _fork(record: bytes, who: ProcessIdentity, _flags: int, _cpu: int) -> Fork:

@@ -87,6 +87,8 @@ class Exec:
     """As passed to execve."""
     exepath: str
     """The kernel's path of the executable."""
+    codepath: str | None
+    """The path of the program or script; None if it may run code of whoever started it."""
     args: tuple[str, ...]
     """Including the first."""
     args_truncated: bool
@@ -108,7 +110,7 @@ class Exec:
     """execve or execveat."""
     cpu: int = 0
     env_truncated: bool = False
-    """Whether there is more environment."""
+    """Whether there are more variables than were read."""
     parts: ExecParts | None = field(default=None, compare=False, repr=False)
     """Where all members but `cpu` and what identifies the process come from; None if similar execs don't share them."""
 

@@ -56,6 +56,7 @@ class ProcessSpec:
     name: str
     exe: str | None
     exepath: str | None
+    codepath: str | None
     uid: int
     user: str | None
     gid: int

@@ -258,6 +258,7 @@ class World:
             state=_state(entry, now, self._generations.get(entry.pid, 1), spec),
             filename=event.filename,
             exepath=spec.exepath or "",
+            codepath=spec.codepath,
             args=() if spec.exe is None else (spec.exe, *spec.args),
             args_truncated=False,
             env=spec.env,
@@ -311,7 +312,13 @@ def _line(spec: ProcessSpec) -> list[ProcessSpec]:
 
 def _program(spec: ProcessSpec) -> ExecutedProgram:
     return ExecutedProgram(
-        name=spec.name, exe=spec.exe, exepath=spec.exepath, args=spec.args, env=spec.env or None, **_executable(spec)
+        name=spec.name,
+        exe=spec.exe,
+        exepath=spec.exepath,
+        codepath=spec.codepath,
+        args=spec.args,
+        env=spec.env or None,
+        **_executable(spec),
     )
 
 

@@ -30,6 +30,7 @@ _PARENT_OF = {
     "proc.aname": "proc.pname",
     "proc.aexe": "proc.pexe",
     "proc.aexepath": "proc.pexepath",
+    "proc.acodepath": "proc.pcodepath",
     "proc.acmdline": "proc.pcmdline",
     "proc.apid": "proc.ppid",
 }

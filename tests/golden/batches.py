@@ -164,10 +164,11 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return a later part of that batch, with repeated events and truncated texts."""
+    """Return a later part of that batch, with repeated events, truncated texts and a script."""
     before = batch_0_2()
     first, second = before.processes
-    processes = [first, replace(second, is_args_truncated=True, is_env_truncated=True)]
+    script = replace(second, codepath="/usr/sbin/service")
+    processes = [first, replace(script, is_args_truncated=True, is_env_truncated=True)]
     return replace(
         before,
         first_index=500,

@@ -99,9 +99,9 @@ class LookUps:
             if self._answer(START_TIMEOUT) is None:
                 self._leave(is_killed=True)
 
-    def memory(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
-        """Return the command line and, if requested, the environment of a process; None if unknown."""
-        parts = self._ask({"memory": pid, "environment": environment}, MAX_LEFT_BEHIND)
+    def memory(self, pid: int) -> tuple[bytes | None, bytes | None]:
+        """Return the command line and the environment of a process; None if unknown."""
+        parts = self._ask({"memory": pid}, MAX_LEFT_BEHIND)
         if parts is None:
             return None, None
         first, second = (None if part is None else part.encode("utf-8", "surrogateescape") for part in parts)

@@ -36,16 +36,14 @@ READY = b"{}\n"
 """Written first, when queries can be processed."""
 
 
-def read_memory(proc: Path, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
-    """Return the command line and, if requested, the environment of a process, both as in procfs.
+def read_memory(proc: Path, pid: int) -> tuple[bytes | None, bytes | None]:
+    """Return the command line and the environment of a process, both as in procfs.
 
     They lie in the process's memory: anyone who holds its locks, for example by mapping a file of a FUSE server that
     doesn't respond, blocks the reader.
     """
     folder = f"{proc}/{pid}"
-    return read_file(f"{folder}/cmdline", MAX_MEMORY_FILE), read_file(
-        f"{folder}/environ", MAX_MEMORY_FILE
-    ) if environment else None
+    return read_file(f"{folder}/cmdline", MAX_MEMORY_FILE), read_file(f"{folder}/environ", MAX_MEMORY_FILE)
 
 
 def json_of(path: str) -> Any:
@@ -90,7 +88,7 @@ def serve(questions: Iterable[bytes], answers: BinaryIO, proc: Path, host_root: 
         answer: Any = None
         try:
             if "memory" in request:
-                parts = read_memory(proc, request["memory"], environment=request["environment"])
+                parts = read_memory(proc, request["memory"])
                 answer = [None if part is None else text_of(part) for part in parts]
             elif "json" in request:
                 answer = json_of(request["json"])

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from collector.processes.lookups.server import read_memory
+from collector.processes.lookups.server import MAX_MEMORY_FILE, read_memory
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.procfs.bounded_read import read_file
 from collector.processes.procfs.cached_stat import Attributes, cached_stat
@@ -23,8 +23,8 @@ from collector.processes.procfs.parse import (
     parse_status,
     text_of,
 )
-from collector.pushdown.environment import named
 from collector.records.decode import epoch_time
+from collector.records.environment import code_path, entries_of, shown
 
 MAX_FILE = 64 * 1024
 """Bytes read per file: more than any file has, except for command lines, which are cut far below it."""
@@ -37,7 +37,7 @@ _UNSET_LOGINUID = 2**32 - 1
 class Memory(Protocol):
     """Reads the memory of a process."""
 
-    def __call__(self, pid: int, *, environment: bool) -> tuple[bytes | None, bytes | None]:
+    def __call__(self, pid: int) -> tuple[bytes | None, bytes | None]:
         """Return command line and environment, None if they can't be read."""
 
 
@@ -46,9 +46,9 @@ class ProcessFiles:
 
     Args:
         proc: where procfs is mounted.
-        variables: names of the environment variables to read; none are read unless a rule uses them.
-        memory: reads a process's command line and, if requested, its environment; returns None if that takes too long.
-            The default blocks the caller.
+        variables: names of the environment variables that rules use.
+        memory: reads a process's command line and its environment; returns None if that takes too long. The default
+            blocks the caller.
     """
 
     def __init__(
@@ -113,30 +113,37 @@ class ProcessFiles:
         if found.is_kernel_thread:
             return ExecutedProgram(name=found.comm, args=())
         folder = f"{self._proc}/{pid}"
-        text, variables = self._memory(pid, environment=bool(self.variables))
+        text, variables = self._memory(pid)
         # Empty for a process in the middle of an exec, a zombie, or one that wiped them: unknown.
         arguments = parse_cmdline(text) if text else None
         is_args_truncated = text is not None and len(text) > MAX_ARGUMENT_BYTES
-        environment = None if variables is None else named(parse_cmdline(variables), self.variables)
         is_env_truncated = variables is not None and len(variables) > MAX_ARGUMENT_BYTES
-        exepath = _link(f"{folder}/exe")
+        is_whole = variables is not None and len(variables) < MAX_MEMORY_FILE
+        link = _link(f"{folder}/exe")
+        exepath = None if link is None else link.removesuffix(_DELETED)
         file = _stat_of(f"{folder}/exe")
         return ExecutedProgram(
             name=found.comm,
             exe=arguments[0] if arguments else None,
-            exepath=None if exepath is None else exepath.removesuffix(_DELETED),
+            exepath=exepath,
             args=None if arguments is None else arguments[1:],
-            env=environment,
+            codepath=code_path(exepath or "", None, entries_of(variables) if variables and is_whole else None),
+            env=self._shown(variables),
             exe_ino=None if file is None else file.inode,
             exe_mode=None if file is None else file.mode,
             exe_uid=None if file is None else file.uid,
             exe_gid=None if file is None else file.gid,
             exe_ctime=None if file is None else epoch_time(file.ctime),
             exe_mtime=None if file is None else epoch_time(file.mtime),
-            is_from_memfd=None if exepath is None else exepath.startswith(_MEMFD) and exepath.endswith(_DELETED),
+            is_from_memfd=None if link is None else link.startswith(_MEMFD) and link.endswith(_DELETED),
             is_args_truncated=is_args_truncated,
             is_env_truncated=is_env_truncated,
         )
+
+    def _shown(self, variables: bytes | None) -> tuple[str, ...] | None:
+        if variables is None or not self.variables:
+            return None
+        return tuple(shown(entries_of(variables[:MAX_ARGUMENT_BYTES]), self.variables))
 
     def _context(self, folder: str, found: Stat, status: Status) -> ProcessContext:
         cwd = _link(f"{folder}/cwd")

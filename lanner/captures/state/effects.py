@@ -11,7 +11,7 @@ from lanner.captures.lists import ListedGroup, ListedUser
 from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
 from lanner.captures.state.cgroups import cgroups_of
 from lanner.captures.state.descriptors import O_CLOEXEC
-from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, signed_id
+from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, code_path_of, signed_id
 from lanner.captures.values import absolute_path
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
@@ -209,12 +209,15 @@ class ProcessEffects:
         thread.is_dead = False
         exe = event.text("exe") or ""
         former = entry.program
+        exepath = self._exepath(event, thread)
+        env = texts_of(event.bytes_of("env")[:_MAX_TEXTS]) if event.bytes_of("env") else former.env
         program = ExecutedProgram(
             name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
-            exepath=self._exepath(event, thread),
+            exepath=exepath,
+            codepath=code_path_of(exepath, env),
             args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
-            env=texts_of(event.bytes_of("env")[:_MAX_TEXTS]) if event.bytes_of("env") else former.env,
+            env=env,
             exe_ino=former.exe_ino,
             exe_ctime=former.exe_ctime,
             exe_mtime=former.exe_mtime,

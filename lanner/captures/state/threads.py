@@ -11,6 +11,7 @@ from typing import Any
 from collector.processes.lineage import ancestors, trim
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
+from collector.records.environment import code_path
 from lanner.captures.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.cgroups import cgroups_of
@@ -94,6 +95,7 @@ class ThreadTable:
                 name=given.comm,
                 exe=given.exe,
                 exepath=given.exepath.removesuffix(DELETED),
+                codepath=code_path_of(given.exepath.removesuffix(DELETED), given.env),
                 args=given.args,
                 env=given.env,
                 exe_ino=given.exe_ino or None,
@@ -340,3 +342,14 @@ class ThreadTable:
 def signed_id(number: int) -> int:
     """Return a user's or group's id with -1 for none."""
     return -1 if number == _NO_ID else number
+
+
+def code_path_of(exepath: str | None, env: tuple[str, ...] | None) -> str | None:
+    """Return the path of the program that a thread runs; captures don't distinguish scripts.
+
+    Args:
+        exepath: of the executable.
+        env: the whole environment; None if unknown.
+    """
+    entries = None if env is None else tuple(each.encode("utf-8", "surrogateescape") for each in env)
+    return code_path(exepath or "", None, entries)

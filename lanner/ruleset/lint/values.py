@@ -19,7 +19,7 @@ _BASE_NAMES = _PROCESS_NAMES | {"fd.filename"}
 _PATHS = frozenset(
     {
         *("proc.exepath", "proc.pexepath", "proc.aexepath", "proc.sid.exepath"),
-        *("proc.vpgid.exepath", "proc.pgid.exepath"),
+        *("proc.vpgid.exepath", "proc.pgid.exepath", "proc.codepath", "proc.pcodepath", "proc.acodepath"),
         *("fd.name", "fd.realpath", "fd.directory", "fs.path.name", "fs.path.source", "fs.path.target"),
     }
 )

@@ -52,6 +52,7 @@ def read_process(node: Node, container: ContainerSpec | None, what: str = "a pro
     table.refuse_unknown()
     usual = {
         "exe": None if table.is_null("exe") else name,
+        "codepath": None if table.is_null("codepath") else exepath,
         "caps": 0 if uid else _ALL if container is None or container.privileged else _DOCKERS,
         "lower_layer": container is not None and not {"upper_layer", "memfd"} & given.keys(),
     }
@@ -63,11 +64,13 @@ def read_process(node: Node, container: ContainerSpec | None, what: str = "a pro
 def write_process(fields: Fields) -> dict[str, Any]:
     """Return the process that an event's fields describe."""
     name, path, exe = str(fields.get("proc.name", "unknown")), fields.get("proc.exepath"), fields.get("proc.exe")
+    code = fields.get("proc.codepath")
     line = str(fields.get("proc.cmdline", "")).removeprefix(name).strip()
     args, age = str(fields.get("proc.args", line)), fields.get("proc.duration")
     derived = {
         "name": name,
         "exepath": None if path == f"/usr/bin/{name}" else path,
+        "codepath": None if code in (None, path) else code,
         "exe": None if exe == name else exe,
         "args": args.split(" ") if args else None,
         "cwd": str(fields.get("proc.cwd", "/")).rstrip("/") or "/",
@@ -169,7 +172,7 @@ def _written_ancestors(fields: Fields) -> list[Any]:
     found: list[Any] = []
     for level in range(1, _MOST_WRITTEN):
         own = {}
-        for part in ("name", "exepath", "cmdline"):
+        for part in ("name", "exepath", "codepath", "cmdline"):
             value = fields.get(f"proc.a{part}[{level}]")
             own[f"proc.{part}"] = fields.get(f"proc.p{part}", value) if level == 1 else value
         if own["proc.name"] is None:
@@ -182,6 +185,7 @@ def _written_ancestors(fields: Fields) -> list[Any]:
 _PROCESS = (
     Key("name", _name, "name"),
     Key("exepath", values.text, "exepath"),
+    Key("codepath", values.text, "codepath"),
     Key("exe", values.text, "exe"),
     Key("args", _arguments, "args"),
     Key("cwd", values.text_or("/"), "cwd", usual="/"),

@@ -9,6 +9,7 @@ from schemas.encoding.columns.processes import LISTS, NULLABLE, SURE, TEXTS, TIM
 from schemas.encoding.columns.texts import MAX_TEXT_BYTES, MAX_TEXTS
 
 _NUMBERS = (*NULLABLE, *SURE)
+_TEXTS = tuple(name for name in TEXTS if name != "codepath")
 _UNSIGNED = tuple(name for name, code in NULLABLE.items() if code == "Q")
 """Avro has no unsigned long, but an inode number of an overlay or FUSE file system may use all 64 bits."""
 
@@ -52,7 +53,7 @@ def _process(row: dict[str, Any], index: int, strings: Sequence[str | None], con
     for name in _UNSIGNED:
         if (facts[name] or 0) < 0:
             facts[name] += 1 << 64
-    for name in TEXTS:
+    for name in _TEXTS:
         facts[name] = text_at(strings, row[name])
     for name in LISTS:
         facts[name] = texts_at(strings, row[name])

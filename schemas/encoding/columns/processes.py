@@ -33,7 +33,7 @@ SURE = {"pid": "q", "exec_generation": "q", "container": "i", "parent": "i", "se
 """Columns of numbers that are always known."""
 MARKS = {"is_args_truncated": "B", "is_env_truncated": "B"}
 """Columns of flags that are always known."""
-TEXTS = ("name", "exe", "exepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
+TEXTS = ("name", "exe", "exepath", "codepath", "cwd", "user", "group", "login_name", "home", "shell", "cgroup")
 """Columns of indices (i32) of texts."""
 LISTS = {"args": "arg_count", "env": "env_count"}
 """Columns of indices of several texts per process, and the columns of their counts (u32); they have the next bits of

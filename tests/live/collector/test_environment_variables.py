@@ -23,3 +23,40 @@ def test_only_variables_that_rules_name_leave_the_collector(tmp_path: Path) -> N
         assert not any("hush" in (text or "") for text in batch.strings)
         for process in batch.processes:
             assert all(entry.startswith("LANNER_ASKED=") for entry in process.env or ())
+
+
+def test_a_program_or_script_has_the_path_of_its_code_unless_others_chose_it(tmp_path: Path) -> None:
+    """As the kernel executed it, whatever its arguments are; a parent is evaluated in the same way."""
+    script, plain = tmp_path / "script", {"PATH": "/usr/bin:/bin"}
+    script.write_text("#!/bin/sh -e\n/bin/true $1\n")
+    script.chmod(0o755)
+    many = {f"LANNER_{number}": "x" for number in range(600)}
+    cases = {
+        "plain": (plain, str(script), "/usr/bin/true"),
+        "shell": ({**plain, "ENV": "/tmp/x"}, None, "/usr/bin/true"),
+        "path": ({"PATH": f"{tmp_path}:/usr/bin"}, None, "/usr/bin/true"),
+        "loader": ({**plain, "LD_PRELOAD": "/tmp/x.so"}, None, None),
+        "padded": ({**plain, "LANNER_LONG": "x" * 100_000, "LD_AUDIT": "/tmp/x.so"}, None, None),
+        "many": ({**plain, **many}, None, None),
+        "fewer": ({**plain, **dict(list(many.items())[:400])}, str(script), "/usr/bin/true"),
+    }
+    with watching("execve") as watch:
+        for name, (environment, _, _) in cases.items():
+            watch.run(script, name, env=environment)
+        for name, (_, parent, own) in cases.items():
+            event = watch.one(proc__cmdline=f"true {name}")
+            assert (name, event["proc.pcodepath"], event["proc.codepath"]) == (name, parent, own)
+            assert event["proc.acodepath[1]"] == parent
+        watch.run("/bin/sh", script, "argument", env=plain)
+        assert watch.one(proc__cmdline="true argument")["proc.pcodepath"] == "/usr/bin/dash"
+
+
+def test_a_program_with_more_rights_than_its_user_ignores_libraries(tmp_path: Path) -> None:
+    """The loader of a setuid program does, unless root runs it."""
+    environment = {**os.environ, "LD_PRELOAD": str(tmp_path / "x.so")}
+    with watching("execve") as watch:
+        watch.run("/bin/su", "--version", env=environment, user=65534, group=65534)
+        watch.run("/bin/su", "--help", env=environment)
+
+        assert watch.one(proc__cmdline="su --version")["proc.codepath"] == "/usr/bin/su"
+        assert watch.one(proc__cmdline="su --help")["proc.codepath"] is None

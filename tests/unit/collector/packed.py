@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 SYSCALL, FORK, EXEC, STATE, EXIT, REQUEST, RESULT = range(1, 8)
 COMPAT, KERNEL_PATH_CUT, OVERLAY, UPPER, PSEUDO, ARGS_CUT, DATA_CUT, CREATED = (1 << bit for bit in range(8))
-ENV_CUT = 512
+ENV_CUT, SCRIPT, SECURE, CODE_UNKNOWN = 512, 1024, 2048, 4096
 
 
 def head(kind: int, flags: int = 0) -> bytes:

@@ -15,7 +15,7 @@ from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file
 from tests.unit.collector.random_calls import EVENTS, random_call
 
-SENT_WHOLE, FACTS_VERSION = 3, 4
+SENT_WHOLE, FACTS_VERSION = 2, 3
 SECOND = 1_000_000_000
 LIMIT = 3
 HEADER = 48

@@ -57,6 +57,7 @@ def execution(who: ProcessIdentity, name: str, *arguments: str, **facts: object)
         state=state(who, comm=name, **facts),
         filename=f"/bin/{name}",
         exepath=f"/bin/{name}",
+        codepath=f"/bin/{name}",
         args=(name, *arguments),
         args_truncated=False,
         env=(),

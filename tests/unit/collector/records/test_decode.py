@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.pushdown.environment import named
 from collector.records.decode import as_of, decode, ip_text, unix_text
 from collector.records.types import Exec, Exit, File, Fork, ProcessIdentity, Request, Socket, State, Syscall
 from schemas.filter import EVERY_VARIABLE
@@ -22,8 +21,8 @@ def syscall(record: bytes) -> Syscall:
 
 
 def execution(record: bytes) -> Exec:
-    """Decode what must be an exec."""
-    found = decode(record)
+    """Decode what must be an exec, with all variables that were sent."""
+    found = decode(record, frozenset({EVERY_VARIABLE}))
     assert isinstance(found, Exec)
     return found
 
@@ -225,6 +224,7 @@ class TestProcesses:
             ),
             filename="/bin/bash",
             exepath="/usr/bin/bash",
+            codepath="/usr/bin/bash",
             args=("bash", "-c", "id"),
             args_truncated=False,
             env=("A=1", "B="),
@@ -281,14 +281,27 @@ class TestProcesses:
             (b"A=1\0B=2\0", {EVERY_VARIABLE}, ("A=1", "B=2")),
         ],
     )
-    def test_only_named_variables_are_decoded(self, env: bytes, names: set[str], expected: tuple[str, ...]) -> None:
-        """They are the same as those selected from the decoded environment."""
+    def test_only_named_variables_are_shown(self, env: bytes, names: set[str], expected: tuple[str, ...]) -> None:
+        """Without any named ones, it is unknown whether there are variables."""
         found = decode(packed.process(packed.EXEC, env=env), frozenset(names))
+        other = decode(packed.process(packed.EXEC, env=env))
 
         assert isinstance(found, Exec)
-        assert (
-            found.env == expected == named(execution(packed.process(packed.EXEC, env=env)).env or (), frozenset(names))
-        )
+        assert isinstance(other, Exec)
+        assert (found.env, other.env) == (expected, None)
+
+    def test_a_script_has_a_path_of_its_own(self) -> None:
+        """Unless the environment changes what its interpreter runs, or wasn't read whole."""
+        script = {"exepath": b"/usr/bin/perl\0", "filename": b"/usr/sbin/adduser\0", "flags": packed.SCRIPT}
+
+        def code(**parts: object) -> str | None:
+            return execution(packed.process(packed.EXEC, **{**script, **parts})).codepath
+
+        assert code() == code(env=b"LANG=C\0PERL5LIB=\0") == "/usr/sbin/adduser"
+        assert code(env=b"PERL5LIB=/tmp\0") is code(flags=packed.SCRIPT | packed.CODE_UNKNOWN) is None
+        assert code(flags=0) == "/usr/bin/perl"
+        assert code(env=b"LD_PRELOAD=x\0", flags=0) is None
+        assert code(env=b"LD_PRELOAD=x\0", flags=packed.SECURE) == "/usr/bin/perl"
 
     def test_similar_execs_share_their_parts(self) -> None:
         """One with another argument, mark or set of variables shares none."""

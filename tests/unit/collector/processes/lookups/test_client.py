@@ -42,12 +42,11 @@ def test_command_line_and_environment_are_those_of_procfs() -> None:
     own = Path("/proc/self")
     look_ups = LookUps()
     try:
-        assert look_ups.memory(os.getpid(), environment=True) == (
+        assert look_ups.memory(os.getpid()) == (
             (own / "cmdline").read_bytes()[: 64 * 1024],
             (own / "environ").read_bytes()[: 64 * 1024],
         )
-        assert look_ups.memory(os.getpid(), environment=False)[1] is None
-        assert look_ups.memory(2**22 + 1, environment=True) == (None, None)
+        assert look_ups.memory(2**22 + 1) == (None, None)
         assert look_ups.given_up == 0
     finally:
         look_ups.close()
@@ -81,9 +80,9 @@ def test_what_is_not_answered_is_given_up_and_the_next_is_queried_all_the_same()
         on_start=lambda pid: reported.append(("start", pid)),
         on_end=lambda pid: reported.append(("end", pid)),
     ) as found:
-        assert found.memory(1, environment=False) == (b"ok", None)
-        assert found.memory(13, environment=False) == (None, None)
-        assert found.memory(1, environment=False) == (b"ok", None)
+        assert found.memory(1) == (b"ok", None)
+        assert found.memory(13) == (None, None)
+        assert found.memory(1) == (b"ok", None)
         assert found.given_up == 1
         until(lambda: found.left_behind == 0)
         pids = [pid for what, pid in reported if what == "start"]
@@ -99,8 +98,8 @@ def test_what_is_not_answered_is_given_up_and_the_next_is_queried_all_the_same()
 def test_a_server_that_ended_is_replaced() -> None:
     """The query that it didn't answer is abandoned."""
     with asking() as found:
-        assert found.memory(14, environment=False) == (None, None)
-        assert found.memory(1, environment=False) == (b"ok", None)
+        assert found.memory(14) == (None, None)
+        assert found.memory(1) == (b"ok", None)
         assert found.given_up == 1
 
 
@@ -110,13 +109,13 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     with asking(timeout=0.2) as found:
         begin = time.monotonic()
         for _ in range(100):
-            found.memory(13, environment=False)
+            found.memory(13)
 
         assert time.monotonic() - begin < 5
         assert found.given_up == 100
-        assert found.memory(1, environment=False) == (None, None)
+        assert found.memory(1) == (None, None)
         found._patience = 1
-        assert found.memory(1, environment=False) == (b"ok", None)
+        assert found.memory(1) == (b"ok", None)
 
 
 def test_servers_that_can_not_be_ended_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +126,7 @@ def test_servers_that_can_not_be_ended_are_few(monkeypatch: pytest.MonkeyPatch) 
         started: list[int] = []
         found._on_start = started.append
         for _ in range(3 * client.MAX_LEFT_BEHIND):
-            found.memory(13, environment=False)
+            found.memory(13)
             if len(started) == client.MAX_LEFT_BY_FILES:
                 assert found.accounts(AccountFilesQuery((1,), "/")) is None
                 assert len(started) == client.MAX_LEFT_BY_FILES
@@ -141,7 +140,7 @@ def test_a_server_that_does_not_start_costs_its_questions_only(tmp_path: Path) -
     """They are counted."""
     found = LookUps(command=[str(tmp_path / "none")])
 
-    assert found.memory(1, environment=False) == (None, None)
+    assert found.memory(1) == (None, None)
     assert found.given_up == 1
     found.close()
 

@@ -48,14 +48,37 @@ def test_a_process_is_read_from_its_files(tmp_path: Path) -> None:
     assert (context.cwd, context.cgroup) == ("/tmp/\udcff", "/docker/x")
 
 
-def test_the_environment_is_read_only_when_requested(tmp_path: Path) -> None:
+def test_the_environment_is_shown_only_when_requested(tmp_path: Path) -> None:
     """It contains secrets."""
     lay_out(tmp_path, 9)
 
-    facts = ProcessFiles(tmp_path, variables=frozenset({EVERY_VARIABLE})).read(9)
+    requested = ProcessFiles(tmp_path, variables=frozenset({EVERY_VARIABLE})).read(9)
+    facts = ProcessFiles(tmp_path).read(9)
+
+    assert requested is not None
+    assert facts is not None
+    assert (requested.program.env, facts.program.env) == (("A=1", "B=\udcff"), None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (b"A=1\0", "/bin/cat"),
+        (b"A=1\0LD_PRELOAD=/tmp/x.so\0", None),
+        (b"A=1\0".ljust(64 * 1024, b"x"), None),
+        (b"", None),
+    ],
+)
+def test_a_program_that_others_may_have_changed_has_no_path_of_code(
+    tmp_path: Path, environment: bytes, expected: str | None
+) -> None:
+    """Neither has one whose environment can't be read whole."""
+    (lay_out(tmp_path, 9) / "environ").write_bytes(environment)
+
+    facts = ProcessFiles(tmp_path).read(9)
 
     assert facts is not None
-    assert facts.program.env == ("A=1", "B=\udcff")
+    assert facts.program.codepath == expected
 
 
 def test_what_is_not_read_to_its_end_reports_it(tmp_path: Path) -> None:

@@ -1,0 +1,120 @@
+"""Selects environment variables: those to send, those that events show, and those by which programs run other code.
+
+Others may hold secrets: they never leave the kernel.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from schemas.filter import EVERY_VARIABLE
+
+_FOR_RULES, _FOR_PROGRAMS, _FOR_SCRIPTS = 1, 2, 4
+VARIABLE_BYTES = 32
+"""Bytes of a variable that the kernel side compares, at most."""
+
+_LOADER = (
+    *(b"LD_", b"GCONV_PATH=", b"GLIBC_TUNABLES=", b"GIO_EXTRA_MODULES=", b"GIO_MODULE_DIR=", b"KRB5_CONFIG="),
+    *(b"OPENSSL_CONF=", b"OPENSSL_ENGINES=", b"OPENSSL_MODULES=", b"SASL_PATH="),
+)
+"""Beginnings of variables by which libraries load other libraries into a program.
+
+A program that has more rights than whoever started it ignores them. Source: ld.so(8), iconv(1), krb5.conf(5),
+openssl-env(7), the manuals of GIO and SASL.
+"""
+_INSTALLED = rb"/(?:usr/lib(?:32|64|exec)?|usr/local|lib(?:32|64)?)/[^:; ]*"
+_HARMLESS = re.compile(
+    rb"[^=]*=|(?!.*\.\.)LD_(?:LIBRARY_PATH|PRELOAD)=%b(?:[:; ]%b)*" % (_INSTALLED, _INSTALLED), re.DOTALL
+)
+"""Variables without a value, and those with libraries that only root installs: images and services have them."""
+_PATH, _HOME = b"PATH=", b"HOME="
+_SHELL = (b"BASHOPTS=", b"BASH_", b"DEBOOTSTRAP_", b"ENV=", b"ETCKEEPER_", b"PS4=", b"SHELLOPTS=")
+_INTERPRETERS = {
+    **dict.fromkeys(("ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"), _SHELL),
+    "perl": (b"PERL",),
+    **dict.fromkeys(("platform-python", "python"), (b"PYTHON",)),
+}
+"""Beginnings of variables by which each interpreter, or one of the trusted scripts, runs other code than the script's.
+Source: bash(1), perlrun(1), python(1); env_reset in sudoers(5)."""
+_COMMANDS = frozenset(
+    f"{root}{name}".encode() for root in ("", "/usr", "/usr/local") for name in ("/bin", "/sbin", "/games")
+) | {b"/snap/bin"}
+"""Directories in which only root installs commands. A shell's script takes most of its commands from PATH."""
+_HOMES = frozenset({b"/", b"/root"})
+"""Home directories in which only root installs modules of Python."""
+
+
+def entries_of(block: bytes) -> list[bytes]:
+    """Return the texts of a block, each of which ends with a NUL."""
+    return block.removesuffix(b"\0").split(b"\0") if block else []
+
+
+def kernel_keys(names: Iterable[str]) -> dict[bytes, int]:
+    """Return the beginnings of the variables to send, and a bit for each use, as in lanner.bpf.c.
+
+    Args:
+        names: of the variables that rules use; EVERY_VARIABLE sends all.
+    """
+    named = ("" if name == EVERY_VARIABLE else f"{name}=" for name in names)
+    scripts = (_PATH, _HOME, *(each for own in _INTERPRETERS.values() for each in own))
+    uses = {
+        _FOR_RULES: {each.encode("utf-8", "surrogateescape")[:VARIABLE_BYTES] for each in named},
+        _FOR_PROGRAMS: set(_LOADER),
+        _FOR_SCRIPTS: set(scripts),
+    }
+    # The kernel finds the longest that a variable begins with.
+    return {
+        key: sum(use for use, keys in uses.items() if any(key.startswith(each) for each in keys))
+        for key in set().union(*uses.values())
+    }
+
+
+def shown(environment: Iterable[bytes], names: frozenset[str]) -> Iterator[str]:
+    """Yield the variables that rules use.
+
+    Args:
+        environment: entries of the form NAME=value.
+        names: of these variables; EVERY_VARIABLE selects all.
+    """
+    requested = {name.encode("utf-8", "surrogateescape") for name in names}
+    for entry in environment:
+        if EVERY_VARIABLE in names or entry.partition(b"=")[0] in requested:
+            yield entry.decode("utf-8", "surrogateescape")
+
+
+def code_path(
+    exepath: str, script: str | None, environment: Sequence[bytes] | None, *, is_secure: bool = False
+) -> str | None:
+    """Return the path of the program or script that a process runs; None if it may run code of whoever started it.
+
+    Args:
+        exepath: the kernel's path of the executable.
+        script: the file that was executed, if its first line names the executable as its interpreter.
+        environment: the variables that kernel_keys selects, at least; None if some are unknown.
+        is_secure: whether the kernel told the program that it has more rights than whoever started it.
+    """
+    if environment is None or not exepath:
+        return None
+    effective = tuple(entry for entry in environment if not _HARMLESS.fullmatch(entry))
+    if not is_secure and any(entry.startswith(_LOADER) for entry in effective):
+        return None
+    if script is None:
+        return exepath
+    interpreter = exepath.rpartition("/")[2].rstrip("0123456789.")
+    variables = _INTERPRETERS.get(interpreter)
+    # A relative path could have led elsewhere, and the interpreter opens the script once more.
+    if variables is None or not script.startswith("/") or os.path.normpath(script) != script:
+        return None
+    if any(entry.startswith(variables) for entry in effective):
+        return None
+    if variables is _SHELL and not _values(environment, _PATH, b":") <= _COMMANDS:
+        return None
+    if interpreter.endswith("python") and not _values(environment, _HOME) <= _HOMES:
+        return None
+    return script
+
+
+def _values(environment: Iterable[bytes], variable: bytes, separator: bytes = b"\0") -> set[bytes]:
+    """Return the values of a variable that may be set twice."""
+    found = (entry.removeprefix(variable) for entry in environment if entry.startswith(variable))
+    return {value for values in found for value in values.split(separator)}

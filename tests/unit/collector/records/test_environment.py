@@ -1,0 +1,127 @@
+import pytest
+
+from collector.records.environment import VARIABLE_BYTES, code_path, kernel_keys, shown
+from schemas.filter import EVERY_VARIABLE
+
+ENVIRONMENT = ("HOME=/root", "AWS_SECRET_ACCESS_KEY=hush", "HOMEPAGE=x", "EMPTY=", "odd", "HOME=again")
+SYSTEM = ("PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=xterm")
+
+
+def encoded(*entries: str) -> tuple[bytes, ...]:
+    """Return the entries as the kernel sends them."""
+    return tuple(entry.encode() for entry in entries)
+
+
+def test_only_what_is_named_is_shown() -> None:
+    """A name is compared in full, with its case."""
+    everything = encoded(*ENVIRONMENT)
+
+    assert list(shown(everything, frozenset({"HOME", "home", "odd"}))) == ["HOME=/root", "odd", "HOME=again"]
+    assert list(shown(everything, frozenset({"OTHER"}))) == []
+    assert list(shown(everything, frozenset({"OTHER", EVERY_VARIABLE}))) == list(ENVIRONMENT)
+
+
+def test_a_longer_beginning_has_the_uses_of_the_shorter_ones() -> None:
+    """The kernel side finds only the longest beginning of a variable."""
+    keys = kernel_keys(["LD_PRELOAD", "PERL5LIB", "SECRET", "X" * 100])
+
+    assert (keys[b"LD_"], keys[b"LD_PRELOAD="]) == (2, 3)
+    assert (keys[b"PERL"], keys[b"PERL5LIB="]) == (4, 5)
+    assert keys[b"SECRET="] == 1
+    assert keys[b"X" * VARIABLE_BYTES] == 1
+    assert set(kernel_keys([EVERY_VARIABLE]).values()) == {1, 3, 5}
+    assert set(kernel_keys(()).values()) == {2, 4}
+
+
+@pytest.mark.parametrize(
+    ("exepath", "script"),
+    [
+        ("/usr/bin/passwd", None),
+        ("/usr/bin/dash", "/usr/sbin/service"),
+        ("/usr/bin/perl", "/usr/sbin/adduser"),
+        ("/usr/bin/perl5.36.0", "/usr/sbin/adduser"),
+        ("/usr/bin/python3.11", "/usr/bin/unattended-upgrade"),
+        ("/usr/libexec/platform-python3.6", "/usr/bin/dnf-3"),
+    ],
+)
+def test_a_program_or_script_has_the_path_of_its_code(exepath: str, script: str | None) -> None:
+    """In the environment of an ordinary session of root, and in none."""
+    for environment in ((), SYSTEM, (*SYSTEM, "LD_PRELOAD=", "BASH_ENV=", "PYTHONPATH=", "EDITOR=vim")):
+        assert code_path(exepath, script, encoded(*environment)) == (script or exepath)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["LD_PRELOAD=/usr/lib/libjemalloc.so.2", "LD_LIBRARY_PATH=/usr/local/cuda/lib64:/usr/local/nvidia/lib"],
+)
+def test_installed_libraries_change_nothing(entry: str) -> None:
+    """Images and services have them in every process."""
+    assert code_path("/usr/bin/dpkg", None, encoded(entry)) == "/usr/bin/dpkg"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "LD_PRELOAD=/tmp/x.so",
+        "LD_PRELOAD=x.so",
+        "LD_PRELOAD=/usr/lib/x.so /tmp/x.so",
+        "LD_PRELOAD=/usr/lib/../tmp/x.so",
+        "LD_PRELOAD=/usr/tmp/x.so",
+        "LD_AUDIT=/usr/lib/x.so",
+        "LD_LIBRARY_PATH=.",
+        "LD_LIBRARY_PATH=/usr/lib/x:",
+        "LD_LIBRARY_PATH=/usr/lib/x::/usr/lib/y",
+        "LD_LIBRARY_PATH=/usr/lib/\n:/tmp",
+        "OPENSSL_CONF=/tmp/x",
+    ],
+)
+def test_libraries_of_others_leave_no_program_its_path(entry: str) -> None:
+    """Unless the program has more rights than whoever started it, and so ignores such variables."""
+    assert code_path("/usr/bin/sudo", None, encoded(*SYSTEM, entry)) is None
+    assert code_path("/usr/bin/sudo", None, encoded(*SYSTEM, entry), is_secure=True) == "/usr/bin/sudo"
+
+
+@pytest.mark.parametrize(
+    ("exepath", "entry"),
+    [
+        ("/usr/bin/bash", "BASH_ENV=/tmp/x"),
+        ("/usr/bin/bash", "BASH_FUNC_cp%%=() { :; }"),
+        ("/usr/bin/bash", "SHELLOPTS=xtrace"),
+        ("/usr/bin/dash", "ENV=/tmp/x"),
+        ("/usr/bin/dash", "PATH=/tmp:/usr/bin"),
+        ("/usr/bin/dash", "PATH=/usr/bin:"),
+        ("/usr/bin/dash", "PATH="),
+        ("/usr/bin/perl", "PERL5LIB=/tmp"),
+        ("/usr/bin/perl", "PERL5OPT=-Mx"),
+        ("/usr/bin/perl", "LD_PRELOAD=/tmp/x.so"),
+        ("/usr/bin/python3", "PYTHONPATH=/tmp"),
+        ("/usr/bin/python3", "PYTHONHOME=/tmp"),
+        ("/usr/bin/python3", "HOME=/home/ann"),
+        ("/usr/bin/python3", "HOME="),
+    ],
+)
+def test_an_interpreter_that_runs_other_code_first_leaves_a_script_no_path(exepath: str, entry: str) -> None:
+    """Also beside a harmless value of the same variable."""
+    assert code_path(exepath, "/usr/sbin/known", encoded(*SYSTEM, entry)) is None
+    assert code_path(exepath, "/usr/sbin/known", encoded(entry, *SYSTEM)) is None
+
+
+def test_variables_of_another_interpreter_change_nothing() -> None:
+    """People have variables of Python in every session."""
+    mine = encoded("PYTHONPATH=/home/ann/lib", "ENV=production", "HOME=/home/ann", "PATH=/home/ann/bin:/usr/bin")
+
+    assert code_path("/usr/bin/perl", "/usr/sbin/adduser", mine) == "/usr/sbin/adduser"
+    assert code_path("/usr/bin/su", None, mine) == "/usr/bin/su"
+
+
+@pytest.mark.parametrize("script", ["adduser", "./adduser", "/tmp/../usr/sbin/adduser", "/usr//sbin/adduser"])
+def test_only_a_plain_absolute_path_names_a_script(script: str) -> None:
+    """Others may lead elsewhere by the time at which the interpreter opens them."""
+    assert code_path("/usr/bin/perl", script, ()) is None
+
+
+def test_what_is_unknown_has_no_path() -> None:
+    """An environment that could not be read, an interpreter with variables of its own, a file without a path."""
+    assert code_path("/usr/bin/passwd", None, None) is None
+    assert code_path("/usr/bin/node", "/usr/bin/npm", ()) is None
+    assert code_path("", None, ()) is None
