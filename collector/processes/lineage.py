@@ -5,6 +5,7 @@ original parent, so that a web server that starts a daemon stays visible as its 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 
 from collector.processes.process import TrackedProcess
 
@@ -16,6 +17,10 @@ _SHIMS = ("containerd-shim", "conmon")
 
 MAX_WALK = 1024
 """Ancestors examined per process, so that a chain of forks costs linear time at most."""
+
+
+MAX_ELDER = 64
+"""Ancestors among which the eldest of a session or group without a leader is looked for: an event has many of these."""
 
 
 def ancestors(entry: TrackedProcess) -> Iterator[TrackedProcess]:
@@ -97,7 +102,7 @@ def find_leader(
     if leader is not None and number_of(leader) == number:
         return leader
     eldest = entry
-    for ancestor in ancestors(entry):
+    for ancestor in islice(ancestors(entry), MAX_ELDER):
         if number_of(ancestor) != number:
             break
         eldest = ancestor

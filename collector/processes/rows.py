@@ -5,6 +5,7 @@ event may add is bounded. Whatever is left out is marked in its place.
 """
 
 from dataclasses import dataclass, replace
+from itertools import islice
 from operator import attrgetter
 from typing import Protocol
 
@@ -25,6 +26,8 @@ NEAREST, FARTHEST = 48, 16
 many others."""
 _OF_LEADERS = 4
 """The same for a leader, whose ancestors appear in no field."""
+_SEARCHED_OF_LEADERS = 16
+"""Ancestors of a leader that are looked at: an event may have many leaders, and each of these a long lineage."""
 _LEAST_NEAR = 12
 """Complete ancestors that a row must have above it to serve as the parent of a new row."""
 MAX_LEADER_ROWS = 96
@@ -152,10 +155,16 @@ class ProcessRows:
 
     def _write(self, entry: TrackedProcess, stamp: int, open_entries: set[TrackedProcess], depth: int) -> int:
         chain = [entry]
-        above = None
-        for ancestor in ancestors(entry):
-            written = self._current(ancestor, stamp)
-            if written is not None and (written.is_complete or len(chain) + written.near >= _LEAST_NEAR):
+        above, rows = None, self._rows
+        for ancestor in islice(ancestors(entry), _SEARCHED_OF_LEADERS if depth else None):
+            # As _current does, without a call: a lineage may be long.
+            written = rows.get(ancestor)
+            if (
+                written is not None
+                and written.stamp == stamp
+                and written.key[0] == ancestor.version
+                and (written.is_complete or len(chain) + written.near >= _LEAST_NEAR)
+            ):
                 above = written
                 break
             chain.append(ancestor)
@@ -253,7 +262,11 @@ class ProcessRows:
         if len(self.processes) >= self._leader_rows_until:
             return -1
         # A leader that descends from an unwritten row can't come before it.
-        if depth >= _MAX_NESTING or leader in open_entries or any(a in open_entries for a in ancestors(leader)):
+        if (
+            depth >= _MAX_NESTING
+            or leader in open_entries
+            or any(a in open_entries for a in islice(ancestors(leader), _SEARCHED_OF_LEADERS))
+        ):
             return -1
         return self._write(leader, stamp, open_entries, depth + 1)
 
