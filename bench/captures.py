@@ -1,20 +1,24 @@
 """Measure events per second from a capture through rules on one core, beside the same events as a recording.
 
     python -m bench.captures CAPTURE RULES...
+    python -m bench.captures hostile
 
 Without arguments, the capture of containers and upstream's rules of LANNER_CONFORMANCE_DIR are used, as in the tests.
 The capture is repeated until it has at least 250,000 events. Reading, state and evaluation are timed together, in
-processor time.
+processor time. `hostile` measures processor time and memory of captures that are made to take much of them.
 """
 
+import gzip
 import io
 import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from lanner.captures.reading import CaptureReader
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
@@ -22,6 +26,7 @@ from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
 from schemas.codec import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
+from tests.unit.lanner.captures import scap_files
 
 EVENTS = 250_000
 ROUNDS = 5
@@ -51,8 +56,58 @@ def _given() -> list[Path]:
     return [own / "captures" / "containers.scap", own / "rules_files" / "falcosecurity_rules" / "falco_rules.yaml"]
 
 
+def _hostile() -> None:
+    line = [scap_files.process(100 + number, parent=99 + number) for number in range(131_072)]
+    large = (
+        scap_files.process(100 + number, args=b"%08d\0" % number * 7000, cgroups=b"cpu=/%08d\0" % number * 4000)
+        for number in range(3000)
+    )
+    gone = {"status": 0, "ret": 0, "sig": 0, "core": 0, "reaper_tid": 0}
+    orphans: list[bytes] = []
+    for number in range(200_000, 204_000, 2):
+        orphans += (scap_files.cloned(number, 4099, "x")[1], scap_files.cloned(number + 1, number, "x")[1])
+        orphans.append(scap_files.event("procexit", number, gone, is_exit=False))
+    captures = {
+        "131,072 processes in a line": scap_files.capture(listed=_lists(line, len(line))),
+        "2,000 orphans below 4,000 processes": scap_files.capture(*orphans, listed=_lists(line[:4000], 4000)),
+        "3,000 processes with long texts": scap_files.capture(listed=_lists(large, 100)),
+    }
+    for name, data in captures.items():
+        with NamedTemporaryFile() as file:
+            size = file.write(gzip.compress(data))
+            file.flush()
+            print(f"{name:<36}{size:>10,} bytes of gzip: ", end="", flush=True)
+            # In a process of its own, whose memory is that of reading.
+            subprocess.run([sys.executable, "-m", "bench.captures", "read", file.name], check=True)
+
+
+def _read(path: Path) -> None:
+    before, start = _most_resident(), time.process_time()
+    with path.open("rb") as file:
+        for _ in CaptureReader(file, str(path)).batches():
+            pass
+    print(f"{time.process_time() - start:.1f} s, {_most_resident()} MiB at most (before: {before})")
+
+
+def _most_resident() -> int:
+    """Return the most memory that this process has had, in MiB."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
+
+
+def _lists(entries: Iterable[bytes], size: int) -> bytes:
+    given = iter(entries)
+    return b"".join(scap_files.processes(*chunk) for chunk in iter(lambda: tuple(islice(given, size)), ()))
+
+
 def main(words: Sequence[str] = ()) -> None:
     """Measure, and print a row for each way of reading."""
+    if list(words) == ["hostile"]:
+        _hostile()
+        return
+    if words[:1] == ["read"]:
+        _read(Path(words[1]))
+        return
     files = [Path(word) for word in words] or _given()
     if len(files) < 2:
         print("not measured: give a capture and rules to bench.captures, or set LANNER_CONFORMANCE_DIR")

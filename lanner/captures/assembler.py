@@ -21,6 +21,7 @@ from lanner.captures.values import ParameterReader, absolute_path
 from processor.compiler.batch import Excludes
 from schemas.batch import NOBODY, EventBatch, Process
 from schemas.columns import MISSING_INT, EventBit
+from schemas.text.counts import count_of
 
 _MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 8192
 """Limits of a batch: events, approximate bytes, and events that are read for it."""
@@ -99,6 +100,13 @@ class CaptureAssembler:
             or (builder.count > 0 and builder.size + self._rows.size >= _MAX_BYTES)
         )
 
+    def lines(self) -> list[str]:
+        """Return what of the host's state was left out, in sentences."""
+        found = self.threads.limits.lines()
+        if self._containers.too_long:
+            found.append(f"ignored {count_of(self._containers.too_long, 'description')} of containers: too long")
+        return found
+
     @property
     def quick(self) -> Mapping[tuple[int, int], Quick]:
         """The handlers of events that need not be decoded, by form; the first event always is."""
@@ -117,11 +125,13 @@ class CaptureAssembler:
 
     def pass_over(self, count: int) -> None:
         """Count events that a quick handler applied."""
+        self.threads.limits.earn(count)
         self._number += count
         self.excluded += count
 
     def take(self, event: CapturedEvent) -> None:
         """Apply an event and add it."""
+        self.threads.limits.earn(1)
         self._number += 1
         if not self._has_roles:
             self.threads.set_roles()

@@ -6,8 +6,9 @@ Source: libscap's scap_savefile.h; the layout is that of pcapng.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import BinaryIO
 
 from lanner.errors import BadInput
@@ -19,7 +20,7 @@ _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 _FRAME = _HEAD.size + _LENGTH.size
 _MAJOR = 1
-MAX_BLOCK = 64 << 20
+MAX_LIST, MAX_EVENT = 64 << 20, 4 << 20
 """Bytes of a block's body. A process list is one block, at most 20 KiB for each of a host's processes."""
 _PIECE = 1 << 16
 
@@ -73,19 +74,19 @@ class CaptureStream:
 
     def _more(self) -> bytes:
         """Return some further bytes, or notice the end."""
-        data = self._rest or self._file_bytes(_PIECE)
-        self._rest = b""
+        data, self._rest = self._rest, b""
         if self._unpack is None:
+            data = data or self._file_bytes(_PIECE)
             self._ended = not data
             return data
         if self._unpack.eof:
             # Concatenated files: a further member may follow.
-            data = self._unpack.unused_data + data
+            data = self._unpack.unused_data or self._file_bytes(_PIECE)
             if not data:
                 self._ended = True
                 return b""
             self._unpack = zlib.decompressobj(wbits=31)
-        elif not data:
+        elif not (data := data or self._file_bytes(_PIECE)):
             raise bad_capture(self.name, self.at + self._pending, "the compressed data is truncated")
         try:
             # At most one piece at a time comes out, whatever the input claims.
@@ -99,14 +100,19 @@ class CaptureStream:
     def read(self, size: int) -> bytes:
         """Return the next bytes; fewer only at the end of the file. Raises BadCapture."""
         if len(self._ready) - self._next < size and not self._ended:
-            pieces = [self._ready[self._next :]]
-            self._pending = len(pieces[0])
-            while self._pending < size and not self._ended:
-                pieces.append(self._more())
-                self._pending += len(pieces[-1])
-            self._ready, self._next = b"".join(pieces), 0
-        data = self._ready[self._next : self._next + size]
-        self._next += len(data)
+            # Unlike a list of pieces, this holds a large block once.
+            found = BytesIO()
+            found.write(self._ready[self._next :])
+            self._ready, self._next = b"", 0
+            while (missing := size - found.tell()) > 0 and not self._ended:
+                self._pending = found.tell()
+                piece = self._more()
+                found.write(piece[:missing])
+                self._ready = piece[missing:]
+            data = found.getvalue()
+        else:
+            data = self._ready[self._next : self._next + size]
+            self._next += len(data)
         self.at += len(data)
         return data
 
@@ -133,8 +139,12 @@ class CaptureStream:
             size -= len(self.exactly(min(size, _PIECE), what))
 
 
-def blocks(stream: CaptureStream, wanted: frozenset[int]) -> Iterator[Block]:
+def blocks(stream: CaptureStream, wanted: Mapping[int, int]) -> Iterator[Block]:
     """Yield the blocks of a capture; of other types than those wanted, only the type.
+
+    Args:
+        stream: the file.
+        wanted: by type, the number of bytes that a block may have.
 
     Raises:
         BadCapture: the file is not a capture, or it is damaged; the blocks before are valid.
@@ -158,8 +168,8 @@ def blocks(stream: CaptureStream, wanted: frozenset[int]) -> Iterator[Block]:
             _check_section(stream, size, start)
         elif kind not in wanted:
             stream.skip(size, f"a block of type {kind:#x}")
-        elif size > MAX_BLOCK:
-            raise bad_capture(stream.name, start, f"a block claims {length:,} bytes; at most {MAX_BLOCK:,} are read")
+        elif size > wanted[kind]:
+            raise bad_capture(stream.name, start, f"a block claims {length:,} bytes; at most {wanted[kind]:,} are read")
         else:
             body = stream.exactly(size, f"a block of type {kind:#x}")
         (again,) = _LENGTH.unpack(stream.exactly(_LENGTH.size, "the end of a block"))

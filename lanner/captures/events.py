@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from lanner.captures.blocks import Block, bad_capture
-from lanner.captures.cursor import text_of
+from lanner.captures.cursor import MAX_TEXT, text_of
 from lanner.captures.table import EVENTS, JOINS, SIZES, EntryJoin, EventVersion, default_bytes
-from schemas.caching.bounded import BoundedMap
+from schemas.caching.bounded import SizedMap
 
 _FORMER, _FORMER_FLAGS = frozenset({0x204, 0x8010ABCD}), frozenset({0x208})
 COUNTED, _COUNTED_FLAGS = frozenset({0x216, 0x221}), frozenset({0x217, 0x222})
@@ -25,8 +25,8 @@ _LENGTHS_TOO_LONG = frozenset({"notification", "infra"})
 """Events whose recorded length is 3 too large in old captures."""
 _RESULT_SIZES = frozenset({4, 8})
 _LATEST = (1 << 63) - 1
-_MAX_WAITING, _MAX_ENTRY = 8192, 16384
-"""Threads whose last entry is retained, and the bytes of an entry that may be."""
+_MAX_WAITING, _MAX_ENTRY, _MAX_ENTRIES = 8192, 16384, 8 << 20
+"""Threads whose last entry is retained, the bytes of an entry that may be, and those of all entries."""
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class CapturedEvent:
 
     def text(self, name: str) -> str | None:
         """Return a text, or None if it is missing."""
-        data = self.bytes_of(name)
+        data = self.bytes_of(name)[:MAX_TEXT]
         return text_of(data) if data else None
 
     def bytes_of(self, name: str) -> bytes:
@@ -138,8 +138,8 @@ class EventJoiner:
         """Events that could not be completed, by name."""
         self.has_entries = False
         """Whether any entry has been retained."""
-        self._stored: BoundedMap[int, CapturedEvent] = BoundedMap(_MAX_WAITING)
-        self._entered: BoundedMap[int, CapturedEvent] = BoundedMap(_MAX_WAITING)
+        self._stored: SizedMap[int, CapturedEvent] = SizedMap(_MAX_WAITING, _MAX_ENTRIES)
+        self._entered: SizedMap[int, CapturedEvent] = SizedMap(_MAX_WAITING, _MAX_ENTRIES)
 
     def join(self, event: CapturedEvent) -> CapturedEvent | None:
         """Return the event in its current version; None if it is no event of its own."""
@@ -173,10 +173,11 @@ class EventJoiner:
         """Forget what an entry or an exit of a thread ends, if it needs nothing of it."""
         (self._entered if is_exit else self._stored).pop(tid)
 
-    def _retain(self, entries: BoundedMap[int, CapturedEvent], event: CapturedEvent) -> None:
+    def _retain(self, entries: SizedMap[int, CapturedEvent], event: CapturedEvent) -> None:
         self.has_entries = True
-        if sum(map(len, event.params)) <= _MAX_ENTRY:
-            entries.put(event.tid, event)
+        size = sum(map(len, event.params))
+        if size <= _MAX_ENTRY:
+            entries.put(event.tid, event, size)
 
     def _has_to_change(self, event: CapturedEvent) -> bool:
         version = event.version

@@ -4,6 +4,7 @@ Source: libscap's savefile reader. Since version 9 of the process list, and 2 of
 length, and newer writers append to them.
 """
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,6 +25,12 @@ _SIZED_INTERFACES = 0x219
 INTERFACES = frozenset({0x205, 0x8011ABCD, _SIZED_INTERFACES})
 _FORMER_TAIL = 29
 """Bytes after the root in entries that lack the terminal and the namespace's start, which came before the others."""
+_IDS = [struct.Struct(f"<{count}q") for count in range(6)]
+_USER = struct.Struct("<QIII")
+_TAIL = struct.Struct("<QIIBQQQBQQQBBq")
+"""What follows the root in entries of today's writers."""
+_NAME = 16
+"""Bytes of an interface's name in the kernel."""
 _NOBODY = 0xFFFFFFFF
 
 
@@ -162,23 +169,20 @@ class _Entry:
 
 
 def _thread(cursor: Cursor, version: int) -> ListedThread:
-    thread = ListedThread(cursor.number("q"), cursor.number("q"), cursor.number("q"))
-    if version >= 6:
-        thread.sid = cursor.number("q")
-    if version >= 8:
-        thread.vpgid = cursor.number("q")
+    tid, pid, ptid, *others = cursor.numbers(_IDS[3 + (version >= 6) + (version >= 8)])
+    thread = ListedThread(tid, pid, ptid)
+    thread.sid, thread.vpgid = (*others, -1, -1)[:2]
     thread.comm, thread.exe = cursor.text(), cursor.text()
     if version >= 7:
         thread.exepath = cursor.text()
     thread.args, thread.cwd = texts_of(cursor.sized()), cursor.text()
-    cursor.number("Q")
-    thread.flags, thread.uid, thread.gid = cursor.number("I"), cursor.number("I"), cursor.number("I")
+    _, thread.flags, thread.uid, thread.gid = cursor.numbers(_USER)
     if version >= 2:
         cursor.data(28)
     if version >= 3:
         thread.env = texts_of(cursor.sized())
     if version >= 4:
-        thread.vtid, thread.vpid = cursor.number("q"), cursor.number("q")
+        thread.vtid, thread.vpid = cursor.numbers(_IDS[2])
         thread.cgroups = texts_of(cursor.sized())
     if version >= 5:
         cursor.sized()
@@ -186,6 +190,24 @@ def _thread(cursor: Cursor, version: int) -> ListedThread:
 
 
 def _read_tail(cursor: Cursor, thread: ListedThread) -> None:
+    if cursor.left >= _TAIL.size:
+        (
+            thread.pidns_start,
+            thread.tty,
+            thread.loginuid,
+            thread.exe_writable,
+            thread.cap_inheritable,
+            thread.cap_permitted,
+            thread.cap_effective,
+            thread.upper_layer,
+            thread.exe_ino,
+            thread.exe_ctime,
+            thread.exe_mtime,
+            thread.from_memfd,
+            thread.lower_layer,
+            thread.pgid,
+        ) = cursor.numbers(_TAIL)
+        return
     if cursor.left > _FORMER_TAIL:
         thread.pidns_start = cursor.number_if_left("Q", 0)
         thread.tty = cursor.number_if_left("I", 0)
@@ -256,7 +278,7 @@ def read_interfaces(name: str, block: Block) -> Iterator[Interface]:
         address = _address(cursor, width)
         mask = int.from_bytes(cursor.data(width), "big") if width == 4 else 0
         cursor.data((width if width == 4 else 2 * width) + (8 if kind in {1, 2} else 0))
-        yield Interface(text_of(cursor.data(size)), address, mask)
+        yield Interface(text_of(cursor.data(size)[:_NAME]), address, mask)
         if entry is not None:
             entry.finish()
 

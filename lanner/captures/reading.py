@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from lanner.captures.assembler import CaptureAssembler
-from lanner.captures.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture, Block, CaptureStream, blocks
+from lanner.captures.blocks import (
+    GZIP_BYTES,
+    MAX_EVENT,
+    MAX_LIST,
+    SECTION_BYTES,
+    BadCapture,
+    Block,
+    CaptureStream,
+    blocks,
+)
 from lanner.captures.events import EVENT_BLOCKS
 from lanner.captures.lists import (
     DESCRIPTORS,
@@ -23,9 +32,14 @@ from lanner.captures.lists import (
 from lanner.captures.quick.scanner import EventScanner
 from processor.compiler.batch import Excludes
 from schemas.batch import EventBatch
+from schemas.caching.garbage import no_collections
 from schemas.text.counts import count_of
 
-_WANTED = MACHINE | PROCESSES | DESCRIPTORS | USERS | INTERFACES | EVENT_BLOCKS
+_WANTED = {
+    **dict.fromkeys(MACHINE | PROCESSES | DESCRIPTORS | USERS | INTERFACES, MAX_LIST),
+    **dict.fromkeys(EVENT_BLOCKS, MAX_EVENT),
+}
+"""By type of block, the bytes that it may have."""
 _MAX_NAMES = 5
 
 
@@ -39,6 +53,8 @@ class CaptureCounts:
     """Events that are known but can't be completed, by name."""
     threads: int = 0
     """Threads that are not followed because there are too many."""
+    of_state: list[str] = field(default_factory=list)
+    """What else of the host's state was left out, in sentences."""
 
     def lines(self) -> list[str]:
         """Return sentences for people."""
@@ -52,7 +68,7 @@ class CaptureCounts:
             found.append(f"skipped {count_of(self.skipped.total(), 'event')} with unexpected parameters: {names}")
         if self.threads:
             found.append(f"did not follow {count_of(self.threads, 'thread')}: too many at once")
-        return found
+        return found + self.of_state
 
 
 def is_capture(beginning: bytes) -> bool:
@@ -108,6 +124,7 @@ class CaptureReader:
             self.counts.unknown_events = self._scanner.unknown
             self.counts.skipped = self._scanner.skipped
             self.counts.threads = assembler.threads.dropped
+            self.counts.of_state = assembler.lines()
         if not assembler.is_empty:
             yield assembler.finish()
 
@@ -117,9 +134,10 @@ class CaptureReader:
         if block.type in MACHINE:
             assembler.set_machine(read_machine(self.name, block))
         elif block.type in PROCESSES:
-            for thread in read_processes(self.name, block):
-                assembler.threads.list_thread(thread)
-            assembler.threads.link_all()
+            with no_collections():
+                for thread in read_processes(self.name, block):
+                    assembler.threads.list_thread(thread)
+                assembler.threads.link_all()
         elif block.type in DESCRIPTORS:
             for descriptor in read_descriptors(self.name, block):
                 assembler.list_descriptor(descriptor)

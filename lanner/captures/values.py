@@ -29,6 +29,8 @@ UNKNOWN_DIRECTORY = "<UNKNOWN>"
 """What Falco puts before a path whose directory is unknown."""
 _UNIX, _INET, _INET6 = 1, 2, 10
 _INVALID = {_INET: "INVALID IPv4", _INET6: "INVALID IPv6", _UNIX: "INVALID PATH"}
+_UNIX_PATH = 108
+"""Bytes of a unix socket's path in the kernel."""
 _MAPPED = bytes(10) + b"\xff\xff"
 """How addresses of IPv6 begin that stand for addresses of IPv4."""
 _MISSING: Value = (None, 0)
@@ -116,7 +118,7 @@ class ParameterReader:
         if kind in _PLAIN:
             return self._plain(kind, param, number)
         if kind == "SIGSET":
-            return _named(kind, param.info, number), number
+            return _named(kind, param.info, number), _signed(number)
         return _named(kind, param.info, number) or formatted(param, _signed(number)), _signed(number)
 
     @staticmethod
@@ -126,7 +128,7 @@ class ParameterReader:
             return formatted(param, number), _signed(number)
         # What a parameter of several types is printed as depends on the type of its value.
         shown = formatted(replace(param, type=kind), number)
-        return shown, _signed(number) if param.format == "HEX" else int(shown)
+        return shown, _signed(number if param.format == "HEX" else int(shown))
 
     def path(self, event: CapturedEvent, param: ParamSpec, data: bytes, thread: CapturedThread | None) -> str | None:
         """Return the full path of a parameter, or what the capture has if its directory is unknown."""
@@ -233,7 +235,7 @@ def _joined(directory: str, path: str) -> str:
 def address_text(data: bytes) -> str | None:
     """Return a socket address; None if it is damaged."""
     if data[0] == _UNIX:
-        return text_of(data[1:])
+        return text_of(data[1 : 1 + _UNIX_PATH])
     if data[0] == _INET and len(data) >= 7:
         return f"{ip_text(_INET, data[1:5])}:{_port(data, 5)}"
     if data[0] == _INET6 and len(data) >= 19:
@@ -279,7 +281,7 @@ def unix_ends(data: bytes) -> str | None:
     if data[:1] != b"\1" or len(data) < 17:
         return None
     source, target = struct.unpack_from("<QQ", data, 1)
-    return f"{source:x}->{target:x} {text_of(data[17:])}"
+    return f"{source:x}->{target:x} {text_of(data[17 : 17 + _UNIX_PATH])}"
 
 
 def tuple_text(data: bytes) -> str:

@@ -3,10 +3,8 @@
 Pure. The window state of a partition is stored in a changelog topic; the next owner of the partition reads it.
 """
 
-import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bus.errors.unavailable import fault_text
@@ -18,6 +16,7 @@ from processor.correlation.state.evictions import room_notices
 from processor.correlation.state.store import Key
 from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match, message_of
 from schemas.alert import Alert
+from schemas.caching.garbage import no_collections
 
 EVICTED = "evicted"
 
@@ -62,7 +61,7 @@ class CorrelateStage:
         """
         correlator = Correlator(self._plan)
         unreadable = 0
-        with _no_collections():
+        with no_collections():
             for blob in blobs:
                 try:
                     correlator.load(blob)
@@ -176,15 +175,3 @@ class CorrelateStage:
     def forget(self, partition: int, key: Key | ValueKey) -> None:
         """Drop an entry that the table refused."""
         self._correlators[partition].state.drop(key)
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Collect no cycles while many objects without cycles are made: the collector would visit them all repeatedly."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -6,7 +6,7 @@ and has changed nothing, if an event needs the full path: for unusual parameters
 
 from collections.abc import Callable, Mapping
 
-from lanner.captures.cursor import text_of
+from lanner.captures.cursor import MAX_TEXT, text_of
 from lanner.captures.quick.layouts import decoder
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.descriptors import OpenDescriptor
@@ -153,7 +153,7 @@ class QuickHandlers:
         is_at = "dirfd" in version.indices
         names = ("fd", "name", "flags", "mode", "dev", "ino")
         decode = decoder(version.number, (*names, "dirfd") if is_at else names)
-        find = self._threads.find
+        find, add = self._threads.find, self._threads.add_descriptor
 
         def handle(thread: CapturedThread, data: bytes, at: int, end: int) -> bool:
             found = decode(data, at, end)
@@ -168,7 +168,7 @@ class QuickHandlers:
                 else:
                     folder = main.descriptors.get(found[6])
                     directory = UNKNOWN_DIRECTORY if folder is None else folder.name
-            text = text_of(raw)
+            text = text_of(raw[:MAX_TEXT])
             name = absolute_path(directory, text) or ""
             if excludes is not None:
                 bits = open_bits(flags, mode, number) | (_FAILED if number < 0 else 0)
@@ -176,10 +176,8 @@ class QuickHandlers:
                 if not excludes(bits, name, entry.program.name, entry.container is None):
                     return False
             if number >= 0:
-                table = main.descriptors
-                if len(table) < kinds.MAX_DESCRIPTORS or number in table:
-                    kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
-                    table[number] = OpenDescriptor(kind, name, text, flags, dev, ino)
+                kind = kinds.DIRECTORY if flags & kinds.O_DIRECTORY else kinds.FILE_V2
+                add(main, number, OpenDescriptor(kind, name, text, flags, dev, ino))
             return True
 
         return handle

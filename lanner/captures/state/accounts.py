@@ -2,16 +2,23 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from collector.containers.identity.naming import ContainerName
 from collector.processes.users.passwd import Names
 from lanner.captures.lists import ListedGroup, ListedUser
 from schemas.batch import Container, Mount
-from schemas.caching.bounded import BoundedMap
+from schemas.caching.bounded import BoundedMap, SizedMap
 
-_MAX_ACCOUNTS = 65536
-_MAX_CONTAINERS = 8192
+_MAX_ACCOUNTS, _MAX_ACCOUNT_BYTES = 65536, 8 << 20
+_MAX_CONTAINERS, _MAX_CONTAINER_BYTES = 8192, 64 << 20
+_MAX_JSON = 1 << 20
+"""Bytes of a container's description; Falco's are a few KiB."""
+_MAX_PAIRS, _PAIR_BYTES = 1024, 256
+"""Labels and mounts of a container that are retained, and what one takes in addition to its texts."""
+_LONGEST_IP = 64
 _TYPES = {0: "docker", 1: "lxc", 2: "libvirt_lxc", 3: "mesos", 4: "rkt", 5: "custom", 6: "cri", 7: "containerd"} | {
     8: "cri-o",
     9: "bpm",
@@ -26,15 +33,16 @@ class CaptureAccounts:
     """Names of users and groups, on the host and in each container."""
 
     def __init__(self) -> None:
-        self._users: BoundedMap[tuple[str, int], ListedUser] = BoundedMap(_MAX_ACCOUNTS)
-        self._groups: BoundedMap[tuple[str, int], str] = BoundedMap(_MAX_ACCOUNTS)
+        self._users: SizedMap[tuple[str, int], ListedUser] = SizedMap(_MAX_ACCOUNTS, _MAX_ACCOUNT_BYTES)
+        self._groups: SizedMap[tuple[str, int], str] = SizedMap(_MAX_ACCOUNTS, _MAX_ACCOUNT_BYTES)
 
     def add(self, account: ListedUser | ListedGroup, container: str = "") -> None:
         """Add a user or a group; container: its id, "" for the host."""
         if isinstance(account, ListedUser):
-            self._users.put((container, account.uid), account)
+            size = len(container + account.name + account.home + account.shell)
+            self._users.put((container, account.uid), account, size)
         else:
-            self._groups.put((container, account.gid), account.name)
+            self._groups.put((container, account.gid), account.name, len(container + account.name))
 
     def remove_user(self, uid: int, container: str) -> None:
         """Remove a user."""
@@ -79,12 +87,17 @@ class Containers:
     def __init__(self) -> None:
         self.version = 0
         """Increases whenever more becomes known of any container."""
-        self._described: BoundedMap[str, dict[str, Any]] = BoundedMap(_MAX_CONTAINERS)
+        self.too_long = 0
+        """Descriptions that were not read."""
+        self._described: SizedMap[str, Container] = SizedMap(_MAX_CONTAINERS, _MAX_CONTAINER_BYTES)
         self._facts: BoundedMap[str, Container] = BoundedMap(_MAX_CONTAINERS)
         self._ips: set[str] = set()
 
     def describe(self, data: bytes) -> None:
         """Take over the description of a container, as JSON; a damaged one is ignored."""
+        if len(data) > _MAX_JSON:
+            self.too_long += 1
+            return
         try:
             facts = json.loads(data.rstrip(b"\0"))
             facts = facts["container"]
@@ -92,9 +105,11 @@ class Containers:
         except (ValueError, KeyError, TypeError, RecursionError):
             return
         if isinstance(facts, dict) and isinstance(key, str) and key:
-            self._described.put(key[:12], facts)
-            if len(self._ips) < _MAX_CONTAINERS and isinstance(facts.get("ip"), str):
-                self._ips.add(facts["ip"])
+            found = _container(key[:12], facts)
+            pairs = sum(len(each or ()) for each in (found.labels, found.pod_labels, found.mounts))
+            self._described.put(found.id, found, len(data) + _PAIR_BYTES * pairs)
+            if len(self._ips) < _MAX_CONTAINERS and found.ip and len(found.ip) <= _LONGEST_IP:
+                self._ips.add(found.ip)
             self._facts = BoundedMap(_MAX_CONTAINERS)
             self.version += 1
 
@@ -115,12 +130,17 @@ class Containers:
         found = self._facts.get(name.key)
         if found is None:
             described = self._described.get(name.id)
-            found = Container(name.id, name.full_id, name.type) if described is None else _container(name, described)
+            found = Container(name.id, name.full_id, name.type)
+            if described is not None:
+                full_id, kind = described.full_id or name.full_id, described.type or name.type
+                found = replace(described, id=name.id, full_id=full_id, type=kind)
             self._facts.put(name.key, found)
         return found
 
 
-def _container(name: ContainerName, facts: dict[str, Any]) -> Container:
+def _container(identity: str, facts: dict[str, Any]) -> Container:
+    """Return what a description holds; full id and type may be empty."""
+
     def text(key: str) -> str | None:
         value = facts.get(key)
         return value if isinstance(value, str) else None
@@ -133,9 +153,9 @@ def _container(name: ContainerName, facts: dict[str, Any]) -> Container:
     of_pod = dict(labels or ())
     created, kind = facts.get("created_time"), facts.get("type")
     return Container(
-        id=name.id,
-        full_id=text("full_id") or name.full_id,
-        type=_TYPES.get(kind, name.type) if isinstance(kind, int) else name.type,
+        id=identity,
+        full_id=text("full_id") or "",
+        type=_TYPES.get(kind, "") if isinstance(kind, int) else "",
         name=text("name"),
         image=text("image"),
         image_id=text("imageid"),
@@ -149,7 +169,7 @@ def _container(name: ContainerName, facts: dict[str, Any]) -> Container:
         host_pid=flag("host_pid"),
         host_network=flag("host_network"),
         host_ipc=flag("host_ipc"),
-        mounts=tuple(_mounts(facts.get("Mounts"))),
+        mounts=tuple(islice(_mounts(facts.get("Mounts")), _MAX_PAIRS)),
         labels=labels,
         pod_name=of_pod.get("io.kubernetes.pod.name"),
         pod_uid=of_pod.get("io.kubernetes.pod.uid"),
@@ -162,11 +182,12 @@ def _container(name: ContainerName, facts: dict[str, Any]) -> Container:
 def _pairs(value: Any) -> tuple[tuple[str, str], ...] | None:
     if not isinstance(value, dict):
         return None
-    return tuple((key, text) for key, text in value.items() if isinstance(text, str))
+    return tuple(islice(((key, text) for key, text in value.items() if isinstance(text, str)), _MAX_PAIRS))
 
 
 def _mounts(value: Any) -> Iterable[Mount]:
     for each in value if isinstance(value, list) else ():
         if isinstance(each, dict):
-            texts = [str(each.get(key, "")) for key in ("Source", "Destination", "Mode", "Propagation")]
+            found = [each.get(key, "") for key in ("Source", "Destination", "Mode", "Propagation")]
+            texts = [text if isinstance(text, str) else "" for text in found]
             yield Mount(texts[0], texts[1], texts[2], each.get("RW") is True, texts[3])

@@ -38,6 +38,8 @@ _CONTROLLERS = {"perf": "perf_event", "mem": "memory", "io": "blkio"}
 
 def cgroups_of(cgroups: tuple[str, ...]) -> tuple[ContainerName | None, str]:
     """Return the container that cgroups (``cpu=/docker/...``) belong to, and their text."""
+    if not cgroups:
+        return None, ""
     named = (_container_of(each.partition("=")[2]) for each in cgroups)
     text = " ".join(_CONTROLLER.sub(lambda found: _CONTROLLERS.get(found[1], found[1]), each) for each in cgroups)
     return next((name for name in named if name is not None), None), text

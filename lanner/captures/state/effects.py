@@ -17,8 +17,6 @@ from lanner.captures.values import absolute_path
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
 _NEWUSER = 1 << 20
 _ALL_CAPABILITIES = (1 << 41) - 1
-_MAX_TEXTS = 8192
-"""Bytes of arguments, and of an environment, that are retained; Falco records at most 4096."""
 CHILD_SUBREAPER = frozenset({36, 37})
 """Options of prctl that set and return whether a process adopts orphans; Falco takes one for the other."""
 _STALE_AFTER = 2_000_000_000
@@ -166,7 +164,7 @@ class ProcessEffects:
             program,
             name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
-            args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
+            args=texts_of(event.bytes_of("args")),
         )
         is_thread = tid != pid
         if source is None:
@@ -182,6 +180,7 @@ class ProcessEffects:
         if cgroups:
             container, text = cgroups_of(cgroups)
             context = replace(context, cgroup=text)
+        self._threads.limits.spend(exe, program.name, program.args, context.cgroup if cgroups else None)
         entry = TrackedProcess(
             pid,
             event.time - self._threads.boot_time,
@@ -210,13 +209,13 @@ class ProcessEffects:
         exe = event.text("exe") or ""
         former = entry.program
         exepath = self._exepath(event, thread)
-        env = texts_of(event.bytes_of("env")[:_MAX_TEXTS]) if event.bytes_of("env") else former.env
+        env = texts_of(event.bytes_of("env")) if event.bytes_of("env") else former.env
         program = ExecutedProgram(
             name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
             exepath=exepath,
             codepath=code_path_of(exepath, env),
-            args=texts_of(event.bytes_of("args")[:_MAX_TEXTS]),
+            args=texts_of(event.bytes_of("args")),
             env=env,
             exe_ino=former.exe_ino,
             exe_ctime=former.exe_ctime,
@@ -264,9 +263,9 @@ class ProcessEffects:
             event.number_of("cap_permitted", old.cap_permitted or 0),
             event.number_of("cap_inheritable", old.cap_inheritable or 0),
         )
-        main = self._threads.main(thread)
-        main.descriptors = {number: each for number, each in main.descriptors.items() if not each.flags & O_CLOEXEC}
-        self._threads.remove_group(main, thread.tid)
+        self._threads.close(thread, lambda _, each: bool(each.flags & O_CLOEXEC))
+        self._threads.remove_group(self._threads.main(thread), thread.tid)
+        self._threads.limits.spend(program.exe, program.exepath, program.args, program.env, entry.context.cgroup)
         self._threads.changed(entry)
 
     def _exepath(self, event: CapturedEvent, thread: CapturedThread) -> str | None:

@@ -7,14 +7,16 @@ from lanner.captures.state.descriptors import OpenDescriptor
 
 _ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - addresses that a capture holds
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
-_MAX_INTERFACES = 4096
+_MAX_INTERFACES = 1024
+"""All are gone through for some events."""
 
 
 class Interfaces:
     """The addresses of the captured host."""
 
     def __init__(self) -> None:
-        self._all: dict[int, list[Interface]] = {4: [], 6: []}
+        self._all: dict[int, list[tuple[Interface, int]]] = {4: [], 6: []}
+        """By version, each with the number of its network."""
         self._addresses: set[str] = set()
         self._networks: set[int] = set()
 
@@ -22,14 +24,15 @@ class Interfaces:
         """Add an address."""
         if sum(map(len, self._all.values())) < _MAX_INTERFACES:
             version = _version(interface.address)
-            self._all[version].append(interface)
+            network = _network(interface.address, interface.netmask)
+            self._all[version].append((interface, network))
             self._addresses.add(interface.address)
             if version == 6:
-                self._networks.add(_network(interface.address))
+                self._networks.add(network)
 
     def is_local(self, address: str) -> bool:
         """Return whether an address is the host's; of IPv6, whether it is in one of its networks, as in Falco."""
-        return address in self._addresses or (_version(address) == 6 and _network(address) in self._networks)
+        return address in self._addresses or (_version(address) == 6 and _network(address, 0) in self._networks)
 
     def complete(self, descriptor: OpenDescriptor) -> None:
         """Fill in the address that a socket was not bound to, or that a datagram was not sent to."""
@@ -53,21 +56,21 @@ class Interfaces:
     def _towards(self, address: str, version: int) -> str:
         if address in self._addresses:
             return address
-        for each in self._all[version]:
-            if _is_near(each, address, version):
+        number = _number(address)
+        for each, network in self._all[version]:
+            if network == (number >> 64 if version == 6 else number & each.netmask):
                 return each.address
-        return next((each.address for each in self._all[version] if each.address not in _LOOPBACK), _ANY[version])
+        return next((each.address for each, _ in self._all[version] if each.address not in _LOOPBACK), _ANY[version])
 
 
 def _version(address: str) -> int:
     return 6 if ":" in address else 4
 
 
-def _network(address: str) -> int:
-    return int(IPv6Address(address)) >> 64
+def _number(address: str) -> int:
+    return int(IPv6Address(address) if ":" in address else IPv4Address(address))
 
 
-def _is_near(interface: Interface, address: str, version: int) -> bool:
-    if version == 6:
-        return _network(interface.address) == _network(address)
-    return int(IPv4Address(interface.address)) & interface.netmask == int(IPv4Address(address)) & interface.netmask
+def _network(address: str, netmask: int) -> int:
+    """Return the number of an address's network; netmask: of IPv4."""
+    return _number(address) >> 64 if ":" in address else _number(address) & netmask

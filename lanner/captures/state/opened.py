@@ -227,12 +227,14 @@ class DescriptorEffects:
         if event.result < 0:
             return
         first, last = event.number_of("first"), event.number_of("last")
+        if not event.number_of("flags") & _CLOSE_RANGE_CLOEXEC:
+            self._threads.close(thread, lambda number, _: first <= number <= last)
+            return
         table = self._threads.main(thread).descriptors
-        for number in [number for number in table if first <= number <= last]:
-            if event.number_of("flags") & _CLOSE_RANGE_CLOEXEC:
-                table[number].flags |= kinds.O_CLOEXEC
-            else:
-                del table[number]
+        if self._threads.limits.afford(len(table)):
+            for number, each in table.items():
+                if first <= number <= last:
+                    each.flags |= kinds.O_CLOEXEC
 
     # Sockets
 

@@ -4,11 +4,13 @@ Falco's library keeps facts by thread, and shows an event with those of the thre
 working directory belong to the main thread. Source: libsinsp threadinfo.cpp and thread_manager.cpp.
 """
 
+import heapq
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from collector.processes.lineage import ancestors, trim
+from collector.processes.lineage import ancestors
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
 from collector.records.environment import code_path
@@ -16,12 +18,18 @@ from lanner.captures.lists import ListedThread
 from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.cgroups import cgroups_of
 from lanner.captures.state.descriptors import IPV4, MAX_DESCRIPTORS, SERVERS, OpenDescriptor
+from lanner.captures.state.limits import StateLimits
 
 MAX_THREADS = 131_072
-MAX_INHERITED = 2_000_000
-"""Descriptors of all processes beyond which children no longer inherit them."""
-_CLONES_PER_COUNT = 4096
-"""Clones without inheritance before the descriptors are counted again."""
+_STEPS_OF_ADOPTION = 16
+_MAX_REAPER = 256
+"""Ancestors among which an orphan's reaper is looked for."""
+_MAX_LEADER = 16
+"""Ancestors among which the eldest of a session or group without a leader is looked for."""
+_OUTDATED = 64
+"""Ended threads in a heap, in addition to as many as there are others, before it is built again."""
+_MAX_CYCLE = 64
+"""The length of cycles in lying lists up to which they are found; all walks are bounded."""
 _NO_ID = 0xFFFFFFFF
 UNKNOWN_PROGRAM = ExecutedProgram(is_upper_layer=False, is_lower_layer=False, is_from_memfd=False, is_writable=False)
 """The program of a process that the capture doesn't describe: Falco takes none of these for true."""
@@ -69,10 +77,13 @@ class ThreadTable:
         self._threads: dict[int, CapturedThread] = {}
         self.find: Callable[[int], CapturedThread | None] = self._threads.get
         """Returns the thread with an id."""
-        self._left_to_inherit = MAX_INHERITED
-        self._without_inheritance = 0
+        self.limits = StateLimits(lambda: ((each.entry, each.descriptors) for each in self._threads.values()))
         self._no_leader = TrackedProcess(-1, 0, 0, Credentials(_NO_ID), program=ExecutedProgram("", "", ""))
         self._groups: dict[int, set[int]] = {}
+        self._eldest: dict[int, list[int]] = {}
+        """The threads of groups, as heaps: of those of which it was asked, with some that have ended."""
+        self._unlinked: set[int] = set()
+        """Listed threads whose parent was listed after them."""
         self._children: dict[int, set[int]] = {}
         self._reapers: set[int] = set()
 
@@ -86,6 +97,8 @@ class ThreadTable:
     def list_thread(self, given: ListedThread) -> None:
         """Add a thread of the list at the beginning of a capture."""
         name_of_cgroup, text = cgroups_of(given.cgroups)
+        exepath = given.exepath.removesuffix(DELETED)
+        parent = self._threads.get(given.ptid)
         entry = TrackedProcess(
             given.pid,
             0,
@@ -94,8 +107,8 @@ class ThreadTable:
             program=ExecutedProgram(
                 name=given.comm,
                 exe=given.exe,
-                exepath=given.exepath.removesuffix(DELETED),
-                codepath=code_path_of(given.exepath.removesuffix(DELETED), given.env),
+                exepath=exepath,
+                codepath=code_path_of(exepath, given.env),
                 args=given.args,
                 env=given.env,
                 exe_ino=given.exe_ino or None,
@@ -107,6 +120,7 @@ class ThreadTable:
                 is_writable=bool(given.exe_writable),
             ),
             context=ProcessContext(
+                ppid=None if parent is None else self.main(parent).entry.pid,
                 vpid=given.vpid if given.vpid >= 0 else given.pid,
                 pgid=given.pgid,
                 vpgid=given.vpgid,
@@ -121,7 +135,12 @@ class ThreadTable:
             container=name_of_cgroup,
         )
         entry.exec_time = None
+        self.limits.spend(given.comm, given.exe, given.exepath, given.args, given.env, given.cwd, text)
+        self.limits.earn(1)
         self.add(CapturedThread(given.tid, given.ptid, entry, vtid=given.vtid))
+        children = self._children.get(given.tid, ())
+        if self.limits.afford(len(children)):
+            self._unlinked.update(tid for tid in children if self._threads[tid].entry.parent is None)
 
     def add_unknown(self, tid: int) -> CapturedThread:
         """Add a thread that the capture does not describe before its first event."""
@@ -165,9 +184,11 @@ class ThreadTable:
 
     def link_all(self) -> None:
         """Set the parents of the listed threads, which come in no order."""
-        for thread in self._threads.values():
-            if thread.entry.parent is None:
+        for tid in self._unlinked:
+            thread = self._threads.get(tid)
+            if thread is not None and thread.entry.parent is None:
                 self._link(thread)
+        self._unlinked.clear()
 
     def add(self, thread: CapturedThread) -> bool:
         """Add a thread in place of the one with its id; return False if there are too many."""
@@ -177,6 +198,11 @@ class ThreadTable:
             return False
         self._threads[thread.tid] = thread
         self._groups.setdefault(thread.main_tid, set()).add(thread.tid)
+        heap = self._eldest.get(thread.main_tid)
+        if heap is not None:
+            heapq.heappush(heap, thread.tid)
+            if len(heap) > 2 * len(self._groups[thread.main_tid]) + _OUTDATED:
+                del self._eldest[thread.main_tid]
         self._children.setdefault(thread.ptid, set()).add(thread.tid)
         self._link(thread)
         return True
@@ -184,21 +210,24 @@ class ThreadTable:
     def _link(self, thread: CapturedThread) -> None:
         parent = self._threads.get(thread.ptid)
         if parent is None or parent.entry.is_stale or parent.entry.pid == thread.entry.pid:
-            thread.entry.context = replace(thread.entry.context, ppid=None)
+            self._set_parent_id(thread.entry, None)
             return
-        above = self.main(parent).entry
-        if above is thread.entry or any(each is thread.entry for each in ancestors(above)):
-            # A damaged list may claim that processes descend from each other.
+        above, entry = self.main(parent).entry, thread.entry
+        # A damaged list may claim that processes descend from each other. One without children is nobody's ancestor.
+        nearest = islice(ancestors(above), _MAX_CYCLE if entry.is_pointed_at else 0)
+        if above is entry or any(each is entry for each in nearest):
             return
-        thread.entry.set_parent(above)
-        thread.entry.context = replace(thread.entry.context, ppid=above.pid)
-        cut = trim(thread.entry)
-        if cut is not None:
-            self.changed(cut)
+        entry.set_parent(above)
+        self._set_parent_id(entry, above.pid)
+
+    @staticmethod
+    def _set_parent_id(entry: TrackedProcess, pid: int | None) -> None:
+        if entry.context.ppid != pid:
+            entry.context = replace(entry.context, ppid=pid)
 
     def adopt(self, thread: CapturedThread, ptid: int) -> None:
         """Replace the parent of a thread."""
-        self._children.get(thread.ptid, set()).discard(thread.tid)
+        _leave(self._children, thread.ptid, thread.tid)
         thread.ptid = ptid
         self._children.setdefault(ptid, set()).add(thread.tid)
         thread.entry.parent = None
@@ -210,15 +239,14 @@ class ThreadTable:
         thread = self._threads.pop(tid, None)
         if thread is None:
             return
-        for index, key in ((self._groups, thread.main_tid), (self._children, thread.ptid)):
-            members = index.get(key)
-            if members is not None:
-                members.discard(tid)
-                if not members:
-                    del index[key]
-                    if index is self._groups:
-                        self._reapers.discard(key)
-        self.changes += thread.entry.is_pointed_at
+        _leave(self._children, thread.ptid, tid)
+        _leave(self._groups, thread.main_tid, tid)
+        if thread.main_tid not in self._groups:
+            self._reapers.discard(thread.main_tid)
+            self._eldest.pop(thread.main_tid, None)
+        if thread.entry.is_pointed_at:
+            self.changes += 1
+            self.limits.end_ancestor()
 
     def remove_group(self, main: CapturedThread, survivor: int) -> None:
         """Forget the other threads of a process, which an exec ends."""
@@ -228,24 +256,21 @@ class ThreadTable:
     def end(self, thread: CapturedThread, reaper: int) -> None:
         """Take over the end of a thread, and give its children to their reaper."""
         thread.is_dead = True
-        members = self._groups.get(thread.main_tid, set())
-        alive = [tid for tid in members if not self._threads[tid].is_dead]
-        children = [self._threads[tid] for tid in self._children.get(thread.tid, ())]
-        if children:
+        children = self._children.get(thread.tid, ())
+        if children and self.limits.afford(_STEPS_OF_ADOPTION * len(children)):
             known = self._threads.get(reaper)
             is_known = known is not None and not known.entry.is_stale
-            new = reaper if is_known else min(alive) if alive else self._reaper_above(thread)
+            eldest = None if is_known else self._eldest_alive(thread.main_tid)
+            new = reaper if is_known else self._reaper_above(thread) if eldest is None else eldest
             if new in self._threads and self._threads[new].main_tid != thread.main_tid:
                 self._reapers.add(self._threads[new].main_tid)
-            for child in children:
+            for child in [self._threads[tid] for tid in children]:
                 self.adopt(child, new)
+        main = self._threads.get(thread.main_tid)
         if not thread.is_main:
             self.remove(thread.tid)
-            main = self._threads.get(thread.main_tid)
-            if main is not None and main.is_dead and not alive:
-                self.remove(main.tid)
-        elif not alive:
-            self.remove(thread.tid)
+        if main is not None and main.is_dead and not self._has_living(thread.main_tid):
+            self.remove(main.tid)
 
     def set_reaper(self, thread: CapturedThread, *, is_reaper: bool) -> None:
         """Take over whether a process adopts the orphans among its descendants."""
@@ -253,16 +278,31 @@ class ThreadTable:
 
     def _reaper_above(self, thread: CapturedThread) -> int:
         """Return the thread of the nearest process that adopts orphans; 0 if there is none in the same namespace."""
-        seen = {thread.tid}
         each = self._threads.get(thread.ptid)
-        while each is not None and each.tid not in seen and each.is_in_namespace is thread.is_in_namespace:
-            seen.add(each.tid)
+        for _ in range(_MAX_REAPER):
+            if each is None or each is thread or each.is_in_namespace is not thread.is_in_namespace:
+                return 0
             if 1 in {each.entry.pid, each.entry.context.vpid} or each.main_tid in self._reapers:
-                alive = [tid for tid in self._groups.get(each.main_tid, ()) if not self._threads[tid].is_dead]
-                if alive:
-                    return each.main_tid if each.main_tid in alive else min(alive)
+                main = self._threads.get(each.main_tid)
+                alive = each.main_tid if main is not None and not main.is_dead else self._eldest_alive(each.main_tid)
+                if alive is not None:
+                    return alive
             each = self._threads.get(each.ptid)
         return 0
+
+    def _has_living(self, main_tid: int) -> bool:
+        """Return whether a process has a thread that has not ended; only its main one outlasts its end."""
+        return any(not self._threads[tid].is_dead for tid in self._groups.get(main_tid, ()))
+
+    def _eldest_alive(self, main_tid: int) -> int | None:
+        """Return the thread of a process with the lowest id, of those that have not ended."""
+        members = self._groups.get(main_tid, ())
+        heap = self._eldest.get(main_tid)
+        if heap is None:
+            heap = self._eldest[main_tid] = sorted(members)
+        while heap and (heap[0] not in members or self._threads[heap[0]].is_dead):
+            heapq.heappop(heap)
+        return heap[0] if heap else None
 
     def changed(self, entry: TrackedProcess) -> None:
         """Count a change of a process."""
@@ -272,29 +312,32 @@ class ThreadTable:
     def update(self, entry: TrackedProcess, **context: Any) -> None:
         """Replace parts of a process's surroundings."""
         entry.context = replace(entry.context, **context)
+        self.limits.spend(context.get("cwd"))
         self.changed(entry)
 
     def add_descriptor(self, thread: CapturedThread, number: int, descriptor: OpenDescriptor) -> OpenDescriptor:
         """Add a descriptor to a thread's process and return it."""
         table = self.main(thread).descriptors
-        if len(table) < MAX_DESCRIPTORS or number in table:
+        if number in table or (len(table) < MAX_DESCRIPTORS and self.limits.may_open()):
+            self.limits.spend(descriptor.name, descriptor.raw_name)
             table[number] = descriptor
         return descriptor
 
     def inherited(self, thread: CapturedThread) -> dict[int, OpenDescriptor]:
-        """Return copies of a process's descriptors for a child; none while all processes together hold too many."""
-        if self._without_inheritance:
-            self._without_inheritance -= 1
-            return {}
+        """Return copies of a process's descriptors for a child; none if there are too many."""
         table = self.main(thread).descriptors
-        self._left_to_inherit -= len(table)
-        if self._left_to_inherit < 0:
-            held = sum(len(each.descriptors) for each in self._threads.values())
-            self._left_to_inherit = MAX_INHERITED - held - len(table)
-            if self._left_to_inherit < 0:
-                self._without_inheritance = _CLONES_PER_COUNT
-                return {}
+        if not (self.limits.afford(len(table)) and self.limits.may_open(len(table))):
+            return {}
         return {number: each.copied(each.flags) for number, each in table.items()}
+
+    def close(self, thread: CapturedThread, is_closed: Callable[[int, OpenDescriptor], bool]) -> None:
+        """Close some descriptors of a process; all of them, if it has too many for this to happen that often."""
+        main = self.main(thread)
+        if self.limits.afford(len(main.descriptors)):
+            main.descriptors = {each: found for each, found in main.descriptors.items() if not is_closed(each, found)}
+        else:
+            self.limits.refused += len(main.descriptors)
+            main.descriptors = {}
 
     def descriptor(self, thread: CapturedThread, number: int) -> OpenDescriptor | None:
         """Return an open descriptor."""
@@ -328,7 +371,7 @@ class ThreadTable:
         if leader is not None:
             return leader.entry
         eldest = self._no_leader
-        for ancestor in ancestors(entry):
+        for ancestor in islice(ancestors(entry), _MAX_LEADER):
             if number < 0 or number_of(ancestor) != number:
                 break
             eldest = ancestor
@@ -337,6 +380,15 @@ class ThreadTable:
     def first_in_container(self, entry: TrackedProcess) -> None:
         """Return None: a capture holds no files of containers to look into."""
         del entry
+
+
+def _leave(index: dict[int, set[int]], key: int, tid: int) -> None:
+    """Remove a thread from a set, which may be the last one there."""
+    members = index.get(key)
+    if members is not None:
+        members.discard(tid)
+        if not members:
+            del index[key]
 
 
 def signed_id(number: int) -> int:
