@@ -11,7 +11,7 @@ from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import BRINGER_FIELDS
-from processor.correlation.matching.gathered import Gathered, stored_fields
+from processor.correlation.matching.gathered import Gathered, group_of, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Account, Content, EventOrigin, PreMatch
@@ -172,11 +172,13 @@ class PreMatcher:
                 at = (event_index, name)
                 if isinstance(use, _LegUse):
                     values = reading.values(use.fields, at)
-                    homes = [reading.values(fields, at) for fields in use.homes] if use.homes else ()
+                    homes = [group_of(reading.values(fields, at)) for fields in use.homes] if use.homes else ()
                     found.feed(use.term, use.macro, use.fields.names, values, use.rule_name, homes=homes)
                 else:
                     content = partial(_content, use, reading, at, partial(self._fault, use_index))
-                    groups = [reading.values(fields, at) for fields in use.groups]
+                    groups = [
+                        found.groups.get(fields.names) or group_of(reading.values(fields, at)) for fields in use.groups
+                    ]
                     found.candidate(use.term, use.rule, groups, partial(reading.named, use.by, at), content)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(use_index, problem)

@@ -52,16 +52,18 @@ class Gathered:
     """Macros of type first_seen that are false in a group, which needs no message."""
     fresh: list[tuple[SeenKey, int]] = field(default_factory=list)
     """The values that are sent, with the share of who brings each."""
+    groups: dict[Sequence[str], Group] = field(default_factory=dict)
+    """The groups that legs have, by their fields: most rules have the same."""
 
     def feed(
         self,
         term: Term,
         macro: StatefulMacro,
-        fields: Sequence[str],
-        values: Sequence[Any],
+        fields: tuple[str, ...],
+        values: tuple[Any, ...],
         rule_name: str | None,
         *,
-        homes: Iterable[Sequence[Any]] = (),
+        homes: Iterable[Group] = (),
     ) -> None:
         """Add that a term of a leg holds.
 
@@ -71,16 +73,16 @@ class Gathered:
             fields: of the group, then the counted ones, then those that are stored.
             values: of these.
             rule_name: the value that is counted, if rules are.
-            homes: if another group decides about the leg: the values of each set of fields that may have that group's.
+            homes: if another group decides about the leg, those that it may be.
         """
         size = len(macro.correlation.group_by)
-        group = _group(tuple(values[:size]))
+        group = self.groups[fields[:size]] = group_of(values[:size])
         if None in group:
             self.missing.add((macro.fingerprint, GROUP_MISSING))
             return
         value = rule_name
         if count := len(macro.correlation.fields):
-            counted = _group(tuple(values[size : size + count]))
+            counted = group_of(values[size : size + count])
             if None in counted:
                 self.missing.add((macro.fingerprint, VALUE_MISSING))
                 return
@@ -108,7 +110,7 @@ class Gathered:
         self,
         term: Term,
         rule: StatefulRule,
-        groups: Iterable[Sequence[Any]],
+        groups: Iterable[Group],
         own: Callable[[], Mapping[str, Any]],
         content: Callable[[], Content],
     ) -> None:
@@ -117,15 +119,19 @@ class Gathered:
         Args:
             term: of the rule.
             rule: the rule.
-            groups: the values of each set of fields that may have the group's.
+            groups: those that it may have.
             own: returns the values by which repeats are suppressed, but for those of the group.
             content: returns the content of the alert.
         """
         possible = self._possible(term, groups)
         if not possible:
             return
+        if rule.suppress.by == rule.group_by:
+            for group in possible:
+                self.candidates.setdefault(group, []).append(Candidate(term.id, group, content))
+            return
         values = own()
-        others = dict(zip(values, _group(tuple(values.values())), strict=True))
+        others = dict(zip(values, group_of(tuple(values.values())), strict=True))
         for group in possible:
             of_group = dict(zip(rule.group_by, group, strict=True))
             by = tuple(of_group[name] if name in of_group else others[name] for name in rule.suppress.by)
@@ -172,13 +178,12 @@ class Gathered:
         """Remember the values of first_seen as sent."""
         self.recent.mark(self.fresh, self.appended)
 
-    def _possible(self, term: Term, groups: Iterable[Sequence[Any]]) -> list[Group]:
+    def _possible(self, term: Term, groups: Iterable[Group]) -> list[Group]:
         """Return the groups in which a term can hold.
 
         Where a window has to be met, an event without a group met none; what needs no window holds all the same.
         """
-        distinct = dict.fromkeys(_group(tuple(values)) for values in groups)
-        possible = [group for group in distinct if None not in group or not term.needs]
+        possible = [group for group in dict.fromkeys(groups) if None not in group or not term.needs]
         return [group for group in possible if not self._is_over(term, group)]
 
     def _is_over(self, term: Term, group: Group) -> bool:
@@ -187,7 +192,8 @@ class Gathered:
 
 
 @lru_cache(maxsize=1024, typed=True)
-def _group(values: tuple[Any, ...]) -> Group:
+def group_of(values: tuple[Any, ...]) -> Group:
+    """Return the group that fields with these values have."""
     return tuple(None if value is None else clipped(as_text(value)) for value in values)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from processor.compiler.mapping import compile_items
 from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import JSON_BRINGER_FIELDS
-from processor.correlation.matching.gathered import Gathered, stored_fields
+from processor.correlation.matching.gathered import Gathered, group_of, stored_fields
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.correlation.pre_match import Account, Content, EventOrigin, PreMatch
@@ -108,10 +108,10 @@ class JsonPreMatcher:
                 if not use.matches(event):
                     continue
                 if isinstance(use, _LegUse):
-                    homes = [_values(event, fields) for fields in use.homes] if use.homes else ()
+                    homes = [group_of(_values(event, fields)) for fields in use.homes] if use.homes else ()
                     found.feed(use.term, use.macro, use.fields, _values(event, use.fields), use.rule_name, homes=homes)
                     continue
-                groups = [_values(event, fields) for fields in use.rule.group_fields]
+                groups = [group_of(_values(event, fields)) for fields in use.rule.group_fields]
                 content = partial(self._content, use, event)
                 found.candidate(use.term, use.rule, groups, partial(_named, event, use.by), content)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
