@@ -113,6 +113,8 @@ class PreMatchPacker:
             now: when the batch arrived, ns since the epoch.
             weight: how many events it stands for.
         """
+        if not self._exceeding:
+            return True
         for level, key in zip(LEVELS, account.levels, strict=True):
             since = self._exceeding.get(key)
             if since is not None and 0 <= now - since < _SECOND:

@@ -11,10 +11,10 @@ from bus.errors.unavailable import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
 from processor.correlation.first_seen.recent import RecentlySent, SeenKey
 from processor.correlation.first_seen.shares import BRINGER_FIELDS
-from processor.correlation.matching.gathered import Gathered, group_of, stored_fields
+from processor.correlation.matching.gathered import Gathered, group_of, stored_fields, stored_values
 from processor.correlation.matching.routes import RelayRoutes
 from processor.correlation.plan.split import Leg, Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Account, Content, EventOrigin, PreMatch
+from processor.correlation.pre_match import Account, Candidate, Content, EventOrigin, Feed, PreMatch, combined
 from processor.correlation.window_fields import MISSING, BadWindowToken, pieces, without_tokens
 from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Field, Node
@@ -29,6 +29,7 @@ from schemas.text.limits import Texts
 
 Admits = Callable[[Account, int, int], bool]
 OnFault = Callable[[BaseException], None]
+_MAX_TOGETHER = 1_000
 Read = Callable[[int, int], tuple[Any, ...]]
 
 
@@ -80,6 +81,30 @@ def admit_all(account: Account, now: int, weight: int) -> bool:  # noqa: ARG001 
     return True
 
 
+@dataclass(frozen=True, slots=True)
+class _OneGroup:
+    """Terms that hold for one event and have one group: nearly all, and much of a flood."""
+
+    legs: tuple[_LegUse, ...]
+    rules: tuple[tuple[int, _RuleUse], ...]
+    """With their indexes."""
+    size: int
+    """Number of the group's fields."""
+
+    @classmethod
+    def of(cls, uses: Sequence[tuple[int, "_LegUse | _RuleUse"]]) -> "_OneGroup | None":
+        """Return such terms; None if they have several groups, or what is sent depends on more than the event."""
+        legs = tuple(use for _, use in uses if isinstance(use, _LegUse))
+        rules = tuple((index, use) for index, use in uses if isinstance(use, _RuleUse))
+        if not legs or any(use.homes or use.macro.correlation.type == "first_seen" for use in legs):
+            return None
+        size = len(legs[0].macro.correlation.group_by)
+        groups = {use.fields.names[: len(use.macro.correlation.group_by)] for use in legs}
+        groups |= {fields.names for _, use in rules for fields in use.groups}
+        is_simple = all(use.rule.suppress.by == use.rule.group_by for _, use in rules)
+        return cls(legs, rules, size) if is_simple and len(groups) == 1 else None
+
+
 class PreMatcher:
     """The stateless terms of a plan, compiled."""
 
@@ -114,6 +139,8 @@ class PreMatcher:
             extras = extra_fields.get(rule.name, {})
             is_longer = append_container and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
+        self._one_group: dict[tuple[int, ...], _OneGroup | None] = {}
+        """By the indexes of terms that held together for an event."""
         self._recent = RecentlySent(plan)
         self._routes = RelayRoutes(plan)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
@@ -163,8 +190,12 @@ class PreMatcher:
         self.faults[name] += 1
         self.first_errors.setdefault(name, fault_text(problem))
 
-    def _pre_matches(self, reading: "_Reading", event_index: int, hits: Iterable[tuple[int, int]]) -> list[PreMatch]:
+    def _pre_matches(self, reading: "_Reading", event_index: int, hits: Sequence[tuple[int, int]]) -> list[PreMatch]:
         batch = reading.batch
+        quick = self._of_one_group(reading, event_index, hits)
+        if quick is not None:
+            reading.budget.count_result()
+            return [quick]
         found = Gathered(self._recent, self._routes, batch.host_id, batch.appended)
         for use_index, name in hits:
             use = self._uses[use_index]
@@ -183,9 +214,8 @@ class PreMatcher:
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(use_index, problem)
         self.counts.update(reason for _, reason in found.missing)
-        position = batch.first_index + event_index
         pre_matches = found.pre_matches(
-            EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position),
+            reading.origin(event_index),
             batch.columns["time"][event_index],
             batch.hostname,
             reading.account(batch.columns["process"][event_index]),
@@ -196,6 +226,49 @@ class PreMatcher:
             reading.budget.count_result()
         found.mark_sent()
         return pre_matches
+
+    def _of_one_group(self, reading: "_Reading", event_index: int, hits: Sequence[tuple[int, int]]) -> PreMatch | None:
+        """Return what Gathered would for terms of one group, in a third of its time; None if it has to be asked."""
+        which = tuple([use_index for use_index, _ in hits])
+        if which in self._one_group:
+            known = self._one_group[which]
+        elif len(self._one_group) < _MAX_TOGETHER:
+            known = self._one_group[which] = _OneGroup.of([(index, self._uses[index]) for index in which])
+        else:
+            known = None
+        name = hits[0][1]
+        if known is None or any(other != name for _, other in hits):
+            return None
+        batch, at = reading.batch, (event_index, name)
+        feeds, size, group = [], known.size, None
+        try:
+            for use in known.legs:
+                values = reading.values(use.fields, at)
+                if None in values:
+                    return None
+                group = group_of(values[:size])
+                end = size + len(use.macro.correlation.fields)
+                value = combined(group_of(values[size:end])) if end > size else use.rule_name  # type: ignore[arg-type]
+                stored = stored_values(use.fields.names[end:], values[end:])
+                feeds.append(Feed(use.term.id, value, stored))
+        except Exception:  # noqa: BLE001  reported there
+            return None
+        candidates = [
+            Candidate(use.term.id, group or (), partial(_content, use, reading, at, partial(self._fault, index)))
+            for index, use in known.rules
+        ]
+        return PreMatch(
+            reading.origin(event_index),
+            batch.columns["time"][event_index],
+            batch.hostname,
+            group or (),
+            tuple(feeds),
+            tuple(candidates),
+            batch.appended,
+            batch.is_established,
+            1 + batch.columns["repeats"][event_index],
+            account=reading.account(batch.columns["process"][event_index]),
+        )
 
 
 def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: OnFault) -> Content:
@@ -224,6 +297,12 @@ class _Reading:
         self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
         self._row: Callable[[int, int], dict[str, Any]] | None = None
         self._accounts: dict[int, Account] = {}
+
+    def origin(self, index: int) -> EventOrigin:
+        """Return what identifies an event. index: in the batch."""
+        batch = self.batch
+        position = batch.first_index + index
+        return EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
 
     def account(self, row: int) -> Account:
         """Return whose process a row is.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.values.transformers import as_text
@@ -22,6 +23,7 @@ from processor.correlation.pre_match import (
     combined,
 )
 from processor.correlation.window_fields import pieces
+from schemas.alert import Value
 from schemas.text.limits import clipped_values
 
 GROUP_MISSING = "group_missing"
@@ -30,6 +32,7 @@ VALUE_MISSING = "value_missing"
 """Events rejected because they lack the field whose values are counted."""
 MAX_STORED_BYTES = 4 << 10
 """Limit of a field value stored in a window for its output: each record of its state repeats it."""
+_NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -98,7 +101,7 @@ class Gathered:
                 self.fresh.append((key, share))
         if not homes and self._is_over(term, group):
             return
-        stored = clipped_values(dict(zip(fields[size:], values[size:], strict=True)), MAX_STORED_BYTES)
+        stored = stored_values(fields[size:], values[size:])
         fed = Feed(term.id, value, stored)
         if not homes:
             self.feeds.setdefault(group, []).append(fed)
@@ -195,6 +198,11 @@ class Gathered:
 def group_of(values: tuple[Any, ...]) -> Group:
     """Return the group that fields with these values have."""
     return tuple(None if value is None else clipped(as_text(value)) for value in values)
+
+
+def stored_values(fields: Sequence[str], values: Sequence[Any]) -> Mapping[str, Value]:
+    """Return the values of fields that a window stores for its output."""
+    return clipped_values(dict(zip(fields, values, strict=True)), MAX_STORED_BYTES) if fields else _NOTHING
 
 
 def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str], tuple[str, ...]]:
