@@ -114,7 +114,7 @@ class Lateness:
             name_of: describes whose messages have a key of a topic.
         """
         self._behind_seconds = behind_seconds
-        self._worker = worker
+        self.worker = worker
         self._name_of = name_of
         self._periods: dict[str, _Period] = {}
         self.lags: Sequence[PartitionLag] = ()
@@ -168,12 +168,12 @@ class Lateness:
             "behind_seconds": round(lag.age),
         }
         return Alert(
-            id=alert_id(began, kind, lag.topic, self._worker),
+            id=alert_id(began, kind, lag.topic, self.worker),
             time=now,
             rule=kind,
             priority="Warning" if kind == BEHIND else "Notice",
             output=text,
             output_fields=facts,
             source="internal",
-            hostname=self._worker,
+            hostname=self.worker,
         )

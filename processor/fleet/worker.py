@@ -10,11 +10,13 @@ import faust
 
 from bus.connection import Connection
 from bus.errors.unavailable import BusUnavailable
+from bus.topics import PROCESSOR_GROUP
 from processor.fleet.audit.service import AuditService
 from processor.fleet.backlog import Lateness
 from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.faust_log import FaustLog
+from processor.fleet.group_alerts import GroupAlerts
 from processor.fleet.hosts.keys import HostKeysService
 from processor.fleet.producer import ResultProducer
 from processor.fleet.records import RecordsFollower
@@ -185,7 +187,8 @@ async def _run(
         host_keys.start(shipping)
     for each in records:
         each.start()
-    watching = asyncio.create_task(_report_lateness(app, lateness, shipping))
+    group = GroupAlerts(connection.topic(PROCESSOR_GROUP), lateness.worker)
+    watching = asyncio.create_task(_report(app, lateness, group, shipping))
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -208,11 +211,12 @@ async def _run(
     return shipping.alerts
 
 
-async def _report_lateness(app: faust.App, lateness: Lateness, shipping: ResultProducer) -> None:
+async def _report(app: faust.App, lateness: Lateness, group: GroupAlerts, shipping: ResultProducer) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         consumer: Any = app.consumer
-        for alert in lateness.look(consumer.lags(), time.time_ns()):
+        now = time.time_ns()
+        for alert in (*lateness.look(consumer.lags(), now), *group.of(consumer.take_findings(), now)):
             # Waiting for the broker would keep it from looking.
             (await shipping.alert(alert)).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 

@@ -9,7 +9,11 @@ that is an error like any other.
 """
 
 import asyncio
+import os
+import random
+import socket
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, cast
@@ -24,7 +28,9 @@ from bus.clients.event_loop.retry import persist_async
 from bus.clients.retry import Retry
 from bus.errors.fatal import patience_with
 from bus.errors.unavailable import BusUnavailable
+from processor.fleet.group_alerts import GroupFinding, OffsetsChanged, StrangerFound
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
+from processor.fleet.kafka.membership import STUCK_SECONDS, Membership
 from processor.fleet.kafka.order.read_order import ReadOrder
 from processor.fleet.kafka.order.stalled_partitions import STALLED_SECONDS, StalledPartitions
 from schemas.text.notes import OnNote
@@ -33,8 +39,11 @@ _FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
+_MAX_FINDINGS = 100
 _ASK_SECONDS, _ANSWER_SECONDS = 10.0, 2.0
 """How often the ends of partitions are queried, and how long that may take."""
+_PROCESSOR = "lanner processor "
+"""Begins the metadata of offsets that processors commit: those of another client are reported."""
 _GONE = (AssertionError, ConsumerNotStarted, IllegalStateError)
 """What the client raises for a partition that is not assigned."""
 
@@ -54,15 +63,25 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
         self._positions = Retry("Reading in the newly assigned partitions", on_note)
+        self.name = f"{_PROCESSOR}{socket.gethostname()}-{os.getpid()}"
+        """Identifies the offsets that this processor commits."""
+        self.group_findings: deque[GroupFinding] = deque(maxlen=_MAX_FINDINGS)
+        """What strangers did to the group, for alerts; read from another thread."""
         self.ends: Mapping[TP, int] = {}
         """Ends of partitions as the broker reported them last, up to ten seconds ago."""
         self._stalled = StalledPartitions()
         self._ask_at = 0.0
+        self._membership = Membership(lambda text: self.group_findings.append(StrangerFound(text)))
+        self._committed: dict[TP, int] = {}
+        """Offsets of assigned partitions as this processor has committed them, or found them at their start."""
+        self._gathering_since: float | None = None
+        """Since when the group gathers, monotonic s."""
 
     def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
         consumer = super()._create_worker_consumer(*args, **options)
         # Faust has no setting for it, and aiokafka no name but this, read when the consumer starts.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  see above
+        consumer._partition_assignment_strategy = [self._membership]  # noqa: SLF001  Faust chooses it by its tables
         use_bounded_records()
         return consumer
 
@@ -85,24 +104,47 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         except asyncio.CancelledError as error:
             raise self._as_error(error) from None
 
-    async def starts(self, partitions: Iterable[TP]) -> dict[TP, int]:
-        """Return the offsets from which the group reads partitions; waits as long as the broker is unavailable."""
+    async def starts(self, partitions: Iterable[TP], evaluated: Mapping[TP, int]) -> dict[TP, int]:
+        """Return the offsets from which to read partitions; waits as long as the broker is unavailable.
+
+        Args:
+            partitions: newly assigned ones.
+            evaluated: up to where this processor evaluated partitions that it had before.
+        """
         assigned = list(partitions)
 
         async def found() -> dict[TP, int]:
             try:
-                return cast(dict[TP, int], await self.call_thread(self._starts, assigned))
+                return cast(dict[TP, int], await self.call_thread(self._starts, assigned, evaluated))
             except Exception as error:  # noqa: BLE001  its assertions fail too where a broker knows no others yet
                 raise unavailable(error) from None
 
         return await persist_async(found, self._positions)
 
-    async def _starts(self, partitions: Sequence[TP]) -> dict[TP, int]:
+    async def _starts(self, partitions: Sequence[TP], evaluated: Mapping[TP, int]) -> dict[TP, int]:
         consumer: Any = self._ensure_consumer()
         theirs = {each: TopicPartition(each.topic, each.partition) for each in partitions}
         oldest = await consumer.beginning_offsets(list(theirs.values()))
-        committed = {each: await consumer.committed(their) for each, their in theirs.items()}
-        return {each: max(committed[each] or 0, oldest[their]) for each, their in theirs.items()}
+        ends = await consumer.end_offsets(list(theirs.values()))
+        committed = await consumer._coordinator.fetch_committed_offsets(list(theirs.values()))  # noqa: SLF001  with metadata
+        found: dict[TP, int] = {}
+        moved: list[TP] = []
+        for each, their in theirs.items():
+            stated: OffsetAndMetadata | None = committed.get(their)
+            offset = 0 if stated is None else max(stated.offset, 0)
+            own = evaluated.get(each)
+            by = self.name if stated is None else stated.metadata
+            # Another processor had the partition since, or the topic was deleted, and perhaps created again.
+            if stated is None or own is None or own > ends[their] or (by.startswith(_PROCESSOR) and by != self.name):
+                own = None
+            if not by.startswith(_PROCESSOR) or (own is not None and offset > own):
+                self.group_findings.append(OffsetsChanged(each.topic, each.partition, own, offset, by))
+                moved.append(each)
+            found[each] = max(offset if own is None else own, oldest[their])
+        self._committed = {each: at for each, at in self._committed.items() if each in self.assignment()} | found
+        if moved:
+            await self._commit({each: found[each] for each in moved})
+        return found
 
     def end_of(self, partition: TP) -> int | None:
         """Return the end of a partition; None if it is unknown or the partition has just gone."""
@@ -132,6 +174,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         except (KafkaError, asyncio.CancelledError) as error:
             await consumer.stop()
             raise unavailable(self._as_error(error)) from None
+        self._membership.guard(consumer._coordinator)  # noqa: SLF001  it joins with the first subscription
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -140,11 +183,12 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         while not (self.should_stop or self.app.should_stop):
             assigned = self.assignment()
             commits = {
-                TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+                TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, self.name)
                 for tp, offset in offsets.items()
                 if tp in assigned
             }
             try:
+                self._committed |= {tp: offset for tp, offset in offsets.items() if tp in assigned}
                 await consumer.commit(commits)
             except (CommitFailedError, IllegalStateError):
                 # The group was rebalanced: uncommitted messages are delivered again to the new owner.
@@ -181,6 +225,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             try:
                 try:
                     await self._read_skipped()
+                    await self._gather()
                     pause = self._revive(await self._stalls())
                 except BusUnavailable:
                     raise
@@ -195,6 +240,21 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             end = self.end_of(partition)
             if end is not None and order.is_overdue(end, time.monotonic()):
                 await self.rewind(partition, order.next)
+
+    async def _gather(self) -> None:
+        """Remove the other members of a group that doesn't come together: one holds it up, or all are strangers."""
+        consumer: Any = self._ensure_consumer()
+        now = time.monotonic()
+        # While this processor joins, until it has its partitions.
+        if not consumer._coordinator._performed_join_prepare:  # noqa: SLF001  aiokafka has no other name for it
+            self._gathering_since = None
+        elif self._gathering_since is None:
+            # Not all processors at once.
+            self._gathering_since = now + random.uniform(0, STUCK_SECONDS / 4)  # noqa: S311  no secret
+        elif now - self._gathering_since > STUCK_SECONDS:
+            self._gathering_since = None
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await self._membership.remove_members()
 
     async def _stalls(self) -> list[BaseException]:
         """Return an error for each partition that the client has stopped reading, whatever the cause.
@@ -213,6 +273,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  while the broker is away, nothing can be read
             self._as_error(error)
         self.ends = {TP(each.topic, each.partition): end for each, end in ends.items()}
+        await self._look_at_commits(list(ends))
         seen = {}
         for partition, end in ends.items() if not cast(Any, self.consumer).is_blocked() else ():
             with suppress(*_GONE):
@@ -223,6 +284,31 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             KafkaError(f"it has not read partition {each.partition} of topic {each.topic} for {STALLED_SECONDS:.0f} s")
             for each in self._stalled.look(seen, now)
         ]
+
+    async def _look_at_commits(self, partitions: Sequence[TopicPartition]) -> None:
+        """Report offsets that somebody else committed for partitions of this processor, and set them right."""
+        consumer: Any = self._ensure_consumer()
+        before = dict(self._committed)
+        committed: dict[TopicPartition, OffsetAndMetadata] = {}
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                committed = await consumer._coordinator.fetch_committed_offsets(partitions)  # noqa: SLF001  with metadata
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  it is asked again later
+            self._as_error(error)
+        wrong = {}
+        for their, stated in committed.items():
+            each = TP(their.topic, their.partition)
+            own = before.get(each)
+            if own is None or own != self._committed.get(each):
+                continue
+            # One of a processor that is behind is older, or this processor's newest is under way.
+            if stated.offset > own or (stated.offset < own and not stated.metadata.startswith(_PROCESSOR)):
+                wrong[each] = own
+                self.group_findings.append(
+                    OffsetsChanged(each.topic, each.partition, own, stated.offset, stated.metadata)
+                )
+        if wrong:
+            await self._commit(wrong)
 
     def _revive(self, failures: list[BaseException]) -> float:
         """Restart the client's tasks that have ended, and join the group again if anything has failed.

@@ -8,7 +8,7 @@ rebalance skips it: each is a silent loss if the process then dies. Here only `s
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -22,6 +22,7 @@ from faust.types.tuples import TP, Message
 from mode.services import WaitResults
 
 from processor.fleet.backlog import PartitionLag, PartitionPace
+from processor.fleet.group_alerts import GroupFinding
 from processor.fleet.kafka.consumer_thread import ConsumerThread
 from processor.fleet.kafka.order.read_order import Admission, ReadOrder
 from schemas.text.notes import OnNote
@@ -45,6 +46,8 @@ class Consumer(aiokafka.Consumer):
         """By assigned partition, which message comes next; replaced on the loop of the app only."""
         self.paces: dict[TP, PartitionPace] = {}
         """How late messages of assigned partitions are evaluated; replaced with the orders."""
+        self._settled: dict[TP, int] = {}
+        """Up to which offset this worker evaluated each partition, and its results arrived; also of former ones."""
         self._taken_at = 0.0
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -63,6 +66,14 @@ class Consumer(aiokafka.Consumer):
         except (KafkaError, TimeoutError, AssertionError) as error:
             # The assertion is the client's, for partitions that have just gone.
             self.log.info("No seek to committed offsets: %r", error)
+        self._hold_to(self.orders)
+
+    def _hold_to(self, orders: Mapping[TP, ReadOrder]) -> None:
+        """Replace offsets that somebody else committed, which would keep Faust from committing what is evaluated."""
+        for partition, order in orders.items():
+            reached = max(order.first, self._settled.get(partition, 0))
+            if (self._committed_offset.get(partition) or 0) > reached:
+                self._committed_offset[partition] = reached
 
     async def _wait_next_records(self, timeout: float) -> Any:  # noqa: ASYNC109  Faust's call
         if not self.flow_active or not self._buffered_partitions & self.assignment():
@@ -128,9 +139,12 @@ class Consumer(aiokafka.Consumer):
         Raises:
             BusUnavailable: waiting does not help.
         """
-        starts = await cast(ConsumerThread, self._thread).starts(partitions)
+        starts = await cast(ConsumerThread, self._thread).starts(partitions, self._settled)
         now = time.monotonic()
-        self.orders = self.orders | {partition: ReadOrder(first, now) for partition, first in starts.items()}
+        orders = {partition: ReadOrder(first, now) for partition, first in starts.items()}
+        self._settled |= starts
+        self._hold_to(orders)
+        self.orders = self.orders | orders
         self.paces = self.paces | {partition: PartitionPace() for partition in starts}
         return starts
 
@@ -193,8 +207,16 @@ class Consumer(aiokafka.Consumer):
         """Acknowledge a message; ignored if it is from before the last rebalance, since it is delivered again."""
         if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
             super().ack(message)
+            self._settled[message.tp] = message.offset + 1
             if (pace := self.paces.get(message.tp)) is not None:
                 pace.settle(message.offset, time.monotonic())
+
+    def take_findings(self) -> list[GroupFinding]:
+        """Return what strangers did to the group since the last call."""
+        findings, found = cast(ConsumerThread, self._thread).group_findings, []
+        while findings:
+            found.append(findings.popleft())
+        return found
 
     def lags(self) -> list[PartitionLag]:
         """Return what waits in the assigned partitions, and how late it is."""

@@ -1,0 +1,77 @@
+"""Who is given partitions of the processors' group."""
+
+import json
+
+import pytest
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.structs import TopicPartition
+
+from processor.fleet.kafka.membership import Member, Membership, assign, read_member
+
+TOPICS = frozenset({"events", "correlate"})
+
+
+def joined(user_data: bytes, topics: list[str]) -> bytes:
+    """Return what a member joins with."""
+    encoded: bytes = ConsumerProtocolMemberMetadata(0, topics, user_data).encode()
+    return encoded
+
+
+def test_a_processor_is_recognized_by_what_it_joins_with() -> None:
+    """It states the partitions that it had."""
+    membership = Membership(lambda _: None)
+    assert read_member(membership.metadata(sorted(TOPICS)).encode()) == Member(TOPICS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff" * 100,
+        b"\x00\x00\x7f\xff\xff\xff",
+        joined(b"", ["events"]),
+        joined(b"lanner processor\0", ["events"]),
+        joined(b"lanner processor\0[]", ["events"]),
+        joined(b'lanner processor\0{"events": [{}]}', ["events"]),
+        joined(b'lanner processor\0{"events": [1e999]}', ["events"]),
+        joined(b"lanner processor\0" + b"[" * 100_000, ["events"]),
+        joined(b"lanner processor\0{}", [f"topic-{number}" for number in range(201)]),
+        joined(b"lanner processor\0{}" + b" " * (1 << 20), ["events"]),
+    ],
+)
+def test_other_bytes_are_no_processors(data: bytes) -> None:
+    """Whatever they are, reading them raises nothing."""
+    assert read_member(data) is None
+
+
+def test_partitions_are_shared_equally_and_stay_where_they_were() -> None:
+    """Each partition has one owner, also where members claim the same one, or one that doesn't exist."""
+    partitions = {"events": range(8), "correlate": range(8)}
+    first = assign(partitions, {"a": Member(TOPICS), "b": Member(TOPICS)})
+    assert sorted(each for part in first.values() for each in part) == sorted(
+        TopicPartition(topic, number) for topic in TOPICS for number in range(8)
+    )
+    assert {len(part) for part in first.values()} == {8}
+    had = {name: Member(TOPICS, frozenset(part)) for name, part in first.items()}
+    assert {name: set(part) for name, part in assign(partitions, had).items()} == {
+        name: set(part) for name, part in first.items()
+    }
+    greedy = Member(TOPICS, frozenset(TopicPartition("events", number) for number in range(-5, 100)))
+    third = assign(partitions, {**had, "c": greedy, "d": Member(frozenset({"other"}))})
+    assert sum(map(len, third.values())) == len({each for part in third.values() for each in part}) == 16
+    assert {name: len(part) for name, part in third.items() if name != "d"} == {"a": 6, "b": 6, "c": 4}
+    assert third["d"] == []
+    kept = {name: len(set(part) & had[name].owned) for name, part in third.items() if name in had}
+    assert kept == {"a": 6, "b": 6}
+
+
+def test_what_a_processor_joins_with_is_bounded() -> None:
+    """Its partitions take a few bytes each."""
+    membership = Membership(lambda _: None)
+    membership._owned = tuple(TopicPartition("lanner.events", number) for number in range(10_000))
+    data = membership.metadata(["lanner.events"]).encode()
+    assert len(data) < 1 << 17
+    found = read_member(data)
+    assert found is not None
+    assert len(found.owned) == 10_000
+    assert json.loads(data[data.index(b"{") :])["lanner.events"][:2] == [0, 1]
