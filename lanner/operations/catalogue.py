@@ -52,6 +52,7 @@ METRICS: Mapping[str, Metric] = {
     "lanner_events_redated_total": Metric(
         "counter", "Events with an impossible time, set to the nearest possible one."
     ),
+    "lanner_batches_replayed_total": Metric("counter", "Batches sent again after they had been evaluated."),
     "lanner_hosts_dropped_total": Metric("counter", "Hosts no longer tracked because the table is full."),
     "lanner_oldest_unevaluated_seconds": Metric(
         "gauge", "Age of the oldest message that is not evaluated.", ("topic", "partition")

@@ -186,6 +186,7 @@ class DetectService:
                 offset,
                 self._agreement(checked),
                 is_verified=checked is not None and checked.is_verified,
+                position=message.offset,
             )
             if result.rejected is not None:
                 result = self._stage.reject(result.rejected, position, appended)

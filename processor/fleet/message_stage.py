@@ -16,12 +16,13 @@ from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.correlation.pre_match import Notice, PreMatch
 from processor.correlation.wire import message_of
 from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, TOO_MANY_HOSTS, Cause
+from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, REPLAYED, TOO_MANY_HOSTS, Cause
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
 from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
 from processor.hosts.liveness import HostLiveness
 from processor.hosts.quiet import QuietHost
+from processor.hosts.replays import EvaluatedBatches, ReplayCounts
 from processor.hosts.reports import HostReports
 from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 from processor.hosts.tracked import TrackedHosts
@@ -42,6 +43,10 @@ REDATED = "events_redated"
 _REDATED_TEXT = (
     f"events were dated more than {AHEAD // 10**9} s after the broker received them, or more than {BEHIND // _DAY} "
     "days before: they were evaluated with the nearest time within these limits"
+)
+_REPLAYED_TEXT = (
+    "batches of host {} that were evaluated before were sent again, by its collector after an interruption or by "
+    "somebody else with the right to write events: they were not evaluated again"
 )
 _TOO_MANY_TEXT = (
     "more hosts send events than can be tracked: ids that were new or long silent were forgotten, and gaps and "
@@ -122,6 +127,9 @@ class MessageStage:
         self.hosts = TrackedHosts() if hosts is None else hosts
         self.pods = PodRecords() if pods is None else pods
         self.sequences = HostSequences()
+        self.evaluated = EvaluatedBatches()
+        self.replayed = 0
+        """Batches that were in the topic again after they had been evaluated; they were left out."""
         self.liveness = liveness or HostLiveness()
         self.reports = HostReports()
         self.hosts_dropped = 0
@@ -132,6 +140,7 @@ class MessageStage:
         self._rejected_batches = RejectedBatches()
         self._hosts_reported = 0
         self._reported_at: dict[int, int] = {}
+        self._replays = ReplayCounts()
         self._broker = BrokerClock()
         self._rules = rules
         self._clock = clock
@@ -169,6 +178,7 @@ class MessageStage:
         check_host: CheckHost = accept_any_host,
         *,
         is_verified: bool = False,
+        position: int = -1,
     ) -> MessageResult:
         """Evaluate one message of the events topic.
 
@@ -179,6 +189,7 @@ class MessageStage:
             offset: by how much the broker's clock is ahead of the host's, ns; 0 if they agree.
             check_host: returns why the batch does not come from the host that it names.
             is_verified: whether the message proves its host, if check_host accepts it.
+            position: its offset in the partition; -1 if it is unknown.
         """
         try:
             batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
@@ -189,6 +200,8 @@ class MessageStage:
             return MessageResult(refused=f"not decodable: {fault_text(error)}")
         if (rejected := check_host(batch.host_id)) is not None:
             return MessageResult(rejected=rejected)
+        if is_verified and self.evaluated.has(partition, batch, position):
+            return self._replay(batch, appended, position)
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         arrival = _Arrival(partition, appended, offset, redated)
         budget = BatchBudget(self._limits)
@@ -207,8 +220,21 @@ class MessageStage:
             pre_matches += map(message_of, self._account(batch, arrival, budget, left_out))
         except Exception as error:  # noqa: BLE001  as above
             refused = refused or f"evaluation failed: {fault_text(error)}"
+        if is_verified and not refused:
+            self.evaluated.add(partition, batch, position)
         joined = tuple(map(encode_session, self.sessions.take_joined()))
         return MessageResult(tuple(budget.alerts), tuple(pre_matches), joined, refused, batch.count)
+
+    def _replay(self, batch: EventBatch, appended: int, position: int) -> MessageResult:
+        """Count a batch that was evaluated before."""
+        self.replayed += 1
+        count = self._replays.take(batch.host_id, appended // 1000)
+        if not count:
+            return MessageResult()
+        # The number of the batch was counted before, and would make this a repeat.
+        cause = Cause(batch.host_id, batch.hostname, append_time(appended), ("replays", 0, position + 1))
+        notice = _replayed(batch, count)
+        return MessageResult(pre_matches=(message_of(notice_of(cause, notice, appended=cause.time)),))
 
     def reject(self, rejected: RejectedMessage, position: tuple[str, int, int], appended: int) -> MessageResult:
         """Make a dead letter and a notice of a message that does not come from the host whose id it has.
@@ -277,6 +303,7 @@ class MessageStage:
         for host_id in self.hosts.forget(partitions):
             self._clock_skews.drop(host_id)
         self.sequences.forget(partitions)
+        self.evaluated.forget(partitions)
         self.liveness.forget(partitions)
         self.reports.forget(partitions)
 
@@ -303,7 +330,7 @@ class MessageStage:
         """Forget the hosts that had to make room for others."""
         for host_id in self.hosts.take_gone():
             self.hosts_dropped += 1
-            for each in (self.sequences, self.liveness, self.reports, self._clock_skews):
+            for each in (self.sequences, self.evaluated, self.liveness, self.reports, self._clock_skews):
                 each.drop(host_id)
 
     def _too_many_hosts(self, arrival: _Arrival) -> list[PreMatch]:
@@ -327,6 +354,8 @@ class MessageStage:
             missing[BATCHES_MISSING] = found.missing
             text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never arrived"
         notices = self.detect.notices(batch, missing, text)
+        if replayed := self._replays.take_rest(batch.host_id):
+            notices.append(_replayed(batch, replayed))
         if isinstance(found, DuplicateHosts):
             text = f"two live hosts send under id {batch.host_id}: boots {found.boots[0]} and {found.boots[1]}"
             if found.boots[0] == found.boots[1]:
@@ -337,6 +366,10 @@ class MessageStage:
             text = "; ".join(filter(None, (clock, _REDATED_TEXT if arrival.redated else "")))
             notices.append(Notice(CLOCK_SKEW, "Warning", {name: n for name, n in numbers.items() if n}, text))
         return notices
+
+
+def _replayed(batch: EventBatch, count: int) -> Notice:
+    return Notice(REPLAYED, "Warning", {"batches_replayed": count}, _REPLAYED_TEXT.format(batch.hostname))
 
 
 def _budget_notices(batch: EventBatch, budget: BatchBudget) -> Iterable[Notice]:

@@ -145,6 +145,7 @@ class ProcessorView:
             "lanner_events_redated_total": {(): self.stage.redated},
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
             "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
+            "lanner_batches_replayed_total": {(): self.stage.replayed},
             "lanner_correlation_groups": {(): self.correlation.groups},
             "lanner_first_seen_values": {(): self.correlation.known_values},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},

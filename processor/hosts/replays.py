@@ -1,0 +1,150 @@
+"""Recognizes batches that were evaluated before and are in the topic again: somebody replays them.
+
+A batch that a crash or a rebalance makes this process read again has the offset that it had; a replay has a later one.
+Its number is remembered only where its host proved that it is its own, so nobody can take a number in advance.
+
+Pure: batches in, decisions out. How many hosts are remembered is for the caller to bound.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from processor.hosts.sequence_gaps import NumberedBatch
+
+_STARTS = 16
+_RANGES = 64
+_COUNTS = 16
+_COUNTED_HOSTS = 1000
+_WORTH_A_REPORT = 10
+"""A collector whose broker restarts sends a few batches twice."""
+
+
+class CountedBatch(NumberedBatch, Protocol):
+    """The attributes of a batch that are used. A batch that is too large for the broker is sent in parts."""
+
+    @property
+    def first_index(self) -> int:
+        """Index of its first event in the whole batch."""
+
+    @property
+    def count(self) -> int:
+        """The number of its events."""
+
+
+@dataclass(slots=True)
+class _Start:
+    """The batches of one start of a collector."""
+
+    position: int
+    """The highest offset of a batch."""
+    ranges: list[tuple[int, int]] = field(default_factory=list)
+    """Their numbers, in order: first and last."""
+    counts: "OrderedDict[int, int]" = field(default_factory=OrderedDict)
+    """Events of the newest: a collector that died after it sent a part sends the whole again."""
+    has_parts: bool = False
+
+
+@dataclass(slots=True)
+class _Host:
+    partition: int
+    starts: "OrderedDict[tuple[str, int], _Start]" = field(default_factory=OrderedDict)
+
+
+class EvaluatedBatches:
+    """The batches of verified hosts that this process evaluated, by number."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, _Host] = {}
+
+    def has(self, partition: int, batch: CountedBatch, position: int) -> bool:
+        """Return whether a batch was evaluated, and is in the topic again. position: its offset."""
+        host = self._hosts.get(batch.host_id)
+        start = None if host is None else host.starts.get((batch.boot_id, batch.collector_start))
+        if host is None or start is None or host.partition != partition or position <= start.position:
+            return False
+        if start.has_parts or batch.first_index or start.counts.get(batch.sequence, batch.count) != batch.count:
+            return False
+        return _contains(start.ranges, batch.sequence)
+
+    def add(self, partition: int, batch: CountedBatch, position: int) -> None:
+        """Record that a batch of a verified host was evaluated."""
+        host = self._hosts.get(batch.host_id)
+        if host is None or host.partition != partition:
+            host = self._hosts[batch.host_id] = _Host(partition)
+        key = (batch.boot_id, batch.collector_start)
+        start = host.starts.get(key)
+        if start is None:
+            start = host.starts[key] = _Start(position)
+            if len(host.starts) > _STARTS:
+                host.starts.popitem(last=False)
+        start.position = max(start.position, position)
+        start.has_parts |= batch.first_index > 0
+        start.counts[batch.sequence] = batch.count
+        if len(start.counts) > _COUNTS:
+            del start.counts[min(start.counts)]
+        _insert(start.ranges, batch.sequence)
+
+    def drop(self, host_id: str) -> None:
+        """Forget a host."""
+        self._hosts.pop(host_id, None)
+
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that another process takes over."""
+        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
+            del self._hosts[host_id]
+
+
+def _contains(ranges: list[tuple[int, int]], number: int) -> bool:
+    at = bisect_right(ranges, (number, number)) - 1
+    return any(first <= number <= last for first, last in ranges[max(at, 0) : at + 2])
+
+
+def _insert(ranges: list[tuple[int, int]], number: int) -> None:
+    """Add a number; where there are too many ranges, the lowest one is forgotten."""
+    if _contains(ranges, number):
+        return
+    at = bisect_right(ranges, (number, number))
+    first, last, begin, end = number, number, at, at
+    if at and ranges[at - 1][1] == number - 1:
+        first, begin = ranges[at - 1][0], at - 1
+    if at < len(ranges) and ranges[at][0] == number + 1:
+        last, end = ranges[at][1], at + 1
+    ranges[begin:end] = [(first, last)]
+    if len(ranges) > _RANGES:
+        del ranges[0]
+
+
+class ReplayCounts:
+    """Replays that were not reported yet; each report is a message, so there is at most one a second for each host."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        """By host, the second of its last report, and the replays since."""
+
+    def take(self, host_id: str, second: int) -> int:
+        """Count one replay.
+
+        Args:
+            host_id: of the batch.
+            second: when it was appended, s since the epoch.
+
+        Returns:
+            How many to report now; 0 if a report has to wait.
+        """
+        reported, count = self._counts.pop(host_id, (0, 0))
+        is_due = second > reported and (reported or count + 1 >= _WORTH_A_REPORT)
+        self._counts[host_id] = (second, 0) if is_due else (reported, count + 1)
+        if len(self._counts) > _COUNTED_HOSTS:
+            self._counts.popitem(last=False)
+        return count + 1 if is_due else 0
+
+    def take_rest(self, host_id: str) -> int:
+        """Return how many were counted since the last report of a host, and count them no more."""
+        reported, count = self._counts.get(host_id, (0, 0))
+        if not reported:
+            return 0
+        if count:
+            self._counts[host_id] = (reported, 0)
+        return count
