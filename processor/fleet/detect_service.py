@@ -11,6 +11,7 @@ from bus.connection import Connection
 from bus.errors.refusals import is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
+from bus.messages.headers import CLOCK
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from processor.fleet.agent import MessageAgent
 from processor.fleet.hosts.keys import HostKeysService
@@ -178,7 +179,8 @@ class DetectService:
         if isinstance(checked, RejectedMessage):
             result = self._stage.reject(checked, position, appended)
         else:
-            offset = correction(headers_of(message), appended * 1_000_000)
+            headers = tuple(headers_of(message))
+            offset = correction(headers, appended * 1_000_000)
             result = self._stage.take(
                 message.partition,
                 received.value,
@@ -187,6 +189,7 @@ class DetectService:
                 self._agreement(checked),
                 is_verified=checked is not None and checked.is_verified,
                 position=message.offset,
+                is_measured=any(name == CLOCK for name, _ in headers),
             )
             if result.rejected is not None:
                 result = self._stage.reject(result.rejected, position, appended)

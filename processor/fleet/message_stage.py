@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bus.errors.unavailable import fault_text
-from bus.messages.clock_offset import BrokerClock, append_time
+from bus.messages.clock_offset import TOLERATED, BrokerClock, append_time
 from processor.correlation.notices import notice_of, notices_of_batch
 from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.correlation.pre_match import Notice, PreMatch
@@ -38,6 +38,8 @@ from schemas.codec import BadBatch, decode_batch
 _DAY = 86_400 * 10**9
 BATCHES_MISSING = "batches_missing"
 """A reason of losses: a host's sequence numbers had a gap. It counts batches."""
+_PAST = TOLERATED
+"""Age of a batch at which it shows nothing about its host if a later start of its collector is known."""
 REDATED = "events_redated"
 """The number of events whose time was outside the limits."""
 _REDATED_TEXT = (
@@ -89,6 +91,10 @@ class _Arrival(NamedTuple):
     """What its times were corrected by, ns."""
     redated: int
     """Events whose times were outside the limits."""
+    position: int
+    """Its offset in the partition; -1 if it is unknown."""
+    is_past: bool
+    """Whether it is of a former start of its collector, and was made long ago: it shows nothing about its host now."""
 
 
 class MessageStage:
@@ -179,6 +185,7 @@ class MessageStage:
         *,
         is_verified: bool = False,
         position: int = -1,
+        is_measured: bool = True,
     ) -> MessageResult:
         """Evaluate one message of the events topic.
 
@@ -190,9 +197,15 @@ class MessageStage:
             check_host: returns why the batch does not come from the host that it names.
             is_verified: whether the message proves its host, if check_host accepts it.
             position: its offset in the partition; -1 if it is unknown.
+            is_measured: whether the host measured `offset`; otherwise it is the time that the message took.
         """
         try:
-            batch, redated = dated(self._decode(value or b""), append_time(appended), offset)
+            decoded = self._decode(value or b"")
+            is_old = is_verified and self.sequences.is_past(partition, decoded, position)
+            if is_old and not is_measured:
+                # Dated by its arrival, as a host's first batch is, a replay would have other alerts than before.
+                offset = 0
+            batch, redated = dated(decoded, append_time(appended), offset)
             self._broker.seen(appended, self._clock())
         except BadBatch as error:
             return MessageResult(refused=f"not decodable: {error}")
@@ -203,7 +216,8 @@ class MessageStage:
         if is_verified and self.evaluated.has(partition, batch, position):
             return self._replay(batch, appended, position)
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
-        arrival = _Arrival(partition, appended, offset, redated)
+        is_past = is_old and (not is_measured or batch.appended - batch.created > _PAST)
+        arrival = _Arrival(partition, appended, offset, redated, position, is_past)
         budget = BatchBudget(self._limits)
         found: list[PreMatch] = []
         pre_matches: list[tuple[bytes, bytes]] = []
@@ -258,6 +272,7 @@ class MessageStage:
         is_of: Callable[[str], bool] = lambda _: True,
         *,
         offset: int = 0,
+        position: int = -1,
     ) -> None:
         """Learn a host's last sequence number, and the starts of commands, from a batch that was evaluated before.
 
@@ -267,6 +282,7 @@ class MessageStage:
             appended: broker's clock, ms.
             is_of: returns whether the batch comes from the host that it names.
             offset: as for `take`.
+            position: as for `take`.
         """
         try:
             batch = self._decode(value or b"")
@@ -277,7 +293,7 @@ class MessageStage:
                 self._drop_gone()
                 if not self.sequences.is_repeat(partition, batch):
                     self.liveness.recall(partition, batch, appended)
-                self.sequences.see(partition, batch)
+                self.sequences.see(partition, batch, position)
         except Exception:  # noqa: BLE001  the process that evaluated it has reported what is wrong with it
             return
 
@@ -316,6 +332,8 @@ class MessageStage:
             What the correlate stage sums and reports.
         """
         self.redated += arrival.redated
+        if arrival.is_past:
+            return []
         # Replaying what a host once sent must not make it look alive.
         if not self.sequences.is_repeat(arrival.partition, batch):
             self.reports.see(arrival.partition, batch, self._clock())
@@ -346,7 +364,7 @@ class MessageStage:
         return [notice_of(cause, notice, appended=cause.time, is_established=True)]
 
     def _notices(self, batch: EventBatch, arrival: _Arrival) -> list[Notice]:
-        found = self.sequences.see(arrival.partition, batch)
+        found = self.sequences.see(arrival.partition, batch, arrival.position)
         clock = self._clock_skews.change(batch.host_id, arrival.offset)
         missing: dict[str, int] = {}
         text = ""

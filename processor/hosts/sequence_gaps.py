@@ -48,6 +48,8 @@ class _Host:
     partition: int
     current: _Start
     last: dict[_Start, int]
+    position: int
+    """The highest offset of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,14 @@ class HostSequences:
     def __init__(self) -> None:
         self._hosts: dict[str, _Host] = {}
 
-    def see(self, partition: int, batch: NumberedBatch) -> Gap | DuplicateHosts | None:
-        """Record a batch, in the order of its partition."""
+    def see(self, partition: int, batch: NumberedBatch, position: int = -1) -> Gap | DuplicateHosts | None:
+        """Record a batch, in the order of its partition. position: its offset; -1 if it is unknown."""
         start = _Start(batch.boot_id, batch.collector_start)
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
-            self._hosts[batch.host_id] = _Host(partition, start, {start: batch.sequence})
+            self._hosts[batch.host_id] = _Host(partition, start, {start: batch.sequence}, position)
             return None
+        host.position = max(host.position, position)
         last = host.last.get(start)
         if last is None:
             return self._begin(host, start, batch)
@@ -100,6 +103,21 @@ class HostSequences:
         if host is None or host.partition != partition:
             return False
         return batch.sequence <= host.last.get(_Start(batch.boot_id, batch.collector_start), 0)
+
+    def is_past(self, partition: int, batch: NumberedBatch, position: int) -> bool:
+        """Return whether a batch, or a later one, was in the topic before.
+
+        Args:
+            partition: of the events topic.
+            batch: the batch; it may also seem to be of a start before the present one, by its host's clock.
+            position: its offset. One that is read again has the offset that it had.
+        """
+        host = self._hosts.get(batch.host_id)
+        if host is None or host.partition != partition or position <= host.position:
+            return False
+        start = _Start(batch.boot_id, batch.collector_start)
+        is_older = start != host.current and start.started < host.current.started
+        return is_older or batch.sequence <= host.last.get(start, 0)
 
     def drop(self, host_id: str) -> None:
         """Forget a host."""

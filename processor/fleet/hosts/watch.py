@@ -194,7 +194,7 @@ class HostWatch:
         if self._shipping is not None:
             value = await self._shipping.schemas.translated(value, self._on_note)
         offset = correction(headers_of(record), record.timestamp * 1_000_000)
-        self._stage.recall(record.partition, value, record.timestamp, is_of, offset=offset)
+        self._stage.recall(record.partition, value, record.timestamp, is_of, offset=offset, position=record.offset)
 
     async def _guarded(self, shipping: ResultProducer) -> None:
         try:

@@ -48,6 +48,18 @@ def test_what_came_before_is_known_as_a_repeat() -> None:
     assert not seen.is_repeat(0, Numbers(7, host_id="other"))
 
 
+def test_only_what_is_in_the_topic_again_is_past() -> None:
+    """Later numbers and later starts are not, and neither is what is read again at its own offset."""
+    seen = HostSequences()
+    seen.see(0, Numbers(7), 1)
+    seen.see(0, Numbers(3, collector_start=200), 2)
+    past = (Numbers(3, collector_start=200), Numbers(7), Numbers(9), Numbers(1, collector_start=50))
+    fresh = (Numbers(4, collector_start=200), Numbers(1, collector_start=300), Numbers(1, host_id="other"))
+    assert [seen.is_past(0, each, 3) for each in (*past, *fresh)] == [True] * 4 + [False] * 3
+    assert not any(seen.is_past(0, each, 2) for each in past)
+    assert not any(seen.is_past(1, each, 3) for each in past)
+
+
 def test_a_new_start_that_names_the_last_of_the_one_before_proves_its_end() -> None:
     """What the old start sent and nobody got is missing."""
     seen = HostSequences()
