@@ -33,7 +33,7 @@ def test_batches_of_former_starts_change_nothing_after_a_processor_was_killed(
     sent = messages_of(connection, EVENTS)
     assert any(CLOCK not in dict(headers) for _, _, headers in sent)
     second = start(connection, processes, rules)
-    # So late that a batch without a measured clock would be dated anew.
+    # So late that a batch without a measured clock would get another date.
     time.sleep(6)
     for _ in range(3):
         for key, value, headers in sent:
