@@ -37,7 +37,7 @@ from processor.identity.gate import IdentityGate
 from processor.identity.known_hosts import KnownHosts
 from schemas.codec import decode_batch
 from schemas.encoding.filter_json import encode_filter
-from schemas.records.published_rules import BadRules
+from schemas.records.published_rules import MAX_AHEAD, BadRules
 
 _NAME_SECONDS = 5
 """How long to wait for the addresses of host names in new rules before they become active."""
@@ -56,6 +56,8 @@ class Preparation:
     """Compiles a message of any age."""
     accept: Prepare
     """Compiles a version to use; with signing keys, one older than the newest known is refused."""
+    newest: NewestRules | None = None
+    """With signing keys, the newest version that was accepted."""
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:
@@ -82,6 +84,11 @@ def preparation(settings: Settings) -> Preparation:
     def prepare(message: Message) -> RulesInUse:
         try:
             accepted = accept(message, keys)
+            if accepted.rules.published > time.time_ns() + MAX_AHEAD:
+                version = accepted.rules.version
+                raise RulesRefused(
+                    f"version {version} is dated in the future: check the clocks of its host and this one"
+                )
             detection = detection_of_published(settings, accepted.rules)
         except BadRules as error:
             raise RulesRefused(str(error)) from None
@@ -102,7 +109,7 @@ def preparation(settings: Settings) -> Preparation:
         return Preparation(prepare, prepare)
     # One file per fleet, since processors of several fleets may run here.
     newest = NewestRules(Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json", note)
-    return Preparation(prepare, lambda message: newest.accepted(prepare(message)))
+    return Preparation(prepare, lambda message: newest.accepted(prepare(message), message), newest)
 
 
 def rules_at_start(
@@ -121,7 +128,7 @@ def rules_at_start(
     if not settings.published_rules.enabled:
         return _of_files(settings, quiet=quiet), {}
     versions, live = persist(lambda: _published(connection), Retry("The start", note))
-    in_use = _newest(versions, prepare.accept)
+    in_use = _newest(versions, prepare)
     former = _former(versions, live, prepare.compile)
     if in_use is None:
         return _of_files(settings, quiet=quiet), former
@@ -131,18 +138,27 @@ def rules_at_start(
     return in_use, former
 
 
-def _newest(versions: Sequence[Message], accept_one: Prepare) -> RulesInUse | None:
-    """Return the newest usable version; a replayed old version is skipped."""
+def _newest(versions: Sequence[Message], prepare: Preparation) -> RulesInUse | None:
+    """Return the newest usable version; with signing keys, what nobody signed hides none before it."""
+    is_signed = prepare.newest is not None
     for message in reversed(versions):
         if message.value() is None:
+            if is_signed:
+                continue
             return None
         try:
-            return accept_one(message)
-        except OlderRules as error:
-            error_line(f"rules refused: {error}.")
+            return prepare.accept(message)
         except RulesRefused as error:
-            error_line(f"rules refused: {error}. Using this processor's rule files.")
-            return None
+            may_go_on = is_signed or isinstance(error, OlderRules)
+            error_line(f"rules refused: {error}." + ("" if may_go_on else " Using this processor's rule files."))
+            if not may_go_on:
+                return None
+    stored: Any = None if prepare.newest is None else prepare.newest.stored()
+    if stored is not None:
+        try:
+            return prepare.accept(stored)
+        except RulesRefused as error:
+            error_line(f"the stored version of the rules is refused: {error}. Using this processor's rule files.")
     return None
 
 

@@ -36,6 +36,8 @@ MAX_FILES = 1000
 MAX_LINES = 200
 """Limit of the lines of the difference."""
 _MAX_TEXT = 500
+MAX_AHEAD = 86_400 * 10**9
+"""How far in the future a version may be dated, ns: nothing older could be published after it."""
 _LATEST = 4_102_444_800_000_000_000
 """The year 2100, ns."""
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}\.ya?ml")
@@ -91,7 +93,8 @@ class PublishedRules:
             now: wall clock, ns.
             newest: when the newest known version was published, ns. The new time is later even if the clock is not.
         """
-        published = max(now, newest + 1)
+        # One dated in the future is no processor's, and later versions must not follow it there.
+        published = max(now, newest + 1) if newest <= now + MAX_AHEAD else now
         stamp = datetime.fromtimestamp(published / 1e9, UTC).strftime("%Y%m%d-%H%M%S")
         made = replace(self, published=published, version="")
         return replace(made, version=f"{stamp}-{blake2b(_encoded(made), digest_size=4).hexdigest()}")

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
+from bus.administration import create_missing
 from bus.clients.compacted import CompactedTopicWriter, read_topics
 from bus.clients.readers import TopicReader
-from bus.connection import Connection
+from bus.connection import Connection, client_config
 from bus.messages import signatures
 from bus.messages.published_rules import CURRENT, SIGNATURE, current, rules_message
 from bus.messages.signatures import read_private_key
-from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
+from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
 from lanner.settings import Settings
 from lanner.wiring.processor import preparation
 from processor.correlation.wire import message_of
@@ -283,6 +285,47 @@ def test_an_old_version_that_is_put_back_is_refused_after_a_restart_too(
     third = processes.start(connection, "processor", environment=setting | elsewhere)
     third.wait_for(f"of version {old}")
     assert third.stop() == 0, third.errors
+
+
+def test_nobody_without_the_key_takes_the_rules_from_a_processor_that_starts(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """What nobody signed hides no signed version, nor does deleting the topic, and its date holds up no publisher."""
+    key, public = tmp_path / "rules.key", tmp_path / "rules.pub"
+    make_keys(key, public)
+    setting = {"LANNER__PUBLISHED_RULES__PUBLIC_KEY_FILES": f"[{public}]"}
+    version = publish(processes, connection, rules_file(tmp_path, MARKED), "--sign-key", key)
+    first = processes.start(connection, "processor", environment=setting)
+    first.wait_for(f"of version {version}")
+    assert first.stop() == 0, first.errors
+    put = CompactedTopicWriter(connection).put
+    forged = PublishedRules(files=(PublishedFile("x.yaml", OTHER.encode()),)).named(4_102_444_799_999_999_999)
+    put(RULES, CURRENT, rules_message(forged, None)[0], [])
+    put(RULES, CURRENT, None, [])
+    second = processes.start(connection, "processor", environment=setting)
+    second.wait_for(f"of version {version}")
+    assert second.stop() == 0, second.errors
+    delete_and_create(connection, RULES)
+    third = processes.start(connection, "processor", environment=setting)
+    third.wait_for(f"of version {version}")
+    put(RULES, CURRENT, rules_message(forged, None)[0], [])
+    third.wait_for("rules refused: it is not signed")
+    other = tmp_path / "other.yaml"
+    other.write_text(MARKED + OTHER)
+    publish(processes, connection, other, "--sign-key", key)
+    third.wait_for("is active, published by", 70)
+    put_signed(connection, key, rules_message(forged, None)[0], forged.version)
+    third.wait_for("is dated in the future")
+    assert third.stop() == 0, third.errors
+
+
+def delete_and_create(connection: Connection, topic: str) -> None:
+    """Delete a topic and create it again."""
+    client = AdminClient(client_config(connection, "stranger"))
+    name = connection.topic(topic)
+    client.delete_topics([name])[name].result(20)
+    until(lambda: name not in client.list_topics(timeout=10).topics, "the topic was not deleted")
+    create_missing(connection, [each for each in plan(connection.prefix, 8, 1, DAY_MS) if each.name == name])
 
 
 def test_publishing_needs_the_right_to_rules_alone(

@@ -3,17 +3,18 @@ from typing import Any
 
 import pytest
 
-from lanner.ruleset.published.newest import NewestRules, OlderRules
+from lanner.ruleset.published.newest import NewestRules, OlderRules, StoredVersion
 from processor.fleet.rules.version import RulesInUse
 from schemas.records.published_rules import PublishedRules
 from tests.notes import into
 
 
-def rules(published: int) -> RulesInUse:
-    """Return a version whose rules don't matter."""
+def rules(published: int) -> tuple[RulesInUse, StoredVersion]:
+    """Return a version whose rules don't matter, and its message."""
     nothing: Any = None
     made = PublishedRules(files=()).named(published)
-    return RulesInUse(nothing, nothing, nothing, close=lambda: None, published=made)
+    in_use = RulesInUse(nothing, nothing, nothing, close=lambda: None, published=made)
+    return in_use, StoredVersion(bytes(64) + str(published).encode())
 
 
 def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
@@ -21,13 +22,16 @@ def test_an_older_version_is_refused_over_restarts(tmp_path: Path) -> None:
     file = tmp_path / "state" / "newest.json"
     notes: list[str] = []
     for stored in (NewestRules(file, into(notes)), NewestRules(file, into(notes))):
-        stored.accepted(rules(2_000_000_000))
+        stored.accepted(*rules(2_000_000_000))
         with pytest.raises(OlderRules, match="older than"):
-            stored.accepted(rules(1_000_000_000))
-    assert file.stat().st_mode & 0o777 == 0o600
-    NewestRules(file, into(notes)).accepted(rules(3_000_000_000))
+            stored.accepted(*rules(1_000_000_000))
+    assert {each.stat().st_mode & 0o777 for each in file.parent.iterdir()} == {0o600}
+    version = NewestRules(file, into(notes)).stored()
+    assert version is not None
+    assert version.value() == b"2000000000"
+    NewestRules(file, into(notes)).accepted(*rules(3_000_000_000))
     with pytest.raises(OlderRules):
-        NewestRules(file, into(notes)).accepted(rules(2_000_000_000))
+        NewestRules(file, into(notes)).accepted(*rules(2_000_000_000))
     assert not notes
 
 
@@ -37,10 +41,10 @@ def test_a_file_that_can_not_be_read_is_reported_once(tmp_path: Path, content: s
     file = tmp_path / "newest.json"
     file.write_text(content)
     notes: list[str] = []
-    NewestRules(file, into(notes)).accepted(rules(2_000_000_000))
+    NewestRules(file, into(notes)).accepted(*rules(2_000_000_000))
     assert len(notes) == 1
     with pytest.raises(OlderRules):
-        NewestRules(file, into(notes)).accepted(rules(1_000_000_000))
+        NewestRules(file, into(notes)).accepted(*rules(1_000_000_000))
 
 
 def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
@@ -48,7 +52,7 @@ def test_a_place_that_can_not_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     notes: list[str] = []
     stored = NewestRules(tmp_path / "file" / "newest.json", into(notes))
-    stored.accepted(rules(2_000_000_000))
+    stored.accepted(*rules(2_000_000_000))
     assert "published_rules.state_dir" in notes[0]
     with pytest.raises(OlderRules):
-        stored.accepted(rules(1_000_000_000))
+        stored.accepted(*rules(1_000_000_000))
