@@ -23,7 +23,10 @@
 #define WALK_STEPS 256
 #define MAX_EVENTS 256
 #define REPEAT_WINDOW 1000000000ULL /* ns */
-#define MAX_SHARES 4096
+/* Counters in a row, by which bytes in a ring are charged to accounts. */
+#define CHARGES 4096
+#define CHARGE_BITS 12
+#define CGROUP_LEVELS 3
 /* Threads whose paths are copied at a time. */
 #define MAX_NAMING 2048
 #define NAME_BYTES 512
@@ -81,6 +84,9 @@ enum setting { S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
 enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
+/* Whom a record is charged to, each within the one before: the first levels of its cgroup's path, a user, a process. */
+enum account { OF_USER = CGROUP_LEVELS, OF_PROCESS, ACCOUNTS };
+enum outcome { SENT, NO_ROOM, OVER_SHARE };
 enum step { STEP_STATE, STEP_JUDGE, STEP_PATH, STEP_TELL, STEP_SEND, STEP_COUNT };
 
 struct descriptor {
@@ -161,14 +167,15 @@ struct repeats_record {
   u32 slot, generation;
 };
 
-/* Bytes written to a ring since its creation, bytes read according to user space, and its size. */
+/* Bytes written to a ring since its creation; the rest is user space's: bytes read, the ring's size, a secret, the epoch,
+ * which ends when all that was written before it is read, together with the unread part of the previous one, in 256ths. */
 struct ring_use {
-  u64 written, read, size;
+  u64 written, read, size, seed, progress;
 };
 
-/* Approximate bytes of a process in a ring: written since the latest boundary, and since the boundary before that. */
-struct share {
-  u64 boundary, last, before, after;
+/* Bytes written to a ring, by the parity of the epoch. */
+struct charge {
+  u32 epoch[2], bytes[2];
 };
 
 struct path_buffer {
@@ -296,8 +303,7 @@ BPF_F_TABLE("array", u32, struct repeat, repeats, REPEAT_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct repeated_record, repeated_records, REPEAT_SLOTS, 0);
 /* Increases whenever the facts of any process may have changed. */
 BPF_ARRAY(facts_version, u64, 1);
-BPF_TABLE("lru_hash", u32, struct share, event_shares, MAX_SHARES);
-BPF_TABLE("lru_hash", u32, struct share, lifecycle_shares, MAX_SHARES);
+BPF_ARRAY(charges, struct charge, RING_COUNT * 4 * CHARGES);
 /* By thread: it may run on another CPU between the freeing of a path and the end of the call. */
 BPF_TABLE("lru_hash", u32, struct copied_names, copied_names, MAX_NAMING);
 BPF_TABLE("lru_hash", u32, struct connecting, connecting, MAX_CONNECTING);
@@ -336,15 +342,17 @@ static __always_inline void count(u32 which) {
   if (n) *n += 1;
 }
 
-static __always_inline void *cgroup_node(void *task) {
+static __always_inline void *cgroup_of(void *task) {
   void *set = POINTER(task, O_TASK_CGROUPS);
 #ifdef CGROUP_V2
-  void *cgroup = MEMBER(set, CSS_SET, O_CSS_SET_DFL_CGRP);
+  return MEMBER(set, CSS_SET, O_CSS_SET_DFL_CGRP);
 #else
-  void *css = MEMBER(set, CSS_SET, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP);
-  void *cgroup = MEMBER(css, CGROUP_SUBSYS_STATE, O_CSS_CGROUP);
+  return MEMBER(MEMBER(set, CSS_SET, O_CSS_SET_SUBSYS + 8 * N_PIDS_CGRP), CGROUP_SUBSYS_STATE, O_CSS_CGROUP);
 #endif
-  return MEMBER(cgroup, CGROUP, O_CGROUP_KN);
+}
+
+static __always_inline void *cgroup_node(void *task) {
+  return MEMBER(cgroup_of(task), CGROUP, O_CGROUP_KN);
 }
 
 static __always_inline void fill_head(struct head *h, void *task, u16 kind) {
@@ -683,52 +691,116 @@ static __always_inline u64 whether_to_wake(void) {
   return asleep && *(volatile u64 *)asleep ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
-/* May a process write so many more bytes to a ring? It may occupy as much as all processes together leave free (the
- * dynamic threshold of Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998): one process alone gets half
- * of the ring, and however many fill it, a process that writes little finds room. */
-static __always_inline bool is_within_share(struct ring_use *use, struct share *s, u64 size) {
-  u64 written = use->written, read = use->read;
-  if (read >= s->last) s->before = s->after = 0;
-  if (read >= s->boundary) {
-    s->before = s->after;
-    s->after = 0;
-    s->boundary = written;
+static __always_inline u64 mix(u64 hash, u64 value) {
+  hash = (hash ^ value) * 0x9E3779B97F4A7C15ULL;
+  return hash ^ hash >> 32;
+}
+
+/* An account has a counter in each of two rows, and others may have the same (a count-min sketch: Cormode and Muthukrishnan,
+ * Journal of Algorithms 55(1), 2005). So no charge is forgotten, however many accounts there are. Processes, of which there
+ * are most, have rows of their own. */
+static __always_inline struct charge *charge_of(u32 ring, bool is_process, u32 row, u64 account) {
+  u32 at = row ? account >> (64 - CHARGE_BITS) : account & (CHARGES - 1);
+  at += (4 * ring + 2 * is_process + row) * CHARGES;
+  return charges.lookup(&at);
+}
+
+/* Those that are still in the ring: of the previous epoch, as large a part as of all that was written in it. */
+static __always_inline u64 held(struct charge *c, u32 epoch, u64 unread) {
+  u32 i = epoch & 1, before = i ^ 1;
+  u64 n = c->epoch[i] == epoch ? c->bytes[i] : 0;
+  return n + (c->epoch[before] == epoch - 1 ? c->bytes[before] * unread >> 8 : 0);
+}
+
+static __always_inline void add(struct charge *c, u32 epoch, u32 size) {
+  u32 i = epoch & 1;
+  if (c->epoch[i] == epoch) {
+    __sync_fetch_and_add(&c->bytes[i], size);
+  } else {
+    c->bytes[i] = size;
+    c->epoch[i] = epoch;
   }
-  if (s->before + s->after + size > use->size - (written - read)) return false;
-  s->after += size;
-  s->last = written + size;
-  return true;
+}
+
+/* How much of a whole one account may hold, if so much of the whole is left: all of it while 1/times is left, and less by the
+ * third power below. This is a dynamic threshold (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998). With
+ * theirs, each account that fills up halves what is left; with the third power, k of them leave 1/sqrt(1 + 2k times^3). */
+static __always_inline u64 share(u64 whole, s64 left, u64 times) {
+  if (left <= 0 || !whole) return 0;
+  u64 part = (times * left << 10) / whole;
+  if (part >= 1024) return whole;
+  return ((whole * part >> 10) * part >> 10) * part >> 10;
+}
+
+/* Charges so many bytes to the accounts of the current process, if they fit into the share of each. The outermost account
+ * has a share of the ring, and each other one a share of the account around it. What is shared among the accounts within one is
+ * at most three quarters of what it is shared from itself, so they can't take the room of its siblings, however many they are.
+ * The user is the real one, whom a setuid program keeps; from 65,536 on, a block of as many, which one user may own. */
+static __always_inline enum outcome take_share(u32 ring, struct ring_use *use, u64 size) {
+  u64 accounts[ACCOUNTS] = {};
+  void *task = (void *)bpf_get_current_task_btf(), *cgroup = cgroup_of(task);
+  u64 progress = *(volatile u64 *)&use->progress, unread = progress & 511;
+  u32 level = 0, epoch = progress >> 9, uid = WORD(POINTER(task, O_TASK_CRED), O_CRED_UID);
+  FIELD(level, cgroup, CGROUP, O_CGROUP_LEVEL);
+  if (level) bpf_probe_read_kernel(accounts, 8 * CGROUP_LEVELS, cgroup + O_CGROUP_ANCESTORS + 8);
+  accounts[OF_USER] = uid < 65536 ? uid : (u64)(uid >> 16) << 32;
+  accounts[OF_PROCESS] = bpf_get_current_pid_tgid() >> 32;
+  s64 left = use->size - (use->written - use->read);
+  u64 hash = use->seed, of_user = 0, allowed = share(use->size, left, 2), whole = use->size - use->size / 3;
+  if (whole > allowed) whole = allowed;
+  bool fits = left >= (s64)size;
+#pragma clang loop unroll(full)
+  for (u32 i = 0; i < ACCOUNTS; i++) {
+    if (i < OF_USER && i >= level) continue;
+    accounts[i] = hash = mix(hash, accounts[i] ^ (u64)i << 60);
+    struct charge *one = charge_of(ring, i == OF_PROCESS, 0, hash), *other = charge_of(ring, i == OF_PROCESS, 1, hash);
+    if (!one || !other) return NO_ROOM;
+    u64 holds = held(one, epoch, unread), most = held(other, epoch, unread);
+    if (holds > most) holds = most;
+    if (i == OF_USER) of_user = holds;
+    fits &= holds + size <= allowed;
+    allowed = share(whole, whole - holds, 4);
+    whole -= whole / 4;
+    if (whole > allowed) whole = allowed;
+  }
+  /* Others have filled the ring if the user holds next to nothing. */
+  if (!fits) return of_user > use->size >> 8 ? OVER_SHARE : NO_ROOM;
+#pragma clang loop unroll(full)
+  for (u32 i = 0; i < 2 * ACCOUNTS; i++) {
+    if (i / 2 < OF_USER && i / 2 >= level) continue;
+    struct charge *charged = charge_of(ring, i / 2 == OF_PROCESS, i & 1, accounts[i / 2]);
+    if (charged) add(charged, epoch, size);
+  }
+  return SENT;
 }
 
 static __always_inline u64 in_ring(u64 size) {
   return (size + 8 + 7) & ~7ULL;
 }
 
-static __always_inline bool send_event(void *record, u64 size) {
-  u32 tgid = bpf_get_current_pid_tgid() >> 32, ring = RING_EVENTS;
-  struct share fresh = {}, *share = event_shares.lookup_or_try_init(&tgid, &fresh);
-  struct ring_use *use = ring_uses.lookup(&ring);
-  count(C_EVENTS);
-  if (!use || (share && !is_within_share(use, share, in_ring(size)))) {
-    count(C_EVENTS_OVER_SHARE);
-    return false;
-  }
-  if (events.ringbuf_output(record, size, whether_to_wake())) {
-    count(C_EVENTS_LOST);
-    return false;
-  }
+static __always_inline enum outcome write_record(enum ring ring, void *record, u64 size) {
+  u32 key = ring;
+  struct ring_use *use = ring_uses.lookup(&key);
+  enum outcome outcome = use ? take_share(ring, use, in_ring(size)) : NO_ROOM;
+  if (!use || outcome != SENT) return outcome;
+  u64 wake = whether_to_wake();
+  if (ring == RING_EVENTS ? events.ringbuf_output(record, size, wake) : lifecycle.ringbuf_output(record, size, wake))
+    return NO_ROOM;
   __sync_fetch_and_add(&use->written, in_ring(size));
-  return true;
+  return SENT;
+}
+
+static __always_inline bool send_event(void *record, u64 size) {
+  enum outcome outcome = write_record(RING_EVENTS, record, size);
+  count(C_EVENTS);
+  if (outcome != SENT) count(outcome == OVER_SHARE ? C_EVENTS_OVER_SHARE : C_EVENTS_LOST);
+  return outcome == SENT;
 }
 
 static __always_inline void send_lifecycle(void *record, u64 size) {
-  u32 tgid = bpf_get_current_pid_tgid() >> 32, ring = RING_LIFECYCLE;
-  struct share fresh = {}, *share = lifecycle_shares.lookup_or_try_init(&tgid, &fresh);
-  struct ring_use *use = ring_uses.lookup(&ring);
+  enum outcome outcome = write_record(RING_LIFECYCLE, record, size);
   count(C_LIFECYCLE);
-  if (!use || (share && !is_within_share(use, share, in_ring(size)))) count(C_LIFECYCLE_OVER_SHARE);
-  else if (lifecycle.ringbuf_output(record, size, whether_to_wake())) count(C_LIFECYCLE_LOST);
-  else __sync_fetch_and_add(&use->written, in_ring(size));
+  if (outcome != SENT) count(outcome == OVER_SHARE ? C_LIFECYCLE_OVER_SHARE : C_LIFECYCLE_LOST);
 }
 
 /* Facts of a process, or of one of its ancestors, are about to change: its repeated calls are sent whole again. */
@@ -1281,8 +1353,7 @@ static __always_inline u64 hash_of(struct syscall_record *r, u32 size) {
 #pragma clang loop unroll(disable)
   for (int i = 1; i < REPEAT_BYTES / 8; i++) {
     if (8 * i >= size) break;
-    hash = (hash ^ *(u64 *)((void *)r + 8 * i)) * 0x9E3779B97F4A7C15ULL;
-    hash ^= hash >> 32;
+    hash = mix(hash, *(u64 *)((void *)r + 8 * i));
   }
   return hash;
 }
@@ -1314,11 +1385,7 @@ static __always_inline bool send_repeats(struct repeat *repeat, struct repeated_
   u64 size = repeat->size;
   MASK(size, REPEAT_BYTES - 1);
   bpf_probe_read_kernel(buffer->bytes + sizeof(*r), size, kept->bytes);
-  u32 ring = RING_EVENTS;
-  struct ring_use *use = ring_uses.lookup(&ring);
-  if (!use || events.ringbuf_output(r, sizeof(*r) + size, whether_to_wake())) return false;
-  __sync_fetch_and_add(&use->written, in_ring(sizeof(*r) + size));
-  return true;
+  return write_record(RING_EVENTS, r, sizeof(*r) + size) == SENT;
 }
 
 /* Sends the record, or counts it if the process repeats it too fast. Records are equal if no rule can distinguish them:
@@ -1338,10 +1405,7 @@ int send_call(u64 *ctx) {
   u64 whole = size;
   MASK(whole, 32767);
   if (whole > sizeof(*r)) return 0;
-  if (!*sent_whole || size > REPEAT_BYTES - 8) {
-    send_event(r, whole);
-    return 0;
-  }
+  if (!*sent_whole || size > REPEAT_BYTES - 8) goto send;
   /* Bytes that an earlier record left behind are not part of this one. */
   u64 end = size;
   MASK(end, REPEAT_BYTES - 1);
@@ -1352,17 +1416,11 @@ int send_call(u64 *ctx) {
   u32 slot = bpf_get_smp_processor_id() * REPEAT_SLOTS + (hash_of(r, length) >> 32) % REPEAT_SLOTS;
   struct repeat *repeat = repeats.lookup(&slot);
   struct repeated_record *kept = repeated_records.lookup(&slot);
-  if (!repeat || !kept) {
-    send_event(r, whole);
-    return 0;
-  }
+  if (!repeat || !kept) goto send;
   u64 now = r->head.time, facts = *version + *known_version;
   bool is_same = repeat->size == size && is_equal(r, kept, length), is_new = !is_same || repeat->version != facts;
   if (is_new) {
-    if (repeat->count && !send_repeats(repeat, kept, slot)) {
-      send_event(r, whole);
-      return 0;
-    }
+    if (repeat->count && !send_repeats(repeat, kept, slot)) goto send;
     *(volatile u32 *)&repeat->generation += 1;
     *(volatile u64 *)&repeat->count = 0;
     repeat->size = size;
@@ -1386,6 +1444,9 @@ int send_call(u64 *ctx) {
   if (send_event(r, whole)) repeat->whole += 1;
   /* Lost, so the next one is the first with these facts. */
   else if (is_new) repeat->version = ~facts;
+  return 0;
+send:
+  send_event(r, whole);
   return 0;
 }
 

@@ -87,6 +87,8 @@ _MEMBERS = {
     "CSS_SET_DFL_CGRP": "css_set.dfl_cgrp",
     "CSS_CGROUP": "cgroup_subsys_state.cgroup",
     "CGROUP_KN": "cgroup.kn",
+    "CGROUP_LEVEL": "cgroup.level",
+    "CGROUP_ANCESTORS": "cgroup.ancestors|cgroup.ancestor_ids",
     "KN_NAME": "kernfs_node.name",
     "KN_PARENT": "kernfs_node.__parent|kernfs_node.parent",
     "KN_ID": "kernfs_node.id",

@@ -5,6 +5,7 @@ Layout: Documentation/bpf/ringbuf.rst.
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Sequence
 
@@ -13,8 +14,10 @@ _HEADER = struct.Struct("<I")
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _LENGTH = _DISCARDED - 1
-_USE_WORDS = 3
-"""Words per ring: bytes written, bytes read, size."""
+_USE_WORDS = 5
+"""Words per ring: bytes written, bytes read, size, secret, progress."""
+_UNREAD_BITS = 9
+"""Bits of the progress, below the epoch, for the unread part of the previous epoch in 256ths."""
 _AT_ONCE = 256 << 10
 
 
@@ -100,7 +103,7 @@ class Ring:
 
 
 class RingUses:
-    """How far each ring is read. The kernel side uses this to share free space among processes."""
+    """How far each ring is read. The kernel side uses this to share free space among users and their processes."""
 
     def __init__(self, descriptor: int, sizes: Sequence[int]) -> None:
         """Map the counters that both sides share.
@@ -111,12 +114,22 @@ class RingUses:
         """
         self._map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         self._words = memoryview(self._map)[: _USE_WORDS * 8 * len(sizes)].cast("Q")
+        self._epochs = [(0, 0, 0)] * len(sizes)
+        """The number of each ring's epoch, and where the previous one began and ended, in bytes written."""
         for ring, size in enumerate(sizes):
             self._words[_USE_WORDS * ring + 2] = size
+            # Nobody can choose to share another account's counters.
+            self._words[_USE_WORDS * ring + 3] = int.from_bytes(os.urandom(8), "little")
 
     def read(self, ring: int, position: int) -> None:
         """Record that a ring is read up to a position, in bytes since it was created."""
-        self._words[_USE_WORDS * ring + 1] = position
+        at = _USE_WORDS * ring
+        self._words[at + 1] = position
+        epoch, began, ended = self._epochs[ring]
+        if position >= ended:
+            epoch, began, ended = self._epochs[ring] = epoch + 1, ended, max(position, self._words[at])
+        unread = 256 * (ended - position) // max(ended - began, 1)
+        self._words[at + 4] = epoch << _UNREAD_BITS | unread
 
     def close(self) -> None:
         """Unmap the counters."""

@@ -47,11 +47,8 @@ class Watch:
         self.kernel.fill_ring(is_full=False)
         self.kernel.set_cpu(0)
         self.change_facts()
-        for name in ("repeats", "repeated_records", "event_shares", "ring_uses"):
-            cells = self.kernel.cells(
-                name, {"ring_uses": 16, "event_shares": 32 * 4096}.get(name, HEADER * REPEAT_SLOTS)
-            )
-            cells[:] = bytes(len(cells))
+        for name in ("repeats", "repeated_records"):
+            self.kernel.cells(name, HEADER * REPEAT_SLOTS)[:] = bytes(HEADER * REPEAT_SLOTS)
         self.kernel.take()
 
     def make(self, made: Syscall, after: int = 1) -> list[bytes]:
@@ -163,27 +160,6 @@ def test_what_finds_no_room_does_not_count_as_sent(kernel: NativeKernel) -> None
 
     assert [decode(watch.make(READ)[0]).is_last_whole for _ in range(LIMIT)] == [False, False, True]  # type: ignore[union-attr]
     assert watch.make(READ) == []
-
-
-def test_a_process_that_fills_the_ring_leaves_room_to_the_others(kernel: NativeKernel) -> None:
-    """One alone gets half, three get a quarter each; space that was read is free again."""
-    watch = Watch(kernel)
-    kernel.set_setting(SENT_WHOLE, 0)
-    size = len(watch.make(LONG)[0])
-    room = 400 * size
-    kernel.set_ring(written=0, read=0, size=room)
-
-    def fill(process: int) -> int:
-        kernel.set_process(process)
-        return sum(len(watch.make(LONG)) for _ in range(400))
-
-    shares = [fill(process) for process in (101, 102, 103)]
-    assert shares == pytest.approx([200, 100, 50], abs=4)
-    kernel.set_process(104)
-    assert len(watch.make(READ)) == 1
-
-    kernel.set_ring(written=room, read=room, size=room)
-    assert fill(101) == pytest.approx(200, abs=4)
 
 
 ACTIONS = st.sampled_from(["call"] * 30 + ["facts", "sweep", "full", "room", "late"])

@@ -28,7 +28,9 @@ _MAP_32BIT = 0x40
 _OBJECT = 4096
 _DESCRIPTORS = 1024
 _SETTING_FILTER = 0
-_RING_BYTES = 1 << 60
+_RING_BYTES = 1 << 32
+_CHARGES = 1 << 19
+"""Bytes of all counters of what is charged to accounts."""
 _MASK = "#define MASK(x, m) asm volatile"
 _TIED = {
     "PATH_MNT": 0,
@@ -40,6 +42,7 @@ _TIED = {
     "DENTRY_PARENT": 0,
     "DENTRY_NAME_LEN": 12,
     "DENTRY_NAME": 16,
+    "CGROUP_ANCESTORS": 4000,
 }
 """Offsets of members inside other objects, and of members read together."""
 
@@ -104,9 +107,20 @@ class NativeKernel:
         """Set the pid of the process that makes calls."""
         self._set("current_thread", number << 32 | number)
 
-    def set_ring(self, *, written: int, read: int, size: int) -> None:
-        """Set how much was written to the ring of events, and how much of it was read, in bytes."""
-        struct.pack_into("<3Q", self.cells("ring_uses", 24), 0, written, read, size)
+    def set_user(self, number: int) -> None:
+        """Set the real user of the process that makes calls."""
+        self._put(self._cred, "CRED_UID", number, 4)
+
+    def set_cgroup(self, *path: int) -> None:
+        """Set the cgroup of the process that makes calls, by numbers that stand for the components of its path."""
+        self._put(self._cgroup, "CGROUP_LEVEL", len(path), 4)
+        ancestors = struct.pack(f"<{len(path) + 1}Q", 1, *path)
+        ctypes.memmove(self._cgroup + self._at["CGROUP_ANCESTORS"], ancestors, len(ancestors))
+
+    def set_ring(self, size: int) -> None:
+        """Begin with an empty ring of events of so many bytes."""
+        self.cells("charges", _CHARGES)[:] = bytes(_CHARGES)
+        struct.pack_into("<5Q", self.cells("ring_uses", 40), 0, 0, 0, size, 0, 0)
 
     def fill_ring(self, *, is_full: bool) -> None:
         """Make the ring of events refuse everything, or accept everything again."""
@@ -136,7 +150,7 @@ class NativeKernel:
         self._opened: list[int] = []
         for name, value in (
             *(("TASK_GROUP_LEADER", self._task), ("TASK_CRED", self._cred), ("TASK_FS", self._fs)),
-            *(("TASK_FILES", files), ("TASK_SIGNAL", self._new()), ("TASK_CGROUPS", self._new())),
+            *(("TASK_FILES", files), ("TASK_SIGNAL", self._new())),
             *(("TASK_REAL_PARENT", self._task), ("TASK_START_BOOTTIME", 5), ("TASK_SELF_EXEC_ID", 1)),
         ):
             self._put(self._task, name, value)
@@ -146,7 +160,11 @@ class NativeKernel:
         self._set("current_task", self._task)
         self._set("current_registers", self._registers)
         self._set("current_thread", 10 << 32 | 11)
-        self.set_ring(written=0, read=0, size=_RING_BYTES)
+        self._cgroup, subsystem = self._new(), self._new()
+        self._put(self._task, "TASK_CGROUPS", cgroups := self._new())
+        self._put(cgroups, "CSS_SET_SUBSYS", subsystem)
+        self._put(subsystem, "CSS_CGROUP", self._cgroup)
+        self.set_ring(_RING_BYTES)
         self._retained = self._free
         self._dentries: dict[tuple[bytes | int, ...], tuple[int, int]] = {}
 
