@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -18,7 +18,7 @@ from tests.live.lanner.watching import STARTED, Watching
 from tests.ports import free_ports
 
 SUFFIX = ".lanner-honest"
-RULES = f"""
+HONEST_RULES = f"""
 - rule: Honest file read
   desc: Marked.
   condition: evt.type = openat and fd.name endswith {SUFFIX} and evt.is_open_read = true
@@ -29,9 +29,11 @@ RULES = f"""
   condition: evt.type in (execve, execveat) and proc.args endswith {SUFFIX} and proc.name = true
   output: ran %proc.cmdline
   priority: WARNING
+"""
+RULES = f"""{HONEST_RULES}
 - rule: Hostile file read
   desc: What the hostile user does all the time.
-  condition: evt.type in (open, openat) and fd.name = /etc/shadow
+  condition: evt.type in (open, openat) and (fd.name = /etc/shadow or (fd.name startswith /root/ and evt.rawres < 0))
   output: "%proc.cmdline %proc.aname[2] %proc.aname[900] %proc.exepath %proc.cwd %container.name %fd.name"
   priority: NOTICE
 - rule: Hostile program run
@@ -55,13 +57,7 @@ class Watched:
 
     def marks(self) -> set[str]:
         """Return the marks that were alerted on."""
-        found = set()
-        for line in list(self.watching.out.lines):
-            if SUFFIX in line and (alert := _alert(line))["rule"].startswith("Honest"):
-                fields = alert["output_fields"]
-                text = fields.get("fd.name") or fields.get("proc.cmdline")
-                found.add(f"{alert['rule']} {Path(str(text).split()[-1]).name.removesuffix(SUFFIX)}")
-        return found
+        return marks_of(list(self.watching.out.lines))
 
     def losses(self) -> Counter[str]:
         """Return what was reported as lost, by reason."""
@@ -84,6 +80,17 @@ class Watched:
         """Return the most memory that it has held."""
         status = Path(f"/proc/{self.watching.process.pid}/status").read_text(encoding="ascii")
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) // 1024
+
+
+def marks_of(lines: Iterable[str]) -> set[str]:
+    """Return the marks that alerts were raised for, one alert a line."""
+    found = set()
+    for line in lines:
+        if SUFFIX in line and (alert := _alert(line))["rule"].startswith("Honest"):
+            fields = alert["output_fields"]
+            text = fields.get("fd.name") or fields.get("proc.cmdline")
+            found.add(f"{alert['rule']} {Path(str(text).split()[-1]).name.removesuffix(SUFFIX)}")
+    return found
 
 
 def _alert(line: str) -> dict[str, Any]:
