@@ -151,7 +151,7 @@ def test_nothing_stays_loaded_after_the_end() -> None:
         assert isinstance(watch, Watching)
         ours = programs_of_this_process()
         has_uring = not uring_layout(Btf(VMLINUX.read_bytes())).lacking
-        assert len(ours) == 5 + (len(TRACEPOINTS) if has_uring else 0)
+        assert len(ours) == 6 + (len(TRACEPOINTS) if has_uring else 0)
         assert all(is_loaded(number) for number in ours)
 
     deadline = time.monotonic() + 5
