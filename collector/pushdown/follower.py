@@ -17,6 +17,9 @@ from schemas.filter import PushdownFilter
 from schemas.text.notes import OnNote
 
 _MAX_STORED = 64 << 20
+_MAX_VERSIONS = 16
+"""More than those beyond which everything is sent."""
+_OTHERS = b"others"
 
 
 class FilterFollower:
@@ -60,8 +63,11 @@ class FilterFollower:
             key, value = taken[1].key() or b"", taken[1].value()
             if value is None:
                 self._read.pop(key, None)
-            else:
+            elif key in self._read or len(self._read) < _MAX_VERSIONS:
                 self._read[key] = value
+            else:
+                # Which versions there are is no longer known, so everything is sent.
+                self._read[_OTHERS] = b""
         self._report_errors()
         if not self._follower.has_read_all or self._read == self._entries:
             return None

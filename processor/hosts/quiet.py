@@ -19,6 +19,8 @@ MAX_HOSTS = 10_000
 MAX_RECORD_BYTES = MAX_MESSAGE_BYTES // 2
 """Length of a record; long names leave room for fewer hosts."""
 
+_MOST = 2**63
+
 
 class BadQuietHosts(LannerError, ValueError):
     """The bytes are not such a record."""
@@ -84,7 +86,25 @@ def decode_quiet_hosts(value: bytes) -> QuietHosts:
     """
     try:
         content = json.loads(value)
-        hosts = tuple(QuietHost(*row) for row in content["hosts"])
-        return QuietHosts(int(content["position"]), int(content["since"]), int(content["until"]), hosts)
+        if len(content["hosts"]) > MAX_HOSTS:
+            raise BadQuietHosts(f"{len(content['hosts'])} hosts")
+        hosts = tuple(_checked(QuietHost(*row)) for row in content["hosts"])
+        return QuietHosts(_number(content["position"]), _number(content["since"]), _number(content["until"]), hosts)
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadQuietHosts(str(error)) from error
+
+
+def _checked(host: QuietHost) -> QuietHost:
+    for number in (host.collector_start, host.sequence, host.appended):
+        _number(number)
+    if any(type(each) is not str for each in (host.host_id, host.hostname, host.boot_id)):
+        raise BadQuietHosts("a name is no text")
+    if type(host.stopping) is not bool:
+        raise BadQuietHosts("stopping is neither true nor false")
+    return host
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise BadQuietHosts("a number is none, or out of range")
+    return value

@@ -45,7 +45,7 @@ def decode_filter(data: bytes) -> PushdownFilter:
         clauses = frozenset(_read(event, clause) for event, found in body["events"].items() for clause in found)
         # Unlike for events, a missing list means none: an environment variable that no rule names may hold a secret.
         variables = frozenset(_variable(name) for name in body.get("environment", ()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise BadFilter(f"not a pushdown filter: {error or type(error).__name__}") from error
     if not clauses:
         raise BadFilter("an empty filter")

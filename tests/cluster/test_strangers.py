@@ -8,7 +8,19 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartiti
 from confluent_kafka.admin import AdminClient
 
 from bus.connection import Connection, client_config
-from bus.topics import EVENTS, PROCESSOR_GROUP
+from bus.topics import (
+    EVENTS,
+    HOST_KEYS,
+    HOST_PINS,
+    PODS,
+    PROCESSOR_GROUP,
+    PROCESSORS,
+    PUSHDOWN_FILTERS,
+    QUIET_HOSTS,
+    RULES,
+    SCHEMAS,
+    SESSIONS,
+)
 from processor.fleet.group_alerts import OFFSETS_CHANGED, STRANGER
 from processor.fleet.kafka.membership import PROTOCOL
 from schemas.alert import Alert
@@ -132,6 +144,39 @@ def test_offsets_that_somebody_moves_ahead_skip_no_event(
     (worker,) = start(connection, processes, rules_file(tmp_path), 1)
     wait_for_alert(alerts, OFFSETS_CHANGED, "by a client that is no processor")
     assert worker.stop() == 0, worker.errors
+    alerts.close()
+
+
+def test_records_of_strangers_end_no_processor(connection: Connection, processes: Processes, tmp_path: Path) -> None:
+    """Whatever is in the topics that processors look things up in, one that starts evaluates all events."""
+    rules = rules_file(tmp_path)
+    (first,) = start(connection, processes, rules, 1)
+    generator, alerts = Generator(connection, hosts=16), Alerts(connection)
+    generator.act(2)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 30)
+    assert first.stop() == 0, first.errors
+    host = b'[[],{},null,Infinity,"1",{},[]]'
+    hostile = (
+        *(b"", b"\xff", b"[" * 50_000, b"null", b"1e999", b"{}"),
+        b'{"worker":"","active":"","ready":[],"since":Infinity,"rules":1,"waiting":"","lagging":[],"refused":""}',
+        b'{"environment":[],"events":{"open":[{"tests":[{"of":"x","mask":Infinity,"in":[1e999],"is":true}]}]}}',
+        # Last, since only the newest records of quiet hosts are read.
+        b'{"position":0,"since":0,"until":0,"hosts":[%b]}' % host,
+    )
+    for topic in (QUIET_HOSTS, PROCESSORS, PUSHDOWN_FILTERS, SESSIONS, HOST_PINS, HOST_KEYS, SCHEMAS, PODS, RULES):
+        for partition in range(8 if topic == QUIET_HOSTS else 1):
+            for number, value in enumerate((None, *hostile)):
+                key = "current" if topic == RULES else f"key-{number}"
+                generator.send(value, key, topic=topic, partition=partition)
+    generator.flush()
+    (second,) = start(connection, processes, rules, 1)
+    generator.act(2)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 30)
+    assert_exact(generator.actions, alerts)
+    assert second.stop() == 0, second.errors
+    assert "Traceback" not in second.errors
     alerts.close()
 
 

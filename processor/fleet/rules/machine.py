@@ -38,6 +38,9 @@ KEEP_SECONDS = 60.0
 """How long old versions are supported after the last switch: their pre-matches may still be in flight."""
 SETTLE_SECONDS = 2 * REPORT_SECONDS
 """The same if no other version is known: within this time every other processor has reported its version."""
+REPAIR_SECONDS = 5.0
+"""How long another processor has to repair pushdown filters."""
+MAX_FILTERS = 64
 _MAX_COSTS = 200
 """Rules whose costs are reported."""
 _MAX_NAMED = 20
@@ -127,6 +130,8 @@ class RolloutMachine:
         self._peers = Peers()
         self._filters: dict[bytes, bytes] = {}
         self._unusable: set[bytes] = set()
+        self._wrong_since: float | None = None
+        """Since when filters of this processor's versions are missing or others, monotonic s."""
         self._offered: Offer | None = None
         self._has_read_all = False
         self._refused = ""
@@ -145,7 +150,7 @@ class RolloutMachine:
         """Apply a message of the topic of pushdown filters."""
         if value is None:
             self._filters.pop(version, None)
-        else:
+        elif version in self._filters or len(self._filters) < MAX_FILTERS:
             self._filters[version] = value
 
     def take_offer(self, offer: Offer) -> None:
@@ -243,13 +248,19 @@ class RolloutMachine:
 
     def _repair_filters(self, now: Now) -> Iterator[Action]:
         """Publish the pushdown filters of this processor's versions if they are missing or were overwritten."""
-        if not self._is_first(now):
-            return
         expected = {
             each.version.encode(): each.encoded_filter
             for each in (self.in_use, self._waiting)
             if each and each.published
         }
+        if all(self._filters.get(key) == encoded for key, encoded in expected.items()):
+            self._wrong_since = None
+        elif self._wrong_since is None:
+            self._wrong_since = now.monotonic
+        # The first one may exist in the reports alone.
+        is_overdue = self._wrong_since is not None and now.monotonic - self._wrong_since >= REPAIR_SECONDS
+        if not self._is_first(now) and not is_overdue:
+            return
         for key, found in self._filters.items():
             if found != expected.get(key) and key not in self._unusable and (why := _why_unusable(found)):
                 self._unusable.add(key)

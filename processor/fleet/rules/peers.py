@@ -11,6 +11,9 @@ from typing import Any
 LIVE_MS = 30_000
 STALE_MS = 600_000
 """Milliseconds after which the key of a dead processor is deleted."""
+MAX_PEERS = 10_000
+MAX_REPORT_BYTES = 1 << 19
+_MAX_ENTRIES = 1000
 REPORTED = b"told"
 """The key that holds the newest version whose activation was reported."""
 
@@ -46,22 +49,24 @@ class Report:
 
 def read_report(value: bytes) -> Report | None:
     """Decode a report; None if it is invalid."""
+    if len(value) > MAX_REPORT_BYTES:
+        return None
     try:
         row: Any = json.loads(value)
         return Report(
             worker=str(row["worker"])[:200],
             active=str(row["active"])[:100],
-            ready=tuple(str(each)[:100] for each in row["ready"]),
+            ready=tuple(str(each)[:100] for each in row["ready"][:_MAX_ENTRIES]),
             since=int(row["since"]),
             rules=int(row["rules"]),
             waiting=str(row["waiting"])[:100],
-            lagging=tuple(str(each)[:200] for each in row["lagging"]),
+            lagging=tuple(str(each)[:200] for each in row["lagging"][:_MAX_ENTRIES]),
             refused=str(row["refused"])[:1000],
             hosts={str(name)[:1000]: int(number) for name, number in row["hosts"].items()},
             # Earlier releases don't report it.
             seconds={str(name)[:1000]: float(number) for name, number in row.get("seconds", {}).items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
 
 
@@ -76,12 +81,12 @@ class Peers:
     def take(self, key: bytes, value: bytes | None, stamp: int) -> None:
         """Apply one message of the topic. stamp: ms since the epoch."""
         if key == REPORTED:
-            self.reported = (value or b"").decode("utf-8", "replace")
+            self.reported = (value or b"")[:_MAX_ENTRIES].decode("utf-8", "replace")
             return
         report = None if value is None else read_report(value)
         if report is None:
             self._reports.pop(key, None)
-        else:
+        elif key in self._reports or len(self._reports) < MAX_PEERS:
             self._reports[key] = (report, stamp)
 
     def mark_reported(self, version: str) -> None:

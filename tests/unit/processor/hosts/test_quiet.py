@@ -26,7 +26,17 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert decode_quiet_hosts(encode_quiet_hosts(written)) == written
 
 
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b"null", b'{"position":1,"since":2,"until":3,"hosts":[[1]]}'])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"", b"{", b"[]", b"null", b'{"position":1,"since":2,"until":3,"hosts":[[1]]}'),
+        b'{"position":Infinity,"since":2,"until":3,"hosts":[]}',
+        b'{"position":1,"since":2,"until":3,"hosts":[[[],"h","b",1,1,1,false]]}',
+        b'{"position":1,"since":2,"until":3,"hosts":[["h","h","b",1,1,"1",false]]}',
+        b'{"position":1,"since":2,"until":3,"hosts":[["h","h","b",1,9223372036854775808,1,false]]}',
+        b'{"position":1,"since":2,"until":3,"hosts":[["h","h","b",1,1,1,0]]}',
+    ],
+)
 def test_other_bytes_are_refused(value: bytes) -> None:
     """Nothing is concluded from them."""
     with pytest.raises(BadQuietHosts):

@@ -22,6 +22,8 @@ from processor.fleet.rules.actions import (
 from processor.fleet.rules.alerts import FILTER_UNUSABLE, RULES_REFUSED
 from processor.fleet.rules.machine import (
     KEEP_SECONDS,
+    MAX_FILTERS,
+    REPAIR_SECONDS,
     REPORT_SECONDS,
     SETTLE_SECONDS,
     Agreed,
@@ -31,7 +33,7 @@ from processor.fleet.rules.machine import (
     Settled,
     Waiting,
 )
-from processor.fleet.rules.peers import REPORTED, STALE_MS, Report, read_report
+from processor.fleet.rules.peers import MAX_PEERS, MAX_REPORT_BYTES, REPORTED, STALE_MS, Peers, Report, read_report
 from processor.fleet.rules.version import FILES, RulesInUse
 from processor.hosts.reports import HostReports
 from tests.unit.processor.batches import batch_of
@@ -456,3 +458,29 @@ def test_the_end_is_reported_to_the_others() -> None:
     rollout.host("web", ONE.version)
     rollout.offer(TWO)
     assert rollout.machine.finish() == [Send(PROCESSORS, b"m", None), Close(ONE), Close(TWO)]
+
+
+def test_a_processor_that_exists_in_its_report_alone_keeps_nobody_from_repairing_filters() -> None:
+    """The one that would do it has five seconds; then the others do."""
+    rollout = Rollout(ONE)
+    rollout.step()
+    rollout.peer("", ONE)
+    rollout.machine.take_filter(ONE.version.encode(), b"{}")
+    assert not sent(rollout.step(), PUSHDOWN_FILTERS)
+    rollout.peer("", ONE, age=-10)
+    assert sent(rollout.step(REPAIR_SECONDS), PUSHDOWN_FILTERS) == {ONE.version.encode(): ONE.encoded_filter}
+
+
+def test_filters_and_reports_of_strangers_take_little_room() -> None:
+    """However many there are, and whatever their numbers are."""
+    rollout = Rollout(ONE)
+    for number in range(200):
+        rollout.machine.take_filter(b"%d" % number, bytes(1000))
+    assert len(rollout.machine._filters) == MAX_FILTERS
+    assert read_report(b" " * MAX_REPORT_BYTES + b"{}") is None
+    numbers = b'"since":1e999,"rules":1,"waiting":"","lagging":[],"refused":"","hosts":{}'
+    assert read_report(b'{"worker":"w","active":"","ready":[],%b}' % numbers) is None
+    peers = Peers()
+    for number in range(MAX_PEERS + 10):
+        peers.take(b"%d" % number, Report("w", "v").encoded(), 0)
+    assert len(peers.live(0)) == MAX_PEERS
