@@ -1,14 +1,16 @@
 """The detect stage on a Faust app: it verifies who sent a batch, and evaluates it."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import faust
 from faust.types import TP
 
 from bus.connection import Connection
-from bus.errors.refusals import is_broker_error
+from bus.errors.refusals import MessageRefused, is_broker_error
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import correction
 from bus.messages.headers import CLOCK
@@ -197,7 +199,15 @@ class DetectService:
                 sending.append(await self._host_keys.pin(checked.pin))
         self._at("evaluated")
         await shipping.results(result, sending)
+        if isinstance(checked, VerifiedMessage) and checked.is_verified:
+            for sent in sending:
+                sent.add_done_callback(partial(self._forget_refused, checked.host_id))
         return result.refused
+
+    def _forget_refused(self, host_id: str, sent: "asyncio.Future[int]") -> None:
+        """Evaluate batches of a host again if the broker refused results: dead letters are replayed."""
+        if not sent.cancelled() and isinstance(sent.exception(), MessageRefused):
+            self._stage.evaluated.drop(host_id)
 
     def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
         gate = self._gate

@@ -11,6 +11,8 @@ OFFSETS_CHANGED = "Lanner internal: offsets changed"
 _PERIOD = 300_000_000_000
 """The same is reported once in this time, ns."""
 _MAX_KNOWN = 1000
+_PATIENCE = 60_000_000_000
+"""A processor reports its state every 5 s, ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class GroupAlerts:
         self._group = group
         self._worker = worker
         self._reported: dict[str, int] = {}
+        self._unknown: dict[str, int] = {}
+        """By name, since when a member that no processor reports to be is in the group, ns."""
 
     def of(self, findings: Iterable[GroupFinding], now: int) -> list[Alert]:
         """Return the alerts about findings that were not reported lately. now: ns since the epoch."""
@@ -70,6 +74,24 @@ class GroupAlerts:
                 self._reported[each.text] = now
                 found.append(self._alert(each, now))
         return found
+
+    def unknown(self, members: Iterable[str], processors: Iterable[str], now: int) -> list[StrangerFound]:
+        """Return the members that have been in the group for a while, and that no processor reports to be.
+
+        Args:
+            members: names, as they joined with them.
+            processors: names of live processors, by their reports.
+            now: ns since the epoch.
+        """
+        missing = set(members) - set(processors)
+        self._unknown = {name: self._unknown.get(name, now) for name in sorted(missing)[:_MAX_KNOWN]}
+        return [
+            StrangerFound(
+                f"member {printable(name)} is given partitions, and no processor of that name reports its state"
+            )
+            for name, since in self._unknown.items()
+            if now - since > _PATIENCE
+        ]
 
     def _alert(self, finding: GroupFinding, now: int) -> Alert:
         facts: dict[str, Value] = {"kafka.group": self._group}

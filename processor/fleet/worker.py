@@ -188,7 +188,7 @@ async def _run(
     for each in records:
         each.start()
     group = GroupAlerts(connection.topic(PROCESSOR_GROUP), lateness.worker)
-    watching = asyncio.create_task(_report(app, lateness, group, shipping))
+    watching = asyncio.create_task(_report(app, lateness, group, rules, shipping))
     on_start(app, shipping)
     running = asyncio.ensure_future(worker.start())
     stop = asyncio.ensure_future(stopping.wait())
@@ -211,12 +211,19 @@ async def _run(
     return shipping.alerts
 
 
-async def _report(app: faust.App, lateness: Lateness, group: GroupAlerts, shipping: ResultProducer) -> None:
+async def _report(
+    app: faust.App, lateness: Lateness, group: GroupAlerts, rules: RulesRollout, shipping: ResultProducer
+) -> None:
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
         consumer: Any = app.consumer
         now = time.time_ns()
-        for alert in (*lateness.look(consumer.lags(), now), *group.of(consumer.take_findings(), now)):
+        findings = [*consumer.take_findings(), *group.unknown(consumer.workers, rules.workers, now)]
+        alerts = group.of(findings, now)
+        if not consumer.is_between_assignments:
+            # Otherwise nothing would be late.
+            alerts += lateness.look(consumer.lags(), now)
+        for alert in alerts:
             # Waiting for the broker would keep it from looking.
             (await shipping.alert(alert)).add_done_callback(lambda sent: sent.cancelled() or sent.exception())
 

@@ -3,14 +3,16 @@
 import time
 from pathlib import Path
 
-from bus.connection import Connection
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+from bus.connection import Connection, client_config
 from bus.messages.headers import CLOCK
-from bus.topics import EVENTS
+from bus.topics import ALERTS, EVENTS
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
 from processor.hosts.clock_skew import CLOCK_SKEW
 from processor.hosts.liveness import HOST_BACK
 from tests.cluster.actions import Alerts, assert_exact, rules_file
-from tests.cluster.identities import HostileHost, SigningHost, start
+from tests.cluster.identities import HostileHost, SigningHost, start, wait_for_dead_letters
 from tests.cluster.processes import Processes
 from tests.cluster.test_host_keys import messages_of
 
@@ -50,3 +52,34 @@ def test_batches_of_former_starts_change_nothing_after_a_processor_was_killed(
     assert max(ids.total() for ids in alerts.marks().values()) <= 2
     assert second.stop() == 0, second.errors
     alerts.close()
+
+
+def test_a_dead_letter_of_a_batch_whose_alerts_were_refused_is_evaluated_again(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """Its number was seen, but its alerts never arrived."""
+    worker = start(connection, processes, rules_file(tmp_path))
+    web, alerts = SigningHost(connection, "web-1", tmp_path), Alerts(connection)
+    web.act(2)
+    assert web.stop() == 0
+    alerts.wait_for(2, 30)
+    limit_alerts(connection, 100)
+    web.restart()
+    web.act(2)
+    assert web.stop() == 0
+    wait_for_dead_letters(connection, 2)
+    limit_alerts(connection, 1 << 22)
+    replay = processes.start(connection, "dlq", "replay", "--all")
+    assert replay.result() == 0, replay.errors
+    alerts.wait_for(4, 30)
+    assert_exact(web.actions, alerts)
+    assert worker.stop() == 0, worker.errors
+    alerts.close()
+
+
+def limit_alerts(connection: Connection, most: int) -> None:
+    """Set the size of messages that the topic of alerts accepts."""
+    client = AdminClient(client_config(connection, "test"))
+    entry = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, connection.topic(ALERTS), incremental_configs=[entry])
+    client.incremental_alter_configs([resource])[resource].result(10)

@@ -40,6 +40,7 @@ _FETCH_WAIT_MS = 100
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
 _MAX_FINDINGS = 100
+_SECONDS_LOOKED_AT = 60
 _ASK_SECONDS, _ANSWER_SECONDS = 10.0, 2.0
 """How often the ends of partitions are queried, and how long that may take."""
 _PROCESSOR = "lanner processor "
@@ -63,7 +64,8 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
         self._positions = Retry("Reading in the newly assigned partitions", on_note)
-        self.name = f"{_PROCESSOR}{socket.gethostname()}-{os.getpid()}"
+        worker = f"{socket.gethostname()}-{os.getpid()}"
+        self.name = f"{_PROCESSOR}{worker}"
         """Identifies the offsets that this processor commits."""
         self.group_findings: deque[GroupFinding] = deque(maxlen=_MAX_FINDINGS)
         """What strangers did to the group, for alerts; read from another thread."""
@@ -71,17 +73,19 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         """Ends of partitions as the broker reported them last, up to ten seconds ago."""
         self._stalled = StalledPartitions()
         self._ask_at = 0.0
-        self._membership = Membership(lambda text: self.group_findings.append(StrangerFound(text)))
+        self.membership = Membership(worker, lambda text: self.group_findings.append(StrangerFound(text)))
         self._committed: dict[TP, int] = {}
         """Offsets of assigned partitions as this processor has committed them, or found them at their start."""
         self._gathering_since: float | None = None
         """Since when the group gathers, monotonic s."""
+        self._gathered: deque[bool] = deque(maxlen=_SECONDS_LOOKED_AT)
+        """Whether it gathered, for each of the last seconds."""
 
     def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
         consumer = super()._create_worker_consumer(*args, **options)
         # Faust has no setting for it, and aiokafka no name but this, read when the consumer starts.
         consumer._fetch_max_wait_ms = _FETCH_WAIT_MS  # noqa: SLF001  see above
-        consumer._partition_assignment_strategy = [self._membership]  # noqa: SLF001  Faust chooses it by its tables
+        consumer._partition_assignment_strategy = [self.membership]  # noqa: SLF001  Faust chooses it by its tables
         use_bounded_records()
         return consumer
 
@@ -174,7 +178,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         except (KafkaError, asyncio.CancelledError) as error:
             await consumer.stop()
             raise unavailable(self._as_error(error)) from None
-        self._membership.guard(consumer._coordinator)  # noqa: SLF001  it joins with the first subscription
+        self.membership.guard(consumer._coordinator)  # noqa: SLF001  it joins with the first subscription
         return consumer
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -246,7 +250,16 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         consumer: Any = self._ensure_consumer()
         now = time.monotonic()
         # While this processor joins, until it has its partitions.
-        if not consumer._coordinator._performed_join_prepare:  # noqa: SLF001  aiokafka has no other name for it
+        gathers = bool(consumer._coordinator._performed_join_prepare)  # noqa: SLF001  aiokafka has no other name for it
+        self._gathered.append(gathers)
+        if self._gathered.count(True) > _SECONDS_LOOKED_AT / 2:
+            self.group_findings.append(
+                StrangerFound(
+                    "the group gathered for more than half of the last minute, because members join and leave it, or "
+                    "answer late: little is evaluated in between"
+                )
+            )
+        if not gathers:
             self._gathering_since = None
         elif self._gathering_since is None:
             # Not all processors at once.
@@ -254,7 +267,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         elif now - self._gathering_since > STUCK_SECONDS:
             self._gathering_since = None
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._membership.remove_members()
+                await self.membership.remove_members()
 
     async def _stalls(self) -> list[BaseException]:
         """Return an error for each partition that the client has stopped reading, whatever the cause.

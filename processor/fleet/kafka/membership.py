@@ -20,6 +20,7 @@ PROTOCOL = "lanner"
 _MARK = b"lanner processor\0"
 _MAX_METADATA_BYTES = 1 << 20
 _MAX_TOPICS = 200
+_MAX_NAME = 200
 STUCK_SECONDS = 12.0
 """How long the group may take to gather: longer than a hung processor may hold it up, which is 8 s."""
 
@@ -28,6 +29,8 @@ STUCK_SECONDS = 12.0
 class Member:
     """A processor as a member of the group."""
 
+    worker: str
+    """The name of the processor."""
     topics: frozenset[str]
     owned: frozenset[TopicPartition] = frozenset()
     """The partitions that it had before."""
@@ -41,8 +44,9 @@ def read_member(data: bytes) -> Member | None:
         found = ConsumerProtocolMemberMetadata.decode(data)
         if not found.user_data.startswith(_MARK) or len(found.subscription) > _MAX_TOPICS:
             return None
-        owned = json.loads(found.user_data.removeprefix(_MARK))
+        worker, owned = json.loads(found.user_data.removeprefix(_MARK))
         return Member(
+            _text(worker)[:_MAX_NAME],
             frozenset(map(_text, found.subscription)),
             frozenset(
                 TopicPartition(str(topic), int(number)) for topic, numbers in owned.items() for number in numbers
@@ -90,8 +94,16 @@ class Membership:
 
     name = PROTOCOL
 
-    def __init__(self, on_stranger: Callable[[str], None]) -> None:
-        """Begin outside of the group. on_stranger: receives what a stranger did, on the consumer's thread."""
+    def __init__(self, worker: str, on_stranger: Callable[[str], None]) -> None:
+        """Begin outside of the group.
+
+        Args:
+            worker: the name of this processor.
+            on_stranger: receives what a stranger did, on the consumer's thread.
+        """
+        self.workers: frozenset[str] = frozenset()
+        """The names of the members, if this processor leads the group."""
+        self._worker = worker
         self._on_stranger = on_stranger
         self._owned: tuple[TopicPartition, ...] = ()
         self._coordinator: Any = None
@@ -119,11 +131,13 @@ class Membership:
         owned: dict[str, list[int]] = {}
         for each in self._owned:
             owned.setdefault(each.topic, []).append(each.partition)
-        return ConsumerProtocolMemberMetadata(0, list(topics), _MARK + json.dumps(owned).encode())
+        return ConsumerProtocolMemberMetadata(0, list(topics), _MARK + json.dumps([self._worker, owned]).encode())
 
     def on_assignment(self, assignment: Any) -> None:
         """Remember what was assigned."""
         self._owned = tuple(assignment.partitions())
+        if self._leader != self._coordinator.member_id:
+            self.workers = frozenset()
 
     async def remove_members(self) -> None:
         """Remove all other members of a group that doesn't come together; processors among them join again at once."""
@@ -176,6 +190,7 @@ class Membership:
                 f"{len(strangers)} members of the group are no processors and are given no partitions, such as "
                 f"{strangers[0][:100]}"
             )
+        self.workers = frozenset(member.worker for member in members.values())
         topics = frozenset[str]().union(*(member.topics for member in members.values()))
         coordinator._group_subscription = set(topics)  # noqa: SLF001
         coordinator._client.set_topics(topics)  # noqa: SLF001
@@ -187,8 +202,8 @@ class Membership:
         return {name: _assignment(assigned.get(name, ())) for name in read}
 
 
-def _text(name: str | None) -> str:
-    if name is None:
+def _text(name: object) -> str:
+    if not isinstance(name, str):
         raise TypeError
     return name
 

@@ -218,6 +218,16 @@ class Consumer(aiokafka.Consumer):
             found.append(findings.popleft())
         return found
 
+    @property
+    def workers(self) -> frozenset[str]:
+        """The names of the group's members, if this processor leads it."""
+        return cast(ConsumerThread, self._thread).membership.workers
+
+    @property
+    def is_between_assignments(self) -> bool:
+        """Whether the partitions of this worker are about to be assigned."""
+        return self._is_between_assignments
+
     def lags(self) -> list[PartitionLag]:
         """Return what waits in the assigned partitions, and how late it is."""
         waiting, wall, now = self.lag(), time.time(), time.monotonic()

@@ -209,6 +209,10 @@ class RolloutMachine:
                     actions.append(Failed(error))
         return actions
 
+    def workers(self, now: Now) -> list[str]:
+        """Return the names of the live processors."""
+        return [self._worker, *(report.worker for report in self._others(now))]
+
     def mark_reported(self, version: str) -> None:
         """Record that the activation of a version was reported."""
         self._peers.mark_reported(version)

@@ -118,6 +118,11 @@ class RulesRollout:
         """The active version."""
         return self._machine.in_use
 
+    @property
+    def workers(self) -> list[str]:
+        """The names of the live processors, as they report them."""
+        return self._machine.workers(_now())
+
     def start(self, shipping: ResultProducer) -> None:
         """Start; on the running loop."""
         self._shipping = shipping

@@ -19,8 +19,8 @@ def joined(user_data: bytes, topics: list[str]) -> bytes:
 
 def test_a_processor_is_recognized_by_what_it_joins_with() -> None:
     """It states the partitions that it had."""
-    membership = Membership(lambda _: None)
-    assert read_member(membership.metadata(sorted(TOPICS)).encode()) == Member(TOPICS)
+    membership = Membership("w", lambda _: None)
+    assert read_member(membership.metadata(sorted(TOPICS)).encode()) == Member("w", TOPICS)
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,13 @@ def test_a_processor_is_recognized_by_what_it_joins_with() -> None:
         joined(b"", ["events"]),
         joined(b"lanner processor\0", ["events"]),
         joined(b"lanner processor\0[]", ["events"]),
-        joined(b'lanner processor\0{"events": [{}]}', ["events"]),
-        joined(b'lanner processor\0{"events": [1e999]}', ["events"]),
+        joined(b'lanner processor\0["w", []]', ["events"]),
+        joined(b"lanner processor\0[1, {}]", ["events"]),
+        joined(b'lanner processor\0["w", {"events": [{}]}]', ["events"]),
+        joined(b'lanner processor\0["w", {"events": [1e999]}]', ["events"]),
         joined(b"lanner processor\0" + b"[" * 100_000, ["events"]),
-        joined(b"lanner processor\0{}", [f"topic-{number}" for number in range(201)]),
-        joined(b"lanner processor\0{}" + b" " * (1 << 20), ["events"]),
+        joined(b'lanner processor\0["w", {}]', [f"topic-{number}" for number in range(201)]),
+        joined(b'lanner processor\0["w", {}]' + b" " * (1 << 20), ["events"]),
     ],
 )
 def test_other_bytes_are_no_processors(data: bytes) -> None:
@@ -47,17 +49,17 @@ def test_other_bytes_are_no_processors(data: bytes) -> None:
 def test_partitions_are_shared_equally_and_stay_where_they_were() -> None:
     """Each partition has one owner, also where members claim the same one, or one that doesn't exist."""
     partitions = {"events": range(8), "correlate": range(8)}
-    first = assign(partitions, {"a": Member(TOPICS), "b": Member(TOPICS)})
+    first = assign(partitions, {"a": Member("a", TOPICS), "b": Member("b", TOPICS)})
     assert sorted(each for part in first.values() for each in part) == sorted(
         TopicPartition(topic, number) for topic in TOPICS for number in range(8)
     )
     assert {len(part) for part in first.values()} == {8}
-    had = {name: Member(TOPICS, frozenset(part)) for name, part in first.items()}
+    had = {name: Member(name, TOPICS, frozenset(part)) for name, part in first.items()}
     assert {name: set(part) for name, part in assign(partitions, had).items()} == {
         name: set(part) for name, part in first.items()
     }
-    greedy = Member(TOPICS, frozenset(TopicPartition("events", number) for number in range(-5, 100)))
-    third = assign(partitions, {**had, "c": greedy, "d": Member(frozenset({"other"}))})
+    greedy = Member("c", TOPICS, frozenset(TopicPartition("events", number) for number in range(-5, 100)))
+    third = assign(partitions, {**had, "c": greedy, "d": Member("d", frozenset({"other"}))})
     assert sum(map(len, third.values())) == len({each for part in third.values() for each in part}) == 16
     assert {name: len(part) for name, part in third.items() if name != "d"} == {"a": 6, "b": 6, "c": 4}
     assert third["d"] == []
@@ -67,11 +69,11 @@ def test_partitions_are_shared_equally_and_stay_where_they_were() -> None:
 
 def test_what_a_processor_joins_with_is_bounded() -> None:
     """Its partitions take a few bytes each."""
-    membership = Membership(lambda _: None)
+    membership = Membership("w", lambda _: None)
     membership._owned = tuple(TopicPartition("lanner.events", number) for number in range(10_000))
     data = membership.metadata(["lanner.events"]).encode()
     assert len(data) < 1 << 17
     found = read_member(data)
     assert found is not None
     assert len(found.owned) == 10_000
-    assert json.loads(data[data.index(b"{") :])["lanner.events"][:2] == [0, 1]
+    assert json.loads(data[data.index(b"[") :])[1]["lanner.events"][:2] == [0, 1]
