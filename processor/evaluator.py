@@ -10,10 +10,9 @@ from processor.audit.failures import RuleFailures, truncated
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen.recent import SeenKey
-from processor.correlation.notices import notices_of_batch
 from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
 from processor.correlation.plan.split import Plan, split_rules
-from processor.correlation.pre_match import PreMatch
+from processor.correlation.pre_match import PreMatch, notices_of_batch
 from processor.correlation.pre_matcher import Admits, PreMatcher, admit_all
 from processor.correlation.state.evictions import room_notices
 from processor.detection.budget import BatchBudget
@@ -246,7 +245,7 @@ class Evaluator:
     def advance_to(self, now: int) -> list[Alert]:
         """Close the periods that are over, and report groups that were evicted. now: ns since the epoch."""
         found = self.correlator.tick(now)
-        notices = list(room_notices(self.correlator, now, ("", now, 0), hostname=self._hostname))
+        notices = list(room_notices(self.correlator.state, now, ("", now, 0), hostname=self._hostname))
         return found + self.correlator.process(notices, now) if notices else found
 
     def flush_notices(self) -> list[Alert]:

@@ -26,7 +26,7 @@ from lanner.ruleset.published.version import detection_of_published, public_keys
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from processor.correlation.plan.split import Plan
-from processor.correlation.window_fields import group_text
+from processor.correlation.windows.alerts import group_text
 from processor.correlation.wire import group_of_key
 from processor.fields.audit.source import JsonSource
 from processor.fleet.hosts.keys import HostKeysService

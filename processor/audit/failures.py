@@ -4,8 +4,7 @@ from collections import Counter
 from zlib import crc32
 
 from processor.audit.detector import AuditDetector
-from processor.correlation.notices import notice_of
-from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.pre_match import Notice, PreMatch, notice_of
 from processor.detection.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED, Cause
 from processor.detection.stage import failed_text
 from processor.fields.audit.event_fields import AuditFields

@@ -19,8 +19,9 @@ from processor.compiler.values.operators import (
     predicate,
 )
 from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape, transformed_field
-from processor.language.ast import Check, FieldValue, Literal, Node, Span, Transformer, checks, literals
+from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, literals
 from schemas.catalogue.fields import is_event_type, resolve_field
+from schemas.yaml.excerpt import Span
 
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
 _NOT_COMPARABLE = frozenset({"UID", "GID", "FD32", "PID32", "SIGSET", "DYN"})

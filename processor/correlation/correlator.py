@@ -10,14 +10,13 @@ broker, so event time is the clock as well.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
 
 from processor.correlation.first_seen.shares import bringer_text
 from processor.correlation.first_seen.sightings import Sightings, sighting_of
-from processor.correlation.notices import OTHER, QUIET, Tally, is_due, report, take_notice
+from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
 from processor.correlation.plan.indexed import IndexedPlan
 from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
+from processor.correlation.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
 from processor.correlation.state.encoded import SnapshotEncoder
 from processor.correlation.state.entry import GroupState, account_of
 from processor.correlation.state.store import Key, Store
@@ -38,10 +37,6 @@ REPORTED_RETENTION = 600_000_000_000
 MAX_GROUPS = 100_000
 CLOCK_SLACK = 60_000_000_000
 """By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
-_MOST_UNSTORED = 1_000
-"""Bringers of values without room that are named in one report."""
-Unstored: TypeAlias = tuple[str, str, str]
-"""The id of a host, its name, and the macro with the container or user that brought a value."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
 WHO_AND_WHAT = (
@@ -49,6 +44,8 @@ WHO_AND_WHAT = (
     *("fd.name", "fd.realpath", "fs.path.name", "fs.path.source", "fs.path.target"),
 )
 """Fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
+_MOST_UNSTORED = 1_000
+"""Bringers of values without room that are named in one report."""
 
 
 class Correlator:
@@ -90,8 +87,6 @@ class Correlator:
         """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
-        self.unstored: Counter[Unstored] = Counter()
-        """Unreported values of first_seen for which there was no room."""
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -331,8 +326,8 @@ class Correlator:
         if isinstance(answer, UpdateOutcome):
             self.counts[answer.value] += 1
             if answer is UpdateOutcome.FULL:
-                whose = bringer_text(feed.stored) if len(self.unstored) < _MOST_UNSTORED else OTHER
-                self.unstored[pre_match.origin.host_id, pre_match.hostname, f"{macro.name} by {whose}"] += 1
+                whose = bringer_text(feed.stored) if len(self.state.unstored) < _MOST_UNSTORED else OTHER
+                self.state.unstored[pre_match.origin.host_id, pre_match.hostname, f"{macro.name} by {whose}"] += 1
             return answer
         if not answer:
             return None

@@ -4,17 +4,14 @@ There is one sum per host and kind. A notice is passed to correlation like a pre
 state: it is written before the batch that caused it is acknowledged, so a crash loses nothing and counts nothing twice.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from processor.correlation.pre_match import EventOrigin, Notice, PreMatch
 from processor.detection.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
-from schemas.batch import EventBatch
 
-QUIET = 300_000_000_000
-"""How long further notices are only summed, ns."""
 MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100})
 """By name, the number within QUIET that is worth an alert; a smaller one is only in the metrics. Else 1.
 
@@ -42,45 +39,6 @@ class Tally:
     """Unreported sums by name; empty if all were reported."""
     sources: tuple[tuple[int, int], ...]
     """For each source, the position of the newest batch counted."""
-
-
-def notice_of(
-    cause: Cause,
-    notice: Notice,
-    *,
-    index: int = 0,
-    appended: int = 0,
-    is_established: bool = True,
-    group: tuple[str, ...] = (),
-) -> PreMatch:
-    """Return a notice as a pre-match.
-
-    Args:
-        cause: the batch that caused it.
-        notice: what to report.
-        index: distinguishes several parts of one batch.
-        appended: when the cause was appended, by the broker's clock, ns.
-        is_established: whether the host counts as a known one.
-        group: notices of one kind are summed by this; empty for the host.
-    """
-    return PreMatch(
-        EventOrigin(cause.host_id, *cause.batch, index),
-        cause.time,
-        cause.hostname,
-        group or (cause.host_id,),
-        appended=appended,
-        is_established=is_established,
-        notice=notice,
-    )
-
-
-def notices_of_batch(batch: EventBatch, notices: Iterable[Notice]) -> list[PreMatch]:
-    """Return the notices that a batch caused as pre-matches."""
-    cause = Cause(batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence))
-    index, appended, is_established = batch.first_index, batch.appended, batch.is_established
-    return [
-        notice_of(cause, notice, index=index, appended=appended, is_established=is_established) for notice in notices
-    ]
 
 
 def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tally | None:

@@ -4,15 +4,20 @@ It carries all that the second stage needs, so that no one there looks for the b
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from processor.correlation.windows.outcome import EventKey
-from schemas.alert import Value
+from processor.detection.internal_alerts import Cause
+from schemas.alert import Alert, Value, bounded, encode_alert
+from schemas.batch import EventBatch
 from schemas.distinct_values import Values
+from schemas.text.limits import Texts
+
+EventKey = tuple[int, int, int]
+"""Event time in ns, then the origin: its place among its source's events, and the source. No two events share one."""
 
 Group = tuple[str | None, ...]
 """Values of the group-by fields; None only if no window uses this group."""
@@ -232,3 +237,62 @@ def clipped(value: str) -> str:
         return value
     digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return f"{value[: LONGEST_VALUE - 17]}#{digest}"
+
+
+QUIET = 300_000_000_000
+"""How long further notices are only summed, ns."""
+
+
+def notice_of(
+    cause: Cause,
+    notice: Notice,
+    *,
+    index: int = 0,
+    appended: int = 0,
+    is_established: bool = True,
+    group: tuple[str, ...] = (),
+) -> PreMatch:
+    """Return a notice as a pre-match.
+
+    Args:
+        cause: the batch that caused it.
+        notice: what to report.
+        index: distinguishes several parts of one batch.
+        appended: when the cause was appended, by the broker's clock, ns.
+        is_established: whether the host counts as a known one.
+        group: notices of one kind are summed by this; empty for the host.
+    """
+    return PreMatch(
+        EventOrigin(cause.host_id, *cause.batch, index),
+        cause.time,
+        cause.hostname,
+        group or (cause.host_id,),
+        appended=appended,
+        is_established=is_established,
+        notice=notice,
+    )
+
+
+def notices_of_batch(batch: EventBatch, notices: Iterable[Notice]) -> list[PreMatch]:
+    """Return the notices that a batch caused as pre-matches."""
+    cause = Cause(batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence))
+    index, appended, is_established = batch.first_index, batch.appended, batch.is_established
+    return [
+        notice_of(cause, notice, index=index, appended=appended, is_established=is_established) for notice in notices
+    ]
+
+
+_MAX_TEXT_BYTES = 4 << 10
+
+
+_MAX_ALERT_BYTES = 32 << 10
+"""Limits of an alert that is stored for a summary: there is one per group."""
+
+
+def retained(alert: Alert) -> bytes:
+    """Return an alert as it is stored for a summary: encoded, long texts clipped."""
+    return encode_alert(bounded(alert, _bounded))
+
+
+def _bounded(texts: Texts) -> Texts:
+    return texts.within(_MAX_TEXT_BYTES, _MAX_ALERT_BYTES)

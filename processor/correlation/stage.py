@@ -149,7 +149,7 @@ class CorrelateStage:
             if key != TICK_KEY:
                 correlator.apply(decode_pre_match(value or b""), found)
             position = ("", partition, offset)
-            for notice in room_notices(correlator, appended, position):
+            for notice in room_notices(correlator.state, appended, position):
                 correlator.apply(notice, found)
         except BadPreMatch as error:
             refused = f"not decodable: {error}"

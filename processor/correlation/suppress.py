@@ -8,20 +8,13 @@ and also by the broker's clock, which no host can change.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from processor.correlation.pre_match import RepeatedAlert
-from processor.correlation.windows.outcome import EventKey
-from schemas.alert import Alert, Repeats, Value, alert_id, bounded, decode_alert, encode_alert
+from processor.correlation.pre_match import EventKey, RepeatedAlert, retained
+from schemas.alert import Alert, Repeats, Value, alert_id, decode_alert
 from schemas.distinct_values import Values, differing, merged, text_of, values_in, without
 from schemas.text.durations import duration_text
-from schemas.text.limits import Texts
 
 MAX_SOURCES = 1_000
 """Sources per group; the least recently matched is dropped first."""
-
-
-_MAX_TEXT_BYTES = 4 << 10
-_MAX_ALERT_BYTES = 32 << 10
-"""Limits of an alert that is stored for a summary: there is one per group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +119,6 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
     return SuppressResult(fresh, summary)
 
 
-def retained(alert: Alert) -> bytes:
-    """Return an alert as it is stored for a summary: encoded, long texts clipped."""
-    return encode_alert(bounded(alert, _bounded))
-
-
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     """Close a period; return a summary if there were repeats.
 
@@ -185,7 +173,3 @@ def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], 
     _, position, source = stamp
     others = () if state is None else tuple(entry for entry in state.sources if entry[0] != source)
     return (*others[-(MAX_SOURCES - 1) :], (source, position))
-
-
-def _bounded(texts: Texts) -> Texts:
-    return texts.within(_MAX_TEXT_BYTES, _MAX_ALERT_BYTES)

@@ -5,23 +5,17 @@ an event holds can so never be taken for a token.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from processor.correlation.windows.outcome import Fired
-from processor.language.ast import Span
-from schemas.alert import Value
 from schemas.catalogue.fields import field_problem
 from schemas.errors import LannerError
-from schemas.text.times import iso8601_zulu
+from schemas.yaml.excerpt import Span
 
 What = Literal["count", "group", "first", "last", "values", "leg"]
 
 NAMES: tuple[What, ...] = ("count", "group", "first", "last", "values", "leg")
-MISSING = "<NA>"
-AT_LEAST = "correlation.at_least"
-"""The output field of an alert whose window would count more events, which were left out."""
 _START = re.compile(r"%correlation\b")
 _TOKEN = re.compile(
     r"%correlation\.(?:(count|group|first|last|values)(?![A-Za-z0-9_])"
@@ -89,61 +83,4 @@ def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
     return tuple(output[start:end] for start, end in zip(starts, ends, strict=True)), tokens
 
 
-def filled(
-    texts: Sequence[str],
-    tokens: Sequence[WindowToken],
-    fired: Fired | None,
-    group: Sequence[str | None],
-    *,
-    is_partial: bool = False,
-) -> tuple[str, dict[str, Value]]:
-    """Put the tokens' values between the pieces; return the text, and the values by their keys.
-
-    Args:
-        texts: the pieces, filled in.
-        tokens: those between them.
-        fired: the window; None if no window had to be met.
-        group: the values of the group.
-        is_partial: whether events that the window would count were left out.
-    """
-    values: dict[str, Value] = {AT_LEAST: True} if is_partial and fired is not None else {}
-    parts = [texts[0]]
-    for token, text in zip(tokens, texts[1:], strict=True):
-        value = _value(token, fired, group)
-        values[token.key] = value
-        at_least = "at least " if AT_LEAST in values and token.what == "count" else ""
-        parts += [at_least + _shown(token, value), text]
-    return "".join(parts), values
-
-
-def group_text(group: Sequence[str | None]) -> str:
-    """Write a group's values as one text."""
-    return ", ".join(MISSING if value is None else value for value in group)
-
-
-def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
-    """Return each leg's event: its time, its host, and the fields that outputs name."""
-    return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.stored} for name, seen in fired.legs}
-
-
-def _value(token: WindowToken, fired: Fired | None, group: Sequence[str | None]) -> Value:
-    if token.what == "group":
-        return group_text(group)
-    if fired is None:
-        return None
-    if token.what == "leg":
-        return leg_values(fired).get(token.leg, {}).get(token.field)
-    if token.what == "values":
-        return fired.values
-    value: int = getattr(fired, token.what)
-    return value
-
-
-def _shown(token: WindowToken, value: Value) -> str:
-    if value is None:
-        return MISSING
-    if isinstance(value, int) and (token.what in ("first", "last") or token.field in ("evt.time", "evt.rawtime")):
-        return iso8601_zulu(value)
-    if isinstance(value, tuple):
-        return ", ".join(value)
-    return ("true" if value else "false") if isinstance(value, bool) else str(value)
+MISSING = "<NA>"

@@ -13,8 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert
-from processor.correlation.suppress import retained
+from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert, retained
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
 from schemas.caching.bounded import BoundedMap

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from bus.errors.unavailable import fault_text
 from bus.messages.clock_offset import TOLERATED, BrokerClock, append_time
-from processor.correlation.notices import notice_of, notices_of_batch
 from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
-from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.pre_match import Notice, PreMatch, notice_of, notices_of_batch
 from processor.correlation.wire import message_of
 from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
 from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, REPLAYED, TOO_MANY_HOSTS, Cause

@@ -4,8 +4,7 @@ Pure. Whoever forges can make up ids without end, so only so many hosts get an a
 are reported together.
 """
 
-from processor.correlation.notices import QUIET
-from processor.correlation.pre_match import Notice
+from processor.correlation.pre_match import QUIET, Notice
 from processor.detection.internal_alerts import Cause
 from processor.identity.gate import RejectedMessage
 

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Literal as OneOf
 from typing import TypeAlias, TypeVar
 
-Span: TypeAlias = tuple[int, int]
+from schemas.yaml.excerpt import Span
+
 Modifier: TypeAlias = OneOf["oneof", "anyof", "allof"]
 
 NO_SPAN: Span = (0, 0)

@@ -1,7 +1,7 @@
 """The error that the parser raises."""
 
-from processor.language.ast import Span
 from schemas.errors import LannerError
+from schemas.yaml.excerpt import Span
 
 
 class ConditionError(LannerError, ValueError):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import Enum
 
 from processor.correlation.plan.leg_sources import sources_of
-from processor.language.ast import Check, Macro, Node, Or, Span, checks, children, walk, with_children
+from processor.language.ast import Check, Macro, Node, Or, checks, children, walk, with_children
 from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
@@ -26,6 +26,7 @@ from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.yaml.tracing import Piece, TracedText
 from processor.loading.yaml.values import head_location, problem
 from schemas.catalogue.sources import SYSCALL
+from schemas.yaml.excerpt import Span
 from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from processor.correlation.plan.spec import Correlation, Suppress
-from processor.language.ast import Node, Span
+from processor.language.ast import Node
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems.model import Problem
 from processor.loading.yaml.tracing import TracedText
 from schemas.catalogue.priorities import Priority
+from schemas.yaml.excerpt import Span
 from schemas.yaml.nodes import Node as YamlNode
 from schemas.yaml.nodes import ScalarNode
 from schemas.yaml.source import SourceLocation

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from processor.compiler.values.types import BadOperand, side_shape
-from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Span, Transformer
+from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Transformer
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from schemas.catalogue.fields import NUMBERED, resolve_field
 from schemas.errors import LannerError
+from schemas.yaml.excerpt import Span
 
 _WIDTH = re.compile(r"[0-9]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")

@@ -3,9 +3,12 @@
 Files may be untrusted: whatever they contain, the result is printable.
 """
 
+from typing import TypeAlias
 from unicodedata import east_asian_width
 
 from schemas.yaml.source import SourceLocation
+
+Span: TypeAlias = tuple[int, int]
 
 _TAB = "    "
 _SHOWN_TAB = "\u2192   "

@@ -2,16 +2,7 @@ from typing import Any
 
 import pytest
 
-from processor.language.ast import (
-    And,
-    Check,
-    Literal,
-    MacroRef,
-    Node,
-    Not,
-    Or,
-    ValueList,
-)
+from processor.language.ast import And, Check, Literal, MacroRef, Node, Not, Or, ValueList
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.language.printer import print_condition, print_operand

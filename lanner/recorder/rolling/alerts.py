@@ -6,8 +6,10 @@ from pathlib import Path
 from lanner.cli.terminal.output import note
 from lanner.errors import BadInput
 from lanner.recorder.rolling.recording import ALERTS
-from schemas.alert import Alert, BadAlert
-from schemas.encoding.alert_recording import read_alerts
+from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
+from schemas.codec import BadBatch
+from schemas.encoding.recording import read_blocks
+from schemas.encoding.wire import UnreadableMessage
 
 
 def stored_alerts(path: Path) -> Iterator[Alert]:
@@ -35,3 +37,17 @@ def stored_alerts(path: Path) -> Iterator[Alert]:
             continue
         except BadAlert as error:
             note(f"{error}; continuing with the next file.")
+
+
+def read_alerts(path: Path) -> Iterator[Alert]:
+    """Yield the alerts of a file in order, whichever release wrote it.
+
+    Raises:
+        OSError: the file can't be read.
+        BadAlert: the file does not hold alerts, or one is damaged; the alerts before it are valid.
+    """
+    try:
+        for schema, datum in read_blocks(path, ALERT_FORMAT, "alerts"):
+            yield decode_alert(ALERT_FORMAT.translated(datum, schema))
+    except (BadBatch, UnreadableMessage) as error:
+        raise BadAlert(str(error)) from None

@@ -7,9 +7,10 @@ from itertools import chain
 from typing import Literal as OneOf
 
 from lanner.ruleset.lint.codes import LintCode
-from processor.language.ast import Check, Literal, Macro, Node, Span, children
+from processor.language.ast import Check, Literal, Macro, Node, children
 from processor.loading import LoadedList, LoadedMacro, Problem, Rule
 from processor.loading.yaml.tracing import TracedText, node_location
+from schemas.yaml.excerpt import Span
 from schemas.yaml.nodes import ScalarNode
 
 

@@ -6,9 +6,10 @@ Both the checks and code generation use this module, so that every condition tha
 from dataclasses import dataclass
 
 from processor.language.ast import Argument as Side
-from processor.language.ast import ArgumentList, Field, FieldValue, Span, Transformer
+from processor.language.ast import ArgumentList, Field, FieldValue, Transformer
 from schemas.catalogue.fields import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
 from schemas.errors import LannerError
+from schemas.yaml.excerpt import Span
 
 TEXT = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
 _TEXT_OR_BYTES = TEXT | {"BYTEBUF"}

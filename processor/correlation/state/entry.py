@@ -13,18 +13,19 @@ from fastavro.schema import parse_schema
 from processor.correlation.first_seen.shares import EVERYONE
 from processor.correlation.first_seen.span import SeenGroup, SeenValue
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import EventOrigin, Group, PreMatch
+from processor.correlation.pre_match import EventKey, EventOrigin, Group, PreMatch
 from processor.correlation.state.accounts import NEWCOMERS
 from processor.correlation.state.avro_values import group_datum, group_of, to_bytes, to_text, values_datum, values_of
 from processor.correlation.suppress import Throttle
 from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import EventKey, LegEvent
+from processor.correlation.windows.outcome import LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
+from processor.correlation.windows.update import Window
 from processor.correlation.wire import group_key
 from schemas.distinct_values import decode_values, encode_values
 from schemas.errors import LannerError
 
-State: TypeAlias = EventCount | ValueCount | Temporal | Ordered | Throttle | Tally
+State: TypeAlias = Window | Throttle | Tally
 
 Sources: TypeAlias = tuple[tuple[int, int], ...]
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from typing import TypeAlias
 
 from processor.correlation.first_seen.sightings import Sightings, ValueKey, sighting_of
 from processor.correlation.notices import Tally
@@ -13,6 +14,9 @@ from processor.correlation.state.store import Key, Store
 from processor.correlation.suppress import Throttle
 from processor.correlation.windows.retime import latest_time, retimed
 
+Unstored: TypeAlias = tuple[str, str, str]
+"""The id of a host, its name, and the macro with the container or user that brought a value."""
+
 
 class WindowState:
     """Windows, counts of repeats, and the values that first_seen knows."""
@@ -21,10 +25,17 @@ class WindowState:
         """Take two empty stores."""
         self.store = store
         self.sightings = sightings
+        self.unstored: Counter[Unstored] = Counter()
+        """Unreported values of first_seen for which there was no room."""
 
     def take_evicted(self) -> Counter[str]:
         """Return the groups evicted since the last call, by account."""
         return self.store.take_evicted() + self.sightings.take_evicted()
+
+    def take_unstored(self) -> "Counter[Unstored]":
+        """Return the values since the last call for which there was no room."""
+        found, self.unstored = self.unstored, Counter()
+        return found
 
     @property
     def evicted(self) -> int:

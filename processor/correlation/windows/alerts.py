@@ -1,11 +1,14 @@
 """Makes the alert of a stateful rule: a pre-matched event and its window in, an alert out."""
 
+from collections.abc import Mapping, Sequence
+
 from processor.correlation.plan.split import StatefulRule
 from processor.correlation.pre_match import Candidate, PreMatch
-from processor.correlation.window_fields import WindowToken, filled, leg_values
+from processor.correlation.window_fields import MISSING, WindowToken
 from processor.correlation.windows.outcome import Fired
-from schemas.alert import Alert, Window, alert_id
+from schemas.alert import Alert, Value, Window, alert_id
 from schemas.catalogue.sources import SYSCALL
+from schemas.text.times import iso8601_zulu
 
 
 def stateful_alert(
@@ -48,3 +51,67 @@ def stateful_alert(
         description=rule.description,
         response=rule.response,
     )
+
+
+AT_LEAST = "correlation.at_least"
+"""The output field of an alert whose window would count more events, which were left out."""
+
+
+def filled(
+    texts: Sequence[str],
+    tokens: Sequence[WindowToken],
+    fired: Fired | None,
+    group: Sequence[str | None],
+    *,
+    is_partial: bool = False,
+) -> tuple[str, dict[str, Value]]:
+    """Put the tokens' values between the pieces; return the text, and the values by their keys.
+
+    Args:
+        texts: the pieces, filled in.
+        tokens: those between them.
+        fired: the window; None if no window had to be met.
+        group: the values of the group.
+        is_partial: whether events that the window would count were left out.
+    """
+    values: dict[str, Value] = {AT_LEAST: True} if is_partial and fired is not None else {}
+    parts = [texts[0]]
+    for token, text in zip(tokens, texts[1:], strict=True):
+        value = _value(token, fired, group)
+        values[token.key] = value
+        at_least = "at least " if AT_LEAST in values and token.what == "count" else ""
+        parts += [at_least + _shown(token, value), text]
+    return "".join(parts), values
+
+
+def group_text(group: Sequence[str | None]) -> str:
+    """Write a group's values as one text."""
+    return ", ".join(MISSING if value is None else value for value in group)
+
+
+def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
+    """Return each leg's event: its time, its host, and the fields that outputs name."""
+    return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.stored} for name, seen in fired.legs}
+
+
+def _value(token: WindowToken, fired: Fired | None, group: Sequence[str | None]) -> Value:
+    if token.what == "group":
+        return group_text(group)
+    if fired is None:
+        return None
+    if token.what == "leg":
+        return leg_values(fired).get(token.leg, {}).get(token.field)
+    if token.what == "values":
+        return fired.values
+    value: int = getattr(fired, token.what)
+    return value
+
+
+def _shown(token: WindowToken, value: Value) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, int) and (token.what in ("first", "last") or token.field in ("evt.time", "evt.rawtime")):
+        return iso8601_zulu(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -8,7 +8,8 @@ show whether N are in the window.
 from bisect import bisect, insort
 from dataclasses import dataclass
 
-from processor.correlation.windows.outcome import ALLOWED_LATENESS, EventKey, Fired, UpdateOutcome, is_late
+from processor.correlation.pre_match import EventKey
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome, is_late
 
 SHOWN_VALUES = 20
 

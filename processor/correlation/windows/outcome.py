@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from processor.correlation.pre_match import EventKey
 from schemas.alert import Value
-
-EventKey = tuple[int, int, int]
-"""Event time in ns, then the origin: its place among its source's events, and the source. No two events share one."""
 
 ALLOWED_LATENESS = 60_000_000_000
 """How much older than its window an event may be before it counts as late, ns."""

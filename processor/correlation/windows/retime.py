@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from processor.correlation.notices import Tally
+from processor.correlation.pre_match import EventKey
 from processor.correlation.state.entry import State
 from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import EventKey, LegEvent
+from processor.correlation.windows.outcome import LegEvent
 from processor.correlation.windows.sequences import Ordered, Temporal
 
 Retime = Callable[[int], int]

@@ -7,7 +7,8 @@ grow with the number of events.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from processor.correlation.windows.outcome import ALLOWED_LATENESS, EventKey, Fired, LegEvent, UpdateOutcome, is_late
+from processor.correlation.pre_match import EventKey
+from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, LegEvent, UpdateOutcome, is_late
 
 
 @dataclass(frozen=True, slots=True)

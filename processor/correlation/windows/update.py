@@ -4,20 +4,22 @@ from collections.abc import Mapping
 
 from processor.correlation.plan.split import StatefulMacro
 from processor.correlation.pre_match import Feed, PreMatch
-from processor.correlation.state.entry import State
 from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
 from processor.correlation.windows.outcome import Fired, LegEvent, UpdateOutcome
 from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
 
+Window = EventCount | ValueCount | Temporal | Ordered
+"""What a window stores, by the type of its macro."""
+
 
 def update_window(
-    macro: StatefulMacro, state: State | None, pre_match: PreMatch, holding: Mapping[int, Feed], lateness: int
-) -> tuple[State, Fired | None, UpdateOutcome]:
+    macro: StatefulMacro, state: object, pre_match: PreMatch, holding: Mapping[int, Feed], lateness: int
+) -> tuple[Window, Fired | None, UpdateOutcome]:
     """Return the window's next state, the window if it is met, and whether it accepted the event.
 
     Args:
         macro: the stateful macro.
-        state: of the group; None if there is none.
+        state: of the group; what is no window of the macro's type counts as none.
         pre_match: the event.
         holding: by leg, the feed that holds for the event.
         lateness: how much older than the window an event may be, ns.

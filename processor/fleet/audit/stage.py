@@ -7,9 +7,8 @@ from bus.messages.clock_offset import append_time
 from processor.audit.detector import AuditDetector
 from processor.audit.events import BadAuditEvent, read_event, read_events
 from processor.audit.failures import RuleFailures, refused, truncated
-from processor.correlation.notices import notice_of
 from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
-from processor.correlation.pre_match import PreMatch
+from processor.correlation.pre_match import PreMatch, notice_of
 from processor.correlation.wire import message_of
 from processor.detection.internal_alerts import Cause
 from processor.fields.audit.event_fields import AuditFields

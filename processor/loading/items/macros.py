@@ -9,8 +9,9 @@ Source: falco filter_macro_resolver.cpp, rule_loader_compiler.cpp.
 from dataclasses import dataclass
 from functools import partial
 
-from processor.language.ast import Check, Macro, MacroRef, Node, Span, children, with_children
+from processor.language.ast import Check, Macro, MacroRef, Node, children, with_children
 from schemas.errors import LannerError
+from schemas.yaml.excerpt import Span
 
 MAX_DEPTH = 250
 """The depth limit of a tree with macros resolved."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from processor.compiler import checks
 from processor.compiler.values.types import field_text
 from processor.correlation.window_fields import FORMS, BadWindowToken, tokens_of, without_tokens
-from processor.language.ast import Check, Field, Span, fields_in, literals
+from processor.language.ast import Check, Field, fields_in, literals
 from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.loading.problems.condition_warnings import DEPRECATED_FIELDS, fields_of, warnings_of
@@ -14,6 +14,7 @@ from processor.loading.problems.model import ProblemCode
 from processor.output.tokens import output_errors, tokens_in
 from schemas.catalogue.fields import ARGUMENT_TYPES, EVENTS, FIELDS, NUMBERED, resolve_field
 from schemas.catalogue.sources import has_field
+from schemas.yaml.excerpt import Span
 
 _LISTED = "'lanner fields' lists the fields"
 _BY_NAME = {"user.uid": "user.name", "user.loginuid": "user.loginname", "group.gid": "group.name"}

@@ -3,8 +3,8 @@
 import re
 
 from processor.language import tokens
-from processor.language.ast import Span
 from processor.loading.problems.hints import did_you_mean
+from schemas.yaml.excerpt import Span
 
 _WORDS = {"&&": "and", "&": "and", "||": "or", "|": "or", "and": "and", "or": "or", "not": "not", "!": "not"}
 _OPERATORS = {

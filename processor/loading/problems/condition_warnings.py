@@ -6,8 +6,9 @@ Source: falco filter_warning_resolver.cpp, falco_load_result.cpp.
 from collections.abc import Iterator
 from itertools import chain
 
-from processor.language.ast import Check, Field, Span, fields_in, literals
+from processor.language.ast import Check, Field, fields_in, literals
 from processor.loading.problems.model import ProblemCode
+from schemas.yaml.excerpt import Span
 
 DEPRECATED_FIELDS = (
     "evt.dir",

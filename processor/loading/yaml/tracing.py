@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from processor.language.ast import Span
+from schemas.yaml.excerpt import Span
 from schemas.yaml.nodes import Node, ScalarNode
 from schemas.yaml.source import SourceLocation
 

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.notices import MAX_NAMES, OTHER, QUIET, Tally, notice_of
+from processor.correlation.notices import MAX_NAMES, OTHER, Tally
 from processor.correlation.plan.split import Plan
-from processor.correlation.pre_match import Notice, PreMatch
+from processor.correlation.pre_match import QUIET, Notice, PreMatch, notice_of
 from processor.correlation.state.encoded import everything
 from processor.correlation.state.entry import decode_entry
 from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, Cause

@@ -12,7 +12,7 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen.recent import SeenKey
 from processor.correlation.packing import PreMatchPacker
 from processor.correlation.pre_match import Notice, PreMatch
-from processor.correlation.window_fields import AT_LEAST
+from processor.correlation.windows.alerts import AT_LEAST
 from processor.correlation.wire import decode_pre_match, encode_pre_match
 from processor.detection.internal_alerts import CORRELATION_LIMITED
 from processor.evaluator import CompiledRuleset

@@ -1,4 +1,4 @@
-from processor.correlation.notices import QUIET
+from processor.correlation.pre_match import QUIET
 from processor.identity.alerts import MOST_HOSTS, NOT_VERIFIED, RejectedBatches
 from processor.identity.gate import RejectedMessage
 

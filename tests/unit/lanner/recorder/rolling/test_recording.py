@@ -13,10 +13,10 @@ import pytest
 from lanner.errors import BadInput
 from lanner.recorder.batches import from_files
 from lanner.recorder.rolling import recording as rolling
+from lanner.recorder.rolling.alerts import read_alerts
 from lanner.recorder.rolling.recording import ALERTS, RollingRecording
 from schemas.alert import ALERT_FORMAT
 from schemas.batch import EventBatch
-from schemas.encoding.alert_recording import read_alerts
 from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import alert
 from tests.unit.processor.batches import batch_of
