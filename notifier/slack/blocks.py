@@ -90,7 +90,7 @@ def digest(alerts: Sequence[Alert]) -> Message:
     ]
     rest = ranked[DIGEST_LINES:]
     if rest:
-        lines.append(f"and *{sum(count for _, count in rest)}* of {len(rest)} other rules")
+        lines.append(f"and *{sum(count for _, count in rest)}* of {count_of(len(rest), 'other rule')}")
     first, last = alerts[0], alerts[-1]
     span = f"{_time(min(each.time for each in alerts))} to {_time(max(each.time for each in alerts))} UTC"
     # Four lines per section stay below its limit.

@@ -42,7 +42,8 @@ FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     "watching": (StalledPartitions, "look", lambda: RuntimeError("broken for a test"), range(2, 4)),
     "commit": (AIOKafkaConsumer, "commit", UnknownError, range(1, 2)),
     "positions": (AIOKafkaConsumer, "seek_to_committed", UnknownError, range(1, 2)),
-    "canceled start offsets": (AIOKafkaConsumer, "committed", asyncio.CancelledError, range(1, 2)),
+    # The client itself queries them, too.
+    "canceled start offsets": (GroupCoordinator, "fetch_committed_offsets", asyncio.CancelledError, range(1, 4)),
     "canceled oldest offsets": (AIOKafkaConsumer, "beginning_offsets", asyncio.CancelledError, range(1, 2)),
     "canceled seek": (AIOKafkaConsumer, "seek_to_committed", asyncio.CancelledError, range(1, 2)),
     "canceled joining": (GroupCoordinator, "_do_rejoin_group", asyncio.CancelledError, range(1, 2)),

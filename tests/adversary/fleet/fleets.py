@@ -74,7 +74,9 @@ class Fleet:
         owed: Counter[int] = Counter()
         for sent in left:
             owed[sent.mark] += sent.marks
-        return [sent for sent in left if not sent.is_repeat and _is_short(sent, owed, found, summed)]
+        times = Counter(sent.number for sent in self.hostile.sent)
+        unique = [sent for sent in left if not sent.is_repeat and (sent.number is None or times[sent.number] == 1)]
+        return [sent for sent in unique if _is_short(sent, owed, found, summed)]
 
     def delivered_ids(self) -> Counter[str]:
         """Return the ids of alerts about honest hosts that the notifier wrote, and how often."""

@@ -41,6 +41,8 @@ class Sent:
     """Mark in the paths of its events."""
     marks: int = 0
     """How many events it holds that a rule reports one by one."""
+    number: tuple[str, str, int, int] | None = None
+    """Host, boot, start of the collector and number of the batch: one that comes again is a replay."""
 
 
 def sent_as(attack: Attack, position: Position) -> Sent:
@@ -63,6 +65,7 @@ def sent_as(attack: Attack, position: Position) -> Sent:
         host_id=batch.host_id,
         mark=mark,
         marks=len(marks),
+        number=(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence),
     )
 
 
