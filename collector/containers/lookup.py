@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
@@ -75,6 +76,8 @@ class _Query:
     pid: int | None
     is_believed: bool
     """Whether its bundle counts."""
+    runtime: int
+    """Index of the first runtime that may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,9 @@ class _Question:
     bundle: Bundle | None
     failure: str | None
     """Why it couldn't be read."""
+
+
+_Questions = PriorityQueue[tuple[int, int, _Question | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,7 @@ class KnownContainers:
     Args:
         lookups: the runtimes, in the order in which they are queried.
         bundles: finds what is known before a runtime is queried.
-        workers: number of threads that query runtimes.
+        workers: number of threads that query each runtime.
         on_failure: receives the reason why a runtime couldn't be queried, at most once in FAILURE_NOTE_INTERVAL.
     """
 
@@ -132,15 +138,13 @@ class KnownContainers:
         self._order = itertools.count()
         self._queries: PriorityQueue[tuple[int, int, _Query | int | None]] = PriorityQueue()
         self._responses: SimpleQueue[_Answer] = SimpleQueue()
-        self._questions: PriorityQueue[tuple[int, int, _Question | None]] = PriorityQueue()
+        self._questions: list[_Questions] = [PriorityQueue() for _ in self._lookups]
+        """By the runtime that is queried first, so that one that hangs delays no other's containers."""
+        targets: list[Callable[[], None]] = [self._read_bundles, self._survey]
+        targets += [partial(self._ask_runtimes, questions) for questions in self._questions for _ in range(workers)]
         self._workers = [
-            threading.Thread(target=self._read_bundles, name="container-bundles", daemon=True),
-            *(
-                threading.Thread(
-                    target=self._ask_runtimes, args=(number,), name=f"container-lookup-{number}", daemon=True
-                )
-                for number in range(workers)
-            ),
+            threading.Thread(target=target, name=f"container-lookup-{number}", daemon=True)
+            for number, target in enumerate(targets)
         ]
         for worker in self._workers:
             worker.start()
@@ -148,8 +152,9 @@ class KnownContainers:
     def close(self) -> None:
         """Stop the worker threads after their current query, without waiting for them."""
         self._queries.put((-1, next(self._order), None))
-        for _ in self._workers:
-            self._questions.put((-1, next(self._order), None))
+        for questions in self._questions:
+            for _ in self._workers:
+                questions.put((-1, next(self._order), None))
 
     def shim_started(self, pid: int) -> None:
         """Note that a runtime's shim started on the host: it reveals the bundle of a container that starts soon."""
@@ -259,7 +264,8 @@ class KnownContainers:
             return
         known.is_in_flight = True
         self._in_flight[is_certain] += 1
-        query = _Query(known.name, known.pid, self._is_believed(known.name))
+        runtime = next(index for index, lookup in enumerate(self._lookups) if lookup.answers(known.name))
+        query = _Query(known.name, known.pid, self._is_believed(known.name), runtime)
         self._queries.put((0 if is_certain else 1, next(self._order), query))
 
     def _take(self, known: _Known, answer: _Answer, now: int) -> None:
@@ -325,13 +331,14 @@ class KnownContainers:
             except Exception as error:  # noqa: BLE001 - as above
                 failure = f"{type(error).__name__}: {error}"
             question = _Question(query.name, bundle, failure)
-            self._questions.put((0 if query.name.is_certain else 1, next(self._order), question))
+            self._questions[query.runtime].put((0 if query.name.is_certain else 1, next(self._order), question))
 
-    def _ask_runtimes(self, number: int) -> None:
-        if number == 0:
-            with suppress(Exception):
-                self._bundles.survey()
-        while (question := self._questions.get()[2]) is not None:
+    def _survey(self) -> None:
+        with suppress(Exception):
+            self._bundles.survey()
+
+    def _ask_runtimes(self, questions: _Questions) -> None:
+        while (question := questions.get()[2]) is not None:
             self._responses.put(self._inspect(question))
 
     def _inspect(self, question: _Question) -> _Answer:

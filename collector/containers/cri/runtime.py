@@ -110,7 +110,8 @@ class Cri(ContainerRuntime):
         return self._built(socket, lambda: container_of_status(name, response, of_pod))
 
     def _check(self, name: ContainerName, response: StatusResponse) -> None:
-        if not confirms(name, response.pid, self._proc):
+        # A runtime may take a name for the beginning of another container's id.
+        if response.status.text(1) != name.full_id or not confirms(name, response.pid, self._proc):
             raise ContainerNotFound(f"{name.full_id} is not in {name.cgroup}")
 
     def _status(self, socket: Path, method: str, identifier: str) -> StatusResponse:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.containers.bundles.bundles import Bundles
 from collector.processes.lookups.client import LookUps
 from collector.processes.procfs.files import ProcessFiles
 from tests.live.lanner.watching import Watching
@@ -27,19 +28,26 @@ LOST = re.compile(r"Events lost: \d+.*")
 
 
 @contextmanager
-def silence(mode: str, seconds: float = 60) -> Iterator[int]:
-    """Run a process, as a plain user, that waits for that user's FUSE server, and yield its pid."""
+def silence(mode: str, seconds: float = 60, name: str = "python3") -> Iterator[int]:
+    """Run a process, as a plain user, that waits for that user's FUSE server, and yield its pid.
+
+    Args:
+        mode: what others wait for who look at the process.
+        seconds: how long.
+        name: the process's name.
+    """
     folder = Path(tempfile.mkdtemp(prefix="silent-"))
     try:
         os.mknod(folder / "device", 0o20666, FUSE_DEVICE)
         (folder / "device").chmod(0o666)
         shutil.copy(PROGRAM, folder)
-        for name in ("lower", "empty", "merged"):
-            (folder / name).mkdir()
+        for each in ("lower", "empty", "merged"):
+            (folder / each).mkdir()
+        (folder / name).symlink_to("/usr/bin/python3")
         folder.chmod(0o755)
         user = ("--reuid", str(NOBODY_IN_PARTICULAR), "--regid", str(NOBODY_IN_PARTICULAR), "--clear-groups")
         arguments = (str(folder / PROGRAM.name), mode, str(folder), str(seconds))
-        command = ["setpriv", *user, "unshare", "-Urm", "/usr/bin/python3", "-I", *arguments]
+        command = ["setpriv", *user, "unshare", "-Urm", str(folder / name), "-I", *arguments]
         # In a session of its own, to be ended with all that it started.
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
             try:
@@ -108,6 +116,15 @@ def test_the_rest_of_what_is_known_of_such_a_process_is_known() -> None:
     assert own.program.args
     assert look_ups.given_up == 1
     assert look_ups.left_behind == 0
+
+
+def test_a_process_with_the_name_of_a_shim_holds_up_no_look_up_of_containers() -> None:
+    """Its command line could name a folder of bundles, and is not read, because the process isn't root's."""
+    with silence("memory", name="conmon") as pid:
+        assert Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "conmon\n"
+        began = time.monotonic()
+        assert not Bundles().learn(pid)
+        assert time.monotonic() - began < 5
 
 
 def test_the_attributes_of_a_program_on_a_silent_file_system_are_those_in_memory() -> None:

@@ -235,7 +235,7 @@ def test_made_up_ids_do_not_use_up_the_questions(tmp_path: Path, monkeypatch: py
         until(lambda: daemon.requests)
 
         assert known.is_pending(NAME, 0)
-        until(lambda: any(question.name == NAME for *_, question in list(known._questions.queue) if question))
+        until(lambda: any(question.name == NAME for *_, question in list(known._questions[0].queue) if question))
         daemon.is_hanging = False
         daemon.release.set()
         assert settle(known) == [ID]
@@ -350,8 +350,26 @@ def test_a_bundle_gives_facts_where_the_runtime_gives_none(roots: Path) -> None:
     assert known.facts(name).name == ID
 
 
+def test_a_runtime_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """Its own containers wait; those of another one could hide in that time."""
+    with docker_daemon(tmp_path / "s") as hanging, docker_daemon(tmp_path / "t") as daemon:
+        hanging.is_hanging = True
+        daemon.answers = {PATH: inspected()}
+        known = KnownContainers([Docker(hanging.path, timeout=60), Docker(daemon.path, "podman")])
+        for number in range(10):
+            known.is_pending(ContainerName("docker", f"{number:064x}"), 0)
+        until(lambda: len(hanging.requests) == lookup.WORKERS)
+        other = ContainerName("podman", ID)
+        known.is_pending(other, 0)
+
+        assert settle(known) == [ID]
+        known.close()
+
+    assert known.facts(other).name == "web"
+
+
 def test_a_runtime_that_hangs_keeps_no_bundle_from_being_read(roots: Path) -> None:
-    """Its containers wait; those of another runtime are known at once, and some could hide in that time."""
+    """It may have begun to hang for that."""
     folder = roots / "default" / ("b" * 64)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"linux": {"resources": {}}}')

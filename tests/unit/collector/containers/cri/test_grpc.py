@@ -70,8 +70,9 @@ def responding(message: bytes, status: str = "0", trailer: str = "") -> Respond:
 
     def respond(http: H2Connection, stream: int, _: dict[str, str]) -> None:
         http.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
-        if message:
-            http.send_data(stream, b"\0" + len(message).to_bytes(4, "big") + message)
+        data = b"\0" + len(message).to_bytes(4, "big") + message if message else b""
+        for begin in range(0, len(data), 16_000):
+            http.send_data(stream, data[begin : begin + 16_000])
         http.send_headers(stream, [("grpc-status", status), ("grpc-message", trailer)], end_stream=True)
 
     return respond
