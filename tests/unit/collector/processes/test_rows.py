@@ -1,6 +1,11 @@
+from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
+
 from collector.containers.identity.naming import ContainerName, container_of
+from collector.processes.lineage import ancestors
+from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users.passwd import Names
@@ -375,6 +380,27 @@ def test_leaders_of_many_ancestors_are_bounded_too() -> None:
     assert len(rows.processes) < 250
     assert rows.size < 400_000
     assert rows.processes[row].pid == 599
+    assert_order(rows)
+
+
+def test_leaders_that_have_ended_cost_no_walk_over_the_lineage_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long line may be of one session whose leader is gone, so that the eldest of each process's ancestors counts."""
+    processes, rows = nested(1000)
+    entry = processes.resolve(identity(1099, generation=2))
+    for each in (entry, *ancestors(entry)):
+        each.context = replace(each.context, sid=7, pgid=7)
+    steps = 0
+
+    def counted(of: TrackedProcess) -> Iterator[TrackedProcess]:
+        nonlocal steps
+        for each in ancestors(of):
+            steps += 1
+            yield each
+
+    for module in ("rows", "lineage"):
+        monkeypatch.setattr(f"collector.processes.{module}.ancestors", counted)
+    rows.row(entry)
+    assert steps < 50_000
     assert_order(rows)
 
 
