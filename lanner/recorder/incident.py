@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import fastavro
-
-from schemas.encoding.recording import is_container
+from schemas.codec import BadBatch
+from schemas.encoding.recording import is_container, read_metadata
 from schemas.text.counts import count_of
 
 INCIDENT = "lanner.incident"
@@ -24,10 +23,9 @@ def read_incident(path: Path) -> Mapping[str, Any] | None:
         with path.open("rb") as file:
             if not is_container(file.peek(1)):
                 return None
-            stated = json.loads(fastavro.reader(file).metadata.get(INCIDENT, "null"))
-    except OSError:
-        raise
-    except Exception:  # noqa: BLE001  fastavro may raise anything for a damaged file, which its events' reader reports
+            stated = json.loads(read_metadata(file, path).get(INCIDENT, b"null"))
+    except (BadBatch, ValueError, RecursionError):
+        # The reader of its events reports that the file is damaged.
         return None
     return stated if isinstance(stated, dict) else None
 

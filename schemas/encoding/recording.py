@@ -4,8 +4,8 @@ Any Avro tool can read them. A block holds one message, so a truncated file lose
 Format: the Avro specification, "Object container files".
 """
 
+import contextlib
 import io
-import json
 import os
 import stat
 import zlib
@@ -22,6 +22,12 @@ from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterS
 
 _MAGIC = b"Obj\x01"
 _SYNC_SIZE = 16
+_MAX_VARINT = 10
+"""Bytes of a number of 64 bits."""
+MAX_HEADER_BYTES = 4 << 20
+"""Limit of the texts in a header; that of an incident lists its alerts."""
+MAX_MESSAGE_BYTES = 8 << 20
+"""Limit of a message: twice that of the broker's topics. Decoded, a hostile one takes some thirty times as much."""
 
 
 def is_container(beginning: bytes) -> bool:
@@ -102,13 +108,15 @@ def read_encoded(path: Path) -> Iterator[bytes]:
 def count_messages(path: Path) -> int:
     """Return the number of messages in a recording of any kind; of a damaged file, those before the damage."""
     number = 0
-    try:
-        with path.open("rb") as file:
-            for _ in fastavro.block_reader(file):
-                number += 1
-    except Exception:  # noqa: BLE001  fastavro may raise anything for a damaged file
-        return number
+    with contextlib.suppress(OSError, ValueError), path.open("rb") as file:
+        for _ in _Container(file).packed():
+            number += 1
     return number
+
+
+def read_metadata(file: BinaryIO, path: Path) -> Mapping[str, bytes]:
+    """Return the texts in an open file's header by name, as encoded; path: for errors. Raises OSError, BadBatch."""
+    return _container(file, path).metadata
 
 
 def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tuple[WriterSchema, bytes]]:
@@ -130,20 +138,104 @@ def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tupl
 def _open_blocks(
     file: BinaryIO, path: Path, expected: MessageFormat, what: str
 ) -> Iterator[tuple[WriterSchema, bytes]]:
+    container = _container(file, path)
+    schema = _schema_of(container.metadata, expected, f"{path} is an Avro file, but it does not hold {what}")
     try:
-        blocks = fastavro.block_reader(file)
-        schema = _schema_of(blocks.writer_schema, expected, f"{path} is an Avro file, but it does not hold {what}")
-        for block in blocks:
-            yield schema, block.bytes_.getvalue()  # type: ignore[attr-defined]
-    except (OSError, BadBatch):
-        raise
-    except Exception as error:  # fastavro may raise anything for a damaged file
-        raise BadBatch(f"{path} is not a complete recording: {error or type(error).__name__}") from error
+        for message in container.messages():
+            yield schema, message
+    except ValueError as error:
+        raise BadBatch(f"{path} is not a complete recording: {error}") from error
 
 
-def _schema_of(given: Any, expected: MessageFormat, refusal: str) -> WriterSchema:
+def _container(file: BinaryIO, path: Path) -> "_Container":
     try:
-        schema = checked_schema(json.dumps(given))
+        return _Container(file)
+    except ValueError as error:
+        raise BadBatch(f"{path} is not a complete recording: {error}") from error
+
+
+class _Container:
+    """An open container file, of which no more is held than one message.
+
+    fastavro decompresses a block whatever its size, and reads as much as a header claims: half a megabyte of zeros that
+    were deflated would be half a gigabyte.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Read the header. Raises OSError; ValueError if it is none."""
+        self._file = file
+        if self._exactly(len(_MAGIC)) != _MAGIC:
+            raise ValueError("it does not begin as an Avro file")
+        self.metadata: dict[str, bytes] = {}
+        left = MAX_HEADER_BYTES
+        while count := self._long():
+            if count < 0:
+                count = -count
+                self._long()
+            for _ in range(count):
+                name, value = self._sized(left), self._sized(left)
+                left -= len(name) + len(value) + 1
+                self.metadata[name.decode("utf-8", "replace")] = value
+        self._codec = self.metadata.get("avro.codec", b"null")
+        if self._codec not in {b"null", b"deflate"}:
+            raise ValueError(f"its codec is {self._codec.decode('utf-8', 'replace')}; only deflate is read")
+        self._sync = self._exactly(_SYNC_SIZE)
+
+    def messages(self) -> Iterator[bytes]:
+        """Yield the messages. Raises OSError; ValueError if the file is damaged or one is too large."""
+        for packed in self.packed():
+            if self._codec == b"null":
+                yield packed
+                continue
+            unpack = zlib.decompressobj(-15)
+            try:
+                found = unpack.decompress(packed, MAX_MESSAGE_BYTES + 1)
+            except zlib.error as error:
+                raise ValueError(f"the compressed data is damaged: {error}") from None
+            if len(found) > MAX_MESSAGE_BYTES:
+                raise ValueError(f"a message has more than {MAX_MESSAGE_BYTES:,} bytes")
+            yield found
+
+    def packed(self) -> Iterator[bytes]:
+        """Yield the messages as they are stored. Raises OSError; ValueError if the file is damaged."""
+        while (count := self._long(may_end=True)) is not None:
+            if count != 1:
+                raise ValueError(f"a block of {count:,} messages; Lanner writes one in each")
+            packed = self._sized(MAX_MESSAGE_BYTES)
+            if self._exactly(_SYNC_SIZE) != self._sync:
+                raise ValueError("a block does not end with the mark that the header defines")
+            yield packed
+
+    def _long(self, *, may_end: bool = False) -> int | None:
+        """Read a number; None at the end of the file, if it may end here."""
+        number = 0
+        for shift in range(0, _MAX_VARINT * 7, 7):
+            data = self._file.read(1)
+            if not data:
+                if may_end and not shift:
+                    return None
+                raise ValueError("it is truncated")
+            number |= (data[0] & 0x7F) << shift
+            if data[0] < 0x80:
+                return number >> 1 ^ -(number & 1)
+        raise ValueError("a number has too many bytes")
+
+    def _sized(self, most: int) -> bytes:
+        size = self._long() or 0
+        if not 0 <= size <= most:
+            raise ValueError(f"a value claims {size:,} bytes; at most {most:,} are read")
+        return self._exactly(size)
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._file.read(size)
+        if len(data) < size:
+            raise ValueError("it is truncated")
+        return data
+
+
+def _schema_of(metadata: Mapping[str, bytes], expected: MessageFormat, refusal: str) -> WriterSchema:
+    try:
+        schema = checked_schema(metadata.get("avro.schema", b"").decode("utf-8", "replace"))
     except BadSchema as error:
         raise BadBatch(f"{refusal}: {error}") from None
     if schema.name != expected.name:

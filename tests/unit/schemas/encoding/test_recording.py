@@ -1,6 +1,7 @@
 import copy
 import os
 import stat
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from schemas.batch import EventBatch
 from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
+from schemas.encoding.wire import HEADER_SIZE
 from tests.golden.batches import batch_0_1
 from tests.unit.schemas.batches import same
 
@@ -197,8 +199,39 @@ def test_a_block_of_two_batches_is_refused(tmp_path: Path) -> None:
     with path.open("wb") as file:
         fastavro.writer(file, fastavro.parse_schema(EVENT_BATCH_SCHEMA), rows_of(tmp_path), sync_interval=1 << 20)
 
-    with pytest.raises(BadBatch, match="extra bytes at its end"):
+    with pytest.raises(BadBatch, match="a block of 3 messages; Lanner writes one in each"):
         list(read_recording(path))
+
+
+def test_a_small_recording_can_not_claim_much_memory(tmp_path: Path) -> None:
+    """What it claims is checked before it is read, and no message decompresses to more than a limit."""
+    path = tmp_path / "bomb.avro"
+    writer = RecordingWriter(path)
+    writer.write(bytes(HEADER_SIZE + (64 << 20)))
+    writer.close()
+    whole = path.read_bytes()
+    claims = tmp_path / "claims.avro"
+    claims.write_bytes(b"Obj\x01" + b"\x02\x16avro.schema" + b"\xfe" * 8 + b"\x7f")
+    long = tmp_path / "long.avro"
+    end = whole.index(whole[-16:]) + 16
+    long.write_bytes(whole[:end] + b"\x02" + b"\xfe" * 8 + b"\x7f" + whole[-16:])
+    other = tmp_path / "other.avro"
+    with other.open("wb") as file:
+        fastavro.writer(file, fastavro.parse_schema(EVENT_BATCH_SCHEMA), [], codec="xz")
+
+    tracemalloc.start()
+    try:
+        for each, problem in (
+            (path, "a message has more than 8,388,608 bytes"),
+            (claims, "a value claims .* bytes; at most 4,194,304 are read"),
+            (long, "a value claims .* bytes; at most 8,388,608 are read"),
+            (other, "its codec is xz; only deflate is read"),
+        ):
+            with pytest.raises(BadBatch, match=problem):
+                list(read_recording(each))
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def rows_of(tmp_path: Path) -> list[Any]:
