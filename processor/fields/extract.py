@@ -91,7 +91,10 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
         return FieldExpression(expression, _sources(expression), several=True, subject=subject)
     if argument is None and field in ANCESTRY:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
-        expression = f"present(*[{what} for a in ancestors(P, q)])"
+        # A function makes a new text of others, which may be long.
+        is_made = what.endswith("(a)")
+        values = f"{what} for a in ancestors(P, q)"
+        expression = f"present(*within_line({values}))" if is_made else f"present(*[{values}])"
         return FieldExpression(expression, frozenset({"process"}), several=True)
     return value_expression(field, argument)
 
@@ -108,7 +111,7 @@ def output_expression(field: str, argument: str | None = None) -> FieldExpressio
         return FieldExpression("shown_buffer(S[c_buffer[i]])", frozenset({"event"}))
     if argument is None and field in ANCESTRY and field not in _OWN:
         what = re.sub(r"\bq\b", "a", ANCESTRY[field])
-        expression = f"joined_line([{what} for a in ancestors(P, q)])"
+        expression = f"joined_line({what} for a in ancestors(P, q))"
         return FieldExpression(expression, frozenset({"process"}))
     return value_expression(field, argument)
 

@@ -4,7 +4,10 @@ Each function takes rows of a batch and returns the field's value or None. Compi
 formatting share these functions. Source: libsinsp sinsp_filtercheck_thread.cpp.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import dropwhile
+from typing import TypeVar
 
 from schemas.batch import Process
 
@@ -23,6 +26,11 @@ CAPABILITIES = (
 """Names by bit number. Source: linux/capability.h."""
 
 _ENV_LEVELS = 20
+MAX_ANCESTORS = 1024
+"""Ancestors that fields look at: as many as a collector does. A hostile batch may hold a line of all its processes."""
+MAX_LINE_CHARACTERS = 4 << 20
+"""Characters of the command lines, arguments or environments of all ancestors: a collector sends at most 256 KiB."""
+_Text = TypeVar("_Text", str, str | None)
 
 
 def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
@@ -35,21 +43,28 @@ def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
 
 
 def ancestors(rows: Rows, process: Process) -> list[Process]:
-    """Return all known ancestors, the parent first, without the process itself."""
-    line = []
-    while process.parent >= 0:
+    """Return the known ancestors, the parent first, without the process itself."""
+    line: list[Process] = []
+    while process.parent >= 0 and len(line) < MAX_ANCESTORS:
         process = rows[process.parent]
         line.append(process)
     return line
 
 
-def joined_line(values: Sequence[str | None]) -> str | None:
-    """Return the values of all ancestors, separated by blanks; an empty one at the beginning adds no blank."""
-    text = ""
+def within_line(values: Iterable[_Text]) -> Iterator[_Text]:
+    """Yield the values of ancestors, the nearest first, until they are too long: each may be a million characters."""
+    left = MAX_LINE_CHARACTERS
     for value in values:
-        if value is not None:
-            text = f"{text} {value}" if text else value
-    return text or None
+        left -= len(value or "")
+        if left < 0:
+            return
+        yield value
+
+
+def joined_line(values: Iterable[str | int | None]) -> str | None:
+    """Return the values of ancestors, separated by blanks; an empty one at the beginning adds no blank."""
+    texts = within_line(str(value) for value in values if value is not None)
+    return " ".join(dropwhile(operator.not_, texts)) or None
 
 
 def arguments(process: Process) -> str | None:

@@ -1,6 +1,6 @@
 import pytest
 
-from processor.fields.extract import extract
+from processor.fields.extract import _reader_factory, condition_expression, extract
 from schemas.batch import Process
 from tests.unit.processor.batches import batch_of
 
@@ -57,3 +57,24 @@ def test_a_variable_of_ancestors() -> None:
     ]
 
     assert values == ["", None, None, "1"]
+
+
+def test_the_ancestors_that_a_field_looks_at_are_limited() -> None:
+    """A hostile batch may hold a line of all its processes, each with a text of a million characters."""
+    texts = ("a" * 60_000,) * 17
+    rows = [Process(pid=pid, name=f"p{pid}", args=texts, parent=pid - 1) for pid in range(5000)]
+    batch = batch_of({"type": "openat", "process": 4999}, processes=rows)
+    names, lines, pids = (
+        _reader_factory(found.expression)(batch)(0)
+        for field in ("proc.aname", "proc.acmdline", "proc.apid")
+        if (found := condition_expression(field)) is not None
+    )
+
+    assert isinstance(names, tuple)
+    assert (len(names), names[0], names[-1]) == (1024, "p4998", "p3975")
+    assert isinstance(lines, tuple)
+    assert 0 < sum(map(len, lines)) <= 4 << 20
+    assert isinstance(pids, tuple)
+    assert len(pids) == 1024
+    assert len(str(extract(batch, 0, "proc.acmdline"))) <= 4 << 20
+    assert str(extract(batch, 0, "proc.aname")).startswith("p4998 p4997 ")
