@@ -227,7 +227,7 @@ class Builder:
         if tree is None:
             return
         try:
-            tree = self._rule_legs.resolve(self._macros.resolve(tree), self.rules)
+            tree = self._macros.counted(self._rule_legs.resolve(self._macros.resolve(tree), self.rules))
         except BrokenMacro:
             return
         except MacroProblem as error:

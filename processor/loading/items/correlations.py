@@ -234,15 +234,15 @@ class _Reader:
         if not isinstance(node, SequenceNode):
             self._fail(mapping.key(key), f"'{key}' is not a list", hint)
             return []
-        found: list[ScalarNode] = []
+        found: dict[str, ScalarNode] = {}
         for item in node.items:
             if not isinstance(item, ScalarNode) or item.is_null or not item.value:
                 self._fail(item, f"an item of '{key}' is not a single value", hint)
-            elif item.value in [other.value for other in found]:
+            elif item.value in found:
                 self._fail(item, f"'{item.value}' occurs twice in '{key}'", "remove one")
             else:
-                found.append(item)
-        return found
+                found[item.value] = item
+        return list(found.values())
 
     def _fields(
         self, mapping: MappingNode, key: str, names: Sequence[str], most: int = MAX_GROUP_FIELDS

@@ -17,6 +17,8 @@ MAX_DEPTH = 250
 """The depth limit of a tree with macros resolved."""
 MAX_CHECKS = 200_000
 """The limit on checks in a tree with macros resolved: macros that use others twice double at each step."""
+MAX_ALL_CHECKS = 300_000
+"""The same for all trees together, each of which is gone through several times. The shipped rules have some 5,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Size:
 class MacroTable:
     """Resolves trees; first those of macros in the order of definition, then those of rules."""
 
-    __slots__ = ("_broken", "_inlined", "_resolved", "_sizes", "_texts", "used")
+    __slots__ = ("_broken", "_inlined", "_left", "_resolved", "_sizes", "_texts", "used")
 
     def __init__(self, broken: frozenset[str]) -> None:
         self._texts: dict[str, MacroText] = {}
@@ -63,6 +65,7 @@ class MacroTable:
         self._broken = set(broken)
         self._inlined: dict[tuple[str, int | None], Node] = {}
         self._sizes: dict[int, tuple[Node, Size]] = {}
+        self._left = MAX_ALL_CHECKS
         self.used: set[str] = set()
 
     def add(self, macro: MacroText) -> None:
@@ -86,7 +89,7 @@ class MacroTable:
             BrokenMacro: it uses an invalid macro.
         """
         macro = self._texts[name]
-        resolved = self.resolve(macro.condition, macro.visibility)
+        resolved = self.counted(self.resolve(macro.condition, macro.visibility))
         self._resolved[name] = resolved
         return resolved
 
@@ -101,13 +104,27 @@ class MacroTable:
             MacroProblem: an unknown macro, a loop, or a tree that is too deep or too large.
             BrokenMacro: it uses an invalid macro.
         """
-        resolved = self._resolve(condition, visibility, (), 0)
+        return self._limited(self._resolve(condition, visibility, (), 0))
+
+    def counted(self, resolved: Node) -> Node:
+        """Return a tree with macros resolved, after its checks were counted.
+
+        Raises:
+            MacroProblem: it is too deep or too large, or all trees together are.
+        """
+        self._left -= self._size(resolved).checks
+        if self._left < 0:
+            message = f"all conditions have more than {MAX_ALL_CHECKS:,} checks with macros and rules resolved"
+            raise MacroProblem(message, resolved.span)
+        return self._limited(resolved)
+
+    def _limited(self, resolved: Node) -> Node:
         size = self._size(resolved)
         if size.depth > MAX_DEPTH:
-            raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", condition.span)
+            raise MacroProblem(f"exceeded max depth limit of {MAX_DEPTH}", resolved.span)
         if size.checks > MAX_CHECKS:
             message = f"the condition has {size.checks:,} checks with macros resolved, more than {MAX_CHECKS:,}"
-            raise MacroProblem(message, condition.span)
+            raise MacroProblem(message, resolved.span)
         return resolved
 
     def _resolve(self, node: Node, visibility: int | None, path: tuple[str, ...], depth: int) -> Node:

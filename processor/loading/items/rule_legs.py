@@ -7,6 +7,7 @@ conditions, each under the name of its rule.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from processor.language.ast import Macro, Node, Or, children, fold, walk, with_children
 from processor.language.tokens import IDENTIFIER
@@ -66,11 +67,16 @@ class RuleLegs:
         }
         """The correlations over rules that a macro uses, or is."""
         self._report = report
-        self._known: dict[str, tuple[Macro, ...]] = {}
+        self._known: dict[str, Node | None] = {}
+        self._rules: dict[str, Rule] = {}
+        self._by_tag: dict[str, dict[int, str]] = {}
+        """The names of the rules with a tag that are about no rules, by their index among all."""
+        self._by_group: dict[str, tuple[tuple[str, ...], ...]] = {}
+        """By what the stateful macros of a rule count."""
         self._levels: dict[str, int] = {}
         """The levels of the rules that are about rules, in the order in which they can be resolved."""
-        self._circular: set[tuple[str, str]] = set()
-        """The macros and the rules in their lists for which a cycle was reported."""
+        self._refused: set[tuple[str, str]] = set()
+        """The macros and the rules in their lists for which a cycle, or too many levels, are reported."""
 
     def in_order(self, texts: Mapping[str, str]) -> list[str]:
         """Return the names of rules, those first that others are about. A cycle is reported.
@@ -97,8 +103,13 @@ class RuleLegs:
             for node in self._selections[macro].names:
                 if node.value in path:
                     cycle = " -> ".join((*path[path.index(node.value) :], node.value))
-                    self._circular.add((macro, node.value))
+                    self._refused.add((macro, node.value))
                     self._fail(macro, node, f"rules are about themselves: {cycle}", "remove one of them from its list")
+                    continue
+                if len(path) > MAX_LEVELS and node.value in used and node.value not in self._levels:
+                    # Reported where the first of the path is about too many.
+                    self._refused.add((macro, node.value))
+                    level = max(level, 2)
                     continue
                 inner = self._visit(node.value, used, path) + 1
                 if inner > MAX_LEVELS:
@@ -113,46 +124,59 @@ class RuleLegs:
 
         Args:
             condition: with macros resolved.
-            rules: all that it may be about.
+            rules: all that it may be about: those of the call before, and more.
         """
 
         def combine(node: Node, parts: tuple[Node, ...]) -> Node:
             if not isinstance(node, Macro) or node.name not in self._selections:
                 return with_children(node, parts)
-            legs = self._legs(node.name, rules)
-            return Macro(node.name, Or(legs) if len(legs) > 1 else (legs or (node.body,))[0], node.span)
+            if node.name not in self._known:
+                self._known[node.name] = self._body(node.name)
+            return Macro(node.name, self._known[node.name] or node.body, node.span)
 
+        self._index(rules)
         return fold(condition, combine)
 
-    def _legs(self, macro: str, rules: Sequence[Rule]) -> tuple[Macro, ...]:
-        if macro not in self._known:
-            selection = self._selections[macro]
-            usable = {rule.name: rule for rule in rules if self._other_group(macro, rule) is None}
-            for node in selection.names:
-                if node.value not in usable and (macro, node.value) not in self._circular:
-                    self._unusable(macro, node, rules)
+    def _index(self, rules: Sequence[Rule]) -> None:
+        for index, rule in enumerate(islice(rules, len(self._rules), None), len(self._rules)):
+            self._rules[rule.name] = rule
             # By tag, rules about rules would be about themselves.
-            tagged = {name: rule for name, rule in usable.items() if name not in self._levels}
-            for node in selection.tags:
-                if not any(node.value in rule.tags for rule in tagged.values()):
-                    tags = sorted({tag for rule in rules for tag in rule.tags})
-                    hint = did_you_mean(node.value, tags) or "use a tag of rules in this file or those before it"
-                    self._fail(macro, node, f"no rule has the tag '{node.value}'", hint)
-            names = {node.value: None for node in selection.names if node.value in usable}
-            chosen = {node.value for node in selection.tags}
-            names |= {name: None for name, rule in tagged.items() if chosen.intersection(rule.tags)}
-            self._known[macro] = tuple(Macro(name, usable[name].condition) for name in names)
-        return self._known[macro]
+            for tag in rule.tags if rule.name not in self._levels else ():
+                self._by_tag.setdefault(tag, {})[index] = rule.name
 
-    def _other_group(self, macro: str, rule: Rule) -> tuple[str, ...] | None:
+    def _body(self, macro: str) -> Node | None:
+        """Return the conditions of the rules that a correlation is about; None if there are none, which is reported."""
+        selection = self._selections[macro]
+        names: dict[str, None] = {}
+        for node in selection.names:
+            if node.value in self._rules and self._other_group(macro, node.value) is None:
+                names[node.value] = None
+            elif (macro, node.value) not in self._refused:
+                self._unusable(macro, node)
+        tagged: dict[int, str] = {}
+        for node in selection.tags:
+            rules = self._by_tag.get(node.value, {})
+            found = {index: name for index, name in rules.items() if self._other_group(macro, name) is None}
+            if not found:
+                hint = did_you_mean(node.value, sorted(self._by_tag))
+                hint = hint or "use a tag of rules in this file or those before it"
+                self._fail(macro, node, f"no rule has the tag '{node.value}'", hint)
+            tagged |= found
+        names |= {tagged[index]: None for index in sorted(tagged)}
+        legs = tuple(Macro(name, self._rules[name].condition) for name in names)
+        return Or(legs) if len(legs) > 1 else legs[0] if legs else None
+
+    def _other_group(self, macro: str, rule: str) -> tuple[str, ...] | None:
         """Return by what a stateful rule counts, if not by the group of an ordered sequence.
 
         Its windows are then elsewhere, and it is known too late that it matched.
         """
         if macro not in self._ordered:
             return None
-        used = (self._groups[name] for name in self._stateful_in(rule.condition))
-        return next((group_by for group_by in used if group_by != self._groups[macro]), None)
+        if rule not in self._by_group:
+            used = self._stateful_in(self._rules[rule].condition)
+            self._by_group[rule] = tuple(dict.fromkeys(self._groups[name] for name in used))
+        return next((group_by for group_by in self._by_group[rule] if group_by != self._groups[macro]), None)
 
     def _stateful_in(self, condition: Node) -> Iterator[str]:
         """Yield the stateful macros of a condition, without those that only these use."""
@@ -164,15 +188,14 @@ class RuleLegs:
             else:
                 todo += children(node)
 
-    def _unusable(self, macro: str, node: ScalarNode, rules: Sequence[Rule]) -> None:
-        named = {rule.name: rule for rule in rules}
-        if node.value in named:
-            its = ", ".join(self._other_group(macro, named[node.value]) or ()) or "nothing"
+    def _unusable(self, macro: str, node: ScalarNode) -> None:
+        if node.value in self._rules:
+            its = ", ".join(self._other_group(macro, node.value) or ()) or "nothing"
             mine = ", ".join(self._groups[macro]) or "nothing"
             hint = "use type temporal, or the same group-by, in the same order, as the stateful macros of the rule"
             self._fail(macro, node, f"rule '{node.value}' counts by {its} and '{macro}' by {mine}", hint)
         else:
-            hint = did_you_mean(node.value, named) or "list rules of this file or those before it"
+            hint = did_you_mean(node.value, self._rules) or "list rules of this file or those before it"
             self._fail(macro, node, f"there is no rule '{node.value}'", hint)
 
     def _fail(self, macro: str, node: ScalarNode, message: str, hint: str) -> None:

@@ -24,7 +24,10 @@ def contradictions(text: ConditionText) -> Iterator[Problem]:
         node, context = todo.pop()
         if isinstance(node, And):
             parts = (*context, *parts_of(node.children))
-            effort += len(parts) * max(1, len(node.children))
+            alternatives = sum(isinstance(child, Or) for child in node.children)
+            effort += len(parts) * (1 + alternatives)
+            if effort > _MOST_EFFORT:
+                return
             conflict = find_conflict(parts)
             if conflict is not None and conflict.earlier is not conflict.later:
                 message = f"never true together with '{shown(conflict.earlier)}', so this part never matches"
@@ -32,8 +35,8 @@ def contradictions(text: ConditionText) -> Iterator[Problem]:
                 yield text.problem(LintCode.LINT_CONTRADICTION, message, conflict.later.span, hint)
                 continue
             for child in node.children:
-                rest = tuple(part for part in parts if part.written is not child)
-                todo.append((child, rest if isinstance(child, Or) else ()))
+                is_or = isinstance(child, Or)
+                todo.append((child, tuple(part for part in parts if part.written is not child) if is_or else ()))
         elif isinstance(node, Or):
             # With its context, an alternative is a conjunction.
             todo.extend((And((child,), child.span), context) for child in node.children)

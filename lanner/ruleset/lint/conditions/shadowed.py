@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.conditions.conflicts import parts_of
@@ -37,7 +38,9 @@ def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation
     conditions = [_conditions(rule, correlations) for rule in rules if rule.enabled]
     search = _Search()
     for index, later in enumerate(conditions):
-        for earlier in conditions[:index]:
+        for earlier in islice(conditions, index):
+            if search.is_over:
+                return
             if search.covers(earlier, later):
                 rule, by = later.rule, earlier.rule
                 message = f"rule '{by.name}' ({by.file}:{by.line}) matches first whenever this rule does"
@@ -64,6 +67,11 @@ class _Search:
 
     def __init__(self) -> None:
         self._left = _MOST_EFFORT
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is reached."""
+        return self._left <= 0
 
     def covers(self, earlier: _Conditions, later: _Conditions) -> bool:
         """Return whether a rule certainly matches whenever a later one does."""

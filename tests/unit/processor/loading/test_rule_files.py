@@ -199,3 +199,15 @@ def test_upstream_rule_files_load_alone_and_together() -> None:
     assert [result.errors for result in (*alone, together)] == [()] * 4
     assert [len(result.rules) for result in alone] == [25, 31, 37]
     assert len(together.rules) == 93
+
+
+def test_the_conditions_of_all_rules_are_limited_together() -> None:
+    """In a text of 1 KB, macros that use others twice make 65,536 checks for each rule."""
+    text = "- macro: m0\n  condition: (evt.type = open and fd.name = /x)\n"
+    text += "".join(f"- macro: m{n + 1}\n  condition: (m{n} or m{n})\n" for n in range(15))
+    text += "".join(f"- rule: R{n}\n  desc: d\n  condition: m15\n  output: o\n  priority: INFO\n" for n in range(4))
+    found = load_rules([RuleFile("rules.yaml", text)])
+
+    assert [rule.name for rule in found.rules] == ["R0", "R1"]
+    message = "all conditions have more than 300,000 checks with macros and rules resolved"
+    assert [(error.item_name, error.message) for error in found.errors] == [("R2", message), ("R3", message)]

@@ -1,9 +1,12 @@
 """Tests of problems in correlations and suppressions."""
 
+from typing import Any
+
 import pytest
 
 from processor.correlation.plan.spec import Alias, Correlation, Suppress
 from processor.loading import LoadResult, ProblemCode, RuleFile, load_rules
+from schemas.yaml.nodes import ScalarNode
 
 SECOND = 1_000_000_000
 BASE = """- macro: a
@@ -382,3 +385,22 @@ def test_a_change_that_would_be_ignored_is_an_error(text: str, message: str, lin
     """The problem is located in the later file."""
     loaded = changed(text)
     assert [(each.file, each.line) for each in loaded.errors if each.message == message] == [("own.yaml", line)]
+
+
+def test_a_long_list_of_rules_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is not compared with all names before it."""
+    value: Any = ScalarNode.__dict__["value"]
+    reads = 0
+
+    def read(node: ScalarNode) -> str:
+        nonlocal reads
+        reads += 1
+        found: str = value.__get__(node)
+        return found
+
+    names = ", ".join(f"r{number}" for number in range(1000))
+    monkeypatch.setattr(ScalarNode, "value", property(read, value.__set__))
+    found = load(correlation(type="temporal", condition="", rules=f"[{names}, r7]") + RULE % ("m", "o"))
+
+    assert [error.message for error in found.errors if "twice" in error.message] == ["'r7' occurs twice in 'rules'"]
+    assert reads < 50_000

@@ -140,6 +140,29 @@ def test_rules_about_rules_have_a_maximum_of_levels() -> None:
     assert problem.message == "rule 'C' is about too many levels of rules"
 
 
+def test_a_long_chain_of_rules_about_rules_is_reported() -> None:
+    """However long it is, and with nothing reported that is wrong only because of that."""
+    chain = [about(f"R{n}", f"R{n + 1}") for n in range(1500)]
+    problems = load_rules([RuleFile("r.yaml", "".join((RULES, *chain, about("R1500", "Opens"))))]).errors
+
+    others = [each.message for each in problems if not each.message.endswith("is about too many levels of rules")]
+    assert others == ["100 errors: the remaining items are not checked"]
+
+
+def test_the_conditions_of_rules_about_rules_are_limited_together() -> None:
+    """Each of 100 rules repeats the conditions of 100 rules, each of which repeats those of 60."""
+    opens = "".join(LATER.replace("Connects", f"O{n}").replace("files, net", "some") for n in range(60))
+    middle = about("M", "X").replace("[X]", "{tags: [some]}")
+    middle += "".join(f"- rule: M{n}\n  desc: d\n  condition: m\n  output: o\n  priority: NOTICE\n" for n in range(100))
+    top = about("T", *(f"M{n}" for n in range(100)))
+    top += "".join(f"- rule: T{n}\n  desc: d\n  condition: t\n  output: o\n  priority: NOTICE\n" for n in range(100))
+    problems = load_rules([RuleFile("r.yaml", opens + middle + top)]).errors
+
+    assert {each.message for each in problems} == {
+        "all conditions have more than 300,000 checks with macros and rules resolved"
+    }
+
+
 OTHER_GROUP = f"""{RULES}
 - macro: counted
   correlation: {{{COUNTED}, rules: [Opens, Opens twice]}}

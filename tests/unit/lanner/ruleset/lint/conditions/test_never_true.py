@@ -1,5 +1,9 @@
+from typing import Any
+
 import pytest
 
+from lanner.ruleset.lint.conditions import never_true
+from lanner.ruleset.lint.conditions.conflicts import parts_of
 from lanner.ruleset.lint.conditions.never_true import contradictions, unbounded_alternatives, useless_exceptions
 from lanner.ruleset.lint.texts import text_of
 from processor.loading import Rule, RuleFile, load_rules
@@ -105,3 +109,24 @@ def test_an_alternative_without_an_event_type_is_reported() -> None:
     assert problem.snippet[problem.column - 1 :].startswith("proc.name = nc")
     assert list(unbounded_alternatives(rule("proc.name = nc or proc.name = x"))) == []
     assert list(unbounded_alternatives(rule("opened or spawned"))) == []
+
+
+@pytest.mark.parametrize("part", ["proc.name != a{0}", "(proc.name = a{0} or fd.name = b{0})"])
+def test_a_long_condition_takes_bounded_effort(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parts are not gone through once for each of them."""
+    looked_at = 0
+
+    class Counted:
+        def __init__(self, part: Any) -> None:
+            self.part = part
+
+        def __getattr__(self, name: str) -> Any:
+            nonlocal looked_at
+            looked_at += 1
+            return getattr(self.part, name)
+
+    long = rule("evt.type = open and " + " and ".join(part.format(number) for number in range(1000)))
+    monkeypatch.setattr(never_true, "parts_of", lambda nodes: map(Counted, parts_of(nodes)))
+    monkeypatch.setattr(never_true, "_MOST_EFFORT", 10_000)
+    assert list(contradictions(text_of(long))) == []
+    assert looked_at < 20_000

@@ -1,5 +1,8 @@
+from typing import Any
+
 import pytest
 
+from lanner.ruleset.lint.conditions import shadowed as shadowed_module
 from lanner.ruleset.lint.conditions.shadowed import shadowed_rules
 from processor.loading import RuleFile, load_rules
 
@@ -71,3 +74,19 @@ def test_stateful_and_suppressed_rules_neither_shadow_nor_are_shadowed() -> None
     for name in (0, 1):
         text = f"- rule: {name}\n  override: {{suppress: replace}}\n{suppress}"
         assert shadowed("opened", "opened and fd.name = /x", extra=text) == []
+
+
+def test_the_search_ends_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tens of thousands of rules are not compared in pairs."""
+    compared = 0
+
+    class Counting(shadowed_module._Search):
+        def covers(self, earlier: Any, later: Any) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().covers(earlier, later)
+
+    monkeypatch.setattr(shadowed_module, "_MOST_EFFORT", 500)
+    monkeypatch.setattr(shadowed_module, "_Search", Counting)
+    shadowed(*(f"opened and fd.name = /{number}" for number in range(100)))
+    assert compared <= 500
