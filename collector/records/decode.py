@@ -196,7 +196,7 @@ def _exec(record: bytes, who: ProcessIdentity, flags: int, cpu: int, variables: 
     return done
 
 
-def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: frozenset[str] | None) -> ExecParts:
+def _parts(data: bytes, flags: int, uid: int, _cgroup_id: int, variables: frozenset[str] | None) -> ExecParts:
     """Decode what similar records share: all of an exec's or a state's record after the parent's and the inner pid.
 
     User and cgroup are arguments so that records which differ in them are not similar.
@@ -204,7 +204,8 @@ def _parts(data: bytes, flags: int, _uid: int, _cgroup_id: int, variables: froze
     pgid, vpgid, sid, tty, loginuid, gid, pid_namespace, mount_namespace, *rest, comm = _STATE.unpack_from(data)
     number, cwd, cgroup, filename, exepath, args, env, *file = _image(data[_STATE.size :])
     script = filename if flags & _SCRIPT else None
-    codepath = code_path(exepath, script, None if flags & _CODE_UNKNOWN else env, is_secure=bool(flags & _SECURE))
+    known, is_secure = None if flags & _CODE_UNKNOWN else env, bool(flags & _SECURE)
+    codepath = code_path(exepath, script, known, cwd=None if uid else cwd, is_secure=is_secure)
     visible = None if variables is None else tuple(shown(env, variables))
     login = -1 if loginuid == _UNSET else loginuid
     effective, permitted, inheritable, start = rest

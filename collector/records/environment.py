@@ -22,11 +22,13 @@ _LOADER = (
 A program that has more rights than whoever started it ignores them. Source: ld.so(8), iconv(1), krb5.conf(5),
 openssl-env(7), the manuals of GIO and SASL.
 """
-_INSTALLED = rb"/(?:usr/lib(?:32|64|exec)?|usr/local|lib(?:32|64)?)/[^:; ]*"
-_HARMLESS = re.compile(
-    rb"[^=]*=|(?!.*\.\.)LD_(?:LIBRARY_PATH|PRELOAD)=%b(?:[:; ]%b)*" % (_INSTALLED, _INSTALLED), re.DOTALL
+_INSTALLED = re.compile(
+    rb"/(?:usr/lib(?:32|64|exec)?|usr/local|lib(?:32|64)?|snap|opt/containerd|var/lib/containerd/opt|var/lib/rancher)(?:/(?!\.\.(?:/|\Z))[^/]*)*"
 )
-"""Variables without a value, and those with libraries that only root installs: images and services have them."""
+"""Directories in which only root installs libraries."""
+_BUNDLE = re.compile(rb"/|/(?:run|var/lib)/(?:[^/]+/)*io\.containerd\.runtime\.v2\.task/[^/]+/[^/]+")
+"""Working directories of what containerd starts: it adds a directory to the search for libraries, and the working
+directory by a colon too many."""
 _PATH, _HOME = b"PATH=", b"HOME="
 _SHELL = (b"BASHOPTS=", b"BASH_", b"DEBOOTSTRAP_", b"ENV=", b"ETCKEEPER_", b"PS4=", b"SHELLOPTS=")
 _INTERPRETERS = {
@@ -83,7 +85,12 @@ def shown(environment: Iterable[bytes], names: frozenset[str]) -> Iterator[str]:
 
 
 def code_path(
-    exepath: str, script: str | None, environment: Sequence[bytes] | None, *, is_secure: bool = False
+    exepath: str,
+    script: str | None,
+    environment: Sequence[bytes] | None,
+    *,
+    cwd: str | None = None,
+    is_secure: bool = False,
 ) -> str | None:
     """Return the path of the program or script that a process runs; None if it may run code of whoever started it.
 
@@ -91,11 +98,13 @@ def code_path(
         exepath: the kernel's path of the executable.
         script: the file that was executed, if its first line names the executable as its interpreter.
         environment: the variables that kernel_keys selects, at least; None if some are unknown.
+        cwd: root's working directory; None if the user is another one, who may change it at the same time.
         is_secure: whether the kernel told the program that it has more rights than whoever started it.
     """
     if environment is None or not exepath:
         return None
-    effective = tuple(entry for entry in environment if not _HARMLESS.fullmatch(entry))
+    directory = (cwd or "").encode("utf-8", "surrogateescape")
+    effective = tuple(entry for entry in environment if not _is_harmless(entry, directory))
     if not is_secure and any(entry.startswith(_LOADER) for entry in effective):
         return None
     if script is None:
@@ -112,6 +121,17 @@ def code_path(
     if interpreter.endswith("python") and not _values(environment, _HOME) <= _HOMES:
         return None
     return script
+
+
+def _is_harmless(entry: bytes, cwd: bytes) -> bool:
+    """Return whether a variable has no value, or only adds directories of root's, as images and services do."""
+    name, _, value = entry.partition(b"=")
+    if name != b"LD_LIBRARY_PATH":
+        return not value
+    is_harmless_here = bool(_BUNDLE.fullmatch(cwd))
+    return not value or all(
+        _INSTALLED.fullmatch(each) if each else is_harmless_here for each in re.split(b"[:;]", value)
+    )
 
 
 def _values(environment: Iterable[bytes], variable: bytes, separator: bytes = b"\0") -> set[bytes]:

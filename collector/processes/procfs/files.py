@@ -84,7 +84,7 @@ class ProcessFiles:
         facts = ProcessFacts(
             pid=pid,
             start_ticks=first.start_ticks,
-            program=self._program(pid, first),
+            program=self._program(pid, first, status),
             credentials=_credentials(status),
             context=self._context(folder, first, status),
         )
@@ -109,7 +109,7 @@ class ProcessFiles:
         text = read_file(f"{folder}/status", MAX_FILE)
         return None if text is None else parse_status(text)
 
-    def _program(self, pid: int, found: Stat) -> ExecutedProgram:
+    def _program(self, pid: int, found: Stat, status: Status) -> ExecutedProgram:
         if found.is_kernel_thread:
             return ExecutedProgram(name=found.comm, args=())
         folder = f"{self._proc}/{pid}"
@@ -127,7 +127,12 @@ class ProcessFiles:
             exe=arguments[0] if arguments else None,
             exepath=exepath,
             args=None if arguments is None else arguments[1:],
-            codepath=code_path(exepath or "", None, entries_of(variables) if variables and is_whole else None),
+            codepath=code_path(
+                exepath or "",
+                None,
+                entries_of(variables or b"") if text and is_whole else None,
+                cwd=None if status.uid else _link(f"{folder}/cwd"),
+            ),
             env=self._shown(variables),
             exe_ino=None if file is None else file.inode,
             exe_mode=None if file is None else file.mode,

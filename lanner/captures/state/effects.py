@@ -214,7 +214,7 @@ class ProcessEffects:
             name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
             exepath=exepath,
-            codepath=code_path_of(exepath, env),
+            codepath=code_path_of(exepath, env, entry.credentials.uid, entry.context.cwd),
             args=texts_of(event.bytes_of("args")),
             env=env,
             exe_ino=former.exe_ino,

@@ -108,7 +108,7 @@ class ThreadTable:
                 name=given.comm,
                 exe=given.exe,
                 exepath=exepath,
-                codepath=code_path_of(exepath, given.env),
+                codepath=code_path_of(exepath, given.env, given.uid, given.cwd),
                 args=given.args,
                 env=given.env,
                 exe_ino=given.exe_ino or None,
@@ -396,12 +396,14 @@ def signed_id(number: int) -> int:
     return -1 if number == _NO_ID else number
 
 
-def code_path_of(exepath: str | None, env: tuple[str, ...] | None) -> str | None:
+def code_path_of(exepath: str | None, env: tuple[str, ...] | None, uid: int, cwd: str | None) -> str | None:
     """Return the path of the program that a thread runs; captures don't distinguish scripts.
 
     Args:
         exepath: of the executable.
         env: the whole environment; None if unknown.
+        uid: of the user.
+        cwd: the working directory.
     """
     entries = None if env is None else tuple(each.encode("utf-8", "surrogateescape") for each in env)
-    return code_path(exepath or "", None, entries)
+    return code_path(exepath or "", None, entries, cwd=None if uid else cwd)

@@ -52,7 +52,12 @@ def test_a_program_or_script_has_the_path_of_its_code(exepath: str, script: str 
 
 @pytest.mark.parametrize(
     "entry",
-    ["LD_PRELOAD=/usr/lib/libjemalloc.so.2", "LD_LIBRARY_PATH=/usr/local/cuda/lib64:/usr/local/nvidia/lib"],
+    [
+        "LD_LIBRARY_PATH=/usr/lib/jvm",
+        "LD_LIBRARY_PATH=/usr/local/cuda/lib64:/usr/local/nvidia/lib",
+        "LD_LIBRARY_PATH=/snap/docker/2915/usr/lib",
+        "LD_LIBRARY_PATH=/var/lib/containerd/opt/lib",
+    ],
 )
 def test_installed_libraries_change_nothing(entry: str) -> None:
     """Images and services have them in every process."""
@@ -64,14 +69,17 @@ def test_installed_libraries_change_nothing(entry: str) -> None:
     [
         "LD_PRELOAD=/tmp/x.so",
         "LD_PRELOAD=x.so",
-        "LD_PRELOAD=/usr/lib/x.so /tmp/x.so",
-        "LD_PRELOAD=/usr/lib/../tmp/x.so",
-        "LD_PRELOAD=/usr/tmp/x.so",
+        "LD_PRELOAD=/usr/lib/x.so",
+        "LD_LIBRARY_PATH=/usr/lib/x:/tmp/x",
+        "LD_LIBRARY_PATH=/usr/lib/../tmp/x",
+        "LD_LIBRARY_PATH=/usr/tmp/x",
         "LD_AUDIT=/usr/lib/x.so",
         "LD_LIBRARY_PATH=.",
         "LD_LIBRARY_PATH=/usr/lib/x:",
         "LD_LIBRARY_PATH=/usr/lib/x::/usr/lib/y",
         "LD_LIBRARY_PATH=/usr/lib/\n:/tmp",
+        "LD_LIBRARY_PATH=/run/containerd/x/rootfs/lib",
+        "LD_LIBRARY_PATH=/var/lib/containerd/x/lib",
         "OPENSSL_CONF=/tmp/x",
     ],
 )
@@ -79,6 +87,24 @@ def test_libraries_of_others_leave_no_program_its_path(entry: str) -> None:
     """Unless the program has more rights than whoever started it, and so ignores such variables."""
     assert code_path("/usr/bin/sudo", None, encoded(*SYSTEM, entry)) is None
     assert code_path("/usr/bin/sudo", None, encoded(*SYSTEM, entry), is_secure=True) == "/usr/bin/sudo"
+
+
+@pytest.mark.parametrize(
+    ("cwd", "expected"),
+    [
+        ("/", "/usr/bin/runc"),
+        ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/3d09256e", "/usr/bin/runc"),
+        ("/var/lib/docker-2/exec/containerd/daemon/io.containerd.runtime.v2.task/moby/3d09256e", "/usr/bin/runc"),
+        ("/run/containerd/io.containerd.runtime.v2.task/k8s.io/3d09256e/rootfs", None),
+        ("/tmp", None),
+        (None, None),
+    ],
+)
+def test_what_containerd_starts_has_libraries_of_the_working_directory(cwd: str | None, expected: str | None) -> None:
+    """That is the container's own directory, in which only root writes."""
+    environment = encoded(*SYSTEM, "LD_LIBRARY_PATH=/opt/containerd/lib:")
+
+    assert code_path("/usr/bin/runc", None, environment, cwd=cwd) == expected
 
 
 @pytest.mark.parametrize(

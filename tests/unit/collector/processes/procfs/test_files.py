@@ -61,19 +61,20 @@ def test_the_environment_is_shown_only_when_requested(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "expected"),
+    ("environment", "arguments", "expected"),
     [
-        (b"A=1\0", "/bin/cat"),
-        (b"A=1\0LD_PRELOAD=/tmp/x.so\0", None),
-        (b"A=1\0".ljust(64 * 1024, b"x"), None),
-        (b"", None),
+        (b"A=1\0", b"cat\0", "/bin/cat"),
+        (b"", b"cat\0", "/bin/cat"),
+        (b"A=1\0LD_PRELOAD=/tmp/x.so\0", b"cat\0", None),
+        (b"A=1\0".ljust(64 * 1024, b"x"), b"cat\0", None),
+        (b"", b"", None),
     ],
 )
 def test_a_program_that_others_may_have_changed_has_no_path_of_code(
-    tmp_path: Path, environment: bytes, expected: str | None
+    tmp_path: Path, environment: bytes, arguments: bytes, expected: str | None
 ) -> None:
-    """Neither has one whose environment can't be read whole."""
-    (lay_out(tmp_path, 9) / "environ").write_bytes(environment)
+    """Neither has one whose environment can't be read whole, or that is in the middle of an exec."""
+    (lay_out(tmp_path, 9, cmdline=arguments) / "environ").write_bytes(environment)
 
     facts = ProcessFiles(tmp_path).read(9)
 
