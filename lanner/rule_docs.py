@@ -57,8 +57,8 @@ _EXAMPLES = {
     "fd.sip": "203.0.113.9",
     "fs.path.name": "/srv/my-data/",
     "fs.path.target": "/srv/my-data/",
-    "proc.exepath": "/usr/bin/my-program",
-    "proc.pexepath": "/usr/bin/my-parent",
+    "proc.codepath": "/usr/bin/my-program",
+    "proc.pcodepath": "/usr/bin/my-parent",
     "user.name": "my-account",
 }
 """Values of the fields of exceptions."""
@@ -114,9 +114,9 @@ class ExampleException:
     def yaml(self) -> str:
         """An example for a rule file that is loaded later."""
         if self.field:
-            item = "registry.example/team/app" if "image" in self.field else "my-program"
+            item = "registry.example/team/app" if "image" in self.field else _EXAMPLES.get(self.field, "my-program")
             return f"- list: {self.name}\n  items: [{item}]\n  override:\n    items: append\n"
-        condition = "proc.name = my-program and proc.pname = my-parent"
+        condition = "proc.codepath = /usr/bin/my-program and proc.pcodepath = /usr/bin/my-parent"
         if self.is_audit:
             condition = "ka.user.name = my-user and ka.target.namespace = my-namespace"
         return f"- macro: {self.name}\n  condition: ({condition})\n  override:\n    condition: replace\n"

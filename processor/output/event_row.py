@@ -19,7 +19,8 @@ _PLAIN = (
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
     *("fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),
     *("fs.path.name", "fs.path.nameraw", "fs.path.source", "fs.path.target"),
-    *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.cmdline", "proc.args"),
+    *("proc.pid", "proc.vpid", "proc.ppid", "proc.name", "proc.exe", "proc.exepath", "proc.codepath", "proc.cmdline"),
+    "proc.args",
     *("proc.cwd", "proc.tty", "proc.sid", "proc.sname", "proc.pgid", "proc.vpgid", "proc.loginshellid"),
     *("proc.pid.ts", "proc.duration", "proc.exe_ino", "proc.is_exe_writable", "proc.is_exe_upper_layer"),
     *(
@@ -28,6 +29,7 @@ _PLAIN = (
         "proc.pname",
         "proc.pexe",
         "proc.pexepath",
+        "proc.pcodepath",
         "proc.pcmdline",
         "proc.ppid.ts",
     ),
@@ -40,7 +42,7 @@ _PLAIN = (
     *("k8s.deployment.name", "k8s.rs.name", "k8s.svc.name", "k8s.owner.kind", "k8s.owner.name"),
     *("k8s.serviceaccount.name", "k8s.node.name", "k8s.cluster.name"),
 )
-_ANCESTRY = ("proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline")
+_ANCESTRY = ("proc.aname", "proc.apid", "proc.aexepath", "proc.acodepath", "proc.acmdline")
 
 FIELDS: tuple[Field, ...] = (
     *(Field(name) for name in _PLAIN),

@@ -131,6 +131,7 @@ class _Rows:
             process,
             exe=text(process.exe),
             exepath=text(process.exepath),
+            codepath=text(process.codepath),
             cwd=text(process.cwd),
             user=text(process.user),
             group=text(process.group),

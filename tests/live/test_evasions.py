@@ -1,10 +1,12 @@
 """Disguises that rules must see through, each tried on this kernel: names, scripts, links, mounts, terminals."""
 
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.live.watching import Watch
 
 pytestmark = [pytest.mark.live, pytest.mark.containers]
 
+NOBODY = 65534
 UNTRUSTED = "Read sensitive file untrusted"
 TERMINAL_SHELL = "Terminal shell in container"
 EXPOSING_MOUNT = "Mount exposes system files"
@@ -127,6 +130,56 @@ class TestNames:
         act(copy, "-c", f"chmod u+s {target}; true")
 
         new_alert(watch, before, "Set setuid bit", proc__pname="dpkg")
+
+
+class TestCodeOfOthers:
+    """Whoever starts a trusted program can make it run other code; then it is trusted no more."""
+
+    @pytest.mark.parametrize(
+        ("variable", "file", "code", "command"),
+        [
+            ("BASH_ENV", "x.sh", "read x < /etc/shadow; exit", ("/bin/bash", "/usr/sbin/debootstrap")),
+            ("PERL5OPT", "x.pm", 'open F, "/etc/shadow"; exit', ("/usr/sbin/adduser", "--version")),
+            ("PYTHONPATH", "sitecustomize.py", READ, ("/usr/bin/python3", "/usr/bin/unattended-upgrade")),
+        ],
+    )
+    def test_an_interpreter_runs_a_file_of_somebody_else_before_the_script(
+        self, watch: Watch, tmp_path: Path, variable: str, file: str, code: str, command: tuple[str, ...]
+    ) -> None:
+        """Neither a script's path as an argument nor the script itself is trusted."""
+        before, path = len(watch.alerts), tmp_path / file
+        path.write_text(f"{code}\n")
+        value = {"BASH_ENV": str(path), "PERL5OPT": f"-I{tmp_path} -Mx", "PYTHONPATH": str(tmp_path)}[variable]
+
+        act("env", f"{variable}={value}", *command)
+
+        line = " ".join((Path(command[0]).name, *command[1:]))
+        new_alert(watch, before, UNTRUSTED, **({} if "adduser" in line else {"proc__cmdline": line}))
+
+    def test_a_library_of_somebody_else_is_loaded_into_a_program(self, watch: Watch, tmp_path: Path) -> None:
+        """Without it, the program reads the same file unnoticed."""
+        before, library = len(watch.alerts), tmp_path / "x.so"
+        subprocess.run(["gcc", "-shared", "-x", "c", "-o", library, "-"], input=b"int x;", check=True)
+
+        act("passwd", "--status", "root")
+        act("env", f"LD_PRELOAD={library}", "passwd", "-S", "root")
+
+        new_alert(watch, before, UNTRUSTED, proc__cmdline="passwd -S root")
+        lines = {alert.output_fields["proc.cmdline"] for alert in watch.alerts[before:] if alert.rule == UNTRUSTED}
+        assert lines == {"passwd -S root"}
+
+    def test_a_user_has_a_package_manager_run_a_program(self, watch: Watch) -> None:
+        """Only what root installs may set the bit."""
+        with TemporaryDirectory() as name:
+            before, target = len(watch.alerts), Path(name, "empty")
+            target.touch()
+            for path in (target.parent, target):
+                os.chown(path, NOBODY, NOBODY)
+
+            as_nobody = ("setpriv", f"--reuid={NOBODY}", "--clear-groups", "env", f"PAGER=chmod u+s {target}; cat")
+            act(*as_nobody, "script", "--quiet", "--command", "dpkg --list dash", "/dev/null")
+
+            new_alert(watch, before, "Set setuid bit", proc__cmdline=f"chmod u+s {target}")
 
 
 class TestMounts:

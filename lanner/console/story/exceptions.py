@@ -32,12 +32,13 @@ MAX_MARKED = 50
 _LONGEST = 500
 """Characters of an alert's output and of a comment that are shown."""
 _RECOGNIZED = (
-    *("proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]", "user.name"),
+    *("proc.codepath", "proc.pcodepath", "proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]"),
+    "user.name",
     *("fd.name", "fd.directory", "fd.sip", "fd.sport", "fs.path.name", "fs.path.target", "evt.type"),
     *("container.image.repository", "container.name", "k8s.ns.name", "k8s.pod.name"),
 )
 """Fields by which legitimate actions are recognized; those that differ each time are not among them."""
-_USUAL = ("proc.name", "proc.pname", "fd.name", "container.image.repository")
+_USUAL = ("proc.codepath", "proc.pcodepath", "fd.name", "container.image.repository")
 
 
 class BadExceptionFields(BadInput):

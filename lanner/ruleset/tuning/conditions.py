@@ -12,19 +12,28 @@ from typing import Any
 from processor.compiler.values.literals import fits_in_rule
 from processor.detection.redaction import MASK
 
-PROGRAM = ("proc.exepath", "proc.name")
-"""The program, by the first of these that an alert has: a path can't be claimed as a name can."""
+PROGRAM = "proc.codepath"
 IMAGE = "container.image.repository"
 FILE = "fd.name"
 PATH = "fs.path.name"
 OBJECTS = (FILE, PATH, "fs.path.target", "fd.sip", "fd.sport", "proc.cmdline")
-CLAIMED = frozenset({"proc.cmdline", "proc.name", "proc.pname"})
+CLAIMED = frozenset({"proc.cmdline"})
 """Whoever starts a program chooses these."""
-PARENT = ("proc.pexepath", "proc.pname")
-CONTEXT = (IMAGE, "k8s.ns.name", *PARENT)
+PARENT = "proc.pcodepath"
+CONTEXT = (IMAGE, "k8s.ns.name", PARENT)
 USER = "user.name"
 CHANGEABLE = CLAIMED | {USER, "k8s.ns.name"}
 """What an exception of a rule's author may leave out although alerts share it."""
+_ANYTHING = frozenset(
+    {
+        *("ash", "awk", "bash", "busybox", "chroot", "csh", "dash", "doas", "env", "fish", "flock", "gawk"),
+        *("ionice", "java", "ksh", "lua", "mawk", "mksh", "nice", "node", "nodejs", "nohup", "nsenter", "perl"),
+        *("php", "platform-python", "python", "ruby", "runuser", "script", "setpriv", "setsid", "sh", "ssh"),
+        *("sshd", "sshd-session", "su", "sudo", "systemd", "systemd-run", "tclsh", "tcsh", "timeout"),
+        *("unshare", "xargs", "zsh"),
+    }
+)
+"""Names of programs that run whatever their arguments name or somebody types: their paths excuse everything."""
 _GENERALIZED = frozenset({FILE, PATH, "fs.path.target", "proc.cmdline"})
 _MIN_FIELDS = 2
 _MIN_DEPTH = 2
@@ -53,11 +62,10 @@ class FieldCondition:
 
 def conditions_of(fields: Mapping[str, Any]) -> frozenset[FieldCondition]:
     """Return all conditions that an alert's fields meet."""
-    program = next((name for name in PROGRAM if _text(fields.get(name))), None)
     found = []
-    for name in filter(None, (program, *OBJECTS, *CONTEXT, USER)):
+    for name in (PROGRAM, *OBJECTS, *CONTEXT, USER):
         value = _text(fields.get(name))
-        if value is None or _is_random(name, value):
+        if value is None or _is_random(name, value) or (name in (PROGRAM, PARENT) and _does_anything(value)):
             continue
         found.append(FieldCondition(name, "=", value))
         if name in _GENERALIZED:
@@ -74,7 +82,7 @@ def most_specific(conditions: Iterable[FieldCondition]) -> tuple[FieldCondition,
             best[each.field] = each
     if FILE in best and best.get(PATH) == twin_of(best[FILE]):
         del best[PATH]
-    order = (IMAGE, "k8s.ns.name", *PROGRAM, *OBJECTS, "proc.pexepath", "proc.pname", USER)
+    order = (IMAGE, "k8s.ns.name", PROGRAM, *OBJECTS, PARENT, USER)
     return tuple(best[name] for name in order if name in best)
 
 
@@ -96,8 +104,8 @@ def is_narrow(fields: Collection[str], *, is_declared: bool = False) -> bool:
         is_declared: whether a rule's author chose them. Then the parent is enough; else it isn't, because a shell is
             the parent of whatever people start.
     """
-    beside = {USER} if is_declared else {USER, *PARENT}
-    return not {*PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - beside) >= _MIN_FIELDS
+    beside = {USER} if is_declared else {USER, PARENT}
+    return not {PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - beside) >= _MIN_FIELDS
 
 
 def _text(value: Any) -> str | None:
@@ -113,6 +121,11 @@ def _is_random(name: str, value: str) -> bool:
     return (name == FILE and "->" in value) or (
         name == "fd.sport" and not (value.isdecimal() and int(value) <= _MAX_PORT)
     )
+
+
+def _does_anything(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith("ld-") or name.rstrip("0123456789.") in _ANYTHING
 
 
 def _generalized(value: str) -> Iterator[tuple[str, str]]:

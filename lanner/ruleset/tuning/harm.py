@@ -94,7 +94,7 @@ def _proved(conditions: tuple[FieldCondition, ...]) -> tuple[FieldCondition, ...
     That is neither names and command lines, nor the user and the parent of a program, unless nothing else restricts it.
     """
     found = [each for each in conditions if each.field not in CLAIMED]
-    others = [each for each in conditions if each.field not in (USER, *PARENT)]
+    others = [each for each in conditions if each.field not in (USER, PARENT)]
     if is_narrow([each.field for each in others]):
         found = [each for each in found if each in others]
     return tuple(found) or conditions

@@ -16,7 +16,7 @@ _HEAD = """\
 # Exceptions that `lanner rules tune` proposed from alerts. Read each: whoever causes alerts chooses their values, so an
 # exception excuses whatever looks the same.
 """
-_ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acmdline")))
+_ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acodepath", "acmdline")))
 
 
 @dataclass(frozen=True, slots=True)

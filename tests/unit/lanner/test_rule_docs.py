@@ -81,10 +81,10 @@ def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
     raised = alerts(name, loaded())
 
     for each in exceptions(rule, loaded()):
-        field = each.field or "proc.name"
+        field = each.field or "proc.codepath"
         value = next(str(alert.event[field]) for alert in raised if alert.event.get(field))
-        text = each.yaml.replace("my-program", f'"{value}"').replace("registry.example/team/app", value)
-        quieter = alerts(name, loaded(text.replace(" and proc.pname = my-parent", "")))
+        text = re.sub("/usr/bin/my-(program|parent)|registry.example/team/app", f'"{value}"', each.yaml)
+        quieter = alerts(name, loaded(re.sub(" and proc.pcodepath = [^)]*", "", text)))
 
         assert each.yaml in (TRIAGE / page_name(name)).read_text()
         assert len(quieter) < len(raised), each.name

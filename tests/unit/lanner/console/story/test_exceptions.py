@@ -109,4 +109,6 @@ def test_values_that_are_not_those_of_the_event_are_no_choice() -> None:
     one = read(0, name="a\ufffd", file="/x?token=[redacted]")
     assert choices(one) == {"evt.type": "openat"}
     assert choices(read(0, name="a\ufffd", file="/" + "x" * 255)) == {"evt.type": "openat"}
-    assert usual_fields(choices(read(0))) == ("proc.name", "fd.name")
+    assert usual_fields(choices(read(0))) == ("fd.name",)
+    known = found(0, event={"proc.codepath": "/usr/bin/cat", "proc.name": "cat", "fd.name": "/x"}, output_fields={})
+    assert usual_fields(choices(known)) == ("proc.codepath", "fd.name")

@@ -20,10 +20,19 @@ def test_paths_are_generalized_to_numbers_and_folders() -> None:
     }
 
 
-def test_a_program_is_known_by_its_path_if_there_is_one() -> None:
-    """Whoever starts a program chooses its name."""
-    assert texts({"proc.exepath": "/usr/bin/cat", "proc.name": "cat"}) == {"proc.exepath = /usr/bin/cat"}
-    assert texts({"proc.name": "cat"}) == {"proc.name = cat"}
+def test_a_program_is_known_by_the_path_of_its_code_alone() -> None:
+    """Whoever starts a program chooses its name, and what runs in a program whose environment others changed."""
+    program = {"proc.name": "cat", "proc.exepath": "/usr/bin/cat"}
+
+    assert texts({"proc.codepath": "/usr/bin/cat", **program}) == {"proc.codepath = /usr/bin/cat"}
+    assert texts(program) == set()
+
+
+@pytest.mark.parametrize("path", ["/usr/bin/python3.11", "/bin/sh", "/usr/bin/sudo", "/lib64/ld-linux-x86-64.so.2"])
+def test_a_program_that_does_what_it_is_told_is_no_reason_for_an_exception(path: str) -> None:
+    """Neither as the program nor as what started it."""
+    assert texts({"proc.codepath": path, "proc.pcodepath": path}) == set()
+    assert texts({"proc.codepath": "/usr/bin/shadow2"}) == {"proc.codepath = /usr/bin/shadow2"}
 
 
 @pytest.mark.parametrize(
@@ -54,18 +63,18 @@ def test_a_value_with_pattern_characters_is_not_made_a_pattern() -> None:
 
 def test_a_path_that_a_call_names_and_opens_is_one_fact() -> None:
     """Calls with a descriptor have both fields; another path is a fact of its own."""
-    both = conditions_of({"fd.name": "/srv/a", "fs.path.name": "/srv/a", "proc.exepath": "/bin/x"})
-    link = conditions_of({"fd.name": "/srv/a", "fs.path.name": "/tmp/link", "proc.exepath": "/bin/x"})
+    both = conditions_of({"fd.name": "/srv/a", "fs.path.name": "/srv/a", "proc.codepath": "/bin/x"})
+    link = conditions_of({"fd.name": "/srv/a", "fs.path.name": "/tmp/link", "proc.codepath": "/bin/x"})
 
-    assert [each.field for each in most_specific(both)] == ["proc.exepath", "fd.name"]
-    assert [each.field for each in most_specific(link)] == ["proc.exepath", "fd.name", "fs.path.name"]
+    assert [each.field for each in most_specific(both)] == ["proc.codepath", "fd.name"]
+    assert [each.field for each in most_specific(link)] == ["proc.codepath", "fd.name", "fs.path.name"]
 
 
 def test_the_most_specific_condition_of_each_field_is_chosen() -> None:
     """An equal value before a pattern, a pattern before a folder, a long folder before a short one."""
-    conditions = conditions_of({"fd.name": "/a/b/c/1", "proc.exepath": "/bin/x"})
+    conditions = conditions_of({"fd.name": "/a/b/c/1", "proc.codepath": "/bin/x"})
 
-    assert [each.text for each in most_specific(conditions)] == ["proc.exepath = /bin/x", "fd.name = /a/b/c/1"]
+    assert [each.text for each in most_specific(conditions)] == ["proc.codepath = /bin/x", "fd.name = /a/b/c/1"]
     folders = [each for each in conditions if each.operator == "startswith"]
     assert most_specific(folders) == (FieldCondition("fd.name", "startswith", "/a/b/c/"),)
 
@@ -73,12 +82,12 @@ def test_the_most_specific_condition_of_each_field_is_chosen() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        (["proc.exepath", "fd.name"], True),
-        (["container.image.repository", "proc.exepath"], True),
-        (["proc.exepath", "user.name"], False),
-        (["proc.exepath"], False),
-        (["proc.exepath", "proc.pexepath", "proc.pname"], False),
-        (["fd.name", "proc.pname"], False),
+        (["proc.codepath", "fd.name"], True),
+        (["container.image.repository", "proc.codepath"], True),
+        (["proc.codepath", "user.name"], False),
+        (["proc.codepath"], False),
+        (["proc.codepath", "proc.pcodepath"], False),
+        (["fd.name", "proc.pcodepath"], False),
     ],
 )
 def test_an_exception_names_a_program_and_what_it_does_or_where(fields: list[str], *, expected: bool) -> None:
@@ -88,5 +97,5 @@ def test_an_exception_names_a_program_and_what_it_does_or_where(fields: list[str
 
 def test_a_parent_is_enough_where_the_author_of_a_rule_chose_it() -> None:
     """Such rules are about what a server starts."""
-    assert is_narrow(["proc.exepath", "proc.pexepath"], is_declared=True)
-    assert not is_narrow(["proc.exepath", "user.name"], is_declared=True)
+    assert is_narrow(["proc.codepath", "proc.pcodepath"], is_declared=True)
+    assert not is_narrow(["proc.codepath", "user.name"], is_declared=True)

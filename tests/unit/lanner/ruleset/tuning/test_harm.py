@@ -39,21 +39,21 @@ def harm(folder: Path, *conditions: tuple[str, str, str], rule: str = "Secret re
 
 def test_tests_that_an_exception_hides_are_named(tmp_path: Path) -> None:
     """Those that expect the rule and that it no longer raises."""
-    found = harm(tmp_path, ("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "startswith", "/secret/"))
+    found = harm(tmp_path, ("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "startswith", "/secret/"))
 
     assert found == Harm(("tar reads a secret",), 0, 2)
 
 
 def test_an_exception_that_no_test_meets_is_harmless(tmp_path: Path) -> None:
     """As far as the tests go; their number is stated."""
-    found = harm(tmp_path, ("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/list"))
+    found = harm(tmp_path, ("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/list"))
 
     assert found == Harm((), 0, 2)
 
 
 def test_what_an_attacker_chooses_does_not_make_an_exception_harmless(tmp_path: Path) -> None:
     """A command line that no test has proves nothing."""
-    conditions = (("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/key"))
+    conditions = (("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/key"))
 
     found = harm(tmp_path, *conditions, ("proc.cmdline", "=", "tar -c /secret/key"))
 
@@ -62,8 +62,8 @@ def test_what_an_attacker_chooses_does_not_make_an_exception_harmless(tmp_path: 
 
 def test_a_user_or_a_parent_beside_a_file_does_not_make_an_exception_harmless(tmp_path: Path) -> None:
     """Whoever has a shell has such a parent; where nothing else restricts the program, it counts."""
-    conditions = (("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/key"))
-    parent = (("proc.pexepath", "=", "/usr/bin/bash"), ("user.name", "=", "root"))
+    conditions = (("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "=", "/secret/key"))
+    parent = (("proc.pcodepath", "=", "/usr/bin/bash"), ("user.name", "=", "root"))
 
     assert harm(tmp_path, *conditions, *parent).tests == ("tar reads a secret",)
     assert harm(tmp_path, conditions[0], *parent).tests == ()
@@ -71,14 +71,14 @@ def test_a_user_or_a_parent_beside_a_file_does_not_make_an_exception_harmless(tm
 
 def test_an_exception_with_which_rules_do_not_load_hides_everything(tmp_path: Path) -> None:
     """Nobody may publish it."""
-    assert harm(tmp_path, ("proc.exepath", "=", "x" * 256)).tests == ("tar reads a secret", "cat reads a secret")
+    assert harm(tmp_path, ("proc.codepath", "=", "x" * 256)).tests == ("tar reads a secret", "cat reads a secret")
 
 
 def test_a_case_proves_an_exception_if_it_fails_without_it(tmp_path: Path) -> None:
     """Neither does one that passes anyway, nor one that can't be read."""
     (tmp_path / "mine.yaml").write_text(RULE)
-    conditions = (FieldCondition("proc.exepath", "=", "/usr/bin/tar"), FieldCondition("fd.name", "=", "/secret/a"))
-    fields = {"evt.type": "openat", "proc.name": "tar", "proc.exepath": "/usr/bin/tar", "fd.name": "/secret/a"}
+    conditions = (FieldCondition("proc.codepath", "=", "/usr/bin/tar"), FieldCondition("fd.name", "=", "/secret/a"))
+    fields = {"evt.type": "openat", "proc.name": "tar", "proc.codepath": "/usr/bin/tar", "fd.name": "/secret/a"}
     quiet = Proposal("Secret read", conditions, 5, 5, 1, 0, fields)
     trial = HarmTrial(read_rule_files([tmp_path / "mine.yaml"]))
 
@@ -90,7 +90,7 @@ def test_a_case_proves_an_exception_if_it_fails_without_it(tmp_path: Path) -> No
 def test_recorded_attacks_that_an_exception_hides_are_counted() -> None:
     """The recording beside the built-in rules has one action for each of them."""
     rules = Path(__file__).parents[5] / "rules"
-    conditions = (FieldCondition("proc.exepath", "=", "/usr/bin/cat"), FieldCondition("fd.name", "=", "/etc/shadow"))
+    conditions = (FieldCondition("proc.codepath", "=", "/usr/bin/cat"), FieldCondition("fd.name", "=", "/etc/shadow"))
     proposal = Proposal("Read sensitive file untrusted", conditions, 5, 5, 1, 0, {})
 
     found = HarmTrial(read_rule_files([rules])).of(proposal)
@@ -103,7 +103,7 @@ def test_recorded_attacks_that_an_exception_hides_are_counted() -> None:
 def test_an_exception_without_tests_is_tried_on_nothing(tmp_path: Path) -> None:
     """That is reported, because it proves nothing."""
     (tmp_path / "mine.yaml").write_text(RULE)
-    conditions = (FieldCondition("proc.exepath", "=", "/usr/bin/tar"), FieldCondition("fd.name", "=", "/secret/key"))
+    conditions = (FieldCondition("proc.codepath", "=", "/usr/bin/tar"), FieldCondition("fd.name", "=", "/secret/key"))
 
     found = HarmTrial(read_rule_files([tmp_path / "mine.yaml"])).of(Proposal("Secret read", conditions, 5, 5, 1, 0, {}))
 

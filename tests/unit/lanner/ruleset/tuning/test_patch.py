@@ -25,7 +25,7 @@ WITNESS = {
     "evt.type": "openat",
     "fd.name": "/srv/data/a b#c",
     "proc.name": "tar",
-    "proc.exepath": "/usr/bin/tar",
+    "proc.codepath": "/usr/bin/tar",
     "proc.cmdline": "tar -c /srv",
 }
 ANCESTORS = {"proc.pname": "bash", "proc.pcmdline": "bash job", "proc.aname[2]": "cron", "proc.acmdline[2]": "cron -f"}
@@ -41,8 +41,8 @@ def proposal(*conditions: tuple[str, str, str]) -> Proposal:
 
 
 FOUND = [
-    proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "startswith", "/srv/data/")),
-    proposal(("proc.exepath", "=", "/usr/bin/cp"), ("proc.cmdline", "glob", "cp * /x")),
+    proposal(("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "startswith", "/srv/data/")),
+    proposal(("proc.codepath", "=", "/usr/bin/cp"), ("proc.cmdline", "glob", "cp * /x")),
 ]
 
 
@@ -64,7 +64,7 @@ def test_the_patch_loads_after_its_rules_and_quiets_its_witnesses() -> None:
 
 def test_values_are_appended_to_an_exception_of_the_rule() -> None:
     """Once for all values of an exception, beside new ones."""
-    named = RULES + '  exceptions:\n    - {name: by path, fields: [proc.exepath, fd.name], comps: ["=", startswith]}\n'
+    named = RULES + '  exceptions:\n    - {name: by path, fields: [proc.codepath, fd.name], comps: ["=", startswith]}\n'
     found = [replace(FOUND[0], exception="by path"), FOUND[1], replace(FOUND[0], exception="by path")]
     patch = patch_text(found, TAKEN)
     loaded = load_rules([RuleFile("r.yaml", named), RuleFile("quiet.yaml", patch)])
@@ -83,13 +83,13 @@ def test_the_patch_states_what_each_exception_quiets() -> None:
 @pytest.mark.parametrize("value", VALUES)
 def test_an_exception_excuses_exactly_its_value(value: str) -> None:
     """Whoever causes alerts chooses it: YAML's characters, conditions, quotation marks, names of lists."""
-    found = [proposal(("proc.exepath", "=", "/usr/bin/tar"), ("fd.name", "=", value))]
+    found = [proposal(("proc.codepath", "=", "/usr/bin/tar"), ("fd.name", "=", value))]
     loaded = load_rules([RuleFile("r.yaml", RULES), RuleFile("quiet.yaml", patch_text(found, TAKEN))])
 
     assert loaded.errors == ()
     _, (excluded,) = split_exceptions(loaded.rules[0].condition, loaded.rules[0].active_exceptions)
     evaluate = compile_mapping(excluded)
-    event = {"proc.exepath": "/usr/bin/tar", "evt.num": 7}
+    event = {"proc.codepath": "/usr/bin/tar", "evt.num": 7}
     assert not evaluate({**event, "fd.name": value})
     assert all(evaluate({**event, "fd.name": other}) for other in ("/srv/a", "/srv/data/x"))
 

@@ -5,12 +5,12 @@ import pytest
 from lanner.ruleset.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, proposals
 from processor.loading.rules import RuleException
 
-BACKUP = {"proc.exepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
+BACKUP = {"proc.codepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
 
 
 def read_by(program: str, path: str, host: str = "a", **more: Any) -> TunedAlert:
     """Return an alert about a read."""
-    return TunedAlert("Read", host, {"proc.exepath": program, "fd.name": path}, **more)
+    return TunedAlert("Read", host, {"proc.codepath": program, "fd.name": path}, **more)
 
 
 def conditions(proposal: Proposal) -> list[str]:
@@ -24,7 +24,7 @@ def test_what_alerts_have_in_common_becomes_an_exception() -> None:
 
     (found,) = proposals([*alerts, read_by("/tmp/tar", "/srv/data/a")])
 
-    assert conditions(found) == ["proc.exepath = /usr/bin/tar", "fd.name startswith /srv/data/"]
+    assert conditions(found) == ["proc.codepath = /usr/bin/tar", "fd.name startswith /srv/data/"]
     assert (found.alerts, found.of_rule, found.hosts, found.marked) == (6, 7, 2, 0)
 
 
@@ -40,7 +40,7 @@ def test_a_summary_counts_as_the_alerts_that_it_replaces() -> None:
 
     first, second = proposals([*alerts, read_by("/usr/bin/tar", "/srv/data/a", number=40)])
 
-    assert (first.alerts, first.of_rule, conditions(first)[0]) == (44, 49, "proc.exepath = /usr/bin/tar")
+    assert (first.alerts, first.of_rule, conditions(first)[0]) == (44, 49, "proc.codepath = /usr/bin/tar")
     assert second.alerts == 5
 
 
@@ -67,9 +67,9 @@ def test_a_narrower_exception_is_preferred_if_it_quiets_nearly_as_much() -> None
 
 DECLARED = {
     "Read": [
-        RuleException("program", ("proc.exepath",), ("in",)),
+        RuleException("program", ("proc.codepath",), ("in",)),
         RuleException("image_file", ("container.image.repository", "fd.name"), ("=", "startswith")),
-        RuleException("file_program", ("fd.name", "proc.exepath"), ("startswith", "=")),
+        RuleException("file_program", ("fd.name", "proc.codepath"), ("startswith", "=")),
     ]
 }
 
@@ -78,7 +78,7 @@ def test_values_are_proposed_for_the_exception_of_the_rule_that_fits() -> None:
     """It compares the same facts; what anybody can claim may be left out, and the whole path is its own prefix."""
     claimed = {"proc.pname": "cron", "proc.cmdline": "tar x", "user.name": "root"}
     alerts = [
-        TunedAlert("Read", "a", {"proc.exepath": f"/usr/bin/{program}", "fd.name": path, **claimed})
+        TunedAlert("Read", "a", {"proc.codepath": f"/usr/bin/{program}", "fd.name": path, **claimed})
         for program, paths in (("tar", ["/srv/data/a"] * 7), ("cp", ["/srv/x/a", "/srv/x/b", "/srv/x/c"] * 2))
         for path in paths
     ]
@@ -86,15 +86,15 @@ def test_values_are_proposed_for_the_exception_of_the_rule_that_fits() -> None:
     found = proposals(alerts, declared=DECLARED)
 
     assert [(each.exception, conditions(each)) for each in found] == [
-        ("file_program", ["fd.name startswith /srv/data/a", "proc.exepath = /usr/bin/tar"]),
-        ("file_program", ["fd.name startswith /srv/x/", "proc.exepath = /usr/bin/cp"]),
+        ("file_program", ["fd.name startswith /srv/data/a", "proc.codepath = /usr/bin/tar"]),
+        ("file_program", ["fd.name startswith /srv/x/", "proc.codepath = /usr/bin/cp"]),
     ]
 
 
 def test_an_exception_of_the_rule_that_compares_less_is_not_used() -> None:
     """The image is shared too, so an exception for all images would be wider than the alerts require."""
     image = {"container.image.repository": "registry.example/backup"}
-    alerts = [TunedAlert("Read", "a", {"proc.exepath": "/usr/bin/tar", "fd.name": "/srv/a", **image})] * 6
+    alerts = [TunedAlert("Read", "a", {"proc.codepath": "/usr/bin/tar", "fd.name": "/srv/a", **image})] * 6
 
     (found,) = proposals(alerts, declared=DECLARED)
 
@@ -102,23 +102,25 @@ def test_an_exception_of_the_rule_that_compares_less_is_not_used() -> None:
     assert len(found.conditions) == 3
 
 
-PARENT = {"proc.exepath": "/usr/bin/mount", "proc.pexepath": "/usr/bin/bash"}
+PARENT = {"proc.codepath": "/usr/bin/mount", "proc.pcodepath": "/usr/sbin/backup"}
 
 
 def test_a_program_and_its_parent_are_excused_only_where_the_rule_does_so() -> None:
-    """Whatever a shell mounts would be excused."""
+    """What a shell starts never is: it may be anything."""
     alerts = [TunedAlert("Mount", "a", PARENT)] * 6
-    declared = {"Mount": [RuleException("program_parent", ("proc.exepath", "proc.pexepath"), ("=", "="))]}
+    declared = {"Mount": [RuleException("program_parent", ("proc.codepath", "proc.pcodepath"), ("=", "="))]}
 
     assert proposals(alerts) == []
     assert [each.exception for each in proposals(alerts, declared=declared)] == ["program_parent"]
+    shell = [TunedAlert("Mount", "a", {**PARENT, "proc.pcodepath": "/usr/bin/bash"})] * 6
+    assert proposals(shell, declared=declared) == []
 
 
 @pytest.mark.parametrize("field", ["fd.name", "fs.path.name"])
 def test_an_exception_of_the_rule_fits_by_either_name_of_a_file(field: str) -> None:
     """Calls with a descriptor have both."""
-    fields = {"proc.exepath": "/usr/bin/tar", "fd.name": "/srv/a", "fs.path.name": "/srv/a"}
-    declared = {"Read": [RuleException("own", ("proc.exepath", field), ("=", "startswith"))]}
+    fields = {"proc.codepath": "/usr/bin/tar", "fd.name": "/srv/a", "fs.path.name": "/srv/a"}
+    declared = {"Read": [RuleException("own", ("proc.codepath", field), ("=", "startswith"))]}
 
     (found,) = proposals([TunedAlert("Read", "a", fields)] * 5, declared=declared)
 
@@ -133,7 +135,7 @@ def test_different_causes_get_exceptions_of_their_own() -> None:
     found = proposals(alerts)
 
     assert len(found) == MAX_PROPOSALS
-    assert (found[0].alerts, conditions(found[0])[0]) == (6, "proc.exepath = /usr/bin/a")
+    assert (found[0].alerts, conditions(found[0])[0]) == (6, "proc.codepath = /usr/bin/a")
 
 
 def test_alerts_that_people_marked_are_counted() -> None:

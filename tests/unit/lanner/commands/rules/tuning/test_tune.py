@@ -23,7 +23,7 @@ def tune(folder: Path, *words: str | Path) -> Result:
     for number in range(12):
         program, path = ("tar", "key") if number % 2 else ("backup", f"part{number}")
         fields = {"evt.type": "openat", "fd.name": f"/secret/{path}", "proc.name": program}
-        fields |= {"proc.exepath": f"/usr/bin/{program}", "proc.cmdline": f"{program} /secret"}
+        fields |= {"proc.codepath": f"/usr/bin/{program}", "proc.cmdline": f"{program} /secret"}
         one = alert(id=str(number), rule="Secret read", hostname=f"h{number % 3}", output_fields=fields, event={})
         writer.write(encode_alert(one))
     writer.close()
@@ -37,9 +37,9 @@ def test_exceptions_are_listed_with_their_proof_the_harmless_first(tmp_path: Pat
 
     assert done.exit_code == 0, done.output
     first, second = done.stdout.split("\n\n")[1:]
-    assert "proc.exepath = /usr/bin/backup" in first
+    assert "proc.codepath = /usr/bin/backup" in first
     assert "Harmless as far as tested: 2 attacks" in first
-    assert "proc.exepath = /usr/bin/tar" in second
+    assert "proc.codepath = /usr/bin/tar" in second
     assert "HARMFUL: it would hide the test 'tar reads a secret'." in second
 
 
@@ -69,7 +69,7 @@ def test_only_harmless_exceptions_are_written_and_their_tests_pass(tmp_path: Pat
 def test_the_alerts_of_a_console_are_read_without_another_source(tmp_path: Path) -> None:
     """Those that people assigned are marked; the recording isn't looked for."""
     (tmp_path / "mine.yaml").write_text(RULE)
-    fields = {"evt.type": "openat", "fd.name": "/secret/a", "proc.exepath": "/usr/bin/backup"}
+    fields = {"evt.type": "openat", "fd.name": "/secret/a", "proc.codepath": "/usr/bin/backup"}
     stored = [found(number, rule="Secret read", output_fields=fields, event={}) for number in range(6)]
     view, reader = filled(tmp_path, [*stored, found(7, rule="Other")])
     (group,) = (each for each in reader.groups(Filters(), NOW).groups if each.rule == "Secret read")
