@@ -1,12 +1,15 @@
 """What the shipped rules match and what leaves them quiet, and what every one of them must have."""
 
 import re
+from collections.abc import Iterator
+from itertools import chain, product
 from pathlib import Path
 
 import pytest
 
 from lanner.ruletest.files import find_tests
 from lanner.ruletest.running import RuleCoverage, Runner, coverage
+from processor.language.ast import And, Check, Macro, Node, Not, Or, children, fields_in
 from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.output.formatter import suggested
@@ -19,6 +22,10 @@ CARRIED = (
     *("proc.aname[2]", "proc.aname[3]", "proc.aname[4]", "container.id", "container.name"),
     *("container.image.repository", "container.image.tag", "k8s.pod.name", "k8s.ns.name"),
 )
+NOT_CHOSEN = {"proc.codepath", "proc.pcodepath", "proc.acodepath", "proc.ppid", "proc.apid", "proc.is_exe_from_memfd"}
+"""Facts about a process that whoever starts it doesn't choose."""
+NO_EXCEPTIONS = {"is_shell", "container_entry", "runc_entering_container"}
+"""Macros that describe what happens, and the one that docs/security.md names among the evasions."""
 LIBRARY_PAGE = Path(__file__).parents[3] / "docs" / "rule-library.md"
 INTRODUCED = {
     "Terminal shell in container": "NOTICE",
@@ -92,6 +99,45 @@ def test_rule_is_tagged_by_place_and_technique(name: str) -> None:
     for technique in techniques:
         assert tactics & set(TECHNIQUES[technique].tactics), technique
     assert tactics <= {tactic for technique in techniques for tactic in TECHNIQUES[technique].tactics}
+
+
+def negations(node: Node) -> Iterator[Not]:
+    """Yield the outermost negations of a condition."""
+    if isinstance(node, Not):
+        yield node
+    elif not (isinstance(node, Macro) and node.name in NO_EXCEPTIONS):
+        yield from chain.from_iterable(map(negations, children(node)))
+
+
+def alternatives(node: Node, *, negated: bool = False) -> Iterator[tuple[Check, ...]]:
+    """Yield what is sufficient for a condition, as the checks that have to be true."""
+    if isinstance(node, Not):
+        yield from alternatives(node.child, negated=not negated)
+    elif isinstance(node, Macro):
+        yield from () if node.name in NO_EXCEPTIONS else alternatives(node.body, negated=negated)
+    elif isinstance(node, And | Or):
+        each = [list(alternatives(child, negated=negated)) for child in node.children]
+        if isinstance(node, Or) != negated:
+            yield from chain.from_iterable(each)
+        else:
+            yield from (tuple(chain.from_iterable(parts)) for parts in product(*each))
+    elif isinstance(node, Check):
+        yield () if negated else (node,)
+
+
+def test_no_exception_goes_by_what_whoever_starts_a_program_chooses() -> None:
+    """Each that is about a process is also about the code that the kernel executed."""
+    loaded = load_rules([RuleFile("r.yaml", (RULES / "lanner_rules.yaml").read_text())])
+    claims = set()
+    for negation in chain.from_iterable(negations(rule.condition) for rule in loaded.rules):
+        for found in alternatives(negation.child):
+            fields = {field.name for check in found for field in fields_in(check.left)}
+            if any(name.startswith("proc.") for name in fields) and fields.isdisjoint(NOT_CHOSEN):
+                claims.add(" and ".join(map(print_condition, found)))
+
+    # crontab's -l lists, and what a server's shell starts is reported as the shell was.
+    assert {each.partition(" ")[0] for each in claims} == {"proc.args", "proc.pname"}, claims
+    assert len(claims) == 2, claims
 
 
 def test_exceptions_without_values_cost_nothing() -> None:
