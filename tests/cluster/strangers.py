@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,6 +11,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.commit import OffsetCommitRequest
+from confluent_kafka import TopicPartition
 
 from bus.connection import Connection
 from bus.topics import CORRELATE, EVENTS, PROCESSOR_GROUP
@@ -91,6 +93,23 @@ class Stranger:
     def generation(self) -> int:
         """Return the generation that it is a member of; -1 if none."""
         return int(self._consumer._coordinator.generation)
+
+    def commit(self, topic: str, offsets: Iterable[TopicPartition], by: str) -> None:
+        """Commit offsets of a topic, as each member may for any partition. by: what it states as their origin."""
+        coordinator = self._consumer._coordinator
+        given = [(each.partition, each.offset, by) for each in offsets]
+        answer = self.call(
+            coordinator._send_req(
+                OffsetCommitRequest(
+                    coordinator.group_id,
+                    coordinator.generation,
+                    coordinator.member_id,
+                    OffsetCommitRequest.DEFAULT_RETENTION_TIME,
+                    [(topic, given)],
+                )
+            )
+        )
+        assert not any(error for _, parts in answer.topics for _, error in parts), answer
 
     def leave(self) -> None:
         """Leave the group."""

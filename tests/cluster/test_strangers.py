@@ -147,6 +147,30 @@ def test_offsets_that_somebody_moves_ahead_skip_no_event(
     alerts.close()
 
 
+def test_a_member_that_commits_in_a_processors_name_skips_no_event(
+    connection: Connection, processes: Processes, tmp_path: Path
+) -> None:
+    """It moves all offsets ahead as if it were a processor, and leaves, so that partitions are assigned again."""
+    (worker,) = start(connection, processes, rules_file(tmp_path), 1)
+    generator, alerts = Generator(connection, hosts=16), Alerts(connection)
+    stranger = Stranger(connection, assignor(PROTOCOL, b"garbage"))
+    stranger.join()
+    stranger.wait_for_generation()
+    generator.act(1)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 30)
+    topic = connection.topic(EVENTS)
+    stranger.commit(topic, beyond(connection, topic), "lanner processor other-1")
+    stranger.leave()
+    generator.act(2)
+    generator.flush()
+    alerts.wait_for(len(generator.actions), 30)
+    wait_for_alert(alerts, OFFSETS_CHANGED, "was moved from")
+    assert_exact(generator.actions, alerts)
+    assert worker.stop() == 0, worker.errors
+    alerts.close()
+
+
 def test_records_of_strangers_end_no_processor(connection: Connection, processes: Processes, tmp_path: Path) -> None:
     """Whatever is in the topics that processors look things up in, one that starts evaluates all events."""
     rules = rules_file(tmp_path)

@@ -138,8 +138,10 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
             offset = 0 if stated is None else max(stated.offset, 0)
             own = evaluated.get(each)
             by = self.name if stated is None else stated.metadata
-            # Another processor had the partition since, or the topic was deleted, and perhaps created again.
-            if stated is None or own is None or own > ends[their] or (by.startswith(_PROCESSOR) and by != self.name):
+            # Anybody can write what processors write: it counts if another may have had the partition since.
+            is_others = by.startswith(_PROCESSOR) and by != self.name and their not in self.membership.kept
+            # The topic may have been deleted, and perhaps created again.
+            if stated is None or own is None or own > ends[their] or is_others:
                 own = None
             if not by.startswith(_PROCESSOR) or (own is not None and offset > own):
                 self.group_findings.append(OffsetsChanged(each.topic, each.partition, own, offset, by))

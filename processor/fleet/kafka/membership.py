@@ -103,11 +103,14 @@ class Membership:
         """
         self.workers: frozenset[str] = frozenset()
         """The names of the members, if this processor leads the group."""
+        self.kept: frozenset[TopicPartition] = frozenset()
+        """The partitions that this processor had in the generation before, too: no other had them in between."""
         self._worker = worker
         self._on_stranger = on_stranger
         self._owned: tuple[TopicPartition, ...] = ()
         self._coordinator: Any = None
         self._leader = ""
+        self._generation = -1
 
     def guard(self, coordinator: Any) -> None:
         """Check everything that comes from other members of a group. coordinator: aiokafka's, which has not joined."""
@@ -120,7 +123,10 @@ class Membership:
             return response
 
         async def complete_checked(generation: int, member_id: str, protocol: str, data: bytes) -> None:
-            await complete(generation, member_id, protocol, await self._checked(data))
+            checked = await self._checked(data)
+            self.kept = frozenset(self._owned if generation == self._generation + 1 else ())
+            self._generation = generation
+            await complete(generation, member_id, protocol, checked)
 
         coordinator._send_req = send_noting_leader  # noqa: SLF001
         coordinator._on_join_complete = complete_checked  # noqa: SLF001

@@ -1,12 +1,14 @@
 """Who is given partitions of the processors' group."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
-from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 from aiokafka.structs import TopicPartition
 
-from processor.fleet.kafka.membership import Member, Membership, assign, read_member
+from processor.fleet.kafka.membership import PROTOCOL, Member, Membership, _assignment, assign, read_member
 
 TOPICS = frozenset({"events", "correlate"})
 
@@ -77,3 +79,31 @@ def test_what_a_processor_joins_with_is_bounded() -> None:
     assert found is not None
     assert len(found.owned) == 10_000
     assert json.loads(data[data.index(b"[") :])[1]["lanner.events"][:2] == [0, 1]
+
+
+def test_partitions_were_kept_only_from_one_generation_to_the_next() -> None:
+    """After a generation without this processor, another one may have had them."""
+
+    class Coordinator:
+        """The part of aiokafka's that a membership takes over."""
+
+        member_id = "me"
+        _subscription = SimpleNamespace(subscription=SimpleNamespace(topics={"events"}))
+        _cluster = SimpleNamespace(partitions_for_topic=lambda _topic: {0, 1})
+
+        async def _send_req(self, request: object) -> object:
+            return SimpleNamespace(leader_id="me", request=request)
+
+        async def _on_join_complete(self, _generation: int, _member: str, _protocol: str, data: bytes) -> None:
+            membership.on_assignment(ConsumerProtocolMemberAssignment.decode(data))
+
+    membership, coordinator = Membership("w", lambda _: None), Coordinator()
+    membership.guard(coordinator)
+    both = [TopicPartition("events", 0), TopicPartition("events", 1)]
+    kept = []
+    for generation, partitions in ((4, both), (5, both[:1]), (6, both), (8, both)):
+        data = _assignment(partitions).encode()
+        asyncio.run(coordinator._on_join_complete(generation, "me", PROTOCOL, data))
+        kept.append(membership.kept & set(partitions))
+
+    assert kept == [set(), {both[0]}, {both[0]}, set()]
