@@ -1,4 +1,4 @@
-"""Measure what one user's flood costs others: python -m bench floods [--rules DIRECTORY] [--seconds N] [KIND...].
+"""Measure what one user's flood costs others: python -m bench.floods [OPTIONS] [KIND...].
 
 During each flood, another user reads a file and runs a program five times a second, each with a rule of its own. The
 results are how many of these raise an alert, how many events are lost, and how much is written. It fails if any of
