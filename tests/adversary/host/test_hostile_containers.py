@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -11,11 +12,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from collector.containers.identity.cgroups import MOUNTS
+from collector.settings import CollectorSettings
 from schemas.alert import Alert
 from tests.adversary.host.watched import hostile_process
 from tests.live.collector.watching import watching
@@ -35,6 +38,7 @@ CLAIMED = {
     }
 }
 SHIMS = 64
+CROWD = 150
 SHIM = """
 import os, pty, sys, time
 base, claimed, victim = sys.argv[1:4]
@@ -225,3 +229,26 @@ def test_an_environment_does_not_hide_a_privileged_container(
     alert = alert_of(docker_watch, "Start privileged container", "padded")
 
     assert (alert.event["container.privileged"], alert.event["container.truncated"]) == (True, False)
+
+
+def test_containers_that_come_and_go_keep_none_from_its_facts(docker: Docker) -> None:
+    """Dozens a second, of which Docker knows nothing."""
+
+    def come_and_go() -> None:
+        for _ in range(CROWD):
+            with cgroup(f"/docker/{secrets.token_hex(32)}") as folder:
+                subprocess.run(run_in(folder, "/bin/true"), check=True)
+
+    crowd = Thread(target=come_and_go)
+    command = ("run", "--rm", "--network", "host", docker.busybox(), "/bin/cat", "/etc/group")
+    with watching("execve", "open", "openat", settings=CollectorSettings(docker_socket=docker.socket)) as watch:
+        crowd.start()
+        watch.run(*docker.daemon.client_command(*command))
+        crowd.join()
+        watch.settle()
+        ran = watch.events(proc__name="true", container__type="docker", container__image=None)
+        event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
+        left_out = watch.collector.events_without_container_facts["too_many"]
+
+    assert len({each["container.id"] for each in ran}) == CROWD
+    assert (event["container.image"], event["container.privileged"], left_out) == (docker.busybox(), False, 0)
