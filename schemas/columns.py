@@ -75,3 +75,4 @@ class EventBit(IntFlag):
     COMPAT_32 = 1 << 12  # entered by the 32-bit gate
     PROCESS_STALE = 1 << 13  # the process exited before it could be read: its properties are missing
     HAS_RES = 1 << 14  # evt.res and evt.rawres have a value
+    OPEN_SETUID = 1 << 15

@@ -48,6 +48,8 @@ NATIVE = {
     62: "kill",
     72: "fcntl",
     73: "flock",
+    76: "truncate",
+    77: "ftruncate",
     78: "getdents",
     79: "getcwd",
     80: "chdir",
@@ -93,6 +95,9 @@ NATIVE = {
     166: "umount2",
     175: "init_module",
     176: "delete_module",
+    188: "setxattr",
+    189: "lsetxattr",
+    190: "fsetxattr",
     200: "tkill",
     213: "epoll_create",
     217: "getdents64",
@@ -114,6 +119,7 @@ NATIVE = {
     282: "signalfd",
     283: "timerfd_create",
     284: "eventfd",
+    285: "fallocate",
     288: "accept4",
     289: "signalfd4",
     290: "eventfd2",
@@ -124,6 +130,7 @@ NATIVE = {
     295: "preadv",
     296: "pwritev",
     299: "recvmmsg",
+    300: "fanotify_init",
     302: "prlimit",  # prlimit64
     304: "open_by_handle_at",
     307: "sendmmsg",
@@ -142,12 +149,18 @@ NATIVE = {
     425: "io_uring_setup",
     426: "io_uring_enter",
     427: "io_uring_register",
+    428: "open_tree",
+    429: "move_mount",
+    430: "fsopen",
     431: "fsconfig",
     434: "pidfd_open",
     435: "clone3",
     436: "close_range",
     437: "openat2",
     438: "pidfd_getfd",
+    452: "fchmodat2",
+    463: "setxattrat",
+    467: "open_tree_attr",
 }
 """The 64-bit entry."""
 
@@ -197,6 +210,8 @@ COMPAT = {
     83: "symlink",
     90: "mmap",
     91: "munmap",
+    92: "truncate",
+    93: "ftruncate",
     94: "fchmod",
     95: "fchown",
     106: "stat",
@@ -230,6 +245,8 @@ COMPAT = {
     190: "vfork",
     191: "getrlimit",  # ugetrlimit
     192: "mmap2",
+    193: "truncate",  # truncate64
+    194: "ftruncate",  # ftruncate64
     195: "stat64",
     196: "lstat64",
     197: "fstat64",
@@ -250,6 +267,9 @@ COMPAT = {
     214: "setgid",  # setgid32
     220: "getdents64",
     221: "fcntl",  # fcntl64
+    226: "setxattr",
+    227: "lsetxattr",
+    228: "fsetxattr",
     238: "tkill",
     239: "sendfile",  # sendfile64
     254: "epoll_create",
@@ -271,6 +291,7 @@ COMPAT = {
     321: "signalfd",
     322: "timerfd_create",
     323: "eventfd",
+    324: "fallocate",
     327: "signalfd4",
     328: "eventfd2",
     329: "epoll_create1",
@@ -280,6 +301,7 @@ COMPAT = {
     333: "preadv",
     334: "pwritev",
     337: "recvmmsg",
+    338: "fanotify_init",
     340: "prlimit",  # prlimit64
     342: "open_by_handle_at",
     345: "sendmmsg",
@@ -314,12 +336,18 @@ COMPAT = {
     425: "io_uring_setup",
     426: "io_uring_enter",
     427: "io_uring_register",
+    428: "open_tree",
+    429: "move_mount",
+    430: "fsopen",
     431: "fsconfig",
     434: "pidfd_open",
     435: "clone3",
     436: "close_range",
     437: "openat2",
     438: "pidfd_getfd",
+    452: "fchmodat2",
+    463: "setxattrat",
+    467: "open_tree_attr",
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 

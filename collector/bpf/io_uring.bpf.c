@@ -12,9 +12,9 @@
 #ifdef URING
 
 enum operation {
-  U_SENDMSG = 9, U_ACCEPT = 13, U_CONNECT = 16, U_OPENAT = 18, U_SEND = 26, U_OPENAT2 = 28, U_RENAMEAT = 35,
-  U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_SOCKET = 45, U_SEND_ZC = 47, U_SENDMSG_ZC = 48,
-  U_BIND = 56, U_LISTEN = 57, U_LIMIT = 64,
+  U_SENDMSG = 9, U_ACCEPT = 13, U_CONNECT = 16, U_FALLOCATE = 17, U_OPENAT = 18, U_SEND = 26, U_OPENAT2 = 28, U_RENAMEAT = 35,
+  U_UNLINKAT = 36, U_MKDIRAT = 37, U_SYMLINKAT = 38, U_LINKAT = 39, U_FSETXATTR = 41, U_SETXATTR = 42, U_SOCKET = 45,
+  U_SEND_ZC = 47, U_SENDMSG_ZC = 48, U_FIXED_FD_INSTALL = 54, U_FTRUNCATE = 55, U_BIND = 56, U_LISTEN = 57, U_LIMIT = 64,
 };
 enum request_flag { Q_UNTOLD = 1, Q_MULTISHOT = 2, Q_RESULT_IS_FILE = 4, Q_CONNECTS = 8 };
 
@@ -66,16 +66,16 @@ static __always_inline u64 long_of(void *base, int offset) {
   return value;
 }
 
-/* A path that the kernel has copied, and its directory if it is relative. */
+/* A path or another text that the kernel has copied, and the directory of a path that is relative. */
 static __always_inline u64 append_copied_path(struct syscall_record *r, struct path_buffer *buffer, void *task, u64 off,
-                                              int path_region, int directory_region, void *filename, s32 fd,
+                                              int path_region, int directory_region, void *text, s32 fd,
                                               bool has_directory) {
   if (off > DATA_LIMIT) {
     r->head.flags |= F_DATA_CUT;
     return off;
   }
   MASK(off, DATA_LIMIT);
-  long got = bpf_probe_read_kernel_str(r->data + off, PATH_MAX_BYTES, follow(filename, O_FILENAME_NAME));
+  long got = bpf_probe_read_kernel_str(r->data + off, PATH_MAX_BYTES, text);
   if (got <= 0) return off;
   u64 n = got, at = off;
   if (n > PATH_MAX_BYTES) return off;
@@ -151,7 +151,8 @@ static __always_inline u64 append_file(struct syscall_record *r, struct path_buf
   }
   void *dentry = follow(file, O_FILE_PATH + O_PATH_DENTRY);
   overlay_layer(&r->head, inode, magic);
-  if (follow(dentry, O_DENTRY_PARENT) == dentry && follow(follow(file, O_FILE_PATH + O_PATH_MNT), O_VFSMOUNT_ROOT) != dentry) {
+  if (is_new_setuid(file)) r->head.flags |= F_NEW_SETUID;
+  if (is_pseudo(file)) {
     r->head.flags |= F_PSEUDO;
     long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
     if (got > 0 && got <= 256) {
@@ -172,8 +173,9 @@ static __always_inline void *direct_file(void *ring, u32 slot) {
 }
 
 /* Operations whose file is known at submission. */
-static __always_inline bool is_socket_call(u8 operation) {
-  return operation == U_CONNECT || is_send(operation) || operation == U_BIND || operation == U_LISTEN;
+static __always_inline bool has_file(u8 operation) {
+  return operation == U_CONNECT || is_send(operation) || operation == U_BIND || operation == U_LISTEN ||
+         operation == U_FTRUNCATE || operation == U_FALLOCATE || operation == U_FSETXATTR;
 }
 
 /* Does a request send and thereby connect, which is watched? */
@@ -201,7 +203,7 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
 
   u32 descriptor = word_of(req, O_REQ_FD);
   bool is_direct = flags & (1ULL << N_REQ_FIXED_FILE);
-  if (is_socket_call(operation)) {
+  if (has_file(operation)) {
     void *file = is_direct ? direct_file((void *)q.ring, descriptor) : file_of(task, descriptor);
     if (file) off = append_file(r, buffer, off, file);
   }
@@ -260,14 +262,22 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     a[0] = word_of(req, O_SOCKET_OP_DOMAIN);
     a[1] = word_of(req, O_SOCKET_OP_TYPE);
     a[2] = word_of(req, O_SOCKET_OP_PROTOCOL);
-  } else {
+  } else if (operation != U_SETXATTR) {
     a[0] = descriptor;
     if (operation != U_ACCEPT) r->fd = descriptor;
   }
+  void *text = first ? follow(first, O_FILENAME_NAME) : 0;
+  if (operation == U_SETXATTR || operation == U_FSETXATTR) {
+    text = follow(req, O_XATTR_NAME);
+    first_is_file = false;
+    a[4] = word_of(req, O_XATTR_FLAGS);
+    if (operation == U_SETXATTR) second = follow(req, O_XATTR_FILENAME);
+  }
   off = forgotten(call, off);
-  if (first) off = append_copied_path(r, buffer, task, off, R_PATH1, R_DIR1, first, from, first_is_file);
+  if (text) off = append_copied_path(r, buffer, task, off, R_PATH1, R_DIR1, text, from, first_is_file);
   off = forgotten(call, off);
-  if (second) off = append_copied_path(r, buffer, task, off, R_PATH2, R_DIR2, second, to, true);
+  if (second)
+    off = append_copied_path(r, buffer, task, off, R_PATH2, R_DIR2, follow(second, O_FILENAME_NAME), to, true);
 
   off = forgotten(call, off);
   if (operation == U_OPENAT2) {
@@ -287,6 +297,10 @@ int on_uring_submit(struct bpf_raw_tracepoint_args *ctx) {
     off = append_copied(r, off, R_BLOB2, copied_address(asynchronous), word_of(req, O_BIND_LENGTH));
   } else if (operation == U_LISTEN) {
     a[1] = word_of(req, O_LISTEN_BACKLOG);
+  } else if (operation == U_FTRUNCATE) {
+    a[1] = long_of(req, O_FTRUNCATE_LENGTH);
+  } else if (operation == U_FALLOCATE) {
+    a[1] = word_of(req, O_FALLOCATE_MODE);
   } else if (is_send(operation)) {
     u64 data = long_of(req, O_SEND_BUFFER), size = word_of(req, O_SEND_LENGTH);
     bool is_message = operation == U_SENDMSG || operation == U_SENDMSG_ZC;

@@ -49,13 +49,15 @@
 #define MPTCP 262
 #define SYN_SENT 2
 #define CLOSED 7
+#define NEW_USER 0x10000000ULL       /* CLONE_NEWUSER */
+#define NEW_NAMESPACES 0x6E020080ULL /* CLONE_NEWNS, _NEWCGROUP, _NEWUTS, _NEWIPC, _NEWPID, _NEWNET, _NEWTIME */
 #define PF_IO_WORKER_FLAG 0x10
 #define PF_KTHREAD_FLAG 0x00200000
 
 enum kind { K_SYSCALL = 1, K_FORK, K_EXEC, K_STATE, K_EXIT, K_REQUEST, K_RESULT, K_REPEATS };
 enum region { R_KERNEL_PATH, R_PATH1, R_PATH2, R_DIR1, R_DIR2, R_BLOB1, R_BLOB2, R_SOCKET, R_COUNT };
 enum exec_region { X_EXEPATH, X_CWD, X_ARGS, X_ENV, X_FILENAME, X_CGROUP, X_COUNT };
-enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512, F_SCRIPT = 1024, F_SECURE = 2048, F_CODE_UNKNOWN = 4096 };
+enum record_flag { F_COMPAT = 1, F_KERNEL_PATH_CUT = 2, F_OVERLAY = 4, F_UPPER = 8, F_PSEUDO = 16, F_ARGS_CUT = 32, F_DATA_CUT = 64, F_CREATED = 128, F_LAST_WHOLE = 256, F_ENV_CUT = 512, F_SCRIPT = 1024, F_SECURE = 2048, F_CODE_UNKNOWN = 4096, F_NEW_SETUID = 8192 };
 enum descriptor_flag {
   D_EMIT = 1,          /* send an event */
   D_STATE = 2,         /* on success, send the process's state */
@@ -69,12 +71,13 @@ enum descriptor_flag {
   D_POINTED = 512,     /* 32-bit: the arguments are behind a pointer */
   D_INTERRUPTED = 1024,/* reported if a signal interrupts it, too */
   D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
+  D_CLONE_ARGUMENTS = 4096, /* the flags are in memory, and are put into argument 2 */
 };
-enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_COUNT };
+enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 /* Of a call that is judged by its path, does the beginning or the ending of the path matter? */
 enum verdict { DROP, PASS, JUDGE, VERDICT = 3, BY_BEGINNING = 4, BY_ENDING = 8 };
-enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID };
 enum answer { NO, YES, EITHER };
 enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
@@ -265,6 +268,7 @@ struct filter_scratch {
   volatile u32 from, end;
   volatile s32 fd, directory;
   volatile u64 path;
+  volatile u32 second, is_second; /* the argument with another path of the call, and is that the one evaluated? */
   volatile u32 family; /* of a TCP socket that is no longer the descriptor's, else 0 */
   struct mask ways;
 };
@@ -574,6 +578,23 @@ static __always_inline void overlay_layer(struct head *h, void *inode, u32 magic
   h->flags |= F_OVERLAY;
   if (follow(inode, O_OVL_UPPER - O_OVL_INODE)) h->flags |= F_UPPER;
 #endif
+}
+
+/* Has the open of a file created it, perhaps without a name, with the setuid bit? */
+static __always_inline bool is_new_setuid(void *file) {
+  u32 mode = 0, flags = 0;
+  u16 permissions = 0;
+  FIELD(mode, file, FILE, O_FILE_MODE);
+  FIELD(flags, file, FILE, O_FILE_FLAGS);
+  FIELD(permissions, MEMBER(file, FILE, O_FILE_INODE), INODE, O_INODE_MODE);
+  return (mode & 0x100000 || flags & 020000000) && permissions & 04000; /* FMODE_CREATED, __O_TMPFILE */
+}
+
+/* Pipes, memfds, sockets ...: in no directory. */
+static __always_inline bool is_pseudo(void *file) {
+  struct path_facts at;
+  read_path(&at, file + O_FILE_PATH);
+  return MEMBER(at.dentry, DENTRY, O_DENTRY_PARENT) == at.dentry && MEMBER(at.mnt, VFSMOUNT, O_VFSMOUNT_ROOT) != at.dentry;
 }
 
 /* 32-bit programs pass 32-bit registers in another order. */
@@ -1010,6 +1031,9 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
     value = *(u64 *)((void *)r->arguments + 8 * at);
   } else if (subject == OF_UID) {
     value = WORD(POINTER(task, O_TASK_CRED), O_CRED_EUID);
+  } else if (subject == OF_NEW_SETUID) {
+    void *file = result >= 0 ? file_of(task, result) : 0;
+    value = file && is_new_setuid(file);
   } else if (f->family) {
     if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
     value = subject == OF_FAMILY ? f->family : TCP;
@@ -1093,14 +1117,15 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
     void *opened = directory >= 0 ? file_of(task, directory) : 0;
     start = opened ? opened + O_FILE_PATH : 0;
   }
-  if (call->result >= 0 && f->filter != FILTER_PATH && f->filter != FILTER_TEXT) {
-    void *file = file_of(task, call->result);
-    if (!file) return true;
+  bool is_descriptor = f->filter == FILTER_FD;
+  if (is_descriptor || (call->result >= 0 && f->filter != FILTER_PATH && f->filter != FILTER_TEXT)) {
+    void *file = file_of(task, is_descriptor ? f->fd : call->result);
+    if (!file || (is_descriptor && is_pseudo(file))) return true;
     f->from = walk(file + O_FILE_PATH, buffer);
     if (f->from < PATH_MAX_BYTES) {
       f->end = PATH_MAX_BYTES;
       buffer->bytes[PATH_MAX_BYTES] = 0;
-      bool has_one_name = is_requested_so(f, buffer, start, file + O_FILE_PATH);
+      bool has_one_name = is_descriptor || is_requested_so(f, buffer, start, file + O_FILE_PATH);
       if (is_built_of_interest(f, buffer, generation)) {
         call->from = f->from;
         call->walked = (u64)file;
@@ -1109,7 +1134,8 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
       if (has_one_name) return false;
     }
   }
-  struct copied_name *known = copy_of(call, f->path, false);
+  if (is_descriptor) return true;
+  struct copied_name *known = copy_of(call, f->path, f->is_second);
   long got = known ? bpf_probe_read_kernel_str(f->raw, 512, known->text) : bpf_probe_read_user_str(f->raw, 512, (void *)f->path);
   if (got <= 2 || got >= 511) return true;
   f->length = got - 1;
@@ -1144,9 +1170,12 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
     flags = r->arguments[2];
   }
   f->filter = d->filter;
+  f->second = NONE;
+  f->is_second = 0;
   if (d->filter == FILTER_PATH || d->filter == FILTER_TEXT) {
     f->path = argument(r, d->path1);
     if (d->dir1 < 6) f->directory = argument(r, d->dir1);
+    f->second = d->path2;
   }
   if (d->filter == FILTER_CREAT) {
     class = CLASS_WRITE | CLASS_CREATE;
@@ -1169,11 +1198,11 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
   struct mask *ways = class_masks.lookup(&at), *anywhere = anywhere_masks.lookup(&generation);
   if (!ways || !anywhere) return PASS;
   for (int i = 0; i < MASK_WORDS; i++) f->ways.words[i] = ways->words[i];
+  s32 fd = -1;
+  if (d->flags & D_FD_IS_RESULT) fd = result >= 0 ? result : -1;
+  else if (d->fd < 6) fd = argument(r, d->fd);
+  f->fd = fd;
   if (filter->tests) {
-    s32 fd = -1;
-    if (d->flags & D_FD_IS_RESULT) fd = result >= 0 ? result : -1;
-    else if (d->fd < 6) fd = argument(r, d->fd);
-    f->fd = fd;
     f->family = call->is_replaced ? call->ends.family : 0;
     if (!any_way_tested(filter, row, f, r, task, result)) return DROP;
     if (!filter->has_places || overlap(&f->ways, anywhere)) return PASS;
@@ -1220,8 +1249,21 @@ int judge_path(u64 *ctx) {
   struct call *call = call_scratch.lookup(&zero);
   struct filter_scratch *f = filter_scratch.lookup(&zero);
   if (!call || !f) return 0;
-  if (could_path_matter(call, f, (void *)bpf_get_current_task_btf())) steps.call(ctx, STEP_TELL);
-  else leave_out(call);
+  if (could_path_matter(call, f, (void *)bpf_get_current_task_btf())) {
+    steps.call(ctx, STEP_TELL);
+  } else if (f->second < 6) {
+    struct syscall_record *r = syscall_scratch.lookup(&zero);
+    if (!r) return 0;
+    u8 directory = call->descriptor.dir2;
+    f->path = argument(r, f->second);
+    f->directory = directory < 6 ? argument(r, directory) : -100;
+    f->filter = FILTER_PATH;
+    f->second = NONE;
+    f->is_second = 1;
+    steps.call(ctx, STEP_PATH);
+  } else {
+    leave_out(call);
+  }
   return 0;
 }
 
@@ -1282,14 +1324,13 @@ int tell_call(u64 *ctx) {
         r->length[R_SOCKET] = sizeof(struct socket_info);
         off += sizeof(struct socket_info);
       } else {
-        struct path_facts at;
-        read_path(&at, file + O_FILE_PATH);
-        void *dentry = at.dentry;
         overlay_layer(&r->head, inode, magic);
-        if (MEMBER(dentry, DENTRY, O_DENTRY_PARENT) == dentry && MEMBER(at.mnt, VFSMOUNT, O_VFSMOUNT_ROOT) != dentry) {
-          /* Pipes, memfds, eventfds ...: in no directory; their own name identifies them. */
+        if (is_new_setuid(file)) r->head.flags |= F_NEW_SETUID;
+        if (is_pseudo(file)) {
+          /* Their own name identifies them. */
           r->head.flags |= F_PSEUDO;
           MASK(off, DATA_LIMIT);
+          void *dentry = MEMBER(file, FILE, O_FILE_PATH + O_PATH_DENTRY);
           long got = bpf_probe_read_kernel_str(r->data + off, 256, follow(dentry, O_DENTRY_NAME));
           if (got > 0 && got <= 256) {
             r->length[R_KERNEL_PATH] = got;
@@ -1460,6 +1501,19 @@ static __always_inline u32 take_names(void *task) {
   return count;
 }
 
+/* The flags of clone3, which others may have changed since, or the creator of a thread: a child shows by itself whether its
+ * namespaces are new. */
+static __always_inline u64 clone_flags(void *task, u64 pointer, s64 result) {
+  u64 flags = 0;
+  bpf_probe_read_user(&flags, sizeof(flags), (void *)pointer);
+  if (result) return flags;
+  bool is_thread = WORD(task, O_TASK_PID) != WORD(task, O_TASK_TGID);
+  void *creator = is_thread ? POINTER(task, O_TASK_GROUP_LEADER) : POINTER(task, O_TASK_REAL_PARENT);
+  if (POINTER(creator, O_TASK_NSPROXY) == POINTER(task, O_TASK_NSPROXY)) flags &= ~NEW_NAMESPACES;
+  void *users = POINTER(POINTER(task, O_TASK_CRED), O_CRED_USER_NS);
+  return users == POINTER(POINTER(creator, O_TASK_CRED), O_CRED_USER_NS) ? flags & ~NEW_USER : flags | NEW_USER;
+}
+
 /* Does a socket have this end? */
 static __always_inline bool leads_to(void *sk, struct socket_info *ends) {
   u16 port = 0;
@@ -1542,6 +1596,7 @@ int on_sys_exit(u64 *ctx) {
     bpf_probe_read_user(words, sizeof(words), (void *)r->arguments[0]);
     for (int i = 0; i < 6; i++) r->arguments[i] = words[i];
   }
+  if (d->flags & D_CLONE_ARGUMENTS) r->arguments[2] = clone_flags(task, r->arguments[0], result);
   /* From here on nothing else runs on this CPU. */
   call->names = names;
   call->result = is_restarted ? INTERRUPTED : result;

@@ -108,6 +108,8 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
     numbers, texts = _NO_DESCRIPTOR, _NO_DESCRIPTOR_TEXTS
     if spec.opens_file:
         bits |= _open_bits(spec, arguments)
+        if call.file is not None and call.file.is_new_setuid:
+            bits |= _BIT["OPEN_SETUID"]
         numbers, texts = _opened(descriptor, path1, call.path1)
     else:
         if spec.path_roles:
@@ -185,6 +187,8 @@ def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
 def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], intern: Intern) -> PathTexts:
     texts = [0] * 6
     for role, raw_path, path in zip(spec.path_roles, raw, clean, strict=False):
+        if role not in _ROLES:
+            continue
         at = 2 * _ROLES.index(role)
         texts[at], texts[at + 1] = intern(path), intern(raw_path)
     name, name_raw, source, source_raw, target, target_raw = texts

@@ -16,6 +16,7 @@ OPERATIONS: Mapping[int, tuple[str, str]] = {
     9: ("sendmsg", "sendmsg"),
     13: ("accept", "accept4"),
     16: ("connect", "connect"),
+    17: ("fallocate", "fallocate"),
     18: ("openat", "openat"),
     26: ("send", "sendto"),
     28: ("openat2", "openat2"),
@@ -24,14 +25,18 @@ OPERATIONS: Mapping[int, tuple[str, str]] = {
     37: ("mkdirat", "mkdirat"),
     38: ("symlinkat", "symlinkat"),
     39: ("linkat", "linkat"),
+    41: ("fsetxattr", "fsetxattr"),
+    42: ("setxattr", "setxattr"),
     45: ("socket", "socket"),
     47: ("send", "sendto"),
     48: ("sendmsg", "sendmsg"),
+    54: ("dup", "dup"),
+    55: ("ftruncate", "ftruncate"),
     56: ("bind", "bind"),
     57: ("listen", "listen"),
 }
 """By operation (include/uapi/linux/io_uring.h), the equivalent call, and the one used if the operation needs an address
-or flags that only that call has."""
+or flags that only that call has. An installed descriptor (54) is one of a file that the ring had before."""
 
 MAX_OPEN = 16384
 """Pending requests; beyond that, the oldest are lost and counted."""

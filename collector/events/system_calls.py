@@ -14,7 +14,8 @@ from itertools import chain
 from collector.arch import x86_64
 
 NONE = 0xFF
-_FILTERS = {kind: number for number, kind in enumerate(("open", "openat", "openat2", "creat", "path", "text"), start=1)}
+_KINDS = ("open", "openat", "openat2", "creat", "path", "text", "fd")
+_FILTERS = {kind: number for number, kind in enumerate(_KINDS, start=1)}
 """How the kernel side checks a call's path, with its enum filter_kind; 0 for calls whose path isn't checked."""
 
 CWD = 6
@@ -36,6 +37,7 @@ class DescriptorFlag(IntFlag):
     POINTED = 512
     INTERRUPTED = 1024
     CONNECTS = 2048
+    CLONE_ARGUMENTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Call:
     """For each piece of memory its argument, maximum size, and the argument that holds its size."""
     arguments: tuple[Argument, ...]
     path_roles: str
-    """Roles of the paths in fs.path.*: n name, s source, t target."""
+    """Roles of the paths in fs.path.*: n name, s source, t target, - none."""
     flags_at: int
     """Index of the argument ``flags``; -1 if there is none."""
     mode_at: int
@@ -85,6 +87,7 @@ _WORDS = {
     "prctl": DescriptorFlag.PRCTL_NAME,
     "string": DescriptorFlag.STRING_BLOB1,
     "rfd": DescriptorFlag.FD_IS_RESULT,
+    "cloneargs": DescriptorFlag.CLONE_ARGUMENTS,
 }
 
 
@@ -223,7 +226,7 @@ def watched_numbers(by_number: Iterable[int], events: Iterable[str]) -> dict[int
 
 def _has_only_paths(call: Call) -> bool:
     # A text that is no file name has no directory.
-    return any(at != NONE for _, at in call.paths) and not call.flags & DescriptorFlag.FD_IS_RESULT
+    return any(at != NONE for _, at in call.paths) and not call.opens_file
 
 
 def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:

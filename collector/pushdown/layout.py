@@ -12,7 +12,7 @@ from schemas.filter import CLASSES, FAILED, MAX_VALUES, Clause, PathPattern, Pre
 MASK_BITS = 512
 """Bits of a mask, one per clause; beyond that, clauses share bits."""
 
-MAX_ROWS = 64
+MAX_ROWS = 128
 """Event types that can be filtered by more than their class; others pass."""
 
 MAX_TESTS = 8
@@ -29,6 +29,7 @@ _SUBJECTS = {
     "local_ip": 7,
     "remote_ip": 8,
     "protocol": 9,
+    "new_setuid": 10,
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})

@@ -36,7 +36,7 @@ _SHARED_AT = _HEAD.size + _PARENT.size
 _MOST_CACHED_BYTES = 4096
 
 _COMPAT, _KERNEL_PATH_CUT, _OVERLAY, _UPPER, _PSEUDO, _ARGS_CUT, _CREATED, _LAST_WHOLE = 1, 2, 4, 8, 16, 32, 128, 256
-_ENV_CUT, _SCRIPT, _SECURE, _CODE_UNKNOWN = 512, 1024, 2048, 4096
+_ENV_CUT, _SCRIPT, _SECURE, _CODE_UNKNOWN, _NEW_SETUID = 512, 1024, 2048, 4096, 8192
 _UNTOLD, _MULTISHOT, _CONNECTS = 1, 2, 8
 _AF_UNIX, _AF_INET, _AF_INET6 = 1, 2, 10
 _UNSET = 0xFFFFFFFF
@@ -104,6 +104,7 @@ def _syscall(record: bytes, who: ProcessIdentity, flags: int, cpu: int) -> Sysca
             bool(flags & _CREATED),
             is_upper,
             bool(flags & _OVERLAY) and not is_upper,
+            bool(flags & _NEW_SETUID),
         )
     # Positional arguments: keywords take twice as long.
     return Syscall(

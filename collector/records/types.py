@@ -146,6 +146,8 @@ class File:
     """The open that returned the descriptor created the file."""
     is_upper_layer: bool
     is_lower_layer: bool
+    is_new_setuid: bool = False
+    """The open that returned the descriptor created the file, with the setuid bit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,8 +128,10 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
     **_verbs("change the mode of", "changed the mode of", _removed, "chmod", "fchmod", "fchmodat", "fchmodat2"),
     **_verbs("change the owner of", "changed the owner of", _removed, "chown", "fchown", "fchownat", "lchown"),
     **_verbs("create", "created", _removed, "mkdir", "mkdirat", "mknod", "mknodat"),
+    **_verbs("truncate", "truncated", _removed, "truncate", "ftruncate"),
+    **_verbs("change an attribute of", "changed an attribute of", _removed, "setxattr", "lsetxattr", "fsetxattr"),
     **_verbs("attach to a process by", "attached to a process by", lambda _: "ptrace", "ptrace"),
     **_verbs("load", "loaded", lambda _: "a kernel module", "init_module", "finit_module"),
     **_verbs("redirect a descriptor to", "redirected a descriptor to", _path, "dup", "dup2", "dup3"),
-    **_verbs("mount", "mounted", _any_target, "mount"),
+    **_verbs("mount", "mounted", _any_target, "mount", "move_mount"),
 })  # fmt: skip

@@ -23,7 +23,12 @@ _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _STARTS = frozenset({"execve", "execveat", "clone", "clone3", "fork", "vfork"})
 _DELETIONS = frozenset({"unlink", "unlinkat", "rmdir"})
-_CHANGES = frozenset({"rename", "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat"})
+_CHANGES = frozenset(
+    {
+        *("rename", "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "fchownat"),
+        *("truncate", "ftruncate", "fallocate", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    }
+)
 
 
 def _category(alert: Alert) -> list[str]:

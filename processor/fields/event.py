@@ -52,10 +52,10 @@ _CHARACTER_WITHOUT_FD = {
     "inotify_init1": "i",
 }
 _NAMED_OPENS = frozenset({"open", "openat", "openat2"})
-_CHANGES_OF_FILES = frozenset({"fchmod", "fchown"})
+_CHANGES_OF_FILES = frozenset({"fchmod", "fchown", "ftruncate", "fallocate", "fsetxattr"})
 _FIRST_PATHS = {
     **dict.fromkeys(("openat", "openat2", "open_by_handle_at"), "fd_name"),
-    **dict.fromkeys(("unlinkat", "mkdirat", "fchmodat", "fchownat"), "path_name"),
+    **dict.fromkeys(("unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "setxattrat"), "path_name"),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), "path_source"),
     "symlinkat": "path_target",
 }

@@ -53,6 +53,7 @@ BITS: dict[str, EventBit] = {
     "evt.is_open_write": EventBit.OPEN_WRITE,
     "evt.is_open_exec": EventBit.OPEN_EXEC,
     "evt.is_open_create": EventBit.OPEN_CREATE,
+    "evt.is_open_setuid": EventBit.OPEN_SETUID,
     "evt.failed": EventBit.FAILED,
     "evt.io_uring": EventBit.IO_URING,
 }

@@ -14,7 +14,7 @@ _LEVELS = range(2, 9)
 
 _PLAIN = (
     *("evt.num", "evt.type", "evt.category", "evt.rawtime", "evt.cpu", "evt.res", "evt.rawres", "evt.failed"),
-    *("evt.args", "evt.io_uring", "evt.is_open_read", "evt.is_open_write", "evt.is_open_exec"),
+    *("evt.args", "evt.io_uring", "evt.is_open_read", "evt.is_open_write", "evt.is_open_exec", "evt.is_open_setuid"),
     *("fd.num", "fd.type", "fd.typechar", "fd.name", "fd.nameraw", "fd.realpath", "fd.directory", "fd.filename"),
     *("fd.lip", "fd.rip", "fd.cip", "fd.sip", "fd.lport", "fd.rport", "fd.cport", "fd.sport", "fd.l4proto"),
     *("fd.sockfamily", "fd.is_server", "fd.dev", "fd.ino"),

@@ -18,20 +18,46 @@ from schemas.catalogue.openers import FILE_OPENERS, PATH_OPENERS
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
 _DESCRIPTOR_IS_RESULT = FILE_OPENERS | {"socket", "accept", "accept4", "dup", "dup2", "dup3"}
-_FIRST_PATH = {
-    **dict.fromkeys(("link", "linkat", "rename", "renameat", "renameat2"), ("oldpath", "fs.path.source")),
-    **dict.fromkeys(("unlink", "rmdir", "mkdir", "mkdirat"), ("path", "fs.path.name")),
-    **dict.fromkeys(("symlink", "symlinkat"), ("target", "fs.path.source")),
-    **dict.fromkeys(("chmod", "fchmodat"), ("filename", "fs.path.name")),
-    "unlinkat": ("name", "fs.path.name"),
-}
-"""Field of the path that the kernel evaluates, for calls that open nothing."""
-
 _LINK_TEXTS = frozenset({"symlink", "symlinkat"})
-"""Theirs is a text that the event carries as it was given, however many slashes it has."""
+ATTRIBUTES = frozenset({"setxattr", "lsetxattr", "fsetxattr", "setxattrat"})
+_TEXTS = {**dict.fromkeys(_LINK_TEXTS, ("target", "fs.path.source")), **dict.fromkeys(ATTRIBUTES, ("name",))}
+"""Fields of a text that the event carries as it was given, however many slashes it has."""
+_TARGET = ("newpath", "fs.path.target")
+_PATHS = {
+    **dict.fromkeys(
+        ("link", "linkat", "rename", "renameat", "renameat2", "move_mount"), ("oldpath", "fs.path.source", *_TARGET)
+    ),
+    **dict.fromkeys(
+        (
+            "unlink",
+            "rmdir",
+            "mkdir",
+            "mkdirat",
+            "mknod",
+            "mknodat",
+            "truncate",
+            "chdir",
+            "chroot",
+            "open_tree",
+            "open_tree_attr",
+        ),
+        ("path", "fs.path.name"),
+    ),
+    **dict.fromkeys(_LINK_TEXTS, (*_TEXTS["symlink"], "linkpath", "fs.path.target")),
+    **dict.fromkeys(("chmod", "fchmodat", "fchmodat2"), ("filename", "fs.path.name")),
+    "unlinkat": ("name", "fs.path.name"),
+    **dict.fromkeys(ATTRIBUTES, _TEXTS["setxattr"]),
+}
+"""Fields of the paths that the kernel evaluates, for calls that open nothing: a pattern may match any of them."""
+BY_DESCRIPTOR = frozenset({"ftruncate", "fallocate"})
+"""Calls whose file the kernel evaluates by its own path."""
 
+_OF_FILE = frozenset({"fd.name", "fd.directory", "fd.filename"})
+_NUMBERS = frozenset({"INT32", "UINT32", "PID"})
 _U32 = 0xFFFFFFFF
 _FAILED = Predicate("failed", 1, (1,))
+_CREATES = Predicate("open", CREATE, (CREATE,))
+_IS_NEW_SETUID = Predicate("new_setuid", 1, (1,))
 _OTHER_NUMBER = 0x7FFF_FFF1
 """Represents every number that a table does not name."""
 
@@ -44,23 +70,26 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
     field = node.left
     if not isinstance(field, Field):
         return (Clause(event),)
-    if event in _FIRST_PATH and (name := _argument(field)) is not None and parameter(event, name) is None:
+    if event in _PATHS and (name := _argument(field)) is not None and parameter(event, name) is None:
         # The event has no such argument, and what is missing makes a check false.
         return ()
     answers = _answers(node, field, event)
     if answers is not None:
-        return tuple(Clause(event, frozenset({answer})) for answer in answers)
+        # Most opens create nothing, which costs less to find out.
+        also = {(_CREATES, True)} if answers == ((_IS_NEW_SETUID, True),) else set()
+        return tuple(Clause(event, frozenset({answer} | also)) for answer in answers)
     return (Clause(event, patterns=_patterns(node, field, event)),)
 
 
 def _patterns(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:
-    """Return the fields of the path that the kernel evaluates for an event type."""
-    if event in PATH_OPENERS:
+    if event in PATH_OPENERS or (event in BY_DESCRIPTOR and field.name in _OF_FILE):
         return patterns_of(node, field.name)
-    if (_argument(field) or field.name) not in _FIRST_PATH.get(event, ()):
+    if event in BY_DESCRIPTOR and field.name == "fs.path.name":
+        return patterns_of(node, "fd.name")
+    name = _argument(field) or field.name
+    if name not in _PATHS.get(event, ()):
         return None
-    is_text = event in _LINK_TEXTS
-    return None if is_text and node.operator == "pmatch" else patterns_of(node, "fd.name")
+    return None if node.operator == "pmatch" and name in _TEXTS.get(event, ()) else patterns_of(node, "fd.name")
 
 
 def negated(node: Check, event: str) -> tuple[Clause, ...]:
@@ -210,9 +239,13 @@ def _of_argument(node: Check, name: str, event: str) -> Answers | None:
     if found is None:
         return None
     table = FLAG_TABLES.get(found.info)
+    values = _values(node)
+    if found.type in _NUMBERS and found.format == "DEC" and node.operator in ("=", "==", "in"):
+        numbers = sorted({int(value) for value in values if value.isdecimal() and int(value) <= _U32})
+        is_whole = numbers and len(numbers) == len(set(values))
+        return ((Predicate(f"arg.{found.name}", _U32, tuple(numbers)), True),) if is_whole else None
     if table is None or node.operator not in ("=", "==", "in", "contains", "startswith", "endswith"):
         return None
-    values = _values(node)
     if any(not any(character.isalpha() for character in value) or "|" in value for value in values):
         return None
     matches = predicate(node.operator, "CHARBUF", values)
@@ -256,8 +289,9 @@ def _of_number(table: str, name: str, matches: Callable[[str], bool]) -> Answers
 _ANSWERS: dict[str, Callable[[Check, str], Answers | None]] = {
     "evt.is_open_read": _flag(Predicate("open", READ, (READ,))),
     "evt.is_open_write": _flag(Predicate("open", WRITE, (WRITE,))),
-    "evt.is_open_exec": _flag(Predicate("open", CREATE, (CREATE,)), is_exact=False),
-    "evt.is_open_create": _flag(Predicate("open", CREATE, (CREATE,)), is_exact=False),
+    "evt.is_open_exec": _flag(_CREATES, is_exact=False),
+    "evt.is_open_create": _flag(_CREATES, is_exact=False),
+    "evt.is_open_setuid": _flag(_IS_NEW_SETUID, is_exact=False),
     "evt.failed": _flag(_FAILED),
     "fd.num": _of_descriptor,
     "evt.rawres": _of_raw_result,

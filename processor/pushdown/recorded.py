@@ -3,9 +3,10 @@
 It is for people, not for proofs: if a recording lacks what the kernel evaluates, the event counts as sent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from processor.fields.event import parameter, raw_argument
+from processor.fields.event import argument_text, parameter, raw_argument
+from processor.pushdown.checks import ATTRIBUTES, BY_DESCRIPTOR
 from schemas.batch import EventBatch
 from schemas.catalogue.flags import FLAG_TABLES
 from schemas.catalogue.openers import PATH_OPENERS
@@ -50,6 +51,8 @@ class RecordedEvents:
             return int(bool(columns["bits"][index] & EventBit.FAILED))
         if subject == "open":
             return self._opened_for(index)
+        if subject == "new_setuid":
+            return int(bool(columns["bits"][index] & EventBit.OPEN_SETUID))
         if subject == "result":
             return int(columns["res"][index]) if columns["bits"][index] & EventBit.HAS_RES else None
         if subject == "uid":
@@ -87,18 +90,31 @@ class RecordedEvents:
         return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
 
     def _is_at(self, index: int, clause: Clause) -> bool:
-        columns, strings = self._columns, self._strings
-        raw = strings[columns["fd_name_raw"][index]]
-        name, real = strings[columns["fd_name"][index]], strings[columns["fd_realpath"][index]]
-        for role in ("name", "source"):
-            if columns[f"path_{role}"][index]:
-                raw, name = (strings[columns[f"path_{role}{form}"][index]] for form in ("_raw", ""))
-                real = None
-        if raw is None or name is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
-            return True
-        for path in {name, real} - {None}:
-            data = (path or "").encode("utf-8", "surrogateescape")
-            for pattern in clause.patterns or ():
-                if (data + b"\0").startswith(pattern.text) if pattern.is_prefix else data.endswith(pattern.text):
-                    return True
+        for raw, names in self._evaluated(index):
+            if raw is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
+                return True
+            for name in set(names) - {None}:
+                data = (name or "").encode("utf-8", "surrogateescape")
+                for pattern in clause.patterns or ():
+                    if (data + b"\0").startswith(pattern.text) if pattern.is_prefix else data.endswith(pattern.text):
+                        return True
         return False
+
+    def _evaluated(self, index: int) -> Iterator[tuple[str | None, tuple[str | None, ...]]]:
+        """Yield each text of the call that the kernel evaluates, as it was requested, with its other forms."""
+
+        def text(column: str) -> str | None:
+            return self._strings[self._columns[column][index]]
+
+        event = self.event(index)
+        roles = [role for role in ("name", "source", "target") if self._columns[f"path_{role}"][index]]
+        if event in ATTRIBUTES:
+            name = argument_text(self._batch, index, "name")
+            yield name, (name,)
+        elif event in BY_DESCRIPTOR:
+            yield text("fd_name"), (text("fd_name"),)
+        elif not roles:
+            yield text("fd_name_raw"), (text("fd_name"), text("fd_realpath"))
+        else:
+            for role in roles:
+                yield text(f"path_{role}_raw"), (text(f"path_{role}"),)

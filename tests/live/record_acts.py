@@ -23,6 +23,7 @@ from tests.live.anonymous import anonymous
 from tests.live.containers import BUSYBOX, Docker
 from tests.live.dockerd import CLIENT, Dockerd
 
+PYTHON = "/usr/bin/python3"
 ACTOR = """
 import sys, tempfile, time
 from pathlib import Path
@@ -76,7 +77,7 @@ def act(docker: Docker, installed: Path) -> int:
     """Run the actions, run a process in a container, and return the process id of the actions."""
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONPATH": str(installed)}
     host = f"unix://{docker.socket}"
-    command = ["/usr/bin/python3", "-c", ACTOR, CLIENT, host]
+    command = [PYTHON, "-c", ACTOR, CLIENT, host]
     with subprocess.Popen(command, cwd="/", env=environment) as actor:
         assert actor.wait(300) == 0
     with docker.running(BUSYBOX, name="web") as name:
@@ -90,7 +91,9 @@ def write(target: Path, batches: list[EventBatch], actor: int, rewrite: tuple[tu
 
     def is_ours(process: Process, above: frozenset[int]) -> bool:
         # Nothing that the Docker daemon does itself is recorded, but everything that it starts in containers is.
-        return process.pid == actor or actor in above or (me in above and process.container >= 0)
+        # Before it executes, the actor is a copy of this program.
+        is_actor = process.pid == actor and process.exe == PYTHON
+        return is_actor or actor in above or (me in above and process.container >= 0)
 
     writer = RecordingWriter(target)
     sequence = number = 0

@@ -91,12 +91,6 @@ def _address(call: Syscall, _: Context) -> Value:
     return (found[0] if found[1] < 0 else f"{found[0]}:{found[1]}"), 0
 
 
-def _clone_arguments(call: Syscall, _: Context) -> Value:
-    if len(call.blob1) < 8:
-        return MISSING
-    return named("clone_flags", int.from_bytes(call.blob1[:8], "little") & U32)
-
-
 MEMORY: Mapping[str, Writer] = MappingProxyType({
     "path1": lambda _, context: (context.path1, 0),
     "path2": lambda _, context: (context.path2, 0),
@@ -108,7 +102,6 @@ MEMORY: Mapping[str, Writer] = MappingProxyType({
     "string": _string,
     "data": _data,
     "address": _address,
-    "clone_args": _clone_arguments,
 })  # fmt: skip
 """By kind of argument."""
 MEMORY_AT: Mapping[str, Callable[[int], Writer]] = MappingProxyType(

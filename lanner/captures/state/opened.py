@@ -1,5 +1,6 @@
 """What events change in the descriptors of the captured processes (libsinsp parsers.cpp)."""
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,9 @@ _EINPROGRESS = 115
 _CREATED = 1 << 14
 _TEMPORARY = 1 << 13
 _CREATING, _EXECUTABLE = 4 | _TEMPORARY, 0o111
-_READ, _WRITE, _EXEC, _CREATE = map(
-    int, (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE)
+_READ, _WRITE, _EXEC, _CREATE, _SETUID = map(
+    int,
+    (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE, EventBit.OPEN_SETUID),
 )
 AT_OPENS = frozenset({"open", "openat", "openat2"})
 OPENS = AT_OPENS | {"open_by_handle_at"}
@@ -345,6 +347,7 @@ def open_bits(flags: int, mode: int, result: int) -> int:
     """Return the bits of an open by its flags, the mode of the file that it may create, and its result."""
     is_created = flags & _CREATED or (flags & _TEMPORARY and result >= 0)
     bits = (_READ if flags & 1 else 0) | (_WRITE if flags & 2 else 0) | (_CREATE if is_created else 0)
+    bits |= _SETUID if is_created and mode & stat.S_ISUID else 0
     return bits | (_EXEC if flags & _CREATING and mode & _EXECUTABLE else 0)
 
 

@@ -14,6 +14,11 @@ from lanner.demo.library.steps import (
     script,
 )
 
+_GIVE_CAPABILITY = (
+    "import os, struct, tempfile; file = tempfile.NamedTemporaryFile(); "
+    "os.setxattr(file.name, 'security.capability', struct.pack('<5I', 0x02000000, 1, 0, 0, 0))"
+)
+
 LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
     on_host(
         "Read private key",
@@ -42,6 +47,13 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Searches an empty directory for setuid programs with find.",
         script('find "$1" -perm -4000'),
         OWN_DIRECTORY,
+    ),
+    on_host(
+        "Watch opened files by fanotify",
+        "Warning",
+        "Creates a fanotify group that watches nothing, and closes it.",
+        python("import ctypes, os; os.close(ctypes.CDLL(None).syscall(300, 1, 0))"),
+        NOTHING,
     ),
     on_host(
         "Access memory of another process",
@@ -188,9 +200,9 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
     on_host(
         "Set file capabilities",
         "Notice",
-        "Runs a copy of true named setcap.",
-        named("true", "setcap", "cap_chown+ep"),
-        OWN_DIRECTORY,
+        "Gives an empty file that nobody can execute a capability.",
+        python(_GIVE_CAPABILITY),
+        "A file in the directory for temporary files, removed afterwards.",
     ),
     on_host(
         "Write scheduled job",

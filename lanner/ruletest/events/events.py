@@ -1,6 +1,7 @@
 """The keys of an event in a test file: the call with its arguments, the process, and the result."""
 
 import errno
+import stat
 from typing import Any
 
 from collector.events.paths import absolute
@@ -159,6 +160,9 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             opened = spec.opens_file and spec.paths
             path = absolute(directory1, path1) if opened else table.read(descriptors.FD_NAME, None) or path1
             file = descriptors.read_file(table, kind, path, layer=process.container is not None)
+            if file.is_created and spec.opens_file and table.value(values.octal, 0, "mode") & stat.S_ISUID:
+                file.mode |= stat.S_ISUID
+                file.is_new_setuid = True
         if sock is not None and fd is None:
             fd = -1
         elif fd is not None and not is_result and spec.fd < len(registers):
@@ -199,7 +203,7 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         names = [argument.name for argument in spec.arguments if argument.kind == f"path{index + 1}"]
         keys = [*names, *(f"evt.arg.{name}" for name in names)]
         role = spec.path_roles[index : index + 1]
-        if role:
+        if role in _ROLES:
             keys.insert(0, _ROLES[role])
         if spec.opens_file:
             keys.insert(0, "fd.name")
@@ -218,7 +222,11 @@ def _written_paths(spec: Call, fields: Fields) -> dict[str, Any]:
         if "evt.arg.flags" not in fields and spec.event != "creat":
             reads, writes = fields.get("evt.is_open_read"), fields.get("evt.is_open_write")
             found["flags"] = "O_RDWR" if reads and writes else "O_WRONLY" if writes else "O_RDONLY"
-    names = (_ROLES[role] for role in spec.path_roles)
+    names = [_ROLES[role] for role in spec.path_roles if role in _ROLES]
+    if not spec.opens_file:
+        # Texts that are no paths of the event, such as an attribute's name.
+        texts = {f"path{at + 1}" for at in range(2) if spec.path_roles[at : at + 1] not in _ROLES}
+        names += [f"evt.arg.{argument.name}" for argument in spec.arguments if argument.kind in texts]
     return found | {name: fields[name] for name in names if name in fields}
 
 

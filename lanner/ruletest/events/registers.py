@@ -22,7 +22,6 @@ _IN_MEMORY = ("cap", "limit")
 """Kinds whose index is a place in memory, not a register."""
 _LAYOUTS = (
     (_U64, "<3Q", ("how_flags", "how_mode", "how_resolve")),
-    (_U64, "<Q", ("clone_args",)),
     (_U64, "<2Q", ("limit0", "limit1")),
     (0x7FFFFFFF, "<2i", ("pair1", "pair2")),
 )
@@ -34,7 +33,6 @@ _FLAG_KINDS = {
     "mountflags": "mount_flags",
     "sockopt": "sockopt_options",
     "how_resolve": "openat2_flags",
-    "clone_args": "clone_flags",
 }
 """The kinds of arguments that are flags, with their tables; empty if an argument names its own."""
 _DERIVED_FLAGS = {

@@ -15,8 +15,8 @@ from schemas.yaml.reading import YamlError, read_documents
 from schemas.yaml.source import SourceFile
 
 OWN_FIELDS = (
-    *("evt.io_uring", "fd.realpath", "proc.acodepath", "proc.args.truncated", "proc.codepath", "proc.env.truncated"),
-    *("proc.pcodepath", "proc.pexeline"),
+    *("evt.io_uring", "evt.is_open_setuid", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
+    *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
     "container.truncated",
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
     *("k8s.cluster.name", "json.host", "json.user", "json.key", "json.truncated", "jevt.time"),

@@ -172,6 +172,29 @@ def test_calls_with_one_path(actions: Actions, variant: str) -> None:
     assert removed["fs.path.name"] == str(actions.directory / "file")
 
 
+@pytest.mark.parametrize(
+    ("act", "event_type", "expected"),
+    [
+        ("truncate", "ftruncate", {"evt.arg.length": "3"}),
+        ("allocate", "fallocate", {"evt.arg.mode": "FALLOC_FL_KEEP_SIZE|FALLOC_FL_PUNCH_HOLE"}),
+        ("attribute-file", "fsetxattr", {"evt.arg.name": "user.x"}),
+        ("attribute", "setxattr", {"evt.arg.name": "user.x"}),
+        ("install", "dup", {}),
+    ],
+)
+@pytest.mark.parametrize("variant", ["plain", "polled", "worker"])
+def test_changes_of_a_file(actions: Actions, variant: str, act: str, event_type: str, expected: dict[str, str]) -> None:
+    """By its descriptor or its path; a descriptor of a file that the ring had is a duplicate."""
+    path = actions.directory / "file"
+    path.write_text("data")
+
+    result, event = actions.one(variant, act, str(path))
+
+    assert (event["evt.type"], event["evt.rawres"]) == (event_type, result)
+    assert event["fs.path.name" if act == "attribute" else "fd.name"] == str(path)
+    assert {name: event[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize("act", ["tcp", "direct-tcp"])
 @pytest.mark.parametrize("variant", ["plain", "polled", "worker"])
 def test_a_connection_is_reported_by_both_sides(actions: Actions, variant: str, act: str) -> None:

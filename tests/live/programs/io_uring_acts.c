@@ -5,7 +5,8 @@
  * a request that does nothing), drained, untold (no result is asked for), overflow (the queue of results is full),
  * personality (in the name of the user who set the ring up, after becoming nobody).
  * ACT: open, open2, open-direct PATH; unlink, mkdir PATH; rename, exchange, link, symlink PATH PATH; tcp, direct-tcp,
- * multishot; udp; fail PATH; fast-open PORT.
+ * multishot; udp; fail PATH; fast-open PORT;
+ * truncate, allocate, attribute, attribute-file PATH; install PATH.
  * Sockets are on 127.0.0.1; the acts on them print the ports.
  */
 #define _GNU_SOURCE
@@ -26,6 +27,8 @@
 /* Newer than some header files. */
 #define OP_BIND 56
 #define OP_LISTEN 57
+#define OP_FIXED_FD_INSTALL 54
+#define OP_FTRUNCATE 55
 
 static struct io_uring_params p;
 static int ring;
@@ -285,6 +288,33 @@ int main(int count, char **arguments)
 		e->addr2 = (unsigned long)&there;
 		e->addr_len = sizeof(there);
 		e->msg_flags = MSG_FASTOPEN;
+	}
+	if (!strcmp(act, "truncate")) {
+		e = request(OP_FTRUNCATE, open(one, O_WRONLY), NULL, 0);
+		e->off = 3;
+	}
+	if (!strcmp(act, "allocate")) {
+		e = request(IORING_OP_FALLOCATE, open(one, O_WRONLY), (void *)4096, 3);
+		e->off = 0;
+	}
+	if (!strcmp(act, "attribute") || !strcmp(act, "attribute-file")) {
+		e = request(IORING_OP_SETXATTR, -1, "user.x", 1);
+		e->addr2 = (unsigned long)"1";
+		e->addr3 = (unsigned long)one;
+		if (!strcmp(act, "attribute-file")) {
+			e->opcode = IORING_OP_FSETXATTR;
+			e->fd = open(one, O_RDONLY);
+		}
+	}
+	if (!strcmp(act, "install")) {
+		int file = open(one, O_RDONLY);
+
+		table_of_files();
+		if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES_UPDATE,
+			    &(struct io_uring_files_update){.offset = 2, .fds = (unsigned long)&file}, 1) < 0)
+			die("io_uring_register");
+		e = request(OP_FIXED_FD_INSTALL, 2, NULL, 0);
+		e->flags = IOSQE_FIXED_FILE;
 	}
 	if (!strcmp(act, "open"))
 		e = on_path(IORING_OP_OPENAT, one, 0);

@@ -7,11 +7,12 @@ from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL = range(1, 10)
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID = range(1, 11)
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
-TEXTS = ("symlink", "symlinkat")
+TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat")
+OF_FILES = ("ftruncate", "fallocate")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
@@ -32,26 +33,39 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
     if not clauses or not row.has_patterns or clauses & layout.anywhere:
         return bool(clauses)
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
-    if event in TEXTS:
-        return not 2 <= len(raw) <= 509 or bool(clauses & clauses_of(layout, raw))
     kernels = ((call.file and call.file.path) or "").encode("utf-8", "surrogateescape")
+    if event in OF_FILES:
+        return not kernels or call.file is None or call.file.is_pseudo or bool(clauses & clauses_of(layout, kernels))
+    second = len(CALLS[call.event].paths) > 1
+    if event in TEXTS:
+        if not 2 <= len(raw) <= 509 or clauses & clauses_of(layout, raw):
+            return True
+        return second and is_of_interest(layout, clauses, call.path2, call.directory2)
     if event in OPENS and call.result >= 0 and raw == kernels and 2 <= len(raw) < SAME_BYTES:
         return bool(clauses & clauses_of(layout, raw))
-    if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
+    if is_of_interest(layout, clauses, call.path1, call.directory1):
         return True
-    if raw.startswith(b"./"):
-        return True
-    if not raw.startswith(b"/"):
-        if call.directory1 is None:
-            return True
-        raw = call.directory1.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
-    if clauses & clauses_of(layout, raw):
+    if second and is_of_interest(layout, clauses, call.path2, call.directory2):
         return True
     if call.result < 0 or event not in OPENS:
         return False
     if call.file is None:
         return True
     return call.file.path is not None and bool(clauses & clauses_of(layout, kernels))
+
+
+def is_of_interest(layout: FilterLayout, clauses: int, path: str | None, directory: str | None) -> bool:
+    """Return whether a path that was passed, joined with its directory, could matter."""
+    raw = (path or "").encode("utf-8", "surrogateescape")
+    if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
+        return True
+    if raw.startswith(b"./"):
+        return True
+    if not raw.startswith(b"/"):
+        if directory is None:
+            return True
+        raw = directory.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
+    return bool(clauses & clauses_of(layout, raw))
 
 
 def class_of(event: str, call: Syscall) -> int:
@@ -80,6 +94,8 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return call.arguments[test.register]
     if test.subject == UID:
         return call.who.uid
+    if test.subject == NEW_SETUID:
+        return int(call.file is not None and call.file.is_new_setuid)
     if call.socket is None and call.file is None:
         return None
     sock = call.socket

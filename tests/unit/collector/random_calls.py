@@ -10,12 +10,16 @@ from tests.unit.collector.calls import WHO, call, file, sock
 OPENS = ("open", "openat", "openat", "openat2", "creat")
 SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
 _WITH_MODES = ("fchmod", "mknod")
-OTHERS = ("ptrace", "prctl", "setns", "unshare", "clone", "mount", "kill", "pipe2", "open_by_handle_at", *_WITH_MODES)
+FILES = ("ftruncate", "fallocate")
+OTHERS = (
+    *("ptrace", "prctl", "setns", "unshare", "clone", "clone3", "mount", "kill", "pipe2", "open_by_handle_at"),
+    *_WITH_MODES,
+)
 PATHS = (
     *("link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rename", "renameat2"),
-    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmodat"),
+    *("mkdir", "mkdirat", "rmdir", "chmod", "fchmodat", "fchmodat2", "truncate", "move_mount", "setxattr"),
 )
-EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS, *PATHS}))
+EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS, *PATHS, *FILES}))
 _PARTS = ("etc", "shadow", "passwd", "usr", "bin", ".ssh", "id_rsa", "log")
 _DEEP, _LONG = "/x" * 57, "/" + "y" * 250 + "/" + "z" * 60
 _FLAGS = (0, 1, 2, 3, 0o100, 0o1001, 0o102, 0o20200002, 0o20000002, 0o2000000, 0o1101, 0o200000, 0x1_0000_0001)
@@ -64,7 +68,7 @@ def requested_path(chance: Random, name: str) -> str:
 
 def random_call(chance: Random) -> Syscall:
     """Return any call, by any user, by the 64-bit or the 32-bit entry."""
-    kind = chance.choice([_open, _open, _socket, _other, _path, _path])
+    kind = chance.choice([_open, _open, _socket, _other, _path, _path, _file])
     return replace(kind(chance), who=replace(WHO, uid=chance.choice([0, 0, 1000, (1 << 32) - 2])))
 
 
@@ -77,7 +81,9 @@ def _open(chance: Random) -> Syscall:
     result = chance.choice([3, 3, 0, 7, -2, -13])
     name = path(chance)
     real = chance.choice([name, name, name, path(chance), f"/jail{name}", None])
-    opened = file(real, chance.choice([0o100644, 0o40755, 0o20666]), is_created=bool(flags & 0o100))
+    mode = chance.choice([0o100644, 0o40755, 0o20666, 0o104755])
+    created = {"is_created": bool(flags & 0o100), "is_new_setuid": bool(flags & 0o100 and mode & 0o4000)}
+    opened = file(real, mode, **created)
     given = requested_path(chance, name)
     return call(
         event,
@@ -92,6 +98,13 @@ def _open(chance: Random) -> Syscall:
         blob1=b"".join(number.to_bytes(8, "little") for number in (flags, 0o755, 0)) if event == "openat2" else b"",
         is_compat=chance.random() < 0.3,
     )
+
+
+def _file(chance: Random) -> Syscall:
+    name = path(chance)
+    opened = chance.choice([file(name), file(name), file(name), file(None), None])
+    result, numbers = chance.choice([0, 0, 0, -22]), [chance.choice(_NUMBERS) for _ in range(6)]
+    return call(chance.choice(FILES), numbers, result=result, fd=5, file=opened, is_compat=chance.random() < 0.3)
 
 
 def _path(chance: Random) -> Syscall:
@@ -165,7 +178,7 @@ _OF_ALL = (
 _OF_OPENS = (
     *("evt.is_open_read = true", "evt.is_open_write = true", "evt.is_open_write = false", "evt.is_open_exec = true"),
     *("evt.is_open_create = true", "evt.arg.flags contains O_TRUNC", "fd.nameraw contains ../", "fd.name exists"),
-    *("evt.is_open_exec = false", "evt.is_open_create != true"),
+    *("evt.is_open_exec = false", "evt.is_open_create != true", "evt.is_open_setuid = true"),
 )
 _OF_SOCKETS = (
     *("fd.type in (ipv4, ipv6)", "fd.type = unix", "fd.typechar in (4, 6)", "fd.typechar = f", "fd.sockfamily = ip"),
@@ -173,6 +186,7 @@ _OF_SOCKETS = (
     *("fd.lport in (22, 80)", "fd.rport in (80, 443)", "fd.sip = 127.0.0.1", "fd.cip in (10.1.2.3, 8.8.8.8)"),
     *("fd.snet in (10.0.0.0/8, 127.0.0.0/8)", "fd.cnet = 192.168.0.0/16", "fd.lip != 10.1.2.3", "fd.net = 10.0.0.0/8"),
     *("evt.arg.domain contains AF_PACKET", "evt.arg.domain = AF_INET", "fd.rnet = 8.0.0.0/8"),
+    "evt.arg.type in (1, 10)",
 )
 _OF_OTHERS = (
     *("evt.arg.request contains PTRACE_ATTACH", "evt.arg.request in (PTRACE_TRACEME, PTRACE_SEIZE)"),
@@ -208,7 +222,10 @@ def check_of_name(chance: Random) -> str:
 def check_of_path(chance: Random) -> str:
     """Return a check of a path of a call that opens nothing."""
     name = chance.choice(
-        ["fs.path.name", "fs.path.source", "evt.arg.oldpath", "evt.arg.target", "evt.arg.path", "evt.arg[1]"]
+        [
+            *("fs.path.name", "fs.path.source", "fs.path.target", "evt.arg.oldpath", "evt.arg.newpath"),
+            *("evt.arg.target", "evt.arg.path", "evt.arg.name", "evt.arg[1]"),
+        ]
     )
     text = _in_rule(chance)
     return chance.choice(
@@ -216,6 +233,7 @@ def check_of_path(chance: Random) -> str:
             *(f"{name} = {text}", f"{name} in ({text}, {_in_rule(chance)})", f"{name} startswith {text[:8]}"),
             *(f"{name} endswith {text[-8:]}", f"{name} pmatch ({text})", f'{name} glob "{text[:6]}*"'),
             *(f"{name} = {text[1:]}", f"fs.path.target = {text}", "evt.arg.name startswith /etc"),
+            *("evt.arg.mode contains FALLOC_FL_PUNCH_HOLE", "evt.arg.mode contains S_ISUID"),
         ]
     )
 
@@ -223,17 +241,20 @@ def check_of_path(chance: Random) -> str:
 def random_rule(chance: Random) -> str:
     """Return a condition on event types of one kind; most checks are joined by `and`, some negated or by `or`."""
     kind, own = chance.choice(
-        [(OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS), (PATHS, ()), (PATHS, ())]
+        [
+            *((OPENS, _OF_OPENS), (OPENS, _OF_OPENS), (SOCKETS, _OF_SOCKETS), (OTHERS, _OF_OTHERS)),
+            *((PATHS, ()), (PATHS, ()), (FILES, _OF_OTHERS)),
+        ]
     )
 
     def check() -> str:
         draw = chance.random()
         if kind is PATHS and draw < 0.8:
             text = check_of_path(chance)
+        elif kind in (OPENS, FILES) and draw < 0.5:
+            text = check_of_name(chance)
         else:
-            text = (
-                check_of_name(chance) if kind is OPENS and draw < 0.5 else chance.choice(own if draw < 0.8 else _OF_ALL)
-            )
+            text = chance.choice(own if draw < 0.8 else _OF_ALL)
         return f"not {text}" if chance.random() < 0.2 else text
 
     def joined(word: str, count: int) -> str:

@@ -78,7 +78,7 @@ def test_changes_of_modes_without_the_bit_of_a_rule_are_left_out(kernel: NativeK
                 call("symlinkat", path1="../shadow", path2="x"),
                 call("symlink", path1="/etc/shadow", path2="/tmp/x", is_compat=True),
             ],
-            [call("symlink", path1="../lib", path2="/lib"), call("symlinkat", path1="//etc/shadow", path2="x")],
+            [call("symlink", path1="../lib", path2="/lib"), call("symlinkat", path1="//etc/shadow", path2="/x")],
         ),
         (
             "evt.type in (unlink, unlinkat) and fs.path.name startswith /var/log",
@@ -111,15 +111,60 @@ def test_changes_of_modes_without_the_bit_of_a_rule_are_left_out(kernel: NativeK
         (
             "evt.type in (link, linkat) and (evt.arg.oldpath = /etc/shadow or evt.arg.target = /etc/shadow)",
             [call("link", path1="/etc/shadow", path2="/tmp/x")],
-            [call("link", path1="/etc/passwd", path2="/etc/shadow")],
+            [call("link", path1="/etc/passwd", path2="/etc/x")],
+        ),
+        (
+            "evt.type in (rename, renameat2, symlink) and fs.path.target startswith /usr/bin/",
+            [
+                call("rename", path1="/tmp/x", path2="/usr/bin/x"),
+                call("renameat2", path1="/tmp/x", path2="xx", directory1="/usr/bin"),
+                call("symlink", path1="../tmp/x", path2="/usr/bin/x"),
+            ],
+            [
+                call("rename", path1="/tmp/x", path2="/tmp/y"),
+                call("renameat2", path1="/tmp/x", path2="x/y", directory1="/usr"),
+                call("symlink", path1="tmp/x", path2="/usr/lib/x"),
+            ],
+        ),
+        (
+            "evt.type in (ftruncate, fallocate) and fd.name = /var/log/auth.log",
+            [
+                call("ftruncate", [5], fd=5, file=file("/var/log/auth.log")),
+                call("ftruncate", [5]),
+            ],
+            [call("ftruncate", [5], fd=5, file=file("/tmp/auth.log"))],
+        ),
+        (
+            "evt.type in (setxattr, fsetxattr) and evt.arg.name = security.capability",
+            [
+                call("setxattr", path1="security.capability", path2="/tmp/x"),
+                call("fsetxattr", [5], path1="security.capability", fd=5, file=file()),
+            ],
+            [
+                call("setxattr", path1="security.selinux", path2="/tmp/x"),
+                call("fsetxattr", [5], path1="user.x", fd=5, file=file()),
+            ],
+        ),
+        (
+            "evt.type in (open, openat2) and evt.is_open_setuid = true",
+            [
+                call("openat2", result=3, fd=3, file=file(mode=0o104755, is_created=True), path1="/tmp/x"),
+                call("open", [0, 0o101], result=3, fd=3, file=file(mode=0o104755, is_created=True), path1="/tmp/x"),
+            ],
+            [
+                call("openat2", result=3, fd=3, file=file(mode=0o104755), path1="/tmp/x"),
+                call("open", [0, 0o101], result=3, fd=3, file=file(mode=0o100755, is_created=True), path1="/tmp/x"),
+                call("open", [0, 1], result=3, fd=3, file=file(mode=0o104755, is_created=True), path1="/tmp/x"),
+            ],
         ),
     ],
 )
 def test_calls_are_evaluated_by_their_paths(
     kernel: NativeKernel, rule: str, expected: list[Syscall], left_out: list[Syscall]
 ) -> None:
-    """A symbolic link's target as it is, the other paths joined with their directory, and that of an opened file."""
-    kernel.put(lay_out(derive([parse(rule)], EVENTS)), EVENTS)
+    """Texts as they are, the other paths joined with their directory, and those of opened and truncated files."""
+    events = {*EVENTS, "fsetxattr"}
+    kernel.put(lay_out(derive([parse(rule)], events)), events)
 
     assert all(kernel.call(made) is not None for made in expected)
     assert [kernel.call(made) for made in left_out] == [None] * len(left_out)

@@ -47,6 +47,8 @@ RENAMED = {
     "fcntl64": "fcntl",
     "recvmmsg_time64": "recvmmsg",
     "ugetrlimit": "getrlimit",
+    "truncate64": "truncate",
+    "ftruncate64": "ftruncate",
 }
 
 
@@ -119,7 +121,8 @@ class TestNumbers:
         found = re.findall(r"#define __NR_(\w+) (\d+)", path.read_text())
         names = {int(number): event_of(name) for name, number in found}
 
-        assert {number: names.get(number) for number in table} == table
+        known = {number: event for number, event in table.items() if number <= max(names)}
+        assert {number: names.get(number) for number in known} == known
         missed = {number: name for number, name in names.items() if name in BY_EVENT and number not in table}
         assert not missed
 

@@ -39,9 +39,9 @@ def test_what_is_no_field_is_not_found_and_the_reason_is_reported(text: str) -> 
 def test_event_types_are_those_with_parameters_and_all_system_calls() -> None:
     """A generic system call has the category "other"."""
     assert is_event_type("openat")
-    assert is_event_type("fsopen")
+    assert is_event_type("fsmount")
     assert not is_event_type("opne")
-    assert (category_of("openat"), category_of("read"), category_of("fsopen")) == ("file", "io-read", "other")
+    assert (category_of("openat"), category_of("read"), category_of("fsmount")) == ("file", "io-read", "other")
     assert [param.name for param in EVENTS["setuid"].params] == ["res", "uid"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from collector.arch import x86_64
 from collector.bpf.program import SOURCE
-from collector.events.system_calls import CALLS, CWD, descriptors, watched_numbers
+from collector.events.system_calls import CALLS, CWD, DescriptorFlag, descriptors, watched_numbers
 from collector.kernel.offsets import type_names
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout
 from collector.pushdown.maps import entries
@@ -26,6 +26,7 @@ DIRECTORY_FD = 200
 _MEMORY = 4 << 20
 _MAP_32BIT = 0x40
 _OBJECT = 4096
+_NEW_USER, _NEW_NAMESPACES = 0x10000000, 0x6E020080
 _DESCRIPTORS = 1024
 _SETTING_FILTER = 0
 _RING_BYTES = 1 << 32
@@ -144,14 +145,15 @@ class NativeKernel:
 
     def _begin(self) -> None:
         """Create the process that makes calls."""
-        self._task, self._cred, self._fs, files, table = (self._new() for _ in range(5))
+        self._task, self._cred, self._fs, files, table, parent = (self._new() for _ in range(6))
+        self._put(parent, "TASK_CRED", self._new())
         self._registers = self._new()
         self._files = self._new(8 * _DESCRIPTORS)
         self._opened: list[int] = []
         for name, value in (
             *(("TASK_GROUP_LEADER", self._task), ("TASK_CRED", self._cred), ("TASK_FS", self._fs)),
             *(("TASK_FILES", files), ("TASK_SIGNAL", self._new())),
-            *(("TASK_REAL_PARENT", self._task), ("TASK_START_BOOTTIME", 5), ("TASK_SELF_EXEC_ID", 1)),
+            *(("TASK_REAL_PARENT", parent), ("TASK_START_BOOTTIME", 5), ("TASK_SELF_EXEC_ID", 1)),
         ):
             self._put(self._task, name, value)
         self._put(files, "FILES_FDT", table)
@@ -307,6 +309,12 @@ class NativeKernel:
                 arguments[register] = self._text(data) if data else 0
             if size_register < CWD:
                 arguments[size_register] = len(data)
+        if call.flags & DescriptorFlag.CLONE_ARGUMENTS:
+            arguments[0] = self._text(struct.pack("<Q", arguments[2]))
+            # A child has the namespaces that it requested.
+            users, others = arguments[2] & _NEW_USER, arguments[2] & _NEW_NAMESPACES
+            self._put(self._cred, "CRED_USER_NS", self._new() if users else 0)
+            self._put(self._task, "TASK_NSPROXY", self._new() if others else 0)
         self._put(self._cred, "CRED_EUID", made.who.uid, 4)
         if made.fd is not None and call.fd < CWD:
             arguments[call.fd] = made.fd

@@ -36,13 +36,6 @@ from tests.unit.collector.events.arguments.writing import NOT_KNOWN, written
         (call("pipe2", blob1=struct.pack("<2i", 3, 4)), "pipe2", "fd2", ("4", 4)),
         (call("pipe2", blob1=struct.pack("<2i", 3, 4), result=-24), "pipe2", "fd2", ("-1", -1)),
         (
-            call("clone3", blob1=struct.pack("<Q", 0x10000000).ljust(88, b"\0")),
-            "clone3",
-            "flags",
-            ("CLONE_NEWUSER", 1048576),
-        ),
-        (call("clone3"), "clone3", "flags", NOT_KNOWN),
-        (
             call("io_uring_setup", blob1=struct.pack("<6I", 8, 16, 2, 0, 9, 0)),
             "io_uring_setup",
             "cq_entries",
