@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_exec, add_exit, add_syscall
+from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
 from collector.events.repeat_cache import RepeatCache
 from collector.host.facts import HostFacts
 from collector.processes.process import TrackedProcess
@@ -121,7 +121,11 @@ class BatchAssembler:
         if isinstance(record, Syscall):
             event = add_syscall(self._builder, record, origin, time_of_event)
             self.events += record.repeats
-            if raw and not entry.is_stale:
+            back = exchanged_back(record)
+            if back is not None:
+                add_syscall(self._builder, back, origin, time_of_event)
+                self.events += 1 + back.repeats
+            elif raw and not entry.is_stale:
                 self._repeated.remember(self._builder, raw, record, event, entry)
         elif isinstance(record, Exit):
             add_exit(self._builder, record, origin, time_of_event)

@@ -1,7 +1,7 @@
 """Builds an event of a batch, in terms of rule fields, from a system call, an exec or an exit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from signal import Signals
 
@@ -10,7 +10,7 @@ from collector.events.arguments.writers import argument_names, writers_of
 from collector.events.batch_builder import BatchBuilder, Event, Intern
 from collector.events.descriptors import Descriptor, describe
 from collector.events.paths import absolute
-from collector.events.system_calls import CALLS, NONE, Call
+from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call
 from collector.records.types import Exec, Exit, Syscall
 from schemas.batch import Process
 from schemas.catalogue.flags import number_text
@@ -31,6 +31,7 @@ _STALE, _FAILED, _HAS_RES = _BIT["PROCESS_STALE"], _BIT["FAILED"], _BIT["HAS_RES
 _WITHOUT_RESULT = frozenset({"getuid", "geteuid", "getgid", "getegid", "getsockname", "getpeername"})
 _O_TMPFILE = 0o20200000
 _ROLES = "nst"
+_RENAMEAT2, _EXCHANGE = BY_EVENT["renameat2"], 2
 _NAMED_BY_PATH = frozenset({"file", "directory"})
 _FALCO_CREATED, _FALCO_CREATING = 16384, 4 | 8192
 _EXECUTABLE = 0o111
@@ -121,6 +122,21 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
     row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
     return builder.add(time, row, argument_names(call.event), arguments)
+
+
+def exchanged_back(call: Syscall) -> Syscall | None:
+    """Return the other half of an exchange of two files, by which each has a new path; None for other calls."""
+    if call.event != _RENAMEAT2.number or call.result or not call.arguments[4] & _EXCHANGE:
+        return None
+    old, old_path, new, new_path, flags, last = call.arguments
+    return replace(
+        call,
+        arguments=(new, new_path, old, old_path, flags, last),
+        path1=call.path2,
+        path2=call.path1,
+        directory1=call.directory2,
+        directory2=call.directory1,
+    )
 
 
 def add_exec(builder: BatchBuilder, done: Exec, origin: EventSource, time: int) -> None:

@@ -9,7 +9,7 @@ from collector.containers.docker.inspected import container_from
 from collector.containers.identity.naming import ContainerName, container_of
 from collector.events.arguments.values import signed32
 from collector.events.batch_builder import BatchBuilder
-from collector.events.build import EventSource, add_exec, add_syscall
+from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.process import TICK, TrackedProcess
 from collector.processes.rows import ProcessRows
@@ -155,7 +155,10 @@ class World:
         if event.call is None:
             add_exec(self._builder, self._exec_record(event, entry, now), origin, now + _BOOT)
         else:
-            add_syscall(self._builder, _syscall_record(event, entry, now), origin, now + _BOOT)
+            call = _syscall_record(event, entry, now)
+            for each in (call, exchanged_back(call)):
+                if each is not None:
+                    add_syscall(self._builder, each, origin, now + _BOOT)
 
     def take(self) -> Iterator[EventBatch]:
         """Yield the events since the last call as one batch; nothing if there are none."""

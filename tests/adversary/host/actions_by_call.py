@@ -68,15 +68,15 @@ def _open(name: str, path: str, flags: int, mode: int = 0o600) -> int:
     if name == "openat2":
         how = (ctypes.c_uint64 * 3)(flags, mode if flags & os.O_CREAT else 0, 0)
         return call(name, _AT_FDCWD, text, how, 24)
-    if name == "open_by_handle_at":
+    if name == _BY_HANDLE:
         handle = ctypes.create_string_buffer(struct.pack("<Ii", 128, 0), 136)
         if _libc.name_to_handle_at(_AT_FDCWD, text, handle, ctypes.byref(ctypes.c_int()), 0):
             raise OSError(ctypes.get_errno(), "name_to_handle_at")
-        return call(name, os.open("/", os.O_RDONLY), handle, flags)
+        return call(name, os.open(Path(path).parent, os.O_RDONLY), handle, flags)
     return call(name, _AT_FDCWD, text, flags, mode)
 
 
-_OPENS = ("open", "openat", "openat2")
+_OPENS, _BY_HANDLE = ("open", "openat", "openat2"), "open_by_handle_at"
 _PLACES = ("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat")
 _OF_MEMORY = ("process_vm_readv", "process_vm_writev")
 
@@ -93,6 +93,21 @@ def _parents(*paths: str) -> None:
 def _create(name: str, path: str, mode: int = 0o600) -> None:
     _parents(path)
     _open(name, path, os.O_WRONLY | os.O_CREAT, mode)
+
+
+def _write(name: str, path: str) -> None:
+    """Open a file that is there for writing."""
+    _parents(path)
+    Path(path).touch()
+    _open(name, path, os.O_WRONLY)
+
+
+def _exchange(name: str, path: str) -> None:
+    """Put another file in the place of one that is there, which takes the other's place."""
+    _parents(path)
+    for each in (path, f"{path}.other"):
+        Path(each).touch()
+    call(name, _AT_FDCWD, path.encode(), _AT_FDCWD, f"{path}.other".encode(), 2)
 
 
 def _make(name: str, path: str, mode: int, device: int = 0) -> None:
@@ -125,7 +140,7 @@ def _empty(name: str, path: str) -> None:
     Path(path).write_bytes(bytes(9000))
     if name == "creat":
         _open(name, path, 0)
-    elif name in _OPENS:
+    elif name in (*_OPENS, _BY_HANDLE):
         _open(name, path, os.O_WRONLY | os.O_TRUNC)
     elif name == "truncate":
         call(name, path.encode(), 0)
@@ -252,8 +267,8 @@ def _send(name: str) -> None:
     sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     # A raw request, because no tool may be there: SIOCSIFADDR and SIOCSIFFLAGS of the loopback interface.
     request = struct.pack("16sHH4s8x", b"lo", socket.AF_INET, 0, socket.inet_aton("192.0.2.1"))
-    for number, data in ((0x8916, request), (0x8914, struct.pack("16sH22x", b"lo", 1))):
-        _libc.ioctl(sender.fileno(), number, ctypes.create_string_buffer(data, 40))
+    for number, setting in ((0x8916, request), (0x8914, struct.pack("16sH22x", b"lo", 1))):
+        _libc.ioctl(sender.fileno(), number, ctypes.create_string_buffer(setting, 40))
     address = struct.pack("<H", socket.AF_INET) + struct.pack(">H", 4444) + socket.inet_aton("192.0.2.1") + bytes(8)
     to = ctypes.create_string_buffer(address, len(address))
     if name == "connect":
@@ -322,7 +337,7 @@ _RENAMES, _REMOVES, _MAKES, _DIRECTORIES = (
     ("mkdir", "mkdirat"),
 )
 _MODES = ("chmod", "fchmod", "fchmodat", "fchmodat2")
-_EMPTIES = (*_CREATES, "truncate", "ftruncate", "fallocate")
+_EMPTIES = (*_CREATES, _BY_HANDLE, "truncate", "ftruncate", "fallocate")
 _ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat")
 _STREAMS = ("dup", "dup2", "dup3", "fcntl", "accept", "accept4", "connect", "pidfd_getfd")
 _LOG, _HISTORY, _PROGRAM = "/var/log/auth.log", "/root/.bash_history", "/usr/bin/x"
@@ -338,15 +353,35 @@ _WRITTEN = (
     ("Write login configuration", "/etc/pam.d/x"),
     ("Change source of packages", "/etc/apt/sources.list.d/x.list"),
 )
+_DIRECTORIES_OF = (
+    ("Write SSH authorized keys", "/root/.ssh"),
+    ("Write scheduled job", "/etc/cron.d"),
+    ("Write system service", "/etc/systemd/system"),
+    ("Change shell start-up file", "/etc/profile.d"),
+    ("Write account file", "/etc/sudoers.d"),
+    ("Write login configuration", "/etc/pam.d"),
+    ("Change source of packages", "/etc/apt/sources.list.d"),
+)
+"""Directories whose replacement replaces such files."""
+
+
+def _emptied(path: str) -> str:
+    """Return the directory that is an empty one for an action on a path."""
+    return "/usr/bin" if path == _PROGRAM else str(Path(path).parents[-2])
+
+
 _ON_HOST: tuple[tuple[str, tuple[str, ...], Callable[[str], Do], str], ...] = (
-    ("Read sensitive file untrusted", (*_OPENS, "open_by_handle_at"), _by_name(_read, "/etc/shadow"), ""),
+    ("Read sensitive file untrusted", (*_OPENS, _BY_HANDLE), _by_name(_read, "/etc/shadow"), ""),
     ("Watch opened files by fanotify", ("fanotify_init",), _always(call, "fanotify_init", 1, 0), ""),
     ("Create link to sensitive file", _PLACES, _by_name(_place, "/etc/shadow", "/etc/x"), "/etc"),
     ("Redirect standard stream to network connection", _STREAMS, _by_name(_redirect), ""),
-    *((rule, _CREATES, _created(path), str(Path(path).parents[-2])) for rule, path in _WRITTEN[1:]),
-    *((rule, _PLACES, _placed(path), str(Path(path).parents[-2])) for rule, path in _WRITTEN[1:]),
+    *((rule, _CREATES, _created(path), _emptied(path)) for rule, path in _WRITTEN[1:]),
+    *((rule, _PLACES, _placed(path), _emptied(path)) for rule, path in _WRITTEN[1:]),
     ("Write below binary directory", _CREATES, _created(_PROGRAM), "/usr/bin"),
     ("Write below binary directory", _PLACES, _placed(_PROGRAM), "/usr/bin"),
+    *((rule, ("renameat2",), _by_name(_exchange, path), _emptied(path)) for rule, path in _WRITTEN),
+    *((rule, (_BY_HANDLE,), _by_name(_write, path), _emptied(path)) for rule, path in _WRITTEN),
+    *((rule, ("rename", "symlink"), _placed(path), _emptied(path)) for rule, path in _DIRECTORIES_OF),
     ("Set setuid bit", _CREATES, _created("/srv/x", _SETUID), "/srv"),
     ("Set setuid bit", _MAKES, _made("/srv/x", _SETUID), "/srv"),
     ("Set setuid bit", _MODES, _by_name(_change_mode, "/srv/x", _SETUID), "/srv"),
@@ -390,7 +425,7 @@ _IN_CONTAINER: tuple[tuple[str, tuple[str, ...], Callable[[str], Do], str], ...]
     ("Mount in container", ("mount",), _BIND, ""),
     ("Mount in container", ("move_mount",), _always(_move_mount, "/opt"), ""),
     ("New user namespace in container", ("unshare", "clone", "clone3"), _by_name(_new_user), ""),
-    ("Access device in container", _OPENS, _by_name(_open_disk), "/dev"),
+    ("Access device in container", (*_OPENS, _BY_HANDLE), _by_name(_open_disk), "/dev"),
     ("Access device in container", _MAKES, _made("/srv/x", 0o60600, 2048), "/srv"),
     (
         "Reach files through root of process in container",
