@@ -28,14 +28,14 @@ from bench.running import cpu_seconds
 from bus.administration import create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, plan
+from foundation.times import iso8601_zulu
 from lanner.intake.documents import split
 from processor.evaluator import compile_ruleset
-from processor.fleet.audit.stage import AuditStage
+from processor.fleet.json_stage import AuditStage
 from processor.loading import RuleFile, load_rules, read_rule_files
-from schemas.text.times import iso8601_zulu
 from tests.cluster.broker import Broker
 from tests.live.notifier.certificates import Certificates, make_certificates
-from tests.unit.processor.audit.requests import exec_request, pod_request, request
+from tests.unit.processor.detection.requests import exec_request, pod_request, request
 
 EVENTS = 20_000
 PER_REQUEST = 100

@@ -16,12 +16,12 @@ from typing import TypeVar
 import cramjam
 
 from bench.noise.count import batches_of, recordings_in
-from collector.publishing.batch_halves import halves
+from collector.publishing.send_window import halves
 from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 
 RECORDINGS = Path(__file__).parents[1] / "tests/recordings/ordinary"
 NEWER_KINDS = ("kubernetes", "timers")

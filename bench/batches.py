@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
-from schemas.codec import EVENT_BATCH_FORMAT, decode_batch, encode_batch
-from schemas.encoding.columns.events import COLUMNS, unpack_columns
-from schemas.encoding.columns.processes import PROCESS_COLUMNS, pack_processes, unpack_processes
-from schemas.encoding.columns.texts import TextTable, pack_texts, unpack_texts
+from schemas.encoding.batch import EVENT_BATCH_FORMAT, decode_batch, encode_batch
+from schemas.encoding.columns import COLUMNS, PROCESS_COLUMNS, pack_processes, unpack_columns, unpack_processes
+from schemas.encoding.limits import TextTable, pack_texts, unpack_texts
 from schemas.encoding.recording import read_recording
 
 ROUNDS = 7

@@ -20,13 +20,13 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
-from lanner.captures.reading import CaptureReader
+from lanner.captures.reader import CaptureReader
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
-from tests.unit.lanner.captures import scap_files
+from tests.unit.lanner.captures.format import scap_files
 
 EVENTS = 250_000
 ROUNDS = 5

@@ -19,14 +19,13 @@ from pathlib import Path
 
 from bench.notifier import ALERT
 from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.files import AuditFile, MarkFile
-from lanner.console.feed.queue import LocalAlerts
-from lanner.console.fleet.sources.files import FilesOnly
+from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile
+from lanner.console.fleet.local import FilesOnly
 from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
-from lanner.wiring.http.console import RunningConsole
+from lanner.wiring.stages.console import RunningConsole
 from schemas.alert import Alert, alert_id, decode_alert, encode_alert
 
 ALERTS = 1_000_000

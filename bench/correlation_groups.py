@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.first_seen import batch, resident
+from bus.clients.compacted import applied_header, read_tables
 from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
-from bus.state.changelog import applied_header, read_tables
 from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.correlator import MAX_GROUPS, Correlator
-from processor.correlation.pre_match import PreMatch
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.state.encoded import everything, take_changes
+from processor.correlation.state import everything, take_changes
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.loading import RuleFile, load_rules
+from processor.matching.pre_match import PreMatch
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
 

@@ -18,7 +18,7 @@ from bus.administration import create_missing
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import DAY_MS, EVENTS, plan
-from schemas.codec import decode_batch
+from schemas.encoding.batch import decode_batch
 from tests.cluster.broker import Broker
 from tests.live.ordinary_work import use_git, use_make_and_gcc, use_pip, use_tools
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.first_seen.sightings import MAX_VALUES
-from processor.correlation.pre_match import PreMatch
+from processor.correlation.first_seen import MAX_VALUES
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.state.encoded import everything, take_changes
-from processor.correlation.wire import message_of
+from processor.correlation.state import everything, take_changes
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.loading import RuleFile, load_rules
+from processor.matching.pre_match import PreMatch
+from processor.matching.wire import message_of
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, batch_of
 

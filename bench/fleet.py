@@ -32,7 +32,7 @@ from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording
 from tests.cluster.actions import Generator, rules_file
 from tests.cluster.broker import Broker

@@ -36,13 +36,12 @@ from bus.clients.compacted import CompactedTopicReader
 from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection
 from bus.topics import ALERTS, EVENTS, PROCESSOR_GROUP, PROCESSORS, PUSHDOWN_FILTERS
-from collector.publishing.batch_halves import halves
+from collector.publishing.send_window import halves
 from lanner.operations.sizing import MEASURED, processor_cores
 from processor.fleet.rules.peers import read_report
 from schemas.alert import decode_alert
 from schemas.batch import EventBatch, empty_columns
-from schemas.batch_head import decode_head
-from schemas.codec import encode_batch
+from schemas.encoding.batch import decode_head, encode_batch
 from tests.cluster.actions import RULE, Generator, rules_file
 from tests.cluster.broker import Broker
 from tests.ports import free_ports

@@ -22,9 +22,9 @@ from bench.running import nanoseconds
 from collector.agent import Collector
 from collector.bpf.program import RingSizes
 from collector.settings import CollectorSettings
-from lanner.cli.malloc import collect_cycles_rarely
+from lanner.process.memory import collect_cycles_rarely
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 
 ROUNDS = 7
 _RING = RingSizes(events=64 << 20, lifecycle=16 << 20)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from lanner.wiring.single_host.pipeline import POLL_SECONDS, REST_SECONDS
+from lanner.wiring.stages.single_host import POLL_SECONDS, REST_SECONDS
 
 SECONDS = 60.0
 TYPES = ("execve", "procexit")

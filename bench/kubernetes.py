@@ -13,11 +13,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from collector.kubernetes.api import ApiServer, credentials
-from collector.kubernetes.watching.index import ClusterIndex
-from collector.kubernetes.watching.reconciler import Reconciler
-from collector.kubernetes.watching.watcher import Watcher
-from processor.output.pods import PodRecords
-from schemas.text.notes import ignore_note
+from collector.kubernetes.index import ClusterIndex, Reconciler
+from collector.kubernetes.watcher import Watcher
+from foundation.text import ignore_note
+from processor.hosts.arrival import PodRecords
 from tests.kubernetes_api import KubernetesApi, pod, thing
 
 _PODS = 5000

@@ -16,18 +16,16 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 from bus.administration import create_missing
-from bus.clients.backoff import Backoff
 from bus.connection import Connection
 from bus.topics import DAY_MS, plan
+from foundation.backoff import Backoff
 from lanner.settings import load_settings
-from lanner.settings.named import SIEM
+from lanner.settings.sections.model import SIEM
 from lanner.wiring.sinks.registry import open_sink
-from notifier.delivery.outcome import RoutedAlert, SendOutcome
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.sink import Sink
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import RoutedAlert, SendOutcome, Sink, SinkStats
 from schemas.alert import Alert
 from tests.cluster.broker import Broker
 

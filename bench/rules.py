@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 from processor.detection.detector import Detector
 from processor.loading import load_rules, read_rule_files
-from schemas.batch import Container, EventBatch, Process, empty_columns
-from schemas.columns import EVENT_COLUMNS, MISSING_INT, EventBit
+from schemas.batch import EVENT_COLUMNS, MISSING_INT, Container, EventBatch, EventBit, Process, empty_columns
 
 EVENTS = 500
 RUNS = 40

@@ -33,7 +33,7 @@ from bus.clients.readers import committed
 from bus.connection import Connection
 from bus.topics import ALERTS, CORRELATE, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
 from schemas.alert import Alert, alert_id, encode_alert
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import Generator, Host, rules_file
 from tests.cluster.broker import Broker
 

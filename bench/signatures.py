@@ -18,18 +18,16 @@ from pathlib import Path
 from bench.fleet import fleet, fresh, stage
 from bus.clients.readers import committed
 from bus.connection import Connection
-from bus.messages.headers import SENT, Headers
-from bus.messages.partitions import partition_of
+from bus.messages import SENT, Headers, partition_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
-from collector.host.ed25519 import SigningKey
-from collector.host.identity import HostIdentity
+from collector.publishing.identity import HostIdentity, SigningKey
 from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
-from processor.identity.gate import EventsMessage, IdentityGate, VerifiedMessage
-from processor.identity.known_hosts import KnownHosts
+from processor.hosts.identity import EventsMessage, IdentityGate, VerifiedMessage
+from processor.hosts.known_hosts import KnownHosts
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording
 from tests.cluster.actions import Generator
 

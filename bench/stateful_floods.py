@@ -32,7 +32,7 @@ from lanner.ruletest.world import make_batch
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, RULES, Generator, Host
 
 SECONDS = 20

@@ -1,10 +1,12 @@
 """Addresses and credentials of a broker: one description for every client, including Faust's."""
 
 import logging
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from schemas.text.notes import OnNote, ignore_note
+from foundation.errors import LannerError
+from foundation.text import OnNote, ignore_note
 
 SecurityProtocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 SaslMechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
@@ -98,3 +100,28 @@ def client_config(connection: Connection, client_id: str) -> dict[str, Any]:
             "sasl.password": connection.password,
         }
     return config
+
+
+_LONGEST_FAULT = 300
+
+
+def fault_text(error: BaseException) -> str:
+    """Return a short description of a failure; its message may quote what a host sent, so it is clipped."""
+    return f"{type(error).__name__}: {error}"[:_LONGEST_FAULT]
+
+
+class BusUnavailable(LannerError):
+    """The broker can't be used."""
+
+    def __init__(self, reason: str, remedy: str, *, patience: float = math.inf) -> None:
+        """Create the error.
+
+        Args:
+            reason: what is wrong, without a period.
+            remedy: what to do about it, without a period.
+            patience: how long retrying may help, seconds; 0 if only a person can fix it.
+        """
+        self.reason = reason
+        self.remedy = remedy
+        self.patience = patience
+        super().__init__(f"{reason}: {remedy}")

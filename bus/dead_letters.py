@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 from confluent_kafka import Message
 
-from bus.clients.producers import resending_producer
+from bus.clients.errors import MessageRefused
+from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.clients.readers import SilenceTimeout, TopicReader, newest_before
-from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection
-from bus.errors.refusals import MessageRefused
-from bus.messages.dead_letter import NOT_FETCHED, OMITTED, ORIGINAL
-from bus.messages.headers import Headers
-from schemas.errors import LannerError
+from bus.messages import Headers
+from bus.results import NOT_FETCHED, OMITTED, ORIGINAL
+from foundation.errors import LannerError
 
 SETTLES, HOW, NOTE = "settles", "how", "note"
 How = Literal["replayed", "dropped"]

@@ -4,26 +4,24 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from collector.batch_assembler import BatchAssembler, boot_to_epoch
-from collector.containers.identity.isolation import Isolation, host_mount_namespaces
-from collector.containers.identity.naming import Naming
+from collector.batch_assembler import BatchAssembler, WatchReport, boot_to_epoch
 from collector.containers.lookup import KnownContainers
 from collector.containers.runtimes import runtimes
-from collector.host.facts import HostFacts, join_host_cgroup_namespace, this_host
+from collector.host import HostFacts, join_host_cgroup_namespace, this_host
 from collector.kernel_feed import KERNEL_LOSSES, KernelFeed
-from collector.processes.lookups.client import LookUps
-from collector.processes.procfs.files import ProcessFiles
+from collector.processes.container_names import Isolation, Naming, host_mount_namespaces
+from collector.processes.files import ProcessFiles
 from collector.processes.sweep import Sweep
 from collector.processes.table import ProcessTable
-from collector.processes.users.lookup import UserFiles
-from collector.pushdown.plan import common_versions
-from collector.pushdown.report import WatchReport
+from collector.processes.users import UserFiles
+from collector.procfs.look_ups import LookUps
+from collector.pushdown.layout import common_versions
 from collector.record_intake import RecordIntake
 from collector.records.repeat_counts import REPEAT_SLOTS, RepeatPoll
 from collector.settings import CollectorSettings
+from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
-from schemas.text.notes import OnNote, ignore_note
 
 _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so

@@ -3,22 +3,69 @@
 import os
 import resource
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
 from collector.events.repeat_cache import RepeatCache
-from collector.host.facts import HostFacts
+from collector.host import HostFacts
 from collector.processes.process import TrackedProcess
-from collector.processes.procfs.bounded_read import read_file
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users.lookup import UserFiles
-from collector.pushdown.report import Watched
+from collector.processes.users import UserFiles
+from collector.procfs.foreign_files import read_file
 from collector.records.types import Exec, Exit, Syscall
 from collector.settings import CollectorSettings
 from schemas.batch import EventBatch, Process
+from schemas.filter import PushdownFilter, encode_filter
+
+Watched = tuple[list[str], list[str], bytes]
+"""Event types watched in full, event types that are filtered, and the compressed filter; all empty if not due."""
+
+
+class WatchReport:
+    """What one collector watches, reported on each change and at intervals.
+
+    Args:
+        event_types: event types to watch.
+        pushdown_filter: pushdown filter; None sends every event.
+        interval: seconds between two reports.
+        now: monotonic clock, seconds.
+    """
+
+    def __init__(
+        self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, interval: float, now: float
+    ) -> None:
+        self.event_types = event_types
+        self._pushdown_filter = pushdown_filter
+        self._interval = interval
+        self._due = now
+
+    def change(self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, now: float) -> None:
+        """Replace what is watched; arguments as for the constructor."""
+        self.event_types = event_types
+        self._pushdown_filter = pushdown_filter
+        self._due = now
+
+    def take(self, now: float) -> Watched:
+        """Return the report if it is due at a time on the monotonic clock, in seconds."""
+        if now < self._due:
+            return [], [], b""
+        self._due = now + self._interval
+        if self._pushdown_filter is None:
+            return sorted(self.event_types), [], b""
+        whole = {
+            clause.event for clause in self._pushdown_filter.clauses if not clause.tests and clause.patterns is None
+        }
+        narrowed = self.event_types & self._pushdown_filter.events - whole
+        return (
+            sorted(self.event_types - narrowed),
+            sorted(narrowed),
+            zlib.compress(encode_filter(self._pushdown_filter)),
+        )
+
 
 _CLOCK_SLACK = 10_000_000
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")

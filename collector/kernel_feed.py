@@ -12,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from collector.bpf.program import LoadedProgram, RingSizes, compiled, load
+from collector.bpf.self_test import run_self_test
 from collector.events.io_uring import uring_descriptors
 from collector.events.system_calls import CALLS, NO_DESCRIPTOR, PATHS_ONLY, descriptors, watched_numbers
 from collector.kernel import bpf_syscall
@@ -21,7 +22,6 @@ from collector.records.environment import VARIABLE_BYTES, kernel_keys
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS, RepeatSlots
 from collector.records.ring import Ring, RingUses
 from collector.records.types import Record, RepeatCount
-from collector.self_test import run_self_test
 from schemas.filter import EVERY_VARIABLE, PushdownFilter
 
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")

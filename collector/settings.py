@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.bpf.program import RingSizes
-from collector.containers.docker.engine import DEFAULT_SOCKET, PODMAN_SOCKET
+from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.kernel_feed import SENT_WHOLE
 
 CACHE = Path("/var/cache/lanner")

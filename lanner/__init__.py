@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "load_rules"]
-
 if TYPE_CHECKING:
     from lanner.api import load_rules
+
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_rules"]
 
 
 def __getattr__(name: str) -> Any:

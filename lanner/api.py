@@ -12,9 +12,9 @@ from processor.compiler.mapping import compile_mapping
 from processor.detection.explain import Explained, MappingEvaluator, explain
 from processor.loading import Priority, Problem, Rule, RuleFile, read_rule_files
 from processor.loading import load_rules as load_files
-from processor.loading.selection import Switch, apply_switches
+from processor.loading.rules import Switch, apply_switches
 from processor.output.formatter import OutputFormat, compile_output
-from schemas.catalogue.sources import SYSCALL
+from schemas.catalog.fields import SYSCALL
 
 __all__ = ["Explained", "Match", "Priority", "Problem", "Rule", "Rules", "load_rules"]
 

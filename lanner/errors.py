@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 BAD_INPUT: Literal[1] = 1
 BAD_USAGE: Literal[2] = 2

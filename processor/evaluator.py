@@ -5,29 +5,28 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from processor.audit.detector import AuditDetector
-from processor.audit.failures import RuleFailures, truncated
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
-from processor.correlation.first_seen.recent import SeenKey
-from processor.correlation.plan.spec import MAX_GROUP_VALUES, Correlation, Suppress
-from processor.correlation.plan.split import Plan, split_rules
-from processor.correlation.pre_match import PreMatch, notices_of_batch
-from processor.correlation.pre_matcher import Admits, PreMatcher, admit_all
-from processor.correlation.state.evictions import room_notices
-from processor.detection.budget import BatchBudget
+from processor.correlation.state import room_notices
 from processor.detection.detector import Detector, RuleMatching
-from processor.detection.redaction import Redact, unredacted
+from processor.detection.json_detector import AuditDetector
+from processor.detection.json_failures import RuleFailures, truncated
+from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
 from processor.detection.stage import DetectStage
-from processor.fields.audit.event_fields import AuditFields
+from processor.detection.view import BatchBudget
+from processor.fields.json.documents import AuditFields
 from processor.language.ast import Node
-from processor.rule import RuleProtocol
+from processor.matching.gathered import SeenKey
+from processor.matching.pre_match import PreMatch, notices_of_batch
+from processor.output.redaction import Redact, unredacted
+from processor.rules.rule import MAX_GROUP_VALUES, Correlation, RuleProtocol, Suppress
+from processor.rules.splitting import Plan, split_rules
 from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalogue.priorities import Priority
-from schemas.catalogue.sources import SYSCALL
+from schemas.catalog.fields import SYSCALL
+from schemas.catalog.priorities import Priority
 
 
 @dataclass(frozen=True, slots=True)

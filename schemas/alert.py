@@ -12,9 +12,9 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any
 
+from foundation.errors import LannerError
 from schemas.encoding.wire import MessageFormat, UnreadableMessage
-from schemas.errors import LannerError
-from schemas.text.limits import MAX_TEXT_BYTES, Texts, Value
+from schemas.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
 

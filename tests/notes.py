@@ -1,6 +1,6 @@
 """Collects messages for the operator."""
 
-from schemas.text.notes import Level, OnNote
+from foundation.text import Level, OnNote
 
 
 def into(notes: list[str]) -> OnNote:

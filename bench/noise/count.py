@@ -11,7 +11,7 @@ from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalogue.priorities import SEVERITY, Priority
+from schemas.catalog.priorities import SEVERITY, Priority
 from schemas.encoding.recording import read_recording
 
 _HOUR = 3600e9

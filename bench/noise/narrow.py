@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.noise.recorder import Recording
 from processor.evaluator import CompiledRuleset
+from processor.pushdown.cost import RecordedEvents
 from processor.pushdown.derive import derive
-from processor.pushdown.recorded import RecordedEvents
 from schemas.batch import EventBatch
 from schemas.encoding.recording import read_recording
 from schemas.filter import Clause

@@ -23,7 +23,7 @@ from collector.agent import Collector
 from collector.settings import CollectorSettings
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch, Process
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
 from tests.live.anonymous import anonymous
 from tests.live.containers import Docker

@@ -1,19 +1,16 @@
 """Read and write compacted topics of one partition each. Following one needs no broker to start."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from bus.clients.producers import resending_producer
-from bus.clients.readers import make_consumer
-from bus.clients.renewal.assigned import AssignedConsumer
-from bus.clients.resending import Outgoing, deliver
-from bus.connection import Connection
-from bus.errors.client_errors import TIMEOUT_SECONDS, ClientErrors, is_forbidden
-from bus.errors.refusals import MessageRefused
-from bus.errors.unavailable import BusUnavailable
-from bus.messages.headers import Headers
+from bus.clients.errors import TIMEOUT_SECONDS, ClientErrors, MessageRefused, is_forbidden
+from bus.clients.producers import Outgoing, deliver, resending_producer
+from bus.clients.readers import AssignedConsumer, make_consumer, newest_before, watermarks
+from bus.connection import BusUnavailable, Connection
+from bus.messages import Headers
 
 _QUIET_SECONDS = 2.0
 """After this time without an answer, a command reports that it waits."""
@@ -176,3 +173,117 @@ class CompactedTopicWriter:
             raise BusUnavailable(f"topic {name} does not accept the message ({failure})", "make it smaller", patience=0)
         if failure is not None:
             raise failure
+
+
+APPLIED = "lanner_applied"
+"""The header with the offset of the input partition up to which a record was computed, in decimal digits."""
+BEGUN = b"begun"
+"""The key of the mark that a partition has been used; it never has a value."""
+_BEFORE_ALL = -1
+
+
+@dataclass(slots=True)
+class ChangelogTable:
+    """The table of one partition."""
+
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    """The newest value of each key, without deleted keys."""
+    overtaken: dict[bytes, bytes | None] = field(default_factory=dict)
+    """The newest values that an older value follows in the topic: write them again, before compaction drops them."""
+    applied: int = _BEFORE_ALL
+    """The highest input offset of all records."""
+    is_unused: bool = True
+    """Whether nothing was ever written there."""
+    end: int = 0
+    """The offset after the last record."""
+    _versions: dict[bytes, int] = field(default_factory=dict)
+
+    def take(self, key: bytes, value: bytes | None, applied: int) -> None:
+        """Apply one record; call it in the order of the topic."""
+        if key == BEGUN:
+            return
+        if applied < self._versions.get(key, _BEFORE_ALL):
+            self.overtaken[key] = self.values.get(key)
+            return
+        self._versions[key] = applied
+        self.applied = max(self.applied, applied)
+        self.overtaken.pop(key, None)
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+
+
+def applied_header(applied: int) -> Headers:
+    """Return the header of a record."""
+    return [(APPLIED, b"%d" % applied)]
+
+
+def read_tables(
+    connection: Connection, topic: str, partitions: Iterable[int], stop: Callable[[], bool]
+) -> dict[int, ChangelogTable]:
+    """Read whole partitions of a table.
+
+    Args:
+        connection: the broker.
+        topic: full name.
+        partitions: the partitions to read.
+        stop: called between polls; return True to end early.
+
+    Raises:
+        BusUnavailable: the broker is unavailable, or reading is forbidden.
+    """
+    client_errors = ClientErrors(connection)
+    consumer = make_consumer(connection, "lanner-table", client_errors)
+    found = {partition: ChangelogTable() for partition in partitions}
+    try:
+        ends = {}
+        for partition, table in found.items():
+            low, high = watermarks(consumer, client_errors, topic, partition)
+            table.is_unused, table.end = high == 0, high
+            if low < high:
+                ends[partition] = high
+    finally:
+        consumer.close()
+    for message in newest_before(connection, topic, ends, 1 << 62, stop):
+        found[message.partition() or 0].take(message.key() or b"", message.value(), applied_of(message))
+    return found
+
+
+def applied_of(message: Message) -> int:
+    """Return the input offset in a record's header; -1 if it is missing or invalid."""
+    headers = dict(message.headers() or [])
+    try:
+        return int(headers.get(APPLIED) or b"")
+    except ValueError:
+        return _BEFORE_ALL
+
+
+class TableEnds:
+    """The ends of the partitions that only this process writes."""
+
+    def __init__(self, ends: Mapping[int, int]) -> None:
+        """Start. ends: by partition, the offset after its last record."""
+        self._ends = dict(ends)
+        self._remade = 0
+        self._mended = dict.fromkeys(ends, 0)
+
+    def lacks(self, partition: int, offsets: Iterable[int]) -> bool:
+        """Record the offsets of written records, in order; return whether the earlier records are gone.
+
+        Returns True once per partition for each new topic. A reset that one partition's offsets show is reported for
+        all partitions, so also for those that are rarely written.
+        """
+        is_behind = False
+        end = self._ends[partition]
+        for offset in offsets:
+            if offset >= 0:
+                is_behind |= offset < end
+                end = offset + 1
+        if is_behind and self._mended[partition] == self._remade:
+            self._remade += 1
+        is_lacking = self._mended[partition] != self._remade
+        self._mended[partition] = self._remade
+        # If the new end is not known yet, assume an empty partition.
+        self._ends[partition] = end if is_behind or not is_lacking else 0
+        return is_lacking

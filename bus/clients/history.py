@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+from bus.clients.errors import ClientErrors, unavailable
 from bus.clients.readers import SilenceTimeout, forbids_reading, make_consumer, offsets_at, partitions_of, watermarks
 from bus.connection import Connection
-from bus.errors.client_errors import ClientErrors, unavailable
 
 _POLL_SECONDS = 0.2
 _AT_ONCE = 500

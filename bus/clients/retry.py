@@ -1,6 +1,6 @@
 """Retry calls while a broker is unavailable; for every client.
 
-`bus.errors.fatal` lists the errors that are not retried. Refused messages are not handled here.
+`bus.clients.errors` lists the errors that are not retried. Refused messages are not handled here.
 """
 
 import math
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from bus.clients.backoff import Backoff
-from bus.errors.unavailable import BusUnavailable
-from schemas.errors import LannerError
-from schemas.text.notes import OnNote, ignore_note
+from bus.connection import BusUnavailable
+from foundation.backoff import Backoff
+from foundation.errors import LannerError
+from foundation.text import OnNote, ignore_note
 
 REMIND_SECONDS = 60.0
 _BACKOFF = Backoff(first=0.1, most=5.0)

@@ -4,35 +4,133 @@ The cache key covers everything that the bytecode depends on, and a start from t
 """
 
 import contextlib
+import ctypes
 import errno
 import hashlib
 import json
 import os
 import platform
 import re
+import secrets
 import struct
 import subprocess
 import tempfile
+import threading
 from base64 import b64decode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from collector.bpf.path_copies import PathCopies
 from collector.bpf.program_cache import BuildTarget, find, write
-from collector.errors import EnvironmentUnsupported
-from collector.kernel import bpf_syscall, btf, io_uring_offsets, offsets
-from collector.kernel.io_uring_offsets import TRACEPOINTS
-from collector.kernel.offsets import CAST, CAST_CALL, PUTNAME, SYS_EXIT, definitions, fingerprint, without_types
+from collector.events.system_calls import PATHS_ONLY
+from collector.kernel import bpf_syscall, btf, offsets, x86_64
+from collector.kernel.offsets import (
+    CAST,
+    CAST_CALL,
+    PUTNAME,
+    SYS_EXIT,
+    TRACEPOINTS,
+    definitions,
+    fingerprint,
+    without_types,
+)
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS
 from collector.records.repeat_counts import REPEAT_BYTES, REPEAT_SLOTS
+from foundation.errors import EnvironmentUnsupported
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_VALUES
+
+_TRACEPOINT = "kmem_cache_free"
+_CALLS = {
+    **dict.fromkeys(("access", "chdir", "rmdir", "unlink", "chmod", "chown", "mkdir", "mknod", "execve"), 1),
+    **dict.fromkeys(("rename", "link", "symlink"), 2),
+}
+"""Event types of calls that free paths in different functions of the kernel, and their number of paths, which are the
+first arguments. The sandboxes of systemd and of container runtimes permit them all."""
+_U32 = struct.Struct("<I")
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class PathCopies:
+    """The programs that take copies, at most one of them attached."""
+
+    def __init__(self, maps: dict[str, int], copy_bytes: int, freed: int, putname: int | None) -> None:
+        """Take ownership of programs; close() closes them.
+
+        Args:
+            maps: descriptors of the maps, by name.
+            copy_bytes: size of a value of the map copied_names.
+            freed: the program for freed objects.
+            putname: the one for putname(); None if the kernel refuses it.
+        """
+        self._maps = maps
+        self._copy_bytes = copy_bytes
+        self._freed, self._putname = freed, putname
+        self._link = -1
+
+    def switch(self, *, enabled: bool) -> None:
+        """Take copies or not. Raises OSError if the kernel refuses."""
+        if not enabled:
+            self._attach(None)
+        elif self._link < 0:
+            self._attach(self._freed)
+            if self._putname is not None:
+                self._try_putname()
+
+    def close(self) -> None:
+        """Release everything."""
+        self._attach(None)
+        os.close(self._freed)
+        self._forget_putname()
+
+    def _try_putname(self) -> None:
+        expected = self._seen()
+        with suppress(OSError):
+            self._attach(self._putname)
+            # None are found where this thread has another number in the kernel, in a PID namespace of its own.
+            if expected and self._seen() >= expected:
+                return
+        self._attach(self._freed)
+        self._forget_putname()
+
+    def _forget_putname(self) -> None:
+        program, self._putname = self._putname, None
+        if program is not None:
+            os.close(program)
+
+    def _attach(self, program: int | None) -> None:
+        link, self._link = self._link, -1
+        if link >= 0:
+            os.close(link)
+        if program is not None:
+            self._link = bpf_syscall.attach_raw_tracepoint(program, _TRACEPOINT if program == self._freed else "")
+
+    def _seen(self) -> set[tuple[str, int]]:
+        """Make calls that fail, because their paths don't exist, and return the paths that were copied."""
+        numbers = {event: number for number, event in x86_64.NATIVE.items() if event in _CALLS}
+        return {(event, at) for event, number in numbers.items() for at in self._copied(number, _CALLS[event])}
+
+    def _copied(self, number: int, count: int) -> set[int]:
+        paths = [f"/{secrets.token_hex(16)}/{at}".encode() for at in range(count)]
+        watched, copied = self._maps["watched"], self._maps["copied_names"]
+        thread, key = _U32.pack(threading.get_native_id()), _U32.pack(number)
+        before = bpf_syscall.lookup(watched, key, 1)
+        bpf_syscall.update(watched, key, PATHS_ONLY)
+        _libc.syscall(ctypes.c_long(number), *map(ctypes.c_char_p, paths + [None] * (6 - count)))
+        bpf_syscall.update(watched, key, before)
+        with suppress(OSError):  # nothing was copied
+            copies = bpf_syscall.lookup(copied, thread, self._copy_bytes)
+            bpf_syscall.delete(copied, thread)
+            return {at for at, path in enumerate(paths) if path + b"\0" in copies}
+        return set()
+
 
 SOURCE = Path(__file__).with_name("lanner.bpf.c")
 _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
-_MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets, io_uring_offsets)))
+_MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets)))
 """The Python modules that affect how source and kernel become a program."""
 _PROBES = {
     "on_exec": "sched_process_exec",

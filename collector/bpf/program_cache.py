@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 _MAX_REPORTED = 3
 """Maximum number of files that don't fit named in an error."""

@@ -8,8 +8,8 @@ import json
 import os
 import threading
 
-from collector.processes.lookups.client import LookUps
-from schemas.errors import LannerError
+from collector.procfs.look_ups import LookUps
+from foundation.errors import LannerError
 
 MAX_BYTES = 16 << 20
 """Limit of a specification or an answer. A program's arguments and environment have at most 6 MiB, and containerd's

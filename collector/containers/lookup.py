@@ -14,15 +14,14 @@ from functools import partial
 from queue import PriorityQueue, SimpleQueue
 from typing import Any
 
-from collector.containers.bundles.bundles import Bundle, Bundles, with_config
-from collector.containers.bundles.facts import FACTS, completed
+from collector.containers.bundle_facts import FACTS, completed
+from collector.containers.bundles import Bundle, Bundles, with_config
 from collector.containers.decoding import TooLarge
-from collector.containers.identity.cgroups import exists
-from collector.containers.identity.naming import ContainerName, container_of
-from collector.containers.runtime import ContainerNotFound, ContainerRuntime
+from collector.containers.protocol import ContainerNotFound, ContainerRuntime
+from collector.processes.container_names import ContainerName, container_of, exists
+from foundation.caches import BoundedMap
 from schemas.batch import Container
-from schemas.caching.bounded import BoundedMap
-from schemas.text.limits import clipped
+from schemas.limits import clipped
 
 WORKERS = 2
 MAX_KNOWN = 4096
@@ -321,7 +320,7 @@ class KnownContainers:
                 with suppress(Exception):
                     if self._bundles.learn(query):
                         # Takes longer than a container may live.
-                        import collector.containers.cri.grpc  # noqa: F401, PLC0415
+                        import collector.containers.grpc  # noqa: F401, PLC0415
                 continue
             bundle, failure = None, None
             try:

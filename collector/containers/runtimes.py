@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from collector.containers.cri.containerd import Containerd
-from collector.containers.cri.runtime import SOCKETS, Cri
-from collector.containers.docker.engine import Docker
-from collector.containers.runtime import ContainerRuntime, RuntimeUnavailable
+from collector.containers.cri import SOCKETS, Containerd, Cri
+from collector.containers.docker import Docker
+from collector.containers.protocol import ContainerRuntime, RuntimeUnavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from itertools import accumulate, count, islice, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from schemas.batch import Column
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
-from schemas.encoding.columns.texts import encode_text
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, Column
+from schemas.encoding.limits import encode_text
 
 Row = tuple[int, ...]
 """A value for each of EVENT_COLUMNS but the first (time), in order."""

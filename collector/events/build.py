@@ -5,16 +5,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from signal import Signals
 
-from collector.events.arguments.values import Context, Value, joined
-from collector.events.arguments.writers import argument_names, writers_of
+from collector.events.arguments import argument_names, writers_of
 from collector.events.batch_builder import BatchBuilder, Event, Intern
-from collector.events.descriptors import Descriptor, describe
-from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call
+from collector.events.texts import Context, Descriptor, Value, absolute, describe, joined
 from collector.records.types import Exec, Exit, Syscall
-from schemas.batch import Process
-from schemas.catalogue.flags import number_text
-from schemas.columns import MISSING_INT, EventBit
+from schemas.batch import MISSING_INT, EventBit, Process
+from schemas.catalog.flags import number_text
 
 NameOf = Callable[[int], str | None]
 Text = str | None

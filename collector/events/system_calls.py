@@ -11,7 +11,7 @@ from enum import IntFlag
 from importlib.resources import files
 from itertools import chain
 
-from collector.arch import x86_64
+from collector.kernel import x86_64
 
 NONE = 0xFF
 _KINDS = ("open", "openat", "openat2", "creat", "path", "text", "fd")

@@ -18,7 +18,7 @@ from lightkube.config.kubeconfig import SERVICE_ACCOUNT, KubeConfig, SingleConfi
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError
 
-from collector.kubernetes.watching.objects import (
+from collector.kubernetes.objects import (
     Page,
     Resource,
     UnusableAnswer,
@@ -27,9 +27,9 @@ from collector.kubernetes.watching.objects import (
     decode_page,
     decode_status,
 )
-from collector.kubernetes.watching.reflector import GONE, Reason, RequestFailure
-from schemas.errors import LannerError
-from schemas.text.printable import printable
+from collector.kubernetes.reflector import GONE, Reason, RequestFailure
+from foundation.errors import LannerError
+from foundation.text import printable
 
 _ANSWER_SECONDS = 30.0
 _WATCH_SECONDS = (240, 300)

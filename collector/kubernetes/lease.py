@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from collector.kubernetes.api import ApiServer, RequestFailed
-from schemas.text.notes import OnNote
+from foundation.text import OnNote
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 10.0

@@ -5,9 +5,10 @@ be changed: creating a frozen one takes twice as long.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from collector.records.types import Exec, ExecParts, State
-from schemas.caching.bounded import BoundedMap
+from foundation.caches import BoundedMap
 
 _CAP_DAC_OVERRIDE = 1 << 1
 _CAP_FOWNER = 1 << 3
@@ -175,3 +176,16 @@ def context_of(state: State) -> ProcessContext:
         state.cwd or None,
         state.cgroup or None,
     )
+
+
+class ProcfsReader(Protocol):
+    """What the table reads from /proc; each result is None if the process has ended."""
+
+    def read(self, pid: int) -> ProcessFacts | None:
+        """Read one process."""
+
+    def read_credentials(self, pid: int, tid: int) -> Credentials | None:
+        """Read the credentials of one thread."""
+
+    def read_cgroup(self, pid: int) -> str | None:
+        """Read the path of its cgroup."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from collector.containers.identity.naming import ContainerName
+from collector.processes.container_names import ContainerName
 from collector.processes.parts import UNKNOWN_PROGRAM, Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.records.types import ProcessIdentity
 

@@ -9,14 +9,14 @@ from itertools import islice
 from operator import attrgetter
 from typing import Protocol
 
-from collector.containers.identity.naming import ContainerName
-from collector.processes.lineage import ancestors
+from collector.processes.container_names import ContainerName
 from collector.processes.parts import is_exe_writable
 from collector.processes.process import TrackedProcess
-from collector.processes.users.passwd import Names
+from collector.processes.relatives import ancestors
+from collector.processes.users import Names
 from schemas.batch import Container, Process
-from schemas.encoding.columns.texts import encode_text
-from schemas.text.limits import clipped
+from schemas.encoding.limits import encode_text
+from schemas.limits import clipped
 
 _ITSELF = -2
 _MAX_NESTING = 8

@@ -8,15 +8,31 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from collector.containers.identity.naming import ContainerName, container_of
-from collector.processes.lineage import ancestors, behind_helper, find_leader, freeze_with_leaders, is_adoption, trim
-from collector.processes.namespaces import Namespaces
-from collector.processes.parts import Credentials, ExecCache, ProcessContext, ProcessFacts, context_of, credentials_of
+from collector.processes.container_names import ContainerName, container_of
+from collector.processes.parts import (
+    Credentials,
+    ExecCache,
+    ProcessContext,
+    ProcessFacts,
+    ProcfsReader,
+    context_of,
+    credentials_of,
+)
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
-from collector.processes.procfs.protocol import ProcfsReader
-from collector.processes.recently_exited import GRACE, MAX_ENTRIES, RecentlyExited
+from collector.processes.relatives import (
+    GRACE,
+    MAX_ENTRIES,
+    Namespaces,
+    RecentlyExited,
+    ancestors,
+    behind_helper,
+    find_leader,
+    freeze_with_leaders,
+    is_adoption,
+    trim,
+)
 from collector.records.types import Exec, Exit, Fork, Lifecycle, ProcessIdentity, State
-from schemas.caching.bounded import BoundedMap
+from foundation.caches import BoundedMap
 
 
 class ProcessTable:

@@ -7,24 +7,21 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message, Producer
 
-from bus.clients import resending
+from bus.clients import producers
+from bus.clients.errors import ClientErrors, is_forbidden, is_refusal, is_too_large
 from bus.clients.producers import make_producer, producer_config
-from bus.clients.renewal.connection_state import ConnectionState
+from bus.clients.reachability import ConnectionState
+from bus.clients.schema_registry import SCHEMA_HEADERS, Registration, Registry, schema_message
 from bus.connection import Connection
-from bus.errors.client_errors import ClientErrors, is_forbidden
-from bus.errors.refusals import is_refusal, is_too_large
-from bus.messages.clock_offset import HostClock
-from bus.messages.headers import AVRO, CLOCK, SENT, Headers
-from bus.schema_registry.client import Registration, Registry
-from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
+from bus.messages import AVRO, CLOCK, SENT, Headers, HostClock
 from bus.topics import EVENTS, HOSTS, SCHEMAS
-from collector.host.identity import HostIdentity
+from collector.publishing.identity import HostIdentity
 from collector.publishing.send_window import QueuedBatch, SendWindow
 from collector.publishing.spool import Spool, events_of
+from foundation.text import OnNote, ignore_note
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, encode_batch
+from schemas.encoding.batch import EVENT_BATCH_SCHEMA, HEADER, encode_batch
 from schemas.encoding.wire import reframed
-from schemas.text.notes import OnNote, ignore_note
 
 REFUSED = "refused_by_broker"
 _WINDOW_BYTES = 8 << 20
@@ -127,7 +124,7 @@ class Publisher:
         if self._failure is not None and time.monotonic() >= self._retry_at:
             self._restart()
         self._release()
-        if self._waits_for() > resending.STALLED_SECONDS or (self._window and self._connection_state.is_stalled):
+        if self._waits_for() > producers.STALLED_SECONDS or (self._window and self._connection_state.is_stalled):
             self._store_in_flight()
             self._restart()
         elif self._is_stuck():

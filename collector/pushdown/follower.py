@@ -12,9 +12,9 @@ from pathlib import Path
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import PUSHDOWN_FILTERS
-from collector.pushdown.plan import CollectionPlan, collection_plan
+from collector.pushdown.layout import CollectionPlan, collection_plan
+from foundation.text import OnNote
 from schemas.filter import PushdownFilter
-from schemas.text.notes import OnNote
 
 _MAX_STORED = 64 << 20
 _MAX_VERSIONS = 16

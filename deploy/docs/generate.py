@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lanner.field_docs import field_page
-from lanner.rule_docs import triage_pages
+from lanner.commands.fields import field_page
+from lanner.ruleset.triage import triage_pages
 from processor.loading import load_rules, read_rule_files
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lanner.recorder.rolling.recording import ALERTS
+from lanner.recorder.rolling import ALERTS
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from processor.evaluator import Evaluator
-from processor.hosts.clock_skew import dated
+from processor.hosts.arrival import dated
 from schemas.alert import ALERT_SCHEMA, Alert, alert_id, encode_alert
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
 
 ACTIONS = Path(__file__).parents[2] / "rules" / "acts.avro"

@@ -33,7 +33,7 @@ deploy/setup/setup.sh run || instead "setting up live detection failed: see abov
 
 # Otherwise root would leave compiled files in the checkout.
 if [ "$(id -u)" -ne 0 ] || [ -n "${SUDO_USER:-}" ]; then
-    as_owner .venv/bin/python -m compileall -q schemas bus collector processor notifier lanner || true
+    as_owner .venv/bin/python -m compileall -q foundation schemas bus collector processor notifier lanner || true
     export PYTHONDONTWRITEBYTECODE=1
 fi
 # At a terminal, give Lanner a process group of its own: Ctrl-C then reaches it alone, and make ends with its status, 0.

@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
 unset PYTHONDONTWRITEBYTECODE
-.venv/bin/python -m compileall -q schemas bus collector processor notifier lanner tests || true
+.venv/bin/python -m compileall -q foundation schemas bus collector processor notifier lanner tests || true
 pytest=(.venv/bin/python -m pytest)
 if [ $# -gt 0 ]; then exec "${pytest[@]}" "$@"; fi
 # Long tests first, so that none runs alone at the end. Tests of sinks don't use the kernel, and those of installed

@@ -12,8 +12,8 @@ else:
     os.environ["LD_LIBRARY_PATH"] = _before
 
 if sys.argv[1:2] == ["look-up-server"]:
-    # The collector's own process for what may keep its reader waiting: see collector.processes.lookups.client.
-    from collector.processes.lookups.server import main as serve
+    # The collector's own process for what may keep its reader waiting: see collector.procfs.look_ups.
+    from collector.procfs.look_up_server import main as serve
 
     sys.exit(serve(sys.argv[2:]))
 

@@ -7,21 +7,28 @@ from collector.events.batch_builder import BatchBuilder
 from collector.events.system_calls import BY_EVENT
 from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
-from lanner.captures.events import CapturedEvent
-from lanner.captures.lists import ListedDescriptor, Machine
-from lanner.captures.quick.handlers import Quick, QuickHandlers
+from foundation.text import count_of
+from lanner.captures.format.events import CapturedEvent
+from lanner.captures.format.lists import ListedDescriptor, Machine
+from lanner.captures.format.table import GENERIC, system_call_name
+from lanner.captures.quick import Quick, QuickHandlers
 from lanner.captures.state.accounts import CaptureAccounts, Containers
-from lanner.captures.state.descriptors import INTERNET, LOWER_LAYER, SERVERS, UPPER_LAYER, End, OpenDescriptor, listed
+from lanner.captures.state.descriptors import (
+    INTERNET,
+    LOWER_LAYER,
+    SERVERS,
+    UPPER_LAYER,
+    End,
+    Interfaces,
+    OpenDescriptor,
+    listed,
+)
 from lanner.captures.state.effects import CLONES, ProcessEffects
-from lanner.captures.state.interfaces import Interfaces
 from lanner.captures.state.opened import OPENS, DescriptorEffects, Subject, creat_bits, open_bits
+from lanner.captures.state.parameters import ParameterReader, absolute_path
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.table import GENERIC, system_call_name
-from lanner.captures.values import ParameterReader, absolute_path
 from processor.compiler.batch import Excludes
-from schemas.batch import NOBODY, EventBatch, Process
-from schemas.columns import MISSING_INT, EventBit
-from schemas.text.counts import count_of
+from schemas.batch import MISSING_INT, NOBODY, EventBatch, EventBit, Process
 
 _MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 8192
 """Limits of a batch: events, approximate bytes, and events that are read for it."""

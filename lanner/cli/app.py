@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 import click
+from click.shell_completion import get_completion_class
 
 import lanner
 from lanner.cli.tables import COMMANDS, ELSEWHERE, TASKS
@@ -150,9 +151,8 @@ class Group(WithExample, click.Group):
         """Import a command and return it."""
         if cmd_name not in self.lazy:
             return None
-        command = importlib.import_module(self.lazy[cmd_name][0]).command
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
+        module = vars(importlib.import_module(f"lanner.{self.lazy[cmd_name][0]}"))
+        return next(each for each in module.values() if isinstance(each, click.Command) and each.name == cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -273,3 +273,20 @@ lanner_command: click.Group = click.group(
     example="sudo lanner run\nsudo cat /etc/shadow     (in another terminal: an alert)",
     context_settings={"help_option_names": ["-h", "--help"]},
 )(click.version_option(lanner.__version__, message="lanner %(version)s")(_front))
+
+
+@front_command(
+    "completion",
+    example='eval "$(lanner completion bash)"\nlanner completion fish > ~/.config/fish/completions/lanner.fish',
+    formats=(),
+    without=NO_SETTINGS,
+)
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def command(options: Options, shell: str) -> None:  # noqa: ARG001  every command takes them
+    """Print a script that lets SHELL complete commands and options of `lanner`.
+
+    Evaluate it in the shell's start-up file, or store it where the shell looks for completions.
+    """
+    found = get_completion_class(shell)
+    assert found is not None  # noqa: S101  click has these three
+    click.echo(found(lanner_command, {}, "lanner", "_LANNER_COMPLETE").source())

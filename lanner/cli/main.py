@@ -5,11 +5,11 @@ import sys
 
 import click
 
-from bus.errors.unavailable import BusUnavailable
-from collector.errors import EnvironmentUnsupported, TooBusy
+from bus.connection import BusUnavailable
+from foundation.errors import EnvironmentUnsupported, TooBusy
 from lanner.cli.app import lanner_command
-from lanner.cli.terminal.output import error_line
 from lanner.errors import BAD_INPUT, ENVIRONMENT_LACKS, TOO_BUSY, BadInput
+from lanner.terminal.output import error_line
 
 
 def run_command_line() -> int:

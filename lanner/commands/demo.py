@@ -7,21 +7,20 @@ from collections.abc import Callable
 
 import click
 
+from foundation.text import ignore_note
 from lanner.cli.app import Options, front_command
-from lanner.cli.terminal.output import coloured, paint
-from lanner.cli.terminal.tables import print_table
 from lanner.demo import ACTS, DemoAction
 from lanner.demo.runner import AlertBoard, Demonstration, DemoResult
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
-from lanner.wiring.single_host.pipeline import Pipeline, Source
-from notifier.delivery.outcome import RoutedAlert
+from lanner.terminal.output import coloured, paint
+from lanner.terminal.tables import print_table
+from lanner.wiring.stages.single_host import Pipeline, Source
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
-from notifier.delivery.stats import SinkStats
+from notifier.sink import RoutedAlert, SinkStats
 from schemas.batch import EventBatch
-from schemas.text.notes import ignore_note
 
 
 @front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
@@ -52,7 +51,7 @@ def _chosen(only: tuple[str, ...]) -> list[DemoAction]:
 
 
 def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
-    from lanner.wiring.collector import make_collector
+    from lanner.wiring.stages.collector import make_collector
 
     # Show every built-in rule, including disabled ones, and whatever other rule matches the same action.
     everything = (Selection(enable=Target(rule="*")),)

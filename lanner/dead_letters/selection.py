@@ -2,12 +2,16 @@
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-from lanner.dead_letters.store import DeadLetterStore, StoredDeadLetter
+from foundation.sqlite import DatabaseUnusable
+from foundation.text import OnNote, count_of
+from lanner.dead_letters.store import OUTBOX_ENDING, DeadLetterStore, StoredDeadLetter
 from lanner.errors import BadInput
+from notifier.delivery.outbox import Outbox
 
 TOGETHER = 500
 """Dead letters settled in one batch."""
@@ -80,3 +84,24 @@ def _some(dead_letters: Iterator[StoredDeadLetter]) -> list[StoredDeadLetter]:
         if size >= TOGETHER_BYTES:
             break
     return some
+
+
+def report_orphaned_outboxes(folder: Path, sinks: Collection[str], note: OnNote) -> None:
+    """Report how many alerts wait in each outbox that has no sink.
+
+    Args:
+        folder: notifier.state_dir.
+        sinks: names of the enabled sinks.
+        note: receives messages for an operator.
+    """
+    for path in sorted(folder.glob(f"*{OUTBOX_ENDING}")):
+        name = path.name.removesuffix(OUTBOX_ENDING)
+        if name in sinks:
+            continue
+        try:
+            outbox = Outbox(path, capacity=1)
+        except DatabaseUnusable:
+            continue
+        if waiting := outbox.backlog():
+            note(f"{name}: {count_of(waiting, 'alert')} in {path}, but no sink is configured that delivers them.")
+        outbox.close()

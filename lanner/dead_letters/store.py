@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from foundation.sqlite import DatabaseUnusable
+from foundation.text import count_of, printable
 from lanner.errors import BadInput
-from notifier.queue.database import DatabaseUnusable
-from notifier.queue.outbox import DeadLetter, Outbox
+from notifier.delivery.outbox import DeadLetter, Outbox
 from schemas.alert import Alert, BadAlert, decode_alert
-from schemas.codec import BadBatch, decode_batch
-from schemas.text.counts import count_of
-from schemas.text.printable import printable
+from schemas.encoding.batch import BadBatch, decode_batch
 
 OUTBOX_ENDING = ".outbox.db"
 _SHOWN_BYTES = 256

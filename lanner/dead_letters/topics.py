@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from bus.clients.errors import MessageRefused
+from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import Connection
 from bus.dead_letters import DeadLetterTopic, DeadMessage, Destination, MessageGone
-from bus.errors.refusals import MessageRefused
-from bus.messages.dead_letter import OMITTED
-from bus.messages.headers import Headers
-from bus.schema_registry.writer_schemas import WriterSchemas
+from bus.messages import Headers
+from bus.results import OMITTED
 from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, NOTIFIER_DEAD_LETTERS, PROCESSOR_DEAD_LETTERS
+from foundation.text import printable
 from lanner.dead_letters.store import StoredDeadLetter, alert_in
 from lanner.errors import BadInput
-from notifier.queue.kafka import ONLY_FOR
+from notifier.delivery.kafka_queue import ONLY_FOR
 from schemas.alert import ALERT_FORMAT
-from schemas.codec import EVENT_BATCH_FORMAT
-from schemas.text.printable import printable
+from schemas.encoding.batch import EVENT_BATCH_FORMAT
 
 
 class TopicDeadLetters:

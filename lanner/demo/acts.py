@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from lanner.demo.act import DemoAction
-from lanner.demo.container_acts import CONTAINER_ACTS
+from lanner.demo.container_acts import CONTAINER_ACTS, LIBRARY_CONTAINER_ACTS
 from lanner.demo.host_acts import HOST_ACTS
-from lanner.demo.library.container import LIBRARY_CONTAINER_ACTS
-from lanner.demo.library.host import LIBRARY_HOST_ACTS
-from lanner.demo.library.stateful import LIBRARY_STATEFUL_ACTS
+from lanner.demo.library_acts import LIBRARY_HOST_ACTS, LIBRARY_STATEFUL_ACTS
 
 ACTS: tuple[DemoAction, ...] = (
     *HOST_ACTS,

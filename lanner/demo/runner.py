@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
-from lanner.demo.docker import DemoDocker
-from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome
+from lanner.demo.act import DemoAction, DemoContext, DemoDocker, DemoSkipped
+from notifier.sink import Delivered, RoutedAlert, SendOutcome
 from schemas.alert import Alert
 
 PATIENCE = 4.0

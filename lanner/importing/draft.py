@@ -8,11 +8,10 @@ from typing import Any
 
 import yaml
 
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceLocation
 from lanner.settings.build import build_settings
 from lanner.settings.faults import SettingFault
-from lanner.settings.tree import parse_yaml
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from schemas.yaml.source import SourceLocation
+from lanner.settings.load import parse_yaml
 
 SECRETS = "/etc/lanner"
 """The folder for files of secrets."""

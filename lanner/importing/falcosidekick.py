@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
 from lanner.importing.draft import Draft, ImportedSetting, found_in
 from lanner.importing.falcosidekick_outputs import (
     APPRISE,
@@ -21,10 +22,8 @@ from lanner.importing.falcosidekick_outputs import (
     instead_of,
     reason_for,
 )
-from lanner.settings.tree import with_value
-from schemas.catalogue.priorities import BY_NAME
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from schemas.yaml.source import SourceFile
+from lanner.settings.load import with_value
+from schemas.catalog.priorities import BY_NAME
 
 _HTTP = ("webhook", "alertmanager", "splunk")
 """Outputs that become webhooks."""

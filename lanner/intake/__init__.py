@@ -1,1 +1,1 @@
-"""Intake of Kubernetes audit events: webhook, file or topic in, the topic of audit events out."""
+"""JSON from elsewhere: a webhook, a file or a topic in, single events out."""

@@ -4,7 +4,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 MAX_BODY_BYTES = 16 << 20
 MAX_HELD_BYTES = 64 << 20

@@ -5,15 +5,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
-from bus.clients.event_loop.producer import AsyncProducer
+from bus.clients.errors import MessageRefused
+from bus.clients.event_loop import AsyncProducer
 from bus.connection import Connection
-from bus.errors.refusals import MessageRefused
-from bus.messages.dead_letter import dead_letter
-from bus.messages.headers import Headers
+from bus.messages import Headers
+from bus.results import dead_letter
 from bus.topics import KUBERNETES_AUDIT, PROCESSOR_DEAD_LETTERS
+from foundation.errors import LannerError
+from foundation.text import OnNote
 from lanner.intake.documents import RawEvent
-from schemas.errors import LannerError
-from schemas.text.notes import OnNote
 
 CLOSE_SECONDS = 5.0
 _QUEUE_BYTES = 32 << 20

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from processor.audit.events import MAX_EVENTS
-from processor.audit.shortening import is_large, shortened
-from processor.fields.audit.cloud_logging import audit_event, is_log_entry
-from schemas.errors import LannerError
+from foundation.errors import LannerError
+from processor.fields.json.cloud_logging import audit_event, is_log_entry
+from processor.fields.json.documents import MAX_EVENTS
+from processor.fields.json.shortening import is_large, shortened
 
 _DECODE = json.JSONDecoder().raw_decode
 _DECODE_LONG = json.JSONDecoder(parse_int=str).raw_decode

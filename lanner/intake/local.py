@@ -7,13 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lanner.intake.file.follower import LogFollower
-from lanner.intake.file.place import PlaceFile
-from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
-from processor.audit.events import BadAuditEvent, read_events
-from processor.fields.audit.event_fields import AuditFields
+from foundation.text import OnNote
+from lanner.intake.log_file import LogFollower, PlaceFile
+from lanner.settings.sections.services import KubernetesAuditSettings
+from processor.fields.json.documents import AuditFields, BadAuditEvent, read_events
 from schemas.alert import Alert
-from schemas.text.notes import OnNote
 
 
 class LocalAuditLog:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable
+from foundation.http_server import CONNECTION, HttpIntake, HttpLimits, health, text_answer
+from foundation.text import OnNote
 from lanner.intake.body import MAX_BODY_BYTES, BadBody, BodyMemory, BodyTooLarge, NoRoom, RequestBody
 from lanner.intake.delivery import AuditDelivery, NotStored
 from lanner.intake.documents import BadDocument, RawEvent, split
-from notifier.intake.http_intake import HttpIntake, health, text_answer
-from notifier.intake.http_thread import CONNECTION, HttpLimits
-from schemas.text.notes import OnNote
 
 OpenDelivery = Callable[[], AbstractAsyncContextManager[AuditDelivery]]
 """Opens the broker on the loop that uses it."""

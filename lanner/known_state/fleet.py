@@ -1,33 +1,35 @@
 """What the stateful rules of a fleet remember: read from the changelog; changed by messages to their processors."""
 
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 
-from bus.clients.compacted import read_topics
-from bus.clients.producers import resending_producer
+from bus.clients.compacted import read_tables, read_topics
+from bus.clients.errors import ClientErrors
+from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.clients.readers import make_consumer, partitions_of
-from bus.clients.resending import Outgoing, deliver
-from bus.connection import Connection
-from bus.errors.client_errors import ClientErrors
-from bus.errors.unavailable import BusUnavailable
-from bus.messages.partitions import partition_of
-from bus.messages.published_rules import accept, current
-from bus.state.changelog import read_tables
+from bus.connection import BusUnavailable, Connection
+from bus.messages import partition_of
+from bus.published_rules import accept, current
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSORS, changelog
+from foundation.text import printable
 from lanner.errors import BadInput
-from lanner.known_state.learning import Learner
+from lanner.known_state.learning import Learner, learning_macros
 from lanner.known_state.tables import load_all
-from lanner.recorder.topic.range import TopicRange
+from lanner.process.signals import Signals
+from lanner.recorder.topic import TopicRange
 from lanner.ruleset.compile import load_detection
-from lanner.ruleset.published.version import detection_of_published, public_keys
+from lanner.ruleset.published import detection_of_published, public_keys
 from lanner.settings import Settings
-from processor.correlation.plan.split import Plan, StatefulMacro
-from processor.correlation.pre_match import Group, PreMatch, StateCommand, command_about
-from processor.correlation.state.window_state import WindowState
-from processor.correlation.wire import message_of
+from lanner.terminal.output import StatusLine, note
+from lanner.wiring.kafka import reachable_connection
+from processor.correlation.state import WindowState
 from processor.fleet.rules.peers import Peers
-from schemas.records.published_rules import BadRules
+from processor.matching.pre_match import Group, PreMatch, StateCommand, command_about
+from processor.matching.wire import message_of
+from processor.rules.splitting import Plan, StatefulMacro
+from schemas.published_rules import BadRules
 
 _SECONDS = 60.0
 _AT_ONCE = 5_000
@@ -148,3 +150,38 @@ def learn_from_topic(
     if not stop():
         fleet.send(learner.commands())
     return learner.values, [*retained.remarks, *learner.not_collected()]
+
+
+def learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, version: str, *, quiet: bool) -> None:
+    """Learn for the macros of type first_seen that are new or changed; what can't be learned now is reported.
+
+    Args:
+        settings: of this command.
+        before: the plan of the previous version; None if there is none.
+        plan: the plan of the published version.
+        version: its name.
+        quiet: report only problems.
+    """
+    known = set() if before is None else {macro.fingerprint for macro in learning_macros(before)}
+    fresh = [macro for macro in learning_macros(plan) if macro.fingerprint not in known]
+    if not fresh:
+        return
+    names = ", ".join(macro.name for macro in fresh)
+    later = f"`lanner state learn` lets {names} learn from retained events later"
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    connection = reachable_connection(settings)
+    with Signals() as signals:
+        try:
+            wait_until_supported(connection, version, lambda: signals.stop)
+            values, remarks = learn_from_topic(FleetState(connection), plan, fresh, lambda: signals.stop, status.show)
+        except BusUnavailable as error:
+            note(f"{error.reason}; {later}.", "warning")
+            return
+        finally:
+            status.clear()
+        if signals.stop:
+            note(f"stopped early; {later}.", "warning")
+        elif not quiet:
+            note(f"{names}: learned {values:,} values from retained events.")
+            for remark in remarks:
+                note(f"not learned: {printable(remark)}.")

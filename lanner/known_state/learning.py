@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from lanner.recorder.batches import StoredBatch
 from lanner.recorder.coverage import RecordingCoverage
-from lanner.recorder.evaluation.backtest import not_collected
+from lanner.recorder.store import StoredBatch
+from lanner.tuning.backtest import not_collected
 from processor.correlation.correlator import Correlator
-from processor.correlation.first_seen.span import SeenValue
-from processor.correlation.plan.split import Plan, StatefulMacro
-from processor.correlation.pre_match import PreMatch, StateCommand, command_about
-from processor.correlation.pre_matcher import PreMatcher
+from processor.detection.pre_matcher import PreMatcher
+from processor.matching.pre_match import PreMatch, SeenValue, StateCommand, command_about
 from processor.pushdown.derive import derive
+from processor.rules.splitting import Plan, StatefulMacro
 
 
 def learning_macros(plan: Plan) -> tuple[StatefulMacro, ...]:

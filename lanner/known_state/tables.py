@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.errors import BadInput
-from lanner.wiring.single_host.values_file import ValuesFile
-from processor.correlation.first_seen.sightings import Sightings
-from processor.correlation.first_seen.span import SeenGroup, SeenValue, Span, seconds_of
-from processor.correlation.plan.split import Plan, StatefulMacro
-from processor.correlation.pre_match import Group, parts_of
-from processor.correlation.state.entry import BadState, decode_record
-from processor.correlation.state.store import Store
-from processor.correlation.state.window_state import WindowState
+from lanner.known_state.files import ValuesFile
+from processor.correlation.first_seen import Sightings
+from processor.correlation.groups import BadState, Store, decode_record
+from processor.correlation.state import WindowState
+from processor.matching.pre_match import Group, SeenGroup, SeenValue, Span, parts_of, seconds_of
+from processor.rules.splitting import Plan, StatefulMacro
 
 _UNLIMITED = 1 << 62
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bus.latency import Histogram
+from foundation.histogram import Histogram
 
 Kind = Literal["counter", "gauge", "histogram"]
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Literal
 
 from collector.bpf.program import SYSTEM_PYTHON, find_compiled
-from collector.containers.docker.engine import DEFAULT_SOCKET, PODMAN_SOCKET
+from collector.containers.docker import DEFAULT_SOCKET, PODMAN_SOCKET
 from collector.containers.runtimes import versions
-from collector.errors import EnvironmentUnsupported
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.io_uring_offsets import uring_layout
+from collector.kernel.offsets import uring_layout
 from collector.settings import CACHE
+from foundation.errors import EnvironmentUnsupported
 
 State = Literal["ok", "missing", "note"]
 

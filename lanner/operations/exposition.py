@@ -7,9 +7,9 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 
-from bus.latency import BOUNDS, Histogram
+from foundation.histogram import BOUNDS, Histogram
+from foundation.text import printable
 from lanner.operations.catalogue import METRICS, Readings
-from schemas.text.printable import printable
 
 _MAX_LABEL = 200
 

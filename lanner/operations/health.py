@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from schemas.text.printable import printable
+from foundation.text import printable
 
 
 @dataclass(frozen=True, slots=True)

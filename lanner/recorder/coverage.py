@@ -3,13 +3,15 @@
 Pure: takes batches, returns sentences.
 """
 
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lanner.recorder.batches import StoredBatch
+from foundation.times import date_and_time_seconds
+from lanner.recorder.store import StoredBatch
 from processor.hosts.sequence_gaps import Gap, HostSequences
 from schemas.batch import EventBatch
-from schemas.text.times import date_and_time_seconds
+from schemas.filter import MAX_BYTES, BadFilter, Clause, PathPattern, PushdownFilter, decode_filter
 
 _MAX_GAPS = 20
 _MAX_STARTS = 20
@@ -149,3 +151,39 @@ def sentences(host: HostCoverage) -> list[str]:
 
 def _time(milliseconds: int) -> str:
     return date_and_time_seconds(milliseconds * 1_000_000)
+
+
+def read_filter(encoded: bytes) -> PushdownFilter | None:
+    """Decode a filter from a batch; None if it is invalid: a host may be compromised."""
+    try:
+        return decode_filter(zlib.decompressobj().decompress(encoded, MAX_BYTES))
+    except (zlib.error, BadFilter):
+        return None
+
+
+def covers(then: PushdownFilter, now: PushdownFilter, event: str) -> bool:
+    """Return whether every event of a type that matches a filter now matched the one then.
+
+    Args:
+        then: the filter of the collector.
+        now: the filter of the rules.
+        event: the event type.
+    """
+    wider = [clause for clause in then.clauses if clause.event == event]
+    return all(any(_within(clause, each) for each in wider) for clause in now.clauses if clause.event == event)
+
+
+def _within(clause: Clause, wider: Clause) -> bool:
+    if not wider.tests <= clause.tests:
+        return False
+    if wider.patterns is None:
+        return True
+    return clause.patterns is not None and all(
+        any(_inside(pattern, each) for each in wider.patterns) for pattern in clause.patterns
+    )
+
+
+def _inside(pattern: PathPattern, wider: PathPattern) -> bool:
+    if pattern.is_prefix != wider.is_prefix:
+        return False
+    return pattern.text.startswith(wider.text) if pattern.is_prefix else pattern.text.endswith(wider.text)

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from processor.detection.redaction import Redaction
+from foundation.text import printable
+from foundation.times import clock
 from processor.fields.extract import reader
+from processor.output.redaction import Redaction
 from schemas.batch import EventBatch
-from schemas.text.printable import printable
-from schemas.text.times import clock
 
 ROW_FIELDS = (
     *("evt.num", "evt.time.iso8601", "evt.type", "evt.res", "evt.rawres", "evt.failed"),

@@ -5,28 +5,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from lanner.ruleset.load import ActiveRules, load_or_fail
-from lanner.ruleset.output_faults import appended_faults
-from lanner.ruleset.sources import RuleSources, find_rules
+from foundation.text import count_of
+from lanner.ruleset.load import ActiveRules, RuleSources, find_rules, load_or_fail
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from processor.audit.detector import AuditDetector
+from lanner.wiring.rules import appended_faults
 from processor.compiler.batch import Excludes
-from processor.compiler.host_names import names_to_resolve
+from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
-from processor.compiler.recursion import deep
 from processor.detection.detector import Detector
-from processor.detection.redaction import Redaction
+from processor.detection.json_detector import AuditDetector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
 from processor.evaluator import CompiledRuleset, compile_ruleset
+from processor.language.ast import deep
 from processor.language.printer import print_condition
+from processor.output.redaction import Redaction
 from processor.output.tokens import OutputError
-from processor.pushdown.derive import derive
-from processor.pushdown.environment import variables_in
-from schemas.catalogue.priorities import BY_NAME
-from schemas.catalogue.sources import K8S_AUDIT
+from processor.pushdown.derive import derive, variables_in
+from schemas.catalog.fields import K8S_AUDIT
+from schemas.catalog.priorities import BY_NAME
 from schemas.filter import PushdownFilter
-from schemas.text.counts import count_of
 
 _MAX_NAMED = 3
 _PREVIOUS = "evt.deltatime"

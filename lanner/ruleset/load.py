@@ -1,20 +1,126 @@
 """Loads rules for use: an error in any file means no rules at all, as in Falco."""
 
-from collections.abc import Iterator, Mapping
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 
+from foundation.text import count_of
 from lanner.errors import BadInput
 from lanner.ruleset.lint.lint import linted
-from lanner.ruleset.shipped import with_shipped_hints
-from lanner.ruleset.sources import RuleSources
 from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.sections.model import AppendOutput
-from processor.correlation.plan.spec import Correlation, Suppress
-from processor.loading import Redefinition, Rule, load_rules
-from processor.loading.problems import report
-from processor.loading.rules import LoadedList, LoadedMacro
-from processor.loading.selection import Switch, apply_switches, unmatched
-from schemas.text.counts import count_of
+from lanner.sources.installed import define_sources
+from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
+from processor.loading.falco_compatibility import falco_problems
+from processor.loading.rules import LoadedList, LoadedMacro, Switch, apply_switches, unmatched
+from processor.rules.rule import Correlation, Suppress
+
+SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
+"""Beside the program in a checkout, or where a package installs them."""
+OWN_FOLDER = Path("/etc/lanner/rules.d")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSources:
+    """The files to load and the paths to watch."""
+
+    files: tuple[RuleFile, ...]
+    watched: tuple[Path, ...]
+    """Files and folders: a change to any may change the rules."""
+    origin: str
+    """Short description of where the rules come from."""
+
+
+def find_rules(settings: Settings) -> RuleSources:
+    """Read the configured files, or else the built-in ones and then those in /etc/lanner/rules.d.
+
+    The sources of JSON that settings add are known afterwards. Raises BadInput if a configured path doesn't exist; the
+    loader reports errors in files.
+    """
+    define_sources(settings)
+    try:
+        if settings.rules_files:
+            paths = [Path(name) for name in settings.rules_files]
+            missing = [
+                SettingFault(f"rules_files[{index}]", f"{settings.rules_files[index]}: no such rule file or folder.")
+                for index, named in enumerate(paths)
+                if not settings.rules_files[index] or not named.exists()
+            ]
+            if missing:
+                raise BadSettings(*missing)
+            origin = ", ".join(_short(named) for named in paths)
+        else:
+            shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
+            if shipped is None:
+                raise BadInput("the built-in rules are missing; pass rules by --rules.")
+            paths = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            origin = " and ".join(_short(named) for named in paths)
+        files = tuple(read_rule_files(paths))
+    except OSError as error:
+        raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
+    if not files:
+        raise BadSettings(SettingFault("rules_files", f"{origin}: no rule files (*.yaml)."))
+    watched = (*paths, *(Path(file.name) for file in files))
+    return RuleSources(files, tuple(path.absolute() for path in watched), origin)
+
+
+def _near(path: Path) -> Path:
+    """Return a path relative to the current folder if it is below, for shorter messages."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _short(path: Path) -> str:
+    shown = str(_near(path))
+    return f"{shown}/" if path.is_dir() and shown != "." else shown
+
+
+_UNDEFINED_MACRO = re.compile(r"Undefined macro '(\w+)'")
+_OF_FALCO = {
+    "container": "in_container",
+    "spawned_process": "program_started",
+    "open_read": "file_opened_for_reading",
+    "open_write": "file_opened_for_writing",
+}
+"""Falco's most used macros, and those of the built-in rules for the same purpose."""
+_UNDEFINED = re.compile(r"no (list|macro|rule) by that name already exists")
+
+
+def with_shipped_hints(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return errors about unknown items with a hint if the built-in rules define them."""
+    return tuple(map(_with_hint, problems))
+
+
+def _with_hint(problem: Problem) -> Problem:
+    if (found := _UNDEFINED_MACRO.search(problem.message)) is not None:
+        kind, name = "macro", found[1]
+    elif (found := _UNDEFINED.search(problem.message)) is not None:
+        kind, name = found[1], problem.item_name
+    else:
+        return problem
+    if kind == "macro" and name in _OF_FALCO:
+        hint = f"Falco's rules define it: load them too; the built-in rules have '{_OF_FALCO[name]}' for it"
+        return replace(problem, hint=hint)
+    file = _shipped().get((kind, name))
+    if file is None:
+        return problem
+    hint = f"{kind} '{name}' is built in ({file}): load that too, without --alone or --rules, or with both files"
+    return replace(problem, hint=hint)
+
+
+@cache
+def _shipped() -> Mapping[tuple[str, str], str]:
+    folder = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
+    result = load_rules(read_rule_files([folder] if folder is not None else []))
+    items = (
+        *(("macro", each.name, each.location.file) for each in result.macros.values()),
+        *(("list", each.name, each.location.file) for each in result.lists.values()),
+        *(("rule", each.name, each.file) for each in result.rules),
+    )
+    return {(kind, name): file for kind, name, file in items}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +222,75 @@ def is_for(item: AppendOutput, rule: Rule) -> bool:
         and (match.rule is None or match.rule == rule.name)
         and set(match.tags) <= set(rule.tags)
     )
+
+
+def choose_rule(rules: Iterable[Rule], name: str) -> Rule:
+    """Find a rule by name, ignoring case. Raises BadInput with the nearest name."""
+    by_name = {rule.name: rule for rule in rules}
+    found = by_name.get(name) or next((rule for rule in by_name.values() if rule.name.lower() == name.lower()), None)
+    if found is None:
+        close = difflib.get_close_matches(name, by_name, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else " `lanner rules list` lists them."
+        raise BadInput(f"there is no rule {name!r}.{hint}")
+    return found
+
+
+def validate(settings: Settings, names: Sequence[str], *, alone: bool = False, falco: bool = False) -> LoadResult:
+    """Load and lint rule files.
+
+    Args:
+        settings: which rules are active.
+        names: files and folders to check on top of those; none to check the active rules.
+        alone: whether to check `names` without the active rules.
+        falco: whether to report what Falco doesn't support as errors.
+
+    Returns:
+        All errors, and the warnings of the files to check.
+
+    Raises:
+        BadInput: a path doesn't exist or can't be read.
+    """
+    checked = find_rules(replace(settings, rules_files=tuple(names)) if names else settings).files
+    below: tuple[RuleFile, ...] = ()
+    if names and not (alone and not settings.rules_files):
+        own = {_resolved(file) for file in checked}
+        below = tuple(file for file in find_rules(settings).files if _resolved(file) not in own)
+    return validate_files(below, checked, falco=falco, rule_matching=settings.rule_matching)
+
+
+def validate_files(
+    below: Sequence[RuleFile], checked: Sequence[RuleFile], *, falco: bool = False, rule_matching: str = "first"
+) -> LoadResult:
+    """Load and lint files on top of others.
+
+    Args:
+        below: the files whose items the others can use; only errors in them are reported.
+        checked: the files to check.
+        falco: whether to report what Falco doesn't support as errors.
+        rule_matching: `first` or `all`.
+    """
+    files = (*below, *checked)
+    result = linted(load_rules(files), files, first_match=rule_matching == "first")
+    if falco:
+        result = result.with_errors(falco_problems(checked))
+    return _only(replace(result, errors=with_shipped_hints(result.errors)), {file.name for file in checked})
+
+
+def _only(result: LoadResult, names: set[str]) -> LoadResult:
+    def of_checked(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+        return tuple(problem for problem in problems if problem.file in names)
+
+    # An error that keeps other files from loading is never left out.
+    errors = tuple(each for each in result.errors if each.file in names or each.code.name.startswith("LOAD_"))
+    return replace(
+        result,
+        files=tuple(file for file in result.files if file.name in names),
+        errors=errors,
+        warnings=of_checked(result.warnings),
+        infos=of_checked(result.infos),
+        rules=tuple(rule for rule in result.rules if rule.file in names),
+    )
+
+
+def _resolved(file: RuleFile) -> Path:
+    return Path(file.name).resolve()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collector.records.types import Syscall
-from schemas.yaml.source import SourceLocation
+from foundation.yaml.nodes import SourceLocation
 
 POD_UID = "7f0b3f6e-0000-4000-8000-000000000001"
 

@@ -1,20 +1,60 @@
 """Parses test files: takes text, returns cases and problems with their locations."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import PurePosixPath
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from lanner.ruletest import values
-from lanner.ruletest.events.documents import is_document, read_document
+from foundation.text import did_you_mean
+from foundation.yaml import mappings
+from foundation.yaml.mappings import Key, MappingReader, TestFileError
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
+from foundation.yaml.reading import YamlError, read_documents
+from lanner.errors import BadInput
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedDocument, StatedEvent, Suite
-from lanner.ruletest.values import Key, MappingReader, TestFileError
-from processor.loading import Problem, ProblemCode
-from processor.loading.problems.hints import did_you_mean
-from schemas.catalogue.priorities import BY_NAME, parse_priority
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from schemas.yaml.reading import YamlError, read_documents
-from schemas.yaml.source import SourceFile
+from lanner.ruletest.running import RuleSet, unknown_names
+from processor.loading import LoadResult, Problem, ProblemCode, Rule, load_rules, read_rule_files
+from schemas.catalog.priorities import BY_NAME, parse_priority
+
+
+def is_document(node: Node) -> bool:
+    """Return whether an event states its source."""
+    return isinstance(node, MappingNode) and node.get("source") is not None
+
+
+def read_document(node: Node) -> StatedDocument:
+    """Read an event that is JSON. Raises TestFileError."""
+    table = MappingReader(node, "an event")
+    at = table.value(mappings.duration, 0, "at")
+    source = mappings.text(table.need("source", "an event of JSON has a source", "add 'source: github'"), "source")
+    document = table.need("json", "an event of JSON has a document", "add 'json: {...}'")
+    if not isinstance(document, MappingNode):
+        raise TestFileError("'json' takes a mapping", document)
+    table.refuse_unknown()
+    return StatedDocument(at, source, _value(document))
+
+
+def _value(node: Node) -> Any:
+    """Return what JSON of the same text would be; text needs no quotation marks."""
+    if isinstance(node, SequenceNode):
+        return [_value(item) for item in node.items]
+    if isinstance(node, MappingNode):
+        return {name: _value(value) for name, value in MappingReader(node, "an object").pairs().items()}
+    return _scalar(node)
+
+
+def _scalar(node: ScalarNode) -> Any:
+    if node.is_null:
+        return None
+    if node.style:
+        return node.value
+    try:
+        return json.loads(node.value, parse_constant=str)
+    except ValueError:
+        return node.value
+
 
 T = TypeVar("T")
 _SUFFIX = "_test"
@@ -90,7 +130,7 @@ class _Reader:
                 continue
             try:
                 table = MappingReader(document, "a test file")
-                if (named := table.value(values.texts, None, "rules")) is not None:
+                if (named := table.value(mappings.texts, None, "rules")) is not None:
                     rules = tuple(str(PurePosixPath(name).parent / each) for each in named)
                 matching = table.value(_matching, matching, "rule_matching")
                 table.get("shared")
@@ -109,13 +149,13 @@ class _Reader:
         try:
             table = MappingReader(node, "a case")
             name_node = table.need("name", "a case has a name", "add 'name: what happens'")
-            name = values.text(name_node, "name")
-            given, recording = table.get("given"), table.value(values.text, None, "recording")
+            name = mappings.text(name_node, "name")
+            given, recording = table.get("given"), table.value(mappings.text, None, "recording")
             events = self._events(table, given, recording, name)
             expected = self._expected(table, name)
-            about = table.value(values.texts, (), "about")
-            names = table.value(values.pairs(values.texts), {}, "names")
-            source = table.value(values.text, "", "source")
+            about = table.value(mappings.texts, (), "about")
+            names = table.value(mappings.pairs(mappings.texts), {}, "names")
+            source = table.value(mappings.text, "", "source")
             for wrong in table.unknown():
                 self._add_problem(wrong, "case", name)
         except TestFileError as wrong:
@@ -150,7 +190,7 @@ class _Reader:
 
     def _one_expected(self, node: Node) -> Expected:
         if isinstance(node, ScalarNode):
-            return Expected(values.text(node, "expect"), node.location)
+            return Expected(mappings.text(node, "expect"), node.location)
         table = MappingReader(node, "an expected alert")
         rule = table.need("rule", "an expected alert names its rule", "add 'rule: NAME'")
         given = table.values(_EXPECTED)
@@ -180,14 +220,14 @@ def _read_event(node: Node) -> StatedEvent | StatedDocument:
 
 
 def _matching(node: Node, key: str) -> str:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text not in ("first", "all"):
         raise TestFileError(f"'{key}' takes first or all", node)
     return text
 
 
 def _priority(node: Node, key: str) -> str:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     priority = parse_priority(text)
     if priority is None:
         raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
@@ -201,8 +241,95 @@ def _field(node: Node, key: str) -> str:
 
 
 _EXPECTED = (
-    Key("rule", values.text),
+    Key("rule", mappings.text),
     Key("priority", _priority),
-    Key("output_fields", values.pairs(_field)),
-    Key("repeats", values.small()),
+    Key("output_fields", mappings.pairs(_field)),
+    Key("repeats", mappings.small()),
 )
+
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class TestedRules:
+    """A test file and its rules, without errors."""
+
+    suite: Suite
+    rules: RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class TestFiles:
+    """The result of a search."""
+
+    tested: tuple[TestedRules, ...]
+    untested: tuple[tuple[str, tuple[Rule, ...]], ...]
+    """Rule files without a test file, with their rules."""
+    problems: tuple[Problem, ...]
+
+
+def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
+    """Find and read test files.
+
+    Args:
+        paths: test files, rule files (for the test file beside each), or folders of both.
+        rules: rule files to test instead of those that the test files name.
+
+    Raises:
+        BadInput: A path doesn't exist.
+    """
+    problems: list[Problem] = []
+    tested: list[TestedRules] = []
+    untested: list[tuple[str, tuple[Rule, ...]]] = []
+    loaded: dict[tuple[str, ...], LoadResult] = {}
+
+    def load(files: tuple[str, ...]) -> LoadResult:
+        if files not in loaded:
+            loaded[files] = load_rules(read_rule_files(files))
+            problems.extend(loaded[files].errors)
+        return loaded[files]
+
+    for file in dict.fromkeys(_files(paths)):
+        if not is_test_file(file):
+            result = load((file,))
+            untested.append((file, result.rules))
+            continue
+        suite, wrong = read_suite(file, _read(file))
+        problems.extend(wrong)
+        result = load(tuple(rules) or suite.rules)
+        if result.ok:
+            problems.extend(unknown_names(suite, result.rules))
+        tested.append(TestedRules(suite, RuleSet(result.rules, result.correlations, result.suppressed)))
+    return TestFiles(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
+
+
+def _files(paths: Sequence[str]) -> Iterable[str]:
+    """Yield test files, and rule files without one."""
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            members = sorted(str(each) for each in path.iterdir() if each.suffix in _SUFFIXES and each.is_file())
+            yield from (_its_test(each) for each in members)
+        elif path.exists():
+            yield _its_test(given)
+        else:
+            hint = f" It would hold the tests of {rule_file_of(given)}." if is_test_file(given) else ""
+            raise BadInput(f"{given}: no such file or folder.{hint}")
+
+
+def _its_test(file: str) -> str:
+    """Return the test file of a rule file, or the rule file itself if there is none."""
+    if is_test_file(file):
+        return file
+    beside = test_file_of(file)
+    return beside if Path(beside).is_file() else file
+
+
+def _read(file: str) -> str:
+    try:
+        return Path(file).read_bytes().decode("utf-8")
+    except OSError as error:
+        raise BadInput(f"{file}: can't be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8.") from None

@@ -6,25 +6,24 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lanner.recorder.audit_log import AuditLogFile, is_audit_log
-from lanner.ruleset.explanation.text import as_text_tree, shown_value
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import SourceLocation
+from lanner.recorder.json_file import AuditLogFile, is_audit_log
+from lanner.ruleset.explanation import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
-from processor.compiler.host_names import names_by_address
-from processor.correlation.plan.spec import Correlation, Suppress
+from processor.compiler.literals import names_by_address
 from processor.detection.detector import RuleMatching
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
-from processor.fields.audit.event_fields import AuditFields
-from processor.fields.audit.source import JsonSource
+from processor.fields.json.documents import AuditFields, JsonSource
 from processor.loading import Problem, ProblemCode, Rule
-from processor.loading.problems.hints import did_you_mean
+from processor.rules.rule import Correlation, Suppress
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalogue.sources import K8S_AUDIT, SYSCALL
-from schemas.yaml.source import SourceLocation
+from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 
 _MOST_TREES = 3
 _MISSING = "<NA>"

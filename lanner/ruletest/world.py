@@ -5,22 +5,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from collector.containers.docker.inspected import container_from
-from collector.containers.identity.naming import ContainerName, container_of
-from collector.events.arguments.values import signed32
+from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
+from collector.events.texts import signed32
+from collector.processes.container_names import ContainerName, container_of
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.processes.process import TICK, TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users.passwd import Names, User, UserAccounts
+from collector.processes.users import Names, User, UserAccounts
 from collector.records.types import Exec, ProcessIdentity, State, Syscall
 from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
-from processor.fields.audit.event_fields import AuditFields
-from processor.fields.audit.source import JsonSource
+from processor.fields.json.documents import AuditFields, JsonSource
 from schemas.batch import Container, EventBatch
-from schemas.catalogue.sources import K8S_AUDIT
+from schemas.catalog.fields import K8S_AUDIT
 
 START = 1_704_067_200_000_000_000
 """Start time of every case: 2024-01-01T00:00:00Z, ns since the epoch."""

@@ -6,12 +6,11 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from lanner.settings import forms
 from lanner.settings.faults import SettingFault, nearest
-from lanner.settings.forms import values
-from lanner.settings.named import BUILT_IN, COMMANDS, KINDS, sinks_of
-from lanner.settings.sections.delivery import AlertMatch, Condition
-from lanner.settings.sections.model import ExtraField, NamedSection, Settings
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from lanner.settings.sections.model import BUILT_IN, COMMANDS, KINDS, ExtraField, NamedSection, Settings, sinks_of
+from lanner.settings.sections.sinks import AlertMatch, Condition
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
@@ -91,7 +90,7 @@ def _section(expected: Any, tree: Node, path: str, problems: list[SettingFault])
 
 def _has_form(value: Any, metadata: Mapping[str, Any], tree: Node, name: str, problems: list[SettingFault]) -> bool:
     """Return whether a value has the form that its setting requires; add a problem if not."""
-    form = metadata.get("form") or (values.positive if type(value) is int else None)
+    form = metadata.get("form") or (forms.positive if type(value) is int else None)
     if form is None or value is None:
         return True
     nodes = tree.items if isinstance(tree, SequenceNode) else (tree,)
@@ -180,7 +179,7 @@ def _bad_patterns(settings: Settings, tree: Node) -> list[SettingFault]:
     given = tree.get("redact") if isinstance(tree, MappingNode) else None
     if given is None:
         return []
-    from processor.detection.redaction import BadPattern, Redaction  # noqa: PLC0415  most settings have no patterns of their own
+    from processor.output.redaction import BadPattern, Redaction  # noqa: PLC0415  most settings have no patterns of their own
 
     locations = [item.location for item in given.items] if isinstance(given, SequenceNode) else [given.location]
     wrong = []

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceLocation
+from foundation.yaml.text import excerpt
 from lanner.errors import BadInput
-from schemas.yaml.excerpt import excerpt
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from schemas.yaml.source import SourceLocation
 
 _SECRET = re.compile(
     r"(?i)(?<!\w)[\w-]*(?:token|password|secret|key|value|url)['\"]?\s*[:=]\s*('[^']*'?|\"[^\"]*\"?|[^\s,}\]{\[#][^\s,}\]]*)"
@@ -81,7 +80,7 @@ def locating(tree: Node) -> Iterator[None]:
 def part_of(node: ScalarNode, span: tuple[int, int]) -> SourceLocation:
     """Return the place of a part of a scalar's text."""
     # Imported here, because settings without errors need no rules.
-    from processor.loading.yaml.tracing import Piece, TracedText  # noqa: PLC0415
+    from foundation.yaml.text import Piece, TracedText  # noqa: PLC0415
 
     return TracedText.of([Piece(node.value, node)]).locate(span)
 

@@ -12,11 +12,10 @@ from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
 from sigma.types import CompareOperators, SigmaRegularExpression, SigmaString, SpecialChars
 
 from lanner.sigma.regex import UnsupportedRegex, to_lanner
-from processor.compiler.host_names import FIELDS as HOST_NAMES
-from processor.compiler.host_names import is_host_name
-from processor.compiler.values.literals import ADDRESS_TYPES, NUMBER_TYPES
-from processor.compiler.values.operators import lower
-from processor.compiler.values.types import TEXT, field_shape
+from processor.compiler.literals import ADDRESS_TYPES, NUMBER_TYPES, is_host_name
+from processor.compiler.literals import FIELDS as HOST_NAMES
+from processor.compiler.operators import lower
+from processor.compiler.types import TEXT, field_shape
 from processor.language.ast import (
     And,
     Check,
@@ -31,7 +30,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
-from schemas.catalogue.fields import NUMBERED, resolve_field
+from schemas.catalog.fields import NUMBERED, resolve_field
 
 ALWAYS = And(())
 NEVER = Or(())

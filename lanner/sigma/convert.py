@@ -14,8 +14,7 @@ from sigma.rule import SigmaRule
 
 from lanner.errors import BadInput
 from lanner.sigma import checks
-from lanner.sigma.backend import LannerBackend
-from lanner.sigma.correlations import ConvertedCorrelation
+from lanner.sigma.backend import ConvertedCorrelation, LannerBackend
 from lanner.sigma.pipeline import log_source
 from lanner.sigma.rules import AnyRule, Attribution, LannerMacro, LannerRule, macro_name, most_severe_first
 from processor.language.ast import And, MacroRef, Node

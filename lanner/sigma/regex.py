@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 
@@ -347,3 +347,24 @@ class _Reader:
         letter = self._text[self._at]
         self._at += 1
         return self._escaped() if letter == "\\" else ord(letter)
+
+
+_LIKED = "ax0 /-_."
+_MOST = 300
+
+
+def sample(pattern: str) -> str:
+    """Return a short text that matches a pattern; its first alternative, with the fewest repetitions."""
+    return _samples_text(parse(pattern))[:_MOST]
+
+
+def _samples_text(part: Part) -> str:
+    if isinstance(part, Choice):
+        return "".join(map(_samples_text, part.branches[0]))
+    if isinstance(part, Repeat):
+        return _samples_text(part.part) * part.least
+    if isinstance(part, Characters):
+        liked = (letter for letter in _LIKED if any(low <= ord(letter) <= high for low, high in part.ranges))
+        return next(liked, chr(part.ranges[0][0]))
+    assert isinstance(part, Anchor)  # noqa: S101
+    return ""

@@ -9,8 +9,8 @@ import yaml
 from sigma.correlations import SigmaCorrelationRule
 from sigma.rule import SigmaLevel, SigmaRule, SigmaRuleTag, SigmaStatus
 
+from foundation.text import printable
 from lanner.sigma.pipeline import MACROS, log_source
-from schemas.text.printable import printable
 
 _WIDTH = 116
 _PRIORITIES = {

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import SourceFile
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.sections.sources.json_sources import JsonSourceSetting
+from lanner.settings.sections.fleet import JsonSourceSetting
 from lanner.sources.reading import SourceMapping, read_mapping
-from processor.fields.audit.source import KUBERNETES, PLAIN_JSON, JsonSource
-from processor.loading.problems.hints import did_you_mean
-from schemas.catalogue.sources import JSON, K8S_AUDIT, MAPPED, SOURCES, SYSCALL
-from schemas.catalogue.sources import define_sources as define_in_catalogue
-from schemas.yaml.source import SourceFile
+from processor.fields.json.documents import KUBERNETES, PLAIN_JSON, JsonSource
+from schemas.catalog.fields import JSON, K8S_AUDIT, MAPPED, SOURCES, SYSCALL
+from schemas.catalog.fields import define_sources as define_in_catalogue
 
 _SHIPPED = Path(__file__).parent / "shipped"
 _BUILT_IN = {K8S_AUDIT: KUBERNETES, JSON: PLAIN_JSON}

@@ -5,21 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from foundation.text import did_you_mean
+from foundation.yaml import mappings
+from foundation.yaml.mappings import MappingReader, TestFileError
+from foundation.yaml.nodes import Node, SequenceNode, SourceFile
+from foundation.yaml.reading import Limits, YamlError, read_documents
 from lanner.errors import BadInput
-from lanner.ruletest import values
-from lanner.ruletest.values import MappingReader, TestFileError
 from lanner.sources.recipe import MappedField, read_field, read_find
-from processor.fields.audit import recipes
-from processor.fields.audit.recipes import KINDS, Find
-from processor.fields.audit.source import JsonSource, Reader, items, no_value, time_in
-from processor.loading.problems import report
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Problem, ProblemCode
-from schemas.catalogue.fields import BUILT_IN_FIELDS, FIELDS, FieldSpec, own_field
-from schemas.catalogue.sources import RESERVED
-from schemas.yaml.nodes import Node, SequenceNode
-from schemas.yaml.reading import Limits, YamlError, read_documents
-from schemas.yaml.source import SourceFile
+from processor.fields.json import recipes
+from processor.fields.json.documents import JsonSource, Reader, items, no_value, time_in
+from processor.fields.json.recipes import KINDS, Find
+from processor.loading import report
+from processor.loading.problems import Problem, ProblemCode
+from schemas.catalog.fields import BUILT_IN_FIELDS, FIELDS, RESERVED, FieldSpec, own_field
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-zA-Z][a-zA-Z0-9_]*)+")
@@ -127,7 +125,7 @@ class _Reader:
         find = {key: read_find(node, key, {}) for key in _PLACES if (node := table.get(key)) is not None}
         if isinstance(times := table.get("time"), SequenceNode):
             find["time"] = recipes.all_of([read_find(each, "time", {}) for each in times.items])
-        row = table.value(values.texts, None, "row")
+        row = table.value(mappings.texts, None, "row")
         table.get("description")
         fields: dict[str, MappedField] = {}
         specs: list[FieldSpec] = []
@@ -143,7 +141,7 @@ class _Reader:
         return SourceMapping(name, self._file.name, find, row, fields, tuple(specs))
 
     def _name(self, node: Node) -> str:
-        name = values.text(node, "source")
+        name = mappings.text(node, "source")
         if not _NAME.fullmatch(name):
             raise TestFileError(f"'{name}' is not a name of a source", node, "use a-z, 0-9 and _, as in my_application")
         if name in RESERVED:

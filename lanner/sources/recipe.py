@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from lanner.ruletest import values
-from lanner.ruletest.values import MappingReader, TestFileError
-from processor.fields.audit import recipes
-from processor.fields.audit.recipes import KINDS, BadPath, Find
-from processor.fields.audit.source import Reader, Value
-from schemas.yaml.nodes import MappingNode, Node, SequenceNode
+from foundation.yaml import mappings
+from foundation.yaml.mappings import MappingReader, TestFileError
+from foundation.yaml.nodes import MappingNode, Node, SequenceNode
+from processor.fields.json import recipes
+from processor.fields.json.documents import Reader, Value
+from processor.fields.json.recipes import KINDS, BadPath, Find
 
 Readers = Mapping[str, "MappedField"]
 _FIELD = re.compile(r"%([a-zA-Z][a-zA-Z0-9_.]*[a-zA-Z0-9_])")
@@ -76,9 +76,9 @@ def read_field(node: Node, name: str, known: Readers, kind: str | None, *, is_li
 
 def _declared(table: MappingReader) -> dict[str, str | bool]:
     return {
-        "kind": table.value(values.one_of("type", KINDS), "text", "type"),
-        "is_list": table.value(values.truth, False, "list"),
-        "description": table.value(values.text, "", "description"),
+        "kind": table.value(mappings.one_of("type", KINDS), "text", "type"),
+        "is_list": table.value(mappings.truth, False, "list"),
+        "description": table.value(mappings.text, "", "description"),
     }
 
 
@@ -93,7 +93,7 @@ def read_find(node: Node, name: str, known: Readers) -> Find:
         find = _find(table, name, known)
         table.refuse_unknown()
         return find
-    path = values.text(node, name)
+    path = mappings.text(node, name)
     return _checked(lambda: recipes.at(path), node, "as in /userIdentity/arn, /target/*/id or /target/[type=User]/id")
 
 
@@ -125,9 +125,9 @@ def _find(table: MappingReader, name: str, known: Readers) -> Find:
     if find is None:
         raise TestFileError(f"'{name}' has no value", table.node)
     if (pattern := table.get("match")) is not None:
-        before, expression = find, values.text(pattern, "match")
+        before, expression = find, mappings.text(pattern, "match")
         find = _checked(lambda: recipes.matched(before, recipes.compile_pattern(expression)), pattern)
-    texts = table.value(values.pairs(_plain), None, "texts")
+    texts = table.value(mappings.pairs(_plain), None, "texts")
     return find if texts is None else recipes.translated(find, texts)
 
 
@@ -156,11 +156,11 @@ def _parts(node: Node, known: Readers) -> list[str | Reader]:
 
 
 def _plain(node: Node, key: str) -> str:
-    return values.text(node, key)
+    return mappings.text(node, key)
 
 
 def _around(node: Node, key: str) -> str:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if len(text) != _WRAPPING:
         raise TestFileError(f"'{key}' takes two characters", node, "as in '()'")
     return text

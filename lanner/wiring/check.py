@@ -3,28 +3,92 @@
 `lanner config check` and the stages call the same function, so a stage accepts what the check accepted.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable
+from bus.topics import check_topics
+from foundation.text import ignore_note
 from lanner.errors import BadInput
-from lanner.installation.libraries import need
-from lanner.ruleset.compile import CompiledDetection, load_detection
-from lanner.ruleset.output_faults import appended_faults
+from lanner.libraries import need
+from lanner.operations.doctor import DoctorCheck
+from lanner.ruleset.compile import CompiledDetection, active_text, load_detection
 from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
-from lanner.settings.forms.addresses import OFF
-from lanner.settings.forms.paths import why_no_folder
+from lanner.settings.forms import OFF, why_no_folder
+from lanner.settings.sections.model import KafkaSettings
 from lanner.sources.installed import define_sources, topics_of
-from lanner.wiring.http.certificates import server_secrets
+from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
-from lanner.wiring.pushdown.always_sent import always_sent
-from lanner.wiring.routes.routers import routers_of
-from lanner.wiring.single_host.sinks import enabled_sinks
+from lanner.wiring.routing.routers import enabled_sinks, routers_of
+from lanner.wiring.rules import appended_faults
 from lanner.wiring.sinks.registry import check_sink
-from schemas.text.notes import ignore_note
+from lanner.wiring.stores import always_sent
+
+_MAX_TEXT = 200
+_ESSENTIAL = ("events", "alerts")
+"""Topics without which no fleet works."""
+
+
+def settings_findings(settings: Settings) -> Iterator[DoctorCheck]:
+    """Check what the settings use, and yield the findings."""
+    yield rules(settings)
+    for name in enabled_sinks(settings):
+        yield sink(settings, name)
+    if settings.kafka != KafkaSettings():
+        yield broker(settings)
+    else:
+        yield DoctorCheck("Kafka", "ok", "not configured, and not needed on one host")
+
+
+def rules(settings: Settings) -> DoctorCheck:
+    """Check whether the rules load: otherwise nothing starts."""
+    try:
+        return DoctorCheck("rules", "ok", active_text(load_detection(settings, warnings=False)))
+    except BadInput as error:
+        return DoctorCheck("rules", "missing", _first(error), "Every error: lanner rules validate.")
+
+
+def sink(settings: Settings, name: str) -> DoctorCheck:
+    """Check the settings of a sink, without sending anything."""
+    subject = f"sink {name}"
+    try:
+        has_queue = check_sink(settings, name, direct=True)
+    except (BadInput, BusUnavailable) as error:
+        text = _first(error) if isinstance(error, BadInput) else error.reason
+        return DoctorCheck(subject, "missing", text, "lanner config check shows every error.")
+    remedy = f"To send a test alert: lanner notifier test {name}." if has_queue else ""
+    return DoctorCheck(subject, "ok", "its settings are complete", remedy)
+
+
+def broker(settings: Settings) -> DoctorCheck:
+    """Check whether the broker answers and has the topics. One host needs none, so this is never `missing`."""
+    try:
+        connection = connection_of(settings)
+        from bus.clients.reachability import check_reachable
+
+        check_reachable(connection)
+        need("processor", "confluent_kafka")
+        from bus.administration import Administration
+
+        states = Administration(connection).states([connection.topic(name) for name in _ESSENTIAL])
+    except BadInput as error:
+        return DoctorCheck("Kafka", "note", _first(error), "lanner config check shows every error.")
+    except BusUnavailable as error:
+        return DoctorCheck("Kafka", "note", error.reason, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
+    problems = check_topics(connection.prefix, states, _ESSENTIAL)
+    if problems:
+        remedy = "lanner topics create makes missing topics and reports the others."
+        return DoctorCheck("Kafka", "note", f"{connection.bootstrap_servers} answers; {problems[0].text}", remedy)
+    return DoctorCheck("Kafka", "ok", f"{connection.bootstrap_servers} answers and has the topics")
+
+
+def _first(error: BadInput) -> str:
+    """Return the first line of an error; the others show where it is."""
+    return error.messages[0].splitlines()[0].rstrip(".")[:_MAX_TEXT]
+
 
 Stage = Literal["run", "collector", "processor", "notifier", "kubernetes", "intake", "console"]
 _T = TypeVar("_T")
@@ -154,7 +218,7 @@ def _check_audit_intake(settings: Settings) -> None:
         text = "no source: set kubernetes_audit.listen, file or topic.name, or give --listen, --file or --topic."
         raise BadSettings(SettingFault("kubernetes_audit.listen", text))
     if section.topic.name is not None:
-        from lanner.wiring.audit_intake import topic_connection  # noqa: PLC0415  needs aiohttp
+        from lanner.wiring.stages.json_intake import topic_connection
 
         topic_connection(settings)
     if section.file is not None:
@@ -165,7 +229,7 @@ def _check_audit_intake(settings: Settings) -> None:
 
 def _check_console(settings: Settings) -> None:
     need("console", "aiohttp", "jinja2", "authlib", "joserfc", "prometheus_client")
-    from lanner.wiring.http.console import console_parts  # noqa: PLC0415  needs aiohttp
+    from lanner.wiring.stages.console import console_parts
 
     console_parts(settings)
 
@@ -181,14 +245,14 @@ def _check_run(check: _Check, settings: Settings) -> None:
 
 def _check_processor(settings: Settings) -> None:
     need("processor", "cryptography")
-    from lanner.ruleset.published.version import public_keys  # noqa: PLC0415  needs cryptography
+    from lanner.ruleset.published import public_keys
 
     public_keys(settings)
 
 
 def _check_api_server(settings: Settings) -> None:
     need("kubernetes", "lightkube")
-    from lanner.wiring.kubernetes import check_credentials  # noqa: PLC0415  needs lightkube
+    from lanner.wiring.stages.kubernetes import check_credentials
 
     check_credentials(settings)
 

@@ -2,18 +2,19 @@
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bus.clients.reachability import check_reachable
-from bus.connection import Connection, RegistryAddress
-from lanner.cli.terminal.output import note
-from lanner.installation.libraries import has_module, remedy
+from bus.connection import BusUnavailable, Connection, RegistryAddress
+from bus.topics import TopicProblem, TopicState, check_topics
+from lanner.errors import BadInput
+from lanner.libraries import has_module, remedy
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.forms.addresses import has_password
+from lanner.settings.forms import has_password
 from lanner.settings.sections.model import KafkaSettings
+from lanner.terminal.output import note
 
 
 def connection_of(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
@@ -63,6 +64,8 @@ def reachable_connection(settings: Settings) -> Connection:
         BusUnavailable: no broker takes connections, which is known within three seconds.
     """
     connection = replace(connection_of(settings), on_wait=note)
+    from bus.clients.reachability import check_reachable
+
     check_reachable(connection)
     return connection
 
@@ -119,3 +122,49 @@ def secret(
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
         problems.append(SettingFault(setting, f"{setting}: {path}: {what}."))
         return ""
+
+
+class _Missing(BusUnavailable):
+    """Topics are missing, or unknown to a broker that has just restarted."""
+
+
+def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[TopicProblem]]:
+    """Check the topics of a stage before it starts.
+
+    Args:
+        connection: the broker.
+        names: names without prefix.
+
+    Returns:
+        The topics by full name, and the problems that aren't fatal.
+
+    Raises:
+        BadInput: Topics are missing or wrong.
+        BusUnavailable: The broker can't be used, and waiting won't help.
+    """
+    from bus.administration import Administration
+    from bus.clients.errors import UNKNOWN_TOPIC_SECONDS
+    from bus.clients.retry import Retry, persist
+
+    fatal: list[TopicProblem] = []
+
+    def look() -> tuple[dict[str, TopicState], list[TopicProblem]]:
+        states = Administration(connection).states([connection.topic(name) for name in names])
+        findings = check_topics(connection.prefix, states, names)
+        fatal[:] = [each for each in findings if each.fatal]
+        if fatal and all(each.topic not in states for each in fatal):
+            more = f", nor do {len(fatal) - 1} others" if len(fatal) > 1 else ""
+            remedy = "`lanner topics create` creates missing topics"
+            raise _Missing(f"{fatal[0].text}{more}", remedy, patience=UNKNOWN_TOPIC_SECONDS)
+        return states, [each for each in findings if not each.fatal]
+
+    try:
+        found = persist(look, Retry("The start", note))
+    except _Missing:
+        found = {}, []
+    if fatal:
+        raise BadInput(
+            *(f"{each.text}." for each in fatal),
+            "`lanner topics create` creates missing topics and reports the others.",
+        )
+    return found

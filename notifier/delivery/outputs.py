@@ -1,14 +1,11 @@
 """How `lanner run` hands alerts to its sinks: directly, or through an outbox and a thread."""
 
-from notifier.delivery.outcome import Delivered, RetryLater, Undeliverable
+from foundation.text import OnNote, count_of
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
-from notifier.delivery.sink import Sink
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import Delivered, RetryLater, Sink, SinkStats, Undeliverable
 from schemas.alert import Alert
-from schemas.text.counts import count_of
-from schemas.text.notes import OnNote
 
 DRAIN_SECONDS = 3.0
 STOP_SECONDS = 2.0

@@ -6,8 +6,8 @@ Pure: no clock, no sleep, no I/O, so a test of a 30-minute outage takes a millis
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, SendOutcome, Undeliverable
+from foundation.backoff import Backoff
+from notifier.sink import Delivered, RateLimited, RetryLater, SendOutcome, Undeliverable
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from notifier.delivery.outcome import RoutedAlert
+from notifier.sink import RoutedAlert
 from schemas.alert import Alert
-from schemas.catalogue.priorities import SEVERITY
+from schemas.catalog.priorities import SEVERITY
 
 RouteMatching = Literal["first", "all"]
 

@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from notifier.delivery.outcome import RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from foundation.text import OnNote
+from notifier.delivery.outbox import Queued
 from notifier.delivery.retry import QueueDeadLettered, QueueDelivered, QueueWaiting, RetryPolicy
 from notifier.delivery.routing import Router
-from notifier.delivery.sink import Sink
-from notifier.delivery.stats import SinkStats
-from notifier.queue.outbox import Queued
+from notifier.sink import RetryLater, RoutedAlert, SendOutcome, Sink, SinkStats, Undeliverable
 from schemas.alert import Alert
-from schemas.text.notes import OnNote
 
 IDLE_SECONDS = 0.5
 """Longest wait before the worker checks whether to stop."""

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from notifier.formats.text import LineStyle, json_line
 from schemas.alert import Alert, Value, alert_id, bounded
-from schemas.catalogue.priorities import SEVERITY
-from schemas.text.limits import clipped
+from schemas.catalog.priorities import SEVERITY
+from schemas.limits import clipped
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _PREFIX = re.compile(r"(\d\d:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)): [A-Z][a-z]+ ", re.ASCII)
@@ -127,3 +128,13 @@ def _nanoseconds(text: str) -> int:
     if not 0 <= found < _MAX_TIME:
         raise ValueError(f"time: {text[:40]!r} is out of range")
     return found
+
+
+_STYLE = LineStyle(json_output=True)
+
+
+def document(alert: Alert) -> dict[str, Any]:
+    """Return the document."""
+    made = json.loads(json_line(alert, _STYLE))
+    assert isinstance(made, dict)  # noqa: S101  json_line writes objects
+    return made

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
-from processor.compiler.recursion import EXPRESSION_DEPTH, deep
+from processor.compiler.operators import SLOW_OPERATORS
 from processor.compiler.simplify import Folded, simplify
-from processor.compiler.values.operators import SLOW_OPERATORS
-from processor.compiler.values.types import Shape
-from processor.fields import binding
+from processor.compiler.types import Shape
+from processor.fields import extract
 from processor.fields.extract import condition_expression
 from processor.language.ast import (
+    EXPRESSION_DEPTH,
     And,
     Check,
     Field,
@@ -29,10 +29,11 @@ from processor.language.ast import (
     Transformer,
     ValueList,
     checks,
+    deep,
     walk,
 )
 from schemas.batch import EventBatch
-from schemas.catalogue.fields import EVENTS, SYSCALLS
+from schemas.catalog.fields import EVENTS, SYSCALLS
 
 Hit = tuple[int, int]
 """The rule's index, and the string index of the file name under which the event matched."""
@@ -251,12 +252,12 @@ def compile_class(group: TypeClass) -> ClassMatcher:
     body = [*writer.lines, *bodies]
     body += [f"    R = ({', '.join(f'r{index}' for index in range(len(bodies)))},)"]
     body += _match_lines(masks, everything, by_name)
-    lines = [*masks.lines, *masks.excluding(everything), "def bind(B, fault):", *binding.prelude(body)]
+    lines = [*masks.lines, *masks.excluding(everything), "def bind(B, fault):", *extract.prelude(body)]
     lines += [f"    {memo} = {{}}" for memo in writer.memos]
     lines += ["    N = [None] * len(S); Q = [None] * len(P)"]
     source = "\n".join([*lines, *body])
     rules = tuple(index for index, _ in group.rules)
-    names = binding.execute(source, {**constants.values, "RULES": rules, "NONE": ()}, "<rules>")
+    names = extract.execute(source, {**constants.values, "RULES": rules, "NONE": ()}, "<rules>")
     return ClassMatcher(group.types, rules, source, names["bind"], names["excluded"])
 
 

@@ -9,10 +9,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from processor.compiler.codegen import Emitter, Expression
-from processor.compiler.recursion import EXPRESSION_DEPTH
-from processor.compiler.values.types import Shape, side_shape
+from processor.compiler.types import Shape, side_shape
 from processor.fields.extract import condition_expression
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, Transformer, ValueList
+from processor.language.ast import (
+    EXPRESSION_DEPTH,
+    And,
+    Check,
+    Field,
+    Literal,
+    Macro,
+    Node,
+    Not,
+    Or,
+    Transformer,
+    ValueList,
+)
 
 Chooser = Callable[[Check], tuple[str, str] | None]
 """Returns a check's upper and lower bound over one source as expressions; None if it does not involve the source."""

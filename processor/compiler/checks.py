@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from processor.compiler.recursion import deep
-from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
-from processor.compiler.values.operators import (
+from foundation.yaml.text import Span
+from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
+from processor.compiler.operators import (
     BYTE_OPERATORS,
     EQUALITY_OPERATORS,
     NO_FIELD_OPERATORS,
@@ -18,10 +18,9 @@ from processor.compiler.values.operators import (
     TEXT_OPERATORS,
     predicate,
 )
-from processor.compiler.values.types import TEXT, BadOperand, Shape, side_shape, transformed_field
-from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, literals
-from schemas.catalogue.fields import is_event_type, resolve_field
-from schemas.yaml.excerpt import Span
+from processor.compiler.types import TEXT, BadOperand, Shape, side_shape, transformed_field
+from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, deep, literals
+from schemas.catalog.fields import is_event_type, resolve_field
 
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)
 _NOT_COMPARABLE = frozenset({"UID", "GID", "FD32", "PID32", "SIGSET", "DYN"})

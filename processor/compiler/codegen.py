@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from processor.compiler.values import operators, transformers
-from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, is_whole, parse_literal
-from processor.compiler.values.types import TEXT, Shape, field_shape, side_shape
+from processor.compiler import operators, transformers
+from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, is_whole, parse_literal
+from processor.compiler.types import TEXT, Shape, field_shape, side_shape
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, literals
 

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foundation.text import canonical_address
 from processor.compiler.codegen import Constants, Emitter, Expression
-from processor.compiler.recursion import EXPRESSION_DEPTH, deep
+from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
 from processor.compiler.simplify import simplify
-from processor.compiler.values.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
-from processor.compiler.values.types import Shape
+from processor.compiler.types import Shape
 from processor.fields.extract import condition_expression
-from processor.language.ast import And, Check, Macro, Node, Not, Or
-from schemas.text.addresses import canonical_address
+from processor.language.ast import EXPRESSION_DEPTH, And, Check, Macro, Node, Not, Or, deep
 
 Event = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ false. So the laws of two-valued logic hold.
 
 from collections.abc import Iterable
 
-from processor.compiler.values.operators import predicate
+from processor.compiler.operators import predicate
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, literals
 
 Folded = Node | bool

@@ -11,22 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from processor.correlation.first_seen.shares import bringer_text
-from processor.correlation.first_seen.sightings import Sightings, sighting_of
+from processor.correlation.first_seen import Sightings, sighting_of
+from processor.correlation.groups import GroupState, Key, Store, account_of
 from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
-from processor.correlation.plan.indexed import IndexedPlan
-from processor.correlation.plan.split import Plan, StatefulMacro, StatefulRule, Term
-from processor.correlation.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
-from processor.correlation.state.encoded import SnapshotEncoder
-from processor.correlation.state.entry import GroupState, account_of
-from processor.correlation.state.store import Key, Store
-from processor.correlation.state.window_state import WindowState
+from processor.correlation.state import SnapshotEncoder, WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
-from processor.correlation.windows.alerts import stateful_alert
-from processor.correlation.windows.outcome import ALLOWED_LATENESS, Fired, UpdateOutcome
-from processor.correlation.windows.relaying import relayed
-from processor.correlation.windows.truths import Truths, holds, unmet_repeats
-from processor.correlation.windows.update import update_window
+from processor.correlation.terms import IndexedPlan, Truths, holds, relayed, stateful_alert, unmet_repeats
+from processor.correlation.windows import ALLOWED_LATENESS, Fired, UpdateOutcome, update_window
+from processor.matching.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
+from processor.matching.shares import bringer_text
+from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
 from schemas.alert import Alert, Value, bounded
 from schemas.distinct_values import masked
 

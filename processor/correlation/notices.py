@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from processor.correlation.pre_match import EventOrigin, Notice, PreMatch
-from processor.detection.internal_alerts import Cause, internal_alert
+from processor.matching.pre_match import EventOrigin, Notice, PreMatch
+from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
 MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100})

@@ -7,16 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bus.errors.unavailable import fault_text
+from bus.connection import fault_text
+from foundation.garbage import no_collections
 from processor.correlation.correlator import Correlator
-from processor.correlation.first_seen.sightings import ValueKey
-from processor.correlation.plan.split import Plan
-from processor.correlation.state.encoded import StateChange, everything, take_changes
-from processor.correlation.state.evictions import room_notices
-from processor.correlation.state.store import Key
-from processor.correlation.wire import TICK_KEY, BadPreMatch, decode_pre_match, message_of
+from processor.correlation.first_seen import ValueKey
+from processor.correlation.groups import Key
+from processor.correlation.state import StateChange, everything, room_notices, take_changes
+from processor.matching.wire import TICK_KEY, BadPreMatch, decode_pre_match, message_of
+from processor.rules.splitting import Plan
 from schemas.alert import Alert
-from schemas.caching.garbage import no_collections
 
 EVICTED = "evicted"
 

@@ -8,10 +8,10 @@ and also by the broker's clock, which no host can change.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from processor.correlation.pre_match import EventKey, RepeatedAlert, retained
+from foundation.quantities import duration_text
+from processor.matching.pre_match import EventKey, RepeatedAlert, retained
 from schemas.alert import Alert, Repeats, Value, alert_id, decode_alert
 from schemas.distinct_values import Values, differing, merged, text_of, values_in, without
-from schemas.text.durations import duration_text
 
 MAX_SOURCES = 1_000
 """Sources per group; the least recently matched is dropped first."""

@@ -10,19 +10,18 @@ from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
-from bus.errors.unavailable import fault_text
+from bus.connection import fault_text
 from processor.compiler.batch import ClassMatcher, compile_rules
-from processor.detection.budget import BOUNDLESS, BatchBudget, hits_of
-from processor.detection.redaction import Redact, unredacted
 from processor.detection.repeats import BatchRepeats, FoundAlert, RepeatedAlerts
+from processor.detection.view import BOUNDLESS, BatchBudget, hits_of
 from processor.language.ast import Node, checks, literals
-from processor.output.event_row import event_row
-from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
-from processor.rule import RuleProtocol, alert_text
+from processor.output.formatter import OutputFormat, Rendered, compile_output, event_row, suggested
+from processor.output.redaction import Redact, unredacted
+from processor.rules.rule import RuleProtocol, alert_text
 from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, Value, alert_id
 from schemas.batch import EventBatch
-from schemas.catalogue.priorities import Priority
+from schemas.catalog.priorities import Priority
 from schemas.distinct_values import masked
 
 RuleMatching = Literal["first", "all"]

@@ -12,9 +12,8 @@ from typing import Any, Literal, Protocol
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
 from processor.compiler.mapping import ItemAccess, MappingAccess, is_given
-from processor.compiler.recursion import deep
-from processor.fields.binding import event_names
-from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, fold
+from processor.fields.extract import event_names
+from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, deep, fold
 from processor.language.event_types import event_types
 from processor.language.printer import print_condition, print_operand
 from processor.loading.items.exceptions import split_exceptions

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from processor.correlation.pre_match import EventOrigin, PreMatch, RepeatedAlert, retained
+from foundation.caches import BoundedMap
+from processor.matching.pre_match import EventOrigin, PreMatch, RepeatedAlert, retained
 from schemas.alert import Alert, Value
 from schemas.batch import EventBatch
-from schemas.caching.bounded import BoundedMap
 from schemas.distinct_values import merged, note, values_in, without_client_port
 
 MAX_WINDOWS = 60_000

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from processor.correlation.first_seen.recent import SeenKey
-from processor.correlation.plan.split import Plan
-from processor.correlation.pre_match import Notice, PreMatch
-from processor.correlation.pre_matcher import Admits, admit_all
-from processor.detection.budget import BOUNDLESS, BatchBudget
-from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
+from processor.detection.pre_matcher import Admits, admit_all
 from processor.detection.repeats import BatchRepeats, RepeatedAlerts
+from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.matching.gathered import SeenKey
+from processor.matching.pre_match import Notice, PreMatch
+from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
+from processor.rules.splitting import Plan
 from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, EventBatch

@@ -5,8 +5,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from processor.fields.extract import is_filled
-from schemas.catalogue.fields import FieldSpec
-from schemas.catalogue.sources import SYSCALL, has_field
+from schemas.catalog.fields import SYSCALL, FieldSpec, has_field
 
 Source = Literal["live", "captures", "JSON", "none"]
 

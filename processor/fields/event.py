@@ -9,12 +9,11 @@ from functools import cache, lru_cache
 from posixpath import normpath
 from typing import TypeVar
 
-from schemas.batch import EventBatch
-from schemas.caching.short_texts import cache_short_texts
-from schemas.catalogue.descriptor_types import TYPE_CHARACTERS
-from schemas.catalogue.fields import EventType, ParamSpec, event_spec
-from schemas.catalogue.openers import FILE_OPENERS, PATH_OPENERS
-from schemas.columns import EventBit
+from foundation.caches import cache_short_texts
+from schemas.batch import EventBatch, EventBit
+from schemas.catalog.fields import EventType, ParamSpec, event_spec
+from schemas.catalog.flags import TYPE_CHARACTERS
+from schemas.catalog.system_calls import FILE_OPENERS, PATH_OPENERS
 
 _NUMERIC_TYPES = frozenset(
     (

@@ -5,7 +5,7 @@ Adding a field adds one line here. binding.py lists the names that an expression
 
 import re
 
-from schemas.columns import MISSING_INT, EventBit
+from schemas.batch import MISSING_INT, EventBit
 
 
 def _bit(flag: EventBit) -> str:

@@ -5,15 +5,80 @@ expressions, so that a field has only one meaning. binding.py lists the names th
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
-from processor.fields import binding
+from foundation import text, times
+from processor.fields import container, event, process
 from processor.fields.expressions import ANCESTRY, BITS, BOTH_ENDS, NAMES, PLAIN, SERVICES, with_argument
-from schemas.batch import EventBatch
-from schemas.catalogue.fields import FieldSpec, resolve_field
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, EventBatch
+from schemas.catalog.fields import FieldSpec, resolve_field
+
+FUNCTIONS: Mapping[str, Any] = MappingProxyType(
+    {
+        name: function
+        for module in (text, container, event, process, times)
+        for name, function in vars(module).items()
+        if callable(function) and getattr(function, "__module__", "") == module.__name__ and not name.startswith("_")
+    }
+)
+"""The functions that expressions may call."""
+
+_COLUMNS = (*EVENT_COLUMNS, *ARGUMENT_COLUMNS)
+_COLUMN = re.compile(r"\bc_[a-z0-9_]+")
+
+
+def prelude(body: Sequence[str]) -> list[str]:
+    """Return the statements that bind the parts of a batch ``B`` and the columns that code uses.
+
+    Args:
+        body: the lines that use them.
+    """
+    used = set(_COLUMN.findall("\n".join(body)))
+    return [
+        "    S = B.strings; P = B.processes; C = B.containers",
+        *(f"    c_{column} = B.columns[{column!r}]" for column in _COLUMNS if f"c_{column}" in used),
+    ]
+
+
+def execute(source: str, constants: Mapping[str, Any], file: str) -> dict[str, Any]:
+    """Execute generated code and return its global names.
+
+    Args:
+        source: the definitions, generated from checked conditions or outputs.
+        constants: further names that they refer to.
+        file: the file name for tracebacks.
+    """
+    names: dict[str, Any] = {**FUNCTIONS, **constants}
+    exec(compile(source, file, "exec"), names)  # noqa: S102  generated from checked trees
+    return names
+
+
+def event_names(batch: EventBatch, i: int, name: int | None = None) -> dict[str, Any]:
+    """Return all names bound to one event, to evaluate single expressions.
+
+    Args:
+        batch: a validated batch.
+        i: the event's index in it.
+        name: the string index of the file name; None for fd.name.
+    """
+    columns = batch.columns
+    return {
+        **FUNCTIONS,
+        **{f"c_{column}": columns[column] for column in _COLUMNS},
+        "B": batch,
+        "S": batch.strings,
+        "P": batch.processes,
+        "C": batch.containers,
+        "i": i,
+        "n": columns["fd_name"][i] if name is None else name,
+        "p": columns["process"][i],
+        "q": batch.processes[columns["process"][i]],
+    }
+
 
 Value = str | int | bool | float | tuple[Any, ...] | None
 
@@ -128,8 +193,8 @@ def _reader_factory(expression: str) -> Callable[[EventBatch], Reader]:
         f"        return {expression}",
         "    return read",
     ]
-    source = "\n".join(["def make(B):", *binding.prelude(body), *body])
-    factory: Callable[[EventBatch], Reader] = binding.execute(source, {}, "<field>")["make"]
+    source = "\n".join(["def make(B):", *prelude(body), *body])
+    factory: Callable[[EventBatch], Reader] = execute(source, {}, "<field>")["make"]
     return factory
 
 

@@ -8,8 +8,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from foundation.quantities import seconds_text
 from schemas.alert import Alert, alert_id
-from schemas.text.durations import seconds_text
 
 BEHIND = "Lanner internal: evaluation behind"
 CAUGHT_UP = "Lanner internal: evaluation caught up"

@@ -19,24 +19,62 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from bus.clients.event_loop.retry import persist_async
+from bus.clients.compacted import BEGUN, ChangelogTable, TableEnds, applied_header, read_tables
+from bus.clients.errors import MessageRefused, is_broker_error
+from bus.clients.event_loop import persist_async
 from bus.clients.readers import committed
 from bus.clients.retry import Retry
-from bus.connection import Connection
-from bus.errors.refusals import MessageRefused, is_broker_error
-from bus.errors.unavailable import BusUnavailable, fault_text
-from bus.messages.clock_offset import append_time
-from bus.state.changelog import BEGUN, ChangelogTable, applied_header, read_tables
-from bus.state.changelog_reset import TableEnds
+from bus.connection import BusUnavailable, Connection, fault_text
+from bus.messages import append_time
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSOR_GROUP, changelog
+from foundation.text import OnNote
 from processor.correlation.stage import CorrelateStage, StageResult
-from processor.correlation.state.encoded import StateChange
-from processor.detection.internal_alerts import memory_lost
+from processor.correlation.state import StateChange
 from processor.fleet.kafka import transport
-from processor.fleet.kafka.append_times import AppendTimes
-from processor.fleet.kafka.order.partition_queues import PartitionQueues
+from processor.fleet.kafka.transport import AppendTimes
 from processor.fleet.producer import ResultProducer, answers_of, why_not_fetched
-from schemas.text.notes import OnNote
+from processor.output.internal_alerts import memory_lost
+
+
+class PartitionQueues:
+    """One bounded queue for each owned partition, filled by one reader of all of them."""
+
+    def __init__(self, most: int) -> None:
+        """Own none. most: messages that may wait in each."""
+        self._most = most
+        self._queues: dict[int, asyncio.Queue[Any]] = {}
+
+    def open(self, partitions: Iterable[int]) -> Mapping[int, "asyncio.Queue[Any]"]:
+        """Own these partitions instead of the former ones; return their queues."""
+        self.close()
+        self._queues = {partition: asyncio.Queue(self._most) for partition in partitions}
+        return self._queues
+
+    def owns(self, partition: int) -> bool:
+        """Return whether a partition is owned."""
+        return partition in self._queues
+
+    def is_empty(self, partition: int) -> bool:
+        """Return whether nothing waits in an owned partition."""
+        return self._queues[partition].empty()
+
+    async def put(self, partition: int, message: Any) -> None:
+        """Wait for room in the queue of an owned partition, unless the partition goes first."""
+        await self._queues[partition].put(message)
+
+    def end(self) -> None:
+        """Put None behind what waits, as far as there is room."""
+        for queue in self._queues.values():
+            if not queue.full():
+                queue.put_nowait(None)
+
+    def close(self) -> None:
+        """Own none. Whoever waits for room in a queue that nobody reads would wait forever: it is emptied."""
+        for queue in self._queues.values():
+            while not queue.empty():
+                queue.get_nowait()
+        self._queues = {}
+
 
 _BATCH = 500
 _QUEUE = 2000

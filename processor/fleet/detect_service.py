@@ -9,23 +9,19 @@ from typing import Any
 import faust
 from faust.types import TP
 
-from bus.connection import Connection
-from bus.errors.refusals import MessageRefused, is_broker_error
-from bus.errors.unavailable import fault_text
-from bus.messages.clock_offset import correction
-from bus.messages.headers import CLOCK
+from bus.clients.errors import MessageRefused, is_broker_error
+from bus.connection import Connection, fault_text
+from bus.messages import CLOCK, correction
 from bus.topics import EVENTS, PROCESSOR_GROUP
+from foundation.text import OnNote, ignore_note
 from processor.fleet.agent import MessageAgent
-from processor.fleet.hosts.keys import HostKeysService
-from processor.fleet.hosts.watch import HostWatch
+from processor.fleet.followers import HostKeysService, RecordsFollower
+from processor.fleet.host_watch import HostWatch
 from processor.fleet.kafka import transport
-from processor.fleet.kafka.append_times import AppendTimes
-from processor.fleet.kafka.credentials import credentials, servers
+from processor.fleet.kafka.transport import AppendTimes, credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.producer import ResultProducer, Sending, headers_of, why_not_fetched
-from processor.fleet.records import RecordsFollower
-from processor.identity.gate import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
-from schemas.text.notes import OnNote, ignore_note
+from processor.hosts.identity import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
 
 
 def make_app(connection: Connection, partitions: int, on_note: OnNote = ignore_note) -> faust.App:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from foundation.text import printable
 from schemas.alert import Alert, Value, alert_id
-from schemas.text.printable import printable
 
 STRANGER = "Lanner internal: stranger in consumer group"
 OFFSETS_CHANGED = "Lanner internal: offsets changed"

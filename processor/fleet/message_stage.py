@@ -9,30 +9,26 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bus.errors.unavailable import fault_text
-from bus.messages.clock_offset import TOLERATED, BrokerClock, append_time
-from processor.correlation.packing import MESSAGES_PER_SECOND, PreMatchPacker
-from processor.correlation.pre_match import Notice, PreMatch, notice_of, notices_of_batch
-from processor.correlation.wire import message_of
-from processor.detection.budget import LIMITS, BatchBudget, BatchLimits, OverBudget
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, REPLAYED, TOO_MANY_HOSTS, Cause
+from bus.connection import fault_text
+from bus.messages import TOLERATED, BrokerClock, append_time
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
-from processor.hosts.clock_skew import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, dated
-from processor.hosts.liveness import HostLiveness
-from processor.hosts.quiet import QuietHost
+from processor.detection.view import LIMITS, BatchBudget, BatchLimits, OverBudget
+from processor.hosts.arrival import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, PodRecords, dated
+from processor.hosts.identity import RejectedBatches, RejectedMessage
+from processor.hosts.liveness import HostLiveness, QuietHost
 from processor.hosts.replays import EvaluatedBatches, ReplayCounts
-from processor.hosts.reports import HostReports
 from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
-from processor.hosts.tracked import TrackedHosts
-from processor.identity.alerts import RejectedBatches
-from processor.identity.gate import RejectedMessage
-from processor.output.pods import PodRecords
+from processor.hosts.tracked import HostReports, TrackedHosts
+from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
+from processor.matching.pre_match import Notice, PreMatch, notice_of, notices_of_batch
+from processor.matching.wire import message_of
+from processor.output.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, REPLAYED, TOO_MANY_HOSTS, Cause
 from processor.sessions.records import encode_session
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.codec import BadBatch, decode_batch
+from schemas.encoding.batch import BadBatch, decode_batch
 
 _DAY = 86_400 * 10**9
 BATCHES_MISSING = "batches_missing"

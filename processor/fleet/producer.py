@@ -6,25 +6,23 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bus.clients.event_loop.producer import AsyncProducer
-from bus.connection import Connection
-from bus.errors.refusals import MessageRefused, is_broker_error
-from bus.errors.unavailable import fault_text
-from bus.latency import Histogram
-from bus.messages.alert import alert_message
-from bus.messages.dead_letter import NOT_FETCHED, DeadLetterMessage, dead_letter
-from bus.messages.headers import AVRO, Headers
-from bus.schema_registry.topic import SCHEMA_HEADERS, schema_message
-from bus.schema_registry.writer_schemas import WriterSchemas
+from bus.clients.errors import MessageRefused, is_broker_error
+from bus.clients.event_loop import AsyncProducer
+from bus.clients.schema_registry import SCHEMA_HEADERS, schema_message
+from bus.clients.writer_schemas import WriterSchemas
+from bus.connection import Connection, fault_text
+from bus.messages import AVRO, Headers
+from bus.results import NOT_FETCHED, DeadLetterMessage, alert_message, dead_letter
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS
-from processor.correlation.wire import PRE_MATCH_FORMAT, TICK_KEY
+from foundation.histogram import Histogram
+from foundation.text import OnNote
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
 from processor.fleet.message_stage import MessageResult
+from processor.matching.wire import PRE_MATCH_FORMAT, TICK_KEY
 from schemas.alert import ALERT_FORMAT, Alert
-from schemas.codec import EVENT_BATCH_FORMAT
+from schemas.encoding.batch import EVENT_BATCH_FORMAT
 from schemas.encoding.wire import UNKNOWN_SCHEMA, reframed
-from schemas.records.published_rules import PUBLISHED_RULES_SCHEMA
-from schemas.text.notes import OnNote
+from schemas.published_rules import PUBLISHED_RULES_SCHEMA
 
 Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}

@@ -21,8 +21,7 @@ from processor.language.ast import (
     Transformer,
     ValueList,
 )
-from processor.language.errors import ConditionError
-from processor.language.scanner import Scanner
+from processor.language.tokens import ConditionError, Scanner
 
 _LEVELS_OF_TRANSFORMER = 8
 """The depth that one nested transformer counts for."""

@@ -11,7 +11,7 @@ from functools import partial, reduce
 from operator import and_, or_
 
 from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList, children, literals
-from schemas.catalogue.fields import EVENTS, SYSCALLS
+from schemas.catalog.fields import EVENTS, SYSCALLS
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
 """Every value that evt.type can have."""

@@ -41,7 +41,7 @@ Source: libsinsp filter/parser.h and parser.cpp.
 from processor.language import tokens
 from processor.language.ast import And, Node, Not, Or
 from processor.language.atoms import AtomReader
-from processor.language.errors import ConditionError
+from processor.language.tokens import ConditionError
 
 DEFAULT_DEPTH = 100
 """The default depth limit; conditions of rules use RULE_DEPTH."""

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from foundation.yaml.nodes import SourceFile, SourceLocation
 from processor.loading.builder import Builder, Parser
-from processor.loading.collection import Collection
-from processor.loading.items.stateful_checks import with_correlations
-from processor.loading.problems.compiler_checks import Checker, field_problem
-from processor.loading.problems.model import Problem, ProblemCode
+from processor.loading.condition_checks import Checker, field_problem
+from processor.loading.items.collection import Collection
+from processor.loading.items.correlation_checks import with_correlations
+from processor.loading.problems import Problem, ProblemCode
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
-from processor.loading.yaml.values import head_location
-from schemas.catalogue.priorities import Priority
-from schemas.yaml.source import SourceFile, SourceLocation
+from processor.loading.values import head_location
+from schemas.catalog.priorities import Priority
 
 __all__ = [
     "FileResult",

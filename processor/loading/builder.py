@@ -7,28 +7,39 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 
-from processor.correlation.plan.leg_sources import sources_of
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import ScalarNode, SourceLocation
+from foundation.yaml.text import Piece, Span, TracedText
 from processor.language.ast import Check, Macro, Node, Or, checks, children, walk, with_children
-from processor.language.errors import ConditionError
 from processor.language.event_types import event_types, is_broad
 from processor.language.parser import RULE_DEPTH, parse
-from processor.loading.collection import Collection
+from processor.language.tokens import ConditionError
+from processor.loading.condition_checks import (
+    Checker,
+    CompilerProblem,
+    condition_hint,
+    fields_of_others,
+    open_parenthesis,
+    output_findings,
+)
 from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
+from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import as_declared, with_exceptions
-from processor.loading.items.lists import ConditionTooLong, ListTable, expand
-from processor.loading.items.macros import BrokenMacro, MacroProblem, MacroTable, MacroText
+from processor.loading.items.macros import (
+    BrokenMacro,
+    ConditionTooLong,
+    ListTable,
+    MacroProblem,
+    MacroTable,
+    MacroText,
+    expand,
+)
 from processor.loading.items.rule_legs import RuleLegs
-from processor.loading.problems.compiler_checks import Checker, CompilerProblem, fields_of_others, output_findings
-from processor.loading.problems.condition_hints import condition_hint, open_parenthesis
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
+from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
-from processor.loading.yaml.tracing import Piece, TracedText
-from processor.loading.yaml.values import head_location, problem
-from schemas.catalogue.sources import SYSCALL
-from schemas.yaml.excerpt import Span
-from schemas.yaml.nodes import ScalarNode
-from schemas.yaml.source import SourceLocation
+from processor.loading.values import head_location, problem
+from processor.rules.splitting import sources_of
+from schemas.catalog.fields import SYSCALL
 
 _CONTAINER_INFO = "%container.info"
 _CONTAINER_INFO_MESSAGE = (

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from foundation.yaml.text import Piece
 from processor.language.tokens import IDENTIFIER
-from processor.loading.yaml.tracing import Piece
-from schemas.catalogue.priorities import Priority
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from schemas.catalog.priorities import Priority
 
 EXTENSION_KEYS = {"macro": ("correlation",), "rule": ("suppress", "response")}
 """Keys that only Lanner supports; their values are stored unparsed for the modules that interpret them."""

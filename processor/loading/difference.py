@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from processor.compiler.recursion import deep
-from processor.correlation.plan.spec import Correlation, Suppress
-from processor.language.ast import And, Node
+from processor.language.ast import And, Node, deep
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
+from processor.rules.rule import Correlation, Suppress
 
 _MAX_NAME = 120
 

@@ -8,8 +8,10 @@ Source: falco rule_loader_reader.cpp.
 import re
 from collections.abc import Callable
 
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import MappingNode, Node, SequenceNode, SourceFile, is_null
+from foundation.yaml.reading import YamlError, read_documents
 from processor.language.tokens import BARE_STRING, IDENTIFIER
-from processor.loading.collection import Collection, ItemSkipped
 from processor.loading.definitions import (
     EXTENSION_KEYS,
     ItemLocation,
@@ -21,7 +23,8 @@ from processor.loading.definitions import (
     scalar_piece,
 )
 from processor.loading.items import rules
-from processor.loading.items.overrides import (
+from processor.loading.items.collection import Collection, ItemSkipped
+from processor.loading.items.rules import (
     BOTH_KINDS,
     ONLY_REPLACE,
     Overrides,
@@ -29,12 +32,8 @@ from processor.loading.items.overrides import (
     refuse_append,
     warn_of_append,
 )
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import ItemRejected, Problem, ProblemCode
-from processor.loading.yaml.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
-from schemas.yaml.nodes import MappingNode, Node, SequenceNode, is_null
-from schemas.yaml.reading import YamlError, read_documents
-from schemas.yaml.source import SourceFile
+from processor.loading.problems import ItemRejected, Problem, ProblemCode
+from processor.loading.values import invalid, optional_truth, problem, reject, scalar, texts, whole_number
 
 MAX_ERRORS = 100
 MAX_PROBLEMS = 1000

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from processor.compiler.values.types import BadOperand, side_shape
+from foundation.errors import LannerError
+from foundation.yaml.text import Span
+from processor.compiler.types import BadOperand, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Transformer
-from processor.language.errors import ConditionError
 from processor.language.parser import parse
-from schemas.catalogue.fields import NUMBERED, resolve_field
-from schemas.errors import LannerError
-from schemas.yaml.excerpt import Span
+from processor.language.tokens import ConditionError
+from schemas.catalog.fields import NUMBERED, resolve_field
 
 _WIDTH = re.compile(r"[0-9]*")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*")

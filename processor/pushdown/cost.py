@@ -1,17 +1,125 @@
 """Estimates what rules cost: the event types they enable, the share of each that is sent, and its cause."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
-from processor.language.ast import And, Node, Not, Or, children
+from processor.fields.event import argument_text, parameter, raw_argument
+from processor.language.ast import And, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
+from processor.pushdown.checks import ATTRIBUTES, BY_DESCRIPTOR
 from processor.pushdown.derive import bound, clauses_of
-from processor.pushdown.recorded import RecordedEvents
-from schemas.batch import EventBatch
-from schemas.filter import Clause
+from schemas.batch import EventBatch, EventBit
+from schemas.catalog.flags import FLAG_TABLES
+from schemas.catalog.system_calls import PATH_OPENERS
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate
+
+_OPENS = PATH_OPENERS - {"openat2"}
+_FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
+_UNCLEAN = ("//", "/.", "..")
+_FALCO_TRUNCATE = 256
+_U32 = 0xFFFFFFFF
+
+
+class RecordedEvents:
+    """The events of one batch, read as the kernel side reads them."""
+
+    def __init__(self, batch: EventBatch) -> None:
+        """Take a validated batch."""
+        self._batch = batch
+        self._strings = batch.strings
+        self._columns = batch.columns
+
+    def event(self, index: int) -> str:
+        """Return an event's type."""
+        return self._strings[self._columns["type"][index]] or ""
+
+    def passes(self, index: int, clauses: Iterable[Clause]) -> bool:
+        """Return whether an event matches any of these clauses, all of its own type."""
+        return any(
+            all(self._answer(index, predicate) in (None, expected) for predicate, expected in clause.tests)
+            and (clause.patterns is None or self._is_at(index, clause))
+            for clause in clauses
+        )
+
+    def _answer(self, index: int, predicate: Predicate) -> bool | None:
+        value = self._subject(index, predicate.subject)
+        return None if value is None else (value & predicate.mask) in predicate.values
+
+    def _subject(self, index: int, subject: str) -> int | None:
+        columns = self._columns
+        if subject == "failed":
+            return int(bool(columns["bits"][index] & EventBit.FAILED))
+        if subject == "open":
+            return self._opened_for(index)
+        if subject == "new_setuid":
+            return int(bool(columns["bits"][index] & EventBit.OPEN_SETUID))
+        if subject == "result":
+            return int(columns["res"][index]) if columns["bits"][index] & EventBit.HAS_RES else None
+        if subject == "uid":
+            return self._batch.processes[columns["process"][index]].uid
+        if subject == "family":
+            kind = self._strings[columns["fd_type"][index]]
+            return None if kind is None else _FAMILIES.get(kind, 0)
+        if subject.startswith("arg."):
+            return self._argument(index, subject.removeprefix("arg."))
+        return None
+
+    def _opened_for(self, index: int) -> int | None:
+        event, bits = self.event(index), self._columns["bits"][index]
+        if event not in _OPENS:
+            return None
+        found = READ * bool(bits & EventBit.OPEN_READ) | WRITE * bool(bits & EventBit.OPEN_WRITE)
+        flags = raw_argument(self._batch, index, "flags")
+        if event == "creat" or not isinstance(flags, int):
+            return found | CREATE
+        return found | CREATE * bool(flags & (4 | 8192)) | TRUNCATE * bool(flags & _FALCO_TRUNCATE)
+
+    def _argument(self, index: int, name: str) -> int | None:
+        """Turn Falco's number back into the kernel's, as far as its table has it."""
+        number = raw_argument(self._batch, index, name)
+        spec = parameter(self.event(index), name)
+        if not isinstance(number, int) or spec is None or spec.info not in FLAG_TABLES:
+            return None
+        table = FLAG_TABLES[spec.info]
+        if table.kind == "flags":
+            kernel = 0
+            for entry in table.entries:
+                if entry.number and entry.kernel and number & entry.number == entry.number:
+                    kernel |= entry.kernel
+            return kernel
+        return next((entry.kernel for entry in table.entries if entry.number == number), number & _U32)
+
+    def _is_at(self, index: int, clause: Clause) -> bool:
+        for raw, names in self._evaluated(index):
+            if raw is None or raw.endswith("/") or any(part in raw for part in _UNCLEAN):
+                return True
+            for name in set(names) - {None}:
+                data = (name or "").encode("utf-8", "surrogateescape")
+                for pattern in clause.patterns or ():
+                    if (data + b"\0").startswith(pattern.text) if pattern.is_prefix else data.endswith(pattern.text):
+                        return True
+        return False
+
+    def _evaluated(self, index: int) -> Iterator[tuple[str | None, tuple[str | None, ...]]]:
+        """Yield each text of the call that the kernel evaluates, as it was requested, with its other forms."""
+
+        def text(column: str) -> str | None:
+            return self._strings[self._columns[column][index]]
+
+        event = self.event(index)
+        roles = [role for role in ("name", "source", "target") if self._columns[f"path_{role}"][index]]
+        if event in ATTRIBUTES:
+            name = argument_text(self._batch, index, "name")
+            yield name, (name,)
+        elif event in BY_DESCRIPTOR:
+            yield text("fd_name"), (text("fd_name"),)
+        elif not roles:
+            yield text("fd_name_raw"), (text("fd_name"), text("fd_realpath"))
+        else:
+            for role in roles:
+                yield text(f"path_{role}_raw"), (text(f"path_{role}"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Each check has two bounds, *may be true* and *must be true*, which negation swap
 list of clauses, each with its predicates and path patterns.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
-from processor.compiler.recursion import deep
 from processor.compiler.simplify import Folded, simplify
-from processor.language.ast import And, Check, Node, Not, Or, children
+from processor.language.ast import And, Check, Node, Not, Or, children, deep
 from processor.pushdown.checks import negated, upper
-from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, without_narrower
+from schemas.filter import EVERY_VARIABLE, Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
 Bound = tuple[Clause, ...]
 """Clauses of one event type: an event matches if any of them holds."""
@@ -113,3 +113,27 @@ def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, b
         for expected, found in ((True, allowed), (False, refused))
         for key, values in found.items()
     )
+
+
+_WHOLE = re.compile(r"(?<![\w.])evt\.(?:raw)?arg(?:\.env\b|\[(?:env|15)\])")
+"""The argument of execve that holds the environment, by its name or its number."""
+_FIELD = re.compile(r"(?<![\w.])proc\.a?env\b(?:\[([^\]]*)\])?")
+
+
+def variables_in(texts: Iterable[str]) -> frozenset[str]:
+    """Find them in conditions, outputs and names of fields.
+
+    Args:
+        texts: as people write them; text in quotes counts, which only adds names.
+
+    Returns:
+        Names; EVERY_VARIABLE among them where a rule asks for the environment of a process, or of an ancestor, whole.
+    """
+    found: set[str] = set()
+    for text in texts:
+        if _WHOLE.search(text):
+            found.add(EVERY_VARIABLE)
+        for field in _FIELD.finditer(text):
+            name = (field[1] or "").strip("\"' ")
+            found.add(EVERY_VARIABLE if not name or name.isdecimal() else name)
+    return frozenset(found)

@@ -8,12 +8,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from threading import Lock
 
-from processor.correlation.pre_match import Candidate, Content, PreMatch
-from processor.fields.audit.event_fields import AuditFields
-from processor.sessions.commands import PodCommands
-from processor.sessions.environment import person_in
-from processor.sessions.logins import SshLogins
-from processor.sessions.reading import session_record
+from processor.fields.json.documents import AuditFields
+from processor.matching.pre_match import Candidate, Content, PreMatch
+from processor.sessions.joins import PodCommands, SshLogins, person_in
 from processor.sessions.records import (
     BadSessionRecord,
     CommandRequest,
@@ -21,6 +18,7 @@ from processor.sessions.records import (
     PersonsProcess,
     SessionRecord,
     decode_session,
+    session_record,
 )
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process

@@ -17,7 +17,7 @@ import fastavro
 from fastavro.schema import parse_schema
 
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
+from schemas.encoding.batch import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
 from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema
 
 _MAGIC = b"Obj\x01"

@@ -15,7 +15,7 @@ from typing import Any
 import fastavro
 from fastavro.schema import fingerprint, parse_schema, to_parsing_canonical_form
 
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 MARKER = b"\xc3\x01"
 HEADER_SIZE = 10

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import ignore_note
 from lanner.operations.server import TEXT, Server
-from notifier.delivery.outcome import RoutedAlert
-from notifier.intake.server import IntakeServer
-from notifier.intake.to_outboxes import into_outboxes
-from notifier.queue.outbox import Outbox
-from processor.detection.redaction import Redaction
-from schemas.text.notes import ignore_note
+from notifier.delivery.outbox import Outbox
+from notifier.intake import IntakeServer, into_outboxes
+from notifier.sink import RoutedAlert
+from processor.output.redaction import Redaction
 from tests.adversary.crowd import crowd
 from tests.live.needs import lacking
 from tests.live.notifier.certificates import Certificates, make_certificates

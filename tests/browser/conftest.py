@@ -5,7 +5,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from lanner.console.people.accounts import Accounts
-from lanner.wiring.http.console_tokens import PEOPLE
+from lanner.wiring.stages.console import PEOPLE
 from tests.browser.visits import Visit
 from tests.unit.lanner.console.server.running import Served
 

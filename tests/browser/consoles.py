@@ -7,8 +7,8 @@ from typing import Any
 
 from lanner.console.server.app import VIEWS
 from lanner.settings import load_settings
-from lanner.wiring.http.console_sources import outbox_pipeline
-from notifier.queue.outbox import Outbox
+from lanner.wiring.stages.consoles import outbox_pipeline
+from notifier.delivery.outbox import Outbox
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 
 from lanner.console.story.reading import EventArchive
-from lanner.recorder.rolling.events import RecordingHistory
-from lanner.recorder.rolling.recording import RollingRecording
+from lanner.recorder.recording import RecordingHistory
+from lanner.recorder.rolling import RollingRecording
 from schemas.encoding.recording import read_recording
 from tests.browser.conftest import Serve, Visiting
 from tests.browser.consoles import MINUTE

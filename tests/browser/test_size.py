@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from lanner.console.store.record import record_of
 from lanner.console.store.view import AlertView
-from lanner.wiring.http.console import VIEW
+from lanner.wiring.stages.console import VIEW
 from tests.browser.conftest import Serve, Visiting
 from tests.browser.consoles import SECOND, pages, several, surroundings
 from tests.browser.test_alerts import ROWS

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from lanner.recorder.incident import read_incident
+from lanner.recorder.recording import read_incident
 from tests.browser.conftest import Serve, Visiting
-from tests.unit.lanner.console.server.api.test_story import recorded
 from tests.unit.lanner.console.server.running import Served
-from tests.unit.lanner.recorder.around.hosts import alert_far, alert_near, far, near
+from tests.unit.lanner.console.server.views.test_story import recorded
+from tests.unit.lanner.recorder.hosts import alert_far, alert_near, far, near
 
 RULES = """
 - rule: Shadow was read

@@ -10,11 +10,11 @@ from confluent_kafka import Producer
 from bus.clients.producers import make_producer, producer_config
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.messages.headers import Headers
+from bus.messages import Headers
 from bus.topics import ALERTS, EVENTS
 from schemas.alert import Alert, decode_alert
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.unit.processor.batches import batch_of
 
 RULE = "Marked action"

@@ -14,8 +14,7 @@ from aiokafka.structs import TopicPartition
 
 from lanner.__main__ import main
 from processor.fleet.kafka import consumer_thread
-from processor.fleet.kafka.order import stalled_partitions
-from processor.fleet.kafka.order.stalled_partitions import StalledPartitions
+from processor.fleet.kafka.consumer_thread import StalledPartitions
 
 FAULTS: dict[str, tuple[type, str, Callable[[], BaseException], range]] = {
     # For longer than Faust takes to check its consumer.
@@ -76,7 +75,7 @@ def break_at(where: str) -> None:
 
         setattr(owner, name, losing)
     elif where == "stalled":
-        stalled_partitions.STALLED_SECONDS = 3.0
+        consumer_thread.STALLED_SECONDS = 3.0
 
         def pausing(fetcher: Any, assignment: Any) -> Any:
             if due():

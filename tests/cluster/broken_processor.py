@@ -4,7 +4,7 @@ import sys
 from typing import NoReturn
 
 from lanner.__main__ import main
-from processor.compiler.values import transformers
+from processor.compiler import transformers
 
 
 def broken(*_: object) -> NoReturn:

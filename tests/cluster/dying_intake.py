@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from lanner.__main__ import main
-from lanner.wiring import audit_intake
+from lanner.wiring.stages import json_intake
 from tests.cluster.dying_processor import dies_at
 
 PROGRAM = str(Path(__file__))
 
 if __name__ == "__main__":
-    dying = functools.partial(audit_intake.AuditIntake, at=dies_at(sys.argv.pop(1)))
-    audit_intake.AuditIntake = dying  # type: ignore[assignment,misc]
+    dying = functools.partial(json_intake.AuditIntake, at=dies_at(sys.argv.pop(1)))
+    json_intake.AuditIntake = dying  # type: ignore[assignment,misc]
     sys.exit(main())

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.messages.headers import SENT, Headers
+from bus.messages import SENT, Headers
 from bus.topics import HOSTS, PROCESSOR_DEAD_LETTERS
-from collector.host.identity import HostIdentity, host_key
+from collector.publishing.identity import HostIdentity, host_key
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
-from processor.identity.alerts import NOT_VERIFIED
+from processor.hosts.identity import NOT_VERIFIED
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import Alerts, Generator, Host
 from tests.cluster.processes import Processes, Running
 from tests.notes import into

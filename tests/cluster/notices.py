@@ -2,11 +2,11 @@
 
 import time
 
+from bus.clients.compacted import read_tables
 from bus.connection import Connection
-from bus.state.changelog import read_tables
 from bus.topics import CORRELATION_TABLE, changelog
+from processor.correlation.groups import decode_entry
 from processor.correlation.notices import Tally
-from processor.correlation.state.entry import decode_entry
 from tests.cluster.actions import Alerts
 
 _PARTITIONS = 8

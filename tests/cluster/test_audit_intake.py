@@ -15,7 +15,7 @@ import pytest
 from bus.administration import create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, PROCESSOR_DEAD_LETTERS, plan
-from processor.detection.internal_alerts import EVENT_REFUSED
+from processor.output.internal_alerts import EVENT_REFUSED
 from tests.cluster import dying_intake, dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.broker import Broker
@@ -23,8 +23,8 @@ from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import dlq, everything
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
 from tests.live.notifier.certificates import make_certificates
-from tests.unit.processor.audit.log_entries import log_entry
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.log_entries import log_entry
+from tests.unit.processor.detection.requests import line, request
 
 RULES = """
 - rule: Secret read

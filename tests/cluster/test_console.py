@@ -11,10 +11,10 @@ from typing import Any
 from bus.clients.producers import make_producer, producer_config
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.messages.headers import SENT
+from bus.messages import SENT
 from bus.topics import ALERTS, CONSOLE_AUDIT, NOTIFIER_DEAD_LETTERS
-from notifier.queue.kafka import ONLY_FOR
-from schemas.codec import encode_batch
+from notifier.delivery.kafka_queue import ONLY_FOR
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, RULES, Generator, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics

@@ -7,7 +7,7 @@ from bus.connection import Connection
 from tests.cluster.actions import Generator, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.test_console import BrowsedConsole, soon
-from tests.unit.lanner.recorder.around.hosts import far, near
+from tests.unit.lanner.recorder.hosts import far, near
 
 RULES = """
 - rule: Key was read

@@ -7,8 +7,8 @@ from pathlib import Path
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
-from processor.detection.internal_alerts import EVENTS_LOST, RULE_FAILED
-from schemas.codec import encode_batch
+from processor.output.internal_alerts import EVENTS_LOST, RULE_FAILED
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics

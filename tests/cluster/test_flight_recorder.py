@@ -11,9 +11,9 @@ import pytest
 
 from bus.clients.history import TopicHistory, stamp_of
 from bus.connection import Connection
-from bus.messages.partitions import partition_of
+from bus.messages import partition_of
 from bus.topics import ALERTS, EVENTS
-from lanner.recorder.topic import hosts
+from lanner.recorder import hosts
 from tests.cluster.actions import RULE, RULES, Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 

@@ -11,11 +11,11 @@ import pytest
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.messages.headers import CLOCK, Headers
+from bus.messages import CLOCK, Headers
 from bus.topics import EVENTS, HOST_PINS
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, REPLAYED
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
-from schemas.records.host_keys import HostKey, encode_host_key
+from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, REPLAYED
+from schemas.host_keys import HostKey, encode_host_key
 from tests.cluster.actions import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Self
 
 from bus.connection import Connection
-from bus.messages.headers import SENT
+from bus.messages import SENT
 from bus.topics import QUIET_HOSTS
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID
-from processor.hosts.clock_skew import CLOCK_SKEW
-from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED
-from processor.hosts.quiet import QuietHost, QuietHosts, encode_quiet_hosts
-from schemas.codec import encode_batch
+from processor.hosts.arrival import CLOCK_SKEW
+from processor.hosts.liveness import HOST_BACK, HOST_SILENT, HOST_STOPPED, QuietHost, QuietHosts, encode_quiet_hosts
+from processor.output.internal_alerts import DUPLICATE_HOST_ID
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULE, Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 

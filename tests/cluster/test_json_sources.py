@@ -9,17 +9,17 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
-from processor.detection.internal_alerts import EVENT_REFUSED
-from schemas.columns import EventBit
-from schemas.text.times import iso8601_zulu
+from foundation.times import iso8601_zulu
+from processor.output.internal_alerts import EVENT_REFUSED
+from schemas.batch import EventBit
 from tests.cluster import dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import everything
-from tests.unit.processor.audit.requests import line, request
 from tests.unit.processor.batches import batch_of
-from tests.unit.processor.correlation.matching.mixed import BOTH, LEGS, on_audit
 from tests.unit.processor.correlation.rules import rule
+from tests.unit.processor.detection.requests import line, request
+from tests.unit.processor.matching.mixed import BOTH, LEGS, on_audit
 from tests.unit.processor.sessions import shells
 
 RULES = """

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bus.connection import Connection
-from processor.detection.internal_alerts import VALUES_UNSTORED
+from processor.output.internal_alerts import VALUES_UNSTORED
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.test_memory_of_rules import until

@@ -10,10 +10,10 @@ import pytest
 
 from bus.clients.compacted import CompactedTopicWriter, read_topics
 from bus.connection import Connection
-from bus.messages.headers import Headers
+from bus.messages import Headers
 from bus.topics import PODS
 from schemas.batch import Container
-from schemas.records.pod import Pod, decode_pod, encode_pod
+from schemas.pod import Pod, decode_pod, encode_pod
 from tests.cluster.actions import Alerts, Generator, Host, rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics

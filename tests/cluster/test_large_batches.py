@@ -12,9 +12,9 @@ from bus.topics import EVENTS
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.publishing.publisher import REFUSED
-from processor.detection.internal_alerts import EVENTS_LOST
 from processor.fleet.message_stage import BATCHES_MISSING
-from processor.identity.alerts import NOT_VERIFIED
+from processor.hosts.identity import NOT_VERIFIED
+from processor.output.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
 from tests.cluster.actions import Alerts, assert_exact, rules_file
 from tests.cluster.broker import Broker

@@ -10,15 +10,14 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, TopicPartition
 
 from bus.administration import create_missing
-from bus.clients.readers import make_consumer
-from bus.clients.renewal import connection_state
-from bus.clients.renewal.assigned import AssignedConsumer
+from bus.clients import reachability
+from bus.clients.readers import AssignedConsumer, make_consumer
 from bus.connection import Connection
 from bus.topics import ALERTS, DAY_MS, plan
-from notifier.delivery.stats import SinkStats
-from notifier.queue import kafka
+from foundation.text import ignore_note
+from notifier.delivery import kafka_queue
+from notifier.sink import SinkStats
 from schemas.alert import encode_alert
-from schemas.text.notes import ignore_note
 from tests.cluster.actions import Generator
 from tests.cluster.answering_links import ForgettingLink
 from tests.cluster.broker import Broker
@@ -33,8 +32,8 @@ PARTITIONS = 2
 @pytest.fixture
 def cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Connection, Connection, Link]]:
     """Provide a direct connection, and one through a proxy; clients are replaced after a second."""
-    monkeypatch.setattr(connection_state, "STALLED_SECONDS", 1.0)
-    monkeypatch.setattr(connection_state, "STATISTICS_MS", 100)
+    monkeypatch.setattr(reachability, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(reachability, "STATISTICS_MS", 100)
     port = free_port()
     broker = Broker(tmp_path / "kafka")
     with Link(port) as proxy:
@@ -50,8 +49,8 @@ def forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Connection, Connection, ForgettingLink]]:
     """Provide a direct connection, and one through a proxy that can answer that there is no broker."""
-    monkeypatch.setattr(connection_state, "FORGOTTEN_SECONDS", 0.3)
-    monkeypatch.setattr(connection_state, "STATISTICS_MS", 100)
+    monkeypatch.setattr(reachability, "FORGOTTEN_SECONDS", 0.3)
+    monkeypatch.setattr(reachability, "STATISTICS_MS", 100)
     port = free_port()
     broker = Broker(tmp_path / "kafka")
     direct = Connection(bootstrap_servers=broker.address)
@@ -156,8 +155,8 @@ def test_a_notifier_joins_its_group_again(
         clients.append(Consumer(config))
         return clients[-1]
 
-    monkeypatch.setattr(kafka, "Consumer", counted)
-    queue = kafka.KafkaQueue(proxied, "file", tmp_path, SinkStats(), ignore_note)
+    monkeypatch.setattr(kafka_queue, "Consumer", counted)
+    queue = kafka_queue.KafkaQueue(proxied, "file", tmp_path, SinkStats(), ignore_note)
     taken: list[str] = []
 
     def deliver() -> None:

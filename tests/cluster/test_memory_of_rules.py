@@ -10,12 +10,12 @@ from confluent_kafka import ConsumerGroupState  # type: ignore[attr-defined]
 from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]
 
 from bus.administration import create_missing
+from bus.clients.compacted import applied_of, read_tables
 from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection, client_config
-from bus.state.changelog import applied_of, read_tables
 from bus.topics import CORRELATE, CORRELATION_TABLE, DAY_MS, PROCESSOR_GROUP, changelog, plan
-from processor.correlation.state.entry import decode_entry
-from processor.detection.internal_alerts import EVENTS_LOST, MEMORY_LOST
+from processor.correlation.groups import decode_entry
+from processor.output.internal_alerts import EVENTS_LOST, MEMORY_LOST
 from tests.cluster.actions import Alerts, rules_file
 from tests.cluster.dying_processor import PROGRAM
 from tests.cluster.groups import RULES, Groups, assert_equals_oracle, wait_for

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.resending import STALLED_SECONDS
+from bus.clients.producers import STALLED_SECONDS
 from bus.connection import Connection
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool

@@ -11,10 +11,10 @@ from bus.clients.producers import make_producer, producer_config
 from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, NOTIFIER_DEAD_LETTERS, SIEM_ECS, plan
-from notifier.delivery.stats import SinkStats
-from notifier.queue import kafka
+from foundation.text import ignore_note
+from notifier.delivery import kafka_queue
+from notifier.sink import SinkStats
 from schemas.alert import encode_alert
-from schemas.text.notes import ignore_note
 from tests.cluster.processes import Processes
 from tests.live.notifier.http_server import HttpServer
 from tests.live.notifier.slack_server import SlackServer
@@ -191,7 +191,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
     connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the dead letter of an invalid message can't be written, later alerts wait, and then follow in order."""
-    monkeypatch.setattr(kafka, "DEAD_LETTER_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_queue, "DEAD_LETTER_SECONDS", 1.0)
     dead_letters = connection.topic(NOTIFIER_DEAD_LETTERS)
     admin = AdminClient(client_config(connection, "test"))
     admin.delete_topics([dead_letters])[dead_letters].result()
@@ -200,7 +200,7 @@ def test_what_lies_behind_a_message_that_cannot_be_dealt_with_now_comes_again(
         data = b"no alert" if number == 3 else encode_alert(alert(id=f"a{number}"))
         producer.produce(connection.topic(ALERTS), data, b"one", partition=0)
     assert producer.flush(20) == 0
-    line = kafka.KafkaQueue(connection, "file", tmp_path, SinkStats(), ignore_note)
+    line = kafka_queue.KafkaQueue(connection, "file", tmp_path, SinkStats(), ignore_note)
     taken: list[str] = []
     failures: list[str] = []
     until = time.monotonic() + 60

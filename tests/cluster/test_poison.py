@@ -18,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported
 )
 
 from bus.connection import Connection, client_config
-from bus.messages.headers import CLOCK, Headers
+from bus.messages import CLOCK, Headers
 from bus.topics import (
     ALERTS,
     CORRELATE,
@@ -28,11 +28,11 @@ from bus.topics import (
     PROCESSOR_DEAD_LETTERS,
     changelog,
 )
-from processor.correlation.pre_match import EventOrigin, Feed, PreMatch
-from processor.correlation.wire import encode_pre_match
+from processor.matching.pre_match import EventOrigin, Feed, PreMatch
+from processor.matching.wire import encode_pre_match
 from schemas.alert import encode_alert
 from schemas.batch import Process
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import RULES, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import dlq, everything

@@ -7,11 +7,10 @@ import pytest
 from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bus.clients.producers import make_producer, producer_config, resending_producer
+from bus.clients.errors import MessageRefused
+from bus.clients.producers import Outgoing, deliver, make_producer, producer_config, resending_producer
 from bus.clients.readers import TopicReader
-from bus.clients.resending import Outgoing, deliver
 from bus.connection import Connection, client_config
-from bus.errors.refusals import MessageRefused
 from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
 from tests.ports import free_port

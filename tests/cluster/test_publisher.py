@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients import resending
+from bus.clients import producers
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS, SCHEMAS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import FAILED, FULL, Spool
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import Host
 from tests.cluster.answering_links import RefusingLink
 from tests.cluster.broker import Broker
@@ -156,7 +156,7 @@ def test_a_client_that_stays_silent_is_replaced(
     own_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new one sends everything that the old one held, in order; here the broker is what is silent."""
-    monkeypatch.setattr(resending, "STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(producers, "STALLED_SECONDS", 1.0)
     connection = with_topics(own_broker, 2)
     host = Host("host-1")
     publisher = Publisher(connection, host.name, Spool(tmp_path / "spool", 1 << 20), patience_seconds=0.3)

@@ -6,11 +6,11 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from bus.connection import Connection, client_config
-from bus.messages.headers import CLOCK
+from bus.messages import CLOCK
 from bus.topics import ALERTS, EVENTS
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
-from processor.hosts.clock_skew import CLOCK_SKEW
+from processor.hosts.arrival import CLOCK_SKEW
 from processor.hosts.liveness import HOST_BACK
+from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST
 from tests.cluster.actions import Alerts, assert_exact, rules_file
 from tests.cluster.identities import HostileHost, SigningHost, start, wait_for_dead_letters
 from tests.cluster.processes import Processes

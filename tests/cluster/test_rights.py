@@ -22,12 +22,11 @@ from confluent_kafka.admin import (
 )
 
 from bus.acls import json_source_grants
-from bus.administration import Administration
+from bus.administration import Administration, GroupLags
 from bus.connection import Connection, client_config
-from bus.groups.lag import GroupLags
 from bus.topics import ALL_TOPICS
-from lanner.recorder.search.topic import TopicEvents
-from lanner.wiring.http.console_sources import fleet_pipeline
+from lanner.recorder.topic import TopicEvents
+from lanner.wiring.stages.consoles import fleet_pipeline
 from tests.cluster.secured import SecuredBroker
 
 SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
@@ -76,11 +75,11 @@ MAY_READ: dict[str, set[str]] = {
 }
 MAY_DESCRIBE = {
     "processor": {"processor"},
-    "notifier": {"notifier.siem.ecs", "notifier.slack"},
-    "console": {"processor", "notifier.siem.ecs", "notifier.slack", "siem.elastic"},
+    "notifier": {"notifier.formats.ecs", "notifier.sinks.slack"},
+    "console": {"processor", "notifier.formats.ecs", "notifier.sinks.slack", "siem.elastic"},
     "reader": {"siem.elastic"},
 }
-GROUPS = ("processor", "notifier.siem.ecs", "notifier.slack", "siem.elastic", "another")
+GROUPS = ("processor", "notifier.formats.ecs", "notifier.sinks.slack", "siem.elastic", "another")
 DENIED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,

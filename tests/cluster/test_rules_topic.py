@@ -11,23 +11,23 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from bus import signatures
 from bus.administration import create_missing
 from bus.clients.compacted import CompactedTopicWriter, read_topics
 from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
-from bus.messages import signatures
-from bus.messages.published_rules import CURRENT, SIGNATURE, current, rules_message
-from bus.messages.signatures import read_private_key
+from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
+from bus.signatures import read_private_key
 from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
 from lanner.settings import Settings
-from lanner.wiring.processor import preparation
-from processor.correlation.wire import message_of
-from processor.detection.budget import BOUNDLESS, BatchBudget
+from lanner.wiring.stages.processor import preparation
+from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.matching.wire import message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.codec import decode_batch
-from schemas.encoding.filter_json import BadFilter, decode_filter
-from schemas.records.published_rules import PublishedFile, PublishedRules, decode_rules
+from schemas.encoding.batch import decode_batch
+from schemas.filter import BadFilter, decode_filter
+from schemas.published_rules import PublishedFile, PublishedRules, decode_rules
 from tests.cluster.actions import RULE, Alerts, Generator, assert_exact, rules_file
 from tests.cluster.processes import Processes, Running
 from tests.cluster.secured import SecuredBroker

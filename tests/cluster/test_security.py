@@ -12,8 +12,7 @@ from confluent_kafka import Consumer
 from bus.acls import PARTS
 from bus.administration import Administration
 from bus.clients.compacted import CompactedTopicReader
-from bus.connection import Connection, client_config
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable, Connection, client_config
 from bus.topics import PUSHDOWN_FILTERS, SIEM_ECS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool

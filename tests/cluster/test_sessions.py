@@ -14,9 +14,9 @@ from processor.sessions.records import PersonsProcess, SessionRecord, decode_ses
 from tests.cluster import dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes, Running
-from tests.unit.processor.audit.requests import line
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.correlation.rules import rule
+from tests.unit.processor.detection.requests import line
 from tests.unit.processor.sessions import shells, ssh
 
 RULES = rule("evt.type = execve and proc.name = sh", name="Shell") + rule(

@@ -12,9 +12,9 @@ import pytest
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import EVENTS
-from processor.detection.internal_alerts import EVENTS_LOST
+from processor.output.internal_alerts import EVENTS_LOST
 from schemas.batch import EventBatch
-from schemas.codec import decode_batch
+from schemas.encoding.batch import decode_batch
 from tests.cluster.actions import Alerts
 from tests.cluster.notices import wait_for_sum
 from tests.cluster.processes import Processes

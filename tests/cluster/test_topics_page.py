@@ -27,14 +27,14 @@ from bus.topics import (
     SIEM_OCSF,
     TOPICS,
 )
-from lanner.console.feed.ports import Action
+from lanner.console.feed.feed import Action
 from lanner.console.feed.topics import AuditTopic, MarkTopic
-from lanner.console.store.marks import Mark
-from schemas.records.pod import Pod, encode_pod
+from lanner.console.store.rows import Mark
+from schemas.pod import Pod, encode_pod
 from tests.cluster.actions import RULES, Generator, rules_file
 from tests.cluster.identities import SigningHost
 from tests.cluster.processes import Processes
-from tests.unit.processor.audit.requests import exec_request, line, request
+from tests.unit.processor.detection.requests import exec_request, line, request
 
 PAGE = Path(__file__).parents[2] / "docs" / "topics.md"
 _BLOCK = re.compile(r"^<!-- prints: ([^\n]+) -->\n```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -13,14 +13,13 @@ from confluent_kafka.schema_registry.avro import AvroDeserializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from bus.clients.readers import TopicReader
+from bus.clients.schema_registry import Registry, RegistryUnavailable, schema_message
 from bus.connection import Connection, RegistryAddress
-from bus.schema_registry.client import Registry, RegistryUnavailable
-from bus.schema_registry.topic import schema_message
 from bus.topics import ALERTS, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS
 from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from schemas.alert import encode_alert
-from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
+from schemas.encoding.batch import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, encode_batch
 from schemas.encoding.wire import MARKER, MessageFormat, checked_schema
 from tests.cluster.actions import RULE, Alerts, Generator, Host, rules_file
 from tests.cluster.processes import Processes

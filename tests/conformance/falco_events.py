@@ -12,11 +12,11 @@ from ipaddress import ip_address
 from typing import Any
 
 from lanner.captures.assembler import CaptureAssembler
-from lanner.captures.events import CapturedEvent, EventJoiner
-from lanner.captures.lists import ListedDescriptor, ListedThread, ListedUser, Machine
-from lanner.captures.table import EVENTS, SIZES, EventVersion
+from lanner.captures.format.events import CapturedEvent, EventJoiner
+from lanner.captures.format.lists import ListedDescriptor, ListedThread, ListedUser, Machine
+from lanner.captures.format.table import EVENTS, SIZES, EventVersion
 from schemas.batch import EventBatch
-from schemas.catalogue.fields import FLAG_TABLES, ParamSpec
+from schemas.catalog.fields import FLAG_TABLES, ParamSpec
 from tests.conformance.parameters import plain
 from tests.unit.processor import batches
 

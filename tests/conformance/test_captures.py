@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from lanner.cli.app import lanner_command
-from lanner.recorder.batches import from_files
+from lanner.recorder.store import from_files
 from processor.fields.extract import extract
-from schemas.catalogue.fields import resolve_field
+from schemas.catalog.fields import resolve_field
 from tests.conformance.cases import conformance_dir, is_required
 
 Fields = dict[str, Any]

@@ -7,7 +7,7 @@ import pytest
 from processor.compiler.batch import compile_rules
 from processor.fields.extract import extract
 from processor.language.parser import parse
-from schemas.catalogue.fields import EVENTS
+from schemas.catalog.fields import EVENTS
 from tests.conformance.falco_events import batch_of
 
 Given = dict[str, Any]

@@ -1,8 +1,8 @@
 """The values of fields."""
 
-from processor.compiler.values.transformers import as_text
+from processor.compiler.transformers import as_text
 from processor.fields.extract import extract, is_filled
-from schemas.catalogue.fields import resolve_field
+from schemas.catalog.fields import resolve_field
 from tests.conformance.cases import Case, count_left_out, each_case
 from tests.conformance.falco_events import batch_of
 from tests.conformance.parameters import plain

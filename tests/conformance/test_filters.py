@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from processor.language.ast import And, Check, Literal, MacroRef, Node, Not, Or, ValueList
-from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.language.printer import print_condition, print_operand
+from processor.language.tokens import ConditionError
 from processor.loading import LoadResult, RuleFile, load_rules
 from tests.conformance.cases import Case, count_left_out, each_case
 

@@ -1,5 +1,5 @@
 from processor.loading import RuleFile, load_rules
-from processor.loading.selection import Switch, select
+from processor.loading.rules import Switch, select
 from tests.conformance.cases import Case, each_case
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 from processor.language.printer import print_condition
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
-from schemas.catalogue.sources import SOURCES
+from schemas.catalog.fields import SOURCES
 from tests.conformance.cases import Case, each_case
 
 # Falco 0.44.1's results where its later engine reports something else, or nothing.

@@ -14,7 +14,7 @@ from tests.cluster.actions import Alerts, Generator, assert_exact, rules_file
 from tests.cluster.test_dead_letters import everything
 from tests.deploy.machine import Machine
 from tests.live.needs import lacking
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.requests import line, request
 
 UNITS = Path("deploy/systemd")
 PAGE = Path("docs/installing.md")

@@ -5,7 +5,7 @@ import http.client
 import pytest
 
 from tests.e2e.cluster import Cluster, wait
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.requests import line, request
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bus.clients.readers import TopicReader
-from bus.connection import Connection
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable, Connection
 from tests.e2e.cluster import Cluster, wait
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]

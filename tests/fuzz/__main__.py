@@ -4,7 +4,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["processor", "lanner.captures", "lanner.ruletest", "schemas.catalogue"]):
+with atheris.instrument_imports(include=["processor", "lanner.captures", "lanner.ruletest", "schemas.catalog"]):
     from tests.fuzz.properties import TARGETS
 
 

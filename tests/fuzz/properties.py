@@ -4,25 +4,24 @@ import contextlib
 import io
 from functools import cache
 
-from lanner.captures.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture
-from lanner.captures.reading import CaptureReader
-from lanner.captures.table import EVENTS
+from lanner.captures.format.blocks import GZIP_BYTES, SECTION_BYTES, BadCapture
+from lanner.captures.format.table import EVENTS
+from lanner.captures.reader import CaptureReader
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.compiler.batch import Excludes
 from processor.compiler.checks import errors
-from processor.compiler.host_names import names_to_resolve
+from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import DetectionRule
 from processor.detection.explain import MappingEvaluator, explain
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.language.ast import Macro, MacroRef, Node, Not
-from processor.language.errors import ConditionError
 from processor.language.parser import parse
 from processor.language.printer import print_condition
-from processor.loading import RuleFile, load_rules
-from processor.loading.problems import report
-from tests.unit.lanner.captures import scap_files
+from processor.language.tokens import ConditionError
+from processor.loading import RuleFile, load_rules, report
+from tests.unit.lanner.captures.format import scap_files
 
 EVENT = {
     "evt.type": "openat",

@@ -8,9 +8,8 @@ from array import array
 from dataclasses import replace
 from pathlib import Path
 
-from schemas.batch import Container, EventBatch, Mount, Process
-from schemas.codec import encode_batch
-from schemas.columns import MISSING_INT, EventBit
+from schemas.batch import MISSING_INT, Container, EventBatch, EventBit, Mount, Process
+from schemas.encoding.batch import encode_batch
 
 FOLDER = Path(__file__).parent
 SECOND = 1_000_000_000

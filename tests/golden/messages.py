@@ -7,8 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from processor.correlation.groups import GroupState, encode_entry
 from processor.correlation.notices import Tally
-from processor.correlation.pre_match import (
+from processor.correlation.state import write_snapshot
+from processor.correlation.suppress import Throttle
+from processor.correlation.windows import EventCount, LegEvent, Ordered, Temporal, ValueCount
+from processor.matching.pre_match import (
     Candidate,
     Content,
     EventOrigin,
@@ -19,16 +23,10 @@ from processor.correlation.pre_match import (
     RepeatedAlert,
     StateCommand,
 )
-from processor.correlation.state.entry import GroupState, encode_entry
-from processor.correlation.state.snapshot import write_snapshot
-from processor.correlation.suppress import Throttle
-from processor.correlation.windows.counting import EventCount, ValueCount
-from processor.correlation.windows.outcome import LegEvent
-from processor.correlation.windows.sequences import Ordered, Temporal
-from processor.correlation.wire import encode_pre_match
+from processor.matching.wire import encode_pre_match
 from schemas.alert import Alert, Repeats, Window, encode_alert
-from schemas.records.host_keys import Announcement, HostKey, encode_announcement, encode_host_key
-from schemas.records.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
+from schemas.host_keys import Announcement, HostKey, encode_announcement, encode_host_key
+from schemas.published_rules import PublishedFile, PublishedRules, PublishedSwitch, encode_rules
 
 FOLDER = Path(__file__).parent
 NOON = 1_700_000_000_000_000_000

@@ -17,7 +17,7 @@ import yaml
 from bus.administration import create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, PROCESSOR_DEAD_LETTERS, plan
-from processor.detection.internal_alerts import EVENT_TRUNCATED
+from processor.output.internal_alerts import EVENT_TRUNCATED
 from schemas.alert import Alert
 from tests.cluster.actions import Alerts, rules_file
 from tests.cluster.broker import Broker

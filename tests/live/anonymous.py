@@ -4,8 +4,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from schemas.batch import EventBatch, Process
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, EventBatch, Process
 
 HOST_ID = "0" * 32
 HOSTNAME = "example"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
+from foundation.errors import EnvironmentUnsupported
 from tests.live.compiled import Programs
 from tests.live.containerd import Containerd, NoContainerd
 from tests.live.containers import Docker

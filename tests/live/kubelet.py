@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from collector.containers.cri.grpc import call
-from collector.containers.cri.protobuf import Message, encode
+from collector.containers.grpc import call
+from collector.containers.protobuf import Message, encode
 from tests.live.containerd import BUSYBOX
 
 UID = "11111111-2222-4333-8444-555555555555"

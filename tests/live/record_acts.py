@@ -17,7 +17,7 @@ from collector.settings import CollectorSettings
 from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
 from tests.live.anonymous import anonymous
 from tests.live.containers import BUSYBOX, Docker
@@ -28,7 +28,7 @@ ACTOR = """
 import sys, tempfile, time
 from pathlib import Path
 from lanner.demo import ACTS, DemoContext
-from lanner.demo.docker import DemoDocker
+from lanner.demo.act import DemoDocker
 with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
     for act in ACTS:
         with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.docker.engine import Docker as Runtime
-from collector.containers.identity.naming import ContainerName, container_of
+from collector.containers.docker import Docker as Runtime
 from collector.containers.lookup import KnownContainers
-from collector.containers.runtime import ContainerNotFound
-from collector.processes.procfs.files import ProcessFiles
+from collector.containers.protocol import ContainerNotFound
+from collector.processes.container_names import ContainerName, container_of
+from collector.processes.files import ProcessFiles
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users.lookup import UserFiles
+from collector.processes.users import UserFiles
 from schemas.batch import Mount
 from tests.live.containers import Docker
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.identity.naming import ContainerName
+from collector.processes.container_names import ContainerName
+from collector.processes.files import ProcessFiles
 from collector.processes.process import TICK
-from collector.processes.procfs.files import ProcessFiles
 from collector.processes.table import ProcessTable
-from collector.processes.users.lookup import UserFiles
+from collector.processes.users import UserFiles
 from collector.records.types import ProcessIdentity
 
 pytestmark = pytest.mark.live

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
+from foundation.errors import EnvironmentUnsupported
 from tests.live import ordinary_work as work
 from tests.live.containers import Docker
 from tests.live.debian_image import NoDebian

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
+from foundation.errors import EnvironmentUnsupported
 from lanner.demo import ACTS, DemoAction, DemoContext, DemoSkipped
-from lanner.demo.docker import DemoDocker
-from notifier.siem import ecs
+from lanner.demo.act import DemoDocker
+from notifier.formats import ecs
 from tests.live.containers import Docker
 from tests.live.dockerd import CLIENT, SLOW_RUNTIME
 from tests.live.needs import lacking
 from tests.live.watching import Watch
-from tests.unit.notifier.siem.test_ecs import WHOLE, flat
+from tests.unit.notifier.formats.test_ecs import WHOLE, flat
 
 pytestmark = [pytest.mark.live, pytest.mark.containers]
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from schemas.batch import EventBatch, Process, empty_columns
-from schemas.codec import encode_batch
-from schemas.columns import EVENT_COLUMNS, EventBit
+from schemas.batch import EVENT_COLUMNS, EventBatch, EventBit, Process, empty_columns
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import TIME
 

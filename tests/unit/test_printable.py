@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.text.printable import INDENT, printable, printable_lines
+from foundation.text import INDENT, printable, printable_lines
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
-from lanner.captures.cursor import texts_of
-from lanner.captures.events import CapturedEvent
-from lanner.captures.lists import ListedGroup, ListedUser
-from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers
-from lanner.captures.state.cgroups import cgroups_of
+from lanner.captures.format.blocks import texts_of
+from lanner.captures.format.events import CapturedEvent
+from lanner.captures.format.lists import ListedGroup, ListedUser
+from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Containers, cgroups_of
 from lanner.captures.state.descriptors import O_CLOEXEC
+from lanner.captures.state.parameters import absolute_path
 from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, code_path_of, signed_id
-from lanner.captures.values import absolute_path
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
 _NEWUSER = 1 << 20

@@ -12,9 +12,9 @@ from itertools import chain
 from typing import Any
 
 from collector.processes.process import TrackedProcess
+from foundation.text import count_of
 from lanner.captures.state.descriptors import OpenDescriptor
-from schemas.text.counts import count_of
-from schemas.text.limits import clipped
+from schemas.limits import clipped
 
 MAX_TEXT_BYTES = 64 << 20
 """Memory for the long texts of all threads, their ancestors and their descriptors."""

@@ -4,15 +4,14 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lanner.captures import values
-from lanner.captures.events import CapturedEvent
+from lanner.captures.format.events import CapturedEvent
 from lanner.captures.state import descriptors as kinds
+from lanner.captures.state import parameters
 from lanner.captures.state.accounts import UNKNOWN_NAME
-from lanner.captures.state.descriptors import OpenDescriptor
-from lanner.captures.state.interfaces import Interfaces
+from lanner.captures.state.descriptors import Interfaces, OpenDescriptor
+from lanner.captures.state.parameters import UNKNOWN_DIRECTORY, ParameterReader, absolute_path
 from lanner.captures.state.threads import CapturedThread, ThreadTable
-from lanner.captures.values import UNKNOWN_DIRECTORY, ParameterReader, absolute_path
-from schemas.columns import EventBit
+from schemas.batch import EventBit
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
@@ -118,7 +117,7 @@ class DescriptorEffects:
             subject.is_name_changed = subject.descriptor is not None and subject.descriptor.name != before
             if subject.descriptor is None and version.name in _NAMED_BY_TUPLE:
                 data = event.bytes_of("tuple")
-                subject.path = subject.raw_path = values.tuple_text(data) if data else "NULL"
+                subject.path = subject.raw_path = parameters.tuple_text(data) if data else "NULL"
         if subject.number is None and version.has_fd:
             subject.number = -1
         return subject
@@ -250,11 +249,11 @@ class DescriptorEffects:
         descriptor, data = subject.descriptor, event.bytes_of("addr")
         if descriptor is None or event.result < 0 or not data:
             return
-        end = values.address_of(data)
+        end = parameters.address_of(data)
         if end is not None and end[1]:
             descriptor.type = kinds.SERVER6 if ":" in end[0] else kinds.SERVER4
             descriptor.target, descriptor.is_server = end, True
-        descriptor.name = values.address_text(data) or ""
+        descriptor.name = parameters.address_text(data) or ""
 
     def _connect(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         del thread
@@ -265,19 +264,19 @@ class DescriptorEffects:
         data = event.bytes_of("tuple")
         requested = b"" if event.entry is None else event.entry.bytes_of("addr")
         if not data:
-            end = values.address_of(requested)
+            end = parameters.address_of(requested)
             if end is not None:
                 descriptor.type = kinds.IPV6 if ":" in end[0] else kinds.IPV4
                 descriptor.target = end
             return
-        ends = values.ends_of(data)
+        ends = parameters.ends_of(data)
         if ends is None:
             if descriptor.type != kinds.UNIX:
                 return
-            descriptor.name = values.unix_ends(data) or descriptor.name
+            descriptor.name = parameters.unix_ends(data) or descriptor.name
         else:
             source, target = ends
-            confirmed, asked = values.address_of(event.bytes_of("addr")), values.address_of(requested)
+            confirmed, asked = parameters.address_of(event.bytes_of("addr")), parameters.address_of(requested)
             if confirmed == target and asked is not None:
                 target = asked
             is_changed = descriptor.set_ends(source, target)
@@ -297,14 +296,14 @@ class DescriptorEffects:
             return
         made = OpenDescriptor(kinds.UNIX, is_server=True, is_connected=True)
         made.flags = event.number_of("flags") & kinds.O_CLOEXEC
-        ends = values.ends_of(data)
+        ends = parameters.ends_of(data)
         if ends is not None:
             made.protocol = kinds.TCP
             made.type = kinds.IPV6 if ":" in ends[0][0] + ends[1][0] else kinds.IPV4
             made.source, made.target = ends
         elif data[0] != _UNIX:
             return
-        made.name = values.tuple_text(data)
+        made.name = parameters.tuple_text(data)
         self._add(thread, subject, event.result, made)
 
     def _transfer(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
@@ -320,15 +319,15 @@ class DescriptorEffects:
             descriptor.is_connected = True
         if name not in RECEIVES | SENDS or not data or (descriptor.name and descriptor.is_tcp):
             return
-        ends = values.ends_of(data)
+        ends = parameters.ends_of(data)
         if ends is None:
-            unix = values.unix_ends(data)
+            unix = parameters.unix_ends(data)
             if unix is not None:
                 descriptor.type, descriptor.name = kinds.UNIX, unix
             return
         if descriptor.type == kinds.SERVER6 and ":" in ends[0][0]:
             # Falco renames the listening socket, but doesn't take it for a connection.
-            descriptor.name = values.tuple_text(data)
+            descriptor.name = parameters.tuple_text(data)
             return
         if not descriptor.set_ends(*ends):
             return

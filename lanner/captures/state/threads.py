@@ -10,13 +10,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from collector.processes.lineage import ancestors
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
 from collector.processes.process import TrackedProcess
+from collector.processes.relatives import ancestors
 from collector.records.environment import code_path
-from lanner.captures.lists import ListedThread
-from lanner.captures.state.accounts import UNKNOWN_NAME
-from lanner.captures.state.cgroups import cgroups_of
+from lanner.captures.format.lists import ListedThread
+from lanner.captures.state.accounts import UNKNOWN_NAME, cgroups_of
 from lanner.captures.state.descriptors import IPV4, MAX_DESCRIPTORS, SERVERS, OpenDescriptor
 from lanner.captures.state.limits import StateLimits
 

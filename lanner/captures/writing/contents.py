@@ -5,12 +5,11 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from lanner.captures.format.table import EVENTS, EventVersion
 from lanner.captures.state import descriptors as kinds
-from lanner.captures.table import EVENTS, EventVersion
-from lanner.captures.writing import frames
-from lanner.captures.writing.parameters import CLONES, EXECS, RecordedEvent
-from schemas.batch import Container, EventBatch, Process
-from schemas.columns import MISSING_INT
+from lanner.captures.writing import encoding
+from lanner.captures.writing.encoding import CLONES, EXECS, RecordedEvent
+from schemas.batch import MISSING_INT, Container, EventBatch, Process
 
 CURRENT: dict[str, EventVersion] = {
     version.name: version for version in EVENTS if version.is_exit and not (version.is_old or version.is_unused)
@@ -153,39 +152,39 @@ class CaptureContents:
         if kind in kinds.CONNECTIONS:
             kind, rest = _socket(event, kind, is_new=version.name in _MAKES_ENDS)
         elif kind == kinds.UNIX:
-            rest = bytes(16) + frames.text("" if version.name in _MAKES_ENDS else name)
+            rest = bytes(16) + encoding.text("" if version.name in _MAKES_ENDS else name)
         elif kind == kinds.FILE_V2:
-            rest = struct.pack("<I", 0) + frames.text(name) + struct.pack("<I", event.number("fd_dev"))
+            rest = struct.pack("<I", 0) + encoding.text(name) + struct.pack("<I", event.number("fd_dev"))
         else:
-            rest = frames.text(name)
+            rest = encoding.text(name)
         self._known.add((pid, number))
-        self._descriptors.setdefault(pid, []).append(frames.descriptor(number, kind, ino, rest))
+        self._descriptors.setdefault(pid, []).append(encoding.descriptor(number, kind, ino, rest))
 
     def lists(self) -> Iterator[bytes]:
         """Yield the blocks that come before the events."""
-        yield frames.section(self.hostname)
-        yield frames.interfaces(self._addresses)
-        yield frames.users(self._accounts())
+        yield encoding.section(self.hostname)
+        yield encoding.interfaces(self._addresses)
+        yield encoding.users(self._accounts())
         entries = [
-            frames.process(process, pid, pid if process.vpid is None else process.vpid, above)
+            encoding.process(process, pid, pid if process.vpid is None else process.vpid, above)
             for pid, (process, above) in self._processes.items()
         ]
         for tid, (pid, vtid) in self._threads.items():
             if pid in self._processes and tid not in self._processes:
                 process, above = self._processes[pid]
-                entries.append(frames.process(process, tid, vtid, above))
-        yield frames.processes(entries)
+                entries.append(encoding.process(process, tid, vtid, above))
+        yield encoding.processes(entries)
         for pid, found in self._descriptors.items():
-            yield frames.descriptors(pid, found)
+            yield encoding.descriptors(pid, found)
         yield from self._in_containers()
 
     def _accounts(self) -> Iterator[bytes]:
         for (where, uid), facts in self._users.items():
             if not where:
-                yield frames.user(uid, *facts)
+                yield encoding.user(uid, *facts)
         for (where, gid), name in self._groups.items():
             if not where:
-                yield frames.group(gid, name)
+                yield encoding.group(gid, name)
 
     def _in_containers(self) -> Iterator[bytes]:
         """Yield the events that describe containers and their users."""
@@ -194,21 +193,21 @@ class CaptureContents:
             yield self._notice(_OF_CONTAINER, facts.encode() + b"\0")
         for (where, uid), (gid, *texts) in self._users.items():
             if where:
-                parts = [frames.texts([each]) for each in (*texts, where)]
+                parts = [encoding.texts([each]) for each in (*texts, where)]
                 yield self._notice(_OF_USER, struct.pack("<I", uid), struct.pack("<I", gid), *parts)
         for (where, gid), name in self._groups.items():
             if where:
-                yield self._notice(_OF_GROUP, struct.pack("<I", gid), frames.texts([name]), frames.texts([where]))
+                yield self._notice(_OF_GROUP, struct.pack("<I", gid), encoding.texts([name]), encoding.texts([where]))
 
     def _notice(self, version: EventVersion, *params: bytes) -> bytes:
-        return frames.event(version, self.first_time, -1, 0, params)
+        return encoding.event(version, self.first_time, -1, 0, params)
 
 
 def _socket(event: RecordedEvent, kind: int, *, is_new: bool) -> tuple[int, bytes]:
     protocol = struct.pack("<B", _PROTOCOLS.get(event.text("l4proto") or "", 0))
     width = 4 if kind == kinds.IPV4 else 16
     local, remote = (
-        (frames.packed_ip(event.text(f"{side}_ip"), width), max(event.number(f"{side}_port"), 0) % 65536)
+        (encoding.packed_ip(event.text(f"{side}_ip"), width), max(event.number(f"{side}_port"), 0) % 65536)
         for side in ("local", "remote")
     )
     if is_new:

@@ -11,12 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from collector.events.paths import absolute
-from lanner.captures.writing import frames
+from collector.events.texts import absolute
+from foundation.text import count_of
+from lanner.captures.writing import encoding
 from lanner.captures.writing.contents import CURRENT, CaptureContents
-from lanner.captures.writing.parameters import RecordedEvent, encode
+from lanner.captures.writing.encoding import RecordedEvent, encode
 from schemas.batch import EventBatch
-from schemas.text.counts import count_of
+from schemas.encoding.recording import RecordingWriter, read_recording
 
 _DIRECTORY_CHANGES = frozenset({"chdir", "getcwd"})
 _MOST_NAMED = 5
@@ -106,4 +107,42 @@ def _written(events: Iterable[RecordedEvent], contents: CaptureContents, found: 
         found.events += 1
         found.repeats += event.number("repeats")
         found.types.add(name)
-        yield frames.event(version, event.number("time"), contents.tid(event), event.number("cpu"), params)
+        yield encoding.event(version, event.number("time"), contents.tid(event), event.number("cpu"), params)
+
+
+_SUFFIX = ".avro.part"
+
+
+class CaptureSpool:
+    """The batches of a capture that is not complete yet.
+
+    Args:
+        file: the capture; created at once, so that a missing folder or right shows before anything is recorded.
+
+    Raises:
+        OSError: a file can't be created.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.path = file.with_name(file.name + _SUFFIX)
+        """The recording, which can be replayed if the capture can't be written."""
+        self.file = file
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        self.writer = RecordingWriter(self.path, level=1)
+        """Takes the batches."""
+
+    def finish(self, host_id: str = "", is_selected: Callable[[int], bool] = lambda _: True) -> WrittenCapture:
+        """Write the capture, and delete the recording. Raises OSError.
+
+        Args:
+            host_id: the host whose events are written; empty for that of the first batch.
+            is_selected: returns whether an event of a time is written, ns since the epoch.
+        """
+        self.writer.close()
+        first = next(read_recording(self.path), None)
+        host = host_id or ("" if first is None else first.host_id)
+        written = write_capture(
+            self.file, lambda: (each for each in read_recording(self.path) if each.host_id == host), is_selected
+        )
+        self.path.unlink()
+        return written

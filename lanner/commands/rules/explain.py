@@ -8,25 +8,32 @@ from typing import Any
 
 import click
 
+from foundation.text import printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options.source import chosen_recording
-from lanner.cli.signals import Signals
-from lanner.cli.terminal.output import StatusLine, coloured
+from lanner.cli.options import chosen_recording
 from lanner.errors import BadInput
-from lanner.recorder.query import EventQuery, parse_alert_id
-from lanner.recorder.rolling.search import from_recording
-from lanner.ruleset.explanation.answer import Explanation
-from lanner.ruleset.explanation.events import SourceNamed, answer_for_event, answer_for_value, event_of, raised_by
-from lanner.ruleset.explanation.text import as_json_tree, as_text_tree
-from lanner.ruleset.load import load_or_fail
-from lanner.ruleset.lookup import choose_rule
-from lanner.ruleset.sources import find_rules
-from lanner.ruletest.events.input import choose_given, is_json, is_recording, read_given, recorded_event
+from lanner.process.signals import Signals
+from lanner.recorder.context import EventQuery, parse_alert_id
+from lanner.recorder.recording import from_recording
+from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
+from lanner.ruleset.load import choose_rule, find_rules, load_or_fail
+from lanner.ruletest.given import (
+    SourceNamed,
+    answer_for_event,
+    answer_for_value,
+    choose_given,
+    event_of,
+    is_json,
+    is_recording,
+    raised_by,
+    read_given,
+    recorded_event,
+)
 from lanner.sources.installed import source_named
-from processor.correlation.plan.split import stateful_names
+from lanner.terminal.output import StatusLine, coloured
 from processor.loading import Rule
-from schemas.catalogue.sources import SYSCALL
-from schemas.text.printable import printable
+from processor.rules.splitting import stateful_names
+from schemas.catalog.fields import SYSCALL
 
 _AROUND_MS = 1000
 
@@ -124,7 +131,7 @@ def _retained(options: Options, rule: Rule, *, identity: str, event: str | None,
         if recording is not None:
             found = from_recording(query, recording, settings)
         else:
-            from lanner.recorder.topic.search import from_topic
+            from lanner.recorder.topic import from_topic
 
             found = from_topic(query, settings, lambda: signals.stop, status)
         event_found = event_of(query, found, lambda: signals.stop)

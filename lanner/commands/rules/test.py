@@ -9,19 +9,18 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.terminal.output import coloured
 from lanner.errors import BAD_INPUT, BadInput
-from lanner.ruleset.sources import find_rules
-from lanner.ruletest.files import TestFiles, find_tests
-from lanner.ruletest.generate.generate import cases_from
-from lanner.ruletest.junit import junit_xml
+from lanner.ruleset.load import find_rules
+from lanner.ruletest.generate import cases_from
 from lanner.ruletest.model import Case
-from lanner.ruletest.report import as_rows, counts, failures, gaps, progress
+from lanner.ruletest.reading import TestFiles, find_tests
+from lanner.ruletest.report import as_rows, counts, failures, gaps, junit_xml, progress
 from lanner.ruletest.running import CaseResult, RuleCoverage, Runner, coverage
 from lanner.sources.installed import define_sources, source_named
-from processor.loading.problems import report
+from lanner.terminal.output import coloured
+from processor.loading import report
 from schemas.batch import EventBatch
-from schemas.codec import BadBatch
+from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
 
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from bus.clients.compacted import CompactedTopicReader, CompactedTopicWriter
 from bus.clients.readers import TopicReader
-from bus.connection import Connection
-from bus.errors.unavailable import BusUnavailable
-from bus.messages.headers import Headers
+from bus.connection import BusUnavailable, Connection
+from bus.messages import Headers
 from bus.topics import ALERTS, CONSOLE_AUDIT, CONSOLE_MARKS
-from lanner.console.feed.ports import Action
-from lanner.console.store.marks import Mark, mark_key, mark_value, read_mark
+from lanner.console.feed.feed import Action
+from lanner.console.store.rows import Mark, mark_key, mark_value, read_mark
 from schemas.alert import Alert
 
 MAX_BATCH = 500

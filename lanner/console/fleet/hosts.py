@@ -4,10 +4,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from lanner.console.fleet.names import has_name
-from lanner.console.fleet.ports import HostsReading
+from lanner.console.fleet.ports import HostsReading, has_name
 from lanner.console.store.filters import MAX_VALUE, BadPageFilter
-from lanner.recorder.topic.host_tally import FleetHost
+from lanner.recorder.host_tally import FleetHost
 
 PROBLEMS: Mapping[str, str] = {
     "silent": "It sends nothing, although even an idle host sends a heartbeat every 15 s.",

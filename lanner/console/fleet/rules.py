@@ -1,13 +1,13 @@
 """Rules with their alerts, cost and last change, and their list with filters. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
-from lanner.console.fleet.names import has_name
-from lanner.console.fleet.ports import KnownRules, RuleFacts
+from lanner.console.fleet.ports import KnownRules, RuleFacts, has_name
 from lanner.console.store.filters import MAX_VALUE, BadPageFilter, Filters, time_range
 from lanner.console.store.rows import AllRuleActivity, RuleActivity
-from notifier.formats.mitre import techniques
+from schemas.catalog.attack import TACTIC_TAGS as TACTICS
+from schemas.catalog.attack import AttackName, tactics, tactics_of, techniques
 
 STATES: Mapping[str, str] = {
     "all": "all",
@@ -198,3 +198,54 @@ def _has_technique(row: RuleRow, technique: str) -> bool:
     number = technique.upper()
     found = techniques(row.facts.tags) if row.facts else ()
     return any(each.id == number or each.id.startswith(f"{number}.") for each in found)
+
+
+@dataclass(slots=True)
+class Technique:
+    """One cell."""
+
+    name: AttackName
+    rules: list[str] = field(default_factory=list)
+    """Rules that are on."""
+    off: list[str] = field(default_factory=list)
+    """Rules that are off, or no longer among the rules."""
+    alerts: int = 0
+    """In the time range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tactic:
+    """One column."""
+
+    id: str
+    name: str
+    techniques: Sequence[Technique]
+
+    @property
+    def covered(self) -> int:
+        """Techniques for which a rule is on."""
+        return sum(bool(each.rules) for each in self.techniques)
+
+    @property
+    def alerts(self) -> int:
+        """Alerts of its techniques; one alert may count for several."""
+        return sum(each.alerts for each in self.techniques)
+
+
+def matrix(rows: Iterable[RuleRow]) -> list[Tactic]:
+    """Return all tactics in ATT&CK's order, each with the techniques that rules name, by id.
+
+    A technique is in the columns that ATT&CK gives it. One that isn't known here is in those of its rules' own tags.
+    """
+    columns: dict[str, dict[str, Technique]] = {number: {} for number, _ in TACTICS.values()}
+    for row in rows:
+        tags = row.facts.tags if row.facts else ()
+        own = [each.id for each in tactics(tags)]
+        for name in techniques(tags):
+            for number in tactics_of(name.id) or own:
+                cell = columns[number].setdefault(name.id, Technique(name))
+                (cell.rules if row.is_on else cell.off).append(row.name)
+                cell.alerts += row.activity.count
+    return [
+        Tactic(number, name, [cell for _, cell in sorted(columns[number].items())]) for number, name in TACTICS.values()
+    ]

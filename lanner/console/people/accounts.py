@@ -2,15 +2,80 @@
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from lanner.console.people.identity import Identity, Method, Role
-from lanner.console.people.listed import ListedToken
-from notifier.queue.database import as_os_errors, open_database, opening
+from foundation.sqlite import as_os_errors, open_database, opening
+
+Role = Literal["viewer", "analyst"]
+Method = Literal["local", "token", "proxy", "oidc"]
+ROLES: tuple[Role, ...] = ("viewer", "analyst")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A person or program that is signed in."""
+
+    name: str
+    role: Role
+    method: Method
+
+    @property
+    def may_change(self) -> bool:
+        """Whether this person may acknowledge, assign, comment and mute."""
+        return self.role == "analyst"
+
+
+LOCAL = Identity("local", "analyst", "local")
+"""Everyone, on the loopback address of a host where no way to sign in is configured."""
+
+
+def role_of(groups: Collection[str], analysts: Collection[str], viewers: Collection[str]) -> Role | None:
+    """Return the role that the groups of a proxy or provider give; None for no access.
+
+    Args:
+        groups: the person's groups.
+        analysts: groups of analysts.
+        viewers: groups of viewers; if empty, everyone may look.
+    """
+    if not set(groups).isdisjoint(analysts):
+        return "analyst"
+    return "viewer" if not viewers or not set(groups).isdisjoint(viewers) else None
+
+
+MIN_TOKEN = 32
+"""Characters; shorter ones could be guessed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedToken:
+    """One line."""
+
+    name: str
+    role: Role
+    token: str = field(repr=False)
+
+
+def read_listed(text: str) -> Sequence[ListedToken]:
+    """Return the tokens of a file; lines that are empty or begin with # are skipped. Raises ValueError."""
+    found: dict[str, ListedToken] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        role = next((each for each in ROLES if each == words[1]), None) if len(words) == 3 else None
+        if role is None:
+            raise ValueError(f"line {number} must be NAME ROLE TOKEN, with viewer or analyst as the role")
+        if len(words[2]) < MIN_TOKEN or not "".join(words).isprintable():
+            raise ValueError(f"line {number}: the token must have at least {MIN_TOKEN} printable characters")
+        if words[0] in found:
+            raise ValueError(f"line {number}: there is a token for {words[0]!r} already")
+        found[words[0]] = ListedToken(words[0], role, words[2])
+    return list(found.values())
+
 
 PREFIX = "lanner_"
 """Begins every token, so that scanners for leaked secrets recognize one."""

@@ -24,9 +24,9 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from schemas.caching.bounded import BoundedSet
-from schemas.errors import LannerError
-from schemas.text.printable import printable
+from foundation.caches import BoundedSet
+from foundation.errors import LannerError
+from foundation.text import printable
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 _TIMEOUT = aiohttp.ClientTimeout(total=10)

@@ -4,8 +4,7 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lanner.console.people.accounts import Accounts
-from lanner.console.people.identity import LOCAL, Identity, Method, role_of
+from lanner.console.people.accounts import LOCAL, Accounts, Identity, Method, role_of
 from lanner.console.people.oidc import OpenIdProvider
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

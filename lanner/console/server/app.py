@@ -1,23 +1,165 @@
 """The aiohttp application of a console. A new view adds its routes to ROUTES, and its name to VIEWS if it has one."""
 
+import asyncio
+import json
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import cache
+from hashlib import sha256
+from http import HTTPStatus
+from importlib.resources import files
 
+import yaml
 from aiohttp import web
 
-from lanner.console.pages.render import Renderer
-from lanner.console.server.api import alerts as alerts_api
-from lanner.console.server.api import live, marks, story
-from lanner.console.server.context import CONSOLE, Console
-from lanner.console.server.fleet import hosts, rules
-from lanner.console.server.guard import middlewares
-from lanner.console.server.pipeline import api as pipeline_api
-from lanner.console.server.pipeline import view as pipeline
-from lanner.console.server.search import api as search_api
-from lanner.console.server.search import view as search
-from lanner.console.server.views import alerts, assets, monitoring, sign_in
-from lanner.console.server.views.rendering import RENDERER, View
-from schemas.caching.rate_limit import RateLimit
+import lanner
+from foundation.http_server import CLOSED_CONNECTIONS
+from foundation.rate_limit import RateLimit
+from lanner.console.server.context import CLIENT, CONSOLE, Console, console, identity
+from lanner.console.server.guard import cookie_name, failure, middlewares, policy_headers
+from lanner.console.server.live import TooManyListeners
+from lanner.console.server.rendering import RENDERER, Renderer, View
+from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
+from lanner.console.server.views import alerts as alerts_api
+from lanner.console.server.views import pipeline as pipeline_api
+from lanner.console.server.views import search as search_api
+from lanner.operations.catalogue import CLOSED, Readings, closed_connections
+from lanner.operations.exposition import Exposition
+from lanner.operations.health import HealthCheck, report, turning
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Stream until the client goes."""
+    transport = request.transport
+    stream = console(request).hub.stream(
+        request[CLIENT], _session(request), lambda: transport is None or transport.is_closing()
+    )
+    try:
+        first = await anext(stream)
+    except TooManyListeners as error:
+        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
+    answer.content_type = "text/event-stream"
+    await answer.prepare(request)
+    try:
+        await answer.write(first)
+        async for part in stream:
+            await answer.write(part)
+    except ConnectionResetError:
+        pass
+    finally:
+        await stream.aclose()
+    return answer
+
+
+def _session(request: web.Request) -> str:
+    """Return the session that a request is of; empty if it didn't need one, so that its cookie may be anything."""
+    has_session = identity(request).method in ("token", "oidc") and "Authorization" not in request.headers
+    return request.cookies.get(cookie_name(console(request)), "") if has_session else ""
+
+
+LIVE_ROUTES = (web.get("/api/live", live),)
+
+
+_KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+_FILES = {
+    item.name: item.read_bytes()
+    for item in files("lanner.console.pages").joinpath("static").iterdir()
+    if item.name.rpartition(".")[2] in _KINDS
+}
+_TAGS = {name: f'"{sha256(data).hexdigest()[:16]}"' for name, data in _FILES.items()}
+
+
+async def static(request: web.Request) -> web.StreamResponse:
+    """Return a file, unless the browser has it."""
+    name = request.match_info["name"]
+    if name not in _FILES:
+        return failure(request, HTTPStatus.NOT_FOUND, "There is no such file.")
+    headers = {"ETag": _TAGS[name]}
+    if request.headers.get("If-None-Match") == _TAGS[name]:
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return web.Response(
+        body=_FILES[name], content_type=_KINDS[name.rpartition(".")[2]], charset="utf-8", headers=headers
+    )
+
+
+async def icon(_: web.Request) -> web.StreamResponse:
+    """Return the icon to browsers that ask at the usual path."""
+    return web.Response(body=_FILES["icon.svg"], content_type=_KINDS["svg"])
+
+
+async def description(_: web.Request) -> web.StreamResponse:
+    """Return the description of the API as OpenAPI."""
+    return web.Response(text=_description(), content_type="application/json")
+
+
+@cache
+def _description() -> str:
+    text = files("lanner.console.pages").joinpath("openapi.yaml").read_text(encoding="utf-8")
+    return json.dumps(yaml.safe_load(text))
+
+
+ASSET_ROUTES = (
+    web.get("/static/{name}", static),
+    web.get("/favicon.ico", icon),
+    web.get("/api/openapi.json", description),
+)
+
+
+MAX_FAILING_SECONDS = 60.0
+"""How long reading or storing alerts may fail."""
+_KIND = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def health(request: web.Request) -> web.StreamResponse:
+    """Answer whether alerts are taken."""
+    is_good, text = report(checks(console(request), time.monotonic()))
+    return web.Response(status=HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE, text=text)
+
+
+def checks(made: Console, now: float) -> list[HealthCheck]:
+    """Return the checks. now: monotonic seconds."""
+    feed = made.feed
+    failing = 0 if feed.failing_since is None else now - feed.failing_since
+    works = failing < MAX_FAILING_SECONDS
+    loop = turning("feed", feed.turned_at, now, made.stuck_seconds)
+    return [
+        loop if feed.is_alive else HealthCheck("feed", is_good=False, detail="it has stopped"),
+        HealthCheck("alerts", works, "are taken" if works else f"can't be read or stored for {failing:.0f} s; see log"),
+    ]
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """Return the metrics in Prometheus's format."""
+    exposition = request.app[_EXPOSITION]
+    return web.Response(body=await asyncio.to_thread(exposition.text), headers={"Content-Type": _KIND})
+
+
+def prepare(app: web.Application) -> None:
+    """Make the metrics of an application."""
+    app[_EXPOSITION] = Exposition(lambda: readings(app[CONSOLE], app[CLOSED_CONNECTIONS]))
+
+
+def readings(made: Console, closed: Counter[str]) -> Readings:
+    """Return the metrics. closed: connections that the server closed, by reason."""
+    return {
+        "lanner_build_info": {("console", lanner.__version__): 1.0},
+        "lanner_console_alerts": {(): made.reader.stored()},
+        "lanner_console_alerts_taken_total": {(): made.feed.taken},
+        "lanner_consumer_lag": dict(made.feed.lag()),
+        "lanner_console_requests_total": {(str(status),): number for status, number in list(made.answered.items())},
+        "lanner_console_sessions": {(): made.sign_in.accounts.sessions(made.clock() // 1_000_000_000)},
+        "lanner_console_live_pages": {(): made.hub.listeners},
+        "lanner_console_live_refused_total": {(reason,): number for reason, number in made.hub.refused.items()},
+        CLOSED: closed_connections("console", closed),
+    }
+
+
+_EXPOSITION = web.AppKey("exposition", Exposition)
+MONITORING_ROUTES = (web.get("/healthz", health), web.get("/metrics", metrics))
+
 
 VIEWS: tuple[View, ...] = (
     View("Alerts", "/", "a"),
@@ -30,18 +172,18 @@ VIEWS: tuple[View, ...] = (
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
     *sign_in.ROUTES,
-    *alerts_api.ROUTES,
+    *alerts_api.API_ROUTES,
     *story.ROUTES,
     *marks.ROUTES,
-    *live.ROUTES,
+    *LIVE_ROUTES,
     *hosts.ROUTES,
     *rules.ROUTES,
     *pipeline.ROUTES,
-    *pipeline_api.ROUTES,
+    *pipeline_api.API_ROUTES,
     *search.ROUTES,
-    *search_api.ROUTES,
-    *assets.ROUTES,
-    *monitoring.ROUTES,
+    *search_api.API_ROUTES,
+    *ASSET_ROUTES,
+    *MONITORING_ROUTES,
 )
 MAX_BODY = 64 << 10
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 20.0, 200
@@ -61,7 +203,7 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made
     app[RENDERER] = Renderer({"views": VIEWS})
-    monitoring.prepare(app)
+    prepare(app)
     app.router.add_routes(ROUTES)
     made.hub.open()
     app.on_shutdown.append(_closing(made))

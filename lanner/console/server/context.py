@@ -8,20 +8,36 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.ports import Action, AuditLog
+from foundation.connections import address_group
+from foundation.http_server import CONNECTION
+from lanner.console.feed.feed import Action, AuditLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
-from lanner.console.people.identity import Identity
+from lanner.console.people.accounts import Identity
 from lanner.console.people.sign_in import SignIn
+from lanner.console.pipeline import PipelineDesk
+from lanner.console.searches import SearchDesk
 from lanner.console.server.live import LiveHub
-from lanner.console.server.pipeline.desk import PipelineDesk
-from lanner.console.server.recent import RecentAnswers
-from lanner.console.server.search.desk import SearchDesk
-from lanner.console.server.slow import SlowReadings
 from lanner.console.store.reading import AlertReader
-from lanner.console.story.parts import StoryParts
-from notifier.intake.connections import address_group
-from notifier.intake.http_thread import CONNECTION
+from lanner.console.story.reading import StoryReader
+from lanner.console.story.rules import RuleBook
+from lanner.console.workers import RecentAnswers, SlowReadings
+from lanner.ruleset.load import ActiveRules
+from schemas.alert import Alert
+
+WriteTest = Callable[[Alert, ActiveRules], str]
+"""Returns a test case as the text of a test file. Raises BadInput if the alert lacks what that needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoryParts:
+    """Readers and writers of a console."""
+
+    reader: StoryReader
+    alerts: AlertReader
+    rules: RuleBook
+    write_test: WriteTest
+    siem_url: str = ""
+    """Template of the address of an alert in a SIEM; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)

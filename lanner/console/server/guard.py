@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from foundation.http_server import CONNECTION
+from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
-from notifier.intake.http_thread import CONNECTION
-from schemas.caching.rate_limit import RateLimit
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
-from notifier.intake.connections import Waits, to_close
+from foundation.connections import Waits, to_close
 
 MAX_LISTENERS, MAX_OF_SESSION = 200, 20
 REASONS = ("session", "full", "evicted")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.catalogue.priorities import SEVERITY, parse_priority
-from schemas.text.durations import parse_duration
+from foundation.quantities import parse_duration
+from schemas.catalog.priorities import SEVERITY, parse_priority
 
 STATES = ("open", "acknowledged", "muted", "all")
 SORTS = ("last", "count", "priority", "first")

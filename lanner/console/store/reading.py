@@ -8,13 +8,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from lanner.console.store.filters import (
-    ALL_TIME,
-    Filters,
-    group_conditions,
-    time_range,
-)
-from lanner.console.store.marks import Mark
+from lanner.console.store.filters import ALL_TIME, Filters, group_conditions, time_range
 from lanner.console.store.record import OTHER_TEXTS, unpacked
 from lanner.console.store.rows import (
     AlertGroup,
@@ -23,13 +17,14 @@ from lanner.console.store.rows import (
     Bar,
     GroupDetail,
     GroupPage,
+    Mark,
     RuleActivity,
     TimeHistogram,
 )
 from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
 from schemas.alert import Alert, BadAlert
-from schemas.catalogue.priorities import Priority
+from schemas.catalog.priorities import Priority
 
 PAGE = 50
 """Groups on one page."""

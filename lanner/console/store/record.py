@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from schemas.alert import Alert, decode_alert, encode_alert
-from schemas.catalogue.priorities import SEVERITY, Priority
+from schemas.catalog.priorities import SEVERITY, Priority
 
 MAX_TEXT = 400
 """Characters of a group's text; of a longer one, the end is a hash of the rest, so that nothing hides behind it."""

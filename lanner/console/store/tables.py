@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from notifier.queue.database import as_os_errors, open_database, opening
+from foundation.sqlite import as_os_errors, open_database, opening
 
 VERSION = 1
 """Changes with the tables, with grouping and with what is searched."""

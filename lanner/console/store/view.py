@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import randint
 
-from lanner.console.store.marks import Mark
+from foundation.caches import BoundedMap
+from foundation.sqlite import as_os_errors, transaction
 from lanner.console.store.record import OTHER_TEXTS, AlertRecord, group_key
+from lanner.console.store.rows import Mark
 from lanner.console.store.tables import CELL_US, SPAN_CELLS, open_view
-from notifier.queue.database import as_os_errors, transaction
-from schemas.caching.bounded import BoundedMap
 
 _FREE_TIMES = 1 << 16
 """Microseconds among which a free one is found soon, unless very many alerts have one time."""

@@ -12,16 +12,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from lanner.console.story.budget import ReadBudget
-from lanner.console.times import time_text
+from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
-from lanner.recorder.batches import StoredBatch
-from lanner.recorder.incident import INCIDENT
-from lanner.recorder.timeline import TimelineRange
-from processor.detection.redaction import Redaction
+from lanner.recorder.budget import ReadBudget
+from lanner.recorder.context import TimelineRange
+from lanner.recorder.recording import INCIDENT
+from lanner.recorder.store import StoredBatch
+from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
 
 Labels = tuple[tuple[str, str], ...]

@@ -5,18 +5,16 @@ from dataclasses import dataclass
 from functools import partial
 
 from lanner.console.store.reading import AlertReader
-from lanner.console.story.budget import ReadBudget
 from lanner.console.story.incident import NothingToExport, incident_file
 from lanner.errors import BadInput
-from lanner.recorder.around.peers import HostReading, Join, JoinedContext, joined_contexts
-from lanner.recorder.around.reading import HostContext, read_context
-from lanner.recorder.around.source import EARLIER_MS, EventHistory, EventSpan
+from lanner.recorder.budget import ReadBudget
+from lanner.recorder.context import HostContext, TimelineRange, by_number, read_context, remarks_on
 from lanner.recorder.coverage import HostCoverage
-from lanner.recorder.query import remarks_on
-from lanner.recorder.timeline import TimelineRange, by_number
+from lanner.recorder.store import EARLIER_MS, EventHistory, EventSpan
 from lanner.recorder.tree.activity import Activity, activity_maker
 from lanner.recorder.tree.family import Family, family
-from processor.detection.redaction import Redaction
+from lanner.recorder.tree.peers import HostReading, Join, JoinedContext, joined_contexts
+from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 

@@ -4,20 +4,18 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from lanner.ruleset.explanation.answer import Explanation, answer
-from lanner.ruleset.explanation.text import decides_parent, label
-from lanner.ruleset.load import ActiveRules, load_or_fail
-from lanner.ruleset.sources import RuleSources, find_rules
+from foundation.text import printable
+from lanner.ruleset.explanation import Explanation, answer, decides_parent, label
+from lanner.ruleset.load import ActiveRules, RuleSources, find_rules, load_or_fail
 from lanner.settings import Settings
-from processor.compiler.recursion import deep
-from processor.correlation.plan.split import stateful_names
 from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
-from processor.detection.redaction import Redaction
+from processor.language.ast import deep
 from processor.loading import Rule
-from processor.output.event_row import known_fields
+from processor.output.formatter import known_fields
+from processor.output.redaction import Redaction
+from processor.rules.splitting import stateful_names
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.text.printable import printable
 
 MAX_NODES = 2_000
 MAX_TEXT = 10_000

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
-from lanner.cli.terminal.output import paint
-from lanner.recorder.timeline import TimelineEntry
+from foundation.text import printable
+from foundation.times import clock
+from lanner.recorder.context import TimelineEntry
 from lanner.recorder.tree.activity import Activity
-from lanner.recorder.tree.family import Family, FamilyProcess, PlacedStep, family
-from lanner.recorder.tree.fold import REST, Step
+from lanner.recorder.tree.family import REST, Family, FamilyProcess, PlacedStep, Step, family
+from lanner.terminal.output import paint
 from schemas.alert import Alert
-from schemas.text.printable import printable
-from schemas.text.times import clock
 
 _LONG_NS = 1_000_000_000
 """Repeats over a longer time show their end."""

@@ -3,16 +3,171 @@
 Pure: takes events and alerts, returns a tree that `lanner context` draws as text and the console as a list.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from posixpath import dirname
 
-from lanner.recorder.timeline import TimelineEntry
-from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor
-from lanner.recorder.tree.fold import Step, fold
-from lanner.recorder.tree.processes import Node, Processes, family_root
-from lanner.recorder.tree.sockets import SocketPair
+from lanner.recorder.context import TimelineEntry
+from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor, SocketPair
 from schemas.alert import Alert
+
+MAX_STEPS = 8
+"""Steps with the same verb and error; beyond it, targets are folded to folders, and these to outer folders."""
+_DEPTHS = (5, 4, 3, 2, 1)
+REST = "…"
+
+
+@dataclass(slots=True)
+class Step:
+    """One line: activities with the same verb, error, and target or folder."""
+
+    first: int
+    last: int
+    verb: str
+    target: str
+    error: str
+    count: int
+    targets: int = 1
+    """Different targets that it stands for."""
+    activity: Activity | None = None
+    """Set if it stands for a single one that must be seen."""
+
+
+def fold(activities: Iterable[Activity], is_marked: Callable[[Activity], bool]) -> list[Step]:
+    """Return the steps in the order of their first events.
+
+    Args:
+        activities: of one process, in order.
+        is_marked: whether an activity has an alert; such an activity is never folded, nor are starts and ends.
+    """
+    steps: list[Step] = []
+    alike: dict[tuple[str, str], dict[str, Step]] = {}
+    for activity in activities:
+        one = Step(
+            activity.time, activity.time, activity.verb, activity.target, activity.error, activity.count,
+            activity=activity,
+        )  # fmt: skip
+        if activity.verb in (EXEC, EXIT) or is_marked(activity):
+            steps.append(one)
+            continue
+        one.activity = None
+        known = alike.setdefault((activity.verb, activity.error), {})
+        if activity.target in known:
+            _add(known[activity.target], one)
+        else:
+            known[activity.target] = one
+    for known in alike.values():
+        steps += _within_limit(list(known.values()))
+    return sorted(steps, key=lambda step: step.first)
+
+
+def _within_limit(steps: list[Step]) -> list[Step]:
+    folded = steps
+    for folder_of in (dirname, *map(_outer, _DEPTHS), lambda _target: ""):
+        if len(folded) <= MAX_STEPS:
+            break
+        folded = _by_folder(steps, folder_of)
+    return folded
+
+
+def _by_folder(steps: list[Step], folder_of: Callable[[str], str]) -> list[Step]:
+    folders = [folder_of(step.target) if step.target.startswith("/") else "" for step in steps]
+    sizes = Counter(folders)
+    found: dict[tuple[bool, str], Step] = {}
+    for step, folder in zip(steps, folders, strict=True):
+        if sizes[folder] == 1:
+            found[False, step.target] = step
+        elif (True, folder) in found:
+            _add(found[True, folder], step)
+            found[True, folder].targets += 1
+        else:
+            name = f"{folder.rstrip('/')}/{REST}" if folder else f"{step.target}, {REST}"
+            found[True, folder] = replace(step, target=name)
+    return list(found.values())
+
+
+def _add(step: Step, other: Step) -> None:
+    step.first, step.last = min(step.first, other.first), max(step.last, other.last)
+    step.count += other.count
+
+
+def _outer(depth: int) -> Callable[[str], str]:
+    return lambda target: "/".join(target.split("/")[: depth + 1]) if target.count("/") > depth else dirname(target)
+
+
+_SAME_START = 1_000_000_000
+"""Collectors know the start of an older process to 10 ms only, and clocks are corrected: pids repeat less often, ns."""
+_INIT = 1
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A process."""
+
+    actor: Actor
+    """As the newest event shows it."""
+    parent: "Node | None" = None
+    children: list["Node"] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
+
+    def ancestors(self) -> list["Node"]:
+        """Return the ancestors, the nearest first."""
+        found, node = [], self.parent
+        while node is not None:
+            found.append(node)
+            node = node.parent
+        return found
+
+
+class Processes:
+    """All processes of the activities."""
+
+    def __init__(self, activities: Iterable[Activity]) -> None:
+        """Take the activities, in order."""
+        self._by_pid: dict[tuple[str, int], list[Node]] = {}
+        self.nodes: list[Node] = []
+        for activity in activities:
+            self.node_of(activity).activities.append(activity)
+
+    def node_of(self, activity: Activity) -> Node:
+        """Return the process of an activity."""
+        parent: Node | None = None
+        for actor in reversed(activity.line):
+            parent = self._node(actor, parent)
+        assert parent is not None  # noqa: S101  a line has at least the process
+        return parent
+
+    def roots(self) -> list[Node]:
+        """Return the processes without a known parent."""
+        return [node for node in self.nodes if node.parent is None]
+
+    def _node(self, actor: Actor, parent: Node | None) -> Node:
+        known = self._by_pid.setdefault((actor.host, actor.pid), [])
+        for node in reversed(known):
+            if _is_same(node.actor, actor):
+                node.actor = actor
+                return node
+        # The first parent stays: a process whose parent ended is given to another one.
+        node = Node(actor, parent)
+        known.append(node)
+        self.nodes.append(node)
+        if parent is not None:
+            parent.children.append(node)
+        return node
+
+
+def family_root(node: Node) -> Node:
+    """Return the process whose descendants are shown: the parent, unless unrelated services are its children, too."""
+    return node if node.parent is None or node.parent.actor.pid <= _INIT else node.parent
+
+
+def _is_same(known: Actor, actor: Actor) -> bool:
+    if known is actor or known.start is None or actor.start is None:
+        return True
+    return abs(known.start - actor.start) < _SAME_START
+
 
 MAX_CHILDREN = 50
 """Processes shown below each process, those with alerts always."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lanner.ruleset.validate import validate_files
+from foundation.yaml.nodes import SourceLocation
+from lanner.ruleset.load import validate_files
 from processor.fields.availability import remark_on, source_of
 from processor.language.tokens import OPERATORS, TRANSFORMERS
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
-from schemas.catalogue.fields import EVENTS, FIELDS, FieldSpec, event_spec, resolve_field
-from schemas.yaml.source import SourceLocation
+from schemas.catalog.fields import EVENTS, FIELDS, FieldSpec, event_spec, resolve_field
 
 Kind = Literal["field", "macro", "list", "operator", "event type"]
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from processor.correlation.plan.spec import KINDS
 from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KEYS
-from schemas.catalogue.priorities import BY_NAME
+from processor.rules.rule import KINDS
+from schemas.catalog.priorities import BY_NAME
 
 _TEXT = {"type": "string"}
 _SCALAR = {"type": ["string", "number", "boolean"]}

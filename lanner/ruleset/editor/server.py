@@ -10,11 +10,11 @@ from pygls.lsp.server import LanguageServer
 from pygls.workspace import TextDocument
 
 import lanner
+from foundation.yaml.nodes import SourceLocation
 from lanner.errors import BadInput
 from lanner.ruleset.editor.analysis import Analysis, Completion
 from processor.loading import Problem, RuleFile
-from processor.loading.problems.report import documented_at
-from schemas.yaml.source import SourceLocation
+from processor.loading.report import documented_at
 
 _SEVERITIES = {
     "error": types.DiagnosticSeverity.Error,

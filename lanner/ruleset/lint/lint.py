@@ -1,18 +1,55 @@
 """Applies all lints to loaded rules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 
-from lanner.ruleset.lint.codes import LintCode
-from lanner.ruleset.lint.collected import never_collected
-from lanner.ruleset.lint.conditions.never_true import contradictions, unbounded_alternatives, useless_exceptions
-from lanner.ruleset.lint.conditions.shadowed import shadowed_rules
-from lanner.ruleset.lint.ignores import Ignores
-from lanner.ruleset.lint.texts import ListItems, texts_of
+from collector.events.system_calls import EVERYTHING
+from lanner.ruleset.lint.codes import Ignores, LintCode
+from lanner.ruleset.lint.conditions import contradictions, shadowed_rules, unbounded_alternatives, useless_exceptions
+from lanner.ruleset.lint.texts import ConditionText, ListItems, text_of, texts_of
 from lanner.ruleset.lint.values import value_problems
-from processor.compiler.recursion import deep
-from processor.loading import LoadResult, Problem, Redefinition, RuleFile
+from processor.fields.availability import remark_on, source_of
+from processor.language.ast import Macro, deep, walk
+from processor.language.event_types import is_broad
+from processor.loading import LoadedMacro, LoadResult, Problem, Redefinition, Rule, RuleFile
+from processor.loading.condition_checks import fields_of
+from schemas.catalog.fields import FIELDS, SYSCALL
+
+
+def never_collected(rules: Iterable[Rule], macros: Mapping[str, LoadedMacro]) -> Iterator[Problem]:
+    """Yield the warnings of all enabled rules and the macros that they use."""
+    enabled = [rule for rule in rules if rule.enabled]
+    for rule in enabled:
+        if rule.source == SYSCALL:
+            yield from _event_types(rule)
+    used = {node.name for rule in enabled for node in walk(rule.condition) if isinstance(node, Macro)}
+    for text in texts_of((macro for name, macro in macros.items() if name in used), enabled):
+        yield from _fields(text)
+
+
+def _event_types(rule: Rule) -> Iterator[Problem]:
+    missing = sorted(rule.event_types - EVERYTHING)
+    if not missing or is_broad(rule.event_types):
+        return
+    which = ", ".join(missing)
+    if len(missing) == len(rule.event_types):
+        message, hint = f"no collector sends {which}: the rule never matches", "remove the rule"
+    else:
+        message, hint = f"no collector sends {which}: the rule is evaluated only for the others", "remove them"
+    text = text_of(rule)
+    yield text.problem(LintCode.LINT_EVENT_TYPE_NOT_COLLECTED, message, (0, len(text.traced.text)), hint)
+
+
+def _fields(text: ConditionText) -> Iterator[Problem]:
+    for check in text.checks():
+        for field in fields_of(check):
+            spec = FIELDS.get(field.name)
+            if spec is not None and source_of(spec) == "none":
+                message = f"'{field.name}' never has a value: {remark_on(spec)}"
+                hint = f"remove the check of '{field.name}'"
+                yield text.problem(LintCode.LINT_FIELD_NEVER_FILLED, message, field.span, hint)
+
 
 _MOST = 1000
 """Lints that are reported, as of a file's other problems."""

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal as OneOf
 
+from foundation.yaml.nodes import ScalarNode
+from foundation.yaml.text import Span, TracedText, node_location
 from lanner.ruleset.lint.codes import LintCode
 from processor.language.ast import Check, Literal, Macro, Node, children
 from processor.loading import LoadedList, LoadedMacro, Problem, Rule
-from processor.loading.yaml.tracing import TracedText, node_location
-from schemas.yaml.excerpt import Span
-from schemas.yaml.nodes import ScalarNode
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import struct
 from typing import Any
 
 from collector.records.types import File, Socket
-from lanner.ruletest import values
-from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
-from schemas.yaml.nodes import Node
+from foundation.yaml import mappings
+from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.nodes import Node
 
 Address = tuple[str, int]
 """IP address and port; the path of a unix socket has port -1."""
@@ -54,7 +54,7 @@ def descriptor_type(table: MappingReader) -> str | None:
 
 def _address(node: Node, key: str) -> Address:
     """Parse the end of a socket: ip:port, [ip]:port, /path or @name. Raises TestFileError."""
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text[:1] in "/@":
         if len(text.encode("utf-8", "surrogateescape")) > 107:
             raise TestFileError("the path of a unix socket has at most 107 bytes", node)
@@ -98,10 +98,10 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
     Raises:
         TestFileError: A value is invalid.
     """
-    real = table.value(values.text, path, "fd.realpath")
-    upper = table.value(values.truth, False, "fd.is_upper_layer")
+    real = table.value(mappings.text, path, "fd.realpath")
+    upper = table.value(mappings.truth, False, "fd.is_upper_layer")
     is_below = layer and not upper and kind in ("file", "directory")
-    lower = table.value(values.truth, is_below, "fd.is_lower_layer")
+    lower = table.value(mappings.truth, is_below, "fd.is_lower_layer")
     if kind in _PSEUDO:
         real = _PSEUDO[kind]
     elif kind == "memfd":
@@ -110,11 +110,11 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
     return File(
         mode=_MODES.get(kind, 0o600),
         dev=_DEVICE,
-        ino=table.value(values.small(2**63 - 1), 0, "fd.ino") or number,
+        ino=table.value(mappings.small(2**63 - 1), 0, "fd.ino") or number,
         magic=0xEF53,
         path=real,
         is_pseudo=kind in _PSEUDO or kind == "memfd" or (kind == "pipe" and path is None),
-        is_created=table.value(values.truth, False, "created"),
+        is_created=table.value(mappings.truth, False, "created"),
         is_upper_layer=upper,
         is_lower_layer=lower,
     )
@@ -199,9 +199,9 @@ def _end(fields: Fields, address: str, port: str) -> str:
     return (f"[{host}]" if ":" in host else host) + f":{fields[port]}" if host and port in fields else ""
 
 
-FD_NUM = Key("fd.num", values.small(), "fd.num", usual=FIRST_FREE)
-FD_NAME = Key("fd.name", values.text, "fd.name", usual="")
+FD_NUM = Key("fd.num", mappings.small(), "fd.num", usual=FIRST_FREE)
+FD_NAME = Key("fd.name", mappings.text, "fd.name", usual="")
 _REMOTE = Key("remote", _address, "remote", usual="", names=("to", "from", "remote"))
 _LOCAL = Key("local", _address, "local", usual="", names=("local", "addr"))
-_PROTOCOL = Key("fd.l4proto", values.one_of("protocol", _PROTOCOLS), "fd.l4proto", usual="tcp")
-_TYPE = Key("fd.type", values.one_of("descriptor type", _TYPES, guesses=True), "fd.type", usual="file")
+_PROTOCOL = Key("fd.l4proto", mappings.one_of("protocol", _PROTOCOLS), "fd.l4proto", usual="tcp")
+_TYPE = Key("fd.type", mappings.one_of("descriptor type", _TYPES, guesses=True), "fd.type", usual="file")

@@ -4,19 +4,18 @@ import errno
 import stat
 from typing import Any
 
-from collector.events.paths import absolute
 from collector.events.system_calls import BY_EVENT, NONE, Call, DescriptorFlag
+from collector.events.texts import absolute
 from collector.records.types import File, ProcessIdentity, Socket, Syscall
-from lanner.ruletest import values
+from foundation.text import did_you_mean
+from foundation.yaml import mappings
+from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.nodes import Node
 from lanner.ruletest.events import descriptors
-from lanner.ruletest.events.containers import read_container, write_container
-from lanner.ruletest.events.processes import read_process, write_process
+from lanner.ruletest.events.processes import read_container, read_process, write_container, write_process
 from lanner.ruletest.events.registers import directory_of, is_settable, read_registers, written_argument
 from lanner.ruletest.model import ProcessSpec, StatedEvent
-from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
-from processor.compiler.values.transformers import as_text
-from processor.loading.problems.hints import did_you_mean
-from schemas.yaml.nodes import Node
+from processor.compiler.transformers import as_text
 
 _EXECS = ("execve", "execveat")
 _ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
@@ -44,7 +43,7 @@ _NOBODY = ProcessIdentity(0, 0, 0, 0, 0, 0, 0)
 def read_event(node: Node) -> StatedEvent:
     """Read an event. Raises TestFileError for the first error."""
     table = MappingReader(node, "an event")
-    at = table.value(values.duration, 0, "at")
+    at = table.value(mappings.duration, 0, "at")
     event_type = table.read(_TYPE, "")
     if not event_type:
         raise TestFileError("an event has a type", node, "add 'evt.type: ...'")
@@ -53,7 +52,7 @@ def read_event(node: Node) -> StatedEvent:
     process = read_process(table.need("proc", "an event has a process", "add 'proc: {name: ...}'"), container)
     result = _result(table, spec)
     if event_type in _EXECS and result >= 0:
-        filename = table.value(values.text, "", "filename")
+        filename = table.value(mappings.text, "", "filename")
         filename = filename or ("/proc/self/fd/3" if process.memfd else process.exepath) or process.name
         call = None
     else:
@@ -104,7 +103,7 @@ def _refuse_unknown(table: MappingReader, spec: Call) -> None:
 
 
 def _event_type(node: Node, key: str) -> str:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text not in BY_EVENT:
         raise TestFileError(f"'{text}' is not a supported event type", node, did_you_mean(text, list(BY_EVENT)))
     return text
@@ -112,14 +111,14 @@ def _event_type(node: Node, key: str) -> str:
 
 def _stated_result(node: Node, key: str) -> int | None:
     """Return a result; None for the usual one of a call that succeeds."""
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text == "SUCCESS":
         return None
     number = getattr(errno, text, None) if text[:1] == "E" else None
     if isinstance(number, int):
         return -number
     if text[:1].isdigit() or text[:1] == "-":
-        value = values.number(node, key)
+        value = mappings.number(node, key)
         if value < -_LARGEST_ERROR:
             raise TestFileError(f"unknown error {value}", node)
         return value
@@ -134,7 +133,7 @@ def _result(table: MappingReader, spec: Call) -> int:
     if not spec.flags & DescriptorFlag.FD_IS_RESULT:
         return 0
     if spec.event in _DUPLICATORS:
-        return table.value(values.small(), 0, "newfd") or table.read(descriptors.FD_NUM, 0)
+        return table.value(mappings.small(), 0, "newfd") or table.read(descriptors.FD_NUM, 0)
     return table.read(descriptors.FD_NUM, descriptors.FIRST_FREE)
 
 
@@ -160,7 +159,7 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
             opened = spec.opens_file and spec.paths
             path = absolute(directory1, path1) if opened else table.read(descriptors.FD_NAME, None) or path1
             file = descriptors.read_file(table, kind, path, layer=process.container is not None)
-            if file.is_created and spec.opens_file and table.value(values.octal, 0, "mode") & stat.S_ISUID:
+            if file.is_created and spec.opens_file and table.value(mappings.octal, 0, "mode") & stat.S_ISUID:
                 file.mode |= stat.S_ISUID
                 file.is_new_setuid = True
         if sock is not None and fd is None:
@@ -190,7 +189,7 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
 
 
 def _implied_type(spec: Call, table: MappingReader) -> str | None:
-    if spec.event == "socket" and (domain := table.value(values.text, None, "domain")) is not None:
+    if spec.event == "socket" and (domain := table.value(mappings.text, None, "domain")) is not None:
         return _FAMILIES.get(domain)
     if spec.opens_file or "fd.name" in table or "fd.realpath" in table:
         return "file"
@@ -209,7 +208,7 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
             keys.insert(0, "fd.name")
         node = table.get(*keys)
         if node is not None:
-            found[index] = values.text(node, keys[0])
+            found[index] = mappings.text(node, keys[0])
         elif (spec.opens_file or (spec.path_roles and spec.event not in _EXECS)) and (spec.event, role) != _OPTIONAL:
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
@@ -238,4 +237,4 @@ def _opened_path(fields: Fields) -> str:
 
 _TYPE = Key("evt.type", _event_type, "evt.type", names=("evt.type", "type"))
 _RESULT = Key("res", _stated_result, "evt.res", usual="SUCCESS", names=("res", "evt.res", "evt.rawres"))
-_IO_URING = Key("evt.io_uring", values.truth, "evt.io_uring", usual=False)
+_IO_URING = Key("evt.io_uring", mappings.truth, "evt.io_uring", usual=False)

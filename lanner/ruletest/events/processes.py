@@ -3,18 +3,106 @@
 Defaults are those of an ordinary program of root on the host: /usr/bin/NAME, no terminal, no arguments.
 """
 
+import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from lanner.ruletest import values
-from lanner.ruletest.events.containers import digits, read_container
-from lanner.ruletest.model import ContainerSpec, ProcessSpec
-from lanner.ruletest.values import Fields, Key, MappingReader, TestFileError, written
+from foundation.text import did_you_mean
+from foundation.yaml import mappings
+from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from lanner.ruletest.model import POD_UID, ContainerSpec, PodSpec, ProcessSpec
 from processor.fields.process import CAPABILITIES
-from processor.loading.problems.hints import did_you_mean
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+_ID = re.compile("[0-9a-f]{12}|[0-9a-f]{64}")
+
+
+def digits(text: str) -> str:
+    """Return 64 hexadecimal digits that depend on a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_container(node: Node, _: str = "") -> ContainerSpec | None:
+    """Read a container: none, the name of an image, or a mapping. Raises TestFileError."""
+    if isinstance(node, ScalarNode):
+        text = mappings.text(node, "container")
+        return None if text in ("none", "host") else ContainerSpec(digits(text), image=text)
+    table = MappingReader(node, "a container")
+    given = table.values(_CONTAINER)
+    table.refuse_unknown()
+    pod = given["pod"].names if "pod" in given else ()
+    return ContainerSpec(**{"id": digits(f"{given.get('name')} {given.get('image')} {pod}"), **given})
+
+
+def write_container(fields: Fields) -> dict[str, Any] | None:
+    """Return the container that an event's fields name; None if it is on the host."""
+    if fields.get("container.id") in (None, "host", ""):
+        return None
+    repository, tag = fields.get("container.image.repository"), fields.get("container.image.tag")
+    image = fields.get("container.image") or (f"{repository}:{tag}" if repository and tag else repository)
+    pod = written(_POD, {"k8s.ns.name": "default", **fields}) if "k8s.pod.name" in fields else None
+    return written(_CONTAINER, {**fields, "image": image, "pod": pod})
+
+
+def _id(node: Node, key: str) -> str:
+    text = mappings.text(node, key)
+    if not _ID.fullmatch(text):
+        raise TestFileError("a container's id has 12 or 64 hexadecimal digits", node, "omit it if it doesn't matter")
+    return (text + digits(text))[:64]
+
+
+def _labels(node: Node, key: str) -> tuple[tuple[str, str], ...]:
+    return tuple(mappings.pairs(mappings.text)(node, key).items())
+
+
+def _pod(node: Node, _: str) -> PodSpec:
+    table = MappingReader(node, "a pod")
+    table.need("name", "a pod has a name", "add 'name: ...'")
+    given = table.values(_POD)
+    table.refuse_unknown()
+    return PodSpec(**given)
+
+
+def _mounts(node: Node, key: str) -> tuple[tuple[str, str, bool], ...]:
+    if not isinstance(node, SequenceNode):
+        raise TestFileError(f"'{key}' takes a list of source:destination or source:destination:ro", node)
+    found = []
+    for item in node.items:
+        source, _, rest = mappings.text(item, key).partition(":")
+        destination, _, mode = rest.partition(":")
+        if not destination or mode not in ("", "ro", "rw"):
+            raise TestFileError("a mount is written source:destination or source:destination:ro", item)
+        found.append((source, destination, mode != "ro"))
+    return tuple(found)
+
+
+_POD = (
+    Key("name", mappings.text, "k8s.pod.name"),
+    Key("namespace", mappings.text_or("default"), "k8s.ns.name"),
+    Key("uid", mappings.text_or(POD_UID)),
+    Key("labels", _labels),
+)
+_CONTAINER = (
+    Key("id", _id, "container.id"),
+    Key("name", mappings.text, "container.name"),
+    Key("image", mappings.text, "image"),
+    Key("digest", mappings.text),
+    Key("type", mappings.one_of("container runtime", ("docker", "containerd", "cri-o", "podman"))),
+    Key("privileged", mappings.truth, "container.privileged", usual=False),
+    Key("user", mappings.text),
+    Key("ip", mappings.text),
+    Key("host_pid", mappings.truth),
+    Key("host_network", mappings.truth),
+    Key("host_ipc", mappings.truth),
+    Key("mounts", _mounts),
+    Key("truncated", mappings.truth, "container.truncated", usual=False),
+    Key("labels", _labels),
+    Key("pod", _pod, "pod"),
+)
+
 
 NAME_BYTES = 15
 _ALL = (1 << len(CAPABILITIES)) - 1
@@ -91,7 +179,7 @@ def capability_mask(names: Iterable[str], node: Node) -> int:
 
 
 def _capabilities(node: Node, key: str) -> int:
-    names = values.texts(node, key)
+    names = mappings.texts(node, key)
     mask = capability_mask(takewhile(lambda name: name != "all", names), node)
     return _ALL if "all" in names else mask
 
@@ -101,7 +189,7 @@ def _clipped(name: str) -> str:
 
 
 def _name(node: Node, key: str) -> str:
-    name = values.text(node, key)
+    name = mappings.text(node, key)
     if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
         hint = f"the kernel calls it '{_clipped(name)}'"
         raise TestFileError(f"a process's name has at most {NAME_BYTES} bytes", node, hint)
@@ -127,19 +215,19 @@ def _identity(number: int | None, name: str | None, *, is_unnamed: bool) -> tupl
 
 def _arguments(node: Node, key: str) -> tuple[str, ...]:
     if isinstance(node, SequenceNode):
-        return tuple(item.value if isinstance(item, ScalarNode) else values.text(item, key) for item in node.items)
-    return tuple(values.text(node, key).split())
+        return tuple(item.value if isinstance(item, ScalarNode) else mappings.text(item, key) for item in node.items)
+    return tuple(mappings.text(node, key).split())
 
 
 def _environment(node: Node, key: str) -> tuple[str, ...]:
     if isinstance(node, MappingNode):
-        return tuple(f"{name}={value}" for name, value in values.pairs(values.text)(node, key).items())
-    return values.texts(node, key)
+        return tuple(f"{name}={value}" for name, value in mappings.pairs(mappings.text)(node, key).items())
+    return mappings.texts(node, key)
 
 
 def _terminal(node: Node, key: str) -> int:
-    known = _TERMINALS.get(values.text(node, key).lower())
-    return values.small()(node, key) if known is None else known
+    known = _TERMINALS.get(mappings.text(node, key).lower())
+    return mappings.small()(node, key) if known is None else known
 
 
 def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec | None:
@@ -184,28 +272,28 @@ def _written_ancestors(fields: Fields) -> list[Any]:
 
 _PROCESS = (
     Key("name", _name, "name"),
-    Key("exepath", values.text, "exepath"),
-    Key("codepath", values.text, "codepath"),
-    Key("exe", values.text, "exe"),
+    Key("exepath", mappings.text, "exepath"),
+    Key("codepath", mappings.text, "codepath"),
+    Key("exe", mappings.text, "exe"),
     Key("args", _arguments, "args"),
-    Key("cwd", values.text_or("/"), "cwd", usual="/"),
+    Key("cwd", mappings.text_or("/"), "cwd", usual="/"),
     Key("env", _environment),
-    Key("pid", values.small()),
-    Key("vpid", values.small()),
+    Key("pid", mappings.small()),
+    Key("vpid", mappings.small()),
     Key("tty", _terminal, "proc.tty", usual=0),
-    Key("uid", values.small(2**32 - 2), "user.uid", usual=0),
-    Key("user", values.text, "user.name", usual="root"),
-    Key("gid", values.small(2**32 - 2)),
-    Key("group", values.text),
-    Key("loginuid", values.number, "user.loginuid", usual=-1),
+    Key("uid", mappings.small(2**32 - 2), "user.uid", usual=0),
+    Key("user", mappings.text, "user.name", usual="root"),
+    Key("gid", mappings.small(2**32 - 2)),
+    Key("group", mappings.text),
+    Key("loginuid", mappings.number, "user.loginuid", usual=-1),
     Key("caps", _capabilities),
-    Key("age", values.duration, "age"),
-    Key("memfd", values.truth, "proc.is_exe_from_memfd", usual=False),
-    Key("upper_layer", values.truth, "proc.is_exe_upper_layer", usual=False),
-    Key("lower_layer", values.truth),
-    Key("exe_uid", values.small()),
-    Key("exe_mode", lambda node, key: 0o100000 | values.octal(node, key)),
-    Key("exe_ino", values.small()),
+    Key("age", mappings.duration, "age"),
+    Key("memfd", mappings.truth, "proc.is_exe_from_memfd", usual=False),
+    Key("upper_layer", mappings.truth, "proc.is_exe_upper_layer", usual=False),
+    Key("lower_layer", mappings.truth),
+    Key("exe_uid", mappings.small()),
+    Key("exe_mode", lambda node, key: 0o100000 | mappings.octal(node, key)),
+    Key("exe_ino", mappings.small()),
     Key("container", read_container),
     Key("ancestors", lambda node, _: node, "ancestors"),
 )

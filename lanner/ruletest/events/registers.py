@@ -10,12 +10,12 @@ from signal import Signals
 from typing import Any
 
 from collector.events.system_calls import NONE, Argument, Call
-from lanner.ruletest import values
+from foundation.text import did_you_mean
+from foundation.yaml import mappings
+from foundation.yaml.mappings import MappingReader, Parse, TestFileError
+from foundation.yaml.nodes import Node, ScalarNode
 from lanner.ruletest.events.processes import capability_mask
-from lanner.ruletest.values import MappingReader, Parse, TestFileError
-from processor.loading.problems.hints import did_you_mean
-from schemas.catalogue.flags import FLAG_TABLES
-from schemas.yaml.nodes import Node, ScalarNode
+from schemas.catalog.flags import FLAG_TABLES
 
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _IN_MEMORY = ("cap", "limit")
@@ -47,9 +47,9 @@ _DERIVED_FLAGS = {
 
 def flags_of(node: Node, key: str, table_name: str) -> int:
     """Parse flag names joined by |, or a number. Raises TestFileError."""
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text[:1].isdigit():
-        parse = values.octal if table_name in ("chmod_mode", "mknod_mode") else values.number
+        parse = mappings.octal if table_name in ("chmod_mode", "mknod_mode") else mappings.number
         return parse(node, key) & _U32
     value = 0
     entries = {entry.name: entry for entry in FLAG_TABLES[table_name].entries}
@@ -72,31 +72,31 @@ def _some(known: list[str]) -> str:
 
 
 def _user(node: Node, key: str) -> int:
-    return 0 if values.text(node, key) == "root" else values.number(node, key)
+    return 0 if mappings.text(node, key) == "root" else mappings.number(node, key)
 
 
 def _signal(node: Node, key: str) -> int:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     if text in Signals.__members__:
         return Signals[text].value
     if text[:3] == "SIG":
         raise TestFileError(f"unknown signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
-    return values.number(node, key)
+    return mappings.number(node, key)
 
 
 def _capabilities(node: Node, key: str) -> int:
-    text = values.text(node, key)
+    text = mappings.text(node, key)
     is_number = text[:1].isdigit()
-    return values.number(node, key) if is_number else capability_mask(text.replace("|", " ").split(), node)
+    return mappings.number(node, key) if is_number else capability_mask(text.replace("|", " ").split(), node)
 
 
 def _bytes(node: Node, key: str) -> bytes:
-    return values.text(node, key).encode("utf-8", "surrogateescape")
+    return mappings.text(node, key).encode("utf-8", "surrogateescape")
 
 
 _PARSERS: Mapping[str, Parse[int | bytes]] = {
-    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2"), values.number),
-    **dict.fromkeys(("octal", "openmode", "how_mode"), values.octal),
+    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2"), mappings.number),
+    **dict.fromkeys(("octal", "openmode", "how_mode"), mappings.octal),
     **dict.fromkeys(("uid", "gid"), _user),
     **dict.fromkeys(("string", "data"), _bytes),
     "signal": _signal,
@@ -173,11 +173,11 @@ def _descriptor_argument(argument: Argument, table: MappingReader, registers: li
     is_directory = argument.name.endswith(("dirfd", "olddir", "newdir"))
     value = _AT_FDCWD if is_directory else 0
     if node is not None:
-        text = values.text(node, argument.name)
+        text = mappings.text(node, argument.name)
         if is_directory and text.startswith("/"):
             value = 5
         elif text != "AT_FDCWD":
-            value = values.number(node, argument.name)
+            value = mappings.number(node, argument.name)
     registers[argument.index] = value & _U64
 
 

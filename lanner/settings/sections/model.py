@@ -5,22 +5,35 @@ Names are Falco's where the meaning is Falco's, so that existing settings and kn
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
-from lanner.settings.about import about
-from lanner.settings.forms import values
-from lanner.settings.sections.delivery import MuteSetting, Notifier, RouteMatching, RouteSetting, SlackOutput
-from lanner.settings.sections.hosts import HostsSettings, LagSettings, RollingRecordingSettings
-from lanner.settings.sections.http.console import ConsoleSettings
-from lanner.settings.sections.http.intake import IntakeSettings
-from lanner.settings.sections.kubernetes import KubernetesSettings
-from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
-from lanner.settings.sections.operations import Http
-from lanner.settings.sections.published import PublishedRulesSettings
-from lanner.settings.sections.sources.json_sources import JsonSourceSetting
-from lanner.settings.sections.webhook import AppriseOutput, WebhookOutput
-from schemas.catalogue.priorities import PriorityName
+from lanner.settings import forms
+from lanner.settings.forms import about
+from lanner.settings.sections.fleet import (
+    HostsSettings,
+    JsonSourceSetting,
+    LagSettings,
+    PublishedRulesSettings,
+    RollingRecordingSettings,
+)
+from lanner.settings.sections.services import (
+    ConsoleSettings,
+    Http,
+    IntakeSettings,
+    KubernetesAuditSettings,
+    KubernetesSettings,
+)
+from lanner.settings.sections.sinks import (
+    AppriseOutput,
+    MuteSetting,
+    Notifier,
+    RouteMatching,
+    RouteSetting,
+    SlackOutput,
+    WebhookOutput,
+)
+from schemas.catalog.priorities import PriorityName
 
 SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
 SyslogBody = Literal["text", "json", "cef"]
@@ -100,7 +113,7 @@ class FileOutput:
 
     enabled: bool = about("Append alerts to a file.", default=False)
     filename: str = about(
-        "Path; created with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log", form=values.path
+        "Path; created with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log", form=forms.path
     )
     format: LineFormat | None = about("text or json; by default as json_output.", None)
     rotate_mib: int | None = about("Start a new file at this size, MiB; never by default.", None)
@@ -112,13 +125,13 @@ class SyslogOutput:
     """Alerts to a syslog daemon, by default the local one."""
 
     enabled: bool = about("Send alerts to syslog.", default=False)
-    socket: str = about("Datagram socket of the local daemon.", "/dev/log", form=values.path)
+    socket: str = about("Datagram socket of the local daemon.", "/dev/log", form=forms.path)
     transport: SyslogTransport = about(
         "local: as syslog(3) does. unix, udp, tcp, tls: RFC 5424 with structured data, queued while unavailable.",
         "local",
     )
     host: str = about("Host of the daemon, for udp, tcp and tls.", "127.0.0.1")
-    port: int | None = about("Port; by default 514, or 6514 for tls.", None, form=values.port)
+    port: int | None = about("Port; by default 514, or 6514 for tls.", None, form=forms.port)
     body: SyslogBody = about("Message after the structured data: text, json or cef.", "text")
     ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)
     certificate_file: str | None = about("PEM file of this client's certificate, if the daemon requires one.", None)
@@ -142,9 +155,9 @@ class HostSettings:
 class CollectorSection:
     """Buffers and batches of the collector, its pushdown filter, and its identity in the fleet."""
 
-    ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16, form=values.ring)
+    ring_mib: int = about("Size of the ring buffer for events, MiB; a power of two.", 16, form=forms.ring)
     lifecycle_ring_mib: int = about(
-        "Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4, form=values.ring
+        "Size of the ring buffer for execs, forks and exits, MiB; a power of two.", 4, form=forms.ring
     )
     count_repeats: bool = about(
         "Of equal events that a process repeats within a second, send ten per CPU, and the rest as one event with\n"
@@ -245,7 +258,7 @@ class StatefulRulesSettings:
         "Messages that a user may cause. A container may cause twice as many, a host four times as many; further\n"
         "events are left out of windows and reported. 0: no limits.",
         100,
-        form=values.number,
+        form=forms.number,
     )
 
 
@@ -257,7 +270,7 @@ class StateFileSettings:
     filename: str = about(
         "Path; written every 5 s and on exit, mode 0600. A kill may lose what came since.",
         "/var/lib/lanner/memory",
-        form=values.path,
+        form=forms.path,
     )
 
 
@@ -266,7 +279,7 @@ class KafkaSettings:
     """The broker that connects the stages of a fleet; `run` needs none."""
 
     bootstrap_servers: str = about(
-        "Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092", form=values.servers
+        "Addresses of brokers, host:port, separated by commas.", "127.0.0.1:9092", form=forms.servers
     )
     prefix: str = about("Prefix of the names of all topics and groups: one prefixed ACL covers them.", "lanner.")
     security_protocol: SecurityProtocol = about(
@@ -287,7 +300,7 @@ class KafkaSettings:
         "URL (http, https) of a schema registry with Confluent's API; if set, messages are written in Confluent's\n"
         "wire format. Both formats are always readable.",
         None,
-        form=values.url,
+        form=forms.url,
     )
     schema_registry_username: str | None = about("User name for HTTP basic authentication at the registry.", None)
     schema_registry_password_file: str | None = about(
@@ -304,7 +317,7 @@ class KafkaSettings:
     spool_dir: str = about(
         "Folder where a collector stores batches while the broker is unavailable.",
         "/var/lib/lanner/spool",
-        form=values.path,
+        form=forms.path,
     )
     spool_mib: int = about("Maximum size of spool_dir, MiB; beyond it the oldest batches are dropped and counted.", 512)
 
@@ -420,3 +433,56 @@ class Settings:
         (),
     )
     kafka: KafkaSettings = about("The broker that connects the stages of a fleet; `run` needs none.", KafkaSettings)
+
+
+KINDS: Mapping[str, type[NamedSection]] = {
+    each.name.removesuffix("_output"): each.type
+    for each in fields(Settings)
+    if isinstance(each.type, type) and issubclass(each.type, NamedSection)
+}
+"""Kinds of sinks that may have several instances, by the `NAME_output` of the settings, in its order."""
+SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
+BUILT_IN = ("stdout", *KINDS, *SIEM)
+"""Sinks that exist without being named under `sinks`."""
+COMMANDS = ("test", "preview")
+"""Words that `lanner notifier` reads as commands, not as sinks."""
+
+
+def sinks_of(settings: Settings) -> tuple[str, ...]:
+    """Return the names of all sinks."""
+    return (*BUILT_IN, *settings.sinks)
+
+
+def kind_of(settings: Settings, sink: str) -> str:
+    """Return the kind of a sink; a built-in sink is its own kind."""
+    section = settings.sinks.get(sink)
+    return sink if section is None else next(kind for kind, each in KINDS.items() if isinstance(section, each))
+
+
+def section_of(settings: Settings, sink: str) -> NamedSection | None:
+    """Return a sink's section; None for the SIEM topics, which have none."""
+    found: NamedSection | None = settings.sinks.get(sink) or getattr(settings, f"{sink}_output", None)
+    return found
+
+
+def secrets_of(settings: Settings, sink: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment for a sink: a named sink has its own variables instead of those of its kind.
+
+    $LANNER_SINK_PAGERDUTY_TOKEN is for the webhook `pagerduty` what $LANNER_WEBHOOK_TOKEN is for `webhook`.
+    """
+    if sink not in settings.sinks:
+        return environment
+    own, common = _variables(settings, sink)
+    return {common + name.removeprefix(own): value for name, value in environment.items() if name.startswith(own)}
+
+
+def in_its_words(settings: Settings, sink: str, message: str) -> str:
+    """Return a message about a sink with the names that its settings and variables have."""
+    if sink not in settings.sinks:
+        return message
+    own, common = _variables(settings, sink)
+    return message.replace(f"{kind_of(settings, sink)}_output", f"sinks.{sink}").replace(f"${common}", f"${own}")
+
+
+def _variables(settings: Settings, sink: str) -> tuple[str, str]:
+    return f"LANNER_SINK_{sink.upper()}_", f"LANNER_{kind_of(settings, sink).upper()}_"

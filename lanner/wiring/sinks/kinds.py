@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bus.connection import Connection
+from foundation.text import OnNote, ignore_note
 from lanner.settings import Settings
 from lanner.settings.faults import SettingFault
-from notifier.delivery.outcome import RoutedAlert
-from notifier.delivery.sink import Sink
 from notifier.formats.text import LineStyle, line_of
-from notifier.remote.tls import BadCertificate, TlsFiles, client_context
-from schemas.text.notes import OnNote, ignore_note
+from notifier.sink import RoutedAlert, Sink
+from notifier.sinks.syslog import BadCertificate, TlsFiles, client_context
 
 Opener = Callable[[], Sink]
 """Opens a sink whose settings are right. Raises BadInput for what only opening shows."""

@@ -1,21 +1,23 @@
 """The registry of sinks: opens and previews a sink by its name."""
 
+import json
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
-from bus.clients.backoff import Backoff
+import lanner
 from bus.connection import Connection
+from foundation.backoff import Backoff
+from foundation.text import OnNote, ignore_note
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.named import in_its_words, kind_of, secrets_of, section_of, sinks_of
-from lanner.wiring.sinks import siem
-from lanner.wiring.sinks.apprise import prepare_apprise, preview_apprise
-from lanner.wiring.sinks.kinds import SinkContext, SinkKind
-from lanner.wiring.sinks.printing.lines import (
+from lanner.settings.sections.model import in_its_words, kind_of, secrets_of, section_of, sinks_of
+from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
+from lanner.wiring.sinks.lines import (
     prepare_file,
     prepare_local_syslog,
     prepare_stdout,
@@ -23,15 +25,55 @@ from lanner.wiring.sinks.printing.lines import (
     preview_file,
     preview_syslog,
 )
+from lanner.wiring.sinks.remote import prepare_apprise, prepare_webhook, preview_apprise, preview_webhook
 from lanner.wiring.sinks.slack import prepare_slack, preview_slack
-from lanner.wiring.sinks.webhook import prepare_webhook, preview_webhook
-from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.routing import Router
-from notifier.delivery.sink import Sink
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import AlertQueue, Worker
-from schemas.text.notes import OnNote, ignore_note
+from notifier.sink import RoutedAlert, Sink, SinkStats
+from schemas.alert import Alert
+
+Document = Callable[[Alert], dict[str, Any]]
+
+
+def siem_kind(document: Callable[[], Document]) -> SinkKind:
+    """Return the kind of a SIEM topic; document imports and returns its mapping."""
+
+    def prepare(context: SinkContext) -> Opener:
+        def open_topic() -> Sink:
+            from notifier.sinks.siem import SiemSink
+
+            assert context.connection is not None  # noqa: S101  commands refuse SIEM topics without a broker
+            return SiemSink(context.connection, context.name, document())
+
+        return open_topic
+
+    def preview(_: SinkContext, routed: RoutedAlert) -> str:
+        return json.dumps(document()(routed.alert), indent=2, default=str)
+
+    return SinkKind(prepare, preview, has_text=False)
+
+
+def falco() -> Document:
+    """Return the mapping to Falco's JSON."""
+    from notifier.formats import falco_json
+
+    return falco_json.document
+
+
+def ecs() -> Document:
+    """Return the mapping to the Elastic Common Schema."""
+    from notifier.formats import ecs
+
+    return ecs.document
+
+
+def ocsf() -> Document:
+    """Return the mapping to the Open Cybersecurity Schema Framework."""
+    from notifier.formats import ocsf
+
+    return lambda alert: ocsf.document(alert, version=lanner.__version__)
+
 
 SINKS: dict[str, SinkKind] = {
     "stdout": SinkKind(prepare_stdout, prepare_direct=prepare_stdout),
@@ -40,9 +82,9 @@ SINKS: dict[str, SinkKind] = {
     "slack": SinkKind(prepare_slack, preview_slack, has_channels=True),
     "webhook": SinkKind(prepare_webhook, preview_webhook),
     "apprise": SinkKind(prepare_apprise, preview_apprise),
-    "siem.falco": siem.siem_kind(siem.falco),
-    "siem.ecs": siem.siem_kind(siem.ecs),
-    "siem.ocsf": siem.siem_kind(siem.ocsf),
+    "siem.falco": siem_kind(falco),
+    "siem.ecs": siem_kind(ecs),
+    "siem.ocsf": siem_kind(ocsf),
 }
 """Every kind of sink. A new sink is one line here, its section of the settings, and its module."""
 

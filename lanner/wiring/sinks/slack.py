@@ -4,21 +4,22 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lanner.installation.libraries import remedy
+from lanner.libraries import remedy
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.forms.addresses import is_loopback
+from lanner.settings.forms import is_loopback
 from lanner.wiring.kafka import secret
 from lanner.wiring.sinks.kinds import Opener, SinkContext
-from notifier.delivery.outcome import RoutedAlert
-from notifier.delivery.sink import Sink
+from notifier.sink import RoutedAlert, Sink
 
 
 def prepare_slack(context: SinkContext) -> Opener:
     """Return what opens Slack, by the Web API if there is a token, else by an incoming webhook. Raises BadSettings."""
     try:
-        from notifier.slack.client import WebApi, Webhook  # noqa: PLC0415  needs the notifier's extra
-        from notifier.slack.posted import PostedMessages  # noqa: PLC0415
-        from notifier.slack.sink import SlackSink  # noqa: PLC0415
+        from notifier.sinks.slack.client import WebApi, Webhook
+        from notifier.sinks.slack.sink import (
+            PostedMessages,
+            SlackSink,
+        )
     except ModuleNotFoundError:
         text = "slack_output needs the slack-sdk library."
         raise BadSettings(SettingFault("slack_output.enabled", text, remedy("notifier"))) from None
@@ -60,7 +61,7 @@ def prepare_slack(context: SinkContext) -> Opener:
 
 def preview_slack(_: SinkContext, routed: RoutedAlert) -> str:
     """Return the message as JSON."""
-    from notifier.slack.blocks import message  # noqa: PLC0415  only if previewed
+    from notifier.sinks.slack.blocks import message
 
     return json.dumps(message(routed), indent=2)
 

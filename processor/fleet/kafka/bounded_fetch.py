@@ -18,9 +18,9 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
-from bus.errors.unavailable import fault_text
+from bus.connection import fault_text
 from bus.topics import MAX_MESSAGE_BYTES
-from schemas.errors import LannerError
+from foundation.errors import LannerError
 
 MAX_BATCH_BYTES = 2 * MAX_MESSAGE_BYTES
 """Limit of a batch's records, decompressed. Lanner's clients put at most MAX_MESSAGE_BYTES into one."""

@@ -24,16 +24,49 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
 from faust.types.tuples import TP
 
-from bus.clients.event_loop.retry import persist_async
+from bus.clients.errors import patience_with
+from bus.clients.event_loop import persist_async
 from bus.clients.retry import Retry
-from bus.errors.fatal import patience_with
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable
+from foundation.text import OnNote
 from processor.fleet.group_alerts import GroupFinding, OffsetsChanged, StrangerFound
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
 from processor.fleet.kafka.membership import STUCK_SECONDS, Membership
-from processor.fleet.kafka.order.read_order import ReadOrder
-from processor.fleet.kafka.order.stalled_partitions import STALLED_SECONDS, StalledPartitions
-from schemas.text.notes import OnNote
+from processor.fleet.kafka.read_order import ReadOrder
+
+STALLED_SECONDS = 60.0
+"""A partition that is taken over, or whose broker is restarted, is read again within seconds."""
+
+
+class StalledPartitions:
+    """How long each partition has been at its position."""
+
+    def __init__(self) -> None:
+        self._since: dict[TP, tuple[int | None, float]] = {}
+
+    def look(self, seen: Mapping[TP, tuple[int | None, int]], now: float) -> list[TP]:
+        """Return the partitions that have been at the same position for too long and have messages after it.
+
+        Those are returned once; their time begins again.
+
+        Args:
+            seen: by assigned partition, the client's position, None if it has none yet, and the end.
+            now: a monotonic time, s.
+        """
+        before, self._since = self._since, {}
+        stalled = []
+        for partition, (position, end) in seen.items():
+            if position is not None and position >= end:
+                continue
+            was, since = before.get(partition, (position, now))
+            if was != position:
+                since = now
+            elif now - since >= STALLED_SECONDS:
+                since = now
+                stalled.append(partition)
+            self._since[partition] = position, since
+        return stalled
+
 
 _FETCH_WAIT_MS = 100
 """How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so

@@ -6,19 +6,59 @@ once. Here one partition is fetched at a time, by the client whose fetches are b
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import aiokafka
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from bus.connection import Connection
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable, Connection
 from processor.fleet.kafka.bounded_fetch import use_bounded_records
 from processor.fleet.kafka.consumer_thread import unavailable
-from processor.fleet.kafka.credentials import client_options
+from processor.fleet.kafka.transport import client_options
+
+Item = TypeVar("Item")
+
+
+class LastOfEach(Generic[Item]):
+    """Holds the last item of each key; items that no longer fit are returned at once, in order within a key."""
+
+    def __init__(self, most_bytes: int, overhead: int = 256) -> None:
+        """Hold nothing.
+
+        Args:
+            most_bytes: of all items that are held.
+            overhead: bytes that an item counts besides its own.
+        """
+        self._most = most_bytes
+        self._overhead = overhead
+        self._held: dict[bytes, tuple[Item, int]] = {}
+        self._bytes = 0
+
+    def put(self, key: bytes, item: Item, size: int) -> Iterator[Item]:
+        """Store an item in place of the one before it.
+
+        Args:
+            key: of the item.
+            item: the newest.
+            size: bytes of it.
+
+        Returns:
+            Those that have to be looked at now, since no more can be held.
+        """
+        _, before = self._held.pop(key, (None, 0))
+        needed = size + len(key) + self._overhead
+        self._held[key] = item, needed
+        self._bytes += needed - before
+        return self.take_all() if self._bytes > self._most else iter(())
+
+    def take_all(self) -> Iterator[Item]:
+        """Remove and return all stored items."""
+        held, self._held, self._bytes = self._held, {}, 0
+        return (item for item, _ in held.values())
+
 
 _FETCH_BYTES = 1 << 20
 _FETCH_WAIT_MS = 100

@@ -6,6 +6,7 @@ rebalance skips it: each is a silent loss if the process then dies. Here only `s
 """
 
 import asyncio
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
@@ -17,15 +18,83 @@ from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from faust.types import ConsumerT
 from faust.types.tuples import TP, Message
 from mode.services import WaitResults
 
+from bus.connection import Connection
+from foundation.text import OnNote
 from processor.fleet.backlog import PartitionLag, PartitionPace
 from processor.fleet.group_alerts import GroupFinding
 from processor.fleet.kafka.consumer_thread import ConsumerThread
-from processor.fleet.kafka.order.read_order import Admission, ReadOrder
-from schemas.text.notes import OnNote
+from processor.fleet.kafka.read_order import Admission, ReadOrder
+
+_LOG_APPEND_TIME = 1
+"""Kafka's number for a timestamp of the broker's. Source: Kafka's record format, "timestampType"."""
+
+
+class AppendTimes:
+    """Reads append times from messages as Faust delivers them."""
+
+    def __init__(self, on_note: OnNote, clock: Callable[[], int] = time.time_ns) -> None:
+        """Start.
+
+        Args:
+            on_note: called once for each topic whose messages carry their sender's time.
+            clock: this machine's, ns since the epoch.
+        """
+        self._on_note = on_note
+        self._clock = clock
+        self._unstamped: set[str] = set()
+
+    def of(self, message: Any) -> int:
+        """Return when a message was appended, ms since the epoch.
+
+        A topic's setting is checked before a processor starts. Messages that were appended under another one carry the
+        time that their sender chose; this machine's clock is used for them.
+        """
+        if message.timestamp_type == _LOG_APPEND_TIME:
+            appended: int = round(message.timestamp * 1000)
+            return appended
+        if message.topic not in self._unstamped:
+            self._unstamped.add(message.topic)
+            self._on_note(
+                f"topic {message.topic} holds messages without a broker timestamp: their sender's time is "
+                "not trusted, and this machine's clock is used. message.timestamp.type must be LogAppendTime.",
+                "warning",
+            )
+        return self._clock() // 1_000_000
+
+
+def servers(connection: Connection) -> list[str]:
+    """Return the addresses of the brokers."""
+    return [each.strip() for each in connection.bootstrap_servers.split(",")]
+
+
+def credentials(connection: Connection) -> Any:
+    """Return the credentials for Faust; None if the broker requires none."""
+    context = None
+    if connection.uses_tls:
+        context = ssl.create_default_context(cafile=connection.ca_file or None)
+        if connection.certificate_file:
+            context.load_cert_chain(
+                connection.certificate_file, connection.key_file or None, connection.key_password or None
+            )
+    if connection.uses_sasl:
+        return faust.SASLCredentials(
+            username=connection.username,
+            password=connection.password,
+            ssl_context=context,
+            mechanism=connection.sasl_mechanism.upper(),
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None
+
+
+def client_options(connection: Connection) -> dict[str, Any]:
+    """Return addresses and credentials for Faust's Kafka client when it is used directly."""
+    return {"bootstrap_servers": servers(connection), **credentials_to_aiokafka_auth(credentials(connection))}
+
 
 _SEEK_SECONDS = 10.0
 _BLOCKED_SECONDS = 10.0

@@ -9,7 +9,6 @@ from heapq import nlargest
 from operator import itemgetter
 
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS
-from processor.correlation.plan.split import Plan, merged
 from processor.fleet.rules.actions import (
     Action,
     Activate,
@@ -19,17 +18,20 @@ from processor.fleet.rules.actions import (
     Note,
     Offer,
     ReportChange,
+    RulesInUse,
     Send,
     SendAlert,
     Support,
+    filter_unusable,
+    rules_changed,
+    rules_refused,
 )
-from processor.fleet.rules.alerts import filter_unusable, rules_changed, rules_refused
 from processor.fleet.rules.peers import Peers, Report, all_evaluate, not_ready
-from processor.fleet.rules.version import RulesInUse
-from processor.hosts.reports import HostReports
+from processor.hosts.tracked import HostReports
+from processor.rules.splitting import Plan, merged
 from schemas.alert import Alert
-from schemas.encoding.filter_json import BadFilter, decode_filter
-from schemas.records.published_rules import is_version
+from schemas.filter import BadFilter, decode_filter
+from schemas.published_rules import is_version
 
 STEP_SECONDS = 0.2
 """The longest time between two steps."""

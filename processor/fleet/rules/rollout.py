@@ -17,15 +17,15 @@ from typing import Any
 from confluent_kafka import Message
 
 from bus.clients.compacted import CompactedTopicReader
+from bus.clients.errors import MessageRefused
 from bus.connection import Connection
-from bus.errors.refusals import MessageRefused
-from bus.messages.headers import Headers
-from bus.messages.published_rules import CURRENT
+from bus.messages import Headers
+from bus.published_rules import CURRENT
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
-from processor.correlation.plan.split import Plan
+from foundation.text import OnNote
 from processor.correlation.stage import CorrelateStage
 from processor.detection.rule_timing import RuleTiming
-from processor.fleet.audit.stage import AuditStage
+from processor.fleet.json_stage import AuditStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.actions import (
@@ -37,15 +37,16 @@ from processor.fleet.rules.actions import (
     Note,
     Offer,
     ReportChange,
+    RulesInUse,
+    RulesRefused,
     Send,
     SendAlert,
     Support,
 )
 from processor.fleet.rules.machine import STEP_SECONDS, Now, RolloutMachine
 from processor.fleet.rules.peers import REPORTED
-from processor.fleet.rules.version import RulesInUse, RulesRefused
+from processor.rules.splitting import Plan
 from schemas.alert import Alert
-from schemas.text.notes import OnNote
 
 _MAX_CHARACTERS = 500
 _JSON: Headers = [("content-type", b"application/json")]

@@ -7,14 +7,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from processor.correlation.plan.spec import KINDS, Alias, Correlation, Kind, Suppress
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Problem, ProblemCode
-from processor.loading.yaml.tracing import node_location
+from foundation.quantities import UNITS, parse_duration
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
+from foundation.yaml.text import node_location
+from processor.loading.problems import Problem, ProblemCode
 from processor.output.tokens import OutputError, parse_output
-from schemas.catalogue.fields import FIELDS, field_problem
-from schemas.text.durations import UNITS, parse_duration
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
+from processor.rules.rule import KINDS, Alias, Correlation, Kind, Suppress
+from schemas.catalog.fields import FIELDS, field_problem
 
 MAX_THRESHOLD = 10_000
 """The limit on the events or values that a window stores for each group."""

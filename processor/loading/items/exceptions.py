@@ -9,18 +9,18 @@ Source: falco rule_loader_reader.cpp, rule_loader_collector.cpp, rule_loader_com
 import re
 from collections.abc import Callable, Sequence
 
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
+from foundation.yaml.text import Piece
 from processor.language.ast import And
 from processor.language.ast import Node as Condition
 from processor.language.tokens import LIST_OPERATORS, MODIFIERS, OPERATORS, STRING_OPERATORS
+from processor.loading.condition_checks import operator_hint
 from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
-from processor.loading.items.lists import quote_item
-from processor.loading.problems.condition_hints import operator_hint
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Problem, ProblemCode
+from processor.loading.items.macros import quote_item
+from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import RuleException
-from processor.loading.yaml.tracing import Piece
-from processor.loading.yaml.values import invalid, problem, reject, scalar
-from schemas.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, is_null
+from processor.loading.values import invalid, problem, reject, scalar
 
 _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")
 _SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from foundation.yaml.nodes import Node as YamlNode
+from foundation.yaml.text import node_location
 from processor.language.ast import Macro, Node, Or, children, fold, walk, with_children
 from processor.language.tokens import IDENTIFIER
-from processor.loading.problems.hints import did_you_mean
-from processor.loading.problems.model import Problem, ProblemCode
+from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import LoadedMacro, Rule
-from processor.loading.yaml.tracing import node_location
-from schemas.yaml.nodes import MappingNode, ScalarNode, SequenceNode
-from schemas.yaml.nodes import Node as YamlNode
 
 MAX_LEVELS = 3
 """How many levels of rules may be about rules."""

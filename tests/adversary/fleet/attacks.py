@@ -9,13 +9,11 @@ from typing import Any, Literal
 from hypothesis import reject
 from hypothesis import strategies as st
 
-from bus.messages.batch_signature import KEY, SIGNATURE
-from bus.messages.headers import CLOCK, SENT
+from bus.messages import CLOCK, KEY, SENT, SIGNATURE
 from bus.topics import EVENTS, HOSTS
-from schemas.batch import Container, EventBatch, Mount, Process
-from schemas.codec import BadBatch, decode_batch, encode_batch
-from schemas.columns import NUMBER_COLUMNS, STRING_COLUMNS
-from schemas.encoding.columns.processes import NULLABLE, SURE, TEXTS
+from schemas.batch import NUMBER_COLUMNS, STRING_COLUMNS, Container, EventBatch, Mount, Process
+from schemas.encoding.batch import BadBatch, decode_batch, encode_batch
+from schemas.encoding.columns import NULLABLE, SURE, TEXTS
 from tests.adversary.fleet.honest import NAMES
 from tests.unit.processor.batches import batch_of
 

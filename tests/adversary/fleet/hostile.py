@@ -11,10 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
-from bus.messages.batch_signature import KEY, SIGNATURE
-from bus.messages.headers import CLOCK, Headers
+from bus.messages import CLOCK, KEY, SIGNATURE, Headers
 from bus.topics import EVENTS, PROCESSOR_DEAD_LETTERS
-from collector.host.identity import HostIdentity, host_key
+from collector.publishing.identity import HostIdentity, host_key
 from tests.adversary.fleet.attacks import OWN, Attack, decoded
 from tests.adversary.fleet.honest import NAMES
 

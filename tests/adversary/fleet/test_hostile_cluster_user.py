@@ -6,13 +6,13 @@ from pathlib import Path
 
 from bus.connection import Connection
 from bus.topics import PROCESSOR_DEAD_LETTERS
-from processor.detection.internal_alerts import EVENT_TRUNCATED
+from processor.output.internal_alerts import EVENT_TRUNCATED
 from tests.cluster.actions import Alerts
 from tests.cluster.conftest import connection, processes
 from tests.cluster.processes import Processes
 from tests.cluster.test_audit_intake import post, processor, start
 from tests.cluster.test_dead_letters import everything
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.requests import line, request
 
 __all__ = ["connection", "processes"]
 

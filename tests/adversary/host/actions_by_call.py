@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from collector.arch import x86_64
+from collector.kernel import x86_64
 
 Do = Callable[[], object]
 NUMBERS = {event: number for number, event in x86_64.NATIVE.items()}

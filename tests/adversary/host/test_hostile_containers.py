@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from collector.containers.identity.cgroups import MOUNTS
+from collector.processes.container_names import MOUNTS
 from collector.settings import CollectorSettings
 from schemas.alert import Alert
 from tests.adversary.host.watched import hostile_process

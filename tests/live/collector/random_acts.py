@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from collector.arch import x86_64
+from collector.kernel import x86_64
 
 NAMES = ("renamed", "a-name-longer-than-fifteen", "worker", "calls-64")
 """Names of threads and of the process; the kernel keeps 15 bytes."""

@@ -11,7 +11,7 @@ import pytest
 from collector.settings import CollectorSettings
 from processor.fields.availability import CAVEATS, FROM_API
 from processor.fields.extract import extract, is_filled
-from schemas.catalogue.fields import FIELDS
+from schemas.catalog.fields import FIELDS
 from schemas.filter import EVERY_VARIABLE
 from tests.live.collector.watching import watching
 from tests.live.containers import Docker

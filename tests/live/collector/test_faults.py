@@ -9,7 +9,7 @@ from pathlib import Path
 
 from collector.bpf.program import RingSizes
 from collector.kernel.btf import VMLINUX, Btf
-from collector.kernel.io_uring_offsets import TRACEPOINTS, uring_layout
+from collector.kernel.offsets import TRACEPOINTS, uring_layout
 from collector.settings import CollectorSettings
 from tests.live.collector.watching import Watching, watching
 from tests.live.compiled import Programs

@@ -13,10 +13,10 @@ import pytest
 
 from collector.bpf import program
 from collector.bpf.program import RingSizes
-from collector.errors import EnvironmentUnsupported
 from collector.kernel import bpf_syscall
 from collector.kernel_feed import KernelFeed
 from collector.settings import CollectorSettings
+from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import MOST_SECONDS, watching
 
 

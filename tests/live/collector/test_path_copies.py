@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from collector.bpf.path_copies import _CALLS, PathCopies
-from collector.bpf.program import RingSizes, compiled, load
-from collector.errors import EnvironmentUnsupported
+from collector.bpf.program import _CALLS, PathCopies, RingSizes, compiled, load
 from collector.kernel import bpf_syscall
+from foundation.errors import EnvironmentUnsupported
 from tests.live.collector.watching import CACHE
 from tests.live.needs import lacking
 

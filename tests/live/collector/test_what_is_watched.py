@@ -1,7 +1,7 @@
 """A collector reports what it watches and when it stops, so that silence differs from absence."""
 
 from collector.settings import CollectorSettings
-from lanner.recorder.evaluation.filter_coverage import read_filter
+from lanner.recorder.coverage import read_filter
 from schemas.filter import Clause, PathPattern, PushdownFilter
 from tests.live.collector.watching import watching
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from collector.agent import Collector
-from collector.errors import EnvironmentUnsupported
 from collector.settings import CollectorSettings
+from foundation.errors import EnvironmentUnsupported
 from processor.fields.extract import extract
 from schemas.batch import EventBatch
-from schemas.catalogue.fields import resolve_field
+from schemas.catalog.fields import resolve_field
 from schemas.filter import PushdownFilter
 from tests.live.needs import lacking
 

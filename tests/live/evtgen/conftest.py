@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported
+from foundation.errors import EnvironmentUnsupported
 from schemas.alert import Alert
 from tests.conformance.cases import Case
 from tests.live.compiled import Programs

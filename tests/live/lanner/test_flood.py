@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from collector.publishing.spool import Spool
-from schemas.codec import decode_batch
+from schemas.encoding.batch import decode_batch
 from tests.live.lanner.watching import Watching
 
 pytestmark = pytest.mark.live

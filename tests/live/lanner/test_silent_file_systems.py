@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.bundles.bundles import Bundles
-from collector.processes.lookups.client import LookUps
-from collector.processes.procfs.files import ProcessFiles
+from collector.containers.bundles import Bundles
+from collector.processes.files import ProcessFiles
+from collector.procfs.look_ups import LookUps
 from tests.live.lanner.watching import Watching
 from tests.live.needs import lacking
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
-from notifier.queue.outbox import Outbox
-from notifier.slack import client as client_module
-from notifier.slack.client import SlackClient, WebApi, Webhook
-from notifier.slack.posted import PostedMessages
-from notifier.slack.sink import SlackSink
+from notifier.delivery.outbox import Outbox
+from notifier.sink import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sinks.slack import client as client_module
+from notifier.sinks.slack.client import SlackClient, WebApi, Webhook
+from notifier.sinks.slack.sink import PostedMessages, SlackSink
 from schemas.alert import Repeats
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import TIME, alert

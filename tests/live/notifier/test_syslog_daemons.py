@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert
+from foundation.backoff import Backoff
+from foundation.text import ignore_note
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.formats.rfc5424 import Body, SyslogStyle, formatter
-from notifier.queue.outbox import Outbox
-from notifier.remote.syslog import RemoteSyslogSink, SyslogTarget, Transport
-from notifier.remote.tls import TlsFiles, client_context
+from notifier.formats.syslog import Body, SyslogStyle, formatter
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SinkStats
+from notifier.sinks.syslog import RemoteSyslogSink, SyslogTarget, TlsFiles, Transport, client_context
 from schemas.alert import Alert
-from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.daemons import Daemon, rsyslog, syslog_ng, unpack_syslog_ng
 from tests.ports import free_port

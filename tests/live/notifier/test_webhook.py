@@ -12,12 +12,11 @@ import pytest
 
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks
 from lanner.wiring.sinks.registry import open_sink
-from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
-from notifier.delivery.sink import Sink
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
 from schemas.alert import Alert
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.live.notifier.http_server import HttpServer

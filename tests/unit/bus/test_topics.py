@@ -1,17 +1,6 @@
 import pytest
 
-from bus.topics import (
-    DAY_MS,
-    EVENTS,
-    HOST_KEYS,
-    HOST_PINS,
-    HOSTS,
-    HOUR_MS,
-    TOPICS,
-    TopicState,
-    check_topics,
-    plan,
-)
+from bus.topics import DAY_MS, EVENTS, HOST_KEYS, HOST_PINS, HOSTS, HOUR_MS, TOPICS, TopicState, check_topics, plan
 
 
 def states(partitions: int = 8, **changes: TopicState) -> dict[str, TopicState]:

@@ -12,7 +12,7 @@ from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from collector.settings import CollectorSettings
 from lanner.operations.catalogue import METRICS
-from lanner.operations.readings.collector import CollectorView
+from lanner.operations.collector import CollectorView
 from schemas.batch import EventBatch
 from tests.unit.collector.packed import syscall
 

@@ -2,9 +2,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from lanner.recorder.rolling.recording import RollingRecording
+from foundation.times import clock
+from lanner.recorder.rolling import RollingRecording
 from schemas.alert import alert_id
-from schemas.text.times import clock
 from tests.unit.alerts import TIME, alert
 from tests.unit.lanner.program import lanner
 from tests.unit.recordings import shadow_read, write_recording

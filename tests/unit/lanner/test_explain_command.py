@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tests.unit.lanner.program import lanner
 from tests.unit.lanner.sources.documents import LOCKED
-from tests.unit.processor.audit.log_entries import exec_entry
-from tests.unit.processor.audit.requests import exec_request, line, request
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SSH, rule
+from tests.unit.processor.detection.log_entries import exec_entry
+from tests.unit.processor.detection.requests import exec_request, line, request
 
 ROOT = Path(__file__).parents[3]
 RULE = "Read sensitive file untrusted"

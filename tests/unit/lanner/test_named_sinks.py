@@ -3,16 +3,15 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import ignore_note
+from lanner.dead_letters.selection import report_orphaned_outboxes
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.settings.render import render
-from lanner.wiring.routes.preview import preview
-from lanner.wiring.routes.routers import routers_of
-from lanner.wiring.single_host.orphaned_outboxes import report_orphaned_outboxes
-from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.settings.shown import render
+from lanner.wiring.routing.previews import preview
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routers_of
 from lanner.wiring.sinks.registry import open_sink
-from notifier.delivery.stats import SinkStats
-from schemas.text.notes import ignore_note
+from notifier.sink import SinkStats
 from tests.notes import into
 from tests.unit.alerts import alert
 

@@ -4,8 +4,7 @@ from pathlib import Path
 from collector.events.system_calls import EVERYTHING
 from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
-from processor.pushdown.cost import shares
-from processor.pushdown.recorded import RecordedEvents
+from processor.pushdown.cost import RecordedEvents, shares
 from schemas.encoding.recording import read_recording
 from tests.unit.lanner.program import lanner
 

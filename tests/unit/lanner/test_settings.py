@@ -10,9 +10,9 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, find_file, load_settings
 from lanner.settings.build import build_settings
 from lanner.settings.faults import SettingFault
-from lanner.settings.render import render
+from lanner.settings.load import parse_yaml
 from lanner.settings.sections.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
-from lanner.settings.tree import parse_yaml
+from lanner.settings.shown import render
 
 
 def settings_of(text: str) -> Settings:

@@ -3,15 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Delivered, RoutedAlert, SendOutcome
+from foundation.backoff import Backoff
+from foundation.text import ignore_note
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.sink import Sink
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink, SinkStats
 from schemas.alert import Alert
-from schemas.text.notes import ignore_note
 from tests.notes import into
 from tests.unit.alerts import alert
 

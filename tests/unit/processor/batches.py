@@ -2,8 +2,16 @@
 
 from typing import Any
 
-from schemas.batch import Container, EventBatch, Process, empty_columns
-from schemas.columns import EVENT_COLUMNS, MISSING_INT, STRING_COLUMNS, EventBit
+from schemas.batch import (
+    EVENT_COLUMNS,
+    MISSING_INT,
+    STRING_COLUMNS,
+    Container,
+    EventBatch,
+    EventBit,
+    Process,
+    empty_columns,
+)
 
 TIME = 1_795_530_690_479_846_943
 

@@ -7,7 +7,7 @@ from collector.events.build import EventSource, add_syscall
 from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
 from lanner.ruletest import world
-from lanner.ruletest.files import find_tests
+from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import Runner, rules_to_evaluate
 from processor.evaluator import compile_ruleset
 from processor.pushdown.derive import derive

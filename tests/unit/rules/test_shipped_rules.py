@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lanner.ruletest.files import find_tests
+from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import RuleCoverage, Runner, coverage
 from processor.language.ast import And, Check, Macro, Node, Not, Or, children, fields_in
 from processor.language.printer import print_condition
 from processor.loading import RuleFile, load_rules
 from processor.output.formatter import suggested
 from processor.output.tokens import without_correlation
-from schemas.catalogue.attack import TACTICS, TECHNIQUES
+from schemas.catalog.attack import TACTICS, TECHNIQUES
 from tests.unit.rules.shipped import RULES, items, rules
 
 CARRIED = (

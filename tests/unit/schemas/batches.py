@@ -6,9 +6,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.batch import Container, EventBatch, Mount, Process
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS
-from schemas.encoding.batch_limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, STRING_COLUMNS, Container, EventBatch, Mount, Process
+from schemas.encoding.limits import MAX_CLOCK, MAX_COUNT, MAX_SEQUENCE
 
 RANGES = {
     "q": (-(2**63), 2**63 - 1),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.alert import ALERT_SCHEMA, Alert, BadAlert, alert_id, bounded, decode_alert, encode_alert
 from schemas.encoding.wire import HEADER_SIZE, MessageFormat, checked_schema
-from schemas.text.limits import MAX_TEXTS_BYTES
+from schemas.limits import MAX_TEXTS_BYTES
 from tests.golden.messages import alert_0_1, alert_0_3, golden_message
 
 value = st.one_of(

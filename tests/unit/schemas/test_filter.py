@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.encoding.filter_json import BadFilter, decode_filter, encode_filter
-from schemas.filter import Clause, PathPattern, Predicate, PushdownFilter, always, union
+from schemas.filter import (
+    BadFilter,
+    Clause,
+    PathPattern,
+    Predicate,
+    PushdownFilter,
+    always,
+    decode_filter,
+    encode_filter,
+    union,
+)
 
 numbers = st.integers(0, 0xFFFFFFFF)
 tests = st.builds(

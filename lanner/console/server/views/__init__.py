@@ -1,1 +1,1 @@
-"""Pages, and the files that they need."""
+"""The views of the console, one module a subject: a request in, its page, JSON and events out."""

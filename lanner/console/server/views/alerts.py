@@ -2,20 +2,205 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from lanner.console.pages.charts import histogram_chart
-from lanner.console.server.api.alerts import MAX_OFFSET, NO_ALERT, NO_GROUP, number, whole_event
-from lanner.console.server.context import console
-from lanner.console.server.views.rendering import page
+from lanner.console.server.context import console, identity
+from lanner.console.server.guard import failure
+from lanner.console.server.rendering import histogram_chart, page
 from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, read_filters
 from lanner.console.store.reading import PAGE
-from lanner.console.story.exceptions import choices
-from lanner.console.story.links import siem_address
+from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, GroupPage, Mark, TimeHistogram, time_text
+from lanner.console.story.forms import siem_address
+from lanner.tuning.rule_exceptions import choices
 from notifier.formats.facts import facts
+from schemas.alert import Alert
+from schemas.catalog.priorities import Priority
+
+
+def group_json(group: AlertGroup) -> dict[str, Any]:
+    """Return a group as JSON."""
+    return {
+        "key": group.key,
+        "rule": group.rule,
+        "workload": group.workload,
+        "text": group.text,
+        "sample": group.sample,
+        "priority": str(Priority(group.priority)),
+        "tags": list(group.tags),
+        "count": group.count,
+        "hosts": group.hosts,
+        "first": time_text(group.first),
+        "last": time_text(group.last),
+        "is_new": group.is_new,
+        "state": group.state,
+        "assignee": group.assignee,
+        "muted_until": time_text(group.muted_until // 1000) if group.muted_until else None,
+        "sparkline": list(group.sparkline),
+    }
+
+
+def page_json(page: GroupPage) -> dict[str, Any]:
+    """Return a page of groups as JSON."""
+    return {
+        "groups": [group_json(group) for group in page.groups],
+        "total": page.total,
+        "alerts": page.alerts,
+        "is_partial": page.is_partial,
+    }
+
+
+def detail_json(detail: GroupDetail) -> dict[str, Any]:
+    """Return a group with everything about it as JSON."""
+    return group_json(detail.group) | {
+        "description": detail.description,
+        "response": detail.response,
+        "host_names": list(detail.hosts),
+        "marks": [mark_json(mark) for mark in detail.marks],
+    }
+
+
+def mark_json(mark: Mark) -> dict[str, Any]:
+    """Return a decision as JSON."""
+    return {"field": mark.field, "value": mark.value, "author": mark.author, "at": time_text(mark.at // 1000)}
+
+
+def line_json(line: AlertLine) -> dict[str, Any]:
+    """Return an alert of a list as JSON."""
+    return {
+        "id": line.id,
+        "time": time_text(line.time),
+        "position": line.time,
+        "host": line.host,
+        "user": line.user,
+        "namespace": line.namespace,
+        "output": line.output,
+    }
+
+
+def histogram_json(histogram: TimeHistogram) -> dict[str, Any]:
+    """Return counts by time and priority as JSON."""
+    return {
+        "since": time_text(histogram.since),
+        "until": time_text(histogram.until),
+        "bars": [
+            {"start": time_text(bar.start), "counts": {str(Priority(each)): n for each, n in bar.counts.items()}}
+            for bar in histogram.bars
+        ],
+    }
+
+
+MAX_LIMIT = 500
+MAX_OFFSET = 100_000
+NO_GROUP = "There is no such group; its alerts may be too old."
+NO_ALERT = "There is no such alert; it may be too old."
+
+
+class BadQuery(BadPageFilter):
+    """A value of the query is not valid."""
+
+
+def number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
+    """Return a number of the query. Raises BadQuery."""
+    text = query.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)) or int(text) > most:
+        raise BadQuery(f"{name} must be a number up to {most}.")
+    return int(text)
+
+
+async def groups_json(request: web.Request) -> web.StreamResponse:
+    """Return a page of groups."""
+    made = console(request)
+    try:
+        filters = read_filters(request.query)
+        offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
+    return web.json_response(page_json(found))
+
+
+async def one_group_json(request: web.Request) -> web.StreamResponse:
+    """Return one group."""
+    made = console(request)
+    try:
+        filters = read_filters(request.query)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    found = await asyncio.to_thread(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
+    if found is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NO_GROUP)
+    return web.json_response(detail_json(found))
+
+
+async def alerts(request: web.Request) -> web.StreamResponse:
+    """Return the alerts of a group, or all that match, newest first."""
+    made = console(request)
+    try:
+        filters = read_filters(request.query)
+        before = number(request.query, "before", 0, 1 << 62)
+        limit = number(request.query, "limit", PAGE, MAX_LIMIT)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    key = request.match_info.get("key", "")
+    found = await asyncio.to_thread(
+        lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit)
+    )
+    return web.json_response({"alerts": [line_json(line) for line in found]})
+
+
+async def alert_json(request: web.Request) -> web.StreamResponse:
+    """Return one alert with its event."""
+    made = console(request)
+    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
+    if found is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
+    return web.json_response(asdict(found[0]) | {"group": found[1]})
+
+
+async def histogram(request: web.Request) -> web.StreamResponse:
+    """Return counts by time and priority."""
+    made = console(request)
+    try:
+        filters = read_filters(request.query)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    found = await asyncio.to_thread(lambda: made.reader.histogram(filters, made.clock()))
+    return web.json_response(histogram_json(found))
+
+
+async def names(request: web.Request) -> web.StreamResponse:
+    """Return rules, workloads, tags and hosts that filters may name."""
+    return web.json_response(await asyncio.to_thread(console(request).reader.names))
+
+
+async def me(request: web.Request) -> web.StreamResponse:
+    """Return who is signed in."""
+    return web.json_response(asdict(identity(request)))
+
+
+def whole_event(found: Alert) -> Mapping[str, object]:
+    """Return the fields of an alert's event, then those that only its output names."""
+    return {**found.event, **{name: value for name, value in found.output_fields.items() if name not in found.event}}
+
+
+API_ROUTES = (
+    web.get("/api/groups", groups_json),
+    web.get("/api/groups/{key}", one_group_json),
+    web.get("/api/groups/{key}/alerts", alerts),
+    web.get("/api/alerts", alerts),
+    web.get("/api/alerts/{id}", alert_json),
+    web.get("/api/histogram", histogram),
+    web.get("/api/names", names),
+    web.get("/api/me", me),
+)
+
 
 LABELS: Mapping[str, str] = {
     "priority": "priority",

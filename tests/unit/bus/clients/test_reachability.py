@@ -6,8 +6,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from bus.clients.reachability import check_reachable
-from bus.connection import Connection
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable, Connection
 
 
 @contextmanager

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from bus.clients.event_loop.retry import persist_async
+from bus.clients.event_loop import persist_async
 from bus.clients.retry import Outage, Retry, Stopped, persist
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable
 from tests.notes import into
 
 AWAY = BusUnavailable("no answer from a broker at kafka-1", "check that it runs")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from collector.containers.cri.protobuf import encode
+from collector.containers.protobuf import encode
 from tests.conformance.cases import shared_dir
 
 ANSWERS = shared_dir() / "kubernetes" / "answers"

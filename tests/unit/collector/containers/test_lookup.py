@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from collector.containers import lookup
-from collector.containers.bundles.bundles import Bundles
-from collector.containers.cri.runtime import Cri
+from collector.containers.bundles import Bundles
+from collector.containers.cri import Cri
 from collector.containers.decoding import MAX_BYTES
-from collector.containers.docker.engine import Docker
-from collector.containers.identity.naming import ContainerName, container_of
+from collector.containers.docker import Docker
 from collector.containers.lookup import FAILURE_DELAY, RETRY_DELAY, KnownContainers
-from tests.unit.collector.containers.bundles.test_shims import written_shim
-from tests.unit.collector.containers.docker.answers import ID, LISTED, entry, inspected
-from tests.unit.collector.containers.docker.daemon import Daemon, docker_daemon, until
+from collector.processes.container_names import ContainerName, container_of
+from tests.unit.collector.containers.answers_of_docker import ID, LISTED, entry, inspected
+from tests.unit.collector.containers.daemon import Daemon, docker_daemon, until
+from tests.unit.collector.containers.test_shims import written_shim
 
 NAME = ContainerName("docker", ID)
 PATH = f"/containers/{ID}/json"

@@ -9,8 +9,7 @@ from collector.processes.parts import Credentials
 from collector.processes.process import TrackedProcess
 from collector.records.decode import decode
 from collector.records.types import Syscall
-from schemas.batch import Process
-from schemas.columns import STRING_COLUMNS
+from schemas.batch import STRING_COLUMNS, Process
 
 ORIGIN = EventSource(Process(pid=10), 0, False, {0: "root"}.get, {0: "root"}.get)
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.events.batch_builder import BatchBuilder
-from schemas.batch import empty_columns
-from schemas.columns import ARGUMENT_COLUMNS, EVENT_COLUMNS
+from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, empty_columns
 
 ROW = tuple(range(1, len(EVENT_COLUMNS) + 1))
 

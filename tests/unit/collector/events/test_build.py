@@ -5,14 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.events.arguments.values import joined
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall
 from collector.events.system_calls import CALLS, Call
+from collector.events.texts import joined
 from collector.records.types import Exec, Syscall
-from schemas.batch import EventBatch, Process
-from schemas.codec import decode_batch, encode_batch
-from schemas.columns import MISSING_INT, STRING_COLUMNS, EventBit
+from schemas.batch import MISSING_INT, STRING_COLUMNS, EventBatch, EventBit, Process
+from schemas.encoding.batch import decode_batch, encode_batch
 from tests.unit.collector.calls import call, file, sock
 
 PROCESS = Process(pid=10, ppid=1, name="bash", exe="bash", args=(), uid=0, gid=0)

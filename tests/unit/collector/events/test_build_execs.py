@@ -5,8 +5,8 @@ import pytest
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit
 from collector.records.types import ExecParts, Exit
-from schemas.catalogue.fields import EVENTS
-from schemas.columns import MISSING_INT, EventBit
+from schemas.batch import MISSING_INT, EventBit
+from schemas.catalog.fields import EVENTS
 from tests.unit.collector.calls import call
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, TIME, arguments, row
 from tests.unit.collector.processes.synthetic import execution, identity

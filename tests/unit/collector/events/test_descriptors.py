@@ -9,14 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.events.descriptors import (
-    Descriptor,
-    describe,
-    describe_file,
-    describe_socket,
-    device_number,
-    socket_address,
-)
+from collector.events.texts import Descriptor, describe, describe_file, describe_socket, device_number, socket_address
 from tests.unit.collector.calls import call, file, sock
 
 PIDFS = 0x50494446

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.events.paths import absolute
+from collector.events.texts import absolute
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.arch import x86_64
 from collector.events.system_calls import (
     BY_EVENT,
     CALLS,
@@ -17,8 +16,9 @@ from collector.events.system_calls import (
     descriptors,
     watched_numbers,
 )
-from schemas.catalogue.fields import EVENTS
-from schemas.catalogue.flags import FLAG_TABLES
+from collector.kernel import x86_64
+from schemas.catalog.fields import EVENTS
+from schemas.catalog.flags import FLAG_TABLES
 from tests.conformance.cases import shared_dir
 from tests.live.needs import lacking
 

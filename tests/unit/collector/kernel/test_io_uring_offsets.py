@@ -2,9 +2,9 @@
 
 import pytest
 
-from collector.kernel import io_uring_offsets
+from collector.kernel import offsets
 from collector.kernel.btf import Btf
-from collector.kernel.io_uring_offsets import uring_layout
+from collector.kernel.offsets import uring_layout
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
@@ -14,7 +14,7 @@ Members = dict[str, "Members"]
 def kernel(*, without: str = "", parameters: dict[str, int] | None = None) -> Btf:
     """Build a kernel that has everything needed but one member; each struct's first member is at offset 8."""
     structs: Members = {}
-    for path in io_uring_offsets._MEMBERS.values():
+    for path in offsets._MEMBERS.values():
         inner = structs
         for name in () if path == without else path.split("."):
             inner = inner.setdefault(name, {})
@@ -23,7 +23,7 @@ def kernel(*, without: str = "", parameters: dict[str, int] | None = None) -> Bt
         aggregate(made, struct, members)
     made.enumeration("", {"SOMETHING_BIT": 1, "REQ_F_CREDS_BIT": 19, "REQ_F_CQE_SKIP_BIT": 6})
     made.enumeration("", {"REQ_F_FIXED_FILE_BIT": 0})
-    for name, count in {**io_uring_offsets._FIRST_OF, **(parameters or {})}.items():
+    for name, count in {**offsets._FIRST_OF, **(parameters or {})}.items():
         prototype = made.add(blob.FUNC_PROTO, "", 0, bytes(8 * count), count)
         made.add(blob.TYPEDEF, f"btf_trace_{name}", made.add(blob.PTR, "", prototype))
     return Btf(made.data())

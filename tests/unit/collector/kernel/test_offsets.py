@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from collector.bpf.program import SOURCE
-from collector.errors import EnvironmentUnsupported
 from collector.kernel import offsets
 from collector.kernel.btf import VMLINUX, Btf
 from collector.kernel.offsets import definitions, fingerprint, without_types
+from foundation.errors import EnvironmentUnsupported
 from tests.unit.collector.kernel import blob
 from tests.unit.collector.kernel.blob import Blob
 
@@ -25,7 +25,7 @@ def kernel(
 ) -> bytes:
     """Build a kernel that has each member by its newest name, unless renamed or left out, each at a unique offset."""
     structs: dict[str, dict[str, list[str]]] = {}
-    for paths in (*offsets._MEMBERS.values(), *offsets._OPTIONAL.values()):
+    for paths in (*offsets._OFFSETS_MEMBERS.values(), *offsets._OPTIONAL.values()):
         newest = paths.split("|")[0]
         if newest not in leave_out:
             struct, member, *inner = rename.get(newest, newest).split(".")
@@ -158,7 +158,7 @@ def test_containers_are_identified_by_the_hierarchy_that_has_pids(
 def test_the_program_gets_every_offset_that_it_names() -> None:
     """A missing one would only show at the next compilation, a superfluous one never."""
     named = set(re.findall(r"\bO_[A-Z0-9_]+\b", SOURCE.read_text()))
-    known = {f"O_{name}" for name in (*offsets._MEMBERS, *offsets._OPTIONAL)}
+    known = {f"O_{name}" for name in (*offsets._OFFSETS_MEMBERS, *offsets._OPTIONAL)}
 
     assert named - {"O_"} <= known
     assert known <= named

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from collector.kubernetes.api import ApiServer, BadCredentials, ListOptions, RequestFailed, credentials
-from collector.kubernetes.watching.objects import RESOURCES
+from collector.kubernetes.objects import RESOURCES
 from tests.kubernetes_api import PATHS, KubernetesApi
 
 

@@ -8,7 +8,7 @@ import pytest
 from collector.kubernetes import lease
 from collector.kubernetes.api import ApiServer, credentials
 from collector.kubernetes.lease import Elector
-from schemas.text.notes import ignore_note
+from foundation.text import ignore_note
 from tests.kubernetes_api import KubernetesApi
 
 NAMESPACE, NAME = "lanner", "lanner-kubernetes"

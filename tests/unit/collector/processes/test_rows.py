@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import pytest
 
-from collector.containers.identity.naming import ContainerName, container_of
-from collector.processes.lineage import ancestors
+from collector.processes.container_names import ContainerName, container_of
 from collector.processes.process import TrackedProcess
+from collector.processes.relatives import ancestors
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
-from collector.processes.users.passwd import Names
+from collector.processes.users import Names
 from schemas.batch import Container, Process
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,
     CONTAINER_ID,
@@ -397,7 +397,7 @@ def test_leaders_that_have_ended_cost_no_walk_over_the_lineage_each(monkeypatch:
             steps += 1
             yield each
 
-    for module in ("rows", "lineage"):
+    for module in ("rows", "relatives"):
         monkeypatch.setattr(f"collector.processes.{module}.ancestors", counted)
     rows.row(entry)
     assert steps < 50_000

@@ -4,16 +4,7 @@ from collector.processes.parts import ProcessFacts
 from collector.processes.sweep import READS, REST_SECONDS, STEP_SECONDS, Sweep
 from collector.processes.table import ProcessTable
 from collector.records.types import Exec
-from tests.unit.collector.processes.synthetic import (
-    EPOCH,
-    SECOND,
-    Proc,
-    execution,
-    exit_of,
-    fork,
-    identity,
-    state,
-)
+from tests.unit.collector.processes.synthetic import EPOCH, SECOND, Proc, execution, exit_of, fork, identity, state
 
 TICKS = 100
 """Clock ticks per second."""

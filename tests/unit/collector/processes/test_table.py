@@ -2,10 +2,10 @@ import gc
 import sys
 from dataclasses import replace
 
-from collector.containers.identity.naming import Naming
-from collector.processes.lineage import MAX_EXITED, ancestors
+from collector.processes.container_names import Naming
 from collector.processes.parts import Credentials
 from collector.processes.process import TICK
+from collector.processes.relatives import MAX_EXITED, ancestors
 from collector.processes.table import ProcessTable
 from tests.unit.collector.processes.synthetic import (
     CONTAINER_CGROUP,

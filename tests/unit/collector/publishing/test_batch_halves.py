@@ -2,14 +2,14 @@ from dataclasses import replace
 
 from hypothesis import given
 
-from collector.publishing.batch_halves import halves
+from collector.publishing.send_window import halves
 from processor.detection.detector import DetectionRule, Detector
 from processor.fields.extract import reader
 from processor.language.parser import parse
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
-from schemas.codec import decode_batch, encode_batch
-from schemas.encoding.batch_limits import MAX_COUNT
+from schemas.encoding.batch import decode_batch, encode_batch
+from schemas.encoding.limits import MAX_COUNT
 from tests.unit.processor.batches import INIT, batch_of
 from tests.unit.schemas.batches import batches
 

@@ -9,7 +9,7 @@ from bus.topics import BATCH_BYTES
 from collector.publishing.send_window import QueuedBatch, SendWindow
 from collector.publishing.spool import Segment
 from schemas.batch import EventBatch
-from schemas.codec import decode_batch, encode_batch
+from schemas.encoding.batch import decode_batch, encode_batch
 from tests.unit.processor.batches import batch_of
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector.publishing.spool import BROKEN, FULL, Spool
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording
 from tests.unit.processor.batches import batch_of
 

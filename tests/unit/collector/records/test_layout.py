@@ -2,7 +2,7 @@
 
 import struct
 
-from collector.records.layout import HEAD, SYSCALL
+from collector.records.decode import HEAD, SYSCALL
 from tests.unit.collector import packed
 
 

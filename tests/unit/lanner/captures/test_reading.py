@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lanner.captures.reading import CaptureReader, is_capture
-from lanner.recorder.batches import from_files
+from lanner.captures.reader import CaptureReader, is_capture
+from lanner.recorder.store import from_files
 from processor.fields.extract import extract
 from schemas.batch import EventBatch
-from tests.unit.lanner.captures import scap_files as scap
+from tests.unit.lanner.captures.format import scap_files as scap
 
 Found = list[dict[str, Any]]
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.errors import EnvironmentUnsupported, TooBusy
+from foundation.errors import EnvironmentUnsupported, TooBusy
 from lanner.cli import main
 
 UNITS = Path(__file__).parents[4] / "deploy" / "systemd"

@@ -9,7 +9,7 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from schemas.alert import Alert, alert_id
-from schemas.catalogue.fields import FIELDS
+from schemas.catalog.fields import FIELDS
 
 NOW = 1_795_600_000_000_000_000
 """ns since the epoch."""

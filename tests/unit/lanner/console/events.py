@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lanner.console.server.search.desk import SearchSource
+from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
-from lanner.recorder.rolling.events import RecordingHistory
-from lanner.recorder.rolling.recording import RollingRecording
-from lanner.recorder.search.recording import RecordingRange
+from lanner.recorder.recording import RecordingHistory, RecordingRange
+from lanner.recorder.rolling import RollingRecording
 from schemas.batch import EventBatch
 from tests.unit.recordings import shadow_read, write_recording
 

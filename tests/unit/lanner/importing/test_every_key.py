@@ -10,7 +10,7 @@ from lanner.importing.draft import Draft
 from lanner.importing.falco import import_falco
 from lanner.importing.falcosidekick import from_variables, import_falcosidekick
 from lanner.settings.build import build_settings
-from lanner.settings.tree import parse_yaml
+from lanner.settings.load import parse_yaml
 
 FOLDER = Path(__file__).parent
 VALUES: Mapping[str, object] = {"text": "x", "flag": True, "number": 7, "list": ["http://x:1"], "map": {"a": "b"}}

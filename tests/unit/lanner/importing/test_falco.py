@@ -1,7 +1,7 @@
 import yaml
 
 from lanner.importing.falco import import_falco, is_falco
-from lanner.settings.tree import parse_yaml
+from lanner.settings.load import parse_yaml
 
 FALCO = """\
 rules_files: [/etc/falco/falco_rules.yaml, /etc/falco/rules.d]

@@ -3,11 +3,11 @@ from typing import Any
 
 import yaml
 
+from foundation.yaml.nodes import Node
 from lanner.importing.draft import Draft
 from lanner.importing.falcosidekick import from_variables, import_falcosidekick
 from lanner.settings import load_settings
-from lanner.settings.tree import parse_yaml
-from schemas.yaml.nodes import Node
+from lanner.settings.load import parse_yaml
 from tests.unit.lanner.program import lanner
 
 WHOLE = """\

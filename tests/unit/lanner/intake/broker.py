@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from bus.clients.event_loop.producer import AsyncProducer
-from bus.connection import Connection
-from bus.errors.refusals import MessageRefused
-from bus.errors.unavailable import BusUnavailable
+from bus.clients.errors import MessageRefused
+from bus.clients.event_loop import AsyncProducer
+from bus.connection import BusUnavailable, Connection
 from lanner.intake.delivery import AuditDelivery
 
 

@@ -7,17 +7,16 @@ import pytest
 from confluent_kafka import Producer
 
 from bus.clients.readers import TopicReader
-from bus.connection import Connection
-from bus.errors.unavailable import BusUnavailable
+from bus.connection import BusUnavailable, Connection
 from bus.topics import KUBERNETES_AUDIT
+from foundation.text import ignore_note
 from lanner.intake.delivery import AuditDelivery, NotStored, open_delivery, packed
 from lanner.intake.documents import RawEvent, split
-from processor.audit.detector import AuditDetector
-from processor.fleet.audit.stage import AuditStage
+from processor.detection.json_detector import AuditDetector
+from processor.fleet.json_stage import AuditStage
 from processor.loading import RuleFile, load_rules
-from schemas.text.notes import ignore_note
 from tests.unit.lanner.intake.broker import FakeBroker
-from tests.unit.processor.audit.requests import TIME, line, request
+from tests.unit.processor.detection.requests import TIME, line, request
 
 RULES = "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}"
 

@@ -3,11 +3,11 @@ import json
 import pytest
 
 from lanner.intake.documents import BadDocument, split
-from processor.audit.events import MAX_EVENTS, TOO_DEEP, read_events
-from processor.audit.shortening import LEFT_OUT, MAX_EVENT_BYTES, TOO_LARGE
-from processor.fields.audit.cloud_logging import audit_event
-from tests.unit.processor.audit.log_entries import exec_entry
-from tests.unit.processor.audit.requests import line, request
+from processor.fields.json.cloud_logging import audit_event
+from processor.fields.json.documents import MAX_EVENTS, TOO_DEEP, read_events
+from processor.fields.json.shortening import LEFT_OUT, MAX_EVENT_BYTES, TOO_LARGE
+from tests.unit.processor.detection.log_entries import exec_entry
+from tests.unit.processor.detection.requests import line, request
 
 DEEP = '"requestObject":' + "[" * 5000 + '"]\\"["' + "]" * 5000
 A, B = request(auditID="a", requestURI="/ä"), request(auditID="b")

@@ -1,13 +1,12 @@
 from pathlib import Path
 
-from lanner.intake.file.follower import LogFollower
-from lanner.intake.file.place import PlaceFile
 from lanner.intake.local import LocalAuditLog
-from processor.audit.detector import AuditDetector
+from lanner.intake.log_file import LogFollower, PlaceFile
+from processor.detection.json_detector import AuditDetector
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from tests.notes import into
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.requests import line, request
 
 RULES = "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: NOTICE, source: k8s_audit}"
 

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import ignore_note
 from lanner.intake.documents import RawEvent
-from lanner.intake.file.follower import LogFollower
-from lanner.intake.file.place import PlaceFile
+from lanner.intake.log_file import LogFollower, PlaceFile
 from lanner.intake.sources import event_groups, follow_file
-from schemas.text.notes import ignore_note
 from tests.unit.lanner.intake.broker import FakeBroker
-from tests.unit.processor.audit.requests import line, request
+from tests.unit.processor.detection.requests import line, request
 
 
 def _follow(path: Path, broker: FakeBroker, until: Callable[[], bool], at: Callable[[str], None]) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import ignore_note
 from lanner.intake.documents import RawEvent, split
 from lanner.intake.webhook import AuditWebhook, WebhookAccess, WebhookLimits
-from schemas.text.notes import ignore_note
 from tests.live.notifier.certificates import make_certificates
 from tests.notes import into
 from tests.unit.lanner.intake.broker import FakeBroker
-from tests.unit.processor.audit.requests import request
+from tests.unit.processor.detection.requests import request
 
 BODY = json.dumps({"kind": "EventList", "items": [request(auditID="a"), request(auditID="b")]}).encode()
 Make = Callable[..., AuditWebhook]

@@ -1,10 +1,10 @@
 """Values learned from retained events are what a fleet would know if it had seen them."""
 
 from lanner.known_state.learning import Learner, learning_macros
-from lanner.recorder.batches import StoredBatch
-from processor.correlation.pre_match import PreMatch
-from processor.correlation.wire import message_of
-from processor.hosts.clock_skew import dated
+from lanner.recorder.store import StoredBatch
+from processor.hosts.arrival import dated
+from processor.matching.pre_match import PreMatch
+from processor.matching.wire import message_of
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of
 from tests.unit.processor.correlation.test_clock import Fleet

@@ -1,5 +1,5 @@
 from lanner.known_state.tables import empty_state, macro_states
-from processor.correlation.first_seen.span import SeenGroup
+from processor.matching.pre_match import SeenGroup
 from tests.unit.processor.correlation.rules import MINUTE, NEW_PROGRAM, SECOND, START, rule, ruleset_of
 
 DAY = 24 * 60 * MINUTE

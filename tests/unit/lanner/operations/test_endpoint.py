@@ -1,8 +1,8 @@
 import urllib.request
 
 from lanner.operations.catalogue import CLOSED, closed_connections
-from lanner.operations.endpoint import endpoint
 from lanner.operations.health import Health
+from lanner.operations.server import endpoint
 from lanner.settings import load_settings
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bus.latency import Histogram
+from foundation.histogram import Histogram
 from lanner.operations.catalogue import METRICS
 from lanner.operations.exposition import Exposition
 from tests.promtool import promtool

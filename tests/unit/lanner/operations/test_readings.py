@@ -4,19 +4,19 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from lanner.operations.readings.processor import repeated
-from lanner.operations.readings.run import RunView
+from lanner.operations.processor import repeated
+from lanner.operations.run import RunView
 from lanner.ruleset.compile import CompiledDetection, active_text, load_detection
 from lanner.settings import Settings
-from lanner.settings.sections.kubernetes_audit import KubernetesAuditSettings
 from lanner.settings.sections.model import StateFileSettings
-from lanner.wiring.single_host.pipeline import Pipeline, Source
+from lanner.settings.sections.services import KubernetesAuditSettings
+from lanner.wiring.stages.single_host import Pipeline, Source
 from processor.detection.rule_timing import RuleTiming
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter
-from tests.unit.processor.audit.requests import line, request
 from tests.unit.processor.correlation.rules import SSH, Host, rule, ruleset_of
+from tests.unit.processor.detection.requests import line, request
 
 RULES = [
     SSH,

@@ -1,5 +1,5 @@
-from lanner.recorder.batches import StoredBatch
 from lanner.recorder.coverage import HostCoverage, RecordingCoverage, sentences
+from lanner.recorder.store import StoredBatch
 from tests.unit.processor.batches import TIME, batch_of
 
 SECOND = 1_000_000_000

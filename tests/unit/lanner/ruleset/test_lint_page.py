@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lanner.ruleset.lint.codes import LintCode
-from lanner.ruleset.validate import validate_files
+from lanner.ruleset.load import validate_files
 from processor.loading import ProblemCode, RuleFile
-from processor.loading.problems.report import documented_at
+from processor.loading.report import documented_at
 
 ROOT = Path(__file__).parents[4]
 PAGE = (ROOT / "docs" / "rules-lints.md").read_text()

@@ -4,18 +4,16 @@ from pathlib import Path
 import pytest
 
 from lanner.errors import BadInput
-from lanner.ruletest.files import find_tests
-from lanner.ruletest.junit import junit_xml
-from lanner.ruletest.reading import read_events, read_suite
-from lanner.ruletest.report import counts, failures, gaps, progress
+from lanner.ruletest.reading import find_tests, read_events, read_suite
+from lanner.ruletest.report import counts, failures, gaps, junit_xml, progress
 from lanner.ruletest.running import CaseResult, RuleCoverage, RuleSet, Runner, coverage, unknown_names
 from lanner.ruletest.world import make_batch
 from processor.detection.detector import RuleMatching
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
-from schemas.codec import encode_batch
+from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
-from tests.unit.processor.audit.requests import exec_request, line, request
+from tests.unit.processor.detection.requests import exec_request, line, request
 
 RULES = """
 - rule: Reads shadow

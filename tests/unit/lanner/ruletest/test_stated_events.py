@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from collector.events.system_calls import BY_EVENT
-from lanner.ruletest.events.input import given_fields
+from lanner.ruletest.given import given_fields
 from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from tests.unit.lanner.ruletest.stated import fields_of

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lanner.ruletest.events.events import write_event
-from lanner.ruletest.files import find_tests
+from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import Runner
 from tests.unit.lanner.program import lanner
 from tests.unit.lanner.ruletest.stated import fields_of

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanner.sigma.regex import UnsupportedRegex, to_lanner
-from processor.compiler.values.operators import predicate
+from processor.compiler.operators import predicate
 
 PATTERNS = (
     *(r"-D", r"^a", r"b$", r"^ab$", r"a|^b|c$", r"(^|/)\.[^./]", r"(a|b$)", r"(?:\s-[^-\s]{0,20}i|\s--inode\s)"),

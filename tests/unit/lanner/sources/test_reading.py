@@ -2,13 +2,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from foundation.yaml.nodes import SourceFile
 from lanner.errors import BadInput
 from lanner.sources.reading import read_mapping
-from processor.audit.events import event_of, read_events
-from processor.fields.audit.source import JsonSource
-from schemas.catalogue.fields import FIELDS
-from schemas.catalogue.sources import define_sources
-from schemas.yaml.source import SourceFile
+from processor.fields.json.documents import JsonSource, event_of, read_events
+from schemas.catalog.fields import FIELDS, define_sources
 
 MAPPING = r"""
 source: my_app

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from lanner.sources import installed
 from lanner.sources.installed import built_in_source, shipped_mapping
-from processor.audit.events import event_of, parse
 from processor.fields.availability import WHY_NOT
-from schemas.catalogue.fields import FIELDS
-from schemas.catalogue.sources import MAPPED, has_field
+from processor.fields.json.documents import event_of, parse
+from schemas.catalog.fields import FIELDS, MAPPED, has_field
 from tests.unit.lanner.sources.documents import INSTANCES, LOCKED, LOGIN, PUSH
 
 

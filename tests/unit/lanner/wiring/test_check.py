@@ -10,10 +10,10 @@ from lanner.cli.app import Options, lanner_command
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.wiring.check import check_settings
-from lanner.wiring.single_host.pipeline import Pipeline, Source
+from lanner.wiring.stages.single_host import Pipeline, Source
 from schemas.batch import EventBatch
 from tests.unit.lanner.operations.test_readings import NoEvents
-from tests.unit.lanner.wiring.wrong_settings import RIGHT, WRONG
+from tests.unit.lanner.wiring.stages.wrong_settings import RIGHT, WRONG
 
 RULE = """\
 - {rule: A, desc: d, output: o, priority: INFO, tags: [a],

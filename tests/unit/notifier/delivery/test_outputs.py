@@ -2,13 +2,12 @@ import threading
 import time
 from pathlib import Path
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import RateLimited, RetryLater, RoutedAlert
+from foundation.backoff import Backoff
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
 from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import RateLimited, RetryLater, RoutedAlert, SinkStats
 from schemas.alert import Alert
 from tests.notes import into
 from tests.unit.notifier.scripted import Scripted, numbered

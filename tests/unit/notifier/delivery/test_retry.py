@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Delivered, RateLimited, RetryLater, Undeliverable
+from foundation.backoff import Backoff
 from notifier.delivery.retry import QueueDeadLettered, QueueDelivered, QueueWaiting, RetryPolicy
+from notifier.sink import Delivered, RateLimited, RetryLater, Undeliverable
 
 
 def policy() -> RetryPolicy:

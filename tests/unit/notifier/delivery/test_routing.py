@@ -1,7 +1,7 @@
 import pytest
 
-from notifier.delivery.outcome import RoutedAlert
 from notifier.delivery.routing import AlertMatcher, Mute, Route, RouteMatching, route
+from notifier.sink import RoutedAlert
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 

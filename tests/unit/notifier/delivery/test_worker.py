@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.clients.backoff import Backoff
-from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from foundation.backoff import Backoff
+from foundation.text import ignore_note
+from notifier.delivery.outbox import Outbox
 from notifier.delivery.retry import RetryPolicy
-from notifier.delivery.stats import SinkStats
 from notifier.delivery.worker import Worker
-from notifier.queue.outbox import Outbox
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, SinkStats, Undeliverable
 from schemas.alert import Alert
-from schemas.text.notes import ignore_note
 from tests.unit.notifier.scripted import Clock, Scripted, numbered, worker
 
 

@@ -4,7 +4,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifier.formats.rfc5424 import SyslogStyle, escape_parameter, message, octet_counted, structured_data
+from notifier.formats.syslog import SyslogStyle, escape_parameter, message, octet_counted, structured_data
 from tests.unit.alerts import alert
 
 HEAD = re.compile(

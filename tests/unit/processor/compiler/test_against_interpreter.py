@@ -10,8 +10,7 @@ from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
 from processor.fields.extract import extract, reader
 from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro, Node, Not, Or, ValueList
-from schemas.batch import Container, EventBatch, Process
-from schemas.columns import EventBit
+from schemas.batch import Container, EventBatch, EventBit, Process
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.compiler.interpreter import evaluate
 

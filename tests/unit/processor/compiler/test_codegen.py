@@ -1,9 +1,9 @@
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.compiler.values.operators import predicate
-from processor.detection.budget import BOUNDLESS, BatchBudget
+from processor.compiler.operators import predicate
 from processor.detection.detector import hits_of
+from processor.detection.view import BOUNDLESS, BatchBudget
 from processor.language.parser import parse
 from schemas.batch import Process
 from tests.unit.processor.batches import batch_of

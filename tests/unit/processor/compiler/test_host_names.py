@@ -1,13 +1,12 @@
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.compiler.host_names import names_by_address, names_to_resolve
+from processor.compiler.literals import names_by_address, names_to_resolve
 from processor.detection.explain import BatchEvaluator
 from processor.fields.extract import extract
 from processor.language.ast import Check, Field, Node
 from processor.language.parser import parse
-from schemas.batch import EventBatch, Process
-from schemas.columns import EventBit
+from schemas.batch import EventBatch, EventBit, Process
 from tests.unit.processor.batches import batch_of
 
 NAMES = {"203.0.113.9": ("a.example", "b.example"), "2001:db8::9": ("a.example",)}

@@ -1,7 +1,6 @@
 """Rules that count by client, as legs of macros that count by host and in the fleet, and events for them."""
 
-from schemas.batch import EventBatch
-from schemas.columns import EventBit
+from schemas.batch import EventBatch, EventBit
 from tests.unit.processor.correlation.rules import Host, rule, ruleset_of
 
 BY_HOST = "group-by: [evt.hostname], timespan: 1m"

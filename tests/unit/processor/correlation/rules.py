@@ -3,12 +3,11 @@
 from typing import Any
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.pre_match import PreMatch
-from processor.correlation.state.encoded import seen_records
+from processor.correlation.state import seen_records
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
-from schemas.batch import Container, EventBatch, Process
-from schemas.columns import EventBit
+from processor.matching.pre_match import PreMatch
+from schemas.batch import Container, EventBatch, EventBit, Process
 from tests.unit.processor.batches import INIT, batch_of
 
 SECOND = 1_000_000_000

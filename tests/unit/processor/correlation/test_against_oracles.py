@@ -5,10 +5,19 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.correlation.state.entry import GroupState, State, decode_entry, encode_entry
-from processor.correlation.windows.counting import EventCount, ValueCount, count_event, count_value
-from processor.correlation.windows.outcome import LegEvent, UpdateOutcome
-from processor.correlation.windows.sequences import Ordered, Temporal, extend_chain, see_leg
+from processor.correlation.groups import GroupState, State, decode_entry, encode_entry
+from processor.correlation.windows import (
+    EventCount,
+    LegEvent,
+    Ordered,
+    Temporal,
+    UpdateOutcome,
+    ValueCount,
+    count_event,
+    count_value,
+    extend_chain,
+    see_leg,
+)
 from tests.unit.processor.correlation import oracles
 
 TIMESPAN, LATENESS = 60, 30

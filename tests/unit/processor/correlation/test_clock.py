@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from bus.messages.clock_offset import append_time
+from bus.messages import append_time
 from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlator
+from processor.correlation.groups import GroupState, decode_entry, encode_entry
 from processor.correlation.stage import CorrelateStage
-from processor.correlation.state.encoded import everything
-from processor.correlation.state.entry import GroupState, decode_entry, encode_entry
-from processor.correlation.wire import TICK_KEY, message_of
+from processor.correlation.state import everything
 from processor.evaluator import CompiledRuleset
-from processor.hosts.clock_skew import dated
+from processor.hosts.arrival import dated
+from processor.matching.wire import TICK_KEY, message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import MINUTE, SECOND, SSH, START, STEPS, Host, rule, ruleset_of

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.plan.split import merged
-from processor.correlation.pre_match import PreMatch
-from processor.correlation.state.encoded import everything, take_changes
+from processor.correlation.state import everything, take_changes
 from processor.correlation.suppress import Throttle
-from processor.correlation.wire import decode_pre_match, encode_pre_match
+from processor.matching.pre_match import PreMatch
+from processor.matching.wire import decode_pre_match, encode_pre_match
+from processor.rules.splitting import merged
 from schemas.alert import Alert
 from tests.unit.processor.correlation.rules import (
     ALL_KINDS,

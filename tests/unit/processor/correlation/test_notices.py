@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
+from processor.correlation.groups import decode_entry
 from processor.correlation.notices import MAX_NAMES, OTHER, Tally
-from processor.correlation.plan.split import Plan
-from processor.correlation.pre_match import QUIET, Notice, PreMatch, notice_of
-from processor.correlation.state.encoded import everything
-from processor.correlation.state.entry import decode_entry
-from processor.detection.internal_alerts import EVENTS_LOST, FACTS_MISSING, Cause
+from processor.correlation.state import everything
+from processor.matching.pre_match import QUIET, Notice, PreMatch, notice_of
+from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, Cause
+from processor.rules.splitting import Plan
 from schemas.alert import Alert
 
 NOON = 1_795_530_690_000_000_000

@@ -1,9 +1,6 @@
 from processor.correlation.suppress import MAX_SOURCES, take_match
 from schemas.alert import Alert
-from tests.unit.processor.correlation.rules import (
-    MINUTE,
-    START,
-)
+from tests.unit.processor.correlation.rules import MINUTE, START
 
 
 def test_the_sources_of_repeats_are_bounded() -> None:

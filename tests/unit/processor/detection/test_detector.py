@@ -2,14 +2,13 @@ import dataclasses
 
 import pytest
 
-from processor.compiler.values import operators
+from processor.compiler import operators
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
-from processor.rule import MAX_RULE_TEXT_BYTES
+from processor.rules.rule import MAX_RULE_TEXT_BYTES
 from schemas.alert import Alert
-from schemas.batch import Container, EventBatch, Process
-from schemas.catalogue.priorities import Priority
-from schemas.columns import EventBit
+from schemas.batch import Container, EventBatch, EventBit, Process
+from schemas.catalog.priorities import Priority
 from tests.unit.processor.batches import INIT, batch_of
 
 CAT = Process(pid=7, ppid=1, name="cat", args=("/etc/shadow",), parent=0, uid=0, user="root")

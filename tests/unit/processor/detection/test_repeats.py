@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.wire import decode_pre_match, encode_pre_match
 from processor.detection.detector import Detector
-from processor.detection.redaction import Redaction
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits, Roots
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
+from processor.matching.wire import decode_pre_match, encode_pre_match
+from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from processor.fields.availability import CAVEATS, WHY_NOT, source_of
-from schemas.catalogue.fields import FIELDS, resolve_field
+from schemas.catalog.fields import FIELDS, resolve_field
 
 SHARED = Path(os.environ.get("LANNER_SHARED_DIR", Path(__file__).parents[5] / "shared"))
 USED = SHARED / "conformance" / "fields_used.json"

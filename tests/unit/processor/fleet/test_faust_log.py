@@ -1,6 +1,6 @@
 import logging
 
-from processor.fleet.faust_log import FaustLog
+from processor.fleet.worker import FaustLog
 from tests.notes import into
 
 

@@ -3,27 +3,25 @@ from array import array
 from typing import Any
 
 from processor.correlation.correlator import Correlator
-from processor.correlation.plan.split import Plan
-from processor.correlation.wire import decode_pre_match
-from processor.detection.budget import BatchBudget, BatchLimits
 from processor.detection.detector import DetectionRule
-from processor.detection.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.detection.repeats import BatchRepeats
+from processor.detection.view import BatchBudget, BatchLimits
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
-from processor.hosts.clock_skew import AHEAD, CLOCK_SKEW
+from processor.hosts.arrival import AHEAD, CLOCK_SKEW
+from processor.hosts.identity import NOT_VERIFIED, RejectedMessage
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT
 from processor.hosts.tracked import TrackedHosts
-from processor.identity.alerts import NOT_VERIFIED
-from processor.identity.gate import RejectedMessage
 from processor.language.parser import parse
-from processor.sessions.reading import session_record
-from processor.sessions.records import encode_session
+from processor.matching.wire import decode_pre_match
+from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
+from processor.rules.splitting import Plan
+from processor.sessions.records import encode_session, session_record
 from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, encode_alert
 from schemas.batch import EventBatch, Process
-from schemas.codec import decode_batch, encode_batch
-from schemas.encoding.columns.events import COLUMNS
+from schemas.encoding.batch import decode_batch, encode_batch
+from schemas.encoding.columns import COLUMNS
 from tests.unit.processor.batches import TIME, batch_of
 from tests.unit.processor.sessions import shells
 

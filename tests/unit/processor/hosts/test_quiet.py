@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from processor.hosts.quiet import (
+from processor.hosts.liveness import (
     MAX_HOSTS,
     MAX_RECORD_BYTES,
     BadQuietHosts,

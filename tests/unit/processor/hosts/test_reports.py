@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.hosts.reports import LIVE_SECONDS, HostReports
+from processor.hosts.tracked import LIVE_SECONDS, HostReports
 
 
 @dataclass

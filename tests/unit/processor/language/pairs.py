@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from processor.language.ast import Node
-from processor.language.errors import ConditionError
 from processor.language.parser import DEFAULT_DEPTH, parse
+from processor.language.tokens import ConditionError
 
 
 def each_pair(name: str) -> pytest.MarkDecorator:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.language.ast import And, Check, Field, Literal, MacroRef, Not, Or, ValueList
-from processor.language.errors import ConditionError
 from processor.language.parser import RULE_DEPTH, parse
+from processor.language.tokens import ConditionError
 from tests.unit.processor.language.pairs import accept, each_pair, reject, same_tree
 
 _WORDS = (

@@ -1,6 +1,6 @@
 import pytest
 
-from processor.pushdown.environment import variables_in
+from processor.pushdown.derive import variables_in
 from schemas.filter import EVERY_VARIABLE
 
 

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from processor.audit.events import event_of
+from foundation.times import iso8601_zulu
+from processor.fields.json.documents import event_of
 from schemas.batch import Container, EventBatch, Process
-from schemas.text.times import iso8601_zulu
-from tests.unit.processor.audit.requests import exec_request
 from tests.unit.processor.batches import batch_of
+from tests.unit.processor.detection.requests import exec_request
 
 START = 1_795_602_855_000_000_000
 SECOND = 1_000_000_000

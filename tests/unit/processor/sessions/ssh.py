@@ -3,8 +3,7 @@
 from typing import Any
 
 from lanner.sources.installed import built_in_source
-from processor.audit.events import event_of
-from processor.fields.audit.event_fields import AuditFields
+from processor.fields.json.documents import AuditFields, event_of
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import batch_of
 

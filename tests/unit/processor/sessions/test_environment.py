@@ -8,7 +8,7 @@ import pytest
 
 from lanner.ruleset.compile import load_detection
 from lanner.settings import load_settings
-from processor.sessions.environment import person_in
+from processor.sessions.joins import person_in
 from processor.sessions.records import Person
 from processor.sessions.sessions import Sessions
 from schemas.batch import EventBatch

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from processor.sessions import logins
-from processor.sessions.logins import SshLogins
-from processor.sessions.reading import session_record
-from processor.sessions.records import SshLogin, encode_session
+from processor.sessions import joins
+from processor.sessions.joins import SshLogins
+from processor.sessions.records import SshLogin, encode_session, session_record
 from processor.sessions.sessions import Sessions
 from schemas.batch import Container, EventBatch
 from tests.unit.alerts import alert as alert_of
@@ -174,7 +173,7 @@ def test_another_processor_knows_the_login() -> None:
 
 def test_logins_beyond_the_limit_are_evicted_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that reports many takes no room from others."""
-    monkeypatch.setattr(logins, "MAX_LOGINS", 3)
+    monkeypatch.setattr(joins, "MAX_LOGINS", 3)
     known = SshLogins()
     for number in range(5):
         record = session_record(logged(pid=100 + number, _MACHINE_ID="a" * 32))

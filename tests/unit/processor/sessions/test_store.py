@@ -1,4 +1,4 @@
-from processor.sessions.store import FairStore
+from processor.sessions.joins import FairStore
 
 
 def test_the_owner_with_the_most_gives_up_its_oldest() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from schemas.batch import Container, Mount, Process
-from schemas.codec import BadBatch, decode_batch, encode_batch
-from schemas.encoding.batch_limits import MAX_CLOCK, MAX_SEQUENCE, clipped_name
+from schemas.encoding.batch import BadBatch, decode_batch, encode_batch
+from schemas.encoding.limits import MAX_CLOCK, MAX_SEQUENCE, clipped_name
 from tests.unit.processor.batches import INIT, batch_of
 
 NAMES = ("host_id", "hostname", "boot_id", "collector_version", "kernel", "rules_version", "interest_version")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.batch import EventBatch
-from schemas.codec import EVENT_BATCH_SCHEMA, HEADER, BadBatch, encode_batch
+from schemas.encoding.batch import EVENT_BATCH_SCHEMA, HEADER, BadBatch, encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
 from schemas.encoding.wire import HEADER_SIZE
 from tests.golden.batches import batch_0_1

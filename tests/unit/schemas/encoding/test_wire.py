@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.alert import ALERT_FORMAT, Alert, decode_alert, encode_alert
-from schemas.codec import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, decode_batch, encode_batch
+from schemas.encoding.batch import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, decode_batch, encode_batch
 from schemas.encoding.wire import (
     HEADER_SIZE,
     BadSchema,

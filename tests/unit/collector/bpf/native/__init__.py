@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
-from collector.arch import x86_64
 from collector.bpf.program import SOURCE
 from collector.events.system_calls import CALLS, CWD, DescriptorFlag, descriptors, watched_numbers
+from collector.kernel import x86_64
 from collector.kernel.offsets import type_names
 from collector.pushdown.layout import MASK_BITS, MAX_ROWS, MAX_TESTS, FilterLayout
 from collector.pushdown.maps import entries

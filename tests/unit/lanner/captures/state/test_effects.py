@@ -1,6 +1,6 @@
 """What events change in threads, as Falco's library changes them."""
 
-from tests.unit.lanner.captures import scap_files as scap
+from tests.unit.lanner.captures.format import scap_files as scap
 from tests.unit.lanner.captures.test_reading import only
 
 THREAD = 1 << 13

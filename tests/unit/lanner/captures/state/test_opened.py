@@ -2,7 +2,7 @@
 
 import struct
 
-from tests.unit.lanner.captures import scap_files as scap
+from tests.unit.lanner.captures.format import scap_files as scap
 from tests.unit.lanner.captures.test_reading import only
 
 OWN, OTHER = bytes((10, 0, 0, 5)), bytes((192, 0, 2, 7))

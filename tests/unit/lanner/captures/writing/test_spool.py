@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lanner.captures.writing.spool import CaptureSpool
-from lanner.recorder.batches import from_files
-from schemas.codec import encode_batch
+from lanner.captures.writing.writer import CaptureSpool
+from lanner.recorder.store import from_files
+from schemas.encoding.batch import encode_batch
 from tests.unit.recordings import shadow_read
 
 

@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from lanner.captures.reading import CaptureReader
-from lanner.captures.table import SIZES
+from lanner.captures.format.table import SIZES
+from lanner.captures.reader import CaptureReader
 from lanner.captures.writing.contents import CURRENT
 from lanner.captures.writing.writer import write_capture
-from lanner.recorder.batches import from_files
+from lanner.recorder.store import from_files
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.fields.extract import extract
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
-from schemas.catalogue.fields import ParamSpec
-from tests.unit.lanner.captures import scap_files as scap
-from tests.unit.lanner.captures.quick.test_scanner import ENDS
+from schemas.catalog.fields import ParamSpec
+from tests.unit.lanner.captures.format import scap_files as scap
+from tests.unit.lanner.captures.test_reader import ENDS
 from tests.unit.processor.batches import batch_of
 from tests.unit.recordings import shadow_read
 from tests.unit.rules.shipped import RULES

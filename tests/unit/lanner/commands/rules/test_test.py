@@ -3,7 +3,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from lanner.cli.app import lanner_command
-from tests.unit.lanner.ruleset.tuning.test_harm import RULE, TESTS
+from tests.unit.lanner.tuning.test_harm import RULE, TESTS
 
 OTHER = RULE.replace("/secret/", "/nowhere/")
 

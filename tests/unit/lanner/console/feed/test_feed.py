@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import Level
 from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.files import MarkFile
-from lanner.console.feed.queue import MAX_WAITING, LocalAlerts
+from lanner.console.feed.local import MAX_WAITING, LocalAlerts, MarkFile
 from lanner.console.store.filters import Filters
-from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
+from lanner.console.store.rows import Mark
 from lanner.console.store.view import AlertView
 from schemas.alert import Alert
-from schemas.text.notes import Level
 from tests.unit.lanner.console.alerts import NOW, found, soon
 
 ALL = Filters(state="all", since="all")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lanner.console.fleet.ports import HostsReading, KnownRules
-from lanner.recorder.topic.host_tally import FleetHost
+from lanner.recorder.host_tally import FleetHost
 
 READ_AT = 1_795_600_000_000
 """ms since the epoch."""

@@ -1,6 +1,5 @@
-from lanner.console.fleet.attack import matrix
 from lanner.console.fleet.ports import KnownRules
-from lanner.console.fleet.rules import rule_rows
+from lanner.console.fleet.rules import matrix, rule_rows
 from tests.unit.lanner.console.fleet.rules import OFF, QUIET, RULE, rule_facts
 from tests.unit.lanner.console.fleet.test_rules import ACTIVITY, rows
 

@@ -2,15 +2,7 @@ from typing import Any
 
 import pytest
 
-from lanner.console.fleet.hosts import (
-    HostCriteria,
-    HostFilter,
-    counts,
-    host_row,
-    host_rows,
-    read_host_filter,
-    selected,
-)
+from lanner.console.fleet.hosts import HostCriteria, HostFilter, counts, host_row, host_rows, read_host_filter, selected
 from lanner.console.fleet.ports import HostsReading
 from lanner.console.store.filters import BadPageFilter
 from tests.unit.lanner.console.fleet.hosts import READ_AT, host

@@ -3,9 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.console.people.accounts import Accounts
-from lanner.console.people.identity import Identity, role_of
-from lanner.console.people.listed import ListedToken
+from lanner.console.people.accounts import Accounts, Identity, ListedToken, role_of
 
 NOW = 1_800_000_000
 ALICE = Identity("alice", "analyst", "token")

@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.console.people.listed import ListedToken, read_listed
+from lanner.console.people.accounts import ListedToken, read_listed
 
 TOKEN = "x" * 32
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from notifier.intake.http_thread import HttpLimits, HttpThread
+from foundation.http_server import HttpLimits, HttpThread
 
 
 class Provider:

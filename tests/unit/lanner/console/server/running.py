@@ -8,18 +8,17 @@ from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
 
-from lanner.console.feed.files import AuditFile, MarkFile
-from lanner.console.feed.queue import LocalAlerts
+from foundation.text import ignore_note
+from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile
+from lanner.console.fleet.local import FilesOnly
 from lanner.console.fleet.ports import FleetSource
-from lanner.console.fleet.sources.files import FilesOnly
-from lanner.console.server.pipeline.desk import PipelineSource
-from lanner.console.server.search.desk import SearchSource
+from lanner.console.pipeline import PipelineSource
+from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
-from lanner.wiring.http.console import AUDIT, MARKS, NO_EVENTS, RunningConsole
+from lanner.wiring.stages.console import AUDIT, MARKS, NO_EVENTS, RunningConsole
 from schemas.alert import Alert
-from schemas.text.notes import ignore_note
 from tests.unit.lanner.console.alerts import soon
 
 HEADER = {"X-Lanner-Request": "test"}

@@ -8,7 +8,7 @@ import pytest
 from lanner.console.people.accounts import Accounts
 from lanner.console.server.views.sign_in import local_path
 from lanner.errors import BadInput
-from lanner.wiring.http.console_tokens import PEOPLE
+from lanner.wiring.stages.console import PEOPLE
 from tests.live.notifier.certificates import make_certificates
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import HEADER, Answer, Served

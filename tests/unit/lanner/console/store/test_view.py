@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from lanner.console.store.filters import Filters, read_filters
-from lanner.console.store.marks import Mark
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import OTHER_TEXTS, record_of
+from lanner.console.store.rows import Mark
 from lanner.console.store.tables import VERSION
 from lanner.console.store.view import MAX_TEXTS, AlertView, ViewLimits
 from tests.unit.lanner.console.alerts import HOUR, NOW, filled, found

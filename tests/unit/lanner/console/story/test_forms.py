@@ -4,7 +4,7 @@ from typing import Any
 
 from lanner.console.story.forms import MAX_CHARACTERS, MAX_PROCESSES, MAX_STEPS, story_json
 from lanner.console.story.reading import Story, StoryTree
-from lanner.recorder.timeline import TimelineRange
+from lanner.recorder.context import TimelineRange
 from lanner.recorder.tree.family import family
 from schemas.batch import EventBatch, Process
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, of_event, process

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from lanner.console.story.incident import redacted_batch
-from lanner.recorder.incident import read_incident
-from processor.detection.redaction import Redaction
+from lanner.recorder.recording import read_incident
+from processor.output.redaction import Redaction
 from schemas.batch import Container, EventBatch, Process
 from schemas.encoding.recording import read_recording
 from tests.unit.alerts import TIME
-from tests.unit.lanner.console.server.api.test_story import IDENTITY, recorded, shadow
 from tests.unit.lanner.console.server.conftest import Serve, serve  # noqa: F401  a fixture
+from tests.unit.lanner.console.server.views.test_story import IDENTITY, recorded, shadow
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.batches import batch_of
 from tests.unit.recordings import shadow_read, write_recording

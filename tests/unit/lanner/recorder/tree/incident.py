@@ -1,8 +1,8 @@
 """An incident for tests: below a shell, a download, a read of /etc/shadow, and a copy of /etc."""
 
-from lanner.recorder.timeline import TimelineEntry
+from lanner.recorder.context import TimelineEntry
 from lanner.recorder.tree.activity import Activity, Actor, activity_maker
-from processor.detection.redaction import Redaction
+from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from tests.unit.alerts import alert

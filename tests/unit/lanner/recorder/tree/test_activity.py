@@ -1,6 +1,5 @@
 from lanner.recorder.tree.activity import MAX_TEXT
-from schemas.batch import Container, Process
-from schemas.columns import EventBit
+from schemas.batch import Container, EventBit, Process
 from tests.unit.lanner.recorder.tree.incident import activities
 from tests.unit.processor.batches import batch_of
 

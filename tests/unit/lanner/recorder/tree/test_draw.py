@@ -1,10 +1,10 @@
 import pytest
 from rich.cells import cell_len
 
+from foundation.times import clock
 from lanner.recorder.tree.draw import Drawing, Style, draw
 from lanner.recorder.tree.family import MAX_CHILDREN, Family
 from schemas.batch import Process
-from schemas.text.times import clock
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
 

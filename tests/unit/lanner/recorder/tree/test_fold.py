@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanner.recorder.tree.activity import EXEC, Activity
-from lanner.recorder.tree.fold import MAX_STEPS, fold
+from lanner.recorder.tree.family import MAX_STEPS, fold
 from tests.unit.lanner.recorder.tree.incident import activity
 
 

@@ -1,4 +1,4 @@
-from lanner.recorder.tree.processes import Processes, family_root
+from lanner.recorder.tree.family import Processes, family_root
 from tests.unit.lanner.recorder.tree.incident import activity, actor
 
 SECOND = 1_000_000_000

@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.recorder.tree.sockets import SocketPair, socket_of, ssh_socket
+from lanner.recorder.tree.activity import SocketPair, socket_of, ssh_socket
 from tests.unit.processor.batches import batch_of
 
 PAIR = SocketPair("10.0.0.1", 41234, "10.0.0.2", 22)

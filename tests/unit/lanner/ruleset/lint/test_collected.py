@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.ruleset.lint.collected import never_collected
+from lanner.ruleset.lint.lint import never_collected
 from processor.loading import Problem, RuleFile, load_rules, read_rule_files
 from tests.unit.lanner.program import lanner
 

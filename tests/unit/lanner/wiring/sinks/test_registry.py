@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from foundation.text import ignore_note
 from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
-from lanner.settings.named import BUILT_IN, KINDS
-from lanner.wiring.routes.preview import preview
-from lanner.wiring.routes.routers import routers_of
-from lanner.wiring.single_host.sinks import enabled_sinks, open_sinks
+from lanner.settings.sections.model import BUILT_IN, KINDS
+from lanner.wiring.routing.previews import preview
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routers_of
 from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
-from notifier.delivery.outcome import Delivered, RetryLater, RoutedAlert, SendOutcome
-from notifier.delivery.stats import SinkStats
-from schemas.text.notes import ignore_note
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, SinkStats
 from tests.unit.alerts import alert
 from tests.unit.lanner.program import lanner
 
@@ -113,7 +111,7 @@ class Missing:
         if name.partition(".")[0] in ("urllib3", "jinja2", "slack_sdk", "apprise", "confluent_kafka", "aiohttp"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
-import lanner.wiring.single_host.pipeline, lanner.wiring.routes.preview
+import lanner.wiring.stages.single_host, lanner.wiring.routing.previews
 from lanner.wiring.sinks.registry import open_sink
 from lanner.errors import BadInput
 from lanner.settings import load_settings

@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from processor.fleet.kafka.append_times import AppendTimes
+from processor.fleet.kafka.transport import AppendTimes
 from tests.notes import into
 
 NOON_MS = 1_795_530_690_479

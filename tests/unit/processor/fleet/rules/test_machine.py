@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import pytest
 
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS
-from processor.correlation.plan.split import Plan, merged
 from processor.fleet.rules.actions import (
+    FILES,
+    FILTER_UNUSABLE,
+    RULES_REFUSED,
     Action,
     Activate,
     Close,
@@ -15,11 +17,11 @@ from processor.fleet.rules.actions import (
     Note,
     Offer,
     ReportChange,
+    RulesInUse,
     Send,
     SendAlert,
     Support,
 )
-from processor.fleet.rules.alerts import FILTER_UNUSABLE, RULES_REFUSED
 from processor.fleet.rules.machine import (
     KEEP_SECONDS,
     MAX_FILTERS,
@@ -34,8 +36,8 @@ from processor.fleet.rules.machine import (
     Waiting,
 )
 from processor.fleet.rules.peers import MAX_PEERS, MAX_REPORT_BYTES, REPORTED, STALE_MS, Peers, Report, read_report
-from processor.fleet.rules.version import FILES, RulesInUse
-from processor.hosts.reports import HostReports
+from processor.hosts.tracked import HostReports
+from processor.rules.splitting import Plan, merged
 from tests.unit.processor.batches import batch_of
 from tests.unit.processor.correlation.rules import SECOND, START
 from tests.unit.processor.fleet.rules.versions import version

@@ -4,17 +4,16 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from bus.clients.errors import MessageRefused
 from bus.connection import Connection
-from bus.errors.refusals import MessageRefused
-from bus.messages.published_rules import CURRENT
+from bus.published_rules import CURRENT
 from bus.topics import PROCESSORS, RULES
 from processor.correlation.stage import CorrelateStage
-from processor.fleet.audit.stage import AuditStage
+from processor.fleet.json_stage import AuditStage
 from processor.fleet.message_stage import MessageStage
-from processor.fleet.rules.alerts import RULES_REFUSED
+from processor.fleet.rules.actions import RULES_REFUSED, RulesInUse, RulesRefused
 from processor.fleet.rules.peers import REPORTED
 from processor.fleet.rules.rollout import RulesRollout
-from processor.fleet.rules.version import RulesInUse, RulesRefused
 from schemas.alert import Alert
 from tests.unit.processor.fleet.rules.versions import version
 

@@ -1,10 +1,10 @@
 """Versions of rules for tests of their rollout."""
 
 from processor.evaluator import compile_ruleset
-from processor.fleet.rules.version import RulesInUse
+from processor.fleet.rules.actions import RulesInUse
 from processor.loading import RuleFile, load_rules
-from schemas.codec import decode_batch
-from schemas.records.published_rules import PublishedRules
+from schemas.encoding.batch import decode_batch
+from schemas.published_rules import PublishedRules
 from tests.unit.processor.correlation.rules import SSH, START, rule
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from processor.correlation.plan.spec import Alias, Correlation, Suppress
+from foundation.yaml.nodes import ScalarNode
 from processor.loading import LoadResult, ProblemCode, RuleFile, load_rules
-from schemas.yaml.nodes import ScalarNode
+from processor.rules.rule import Alias, Correlation, Suppress
 
 SECOND = 1_000_000_000
 BASE = """- macro: a

@@ -1,1 +1,0 @@
-"""Clients that take the place of others that have lost their brokers permanently."""

@@ -1,1 +1,0 @@
-"""Broker errors: client errors in, their meaning and remedy out."""

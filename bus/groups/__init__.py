@@ -1,1 +1,0 @@
-"""Consumer groups: how far each is behind."""

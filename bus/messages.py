@@ -1,0 +1,185 @@
+"""The offset of a host's clock from the broker's: measured by the collector, applied by the readers of its batches.
+
+Pure. The correction of a batch's times depends on that message alone, so that every reader, live or later, computes
+the same times and so the same alert ids.
+"""
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+
+Headers = list[tuple[str, str | bytes | None]]
+
+AVRO = b"avro/binary"
+SENT = "lanner_sent"
+"""When a batch was passed to the client, wall clock, ns; the batch itself was encoded earlier."""
+CLOCK = "lanner_clock"
+"""How far the broker's clock is ahead of the host's, ns; present once the collector has measured it."""
+
+
+def cloud_event(kind: str, identity: str, source: str, time: str) -> Headers:
+    """Return the CloudEvents headers of a message.
+
+    Args:
+        kind: type of the message, such as ``lanner.alert``.
+        identity: an id that is unique within the source.
+        source: the host that the message is from.
+        time: RFC 3339.
+    """
+    return [
+        ("content-type", AVRO),
+        ("ce_specversion", b"1.0"),
+        ("ce_type", kind.encode()),
+        ("ce_id", identity.encode()),
+        ("ce_source", source.encode("utf-8", "replace")),
+        ("ce_time", time.encode()),
+    ]
+
+
+KEY = "lanner_key"
+"""The header with the public key of the host, 32 bytes."""
+SIGNATURE = "lanner_signature"
+"""The header with an Ed25519 signature, 64 bytes."""
+SIGNATURE_BYTES = 64
+BATCH_DOMAIN = b"lanner batch\0"
+"""Precedes the signed bytes, so that the signature is not valid for anything else."""
+HOST_DOMAIN = b"lanner host\0"
+"""The same for a collector's announcement."""
+SIGNED_HEADERS = (SENT, CLOCK)
+"""Headers that affect how a batch is read: its times are corrected by them."""
+
+
+def signed_content(topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> bytes:
+    """Return the bytes that the signature of a message covers, without the domain.
+
+    Signing the topic keeps a batch from being replayed in another fleet; signing the key binds it to its host id. The
+    result is a digest, because Ed25519 reads its message twice and hashing needs no copy of the batch.
+
+    Args:
+        topic: full name.
+        key: key of the message: the host id.
+        headers: headers of the message; only the signed ones are used.
+        value: the batch as it is sent.
+    """
+    digest = sha256()
+    for part in (topic.encode(), key, *(headers.get(name, b"") for name in SIGNED_HEADERS)):
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    digest.update(value)
+    return digest.digest()
+
+
+TOLERATED = 5_000_000_000
+"""ns; smaller offsets are not corrected."""
+_MAX_ROUND_TRIP = 1_000_000_000
+_LONGEST = 20
+_CLOCK_MEMORY_SECONDS = 300.0
+_FARTHEST = 100 * 365 * 86_400 * 1_000_000_000
+"""ns; larger offsets are ignored. The limit covers a clock that starts in 1970 because its battery is empty."""
+
+
+def append_time(milliseconds: int) -> int:
+    """Return a message's append time in ns since the epoch: the end of the millisecond that the broker reports.
+
+    So an event within that millisecond is never later than its message.
+    """
+    return milliseconds * 1_000_000 + 999_999
+
+
+class HostClock:
+    """Measures the offset on the host from each delivery, which reports the broker's append time."""
+
+    def __init__(self) -> None:
+        self.offset: int | None = None
+        """How far the broker's clock is ahead, ns; None before the first usable delivery."""
+
+    def delivered(self, sent: int, acknowledged: int, appended: int) -> None:
+        """Record a delivery; slow ones are ignored because they are too imprecise.
+
+        Args:
+            sent: by the host's clock, ns.
+            acknowledged: by the host's clock, ns.
+            appended: by the broker's clock, ns.
+        """
+        if 0 <= acknowledged - sent <= _MAX_ROUND_TRIP:
+            self.offset = appended - (sent + acknowledged) // 2
+
+
+class BrokerClock:
+    """Estimates the broker's time from the timestamps of its messages; never later than the real time there.
+
+    A message that is read immediately gives it almost exactly. Of this machine's clocks, only a monotonic one is used.
+    """
+
+    def __init__(self) -> None:
+        self._lead: float | None = None
+        """How far the broker's clock is ahead of this process's, ms: the maximum over all messages."""
+        self._fresh: float | None = None
+        """The maximum over the newest messages alone, to follow a broker's clock that was set back."""
+        self._since = 0.0
+
+    def seen(self, appended: int, now: float) -> None:
+        """Record a message.
+
+        Args:
+            appended: when the broker appended it, ms since the epoch.
+            now: a monotonic clock, s.
+        """
+        lead = appended - now * 1000
+        if now - self._since >= _CLOCK_MEMORY_SECONDS:
+            self._lead, self._fresh, self._since = self._fresh, None, now
+        self._fresh = lead if self._fresh is None else max(self._fresh, lead)
+        self._lead = self._fresh if self._lead is None else max(self._lead, self._fresh)
+
+    def now(self, now: float) -> int | None:
+        """Return the broker's time, ms since the epoch; None before the first message. now: as in seen."""
+        return None if self._lead is None else int(self._lead + now * 1000)
+
+
+def correction(headers: Iterable[tuple[str, object]], appended: int) -> int:
+    """Return the correction to add to the times of a batch, ns; 0 if the host's clock is right or nothing is known.
+
+    Without the collector's own measurement, the time from sending to appending counts as clock skew, which is wrong
+    only for a batch that waited.
+
+    Args:
+        headers: headers of the message, from a host that may be compromised.
+        appended: by the broker's clock, ns.
+    """
+    found = {name: value for name, value in headers if name in (CLOCK, SENT)}
+    offset = _number(found.get(CLOCK))
+    if offset is None:
+        sent = _number(found.get(SENT))
+        offset = appended - sent if sent is not None else 0
+    return offset if TOLERATED < abs(offset) < _FARTHEST else 0
+
+
+def _number(value: object) -> int | None:
+    if not isinstance(value, bytes) or len(value) > _LONGEST:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
+_SEED, _M, _R = 0x9747B28C, 0x5BD1E995, 24
+_WORD = 0xFFFFFFFF
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key."""
+    return (_murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    length = len(data)
+    mixed = _SEED ^ length
+    whole = length & ~3
+    for at in range(0, whole, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * _M & _WORD
+        k = (k ^ k >> _R) * _M & _WORD
+        mixed = mixed * _M & _WORD ^ k
+    if rest := data[whole:]:
+        mixed = (mixed ^ int.from_bytes(rest, "little")) * _M & _WORD
+    mixed = (mixed ^ mixed >> 13) * _M & _WORD
+    return mixed ^ mixed >> 15

@@ -1,1 +1,0 @@
-"""Message formats: values in; keys, headers and bytes out, and back."""

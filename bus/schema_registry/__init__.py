@@ -1,1 +1,0 @@
-"""Writers' schemas: a message's schema id in, the schema to decode it with out."""

@@ -1,1 +1,0 @@
-"""Changelog topics: records of a table in, the table of each partition out."""

@@ -1,1 +1,0 @@
-"""Processor architectures: system call numbers in, event types out."""

@@ -1,1 +1,0 @@
-"""The arguments of a system call as rules see them: text for evt.arg, Falco's number for evt.rawarg."""

@@ -1,0 +1,88 @@
+"""Which host this is: its id, its name and its current boot."""
+
+import contextlib
+import ctypes
+import os
+import platform
+import re
+import subprocess
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.encoding.limits import clipped_name
+
+_MACHINE_ID = Path("/etc/machine-id")
+_ID = re.compile("[0-9a-f]{32}")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NSENTER_SECONDS = 5
+_CLONE_NEWCGROUP = 0x02000000
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What identifies a host in every batch; no text is longer than a batch may hold."""
+
+    id: str
+    name: str
+    boot_id: str
+    kernel: str
+
+
+def this_host(host_id: str = "", name: str = "", *, environment: Mapping[str, str] = os.environ) -> HostFacts:
+    """Read the host's identity.
+
+    Args:
+        host_id: from the settings; empty for the machine's own id.
+        name: from the settings; empty for the name in the environment, else the machine's own.
+        environment: may name the host, by our variable or by Falco's.
+    """
+    name = name or environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
+    names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
+    # A batch with a longer one is refused, and all its events are lost.
+    return HostFacts(*map(clipped_name, names))
+
+
+def join_host_cgroup_namespace() -> None:
+    """Make this thread, and threads started by it, see cgroup paths from the host's root.
+
+    In a container with its own cgroup namespace, /proc/PID/cgroup shows paths relative to the container's, which no
+    runtime's naming can be recognized in. If the namespace can't be joined, they stay relative.
+
+    Source: cgroup_namespaces(7).
+    """
+    with contextlib.suppress(OSError):
+        if Path("/proc/1/ns/cgroup").readlink() != Path("/proc/self/ns/cgroup").readlink():
+            with Path("/proc/1/ns/cgroup").open("rb") as namespace:
+                ctypes.CDLL(None).setns(namespace.fileno(), _CLONE_NEWCGROUP)
+
+
+def _machine_id(name: str) -> str:
+    """Return the machine's id; for a host without one (an image that was never booted), derive one from its name."""
+    text = _text(_MACHINE_ID)
+    # An image before its first boot contains "uninitialized", machine-id(5): no two hosts may share that.
+    return text if _ID.fullmatch(text) else uuid.uuid5(uuid.NAMESPACE_DNS, name).hex
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _host_name() -> str:
+    """Return the name of process 1's UTS namespace: in a container our own would be the container's."""
+    try:
+        is_own = Path("/proc/1/ns/uts").readlink() == Path("/proc/self/ns/uts").readlink()
+    except OSError:
+        is_own = True
+    if is_own:
+        return platform.node()
+    command = ["nsenter", "--uts=/proc/1/ns/uts", "uname", "-n"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_NSENTER_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return platform.node()
+    return done.stdout.strip() or platform.node()

@@ -1,1 +1,0 @@
-"""The host's identity: files of this host in, its id, name and signing key out."""

@@ -1,0 +1,194 @@
+"""Runs blocking queries in a child process and abandons the child on a time-out.
+
+A thread wouldn't do: a thread that waits for a FUSE server survives even SIGKILL and would keep the collector from
+exiting. A blocked child is sent SIGKILL, which takes effect when its wait ends, and another child takes its place.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from collector.procfs.accounts import AccountFilesAnswer, AccountFilesQuery
+from collector.procfs.look_up_server import answer_of, main
+
+ARGUMENT = "look-up-server"
+"""Argument with which a frozen program starts the server."""
+TIMEOUT = 0.5
+"""Seconds until a query is abandoned."""
+START_TIMEOUT = 10.0
+"""Seconds that a server may take to start on a busy host."""
+MAX_LEFT_BEHIND = 8
+"""Abandoned servers at a time; further queries fail until one of them ends."""
+MAX_LEFT_BY_FILES = 4
+"""Limit for queries about files. Only they block after SIGKILL, and reading command lines must stay possible."""
+PATIENCE = 3.0
+"""Budget in seconds for waiting in vain. It refills slowly, so that nobody can stall the collector."""
+PATIENCE_REGAINED = 0.02
+"""Seconds refilled per second."""
+_END_TIMEOUT = 0.5
+MAX_ANSWER = 16 << 20
+_PACKAGES = Path(__file__).resolve().parents[2]
+
+
+class LookUps:
+    """Queries about processes and containers, each of which returns or fails within bounded time.
+
+    Args:
+        proc: where procfs is mounted.
+        host_root: the host's root directory.
+        timeout: seconds until a query is abandoned.
+        on_start: called with the pid of each server.
+        on_end: likewise, before another process can get that pid.
+        command: starts a server; by default this interpreter, or this frozen program.
+    """
+
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        host_root: Path = Path("/proc/1/root"),
+        *,
+        timeout: float = TIMEOUT,
+        on_start: Callable[[int], None] = lambda _: None,
+        on_end: Callable[[int], None] = lambda _: None,
+        command: list[str] | None = None,
+    ) -> None:
+        self.given_up = 0
+        """Queries that timed out, or were skipped because too many had timed out before."""
+        self._command = [*(command or _own_command()), str(proc), str(host_root)]
+        self._timeout = timeout
+        self._on_start = on_start
+        self._on_end = on_end
+        self._server: subprocess.Popen[bytes] | None = None
+        self._left_behind: list[subprocess.Popen[bytes]] = []
+        self._patience = PATIENCE
+        self._patience_at = time.monotonic()
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the running server, if any."""
+        return None if self._server is None else self._server.pid
+
+    @property
+    def left_behind(self) -> int:
+        """Number of abandoned servers that are still blocked."""
+        self._left_behind = [server for server in self._left_behind if not self._has_ended(server)]
+        return len(self._left_behind)
+
+    def start(self) -> None:
+        """Start a server ahead of the first query."""
+        if self._server is not None and self._has_ended(self._server):
+            self._leave()
+        if self._server is None:
+            self._server = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                cwd="/",
+                start_new_session=True,
+            )
+            self._on_start(self._server.pid)
+            if self._answer(START_TIMEOUT) is None:
+                self._leave(is_killed=True)
+
+    def memory(self, pid: int) -> tuple[bytes | None, bytes | None]:
+        """Return the command line and the environment of a process; None if unknown."""
+        parts = self._ask({"memory": pid}, MAX_LEFT_BEHIND)
+        if parts is None:
+            return None, None
+        first, second = (None if part is None else part.encode("utf-8", "surrogateescape") for part in parts)
+        return first, second
+
+    def accounts(self, question: AccountFilesQuery) -> AccountFilesAnswer | None:
+        """Look up a container's accounts; None if the query was abandoned."""
+        answer = self._ask(dataclasses.asdict(question), MAX_LEFT_BY_FILES)
+        return None if answer is None else answer_of(answer)
+
+    def json(self, path: str) -> Any:
+        """Return what facts need of a JSON text that is large; None if that takes too much memory or time."""
+        return self._ask({"json": path}, MAX_LEFT_BEHIND)
+
+    def close(self) -> None:
+        """End the server, without waiting long for one that is blocked."""
+        self._leave(is_killed=True)
+        deadline = time.monotonic() + _END_TIMEOUT
+        while self.left_behind and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _ask(self, question: dict[str, Any], may_leave: int) -> Any:
+        now = time.monotonic()
+        self._patience = min(PATIENCE, self._patience + (now - self._patience_at) * PATIENCE_REGAINED)
+        self._patience_at = now
+        if self._patience <= 0 or self.left_behind >= may_leave:
+            self.given_up += 1
+            return None
+        answer = None
+        with contextlib.suppress(OSError):
+            self.start()
+            if self._server is not None and self._server.stdin is not None:
+                self._server.stdin.write(json.dumps(question).encode() + b"\n")
+                answer = self._answer(self._timeout)
+        if answer is None:
+            self.given_up += 1
+            self._patience -= time.monotonic() - now
+            self._leave(is_killed=True)
+            return None
+        return json.loads(answer)
+
+    def _answer(self, timeout: float) -> bytes | None:
+        """Read a line; None if it timed out or the server has ended."""
+        if self._server is None or self._server.stdout is None:
+            return None
+        output = self._server.stdout.fileno()
+        deadline = time.monotonic() + timeout
+        waiting = select.poll()
+        waiting.register(output, select.POLLIN)
+        parts: list[bytes] = []
+        size = 0
+        while size < MAX_ANSWER and waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            part = os.read(output, 1 << 16)
+            if not part:
+                return None
+            parts.append(part)
+            size += len(part)
+            if part.endswith(b"\n"):
+                return b"".join(parts)
+        return None
+
+    def _leave(self, *, is_killed: bool = False) -> None:
+        server, self._server = self._server, None
+        if server is None:
+            return
+        if is_killed:
+            server.kill()
+        for pipe in (server.stdin, server.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        if not self._has_ended(server):
+            self._left_behind.append(server)
+
+    def _has_ended(self, server: subprocess.Popen[bytes]) -> bool:
+        if server.returncode is None and os.waitid(os.P_PID, server.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        self._on_end(server.pid)
+        server.wait()
+        return True
+
+
+def _own_command() -> list[str]:
+    if getattr(sys, "frozen", False):
+        return [sys.executable, ARGUMENT]
+    # Only our own package and the standard library, for a fast start and little memory.
+    start = (
+        f"import sys; sys.path.insert(0, {str(_PACKAGES)!r}); from {main.__module__} import main; main(sys.argv[1:])"
+    )
+    return [sys.executable, "-I", "-S", "-c", start]

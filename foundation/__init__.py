@@ -1,0 +1,1 @@
+"""What every package needs and none owns: errors, texts, times, sizes, caches, files, SQLite, an HTTP server."""

@@ -1,0 +1,1 @@
+"""Read and write the parts of a capture: blocks, events, processes and threads."""

@@ -1,0 +1,108 @@
+"""Decides where the past is read from: this host's own recording, a given one, or a fleet's topics."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foundation.quantities import UNITS, parse_duration
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from lanner.settings.sections.model import KafkaSettings
+from lanner.terminal.output import note
+
+
+def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose the source, which are passed as `file` and `topic`."""
+    path = click.Path(path_type=Path)
+    file = "Read this recording: a folder of `lanner run`, or one file."
+    topic = "Read the topics of the fleet."
+    function = click.option("--topic", is_flag=True, help=f"{topic}  [default: if a broker is configured]")(function)
+    return click.option("--file", type=path, metavar="PATH", help=f"{file}  [default: this host's own]")(function)
+
+
+def chosen_recording(settings: Settings, file: Path | None, *, topic: bool, quiet: bool) -> Path | None:
+    """Return the recording to read, or None for the topics of a fleet.
+
+    Args:
+        settings: if they say nothing about Kafka, this host's own recording is read.
+        file: the recording that was named.
+        topic: whether the topics were named.
+        quiet: don't report which recording is read.
+
+    Raises:
+        BadInput: No broker is configured, and there is no recording that this user can read.
+        click.UsageError: Both were named.
+    """
+    if file is not None and topic:
+        raise click.UsageError("give either --file or --topic.")
+    if file is None and (topic or settings.kafka != KafkaSettings()):
+        return None
+    chosen = Path(settings.keep.folder) if file is None else file
+    try:
+        if not chosen.is_file():
+            os.scandir(chosen).close()
+    except FileNotFoundError:
+        if file is not None:
+            raise BadInput(f"{file}: no such file or folder.") from None
+        raise BadInput(
+            f"no broker is configured, and this host has no recording in {chosen}, where `lanner run` stores it. "
+            f"--topic reads from the broker at {settings.kafka.bootstrap_servers}, --file from another recording."
+        ) from None
+    except PermissionError:
+        raise BadInput(f"{chosen}: Permission denied: recordings are private; use sudo.") from None
+    except OSError as error:
+        raise BadInput(f"{chosen}: {error.strerror}.") from None
+    if file is None and not quiet:
+        note(f"reading this host's own recording in {chosen}; --topic reads a fleet's.")
+    return chosen
+
+
+_UNITS = ("ms", "s", "m", "h", "d")
+
+
+def time_ms(text: str | None, option: str, now: int) -> int | None:
+    """Parse a time.
+
+    Args:
+        text: such as 30m, 24h or 7d (before now), or 2026-11-24T14:31:30 (local time unless it names a zone); or None.
+        option: name of the option, for the error.
+        now: milliseconds since the epoch.
+
+    Returns:
+        Milliseconds since the epoch; None for None.
+
+    Raises:
+        BadInput: The text is not a valid time.
+    """
+    if text is None:
+        return None
+    try:
+        return now - duration_ms(text)
+    except ValueError:
+        pass
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise BadInput(
+            f"{option}: {text!r} is not a valid time. Use a duration before now (30m, 24h, 7d), or 2026-11-24T14:31:30."
+        ) from None
+
+
+def duration_ms(text: str) -> int:
+    """Parse a duration such as 90s, 30m, 24h or 7d; return milliseconds. Raises ValueError."""
+    nanoseconds = parse_duration(text, _UNITS)
+    if not nanoseconds:
+        raise ValueError(f"{text!r} is not a valid duration: write it as 90s, 30m, 24h or 7d")
+    return nanoseconds // UNITS["ms"]
+
+
+def parse_duration_ms(text: str, option: str) -> int:
+    """Parse a duration, ms. Raises BadInput."""
+    try:
+        return duration_ms(text)
+    except ValueError as error:
+        raise BadInput(f"{option}: {error}.") from None

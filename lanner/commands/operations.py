@@ -1,0 +1,212 @@
+"""`lanner sizing`: computes what a fleet needs."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich.text import Text
+
+from lanner.cli.app import NO_RULES, Options, front_command
+from lanner.errors import ENVIRONMENT_LACKS, BadInput
+from lanner.operations import doctor
+from lanner.operations.sizing import GB, MB, FleetPlan, PartNeeds, Prices, Sizing, processor_cores, size_fleet
+from lanner.terminal.output import note
+from lanner.terminal.tables import print_table
+from lanner.wiring.stages.collector import INSTALLED_PROGRAMS, given_programs
+
+MARKS: dict[doctor.State, tuple[str, str]] = {
+    "ok": ("ok", "green"),
+    "missing": ("MISSING", "bold red"),
+    "note": ("note", "yellow"),
+}
+
+
+@front_command("doctor", example="sudo lanner doctor")
+def diagnose(options: Options) -> Literal[0, 3]:
+    """Check what this host supports and what the settings use, and how to fix what is missing.
+
+    The settings name rule files, sinks, container runtimes and the broker. Nothing is sent. Exits with 3
+    if live detection can't work.
+    """
+    found = list(_findings(options))
+    able = all(finding.state != "missing" for finding in found)
+    if options.format == "json":
+        checks = [dataclasses.asdict(finding) for finding in found]
+        print(json.dumps({"ok": able, "checks": checks}, indent=2))  # noqa: T201
+    else:
+        rows = [(finding.subject, Text(*MARKS[finding.state]), _detail(finding)) for finding in found]
+        print_table(("SUBJECT", "STATE", "FOUND, AND REMEDY"), rows)
+        print("This host can run `lanner run`." if able else "`lanner run` can't work on this host yet.")  # noqa: T201
+    return 0 if able else ENVIRONMENT_LACKS
+
+
+def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
+    try:
+        settings = options.settings()
+    except BadInput as error:
+        yield from doctor.findings((INSTALLED_PROGRAMS,))
+        found = error.messages[0].splitlines()[0].rstrip(".")
+        yield doctor.DoctorCheck("settings", "missing", found, "lanner config check shows every error.")
+        return
+    collector = settings.collector
+    sockets = doctor.ContainerSockets(
+        Path(collector.docker_socket), Path(collector.podman_socket), tuple(map(Path, collector.cri_sockets))
+    )
+    yield from doctor.findings(given_programs(settings), sockets)
+    try:
+        from lanner.wiring.check import settings_findings
+    except ModuleNotFoundError as error:
+        # A collector's installation need not have the libraries of the other stages.
+        found = f"not checked: the {error.name} library is not installed"
+        yield doctor.DoctorCheck("settings", "note", found, "Run this where the other stages are installed.")
+        return
+    yield from settings_findings(settings)
+
+
+def _detail(finding: doctor.DoctorCheck) -> str:
+    return f"{finding.found}. {finding.remedy}" if finding.remedy else finding.found
+
+
+_DEFAULTS = FleetPlan(hosts=1, events_per_host=0)
+_BATCHES_THAT_COST_MOST = 0.5
+"""Share of the processors' time for batches, from which larger batches are worth a note."""
+
+
+@front_command(
+    "sizing",
+    example=(
+        "lanner sizing --hosts 10000 --events-per-host 20 --batch-ms 1000\n"
+        "lanner sizing --hosts 500 --events-per-host 100 --core-price 25 --disk-price 0.08"
+    ),
+    without=NO_RULES,
+)
+@click.option("--hosts", type=click.IntRange(1, 10_000_000), required=True, metavar="N", help="Hosts with a collector.")
+@click.option(
+    "--events-per-host",
+    type=click.FloatRange(0, 1_000_000),
+    required=True,
+    metavar="N",
+    help="Events that a host sends a second, on average over the day.",
+)
+@click.option(
+    "--batch-ms",
+    type=click.IntRange(1, 60_000),
+    default=_DEFAULTS.batch_ms,
+    show_default=True,
+    metavar="N",
+    help="The setting kafka.batch_ms.",
+)
+@click.option(
+    "--retention-hours",
+    type=click.FloatRange(0.1, 10_000),
+    default=_DEFAULTS.retention_hours,
+    show_default=True,
+    metavar="N",
+    help="How long events are retained.",
+)
+@click.option(
+    "--replication-factor",
+    type=click.IntRange(1, 100),
+    default=_DEFAULTS.replicas,
+    show_default=True,
+    metavar="N",
+    help="Copies of each message.",
+)
+@click.option(
+    "--alerts-per-host",
+    type=click.FloatRange(0, 1_000_000),
+    default=_DEFAULTS.alerts_per_host,
+    show_default=True,
+    metavar="N",
+    help="Alerts that a host raises a day.",
+)
+@click.option(
+    "--load",
+    type=click.FloatRange(0.05, 1),
+    default=_DEFAULTS.load,
+    show_default=True,
+    metavar="SHARE",
+    help="Planned use of each core.",
+)
+@click.option("--core-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a core for a month.")
+@click.option("--disk-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a GB of disk a month.")
+@click.option("--network-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a GB of traffic.")
+def sizing(
+    options: Options,
+    *,
+    hosts: int,
+    events_per_host: float,
+    batch_ms: int,
+    retention_hours: float,
+    replication_factor: int,
+    alerts_per_host: float,
+    load: float,
+    core_price: float,
+    disk_price: float,
+    network_price: float,
+) -> None:
+    """Compute the cores, memory, disk and network that a fleet needs, from measured costs.
+
+    Nothing is read or sent. `rate(lanner_events_total[1d])` of a fleet's processors, divided by its hosts, is
+    --events-per-host. The result is for independent events; hosts whose events come in bursts send fewer batches and
+    need less. docs/sizing.md explains each figure.
+    """
+    plan = FleetPlan(
+        hosts=hosts,
+        events_per_host=events_per_host,
+        batch_ms=batch_ms,
+        retention_hours=retention_hours,
+        replicas=replication_factor,
+        load=load,
+        alerts_per_host=alerts_per_host,
+    )
+    prices = Prices(core_price, disk_price, network_price)
+    sizing = size_fleet(plan, prices)
+    if options.format == "json":
+        click.echo(json.dumps({"plan": dataclasses.asdict(plan), **dataclasses.asdict(sizing)}, indent=2))
+        return
+    print_table(("PART", "INSTANCES", "CORES IN USE", "MEMORY", "DISK", "SENDS"), [_row(part) for part in sizing.parts])
+    click.echo(
+        f"\n{sizing.events:,.0f} events and {sizing.batches:,.0f} batches a second; {sizing.partitions} partitions."
+    )
+    click.echo(
+        f"Cores to plan for brokers, processors and notifiers, {load:.0%} in use: {_rounded(sizing.planned_cores)}."
+    )
+    if prices != Prices():
+        click.echo(f"Cost a month: {sizing.cost_month:,.0f}.")
+    if not options.quiet:
+        _advise(sizing, batch_ms)
+
+
+def _row(part: PartNeeds) -> tuple[str, ...]:
+    return (
+        part.name,
+        f"{part.instances:,}",
+        _rounded(part.cores),
+        _bytes(part.memory_bytes),
+        _bytes(part.disk_bytes) if part.disk_bytes else "",
+        f"{_bytes(part.sent_bytes)}/s",
+    )
+
+
+def _advise(sizing: Sizing, batch_ms: int) -> None:
+    of_batches = processor_cores(sizing.batches, 0, 0)
+    if batch_ms < 1000 and sizing.parts[2].cores > 1 and of_batches > _BATCHES_THAT_COST_MOST * sizing.parts[2].cores:
+        note(
+            f"{of_batches / sizing.parts[2].cores:.0%} of the processors' time is spent on batches, whatever is in "
+            "them. With --batch-ms 1000 (kafka.batch_ms) they are fewer, and alerts come up to a second later."
+        )
+
+
+def _rounded(number: float) -> str:
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}" if number >= 1 else f"{number:.2f}"
+
+
+def _bytes(number: float) -> str:
+    for size, unit in ((GB * 1000, "TB"), (GB, "GB"), (MB, "MB")):
+        if number >= size:
+            return f"{_rounded(number / size)} {unit}"
+    return f"{_rounded(number / 1000)} kB"

@@ -1,1 +1,0 @@
-"""Commands on recorded events: takes a recording or a topic, prints events and alerts."""

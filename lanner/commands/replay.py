@@ -1,0 +1,331 @@
+"""`lanner replay`: evaluates today's rules on recorded events."""
+
+import fnmatch
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from heapq import merge
+from itertools import chain
+from pathlib import Path
+
+import click
+
+from foundation.text import count_of, printable
+from foundation.times import date_and_time_seconds, iso8601_zulu
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.cli.options import time_ms
+from lanner.errors import BadInput
+from lanner.libraries import need
+from lanner.process.signals import Signals
+from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.json_file import AuditLogFile, is_audit_log
+from lanner.recorder.recording import incident_lines, read_incident
+from lanner.recorder.store import StoredBatch, from_files, is_recorded
+from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.host_names import HostNames
+from lanner.settings import Settings
+from lanner.sources.installed import source_named
+from lanner.terminal.output import StatusLine, Summary, note
+from lanner.terminal.tables import print_table
+from lanner.tuning.backtest import Backtest, not_collected
+from lanner.wiring.kafka import reachable_connection
+from lanner.wiring.routing.routers import open_sinks
+from processor.evaluator import Evaluator
+from processor.fields.json.documents import KUBERNETES, AuditFields, JsonSource
+from processor.sessions.sessions import Sessions
+from schemas.alert import Alert
+
+_NAME_SECONDS = 5
+"""Time to wait for the addresses of host names in rules; today's addresses, because past ones weren't recorded."""
+
+
+@front_command(
+    "replay",
+    example="lanner replay incident.avro --rules my_rules.yaml\n"
+    "lanner replay capture.scap.gz --rules my_rules.yaml\n"
+    "lanner replay /var/lib/lanner/kept --rules draft.yaml\n"
+    "lanner replay audit.log --rules k8s_audit_rules.yaml\n"
+    "lanner replay events.jsonl --source github --rules github.yaml\n"
+    "lanner replay --topic --since 24h --rules draft.yaml --host 'web-*'",
+    formats=ALERT_FORMATS,
+)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--topic", is_flag=True, help="Evaluate the fleet's retained events, and count alerts by rule and host.")
+@click.option(
+    "--since", metavar="TIME", help="With --topic: a duration before now (24h), or a date and time.  [default: 24h]"
+)
+@click.option("--until", metavar="TIME", help="With --topic: not later than this.  [default: now]")
+@click.option("--host", metavar="PATTERN", default="*", help="Only hosts with this name; * matches any text.")
+@click.option(
+    "--source", metavar="NAME", help="Files of JSON are of this source: github, okta, your own; else k8s_audit."
+)
+def command(
+    options: Options,
+    *,
+    files: tuple[Path, ...],
+    topic: bool,
+    since: str | None,
+    until: str | None,
+    host: str,
+    source: str | None,
+) -> None:
+    """Run recorded events through the rules; needs no kernel and no privileges.
+
+    FILES are recordings, folders of them as `lanner run` writes, captures (.scap, also compressed by gzip) of Falco,
+    sysdig or Stratoshark, or logs of Kubernetes audit events: files of JSON, an event or a list of events in each line.
+    With --source, all files but recordings and captures are JSON of that source. Files of JSON and recordings are
+    evaluated together, by time. /dev/stdin reads a pipe. With --topic, backtest draft rules on the fleet's retained
+    events. Neither publishes nor sends anything. The output states what was not collected at that time: rules that need
+    it can't have matched.
+    """
+    is_json = source is not None or any(map(is_audit_log, files))
+    _check_usage(files, topic=topic, times=(since, until), is_hosts_chosen=host != "*", is_json=is_json)
+    settings = options.settings()
+    of_files = None if source is None else source_named(settings, source)
+    detection = load_detection(settings, warnings=not options.quiet)
+    if not options.quiet:
+        for line in detection.notices:
+            note(line)
+    sources = [(path, _source_of(path, of_files)) for path in files]
+    evaluation = _Evaluation(detection, any(source is not None for _, source in sources))
+
+    def is_selected(stored: StoredBatch) -> bool:
+        return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
+
+    if topic:
+        _backtest(options, settings, evaluation, (since or "24h", until), is_selected)
+    else:
+        _replay(options, settings, evaluation, sources, is_selected)
+
+
+def _check_usage(
+    files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None], is_hosts_chosen: bool, is_json: bool
+) -> None:
+    if topic == bool(files):
+        raise click.UsageError("give either recordings or --topic.")
+    if not topic and any(times):
+        raise click.UsageError("--since and --until go with --topic.")
+    if is_json and (is_hosts_chosen or topic):
+        raise click.UsageError("--host and --topic select events of hosts, not events that are JSON.")
+
+
+def _source_of(path: Path, chosen: JsonSource | None) -> JsonSource | None:
+    """Return the source of a file of JSON; None for a recording."""
+    if chosen is None:
+        return KUBERNETES if is_audit_log(path) else None
+    return None if is_recorded(path) else chosen
+
+
+@dataclass(slots=True)
+class _Evaluation:
+    """The rules, and what to report at the end."""
+
+    detection: CompiledDetection
+    has_audit_events: bool = False
+    """Whether Kubernetes audit events are evaluated, which name people."""
+    summary: Summary = field(default_factory=Summary)
+    coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
+    sources: set[str] = field(default_factory=set)
+    """The sources of the files of JSON that were read."""
+    _evaluator: Evaluator = field(init=False)
+    _names: HostNames = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._evaluator = Evaluator(self.detection.ruleset, sessions=Sessions() if self.has_audit_events else None)
+        self._names = HostNames(self.detection.host_names)
+        self._names.wait(_NAME_SECONDS)
+
+    def take(self, stored: StoredBatch) -> list[Alert]:
+        """Evaluate the rules on a batch and return the alerts."""
+        self.summary.events += stored.events
+        self.coverage.see(stored)
+        return self._evaluator.replay(self._names.named(stored.batch))
+
+    def take_json(self, event: AuditFields) -> list[Alert]:
+        """Evaluate the rules on an event that is JSON and return the alerts."""
+        self.summary.events += 1
+        return self._evaluator.replay_json(event)
+
+    def finish(self) -> list[Alert]:
+        """Return the alerts of windows that are still open."""
+        return self._evaluator.correlator.finish()
+
+    def not_collected(self) -> list[str]:
+        """Return sentences on the events that the rules can't have seen."""
+        return not_collected(self.detection.event_types, self.detection.pushdown_filter, self.coverage.hosts)
+
+
+def _replay(
+    options: Options,
+    settings: Settings,
+    evaluation: _Evaluation,
+    files: Sequence[tuple[Path, JsonSource | None]],
+    is_selected: Callable[[StoredBatch], bool],
+) -> None:
+    summary = evaluation.summary
+    # Old alerts go to standard output only, whatever sinks and routes the settings name.
+    printed = replace(settings, routes=(), mute=())
+    sinks = open_sinks(printed, ("stdout",), note=note, before_line=lambda: None)
+
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
+
+    def send(alerts: list[Alert]) -> None:
+        if alerts:
+            status.clear()
+        for alert in alerts:
+            summary.count(alert)
+            for sink in sinks:
+                sink.deliver(alert)
+
+    try:
+        for item in _in_order(options, evaluation, files, is_selected):
+            send(evaluation.take_json(item) if isinstance(item, AuditFields) else evaluation.take(item))
+            status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
+        status.clear()
+    except BadInput as error:
+        status.clear()
+        if not summary.events:
+            raise
+        text = f"evaluated before that: {count_of(summary.events, 'event')}."
+        raise BadInput(f"{error.messages[0].removesuffix('.')}; {text}") from None
+    send(evaluation.finish())
+    if not options.quiet:
+        for line in summary.lines(evaluation.coverage.lost()):
+            note(line)
+        for name in sorted(evaluation.sources - evaluation.detection.audit.sources):
+            note(f"no active rule has the source {name}, so none of its events can match.")
+        for name, fault in evaluation.detection.audit.first_errors.items():
+            note(f"rule {name!r} failed {evaluation.detection.audit.faults[name]:,} times: {fault}")
+        for sentence in evaluation.not_collected():
+            note(f"not seen by these rules: {printable(sentence)}")
+
+
+def _in_order(
+    options: Options,
+    evaluation: _Evaluation,
+    files: Sequence[tuple[Path, JsonSource | None]],
+    is_selected: Callable[[StoredBatch], bool],
+) -> Iterator[StoredBatch | AuditFields]:
+    """Yield what files hold: one after the other; by time if some are of JSON, because windows may take both."""
+    streams: list[Iterator[StoredBatch | AuditFields]] = [
+        _batches(path, options, evaluation, is_selected) if source is None else _events(path, source, evaluation)
+        for path, source in files
+    ]
+    if any(source is not None for _, source in files):
+        return merge(*streams, key=_time_of)
+    return chain.from_iterable(streams)
+
+
+def _time_of(item: StoredBatch | AuditFields) -> int:
+    """Return when an event or a batch was complete, ns."""
+    return item.time if isinstance(item, AuditFields) else max(item.batch.columns["time"], default=0)
+
+
+def _batches(
+    path: Path, options: Options, evaluation: _Evaluation, is_selected: Callable[[StoredBatch], bool]
+) -> Iterator[StoredBatch]:
+    if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
+        for line in incident_lines(stated):
+            note(f"{path}: {printable(line)}")
+    yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions))
+
+
+def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[AuditFields]:
+    log = AuditLogFile(path, source)
+    yield from log.events()
+    evaluation.sources.add(source.name)
+    if log.unreadable:
+        lines = count_of(log.unreadable, "line")
+        note(f"{path}: {lines} can't be read and were not evaluated; the first is {log.first_unreadable}.")
+
+
+def _backtest(
+    options: Options,
+    settings: Settings,
+    evaluation: _Evaluation,
+    times: tuple[str, str | None],
+    is_selected: Callable[[StoredBatch], bool],
+) -> None:
+    need("processor", "confluent_kafka")
+    from lanner.recorder.topic import TopicRange
+
+    now = time.time_ns() // 1_000_000
+    since, until = time_ms(times[0], "--since", now) or 0, time_ms(times[1], "--until", now)
+    if until is not None and until <= since:
+        raise BadInput("--until is not after --since.")
+    backtest = Backtest()
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
+    with Signals() as signals:
+        stretch = TopicRange(reachable_connection(settings), since, until)
+        for stored in stretch.batches(is_selected, lambda: signals.stop):
+            for alert in evaluation.take(stored):
+                backtest.count(alert)
+            share = stretch.done * 100 // max(stretch.total, 1)
+            status.show(
+                f"{share} %: {count_of(evaluation.summary.events, 'event')} of "
+                f"{count_of(len(evaluation.coverage.hosts), 'host')}, {count_of(backtest.alerts, 'alert')}"
+            )
+        for alert in evaluation.finish():
+            backtest.count(alert)
+        status.clear()
+        if signals.stop:
+            total = count_of(stretch.total, "batch", "batches")
+            stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
+    remarks = [*stretch.remarks, *evaluation.not_collected()]
+    if settings.json_output:
+        _print_json(backtest, evaluation, (since, until or now), remarks)
+    else:
+        _print_text(backtest, evaluation, (since, until or now), remarks)
+
+
+def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
+    rows = backtest.rows()
+    if rows:
+        print_table(
+            ("RULE", "PRIORITY", "HOST", "ALERTS", "FIRST", "LAST"),
+            [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
+        )
+    hosts = evaluation.coverage.hosts
+    start, end = (_time(time_ms * 1_000_000) for time_ms in span)
+    sys.stdout.write(
+        f"{count_of(backtest.alerts, 'alert')} of {count_of(evaluation.detection.count, 'rule')} in "
+        f"{count_of(evaluation.summary.events, 'event')} of "
+        f"{count_of(len(hosts), 'host')}, {start} to {end}. Nothing was published.\n"
+    )
+    if backtest.uncounted:
+        sys.stdout.write(f"{backtest.uncounted:,} of them are for rules and hosts beyond the table's limit.\n")
+    if not hosts:
+        sys.stdout.write("No events of this time are stored, so the result means nothing.\n")
+    sys.stdout.writelines(f"not seen by these rules: {printable(remark)}\n" for remark in remarks)
+    sys.stdout.flush()
+
+
+def _print_json(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
+    record = {
+        "since": iso8601_zulu(span[0] * 1_000_000),
+        "until": iso8601_zulu(span[1] * 1_000_000),
+        "events": evaluation.summary.events,
+        "hosts": len(evaluation.coverage.hosts),
+        "rules": evaluation.detection.count,
+        "alerts": backtest.alerts,
+        "found": [
+            {
+                "rule": row.rule,
+                "host": row.host,
+                "priority": row.priority,
+                "alerts": row.count,
+                "first": iso8601_zulu(row.first),
+                "last": iso8601_zulu(row.last),
+            }
+            for row in backtest.rows()
+        ],
+        "not_seen": remarks,
+    }
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def _time(nanoseconds: int) -> str:
+    return date_and_time_seconds(nanoseconds)

@@ -1,0 +1,76 @@
+"""`lanner rules validate`: checks rule files."""
+
+import json
+import sys
+
+import click
+
+from lanner.cli.app import NO_SETTINGS, Options, front_command
+from lanner.errors import BAD_INPUT
+from lanner.libraries import need
+from lanner.ruleset.editor.schema import rule_schema
+from lanner.ruleset.load import find_rules, validate
+from lanner.terminal.output import coloured
+from processor.loading import LoadResult, RuleFile, report
+
+
+@front_command("lsp", example="lanner rules lsp\nlanner rules lsp --alone -r falco_rules.yaml", formats=())
+@click.option("--alone", is_flag=True, help="Check files without the built-in rules and /etc/lanner/rules.d.")
+def lsp(options: Options, *, alone: bool) -> None:
+    """Serve an editor over standard input and output, by the Language Server Protocol.
+
+    Shows the problems that `lanner rules validate` reports, the documentation of fields, macros and lists, completes
+    their names, and goes to their definitions. Files are checked on top of the active rules, or those of --rules.
+    """
+    need("lsp", "pygls")
+    from lanner.ruleset.editor.server import RulesServer
+
+    def below() -> tuple[RuleFile, ...]:
+        settings = options.settings()
+        return () if alone and not settings.rules_files else find_rules(settings).files
+
+    RulesServer(below).server.start_io()
+
+
+@front_command("schema", example="lanner rules schema > rules.schema.json", formats=(), without=NO_SETTINGS)
+def rules_schema(_options: Options) -> None:
+    """Print the JSON schema of rule files, with which editors check and complete keys.
+
+    In an editor with YAML support, the first line of a rule file names the schema:
+    `# yaml-language-server: $schema=rules.schema.json`. `lanner rules lsp` also checks conditions.
+    """
+    click.echo(json.dumps(rule_schema(), indent=2))
+
+
+def _print(result: LoadResult, form: str) -> None:
+    problems = (*result.errors, *result.warnings, *result.infos)
+    if form == "json":
+        click.echo(report.as_json(result))
+    elif form == "github":
+        click.echo(report.as_github(problems), nl=False)
+    else:
+        if problems:
+            click.echo(report.as_text(problems, colour=coloured(sys.stdout)))
+        click.echo(report.summary(result))
+
+
+@front_command(
+    "validate",
+    example="lanner rules validate my_rules.yaml\nlanner rules validate --alone -r falco_rules.yaml my_rules.yaml",
+    formats=("text", "json", "github"),
+)
+@click.argument("files", nargs=-1)
+@click.option("--alone", is_flag=True, help="Check FILES without the built-in rules and /etc/lanner/rules.d.")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--falco", is_flag=True, help="Report what Falco ignores or doesn't know as errors.")
+def check_rules(options: Options, files: tuple[str, ...], *, alone: bool, strict: bool, falco: bool) -> int:
+    """Check rule FILES on top of the active ones, or the active ones; report all errors with their locations.
+
+    FILES are loaded after the built-in rules and /etc/lanner/rules.d, or after those of --rules, and can use their
+    macros and lists. Exits with 1 on errors, and with --strict on warnings. docs/rules-lints.md explains each code.
+    --format github prints annotations for GitHub Actions. --falco is for files shared with Falco, which ignores keys
+    that it doesn't know, such as `correlation`.
+    """
+    result = validate(options.settings(), files, alone=alone, falco=falco)
+    _print(result, options.format or "text")
+    return 0 if result.ok and not (strict and result.warnings) else BAD_INPUT

@@ -1,0 +1,307 @@
+"""`lanner rules publish`: publishes one version of the rules to a whole fleet."""
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from foundation.text import count_of, printable
+from lanner.cli.app import NO_RULES, Options, front_command
+from lanner.errors import BadInput
+from lanner.libraries import need
+from lanner.ruleset.compile import CompiledDetection, detection_of
+from lanner.settings import Settings
+from lanner.settings.sections.fleet import RulesBudget
+from lanner.terminal.output import note
+from lanner.terminal.tables import print_table
+from lanner.wiring.kafka import reachable_connection
+from processor.fleet.rules.peers import LIVE_MS, Peers, Report
+from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
+
+
+@front_command(
+    "publish",
+    example="lanner rules publish rules/ my_rules.yaml --comment 'quieter at night'\n"
+    "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
+@click.option(
+    "--force", is_flag=True, help="Publish even if less than half of the rules stay enabled, or over the budget."
+)
+@click.option("--no-learn", is_flag=True, help="Don't let new macros of type first_seen learn from retained events.")
+@click.option("--comment", default="", metavar="TEXT", help="The reason; shown by `status` and in the alert.")
+@click.option(
+    "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
+)
+def publish(
+    options: Options,
+    paths: tuple[str, ...],
+    comment: str,
+    sign_key: Path | None,
+    *,
+    yes: bool,
+    force: bool,
+    no_learn: bool,
+) -> None:
+    """Check the rule files and folders at PATH, show what changes, and publish them to all processors.
+
+    The settings `rules` and `priority` are published with them. Collectors widen their filters first, then processors
+    switch between two batches; `lanner rules status` shows the progress. New and changed macros of type first_seen then
+    learn from the retained events, which takes a while.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.ruleset.load import find_rules
+    from lanner.ruleset.published import private_key, publish, published_of, running_version
+    from processor.loading.difference import difference, enabled, lines
+
+    settings = options.settings()
+    key = None if sign_key is None else private_key(sign_key)
+    sources = find_rules(replace(settings, rules_files=paths))
+    detection = detection_of(settings, sources, warnings=not options.quiet)
+    if not options.quiet:
+        for line in detection.notices:
+            note(line)
+    running, before = running_version(settings)
+    rules = published_of(settings, sources.files, comment)
+    if running is not None and rules.same_rules(running):
+        note(f"version {running.version} has the same rules: nothing to publish.")
+        return
+    changes = () if before is None else difference(before.active_rules, detection.active_rules)
+    changed = lines(changes, MAX_LINES)
+    show = note if settings.json_output else click.echo
+    for line in changed:
+        show(printable(line))
+    now_on = enabled(detection.active_rules.rules)
+    then_on = 0 if before is None else enabled(before.active_rules.rules)
+    versus = "no version was published before" if running is None else f"{then_on} enabled in version {running.version}"
+    show(f"{count_of(now_on, 'rule')} enabled; {versus}.")
+    if now_on * 2 < then_on and not force:
+        raise BadInput(f"only {now_on} of {then_on} rules would stay enabled: add --force to publish anyway.")
+    if (over := _over_budget(settings, before, detection, quiet=options.quiet)) and not force:
+        raise BadInput(*over, "add --force to publish all the same.")
+    for line in over:
+        note(line, "warning")
+    if not (yes or _agreed()):
+        note("nothing was published.")
+        return
+    named = replace(rules, previous="" if running is None else running.version, difference=changed)
+    named = named.named(time.time_ns(), 0 if running is None else running.published)
+    publish(settings, named, key)
+    if settings.json_output:
+        click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": changed}))
+    else:
+        click.echo(f"published version {named.version}")
+    if not no_learn:
+        from lanner.known_state.fleet import learn_new_macros
+
+        former = None if before is None else before.ruleset.plan
+        learn_new_macros(settings, former, detection.ruleset.plan, named.version, quiet=options.quiet)
+
+
+def _over_budget(
+    settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, quiet: bool
+) -> list[str]:
+    """Return which limits the draft exceeds on the fleet's stored events. Raises BadInput if Ctrl-C ends it early."""
+    from lanner.tuning.costs import measured_costs, over_budget
+
+    budget = settings.published_rules.budget
+    if replace(budget, hours=0) == RulesBudget(hours=0):
+        return []
+    since = time.time_ns() // 1_000_000 - budget.hours * 3_600_000
+    measured = measured_costs(settings, before or draft, draft, None, since, quiet=quiet)
+    if not measured.is_complete:
+        raise BadInput("stopped early: nothing was published.")
+    if not quiet:
+        if measured.costs.events and measured.costs.is_short:
+            note("events of less than an hour were measured, so the figures for a day may be far off.")
+        for remark in measured.remarks:
+            note(f"not counted: {printable(remark)}")
+    return over_budget(measured.costs, budget)
+
+
+def _agreed() -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("Can't ask for confirmation without a terminal: add --yes.")
+    return click.confirm("Publish it?")
+
+
+@front_command(
+    "pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running", formats=(), without=NO_RULES
+)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+def pull(options: Options, folder: Path, *, force: bool) -> None:
+    """Write the rule files of the published version into DIR, created if needed.
+
+    If their order is not alphabetical, their names get numbers in front, so that publishing DIR gives the same rules.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from bus.published_rules import accept, current
+    from lanner.ruleset.published import public_keys
+    from schemas.published_rules import BadRules
+
+    settings = options.settings()
+    message = current(reachable_connection(settings))
+    if message is None:
+        raise BadInput("no version is published; use `lanner rules publish PATH…`.")
+    try:
+        rules = accept(message, public_keys(settings)).rules
+    except BadRules as error:
+        raise BadInput(f"the published version can't be used: {error}.") from None
+    names = [file.name for file in rules.files]
+    if names != sorted(names):
+        width = len(str(len(names)))
+        names = [f"{position:0{width}}-{name}" for position, name in enumerate(names)]
+    targets = [folder / name for name in names]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = [str(target) for target in targets if os.path.lexists(target)]
+        if there and not force:
+            raise BadInput(*(f"{name}: already exists; --force overwrites it." for name in there))
+        for target, file in zip(targets, rules.files, strict=True):
+            _write(target, file.text)
+    except OSError as error:
+        raise BadInput(f"{error.filename or folder}: {error.strerror}.") from None
+    click.echo(f"version {rules.version}: {count_of(len(targets), 'file')} in {folder}")
+
+
+def _write(target: Path, text: bytes) -> None:
+    # Write beside it and rename, so that a symbolic link at the target is replaced, never followed.
+    new = target.with_name(f".{target.name}.new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
+        file.write(text)
+    new.replace(target)
+
+
+@front_command(
+    "status", example="lanner rules status\nlanner rules status --format json | jq .processors", without=NO_RULES
+)
+def status(options: Options) -> int:
+    """Show the published version, the version each processor runs, and what collectors send.
+
+    Exits with 1 if a live processor runs another version.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from bus.clients.compacted import read_topics
+    from bus.published_rules import CURRENT, accept
+    from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
+    from lanner.ruleset.published import public_keys
+
+    settings = options.settings()
+    keys = public_keys(settings)
+    found = read_topics(reachable_connection(settings), [RULES, PUSHDOWN_FILTERS, PROCESSORS])
+    current = found[RULES].get(CURRENT)
+    rules: PublishedRules | None = None
+    signed_by = problem = ""
+    if current is not None:
+        try:
+            accepted = accept(current, keys)
+            rules, signed_by = accepted.rules, accepted.signed_by
+        except BadRules as error:
+            problem = str(error)
+    peers = Peers()
+    for key, message in found[PROCESSORS].items():
+        peers.take(key, message.value(), message.timestamp()[1])
+    now = time.time_ns() // 1_000_000
+    rows: list[dict[str, Any]] = [
+        {
+            "processor": report.worker,
+            "version": report.active,
+            "since": _stamp(report.since),
+            "rules": report.rules,
+            "state": _state(report, alive=age < LIVE_MS),
+            "seen_seconds_ago": max(age, 0) // 1000,
+            "alive": age < LIVE_MS,
+        }
+        for report, age in sorted(peers.ages(now), key=lambda each: each[0].worker)
+    ]
+    hosts: Counter[str] = Counter()
+    for report in peers.live(now):
+        hosts.update(report.hosts)
+    live = sorted(key.decode("utf-8", "replace") for key in found[PUSHDOWN_FILTERS])
+    if settings.json_output:
+        published = None if rules is None else _summary(rules, signed_by)
+        body = {"published": published, "trouble": problem, "processors": rows, "hosts": hosts, "interest": live}
+        click.echo(json.dumps(body, indent=2))
+    else:
+        _print(rules, signed_by, problem, rows, hosts)
+        if not options.quiet:
+            note(f"collectors send the events that these need: {', '.join(live) or 'their own rule files'}")
+    published_version = "" if rules is None else rules.version
+    return int(
+        bool(problem) or any(row["alive"] and published_version and row["version"] != published_version for row in rows)
+    )
+
+
+def _state(report: Report, *, alive: bool) -> str:
+    if not alive:
+        return "gone"
+    states = []
+    if report.waiting:
+        who = f" for {', '.join(report.lagging)}" if report.lagging else ""
+        states.append(f"waits{who} to activate {report.waiting}")
+    if report.refused:
+        states.append(f"refused a version: {report.refused}")
+    return "; ".join(states) or "active"
+
+
+def _summary(rules: PublishedRules, signed_by: str) -> dict[str, Any]:
+    return {
+        "version": rules.version,
+        "published": _stamp(rules.published),
+        "publisher": rules.publisher,
+        "host": rules.host,
+        "comment": rules.comment,
+        "signed_by": signed_by or None,
+        "files": [file.name for file in rules.files],
+        "difference": list(rules.difference),
+    }
+
+
+def _stamp(nanoseconds: int) -> str:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _print(
+    rules: PublishedRules | None, signed_by: str, problem: str, rows: list[dict[str, Any]], hosts: Counter[str]
+) -> None:
+    if problem:
+        click.echo(printable(f"the published version can't be used: {problem}"))
+    elif rules is None:
+        click.echo("no version is published: each processor uses its own rule files")
+    else:
+        signed = f", signed by {signed_by}" if signed_by else ""
+        comment = f" ({rules.comment})" if rules.comment else ""
+        who = f"by {rules.publisher} on {rules.host}"
+        click.echo(printable(f"version {rules.version} {who}, {_stamp(rules.published)}{signed}{comment}"))
+    print_table(
+        ("PROCESSOR", "VERSION", "RULES", "SINCE", "STATE"),
+        [
+            (
+                row["processor"],
+                row["version"],
+                str(row["rules"]),
+                row["since"],
+                Text(row["state"], "" if row["alive"] else "dim"),
+            )
+            for row in rows
+        ],
+    )
+    print_table(
+        ("HOSTS", "SEND EVENTS NEEDED BY"),
+        [(str(number), _meaning(reported)) for reported, number in hosts.most_common()],
+    )
+
+
+def _meaning(reported: str) -> str:
+    return {"": "their own rule files", "*": "everything"}.get(reported, reported.replace("+", ", "))

@@ -1,0 +1,245 @@
+"""`lanner rules tune`: proposes exceptions from alerts."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from foundation.text import count_of, printable
+from lanner.cli.app import Options, front_command
+from lanner.cli.options import chosen_recording, source_options, time_ms
+from lanner.errors import BadInput
+from lanner.process.signals import Signals
+from lanner.recorder.recording import stored_alerts
+from lanner.ruleset.load import find_rules, load_or_fail
+from lanner.ruletest.reading import test_file_of
+from lanner.settings import Settings
+from lanner.terminal.output import StatusLine, note
+from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
+from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
+from lanner.wiring.kafka import reachable_connection
+from processor.loading import RuleFile
+from schemas.alert import Alert, BadAlert
+from schemas.encoding.batch import BadBatch
+
+_MAX_ALERTS = 500_000
+_DATABASE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+_Tried = tuple[Proposal, Harm]
+_Source = Callable[[Callable[[], bool]], Iterable[Alert]]
+"""Yields alerts until its argument returns true."""
+
+
+@front_command(
+    "tune",
+    example="sudo lanner rules tune\n"
+    "lanner rules tune --topic --since 7d --console /var/lib/lanner/console/alerts.db --write quiet.yaml",
+)
+@click.option(
+    "--since", metavar="TIME", default="7d", show_default=True, help="A duration before now, or a date and time."
+)
+@click.option("--rule", metavar="NAME", help="Only this rule.")
+@click.option(
+    "--witnesses",
+    type=click.IntRange(2),
+    default=MIN_WITNESSES,
+    show_default=True,
+    help="Alerts that an exception must quiet, at least.",
+)
+@click.option(
+    "--console",
+    type=_DATABASE,
+    metavar="FILE",
+    help="alerts.db of `lanner console`: alerts that people commented or assigned count as real. Without --topic and "
+    "--file, all its alerts are read.",
+)
+@click.option(
+    "--write",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the harmless ones as a rule file, with tests.",
+)
+@source_options
+def command(
+    options: Options,
+    *,
+    since: str,
+    rule: str | None,
+    witnesses: int,
+    console: Path | None,
+    write: Path | None,
+    file: Path | None,
+    topic: bool,
+) -> None:
+    """Propose exceptions for the rules with most alerts, with proof of what each would hide.
+
+    An exception is what many alerts share: the program and its object or place, never the program's name alone. Each is
+    tried on the rules' tests, on recorded attacks, and on the alerts that people marked as real. Nothing is applied:
+    read what --write has written, then test and publish it as any other rule file.
+    """
+    settings = options.settings()
+    sources = find_rules(settings)
+    known = {each.name: each.exceptions for each in load_or_fail(settings, sources, warnings=False).rules}
+    if rule is not None and rule not in known:
+        raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
+    if write is not None:
+        _check_target(write)
+    first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
+    names = known.keys() if rule is None else {rule}
+    if console is not None and file is None and not topic:
+        source = _of_console(console, first, names)
+    else:
+        source = _stored(settings, chosen_recording(settings, file, topic=topic, quiet=options.quiet), first)
+    alerts = _alerts(source, first, names, _marked(console), quiet=options.quiet)
+    trial = HarmTrial(sources.files)
+    tried = [(each, _harm(trial, each)) for each in proposals(alerts, witnesses, known)]
+    tried.sort(key=lambda each: not _is_harmless(each))
+    if settings.json_output:
+        click.echo(json.dumps([_record(each) for each in tried], indent=2))
+    else:
+        _print(alerts, tried)
+    if write is not None:
+        _write(write, [each[0] for each in tried if _is_harmless(each)], sources.files, trial)
+
+
+def _alerts(
+    source: _Source,
+    first: int,
+    rules: Collection[str],
+    marked: Collection[str],
+    *,
+    quiet: bool,
+) -> list[TunedAlert]:
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    found: dict[str, TunedAlert] = {}
+    with Signals(restores=True) as signals:
+        for alert in source(lambda: signals.stop):
+            if signals.stop or len(found) == _MAX_ALERTS:
+                note(f"stopped after {count_of(len(found), 'alert')}.")
+                break
+            if alert.rule in rules and alert.time // 1_000_000 >= first:
+                found[alert.id] = TunedAlert(
+                    alert.rule,
+                    alert.hostname,
+                    alert.stated,
+                    1 if alert.repeats is None else alert.repeats.count,
+                    alert.id in marked,
+                )
+                status.show(f"reading: {count_of(len(found), 'alert')}")
+    status.clear()
+    return list(found.values())
+
+
+def _stored(settings: Settings, recording: Path | None, first: int) -> _Source:
+    if recording is not None:
+        return lambda _: stored_alerts(recording)
+    from lanner.recorder.topic import retained_alerts
+
+    return lambda stop: retained_alerts(reachable_connection(settings), first, None, stop)
+
+
+def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:
+    from lanner.console.store.reading import AlertReader
+
+    def read(_: Callable[[], bool]) -> Iterator[Alert]:
+        try:
+            reader = AlertReader(console)
+            for rule in rules:
+                for alert, _group in reader.alerts_of_rule(rule, first * 1_000_000, _MAX_ALERTS):
+                    yield alert
+        except (OSError, BadAlert) as error:
+            raise BadInput(f"{console}: {error}.") from None
+
+    return read
+
+
+def _marked(console: Path | None) -> Collection[str]:
+    if console is None:
+        return ()
+    from lanner.console.store.reading import AlertReader
+
+    try:
+        return AlertReader(console).marked_as_real(_MAX_ALERTS)
+    except OSError as error:
+        raise BadInput(f"{console}: {error}.") from None
+
+
+def _harm(trial: HarmTrial, proposal: Proposal) -> Harm:
+    try:
+        return trial.of(proposal)
+    except (OSError, BadBatch) as error:
+        raise BadInput(f"can't read a recording of the tests: {error}.") from None
+
+
+def _is_harmless(tried: _Tried) -> bool:
+    proposal, harm = tried
+    return not proposal.marked and not harm.tests and not harm.actions
+
+
+def _print(alerts: list[TunedAlert], tried: Iterable[_Tried]) -> None:
+    found = list(tried)
+    total = count_of(sum(each.number for each in alerts), "alert")
+    click.echo(f"{total}, {count_of(len(found), 'proposed exception')}.")
+    for proposal, harm in found:
+        quiets = f"{proposal.alerts:,} of {count_of(proposal.of_rule, 'alert')}"
+        click.echo(f"\n{printable(proposal.rule)}: quiets {quiets}, on {count_of(proposal.hosts, 'host')}")
+        for each in proposal.conditions:
+            click.echo(f"    {printable(each.text)}")
+        if proposal.exception:
+            click.echo(f"  Values of the rule's exception {printable(proposal.exception)}.")
+        click.echo(f"  {_proof(proposal, harm)}")
+
+
+def _proof(proposal: Proposal, harm: Harm) -> str:
+    hides = [f"the test {printable(name)!r}" for name in harm.tests[:3]]
+    hides += [f"{len(harm.tests) - 3} more tests"] if len(harm.tests) > 3 else []
+    hides += [count_of(harm.actions, "recorded attack")] if harm.actions else []
+    hides += [f"{count_of(proposal.marked, 'alert')} that people marked as real"] if proposal.marked else []
+    if hides:
+        return f"HARMFUL: it would hide {', '.join(hides)}."
+    if not harm.tested:
+        return "Unproved: the rule has no tests, so nothing shows what it would hide."
+    return (
+        f"Harmless as far as tested: {count_of(harm.tested, 'attack')} of tests and recordings still raise the alert."
+    )
+
+
+def _record(tried: _Tried) -> dict[str, object]:
+    proposal, harm = tried
+    record = {**asdict(proposal), **asdict(harm), "harmless": _is_harmless(tried)}
+    del record["witness"]
+    return record
+
+
+def _check_target(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BadInput(f"{path.parent}: no such folder; create it, or pass another name to --write.")
+    for each in (path, Path(test_file_of(str(path)))):
+        if each.exists():
+            raise BadInput(f"{each}: exists already; pass another name to --write.")
+
+
+def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], trial: HarmTrial) -> None:
+    if not found:
+        note("nothing harmless was found, so nothing was written.")
+        return
+    beside = path.parent
+    files = [os.path.relpath(each.name, beside) for each in (*rule_files, RuleFile(str(path), ""))]
+    proofs = [next((case for case in witness_cases(each) if trial.is_proof(each, case)), "") for each in found]
+    cases = list(filter(None, proofs))
+    texts = {path: patch_text(found, trial.taken), Path(test_file_of(str(path))): suite_text(cases, files)}
+    try:
+        for each, text in texts.items():
+            if text:
+                each.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None
+    note(f"wrote {path} with {count_of(len(found), 'exception')}; try it by `lanner rules test {path}`.")
+    if len(cases) < len(found):
+        lacking = count_of(len(found) - len(cases), "exception")
+        note(f"{lacking} without a test: an event with the fields of the alert isn't enough to raise it.")

@@ -1,1 +1,0 @@
-"""Commands that measure rules on what happened, and propose changes."""

@@ -1,0 +1,1 @@
+"""The commands that run until they are stopped: arguments in, an exit code out."""

@@ -1,0 +1,201 @@
+"""`lanner collector`: publishes this host's events to Kafka."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from foundation.text import count_of, printable
+from lanner.cli.app import NO_RULES, NO_SETTINGS, Group, Options, front_command, shared_options
+from lanner.cli.tables import COLLECTOR
+from lanner.errors import BadInput
+from lanner.libraries import need
+from lanner.process import service
+from lanner.process.signals import Signals
+from lanner.settings import Settings
+from lanner.terminal.output import note
+from lanner.wiring.kafka import connection_of
+from schemas.batch import EventBatch, events_lost
+
+if TYPE_CHECKING:
+    from collector.publishing.spool import Spool
+    from lanner.operations.collector import CollectorView
+    from lanner.wiring.stages.pushdown import FleetFilter
+
+
+POLL_SECONDS = 0.25
+REST_SECONDS = 1.0
+"""How long to sleep while nothing comes; a record or a signal ends it."""
+FLUSH_SECONDS = 5.0
+
+
+def _collect(options: Options) -> None:
+    """Collect until a signal arrives."""
+    need("collector", "confluent_kafka")
+    from collector.publishing.publisher import Publisher
+    from collector.publishing.spool import SequenceCheckpoint
+    from lanner.operations.collector import CollectorView
+    from lanner.operations.server import endpoint
+    from lanner.terminal.logs import log_to_stderr
+    from lanner.wiring.stages.collector import identity_of, make_collector
+    from lanner.wiring.stages.pushdown import FleetFilter, own_filter
+
+    loaded = options.load()
+    settings = loaded.settings
+    log_to_stderr(settings, "collector")
+    own = own_filter(loaded, warnings=not options.quiet)
+    connection = connection_of(settings)
+    folder = Path(settings.kafka.spool_dir)
+    spool = _spool(settings, folder)
+    fleet_filter = FleetFilter(settings, connection, own, folder)
+    continuity = SequenceCheckpoint(folder / "last.json")
+    last = continuity.read()
+    newest = 0
+
+    def take(batch: EventBatch) -> None:
+        nonlocal newest
+        publisher.publish(batch)
+        newest = batch.sequence
+        continuity.note(batch.collector_start, batch.sequence)
+
+    collector = make_collector(
+        settings,
+        fleet_filter.event_types,
+        take,
+        pushdown_filter=fleet_filter.plan.pushdown_filter,
+        versions=fleet_filter.plan.versions,
+        variables=fleet_filter.variables,
+        flush_ms=settings.kafka.batch_ms,
+        previous=(0, -1) if last is None else (last.start, last.sequence),
+        further_losses=lambda: publisher.losses,
+        on_note=note,
+    )
+    publisher = Publisher(
+        connection, collector.host.id, spool, identity=identity_of(settings, collector.host), on_note=note
+    )
+
+    limit = settings.kafka.spool_mib << 20
+    view = CollectorView(collector, publisher, spool, limit, stuck_seconds=settings.http.stuck_seconds)
+    with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
+        try:
+            collector.start()
+            if not options.quiet:
+                note(
+                    f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
+                    f"{len(collector.event_types)} event types, as {fleet_filter.asker} require. Stop: Ctrl-C"
+                )
+            service.notify("READY=1")
+            _work(signals, view, fleet_filter)
+        finally:
+            service.notify("STOPPING=1")
+            collector.stop()
+            left = publisher.close(FLUSH_SECONDS)
+            if newest:
+                continuity.note(collector.started, newest, final=True)
+            if left and not options.quiet:
+                note(f"{left} batches remain in {folder}; the next collector here sends them.")
+    if not options.quiet:
+        note(
+            f"{count_of(collector.events, 'event')}, {count_of(publisher.delivered, 'batch', 'batches')} sent, "
+            f"{count_of(events_lost(collector.losses), 'event')} lost"
+        )
+
+
+def _spool(settings: Settings, folder: Path) -> "Spool":
+    from collector.publishing.spool import Spool
+
+    try:
+        return Spool(folder, settings.kafka.spool_mib << 20, on_error=note)
+    except OSError as error:
+        raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+
+
+def _work(signals: Signals, view: "CollectorView", fleet_filter: "FleetFilter") -> None:
+    watchdog = service.Watchdog()
+    while not signals.stop:
+        rested = not view.publisher.has_waiting and view.collector.rest(REST_SECONDS, signals.descriptor)
+        view.collector.poll(0 if rested else POLL_SECONDS)
+        signals.drain()
+        view.publisher.poll()
+        fleet_filter.follow(view.collector)
+        watchdog.beat()
+        view.turned.beat()
+
+
+def _command(options: Options) -> None:
+    """Watch this host and send its events to Kafka, where processors evaluate them.
+
+    While the broker is unavailable, batches wait on disk (kafka.spool_dir); they are sent later, in order. Published
+    rules decide which events are collected. If none are published, this host's rule files do, so deploy the processors'
+    rule files to the collectors. SIGTERM sends what is left and exits.
+    """
+    ctx = click.get_current_context()
+    ctx.obj = options
+    if ctx.invoked_subcommand is None:
+        from lanner.process.memory import collect_cycles_rarely, import_core, keep_memory_small, return_free_memory
+
+        import_core()
+        collect_cycles_rarely()
+        keep_memory_small()
+        return_free_memory()
+        _collect(options)
+
+
+command: click.Group = click.group(
+    "collector",
+    cls=Group,
+    lazy=COLLECTOR,
+    invoke_without_command=True,
+    example="sudo lanner collector -o kafka.bootstrap_servers=kafka-1:9092\nsudo lanner collector build-cache bpf.json",
+)(shared_options(_command, formats=()))
+
+
+@front_command(
+    "build-cache",
+    example="sudo lanner collector build-cache bpf.json\nsudo lanner collector build-cache /opt/lanner/cache",
+    formats=(),
+    without=NO_SETTINGS,
+)
+@click.argument("target", type=click.Path(path_type=Path), metavar="FILE|FOLDER")
+def build_cache(options: Options, target: Path) -> None:
+    """Compile the eBPF program for hosts without a compiler or kernel headers.
+
+    It works on hosts with the same kernel build and version of Lanner: put the file into /opt/lanner/cache there, or
+    set collector.bpf_cache to it. Needs BCC and kernel headers here; each collector verifies it on start.
+    """
+    from collector.bpf.program import build_cache
+
+    if target.is_dir() or target.parent.is_dir():
+        try:
+            path, kernel = build_cache(target)
+        except OSError as error:
+            raise BadInput(f"{target}: {error.strerror}.") from None
+    else:
+        raise BadInput(f"{target}: there is no folder {target.parent}.")
+    if not options.quiet:
+        note(f"{path}: {path.stat().st_size // 1024} KiB, for kernel {kernel}.")
+        note("On hosts with this kernel: put it into /opt/lanner/cache, owned by root, or set collector.bpf_cache.")
+
+
+@front_command("key", example="sudo lanner collector key", without=NO_RULES)
+def show_key(options: Options) -> None:
+    """Print this host's id and its public key, as `lanner hosts enroll` takes them.
+
+    Creates the key if there is none, so a host can be enrolled before its collector first starts. The private key stays
+    in its file (collector.key_file).
+    """
+    from collector.host import this_host
+    from lanner.wiring.stages.collector import signing_identity
+
+    settings = options.settings()
+    identity = signing_identity(settings, this_host(settings.host.id or "", settings.host.name or ""))
+    public = identity.key.public_key.hex()
+    if settings.json_output:
+        record = {"host_id": identity.host_id, "hostname": identity.hostname, "public_key": public}
+        sys.stdout.write(json.dumps(record) + "\n")
+    else:
+        sys.stdout.write(f"{printable(identity.host_id)} {public}\n")
+        if not options.quiet:
+            note("to enroll this host, run: lanner hosts enroll ID KEY")

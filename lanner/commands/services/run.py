@@ -1,0 +1,129 @@
+"""`lanner run`: all stages in one process, for this host."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from foundation.text import count_of
+from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.process.memory import collect_cycles_rarely
+from lanner.recorder.rolling import size_mib
+from lanner.ruleset.compile import CompiledDetection
+from lanner.settings import Settings, find_file
+from lanner.terminal.output import note
+from lanner.wiring.check import check_settings
+from lanner.wiring.stages.single_host import Pipeline, Source
+from lanner.wiring.stores import collected, open_recording
+from processor.detection.rule_timing import RuleTiming
+from schemas.batch import EventBatch
+
+if TYPE_CHECKING:
+    from lanner.wiring.stages.consoles import HostConsole
+
+
+@front_command(
+    "run",
+    example="sudo lanner run --format json\nsudo lanner run --keep 256MB\nsudo lanner run --metrics 8774",
+    formats=ALERT_FORMATS,
+)
+@click.option("--no-pushdown", is_flag=True, help="Evaluate every event in user space; the kernel drops none.")
+@click.option("--metrics", metavar="[ADDRESS:]PORT", help="Serve metrics and health over HTTP at this address.")
+@click.option(
+    "--keep",
+    metavar="SIZE",
+    help="Size of the recording of the newest events and alerts, such as 256MB; 0 for none.  [default: 64MiB]",
+)
+def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: str | None) -> None:
+    """Watch this host: all stages in this process, alerts on standard output.
+
+    SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
+    """
+    from lanner.wiring.stages.collector import make_collector
+
+    collect_cycles_rarely()
+
+    def load() -> tuple[Settings, CompiledDetection]:
+        loaded = options.load()
+        settings = loaded.settings
+        if no_pushdown:
+            settings = replace(settings, collector=replace(settings.collector, pushdown=False))
+        if keep is not None:
+            settings = replace(settings, keep=replace(settings.keep, size_mib=size_mib(keep)))
+        detection = check_settings(replace(loaded, settings=settings), "run", warnings=not options.quiet)
+        assert detection is not None  # noqa: S101  an error in the rules was raised
+        return settings, detection
+
+    settings, detection = load()
+
+    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        chosen = collected(settings, detection)
+        return make_collector(
+            settings,
+            chosen.event_types,
+            take,
+            pushdown_filter=chosen.pushdown_filter,
+            variables=detection.variables,
+            on_note=note,
+        )
+
+    if settings.log_format is not None:
+        from lanner.terminal.logs import log_to_stderr
+
+        log_to_stderr(settings, "run")
+    with _console(settings) as console:
+        pipeline = Pipeline(
+            settings,
+            detection,
+            collector,
+            reload=load,
+            settings_file=find_file(options.config, os.environ),
+            recording=open_recording(settings, note),
+            on_alert=None if console is None else console.put,
+            on_batch=None if console is None else console.see,
+            quiet=options.quiet,
+        )
+        has_metrics = metrics is not None or settings.http.listen is not None
+        if has_metrics or console is not None:
+            timing = RuleTiming(lambda: pipeline.ruleset.detector)
+            pipeline.add_observer(timing.see)
+            if console is not None:
+                console.attach(lambda: pipeline.active_rules, lambda: timing.seconds)
+        if has_metrics:
+            _run_with_metrics(pipeline, timing, settings, metrics)
+        else:
+            pipeline.run()
+    if not options.quiet:
+        for line in pipeline.summary.lines(pipeline.losses()):
+            note(line)
+
+
+@contextmanager
+def _console(settings: Settings) -> Iterator["HostConsole | None"]:
+    """Serve the console if it is enabled, and yield it. Raises BadInput."""
+    if not settings.console.enabled:
+        yield None
+        return
+    # Imported here, because aiohttp takes 20 MiB.
+    from lanner.wiring.stages.consoles import HostConsole
+
+    console = HostConsole(settings, note)
+    note(f"console at {console.address}")
+    try:
+        yield console
+    finally:
+        console.stop()
+        if console.dropped:
+            note(f"console: {count_of(console.dropped, 'alert')} came too fast, and can't be seen there.", "warning")
+
+
+def _run_with_metrics(pipeline: Pipeline, timing: RuleTiming, settings: Settings, address: str | None) -> None:
+    from lanner.operations.run import RunView
+    from lanner.operations.server import endpoint
+
+    view = RunView(pipeline, timing)
+    with endpoint(settings, "run", view.readings, view.health(), flag=address):
+        pipeline.run()

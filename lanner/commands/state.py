@@ -1,0 +1,241 @@
+"""`lanner state`: takes a changelog or a state file; shows, teaches and resets what stateful rules remember."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from foundation.text import printable
+from foundation.times import date_and_time_seconds, iso8601_zulu
+from lanner.cli.app import Group, Options, front_command
+from lanner.cli.tables import STATE
+from lanner.errors import BadInput
+from lanner.known_state.files import reset_file
+from lanner.known_state.learning import learning_macros
+from lanner.known_state.tables import chosen_group, known_values, macro_named, macro_states, read_state_file
+from lanner.libraries import need
+from lanner.process.signals import Signals
+from lanner.ruleset.compile import load_detection
+from lanner.settings import Settings
+from lanner.settings.sections.model import KafkaSettings
+from lanner.terminal.output import StatusLine, note
+from lanner.terminal.tables import print_table
+from lanner.wiring.kafka import reachable_connection
+from processor.correlation.state import WindowState
+from processor.matching.pre_match import combined
+from processor.rules.splitting import Plan, StatefulMacro
+
+
+@click.group("state", cls=Group, lazy=STATE, example="lanner state list\nlanner state reset new_program --group nginx")
+def command() -> None:
+    """Show and change what stateful rules remember: windows, and the values that first_seen knows.
+
+    Of a fleet if a broker is configured, else of this host's `lanner run`.
+    """
+
+
+@front_command("learn", example="lanner state learn\nlanner state learn new_program", formats=())
+@click.argument("macros", nargs=-1, metavar="[MACRO...]")
+def learn_values(options: Options, macros: tuple[str, ...]) -> None:
+    """Teach macros of type first_seen what the fleet's retained events show: by default all of them.
+
+    `lanner rules publish` does so for new and changed macros. What is known already stays. Where events of the whole
+    learning period are retained, nothing has to be learned any longer.
+    """
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.known_state.fleet import FleetState, active_plan, learn_from_topic, wait_until_supported
+
+    settings = options.settings()
+    connection = reachable_connection(settings)
+    plan, version = active_plan(settings, connection)
+    chosen = [macro_named(plan, name) for name in macros] if macros else list(learning_macros(plan))
+    if wrong := [macro.name for macro in chosen if macro.correlation.type != "first_seen"]:
+        raise BadInput(f"{', '.join(wrong)}: only macros of type first_seen learn.")
+    if not chosen:
+        note("the active rules use no macro of type first_seen.")
+        return
+    status = StatusLine(sys.stderr, enabled=not options.quiet)
+    with Signals() as signals:
+        if version:
+            wait_until_supported(connection, version, lambda: signals.stop)
+        values, remarks = learn_from_topic(FleetState(connection), plan, chosen, lambda: signals.stop, status.show)
+        status.clear()
+        if signals.stop:
+            raise BadInput("stopped early: nothing was learned.")
+    if not options.quiet:
+        note(f"learned {values:,} values for {', '.join(macro.name for macro in chosen)}.")
+        for remark in remarks:
+            note(f"not learned: {printable(remark)}.")
+
+
+@dataclass(frozen=True, slots=True)
+class StateSource:
+    """State, and the rules that it belongs to."""
+
+    state: WindowState
+    plan: Plan
+
+
+def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option that chooses the source, which is passed as `topic`."""
+    return click.option("--topic", is_flag=True, help="Of the fleet.  [default: if a broker is configured]")(function)
+
+
+def is_fleet(settings: Settings, *, topic: bool) -> bool:
+    """Return whether a command is about a fleet. topic: whether that was named."""
+    return topic or settings.kafka != KafkaSettings()
+
+
+def state_source(settings: Settings, *, topic: bool, quiet: bool) -> StateSource:
+    """Read the state. Raises BadInput.
+
+    Args:
+        settings: name the broker, or the state file.
+        topic: whether a fleet was named.
+        quiet: don't report which file is read.
+    """
+    if not is_fleet(settings, topic=topic):
+        path = Path(settings.memory.filename)
+        source = StateSource(read_state_file(path), load_detection(settings, warnings=False).ruleset.plan)
+        if not quiet:
+            note(f"reading this host's own state in {path}; --topic reads a fleet's.")
+        return source
+    need("processor", "confluent_kafka", "cryptography")
+    from lanner.known_state.fleet import FleetState, active_plan
+
+    connection = reachable_connection(settings)
+    plan, _ = active_plan(settings, connection)
+    with Signals() as signals:
+        state, unreadable = FleetState(connection).read(lambda: signals.stop)
+    if unreadable:
+        note(f"{unreadable:,} records are of another release.")
+    return StateSource(state, plan)
+
+
+def request_reset(settings: Settings, macro: StatefulMacro, group: tuple[str, ...] | None, value: str | None) -> None:
+    """Write a request that `lanner run` takes; arguments as of FleetState.reset. Raises BadInput."""
+    path = reset_file(Path(settings.memory.filename))
+    record = {"owner": macro.fingerprint, "group": group, "value": value, "time": time.time_ns()}
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "a") as file:
+            file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+
+
+@front_command("list", example="lanner state list\nlanner state list --topic --format json")
+@state_options
+def list_state(options: Options, *, topic: bool) -> None:
+    """List the stateful macros that rules use, with the groups and values that they remember.
+
+    LEARNING counts groups of first_seen that only learn: nothing is new there yet. FULL counts those that don't fire
+    for some host, container or user, who brought too many values.
+    """
+    settings = options.settings()
+    source = state_source(settings, topic=topic, quiet=options.quiet)
+    rows = macro_states(source.state, source.plan, time.time_ns())
+    if settings.json_output:
+        for row in rows:
+            sys.stdout.write(json.dumps(asdict(row)) + "\n")
+    elif rows:
+        print_table(
+            ("MACRO", "TYPE", "GROUPS", "VALUES", "LEARNING", "FULL"),
+            [
+                (
+                    row.name,
+                    row.type,
+                    f"{row.groups:,}",
+                    *_counts(row.values, row.learning, row.full, is_first=row.type == "first_seen"),
+                )
+                for row in rows
+            ],
+        )
+    elif not options.quiet:
+        note("the active rules use no stateful macro.")
+
+
+def _counts(*numbers: int, is_first: bool) -> tuple[str, ...]:
+    return tuple(f"{number:,}" if is_first else "-" for number in numbers)
+
+
+@front_command(
+    "reset",
+    example="lanner state reset new_program\nlanner state reset new_program --group nginx --value /usr/bin/curl",
+    formats=(),
+)
+@click.argument("macro")
+@click.option("--group", "groups", multiple=True, metavar="VALUE", help="Only this group; one for each group-by field.")
+@click.option("--value", "values", multiple=True, metavar="VALUE", help="Only this value; one for each field.")
+@state_options
+def reset_state(options: Options, macro: str, groups: tuple[str, ...], values: tuple[str, ...], *, topic: bool) -> None:
+    """Make MACRO forget everything, one group, or one value of a group.
+
+    A group of first_seen that was forgotten learns again; a value that was forgotten is new when it comes again.
+    """
+    settings = options.settings()
+    if is_fleet(settings, topic=topic):
+        need("processor", "confluent_kafka", "cryptography")
+        from lanner.known_state.fleet import FleetState, active_plan
+
+        connection = reachable_connection(settings)
+        chosen = macro_named(active_plan(settings, connection)[0], macro)
+        group, value = _chosen(chosen, groups, values)
+        FleetState(connection).reset(chosen, group, value)
+        when = "the processors forget it as soon as they have processed what came before."
+    else:
+        chosen = macro_named(load_detection(settings, warnings=False).ruleset.plan, macro)
+        group, value = _chosen(chosen, groups, values)
+        request_reset(settings, chosen, group, value)
+        when = "`lanner run` forgets it within five seconds, or when it starts."
+    if not options.quiet:
+        note(f"{macro}: {when}")
+
+
+def _chosen(
+    macro: StatefulMacro, groups: tuple[str, ...], values: tuple[str, ...]
+) -> tuple[tuple[str, ...] | None, str | None]:
+    correlation = macro.correlation
+    group = chosen_group(macro, groups)
+    if not values:
+        return group, None
+    if correlation.type != "first_seen" or len(values) != len(correlation.fields):
+        fields = ", ".join(correlation.fields) if correlation.type == "first_seen" else "no fields"
+        raise BadInput(f"--value: {macro.name} knows values of {fields}: give one for each.")
+    if group is None:
+        raise BadInput(f"--value: add --group for {', '.join(correlation.group_by)}.")
+    return group, combined(values)
+
+
+@front_command("show", example="lanner state show new_program\nlanner state show new_program --group nginx")
+@click.argument("macro")
+@click.option("--group", "groups", multiple=True, metavar="VALUE", help="Only this group; one for each group-by field.")
+@state_options
+def show_values(options: Options, macro: str, groups: tuple[str, ...], *, topic: bool) -> None:
+    """Show the values that MACRO knows, by group, with the time of the newest sighting.
+
+    The time is when the broker received the event, rounded down to a 64th of the lookback.
+    """
+    settings = options.settings()
+    source = state_source(settings, topic=topic, quiet=options.quiet)
+    chosen = macro_named(source.plan, macro)
+    if chosen.correlation.type != "first_seen":
+        raise BadInput(f"{macro} is of type {chosen.correlation.type}: `lanner state list` shows its number of groups.")
+    group = chosen_group(chosen, groups) or ()
+    rows = [each for each in known_values(source.state, chosen) if not group or each.group == group]
+    if settings.json_output:
+        for row in rows:
+            record = {"group": row.group, "value": row.value, "seen": iso8601_zulu(row.seen * 10**9)}
+            sys.stdout.write(json.dumps(record) + "\n")
+    elif rows:
+        print_table(
+            ("GROUP", "VALUE", "SEEN"),
+            [(", ".join(row.group), ", ".join(row.value), date_and_time_seconds(row.seen * 10**9)) for row in rows],
+        )
+    elif not options.quiet:
+        note("no values are known.")

@@ -1,1 +1,0 @@
-"""Where hosts and rules are read: a fleet's topics, this process, or files."""

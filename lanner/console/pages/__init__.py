@@ -1,1 +1,0 @@
-"""The pages: templates, styles, scripts, and what computes their drawings."""

@@ -1,0 +1,160 @@
+"""Runs searches, each on a thread of its own, a limited number at once."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from lanner.errors import BadInput
+from lanner.recorder.search import (
+    EventSearch,
+    FoundEvent,
+    RetainedEvents,
+    SearchCondition,
+    SearchLimits,
+    SearchProblem,
+    compile_search,
+)
+from processor.loading import RuleFile
+from processor.output.redaction import Redaction
+
+OpenEvents = Callable[[int, int], RetainedEvents]
+"""Gets the time range, ms since the epoch. Raises BadInput and BusUnavailable."""
+MAX_OF_ONE, MAX_IN_ALL = 2, 6
+_BEAT_SECONDS = 1.0
+
+
+class TooManySearches(Exception):
+    """A limit on searches at once is reached; the message states which."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSource:
+    """The events that a console can search."""
+
+    open: OpenEvents
+    described: str
+    """In words."""
+    files: Callable[[], Sequence[RuleFile]] = tuple
+    """Rule files whose macros and lists conditions may use. Raises BadInput."""
+    redaction: Redaction = field(default_factory=Redaction)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchState:
+    """What a search has found since the last one of these, and how far it is."""
+
+    search: EventSearch | None
+    """None while the source is opened."""
+    found: Sequence[FoundEvent] = ()
+
+
+class SearchDesk:
+    """Starts searches, and ends those whose reader went away."""
+
+    def __init__(self, source: SearchSource, limits: SearchLimits | None = None) -> None:
+        self.source = source
+        self.limits = limits or SearchLimits()
+        self._running: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._ends: set[threading.Event] = set()
+
+    @property
+    def running(self) -> int:
+        """The number of searches that use a thread."""
+        with self._lock:
+            return self._running.total()
+
+    async def run(self, person: str, condition: str, times: tuple[int, int]) -> AsyncGenerator[SearchState]:
+        """Yield the states of a search, at least one a second; closing the generator ends it.
+
+        Args:
+            person: who searches.
+            condition: in the rule language.
+            times: the time range, ms since the epoch.
+
+        Raises:
+            TooManySearches: before the first state.
+            BadCondition: likewise.
+            BadInput: the events can't be read.
+            BusUnavailable: the broker is away.
+        """
+        self._take(person)
+        stop = threading.Event()
+        self._ends.add(stop)
+        work = _SearchWork(partial(self.source.open, *times))
+        thread = ThreadPoolExecutor(1, "console-search")
+        loop = asyncio.get_running_loop()
+        try:
+            compiled = await loop.run_in_executor(thread, self._compile, condition)
+            yield SearchState(None)
+            step = loop.run_in_executor(thread, work.open)
+            while not (await asyncio.wait((step,), timeout=_BEAT_SECONDS))[0]:
+                yield SearchState(None)
+            search = EventSearch(compiled, step.result(), stop.is_set, self.limits, self.source.redaction)
+            work.parts = search.run()
+            while True:
+                part = loop.run_in_executor(thread, work.next)
+                while not (await asyncio.wait((part,), timeout=_BEAT_SECONDS))[0]:
+                    yield SearchState(search)
+                found = part.result()
+                if found is None:
+                    break
+                yield SearchState(search, found)
+            yield SearchState(search)
+        finally:
+            stop.set()
+            self._ends.discard(stop)
+            # A step that is under way ends within a poll; only then the source may be closed.
+            thread.submit(work.close).add_done_callback(lambda _: self._release(person))
+            thread.shutdown(wait=False)
+
+    def close(self) -> None:
+        """End all searches."""
+        for stop in list(self._ends):
+            stop.set()
+
+    def _compile(self, text: str) -> SearchCondition:
+        try:
+            files = self.source.files()
+        except BadInput as error:
+            warning = SearchProblem(f"macros and lists of rules are unknown: {error}")
+            compiled = compile_search(text, ())
+            return replace(compiled, warnings=(warning, *compiled.warnings))
+        return compile_search(text, files)
+
+    def _take(self, person: str) -> None:
+        with self._lock:
+            if self._running[person] >= MAX_OF_ONE:
+                raise TooManySearches(f"{MAX_OF_ONE} of your searches run already; stop one of them first.")
+            if self._running.total() >= MAX_IN_ALL:
+                raise TooManySearches(f"{MAX_IN_ALL} searches run already; try again when one has ended.")
+            self._running[person] += 1
+
+    def _release(self, person: str) -> None:
+        with self._lock:
+            self._running[person] -= 1
+            self._running += Counter()
+
+
+class _SearchWork:
+    """The steps of a search, which its thread takes one after the other."""
+
+    def __init__(self, source: Callable[[], RetainedEvents]) -> None:
+        self._source = source
+        self._events: RetainedEvents | None = None
+        self.parts: Iterator[Sequence[FoundEvent]] = iter(())
+
+    def open(self) -> RetainedEvents:
+        self._events = self._source()
+        return self._events
+
+    def next(self) -> Sequence[FoundEvent] | None:
+        return next(self.parts, None)
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._events.close()

@@ -1,1 +1,0 @@
-"""JSON for programs and for the pages' own scripts."""

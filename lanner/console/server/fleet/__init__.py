@@ -1,1 +1,0 @@
-"""Pages and JSON about hosts and rules."""

@@ -1,1 +1,0 @@
-"""The view Pipeline: what waits for whom, and dead letters with their replay."""

@@ -1,0 +1,181 @@
+"""Pages for a request: a template with what every page shows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from foundation.text import printable
+from lanner.console.server.context import IDENTITY, VERSION, console
+from lanner.console.store.rows import TimeHistogram, time_text
+from schemas.catalog.priorities import Priority
+
+WIDTH, HEIGHT = 1000, 80
+_GAP = 1.5
+_LEVELS = ((0, 3, "error"), (4, 4, "warning"), (5, 5, "notice"), (6, 7, "info"))
+"""Priorities that share a color."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One rectangle."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The alerts of one part of the time range."""
+
+    start: int
+    """µs since the epoch."""
+    end: int
+    count: int
+    x: float
+    width: float
+    boxes: Sequence[Box]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The histogram."""
+
+    since: int
+    until: int
+    total: int
+    most: int
+    columns: Sequence[Column]
+
+
+def histogram_chart(histogram: TimeHistogram) -> Chart:
+    """Return the drawing of a histogram: columns, stacked with the most severe priorities at the bottom."""
+    bars = histogram.bars
+    most = max((sum(bar.counts.values()) for bar in bars), default=0)
+    width = WIDTH / max(len(bars), 1)
+    step = bars[1].start - bars[0].start if len(bars) > 1 else histogram.until - histogram.since
+    columns = []
+    for number, bar in enumerate(bars):
+        boxes = []
+        top = float(HEIGHT)
+        for first, last, level in _LEVELS:
+            count = sum(bar.counts.get(priority, 0) for priority in range(first, last + 1))
+            if count:
+                height = max(count * HEIGHT / most, 1.0)
+                top -= height
+                boxes.append(
+                    Box(round(number * width, 2), round(top, 2), round(width - _GAP, 2), round(height, 2), level)
+                )
+        total = sum(bar.counts.values())
+        columns.append(Column(bar.start, bar.start + step, total, round(number * width, 2), round(width, 2), boxes))
+    return Chart(histogram.since, histogram.until, sum(column.count for column in columns), most, columns)
+
+
+def sparkline(counts: Sequence[int], width: int = 96, height: int = 20) -> str:
+    """Return the path of an area over counts."""
+    most = max(counts, default=0)
+    if not most:
+        return ""
+    step = width / max(len(counts) - 1, 1)
+    points = " ".join(
+        f"L{number * step:.1f} {height - count * (height - 2) / most:.1f}" for number, count in enumerate(counts)
+    )
+    return f"M0 {height} {points} L{width} {height} Z"
+
+
+class Renderer:
+    """The templates of the package, compiled once."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        """Load the templates. values: what all of them may use."""
+        self._environment = Environment(
+            loader=PackageLoader("lanner.console.pages", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_visible,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        filters: dict[str, Callable[..., Any]] = {
+            "time": _time,
+            "count": _count,
+            "priority": _priority,
+            "segment": lambda text: quote(text, safe=""),
+            "value": _value,
+            "lines": _lines,
+        }
+        self._environment.filters |= filters
+        self._environment.globals |= {"sparkline": sparkline, "priorities": [str(each) for each in Priority], **values}
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a page."""
+        return self._environment.get_template(template).render(**values)
+
+
+def _visible(value: Any) -> Any:
+    """Make a text of a host visible: a direction mark could reverse how the rest of the page reads."""
+    return printable(value) if type(value) is str else value
+
+
+def _time(microseconds: int) -> Markup:
+    """Return a time element in UTC; the page's script shows it in the viewer's zone."""
+    text = time_text(microseconds)
+    shown = text[:19].replace("T", " ")
+    return Markup('<time datetime="{}" title="{} UTC">{} UTC</time>').format(text, shown, shown)
+
+
+def _lines(text: str) -> Markup:
+    """Return a text of several lines."""
+    return escape("\n".join(map(printable, text.split("\n"))))
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _priority(number: int) -> str:
+    return str(Priority(number))
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+RENDERER = web.AppKey("renderer", Renderer)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One entry of the navigation."""
+
+    name: str
+    path: str
+    key: str
+    """Opens the view after `g`."""
+
+
+def page(request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
+    """Render a template with values, the person who is signed in and the path."""
+    made, who = console(request), request.get(IDENTITY)
+    text = request.app[RENDERER].render(
+        template,
+        identity=who,
+        path=request.path,
+        source=made.source,
+        lateness=made.pipeline.lateness if who is not None and made.pipeline is not None else "",
+        now=made.clock() // 1000,
+        version=request[VERSION],
+        can_sign_out=bool(request.cookies) and who is not None and who.method in ("token", "oidc"),
+        **values,
+    )
+    answer = web.Response(text=text, status=status, content_type="text/html")
+    answer.enable_compression()
+    return answer

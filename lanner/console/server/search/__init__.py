@@ -1,1 +1,0 @@
-"""The view Search: conditions in, events that match as a stream out."""

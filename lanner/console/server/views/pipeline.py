@@ -1,0 +1,155 @@
+"""JSON about queues and dead letters, and the replay of dead letters."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from lanner.console.pipeline import SHOWN, PipelineDesk, PipelineQueue, ShownDeadLetters
+from lanner.console.server.context import console, identity
+from lanner.console.server.guard import failure
+from lanner.console.server.rendering import page
+from lanner.console.store.rows import time_text
+from lanner.console.workers import NotReadable, PatientReading, Value
+from lanner.dead_letters.store import StoredDeadLetter
+
+MAX_REPLAYED = 200
+NOTHING = "A recording has no pipeline."
+_ID = re.compile(r"[\w.-]{1,100}:\d{1,18}", re.ASCII)
+
+
+class BadReplay(ValueError):
+    """The request is not valid; the message states what it must be."""
+
+
+async def queues(request: web.Request) -> web.StreamResponse:
+    """Return what waits for whom."""
+    desk = console(request).pipeline
+    if desk is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    try:
+        found = await desk.queues.get()
+    except NotReadable as error:
+        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return web.json_response({"queues": [_queue_json(each) for each in found], "remarks": list(desk.remarks)})
+
+
+async def dead_letters(request: web.Request) -> web.StreamResponse:
+    """Return the oldest dead letters."""
+    desk = console(request).pipeline
+    if desk is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    try:
+        found = await desk.letters.get()
+    except NotReadable as error:
+        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return web.json_response(
+        {"dead_letters": [_letter_json(each) for each in found.letters], "has_more": found.has_more}
+    )
+
+
+async def replay(request: web.Request) -> web.StreamResponse:
+    """Send dead letters again."""
+    made, who = console(request), identity(request)
+    desk: PipelineDesk | None = made.pipeline
+    if desk is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    if not who.may_change:
+        return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
+    try:
+        ids = chosen_ids(await request.json())
+    except BadReplay as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    except (ValueError, RecursionError):
+        return failure(request, HTTPStatus.BAD_REQUEST, "the body must be JSON.")
+    try:
+        # Otherwise, the audit log's wait for a broker would come first.
+        await desk.check()
+        await made.record(request, who, "replay", "dead-letters", " ".join(ids))
+        done = await desk.replay(ids)
+    except NotReadable as error:
+        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    return web.json_response({"replayed": list(done.ids), "problem": done.problem})
+
+
+def chosen_ids(body: Any) -> Sequence[str]:
+    """Return the ids of a request's JSON. Raises BadReplay."""
+    ids = body.get("ids") if isinstance(body, dict) else None
+    if not isinstance(ids, list) or not 0 < len(ids) <= MAX_REPLAYED:
+        raise BadReplay(f"ids must be a list of 1 to {MAX_REPLAYED} ids.")
+    if not all(isinstance(each, str) and _ID.fullmatch(each) for each in ids):
+        raise BadReplay("each id must be such as notifier:12.")
+    return list(dict.fromkeys(ids))
+
+
+def _queue_json(queue: PipelineQueue) -> dict[str, Any]:
+    return {
+        "kind": queue.kind,
+        "name": queue.name,
+        "source": queue.source,
+        "waiting": queue.waiting,
+        "oldest": _time(queue.oldest),
+        "readers": queue.readers,
+    }
+
+
+def _letter_json(letter: StoredDeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "at": _time(letter.at),
+        "sink": letter.sink,
+        "rule": letter.rule,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "details": dict(letter.details),
+    }
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else time_text(int(seconds * 1_000_000))
+
+
+API_ROUTES = (
+    web.get("/api/pipeline", queues),
+    web.get("/api/dead-letters", dead_letters),
+    web.post("/api/dead-letters/replay", replay),
+)
+
+
+async def pipeline(request: web.Request) -> web.StreamResponse:
+    """Show what waits for whom, and dead letters; each without the other if one can't be read."""
+    desk = console(request).pipeline
+    if desk is None:
+        return page(request, "pipeline.html", has_pipeline=False)
+    queues, letters = await asyncio.gather(_queues(desk), _letters(desk))
+    return page(
+        request,
+        "pipeline.html",
+        has_pipeline=True,
+        queues=queues,
+        letters=letters,
+        remarks=desk.remarks,
+        most=SHOWN,
+    )
+
+
+async def _queues(desk: PipelineDesk) -> Sequence[PipelineQueue] | str:
+    return await _read(desk.queues)
+
+
+async def _letters(desk: PipelineDesk) -> ShownDeadLetters | str:
+    return await _read(desk.letters)
+
+
+async def _read(reading: PatientReading[Value]) -> Value | str:
+    """Return what is read, or why it can't be."""
+    try:
+        return await reading.get()
+    except NotReadable as error:
+        return str(error)
+
+
+ROUTES = (web.get("/pipeline", pipeline),)

@@ -1,0 +1,276 @@
+"""Rules: alerts a day, cost, last change, who published them, and their place in the ATT&CK matrix."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from lanner.console.fleet.ports import KnownRules
+from lanner.console.fleet.rules import (
+    SORTS,
+    STATES,
+    PastChange,
+    RuleFilter,
+    RuleRow,
+    Tactic,
+    changes_of,
+    matrix,
+    read_rule_filter,
+    rule_rows,
+    selected,
+)
+from lanner.console.server.context import Console, console
+from lanner.console.server.guard import failure
+from lanner.console.server.rendering import page
+from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
+from lanner.console.store.filters import ALL_TIME, BadPageFilter
+from lanner.console.store.rows import AllRuleActivity, time_text
+from processor.output.internal_alerts import RULES_CHANGED
+from schemas.alert import Alert
+from schemas.catalog.attack import techniques
+
+PAGE = 100
+NO_RULE = "There is no such rule, and no alert of it."
+_MAX_CHANGES = 200
+"""Changes that alerts report are read up to this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesPage:
+    """What the pages about rules are made of."""
+
+    known: KnownRules
+    activity: AllRuleActivity
+    rows: Sequence[RuleRow]
+
+
+async def rules(request: web.Request) -> web.StreamResponse:
+    """Show the rules that match the filter in the address."""
+    made = console(request)
+    try:
+        chosen, offset = _filter(made, request), number(request.query, "offset", 0, MAX_OFFSET)
+    except BadPageFilter as error:
+        return _wrong(request, error)
+    found = await _read(made, chosen.since)
+    rows = selected(found.rows, chosen)
+    return page(
+        request,
+        "rules.html",
+        found=found,
+        known=found.known,
+        chosen=chosen,
+        states=STATES,
+        sorts=SORTS,
+        total=len(rows),
+        on=sum(row.is_on for row in found.rows),
+        rows=rows[offset : offset + PAGE],
+        techniques=techniques,
+        link=lambda **changes: _address("/rules", chosen, **changes),
+        attack=_address("/rules/attack", RuleFilter(since=chosen.since)),
+        older=_address("/rules", chosen, offset + PAGE) if offset + PAGE < len(rows) else "",
+        newer=_address("/rules", chosen, max(offset - PAGE, 0)) if offset else "",
+    )
+
+
+async def attack(request: web.Request) -> web.StreamResponse:
+    """Show the ATT&CK matrix."""
+    made = console(request)
+    try:
+        chosen = _filter(made, request)
+    except BadPageFilter as error:
+        return _wrong(request, error)
+    found = await _read(made, chosen.since)
+    tactics = matrix(found.rows)
+    most = max((cell.alerts for tactic in tactics for cell in tactic.techniques), default=0)
+    return page(
+        request,
+        "attack.html",
+        found=found,
+        known=found.known,
+        chosen=chosen,
+        tactics=tactics,
+        level=lambda count: _level(count, most),
+        link=lambda technique: _address("/rules", RuleFilter(technique=technique, since=chosen.since)),
+    )
+
+
+async def rule(request: web.Request) -> web.StreamResponse:
+    """Show one rule."""
+    made = console(request)
+    try:
+        chosen = _filter(made, request)
+    except BadPageFilter as error:
+        return _wrong(request, error)
+    found = await _read(made, chosen.since)
+    row = _named(found, request)
+    if row is None:
+        return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_RULE)
+    attack_names = techniques(row.facts.tags) if row.facts else []
+    return page(
+        request, "rule.html", row=row, facts=row.facts, known=found.known, chosen=chosen, techniques=attack_names
+    )
+
+
+async def rules_json(request: web.Request) -> web.StreamResponse:
+    """Return the rules that match."""
+    made = console(request)
+    try:
+        chosen = _filter(made, request)
+        offset = number(request.query, "offset", 0, MAX_OFFSET)
+        limit = number(request.query, "limit", PAGE, MAX_LIMIT)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    found = await _read(made, chosen.since)
+    rows = selected(found.rows, chosen)
+    version = found.known.version
+    return web.json_response(
+        {
+            "rules": [rule_json(row) for row in rows[offset : offset + limit]],
+            "total": len(rows),
+            "origin": found.known.origin,
+            "problem": found.known.problem,
+            "costs": found.known.costs,
+            "version": None
+            if version is None
+            else {
+                "name": version.name,
+                "published": time_text(version.published // 1000),
+                "publisher": version.publisher,
+                "host": version.host,
+                "comment": version.comment,
+                "signed_by": version.signed_by,
+                "changes": list(version.changes),
+            },
+        }
+    )
+
+
+async def rule_of_name(request: web.Request) -> web.StreamResponse:
+    """Return one rule with its texts."""
+    made = console(request)
+    try:
+        chosen = _filter(made, request)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    row = _named(await _read(made, chosen.since), request)
+    if row is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NO_RULE)
+    facts = row.facts
+    texts = {
+        "description": facts.description if facts else "",
+        "response": facts.response if facts else "",
+        "condition": facts.condition if facts else "",
+        "event_types": sorted(facts.event_types) if facts else [],
+    }
+    return web.json_response(rule_json(row) | texts)
+
+
+async def attack_json(request: web.Request) -> web.StreamResponse:
+    """Return the ATT&CK matrix."""
+    made = console(request)
+    try:
+        chosen = _filter(made, request)
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    found = await _read(made, chosen.since)
+    return web.json_response({"tactics": [_tactic_json(tactic) for tactic in matrix(found.rows)]})
+
+
+def rule_json(row: RuleRow) -> dict[str, Any]:
+    """Return a rule as JSON."""
+    facts, change = row.facts, row.change
+    return {
+        "name": row.name,
+        "priority": row.priority,
+        "enabled": row.is_on,
+        "is_known": facts is not None,
+        "tags": list(facts.tags) if facts else [],
+        "place": facts.place if facts else "",
+        "alerts": row.activity.count,
+        "alerts_a_day": round(row.per_day, 3),
+        "last": time_text(row.activity.last) if row.activity.last else None,
+        "never": row.never,
+        "sparkline": list(row.activity.sparkline),
+        "seconds": row.seconds,
+        "share": round(row.share, 4),
+        "change": None
+        if change is None
+        else {"time": time_text(change.time), "by": change.by, "version": change.version, "how": change.how},
+    }
+
+
+def _tactic_json(tactic: Tactic) -> dict[str, Any]:
+    return {
+        "id": tactic.id,
+        "name": tactic.name,
+        "techniques": [
+            {
+                "id": cell.name.id,
+                "name": cell.name.name,
+                "link": cell.name.link,
+                "rules": cell.rules,
+                "off": cell.off,
+                "alerts": cell.alerts,
+            }
+            for cell in tactic.techniques
+        ],
+    }
+
+
+async def _read(made: Console, since: str) -> RulesPage:
+    def make() -> RulesPage:
+        known = made.fleet.rules()
+        activity = made.reader.rules(since, made.clock())
+        changes = changes_of(known, [_past(each) for each in made.reader.newest_of_rule(RULES_CHANGED, _MAX_CHANGES)])
+        return RulesPage(known, activity, rule_rows(known, activity, changes))
+
+    found: RulesPage = await made.recent.get(("rules", since), make)
+    return found
+
+
+def _past(alert: Alert) -> tuple[PastChange, Sequence[str]]:
+    fields: Mapping[str, Any] = alert.output_fields
+    by = str(fields.get("rules.publisher") or fields.get("rules.cause") or alert.hostname)
+    changes = fields.get("rules.changes")
+    lines = [str(line) for line in changes] if isinstance(changes, (tuple, list)) else []
+    return PastChange(alert.time // 1000, by, str(fields.get("rules.version") or ""), ""), lines
+
+
+def _filter(made: Console, request: web.Request) -> RuleFilter:
+    # A recording may be of any time.
+    default = {"since": ALL_TIME} if made.is_recording else {}
+    return read_rule_filter({**default, **request.query})
+
+
+def _named(found: RulesPage, request: web.Request) -> RuleRow | None:
+    name = request.query.get("name", "")
+    return next((row for row in found.rows if row.name == name), None)
+
+
+def _wrong(request: web.Request, error: BadPageFilter) -> web.Response:
+    return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
+
+
+def _address(path: str, chosen: RuleFilter, offset: int = 0, **changes: str) -> str:
+    query = chosen.query(**changes) | ({"offset": str(offset)} if offset else {})
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def _level(count: int, most: int) -> int:
+    """Return how strongly a cell is colored, from 0 for none to 3."""
+    if not count:
+        return 0
+    return 1 + (count * 10 >= most) + (count * 2 >= most)
+
+
+ROUTES = (
+    web.get("/rules", rules),
+    web.get("/rules/attack", attack),
+    web.get("/rules/rule", rule),
+    web.get("/api/rules", rules_json),
+    web.get("/api/rules/attack", attack_json),
+    web.get("/api/rules/rule", rule_of_name),
+)

@@ -1,0 +1,193 @@
+"""The stream of a search as server-sent events: `found`, `progress`, and at last `end` or `failed`."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from bus.connection import BusUnavailable
+from lanner.console.searches import SearchState, TooManySearches
+from lanner.console.server.context import CLIENT, console, identity
+from lanner.console.server.guard import failure, policy_headers
+from lanner.console.server.rendering import page
+from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, time_range
+from lanner.console.store.rows import time_text
+from lanner.errors import BadInput
+from lanner.recorder.search import BadCondition, EventSearch, FoundEvent
+
+DEFAULT_SINCE = "1h"
+_MAX_TIME = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SearchForm:
+    """The values of the form."""
+
+    q: str = ""
+    """The condition."""
+    since: str = DEFAULT_SINCE
+    """A duration before now, a time, or `all`."""
+    until: str = ""
+
+    def milliseconds(self, now: int) -> tuple[int, int]:
+        """Return the time range, ms since the epoch. now: ns. Raises BadPageFilter."""
+        found = time_range(Filters(since=self.since, until=self.until), now)
+        until = now // 1_000_000 + 1 if found.until is None else found.until // 1000
+        return found.since // 1000, until
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of an address."""
+        return {"q": self.q, "since": self.since} | ({"until": self.until} if self.until else {})
+
+    def address(self, until: str) -> str:
+        """Return the address of the same search with another end."""
+        return f"/search?{urlencode(self.query | {'until': until})}"
+
+
+def read_form(query: Mapping[str, str], *, is_recording: bool) -> SearchForm:
+    """Read the query of an address. is_recording: the events may be of any time."""
+    default = ALL_TIME if is_recording else DEFAULT_SINCE
+    times = (query.get(name, "").strip()[:_MAX_TIME] for name in ("since", "until"))
+    since, until = times
+    return SearchForm(query.get("q", "").strip(), since or default, until)
+
+
+NOTHING = "This console has no events: `lanner run` records none."
+
+
+async def search_events(request: web.Request) -> web.StreamResponse:
+    """Search until the end, a limit, or until the client goes."""
+    made, who = console(request), identity(request)
+    if made.search is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        # It changes nothing, but a page of another site shouldn't cause the work.
+        return failure(request, HTTPStatus.FORBIDDEN, "This request comes from another site.")
+    form = read_form(request.query, is_recording=made.is_recording)
+    try:
+        times = form.milliseconds(made.clock())
+    except BadPageFilter as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    stream = made.search.run(request[CLIENT], form.q, times)
+    try:
+        await anext(stream)
+    except TooManySearches as error:
+        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    except BadCondition as error:
+        problems = [asdict(each) for each in error.problems]
+        return web.json_response({"error": str(error), "problems": problems}, status=HTTPStatus.BAD_REQUEST)
+    try:
+        answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
+        answer.content_type = "text/event-stream"
+        await answer.prepare(request)
+        shown = _Shown(form)
+        try:
+            async for state in stream:
+                if state.search is not None and shown.is_new:
+                    # Only now it is known that there is something to search: a broker that is away is reported at once.
+                    await made.record(request, who, "search", "", f"{form.q} [{form.since}, {form.until or 'now'}]")
+                await answer.write(shown.events(state))
+            await answer.write(shown.end())
+        except (BadInput, BusUnavailable) as error:
+            await answer.write(_event("failed", {"error": str(error)}))
+        except ConnectionResetError:
+            # The browser was closed, or its search was stopped.
+            pass
+        except OSError:
+            await answer.write(
+                _event("failed", {"error": "The search can't be recorded in the audit log now; try again."})
+            )
+        except Exception:
+            logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
+            await answer.write(_event("failed", {"error": "Internal error; this is a bug in Lanner."}))
+    finally:
+        await stream.aclose()
+    return answer
+
+
+class _Shown:
+    """What a stream has sent, for its last event."""
+
+    def __init__(self, form: SearchForm) -> None:
+        self._form = form
+        self._search: EventSearch | None = None
+        self._oldest = 0
+        """Time of the oldest event that was found, ns."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of the search was sent."""
+        return self._search is None
+
+    def events(self, state: SearchState) -> bytes:
+        """Return what was found, and the progress."""
+        if state.search is None:
+            return b": opening\n\n"
+        self._search = state.search
+        parts = b""
+        if state.found:
+            self._oldest = min(each.time for each in state.found)
+            parts = _event("found", {"events": [_found_json(each) for each in state.found]})
+        return parts + _event("progress", _progress(state.search))
+
+    def end(self) -> bytes:
+        """Return why the search ended, and where another one would continue."""
+        made = self._search
+        if made is None:
+            return b""
+        reached = made.searched_to
+        if made.end == "results":
+            reached = self._oldest // 1_000_000
+        # Filters have whole seconds.
+        until = time_text(-(-reached // 1000) * 1_000_000) if reached and made.end != "complete" else ""
+        remarks = [*made.events.remarks]
+        if made.faults:
+            remarks.append(f"{made.faults:,} events could not be evaluated.")
+        return _event(
+            "end",
+            _progress(made)
+            | {
+                "reason": made.end,
+                "remarks": remarks,
+                "warnings": [asdict(each) for each in made.condition.warnings],
+                "older": self._form.address(until) if until else None,
+            },
+        )
+
+
+def _progress(made: EventSearch) -> dict[str, Any]:
+    return {
+        "share": round(made.events.share, 4),
+        "looked_at": made.count,
+        "found": made.found,
+        "bytes": made.events.bytes,
+        "searched_to": time_text(made.searched_to * 1000) if made.searched_to else None,
+    }
+
+
+def _found_json(found: FoundEvent) -> dict[str, Any]:
+    return {"time": time_text(found.time // 1000), "fields": found.fields}
+
+
+def _event(name: str, value: Any) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(value, default=list)}\n\n".encode()
+
+
+API_ROUTES = (web.get("/api/search", search_events),)
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """Show the form, with the search that the address describes."""
+    made = console(request)
+    form = read_form(request.query, is_recording=made.is_recording)
+    described = None if made.search is None else made.search.source.described
+    return page(request, "search.html", form=form, described=described)
+
+
+ROUTES = (web.get("/search", search),)

@@ -1,0 +1,150 @@
+"""One alert's story, on demand: each part is read within limits on time and bytes."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from foundation.errors import LannerError
+from foundation.quantities import UNITS, parse_duration
+from foundation.text import printable
+from lanner.console.server.context import CLIENT, StoryParts, console, identity
+from lanner.console.server.guard import failure
+from lanner.console.server.views.alerts import NO_ALERT, BadQuery, number
+from lanner.console.story.forms import story_json
+from lanner.console.story.incident import NothingToExport
+from lanner.console.story.rules import explanation_json
+from lanner.console.workers import TooManyReadings
+from lanner.errors import BadInput
+from lanner.recorder.budget import ReadBudget
+from lanner.tuning.rule_exceptions import (
+    MAX_DAYS,
+    BadExceptionFields,
+    choices,
+    exception_json,
+    propose,
+    quieted,
+    usual_fields,
+)
+from schemas.alert import Alert
+
+DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
+DEFAULT_DAYS = 7
+_MAX_SUBJECT = 100
+_MAX_AROUND = UNITS["h"]
+Read = Callable[[StoryParts, Alert, ReadBudget], Any]
+
+
+async def story(request: web.Request) -> web.StreamResponse:
+    """Return what happened around an alert."""
+    try:
+        before, after = _around(request.query)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        return story_json(parts.reader.story(alert, before, after, budget), parts.reader.archive.retention)
+
+    return await _answer(request, read)
+
+
+async def incident(request: web.Request) -> web.StreamResponse:
+    """Return the events around an alert as a file."""
+    made, identifier = console(request), request.match_info["id"]
+    try:
+        before, after = _around(request.query)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    await made.record(request, identity(request), "export", f"alert:{identifier}"[:_MAX_SUBJECT])
+    answer = await _answer(request, lambda parts, alert, budget: parts.reader.incident(alert, before, after, budget))
+    if answer.status == HTTPStatus.OK:
+        name = "".join(each for each in identifier if each.isascii() and (each.isalnum() or each == "-"))
+        answer.headers["Content-Disposition"] = f'attachment; filename="incident-{name[:_MAX_SUBJECT]}.avro"'
+    return answer
+
+
+def _around(query: Mapping[str, str]) -> tuple[int, int]:
+    """Return the requested time before and after an alert, ns. Raises BadQuery."""
+    found = []
+    for name, default in (("before", DEFAULT_BEFORE), ("after", DEFAULT_AFTER)):
+        length = parse_duration(query.get(name, "") or default, ("s", "m", "h"))
+        if length is None or length > _MAX_AROUND:
+            raise BadQuery(f"{name} must be a duration of at most 1h, such as 5m.")
+        found.append(length)
+    return found[0], found[1]
+
+
+async def explanation(request: web.Request) -> web.StreamResponse:
+    """Return why the rule matches the event of an alert."""
+
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        found = parts.rules.explain(alert, parts.reader.event(alert, budget))
+        return explanation_json(found, alert.rule, parts.reader.redaction)
+
+    return await _answer(request, read)
+
+
+async def rule_test(request: web.Request) -> web.StreamResponse:
+    """Return a test case of the rule that states the causes of an alert."""
+
+    def write(parts: StoryParts, alert: Alert, _: ReadBudget) -> Any:
+        try:
+            return {"text": parts.write_test(alert, parts.rules.rules()), "problem": ""}
+        except BadInput as error:
+            return {"text": "", "problem": printable(str(error))}
+
+    return await _answer(request, write)
+
+
+async def exception(request: web.Request) -> web.StreamResponse:
+    """Return an exception that excludes an alert, and what it would have quieted."""
+    try:
+        days = number(request.query, "days", DEFAULT_DAYS, MAX_DAYS)
+    except BadQuery as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    fields = tuple(filter(None, request.query.get("fields", "").split(",")))
+    made = console(request)
+    now = made.clock()
+    # A recording may be of any time.
+    since = 0 if made.is_recording else now - days * UNITS["d"]
+
+    def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
+        possible = choices(alert)
+        proposed = propose(alert, fields or usual_fields(possible), now, parts.rules.rules().lists)
+        return exception_json(possible, proposed, quieted(parts.alerts, proposed, alert, since, budget))
+
+    return await _answer(request, read)
+
+
+async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
+    """Read a part of an alert's story on a thread; answer with its JSON."""
+    made = console(request)
+    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
+    if found is None:
+        return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
+    try:
+        body = await made.slow.run(request, request[CLIENT], lambda budget: read(made.story, found[0], budget))
+    except TooManyReadings as error:
+        answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        answer.headers["Retry-After"] = "5"
+        return answer
+    except BadExceptionFields as error:
+        return failure(request, HTTPStatus.BAD_REQUEST, printable(str(error)))
+    except NothingToExport as error:
+        return failure(request, HTTPStatus.NOT_FOUND, printable(str(error)))
+    except LannerError as error:
+        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, printable(str(error)))
+    if isinstance(body, bytes):
+        return web.Response(body=body, content_type="application/octet-stream")
+    return web.json_response(body)
+
+
+ROUTES = (
+    web.get("/api/alerts/{id}/story", story),
+    web.get("/api/alerts/{id}/explanation", explanation),
+    web.get("/api/alerts/{id}/incident", incident),
+    web.get("/api/alerts/{id}/test", rule_test),
+    web.get("/api/alerts/{id}/exception", exception),
+)

@@ -1,0 +1,220 @@
+"""Reads what may take long on a thread, once for all who ask, and answers in time even if it doesn't end."""
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+
+from bus.connection import BusUnavailable
+from foundation.caches import BoundedMap
+from lanner.errors import BadInput
+from lanner.recorder.budget import ReadBudget
+
+Value = TypeVar("Value")
+
+
+class NotReadable(Exception):
+    """There is no answer, or not in time; the message states why."""
+
+
+async def on_thread(work: Callable[[], Value], seconds: float, late: str) -> Value:
+    """Return what a function returns on a thread that nothing waits for at the end of the process.
+
+    Args:
+        work: the function; may raise BadInput and BusUnavailable.
+        seconds: how long to wait; it goes on afterwards.
+        late: the message if that was not enough.
+
+    Raises:
+        NotReadable: it raised, or took longer.
+    """
+    return await _within(_started(work), seconds, late)
+
+
+class PatientReading(Generic[Value]):
+    """One reading at a time; its answer is used for some seconds."""
+
+    def __init__(self, read: Callable[[], Value], *, seconds: float, fresh_seconds: float, late: str) -> None:
+        """Create it without reading.
+
+        Args:
+            read: reads; may raise BadInput and BusUnavailable.
+            seconds: how long a request waits.
+            fresh_seconds: how long an answer is used.
+            late: the message for those who waited in vain.
+        """
+        self._read = read
+        self.late = late
+        self._seconds, self._fresh_seconds = seconds, fresh_seconds
+        self._answer: asyncio.Future[Value] | None = None
+        self._last: asyncio.Future[Value] | None = None
+        self._done_at = 0.0
+
+    async def get(self) -> Value:
+        """Return the answer. Raises NotReadable."""
+        answer = self._answer
+        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
+            answer = self._answer = _started(self._read)
+            answer.add_done_callback(self._note)
+        return await _within(answer, self._seconds, self.late)
+
+    def latest(self) -> Value | None:
+        """Return the last answer without waiting, and begin to read if it isn't fresh; None if there is none."""
+        answer = self._answer
+        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
+            self._last = answer or self._last
+            answer = self._answer = _started(self._read)
+            answer.add_done_callback(self._note)
+        known = answer if answer.done() else self._last
+        return None if known is None or known.cancelled() or known.exception() else known.result()
+
+    def forget(self) -> None:
+        """Read again at the next request."""
+        self._answer = None
+
+    def _note(self, _: asyncio.Future[Value]) -> None:
+        self._done_at = time.monotonic()
+
+
+async def _within(answer: asyncio.Future[Value], seconds: float, late: str) -> Value:
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.shield(answer)
+    except TimeoutError:
+        raise NotReadable(late) from None
+    except (BadInput, BusUnavailable) as error:
+        raise NotReadable(str(error)) from None
+
+
+def _started(work: Callable[[], Value]) -> asyncio.Future[Value]:
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Value] = loop.create_future()
+    # Nobody may wait for it any longer when it fails.
+    answer.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def settle(how: Callable[[Any], None], value: Any) -> None:
+        with suppress(RuntimeError):
+            # The loop is closed if the server has stopped.
+            loop.call_soon_threadsafe(lambda: None if answer.done() else how(value))
+
+    def run() -> None:
+        try:
+            value = work()
+        except Exception as error:  # noqa: BLE001  raised where it is awaited
+            settle(answer.set_exception, error)
+        else:
+            settle(answer.set_result, value)
+
+    threading.Thread(target=run, name="console-pipeline", daemon=True).start()
+    return answer
+
+
+SECONDS = 2.0
+_MAX_ENTRIES = 200
+
+
+class RecentAnswers:
+    """Calls a function once for all who ask within two seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._answers: BoundedMap[Hashable, tuple[float, asyncio.Future[Any]]] = BoundedMap(_MAX_ENTRIES)
+
+    async def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the answer of a key; call make on another thread if there is no recent one.
+
+        Args:
+            key: what the answer depends on, with the version of the data.
+            make: returns it.
+        """
+        known = self._answers.get(key)
+        if known is None or self._clock() - known[0] >= SECONDS:
+            # A task of its own: the first to ask may go away while others wait.
+            known = (self._clock(), asyncio.ensure_future(asyncio.to_thread(make)))
+            self._answers.put(key, known)
+        return await asyncio.shield(known[1])
+
+
+AT_ONCE = 4
+MAX_WAITING, MAX_OF_ONE = 16, 8
+_LOOK_SECONDS = 0.2
+_BUSY = "Many people read events now; try again soon."
+Result = TypeVar("Result")
+
+
+class TooManyReadings(Exception):
+    """As many readings wait as may, of all clients or of one; the message states which."""
+
+
+class SlowReadings:
+    """Runs readings of retained events. Their threads are not those that serve pages."""
+
+    def __init__(self, make_budget: Callable[[], ReadBudget] = ReadBudget) -> None:
+        self._make_budget = make_budget
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-reading")
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._budgets: set[ReadBudget] = set()
+        self._waiting = 0
+        self._of_client = Counter[str]()
+        self._is_closed = False
+
+    async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
+        """Return the result of a reading; end it when the client closes the connection.
+
+        Args:
+            request: the client's.
+            client: who counts as one client.
+            read: reads within a budget.
+
+        Raises:
+            TooManyReadings: try again later.
+        """
+        if self._of_client[client] >= MAX_OF_ONE:
+            raise TooManyReadings("Your other pages read as many events as they may now; try again soon.")
+        self._of_client[client] += 1
+        try:
+            return await self._run(request, read)
+        finally:
+            self._of_client[client] -= 1
+            self._of_client += Counter()
+
+    async def _run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
+        if self._waiting >= MAX_WAITING:
+            raise TooManyReadings(_BUSY)
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self._waiting -= 1
+        if self._is_closed:
+            self._slots.release()
+            raise TooManyReadings(_BUSY)
+        budget = self._make_budget()
+        self._budgets.add(budget)
+        work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)
+        # Held until the thread is free, even if the request is gone before.
+        work.add_done_callback(lambda _: self._ended(budget))
+        try:
+            while not (await asyncio.wait({work}, timeout=_LOOK_SECONDS))[0]:
+                if request.transport is None or request.transport.is_closing():
+                    budget.cancel()
+        finally:
+            budget.cancel()
+        return work.result()
+
+    def close(self) -> None:
+        """End all readings; those that wait don't begin."""
+        self._is_closed = True
+        for budget in self._budgets:
+            budget.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ended(self, budget: ReadBudget) -> None:
+        self._budgets.discard(budget)
+        self._slots.release()

@@ -1,1 +1,0 @@
-"""Actions for the rules of the library."""

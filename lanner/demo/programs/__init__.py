@@ -1,1 +1,0 @@
-"""Programs that the actions run: each takes arguments, and does one thing in a process of its own."""

@@ -1,1 +1,0 @@
-"""How this copy of Lanner was installed: the name of a library in, the command that adds it out."""

@@ -1,0 +1,70 @@
+"""Metrics and health of a collector: events and losses, publishing, the spool."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from collector.agent import Collector
+from collector.kernel_feed import KERNEL_LOSSES
+from collector.publishing.publisher import REFUSED, Publisher
+from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
+from lanner.operations.catalogue import Readings, Value
+from lanner.operations.health import Health, HealthCheck, turning
+from lanner.operations.server import Beat
+
+STAGE = "collector"
+REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
+SPOOL_REASONS = (FULL, FAILED, BROKEN, REFUSED)
+
+
+@dataclass(slots=True)
+class CollectorView:
+    """Reads a running collector; changes nothing."""
+
+    collector: Collector
+    publisher: Publisher
+    spool: Spool
+    spool_limit: int
+    """Bytes."""
+    stuck_seconds: float
+    turned: Beat = field(default_factory=Beat)
+
+    def readings(self) -> Readings:
+        """Return the metrics."""
+        counters, oldest = self.collector.counters(), self.spool.oldest
+        lost = dict.fromkeys((*REASONS, *SPOOL_REASONS), 0) | dict(self.collector.losses)
+        return {
+            "lanner_events_total": {(STAGE,): self.collector.events},
+            "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_kernel_events_total": {
+                ("sent",): counters.get("events", 0),
+                ("filtered",): counters.get("filtered", 0),
+                ("counted",): counters.get("repeats", 0),
+            },
+            "lanner_process_corrections_total": _labeled(self.collector.process_corrections),
+            "lanner_container_lookups_total": _labeled(self.collector.container_lookups),
+            "lanner_container_unknown_seconds": {(): self.collector.container_unknown_for},
+            "lanner_events_without_container_total": _labeled(self.collector.events_without_container_facts),
+            "lanner_batches_delivered_total": {(): self.publisher.delivered},
+            "lanner_spool_bytes": {(): self.spool.size},
+            "lanner_spool_limit_bytes": {(): self.spool_limit},
+            "lanner_spool_oldest_seconds": {(): 0.0 if oldest is None else max(0.0, time.time() - oldest)},
+        }
+
+    def health(self) -> Health:
+        """Return the checks."""
+        return Health(alive=self._alive, well=tuple, ready=self._ready)
+
+    def _alive(self) -> list[HealthCheck]:
+        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+
+    def _ready(self) -> list[HealthCheck]:
+        attached, away = self.collector.is_attached, self.publisher.is_away
+        return [
+            HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet"),
+            HealthCheck("broker", not away, "accepts no events: they wait on disk" if away else "accepts events"),
+        ]
+
+
+def _labeled(counts: Mapping[str, int]) -> dict[tuple[str, ...], Value]:
+    return {(label,): count for label, count in counts.items()}

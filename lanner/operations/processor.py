@@ -1,0 +1,193 @@
+"""Metrics and health of a processor: events, alerts by rule, cost of rules, correlation, lag."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lanner.operations.catalogue import Readings, Value
+from lanner.operations.collector import REASONS, SPOOL_REASONS
+from lanner.operations.health import Health, HealthCheck, turning
+from lanner.operations.server import Beat
+from processor.correlation.stage import EVICTED, CorrelateStage
+from processor.correlation.windows import UpdateOutcome
+from processor.detection.json_detector import AuditDetector
+from processor.detection.rule_timing import RuleTiming
+from processor.evaluator import CompiledRuleset
+from processor.fleet.backlog import Lateness
+from processor.fleet.followers import HostKeysService
+from processor.fleet.json_stage import AuditStage
+from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
+from processor.fleet.producer import ResultProducer
+from processor.fleet.rules.rollout import RulesRollout
+from processor.hosts.arrival import OUTCOMES as POD_OUTCOMES
+from processor.hosts.arrival import PodRecords
+from processor.hosts.identity import OUTCOMES
+from processor.matching.packing import LEVELS
+from processor.output.internal_alerts import MEMORY_LOST
+from processor.sessions.sessions import EVICTABLE, Sessions
+
+STAGE = "processor"
+ANSWER_SECONDS = 20.0
+"""A processor reports its rules every five seconds, so a broker that confirmed nothing for longer is unavailable."""
+PASSED_OVER = (
+    *(each.value for each in UpdateOutcome if each is not UpdateOutcome.TAKEN),
+    "duplicate",
+    "unknown_term",
+    "without_content",
+)
+LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
+
+
+def rule_readings(
+    ruleset: CompiledRuleset, timing: RuleTiming, audit: AuditDetector
+) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of the active rules; every rule is present, with 0 if nothing happened.
+
+    Args:
+        ruleset: the rules on system calls.
+        timing: what they cost.
+        audit: the rules on Kubernetes audit events.
+    """
+    names = (*ruleset.rule_names, *audit.rule_names)
+    errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in names}
+    errors |= {(name,): number for name, number in (ruleset.faults() + audit.faults).items()}
+    seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
+    seconds |= {(name,): number for name, number in list(timing.seconds.items())}
+    return {
+        "lanner_rules": {(): len(names)},
+        "lanner_rule_errors_total": errors,
+        "lanner_rule_seconds_total": seconds,
+        "lanner_missing_group_fields_total": {(): ruleset.pre_matcher.counts.total()},
+    }
+
+
+def repeated(
+    ruleset: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
+) -> dict[tuple[str, ...], Value]:
+    """Return the repeats by rule; every rule is present, with 0 if nothing happened.
+
+    Args:
+        ruleset: the active rules.
+        counted: repeats of rules that one event decides.
+        suppressed: repeats of stateful rules, and of rules with `suppress`.
+    """
+    # A new version of a rule may have become stateful, so that both stages have counted its repeats.
+    numbers = Counter(dict.fromkeys(ruleset.rule_names, 0))
+    numbers.update(dict(counted))
+    numbers.update(dict(suppressed))
+    return {(name,): number for name, number in numbers.items()}
+
+
+def pod_readings(pods: PodRecords) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of the records of pods."""
+    return {
+        "lanner_pods_known": {(): len(pods)},
+        "lanner_pods_refused_total": {("no_room",): pods.dropped, ("invalid",): pods.refused},
+        "lanner_pod_lookups_total": {(outcome,): pods.lookups.get(outcome, 0) for outcome in POD_OUTCOMES},
+    }
+
+
+def session_readings(sessions: Sessions) -> dict[str, dict[tuple[str, ...], Value]]:
+    """Return the metrics of people's sessions."""
+    evicted = sessions.evicted
+    return {
+        "lanner_sessions": {(): len(sessions)},
+        "lanner_sessions_evicted_total": {(kind,): evicted[kind] for kind in EVICTABLE},
+    }
+
+
+@dataclass(slots=True)
+class ProcessorView:
+    """Reads a running processor."""
+
+    stage: MessageStage
+    correlation: CorrelateStage
+    audit: AuditStage
+    rules: RulesRollout
+    lateness: Lateness
+    stuck_seconds: float
+    host_keys: HostKeysService | None = None
+    turned: Beat = field(default_factory=Beat)
+    shipping: ResultProducer | None = None
+    app: Any = None
+    _is_assigned: bool = False
+    _turning: "asyncio.Task[None] | None" = None
+
+    def start(self, app: Any, shipping: ResultProducer, beat: Callable[[], None] = lambda: None) -> None:
+        """Take what exists only once the loop runs; beat is called at each of its iterations."""
+        self.app, self.shipping = app, shipping
+        self._turning = asyncio.create_task(self._turn(beat))
+
+    def mark_assigned(self) -> None:
+        """Record that partitions are assigned, so that this processor is ready."""
+        self._is_assigned = True
+
+    async def _turn(self, beat: Callable[[], None]) -> None:
+        while True:
+            self.turned.beat()
+            beat()
+            await asyncio.sleep(1)
+
+    def readings(self) -> Readings:
+        """Return the metrics."""
+        ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
+        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
+        left_out = self.stage.packer.left_out + self.audit.packer.left_out
+        readings = rule_readings(ruleset, self.rules.timing, self.audit.detector) | {
+            "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
+            "lanner_events_total": {(STAGE,): self.stage.events},
+            "lanner_audit_events_total": {("evaluated",): self.audit.events, ("refused",): self.audit.refused},
+            "lanner_audit_events_truncated_total": {(): self.audit.truncated},
+            "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
+            "lanner_events_redated_total": {(): self.stage.redated},
+            "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
+            "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
+            "lanner_batches_replayed_total": {(): self.stage.replayed},
+            "lanner_correlation_groups": {(): self.correlation.groups},
+            "lanner_first_seen_values": {(): self.correlation.known_values},
+            "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
+            "lanner_correlation_left_out_total": {(level,): left_out[level] for level in LEVELS},
+            "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
+        }
+        readings |= pod_readings(self.stage.pods) | session_readings(self.stage.sessions)
+        if self.shipping is not None:
+            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(
+                (*ruleset.priorities, *self.audit.detector.priorities), 0
+            )
+            readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
+            readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
+            readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}
+            readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
+        if self.host_keys is not None:
+            gate = self.host_keys.gate
+            outcomes = dict.fromkeys(OUTCOMES, 0) | dict(gate.outcomes)
+            readings["lanner_batches_total"] = {(outcome,): number for outcome, number in outcomes.items()}
+            readings["lanner_known_hosts"] = {(state,): number for state, number in gate.known.counts().items()}
+        ages = [(each.topic, str(each.partition), each.age) for each in self.lateness.lags]
+        readings["lanner_oldest_unevaluated_seconds"] = {(topic, number): age for topic, number, age in ages}
+        readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
+        return readings
+
+    def health(self) -> Health:
+        """Return the checks."""
+        return Health(alive=self._alive, well=tuple, ready=self._ready)
+
+    def _lag(self) -> dict[Any, int]:
+        if self.app is None or not self._is_assigned:
+            return {}
+        found: dict[Any, int] = self.app.consumer.lag()
+        return found
+
+    def _alive(self) -> list[HealthCheck]:
+        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+
+    def _ready(self) -> list[HealthCheck]:
+        silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
+        answers = silent <= ANSWER_SECONDS
+        detail = "confirms messages" if answers else "has confirmed nothing for a while: is it reachable?"
+        assigned = "assigned" if self._is_assigned else "not assigned yet"
+        late = [HealthCheck("lag", is_good=True, detail=reason, is_degraded=True) for reason in self.lateness.reasons]
+        return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self._is_assigned, assigned), *late]

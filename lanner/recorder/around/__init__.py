@@ -1,1 +1,0 @@
-"""What happened around an event: retained events of a host, and of hosts that its connections lead to."""

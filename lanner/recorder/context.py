@@ -1,0 +1,239 @@
+"""The events of one host around a time, in bounded memory.
+
+Pure: takes batches, returns what is shown of its events.
+"""
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from foundation.times import date_and_time_seconds
+from lanner.errors import BadInput
+from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.store import EventHistory, StoredBatch
+from schemas.alert import Alert, alert_id
+from schemas.batch import EventBatch
+
+IsTrigger = Callable[[EventBatch, int], bool]
+"""Takes a batch and the index of an event; returns whether that event raised the alert."""
+Shown = TypeVar("Shown")
+"""What is stored of an event, such as its text."""
+Write = Callable[[EventBatch], Callable[[int], Shown]]
+"""Takes a batch; returns a function from an event's index to what is stored of it."""
+
+_MS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineRange:
+    """The time range, ns since the epoch."""
+
+    start: int
+    alert: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry(Generic[Shown]):
+    """One event."""
+
+    shown: Shown
+    is_trigger: bool
+
+
+class Timeline(Generic[Shown]):
+    """Takes the batches of one host in order, and stores the events nearest to the alert."""
+
+    def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write[Shown], limit: int) -> None:
+        """Initialize the timeline.
+
+        Args:
+            window: the time range.
+            is_trigger: identifies the event that raised the alert.
+            write: returns what to store of an event.
+            limit: maximum number of events before the alert, and after it.
+        """
+        self.window = window
+        self._is_trigger = is_trigger
+        self._write = write
+        self._limit = limit
+        self._before: deque[TimelineEntry[Shown]] = deque(maxlen=limit)
+        self._after: list[TimelineEntry[Shown]] = []
+        self.is_found = False
+        """Whether the alert's event was found."""
+        self.is_past = False
+        """Whether events after the range have arrived, so that no more events of it will."""
+        self.too_early = 0
+        """Events of the range that were dropped before the stored ones."""
+        self.too_late = 0
+        """Events of the range that were dropped after the stored ones."""
+
+    def take(self, batch: EventBatch) -> None:
+        """Add a batch; its times are the broker's."""
+        times = batch.columns["time"]
+        if not batch.count:
+            self.is_past = self.is_past or batch.created > self.window.end
+            return
+        if min(times) > self.window.end:
+            self.is_past = True
+            return
+        if max(times) < self.window.start:
+            return
+        show = self._write(batch)
+        for index, time in enumerate(times):
+            if self.window.start <= time <= self.window.end:
+                self._put(batch, index, time, show)
+
+    def lines(self) -> tuple[list[TimelineEntry[Shown]], list[TimelineEntry[Shown]]]:
+        """Return the events up to and including the one that raised the alert, and the events after it."""
+        return list(self._before), list(self._after)
+
+    def _put(self, batch: EventBatch, index: int, time: int, show: Callable[[int], Shown]) -> None:
+        is_trigger = time // _MS == self.window.alert // _MS and self._is_trigger(batch, index)
+        self.is_found = self.is_found or is_trigger
+        if is_trigger or (time <= self.window.alert and not self.is_found):
+            self.too_early += len(self._before) == self._limit
+            self._before.append(TimelineEntry(show(index), is_trigger))
+        elif len(self._after) < self._limit:
+            self._after.append(TimelineEntry(show(index), is_trigger=False))
+        else:
+            self.too_late += 1
+
+
+def by_number(time: int, number: object) -> IsTrigger:
+    """Return a function that finds an alert's event by its time and evt.num."""
+
+    def is_trigger(batch: EventBatch, index: int) -> bool:
+        return batch.columns["time"][index] == time and str(batch.first_number + index) == str(number)
+
+    return is_trigger
+
+
+def by_id(identity: str, rules: frozenset[str]) -> IsTrigger:
+    """Return a function that finds the event of an alert by its id and the possible rules, if they are stateless."""
+
+    def is_trigger(batch: EventBatch, index: int) -> bool:
+        cause = (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index + index)
+        time = batch.columns["time"][index]
+        return any(alert_id(time, rule, *cause) == identity for rule in rules)
+
+    return is_trigger
+
+
+_EARLIER = 20_000_000_000
+"""ns; batches state every 15 s what is collected."""
+OnBatch = Callable[[StoredBatch], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HostContext(Generic[Shown]):
+    """The events of a host around a time."""
+
+    timeline: Timeline[Shown]
+    coverage: RecordingCoverage
+
+    def entries(self) -> list[TimelineEntry[Shown]]:
+        """Return the events in order."""
+        before, after = self.timeline.lines()
+        return [*before, *after]
+
+
+def read_context(
+    batches: Generator[StoredBatch],
+    window: TimelineRange,
+    is_trigger: IsTrigger,
+    write: Write[Shown],
+    limit: int,
+    *,
+    stop: Callable[[], bool],
+    on_batch: OnBatch = lambda _: None,
+) -> HostContext[Shown]:
+    """Read the events of a host in a time range.
+
+    Args:
+        batches: of the host, in order, from a little before the range on; closed at the end.
+        window: the time range.
+        is_trigger: identifies the event that it is about.
+        write: returns what to store of an event.
+        limit: maximum number of events before that event, and after it.
+        stop: called between batches; True ends reading.
+        on_batch: called with each batch.
+    """
+    timeline = Timeline(window, is_trigger, write, limit)
+    coverage = RecordingCoverage()
+    with closing(batches):
+        for stored in batches:
+            on_batch(stored)
+            timeline.take(stored.batch)
+            if timeline.is_past or stop():
+                break
+            if stored.batch.created >= window.start - _EARLIER:
+                coverage.see(stored)
+    return HostContext(timeline, coverage)
+
+
+_UUID_VERSION = 8
+
+
+def parse_alert_id(text: str) -> str:
+    """Return an alert's id in its usual notation. Raises BadInput."""
+    try:
+        found = uuid.UUID(text)
+    except ValueError:
+        found = None
+    if found is None or found.version != _UUID_VERSION:
+        raise BadInput(
+            f"{text}: not a valid alert id. `--format json` and `lanner alerts list` show the id of each alert."
+        )
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """What to search for."""
+
+    id: str
+    host: str | None
+    before: int
+    """ms."""
+    after: int
+    limit: int
+
+    @property
+    def time(self) -> int:
+        """Event time of the alert, ms, from its id."""
+        return uuid.UUID(self.id).int >> 80
+
+    def includes(self, alert: Alert) -> bool:
+        """Return whether an alert is of the time, and of the host if one is given."""
+        milliseconds = alert.time // 1_000_000 - self.time
+        return -self.before <= milliseconds <= self.after and self.host in (None, alert.hostname, alert.host_id)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The batches to search, and what is known about the alert."""
+
+    batches: Generator[StoredBatch]
+    alert: Alert | None
+    is_trigger: IsTrigger
+    remarks: list[str]
+    """Remarks on the source; the list may grow while batches are read."""
+    alerts: Iterable[Alert] = ()
+    """All alerts of this time; searched for when they are read."""
+    source: EventHistory | None = None
+    """Where the other ends of connections are searched; None to search none."""
+
+
+def remarks_on(alert: Alert) -> list[str]:
+    """Return remarks on an alert's earlier events."""
+    remarks = []
+    if alert.repeats is not None:
+        remarks.append(f"This alert summarizes repeats; the first one: lanner context {alert.repeats.first_id}")
+    if alert.window is not None:
+        first = date_and_time_seconds(alert.window.first)
+        remarks.append(f"The rule counted {alert.window.count:,} events since {first}; a longer --before shows them.")
+    return remarks

@@ -1,0 +1,243 @@
+"""Searches portions of retained events, newest first, within limits."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from foundation.errors import LannerError
+from lanner.recorder.event_rows import row_maker
+from lanner.recorder.store import StoredBatch
+from processor.compiler.batch import ClassMatcher, compile_rules
+from processor.compiler.literals import names_to_resolve
+from processor.detection.view import BatchBudget, BatchLimits, OverBudget, hits_of
+from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
+from processor.output.redaction import Redaction
+from processor.rules.splitting import stateful_names
+from schemas.batch import EventBatch
+
+MAX_CONDITION = 4000
+"""Characters."""
+_NAME = "(search)"
+"""Name of the rule that a search is compiled as, and of its file."""
+_HEAD = f"- rule: {_NAME}\n  desc: search\n  output: search\n  priority: debug\n  condition: |2-\n"
+_INDENT = "    "
+_LINES_BEFORE = _HEAD.count("\n")
+_ABOUT_RULES = ("LOAD_NO_EVTTYPE",)
+"""Warnings that matter to rules, which are evaluated on every event for years, but not to a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProblem:
+    """What is wrong with a condition."""
+
+    message: str
+    hint: str = ""
+    line: int = 0
+    """Line of the condition, from 1; 0 for the whole condition."""
+    column: int = 0
+    width: int = 0
+    """The number of characters that it is about."""
+
+
+class BadCondition(LannerError):
+    """The text is not a condition that can be searched for."""
+
+    def __init__(self, *problems: SearchProblem) -> None:
+        self.problems = problems
+        super().__init__("; ".join(each.message for each in problems))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCondition:
+    """A compiled condition."""
+
+    matchers: Mapping[str, ClassMatcher]
+    """By event type."""
+    warnings: tuple[SearchProblem, ...] = ()
+
+
+def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
+    """Compile a condition. Raises BadCondition.
+
+    Args:
+        text: in the rule language.
+        files: rule files, whose macros and lists it may use.
+    """
+    text = text.replace("\r\n", "\n").strip()
+    if not text:
+        raise BadCondition(SearchProblem("write a condition", "such as proc.name = curl"))
+    if len(text) > MAX_CONDITION:
+        raise BadCondition(SearchProblem(f"the condition has more than {MAX_CONDITION:,} characters"))
+    if not text.replace("\n", "").replace("\t", "").isprintable():
+        raise BadCondition(SearchProblem("the condition has control characters", "remove them"))
+    result = _load(text, files)
+    warnings: tuple[SearchProblem, ...] = ()
+    if any(each.file != _NAME for each in result.errors):
+        result = _load(text, ())
+        warnings = (SearchProblem("the rule files have errors, so their macros and lists are unknown"),)
+    if result.errors:
+        raise BadCondition(*(_problem(each) for each in result.errors))
+    rule: Rule = next(each for each in result.rules if each.file == _NAME)
+    if names := stateful_names(rule.condition, result.correlations):
+        raise BadCondition(
+            SearchProblem(f"'{names[0]}' counts events over time", "search for the condition that it counts")
+        )
+    if names_to_resolve((rule.condition,)):
+        raise BadCondition(SearchProblem("host names are not resolved in a search", "compare with an address"))
+    matchers = compile_rules([rule.condition]).matchers
+    if not matchers:
+        raise BadCondition(SearchProblem("no event can match this condition"))
+    warnings += tuple(
+        _problem(each) for each in result.warnings if each.file == _NAME and each.code.name not in _ABOUT_RULES
+    )
+    return SearchCondition(matchers, warnings)
+
+
+def _load(text: str, files: Sequence[RuleFile]) -> LoadResult:
+    # A literal block: lines and columns stay what they are, apart from what stands before them.
+    lines = "".join(f"{_INDENT}{line}\n" for line in text.split("\n"))
+    return load_rules((*files, RuleFile(_NAME, f"{_HEAD}{lines}")))
+
+
+def _problem(found: Problem) -> SearchProblem:
+    line = max(found.line - _LINES_BEFORE, 0)
+    column = max(found.column - len(_INDENT), 1) if line else 0
+    return SearchProblem(found.message, found.hint, line, column, found.location.width if line else 0)
+
+
+SearchEnd = Literal["complete", "results", "bytes", "time", "stopped"]
+"""Why a search ended: everything was searched, a limit was reached, or it was stopped."""
+_REPORT_SECONDS = 0.25
+_OF_A_BATCH = BatchLimits(seconds=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPortion:
+    """The events of a part of the time range."""
+
+    since: int
+    """Its start, ms since the epoch."""
+    batches: Iterator[StoredBatch]
+    """In any order, read as they are used."""
+
+
+class RetainedEvents(Protocol):
+    """Where events are retained; each method may raise BadInput and BusUnavailable."""
+
+    bytes: int
+    """Read so far."""
+    remarks: list[str]
+    """On what is not there; complete at the end."""
+
+    @property
+    def share(self) -> float:
+        """How much of it has been read, from 0 to 1."""
+
+    def portions(self, stop: Callable[[], bool]) -> Iterator[EventPortion]:
+        """Yield the portions of the time range, newest first; stop is called between messages."""
+
+    def close(self) -> None:
+        """Stop reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """The most that a search may take."""
+
+    results: int = 500
+    bytes: int = 4 << 30
+    seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEvent:
+    """An event that matches."""
+
+    time: int
+    """Event time, ns since the epoch."""
+    fields: dict[str, Any]
+    """By name, as of `lanner events tail --format json`; redacted."""
+
+
+@dataclass(slots=True)
+class EventSearch:
+    """One search. Its attributes may be read while it runs."""
+
+    condition: SearchCondition
+    events: RetainedEvents
+    stop: Callable[[], bool]
+    limits: SearchLimits = field(default_factory=SearchLimits)
+    redaction: Redaction = field(default_factory=Redaction)
+    clock: Callable[[], float] = time.monotonic
+    count: int = 0
+    """Events looked at."""
+    found: int = 0
+    searched_to: int = 0
+    """How far back it has searched completely, ms since the epoch; 0 before the first portion is done."""
+    end: SearchEnd | None = None
+    """Why it ended; None if it runs."""
+    faults: int = 0
+    """Events that could not be evaluated, and batches that took too long."""
+    _until: float = 0.0
+
+    def run(self) -> Iterator[Sequence[FoundEvent]]:
+        """Yield what each portion has, newest first, and nothing now and then in between, to show progress.
+
+        Raises:
+            BadInput: a recording can't be read.
+            BusUnavailable: the broker is away.
+        """
+        self._until = self.clock() + self.limits.seconds
+        for portion in self.events.portions(self._is_over):
+            left = self.limits.results - self.found
+            newest: list[FoundEvent] = []
+            report_at = self.clock() + _REPORT_SECONDS
+            for stored in portion.batches:
+                newest += self._search(stored.batch)
+                if len(newest) > 2 * left + _OF_A_BATCH.results:
+                    newest = _newest(newest, left + 1)
+                if self._is_over():
+                    break
+                if self.clock() >= report_at:
+                    report_at = self.clock() + _REPORT_SECONDS
+                    yield ()
+            if self.end is None:
+                if len(newest) >= left:
+                    self.end = "results"
+                if len(newest) <= left:
+                    self.searched_to = portion.since
+            shown = _newest(newest, left)
+            self.found += len(shown)
+            yield shown
+            if self.end is not None:
+                return
+        self.end = self.end or "complete"
+
+    def _is_over(self) -> bool:
+        if self.end is None:
+            if self.stop():
+                self.end = "stopped"
+            elif self.clock() >= self._until:
+                self.end = "time"
+            elif self.events.bytes >= self.limits.bytes:
+                self.end = "bytes"
+        return self.end is not None
+
+    def _search(self, batch: EventBatch) -> Iterator[FoundEvent]:
+        self.count += batch.count
+        make: Callable[[int], dict[str, Any]] | None = None
+        try:
+            for index, _ in hits_of(batch, self.condition.matchers, self._fault, BatchBudget(_OF_A_BATCH)):
+                if make is None:
+                    make = row_maker(batch, self.redaction)
+                yield FoundEvent(batch.columns["time"][index], make(index))
+        except OverBudget:
+            self.faults += 1
+
+    def _fault(self, _: int, __: BaseException) -> None:
+        self.faults += 1
+
+
+def _newest(events: list[FoundEvent], count: int) -> list[FoundEvent]:
+    return sorted(events, key=lambda each: each.time, reverse=True)[:count]

@@ -1,1 +1,0 @@
-"""The retained events topic: takes a host and a time range, returns batches."""

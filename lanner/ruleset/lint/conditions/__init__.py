@@ -1,1 +1,0 @@
-"""Lints of whole conditions: what can't be true, what never applies, what another rule covers."""

@@ -1,1 +1,0 @@
-"""Rules published to the fleet: takes a version's message, returns verified rules; and publishes them."""

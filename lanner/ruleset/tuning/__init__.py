@@ -1,1 +1,0 @@
-"""Proposes exceptions from alerts, with proof of what they would hide."""

@@ -1,1 +1,0 @@
-"""Rule tests from alerts: takes an alert, returns the text of a test case."""

@@ -1,0 +1,102 @@
+"""Settings of rules published by `lanner rules publish`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lanner.settings import forms
+from lanner.settings.forms import about
+
+
+@dataclass(frozen=True, slots=True)
+class HostsSettings:
+    """When a host of a fleet counts as silent; use the same value for all processors."""
+
+    silent_seconds: int = about(
+        "A host that sent nothing for this long is silent; idle hosts send a heartbeat every 15 s.", 120
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LagSettings:
+    """When evaluation in a fleet counts as late; use the same value everywhere."""
+
+    seconds: int = about("Age of the oldest event that is not evaluated from which this is reported.", 30)
+
+
+@dataclass(frozen=True, slots=True)
+class RollingRecordingSettings:
+    """A rolling recording of what `run` sees: its events and alerts, for `context`, `alerts list` and `replay`."""
+
+    size_mib: int = about("Maximum size, MiB; 0 records nothing. Also: `run --keep 256MB`.", 64, form=forms.number)
+    folder: str = about(
+        "Folder of the recording; mode 0700, its files 0600. Two processes can't record to the same one.",
+        "/var/lib/lanner/kept",
+        form=forms.path,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RulesBudget:
+    """What a published version may cost; `lanner rules cost` measures it on stored events."""
+
+    alerts_per_day: int = about("Alerts a day, of all hosts; 0 is no limit.", 0, form=forms.number)
+    events_per_host_per_day: int = about(
+        "Events a day that a host sends, on average; 0 is no limit.", 0, form=forms.number
+    )
+    nanoseconds_per_event: int = about(
+        "Processor time of an event in a processor; 0 is no limit.", 0, form=forms.number
+    )
+    state_groups: int = about(
+        "Windows, repeats and known values of stateful rules at a time; 0 is no limit.", 0, form=forms.number
+    )
+    hours: int = about("Events of this many hours are evaluated.", 24)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRulesSettings:
+    """Published rules: whether to use them, and whose signatures to accept."""
+
+    enabled: bool = about(
+        "Processors run the published version, if there is one, instead of rule files; collectors send what published\n"
+        "versions need.",
+        default=True,
+    )
+    public_key_files: tuple[str, ...] = about(
+        "PEM files of Ed25519 public keys: if any is set, a processor accepts only rules signed by one of them.", ()
+    )
+    state_dir: str = about(
+        "Folder where a processor with public_key_files stores the newest version that it accepted; it refuses older\n"
+        "ones, regardless of who publishes them again.",
+        "/var/lib/lanner/processor",
+    )
+    wait_seconds: int = about(
+        "How long a processor waits until every live host sends what a new version needs; then it switches and\n"
+        "reports the hosts that didn't.",
+        60,
+    )
+    budget: RulesBudget = about(
+        "Limits that `lanner rules publish` exceeds only with --force; it measures them if one is set.", RulesBudget
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSourceSetting:
+    """One source of events that are JSON, other than Kubernetes audit events."""
+
+    source: str | None = about(
+        "Its name, as rules write it: github, aws_cloudtrail, okta, sshd, json, or what the mapping file defines.", None
+    )
+    mapping: str | None = about(
+        "File that says where time, host, user and key are, and defines fields; for a source with a shipped mapping,\n"
+        "it replaces parts of that.",
+        None,
+        form=forms.path,
+    )
+    topic: str | None = about(
+        "Topic that holds its events as JSON, complete with prefix; processors read it, and need the right to.", None
+    )
+
+
+def json_topic_names(sources: Iterable[JsonSourceSetting]) -> tuple[str, ...]:
+    """Return the topics that processors read, complete with prefix."""
+    return tuple(each.topic for each in sources if each.topic is not None)

@@ -1,1 +1,0 @@
-"""Settings of what Lanner serves over HTTP: the intake and the console."""

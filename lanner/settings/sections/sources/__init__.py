@@ -1,1 +1,0 @@
-"""Settings of sources of events other than system calls."""

@@ -1,1 +1,0 @@
-"""Tests of converted rules: takes loaded rules, returns a test file whose cases were evaluated."""

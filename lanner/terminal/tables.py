@@ -1,0 +1,69 @@
+"""Tables on standard output; a module of its own because services print none and rich takes 4 MiB."""
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from foundation.text import printable
+from lanner.terminal.output import coloured
+
+_LONG = 500
+"""Rows from which cells are not folded to fit the terminal: rich takes a millisecond for each row."""
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """Print a table on standard output, fitted to the terminal's width unless it is long; piped output is not cut."""
+    terminal = sys.stdout.isatty()
+    out = io.StringIO()
+    console = Console(file=out, highlight=False, force_terminal=coloured(sys.stdout), no_color=not coloured(sys.stdout))
+    console.width = shutil.get_terminal_size().columns if terminal else 10_000
+    table = Table(box=box.SIMPLE_HEAD if terminal else None, pad_edge=False, header_style="bold")
+    cells = [[cell if isinstance(cell, Text) else printable(cell) for cell in row] for row in rows]
+    if len(cells) >= _LONG:
+        widths = [max(map(_width, column)) for column in zip(columns, *cells, strict=True)]
+        console.width = max(console.width, sum(widths) + 3 * len(widths))
+        for name, width in zip(columns, widths, strict=True):
+            table.add_column(name, width=width)
+        console.print(table)
+        head = out.getvalue().splitlines()
+        # A terminal has an empty line at the end.
+        tail = [head.pop()] if terminal else []
+        lines = [*head, *_body(cells, widths, console, (" ", "   ") if terminal else ("", "  ")), *tail]
+    else:
+        for index, name in enumerate(columns):
+            table.add_column(name, overflow="fold", no_wrap=index == 0)
+        for row in cells:
+            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        console.print(table)
+        lines = out.getvalue().splitlines()
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in lines))
+
+
+def _width(cell: str | Text) -> int:
+    text = cell if isinstance(cell, str) else cell.plain
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def _body(
+    rows: Sequence[Sequence[str | Text]], widths: Sequence[int], console: Console, space: tuple[str, str]
+) -> Iterator[str]:
+    """Yield the lines of rows as rich would print them. space: before the first cell, and between two."""
+    indent, gap = space
+
+    def padded(cell: str | Text, width: int) -> str:
+        if isinstance(cell, str):
+            return cell + " " * (width - _width(cell))
+        style = cell.style if isinstance(cell.style, Style) else Style.parse(cell.style)
+        return style.render(padded(cell.plain, width), color_system=None if console.no_color else ColorSystem.STANDARD)
+
+    for row in rows:
+        yield indent + gap.join(map(padded, row, widths))

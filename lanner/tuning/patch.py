@@ -1,0 +1,217 @@
+"""Writes proposed exceptions as a rule file, and their tests as a test file. Pure."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from foundation.text import count_of
+from foundation.yaml.text import yaml_scalar
+from lanner.ruletest.events.events import write_event
+from lanner.ruletest.generate import flow_text, quiet_case_text
+from lanner.ruletest.model import Case, Suite
+from lanner.ruletest.reading import find_tests, read_suite
+from lanner.ruletest.running import RuleSet, Runner
+from lanner.tuning.proposals import CLAIMED, PARENT, USER, FieldCondition, Proposal, is_narrow
+from lanner.tuning.rule_exceptions import exception_lines, values_line
+from processor.evaluator import Evaluator, compile_ruleset
+from processor.loading import LoadResult, RuleFile, load_rules
+from schemas.batch import EventBatch
+from schemas.encoding.recording import read_recording
+
+_HEAD = """\
+# Exceptions that `lanner rules tune` proposed from alerts. Read each: whoever causes alerts chooses their values, so an
+# exception excuses whatever looks the same.
+"""
+_ANCESTRY = ("proc.pcmdline", *(f"proc.{name}[" for name in ("aname", "apid", "aexepath", "acodepath", "acmdline")))
+
+
+@dataclass(frozen=True, slots=True)
+class TakenNames:
+    """Names in the rules that mean something else in a patch."""
+
+    lists: Collection[str] = ()
+    """Names of lists, which stand for their items wherever one is written."""
+    exceptions: Collection[str] = ()
+    """Names of exceptions: those of an earlier patch may be among them."""
+
+
+def patch_text(found: Iterable[Proposal], taken: TakenNames) -> str:
+    """Return a rule file that appends the exceptions to their rules.
+
+    Args:
+        found: the exceptions.
+        taken: names in the rules.
+    """
+    by_rule: dict[str, list[Proposal]] = {}
+    for proposal in found:
+        by_rule.setdefault(proposal.rule, []).append(proposal)
+    return _HEAD + "".join(_rule(rule, own, taken) for rule, own in by_rule.items())
+
+
+def witness_cases(proposal: Proposal) -> Iterator[str]:
+    """Yield cases of a test file in which an alert is quiet; none if too little is known of the alert.
+
+    The first is without ancestors: few rules depend on them, and their command lines are nobody's business.
+    """
+    whole = proposal.witness
+    if {"evt.type", "proc.name"} <= whole.keys():
+        for fields in ({name: whole[name] for name in whole if not name.startswith(_ANCESTRY)}, whole):
+            yield quiet_case_text(f"{_named(proposal)} is quiet", [write_event(fields)], proposal.rule)
+
+
+def cases_text(cases: Iterable[str]) -> str:
+    """Return a test file for the rules beside it."""
+    return f"cases:\n{''.join(cases)}"
+
+
+def suite_text(cases: Sequence[str], rule_files: Iterable[str]) -> str:
+    """Return a test file; empty if there are no cases.
+
+    Args:
+        cases: of the exceptions.
+        rule_files: the rule files in load order, the patch last; relative to the test file.
+    """
+    return f"rules: {flow_text(list(rule_files))}\n\n{cases_text(cases)}" if cases else ""
+
+
+def _rule(rule: str, found: list[Proposal], taken: TakenNames) -> str:
+    lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
+    numbers = count(1)
+    for each in found:
+        if not each.exception:
+            names = (f"tuned_{_slug(each)}_{number}" for number in numbers)
+            name = next(name for name in names if name not in taken.exceptions)
+            lines.append(_quiets(each))
+            conditions = [(one.field, one.operator, one.value) for one in each.conditions]
+            lines += exception_lines(name, conditions, taken.lists)
+    for name in dict.fromkeys(each.exception for each in found if each.exception):
+        lines += _more_values(name, [each for each in found if each.exception == name], taken.lists)
+    return "\n".join([*lines, "  override:", "    exceptions: append", ""])
+
+
+def _more_values(name: str, found: Sequence[Proposal], lists: Collection[str]) -> Iterator[str]:
+    """Yield the lines that append values to an exception of the rule."""
+    yield f"    - name: {yaml_scalar(name)}"
+    yield "      values:"
+    for each in found:
+        yield f"    {_quiets(each)}"
+        yield values_line([one.value for one in each.conditions], lists)
+
+
+def _quiets(proposal: Proposal) -> str:
+    hosts = count_of(proposal.hosts, "host")
+    return f"    # Quiets {proposal.alerts:,} of {count_of(proposal.of_rule, 'alert')}, on {hosts}."
+
+
+def _named(proposal: Proposal) -> str:
+    return " and ".join(each.text for each in proposal.conditions[:2])
+
+
+def _slug(proposal: Proposal) -> str:
+    last = proposal.conditions[0].value.rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9]+", "_", last.lower()).strip("_")[:40] or "any"
+
+
+_ACTIONS = "acts.avro"
+"""Recording beside the built-in rules of one harmless action for each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What an exception would hide."""
+
+    tests: tuple[str, ...]
+    """Names of test cases."""
+    actions: int
+    """Alerts of the rule on the recorded actions."""
+    tested: int
+    """Test cases and recorded alerts that it was tried on; 0 proves nothing."""
+
+
+class HarmTrial:
+    """Tries exceptions on the tests beside rule files and on the recorded actions.
+
+    Args:
+        files: the rule files in load order.
+    """
+
+    def __init__(self, files: Sequence[RuleFile]) -> None:
+        """Find the tests. Raises BadInput."""
+        self._files = tuple(files)
+        self._loaded = load_rules(self._files)
+        exceptions = (each.name for rule in self._loaded.rules for each in rule.exceptions)
+        self.taken = TakenNames(frozenset(self._loaded.lists), frozenset(exceptions))
+        paths = [file.name for file in files if Path(file.name).is_file()]
+        names = tuple(file.name for file in files)
+        self._suites = [tested.suite for tested in find_tests(paths, names).tested]
+        folders = dict.fromkeys(Path(path).parent for path in paths)
+        self._actions = [each for folder in folders if (each := folder / _ACTIONS).is_file()]
+
+    def of(self, proposal: Proposal) -> Harm:
+        """Return what an exception would hide, also from an attacker who chooses names and command lines to fit it.
+
+        Raises:
+            OSError: A recording can't be read.
+            BadBatch: A recording is broken.
+        """
+        before, after = self._versions(replace(proposal, conditions=_proved(proposal.conditions), exception=""))
+        cases = list(self._cases(proposal.rule))
+        raised = [case for suite, case in cases if _raises(before, suite, case)]
+        hidden = tuple(case.name for suite, case in cases if case in raised and not _raises(after, suite, case))
+        batches = [batch for path in self._actions for batch in read_recording(path)]
+        shown = _alerts(before, batches)
+        return Harm(hidden, shown - _alerts(after, batches), len(raised) + shown)
+
+    def is_proof(self, proposal: Proposal, case: str) -> bool:
+        """Return whether a case, as text, passes with the exception and fails without it."""
+        suite, problems = read_suite("tuned_test.yaml", cases_text([case]))
+        if problems:
+            return False
+        passed = [_runner(suite, rules).run(suite.cases[0]).passed for rules in self._versions(proposal)]
+        return passed == [False, True]
+
+    def _versions(self, proposal: Proposal) -> tuple[RuleSet, RuleSet]:
+        """Return the rule without and with an exception."""
+        patch = RuleFile("tuned.yaml", patch_text([proposal], self.taken))
+        patched = load_rules((*self._files, patch))
+        return _only(proposal.rule, self._loaded), _only(proposal.rule, patched)
+
+    def _cases(self, rule: str) -> Iterator[tuple[Suite, Case]]:
+        for suite in self._suites:
+            for case in suite.cases:
+                own = tuple(each for each in case.expected if each.rule == rule)
+                if own:
+                    yield suite, replace(case, expected=own, about=())
+
+
+def _proved(conditions: tuple[FieldCondition, ...]) -> tuple[FieldCondition, ...]:
+    """Return the conditions that an attacker can't choose.
+
+    That is neither names and command lines, nor the user and the parent of a program, unless nothing else restricts it.
+    """
+    found = [each for each in conditions if each.field not in CLAIMED]
+    others = [each for each in conditions if each.field not in (USER, PARENT)]
+    if is_narrow([each.field for each in others]):
+        found = [each for each in found if each in others]
+    return tuple(found) or conditions
+
+
+def _only(name: str, loaded: LoadResult) -> RuleSet:
+    # An exception with which the rules don't load hides everything.
+    rules = tuple(rule for rule in loaded.rules if rule.name == name and not loaded.errors)
+    return RuleSet(rules, loaded.correlations, loaded.suppressed)
+
+
+def _raises(rules: RuleSet, suite: Suite, case: Case) -> bool:
+    return bool(rules.rules) and _runner(replace(suite, cases=(case,)), rules).run(case).passed
+
+
+def _runner(suite: Suite, rules: RuleSet) -> Runner:
+    return Runner(suite, rules, "all", lambda path: read_recording(Path(path)))
+
+
+def _alerts(rules: RuleSet, batches: Iterable[EventBatch]) -> int:
+    evaluator = Evaluator(compile_ruleset(rules.rules, rules.correlations, rules.suppressed))
+    return sum(len(evaluator.replay(batch)) for batch in batches) + len(evaluator.correlator.finish())

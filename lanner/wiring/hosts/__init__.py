@@ -1,1 +1,0 @@
-"""Settings in, this host's key and the fleet's enrolled keys out."""

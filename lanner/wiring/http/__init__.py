@@ -1,1 +1,0 @@
-"""Servers that the settings describe: the intake and the console."""

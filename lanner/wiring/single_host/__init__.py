@@ -1,1 +1,0 @@
-"""`lanner run`: settings in, all stages in one process out."""

@@ -1,0 +1,115 @@
+"""Builds the collector from the settings."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lanner
+from collector.agent import Collector
+from collector.bpf.program import RingSizes
+from collector.host import HostFacts
+from collector.kernel_feed import SENT_WHOLE
+from collector.settings import CollectorSettings
+from foundation.text import OnNote, ignore_note
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from schemas.batch import EventBatch
+from schemas.filter import PushdownFilter
+from schemas.host_keys import BadHostKey, check_host_id
+
+if TYPE_CHECKING:
+    from collector.publishing.identity import HostIdentity
+
+
+INSTALLED_PROGRAMS = Path("/opt/lanner/cache")
+"""Folder of compiled programs that are deployed together with Lanner."""
+
+
+def given_programs(settings: Settings) -> tuple[Path, ...]:
+    """Return the paths of eBPF programs compiled on similar hosts: the configured one and the default folder."""
+    named = settings.collector.bpf_cache
+    return (*([] if named is None else [Path(named)]), INSTALLED_PROGRAMS)
+
+
+def make_collector(
+    settings: Settings,
+    event_types: Iterable[str],
+    on_batch: Callable[[EventBatch], None],
+    *,
+    pushdown_filter: PushdownFilter | None = None,
+    versions: frozenset[str] = frozenset(),
+    variables: frozenset[str] = frozenset(),
+    flush_ms: int | None = None,
+    previous: tuple[int, int] = (0, -1),
+    further_losses: Callable[[], Mapping[str, int]] = dict,
+    on_note: OnNote = ignore_note,
+) -> Collector:
+    """Build a collector without starting it.
+
+    Args:
+        settings: the settings.
+        event_types: the event types to watch.
+        on_batch: receives each batch.
+        pushdown_filter: the pushdown filter; None to send all events.
+        versions: versions of the published rules that require it.
+        variables: names of the environment variables to collect.
+        flush_ms: maximum age of a batch, if not as configured, ms.
+        previous: start and last sequence number of the previous collector, if known.
+        further_losses: returns events lost behind the collector, by reason.
+        on_note: receives messages for the operator.
+    """
+    section = settings.collector
+    return Collector(
+        event_types,
+        on_batch=on_batch,
+        pushdown_filter=pushdown_filter if section.pushdown else None,
+        versions=versions,
+        settings=CollectorSettings(
+            host_id=settings.host.id or "",
+            host_name=settings.host.name or "",
+            version=lanner.__version__,
+            rings=RingSizes(events=section.ring_mib << 20, lifecycle=section.lifecycle_ring_mib << 20),
+            exact_paths=section.exact_paths,
+            sent_whole=SENT_WHOLE if section.count_repeats else 0,
+            flush_events=section.batch_events,
+            flush_seconds=(flush_ms or section.batch_ms) / 1000,
+            variables=variables,
+            given_programs=given_programs(settings),
+            docker_socket=Path(section.docker_socket),
+            podman_socket=Path(section.podman_socket),
+            cri_sockets=tuple(map(Path, section.cri_sockets)),
+            unknown_containers=section.unknown_containers,
+            container_parents=section.container_parents,
+            previous_start=previous[0],
+            previous_sequence=previous[1],
+        ),
+        further_losses=further_losses,
+        on_note=on_note,
+    )
+
+
+def identity_of(settings: Settings, host: HostFacts) -> "HostIdentity | None":
+    """Return the identity that signs this host's batches, creating the key if needed; None if signing is off.
+
+    Raises:
+        BadInput: The key can't be used, or the host id is invalid.
+        EnvironmentUnsupported: The library for signing is missing.
+    """
+    return None if settings.collector.identity == "off" else signing_identity(settings, host)
+
+
+def signing_identity(settings: Settings, host: HostFacts) -> "HostIdentity":
+    """Return this host's identity, creating the key if needed. Raises as identity_of."""
+    from collector.publishing.identity import FILE_NAME, BadKeyFile, HostIdentity, host_key
+
+    path = Path(settings.collector.key_file or Path(settings.kafka.spool_dir, FILE_NAME))
+    try:
+        check_host_id(host.id)
+        key = host_key(path)
+    except BadHostKey as error:
+        raise BadInput(f"host.id: {error}.") from None
+    except BadKeyFile as error:
+        raise BadInput(f"the key of this host: {error}") from None
+    except OSError as error:
+        raise BadInput(f"the key of this host: {path}: {error.strerror}.") from None
+    return HostIdentity(host.id, host.name, lanner.__version__, key)

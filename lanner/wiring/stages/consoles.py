@@ -1,0 +1,205 @@
+"""The three consoles: of a fleet's topics, of a recording, and of the alerts of this process."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from pathlib import Path
+
+from bus.administration import NOTIFIER_GROUPS, GroupLag, GroupLags
+from bus.clients.reachability import check_reachable
+from bus.connection import Connection
+from bus.topics import PROCESSOR_GROUP
+from foundation.text import OnNote
+from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile, RecordedAlerts
+from lanner.console.fleet.local import FilesOnly, LocalHost
+from lanner.console.pipeline import PipelineQueue, PipelineSource, outbox_queues
+from lanner.console.searches import OpenEvents, SearchSource
+from lanner.console.story.reading import EventArchive
+from lanner.console.story.rules import RuleBook
+from lanner.dead_letters.store import DeadLetterStore, outboxes
+from lanner.recorder.recording import RecordingHistory, RecordingRange, stored_alerts
+from lanner.recorder.topic import reader_of_alerts
+from lanner.ruleset.load import find_rules
+from lanner.settings import Settings
+from lanner.settings.sections.fleet import json_topic_names
+from lanner.wiring.stages.console import AUDIT, MARKS, RunningConsole
+from processor.output.redaction import Redaction
+from schemas.alert import Alert
+
+REACH_SECONDS = 1.0
+
+
+def group_queues(connection: Connection) -> list[PipelineQueue]:
+    """Return what waits for each group. Raises BusUnavailable, within a second if no broker takes connections."""
+    check_reachable(connection, REACH_SECONDS)
+    return [_queue(each) for each in GroupLags(connection).read()]
+
+
+def _queue(lag: GroupLag) -> PipelineQueue:
+    if lag.group == PROCESSOR_GROUP:
+        return PipelineQueue("processor", lag.group, lag.topic, lag.waiting, lag.oldest, lag.members)
+    if lag.group.startswith(NOTIFIER_GROUPS):
+        name = lag.group.removeprefix(NOTIFIER_GROUPS)
+        return PipelineQueue("sink", name, lag.topic, lag.waiting, lag.oldest, lag.members)
+    return PipelineQueue("reader", lag.group, lag.topic, lag.waiting, lag.oldest, lag.members)
+
+
+def topic_search(settings: Settings, connection: Connection) -> SearchSource:
+    """Return the search in the events of a fleet."""
+    from lanner.recorder.topic import TopicEvents
+
+    described = f"the events that the broker at {connection.bootstrap_servers} retains"
+    return _search(settings, partial(TopicEvents, connection), described)
+
+
+def recording_search(settings: Settings, recording: Path) -> SearchSource:
+    """Return the search in the events of a recording."""
+    return _search(settings, partial(RecordingRange, recording), f"the events in {recording}")
+
+
+def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:
+    """Return the queues and dead letters of a fleet. own_topics: those that processors read by json_sources."""
+    from bus.clients.reachability import check_reachable
+    from lanner.dead_letters.topics import TopicDeadLetters
+
+    @contextmanager
+    def stores() -> Iterator[Sequence[DeadLetterStore]]:
+        check_reachable(connection, REACH_SECONDS)
+        yield [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own_topics)]
+
+    remarks = (
+        "Not known here: what waits on the hosts' disks for the broker, and in outboxes of notifiers with --local.",
+    )
+    return PipelineSource(partial(group_queues, connection), stores, remarks)
+
+
+def outbox_pipeline(settings: Settings) -> PipelineSource:
+    """Return the queues and dead letters of the sinks of one host."""
+    folder = Path(settings.notifier.state_dir)
+
+    @contextmanager
+    def stores() -> Iterator[Sequence[DeadLetterStore]]:
+        with ExitStack() as opened:
+            yield [opened.enter_context(closing(each)) for each in outboxes(folder)]
+
+    remarks = (
+        "Without a broker, events are evaluated as they come, and only sinks that send over the network have a queue.",
+    )
+    return PipelineSource(partial(outbox_queues, folder), stores, remarks)
+
+
+def _search(settings: Settings, source: OpenEvents, described: str) -> SearchSource:
+    return SearchSource(source, described, lambda: find_rules(settings).files, Redaction(settings.redact))
+
+
+_FLEET = "The topic events retains them for 24 h, or as set with `lanner topics create --events-retention`."
+_HOST = "This host retains as many as fit in keep.size_mib."
+_NOTHING = "This host retains none: keep.size_mib is 0."
+_FILE = "The recording has those that its writer retained: keep.size_mib of `lanner run`."
+
+
+def fleet_console(
+    settings: Settings, folder: Path, connection: Connection, note: OnNote, listen: str | None
+) -> RunningConsole:
+    """Start a console that reads the topics of a fleet, which were checked. Raises BadInput and BusUnavailable."""
+    # These need the broker's client.
+    from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic
+    from lanner.console.fleet.topics import FleetTopics
+    from lanner.recorder.topic import FleetHistory
+
+    since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
+    return RunningConsole(
+        settings,
+        folder,
+        source=lambda positions: AlertTopic(
+            connection, reader_of_alerts(connection), since_ms=since, positions=positions
+        ),
+        marks=partial(MarkTopic, connection),
+        audit=partial(AuditTopic, connection),
+        fleet=FleetTopics(settings, connection, RuleBook(settings).rules),
+        search=topic_search(settings, connection),
+        pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
+        described=f"the fleet at {connection.bootstrap_servers}",
+        events=EventArchive(FleetHistory(connection), _FLEET),
+        note=note,
+        listen=listen,
+    )
+
+
+def recording_console(
+    settings: Settings, folder: Path, recording: Path, note: OnNote, listen: str | None, *, follow: bool
+) -> RunningConsole:
+    """Start a console that reads the alerts of a recording. Raises BadInput.
+
+    Args:
+        settings: of the console.
+        folder: for its files.
+        recording: the recording.
+        note: receives messages for an operator.
+        listen: address given by a flag.
+        follow: whether the recording continues.
+    """
+    source = RecordedAlerts(recording, follow=follow)
+    return RunningConsole(
+        settings,
+        folder,
+        source=lambda _: source,
+        marks=partial(MarkFile, folder / MARKS),
+        audit=partial(AuditFile, folder / AUDIT),
+        fleet=FilesOnly(settings, RuleBook(settings).rules),
+        search=recording_search(settings, recording),
+        pipeline=outbox_pipeline(settings) if follow else None,
+        described=f"the recording {recording}",
+        events=_recorded(recording, _FILE),
+        is_recording=not follow,
+        note=note,
+        listen=listen,
+    )
+
+
+class HostConsole:
+    """The console of `lanner run`, and what takes this host's alerts, batches and rules."""
+
+    def __init__(self, settings: Settings, note: OnNote) -> None:
+        """Start it. Raises BadInput."""
+        folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
+        earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
+        self._alerts = LocalAlerts(earlier)
+        self._host = LocalHost(settings)
+        self._console = RunningConsole(
+            settings,
+            folder,
+            source=lambda _: self._alerts,
+            marks=partial(MarkFile, folder / MARKS),
+            audit=partial(AuditFile, folder / AUDIT),
+            fleet=self._host,
+            search=recording_search(settings, kept) if settings.keep.size_mib else None,
+            pipeline=outbox_pipeline(settings),
+            described="this host",
+            events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
+            note=note,
+        )
+        self.address = self._console.address
+        self.put = self._alerts.put
+        """Takes an alert."""
+        self.see = self._host.see
+        """Takes a batch."""
+        self.attach = self._host.attach
+        """Takes what returns the active rules, and what returns their cost."""
+
+    @property
+    def dropped(self) -> int:
+        """Alerts that came too fast."""
+        return self._alerts.dropped
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._console.stop()
+
+
+def _recorded(path: Path, retention: str) -> EventArchive:
+    """Return the events of a recording; one file has alerts only."""
+    if path.is_file():
+        return EventArchive(None, f"{path} has no events, only alerts.")
+    return EventArchive(RecordingHistory(path), retention)

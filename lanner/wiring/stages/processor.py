@@ -1,0 +1,246 @@
+"""Loads the rules of a fleet's processor: the published version if there is one, else rule files."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Message
+
+from bus.administration import Administration
+from bus.clients.compacted import messages_of
+from bus.clients.retry import Retry, persist
+from bus.connection import Connection
+from bus.published_rules import CURRENT, accept
+from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
+from lanner.errors import BadInput
+from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.published import NewestRules, OlderRules, detection_of_published, public_keys
+from lanner.settings import Settings
+from lanner.sources.installed import define_sources, topics_of
+from lanner.terminal.output import error_line, note
+from processor.correlation.terms import group_text
+from processor.fields.json.documents import JsonSource
+from processor.fleet.followers import HostKeysService
+from processor.fleet.rules.actions import FILES, RulesInUse, RulesRefused
+from processor.fleet.rules.rollout import Prepare
+from processor.hosts.identity import IdentityGate
+from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.tracked import HostReports
+from processor.matching.wire import group_of_key
+from processor.rules.splitting import Plan
+from schemas.encoding.batch import decode_batch
+from schemas.filter import encode_filter
+from schemas.published_rules import MAX_AHEAD, BadRules
+
+_NAME_SECONDS = 5
+"""How long to wait for the addresses of host names in new rules before they become active."""
+_MAX_ERRORS = 5
+_FORMER_MS = 600_000
+"""How long after the next version was published pre-matches of a version may still be in flight, ms."""
+_MAX_FORMER = 7
+"""With more versions, collectors send everything and no processor switches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Turns messages of the rules topic into rules; both functions raise RulesRefused."""
+
+    compile: Prepare
+    """Compiles a message of any age."""
+    accept: Prepare
+    """Compiles a version to use; with signing keys, one older than the newest known is refused."""
+    newest: NewestRules | None = None
+    """With signing keys, the newest version that was accepted."""
+
+
+def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:
+    """Return a function that describes whose messages have a key: those of a host, or of a group.
+
+    Args:
+        connection: the broker.
+        reports: names of hosts by their ids.
+    """
+    correlate = connection.topic(CORRELATE)
+
+    def named(topic: str, key: bytes) -> str:
+        if topic == correlate:
+            return f"group {group_text(group_of_key(key))}"
+        return f"host {reports.name(key.decode('utf-8', 'replace'))}"
+
+    return named
+
+
+def preparation(settings: Settings) -> Preparation:
+    """Return the functions that turn messages into rules. Raises BadInput for bad keys."""
+    keys = public_keys(settings)
+
+    def prepare(message: Message) -> RulesInUse:
+        try:
+            accepted = accept(message, keys)
+            if accepted.rules.published > time.time_ns() + MAX_AHEAD:
+                version = accepted.rules.version
+                raise RulesRefused(
+                    f"version {version} is dated in the future: check the clocks of its host and this one"
+                )
+            detection = detection_of_published(settings, accepted.rules)
+        except BadRules as error:
+            raise RulesRefused(str(error)) from None
+        except BadInput as error:
+            more = len(error.messages) - _MAX_ERRORS
+            text = " ".join(error.messages[:_MAX_ERRORS]) + (f" … and {more} more errors" if more > 0 else "")
+            raise RulesRefused(text) from None
+        return _in_use(
+            detection,
+            encoded_filter=encode_filter(detection.pushdown_filter),
+            published=accepted.rules,
+            signed_by=accepted.signed_by,
+            offset=message.offset() or 0,
+        )
+
+    if not keys:
+        # Without signatures the age proves nothing: the writer chooses the date.
+        return Preparation(prepare, prepare)
+    # One file per fleet, since processors of several fleets may run here.
+    newest = NewestRules(Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json", note)
+    return Preparation(prepare, lambda message: newest.accepted(prepare(message), message), newest)
+
+
+def rules_at_start(
+    settings: Settings, connection: Connection, prepare: Preparation, *, quiet: bool
+) -> tuple[RulesInUse, dict[str, Plan]]:
+    """Return the published version; the rule files if there is none or if it is refused, which is reported.
+
+    Returns:
+        The rules to evaluate; and, by version, the plans that others may still evaluate, or did until recently.
+
+    Raises:
+        BadInput: the rule files are wrong.
+        BusUnavailable: the broker is unusable, and waiting does not help.
+    """
+    define_sources(settings)
+    if not settings.published_rules.enabled:
+        return _of_files(settings, quiet=quiet), {}
+    versions, live = persist(lambda: _published(connection), Retry("The start", note))
+    in_use = _newest(versions, prepare)
+    former = _former(versions, live, prepare.compile)
+    if in_use is None:
+        return _of_files(settings, quiet=quiet), former
+    if len(versions) == 1 and _is_recent(versions[0]):
+        with suppress(BadInput):
+            former[FILES] = load_detection(settings, warnings=False).ruleset.plan
+    return in_use, former
+
+
+def _newest(versions: Sequence[Message], prepare: Preparation) -> RulesInUse | None:
+    """Return the newest usable version; with signing keys, what nobody signed hides none before it."""
+    is_signed = prepare.newest is not None
+    for message in reversed(versions):
+        if message.value() is None:
+            if is_signed:
+                continue
+            return None
+        try:
+            return prepare.accept(message)
+        except RulesRefused as error:
+            may_go_on = is_signed or isinstance(error, OlderRules)
+            error_line(f"rules refused: {error}." + ("" if may_go_on else " Using this processor's rule files."))
+            if not may_go_on:
+                return None
+    stored: Any = None if prepare.newest is None else prepare.newest.stored()
+    if stored is not None:
+        try:
+            return prepare.accept(stored)
+        except RulesRefused as error:
+            error_line(f"the stored version of the rules is refused: {error}. Using this processor's rule files.")
+    return None
+
+
+def _published(connection: Connection) -> tuple[deque[Message], set[bytes]]:
+    """Return the newest published versions, and the names of those whose filters are still published."""
+    versions: deque[Message] = deque(maxlen=_MAX_FORMER + 1)
+    live: set[bytes] = set()
+    for topic, message in messages_of(connection, [RULES, PUSHDOWN_FILTERS]):
+        if topic == PUSHDOWN_FILTERS:
+            (live.add if message.value() else live.discard)(message.key() or b"")
+        elif message.key() == CURRENT:
+            versions.append(message)
+    return versions, live
+
+
+def host_keys_service(
+    settings: Settings, connection: Connection, partitions: int, worker: str
+) -> HostKeysService | None:
+    """Return the service that verifies hosts, as configured; None to accept all hosts.
+
+    Args:
+        settings: of the processor.
+        connection: the broker.
+        partitions: of the events topic.
+        worker: the name of this processor, stored with the keys that it pins.
+    """
+    mode = settings.collector.identity
+    if mode == "off":
+        return None
+    gate = IdentityGate(mode, connection.topic(EVENTS), partitions, KnownHosts(), clock=time.monotonic, worker=worker)
+    return HostKeysService(connection, gate, on_note=note)
+
+
+def json_topics(settings: Settings, connection: Connection) -> Mapping[str, JsonSource]:
+    """Return the source of each topic that holds events of JSON. Raises BadInput if a topic does not exist."""
+    sources = topics_of(settings)
+    if not sources:
+        return sources
+    existing = persist(lambda: Administration(connection).existing(tuple(sources)), Retry("The start", note))
+    if missing := [name for name in sources if name not in existing]:
+        raise BadInput(*(f"json_sources: topic {name} does not exist, or may not be read." for name in missing))
+    return sources
+
+
+def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:
+    found: dict[str, Plan] = {}
+    for newer, message in pairwise(reversed(versions)):
+        if message.value() is None or not (_is_recent(newer) or _version(message) in live):
+            continue
+        # Errors do not matter: this processor does not evaluate this version.
+        with suppress(Exception):
+            rules = prepare(message)
+            rules.close()
+            found[rules.version] = rules.ruleset.plan
+    return dict(reversed(found.items()))
+
+
+def _is_recent(message: Message) -> bool:
+    return time.time() * 1000 - message.timestamp()[1] < _FORMER_MS
+
+
+def _version(message: Message) -> bytes:
+    """Return the version name in a message's header; not trusted before the message is prepared."""
+    name = dict(message.headers() or []).get("ce_id")
+    return name if isinstance(name, bytes) else b""
+
+
+def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
+    detection = load_detection(settings, warnings=not quiet)
+    if not quiet:
+        for line in detection.notices:
+            note(line)
+    return _in_use(detection)
+
+
+def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
+    names = HostNames(detection.host_names)
+    names.wait(_NAME_SECONDS)
+    return RulesInUse(
+        ruleset=detection.ruleset,
+        rules=detection.active_rules,
+        decode=lambda data: names.named(decode_batch(data)),
+        close=names.stop,
+        origin=detection.origin,
+        **published,
+    )

@@ -1,0 +1,122 @@
+"""The filter of a collector in a fleet: what published rules need, else what this host's rule files need."""
+
+import os
+import pickle
+import signal
+import sys
+from pathlib import Path
+
+from bus.connection import Connection
+from collector.agent import Collector
+from collector.events.system_calls import EVERYTHING
+from collector.pushdown.follower import FilterFollower
+from collector.pushdown.layout import CollectionPlan
+from lanner.errors import BadInput
+from lanner.settings import LoadedSettings, Settings
+from lanner.terminal.output import note
+from lanner.wiring.stores import always_sent
+from schemas.filter import PushdownFilter, always
+
+
+class FleetFilter:
+    """Follows the topic of pushdown filters, if enabled."""
+
+    def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter, folder: Path) -> None:
+        """Start with the filter read last; the broker need not be available.
+
+        own: filter of this host's rule files; folder: where the filter is stored. Raises BadInput, and BusUnavailable
+        if the broker's settings can't be used.
+        """
+        names = always_sent(settings)
+        self._settings = settings
+        self._followed: FilterFollower | None = None
+        self.plan = CollectionPlan(always(own, names))
+        """The active plan."""
+        if settings.published_rules.enabled:
+            state_file = folder / "interest.json"
+            self._followed = FilterFollower(connection, own, names, state_file=state_file, on_note=note)
+            self.plan = self._followed.plan
+
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The event types to watch."""
+        return EVERYTHING if self.plan.pushdown_filter is None else self.plan.pushdown_filter.events
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the environment variables to send."""
+        return frozenset() if self.plan.pushdown_filter is None else self.plan.pushdown_filter.variables
+
+    @property
+    def asker(self) -> str:
+        """Short description of the rules that need these events."""
+        return ", ".join(sorted(self.plan.versions)).replace("*", "any version") or "this host's rule files"
+
+    def follow(self, collector: Collector) -> None:
+        """Change the filter of a running collector if the topic changed."""
+        changed = None if self._followed is None else self._followed.poll()
+        if changed is None:
+            return
+        self.plan = changed
+        collector.change_pushdown_filter(
+            self.event_types,
+            changed.pushdown_filter if self._settings.collector.pushdown else None,
+            changed.versions,
+            # A filter that can't be decoded must not make secrets leave the host.
+            variables=None if changed.pushdown_filter is None else self.variables,
+        )
+        note(f"sending the events that these need: {self.asker}.")
+
+
+def own_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
+    """Check the collector's settings, and return the filter of its rule files; call it before threads are started.
+
+    Args:
+        loaded: the settings.
+        warnings: whether to print the rules' warnings.
+
+    Raises:
+        BadInput: With all errors in settings and rules.
+    """
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _answer(writing, loaded, warnings=warnings)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        data = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if not data:
+        end = os.waitstatus_to_exitcode(status)
+        what = f"was killed by signal {signal.Signals(-end).name}" if end < 0 else f"exited with code {end}"
+        raise BadInput(f"the rules could not be read: the process that reads them {what}.")
+    answer = pickle.loads(data)  # noqa: S301  our own child wrote it
+    if isinstance(answer, PushdownFilter):
+        return answer
+    raise BadInput(*answer)
+
+
+def _answer(writing: int, loaded: LoadedSettings, *, warnings: bool) -> None:
+    """Write the filter, or the error messages, and exit."""
+    status = 1
+    try:
+        from lanner.wiring.check import check_settings
+
+        answer: PushdownFilter | tuple[str, ...]
+        try:
+            detection = check_settings(loaded, "collector", warnings=warnings)
+            assert detection is not None  # noqa: S101  a collector needs rules
+            answer = detection.pushdown_filter
+        except BadInput as error:
+            answer = error.messages
+        with os.fdopen(writing, "wb") as pipe:
+            pickle.dump(answer, pipe)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        status = 0
+    finally:
+        # Don't run the parent's exit handlers a second time.
+        os._exit(status)

@@ -1,0 +1,395 @@
+"""Runs all stages in one process: collector, bus, evaluation and sinks."""
+
+import select
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from bus.local import LocalBus
+from foundation.histogram import Histogram
+from foundation.text import Level, count_of
+from lanner.dead_letters.selection import report_orphaned_outboxes
+from lanner.errors import BadInput
+from lanner.intake.local import LocalAuditLog, log_follower
+from lanner.known_state.host import StatefulEvaluator
+from lanner.process import service
+from lanner.process.service import FileWatch
+from lanner.process.signals import Signals
+from lanner.recorder.rolling import RollingRecording
+from lanner.recorder.store import StoredBatch, from_files
+from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
+from lanner.ruleset.host_names import HostNames
+from lanner.ruleset.load import ActiveRules
+from lanner.settings import Settings
+from lanner.terminal.output import StatusLine, Summary, error_line, note
+from lanner.wiring.routing.conditions import conditions_of
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks
+from lanner.wiring.stores import collected
+from notifier.delivery.outputs import AlertDelivery
+from processor.correlation.correlator import Correlator
+from processor.evaluator import CompiledRuleset
+from processor.hosts.arrival import PodRecords
+from processor.loading.difference import difference, lines
+from processor.output.internal_alerts import rules_changed
+from processor.sessions.sessions import Sessions
+from schemas.alert import Alert
+from schemas.batch import EventBatch
+from schemas.filter import PushdownFilter
+
+POLL_SECONDS = 0.25
+REST_SECONDS = 1.0
+"""How long to sleep while nothing comes; a record or a signal ends it."""
+LEARNING_SECONDS = 0.05
+"""How long to learn from recorded batches between two polls."""
+CHORES_SECONDS = 1.0
+_MAX_NAMED = 5
+_MAX_CHANGES = 50
+
+
+class Source(Protocol):
+    """A source of events: what a pipeline needs of the collector."""
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's release."""
+
+    @property
+    def hostname(self) -> str:
+        """The host's name."""
+
+    def start(self) -> None:
+        """Start collecting. Raises EnvironmentLacks."""
+
+    def poll(self, timeout: float) -> None:
+        """Deliver events on this thread for about timeout seconds."""
+
+    def rest(self, seconds: float, until_readable: int) -> bool:
+        """Sleep until there is something to do, if nothing has come for a while; return whether it slept."""
+
+    def watch(
+        self,
+        event_types: frozenset[str],
+        pushdown_filter: PushdownFilter | None = None,
+        *,
+        variables: frozenset[str] | None = None,
+    ) -> None:
+        """Change the event types, the pushdown filter and the environment variables that are collected."""
+
+    def stop(self) -> None:
+        """Deliver the remaining events and detach."""
+
+
+class Pipeline:
+    """One run of `lanner run`: its stages and its loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        detection: CompiledDetection,
+        make_source: Callable[[CompiledDetection, Callable[[EventBatch], None]], Source],
+        *,
+        reload: Callable[[], tuple[Settings, CompiledDetection]],
+        settings_file: Path | None = None,
+        sinks: Callable[[Settings], list[AlertDelivery]] | None = None,
+        recording: RollingRecording | None = None,
+        on_alert: Callable[[Alert], None] | None = None,
+        on_batch: Callable[[EventBatch], None] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Connect the stages; nothing is started.
+
+        Args:
+            settings: of this run.
+            detection: the compiled rules.
+            make_source: returns the collector for compiled rules; it passes its batches to the function given.
+            reload: reads settings and rules again; raises BadInput if they are wrong.
+            settings_file: watched in addition to the rule files.
+            sinks: opens the sinks; by default those that the settings configure.
+            recording: stores events and alerts; closed at the end.
+            on_alert: called with each alert, on the thread that detects.
+            on_batch: called with each batch, on the same thread.
+            quiet: print no messages and no status line.
+        """
+        self.summary = Summary()
+        self.settings = settings
+        self.latency = Histogram()
+        """Seconds from an event to its alert."""
+        self.turned_at = time.monotonic()
+        self.is_started = False
+        self._detection = detection
+        self._reload = reload
+        self._settings_file = settings_file
+        self._quiet = quiet
+        self._status = StatusLine(sys.stderr, enabled=not quiet)
+        self._bus = LocalBus()
+        self._bus.events.subscribe(self._detect)
+        self._bus.alerts.subscribe(self._deliver)
+        self._open_sinks = sinks or self._own_sinks
+        self._sinks: list[AlertDelivery] = self._open_sinks(settings)
+        self._source = make_source(detection, self._bus.events.publish)
+        self._watch = self._watched()
+        self._recording = recording
+        self._on_alert = on_alert
+        if recording is not None:
+            self._bus.events.subscribe(recording.store)
+        if on_batch is not None:
+            self._bus.events.subscribe(on_batch)
+        path = Path(settings.memory.filename) if settings.memory.enabled else None
+        self.sessions = Sessions()
+        """Names people in alerts."""
+        self._evaluator = StatefulEvaluator(
+            detection.ruleset,
+            path,
+            note=self._note,
+            repeats=repeated_alerts(settings),
+            sessions=self.sessions,
+        )
+        self._names = HostNames(detection.host_names)
+        self.pods = PodRecords()
+        """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""
+        self._stop_pods: Callable[[], None] | None = None
+        self.audit_log: LocalAuditLog | None = None
+        """Evaluates an audit log, if one is configured."""
+        if settings.kubernetes_audit.file is not None:
+            follower = log_follower(settings.kubernetes_audit, settings.kubernetes_audit.file, self._note)
+            self.audit_log = LocalAuditLog(follower, self._evaluator.process_json, self._note)
+
+    def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Run until a signal; always detaches from the kernel before it returns.
+
+        Args:
+            on_started: called once events are collected.
+            until: ends the run when it returns true.
+
+        Raises:
+            EnvironmentLacks: this machine cannot collect events.
+            BrokenPipeError: nobody reads standard output any more.
+        """
+        with Signals() as signals:
+            try:
+                self._source.start()
+                if self.settings.kubernetes.kubeconfig is not None:
+                    # Imported here, because asyncio takes 4 MiB.
+                    from lanner.wiring.stages.pods import PodsOfNode
+
+                    pods = PodsOfNode(self.settings, self.pods, self._source.hostname, self._note)
+                    self._stop_pods = pods.stop
+                if not self._quiet:
+                    self._greet()
+                self.is_started = True
+                service.notify("READY=1")
+                on_started()
+                self._evaluator.begin_learning(self._past)
+                self._turn(signals, until)
+            finally:
+                self._end()
+
+    @property
+    def ruleset(self) -> CompiledRuleset:
+        """The active rules, compiled."""
+        return self._detection.ruleset
+
+    @property
+    def active_rules(self) -> ActiveRules:
+        """The rules as loaded, enabled and disabled ones."""
+        return self._detection.active_rules
+
+    @property
+    def sinks(self) -> Sequence[AlertDelivery]:
+        """Where alerts go now."""
+        return self._sinks
+
+    @property
+    def correlator(self) -> Correlator:
+        """Evaluates the windows of stateful rules."""
+        return self._evaluator.correlator
+
+    @property
+    def redated(self) -> int:
+        """Events whose time was out of range and was set to the nearest allowed time."""
+        return self._evaluator.redated
+
+    @property
+    def repeated(self) -> Mapping[str, int]:
+        """Alerts of rules that one event decides, by rule, that were counted because they repeat others."""
+        return self._evaluator.repeats.counted
+
+    def losses(self) -> Mapping[str, int]:
+        """Return the number of lost events by reason."""
+        return self._evaluator.lost
+
+    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
+        """Call an observer with each batch after it was evaluated, unless that took long."""
+        self._evaluator.add_observer(observer)
+
+    def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
+        watchdog = service.Watchdog()
+        chores_at = time.monotonic() + CHORES_SECONDS
+        while not signals.stop and not until():
+            may_rest = self.audit_log is None and not self._evaluator.is_learning
+            rested = may_rest and self._source.rest(REST_SECONDS, signals.descriptor)
+            self._source.poll(0 if rested else POLL_SECONDS)
+            signals.drain()
+            if self.audit_log is not None:
+                self.summary.events += self.audit_log.poll(self._bus.alerts.publish)
+            self._evaluator.learn(LEARNING_SECONDS)
+            self.turned_at = time.monotonic()
+            self._status.show(self.summary.status(self._evaluator.lost))
+            watchdog.beat()
+            if signals.take_reopen():
+                for sink in self._sinks:
+                    sink.reopen()
+            cause = "SIGHUP" if signals.take_reload() else ""
+            if time.monotonic() >= chores_at:
+                chores_at = time.monotonic() + CHORES_SECONDS
+                for alert in self._evaluator.advance_to(time.monotonic()):
+                    self._bus.alerts.publish(alert)
+                if _nobody_reads(1):
+                    raise BrokenPipeError
+                if self.settings.watch_config_files and (changed := self._watch.changed()):
+                    cause = cause or f"change of {_named(changed)}"
+            if cause:
+                self._reload_rules(cause)
+
+    def _end(self) -> None:
+        service.notify("STOPPING=1")
+        self._status.close()
+        try:
+            self._source.stop()
+            self._names.stop()
+            if self._stop_pods is not None:
+                self._stop_pods()
+            if self.audit_log is not None:
+                self.audit_log.close()
+            for alert in self._evaluator.flush():
+                self._bus.alerts.publish(alert)
+        finally:
+            if self._recording is not None:
+                self._recording.close()
+            for sink in self._sinks:
+                sink.close()
+
+    def _detect(self, batch: EventBatch) -> None:
+        self.summary.events += batch.total
+        for alert in self._evaluator.process(self.pods.join(self._names.named(batch))):
+            self._bus.alerts.publish(alert)
+
+    def _deliver(self, alert: Alert) -> None:
+        alert = alert.in_cluster(self.settings.cluster_name or "")
+        self.summary.count(alert)
+        self.latency.add_since(alert.time, time.time_ns())
+        if self._recording is not None:
+            self._recording.store_alert(alert)
+        if self._on_alert is not None:
+            self._on_alert(alert)
+        for sink in self._sinks:
+            sink.deliver(alert)
+
+    def _reload_rules(self, cause: str) -> None:
+        """Change to new settings and rules; if they are wrong, print why and keep the previous ones."""
+        service.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            settings, detection = self._reload()
+            chosen = collected(settings, detection)
+            # A route's condition may use a macro that changed.
+            if settings != self.settings or conditions_of(settings):
+                sinks = self._open_sinks(settings)
+                for sink in self._sinks:
+                    sink.close()
+                self._sinks = sinks
+        except BadInput as error:
+            self._status.clear()
+            for message in error.messages:
+                error_line(message)
+            error_line("keeping the previous settings and rules.")
+        else:
+            self._source.watch(
+                chosen.event_types,
+                chosen.pushdown_filter if settings.collector.pushdown else None,
+                variables=detection.variables,
+            )
+            changes = self._report_change(detection, cause)
+            self.settings, self._detection = settings, detection
+            self._evaluator.change_rules(detection.ruleset)
+            self._evaluator.begin_learning(self._past)
+            self._names.stop()
+            self._names = HostNames(detection.host_names)
+            self._watch = self._watched()
+            what = (
+                f"rules changed: {count_of(changes, 'change')}" if changes else "settings read again, no rule changed"
+            )
+            self._note(f"{what} after {cause}; {active_text(detection)}.")
+        service.notify("READY=1")
+
+    def _report_change(self, detection: CompiledDetection, cause: str) -> int:
+        """Report a change of the rules as an alert; return the number of changed rules, macros and lists."""
+        changed = difference(self._detection.active_rules, detection.active_rules)
+        if changed:
+            changes = lines(changed, _MAX_CHANGES)
+            origin, hostname = detection.origin, self._source.hostname
+            alert = rules_changed(
+                (hostname, origin),
+                time.time_ns(),
+                f"{active_text(detection)} after {cause}",
+                changes,
+                {"rules.origin": origin, "rules.cause": cause},
+                hostname=hostname,
+            )
+            self._bus.alerts.publish(alert)
+        return len(changed)
+
+    def _watched(self) -> FileWatch:
+        extra = [] if self._settings_file is None else [self._settings_file.absolute()]
+        return FileWatch([*self._detection.watched, *extra])
+
+    def _greet(self) -> None:
+        for line in self._detection.notices:
+            note(line)
+        act = "Try: sudo cat /etc/shadow   " if self._detection.detects_shadow_read() else ""
+        note(
+            f"lanner {_short_version()}: watching {self._source.hostname} (kernel {_short(self._source.kernel)}), "
+            f"{active_text(self._detection)}. {act}Stop: Ctrl-C"
+        )
+
+    def _past(self) -> Iterator[StoredBatch]:
+        """Yield the batches that an earlier run or this one recorded; none if there is no recording."""
+        with suppress(BadInput):
+            yield from from_files((Path(self.settings.keep.folder),))
+
+    def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
+        sinks = open_sinks(settings, enabled_sinks(settings), note=self._note, before_line=self._status.clear)
+        report_orphaned_outboxes(Path(settings.notifier.state_dir), [sink.name for sink in sinks], self._note)
+        return sinks
+
+    def _note(self, text: str, level: Level = "info", /) -> None:
+        self._status.clear()
+        note(text, level)
+
+
+def _named(changed: Sequence[Path]) -> str:
+    """Return the files that changed; the folder of a named file is left out."""
+    parents = {path.parent for path in changed}
+    named = [path for path in dict.fromkeys(changed) if path not in parents]
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return ", ".join(map(str, named[:_MAX_NAMED])) + more
+
+
+def _short_version() -> str:
+    import lanner
+
+    return ".".join(lanner.__version__.split(".")[:2])
+
+
+def _short(release: str) -> str:
+    """Return 6.18.44 for 6.18.44-amd64: the part that people compare."""
+    return release.split("-", maxsplit=1)[0]
+
+
+def _nobody_reads(descriptor: int) -> bool:
+    """Return whether the other end of a pipe is closed; never true for a file or terminal."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(happened & select.POLLERR for _, happened in poll.poll(0))

@@ -1,1 +1,0 @@
-"""The intake for alerts of other tools: HTTP requests in, alerts on the topic or in outboxes out."""

@@ -1,0 +1,1 @@
+"""Sinks: alerts in, requests to services and delivery outcomes out."""

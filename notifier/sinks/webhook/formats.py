@@ -1,0 +1,270 @@
+"""Alerts for Prometheus' Alertmanager, API v2.
+
+Alertmanager identifies alerts by their labels, so only grouping fields are labels; all others are annotations. Two
+events of one rule in one container are one alert there, which lasts longer.
+Source: github.com/prometheus/alertmanager, api/v2/openapi.yaml.
+"""
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from foundation.errors import LannerError
+from foundation.text import printable
+from foundation.times import iso8601_zulu
+from notifier.formats import falco_json
+from notifier.formats.text import LineStyle, json_line
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sinks.http import retry_seconds, status_outcome
+from schemas.alert import Alert, Value
+from schemas.catalog.priorities import by_priority
+
+MOST_BYTES = 512 * 1024
+"""Maximum body of a request with several alerts; a single alert may be longer."""
+JSON = "application/json"
+
+
+class BodyError(LannerError):
+    """No body can be created for an alert; the message states the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer, as far as it was read."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes
+    """Its beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request, and how many alerts it holds."""
+
+    data: bytes
+    count: int = 1
+
+
+class WebhookFormat(Protocol):
+    """One format of requests and answers."""
+
+    @property
+    def batch_size(self) -> int:
+        """Maximum number of alerts in one request."""
+
+    @property
+    def content_type(self) -> str:
+        """Content type of the body."""
+
+    @property
+    def scheme(self) -> str:
+        """Scheme of the Authorization header."""
+
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
+        """Return a body with the first alerts; now is the wall clock, ns. Raises BodyError."""
+
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Return what an answer means for the alerts.
+
+        Args:
+            answer: the answer.
+            count: number of alerts in the request.
+            detail: the part of the answer's body that a reason may quote.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class FalcoFormat:
+    """Falco's JSON with `id`, one alert per request, as Falco's http_output posts it."""
+
+    batch_size: int = 1
+    content_type: str = JSON
+    scheme: str = "Bearer"
+
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
+        """Return the alert as JSON."""
+        return Body(json_line(alerts[0].rendered, LineStyle()).encode())
+
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the status alone."""
+        return by_status(answer, count, detail)
+
+
+def by_status(answer: Answer, count: int, detail: str) -> SendOutcome:
+    """Return what an answer's status means for the alerts of a request."""
+    if 300 <= answer.status < 400:
+        detail = "redirects are not followed; set the URL that it leads to"
+    outcome = status_outcome(answer.status, answer.headers.get("retry-after"), time.time(), detail)
+    if outcome is None:
+        return Delivered(count)
+    return replace(outcome, together=count) if isinstance(outcome, Undeliverable) else outcome
+
+
+def fitted(pieces: Sequence[bytes]) -> int:
+    """Return how many of the pieces fit into one request: at least one."""
+    size = 0
+    for index, piece in enumerate(pieces):
+        size += len(piece) + 1
+        if size > MOST_BYTES and index:
+            return index
+    return len(pieces)
+
+
+LABEL_LENGTH = 256
+ANNOTATION_LENGTH = 4096
+ANNOTATIONS = 64
+_SEVERITY = by_priority("critical", "critical", "critical", "warning", "warning", "info", "info", "info")
+"""The three severities that Alertmanager's routes commonly use; the label `priority` is exact."""
+_LABELS = (
+    ("container", "container.name"),
+    ("container_id", "container.id"),
+    ("namespace", "k8s.ns.name"),
+    ("pod", "k8s.pod.name"),
+)
+"""Label and field of the event."""
+_NOT_NAME = re.compile(r"[^a-zA-Z0-9_]")
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerFormat:
+    """Up to a hundred alerts per request."""
+
+    resolve_after_minutes: int = 60
+    generator_url: str | None = None
+    batch_size: int = 100
+    content_type: str = JSON
+    scheme: str = "Bearer"
+
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
+        """Return a JSON array of alerts."""
+        pieces = [json.dumps(self._alert(each.rendered, now), separators=(",", ":")).encode() for each in alerts]
+        count = fitted(pieces)
+        return Body(b"[" + b",".join(pieces[:count]) + b"]", count)
+
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the status alone: given a list with one invalid alert, it accepts the others and answers 400."""
+        return by_status(answer, count, detail)
+
+    def _alert(self, alert: Alert, now: int) -> dict[str, Any]:
+        # An end in the past would resolve a late alert before anyone sees it.
+        until = datetime.fromtimestamp(max(alert.time, now) // 10**9, UTC)
+        until += timedelta(minutes=self.resolve_after_minutes)
+        made: dict[str, Any] = {
+            "labels": labels(alert),
+            "annotations": annotations(alert),
+            "startsAt": iso8601_zulu(alert.time),
+            "endsAt": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        }
+        if self.generator_url is not None:
+            made["generatorURL"] = self.generator_url.replace("{id}", _NOT_NAME.sub("-", alert.id))
+        return made
+
+
+def labels(alert: Alert) -> dict[str, str]:
+    """Return the labels that identify an alert; empty ones are left out."""
+    found = {
+        "alertname": alert.rule,
+        "severity": _SEVERITY[alert.priority],
+        "priority": alert.priority.lower(),
+        "instance": alert.hostname,
+        "source": alert.source,
+        **{name: _text(alert.event.get(field)) for name, field in _LABELS},
+    }
+    return {name: _cut(text, LABEL_LENGTH) for name, text in found.items() if text}
+
+
+def annotations(alert: Alert) -> dict[str, str]:
+    """Return all other fields, for people to read."""
+    return dict(list(_annotations(alert))[:ANNOTATIONS])
+
+
+def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
+    yield "summary", _cut(alert.output, ANNOTATION_LENGTH)
+    for name, text in (("description", alert.description), ("response", alert.response)):
+        if text:
+            yield name, _cut(text, ANNOTATION_LENGTH)
+    yield "id", _cut(alert.id, LABEL_LENGTH)
+    if alert.tags:
+        yield "tags", _cut(",".join(alert.tags), ANNOTATION_LENGTH)
+    if alert.repeats:
+        yield "count", str(alert.repeats.count)
+        yield "first_id", _cut(alert.repeats.first_id, LABEL_LENGTH)
+    for field, value in alert.output_fields.items():
+        if value is not None:
+            # A name may hold letters, digits and underscores, and must not start with a digit.
+            yield f"field_{_NOT_NAME.sub('_', field)[:100]}", _cut(_text(value), ANNOTATION_LENGTH)
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return ""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _cut(text: str, limit: int) -> str:
+    return printable(text[:limit])[:limit]
+
+
+_ABOUT_THE_EVENT = frozenset({5, 6, 12, 13, 15})
+"""No data, invalid data format, event field missing or blank, or invalid indexed fields.
+
+All other codes concern the token, the index or the collector's state, not the alert.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SplunkFormat:
+    """Up to a hundred events per request."""
+
+    index: str | None = None
+    source: str = "lanner"
+    sourcetype: str = "_json"
+    batch_size: int = 100
+    content_type: str = JSON
+    scheme: str = "Splunk"
+
+    def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
+        """Return the events, one after the other."""
+        pieces = [json.dumps(self._event(each.rendered), separators=(",", ":")).encode() for each in alerts]
+        count = fitted(pieces)
+        return Body(b"\n".join(pieces[:count]), count)
+
+    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
+        """Interpret the code in the answer: a proxy may answer 200 to anything."""
+        code = _code(answer.body)
+        if code is None and answer.status == 200:
+            return RetryLater("the answer is not from Splunk's HTTP Event Collector")
+        if code is None:
+            return by_status(answer, count, detail)
+        if code == 0 and answer.status == 200:
+            return Delivered(count)
+        reason = f"HTTP {answer.status}, HEC code {code}" + (f", {detail}" if detail else "")
+        if code in _ABOUT_THE_EVENT:
+            return Undeliverable(reason, count)
+        return RetryLater(reason, retry_seconds(answer.headers.get("retry-after"), 0.0))
+
+    def _event(self, alert: Alert) -> dict[str, Any]:
+        envelope: dict[str, Any] = {
+            # Splunk stores microseconds.
+            "time": f"{alert.time // 10**9}.{alert.time % 10**9 // 1000:06d}",
+            "host": alert.hostname,
+            "source": self.source,
+            "sourcetype": self.sourcetype,
+            "event": falco_json.document(alert),
+        }
+        return envelope if self.index is None else envelope | {"index": self.index}
+
+
+def _code(body: bytes) -> int | None:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    code = answer.get("code") if isinstance(answer, dict) else None
+    return code if isinstance(code, int) else None

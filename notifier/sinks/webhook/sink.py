@@ -1,0 +1,82 @@
+"""The webhook sink: creates a body, signs it, posts it and interprets the answer."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from foundation.text import printable
+from notifier.sink import RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sinks.webhook.formats import BodyError, WebhookFormat
+from notifier.sinks.webhook.posting import Poster
+from notifier.sinks.webhook.signature import message_id, signature
+
+DETAIL_LENGTH = 200
+MIN_SECRET_LENGTH = 6
+
+
+class WebhookSink:
+    """Posts to one URL in one format."""
+
+    def __init__(
+        self,
+        poster: Poster,
+        form: WebhookFormat,
+        *,
+        headers: Mapping[str, str],
+        key: bytes | None = None,
+        hidden: Sequence[str] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Create a sink.
+
+        Args:
+            poster: posts to the URL.
+            form: format of bodies and answers.
+            headers: of every request.
+            key: to sign requests with; None to leave them unsigned.
+            hidden: secrets to mask in answers that echo them.
+            clock: wall clock, ns.
+        """
+        self.batch_size = form.batch_size
+        self._poster = poster
+        self._form = form
+        self._headers = {**headers, "Content-Type": form.content_type, "Accept-Encoding": "identity"}
+        self._key = key
+        # Short values are not secret, and masking them would garble the answer.
+        self._hidden = [each for each in hidden if len(each) >= MIN_SECRET_LENGTH]
+        self._clock = clock
+
+    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
+        """Post as many of the first alerts as fit into a request."""
+        now = self._clock()
+        try:
+            body = self._form.body(alerts, now)
+        except BodyError as error:
+            return Undeliverable(str(error))
+        name = message_id([each.alert.id for each in alerts[: body.count]])
+        headers = {**self._headers, "webhook-id": name, "webhook-timestamp": str(now // 10**9)}
+        if self._key is not None:
+            headers["webhook-signature"] = signature(self._key, name, now // 10**9, body.data)
+        answer = self._poster.post(body.data, headers)
+        if isinstance(answer, RetryLater):
+            return answer
+        return self._form.outcome(answer, body.count, self._detail(answer.body))
+
+    def idle(self) -> None:
+        """Do nothing: a closed connection is detected before its next use."""
+
+    def reopen(self) -> None:
+        """Reconnect with the next request."""
+        self._poster.reopen()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._poster.close()
+
+    def _detail(self, body: bytes) -> str:
+        """Return an answer's text, which states why an alert was refused; empty for an HTML page."""
+        text = body.decode("utf-8", "replace").strip()
+        if text.startswith("<"):
+            return ""
+        for secret in self._hidden:
+            text = text.replace(secret, "***")
+        return printable(text[:DETAIL_LENGTH])

@@ -1,0 +1,243 @@
+"""Literals: the value of a rule's text for the type of the field that it is compared with.
+
+Text is decoded with surrogateescape, so that comparing texts compares their bytes.
+Source: libsinsp value_parser.cpp and sinsp_filtercheck.cpp; the limits are Falco's.
+"""
+
+import re
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from foundation.caches import cache_short_texts
+from foundation.errors import LannerError
+from foundation.text import canonical_address
+from processor.language.ast import Field, Node, checks, literals
+
+FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
+_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
+MAX_NAMES = 1000
+"""Limit on resolved names; a list of a million domains belongs in a name server, not in a rule."""
+MAX_NAME = 253
+"""Maximum length of a host name in characters. Source: RFC 1035, section 2.3.4."""
+
+
+def names_to_resolve(conditions: Iterable[Node]) -> tuple[str, ...]:
+    """Return the distinct host names that conditions compare with the names of addresses, in order.
+
+    Args:
+        conditions: the trees, with macros resolved and without errors.
+    """
+    found: dict[str, None] = {}
+    for condition in conditions:
+        for check in checks(condition):
+            if isinstance(check.left, Field) and check.left.name in FIELDS and check.operator in _EQUALITY:
+                found.update(dict.fromkeys(value.text for value in literals(check) if is_host_name(value.text)))
+    return tuple(found)[:MAX_NAMES]
+
+
+def is_host_name(text: str) -> bool:
+    """Return whether a text can be resolved: ASCII letters, digits, `-`, `_` and dots, and not an address."""
+    allowed = text.isascii() and all(char.isalnum() or char in "-_." for char in text)
+    return allowed and 0 < len(text) <= MAX_NAME and text.strip(".") != "" and canonical_address(text) is None
+
+
+def names_by_address(answers: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Invert the answers of name resolution.
+
+    Args:
+        answers: addresses by name.
+
+    Returns:
+        Names by address, in the order of the answers' names.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for name, addresses in answers.items():
+        for address in addresses:
+            canonical = canonical_address(address)
+            if canonical is not None:
+                found.setdefault(canonical, {})[name] = None
+    return {address: tuple(names) for address, names in found.items()}
+
+
+STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
+NUMBER_TYPES = frozenset(
+    (
+        *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "DOUBLE", "MODE"),
+        *("ERRNO", "FD", "FD32", "PID", "PID32", "UID", "GID", "PORT", "SYSCALLID", "SIGTYPE", "SIGSET"),
+        *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
+    )
+)
+ADDRESS_TYPES = frozenset({"IPADDR", "IPV4ADDR", "IPV6ADDR"})
+NET_TYPES = frozenset({"IPNET", "IPV4NET", "IPV6NET"})
+
+_MAX_BYTES = 255
+"""The length of a text in a condition."""
+_SIGNED = {"INT8": 8, "INT16": 16, "INT32": 32, "INT64": 64, "FD": 64, "PID": 64, "ERRNO": 64, "DOUBLE": 32}
+_UNSIGNED = {
+    **dict.fromkeys(("UINT8", "FLAGS8", "ENUMFLAGS8"), 8),
+    **dict.fromkeys(("UINT16", "FLAGS16", "ENUMFLAGS16"), 16),
+    **dict.fromkeys(("UINT32", "FLAGS32", "ENUMFLAGS32", "MODE", "UID", "GID"), 32),
+    **dict.fromkeys(("UINT64", "RELTIME", "ABSTIME"), 64),
+}
+_NUMBER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)")
+_MOST = (1 << 64) - 1
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})+")
+
+Literal = str | int | bool | bytes
+
+
+class BadLiteral(LannerError, ValueError):
+    """Raised for a literal that is not a value of its field's type; the message is for the rule's author."""
+
+
+@dataclass(frozen=True, slots=True)
+class Net:
+    """An address range: the family's size in bits, the network's bits, and the mask."""
+
+    bits: int
+    network: int
+    mask: int
+
+    def holds(self, address: str) -> bool:
+        """Return whether an address is in the range; one of the other family never is."""
+        number = address_number(address)
+        return number is not None and number[0] == self.bits and number[1] & self.mask == self.network
+
+
+@cache_short_texts(65536)
+def address_number(text: str) -> tuple[int, int] | None:
+    """Return an address as (bits of its family, number); None if the text is not an address."""
+    family = socket.AF_INET if "." in text and ":" not in text else socket.AF_INET6
+    try:
+        packed = socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        return None
+    return len(packed) * 8, int.from_bytes(packed, "big")
+
+
+def parse_net(text: str) -> Net:
+    """Parse ``10.0.0.0/8`` or ``2001:db8::/32``; host bits may be set.
+
+    Raises:
+        BadLiteral: the text is not a range; the slash is required.
+    """
+    address, slash, mask = text.partition("/")
+    number = address_number(address)
+    bits = 32 if "." in text else 128
+    try:
+        length = parse_number(mask, "UINT8") if slash else -1
+    except BadLiteral:
+        length = -1
+    if number is None or number[0] != bits or not (bits == 128) <= length <= bits:
+        raise BadLiteral(f"'{text}' is not a network: write it as 10.0.0.0/8 or 2001:db8::/32")
+    ones = (1 << bits) - (1 << (bits - length))
+    return Net(bits, number[1] & ones, ones)
+
+
+def parse_number(text: str, kind: str) -> int:
+    """Parse a decimal number as scanf does: one that exceeds its type wraps around, one that exceeds 64 bits is cut.
+
+    Raises:
+        BadLiteral: the text is not a decimal number, or the type has no numbers that can be written.
+    """
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise BadLiteral(f"'{text}' is not a valid number: a field of type {kind} needs decimal digits")
+    number = int(match.group(1))
+    if kind in _UNSIGNED:
+        number = number if -_MOST <= number <= _MOST else _MOST
+        return number & ((1 << _UNSIGNED[kind]) - 1)
+    if kind not in _SIGNED:
+        raise BadLiteral(f"a field of type {kind} cannot be compared with a value")
+    half = 1 << (_SIGNED[kind] - 1)
+    return (min(max(number, -1 << 63), (1 << 63) - 1) + half) % (2 * half) - half
+
+
+def parse_port(text: str) -> int:
+    """Parse a port: decimal digits, of which the lower 16 bits count, a service name, or nothing for 0.
+
+    Raises:
+        BadLiteral: there is no such service.
+    """
+    if re.fullmatch("[0-9]*", text):
+        number = int(text or "0")
+        if number >= 1 << 31:
+            raise BadLiteral(f"'{text}' is not a port")
+        return number & 0xFFFF
+    try:
+        return socket.getservbyname(text)
+    except (OSError, UnicodeError, ValueError):
+        raise BadLiteral(f"'{text}' is neither a port nor a known service") from None
+
+
+def parse_hex(text: str) -> bytes:
+    """Parse the value of bcontains and bstartswith.
+
+    Raises:
+        BadLiteral: the text is not an even number of hexadecimal digits.
+    """
+    if _HEX.fullmatch(text) is None:
+        raise BadLiteral("bcontains and bstartswith operator support hex strings only")
+    return bytes.fromhex(text)
+
+
+def fits_in_rule(text: str) -> bool:
+    """Return whether a text is short enough for the conditions of rules."""
+    return byte_length(text) <= _MAX_BYTES
+
+
+def parse_literal(text: str, kind: str) -> Literal | Net:
+    """Parse a literal for a field of a type.
+
+    Args:
+        text: the rule's text, unescaped.
+        kind: the field's type in the catalogue.
+
+    Raises:
+        BadLiteral: the text is not a value of the type.
+    """
+    if not fits_in_rule(text):
+        raise BadLiteral(f"the value is longer than {_MAX_BYTES} bytes")
+    if kind == "BYTEBUF":
+        return text
+    if "\0" in text:
+        raise BadLiteral("a value must not contain a NUL byte (\\x00)")
+    if kind in STRING_TYPES:
+        return text
+    if kind == "BOOL":
+        if text not in ("true", "false"):
+            raise BadLiteral(f"'{text}' is neither true nor false")
+        return text == "true"
+    if kind == "PORT":
+        return parse_port(text)
+    if kind in ADDRESS_TYPES:
+        address = canonical_address(text)
+        if address is None or ("." in text and ":" in text):
+            raise BadLiteral(f"'{text}' is not an IP address")
+        return address
+    if kind in NET_TYPES:
+        return parse_net(text)
+    if kind in NUMBER_TYPES:
+        return parse_number(text, kind)
+    raise BadLiteral(f"a field of type {kind} cannot be compared with a value")
+
+
+def encoded(text: str) -> bytes:
+    """Return the bytes of a text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def byte_length(text: str) -> int:
+    """Return the number of bytes of a text."""
+    return len(text) if text.isascii() else len(encoded(text))
+
+
+def as_bytes_text(text: str) -> str:
+    """Return a text with one character per byte, for operators that work on bytes."""
+    return text if text.isascii() else encoded(text).decode("latin-1")
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text is valid UTF-8; then searching characters is equivalent to searching bytes."""
+    return text.isascii() or not any("\udc80" <= letter <= "\udcff" for letter in text)

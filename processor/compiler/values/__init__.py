@@ -1,1 +1,0 @@
-"""Literals, operators and transformers: the texts of a rule in, typed functions out."""

@@ -1,0 +1,407 @@
+"""The values of all groups in memory, bounded, with what has changed.
+
+A group holds its values in one dictionary, and each change is one value: a new value costs the same however many are
+known. In a full group, whoever brought the most gives up values for others (`shares`). Who has the most and brings more
+overflows: for a lookback, nothing that he brings counts as new, and what can still be stored is known for him alone.
+If all groups together are too many, the hosts that brought the most give up their oldest values; a group that has none
+left learns again.
+"""
+
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from foundation.caches import NEWCOMERS
+from processor.correlation.first_seen_group import KnownGroup, ValueFacts
+from processor.correlation.windows import UpdateOutcome
+from processor.matching.pre_match import Feed, Group, PreMatch, SeenGroup, SeenValue, Span, seconds_of
+from processor.matching.shares import account_of, host_of, share_of, whole_host
+
+MAX_VALUES = 1_000_000
+"""The limit for all groups together; a value takes about 164 bytes."""
+_GOLDEN = 0x9E3779B97F4A7C15
+_UNKNOWN_SECONDS = 3600
+"""How often it is looked again whether a group of unknown rules has old values, s."""
+_NOT_BEGUN = 1 << 62
+"""In place of a time, in a group whose values alone were read: its next event begins it."""
+_MOST_SWEPT = 50_000
+"""Values to look at in one call, so that it takes no longer than about 25 ms."""
+_SPARE = 100
+"""Evict one hundredth more than necessary, so that not each new value searches for the largest hosts."""
+
+GroupKey = tuple[str, Group]
+"""Fingerprint of the macro, and the group."""
+ValueKey = tuple[str, Group, str | None]
+"""The same and a value; None for what is known of the group itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An event with a value."""
+
+    owner: str
+    group: Group
+    value: str
+    position: int
+    source: int
+    arrival: int
+    """When the broker received it, ns."""
+    host_id: str
+    is_established: bool = True
+    account: str = ""
+    """Who of the host brings it."""
+
+    @property
+    def host(self) -> str:
+        """For whom the value counts."""
+        return self.host_id if self.is_established else NEWCOMERS
+
+    @property
+    def share(self) -> int:
+        """The share toward which the value counts."""
+        return share_of(self.host, self.account)
+
+    @property
+    def mark(self) -> int:
+        """Identifies the event."""
+        return (self.source + self.position * _GOLDEN) & (1 << 63) - 1 or 1
+
+
+def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighting:
+    """Return a pre-matched event as a sighting.
+
+    Args:
+        pre_match: the event.
+        owner: fingerprint of the macro.
+        feed: the event's value, and the fields of who brings it.
+        now: the clock, ns: the arrival of a batch that no broker dated.
+    """
+    origin = pre_match.origin
+    return Sighting(
+        owner,
+        pre_match.group,
+        feed.value or "",
+        origin.position,
+        origin.source,
+        pre_match.appended or now,
+        origin.host_id,
+        pre_match.is_established,
+        account_of(feed.stored),
+    )
+
+
+class Sightings:
+    """Values by group."""
+
+    def __init__(self, spans: Mapping[str, Span], *, maximum: int = MAX_VALUES, group_maximum: int) -> None:
+        """Begin empty.
+
+        Args:
+            spans: the times of macros, by fingerprint.
+            maximum: of values of all groups together.
+            group_maximum: of values of one group.
+        """
+        self._spans = spans
+        self._maximum = maximum
+        self.group_maximum = group_maximum
+        self._groups: OrderedDict[GroupKey, KnownGroup] = OrderedDict()
+        """Those that changed least recently come first."""
+        self._sizes: Counter[int] = Counter()
+        """Values by host."""
+        self._hosts: dict[int, str] = {}
+        """The ids of these hosts."""
+        self._total = 0
+        self._due: list[tuple[int, int, GroupKey]] = []
+        self._pushed = 0
+        self._changed: dict[ValueKey, int] = {}
+        self.cause = 0
+        """Noted beside each change: the message that is being applied."""
+        self.evicted: Counter[str] = Counter()
+        """By host, the groups whose values were evicted since they were taken last."""
+        self.evicted_total = 0
+
+    def change_rules(self, spans: Mapping[str, Span], group_maximum: int) -> None:
+        """Use other times and another limit; arguments as in the constructor."""
+        self._spans, self.group_maximum = spans, group_maximum
+
+    def __len__(self) -> int:
+        return self._total
+
+    @property
+    def groups(self) -> int:
+        """The number of groups."""
+        return len(self._groups)
+
+    def see(self, sighting: Sighting) -> UpdateOutcome | bool:
+        """Take an event.
+
+        Returns:
+            Whether its value is new; or why that isn't known.
+        """
+        span = self._spans.get(sighting.owner)
+        if span is None:
+            return UpdateOutcome.STALE
+        key, arrival = (sighting.owner, sighting.group), seconds_of(sighting.arrival)
+        known = self._touched(key, sighting.arrival, arrival)
+        if sighting.arrival < known.begun:
+            known.begun = sighting.arrival
+            self._changed[*key, None] = self.cause
+        share = sighting.share
+        before = known.get(sighting.value)
+        if before is not None and span.is_known(before.seen, arrival):
+            if before.mark == sighting.mark:
+                return UpdateOutcome.STALE
+            if not before.is_private or before.share == share:
+                if span.is_newer(arrival, before.seen):
+                    self._see_again(key, known, sighting, before)
+                return False
+        is_blind = known.is_blind(share, arrival, span)
+        if before is None and not self._make_room(key, known, share):
+            if not is_blind:
+                known.drop_overflows(arrival, span)
+                self._overflow(key, known, share, arrival)
+            return UpdateOutcome.FULL
+        is_learning = sighting.arrival - known.begun < span.learning or known.is_blind_for_all(arrival, span)
+        is_private = is_blind and not is_learning
+        self._write(key, known, sighting.value, ValueFacts(share, arrival, sighting.mark, is_private), sighting.host)
+        return UpdateOutcome.LEARNING if is_blind or is_learning else True
+
+    def learn(self, sighting: Sighting, now: int) -> None:
+        """Take a value that was seen in the past, without an answer.
+
+        A group of which nothing is known begins to learn now: not all of its values may have been learned.
+
+        Args:
+            sighting: the value and when it was seen.
+            now: the present, ns.
+        """
+        span, key = self._spans.get(sighting.owner), (sighting.owner, sighting.group)
+        if span is None:
+            return
+        seen = seconds_of(sighting.arrival)
+        known = self._touched(key, now, seen)
+        before = known.get(sighting.value)
+        if before is not None:
+            if span.is_newer(seen, before.seen):
+                self._see_again(key, known, sighting, before)
+        elif self._make_room(key, known, sighting.share):
+            self._write(key, known, sighting.value, ValueFacts(sighting.share, seen), sighting.host)
+
+    def learned_since(self, owner: str, group: Group, arrival: int) -> None:
+        """Begin a group's learning period in the past: all values since then were learned. arrival: ns."""
+        known = self._groups.get((owner, group))
+        if known is not None and arrival < known.begun:
+            known.begun = arrival
+            self._changed[owner, group, None] = self.cause
+
+    def sweep(self, now: int) -> None:
+        """Drop what no event can need; where much is due, some of it later. now: the clock, ns."""
+        second, left = seconds_of(now), _MOST_SWEPT
+        while left > 0 and self._due and self._due[0][0] <= second:
+            _, _, key = heapq.heappop(self._due)
+            known = self._groups.get(key)
+            if known is None:
+                continue
+            left -= 1 + len(known)
+            self._drop_past(key, known, second)
+            if len(known):
+                self._schedule(key, second)
+            else:
+                self.drop((*key, None))
+
+    def drop(self, key: ValueKey) -> None:
+        """Forget a value, or a group with all its values."""
+        owner, group, value = key
+        known = self._groups.get((owner, group))
+        if known is None:
+            return
+        for each in [text for text, _ in known] if value is None else [value]:
+            before = known.pop(each)
+            if before is not None:
+                self._resize(before.share, -1)
+                self._changed[owner, group, each] = self.cause
+        if value is None:
+            del self._groups[owner, group]
+            self._changed[key] = self.cause
+
+    def all_groups(self) -> list[GroupKey]:
+        """Return the groups."""
+        return list(self._groups)
+
+    def load(self, owner: str, group: Group, host: str, state: SeenGroup | SeenValue) -> None:
+        """Load one record; it counts as a change."""
+        key = (owner, group)
+        known = self._groups.get(key)
+        if known is None:
+            # The group's own record may follow those of its values.
+            known = self._new(key, _NOT_BEGUN, due=0)
+        if state == SeenGroup(0):
+            self.drop((*key, None))
+        elif isinstance(state, SeenGroup):
+            known.begun, known.overflows = state.begun, dict(state.overflows)
+            self._changed[*key, None] = self.cause
+        elif state.seen:
+            share = state.share or share_of(host, "")
+            self._write(key, known, state.value, ValueFacts(share, state.seen, state.mark, state.is_private), host)
+        else:
+            self.drop((*key, state.value))
+
+    def retime(self, retime: Callable[[int], int]) -> int:
+        """Replace all times; return the number of groups that changed. retime: ns to ns."""
+        changed = 0
+        for key, known in self._groups.items():
+            begun = known.begun if known.begun == _NOT_BEGUN else retime(known.begun)
+            before = known.record()
+            moved = list(known.retime(retime))
+            known.begun = begun
+            if moved or known.record() != before:
+                changed += 1
+                self._changed.update(dict.fromkeys(((*key, value) for value in (None, *moved)), self.cause))
+        return changed
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything has changed since the changes were taken."""
+        return bool(self._changed)
+
+    def take_changes(self) -> list[tuple[ValueKey, str, SeenGroup | SeenValue | None, int]]:
+        """Return what has changed since the last call: key, host, record (None where it is gone), and cause.
+
+        The host is the one toward which a value counts, and empty for a group.
+        """
+        changes = [(key, *self._record(key), cause) for key, cause in self._changed.items()]
+        self._changed.clear()
+        return changes
+
+    def records(self) -> Iterator[tuple[ValueKey, str, SeenGroup | SeenValue]]:
+        """Yield all records with their keys and hosts, as in take_changes."""
+        for owner, group in list(self._groups):
+            for value in (None, *(text for text, _ in self._groups[owner, group])):
+                host, record = self._record((owner, group, value))
+                if record is not None:
+                    yield (owner, group, value), host, record
+
+    def take_evicted(self) -> Counter[str]:
+        """Return by host the groups whose values were evicted since the last call."""
+        taken, self.evicted = self.evicted, Counter()
+        return taken
+
+    def _record(self, key: ValueKey) -> tuple[str, SeenGroup | SeenValue | None]:
+        owner, group, value = key
+        known = self._groups.get((owner, group))
+        if known is None:
+            return "", None
+        if value is None:
+            return "", known.record()
+        facts = known.get(value)
+        if facts is None:
+            return "", None
+        host = self._hosts[host_of(facts.share)]
+        return host, SeenValue(value, facts.seen, facts.mark, facts.share, facts.is_private)
+
+    def _touched(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
+        """Return a group, made the newest one.
+
+        Args:
+            key: the group's.
+            begun: when a new one begins to learn, ns.
+            due: the time of its event, s.
+        """
+        known = self._groups.get(key)
+        if known is None:
+            return self._new(key, begun, due)
+        self._groups.move_to_end(key)
+        return known
+
+    def _new(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
+        known = self._groups[key] = KnownGroup(begun)
+        self._changed[*key, None] = self.cause
+        self._schedule(key, due)
+        return known
+
+    def _resize(self, share: int, by: int) -> None:
+        host = host_of(share)
+        self._total += by
+        self._sizes[host] += by
+        if not self._sizes[host]:
+            del self._sizes[host], self._hosts[host]
+
+    def _see_again(self, key: GroupKey, known: KnownGroup, sighting: Sighting, before: ValueFacts) -> None:
+        """Write that a value was seen; one of newcomers then counts for a host that is established."""
+        share, host = before.share, self._hosts[host_of(before.share)]
+        if host == NEWCOMERS:
+            share, host = sighting.share, sighting.host
+        facts = before._replace(share=share, seen=seconds_of(sighting.arrival))
+        self._write(key, known, sighting.value, facts, host)
+
+    def _write(self, key: GroupKey, known: KnownGroup, value: str, facts: ValueFacts, host: str) -> None:
+        self._hosts[host_of(facts.share)] = host
+        self._resize(facts.share, 1)
+        before = known.put(value, facts)
+        if before is not None:
+            self._resize(before.share, -1)
+        self._changed[*key, value] = self.cause
+        if len(self) > self._maximum:
+            self._evict()
+
+    def _make_room(self, key: GroupKey, known: KnownGroup, share: int) -> bool:
+        """Return whether there is room for a value, after another share has given up what is too much."""
+        while len(known) >= self.group_maximum:
+            spare = known.spare(share)
+            if spare is None:
+                return False
+            self._resize(known.give_up(spare).share, -1)
+            self._changed[*key, spare] = self.cause
+        return True
+
+    def _overflow(self, key: GroupKey, known: KnownGroup, share: int, since: int) -> None:
+        if known.overflow(share, since):
+            self._changed[*key, None] = self.cause
+
+    def _drop_past(self, key: GroupKey, known: KnownGroup, second: int) -> None:
+        span = self._spans.get(key[0])
+        if span is not None:
+            for value in known.past(second, span):
+                self.drop((*key, value))
+            if known.drop_overflows(second, span):
+                self._changed[*key, None] = self.cause
+
+    def _schedule(self, key: GroupKey, second: int) -> None:
+        span = self._spans.get(key[0])
+        part = _UNKNOWN_SECONDS if span is None else span.part
+        self._pushed += 1
+        heapq.heappush(self._due, ((second // part + 1) * part, self._pushed, key))
+
+    def _evict(self) -> None:
+        """Evict the oldest values of the hosts that have the most, from the groups that changed least recently."""
+        due = len(self) - self._maximum + self._maximum // _SPARE
+        level = _level(sorted(self._sizes.values(), reverse=True), due)
+        for key, known in list(self._groups.items()):
+            gone: dict[int, int] = {}
+            for seen, value, share in sorted((facts.seen, value, facts.share) for value, facts in known):
+                if due > 0 and self._sizes[host_of(share)] > level:
+                    if whole_host(share) not in gone:
+                        self.evicted[self._hosts[host_of(share)]] += 1
+                        self.evicted_total += 1
+                    gone[whole_host(share)] = seen
+                    self.drop((*key, value))
+                    due -= 1
+            if not len(known):
+                self.drop((*key, None))
+            else:
+                # What is gone may come again.
+                for share, seen in gone.items():
+                    self._overflow(key, known, share, seen)
+            if due <= 0:
+                return
+
+
+def _level(sizes: Sequence[int], due: int) -> int:
+    """Return the size down to which the largest have to shrink, so that as many as are due go. sizes: descending."""
+    for number, (size, following) in enumerate(pairwise((*sizes, 0)), start=1):
+        if number * (size - following) >= due:
+            return size - -(-due // number)
+        due -= number * (size - following)
+    return 0

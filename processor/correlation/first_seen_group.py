@@ -1,0 +1,139 @@
+"""One group of first_seen: its values, whose they are, and whose further values may have been seen before."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from processor.matching.pre_match import SeenGroup, Span, seconds_of
+from processor.matching.shares import EVERYONE, Shares, whole_host
+
+_MARK_BITS, _SEEN_BITS = 63, 40
+_MARK, _SEEN = (1 << _MARK_BITS) - 1, (1 << _SEEN_BITS) - 1
+_MOST_OVERFLOWS = 64
+"""Overflows that are remembered: each needs a share that was the largest."""
+
+
+class ValueFacts(NamedTuple):
+    """What is known of a value; the fields are those of SeenValue."""
+
+    share: int
+    seen: int
+    mark: int = 0
+    is_private: bool = False
+
+
+def _pack(facts: ValueFacts) -> int:
+    """Return one number, which takes less memory."""
+    return ((facts.share << 1 | facts.is_private) << _SEEN_BITS | facts.seen) << _MARK_BITS | facts.mark
+
+
+def _unpack(packed: int) -> ValueFacts:
+    rest = packed >> _MARK_BITS
+    head = rest >> _SEEN_BITS
+    return ValueFacts(head >> 1, rest & _SEEN, packed & _MARK, bool(head & 1))
+
+
+@dataclass(slots=True)
+class KnownGroup:
+    """One group."""
+
+    begun: int
+    """Arrival of its first event, ns."""
+    overflows: dict[int, int] = field(default_factory=dict)
+    """By share: since when there was no room for its values, s."""
+    _values: dict[str, int] = field(default_factory=dict)
+    _shares: Shares | None = None
+    """While the group is full."""
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __iter__(self) -> Iterator[tuple[str, ValueFacts]]:
+        return ((value, _unpack(packed)) for value, packed in self._values.items())
+
+    def get(self, value: str) -> ValueFacts | None:
+        """Return what is known of a value."""
+        packed = self._values.get(value)
+        return None if packed is None else _unpack(packed)
+
+    def put(self, value: str, facts: ValueFacts) -> ValueFacts | None:
+        """Store a value and return what was known of it before."""
+        before = self.get(value)
+        self._values[value] = _pack(facts)
+        if self._shares is not None:
+            self._shares.add(value, facts.share, facts.seen)
+            if before is not None:
+                self._shares.remove(before.share)
+            if self._shares.is_worn:
+                self._shares = None
+        return before
+
+    def pop(self, value: str) -> ValueFacts | None:
+        """Forget a value and return what was known of it."""
+        self._shares = None
+        packed = self._values.pop(value, None)
+        return None if packed is None else _unpack(packed)
+
+    def spare(self, share: int) -> str | None:
+        """Return the value to forget so that a share can have one more; None if the share has too many itself."""
+        if self._shares is None:
+            self._shares = Shares((value, facts.share, facts.seen) for value, facts in self)
+        return self._shares.spare(share, self._is_current)
+
+    def give_up(self, value: str) -> ValueFacts:
+        """Forget the value that `spare` returned, and return what was known of it."""
+        facts = _unpack(self._values.pop(value))
+        if self._shares is not None:
+            self._shares.remove(facts.share)
+        return facts
+
+    def _is_current(self, value: str, share: int, seen: int) -> bool:
+        facts = self.get(value)
+        return facts is not None and (facts.share, facts.seen) == (share, seen)
+
+    def past(self, second: int, span: Span) -> list[str]:
+        """Return the values that no event can need any longer. second: the clock."""
+        packed = self._values.items()
+        return [value for value, each in packed if span.is_past(each >> _MARK_BITS & _SEEN, second)]
+
+    def is_blind(self, share: int, arrival: int, span: Span) -> bool:
+        """Return whether values of a share may have been seen and not stored. arrival: the event's, s."""
+        overflows = self.overflows
+        shares = (share, whole_host(share))
+        return bool(overflows) and any(span.is_known(overflows[each], arrival) for each in shares if each in overflows)
+
+    def is_blind_for_all(self, arrival: int, span: Span) -> bool:
+        """Return whether that is so for every share. arrival: the event's, s."""
+        return EVERYONE in self.overflows and span.is_known(self.overflows[EVERYONE], arrival)
+
+    def overflow(self, share: int, since: int) -> bool:
+        """Note that there was no room for a value, and return whether that was possible. since: s."""
+        if share not in self.overflows and len(self.overflows) >= _MOST_OVERFLOWS:
+            return False
+        self.overflows[share] = since
+        return True
+
+    def drop_overflows(self, second: int, span: Span) -> bool:
+        """Forget the overflows that no event can need any longer, and return whether any were. second: the clock."""
+        over = [share for share, since in self.overflows.items() if span.is_past(since, second)]
+        for share in over:
+            del self.overflows[share]
+        return bool(over)
+
+    def record(self) -> SeenGroup:
+        """Return what is known of the group, without its values."""
+        return SeenGroup(self.begun, tuple(self.overflows.items()))
+
+    def retime(self, retime: Callable[[int], int]) -> Iterator[str]:
+        """Replace the times of values and overflows, and yield the values that changed. retime: ns to ns."""
+        self.overflows = {share: _retimed(since, retime) for share, since in self.overflows.items()}
+        self._shares = None
+        for value, facts in list(self):
+            seen = _retimed(facts.seen, retime)
+            if seen != facts.seen:
+                self._values[value] = _pack(facts._replace(seen=seen))
+                yield value
+
+
+def _retimed(second: int, retime: Callable[[int], int]) -> int:
+    return max(1, seconds_of(retime(second * 10**9)))

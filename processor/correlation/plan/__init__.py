@@ -1,1 +1,0 @@
-"""Stateful rules: loaded rules in, a plan of windows and terms out."""

@@ -1,1 +1,0 @@
-"""State of groups: an entry in, its bytes in the changelog out, and back."""

@@ -1,1 +1,0 @@
-"""Kubernetes audit events in a fleet: their topic in, alerts out."""

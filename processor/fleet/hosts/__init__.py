@@ -1,1 +1,0 @@
-"""Messages about hosts in, which hosts are known, trusted and silent out."""

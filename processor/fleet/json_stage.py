@@ -1,0 +1,109 @@
+"""Evaluates messages that hold events of JSON. Pure: no message can make it raise."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from bus.messages import append_time
+from processor.detection.json_detector import AuditDetector
+from processor.detection.json_failures import RuleFailures, refused, truncated
+from processor.fields.json.documents import AuditFields, BadAuditEvent, JsonSource, read_event, read_events
+from processor.fleet.message_stage import MessageResult
+from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
+from processor.matching.pre_match import PreMatch, notice_of
+from processor.matching.wire import message_of
+from processor.output.internal_alerts import Cause
+from processor.sessions.records import encode_session, session_record
+from schemas.alert import Alert
+from schemas.catalog.fields import K8S_AUDIT
+
+
+class AuditStage:
+    """Evaluates one message after the other."""
+
+    def __init__(
+        self,
+        detector: AuditDetector,
+        sources: Mapping[str, JsonSource] = MappingProxyType({}),
+        messages_per_second: float = MESSAGES_PER_SECOND,
+    ) -> None:
+        """Take the compiled rules.
+
+        Args:
+            detector: the rules on events that are JSON.
+            sources: by topic, the source of its events; other messages are Kubernetes audit events.
+            messages_per_second: what a user may cause to stateful rules; 0 for no limits.
+        """
+        self.detector = detector
+        self.packer = PreMatchPacker(detector.plan, messages_per_second)
+        self.sources = sources
+        self.events = 0
+        """Events evaluated, by these rules and the former ones."""
+        self.refused = 0
+        """Events that could not be read, and messages of other sources that hold one."""
+        self.truncated = 0
+        """Events of those evaluated of which parts are missing."""
+        self._failures = RuleFailures()
+
+    def change_rules(self, detector: AuditDetector) -> None:
+        """Evaluate other rules from the next event on."""
+        self.detector = detector
+        self.packer.change_rules(detector.plan)
+        self._failures.forget()
+
+    def take(
+        self, value: bytes | None, position: tuple[str, int, int], appended: int, sent: int | None = None
+    ) -> MessageResult:
+        """Evaluate one message.
+
+        Args:
+            value: the message: audit events as JSON, one a line, or a document of the source that its topic has.
+            position: topic, partition, offset.
+            appended: when the broker appended it, ms.
+            sent: the message's timestamp, ms: the time of events that state none, the same however often it is read.
+        """
+        received = append_time(appended)
+        source = self.sources.get(position[0])
+        before = self.events
+        faults: list[str] = []
+        alerts: list[Alert] = []
+        found: list[PreMatch] = []
+        sessions: list[tuple[bytes, bytes]] = []
+        documents = [value or b""] if source is not None else lines_of(value or b"")
+        for number, document in enumerate(documents, 1):
+            try:
+                for event in self._events(document, received, source, sent):
+                    self.events += 1
+                    self.truncated += bool(event.truncated)
+                    alerts += self.detector.process(event)
+                    found += self.detector.pre_matches(event, received) + truncated(event, received)
+                    if (record := session_record(event)) is not None:
+                        sessions.append(encode_session(record))
+            except BadAuditEvent as error:
+                self.refused += 1
+                faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
+        packed, left_out = self.packer.pack(found, received, self.detector.forget_sent)
+        if left_out is not None:
+            packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
+        packed += self._failures.fresh(self.detector, received, position[1:])
+        reason = ""
+        if faults:
+            kind, name = (
+                ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
+            )
+            packed.append(refused(name, len(faults), faults[0], position, received))
+            reason = f"not {kind}: {'; '.join(faults)}"
+        pre_matches = tuple(map(message_of, packed))
+        return MessageResult(tuple(alerts), pre_matches, tuple(sessions), reason, self.events - before)
+
+    def _events(
+        self, value: bytes, received: int, source: JsonSource | None, sent: int | None
+    ) -> Iterable[AuditFields]:
+        if source is None:
+            return (read_event(value, self.events, received),)
+        stated = None if sent is None else append_time(sent)
+        return read_events(value, self.events, received, source, stated)
+
+
+def lines_of(value: bytes) -> list[bytes]:
+    """Return the lines of a message that holds audit events; at least one."""
+    return [line for line in value.split(b"\n") if line.strip()] or [b""]

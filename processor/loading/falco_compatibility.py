@@ -1,0 +1,93 @@
+"""Checks whether rule files also work in Falco: reports keys and fields that only Lanner supports.
+
+Falco ignores unknown keys, so it would run a stateful macro as a stateless one without an error.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
+from foundation.yaml.reading import YamlError, read_documents
+from foundation.yaml.text import TracedText, node_location
+from processor.loading import RuleFile
+from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
+from processor.loading.problems import Problem, ProblemCode
+
+OWN_FIELDS = (
+    *("evt.io_uring", "evt.is_open_setuid", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
+    *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
+    "container.truncated",
+    *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),
+    *("k8s.cluster.name", "json.host", "json.user", "json.key", "json.truncated", "jevt.time"),
+    *("sshd.address", "sshd.key", "sshd.machine", "sshd.message", "sshd.method", "sshd.pid", "sshd.port"),
+    *("sshd.program", "sshd.uid", "sshd.user"),
+)
+"""Fields that neither Falco nor its container plugin has."""
+
+_EFFECTS = {
+    "correlation": "in Falco, this macro is stateless and true for every single event",
+    "suppress": "Falco sends an alert for each repeat",
+    "response": "Falco's alerts don't have it",
+}
+_FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
+_TEXTS = ("condition", "output", "exceptions")
+
+
+def falco_problems(files: Sequence[RuleFile]) -> tuple[Problem, ...]:
+    """Return an error for each use of a key or field that only Lanner supports.
+
+    Args:
+        files: rule files that load in Lanner; unreadable files are ignored.
+    """
+    return tuple(problem for file in files for problem in _of_file(_source(file)))
+
+
+def _source(file: RuleFile) -> SourceFile:
+    text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
+    return SourceFile(file.name, text)
+
+
+def _of_file(file: SourceFile) -> Iterator[Problem]:
+    try:
+        documents = read_documents(file)
+    except YamlError:
+        return
+    for document in documents:
+        for item in document.items if isinstance(document, SequenceNode) else ():
+            if isinstance(item, MappingNode):
+                for kind in EXTENSION_KEYS:
+                    if isinstance(name := item.get(kind), ScalarNode):
+                        yield from _of_item(item, kind, name.value)
+                        break
+
+
+def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
+    for key in EXTENSION_KEYS[kind]:
+        if item.get(key) is not None:
+            message = f"Falco does not support '{key}' and ignores it"
+            yield Problem(
+                ProblemCode.LOAD_ERR_EXTENSION,
+                message,
+                kind,
+                name,
+                node_location(item.key(key) or item),
+                _EFFECTS[key],
+            )
+    for key in _TEXTS:
+        for text in _scalars(item.get(key)):
+            traced = TracedText.of([scalar_piece(text)])
+            for found in _FIELD.finditer(text.value):
+                message = f"Falco has no field '{found[1].lstrip('%')}'"
+                hint = "Falco does not load a rule that uses it"
+                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), hint)
+
+
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    if isinstance(node, ScalarNode):
+        yield node
+    elif isinstance(node, SequenceNode):
+        for each in node.items:
+            yield from _scalars(each)
+    elif isinstance(node, MappingNode):
+        for _, value in node.pairs:
+            yield from _scalars(value)

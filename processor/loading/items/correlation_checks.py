@@ -1,0 +1,215 @@
+"""Checks of stateful rules: the legs, groups and suppressions of macros and rules must be consistent."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from foundation.text import did_you_mean
+from foundation.yaml.nodes import MappingNode, SourceLocation
+from foundation.yaml.nodes import Node as YamlNode
+from foundation.yaml.text import node_location
+from processor.language.ast import Macro, Node, Or
+from processor.loading.definitions import PLACEHOLDER
+from processor.loading.items.correlations import read_correlation, read_suppress
+from processor.loading.problems import Problem, ProblemCode
+from processor.loading.rules import LoadedMacro, LoadResult, Rule
+from processor.rules.rule import Correlation, Suppress
+from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, sources_of, stateful_names
+from processor.rules.window_tokens import BadWindowToken, tokens_of
+
+_APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
+_PLACEHOLDER = Correlation("event_count", (), 0)
+
+
+def with_correlations(result: LoadResult) -> LoadResult:
+    """Return a result with correlations and suppressions, and their problems added to those of their files.
+
+    Args:
+        result: the result of loading without them.
+    """
+    checker = _Checker(result)
+    checker.check()
+    result = result.with_errors(checker.problems)
+    return replace(result, correlations=checker.correlations, suppressed=checker.suppressed)
+
+
+class _Checker:
+    def __init__(self, result: LoadResult) -> None:
+        self._rules = result.rules
+        self._macros = result.macros
+        self.problems: list[Problem] = []
+        self.correlations: dict[str, Correlation] = {}
+        self._unread: dict[str, Correlation] = {}
+        """Stateful macros with errors: rules that use them are not checked."""
+        self.suppressed: dict[str, Suppress] = {}
+
+    def check(self) -> None:
+        for macro in self._macros.values():
+            extension = macro.extensions.get("correlation")
+            if extension is None:
+                continue
+            read = read_correlation(macro.name, extension, self.problems.append)
+            if read is None:
+                self._unread[macro.name] = _PLACEHOLDER
+            else:
+                self.correlations[macro.name] = read
+        for name in list(self.correlations):
+            self._check_macro(self._macros[name], self.correlations[name])
+        for rule in self._rules:
+            self._check_rule(rule)
+
+    def _check_macro(self, macro: LoadedMacro, correlation: Correlation) -> None:
+        extension = macro.extensions["correlation"]
+        if correlation.is_over_rules:
+            if macro.condition_text != PLACEHOLDER:
+                hint = "remove 'condition', or add it to the rules"
+                message = "a macro over rules has no condition of its own"
+                self._fail(macro, _part(extension, "rules"), message, hint)
+            return
+        if correlation.is_temporal:
+            # The text consists of the legs if the macro has no condition of its own.
+            if macro.condition_text != " or ".join(correlation.macros):
+                message = f"a macro of type {correlation.type} consists of its legs and has no condition of its own"
+                hint = "remove 'condition', or move it into the legs"
+                self._fail(macro, _part(extension, "type"), message, hint)
+                return
+            for name in correlation.macros:
+                for inner, condition in self._inner(_leg(macro.condition, name)):
+                    if condition.group_by != correlation.group_fields(name):
+                        self._other_group(macro, inner, condition, correlation.group_fields(name))
+        else:
+            for inner, condition in self._inner(macro.condition):
+                if condition.group_by != correlation.group_by:
+                    self._other_group(macro, inner, condition, correlation.group_by)
+        for name, leg_condition, fields in _legs(macro, correlation):
+            if not sources_of(leg_condition, fields):
+                leg = f"'{name}'" if name else "its condition"
+                hint = "if legs name a value of the group differently, define an alias"
+                message = f"no source of events has all fields of {leg} and {_names(fields)}"
+                self._fail(macro, _part(extension, "group-by"), message, hint)
+                return
+        try:
+            count_terms(macro.condition, self.correlations)
+        except TooManyTerms as error:
+            self._fail(macro, _part(extension, "type"), str(error), "split it into several macros")
+        except UndecidedTogether as error:
+            self._fail(macro, _part(extension, "type"), str(error), _APART)
+
+    def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
+        for name in () if node is None else stateful_names(node, self.correlations):
+            yield name, self.correlations[name]
+
+    def _other_group(self, macro: LoadedMacro, inner: str, its: Correlation, mine: tuple[str, ...]) -> None:
+        message = f"'{inner}' counts by {_names(its.group_by)} and '{macro.name}' by {_names(mine)}"
+        hint = "a macro and the stateful macros that it uses must have the same group-by, in the same order"
+        self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
+
+    def _fail(self, macro: LoadedMacro, location: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, location, hint))
+
+    def _check_rule(self, rule: Rule) -> None:
+        if stateful_names(rule.condition, self._unread):
+            return
+        used = stateful_names(rule.condition, self.correlations)
+        groups: dict[tuple[tuple[str, ...], object], str] = {}
+        for name in used:
+            correlation = self.correlations[name]
+            groups.setdefault((correlation.group_by, correlation.aliases if _is_aliased(correlation) else ()), name)
+        if len(groups) > 1:
+            different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
+            hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
+            self._wrong(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
+        for name in used:
+            completing = _completing(self._macros[name], self.correlations[name])
+            if rule.source not in completing:
+                message = f"no event of source {rule.source} completes the stateful macro '{name}'"
+                hint = f"the rule's source may be {' or '.join(sorted(completing))}"
+                self._wrong(rule, rule.location, message, hint)
+        try:
+            count_terms(rule.condition, self.correlations)
+        except TooManyTerms as error:
+            self._wrong(rule, rule.location, str(error), "split it into several rules")
+        except UndecidedTogether as error:
+            self._wrong(rule, rule.location, str(error), _APART)
+        self._check_suppress(rule, [self.correlations[name] for name in used])
+        self._check_output(rule, used)
+
+    def _check_suppress(self, rule: Rule, used: list[Correlation]) -> None:
+        extension = rule.extensions.get("suppress")
+        if extension is None:
+            return
+        known = list(dict.fromkeys(name for correlation in used for name in correlation.group_by))
+        suppress = read_suppress(rule.name, extension, known, self.problems.append)
+        if suppress is None:
+            return
+        self.suppressed[rule.name] = suppress
+        for name in suppress.by:
+            if name not in known and rule.source not in sources_of(None, [name]):
+                message = f"events of source {rule.source} don't have field '{name}'"
+                self._wrong(rule, _part(extension, "by"), message, "use fields of the rule's source")
+        missing = [name for name in known if name not in suppress.by]
+        if missing:
+            message = f"suppress.by lacks {_names(tuple(missing))}, which is in the group-by of the stateful macros"
+            hint = f"add {', '.join(missing)} to suppress.by"
+            self._wrong(rule, _part(extension, "by"), message, hint)
+
+    def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
+        try:
+            tokens = list(tokens_of(rule.output))
+        except BadWindowToken:
+            return
+        legs = [leg for name in used for leg in self.correlations[name].legs]
+        for token in tokens:
+            if not used:
+                hint = "use a macro that has a 'correlation', or remove it from the output"
+                self._wrong(rule, rule.location, f"%{token.key} requires a stateful macro in the condition", hint)
+            elif token.what == "leg" and token.leg not in legs:
+                hint = did_you_mean(token.leg, legs) or (
+                    f"its legs are {', '.join(legs)}" if legs else "it has no legs"
+                )
+                self._wrong(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
+            elif token.what == "leg" and not self._has_field(used, token.leg, token.field):
+                message = f"%{token.key}: the events of this leg don't have the field"
+                self._wrong(rule, rule.location, message, "use fields of the source that the leg is about")
+
+    def _has_field(self, used: tuple[str, ...], leg: str, field: str) -> bool:
+        """Return whether the events of a leg have a field that an output names."""
+        legs = (each for name in used for each in _legs(self._macros[name], self.correlations[name]))
+        found = next((sources_of(condition, fields) for name, condition, fields in legs if name == leg), frozenset())
+        return not found or bool(found & sources_of(None, [field]))
+
+    def _wrong(self, rule: Rule, location: SourceLocation, message: str, hint: str) -> None:
+        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
+
+
+def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, Node | None, tuple[str, ...]]]:
+    """Yield the name, the condition and the fields of each leg; a counting macro has one without a name."""
+    if not correlation.is_temporal or correlation.is_over_rules:
+        yield "", macro.condition, (*correlation.group_by, *correlation.fields)
+        return
+    for name in correlation.macros:
+        yield name, _leg(macro.condition, name), correlation.group_fields(name)
+
+
+def _completing(macro: LoadedMacro, correlation: Correlation) -> frozenset[str]:
+    """Return the sources whose events can make a macro true."""
+    legs = [each for each in _legs(macro, correlation) if each[0] != correlation.until or not each[0]]
+    last = legs[-1:] if correlation.type == "temporal_ordered" else legs
+    return frozenset[str]().union(*(sources_of(condition, fields) for _, condition, fields in last))
+
+
+def _is_aliased(correlation: Correlation) -> bool:
+    return any(alias.name in correlation.group_by for alias in correlation.aliases)
+
+
+def _leg(condition: Node, name: str) -> Node | None:
+    parts = condition.children if isinstance(condition, Or) else (condition,)
+    return next((part for part in parts if isinstance(part, Macro) and part.name == name), None)
+
+
+def _names(fields: tuple[str, ...]) -> str:
+    return ", ".join(fields) or "nothing"
+
+
+def _part(extension: YamlNode, key: str) -> SourceLocation:
+    node = extension.get(key) if isinstance(extension, MappingNode) else None
+    return node_location(node if node is not None else extension)

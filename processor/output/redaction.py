@@ -1,0 +1,147 @@
+"""Masks secrets in alerts. Rules evaluate the original event; people and SIEMs receive the masked alert.
+
+Pure. A text costs one search for all patterns together, a short one that came before none; only one that has something
+to mask costs more.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from foundation.errors import LannerError
+from schemas.alert import Alert, Value, Window
+
+MASK = "[redacted]"
+DEFAULT = "default"
+"""In place of a pattern: the built-in patterns."""
+_QUOTED = r""""[^"]*"\S*|'[^']*'\S*"""
+_NAME = r"(?:passw(?:or)?d|passphrase|secret(?:[_-]?(?:access[_-]?)?key)?|token|api[_-]?key)"
+# Arguments are separated by a space in command lines, a full stop in evt.args, and NUL in raw form.
+DEFAULT_PATTERNS = (
+    rf"(?i)--[\w-]*{_NAME}[\s.\x00]+({_QUOTED}|[^\s-]\S*)",
+    rf"(?i){_NAME}=({_QUOTED}|\S+)",
+    rf'(?i){_NAME}"\s*:\s*"((?:[^"\\]|\\.)+)',
+    rf"(?i)authorization:\s*(?:(?:bearer|basic|token|digest)\s+)?({_QUOTED}|\S+)",
+    r"(?i)\bbearer\s+(\S+)",
+    r"(?i)[a-z][a-z0-9+.-]*://[^\s/:@]*:([^\s/]+)@",
+)
+"""Options and assignments by the name, members of JSON objects, HTTP's credentials, passwords in URLs."""
+
+_SHORT = 200
+_REMEMBERED = 4096
+
+Redact = Callable[[Alert], Alert]
+
+
+class BadPattern(LannerError, ValueError):
+    """An unusable pattern; the message is the reason, for people."""
+
+
+def unredacted(alert: Alert) -> Alert:
+    """Return an alert unchanged."""
+    return alert
+
+
+class Redaction:
+    """Compiled patterns."""
+
+    def __init__(self, patterns: Iterable[str] = (DEFAULT,)) -> None:
+        """Compile them.
+
+        Args:
+            patterns: RE2, each with the one group that is masked; DEFAULT stands for those that come with Lanner.
+
+        Raises:
+            BadPattern: one of them can't be read or has not one group.
+        """
+        texts = [each for text in patterns for each in (DEFAULT_PATTERNS if text == DEFAULT else (text,))]
+        self._patterns = [_compiled(text) for text in texts]
+        self._any = _joined(texts)
+        self._short = lru_cache(_REMEMBERED)(self._masked)
+
+    def text(self, text: str) -> str:
+        """Mask what the patterns match; in a changed text, bytes that are not UTF-8 become question marks."""
+        return self._short(text) if len(text) <= _SHORT else self._masked(text)
+
+    def _masked(self, text: str) -> str:
+        data = text.encode("utf-8", "replace")
+        if self._any is not None and self._any.search(data) is None:
+            return text
+        masked = data
+        for pattern in self._patterns:
+            masked = _without_secrets(pattern, masked)
+        return text if masked is data else masked.decode("utf-8", "replace")
+
+    def values(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Mask each text of a mapping."""
+        return {name: self._value(value) for name, value in values.items()}
+
+    def alert(self, alert: Alert) -> Alert:
+        """Mask everything that comes from events; the alert id does not change."""
+        if not self._patterns:
+            return alert
+        return replace(
+            alert,
+            output=self.text(alert.output),
+            output_fields=self.values(alert.output_fields),
+            event=self.values(alert.event),
+            window=None if alert.window is None else self._window(alert.window),
+        )
+
+    def _window(self, window: Window) -> Window:
+        return replace(
+            window,
+            group=self.values(window.group),
+            values=tuple(map(self.text, window.values)),
+            legs={name: self.values(leg) for name, leg in window.legs.items()},
+        )
+
+    def _value(self, value: Value) -> Value:
+        if isinstance(value, str):
+            return self.text(value)
+        return tuple(map(self.text, value)) if isinstance(value, tuple) else value
+
+
+def _without_secrets(pattern: Any, data: bytes) -> bytes:
+    parts, end = [], 0
+    for match in pattern.finditer(data):
+        start, stop = match.span(1)
+        # A group that did not match is at -1.
+        if end <= start < stop:
+            parts += [data[end:start], MASK.encode()]
+            end = stop
+    return b"".join((*parts, data[end:])) if parts else data
+
+
+def _compiled(text: str) -> Any:
+    pattern = _pattern(text)
+    if pattern.groups != 1:
+        raise BadPattern(
+            f"'{text}' must have one group, round what is masked, and has {pattern.groups}; "
+            "(?:…) is for parentheses that only group."
+        )
+    return pattern
+
+
+def _pattern(text: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(text.encode("utf-8", "replace"), options)
+    except re2.error as problem:
+        reason = problem.args[0] if problem.args else ""
+        words = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise BadPattern(f"'{text[:200]}' is not a valid RE2 regular expression: {words}.") from None
+
+
+def _joined(texts: Sequence[str]) -> Any:
+    """Return one pattern that matches what any of them matches; None if they cannot be combined."""
+    if not texts or any(sign in text for text in texts for sign in ("(?P<", "(?<", r"\Q")):
+        return None
+    try:
+        return _pattern("|".join(f"(?:{text})" for text in texts))
+    except BadPattern:
+        return None

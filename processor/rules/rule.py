@@ -1,0 +1,144 @@
+"""The attributes of a rule that detection and correlation need, and its texts as alerts carry them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from processor.language.ast import Node
+from schemas.catalog.priorities import Priority
+from schemas.limits import clipped
+
+Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen"]
+
+KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered", "first_seen")
+
+
+MAX_GROUP_VALUES = 20_000
+"""The default of the maximum number of values that first_seen knows of a group."""
+FIRST_SEEN_PERIOD = 60_000_000_000
+"""How long repeats are counted of rules that only require new values, ns: redelivered events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A name of the group whose value each leg has in a field of its own."""
+
+    name: str
+    fields: tuple[tuple[str, str], ...]
+    """Field of each leg."""
+
+    def field_of(self, leg: str) -> str | None:
+        """Return a leg's field; None if the alias omits it."""
+        return dict(self.fields).get(leg)
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """The ``correlation`` mapping of a macro."""
+
+    type: Kind
+    group_by: tuple[str, ...]
+    """Fields, or names of aliases."""
+    timespan: int
+    """Nanoseconds; for first_seen, the lookback."""
+    threshold: int = 1
+    """The smallest number of events or values that is enough; of no meaning to the temporal types."""
+    fields: tuple[str, ...] = ()
+    """Whose values are counted; first_seen may combine several."""
+    legs: tuple[str, ...] = ()
+    """The macros of the temporal types, in order."""
+    aliases: tuple[Alias, ...] = ()
+    learning: int = 0
+    """How long a new group of first_seen only learns, nanoseconds."""
+    is_over_rules: bool = False
+    """Whether its legs are rules instead of macros."""
+    counts_rules: bool = False
+    """Whether value_count counts the names of rules instead of a field's values."""
+    until: str = ""
+    """The macro whose events end the sequences of temporal_ordered that began before; empty for none."""
+
+    @property
+    def is_temporal(self) -> bool:
+        """Whether it combines several macros instead of comparing a number."""
+        return self.type in ("temporal", "temporal_ordered")
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """All macros that it combines: the legs, then the one that ends sequences."""
+        return (*self.legs, self.until) if self.until else self.legs
+
+    def group_fields(self, leg: str = "") -> tuple[str, ...]:
+        """Return the fields of a leg's events that hold the group values.
+
+        Args:
+            leg: a leg's name; of no meaning without aliases.
+        """
+        aliases = {alias.name: alias for alias in self.aliases}
+        return tuple((aliases[name].field_of(leg) or name) if name in aliases else name for name in self.group_by)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    """How a rule's repeats are reported: the first at once, the others in one summary for each period."""
+
+    by: tuple[str, ...]
+    """Fields, or names of the group: repeats are counted for each of their values apart."""
+    period: int
+    """Nanoseconds."""
+
+
+def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
+    """Return how repeats are reported of a rule without a `suppress` of its own, by its stateful macros.
+
+    A new value is no repeat of another new value of its group, and is not new again soon.
+    """
+    by = dict.fromkeys(correlations[0].group_by)
+    for each in correlations:
+        by.update(dict.fromkeys(each.fields if each.type == "first_seen" else ()))
+    spans = [each.timespan for each in correlations if each.type != "first_seen"]
+    return Suppress(tuple(by), max(spans, default=FIRST_SEEN_PERIOD))
+
+
+MAX_RULE_TEXT_BYTES = 2_000
+"""Limit of a rule's description, and of its response, in an alert."""
+
+
+class RuleProtocol(Protocol):
+    """The part of a rule that detection and correlation use; loaded rules have more attributes."""
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+
+    @property
+    def condition(self) -> Node:
+        """The condition, with macros resolved and without errors."""
+
+    @property
+    def output(self) -> str:
+        """The output text, without errors."""
+
+    @property
+    def priority(self) -> Priority:
+        """The rule's priority."""
+
+    @property
+    def tags(self) -> Iterable[str]:
+        """The rule's tags."""
+
+    @property
+    def description(self) -> str:
+        """What the rule detects and why it matters."""
+
+    @property
+    def response(self) -> str:
+        """What to look at first when it alerts; may be empty."""
+
+    @property
+    def source(self) -> str:
+        """The event source that the rule applies to."""
+
+
+def alert_text(text: str) -> str:
+    """Return a rule's description or response as its alerts carry it: on one line, and bounded."""
+    return clipped(" ".join(text.split()), MAX_RULE_TEXT_BYTES)

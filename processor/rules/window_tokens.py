@@ -1,0 +1,86 @@
+"""The ``%correlation`` tokens of an output, whose values come from a window.
+
+The text is cut where they stand: its pieces are filled in at detection, the tokens at correlation. What
+an event holds can so never be taken for a token.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from foundation.errors import LannerError
+from foundation.yaml.text import Span
+from schemas.catalog.fields import field_problem
+
+What = Literal["count", "group", "first", "last", "values", "leg"]
+
+NAMES: tuple[What, ...] = ("count", "group", "first", "last", "values", "leg")
+_START = re.compile(r"%correlation\b")
+_TOKEN = re.compile(
+    r"%correlation\.(?:(count|group|first|last|values)(?![A-Za-z0-9_])"
+    r"|leg\[([A-Za-z0-9_]+)\]\.([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*(?:\[[^\]]*\])?))"
+)
+FORMS = f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-1])} or .leg[NAME].FIELD"
+
+
+@dataclass(frozen=True, slots=True)
+class WindowToken:
+    """One value of a window to fill in."""
+
+    what: What
+    span: Span
+    leg: str = ""
+    field: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name among an alert's output fields."""
+        return f"correlation.leg[{self.leg}].{self.field}" if self.what == "leg" else f"correlation.{self.what}"
+
+
+class BadWindowToken(LannerError, ValueError):
+    """A ``%correlation`` that is none."""
+
+    def __init__(self, message: str, span: Span) -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+
+
+def tokens_of(output: str) -> Iterator[WindowToken]:
+    """Find all tokens of an output.
+
+    Raises:
+        BadWindowToken: what follows ``%correlation`` is not a known token.
+    """
+    for start in _START.finditer(output):
+        match = _TOKEN.match(output, start.start())
+        if match is None:
+            end = start.end() + len(re.match(r"[^\s,)%]*", output[start.end() :]).group())  # type: ignore[union-attr]
+            raise BadWindowToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
+        simple, leg, field = match.groups()
+        if simple is None and (wrong := field_problem(field)) is not None:
+            raise BadWindowToken(wrong, match.span(3))
+        what = next(name for name in NAMES if name == (simple or "leg"))
+        yield WindowToken(what, match.span(), leg or "", field or "")
+
+
+def without_tokens(output: str) -> str:
+    """Put filler of the same length in the place of all tokens, so that the rest can be read as Falco's."""
+    return _TOKEN.sub(lambda match: "-" * len(match.group()), output)
+
+
+def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
+    """Cut an output at its tokens: there is one piece more than tokens.
+
+    Raises:
+        BadWindowToken: as tokens_of.
+    """
+    tokens = tuple(tokens_of(output))
+    starts = [0, *(token.span[1] for token in tokens)]
+    ends = [*(token.span[0] for token in tokens), len(output)]
+    return tuple(output[start:end] for start, end in zip(starts, ends, strict=True)), tokens
+
+
+MISSING = "<NA>"

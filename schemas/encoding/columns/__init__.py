@@ -1,1 +1,0 @@
-"""The columns of a batch on the wire: bytes in, bounds-checked columns out, and back."""

@@ -1,1 +1,0 @@
-"""Records of compacted topics: bytes in, values out, and back."""

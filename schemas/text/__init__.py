@@ -1,1 +1,0 @@
-"""Text: untrusted strings and timestamps in, bounded and printable text out."""

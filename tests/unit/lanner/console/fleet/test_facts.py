@@ -1,0 +1,50 @@
+from dataclasses import replace
+
+from lanner.console.fleet.local import RuleFiles, facts_of
+from lanner.errors import BadInput
+from lanner.ruleset.load import ActiveRules, find_rules, load_or_fail
+from lanner.ruleset.published import active_of_published, published_of
+from lanner.settings import load_settings
+from schemas.catalog.priorities import Priority
+
+SETTINGS = load_settings(None, {}, [])
+ACTIVE = load_or_fail(SETTINGS, find_rules(SETTINGS), warnings=False)
+
+
+def test_the_facts_of_rules_are_those_of_their_files() -> None:
+    """A rule below the lowest priority is not evaluated, so it is off."""
+    facts = {each.name: each for each in facts_of(ACTIVE, Priority.DEBUG)}
+    rule = facts["Read sensitive file untrusted"]
+    assert rule.enabled
+    assert "sensitive_file and not trusted_reader" in rule.condition
+    assert rule.place.partition(":")[0].endswith("lanner_rules.yaml")
+    assert {each.name for each in facts_of(ACTIVE, Priority.CRITICAL) if each.enabled} == {
+        each.name for each in ACTIVE.rules if each.enabled and each.priority <= Priority.CRITICAL
+    }
+
+
+def test_facts_are_made_once_for_rules_that_stay() -> None:
+    """A page that is read again doesn't print all conditions again."""
+    current = [ACTIVE]
+    files = RuleFiles(SETTINGS, lambda: current[0], "here")
+    first = files.known()
+    assert files.known() is first
+    current[0] = replace(ACTIVE)
+    assert files.known() is not first
+
+
+def test_rules_that_cannot_be_loaded_are_explained() -> None:
+    """The page has the reason."""
+
+    def failing() -> ActiveRules:
+        raise BadInput("rules.yaml:1: no such thing")
+
+    assert "no such thing" in RuleFiles(SETTINGS, failing, "here").known().problem
+
+
+def test_a_published_version_has_its_own_switches() -> None:
+    """Those of the publisher count, not those of the console's host."""
+    publisher = load_settings(None, {}, ["rules=[{disable: {rule: 'Read sensitive file untrusted'}}]"])
+    rules = published_of(publisher, find_rules(publisher).files, "").named(1)
+    off = {rule.name for rule in active_of_published(SETTINGS, rules).rules if not rule.enabled}
+    assert "Read sensitive file untrusted" in off

@@ -1,0 +1,49 @@
+import subprocess
+import sys
+
+import pytest
+
+ACT = """
+import ctypes, sys, time
+from lanner.process.memory import keep_memory_small, return_free_memory
+if sys.argv[1] == "small":
+    keep_memory_small()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(4 << 20))
+pieces = []
+for _ in range(64):
+    pieces.append(libc.malloc(1 << 20))
+    ctypes.memset(pieces[-1], 1, 1 << 20)
+    libc.malloc(4096)
+for piece in pieces:
+    libc.free(piece)
+if sys.argv[1] == "regularly":
+    return_free_memory(0.1)
+    time.sleep(1)
+print(int(open("/proc/self/statm").read().split()[1]) * 4 // 1024)
+"""
+
+
+@pytest.mark.parametrize(("variant", "is_given_back"), [("small", True), ("regularly", True), ("as ever", False)])
+def test_large_pieces_are_given_back_though_small_ones_lie_between(variant: str, *, is_given_back: bool) -> None:
+    """Otherwise the 64 MiB of a flood would stay resident permanently."""
+    done = subprocess.run([sys.executable, "-c", ACT, variant], capture_output=True, text=True, check=True, timeout=30)
+
+    assert (int(done.stdout) < 60) is is_given_back
+
+
+def test_cyclic_garbage_is_still_collected() -> None:
+    """A search that comes less often must still come."""
+    act = (
+        "import gc, weakref\n"
+        "from lanner.process.memory import collect_cycles_rarely\n"
+        "collect_cycles_rarely()\n"
+        "class Node: pass\n"
+        "node = Node(); node.itself = node; gone = weakref.ref(node); del node\n"
+        "kept = [[] for _ in range(1000)]; before = gone() is None\n"
+        "kept = [[] for _ in range(30000)]; print(before, gone() is None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", act], capture_output=True, text=True, check=True, timeout=30)
+
+    assert done.stdout == "False True\n"

@@ -1,0 +1,163 @@
+"""The triage pages are current, and what they advise works."""
+
+import json
+import re
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lanner.ruleset.triage import exceptions, exceptions_yaml, page_name, sentences, triage_pages
+from lanner.ruletest.model import Suite
+from lanner.ruletest.reading import find_tests
+from lanner.ruletest.running import rules_to_evaluate
+from lanner.ruletest.world import make_batch
+from processor.evaluator import Evaluator, compile_ruleset
+from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
+from processor.loading.rules import RuleException
+from schemas.alert import Alert
+from tests.unit.lanner.program import lanner
+from tests.unit.processor.sessions import shells
+from tests.unit.rules.shipped import RULES, rules
+
+ROOT = Path(__file__).parents[4]
+TRIAGE = ROOT / "docs" / "triage"
+
+
+@cache
+def loaded(more: str = "") -> LoadResult:
+    """Load the shipped rules, and more after them."""
+    shipped = read_rule_files([RULES, RULES / "kubernetes"])
+    result = load_rules([*shipped, *([RuleFile("mine.yaml", more)] if more else [])])
+    assert (result.errors, result.warnings) == ((), ())
+    return result
+
+
+@cache
+def suite() -> Suite:
+    """Return the shipped cases."""
+    return find_tests([str(RULES)], ()).tested[0].suite
+
+
+def alerts(name: str, result: LoadResult) -> list[Alert]:
+    """Return the alerts of one rule for the shipped cases that expect it."""
+    [rule] = [rule for rule in rules_to_evaluate(suite(), result.rules) if rule.name == name]
+    ruleset = compile_ruleset([rule], result.correlations, result.suppressed, rule_matching="all")
+    cases = [case for case in suite().cases if any(each.rule == name for each in case.expected)]
+    return [alert for case in cases for alert in Evaluator(ruleset).replay(make_batch(case.events))]
+
+
+def test_the_pages_in_docs_are_current() -> None:
+    """`make docs` regenerates them."""
+    assert {page.name: page.read_text() for page in TRIAGE.iterdir()} == triage_pages(loaded())
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """In the order of the rules."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    places = [navigation.index(f"- triage/{page_name(rule.name)}\n") for rule in loaded().rules]
+
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", rules())
+def test_a_description_says_what_happened_why_it_matters_and_what_is_harmless(name: str) -> None:
+    """Each is a section of the page."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+
+    what, why, harmless = sentences(rule)
+
+    assert "" not in {what, why, harmless, rule.response}
+    assert f"{what} {why} {harmless}" == rule.description
+    assert exceptions(rule, loaded())
+
+
+@pytest.mark.parametrize("name", rules())
+def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
+    """With the value of an alert's own event in the place of the example's."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    raised = alerts(name, loaded())
+
+    for each in exceptions(rule, loaded()):
+        field = each.field or "proc.codepath"
+        value = next(str(alert.event[field]) for alert in raised if alert.event.get(field))
+        text = re.sub("/usr/bin/my-(program|parent)|registry.example/team/app", f'"{value}"', each.yaml)
+        quieter = alerts(name, loaded(re.sub(" and proc.pcodepath = [^)]*", "", text)))
+
+        assert each.yaml in (TRIAGE / page_name(name)).read_text()
+        assert len(quieter) < len(raised), each.name
+
+
+@pytest.mark.parametrize("name", [rule.name for rule in loaded().rules if rule.exceptions])
+def test_values_of_an_alert_in_the_exceptions_of_the_rule_quiet_it(name: str) -> None:
+    """Those of one alert quiet at least that one."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    raised = alerts(name, loaded())
+    found = {each.name: values for each in rule.exceptions if (values := _values(each, raised))}
+    filled = yaml.safe_load(exceptions_yaml(rule))
+    filled[0]["exceptions"] = [{"name": each, "values": [values]} for each, values in found.items()]
+
+    assert found
+    assert len(alerts(name, loaded(yaml.safe_dump(filled)))) < len(raised)
+    assert exceptions_yaml(rule) in (TRIAGE / page_name(name)).read_text()
+
+
+def _values(exception: RuleException, raised: list[Alert]) -> list[str]:
+    """Return the values of the first alert that has all fields of an exception."""
+    events = (each.event for each in raised)
+    return next(
+        (
+            [str(event[field]) for field in exception.fields]
+            for event in events
+            if all(event.get(field) for field in exception.fields)
+        ),
+        [],
+    )
+
+
+@pytest.mark.parametrize("name", ["Interactive shell by person", "Interactive shell by person, audit event later"])
+def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
+    """Its page has the fields of these events."""
+    [rule] = [rule for rule in loaded().rules if rule.name == name]
+    [each] = exceptions(rule, loaded())
+    text = each.yaml.replace("my-user", "eve").replace("my-namespace", "prod")
+    first, second = shells.requested(0, user="eve"), shells.started(1)
+    second.processes[1] = replace(second.processes[1], tty=1, name="bash", exepath="/bin/bash")
+    found = []
+    for result in (loaded(), loaded(text)):
+        only = [rule for rule in result.rules if rule.name == name]
+        evaluator = Evaluator(compile_ruleset(only, result.correlations, result.suppressed))
+        if rule.source == "syscall":
+            found.append([*evaluator.replay_json(first), *evaluator.replay(second)])
+        else:
+            found.append([*evaluator.replay(second), *evaluator.replay_json(first)])
+
+    assert each.yaml in (TRIAGE / page_name(name)).read_text()
+    assert [len(alerts) for alerts in found] == [1, 0]
+
+
+def test_show_names_the_page_of_a_shipped_rule(tmp_path: Path) -> None:
+    """Rules of other files have none."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("- {rule: Mine, desc: d, condition: evt.type = open, output: o, priority: INFO}\n")
+
+    shipped = json.loads(lanner("rules", "show", "Clear log files", "-r", RULES, "--format", "json").stdout)
+    own = json.loads(lanner("rules", "show", "Mine", "-r", mine, "--format", "json").stdout)
+
+    assert shipped["triage"] == str(TRIAGE / "clear-log-files.md")
+    assert "triage" not in own
+
+
+def test_every_alert_about_lanner_itself_is_described() -> None:
+    """In one of the pages that the triage index names."""
+    names = {
+        name
+        for source in (ROOT / "processor").rglob("*.py")
+        for name in re.findall(r'"Lanner internal: ([a-z ]+)"', source.read_text())
+    }
+    pages = "".join((ROOT / "docs" / name).read_text() for name in ("hosts.md", "rules-in-the-fleet.md"))
+
+    assert len(names) > 10
+    assert [name for name in names if f"Lanner internal: {name}" not in pages] == []

@@ -1,0 +1,66 @@
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bus.connection import BusUnavailable
+from lanner.libraries import Environment, missing, need, remedy
+from tests.unit.lanner.process.blocked import PROGRAM
+
+LIBRARIES = (
+    *("aiohttp", "apprise", "confluent_kafka", "cryptography", "faust", "jinja2", "lightkube", "prometheus_client"),
+    *("pygls", "sigma", "slack_sdk", "urllib3"),
+)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_help_preview_and_check_work_without_a_library(library: str) -> None:
+    """For every command and every sink, and with the settings that `run` has by default."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, library], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_a_missing_library_is_named_with_the_command_that_installs_it_here(tmp_path: Path) -> None:
+    """Never by a name that an index may give to somebody else."""
+    with pytest.raises(BusUnavailable, match=r"the no_such_library library is not installed: run: make -C .* setup"):
+        need("notifier", "no_such_library")
+    checkout = tmp_path / "src"
+    (checkout / "deploy" / "setup").mkdir(parents=True)
+    (checkout / "deploy" / "setup" / "setup.sh").touch()
+    environment = Environment(checkout / ".venv", checkout, is_frozen=False, image="")
+    assert remedy("notifier", environment) == f"run: make -C {checkout} setup"
+
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "pip").touch()
+    command = remedy("apprise", replace(environment, prefix=venv))
+    assert command == f"run: {venv}/bin/pip install 'apprise<3,>=1.9'"
+    (venv / "bin" / "pip").unlink()
+    assert remedy("apprise", replace(environment, prefix=venv)).startswith(f"run: {venv}/bin/python3 -m pip install ")
+    pipx = replace(environment, prefix=tmp_path / "pipx" / "venvs" / "lanner")
+    assert remedy("apprise", pipx) == "run: pipx inject lanner 'apprise<3,>=1.9'"
+    image = replace(environment, image="processor")
+    assert remedy("notifier", image) == "the image lanner-processor doesn't hold it: use the image lanner-notifier"
+    assert "lanner-all-in-one" in remedy("notifier", replace(environment, image="notifier"))
+    assert "holds the collector only" in remedy("notifier", replace(environment, is_frozen=True))
+
+
+def test_only_what_is_missing_has_to_be_installed() -> None:
+    """An extra without a missing library names all of its libraries, and an unknown one itself."""
+    assert {name.partition("<")[0] for name in missing("metrics")} >= {"prometheus-client>=0.22"}
+    assert missing("no-such-extra") == ["no-such-extra"]
+
+
+def test_no_message_or_page_names_the_package_on_an_index() -> None:
+    """Whoever registered the name there could run code as root at our advice."""
+    root = Path(__file__).parents[3]
+    files = [*root.glob("*.md"), *root.glob("docs/**/*.md"), *root.glob("deploy/**/*.md")]
+    for package in ("lanner", "bus", "collector", "processor", "notifier"):
+        files += root.glob(f"{package}/**/*.py")
+    advice = re.compile(r"pipx? install ['\"]?lanner\b(?!/|-)")
+    assert [str(each) for each in files if advice.search(each.read_text())] == []

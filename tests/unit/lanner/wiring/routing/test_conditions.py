@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import pytest
+
+from lanner.errors import BadInput
+from lanner.settings import Settings
+from lanner.settings.build import build_settings
+from lanner.settings.load import parse_yaml
+from lanner.wiring.routing.routers import routers_of
+from notifier.sink import SinkStats
+from schemas.alert import Alert, Repeats
+from tests.notes import into
+from tests.unit.alerts import alert
+
+IN_PROD = {"container.id": "3f2a", "k8s.ns.name": "prod", "proc.name": "bash", "evt.type": "openat"}
+
+
+def settings_of(text: str) -> Settings:
+    """Return settings from valid text."""
+    settings, problems = build_settings(parse_yaml(text, "lanner.yaml"))
+    assert problems == []
+    return settings
+
+
+def slack_gets(text: str, made: Alert, said: list[str] | None = None, stats: SinkStats | None = None) -> bool:
+    """Return whether Slack gets an alert with these settings."""
+    notes: list[str] = [] if said is None else said
+    router = routers_of(settings_of(text), into(notes))("slack", stats or SinkStats())
+    return router(made) is not None
+
+
+@pytest.mark.parametrize(
+    ("condition", "taken"),
+    [
+        ("container and k8s.ns.name = prod", True),
+        ("container and k8s.ns.name = test", False),
+        ("evt.type in (open, openat)", True),
+        ("proc.cmdline contains nc", False),
+        ("not proc.cmdline contains nc", True),
+        ("evt.hostname startswith web", True),
+        ("fd.name endswith shadow", True),
+        ("in_container", True),
+    ],
+)
+def test_a_route_matches_by_the_rule_language(condition: str, taken: bool) -> None:
+    """Fields of the event, fields of the output and macros of the rules; a missing field makes a comparison false."""
+    made = alert(event=IN_PROD, output_fields={"fd.name": "/etc/shadow"}, hostname="web-3")
+    assert slack_gets(f"routes: [{{match: '{condition}', sink: slack}}]", made) is taken
+
+
+def test_macros_and_lists_have_the_meaning_of_the_active_rules(tmp_path: Path) -> None:
+    """Rule files may redefine `container`."""
+    (tmp_path / "own.yaml").write_text(
+        "- list: calm\n  items: [bash, zsh]\n- macro: container\n  condition: proc.name in (calm)\n"
+    )
+    text = f"rules_files: [{tmp_path}/own.yaml]\nroutes: [{{match: container, sink: slack}}]"
+    assert slack_gets(text, alert(event={"proc.name": "zsh"}))
+    assert not slack_gets(text, alert(event={"container.id": "3f2a"}))
+
+
+def test_the_other_conditions_of_a_match_must_hold_too() -> None:
+    """The condition in the rule language is only one of them."""
+    text = "routes: [{match: {priority: error, condition: container}, sink: slack}]"
+    assert slack_gets(text, alert(event=IN_PROD, priority="Error"))
+    assert not slack_gets(text, alert(event=IN_PROD, priority="Warning"))
+
+
+def test_a_mute_may_have_a_condition() -> None:
+    """Muted alerts are counted."""
+    stats = SinkStats()
+    assert not slack_gets("mute: [{match: proc.name = bash, reason: x}]", alert(event=IN_PROD), stats=stats)
+    assert stats.muted == 1
+
+
+def test_every_error_in_a_condition_is_reported_with_its_position(tmp_path: Path) -> None:
+    """File, line and column of the setting, then the condition with the error marked."""
+    (tmp_path / "own.yaml").write_text(
+        "- macro: often\n  condition: evt.type = open\n"
+        "  correlation: {type: event_count, group-by: [proc.name], timespan: 1m, condition: {gte: 3}}\n"
+    )
+    text = (
+        f"rules_files: [{tmp_path}/own.yaml]\n"
+        "routes:\n"
+        "  - {match: contaner and k8s.ns.name = prod, sink: slack}\n"
+        '  - match: {condition: "proc.name = x or\\n proc.nam = y"}\n'
+        "mute: [{match: often}, {match: 'proc.name ='}]\n"
+    )
+    with pytest.raises(BadInput) as caught:
+        routers_of(settings_of(text), print)
+    errors = sorted(caught.value.messages)
+    assert errors[0].startswith("lanner.yaml:3:13: routes[0].match: Undefined macro 'contaner'")
+    assert errors[0].endswith("    |             ^^^^^^^^\n  = did you mean 'container'?")
+    assert errors[1].startswith("lanner.yaml:4:44: routes[1].match: ")
+    assert errors[1].endswith(
+        "    |                                            ^^^^^^^^\n  = did you mean 'proc.name'?"
+    )
+    assert errors[2].startswith("lanner.yaml:5:16: mute[0].match: 'often' counts events")
+    assert errors[3].startswith("lanner.yaml:5:43: mute[1].match: ")
+
+
+@pytest.mark.parametrize(
+    ("setting", "taken"), [("routes: [{match: '%s', sink: slack}]", True), ("mute: [{match: '%s'}]", True)]
+)
+def test_when_a_condition_fails_people_get_the_alert(setting: str, taken: bool) -> None:
+    """A route accepts the alert and a mute ignores it; faults are counted, and reported once."""
+    said: list[str] = []
+    stats = SinkStats()
+    broken = alert(event={"proc.pid": float("inf")})
+    for _ in range(2):
+        router = routers_of(settings_of(setting % "proc.pid > 1"), into(said))("slack", stats)
+        assert (router(broken) is not None) is taken
+    assert stats.condition_faults == 2
+    assert len(said) == 1
+    assert "the condition failed" in said[0]
+
+
+SUMMARY = alert(
+    output_fields={"fd.name": ("/etc/shadow", "/tmp/decoys/…"), "evt.hostname": ("web-1", "db-1")},
+    event={"proc.name": "cat"},
+    hostname="web-1",
+    repeats=Repeats("first", 9, 1, 2, 3),
+)
+
+
+@pytest.mark.parametrize(
+    ("mute", "is_sent"),
+    [
+        ("condition: fd.name startswith /tmp/decoys", True),
+        ("condition: fd.directory startswith /tmp/decoys", True),
+        ("condition: not fd.name = /etc/passwd", True),
+        ("condition: proc.name = cat", False),
+        ("host: web-1", True),
+        ("host: '*-1'", False),
+    ],
+)
+def test_a_mute_drops_no_summary_of_alerts_that_it_may_not_be_about(mute: str, is_sent: bool) -> None:
+    """It lists what the first of them hid; and this is no fault of the condition."""
+    notes: list[str] = []
+    text = f"mute: [{{match: {{{mute}}}}}]"
+    assert slack_gets(text, SUMMARY, notes) is is_sent
+    assert notes == []
+
+
+@pytest.mark.parametrize("match", ["fd.name = /etc/passwd", "{host: db-1}", "{host: web-1}"])
+def test_a_route_takes_summaries_that_may_be_about_it(match: str) -> None:
+    """Nobody else would get them."""
+    assert slack_gets(f"routes: [{{match: {match}, sink: slack}}]", SUMMARY)
+    assert not slack_gets("routes: [{match: {host: app-1}, sink: slack}]", SUMMARY)

@@ -1,0 +1,83 @@
+import fnmatch
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bus.connection import DEFAULT_PREFIX
+from bus.topics import ALL_TOPICS
+from notifier.formats import ecs, falco_json
+from tests.unit.notifier.formats.corpus import CORPUS
+from tests.unit.notifier.formats.test_ecs import flat
+
+FOLDER = Path(__file__).parents[4] / "deploy" / "siem"
+TEMPLATE = json.loads((FOLDER / "ecs-index-template.json").read_text())
+CONSUMERS = sorted(path for path in FOLDER.iterdir() if path.name != "ecs-index-template.json")
+ID = "event.id"
+"""The alert's id in ECS: whoever writes to an index makes it the document's."""
+
+
+def read(name: str) -> Any:
+    """Read a consumer's settings."""
+    text = (FOLDER / name).read_text()
+    return json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("path", CONSUMERS, ids=lambda path: path.name)
+def test_each_reads_topics_that_there_are(path: Path) -> None:
+    """Under the default prefix; those that a notifier writes."""
+    topics = set(re.findall(r"lanner\\*\.siem\\*\.\w+", path.read_text()))
+    named = {topic.replace("\\", "") for topic in topics}
+    assert named
+    assert named <= {f"{DEFAULT_PREFIX}{topic}" for topic in ALL_TOPICS}
+
+
+@pytest.mark.parametrize("path", CONSUMERS, ids=lambda path: path.name)
+def test_each_writes_where_the_index_template_holds(path: Path) -> None:
+    """Month by month, or into one index."""
+    names = set(re.findall(r"lanner-alerts-[^\"\s]+", path.read_text()))
+    patterns = TEMPLATE["index_patterns"]
+    assert all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in names)
+    assert names or "splunk" in path.name
+
+
+def test_each_takes_the_alerts_id_for_the_documents() -> None:
+    """So that a second delivery overwrites the first: the field is in every document, and so is the key."""
+    assert all(ID in flat(ecs.document(alert)) for alert in CORPUS)
+    (beat,) = read("filebeat.yaml")["filebeat.inputs"]
+    assert beat["parsers"][0]["ndjson"]["document_id"] == ID
+    assert 'document_id => "%{[event][id]}"' in (FOLDER / "logstash.conf").read_text()
+    (sink,) = read("data-prepper.yaml")["lanner-alerts"]["sink"]
+    assert sink["opensearch"]["document_id"] == "${/event/id}"
+    assert read("elasticsearch-connect.json")["config"]["key.ignore"] == "false"
+    vector = read("vector.yaml")
+    assert vector["sources"]["ecs"]["key_field"] == vector["sinks"]["elastic"]["id_key"]
+
+
+def test_vector_takes_away_only_what_it_added() -> None:
+    """No field that it deletes is one of ours, and no field of Falco's shape is left out."""
+    vector = read("vector.yaml")
+    deleted = set(re.findall(r"del\(\.(\w+)\)", vector["transforms"]["ecs_alone"]["source"]))
+    assert all(deleted.isdisjoint(ecs.document(alert)) for alert in CORPUS)
+    stored = set(vector["sinks"]["splunk"]["encoding"]["only_fields"])
+    assert all(set(falco_json.document(alert)) <= stored for alert in CORPUS)
+    inputs = {name for part in ("transforms", "sinks") for each in vector[part].values() for name in each["inputs"]}
+    assert inputs <= set(vector["sources"]) | set(vector["transforms"])
+
+
+def test_logstash_takes_away_only_what_it_added() -> None:
+    """`event.original` and `@version` are its own."""
+    (removed,) = re.findall(r"remove_field => \[(.*?)\]\s*}", (FOLDER / "logstash.conf").read_text())
+    names = {name.strip(' "[]').replace("][", ".") for name in removed.split(",")}
+    assert names == {"@version", "event.original"}
+    assert all(names.isdisjoint(flat(ecs.document(alert))) for alert in CORPUS)
+
+
+def test_secrets_are_named_and_not_written() -> None:
+    """Each tool has its own way to keep them out of the file."""
+    for path in CONSUMERS:
+        for secret in re.findall(r"(?:api_key|password|token)\"?\s*(?:=>|:)\s*\"?([^\"\n]+)", path.read_text()):
+            assert secret.startswith("${") or secret == "change-me", (path.name, secret)
