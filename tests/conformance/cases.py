@@ -1,13 +1,10 @@
 """Cases of Falco's behavior, one test each.
 
-The cases are not part of this repository: they are read from $LANNER_CONFORMANCE_DIR, else from
-conformance/cases in $LANNER_SHARED_DIR, else from ../shared/conformance/cases beside the checkout.
-Without them, the tests are skipped, or fail if CI is set.
+The cases are not part of this repository: tests/reference.py finds them.
 known_failures.txt lists known failures with their reasons; these must fail.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -16,25 +13,11 @@ from typing import Any
 
 import pytest
 
+from tests.reference import conformance_dir, is_required, needs, present
+
 Case = dict[str, Any]
 
-ROOT = Path(__file__).resolve().parents[2]
 KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
-
-
-def shared_dir() -> Path:
-    """Return the folder of reference material, which may not exist."""
-    return Path(os.environ.get("LANNER_SHARED_DIR") or ROOT.parent / "shared")
-
-
-def conformance_dir() -> Path:
-    """Return the folder of case files, which may not exist."""
-    return Path(os.environ.get("LANNER_CONFORMANCE_DIR") or shared_dir() / "conformance" / "cases")
-
-
-def is_required() -> bool:
-    """Return whether missing material is a failure."""
-    return bool(os.environ.get("CI"))
 
 
 def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None) -> pytest.MarkDecorator:
@@ -45,28 +28,19 @@ def each_case(name: str, left_out: Callable[[Case], str | None] = lambda _: None
         left_out: returns why a case is skipped; a separate test must count those cases (see count_left_out).
     """
     path = conformance_dir() / f"{name}.jsonl"
-    if not path.is_file():
-        return pytest.mark.parametrize("case", [_absent(name, path)])
+    if not path.exists() and not is_required():
+        return needs(path)
     return pytest.mark.parametrize("case", [_param(name, case) for case in _cases(path) if left_out(case) is None])
 
 
 def count_left_out(name: str, left_out: Callable[[Case], str | None]) -> dict[str, int]:
     """Return how many cases of a file a test skips, by reason, so that the number cannot grow unnoticed."""
-    path = conformance_dir() / f"{name}.jsonl"
-    if not path.is_file():
-        (pytest.fail if is_required() else pytest.skip)(f"the cases are not here: {path}")
+    path = present(conformance_dir() / f"{name}.jsonl")
     return dict(Counter(reason for case in _cases(path) if (reason := left_out(case))))
 
 
 def _cases(path: Path) -> list[Case]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def _absent(name: str, path: Path) -> Any:
-    reason = f"the cases are not here: {path}"
-    if is_required():
-        return pytest.param({"absent": reason}, id=f"{name}-absent")
-    return pytest.param({}, id=f"{name}-absent", marks=pytest.mark.skip(reason=reason))
 
 
 def _param(name: str, case: Case) -> Any:

@@ -4,7 +4,7 @@ import pytest
 
 from lanner.ruleset.lint.lint import linted
 from processor.loading import load_rules, read_rule_files
-from tests.conformance.cases import is_required, shared_dir
+from tests.reference import needs, shared_dir
 
 FILES = shared_dir() / "conformance" / "rules_files"
 IN_BOTH = [
@@ -16,7 +16,7 @@ IN_BOTH = [
 ]
 
 
-@pytest.mark.skipif(not FILES.is_dir() and not is_required(), reason="the upstream rule files are not here")
+@needs(FILES)
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

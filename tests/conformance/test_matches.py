@@ -8,7 +8,8 @@ from typing import Any
 from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
 from processor.language.parser import parse
-from tests.conformance.cases import Case, conformance_dir, each_case
+from tests.conformance.cases import Case, each_case
+from tests.reference import conformance_dir
 
 
 @cache

@@ -15,7 +15,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
 from schemas.batch import Container
-from tests.conformance.cases import conformance_dir, is_required
+from tests.reference import conformance_dir, present
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, TIME, batch_of
@@ -137,9 +137,7 @@ ACTIONS = {
 @cache
 def upstream() -> tuple[DetectionRule, ...]:
     """Return all rules."""
-    folder = conformance_dir().parent / "rules_files" / "falcosecurity_rules"
-    if not folder.is_dir():
-        (pytest.fail if is_required() else pytest.skip)(f"the rule files are not here: {folder}")
+    folder = present(conformance_dir().parent / "rules_files" / "falcosecurity_rules")
     return tuple(load_rules(read_rule_files([folder / name for name in FILES])).rules)
 
 

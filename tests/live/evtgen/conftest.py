@@ -19,6 +19,7 @@ from tests.live.evtgen.stages import Played, host_users, play_in_container, play
 from tests.live.evtgen.system_calls import Unplayable
 from tests.live.needs import lacking
 from tests.live.watching import RULES, Watch
+from tests.reference import present
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ def performance(
 ) -> Performance:
     """Play the cases of all tests that this session is to run, under upstream's rules."""
     for path in rules_files():
-        if not path.is_file():
-            lacking(f"upstream's rules are not here: {path}")
+        present(path)
     return _perform(request, docker, programs, bytecode, rules_files())
 
 

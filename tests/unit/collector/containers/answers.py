@@ -1,19 +1,14 @@
 """What real runtimes answered, recorded on a Kubernetes node; the folder is beside the repository."""
 
 import json
-import os
 from typing import Any
 
-import pytest
-
 from collector.containers.protobuf import encode
-from tests.conformance.cases import shared_dir
+from tests.reference import needs, shared_dir
 
 ANSWERS = shared_dir() / "kubernetes" / "answers"
 
-with_answers = pytest.mark.skipif(
-    "CI" not in os.environ and not ANSWERS.exists(), reason="the folder of recorded answers is not there"
-)
+with_answers = needs(ANSWERS)
 
 NGINX = {
     "name": "nginx",

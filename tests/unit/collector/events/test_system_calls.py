@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import struct
 from pathlib import Path
@@ -19,8 +18,8 @@ from collector.events.system_calls import (
 from collector.kernel import x86_64
 from schemas.catalog.fields import EVENTS
 from schemas.catalog.flags import FLAG_TABLES
-from tests.conformance.cases import shared_dir
 from tests.live.needs import lacking
+from tests.reference import needs, shared_dir
 
 HEADERS = Path("/usr/include/x86_64-linux-gnu/asm")
 FIELDS_USED = shared_dir() / "conformance" / "fields_used.json"
@@ -99,7 +98,7 @@ def test_arguments_are_of_falco_s_form() -> None:
     assert not wrong
 
 
-@pytest.mark.skipif("CI" not in os.environ and not FIELDS_USED.exists(), reason="the shared folder isn't there")
+@needs(FIELDS_USED)
 def test_every_event_type_that_upstream_s_rules_require_can_be_watched() -> None:
     """No rule may wait for events that never come."""
     used = {event for event, _ in json.loads(FIELDS_USED.read_text())["evt_types"]}

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +6,10 @@ import pytest
 
 from notifier.formats.ecs import FIELDS, document
 from schemas.alert import Alert
-from tests.live.needs import lacking
+from tests.reference import present, shared_dir
 from tests.unit.notifier.formats.corpus import CORPUS
 
 ROOT = Path(__file__).parents[4]
-SHARED = Path(os.environ.get("LANNER_SHARED_DIR", ROOT.parent / "shared"))
-
-
 WHOLE = frozenset(
     {
         *("process.pid", "process.entity_id", "process.executable", "process.command_line", "process.parent.pid"),
@@ -38,9 +34,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def known() -> dict[str, Any]:
     """Read ECS's own list of fields."""
-    path = SHARED / "siem" / "ecs_fields.json"
-    if not path.exists():
-        lacking(f"{path} is not there")
+    path = present(shared_dir() / "siem" / "ecs_fields.json")
     fields = json.loads(path.read_text())["fields"]
     assert isinstance(fields, dict)
     return fields

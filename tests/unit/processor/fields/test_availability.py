@@ -1,14 +1,12 @@
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from processor.fields.availability import CAVEATS, WHY_NOT, source_of
 from schemas.catalog.fields import FIELDS, resolve_field
+from tests.reference import needs, shared_dir
 
-SHARED = Path(os.environ.get("LANNER_SHARED_DIR", Path(__file__).parents[5] / "shared"))
-USED = SHARED / "conformance" / "fields_used.json"
+USED = shared_dir() / "conformance" / "fields_used.json"
 
 
 def test_each_field_has_a_value_or_a_reason_why_not() -> None:
@@ -31,7 +29,7 @@ def test_each_field_is_described(name: str) -> None:
     assert not text.endswith(".")
 
 
-@pytest.mark.skipif(not USED.exists() and "CI" not in os.environ, reason="the folder of shared facts is not there")
+@needs(USED)
 def test_every_field_that_upstream_rules_use_is_filled_live() -> None:
     """Well-known rules must not be silent because a field has no value."""
     used = [row["name"] for row in json.loads(USED.read_text())["fields"]]

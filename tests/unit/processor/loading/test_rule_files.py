@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from processor.language.ast import And, Macro
 from processor.language.printer import print_condition
 from processor.loading import Priority, ProblemCode, RuleFile, load_rules, read_rule_files
-from tests.conformance.cases import is_required, shared_dir
+from tests.reference import needs, shared_dir
 from tests.unit.processor.loading.files import FileCase, each_file_case, load, rule, shown
 
 _LINES = (
@@ -188,7 +188,7 @@ def test_whatever_is_loaded_gives_a_result(text: str | bytes) -> None:
 _UPSTREAM = shared_dir() / "conformance" / "rules_files" / "falcosecurity_rules"
 
 
-@pytest.mark.skipif(not _UPSTREAM.is_dir() and not is_required(), reason="the upstream rule files are not here")
+@needs(_UPSTREAM)
 def test_upstream_rule_files_load_alone_and_together() -> None:
     """The three files have no errors, loaded separately and together."""
     names = ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules")

@@ -8,7 +8,7 @@ from jsonschema import Draft7Validator
 from lanner.ruleset.editor.schema import rule_schema
 from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.reader import KEYS
-from tests.conformance.cases import is_required, shared_dir
+from tests.reference import needs, shared_dir
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.loading.files import rule
 
@@ -37,7 +37,7 @@ def test_the_shipped_rules_are_valid() -> None:
     assert errors((ROOT / "rules" / "lanner_rules.yaml").read_text()) == []
 
 
-@pytest.mark.skipif(not UPSTREAM.is_dir() and not is_required(), reason="the upstream rule files are not here")
+@needs(UPSTREAM)
 def test_falcos_rules_are_valid() -> None:
     """Files that load have no errors in an editor."""
     for path in sorted(UPSTREAM.glob("*.yaml")):
