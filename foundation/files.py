@@ -1,14 +1,65 @@
-"""Call fsync on written files once a second, on a thread of its own, so that a slow disk blocks no caller.
+"""Private files: opened without following links, replaced atomically, synced to the disk.
 
 Written data survives the end of the process anyway; it survives a power failure only after fsync.
 """
 
 import os
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+PRIVATE = 0o600
+"""Mode of files that only their owner may read: command lines hold secrets, and alerts quote them."""
 SECONDS = 1.0
+
+
+def open_private(path: Path, flags: int, mode: int = PRIVATE) -> int:
+    """Open a file, created if missing, and return its descriptor; a symbolic link is refused. Raises OSError."""
+    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+
+
+def write_atomically(
+    path: Path,
+    content: Iterable[bytes],
+    *,
+    mode: int = PRIVATE,
+    replaces: bool = True,
+    is_shared: bool = False,
+    is_synced: bool = False,
+) -> None:
+    """Write a file beside it and rename that, so that readers find the old content or the new; a link is replaced.
+
+    Args:
+        path: the file; its folder is created if missing.
+        content: the parts.
+        mode: permissions.
+        replaces: whether a file that exists is replaced.
+        is_shared: whether several processes may write it at the same time.
+        is_synced: whether to return only when it survives a power failure.
+
+    Raises:
+        FileExistsError: the file exists, and it isn't to be replaced.
+        OSError: it can't be written; nothing has changed.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Named after the process only where needed: a process that is killed while it writes leaves the file.
+    new = path.with_name(f".{path.name}.{os.getpid()}.new" if is_shared else f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        with os.fdopen(open_private(new, os.O_WRONLY | os.O_EXCL, mode), "wb") as file:
+            file.writelines(content)
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
+        if replaces:
+            new.replace(path)
+        else:
+            os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    if is_synced:
+        _sync(path.parent)
 
 
 class DiskSync:
@@ -47,12 +98,16 @@ class DiskSync:
         for path in (*pending, *{each.parent for each in pending}):
             # The file was deleted, or the disk fails: then the next write reports it.
             with suppress(OSError):
-                file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(file)
-                finally:
-                    os.close(file)
+                _sync(path)
 
     def _run(self) -> None:
         while not self._end.wait(SECONDS):
             self.sync()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

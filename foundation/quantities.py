@@ -1,4 +1,4 @@
-"""Durations as texts, such as 90s, 30m, 24h or 1m30s."""
+"""Durations and sizes as texts, such as 90s, 30m, 24h, 1m30s or 256MB."""
 
 import re
 from collections.abc import Collection
@@ -13,6 +13,7 @@ UNITS = {
     "d": 86400 * 10**9,
 }
 """Nanoseconds."""
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _WHOLE = re.compile(r"([0-9]{1,12})([a-z]{1,2})")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
 
@@ -34,6 +35,15 @@ def parse_sum(text: str) -> int | None:
     if not parts or _PART.sub("", text).strip():
         return None
     return sum(round(float(part[1]) * UNITS[part[2]]) for part in parts)
+
+
+def parse_size(text: str) -> int | None:
+    """Parse a size such as 256MB or 1GiB; return bytes, or None if it is not valid."""
+    number = text.rstrip("KMGIBkmgib")
+    unit = _SIZES.get(text[len(number) :].upper())
+    if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
+        return None
+    return int(number) * unit
 
 
 def duration_text(nanoseconds: int, largest: str = "d") -> str:

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from foundation.errors import LannerError
-
-MODE = 0o600
-"""Alerts quote command lines, and command lines hold secrets."""
+from foundation.files import PRIVATE
 
 
 class DatabaseUnusable(LannerError):
@@ -30,7 +28,7 @@ def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # Created before SQLite does so with the umask's mode; its side files inherit this mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
     base = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5, check_same_thread=False)
     base.execute("PRAGMA journal_mode=WAL")
     base.execute("PRAGMA synchronous=NORMAL")

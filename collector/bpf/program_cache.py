@@ -7,14 +7,13 @@ written.
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from foundation.errors import LannerError
+from foundation.files import write_atomically
 
 _MAX_REPORTED = 3
 """Maximum number of files that don't fit named in an error."""
@@ -107,13 +106,5 @@ def read(path: Path, build_target: BuildTarget) -> dict[str, Any]:
 
 def write(path: Path, compilation: dict[str, Any], made_for: BuildTarget) -> None:
     """Store a program atomically. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            json.dump({"made_for": {**asdict(made_for), "bcc": compilation["bcc"]}, **compilation}, file)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    stored = {"made_for": {**asdict(made_for), "bcc": compilation["bcc"]}, **compilation}
+    write_atomically(path, [json.dumps(stored).encode()], is_shared=True)

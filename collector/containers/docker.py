@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from collector.containers.values import (
     texts,
 )
 from collector.processes.container_names import ContainerName
+from foundation.times import NANOSECONDS, from_rfc3339
 from schemas.batch import Container, Mount
 from schemas.encoding.limits import is_clock
 
@@ -39,8 +39,6 @@ _POD_UID = "io.kubernetes.pod.uid"
 _SANDBOX_ID = "io.kubernetes.sandbox.id"
 _KIND = "io.kubernetes.docker.type"
 _KUBELETS_OWN = ("io.kubernetes.", "annotation.")
-
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)\Z")
 
 
 def container_from(
@@ -139,18 +137,8 @@ def init_pid(inspected: Json) -> int | None:
 
 def started_at(inspected: Json) -> int | None:
     """Return the start time in epoch nanoseconds; None before the container runs."""
-    match = _TIME.match(text(object_of(inspected, "State"), "StartedAt") or "")
-    if match is None:
-        return None
-    zone = "+00:00" if match[3] == "Z" else match[3]
-    try:
-        parsed = datetime.fromisoformat(match[1] + zone)
-    except ValueError:
-        return None
-    whole = parsed - datetime(1970, 1, 1, tzinfo=UTC)
-    seconds = whole.days * 86_400 + whole.seconds
-    start = seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
-    return start if seconds > 0 and is_clock(start) else None
+    start = from_rfc3339(text(object_of(inspected, "State"), "StartedAt") or "")
+    return start if start is not None and start >= NANOSECONDS and is_clock(start) else None
 
 
 def _image_parts(reference: str, image_id: str, image: Json | None) -> ImageName:

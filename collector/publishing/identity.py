@@ -21,6 +21,7 @@ from typing import Any
 
 from bus.messages import BATCH_DOMAIN, HOST_DOMAIN, KEY, SIGNATURE, Headers, signed_content
 from foundation.errors import EnvironmentUnsupported, LannerError
+from foundation.files import write_atomically
 from schemas.host_keys import Announcement, encode_announcement, key_id
 
 SEED_BYTES = 32
@@ -103,7 +104,6 @@ _FUNCTIONS: tuple[tuple[str, Any, list[Any]], ...] = (
 
 FILE_NAME = "host.key"
 """The key's file in the collector's state folder."""
-_MODE = 0o600
 _MAX_FILE_BYTES = 4096
 _BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
 _HEAD = bytes.fromhex("302e020100300506032b657004220420")
@@ -197,21 +197,5 @@ def _read(path: Path) -> bytes:
 def _write(path: Path, seed: bytes) -> None:
     """Write a new file atomically; raises FileExistsError if it exists by now."""
     text = f"{_BEGIN}\n{b64encode(_HEAD + seed).decode()}\n{_END}\n"
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-    fresh.unlink(missing_ok=True)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(fresh, flags, _MODE), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            # Processors remember a key that a power cut erases here, and refuse the next one.
-            os.fsync(file.fileno())
-        os.link(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # Synced: processors remember a key that a power cut erases here, and refuse the next one.
+    write_atomically(path, [text.encode("ascii")], replaces=False, is_shared=True, is_synced=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation.files import DiskSync
+from foundation.files import DiskSync, write_atomically
 from schemas.encoding.batch import BadBatch, decode_batch
 from schemas.encoding.recording import RecordingWriter, read_encoded
 
@@ -51,12 +51,8 @@ class SequenceCheckpoint:
         if not final and now - self._written_at < _INTERVAL_SECONDS:
             return
         self._written_at = now
-        fresh = self._path.with_suffix(".new")
         with contextlib.suppress(OSError):
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                json.dump({"start": start, "sequence": sequence}, file)
-            fresh.replace(self._path)
+            write_atomically(self._path, [json.dumps({"start": start, "sequence": sequence}).encode()])
 
 
 FULL, FAILED, BROKEN = "spool_full", "spool_failed", "spool_broken_batches"

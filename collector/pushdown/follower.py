@@ -5,7 +5,6 @@ disk for restarts.
 """
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from bus.clients.compacted import CompactedTopicReader
 from bus.connection import Connection
 from bus.topics import PUSHDOWN_FILTERS
 from collector.pushdown.layout import CollectionPlan, collection_plan
+from foundation.files import write_atomically
 from foundation.text import OnNote
 from schemas.filter import PushdownFilter
 
@@ -90,12 +90,8 @@ class FilterFollower:
 
     def _store(self) -> None:
         text = json.dumps({key.decode("latin-1"): value.decode("latin-1") for key, value in self._entries.items()})
-        new = self._state_file.with_name(f"{self._state_file.name}.new")
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-            new.replace(self._state_file)
+            write_atomically(self._state_file, [text.encode()])
         except OSError as error:
             self._on_note(
                 f"{self._state_file}: can't be written: {error.strerror}; after a restart this host's rule files are "

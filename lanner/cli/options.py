@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from foundation.quantities import UNITS, parse_duration
+from foundation.quantities import UNITS, parse_duration, parse_size
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
@@ -106,3 +106,13 @@ def parse_duration_ms(text: str, option: str) -> int:
         return duration_ms(text)
     except ValueError as error:
         raise BadInput(f"{option}: {error}.") from None
+
+
+def size_mib(text: str) -> int:
+    """Parse a size such as 256MB or 1GiB, in MiB, at least 1; 0 stands for no recording. Raises BadInput."""
+    if text == "0":
+        return 0
+    size = parse_size(text)
+    if size is None:
+        raise BadInput(f"--keep {text}: must be a size such as 256MB or 2GiB, or 0 to record nothing.")
+    return max(size >> 20, 1)

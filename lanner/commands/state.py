@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from foundation.files import open_private
 from foundation.text import printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
@@ -123,7 +124,7 @@ def request_reset(settings: Settings, macro: StatefulMacro, group: tuple[str, ..
     path = reset_file(Path(settings.memory.filename))
     record = {"owner": macro.fingerprint, "group": group, "value": value, "time": time.time_ns()}
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "a") as file:
+        with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a") as file:
             file.write(json.dumps(record) + "\n")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}.") from None

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 
+from foundation.files import write_atomically
 from foundation.text import OnNote
 from processor.fields.json.shortening import MAX_EVENT_BYTES, ShortenedText
 
 _HEAD_BYTES = 1024
-_MODE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,8 @@ class PlaceFile:
 
     def store(self, place: FilePlace) -> None:
         """Replace the place, completely or not at all. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
-        try:
-            os.write(descriptor, json.dumps({"file": self._followed, "place": asdict(place)}).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        fresh.replace(self.path)
+        stored = json.dumps({"file": self._followed, "place": asdict(place)})
+        write_atomically(self.path, [stored.encode()], is_synced=True)
 
 
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")

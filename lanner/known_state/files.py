@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from foundation.files import open_private, write_atomically
 from processor.correlation.groups import BadState
 from processor.correlation.state import WindowState, seen_records
 from processor.matching.pre_match import PreMatch, StateCommand, command_about
@@ -46,12 +47,7 @@ class SessionsFile:
         """Write the file atomically if something has changed. Raises OSError."""
         if (changes := self._sessions.changes) == self._saved:
             return
-        new = self._path.with_name(f"{self._path.name}.new")
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-            file.writelines(encode_session(record)[1] + b"\n" for record in self._sessions.records())
-        new.replace(self._path)
+        write_atomically(self._path, (encode_session(record)[1] + b"\n" for record in self._sessions.records()))
         self._saved = changes
 
 
@@ -127,20 +123,14 @@ class ValuesFile:
         if records is not None and records <= 2 * live + _FEW:
             blobs = seen_records(state, changed=True)
             if blobs:
-                with os.fdopen(self._open(self._path, os.O_APPEND), "ab") as file:
+                with os.fdopen(open_private(self._path, os.O_WRONLY | os.O_APPEND), "ab") as file:
                     file.write(_framed(blobs))
             self._records = records + len(blobs)
             return
         state.sightings.take_changes()
         blobs = seen_records(state, changed=False)
-        new = self._path.with_name(f"{self._path.name}.new")
-        with os.fdopen(self._open(new, os.O_TRUNC), "wb") as file:
-            file.write(_MARK + _framed(blobs))
-        new.replace(self._path)
+        write_atomically(self._path, [_MARK, _framed(blobs)])
         self._records = len(blobs)
-
-    def _open(self, path: Path, flags: int) -> int:
-        return os.open(path, flags | os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _framed(blobs: Sequence[bytes]) -> bytes:

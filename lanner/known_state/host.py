@@ -1,12 +1,12 @@
 """The window state of `lanner run`: windows and repeats, stored in a file across restarts."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from foundation.files import write_atomically
 from foundation.text import OnNote
 from lanner.known_state.files import SessionsFile, ValuesFile, take_resets
 from lanner.known_state.learning import Learner, learning_macros
@@ -184,7 +184,6 @@ class StatefulEvaluator:
         correlator = self._evaluator.correlator
         if self._path is None:
             return
-        new = self._path.with_name(f"{self._path.name}.new")
         try:
             if self._sessions is not None:
                 self._sessions.save()
@@ -192,11 +191,7 @@ class StatefulEvaluator:
                 return
             if resets := take_resets(self._path):
                 correlator.process(resets, self._now())
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                file.write(correlator.snapshot())
-            new.replace(self._path)
+            write_atomically(self._path, [correlator.snapshot()])
             if self._values is not None:
                 self._values.save(correlator.state)
         except OSError as error:

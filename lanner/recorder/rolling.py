@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from foundation.files import open_private
 from lanner.errors import BadInput
 from lanner.recorder.store import LOCK
 from schemas.alert import ALERT_SCHEMA, Alert, encode_alert
@@ -198,26 +199,10 @@ class RollingRecording:
 
 def lock_file(path: Path) -> BinaryIO:
     """Open a file and lock it until it is closed. Raises OSError; BlockingIOError if another process has locked it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = os.fdopen(os.open(path, flags, 0o600), "r+b")
+    file = os.fdopen(open_private(path, os.O_RDWR), "r+b")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
         raise
     return file
-
-
-_MEGABYTE = 1_000_000
-_UNITS = {"KB": 1000, "MB": _MEGABYTE, "GB": 1000 * _MEGABYTE, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
-
-
-def size_mib(text: str) -> int:
-    """Parse a size such as 256MB or 1GiB, in MiB, at least 1; 0 stands for no recording. Raises BadInput."""
-    if text == "0":
-        return 0
-    number = text.rstrip("KMGIBkmgib")
-    unit = _UNITS.get(text[len(number) :].upper())
-    if unit is None or not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
-        raise BadInput(f"--keep {text}: must be a size such as 256MB or 2GiB, or 0 to record nothing.")
-    return max(int(number) * unit >> 20, 1)

@@ -17,6 +17,7 @@ from bus.messages import Headers
 from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
 from bus.signatures import BadSigningKey, read_private_key, read_public_key
 from bus.topics import MAX_MESSAGE_BYTES, PUSHDOWN_FILTERS, RULES
+from foundation.files import write_atomically
 from foundation.text import OnNote
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection, detection_of
@@ -126,15 +127,8 @@ class NewestRules:
         return 0, ""
 
     def _write(self, path: Path, content: bytes) -> None:
-        new = path.with_name(f"{path.name}.new")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-            with os.fdopen(os.open(new, flags, 0o600), "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+            write_atomically(path, [content], is_synced=True)
         except OSError as error:
             self._report(error.strerror or str(error))
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from foundation.files import DiskSync
-from foundation.sqlite import MODE, open_database, opening, transaction
+from foundation.files import PRIVATE, DiskSync
+from foundation.sqlite import open_database, opening, transaction
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 from schemas.catalog.priorities import SEVERITY
 
@@ -135,7 +135,7 @@ class Outbox:
         self._lock = threading.Condition()
         with opening(path):
             self._base = open_database(path, _TABLES)
-            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
             self._add_columns()
             self._recount()
         self._since_pruned = 0

@@ -8,13 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from foundation.files import PRIVATE
 from foundation.text import OnNote
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY
-
-MODE = 0o600
-"""Alerts quote command lines, and command lines hold secrets."""
 
 
 class FileSink:
@@ -89,7 +87,7 @@ class FileSink:
     def _open(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        return os.open(self._path, flags, MODE)
+        return os.open(self._path, flags, PRIVATE)  # alerts quote command lines, and command lines hold secrets
 
     def _rotate(self, size: int, limit: int) -> None:
         """Start a new file if a line would make this one too large; if that fails, keep writing to this one."""

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import fastavro
 from fastavro.schema import parse_schema
 
+from foundation.files import PRIVATE, open_private
 from schemas.batch import EventBatch
 from schemas.encoding.batch import EVENT_BATCH_FORMAT, EVENT_BATCH_SCHEMA, HEADER, BadBatch, decode_datum
 from schemas.encoding.wire import HEADER_SIZE, BadSchema, MessageFormat, WriterSchema, checked_schema
@@ -55,11 +56,10 @@ class RecordingWriter:
             metadata: texts for the file's header, by name.
         """
         self._level = level
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._file: BinaryIO = os.fdopen(os.open(path, flags, 0o600), "wb")
+        self._file: BinaryIO = os.fdopen(open_private(path, os.O_WRONLY | os.O_TRUNC), "wb")
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             # An existing file would keep its mode otherwise. The mode of a device is left alone.
-            os.fchmod(self._file.fileno(), 0o600)
+            os.fchmod(self._file.fileno(), PRIVATE)
         head = io.BytesIO()
         fastavro.writer(head, parse_schema(schema), [], codec="deflate", metadata=dict(metadata or {}))
         self._sync = head.getvalue()[-_SYNC_SIZE:]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.events.texts import absolute
+from foundation.files import open_private
 from foundation.text import count_of
 from lanner.captures.writing import encoding
 from lanner.captures.writing.contents import CURRENT, CaptureContents
@@ -67,9 +68,8 @@ def write_capture(
         version = CURRENT.get(event.text("type") or "")
         if version is not None:
             contents.add(event, version, encode(event, version, None))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     with (
-        os.fdopen(os.open(file, flags, 0o600), "wb") as plain,
+        os.fdopen(open_private(file, os.O_WRONLY | os.O_TRUNC), "wb") as plain,
         closing(gzip.GzipFile("", "wb", _LEVEL, plain, 0) if file.suffix == ".gz" else plain) as output,
     ):
         for block in contents.lists():
@@ -127,7 +127,7 @@ class CaptureSpool:
         self.path = file.with_name(file.name + _SUFFIX)
         """The recording, which can be replayed if the capture can't be written."""
         self.file = file
-        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        os.close(open_private(file, os.O_WRONLY))
         self.writer = RecordingWriter(self.path, level=1)
         """Takes the batches."""
 

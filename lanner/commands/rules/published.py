@@ -13,6 +13,7 @@ from typing import Any
 import click
 from rich.text import Text
 
+from foundation.files import write_atomically
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.errors import BadInput
@@ -168,19 +169,11 @@ def pull(options: Options, folder: Path, *, force: bool) -> None:
         if there and not force:
             raise BadInput(*(f"{name}: already exists; --force overwrites it." for name in there))
         for target, file in zip(targets, rules.files, strict=True):
-            _write(target, file.text)
+            # A symbolic link is replaced, never followed.
+            write_atomically(target, [file.text], mode=0o644)
     except OSError as error:
         raise BadInput(f"{error.filename or folder}: {error.strerror}.") from None
     click.echo(f"version {rules.version}: {count_of(len(targets), 'file')} in {folder}")
-
-
-def _write(target: Path, text: bytes) -> None:
-    # Write beside it and rename, so that a symbolic link at the target is replaced, never followed.
-    new = target.with_name(f".{target.name}.new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb") as file:
-        file.write(text)
-    new.replace(target)
 
 
 @front_command(

@@ -10,8 +10,8 @@ import click
 
 from foundation.text import count_of
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
+from lanner.cli.options import size_mib
 from lanner.process.memory import collect_cycles_rarely
-from lanner.recorder.rolling import size_mib
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings, find_file
 from lanner.terminal.output import note

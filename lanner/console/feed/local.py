@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from threading import Lock
 
+from foundation.files import open_private, write_atomically
 from lanner.console.feed.feed import Action
 from lanner.console.store.rows import Mark, read_mark
 from lanner.recorder.recording import stored_alerts
@@ -24,8 +25,7 @@ class LineFile:
     def __init__(self, path: Path) -> None:
         """Open the file; create it if missing. Raises OSError."""
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
         self._lock = Lock()
 
     def append(self, text: str) -> None:
@@ -48,14 +48,8 @@ class MarkFile:
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._take(line)
-        compact = path.with_name(f"{path.name}.new")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        compact.unlink(missing_ok=True)
-        new = LineFile(compact)
-        if self._marks:
-            new.append("\n".join(json.dumps(asdict(mark)) for mark in self._marks.values()))
-        new.close()
-        compact.replace(path)
+        lines = (f"{json.dumps(asdict(mark))}\n".encode() for mark in self._marks.values())
+        write_atomically(path, lines, is_synced=True)
         self._file = LineFile(path)
 
     def read_all(self) -> Sequence[Mark] | None:

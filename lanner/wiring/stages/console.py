@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from foundation.files import open_private
 from foundation.http_server import HttpLimits, HttpThread
-from foundation.sqlite import MODE, DatabaseUnusable
+from foundation.sqlite import DatabaseUnusable
 from foundation.text import OnNote
 from lanner.console.feed.feed import AlertSource, AuditLog, MarkLog, ViewFeed
 from lanner.console.fleet.ports import FleetSource
@@ -104,7 +105,7 @@ def _give_to_owner(folder: Path) -> None:
     if os.geteuid() != 0 or not folder.is_dir() or file.exists():
         return
     owner = folder.stat()
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, MODE)
+    descriptor = open_private(file, os.O_RDWR | os.O_EXCL)
     try:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
     finally:

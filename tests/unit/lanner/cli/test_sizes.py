@@ -1,7 +1,7 @@
 import pytest
 
+from lanner.cli.options import size_mib
 from lanner.errors import BadInput
-from lanner.recorder.rolling import size_mib
 
 
 def test_sizes_are_read_as_people_write_them() -> None:
