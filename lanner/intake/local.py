@@ -9,7 +9,6 @@ from pathlib import Path
 
 from foundation.text import OnNote
 from lanner.intake.log_file import LogFollower, PlaceFile
-from lanner.settings.sections.services import KubernetesAuditSettings
 from processor.fields.json.documents import AuditFields, BadAuditEvent, read_events
 from schemas.alert import Alert
 
@@ -76,7 +75,7 @@ class LocalAuditLog:
             self._on_note(problem, "warning")
 
 
-def log_follower(section: KubernetesAuditSettings, file: str, on_note: OnNote) -> LogFollower:
-    """Return what follows an audit log; nothing is opened."""
+def log_follower(file: str, state_dir: str, on_note: OnNote) -> LogFollower:
+    """Return what follows a log, and stores its place in a folder; nothing is opened."""
     path = Path(file)
-    return LogFollower(path, PlaceFile(Path(section.state_dir), path), on_note)
+    return LogFollower(path, PlaceFile(Path(state_dir), path), on_note)

@@ -1,23 +1,33 @@
 """Metrics and health of `lanner kubernetes`: objects, watches, leadership, records."""
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from collector.kubernetes.objects import RESOURCES
 from collector.kubernetes.reflector import REASONS
 from collector.kubernetes.service import KubernetesService
 from lanner.intake.delivery import ACCEPTED, REFUSED
+from lanner.intake.webhook import AuditWebhook
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.server import Beat
-from lanner.wiring.stages.json_intake import AuditIntake
+
+
+class RunningIntake(Protocol):
+    """The state of an intake of events."""
+
+    outcomes: Counter[str]
+    """Events, by whether the broker has them."""
+    webhook: AuditWebhook | None
 
 
 @dataclass(slots=True)
 class AuditIntakeView:
     """Reads a running intake."""
 
-    intake: AuditIntake
+    intake: RunningIntake
     stuck_seconds: float
     turned: Beat = field(default_factory=Beat)
 

@@ -1,28 +1,94 @@
 """Metrics and health of `lanner run`: all stages of one host."""
 
 import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
+from foundation.histogram import Histogram
+from lanner.intake.local import LocalAuditLog
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.operations.processor import PASSED_OVER, repeated, rule_readings, session_readings
-from lanner.wiring.stages.single_host import Pipeline
-from notifier.delivery.outputs import DirectDelivery, OutboxDelivery
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
+from processor.correlation.correlator import Correlator
 from processor.detection.json_detector import AuditDetector
 from processor.detection.rule_timing import RuleTiming
+from processor.evaluator import CompiledRuleset
+from processor.sessions.sessions import Sessions
 
 STAGE = "run"
 _NO_AUDIT_RULES = AuditDetector(())
 
 
+class Counts(Protocol):
+    """Counts since the start."""
+
+    events: int
+    by_both: Counter[tuple[str, str]]
+    """Alerts by rule and priority."""
+
+
+class RunningHost(Protocol):
+    """The state of a running pipeline."""
+
+    latency: Histogram
+    turned_at: float
+    """When its loop turned last; monotonic seconds."""
+    is_started: bool
+    sessions: Sessions
+    audit_log: LocalAuditLog | None
+
+    @property
+    def summary(self) -> Counts:
+        """Events and alerts."""
+
+    @property
+    def ruleset(self) -> CompiledRuleset:
+        """The active rules."""
+
+    @property
+    def sinks(self) -> Sequence[AlertDelivery]:
+        """Where alerts go."""
+
+    @property
+    def correlator(self) -> Correlator:
+        """Evaluates the windows of stateful rules."""
+
+    @property
+    def redated(self) -> int:
+        """Events whose time was out of range."""
+
+    @property
+    def repeated(self) -> Mapping[str, int]:
+        """Repeated alerts that were only counted, by rule."""
+
+    def losses(self) -> Mapping[str, int]:
+        """Return the number of lost events by reason."""
+
+
+class HealthLimits(Protocol):
+    """From when on a pipeline is not healthy."""
+
+    @property
+    def stuck_seconds(self) -> float:
+        """Since a loop turned."""
+
+    @property
+    def oldest_undelivered_seconds(self) -> float:
+        """Since the oldest alert that waits was raised."""
+
+
 class RunView:
     """Reads a running pipeline."""
 
-    def __init__(self, pipeline: Pipeline, timing: RuleTiming) -> None:
-        """Take the pipeline and what samples the cost of its rules."""
+    def __init__(self, pipeline: RunningHost, timing: RuleTiming, limits: Callable[[], HealthLimits]) -> None:
+        """Take the pipeline, what samples the cost of its rules, and what returns the limits that now apply."""
         self._pipeline = pipeline
         self._timing = timing
+        self._limits = limits
 
     def readings(self) -> Readings:
         """Return the metrics."""
@@ -66,13 +132,13 @@ class RunView:
         return [SinkView(each.worker, each.outbox) for each in sinks if isinstance(each, OutboxDelivery)]
 
     def _alive(self) -> list[HealthCheck]:
-        http, now = self._pipeline.settings.http, time.monotonic()
+        stuck, now = self._limits().stuck_seconds, time.monotonic()
         loops = [("loop", self._pipeline.turned_at)]
         loops += [(f"sink {each.worker.name}", each.worker.turned_at) for each in self._outboxes()]
-        return [turning(name, at, now, http.stuck_seconds) for name, at in loops]
+        return [turning(name, at, now, stuck) for name, at in loops]
 
     def _well(self) -> list[HealthCheck]:
-        limit = self._pipeline.settings.http.oldest_undelivered_seconds
+        limit = self._limits().oldest_undelivered_seconds
         return [fresh(each.worker, limit) for each in self._outboxes()]
 
     def _ready(self) -> list[HealthCheck]:

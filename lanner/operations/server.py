@@ -16,13 +16,8 @@ from http import HTTPStatus
 import lanner
 from foundation.connections import ClientGroups, ConnectionBound, Waits
 from foundation.text import OnNote, ignore_note
-from lanner.errors import BadInput
-from lanner.libraries import need
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.health import Health, HealthCheck, report
-from lanner.settings import Settings
-from lanner.settings.forms import OFF, is_loopback, listen_address
-from lanner.terminal.output import note
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -208,34 +203,25 @@ class Server:
             )
 
 
-PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779, "intake": 8780}
 _KIND = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @contextmanager
-def endpoint(
-    settings: Settings, stage: str, read: Callable[[], Readings], health: Health, *, flag: str | None = None
-) -> Iterator[Server | None]:
-    """Serve until exit; yield None if disabled.
+def serving(
+    listen: tuple[str, int], stage: str, read: Callable[[], Readings], health: Health, on_note: OnNote = ignore_note
+) -> Iterator[Server]:
+    """Serve metrics and health until exit. Needs prometheus_client.
 
     Args:
-        settings: the address to listen on.
+        listen: address or name, and port; 0 for any free one.
         stage: collector, processor, notifier, kubernetes, intake or run.
         read: returns the stage's metrics.
         health: returns its checks.
-        flag: the address given by a flag, which overrides the setting.
+        on_note: called when connections are closed for lack of room.
 
     Raises:
-        BadInput: The address is invalid or in use.
-        BusUnavailable: The metrics library is not installed.
+        OSError: The address can't be listened on.
     """
-    listen = flag or settings.http.listen or PORTS.get(stage, OFF)
-    if listen == OFF:
-        yield None
-        return
-    origin = "--metrics" if flag else "http.listen"
-    host, port = address(str(listen), origin)
-    need("metrics", "prometheus_client")
     from lanner.operations.exposition import Exposition  # noqa: PLC0415  optional dependency
 
     def readings() -> Readings:
@@ -250,28 +236,12 @@ def endpoint(
         "/readyz": lambda: _answer(health.ready()),
         "/livez": lambda: _answer(health.alive()),
     }
-    try:
-        server = Server(host, port, pages, note)
-    except OSError as error:
-        hint = f"another process uses port {port}: set {origin} to another port, to 0 for any free one, or to off"
-        raise BadInput(f"{origin}: {listen}: {error.strerror or error}; {hint}.") from None
+    server = Server(*listen, pages, on_note)
     server.start()
-    shown = f"[{host}]" if ":" in host else host
-    note(f"serving metrics and health at http://{shown}:{server.port}/metrics, /healthz, /readyz")
-    if not is_loopback(host):
-        note("metrics and health, which reveal rules and versions, are open to anyone who can connect.", "warning")
     try:
         yield server
     finally:
         server.stop()
-
-
-def address(text: str, origin: str) -> tuple[str, int]:
-    """Parse `[ADDRESS:]PORT`; origin is the setting or flag, for the message. Raises BadInput."""
-    found = listen_address(text)
-    if found is None:
-        raise BadInput(f"{origin}: {text!r} must be a port, an address and a port such as 0.0.0.0:8775, or off.")
-    return found
 
 
 class Beat:

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from bus.connection import CLIENT_LOG
 from foundation.text import printable_lines
-from lanner.settings import Settings
 from lanner.terminal.output import LOGGER, SYSLOG, coloured, journal_prefix
 
 _MAX_TEXT = 4000
@@ -23,17 +22,17 @@ _Layout = Callable[[logging.LogRecord, str, str], str]
 """Returns a log entry from its record, the level's name and the text."""
 
 
-def log_to_stderr(settings: Settings, stage: str) -> None:
-    """Send Lanner's messages and the Kafka client's log to standard error in the configured format from now on.
+def log_to_stderr(level_name: str, form: str | None, stage: str) -> None:
+    """Send Lanner's messages and the Kafka client's log to standard error from now on.
 
     Args:
-        settings: log level and format.
+        level_name: the least level that is logged.
+        form: `json` for one JSON object per line; else text.
         stage: named in each JSON object.
-
     """
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    level = logging.getLevelNamesMapping()[level_name.upper()]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(_layout(settings, stage)))
+    handler.setFormatter(_Formatter(_layout(form, stage)))
     # Without a handler, Python prints warnings of other libraries.
     logging.root.addHandler(logging.NullHandler())
     for logger, least in (
@@ -58,8 +57,8 @@ class _Formatter(logging.Formatter):
         return self._layout(record, record.levelname.lower(), printable_lines(record.getMessage())[:_MAX_TEXT])
 
 
-def _layout(settings: Settings, stage: str) -> _Layout:
-    if settings.log_format == "json":
+def _layout(form: str | None, stage: str) -> _Layout:
+    if form == "json":
         return lambda record, level, text: json.dumps(
             {"event": text, "level": level, "logger": record.name, "timestamp": _timestamp(record), "stage": stage}
         )

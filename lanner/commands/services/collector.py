@@ -14,10 +14,11 @@ from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.process import service
 from lanner.process.signals import Signals
-from lanner.settings import Settings
+from lanner.settings import LoadedSettings, Settings
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
 from schemas.batch import EventBatch, events_lost
+from schemas.filter import PushdownFilter
 
 if TYPE_CHECKING:
     from collector.publishing.spool import Spool
@@ -37,15 +38,15 @@ def _collect(options: Options) -> None:
     from collector.publishing.publisher import Publisher
     from collector.publishing.spool import SequenceCheckpoint
     from lanner.operations.collector import CollectorView
-    from lanner.operations.server import endpoint
     from lanner.terminal.logs import log_to_stderr
+    from lanner.wiring.servers import endpoint
     from lanner.wiring.stages.collector import identity_of, make_collector
     from lanner.wiring.stages.pushdown import FleetFilter, own_filter
 
     loaded = options.load()
     settings = loaded.settings
-    log_to_stderr(settings, "collector")
-    own = own_filter(loaded, warnings=not options.quiet)
+    log_to_stderr(settings.log_level, settings.log_format, "collector")
+    own = own_filter(lambda: checked_filter(loaded, warnings=not options.quiet))
     connection = connection_of(settings)
     folder = Path(settings.kafka.spool_dir)
     spool = _spool(settings, folder)
@@ -101,6 +102,15 @@ def _collect(options: Options) -> None:
             f"{count_of(collector.events, 'event')}, {count_of(publisher.delivered, 'batch', 'batches')} sent, "
             f"{count_of(events_lost(collector.losses), 'event')} lost"
         )
+
+
+def checked_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
+    """Check the settings, and return the filter of this host's rule files. Raises BadInput."""
+    from lanner.wiring.check import check_settings
+
+    detection = check_settings(loaded, "collector", warnings=warnings)
+    assert detection is not None  # noqa: S101  a collector needs rules
+    return detection.pushdown_filter
 
 
 def _spool(settings: Settings, folder: Path) -> "Spool":

@@ -66,7 +66,7 @@ def _serve(options: Options, listen: str | None, file: Path | None, *, topic: bo
     settings = loaded.settings
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     check_settings(loaded, "console", needs_broker=recording is None)
-    log_to_stderr(settings, "console")
+    log_to_stderr(settings.log_level, settings.log_format, "console")
     if recording is None:
         connection = connection_of(settings)
         # Before signals are taken: it waits for a broker that is away, and a signal ends it.

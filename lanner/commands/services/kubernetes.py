@@ -39,10 +39,10 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
     """
     need("notifier", "aiohttp", "confluent_kafka")
     from lanner.operations.kubernetes import AuditIntakeView
-    from lanner.operations.server import endpoint
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order
+    from lanner.wiring.servers import endpoint
     from lanner.wiring.stages.json_intake import AuditIntake
 
     loaded = options.load()
@@ -55,7 +55,7 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
     )
     loaded = replace(loaded, settings=replace(loaded.settings, kubernetes_audit=section))
     settings = loaded.settings
-    log_to_stderr(settings, "intake")
+    log_to_stderr(settings.log_level, settings.log_format, "intake")
     check_settings(loaded, "intake")
     connection = connection_of(settings)
     topics_in_order(connection, topics_of("kubernetes-audit"))
@@ -94,15 +94,15 @@ def kubernetes(options: Options) -> None:
     """
     need("kubernetes", "confluent_kafka", "lightkube")
     from lanner.operations.kubernetes import KubernetesView
-    from lanner.operations.server import endpoint
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order
+    from lanner.wiring.servers import endpoint
     from lanner.wiring.stages.kubernetes import kubernetes_service, run_service
 
     loaded = options.load()
     settings = loaded.settings
-    log_to_stderr(settings, "kubernetes")
+    log_to_stderr(settings.log_level, settings.log_format, "kubernetes")
     check_settings(loaded, "kubernetes")
     connection = connection_of(settings)
     pods = kubernetes_service(settings, connection, note)

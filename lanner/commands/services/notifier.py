@@ -108,10 +108,10 @@ def _deliver(
     options: Options, settings: Settings, names: tuple[str, ...], listen: str | None, connection: Connection | None
 ) -> None:
     from lanner.operations.notifier import NotifierView
-    from lanner.operations.server import endpoint
     from lanner.terminal.logs import log_to_stderr
+    from lanner.wiring.servers import endpoint
 
-    log_to_stderr(settings, "notifier")
+    log_to_stderr(settings.log_level, settings.log_format, "notifier")
     deliveries = Deliveries(settings, names, connection)
     intake = None
     view = NotifierView(

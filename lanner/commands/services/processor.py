@@ -27,11 +27,11 @@ def command(options: Options) -> None:
     """
     need("processor", "confluent_kafka", "cryptography", "faust")
     from lanner.operations.processor import ProcessorView
-    from lanner.operations.server import endpoint
     from lanner.ruleset.compile import repeated_alerts
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order
+    from lanner.wiring.servers import endpoint
     from lanner.wiring.stages.processor import host_keys_service, json_topics, key_names, preparation, rules_at_start
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.backlog import Lateness
@@ -44,7 +44,7 @@ def command(options: Options) -> None:
 
     loaded = options.load()
     settings = loaded.settings
-    log_to_stderr(settings, "processor")
+    log_to_stderr(settings.log_level, settings.log_format, "processor")
     return_free_memory()
     check_settings(loaded, "processor")
     connection = connection_of(settings)

@@ -73,7 +73,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
     if settings.log_format is not None:
         from lanner.terminal.logs import log_to_stderr
 
-        log_to_stderr(settings, "run")
+        log_to_stderr(settings.log_level, settings.log_format, "run")
     with _console(settings) as console:
         pipeline = Pipeline(
             settings,
@@ -122,8 +122,8 @@ def _console(settings: Settings) -> Iterator["HostConsole | None"]:
 
 def _run_with_metrics(pipeline: Pipeline, timing: RuleTiming, settings: Settings, address: str | None) -> None:
     from lanner.operations.run import RunView
-    from lanner.operations.server import endpoint
+    from lanner.wiring.servers import endpoint
 
-    view = RunView(pipeline, timing)
+    view = RunView(pipeline, timing, lambda: pipeline.settings.http)
     with endpoint(settings, "run", view.readings, view.health(), flag=address):
         pipeline.run()

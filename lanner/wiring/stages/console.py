@@ -29,7 +29,6 @@ from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.reading import EventArchive, StoryReader
 from lanner.console.story.rules import RuleBook
 from lanner.errors import BadInput
-from lanner.operations.server import address
 from lanner.recorder.rolling import lock_file
 from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
@@ -38,6 +37,7 @@ from lanner.settings.forms import is_loopback
 from lanner.settings.sections.services import ConsoleSettings
 from lanner.wiring.certificates import server_context
 from lanner.wiring.kafka import secret
+from lanner.wiring.servers import address
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 

@@ -116,7 +116,7 @@ class AuditIntake:
             yield self._read(section.topic.name, section.topic.group)
 
     async def _follow(self, file: str) -> None:
-        follower = log_follower(self._settings.kubernetes_audit, file, self._note)
+        follower = log_follower(file, self._settings.kubernetes_audit.state_dir, self._note)
         async with self._open() as delivery:
             await follow_file(follower, delivery, self._note, self._at)
 

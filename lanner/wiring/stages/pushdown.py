@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from bus.connection import Connection
@@ -12,7 +13,7 @@ from collector.events.system_calls import EVERYTHING
 from collector.pushdown.follower import FilterFollower
 from collector.pushdown.layout import CollectionPlan
 from lanner.errors import BadInput
-from lanner.settings import LoadedSettings, Settings
+from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.wiring.stores import always_sent
 from schemas.filter import PushdownFilter, always
@@ -68,12 +69,11 @@ class FleetFilter:
         note(f"sending the events that these need: {self.asker}.")
 
 
-def own_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
-    """Check the collector's settings, and return the filter of its rule files; call it before threads are started.
+def own_filter(check: Callable[[], PushdownFilter]) -> PushdownFilter:
+    """Return the filter of this host's rule files, made by a child process; call it before threads are started.
 
     Args:
-        loaded: the settings.
-        warnings: whether to print the rules' warnings.
+        check: checks the settings, and returns the filter; raises BadInput. What it imports leaves with the process.
 
     Raises:
         BadInput: With all errors in settings and rules.
@@ -84,7 +84,7 @@ def own_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _answer(writing, loaded, warnings=warnings)
+        _answer(writing, check)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         data = pipe.read()
@@ -99,17 +99,13 @@ def own_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
     raise BadInput(*answer)
 
 
-def _answer(writing: int, loaded: LoadedSettings, *, warnings: bool) -> None:
+def _answer(writing: int, check: Callable[[], PushdownFilter]) -> None:
     """Write the filter, or the error messages, and exit."""
     status = 1
     try:
-        from lanner.wiring.check import check_settings
-
         answer: PushdownFilter | tuple[str, ...]
         try:
-            detection = check_settings(loaded, "collector", warnings=warnings)
-            assert detection is not None  # noqa: S101  a collector needs rules
-            answer = detection.pushdown_filter
+            answer = check()
         except BadInput as error:
             answer = error.messages
         with os.fdopen(writing, "wb") as pipe:

@@ -153,8 +153,9 @@ class Pipeline:
         self._stop_pods: Callable[[], None] | None = None
         self.audit_log: LocalAuditLog | None = None
         """Evaluates an audit log, if one is configured."""
-        if settings.kubernetes_audit.file is not None:
-            follower = log_follower(settings.kubernetes_audit, settings.kubernetes_audit.file, self._note)
+        log = settings.kubernetes_audit
+        if log.file is not None:
+            follower = log_follower(log.file, log.state_dir, self._note)
             self.audit_log = LocalAuditLog(follower, self._evaluator.process_json, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:

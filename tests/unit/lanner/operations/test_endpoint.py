@@ -2,8 +2,8 @@ import urllib.request
 
 from lanner.operations.catalogue import CLOSED, closed_connections
 from lanner.operations.health import Health
-from lanner.operations.server import endpoint
 from lanner.settings import load_settings
+from lanner.wiring.servers import endpoint
 
 
 def test_connections_that_were_closed_are_counted_by_server() -> None:

@@ -83,7 +83,8 @@ def test_run_evaluates_an_audit_log(tmp_path: Path) -> None:
         quiet=True,
     )
     pipeline.run(until=lambda: bool(alerts))
-    readings = RunView(pipeline, RuleTiming(lambda: pipeline.ruleset.detector)).readings()
+    timing = RuleTiming(lambda: pipeline.ruleset.detector)
+    readings = RunView(pipeline, timing, lambda: settings.http).readings()
 
     assert [alert.rule for alert in alerts] == ["Get"]
     assert readings["lanner_rules"] == {(): 1}
@@ -108,7 +109,7 @@ def test_run_shows_suppressed_matches(tmp_path: Path) -> None:
     )
     timing = RuleTiming(lambda: pipeline.ruleset.detector)
     pipeline.add_observer(timing.see)
-    view = RunView(pipeline, timing)
+    view = RunView(pipeline, timing, lambda: pipeline.settings.http)
     for second in range(5):
         publish[0](host.accept(second))
 

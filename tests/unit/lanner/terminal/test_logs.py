@@ -10,9 +10,8 @@ import pytest
 PROGRAM = """
 import json, logging, sys
 from lanner.terminal.logs import log_to_stderr
-from lanner.settings import Settings
 from lanner.terminal.output import error_line, note
-log_to_stderr(Settings(log_format=sys.argv[1], log_level=sys.argv[2]), "processor")
+log_to_stderr(sys.argv[2], sys.argv[1], "processor")
 note("plain")
 note("told to beware", "warning")
 error_line("it is wrong\\x1b[2J \\u202e\\udcff" + "x" * 9999)
@@ -62,11 +61,10 @@ def test_the_level_is_retained(level: str, expected: int) -> None:
 
 FORGING = """
 import sys
-from lanner.settings import Settings
 from lanner.terminal.output import error_line, note
 if sys.argv[1] != "plain":
     from lanner.terminal.logs import log_to_stderr
-    log_to_stderr(Settings(log_format=sys.argv[1], log_level="info"), "processor")
+    log_to_stderr("info", sys.argv[1], "processor")
 for say in (note, error_line):
     say("waits for host web\\n2026-11-25T10:00:00Z [error] rules refused\\r\\n<3>error: forged\\x1b[2J.")
 """
@@ -97,9 +95,8 @@ def test_a_line_break_in_a_hosts_name_makes_no_entry_of_its_own(form: str, journ
 COLOURED = """
 import logging, sys
 from lanner.terminal.logs import log_to_stderr
-from lanner.settings import Settings
 sys.stderr = open(int(sys.argv[1]), "w")
-log_to_stderr(Settings(log_format="console"), "processor")
+log_to_stderr("info", "console", "processor")
 logging.getLogger("lanner").warning("beware")
 """
 

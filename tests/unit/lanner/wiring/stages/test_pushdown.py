@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from lanner.commands.services.collector import checked_filter
 from lanner.errors import BadInput
 from lanner.ruleset.compile import load_detection
 from lanner.settings import LoadedSettings
@@ -21,7 +22,8 @@ def test_it_is_what_the_rules_require(tmp_path: Path) -> None:
     """The child process returns the same filter."""
     loaded = _settings(tmp_path, RULE)
 
-    assert own_filter(loaded, warnings=False) == load_detection(loaded.settings, warnings=False).pushdown_filter
+    expected = load_detection(loaded.settings, warnings=False).pushdown_filter
+    assert own_filter(lambda: checked_filter(loaded, warnings=False)) == expected
 
 
 def test_what_is_wrong_with_the_rules_is_reported_as_ever(tmp_path: Path) -> None:
@@ -29,7 +31,7 @@ def test_what_is_wrong_with_the_rules_is_reported_as_ever(tmp_path: Path) -> Non
     loaded = _settings(tmp_path, RULE.replace("fd.name", "fd.nam"))
 
     with pytest.raises(BadInput, match=r"rules\.yaml") as found:
-        own_filter(loaded, warnings=False)
+        own_filter(lambda: checked_filter(loaded, warnings=False))
     with pytest.raises(BadInput) as expected:
         load_detection(loaded.settings, warnings=False)
     assert found.value.messages == expected.value.messages
