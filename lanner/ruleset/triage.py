@@ -1,4 +1,7 @@
-"""Generates docs/triage/ from the rules, so that what to do with an alert agrees with the rule that raised it."""
+"""Make a page for each rule, from the rule itself, so that both agree: what to do about its alerts.
+
+The site has these pages, and `lanner rules show` prints them.
+"""
 
 import re
 import textwrap
@@ -8,6 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from lanner.demo.acts import ACTS, WITHOUT_ACTION
+from lanner.ruleset.load import ActiveRules
 from processor.language.ast import Field
 from processor.language.printer import print_operand
 from processor.loading import LoadResult, Rule
@@ -15,40 +19,15 @@ from processor.output.tokens import Token, parse_output, without_correlation
 from schemas.catalog.attack import tactics, techniques
 from schemas.catalog.fields import FIELDS
 
-_HEAD = """# Triage: what to do about an alert
-
-One page for each built-in rule, and for each in `rules/kubernetes`: what its alert means, why it matters, what to look
-at, and how to exclude what is harmless on your hosts. `make docs` generates these pages from the rules' own texts,
-which alerts carry too (`desc` and `response`).
-
-"""
-_FIRST_STEPS = """
-## For any alert
-
-1. Who did it, and where? `user` and `user_loginuid` (the user who logged in, also after `sudo`), the command, its
-   parents (`parent`, `gparent`, …), container and pod are in the alert.
-2. What happened before and after? `lanner context ID` shows the processes and events around an alert:
-   [the flight recorder](../flight-recorder.md).
-3. Did the same user, host or container raise others? `lanner alerts list --since 1h`; in a fleet also `--host NAME`.
-4. If it is unclear why the rule matched, `lanner rules show "RULE" --expand` prints the condition, and
-   `lanner rules explain "RULE" --event-id ID` evaluates it part by part on the event of the alert.
-5. If the event is harmless, exclude it as the rule's page shows, in a file of your own in `/etc/lanner/rules.d/`, and
-   run `lanner rules validate`. Exclude as little as possible: a program with its parent or its file, not a name alone.
-
-Alerts whose rule begins with *Lanner internal* are about Lanner itself:
-[hosts and losses](../hosts.md#what-processors-report-about-hosts), [rules](../rules-in-the-fleet.md).
-
-## Fields of every alert
-
-Every output has these, as far as the event has values for them:
-
-"""
-_COMMON = {
+Loaded = LoadResult | ActiveRules
+"""Rules with the macros, lists and correlations that they use."""
+COMMON = {
     *("evt.type", "user.name", "user.uid", "user.loginuid", "proc.name", "proc.exepath", "proc.pname", "proc.cmdline"),
     *("proc.aname[2]", "proc.aname[3]", "proc.aname[4]", "proc.tty"),
     *("container.id", "container.name", "container.image.repository", "container.image.tag"),
     *("k8s.pod.name", "k8s.ns.name"),
 }
+"""The fields that the outputs of all built-in rules have."""
 _KNOWN = "known_"
 _EXAMPLES = {
     "container.image.repository": "registry.example/team/app",
@@ -72,22 +51,18 @@ def page_name(rule: str) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", rule.lower())) + ".md"
 
 
-def triage_page(rule: Rule) -> Path | None:
-    """Return the path of a rule's page beside the folder of its file, as in a checkout; None if there is none."""
-    pages = (each / "docs" / "triage" / page_name(rule.name) for each in Path(rule.file).resolve().parents[1:3])
-    return next(filter(Path.is_file, pages), None)
+def triage_page(rule: Rule, loaded: Loaded) -> str:
+    """Return the page of a rule as Markdown; it links other pages as from a folder in docs/."""
+    return "".join(_page(rule, loaded))
 
 
-def triage_pages(loaded: LoadResult) -> dict[str, str]:
-    """Return the pages as Markdown by file name, index.md with a table of them first."""
+def triage_table(loaded: Loaded) -> str:
+    """Return a table of the rules with what each reports, as Markdown with links to their pages."""
     rows = "".join(
-        f"| [{rule.name}]({page_name(rule.name)}) | {rule.priority} | {_code(sentences(rule)[0])} |\n"
+        f"| [{rule.name}](triage/{page_name(rule.name)}) | {rule.priority} | {_code(sentences(rule)[0])} |\n"
         for rule in loaded.rules
     )
-    common = "".join(map(_field_row, sorted(_COMMON)))
-    table = f"| Rule | Priority | What happened |\n|---|---|---|\n{rows}"
-    index = f"{_HEAD}{table}{_FIRST_STEPS}| Field | Description |\n|---|---|\n{common}"
-    return {"index.md": index} | {page_name(rule.name): "".join(_page(rule, loaded)) for rule in loaded.rules}
+    return f"| Rule | Priority | What happened |\n|---|---|---|\n{rows}"
 
 
 def sentences(rule: Rule) -> tuple[str, str, str]:
@@ -122,7 +97,7 @@ class ExampleException:
         return f"- macro: {self.name}\n  condition: ({condition})\n  override:\n    condition: replace\n"
 
 
-def exceptions(rule: Rule, loaded: LoadResult) -> list[ExampleException]:
+def exceptions(rule: Rule, loaded: Loaded) -> list[ExampleException]:
     """Return the lists and macros, empty by default, that exclude events from a rule."""
     used = _used(rule.condition_text, loaded)
     return [
@@ -137,52 +112,64 @@ def exceptions_yaml(rule: Rule) -> str:
     """Return an example of values for each exception of a rule, as an item of a rule file that is loaded later."""
     lines = [f"- rule: {rule.name}", "  exceptions:"]
     for each in rule.exceptions:
-        values = ", ".join(_EXAMPLES[field] for field in each.fields)
+        values = ", ".join(_EXAMPLES.get(field, "value") for field in each.fields)
         lines += [f"    - name: {each.name}", "      values:", f"        - [{values}]"]
     return "\n".join([*lines, "  override:", "    exceptions: append", ""])
 
 
-def _page(rule: Rule, loaded: LoadResult) -> Iterator[str]:
+def _page(rule: Rule, loaded: Loaded) -> Iterator[str]:
     what, why, harmless = sentences(rule)
     attack = (*tactics(rule.tags), *techniques(rule.tags))
     links = ", ".join(f"[{each.name or each.id}]({each.link})" for each in attack)
-    yield f"# {rule.name}\n\n| priority | enabled | MITRE ATT&CK |\n|---|---|---|\n"
+    yield f"# {' '.join(rule.name.split())}\n\n| priority | enabled | MITRE ATT&CK |\n|---|---|---|\n"
     yield f"| {rule.priority} | {'yes' if rule.enabled else 'no'} | {links} |\n"
-    yield f"\n## What it means\n\n{_prose(what)}\n\n## Why it matters\n\n{_prose(why)}\n"
-    yield f"\n## What to look at\n\n{_prose(rule.response)}\n"
-    if own := [field for field in _output_fields(rule) if field not in _COMMON]:
-        rows = "".join(map(_field_row, own))
-        yield "\nIn addition to [the fields of every alert](index.md#fields-of-every-alert), this one has:\n\n"
+    for title, text in (("What it means", what), ("Why it matters", why), ("What to look at", rule.response)):
+        if text:
+            yield f"\n## {title}\n\n{_prose(text)}\n"
+    if own := [field for field in _output_fields(rule) if field not in COMMON]:
+        rows = "".join(map(field_row, own))
+        yield "\nIn addition to [the fields of every alert](../triage.md#fields-of-every-alert), this one has:\n\n"
         yield f"| Field | Description |\n|---|---|\n{rows}"
-    yield f"\n## False positives\n\n{_prose(harmless)}\n"
-    for each in exceptions(rule, loaded):
-        holds = (
-            f"lists values of [`{each.field}`](../fields.md) that are"
-            if each.field
-            else "is a condition that is true for"
-        )
-        yield f"\n`{each.name}` {holds} harmless{'' if each.field else ' events'}:\n\n```yaml\n{each.yaml}```\n"
-    if rule.exceptions:
-        yield "\nThe rule's [exceptions](../rules.md#exceptions) compare several fields at once; fill those you need:\n"
-        yield f"\n```yaml\n{exceptions_yaml(rule)}```\n"
-    else:
-        yield "\nAn [exception](../rules.md#exceptions) would quiet the last of several events, not undo the count.\n"
+    yield from _false_positives(rule, loaded, harmless)
     if not rule.enabled:
         yield "\n## Enable it\n\n"
         yield f"```yaml\n- rule: {rule.name}\n  enabled: true\n  override:\n    enabled: replace\n```\n"
-    folder = Path(rule.file).parent.name
-    if folder == "kubernetes":
+    actions = [action for action in ACTS if action.rule == rule.name]
+    reason = WITHOUT_ACTION.get(rule.name)
+    if not actions and reason is None:
+        return
+    in_kubernetes = Path(rule.file).parent.name == "kubernetes"
+    if in_kubernetes:
         yield "\n## Enable it\n\nThis rule is active if `rules/kubernetes` is loaded, too:\n"
         yield "[who opened the shell](../kubernetes-audit.md#who-opened-the-shell).\n"
-    files = " -r rules -r rules/kubernetes" if folder == "kubernetes" else ""
-    reason = WITHOUT_ACTION.get(rule.name)
+    files = " -r rules -r rules/kubernetes" if in_kubernetes else ""
     demo = f'    sudo lanner demo --only "{rule.name}"\n' if reason is None else ""
     yield f'\n## Try it\n\n{demo}    lanner rules show "{rule.name}"{files} --expand\n'
     if reason is not None:
         yield f"\nThere is no demonstration. {reason}\n"
-    for action in ACTS:
-        if action.rule == rule.name:
-            yield f"\n| the demonstration | touches |\n|---|---|\n| {_code(action.does)} | {_code(action.touches)} |\n"
+    for action in actions:
+        yield f"\n| the demonstration | touches |\n|---|---|\n| {_code(action.does)} | {_code(action.touches)} |\n"
+
+
+def _false_positives(rule: Rule, loaded: Loaded, harmless: str) -> Iterator[str]:
+    items = exceptions(rule, loaded)
+    if not (harmless or items or rule.exceptions):
+        return
+    yield "\n## False positives\n"
+    if harmless:
+        yield f"\n{_prose(harmless)}\n"
+    for each in items:
+        holds = (
+            f"lists values of [`{each.field}`](../fields.md) that are harmless"
+            if each.field
+            else "is a condition that is true for harmless events"
+        )
+        yield f"\n`{each.name}` {holds}:\n\n```yaml\n{each.yaml}```\n"
+    if rule.exceptions:
+        yield "\nThe rule's [exceptions](../rules.md#exceptions) compare several fields at once; fill those you need:\n"
+        yield f"\n```yaml\n{exceptions_yaml(rule)}```\n"
+    elif any(name in loaded.correlations for name in _NAME.findall(rule.condition_text)):
+        yield "\nAn [exception](../rules.md#exceptions) would quiet the last of several events, not undo the count.\n"
 
 
 def _prose(text: str) -> str:
@@ -193,7 +180,7 @@ def _code(text: str) -> str:
     return _AS_CODE.sub(lambda found: f"`{found[1]}`" if found[1] else found[0], text)
 
 
-def _used(condition: str, loaded: LoadResult) -> Mapping[str, str]:
+def _used(condition: str, loaded: Loaded) -> Mapping[str, str]:
     """Return the items to fill that a condition uses, at any depth, each with the text that uses it."""
     found: dict[str, str] = {}
     seen: set[str] = set()
@@ -201,7 +188,7 @@ def _used(condition: str, loaded: LoadResult) -> Mapping[str, str]:
     while todo:
         text = todo.pop()
         for name in _NAME.findall(text):
-            if name.startswith(_KNOWN):
+            if name.startswith(_KNOWN) and (name in loaded.lists or name in loaded.macros):
                 found.setdefault(name, text)
             elif name in loaded.macros and name not in seen:
                 seen.add(name)
@@ -221,7 +208,8 @@ def _output_fields(rule: Rule) -> list[str]:
     return list(dict.fromkeys(print_operand(side) for side in sides if isinstance(side, Field)))
 
 
-def _field_row(name: str) -> str:
+def field_row(name: str) -> str:
+    """Return the row of a field in a table, as Markdown."""
     plain = name.partition("[")[0]
-    spec = FIELDS.get(plain) or FIELDS[plain.rpartition(".")[0]]  # evt.arg.flags is evt.arg with a key
-    return f"| `{name}` | {spec.description} |\n"
+    spec = FIELDS.get(plain) or FIELDS.get(plain.rpartition(".")[0])  # evt.arg.flags is evt.arg with a key
+    return f"| `{name}` | {spec.description if spec else ''} |\n"

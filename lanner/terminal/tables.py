@@ -1,8 +1,10 @@
-"""Tables on standard output; a module of its own because services print none and rich takes 4 MiB."""
+"""Tables and pages on standard output; a module of its own because services print none and rich takes 4 MiB."""
 
 import io
+import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich import box
@@ -18,6 +20,9 @@ from lanner.terminal.output import coloured
 
 _LONG = 500
 """Rows from which cells are not folded to fit the terminal: rich takes a millisecond for each row."""
+_LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]*)\)")
+_PAGE_WIDTH = 120
+"""Columns of the text of a page, at most."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
@@ -46,6 +51,34 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) ->
         console.print(table)
         lines = out.getvalue().splitlines()
     sys.stdout.write("".join(line.rstrip() + "\n" for line in lines))
+
+
+def print_page(markdown: str) -> None:
+    """Print a page of docs/ or one that is made from a rule, wrapped to the terminal's width and escaped.
+
+    It has headings, paragraphs, tables and code. Links become texts with the address or the file behind them.
+    """
+    width = min(shutil.get_terminal_size((_PAGE_WIDTH, 24)).columns, _PAGE_WIDTH)
+    for block in re.split(r"\n{2,}", _LINK.sub(_link_text, markdown.strip())):
+        lines = [printable(line) for line in block.split("\n")]
+        if len(lines) > 1 and lines[1].startswith("|---"):
+            head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+            sys.stdout.write("" if sys.stdout.isatty() else "\n")
+            print_table(head, rows)
+            continue
+        if block.startswith("```"):
+            lines = [f"    {line}" for line in lines[1:-1]]
+        elif block.startswith("#"):
+            title = lines[0].lstrip("# ")
+            lines = [f"\x1b[1m{title}\x1b[0m" if coloured(sys.stdout) else title, "-" * len(title)]
+        elif not block.startswith("    "):
+            lines = textwrap.wrap(" ".join(lines), width, break_on_hyphens=False)
+        sys.stdout.write("\n" + "".join(f"{line}\n" for line in lines))
+
+
+def _link_text(link: re.Match[str]) -> str:
+    text, target = link[1], link[2].partition("#")[0]
+    return f"{text} ({target.replace('../', 'docs/')})"
 
 
 def _width(cell: str | Text) -> int:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lanner.ruleset.triage import page_name
+from processor.loading import load_rules, read_rule_files
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,7 +45,7 @@ def test_pages_outside_docs_are_part_of_the_site(site: Path) -> None:
 
 
 def test_the_start_page_leads_to_every_page(site: Path) -> None:
-    """Only the pages of single rules are further away: triage has an index of its own."""
+    """Only the pages of single rules are further away: the triage page leads to them."""
     start = (site / "index.html").read_text()
     article = start[start.index("<article") :]
     pages = {str(page.relative_to(site)) for page in site.rglob("*.html")}
@@ -50,6 +53,19 @@ def test_the_start_page_leads_to_every_page(site: Path) -> None:
     missing = {page for page in pages - {"404.html", "index.html"} if f'href="{page}"' not in article}
 
     assert {page for page in missing if not page.startswith("triage/")} == set()
+
+
+def test_each_rule_has_a_page(site: Path) -> None:
+    """The triage page leads to them, and the navigation has them in the order of the rules."""
+    rules = load_rules(read_rule_files([ROOT / "rules", ROOT / "rules" / "kubernetes"])).rules
+    pages = [f"triage/{page_name(rule.name)}".replace(".md", ".html") for rule in rules]
+    triage = (site / "triage.html").read_text()
+    navigation, article = triage[: triage.index("<article")], triage[triage.index("<article") :]
+
+    assert re.findall(r'<a href="(triage/[^"#]+)" class="md-nav__link"', navigation) == pages
+    assert re.findall(r'href="(triage/[^"#]+)"', article) == pages
+    assert {str(page.relative_to(site)) for page in (site / "triage").iterdir()} == set(pages)
+    assert 'href="../triage.html#fields-of-every-alert"' in (site / "triage" / "clear-log-files.html").read_text()
 
 
 def test_a_link_to_another_file_of_the_repository_becomes_its_path(site: Path) -> None:
@@ -80,7 +96,7 @@ def test_pages_load_nothing_from_other_sites(site: Path) -> None:
 )
 def test_a_mistake_fails_the_build(page: str, mistake: str, tmp_path: Path) -> None:
     """A page that the navigation lacks does too."""
-    for name in ("docs", "deploy/docs", "deploy/compose", "deploy/helm/lanner"):
+    for name in ("docs", "deploy/docs", "deploy/compose", "deploy/helm/lanner", "rules"):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("mkdocs.yml", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"):
         shutil.copy(ROOT / name, tmp_path / name)

@@ -13,7 +13,7 @@ from lanner.ruleset.attack import PLATFORMS, AttackCoverage, attack_coverage, la
 from lanner.ruleset.load import choose_rule, find_rules, load_or_fail
 from lanner.ruleset.triage import triage_page
 from lanner.terminal.output import paint
-from lanner.terminal.tables import print_table
+from lanner.terminal.tables import print_page, print_table
 from processor.language.ast import Check, Field, FieldValue, Left, Macro, Node, Transformer, children, deep
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
@@ -166,17 +166,21 @@ def _row(rule: Rule) -> dict[str, object]:
 @click.argument("name")
 @click.option("--expand", is_flag=True, help="Expand macros and lists.")
 def show_rule(options: Options, name: str, *, expand: bool) -> None:
-    """Show rule NAME with all appends, overrides and exceptions applied."""
+    """Show rule NAME with all appends, overrides and exceptions applied, and what to do about its alerts."""
     settings = options.settings()
-    rule = choose_rule(load_or_fail(settings, find_rules(settings)).rules, name)
+    loaded = load_or_fail(settings, find_rules(settings))
+    rule = choose_rule(loaded.rules, name)
     with deep():
         facts = _facts(rule, expand=expand)
+    page = triage_page(rule, loaded)
     if options.format == "json":
-        click.echo(json.dumps(facts, indent=2))
+        texts = {"description": rule.description, **({"response": rule.response} if rule.response else {})}
+        click.echo(json.dumps(facts | texts | {"triage": page}, indent=2))
         return
     for key, value in facts.items():
         shown = ", ".join(value) if isinstance(value, list) else str(value)
         click.echo(f"{key + ':':17}{printable(' '.join(shown.split()))}")
+    print_page(page)
 
 
 def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
@@ -195,9 +199,6 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
         "output fields": sorted(_output_fields(rule)),
         "macros": list(macros),
         "exceptions": [each.name for each in rule.exceptions],
-        "description": rule.description,
-        **({"response": rule.response} if rule.response else {}),
-        **({"triage": str(page)} if (page := triage_page(rule)) else {}),
         "condition": print_condition(rule.condition, expand_macros=expand),
         "output": rule.output,
     }

@@ -1,4 +1,4 @@
-"""The triage pages are current, and what they advise works."""
+"""The pages of rules lead to what works."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lanner.ruleset.triage import exceptions, exceptions_yaml, page_name, sentences, triage_pages
+from lanner.ruleset.triage import COMMON, exceptions, exceptions_yaml, field_row, sentences, triage_page
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import rules_to_evaluate
@@ -23,7 +23,6 @@ from tests.unit.processor.sessions import shells
 from tests.unit.rules.shipped import RULES, rules
 
 ROOT = Path(__file__).parents[4]
-TRIAGE = ROOT / "docs" / "triage"
 
 
 @cache
@@ -49,17 +48,16 @@ def alerts(name: str, result: LoadResult) -> list[Alert]:
     return [alert for case in cases for alert in Evaluator(ruleset).replay(make_batch(case.events))]
 
 
-def test_the_pages_in_docs_are_current() -> None:
-    """`make docs` regenerates them."""
-    assert {page.name: page.read_text() for page in TRIAGE.iterdir()} == triage_pages(loaded())
+def page(name: str) -> str:
+    """Return the page of a shipped rule."""
+    return triage_page(next(rule for rule in loaded().rules if rule.name == name), loaded())
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    """In the order of the rules."""
-    navigation = (ROOT / "mkdocs.yml").read_text()
-    places = [navigation.index(f"- triage/{page_name(rule.name)}\n") for rule in loaded().rules]
+def test_the_fields_of_every_alert_are_listed_as_the_catalog_describes_them() -> None:
+    """The pages of rules leave them out."""
+    table = "".join(map(field_row, sorted(COMMON)))
 
-    assert places == sorted(places)
+    assert (ROOT / "docs" / "triage.md").read_text().endswith(f"| Field | Description |\n|---|---|\n{table}")
 
 
 @pytest.mark.parametrize("name", rules())
@@ -86,7 +84,7 @@ def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
         text = re.sub("/usr/bin/my-(program|parent)|registry.example/team/app", f'"{value}"', each.yaml)
         quieter = alerts(name, loaded(re.sub(" and proc.pcodepath = [^)]*", "", text)))
 
-        assert each.yaml in (TRIAGE / page_name(name)).read_text()
+        assert each.yaml in page(name)
         assert len(quieter) < len(raised), each.name
 
 
@@ -101,7 +99,7 @@ def test_values_of_an_alert_in_the_exceptions_of_the_rule_quiet_it(name: str) ->
 
     assert found
     assert len(alerts(name, loaded(yaml.safe_dump(filled)))) < len(raised)
-    assert exceptions_yaml(rule) in (TRIAGE / page_name(name)).read_text()
+    assert exceptions_yaml(rule) in page(name)
 
 
 def _values(exception: RuleException, raised: list[Alert]) -> list[str]:
@@ -134,24 +132,49 @@ def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
         else:
             found.append([*evaluator.replay(second), *evaluator.replay_json(first)])
 
-    assert each.yaml in (TRIAGE / page_name(name)).read_text()
+    assert each.yaml in page(name)
     assert [len(alerts) for alerts in found] == [1, 0]
 
 
-def test_show_names_the_page_of_a_shipped_rule(tmp_path: Path) -> None:
-    """Rules of other files have none."""
+def test_show_prints_the_page_of_a_rule() -> None:
+    """As text, with the places of links and without the marks of Markdown; in JSON, as Markdown."""
+    shown = lanner("rules", "show", "Clear log files", "-r", RULES).stdout
+    text = json.loads(lanner("rules", "show", "Clear log files", "-r", RULES, "--format", "json").stdout)["triage"]
+
+    assert text == page("Clear log files")
+    assert "\nWhat it means\n-------------\n\nA log of logins" in shown
+    assert "\n`fd.name`         Name of the file, or both ends" in shown
+    assert "\nThe rule's exceptions (docs/rules.md) compare several fields at once;" in shown
+    assert "\n    - macro: known_log_clearing\n      condition: (proc.codepath" in shown
+    assert "Indicator Removal (https://attack.mitre.org/techniques/T1070/)" in shown
+    assert "##" not in shown
+    assert "```" not in shown
+
+
+def test_the_page_of_a_foreign_rule_is_escaped_and_has_what_the_rule_says(tmp_path: Path) -> None:
+    """Texts that look like a table, a heading or code, and an item that isn't defined, do no harm."""
     mine = tmp_path / "mine.yaml"
-    mine.write_text("- {rule: Mine, desc: d, condition: evt.type = open, output: o, priority: INFO}\n")
+    text = "red \x1b[31m\n\n|---|---|\n\n```\n# x"
+    rule = {"rule": "Mine\n# | b", "desc": text, "condition": "fd.name contains known_hosts and evt.type = open"}
+    rule |= {
+        "output": "%fd.name %evt.arg.flags",
+        "priority": "INFO",
+        "exceptions": [{"name": "a", "fields": ["proc.sid"]}],
+    }
+    mine.write_text(yaml.safe_dump([rule]))
 
-    shipped = json.loads(lanner("rules", "show", "Clear log files", "-r", RULES, "--format", "json").stdout)
-    own = json.loads(lanner("rules", "show", "Mine", "-r", mine, "--format", "json").stdout)
+    done = lanner("rules", "show", rule["rule"], "-r", mine)
 
-    assert shipped["triage"] == str(TRIAGE / "clear-log-files.md")
-    assert "triage" not in own
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\x1b[31m" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "- [value]" in done.stdout
+    assert "Try it" not in done.stdout
+    assert "known_hosts" not in done.stdout.partition("What it means")[2]
 
 
 def test_every_alert_about_lanner_itself_is_described() -> None:
-    """In one of the pages that the triage index names."""
+    """In one of the pages that docs/triage.md names."""
     names = {
         name
         for source in (ROOT / "processor").rglob("*.py")
