@@ -18,13 +18,12 @@ from lanner.cli import tables
 from lanner.cli.app import ALERT_FORMATS, NO_RULES, Group, Options, front_command
 from lanner.cli.options import chosen_recording, source_options, time_ms
 from lanner.errors import BadInput
-from lanner.libraries import need
 from lanner.process.signals import Signals
 from lanner.recorder.recording import stored_alerts
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
-from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.lines import alert_lines
+from lanner.wiring.stores import fleet_connection
 from notifier.formats.text import Line
 from schemas.alert import Alert
 from schemas.catalog.priorities import BY_NAME, SEVERITY
@@ -145,10 +144,11 @@ def list_alerts(
 
 def _alerts(settings: Settings, recording: Path | None, first: int, stop: Callable[[], bool]) -> Iterator[Alert]:
     if recording is not None:
-        return stored_alerts(recording)
+        return stored_alerts(recording, note)
+    connection = fleet_connection(settings)
     from lanner.recorder.topic import retained_alerts
 
-    return retained_alerts(reachable_connection(settings), first, None, stop)
+    return retained_alerts(connection, note, first, None, stop)
 
 
 POLL_SECONDS = 0.2
@@ -164,16 +164,15 @@ POLL_SECONDS = 0.2
 @click.option("--since", metavar="TIME", help="Start this long ago (30m, 24h, 7d), or at a date and time.")
 def tail_alerts(options: Options, selection: AlertFilter, since: str | None) -> None:
     """Print alerts as processors publish them, until Ctrl-C. Duplicates are printed once."""
-    need("processor", "confluent_kafka")
+    settings = options.settings()
+    connection = fleet_connection(settings)
     from bus.clients.readers import TopicReader
 
-    settings = options.settings()
-    connection = reachable_connection(settings)
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)
     printed = PrintedAlerts(alert_lines(settings, sys.stdout), sys.stdout)
     from lanner.recorder.topic import reader_of_alerts
 
-    read = reader_of_alerts(connection)
+    read = reader_of_alerts(connection, note)
     with Signals() as signals:
         reader = TopicReader(connection, connection.topic(ALERTS), since_ms=since_ms)
         if not options.quiet:

@@ -35,7 +35,10 @@ from lanner.recorder.store import StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family
 from lanner.recorder.tree.peers import HostReading, JoinedContext, joined_contexts
-from lanner.terminal.output import StatusLine, coloured, note
+from lanner.ruleset.load import find_rules, load_or_fail
+from lanner.settings import Settings
+from lanner.terminal.output import StatusLine, coloured, note, paint
+from lanner.wiring.stores import fleet_connection
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -132,7 +135,7 @@ def _print_tree(around: Around) -> None:
     all_alerts = list(around.found.alerts)
     alerts = [each for each in all_alerts if alert is None or each.host_id == alert.host_id]
     before, after = around.timeline.lines()
-    style = Style(width, coloured(out), is_unicode)
+    style = Style(width, is_unicode, paint if coloured(out) else None)
     drawing = draw([*before, *after], alert, alerts, style)
     lines = [*_head(around), "", *drawing.lines, *_not_found(around)]
     for each in around.joined(drawing.family):
@@ -260,13 +263,22 @@ def command(
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         if recording is not None:
-            found = from_recording(query, recording, settings)
+            found = from_recording(query, recording, lambda: _rule_names(settings), note)
         else:
             from lanner.recorder.topic import from_topic
 
-            found = from_topic(query, settings, lambda: signals.stop, status)
+            connection = fleet_connection(settings)
+            try:
+                found = from_topic(query, connection, note, lambda: signals.stop, status.show)
+            finally:
+                status.clear()
         with _spool(scap) as spool:
             _show(query, found, settings.redact, form, _Progress(status, lambda: signals.stop, spool))
+
+
+def _rule_names(settings: Settings) -> frozenset[str]:
+    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+    return frozenset(rule.name for rule in rules)
 
 
 @dataclass(frozen=True, slots=True)

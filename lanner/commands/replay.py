@@ -19,7 +19,7 @@ from lanner.cli.options import time_ms
 from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.process.signals import Signals
-from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import AuditLogFile, is_audit_log
 from lanner.recorder.recording import incident_lines, read_incident
 from lanner.recorder.store import StoredBatch, from_files, is_recorded
@@ -29,7 +29,7 @@ from lanner.settings import Settings
 from lanner.sources.installed import source_named
 from lanner.terminal.output import StatusLine, Summary, note
 from lanner.terminal.tables import print_table
-from lanner.tuning.backtest import Backtest, not_collected
+from lanner.tuning.backtest import Backtest
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.routing.routers import open_sinks
 from processor.evaluator import Evaluator
@@ -229,7 +229,7 @@ def _batches(
     if not options.quiet and path.is_file() and (stated := read_incident(path)) is not None:
         for line in incident_lines(stated):
             note(f"{path}: {printable(line)}")
-    yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions))
+    yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions, note=note))
 
 
 def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[AuditFields]:
@@ -258,7 +258,7 @@ def _backtest(
     backtest = Backtest()
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        stretch = TopicRange(reachable_connection(settings), since, until)
+        stretch = TopicRange(reachable_connection(settings), note, since, until)
         for stored in stretch.batches(is_selected, lambda: signals.stop):
             for alert in evaluation.take(stored):
                 backtest.count(alert)

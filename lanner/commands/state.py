@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from bus.connection import Connection
 from foundation.files import open_private
 from foundation.text import printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
@@ -31,6 +32,7 @@ from lanner.wiring.kafka import reachable_connection
 from processor.correlation.state import WindowState
 from processor.matching.pre_match import combined
 from processor.rules.splitting import Plan, StatefulMacro
+from schemas.published_rules import BadRules
 
 
 @click.group("state", cls=Group, lazy=STATE, example="lanner state list\nlanner state reset new_program --group nginx")
@@ -50,11 +52,11 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     learning period are retained, nothing has to be learned any longer.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.known_state.fleet import FleetState, active_plan, learn_from_topic, wait_until_supported
+    from lanner.known_state.fleet import FleetState, learn_from_topic, wait_until_supported
 
     settings = options.settings()
     connection = reachable_connection(settings)
-    plan, version = active_plan(settings, connection)
+    plan, version = _active_plan(settings, connection)
     chosen = [macro_named(plan, name) for name in macros] if macros else list(learning_macros(plan))
     if wrong := [macro.name for macro in chosen if macro.correlation.type != "first_seen"]:
         raise BadInput(f"{', '.join(wrong)}: only macros of type first_seen learn.")
@@ -65,7 +67,8 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     with Signals() as signals:
         if version:
             wait_until_supported(connection, version, lambda: signals.stop)
-        values, remarks = learn_from_topic(FleetState(connection), plan, chosen, lambda: signals.stop, status.show)
+        fleet = FleetState(connection)
+        values, remarks = learn_from_topic(fleet, plan, chosen, lambda: signals.stop, show=status.show, note=note)
         status.clear()
         if signals.stop:
             raise BadInput("stopped early: nothing was learned.")
@@ -73,6 +76,21 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
         note(f"learned {values:,} values for {', '.join(macro.name for macro in chosen)}.")
         for remark in remarks:
             note(f"not learned: {printable(remark)}.")
+
+
+def _active_plan(settings: Settings, connection: Connection) -> tuple[Plan, str]:
+    """Return the plan of the published rules, or else of the rule files, and the version's name. Raises BadInput."""
+    from bus.published_rules import accept, current
+    from lanner.ruleset.published import detection_of_published, public_keys
+
+    message = current(connection)
+    if message is None:
+        return load_detection(settings, warnings=False).ruleset.plan, ""
+    try:
+        rules = accept(message, public_keys(settings)).rules
+    except BadRules as error:
+        raise BadInput(f"the published version can't be used: {error}.") from None
+    return detection_of_published(settings, rules).ruleset.plan, rules.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +126,10 @@ def state_source(settings: Settings, *, topic: bool, quiet: bool) -> StateSource
             note(f"reading this host's own state in {path}; --topic reads a fleet's.")
         return source
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.known_state.fleet import FleetState, active_plan
+    from lanner.known_state.fleet import FleetState
 
     connection = reachable_connection(settings)
-    plan, _ = active_plan(settings, connection)
+    plan, _ = _active_plan(settings, connection)
     with Signals() as signals:
         state, unreadable = FleetState(connection).read(lambda: signals.stop)
     if unreadable:
@@ -182,10 +200,10 @@ def reset_state(options: Options, macro: str, groups: tuple[str, ...], values: t
     settings = options.settings()
     if is_fleet(settings, topic=topic):
         need("processor", "confluent_kafka", "cryptography")
-        from lanner.known_state.fleet import FleetState, active_plan
+        from lanner.known_state.fleet import FleetState
 
         connection = reachable_connection(settings)
-        chosen = macro_named(active_plan(settings, connection)[0], macro)
+        chosen = macro_named(_active_plan(settings, connection)[0], macro)
         group, value = _chosen(chosen, groups, values)
         FleetState(connection).reset(chosen, group, value)
         when = "the processors forget it as soon as they have processed what came before."

@@ -1,6 +1,5 @@
 """What the stateful rules of a fleet remember: read from the changelog; changed by messages to their processors."""
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
@@ -11,25 +10,16 @@ from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.clients.readers import make_consumer, partitions_of
 from bus.connection import BusUnavailable, Connection
 from bus.messages import partition_of
-from bus.published_rules import accept, current
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSORS, changelog
-from foundation.text import printable
-from lanner.errors import BadInput
-from lanner.known_state.learning import Learner, learning_macros
+from foundation.text import OnNote
+from lanner.known_state.learning import Learner
 from lanner.known_state.tables import load_all
-from lanner.process.signals import Signals
 from lanner.recorder.topic import TopicRange
-from lanner.ruleset.compile import load_detection
-from lanner.ruleset.published import detection_of_published, public_keys
-from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, note
-from lanner.wiring.kafka import reachable_connection
 from processor.correlation.state import WindowState
 from processor.fleet.rules.peers import Peers
 from processor.matching.pre_match import Group, PreMatch, StateCommand, command_about
 from processor.matching.wire import message_of
 from processor.rules.splitting import Plan, StatefulMacro
-from schemas.published_rules import BadRules
 
 _SECONDS = 60.0
 _AT_ONCE = 5_000
@@ -87,18 +77,6 @@ class FleetState:
         return done
 
 
-def active_plan(settings: Settings, connection: Connection) -> tuple[Plan, str]:
-    """Return the plan of the published rules, or else of the rule files, and the version's name. Raises BadInput."""
-    message = current(connection)
-    if message is None:
-        return load_detection(settings, warnings=False).ruleset.plan, ""
-    try:
-        rules = accept(message, public_keys(settings)).rules
-    except BadRules as error:
-        raise BadInput(f"the published version can't be used: {error}.") from None
-    return detection_of_published(settings, rules).ruleset.plan, rules.version
-
-
 def wait_until_supported(connection: Connection, version: str, stop: Callable[[], bool]) -> None:
     """Wait until all live processors support a version: earlier, they would drop what is learned.
 
@@ -125,7 +103,9 @@ def learn_from_topic(
     plan: Plan,
     macros: Collection[StatefulMacro],
     stop: Callable[[], bool],
+    *,
     show: Callable[[str], None],
+    note: OnNote,
 ) -> tuple[int, list[str]]:
     """Learn from the retained events and send the result.
 
@@ -135,13 +115,14 @@ def learn_from_topic(
         macros: the macros of type first_seen to learn for.
         stop: ends it early; nothing is sent then.
         show: receives the progress.
+        note: receives what can't be read.
 
     Returns:
         The number of values, and remarks about events that are not there.
     """
     lookback = max(macro.correlation.timespan for macro in macros)
     now = time.time_ns() // 1_000_000
-    retained = TopicRange(fleet.connection, now - lookback // 1_000_000, None)
+    retained = TopicRange(fleet.connection, note, now - lookback // 1_000_000, None)
     learner = Learner(plan, {macro.fingerprint for macro in macros})
     for stored in retained.batches(lambda _: True, stop):
         learner.take(stored)
@@ -150,38 +131,3 @@ def learn_from_topic(
     if not stop():
         fleet.send(learner.commands())
     return learner.values, [*retained.remarks, *learner.not_collected()]
-
-
-def learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, version: str, *, quiet: bool) -> None:
-    """Learn for the macros of type first_seen that are new or changed; what can't be learned now is reported.
-
-    Args:
-        settings: of this command.
-        before: the plan of the previous version; None if there is none.
-        plan: the plan of the published version.
-        version: its name.
-        quiet: report only problems.
-    """
-    known = set() if before is None else {macro.fingerprint for macro in learning_macros(before)}
-    fresh = [macro for macro in learning_macros(plan) if macro.fingerprint not in known]
-    if not fresh:
-        return
-    names = ", ".join(macro.name for macro in fresh)
-    later = f"`lanner state learn` lets {names} learn from retained events later"
-    status = StatusLine(sys.stderr, enabled=not quiet)
-    connection = reachable_connection(settings)
-    with Signals() as signals:
-        try:
-            wait_until_supported(connection, version, lambda: signals.stop)
-            values, remarks = learn_from_topic(FleetState(connection), plan, fresh, lambda: signals.stop, status.show)
-        except BusUnavailable as error:
-            note(f"{error.reason}; {later}.", "warning")
-            return
-        finally:
-            status.clear()
-        if signals.stop:
-            note(f"stopped early; {later}.", "warning")
-        elif not quiet:
-            note(f"{names}: learned {values:,} values from retained events.")
-            for remark in remarks:
-                note(f"not learned: {printable(remark)}.")

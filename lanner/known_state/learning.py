@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import StoredBatch
-from lanner.tuning.backtest import not_collected
 from processor.correlation.correlator import Correlator
 from processor.detection.pre_matcher import PreMatcher
 from processor.matching.pre_match import PreMatch, SeenValue, StateCommand, command_about

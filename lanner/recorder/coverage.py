@@ -4,18 +4,22 @@ Pure: takes batches, returns sentences.
 """
 
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
+from foundation.text import count_of
 from foundation.times import date_and_time_seconds
 from lanner.recorder.store import StoredBatch
 from processor.hosts.sequence_gaps import Gap, HostSequences
-from schemas.batch import EventBatch
+from schemas.batch import EventBatch, events_lost
 from schemas.filter import MAX_BYTES, BadFilter, Clause, PathPattern, PushdownFilter, decode_filter
 
 _MAX_GAPS = 20
 _MAX_STARTS = 20
 _MAX_FILTERS = 50
+_NAMED_HOSTS = 5
 UNREADABLE = b"?"
 """Stands for a filter that is unknown, or beyond the maximum number."""
 
@@ -187,3 +191,52 @@ def _inside(pattern: PathPattern, wider: PathPattern) -> bool:
     if pattern.is_prefix != wider.is_prefix:
         return False
     return pattern.text.startswith(wider.text) if pattern.is_prefix else pattern.text.endswith(wider.text)
+
+
+def not_collected(
+    event_types: frozenset[str], pushdown_filter: PushdownFilter, hosts: Mapping[str, HostCoverage]
+) -> list[str]:
+    """Return sentences on the events that the rules need but collectors didn't send, with the hosts.
+
+    Args:
+        event_types: the event types that the rules select.
+        pushdown_filter: the pushdown filter of the rules.
+        hosts: what is known about each host.
+    """
+    read = cache(read_filter)
+    is_covered = cache(lambda sent, event: (then := read(sent)) is not None and covers(then, pushdown_filter, event))
+    hosts_by_sentence: dict[str, list[str]] = defaultdict(list)
+    for host in hosts.values():
+        lacking = frozenset(
+            event
+            for event in event_types & host.narrowed
+            if not all(is_covered(sent, event) for sent in host.encoded_filters)
+        )
+        for sentence in _missing(event_types, lacking, host):
+            hosts_by_sentence[sentence].append(host.hostname)
+    return [f"{sentence} ({_named(names)})" for sentence, names in hosts_by_sentence.items()]
+
+
+def _missing(event_types: frozenset[str], lacking: frozenset[str], host: HostCoverage) -> Iterable[str]:
+    if not host.is_known:
+        yield "unknown which events were collected"
+    if gone := host.gone(event_types):
+        yield f"not collected, because no rule at that time needed it: {_joined(gone)}"
+    if partly := event_types & host.partly:
+        yield f"collected only part of the time, because rules changed: {_joined(partly)}"
+    if lacking:
+        yield (f"collected only for the rules at that time, which is less than these rules need: {_joined(lacking)}")
+    if lost := events_lost(host.lost):
+        yield f"lost: {count_of(lost, 'event')}"
+    if host.missing:
+        yield f"missing: {count_of(host.missing, 'batch', 'batches')}"
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _named(names: list[str]) -> str:
+    if len(names) <= _NAMED_HOSTS:
+        return ", ".join(sorted(names))
+    return f"{count_of(len(names), 'host')}, such as {', '.join(sorted(names)[:_NAMED_HOSTS])}"

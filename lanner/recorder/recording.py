@@ -6,16 +6,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation.text import count_of
+from foundation.text import OnNote, count_of, ignore_note
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from lanner.recorder.context import EventQuery, IsTrigger, QueryResult, by_id, by_number, remarks_on
 from lanner.recorder.rolling import ALERTS
 from lanner.recorder.search import EventPortion
 from lanner.recorder.store import EARLIER_MS, LOCK, EventSpan, StoredBatch, from_files, recordings
-from lanner.ruleset.load import find_rules, load_or_fail
-from lanner.settings import Settings
-from lanner.terminal.output import note
 from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import is_container, read_blocks, read_metadata, read_recording
@@ -67,13 +64,14 @@ def _joined(texts: list[Any]) -> str:
     return ", ".join(map(str, texts[:_MAX_SHOWN])) + more if texts else "none"
 
 
-def stored_alerts(path: Path) -> Iterator[Alert]:
+def stored_alerts(path: Path, note: OnNote = ignore_note) -> Iterator[Alert]:
     """Yield the alerts of a recording in order, oldest first.
 
     The last alert of a file may be truncated: the file is still being written, or its writer was killed.
 
     Args:
         path: the folder of a recording, or one file of alerts.
+        note: receives which file can't be read.
 
     Raises:
         BadInput: There is none, or it can't be read.
@@ -111,9 +109,15 @@ def read_alerts(path: Path) -> Iterator[Alert]:
 class RecordingHistory:
     """The events of a recording, which may still be written."""
 
-    def __init__(self, path: Path) -> None:
-        """Prepare reading. path: the folder of a recording, or one file of events."""
+    def __init__(self, path: Path, note: OnNote = ignore_note) -> None:
+        """Prepare reading.
+
+        Args:
+            path: the folder of a recording, or one file of events.
+            note: receives what can't be read.
+        """
         self._path = path
+        self._note = note
 
     def batches(
         self, span: EventSpan, host: str | None, remarks: list[str], stop: Callable[[], bool]
@@ -121,7 +125,7 @@ class RecordingHistory:
         """Yield the batches of a time range; EventHistory describes the arguments."""
         first = last = 0
         try:
-            for stored in from_files((self._path,), span.since * 1_000_000):
+            for stored in from_files((self._path,), span.since * 1_000_000, note=self._note):
                 first, last = first or stored.appended, stored.appended
                 if host in (None, stored.batch.hostname, stored.batch.host_id):
                     yield stored
@@ -137,32 +141,34 @@ class RecordingHistory:
                 remarks.append(f"The recording is from {start} to {end}, before the alert.")
 
 
-def from_recording(query: EventQuery, path: Path, settings: Settings) -> QueryResult:
+def from_recording(
+    query: EventQuery, path: Path, rule_names: Callable[[], frozenset[str]], note: OnNote
+) -> QueryResult:  # fmt: skip
     """Find an alert, and the batches of its host.
 
     Args:
         query: the query.
         path: the folder of a recording, or one file of events, which has no alerts.
-        settings: for the rules that may have raised an alert that is not stored.
+        rule_names: returns the rules that may have raised an alert, if it is not stored.
+        note: receives what can't be read.
 
     Raises:
         BadInput: The recording or the rules can't be read.
     """
-    alerts = [] if path.is_file() else [alert for alert in stored_alerts(path) if query.includes(alert)]
+    alerts = [] if path.is_file() else [alert for alert in stored_alerts(path, note) if query.includes(alert)]
     alert = next((each for each in alerts if each.id == query.id), None)
     remarks = [] if alert is None else remarks_on(alert)
     span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
-    source = RecordingHistory(path)
+    source = RecordingHistory(path, note)
     host = query.host or (None if alert is None else alert.host_id or None)
     batches = source.batches(span, host, remarks, lambda: False)
-    return QueryResult(batches, alert, _trigger(query, alert, settings), remarks, alerts, source)
+    return QueryResult(batches, alert, _trigger(query, alert, rule_names), remarks, alerts, source)
 
 
-def _trigger(query: EventQuery, alert: Alert | None, settings: Settings) -> IsTrigger:
+def _trigger(query: EventQuery, alert: Alert | None, rule_names: Callable[[], frozenset[str]]) -> IsTrigger:
     if alert is not None:
         return by_number(alert.time, alert.event.get("evt.num"))
-    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
-    return by_id(query.id, frozenset(rule.name for rule in rules))
+    return by_id(query.id, rule_names())
 
 
 class RecordingRange:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bus.messages import append_time, correction
+from foundation.text import OnNote, ignore_note
 from lanner.captures.reader import CaptureReader, is_capture
 from lanner.errors import BadInput
-from lanner.terminal.output import note
 from processor.compiler.batch import Excludes
 from processor.hosts.arrival import dated
 from schemas.batch import EventBatch
@@ -79,7 +79,10 @@ def is_recorded(path: Path) -> bool:
 
 
 def from_files(
-    paths: tuple[Path, ...], since: int = 0, exclusions: Mapping[str, Excludes] | None = None
+    paths: tuple[Path, ...],
+    since: int = 0,
+    exclusions: Mapping[str, Excludes] | None = None,
+    note: OnNote = ignore_note,
 ) -> Iterator[StoredBatch]:
     """Yield the batches of recordings, captures, and folders of recordings, in order.
 
@@ -89,6 +92,7 @@ def from_files(
         paths: the recordings.
         since: files of `lanner run` that end before this time may be left out, ns since the epoch.
         exclusions: by event type that matters to a rule, what excludes events of captures; None for all events.
+        note: receives what can't be read, and what captures lack.
 
     Raises:
         BadInput: There is none, or one can't be read.
@@ -96,7 +100,7 @@ def from_files(
     folders = {path for path in paths if path.is_dir()}
     for path in _relevant(recordings(paths), since):
         try:
-            yield from _batches_of(path, exclusions)
+            yield from _batches_of(path, exclusions, note)
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
@@ -109,7 +113,7 @@ def from_files(
             note(f"{error}; continuing with the next file.")
 
 
-def _batches_of(path: Path, exclusions: Mapping[str, Excludes] | None) -> Iterator[StoredBatch]:
+def _batches_of(path: Path, exclusions: Mapping[str, Excludes] | None, note: OnNote) -> Iterator[StoredBatch]:
     """Yield the batches of a recording or a capture, recognized by its first bytes, because it may be a pipe."""
     with path.open("rb") as file:
         if not is_capture(file.peek(1)):

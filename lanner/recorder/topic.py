@@ -8,16 +8,12 @@ from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from bus.messages import partition_of
 from bus.topics import ALERTS, EVENTS
-from foundation.text import count_of
+from foundation.text import OnNote, count_of
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
-from lanner.libraries import need
 from lanner.recorder.context import EventQuery, QueryResult, by_id, by_number, remarks_on
 from lanner.recorder.search import EventPortion
 from lanner.recorder.store import EARLIER_MS, EventSpan, StoredBatch, from_message
-from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, note
-from lanner.wiring.kafka import reachable_connection
 from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
 from schemas.encoding.batch import EVENT_BATCH_FORMAT, BadBatch
 
@@ -34,7 +30,7 @@ def reader_of_values(connection: Connection) -> Callable[[Any], bytes]:
     return lambda message: schemas.translate(message.value() or b"")
 
 
-def reader_of_alerts(connection: Connection) -> Callable[[Any], Alert | None]:
+def reader_of_alerts(connection: Connection, note: OnNote) -> Callable[[Any], Alert | None]:
     """Return a function from a message to its alert; None, after a note, if it is none. Raises BusUnavailable."""
     value = reader_of_values(connection)
 
@@ -113,12 +109,13 @@ MARGIN_MS = 60_000
 
 
 def retained_alerts(
-    connection: Connection, since: int, until: int | None, stop: Callable[[], bool]
-) -> Iterator[Alert]:  # fmt: skip
+    connection: Connection, note: OnNote, since: int, until: int | None, stop: Callable[[], bool]
+) -> Iterator[Alert]:
     """Yield alerts in the order in which processors published them; some twice, and some of other times.
 
     Args:
         connection: the broker.
+        note: receives what can't be read.
         since: ms since the epoch; alerts published from a little earlier on.
         until: likewise; None for all later ones, because processors may have lagged.
         stop: called between messages; True ends the iteration.
@@ -126,11 +123,8 @@ def retained_alerts(
     Raises:
         BusUnavailable: No broker, or no such topic.
     """
-    need("processor", "confluent_kafka")
-    from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
-
     past = TopicHistory(connection, connection.topic(ALERTS))
-    read = reader_of_alerts(connection)
+    read = reader_of_alerts(connection, note)
     try:
         bounds = past.between(since - MARGIN_MS, None if until is None else until + MARGIN_MS)
         yield from filter(None, map(read, past.read_in_order(bounds, stop)))
@@ -141,9 +135,18 @@ def retained_alerts(
 class FleetHistory:
     """The events that a fleet retains."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Prepare reading. Raises BusUnavailable if the registry's settings are wrong."""
+    def __init__(self, connection: Connection, note: OnNote) -> None:
+        """Prepare reading.
+
+        Args:
+            connection: the broker.
+            note: receives what can't be read.
+
+        Raises:
+            BusUnavailable: The registry's settings are wrong.
+        """
         self._connection = connection
+        self._note = note
         self._value = reader_of_values(connection)
 
     def batches(
@@ -177,7 +180,7 @@ class FleetHistory:
         try:
             return from_message(message, self._value(message))
         except BadBatch as error:
-            note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+            self._note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
             return None
 
 
@@ -193,8 +196,19 @@ def _note_retention(
 class TopicRange:
     """The batches that were appended between two times."""
 
-    def __init__(self, connection: Connection, since: int, until: int | None) -> None:
-        """Find their offsets; raises BusUnavailable. since, until: ms since the epoch."""
+    def __init__(self, connection: Connection, note: OnNote, since: int, until: int | None) -> None:
+        """Find their offsets.
+
+        Args:
+            connection: the broker.
+            note: receives the first message that can't be read.
+            since: ms since the epoch.
+            until: likewise; None for all later ones.
+
+        Raises:
+            BusUnavailable: No broker, or no such topic.
+        """
+        self._note = note
         self._value = reader_of_values(connection)
         self._past = TopicHistory(connection, connection.topic(EVENTS))
         self._bounds = self._past.between(since, until)
@@ -231,78 +245,69 @@ class TopicRange:
             return from_message(message, self._value(message))
         except BadBatch as error:
             if not self.unreadable:
-                note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
+                self._note(f"{message.topic()}[{message.partition()}] at {message.offset()}: {error}.")
             self.unreadable += 1
             return None
 
 
-def from_topic(query: EventQuery, settings: Settings, stop: Callable[[], bool], status: StatusLine) -> QueryResult:
+def from_topic(
+    query: EventQuery, connection: Connection, note: OnNote, stop: Callable[[], bool], show: Callable[[str], None]
+) -> QueryResult:
     """Find an alert, and the batches of its host from shortly before it on.
 
     Args:
         query: the query.
-        settings: for the broker.
+        connection: the broker.
+        note: receives what can't be read.
         stop: called between polls; True stops the search.
-        status: shows the progress.
+        show: receives the progress.
 
     Raises:
         BadInput: The alert is no longer retained, and no host was given.
         BusUnavailable: No broker, or no such topic.
     """
-    need("processor", "confluent_kafka")
-    search = _Search(query, reachable_connection(settings), stop)
-    alert = search.alert(status)
+    alert = _alert_of(query, connection, note, stop, show)
+    remarks = [] if alert is None else remarks_on(alert)
     host = query.host or (None if alert is None else alert.host_id)
     if alert is not None and not host:
         raise BadInput(f"{query.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
     if host is None:
         when = date_and_time_seconds(query.time * 1_000_000)
         raise BadInput(
-            f"{query.id}: no such alert of {when} is retained at {search.connection.bootstrap_servers}. "
+            f"{query.id}: no such alert of {when} is retained at {connection.bootstrap_servers}. "
             "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `lanner run`."
         )
     trigger = by_id(query.id, frozenset())
     if alert is not None:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
-        search.remarks += remarks_on(alert)
     others = (
         each
-        for each in retained_alerts(search.connection, query.time - query.before, query.time + query.after, stop)
+        for each in retained_alerts(connection, note, query.time - query.before, query.time + query.after, stop)
         # With the alert, others are placed by their host's id.
         if query.includes(each) and (alert is not None or host in (each.host_id, each.hostname))
     )
 
     span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
-    source = FleetHistory(search.connection)
-    batches = source.batches(span, host, search.remarks, stop)
-    return QueryResult(batches, alert, trigger, search.remarks, others, source)
+    source = FleetHistory(connection, note)
+    batches = source.batches(span, host, remarks, stop)
+    return QueryResult(batches, alert, trigger, remarks, others, source)
 
 
-class _Search:
-    """A search in the topics of a broker."""
-
-    def __init__(self, query: EventQuery, connection: Connection, stop: Callable[[], bool]) -> None:
-        self.connection = connection
-        self.remarks: list[str] = []
-        self._query = query
-        self._stop = stop
-
-    def alert(self, status: StatusLine) -> Alert | None:
-        """Search for the alert from its time on, because processors may have lagged."""
-        from bus.clients.history import TopicHistory  # noqa: PLC0415  needs the broker's client
-
-        alert_id = self._query.id.encode()
-        read = reader_of_alerts(self.connection)
-        past = TopicHistory(self.connection, self.connection.topic(ALERTS))
-        try:
-            for message in past.read(past.between(self._query.time - EARLIER_MS, None), self._stop):
-                status.show(f"searching for the alert: {_time(message)}")
-                if ("ce_id", alert_id) in (message.headers() or ()) and (alert := read(message)) is not None:
-                    return alert
-        finally:
-            past.close()
-            status.clear()
-        return None
+def _alert_of(
+    query: EventQuery, connection: Connection, note: OnNote, stop: Callable[[], bool], show: Callable[[str], None]
+) -> Alert | None:
+    """Search for the alert from its time on, because processors may have lagged."""
+    alert_id = query.id.encode()
+    read = reader_of_alerts(connection, note)
+    past = TopicHistory(connection, connection.topic(ALERTS))
+    try:
+        for message in past.read(past.between(query.time - EARLIER_MS, None), stop):
+            show(f"searching for the alert: {_time(message)}")
+            if ("ce_id", alert_id) in (message.headers() or ()) and (alert := read(message)) is not None:
+                return alert
+    finally:
+        past.close()
+    return None
 
 
 def _time(message: Any) -> str:

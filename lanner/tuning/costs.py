@@ -3,25 +3,17 @@
 Pure, apart from the clock of the processor time that it is passed.
 """
 
-import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from foundation.quantities import duration_text
 from foundation.text import count_of
-from lanner.libraries import need
-from lanner.process.signals import Signals
-from lanner.recorder.coverage import RecordingCoverage
-from lanner.recorder.store import StoredBatch, from_files
+from lanner.recorder.coverage import RecordingCoverage, not_collected
+from lanner.recorder.store import StoredBatch
 from lanner.ruleset.compile import CompiledDetection
-from lanner.settings import Settings
-from lanner.settings.sections.fleet import RulesBudget
-from lanner.terminal.output import StatusLine
-from lanner.tuning.backtest import Backtest, BacktestRow, not_collected
-from lanner.wiring.kafka import reachable_connection
+from lanner.tuning.backtest import Backtest, BacktestRow
 from processor.correlation.state import seen_records
 from processor.evaluator import CompiledRuleset, Evaluator
 from processor.pushdown.cost import RecordedEvents
@@ -224,60 +216,40 @@ class MeasuredCosts:
 
 
 def measured_costs(
-    settings: Settings,
     before: CompiledDetection,
     draft: CompiledDetection,
-    recording: Path | None,
-    since: int,
+    always_sent: Collection[str],
+    batches: Iterable[StoredBatch],
+    remarks: list[str],
     *,
-    quiet: bool,
+    show: Callable[[str], None],
+    stop: Callable[[], bool],
 ) -> MeasuredCosts:
-    """Evaluate both versions on stored events, maybe none; Ctrl-C ends it early, with what was read until then.
-
-    Events of the types in collector.always_sent count as sent by both, as collectors send them.
+    """Evaluate both versions on stored events, maybe none.
 
     Args:
-        settings: for the broker.
         before: the active version.
         draft: the other one.
-        recording: a recording; None for the topic of a fleet.
-        since: only events that arrived later, ms since the epoch.
-        quiet: don't show the progress.
-
-    Raises:
-        BadInput: The recording can't be read.
-        BusUnavailable: No broker, or no such topic.
+        always_sent: types of the events that both send, as collectors do.
+        batches: the stored events.
+        remarks: on what is not stored; complete when the batches end.
+        show: receives the progress.
+        stop: called after each batch; True ends it early, with what was read until then.
     """
-    versions = [
-        (version.ruleset, always(version.pushdown_filter, settings.collector.always_sent))
-        for version in (before, draft)
-    ]
+    versions = [(version.ruleset, always(version.pushdown_filter, always_sent)) for version in (before, draft)]
     costs = RuleCosts(versions[0], versions[1], clock=time.thread_time_ns)
     coverage = RecordingCoverage()
-    status = StatusLine(sys.stderr, enabled=not quiet)
-    remarks: list[str] = []
-    with Signals(restores=True) as signals:
-        if recording is None:
-            need("processor", "confluent_kafka")
-            from lanner.recorder.topic import TopicRange  # noqa: PLC0415 - needs the broker's client
-
-            stretch = TopicRange(reachable_connection(settings), since, None)
-            batches, remarks = stretch.batches(lambda _: True, lambda: signals.stop), stretch.remarks
-        else:
-            batches = from_files((recording,), since * 1_000_000)
-        for stored in batches:
-            if stored.appended >= since:
-                coverage.see(stored)
-                costs.take(stored)
-                status.show(f"{count_of(costs.events, 'event')}, {count_of(costs.alerts, 'alert')} of the draft")
-            if signals.stop:
-                remarks.append("stopped early")
-                break
-    status.clear()
+    for stored in batches:
+        coverage.see(stored)
+        costs.take(stored)
+        show(f"{count_of(costs.events, 'event')}, {count_of(costs.alerts, 'alert')} of the draft")
+        if stop():
+            remarks.append("stopped early")
+            break
     missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
     found = costs.finish()
     learning = _still_learning(draft.ruleset.plan, found) if found.events else ()
-    return MeasuredCosts(found, (*remarks, *missing, *learning), not signals.stop)
+    return MeasuredCosts(found, (*remarks, *missing, *learning), not stop())
 
 
 def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:
@@ -288,34 +260,33 @@ def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:
             yield f"alerts of {macro.name}, which learns for the first {duration_text(learning)}"
 
 
-def over_budget(costs: CostComparison, budget: RulesBudget) -> list[str]:
+def over_budget(costs: CostComparison, limits: Mapping[str, int], hours: int) -> list[str]:
     """Return a sentence for each limit that the draft exceeds; one that nothing is known if there were no events.
 
     Args:
         costs: over the evaluated events; extrapolated to a day.
-        budget: the limits; 0 is none.
+        limits: by name, as in published_rules.budget; 0 is none.
+        hours: how far back events were evaluated.
     """
     if not costs.events:
-        return [f"no events of the last {budget.hours} hours are stored, so the budget can't be checked."]
+        return [f"no events of the last {hours} hours are stored, so the budget can't be checked."]
     draft = costs.draft
     measured = (
-        ("alerts_per_day", budget.alerts_per_day, costs.a_day(draft.alerts), "alerts a day"),
+        ("alerts_per_day", costs.a_day(draft.alerts), "alerts a day"),
         (
             "events_per_host_per_day",
-            budget.events_per_host_per_day,
             costs.a_day(sum(draft.sent.values())) / max(costs.hosts, 1),
             "events a day from each host, on average",
         ),
         (
             "nanoseconds_per_event",
-            budget.nanoseconds_per_event,
             draft.nanoseconds / max(costs.events, 1),
             "ns of processor time for an event",
         ),
-        ("state_groups", budget.state_groups, draft.groups, "windows, repeats and known values at a time"),
+        ("state_groups", draft.groups, "windows, repeats and known values at a time"),
     )
     return [
-        f"{value:,.0f} {what}; published_rules.budget.{name} is {limit:,}."
-        for name, limit, value, what in measured
-        if limit and value > limit
+        f"{value:,.0f} {what}; published_rules.budget.{name} is {limits[name]:,}."
+        for name, value, what in measured
+        if limits[name] and value > limits[name]
     ]

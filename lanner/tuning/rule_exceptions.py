@@ -1,18 +1,14 @@
 """Proposes an exception for an alert, and counts what it would have quieted: evaluated as the rule's own would be."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from foundation.text import printable
 from foundation.yaml.text import yaml_scalar
-from lanner.console.store.reading import AlertReader
-from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, Mark, time_text
 from lanner.errors import BadInput
-from lanner.recorder.budget import ReadBudget
 from processor.compiler.literals import fits_in_rule
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.transformers import as_text
@@ -71,9 +67,6 @@ def literal(text: str, lists: Collection[str]) -> str:
 MAX_ALERTS = 50_000
 MAX_FIELDS = 8
 MAX_DAYS = 30
-MAX_MARKED = 50
-_LONGEST = 500
-"""Characters of an alert's output and of a comment that are shown."""
 _RECOGNIZED = (
     *("proc.codepath", "proc.pcodepath", "proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]"),
     "user.name",
@@ -82,6 +75,10 @@ _RECOGNIZED = (
 )
 """Fields by which legitimate actions are recognized; those that differ each time are not among them."""
 _USUAL = ("proc.codepath", "proc.pcodepath", "fd.name", "container.image.repository")
+
+
+Decisions = Mapping[str, Sequence[str]]
+"""What people decided about an alert and its group, in words, by subject."""
 
 
 class BadExceptionFields(BadInput):
@@ -105,7 +102,7 @@ class MarkedAlerts:
     """Alerts of a group, or one alert, that people acknowledged, assigned or commented on."""
 
     newest: Alert
-    marks: Sequence[Mark]
+    decisions: Sequence[str]
     count: int = 0
 
 
@@ -174,12 +171,25 @@ def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str
     return ProposedException(fields, text, print_condition(excluded), excludes)
 
 
-def quieted(reader: AlertReader, proposed: ProposedException, alert: Alert, since: int, budget: ReadBudget) -> Quieted:
-    """Return what an exception would have quieted since a time, ns. Raises OSError."""
-    marks = reader.marks_of_rule(alert.rule)
+def quieted(
+    alerts: Iterable[tuple[Alert, Decisions]],
+    proposed: ProposedException,
+    alert: Alert,
+    since: int,
+    stop: Callable[[], bool],
+) -> Quieted:
+    """Return what an exception would have quieted.
+
+    Args:
+        alerts: those of the rule since a time, newest first, with what people decided about them.
+        proposed: the exception.
+        alert: the alert that it is proposed for; decisions about it don't count.
+        since: the time, ns since the epoch.
+        stop: called between alerts; True ends it early.
+    """
     found = Quieted(since)
-    for each, key in reader.alerts_of_rule(alert.rule, since, MAX_ALERTS + 1):
-        if found.checked >= MAX_ALERTS or budget.is_spent():
+    for each, decisions in alerts:
+        if found.checked >= MAX_ALERTS or stop():
             found.is_partial = True
             break
         found.checked += 1
@@ -187,55 +197,9 @@ def quieted(reader: AlertReader, proposed: ProposedException, alert: Alert, sinc
         if not proposed.excludes(each):
             continue
         found.alerts += 1
-        for subject in (f"group:{key}", f"alert:{each.id}") if each.id != alert.id else ():
-            concerning = [mark for mark in marks.get(subject, ()) if _concerns(mark, each)]
-            if concerning:
-                found.marked.setdefault(subject, MarkedAlerts(each, concerning)).count += 1
+        for subject, texts in decisions.items() if each.id != alert.id else ():
+            found.marked.setdefault(subject, MarkedAlerts(each, texts)).count += 1
     return found
-
-
-def exception_json(possible: Mapping[str, str], proposed: ProposedException, found: Quieted) -> dict[str, Any]:
-    """Return a proposal as JSON."""
-    return {
-        "choices": [{"field": name, "value": printable(value)} for name, value in possible.items()],
-        "chosen": list(proposed.fields),
-        "text": proposed.text,
-        "condition": printable(proposed.condition),
-        "checked": found.checked,
-        "quieted": found.alerts,
-        "since": time_text(found.since // 1000),
-        "is_partial": found.is_partial,
-        "marked": [_marked(*each) for each in islice(found.marked.items(), MAX_MARKED)],
-        "more_marked": max(len(found.marked) - MAX_MARKED, 0),
-    }
-
-
-def _marked(subject: str, found: MarkedAlerts) -> dict[str, Any]:
-    return {
-        "subject": subject,
-        "count": found.count,
-        "time": time_text(found.newest.time // 1000),
-        "host": printable(found.newest.hostname or found.newest.host_id),
-        "output": printable(found.newest.output[:_LONGEST]),
-        "marks": [_mark_text(mark) for mark in found.marks],
-    }
-
-
-def _mark_text(mark: Mark) -> str:
-    author, value = printable(mark.author), printable(mark.value[:_LONGEST])
-    match mark.field.partition("/")[0]:
-        case "acknowledged":
-            return f"acknowledged by {author}"
-        case "assignee":
-            return f"assigned to {value}"
-        case _:
-            return f"{author}: {value}"
-
-
-def _concerns(mark: Mark, alert: Alert) -> bool:
-    """Return whether a decision shows that somebody looked at an alert."""
-    kind = mark.field.partition("/")[0]
-    return kind in (ASSIGNEE, COMMENT) or (kind == ACKNOWLEDGED and int(mark.value) >= alert.time)
 
 
 def _excluded(entry: str) -> Any:

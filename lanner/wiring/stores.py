@@ -1,9 +1,10 @@
-"""Opens the stores of dead letters: the broker's topics, or the outboxes of this host."""
+"""Opens stores: of events and alerts, and of dead letters; each the broker's topics, or files of this host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bus.connection import Connection
 from collector.events.system_calls import EVERYTHING
 from foundation.text import OnNote
 from lanner.dead_letters.store import DeadLetterStore, outboxes
@@ -32,6 +33,12 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
     connection = reachable_connection(settings)
     own = json_topic_names(settings.json_sources)
     return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own)]
+
+
+def fleet_connection(settings: Settings) -> Connection:
+    """Return the connection to the topics of a fleet. Raises BadSettings and BusUnavailable."""
+    need("processor", "confluent_kafka")
+    return reachable_connection(settings)
 
 
 def always_sent(settings: Settings) -> frozenset[str]:

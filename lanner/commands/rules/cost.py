@@ -16,6 +16,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, parse_duration_ms, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
+from lanner.recorder.store import from_files
 from lanner.ruleset.compile import CompiledDetection, detection_of, load_detection
 from lanner.ruleset.load import find_rules
 from lanner.settings import Settings
@@ -23,6 +24,7 @@ from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.tuning.costs import CostComparison, MeasuredCosts, RuleCost, VersionCost, measured_costs
 from lanner.wiring.stages.collector import make_collector
+from lanner.wiring.stores import fleet_connection
 from processor.language.ast import Node
 from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, shares
 from schemas.batch import EventBatch
@@ -55,7 +57,7 @@ def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     before = _active(settings, recording)
-    measured = measured_costs(settings, before, draft, recording, first, quiet=options.quiet)
+    measured = measure(settings, (before, draft), recording, first, quiet=options.quiet)
     if not measured.costs.events:
         why = "no events of this time are stored" if measured.is_complete else "stopped early"
         raise BadInput(f"{why}, so nothing was measured.")
@@ -63,6 +65,45 @@ def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None
         click.echo(json.dumps(_record(measured)))
     else:
         _print(measured, before.origin)
+
+
+def measure(
+    settings: Settings,
+    versions: tuple[CompiledDetection, CompiledDetection],
+    recording: Path | None,
+    since: int,
+    *,
+    quiet: bool,
+) -> MeasuredCosts:
+    """Evaluate two versions on stored events, maybe none; Ctrl-C ends it early, with what was read until then.
+
+    Args:
+        settings: for the broker, and the event types that collectors always send.
+        versions: the active version, and the draft.
+        recording: a recording; None for the topic of a fleet.
+        since: only events that arrived later, ms since the epoch.
+        quiet: don't show the progress.
+
+    Raises:
+        BadInput: The recording can't be read.
+        BusUnavailable: No broker, or no such topic.
+    """
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    remarks: list[str] = []
+    with Signals(restores=True) as signals:
+        if recording is None:
+            connection = fleet_connection(settings)
+            from lanner.recorder.topic import TopicRange
+
+            stretch = TopicRange(connection, note, since, None)
+            batches, remarks = stretch.batches(lambda _: True, lambda: signals.stop), stretch.remarks
+        else:
+            batches = from_files((recording,), since * 1_000_000, note=note)
+        fresh = (stored for stored in batches if stored.appended >= since)
+        always = settings.collector.always_sent
+        measured = measured_costs(*versions, always, fresh, remarks, show=status.show, stop=lambda: signals.stop)
+    status.clear()
+    return measured
 
 
 def _active(settings: Settings, recording: Path | None) -> CompiledDetection:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from lanner.ruletest.given import (
     recorded_event,
 )
 from lanner.sources.installed import source_named
-from lanner.terminal.output import StatusLine, coloured
+from lanner.terminal.output import StatusLine, coloured, note
+from lanner.wiring.stores import fleet_connection
 from processor.loading import Rule
 from processor.rules.splitting import stateful_names
 from schemas.catalog.fields import SYSCALL
@@ -87,7 +89,7 @@ def command(
         _print_all(rule, event or "", sources, as_json=options.format == "json")
         return
     if identity is not None and (event is None or _is_retained(event)):
-        found, remark = _retained(options, rule, identity=identity, event=event, host=host), ""
+        found, remark = _retained(options, loaded.rules, rule, identity=identity, event=event, host=host), ""
     else:
         found, remark = _passed(rule, event or "", number, identity, sources)
     if options.format == "json":
@@ -122,18 +124,24 @@ def _is_retained(event: str) -> bool:
     return path is not None and path.exists() and (path.is_dir() or is_recording(path))
 
 
-def _retained(options: Options, rule: Rule, *, identity: str, event: str | None, host: str | None) -> Explanation:
+def _retained(
+    options: Options, rules: Sequence[Rule], rule: Rule, *, identity: str, event: str | None, host: str | None
+) -> Explanation:
     settings = options.settings()
     query = EventQuery(parse_alert_id(identity), host, _AROUND_MS, _AROUND_MS, 1)
     recording = chosen_recording(settings, None if event is None else Path(event), topic=False, quiet=options.quiet)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         if recording is not None:
-            found = from_recording(query, recording, settings)
+            found = from_recording(query, recording, lambda: frozenset(each.name for each in rules), note)
         else:
             from lanner.recorder.topic import from_topic
 
-            found = from_topic(query, settings, lambda: signals.stop, status)
+            connection = fleet_connection(settings)
+            try:
+                found = from_topic(query, connection, note, lambda: signals.stop, status.show)
+            finally:
+                status.clear()
         event_found = event_of(query, found, lambda: signals.stop)
     status.clear()
     return answer_for_event(rule, event_found)

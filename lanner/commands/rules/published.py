@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,22 @@ from typing import Any
 import click
 from rich.text import Text
 
+from bus.connection import BusUnavailable
 from foundation.files import write_atomically
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
 from lanner.errors import BadInput
+from lanner.known_state.learning import learning_macros
 from lanner.libraries import need
+from lanner.process.signals import Signals
 from lanner.ruleset.compile import CompiledDetection, detection_of
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import RulesBudget
-from lanner.terminal.output import note
+from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
+from processor.rules.splitting import Plan
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
 
 
@@ -102,23 +106,60 @@ def publish(
     else:
         click.echo(f"published version {named.version}")
     if not no_learn:
-        from lanner.known_state.fleet import learn_new_macros
-
         former = None if before is None else before.ruleset.plan
-        learn_new_macros(settings, former, detection.ruleset.plan, named.version, quiet=options.quiet)
+        _learn_new_macros(settings, former, detection.ruleset.plan, named.version, quiet=options.quiet)
+
+
+def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, version: str, *, quiet: bool) -> None:
+    """Learn for the macros of type first_seen that are new or changed; what can't be learned now is reported.
+
+    Args:
+        settings: of this command.
+        before: the plan of the previous version; None if there is none.
+        plan: the plan of the published version.
+        version: its name.
+        quiet: report only problems.
+    """
+    from lanner.known_state.fleet import FleetState, learn_from_topic, wait_until_supported
+
+    known = set() if before is None else {macro.fingerprint for macro in learning_macros(before)}
+    fresh = [macro for macro in learning_macros(plan) if macro.fingerprint not in known]
+    if not fresh:
+        return
+    names = ", ".join(macro.name for macro in fresh)
+    later = f"`lanner state learn` lets {names} learn from retained events later"
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    connection = reachable_connection(settings)
+    with Signals() as signals:
+        try:
+            wait_until_supported(connection, version, lambda: signals.stop)
+            fleet = FleetState(connection)
+            values, remarks = learn_from_topic(fleet, plan, fresh, lambda: signals.stop, show=status.show, note=note)
+        except BusUnavailable as error:
+            note(f"{error.reason}; {later}.", "warning")
+            return
+        finally:
+            status.clear()
+        if signals.stop:
+            note(f"stopped early; {later}.", "warning")
+        elif not quiet:
+            note(f"{names}: learned {values:,} values from retained events.")
+            for remark in remarks:
+                note(f"not learned: {printable(remark)}.")
 
 
 def _over_budget(
     settings: Settings, before: CompiledDetection | None, draft: CompiledDetection, *, quiet: bool
 ) -> list[str]:
     """Return which limits the draft exceeds on the fleet's stored events. Raises BadInput if Ctrl-C ends it early."""
-    from lanner.tuning.costs import measured_costs, over_budget
+    from lanner.commands.rules.cost import measure
+    from lanner.tuning.costs import over_budget
 
     budget = settings.published_rules.budget
     if replace(budget, hours=0) == RulesBudget(hours=0):
         return []
     since = time.time_ns() // 1_000_000 - budget.hours * 3_600_000
-    measured = measured_costs(settings, before or draft, draft, None, since, quiet=quiet)
+    measured = measure(settings, (before or draft, draft), None, since, quiet=quiet)
     if not measured.is_complete:
         raise BadInput("stopped early: nothing was published.")
     if not quiet:
@@ -126,7 +167,7 @@ def _over_budget(
             note("events of less than an hour were measured, so the figures for a day may be far off.")
         for remark in measured.remarks:
             note(f"not counted: {printable(remark)}")
-    return over_budget(measured.costs, budget)
+    return over_budget(measured.costs, asdict(budget), budget.hours)
 
 
 def _agreed() -> bool:

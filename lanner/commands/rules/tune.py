@@ -22,7 +22,7 @@ from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
-from lanner.wiring.kafka import reachable_connection
+from lanner.wiring.stores import fleet_connection
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert
 from schemas.encoding.batch import BadBatch
@@ -137,10 +137,15 @@ def _alerts(
 
 def _stored(settings: Settings, recording: Path | None, first: int) -> _Source:
     if recording is not None:
-        return lambda _: stored_alerts(recording)
-    from lanner.recorder.topic import retained_alerts
+        return lambda _: stored_alerts(recording, note)
 
-    return lambda stop: retained_alerts(reachable_connection(settings), first, None, stop)
+    def read(stop: Callable[[], bool]) -> Iterable[Alert]:
+        connection = fleet_connection(settings)
+        from lanner.recorder.topic import retained_alerts
+
+        return retained_alerts(connection, note, first, None, stop)
+
+    return read
 
 
 def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:

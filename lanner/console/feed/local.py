@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 
 from foundation.files import open_private, write_atomically
+from foundation.text import OnNote
 from lanner.console.feed.feed import Action
 from lanner.console.store.rows import Mark, read_mark
 from lanner.recorder.recording import stored_alerts
@@ -156,17 +157,19 @@ _LOOK_SECONDS = 2.0
 class RecordedAlerts:
     """Reads a recording. The view skips what it has already."""
 
-    def __init__(self, path: Path, *, follow: bool) -> None:
+    def __init__(self, path: Path, note: OnNote, *, follow: bool) -> None:
         """Begin.
 
         Args:
             path: the folder of a recording, or one file of alerts.
+            note: receives which file can't be read.
             follow: read again when `lanner run` has written more.
         """
         self._path = path
+        self._note = note
         self._follow = follow
         self._state = self._files()
-        self._alerts: Iterator[Alert] = stored_alerts(path)
+        self._alerts: Iterator[Alert] = stored_alerts(path, note)
         self._look_at = 0.0
 
     def read(self, seconds: float) -> Sequence[Alert]:
@@ -180,7 +183,7 @@ class RecordedAlerts:
             state = self._files()
             if state != self._state:
                 self._state = state
-                self._alerts = stored_alerts(self._path)
+                self._alerts = stored_alerts(self._path, self._note)
         return ()
 
     def positions(self) -> Mapping[int, int]:

@@ -3,7 +3,7 @@
 Pure: takes events and alerts, returns lines.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
@@ -13,7 +13,6 @@ from foundation.times import clock
 from lanner.recorder.context import TimelineEntry
 from lanner.recorder.tree.activity import Activity
 from lanner.recorder.tree.family import REST, Family, FamilyProcess, PlacedStep, Step, family
-from lanner.terminal.output import paint
 from schemas.alert import Alert
 
 _LONG_NS = 1_000_000_000
@@ -28,8 +27,9 @@ class Style:
 
     width: int = 0
     """Columns of the terminal; 0 to wrap nothing."""
-    is_coloured: bool = False
     is_unicode: bool = True
+    paint: Callable[[str, str], str] | None = None
+    """Colors a text by priority; None for no color."""
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class _Lines:
             self._draw_step(step, inner)
 
     def _draw_step(self, placed: PlacedStep, prefix: str) -> None:
-        code = _MARKED if placed.is_trigger and self._style.is_coloured else ""
+        code = _MARKED if placed.is_trigger and self._style.paint else ""
         mark = "> " if placed.is_trigger else "  "
         self._write(prefix + mark, prefix + "    ", f"{_clock(placed.step.first)} {step_text(placed.step)}", code)
         for alert in placed.alerts:
@@ -102,8 +102,8 @@ class _Lines:
         text = text if self._style.is_unicode else text.replace(REST, "...")
         for number, (prefix, part) in enumerate(self._wrapped(first, rest, text)):
             shown = f"\x1b[{code}m{part}\x1b[0m" if code else part
-            if priority and self._style.is_coloured:
-                shown = paint(part, priority)
+            if priority and self._style.paint:
+                shown = self._style.paint(part, priority)
             self._lines.append(f"{prefix}{shown}" if number or prefix else shown)
 
     def _wrapped(self, first: str, rest: str, text: str) -> Iterator[tuple[str, str]]:

@@ -113,7 +113,7 @@ def fleet_console(
         settings,
         folder,
         source=lambda positions: AlertTopic(
-            connection, reader_of_alerts(connection), since_ms=since, positions=positions
+            connection, reader_of_alerts(connection, note), since_ms=since, positions=positions
         ),
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
@@ -121,7 +121,7 @@ def fleet_console(
         search=topic_search(settings, connection),
         pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
-        events=EventArchive(FleetHistory(connection), _FLEET),
+        events=EventArchive(FleetHistory(connection, note), _FLEET),
         note=note,
         listen=listen,
     )
@@ -140,7 +140,7 @@ def recording_console(
         listen: address given by a flag.
         follow: whether the recording continues.
     """
-    source = RecordedAlerts(recording, follow=follow)
+    source = RecordedAlerts(recording, note, follow=follow)
     return RunningConsole(
         settings,
         folder,
@@ -151,7 +151,7 @@ def recording_console(
         search=recording_search(settings, recording),
         pipeline=outbox_pipeline(settings) if follow else None,
         described=f"the recording {recording}",
-        events=_recorded(recording, _FILE),
+        events=_recorded(recording, _FILE, note),
         is_recording=not follow,
         note=note,
         listen=listen,
@@ -164,7 +164,7 @@ class HostConsole:
     def __init__(self, settings: Settings, note: OnNote) -> None:
         """Start it. Raises BadInput."""
         folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
-        earlier: Iterable[Alert] = stored_alerts(kept) if settings.keep.size_mib and kept.is_dir() else ()
+        earlier: Iterable[Alert] = stored_alerts(kept, note) if settings.keep.size_mib and kept.is_dir() else ()
         self._alerts = LocalAlerts(earlier)
         self._host = LocalHost(settings)
         self._console = RunningConsole(
@@ -177,7 +177,7 @@ class HostConsole:
             search=recording_search(settings, kept) if settings.keep.size_mib else None,
             pipeline=outbox_pipeline(settings),
             described="this host",
-            events=_recorded(kept, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
+            events=_recorded(kept, _HOST, note) if settings.keep.size_mib else EventArchive(None, _NOTHING),
             note=note,
         )
         self.address = self._console.address
@@ -198,8 +198,8 @@ class HostConsole:
         self._console.stop()
 
 
-def _recorded(path: Path, retention: str) -> EventArchive:
+def _recorded(path: Path, retention: str, note: OnNote) -> EventArchive:
     """Return the events of a recording; one file has alerts only."""
     if path.is_file():
         return EventArchive(None, f"{path} has no events, only alerts.")
-    return EventArchive(RecordingHistory(path), retention)
+    return EventArchive(RecordingHistory(path, note), retention)

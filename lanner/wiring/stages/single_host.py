@@ -358,7 +358,7 @@ class Pipeline:
     def _past(self) -> Iterator[StoredBatch]:
         """Yield the batches that an earlier run or this one recorded; none if there is no recording."""
         with suppress(BadInput):
-            yield from from_files((Path(self.settings.keep.folder),))
+            yield from from_files((Path(self.settings.keep.folder),), note=note)
 
     def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
         sinks = open_sinks(settings, enabled_sinks(settings), note=self._note, before_line=self._status.clear)

@@ -1,8 +1,9 @@
 """One alert's story, on demand: each part is read within limits on time and bytes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,8 @@ from foundation.text import printable
 from lanner.console.server.context import CLIENT, StoryParts, console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.views.alerts import NO_ALERT, BadQuery, number
+from lanner.console.store.reading import AlertReader
+from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, Mark, time_text
 from lanner.console.story.forms import story_json
 from lanner.console.story.incident import NothingToExport
 from lanner.console.story.rules import explanation_json
@@ -20,10 +23,14 @@ from lanner.console.workers import TooManyReadings
 from lanner.errors import BadInput
 from lanner.recorder.budget import ReadBudget
 from lanner.tuning.rule_exceptions import (
+    MAX_ALERTS,
     MAX_DAYS,
     BadExceptionFields,
+    Decisions,
+    MarkedAlerts,
+    ProposedException,
+    Quieted,
     choices,
-    exception_json,
     propose,
     quieted,
     usual_fields,
@@ -33,6 +40,9 @@ from schemas.alert import Alert
 DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
 DEFAULT_DAYS = 7
 _MAX_SUBJECT = 100
+_MAX_MARKED = 50
+_LONGEST = 500
+"""Characters of an alert's output and of a comment that are shown."""
 _MAX_AROUND = UNITS["h"]
 Read = Callable[[StoryParts, Alert, ReadBudget], Any]
 
@@ -113,9 +123,65 @@ async def exception(request: web.Request) -> web.StreamResponse:
     def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
         possible = choices(alert)
         proposed = propose(alert, fields or usual_fields(possible), now, parts.rules.rules().lists)
-        return exception_json(possible, proposed, quieted(parts.alerts, proposed, alert, since, budget))
+        alerts = decided_alerts(parts.alerts, alert.rule, since)
+        return exception_json(possible, proposed, quieted(alerts, proposed, alert, since, budget.is_spent))
 
     return await _answer(request, read)
+
+
+def decided_alerts(reader: AlertReader, rule: str, since: int) -> Iterator[tuple[Alert, Decisions]]:
+    """Yield the alerts of a rule, newest first, each with the decisions that show that somebody looked at it."""
+    marks = reader.marks_of_rule(rule)
+    for alert, key in reader.alerts_of_rule(rule, since, MAX_ALERTS + 1):
+        decisions = {
+            subject: [_mark_text(mark) for mark in marks.get(subject, ()) if _concerns(mark, alert)]
+            for subject in (f"group:{key}", f"alert:{alert.id}")
+        }
+        yield alert, {subject: texts for subject, texts in decisions.items() if texts}
+
+
+def _concerns(mark: Mark, alert: Alert) -> bool:
+    """Return whether a decision shows that somebody looked at an alert."""
+    kind = mark.field.partition("/")[0]
+    return kind in (ASSIGNEE, COMMENT) or (kind == ACKNOWLEDGED and int(mark.value) >= alert.time)
+
+
+def _mark_text(mark: Mark) -> str:
+    author, value = printable(mark.author), printable(mark.value[:_LONGEST])
+    match mark.field.partition("/")[0]:
+        case "acknowledged":
+            return f"acknowledged by {author}"
+        case "assignee":
+            return f"assigned to {value}"
+        case _:
+            return f"{author}: {value}"
+
+
+def exception_json(possible: Mapping[str, str], proposed: ProposedException, found: Quieted) -> dict[str, Any]:
+    """Return a proposal as JSON."""
+    return {
+        "choices": [{"field": name, "value": printable(value)} for name, value in possible.items()],
+        "chosen": list(proposed.fields),
+        "text": proposed.text,
+        "condition": printable(proposed.condition),
+        "checked": found.checked,
+        "quieted": found.alerts,
+        "since": time_text(found.since // 1000),
+        "is_partial": found.is_partial,
+        "marked": [_marked(*each) for each in islice(found.marked.items(), _MAX_MARKED)],
+        "more_marked": max(len(found.marked) - _MAX_MARKED, 0),
+    }
+
+
+def _marked(subject: str, found: MarkedAlerts) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "count": found.count,
+        "time": time_text(found.newest.time // 1000),
+        "host": printable(found.newest.hostname or found.newest.host_id),
+        "output": printable(found.newest.output[:_LONGEST]),
+        "marks": list(found.decisions),
+    }
 
 
 async def _answer(request: web.Request, read: Read) -> web.StreamResponse:

@@ -2,8 +2,8 @@ import zlib
 from collections import Counter
 from typing import Any
 
-from lanner.recorder.coverage import HostCoverage
-from lanner.tuning.backtest import Backtest, not_collected
+from lanner.recorder.coverage import HostCoverage, not_collected
+from lanner.tuning.backtest import Backtest
 from schemas.filter import Clause, PathPattern, PushdownFilter, encode_filter
 from tests.unit.alerts import TIME, alert
 

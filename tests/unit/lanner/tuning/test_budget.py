@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -30,19 +30,19 @@ COSTS = CostComparison(BEFORE, DRAFT, (), events=1_000, hosts=2, bytes_per_event
 )
 def test_each_limit_is_checked(budget: RulesBudget, sentence: str) -> None:
     """The sentence names the measured value and the setting."""
-    assert over_budget(COSTS, budget) == [sentence]
+    assert over_budget(COSTS, asdict(budget), 24) == [sentence]
 
 
 def test_a_limit_that_nothing_shows_is_not_met() -> None:
     """A fleet without stored events has measured zero of everything."""
     none = replace(COSTS, events=0, draft=BEFORE)
 
-    assert over_budget(none, RulesBudget(alerts_per_day=19)) == [
+    assert over_budget(none, asdict(RulesBudget(alerts_per_day=19)), 24) == [
         "no events of the last 24 hours are stored, so the budget can't be checked."
     ]
 
 
 def test_what_is_within_its_limits_is_not_reported() -> None:
     """A limit itself is allowed, and 0 is no limit."""
-    assert over_budget(COSTS, RulesBudget()) == []
-    assert over_budget(COSTS, RulesBudget(20, 1_000, 200, 7)) == []
+    assert over_budget(COSTS, asdict(RulesBudget()), 24) == []
+    assert over_budget(COSTS, asdict(RulesBudget(20, 1_000, 200, 7)), 24) == []

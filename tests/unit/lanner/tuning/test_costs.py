@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lanner.commands.rules.cost import measure
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
-from lanner.tuning.costs import MeasuredCosts, measured_costs
+from lanner.tuning.costs import MeasuredCosts
 from tests.unit.lanner.test_rules_commands import rules
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, rule
 from tests.unit.recordings import shadow_read, write_recording
@@ -32,7 +33,7 @@ def measured(folder: Path, text: str | None = None) -> MeasuredCosts:
     settings = Settings(rules_files=(str(rules(folder) if text is None else rules(folder, text)),))
     detection = load_detection(settings, warnings=False)
     recording = write_recording(folder / "two.avro", shadow_read(), shadow_read())
-    return measured_costs(settings, detection, detection, recording, 0, quiet=False)
+    return measure(settings, (detection, detection), recording, 0, quiet=False)
 
 
 def test_a_whole_recording_is_measured_completely(tmp_path: Path) -> None:

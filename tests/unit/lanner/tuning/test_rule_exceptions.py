@@ -1,12 +1,12 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from lanner.console.store.rows import ACKNOWLEDGED, COMMENT, Mark
-from lanner.recorder.budget import ReadBudget
-from lanner.tuning.rule_exceptions import BadExceptionFields, choices, exception_json, propose, quieted, usual_fields
+from lanner.console.store.reading import AlertReader
+from lanner.tuning.rule_exceptions import BadExceptionFields, Decisions, choices, propose, quieted, usual_fields
 from processor.compiler.mapping import compile_mapping
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
@@ -31,47 +31,35 @@ def read(number: int, name: str = "cat", file: str = "/etc/shadow", **facts: obj
     return found(number, event=event, output_fields={}, **facts)
 
 
+def looked_at(reader: AlertReader, since: int = 0) -> Iterator[tuple[Alert, Decisions]]:
+    """Yield the alerts of the rule, about which nobody decided anything."""
+    return ((each, {}) for each, _ in reader.alerts_of_rule("Read sensitive file", since, 9))
+
+
 def test_an_exception_quiets_the_alerts_with_the_same_values(tmp_path: Path) -> None:
     """The others of the rule stay, and those of other rules are not counted."""
     alerts = [read(0), read(1), read(2, name="vi"), read(3, rule="Another"), read(4, file="/etc/sudoers")]
     _, reader = filled(tmp_path, alerts)
     one = propose(alerts[0], ("proc.name", "fd.name"), NOW)
-    result = quieted(reader, one, alerts[0], NOW - HOUR, ReadBudget())
+    result = quieted(looked_at(reader), one, alerts[0], NOW - HOUR, lambda: False)
     assert (result.alerts, result.checked, result.is_partial) == (2, 4, False)
-    wide = quieted(reader, propose(alerts[0], ("fd.name",), NOW), alerts[0], NOW - HOUR, ReadBudget())
+    wide = quieted(looked_at(reader), propose(alerts[0], ("fd.name",), NOW), alerts[0], NOW - HOUR, lambda: False)
     assert wide.alerts == 3
-    newest = quieted(reader, propose(alerts[0], ("fd.name",), NOW), alerts[0], NOW - 90 * 10**9, ReadBudget())
+    newest = quieted(
+        looked_at(reader, NOW - 90 * 10**9),
+        propose(alerts[0], ("fd.name",), NOW),
+        alerts[0],
+        NOW - 90 * 10**9,
+        lambda: False,
+    )
     assert newest.checked == 2
     assert one.condition == "(proc.name = cat and fd.name = /etc/shadow)"
 
 
-def test_others_that_people_looked_at_are_named(tmp_path: Path) -> None:
-    """Alerts and groups with a comment, and groups up to where they were acknowledged; not the alert itself."""
-    alerts = [read(0), read(1), read(2, hostname="db-1"), read(3)]
-    view, reader = filled(tmp_path, alerts)
-    keys = {each.id: key for each, key in reader.alerts_of_rule("Read sensitive file", 0, 9)}
-    group = f"group:{keys[alerts[2].id]}"
-    for mark in (
-        Mark(f"alert:{alerts[0].id}", f"{COMMENT}/1", "its own", "alice", NOW),
-        Mark(f"alert:{alerts[1].id}", f"{COMMENT}/2", "\u202estolen", "alice", NOW),
-        Mark(group, ACKNOWLEDGED, str(alerts[2].time), "bob", NOW),
-        Mark("group:none", f"{COMMENT}/3", "no such group", "bob", NOW),
-    ):
-        view.set_marks([mark])
-    proposed = propose(alerts[0], ("fd.name",), NOW)
-    rows = exception_json({}, proposed, quieted(reader, proposed, alerts[0], 0, ReadBudget()))["marked"]
-    assert [(row["subject"], row["count"], row["marks"]) for row in rows] == [
-        (f"alert:{alerts[1].id}", 1, ["alice: \\u202estolen"]),
-        (group, 1, ["acknowledged by bob"]),
-    ]
-
-
-def test_looking_ends_with_the_budget(tmp_path: Path) -> None:
+def test_looking_ends_when_it_is_stopped(tmp_path: Path) -> None:
     """The answer states it."""
     _, reader = filled(tmp_path, [read(0), read(1)])
-    spent = ReadBudget()
-    spent.cancel()
-    result = quieted(reader, propose(read(0), ("fd.name",), NOW), read(0), 0, spent)
+    result = quieted(looked_at(reader), propose(read(0), ("fd.name",), NOW), read(0), 0, lambda: True)
     assert (result.checked, result.is_partial) == (0, True)
 
 

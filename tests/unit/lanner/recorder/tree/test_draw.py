@@ -4,6 +4,7 @@ from rich.cells import cell_len
 from foundation.times import clock
 from lanner.recorder.tree.draw import Drawing, Style, draw
 from lanner.recorder.tree.family import MAX_CHILDREN, Family
+from lanner.terminal.output import paint
 from schemas.batch import Process
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
@@ -73,7 +74,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
 
 def test_color_marks_the_event_and_the_alerts_alone() -> None:
     """Without color there is no escape sequence."""
-    painted = drawn(Style(is_coloured=True)).lines
+    painted = drawn(Style(paint=paint)).lines
     assert [line for line in painted if "\x1b" in line] == [
         "│       \x1b[36m! Notice Download (another id)\x1b[0m",
         f"│     > \x1b[1;33m{at(101)} open /etc/shadow\x1b[0m",

@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from lanner.console.server.views.story import decided_alerts, exception_json
+from lanner.console.store.rows import ACKNOWLEDGED, COMMENT, Mark
 from lanner.console.story.reading import EventArchive
 from lanner.recorder.recording import RecordingHistory
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventSpan, StoredBatch
+from lanner.tuning.rule_exceptions import propose, quieted
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
 from tests.unit.alerts import TIME, alert
-from tests.unit.lanner.console.alerts import soon
+from tests.unit.lanner.console.alerts import NOW, filled, found, soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import Served
 from tests.unit.lanner.program import lanner
@@ -274,3 +277,26 @@ def test_a_console_stops_while_readings_run_and_wait(serve: Serve) -> None:
         client.close()
     assert (source.active, source.most) == (0, 4)
     assert b"HTTP/1.1 500" not in answers
+
+
+def test_others_that_people_looked_at_are_named(tmp_path: Path) -> None:
+    """Alerts and groups with a comment, and groups up to where they were acknowledged; not the alert itself."""
+    facts = {"event": {"fd.name": "/etc/shadow"}, "output_fields": {}}
+    alerts = [found(number, hostname=host, **facts) for number, host in enumerate(("web-3", "web-3", "db-1", "web-3"))]
+    view, reader = filled(tmp_path, alerts)
+    keys = {each.id: key for each, key in reader.alerts_of_rule("Read sensitive file", 0, 9)}
+    group = f"group:{keys[alerts[2].id]}"
+    for mark in (
+        Mark(f"alert:{alerts[0].id}", f"{COMMENT}/1", "its own", "alice", NOW),
+        Mark(f"alert:{alerts[1].id}", f"{COMMENT}/2", "\u202estolen", "alice", NOW),
+        Mark(group, ACKNOWLEDGED, str(alerts[2].time), "bob", NOW),
+        Mark("group:none", f"{COMMENT}/3", "no such group", "bob", NOW),
+    ):
+        view.set_marks([mark])
+    proposed = propose(alerts[0], ("fd.name",), NOW)
+    decided = decided_alerts(reader, "Read sensitive file", 0)
+    rows = exception_json({}, proposed, quieted(decided, proposed, alerts[0], 0, lambda: False))["marked"]
+    assert [(row["subject"], row["count"], row["marks"]) for row in rows] == [
+        (f"alert:{alerts[1].id}", 1, ["alice: \\u202estolen"]),
+        (group, 1, ["acknowledged by bob"]),
+    ]
