@@ -12,7 +12,8 @@ from lanner.cli.tables import EVENTS
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
 from lanner.recorder.event_rows import lines, rows
-from lanner.terminal.output import StatusLine, Summary, note
+from lanner.terminal.alert_text import Summary
+from lanner.terminal.output import StatusLine, note
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch, events_lost
 

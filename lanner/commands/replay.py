@@ -27,7 +27,8 @@ from lanner.ruleset.compile import CompiledDetection, load_detection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.sources.installed import source_named
-from lanner.terminal.output import StatusLine, Summary, note
+from lanner.terminal.alert_text import Summary
+from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.tuning.backtest import Backtest
 from lanner.wiring.kafka import reachable_connection

@@ -24,7 +24,8 @@ from lanner.ruleset.compile import CompiledDetection, active_text, repeated_aler
 from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, Summary, error_line, note
+from lanner.terminal.alert_text import Summary
+from lanner.terminal.output import StatusLine, error_line, note
 from lanner.wiring.routing.conditions import conditions_of
 from lanner.wiring.routing.routers import enabled_sinks, open_sinks
 from lanner.wiring.stores import collected

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from foundation.text import ignore_note
 from lanner.known_state.host import StatefulEvaluator
-from lanner.terminal.output import Summary
+from lanner.terminal.alert_text import Summary
 from processor.detection.detector import DetectionRule
 from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
