@@ -41,14 +41,15 @@ cat >"$folder/log4j2.xml" <<'END'
   </Loggers>
 </Configuration>
 END
-mkdir -p "$folder/data"
+mkdir -p "$folder/data" "$folder/tmp"
 # What `kafka-storage.sh format` writes, which takes a JVM of its own.
 [ -e "$folder/data/meta.properties" ] || cat >"$folder/data/meta.properties" <<END
 version=1
 cluster.id=AAAAAAAAAAAAAAAAAAAAAQ
 node.id=1
 END
-java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1)
+# Its unpacked libraries stay with the broker if it is killed.
+java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData "-Djava.io.tmpdir=$folder/tmp")
 archive=$jars/classes-$(stat -Lc %Y "$(command -v java)").jsa  # as class_archive.sh has it
 [ ! -e "$archive" ] || java+=("-XX:SharedArchiveFile=$archive")
 exec "${java[@]}" "-Xms${LANNER_BROKER_HEAP:-128m}" "-Xmx${LANNER_BROKER_HEAP:-128m}" \
