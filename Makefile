@@ -6,10 +6,11 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test lint test-kubernetes test-guest bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest lint test-kubernetes test-guest bench soak docs site constraints tarball
 
 help:
-	@echo 'make run     watch this host now             make test   everything that CI runs'
+	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
+	@echo 'make test-fast   style, types and unit tests: no root, no service       make test-rest   the tests that are left'
 	@echo 'make console   recorded alerts in a browser, at http://127.0.0.1:8778/'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
@@ -52,7 +53,16 @@ cluster:
 test:
 	@deploy/setup/setup.sh test
 	@deploy/setup/lint.sh
-	@deploy/setup/tests.sh $(ARGS)
+	@deploy/setup/tests.sh 'fast main' $(ARGS)
+
+test-fast:
+	@deploy/setup/venv.sh test
+	@deploy/setup/lint.sh
+	@deploy/setup/tests.sh fast $(ARGS)
+
+test-rest:
+	@deploy/setup/setup.sh test
+	@deploy/setup/tests.sh rest $(ARGS)
 
 bench:
 	@deploy/setup/setup.sh test

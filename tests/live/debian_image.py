@@ -76,7 +76,9 @@ def debian_tar() -> Path:
     with tempfile.TemporaryDirectory(prefix="lanner-debootstrap-") as directory:
         root = Path(directory, "root")
         command = ["debootstrap", "--variant=minbase", source.suite, str(root), source.mirror]
-        made = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        # In the new root, there is no other folder for temporary files.
+        environment = {**os.environ, "TMPDIR": "/tmp"}
+        made = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
         if made.returncode:
             raise NoDebian("debootstrap failed: " + "\n".join((made.stdout + made.stderr).splitlines()[-5:]))
         _let_apt_work(root)

@@ -61,20 +61,23 @@ def test_setting_up_again_is_quick_and_silent() -> None:
 
 
 def test_a_test_that_fails_is_not_tried_again(tmp_path: Path) -> None:
-    """Both parts run once, whatever the result of the first one, and the whole has failed."""
+    """Both parts run once, whatever the result of the first one, the whole has failed, and nothing is left."""
     script = tmp_path / "deploy" / "setup" / "tests.sh"
     script.parent.mkdir(parents=True)
     shutil.copy("deploy/setup/tests.sh", script)
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/runs\nexit 1\n')
+    # It has one file in each lane, and leaves another in the temporary folder.
+    listed = 'case "$*" in *tests.tiers*) echo "tests/$3"; exit;; *pytest*) touch "$TMPDIR/left";; esac'
+    python.write_text(f'#!/bin/sh\n{listed}\necho "$*" >> {tmp_path}/runs\nexit 1\n')
     python.chmod(0o755)
-    for name in ("unit", "cluster", "live"):
-        (tmp_path / "tests" / name).mkdir(parents=True)
-    assert subprocess.run([script], capture_output=True, check=False).returncode == 1
+    (tmp_path / "tmp").mkdir()
+    variables = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    assert subprocess.run([script, "fast main"], env=variables, capture_output=True, check=False).returncode == 1
     _, first, second = (tmp_path / "runs").read_text().splitlines()
-    assert "tests/cluster" in first
-    assert "tests/live/ " in f"{second} "
+    assert "tests/parallel" in first
+    assert "tests/alone" in second
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 COMPLETIONS = {

@@ -1,0 +1,74 @@
+"""Which tests run when: `make test-fast` runs FAST, `make test` FAST and MAIN, and `make test-rest` what neither names.
+
+`python -m tests.tiers parallel fast main` prints the files of these tiers that run beside each other.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+Tier = Literal["fast", "main", "rest"]
+Lane = Literal["parallel", "alone"]
+
+ROOT = Path(__file__).parents[1]
+
+FAST = ("tests/unit", "tests/conformance")
+"""No root and no service."""
+
+MAIN = {
+    "kernel": (
+        "tests/live/collector/test_kernel_feed.py",
+        "tests/live/collector/test_process_fields.py",
+        "tests/live/test_shipped_rules.py",
+    ),
+    "container": ("tests/live/test_container_facts.py", "tests/live/collector/test_container_events.py"),
+    "broker": ("tests/cluster/test_end_to_end.py", "tests/cluster/test_correlation.py", "tests/cluster/test_poison.py"),
+    "fleet with a kill -9": ("tests/cluster/test_restarts.py", "tests/cluster/test_notifier_kills.py"),
+    "sinks": ("tests/live/notifier/test_syslog_daemons.py", "tests/live/notifier/test_webhook.py"),
+    "browser": ("tests/browser/test_views.py", "tests/browser/test_hostile.py"),
+    "packages' units": ("tests/deploy/test_units.py",),
+    "hostile user": ("tests/adversary/host/test_hostile_user.py", "tests/adversary/fleet"),
+}
+"""The tests of each kind of real part that find most."""
+
+ALONE = ("tests/live", "tests/e2e", "tests/adversary/host")
+"""They need the whole machine: kernel probes, a container daemon, a cluster."""
+BESIDE = ("tests/live/notifier",)
+"""Tests of sinks don't use the kernel, and those of installed collectors look at their own acts only."""
+FIRST = ("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser")
+"""The long ones, so that none runs alone at the end."""
+
+
+def files() -> list[str]:
+    """Return all files of tests, from the repository's root."""
+    return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
+
+
+def tier(file: str) -> Tier:
+    """Return when a file's tests run."""
+    if _is_in(file, FAST):
+        return "fast"
+    return "main" if any(_is_in(file, paths) for paths in MAIN.values()) else "rest"
+
+
+def lane(file: str) -> Lane:
+    """Return whether a file's tests run beside others."""
+    return "alone" if _is_in(file, ALONE) and not _is_in(file, BESIDE) else "parallel"
+
+
+def chosen(of: Lane, *tiers: str) -> list[str]:
+    """Return the files of a lane of some tiers, in the order in which they start."""
+    found = [file for file in files() if tier(file) in tiers and lane(file) == of]
+    return sorted(found, key=lambda file: next((i for i, path in enumerate(FIRST) if _is_in(file, [path])), len(FIRST)))
+
+
+def _is_in(file: str, paths: Sequence[str]) -> bool:
+    return any(file == path or file.startswith(f"{path}/") for path in paths)
+
+
+if __name__ == "__main__":
+    which, *names = sys.argv[1:]
+    assert which in get_args(Lane), which
+    assert set(names) <= set(get_args(Tier)), names
+    sys.stdout.writelines(f"{file}\n" for file in chosen(which, *names))  # type: ignore[arg-type]
