@@ -1,4 +1,4 @@
-"""Exit codes, and the error for bad user input."""
+"""Exit codes, and the errors of users' input and requests."""
 
 from typing import Literal
 
@@ -20,3 +20,11 @@ class BadInput(LannerError):
     def __init__(self, *messages: str) -> None:
         self.messages = messages
         super().__init__("\n".join(messages))
+
+
+class BadRequest(LannerError):
+    """A request to the console is not valid; the message states what it must be."""
+
+
+class TooManyAtOnce(LannerError):
+    """A limit on what runs or waits at the same time is reached; the message states which."""

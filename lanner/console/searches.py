@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from lanner.errors import BadInput
+from lanner.errors import BadInput, TooManyAtOnce
 from lanner.recorder.search import (
     EventSearch,
     FoundEvent,
@@ -25,10 +25,6 @@ OpenEvents = Callable[[int, int], RetainedEvents]
 """Gets the time range, ms since the epoch. Raises BadInput and BusUnavailable."""
 MAX_OF_ONE, MAX_IN_ALL = 2, 6
 _BEAT_SECONDS = 1.0
-
-
-class TooManySearches(Exception):
-    """A limit on searches at once is reached; the message states which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +73,7 @@ class SearchDesk:
             times: the time range, ms since the epoch.
 
         Raises:
-            TooManySearches: before the first state.
+            TooManyAtOnce: before the first state.
             BadCondition: likewise.
             BadInput: the events can't be read.
             BusUnavailable: the broker is away.
@@ -129,9 +125,9 @@ class SearchDesk:
     def _take(self, person: str) -> None:
         with self._lock:
             if self._running[person] >= MAX_OF_ONE:
-                raise TooManySearches(f"{MAX_OF_ONE} of your searches run already; stop one of them first.")
+                raise TooManyAtOnce(f"{MAX_OF_ONE} of your searches run already; stop one of them first.")
             if self._running.total() >= MAX_IN_ALL:
-                raise TooManySearches(f"{MAX_IN_ALL} searches run already; try again when one has ended.")
+                raise TooManyAtOnce(f"{MAX_IN_ALL} searches run already; try again when one has ended.")
             self._running[person] += 1
 
     def _release(self, person: str) -> None:

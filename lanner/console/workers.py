@@ -13,13 +13,14 @@ from aiohttp import web
 
 from bus.connection import BusUnavailable
 from foundation.caches import BoundedMap
-from lanner.errors import BadInput
+from foundation.errors import LannerError
+from lanner.errors import BadInput, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
 
 Value = TypeVar("Value")
 
 
-class NotReadable(Exception):
+class NotReadable(LannerError):
     """There is no answer, or not in time; the message states why."""
 
 
@@ -148,10 +149,6 @@ _BUSY = "Many people read events now; try again soon."
 Result = TypeVar("Result")
 
 
-class TooManyReadings(Exception):
-    """As many readings wait as may, of all clients or of one; the message states which."""
-
-
 class SlowReadings:
     """Runs readings of retained events. Their threads are not those that serve pages."""
 
@@ -173,10 +170,10 @@ class SlowReadings:
             read: reads within a budget.
 
         Raises:
-            TooManyReadings: try again later.
+            TooManyAtOnce: try again later.
         """
         if self._of_client[client] >= MAX_OF_ONE:
-            raise TooManyReadings("Your other pages read as many events as they may now; try again soon.")
+            raise TooManyAtOnce("Your other pages read as many events as they may now; try again soon.")
         self._of_client[client] += 1
         try:
             return await self._run(request, read)
@@ -186,7 +183,7 @@ class SlowReadings:
 
     async def _run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
         if self._waiting >= MAX_WAITING:
-            raise TooManyReadings(_BUSY)
+            raise TooManyAtOnce(_BUSY)
         self._waiting += 1
         try:
             await self._slots.acquire()
@@ -194,7 +191,7 @@ class SlowReadings:
             self._waiting -= 1
         if self._is_closed:
             self._slots.release()
-            raise TooManyReadings(_BUSY)
+            raise TooManyAtOnce(_BUSY)
         budget = self._make_budget()
         self._budgets.add(budget)
         work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)

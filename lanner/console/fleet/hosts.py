@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from lanner.console.fleet.ports import HostsReading, has_name
-from lanner.console.store.filters import MAX_VALUE, BadPageFilter
+from lanner.console.store.filters import MAX_VALUE
+from lanner.errors import BadRequest
 from lanner.recorder.host_tally import FleetHost
 
 PROBLEMS: Mapping[str, str] = {
@@ -65,11 +66,11 @@ class HostCriteria:
 
 
 def read_host_filter(query: Mapping[str, str]) -> HostFilter:
-    """Read the filter of an address; other names are ignored. Raises BadPageFilter."""
+    """Read the filter of an address; other names are ignored. Raises BadRequest."""
     values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(HostFilter) if each.name in query}
     found = HostFilter(**values)
     if found.state not in STATES:
-        raise BadPageFilter(f"state must be one of {', '.join(STATES)}.")
+        raise BadRequest(f"state must be one of {', '.join(STATES)}.")
     return found
 
 

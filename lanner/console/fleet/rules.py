@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from lanner.console.fleet.ports import KnownRules, RuleFacts, has_name
-from lanner.console.store.filters import MAX_VALUE, BadPageFilter, Filters, time_range
+from lanner.console.store.filters import MAX_VALUE, Filters, time_range
 from lanner.console.store.rows import AllRuleActivity, RuleActivity
+from lanner.errors import BadRequest
 from schemas.catalog.attack import TACTIC_TAGS as TACTICS
 from schemas.catalog.attack import AttackName, tactics, tactics_of, techniques
 
@@ -84,12 +85,12 @@ class RuleRow:
 
 
 def read_rule_filter(query: Mapping[str, str]) -> RuleFilter:
-    """Read the filter of an address; other names are ignored. Raises BadPageFilter."""
+    """Read the filter of an address; other names are ignored. Raises BadRequest."""
     values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(RuleFilter) if each.name in query}
     found = RuleFilter(**values)
     for name, allowed in (("state", STATES), ("sort", SORTS)):
         if getattr(found, name) not in allowed:
-            raise BadPageFilter(f"{name} must be one of {', '.join(allowed)}.")
+            raise BadRequest(f"{name} must be one of {', '.join(allowed)}.")
     time_range(Filters(since=found.since), 0)
     return found
 

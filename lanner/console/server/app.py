@@ -19,7 +19,6 @@ from foundation.http_server import CLOSED_CONNECTIONS
 from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, CONSOLE, Console, console, identity
 from lanner.console.server.guard import cookie_name, failure, middlewares, policy_headers
-from lanner.console.server.live import TooManyListeners
 from lanner.console.server.rendering import RENDERER, Renderer, View
 from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
 from lanner.console.server.views import alerts as alerts_api
@@ -36,10 +35,7 @@ async def live(request: web.Request) -> web.StreamResponse:
     stream = console(request).hub.stream(
         request[CLIENT], _session(request), lambda: transport is None or transport.is_closing()
     )
-    try:
-        first = await anext(stream)
-    except TooManyListeners as error:
-        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    first = await anext(stream)
     answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
     answer.content_type = "text/event-stream"
     await answer.prepare(request)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -12,6 +13,9 @@ from aiohttp import web
 from foundation.http_server import CONNECTION
 from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
+from lanner.console.server.rendering import page
+from lanner.console.workers import NotReadable
+from lanner.errors import BadRequest, TooManyAtOnce
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 COOKIE, SECURE_COOKIE = "lanner_session", "__Host-lanner_session"
@@ -37,6 +41,7 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _SAFE = ("GET", "HEAD")
+_LOG = logging.getLogger("lanner.console")
 
 
 def cookie_name(made: Console) -> str:
@@ -66,12 +71,8 @@ def middlewares(
                 error.headers.update(policy_headers(request))
                 raise
             answer = _failure(request, error)
-        except OSError as error:
-            logging.getLogger("lanner.console").warning("%s", error)
-            answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, "This can't be read or written now; try again.")
-        except Exception:
-            logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
-            answer = failure(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner.")
+        except Exception as error:  # noqa: BLE001  it fails this request only
+            answer = _refused(request, error)
         console(request).answered[answer.status] += 1
         if not answer.prepared:
             for name, value in policy_headers(request).items():
@@ -130,6 +131,34 @@ def failure(request: web.Request, status: int, message: str) -> web.Response:
     if request.path.startswith("/api/"):
         return web.json_response({"error": message}, status=status)
     return web.Response(status=status, text=f"{message}\n")
+
+
+async def json_body(request: web.Request) -> Any:
+    """Return a request's JSON. Raises BadRequest."""
+    try:
+        return await request.json()
+    except (ValueError, RecursionError):
+        raise BadRequest("the body must be JSON.") from None
+
+
+_STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    BadRequest: HTTPStatus.BAD_REQUEST,
+    TooManyAtOnce: HTTPStatus.TOO_MANY_REQUESTS,
+    NotReadable: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def _refused(request: web.Request, error: Exception) -> web.Response:
+    status, message = _STATUSES.get(type(error)), str(error)
+    if isinstance(error, OSError):
+        _LOG.warning("%s", error)
+        status, message = HTTPStatus.SERVICE_UNAVAILABLE, "This can't be read or written now; try again."
+    elif status is None:
+        _LOG.error("internal error; this is a bug in Lanner", exc_info=error)
+        status, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner."
+    elif status == HTTPStatus.BAD_REQUEST and not request.path.startswith("/api/"):
+        return page(request, "message.html", status, title="Not a valid filter", message=message)
+    return failure(request, status, message)
 
 
 def _failure(request: web.Request, error: web.HTTPException) -> web.StreamResponse:

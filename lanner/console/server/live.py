@@ -7,16 +7,13 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from foundation.connections import Waits, to_close
+from lanner.errors import TooManyAtOnce
 
 MAX_LISTENERS, MAX_OF_SESSION = 200, 20
 REASONS = ("session", "full", "evicted")
 """Why a stream is refused or closed: its session has as many as it may, all are in use, another client needs it."""
 PERIOD_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0
-
-
-class TooManyListeners(Exception):
-    """A limit on listeners is reached; the message states which."""
 
 
 @dataclass(slots=True, eq=False)
@@ -95,7 +92,7 @@ class LiveHub:
             is_gone: returns whether the client has closed its connection.
 
         Raises:
-            TooManyListeners: before the first event.
+            TooManyAtOnce: before the first event.
         """
         listener = _Listener(client, session, asyncio.get_running_loop().time(), is_gone, is_closed=self._is_closed)
         self._admit(listener)
@@ -124,11 +121,11 @@ class LiveHub:
         own = [each for each in self._listeners if (each.group, each.session) == (listener.group, listener.session)]
         if len(own) >= MAX_OF_SESSION:
             self.refused["session"] += 1
-            raise TooManyListeners(f"You have {MAX_OF_SESSION} other pages with live updates open.")
+            raise TooManyAtOnce(f"You have {MAX_OF_SESSION} other pages with live updates open.")
         closed = to_close(self._listeners, listener, MAX_LISTENERS)
         if closed is listener:
             self.refused["full"] += 1
-            raise TooManyListeners("All live updates of this console are in use.")
+            raise TooManyAtOnce("All live updates of this console are in use.")
         if closed is not None:
             self.refused["evicted"] += 1
             closed.close()

@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from foundation.quantities import parse_duration
+from lanner.errors import BadRequest
 from schemas.catalog.priorities import SEVERITY, parse_priority
 
 STATES = ("open", "acknowledged", "muted", "all")
 SORTS = ("last", "count", "priority", "first")
 MAX_VALUE = 200
 DEFAULT_SINCE, ALL_TIME = "24h", "all"
-
-
-class BadPageFilter(ValueError):
-    """A filter's value is not valid; the message states what it must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +59,20 @@ class TimeRange:
 
 
 def read_filters(query: Mapping[str, str]) -> Filters:
-    """Read the filters of an address; other names are ignored. Raises BadPageFilter."""
+    """Read the filters of an address; other names are ignored. Raises BadRequest."""
     values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(Filters) if each.name in query}
     filters = Filters(**values)
     if filters.priority and parse_priority(filters.priority) is None:
-        raise BadPageFilter(f"priority must be one of {', '.join(SEVERITY).lower()}.")
+        raise BadRequest(f"priority must be one of {', '.join(SEVERITY).lower()}.")
     for name, allowed in (("state", STATES), ("sort", SORTS)):
         if getattr(filters, name) not in allowed:
-            raise BadPageFilter(f"{name} must be one of {', '.join(allowed)}.")
+            raise BadRequest(f"{name} must be one of {', '.join(allowed)}.")
     time_range(filters, 0)
     return filters
 
 
 def time_range(filters: Filters, now: int) -> TimeRange:
-    """Return the time range of filters. now: ns since the epoch. Raises BadPageFilter."""
+    """Return the time range of filters. now: ns since the epoch. Raises BadRequest."""
     since = _time(filters.since or DEFAULT_SINCE, now, "since")
     return TimeRange(max(since, 0) // 1000, _time(filters.until, now, "until") // 1000 if filters.until else None)
 
@@ -91,7 +88,7 @@ def _time(text: str, now: int, name: str) -> int:
         return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
     except (ValueError, OverflowError):
         message = f"{name} must be all, a duration before now, such as 24h, or a time, such as 2027-01-31T00:00:00Z."
-        raise BadPageFilter(message) from None
+        raise BadRequest(message) from None
 
 
 def group_conditions(filters: Filters) -> tuple[list[str], list[Any]]:

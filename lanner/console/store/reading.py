@@ -253,7 +253,7 @@ class AlertReader:
             return dict(rows.fetchall())
 
     def rules(self, since: str, now: int) -> AllRuleActivity:
-        """Return the alerts of each rule since a time, given as a filter. Raises OSError and BadPageFilter."""
+        """Return the alerts of each rule since a time, given as a filter. Raises OSError and BadRequest."""
         with self._reading() as base:
             selection = select(base, Filters(state="all", since=since), now)
             counts, values = selection.counts()

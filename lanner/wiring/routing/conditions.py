@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from foundation.errors import LannerError
 from foundation.text import OnNote
 from lanner.ruleset.load import find_rules
 from lanner.settings import Settings
@@ -117,7 +118,7 @@ def _located(fault: SettingFault, condition: Condition) -> SettingFault:
     return replace(fault, location=location)
 
 
-class _UnknownError(Exception):
+class _UnknownError(LannerError):
     """Whether the condition holds for a summary depends on which of its repeats is meant."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import re2
 
+from foundation.errors import LannerError
 from foundation.text import canonical_address
 from processor.fields.json.documents import Reader, Value
 from processor.fields.json.pointer import as_text, pointer_keys
@@ -20,7 +21,7 @@ KINDS = {"text": "CHARBUF", "integer": "UINT64", "boolean": "BOOL", "address": "
 _INT64 = range(2**64)
 
 
-class BadPath(ValueError):
+class BadPath(LannerError):
     """A path in a mapping file is wrong; the message is the reason."""
 
 

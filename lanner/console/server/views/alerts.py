@@ -12,10 +12,11 @@ from aiohttp import web
 from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.rendering import histogram_chart, page
-from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, read_filters
+from lanner.console.store.filters import ALL_TIME, Filters, read_filters
 from lanner.console.store.reading import PAGE
 from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, GroupPage, Mark, TimeHistogram, time_text
 from lanner.console.story.forms import siem_address
+from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
 from notifier.formats.facts import facts
 from schemas.alert import Alert
@@ -100,28 +101,21 @@ NO_GROUP = "There is no such group; its alerts may be too old."
 NO_ALERT = "There is no such alert; it may be too old."
 
 
-class BadQuery(BadPageFilter):
-    """A value of the query is not valid."""
-
-
 def number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
-    """Return a number of the query. Raises BadQuery."""
+    """Return a number of the query. Raises BadRequest."""
     text = query.get(name, "")
     if not text:
         return default
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(most)) or int(text) > most:
-        raise BadQuery(f"{name} must be a number up to {most}.")
+        raise BadRequest(f"{name} must be a number up to {most}.")
     return int(text)
 
 
 async def groups_json(request: web.Request) -> web.StreamResponse:
     """Return a page of groups."""
     made = console(request)
-    try:
-        filters = read_filters(request.query)
-        offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    filters = read_filters(request.query)
+    offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
     found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
     return web.json_response(page_json(found))
 
@@ -129,10 +123,7 @@ async def groups_json(request: web.Request) -> web.StreamResponse:
 async def one_group_json(request: web.Request) -> web.StreamResponse:
     """Return one group."""
     made = console(request)
-    try:
-        filters = read_filters(request.query)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    filters = read_filters(request.query)
     found = await asyncio.to_thread(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
     if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_GROUP)
@@ -142,12 +133,9 @@ async def one_group_json(request: web.Request) -> web.StreamResponse:
 async def alerts(request: web.Request) -> web.StreamResponse:
     """Return the alerts of a group, or all that match, newest first."""
     made = console(request)
-    try:
-        filters = read_filters(request.query)
-        before = number(request.query, "before", 0, 1 << 62)
-        limit = number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    filters = read_filters(request.query)
+    before = number(request.query, "before", 0, 1 << 62)
+    limit = number(request.query, "limit", PAGE, MAX_LIMIT)
     key = request.match_info.get("key", "")
     found = await asyncio.to_thread(
         lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit)
@@ -167,10 +155,7 @@ async def alert_json(request: web.Request) -> web.StreamResponse:
 async def histogram(request: web.Request) -> web.StreamResponse:
     """Return counts by time and priority."""
     made = console(request)
-    try:
-        filters = read_filters(request.query)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    filters = read_filters(request.query)
     found = await asyncio.to_thread(lambda: made.reader.histogram(filters, made.clock()))
     return web.json_response(histogram_json(found))
 
@@ -222,11 +207,8 @@ async def groups(request: web.Request) -> web.StreamResponse:
     if made.is_recording and "since" not in request.query:
         # A recording may be of any time.
         raise web.HTTPSeeOther(str(request.rel_url.update_query(since=ALL_TIME)))
-    try:
-        filters = read_filters(request.query)
-        offset = number(request.query, "offset", 0, MAX_OFFSET)
-    except BadPageFilter as error:
-        return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
+    filters = read_filters(request.query)
+    offset = number(request.query, "offset", 0, MAX_OFFSET)
     now = made.clock()
     found, counted = await made.recent.get(
         (filters, offset, made.hub.version), lambda: made.reader.overview(filters, now, offset=offset)
@@ -252,11 +234,8 @@ async def group(request: web.Request) -> web.StreamResponse:
     made = console(request)
     key = request.match_info["key"]
     now = made.clock()
-    try:
-        filters = read_filters({"since": ALL_TIME, **request.query})
-        before = number(request.query, "before", 0, 1 << 62)
-    except BadPageFilter as error:
-        return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
+    filters = read_filters({"since": ALL_TIME, **request.query})
+    before = number(request.query, "before", 0, 1 << 62)
     found = await asyncio.to_thread(lambda: made.reader.group(key, filters, now))
     if found is None:
         return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_GROUP)

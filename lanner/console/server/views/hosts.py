@@ -25,7 +25,6 @@ from lanner.console.server.context import Console, console
 from lanner.console.server.guard import failure
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
-from lanner.console.store.filters import BadPageFilter
 from lanner.console.store.rows import time_text
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING
 
@@ -38,10 +37,7 @@ _DAY_NS = 24 * _HOUR_NS
 async def hosts(request: web.Request) -> web.StreamResponse:
     """Show the hosts that match the filter in the address."""
     made = console(request)
-    try:
-        chosen, offset = read_host_filter(request.query), number(request.query, "offset", 0, MAX_OFFSET)
-    except BadPageFilter as error:
-        return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
+    chosen, offset = read_host_filter(request.query), number(request.query, "offset", 0, MAX_OFFSET)
     known, rows = await _rows(made)
     found = selected(rows, chosen)
     shown = found[offset : offset + PAGE]
@@ -76,12 +72,9 @@ async def host(request: web.Request) -> web.StreamResponse:
 async def hosts_json(request: web.Request) -> web.StreamResponse:
     """Return the hosts that match."""
     made = console(request)
-    try:
-        chosen = read_host_filter(request.query)
-        offset = number(request.query, "offset", 0, MAX_OFFSET)
-        limit = number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    chosen = read_host_filter(request.query)
+    offset = number(request.query, "offset", 0, MAX_OFFSET)
+    limit = number(request.query, "limit", PAGE, MAX_LIMIT)
     known, rows = await _rows(made)
     found = selected(rows, chosen)
     return web.json_response(

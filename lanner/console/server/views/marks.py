@@ -12,18 +12,15 @@ from aiohttp import web
 
 from foundation.quantities import parse_duration
 from lanner.console.server.context import console, identity
-from lanner.console.server.guard import failure
+from lanner.console.server.guard import failure, json_body
 from lanner.console.server.views.alerts import mark_json
 from lanner.console.store.record import OTHER_TEXTS
 from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, MAX_VALUE, MUTED, Mark
+from lanner.errors import BadRequest
 
 _SHARED = "Alerts of many texts share this row, also those to come, so it can't be muted. Acknowledge it instead."
 _MAX_MUTE = 366 * 86_400_000_000_000
 _NANOSECONDS = 1_000_000_000
-
-
-class BadDecision(ValueError):
-    """A request is not valid; the message states what it must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +33,23 @@ class Decision:
 
 
 def decision(body: Any, now: int) -> Decision:
-    """Return the decision that a request's JSON describes. Raises BadDecision.
+    """Return the decision that a request's JSON describes. Raises BadRequest.
 
     Args:
         body: an object with subject, action and value.
         now: ns since the epoch.
     """
     if not isinstance(body, dict):
-        raise BadDecision("the body must be a JSON object.")
+        raise BadRequest("the body must be a JSON object.")
     subject, action, value = (body.get(name, "") for name in ("subject", "action", "value"))
     if not all(isinstance(each, str) for each in (subject, action, value)):
-        raise BadDecision("subject, action and value must be strings.")
+        raise BadRequest("subject, action and value must be strings.")
     kind, _, name = subject.partition(":")
     if kind not in ("group", "alert") or not name or not name.isascii() or len(name) > 100 or "\x1f" in name:
-        raise BadDecision("subject must be group:KEY or alert:ID.")
+        raise BadRequest("subject must be group:KEY or alert:ID.")
     make = _ACTIONS.get(action)
     if make is None:
-        raise BadDecision(f"action must be one of {', '.join(_ACTIONS)}.")
+        raise BadRequest(f"action must be one of {', '.join(_ACTIONS)}.")
     return Decision(subject, *make(value.strip(), now))
 
 
@@ -62,13 +59,8 @@ async def decide(request: web.Request) -> web.StreamResponse:
     if not who.may_change:
         return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
     now = made.clock()
-    try:
-        body = await request.json()
-        wanted = decision(body, now)
-    except BadDecision as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    except (ValueError, RecursionError):
-        return failure(request, HTTPStatus.BAD_REQUEST, "the body must be JSON.")
+    body = await json_body(request)
+    wanted = decision(body, now)
     kind, _, name = wanted.subject.partition(":")
     found = await asyncio.to_thread(made.reader.group_text if kind == "group" else made.reader.alert, name)
     if found is None:
@@ -90,7 +82,7 @@ def _acknowledged(value: str, now: int) -> tuple[str, str]:
     if not value:
         return ACKNOWLEDGED, str(now)
     if not (value.isascii() and value.isdigit()) or len(value) > 19:
-        raise BadDecision("value must be the time of the newest alert that you saw, microseconds since the epoch.")
+        raise BadRequest("value must be the time of the newest alert that you saw, microseconds since the epoch.")
     return ACKNOWLEDGED, str(min(int(value) * 1000 + 999, now + 3600 * _NANOSECONDS))
 
 
@@ -105,13 +97,13 @@ def _muted(value: str, now: int) -> tuple[str, str]:
         except (ValueError, OverflowError):
             until = 0
     if not now < until <= now + _MAX_MUTE:
-        raise BadDecision("value must be a duration such as 8h, or a time with a zone, within the next 366 days.")
+        raise BadRequest("value must be a duration such as 8h, or a time with a zone, within the next 366 days.")
     return MUTED, str(until)
 
 
 def _text(field: str, value: str) -> tuple[str, str]:
     if not value or len(value) > MAX_VALUE:
-        raise BadDecision(f"value must be a text of at most {MAX_VALUE} characters.")
+        raise BadRequest(f"value must be a text of at most {MAX_VALUE} characters.")
     return field, value
 
 

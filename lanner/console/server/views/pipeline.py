@@ -10,19 +10,16 @@ from aiohttp import web
 
 from lanner.console.pipeline import SHOWN, PipelineDesk, PipelineQueue, ShownDeadLetters
 from lanner.console.server.context import console, identity
-from lanner.console.server.guard import failure
+from lanner.console.server.guard import failure, json_body
 from lanner.console.server.rendering import page
 from lanner.console.store.rows import time_text
 from lanner.console.workers import NotReadable, PatientReading, Value
 from lanner.dead_letters.store import StoredDeadLetter
+from lanner.errors import BadRequest
 
 MAX_REPLAYED = 200
 NOTHING = "A recording has no pipeline."
 _ID = re.compile(r"[\w.-]{1,100}:\d{1,18}", re.ASCII)
-
-
-class BadReplay(ValueError):
-    """The request is not valid; the message states what it must be."""
 
 
 async def queues(request: web.Request) -> web.StreamResponse:
@@ -30,10 +27,7 @@ async def queues(request: web.Request) -> web.StreamResponse:
     desk = console(request).pipeline
     if desk is None:
         return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
-    try:
-        found = await desk.queues.get()
-    except NotReadable as error:
-        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    found = await desk.queues.get()
     return web.json_response({"queues": [_queue_json(each) for each in found], "remarks": list(desk.remarks)})
 
 
@@ -42,10 +36,7 @@ async def dead_letters(request: web.Request) -> web.StreamResponse:
     desk = console(request).pipeline
     if desk is None:
         return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
-    try:
-        found = await desk.letters.get()
-    except NotReadable as error:
-        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    found = await desk.letters.get()
     return web.json_response(
         {"dead_letters": [_letter_json(each) for each in found.letters], "has_more": found.has_more}
     )
@@ -59,29 +50,21 @@ async def replay(request: web.Request) -> web.StreamResponse:
         return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
     if not who.may_change:
         return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
-    try:
-        ids = chosen_ids(await request.json())
-    except BadReplay as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
-    except (ValueError, RecursionError):
-        return failure(request, HTTPStatus.BAD_REQUEST, "the body must be JSON.")
-    try:
-        # Otherwise, the audit log's wait for a broker would come first.
-        await desk.check()
-        await made.record(request, who, "replay", "dead-letters", " ".join(ids))
-        done = await desk.replay(ids)
-    except NotReadable as error:
-        return failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+    ids = chosen_ids(await json_body(request))
+    # Otherwise, the audit log's wait for a broker would come first.
+    await desk.check()
+    await made.record(request, who, "replay", "dead-letters", " ".join(ids))
+    done = await desk.replay(ids)
     return web.json_response({"replayed": list(done.ids), "problem": done.problem})
 
 
 def chosen_ids(body: Any) -> Sequence[str]:
-    """Return the ids of a request's JSON. Raises BadReplay."""
+    """Return the ids of a request's JSON. Raises BadRequest."""
     ids = body.get("ids") if isinstance(body, dict) else None
     if not isinstance(ids, list) or not 0 < len(ids) <= MAX_REPLAYED:
-        raise BadReplay(f"ids must be a list of 1 to {MAX_REPLAYED} ids.")
+        raise BadRequest(f"ids must be a list of 1 to {MAX_REPLAYED} ids.")
     if not all(isinstance(each, str) and _ID.fullmatch(each) for each in ids):
-        raise BadReplay("each id must be such as notifier:12.")
+        raise BadRequest("each id must be such as notifier:12.")
     return list(dict.fromkeys(ids))
 
 

@@ -26,8 +26,9 @@ from lanner.console.server.context import Console, console
 from lanner.console.server.guard import failure
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
-from lanner.console.store.filters import ALL_TIME, BadPageFilter
+from lanner.console.store.filters import ALL_TIME
 from lanner.console.store.rows import AllRuleActivity, time_text
+from lanner.errors import BadRequest
 from processor.output.internal_alerts import RULES_CHANGED
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
@@ -50,10 +51,7 @@ class RulesPage:
 async def rules(request: web.Request) -> web.StreamResponse:
     """Show the rules that match the filter in the address."""
     made = console(request)
-    try:
-        chosen, offset = _filter(made, request), number(request.query, "offset", 0, MAX_OFFSET)
-    except BadPageFilter as error:
-        return _wrong(request, error)
+    chosen, offset = _filter(made, request), number(request.query, "offset", 0, MAX_OFFSET)
     found = await _read(made, chosen.since)
     rows = selected(found.rows, chosen)
     return page(
@@ -78,10 +76,7 @@ async def rules(request: web.Request) -> web.StreamResponse:
 async def attack(request: web.Request) -> web.StreamResponse:
     """Show the ATT&CK matrix."""
     made = console(request)
-    try:
-        chosen = _filter(made, request)
-    except BadPageFilter as error:
-        return _wrong(request, error)
+    chosen = _filter(made, request)
     found = await _read(made, chosen.since)
     tactics = matrix(found.rows)
     most = max((cell.alerts for tactic in tactics for cell in tactic.techniques), default=0)
@@ -100,10 +95,7 @@ async def attack(request: web.Request) -> web.StreamResponse:
 async def rule(request: web.Request) -> web.StreamResponse:
     """Show one rule."""
     made = console(request)
-    try:
-        chosen = _filter(made, request)
-    except BadPageFilter as error:
-        return _wrong(request, error)
+    chosen = _filter(made, request)
     found = await _read(made, chosen.since)
     row = _named(found, request)
     if row is None:
@@ -117,12 +109,9 @@ async def rule(request: web.Request) -> web.StreamResponse:
 async def rules_json(request: web.Request) -> web.StreamResponse:
     """Return the rules that match."""
     made = console(request)
-    try:
-        chosen = _filter(made, request)
-        offset = number(request.query, "offset", 0, MAX_OFFSET)
-        limit = number(request.query, "limit", PAGE, MAX_LIMIT)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    chosen = _filter(made, request)
+    offset = number(request.query, "offset", 0, MAX_OFFSET)
+    limit = number(request.query, "limit", PAGE, MAX_LIMIT)
     found = await _read(made, chosen.since)
     rows = selected(found.rows, chosen)
     version = found.known.version
@@ -151,10 +140,7 @@ async def rules_json(request: web.Request) -> web.StreamResponse:
 async def rule_of_name(request: web.Request) -> web.StreamResponse:
     """Return one rule with its texts."""
     made = console(request)
-    try:
-        chosen = _filter(made, request)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    chosen = _filter(made, request)
     row = _named(await _read(made, chosen.since), request)
     if row is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_RULE)
@@ -171,10 +157,7 @@ async def rule_of_name(request: web.Request) -> web.StreamResponse:
 async def attack_json(request: web.Request) -> web.StreamResponse:
     """Return the ATT&CK matrix."""
     made = console(request)
-    try:
-        chosen = _filter(made, request)
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    chosen = _filter(made, request)
     found = await _read(made, chosen.since)
     return web.json_response({"tactics": [_tactic_json(tactic) for tactic in matrix(found.rows)]})
 
@@ -250,7 +233,7 @@ def _named(found: RulesPage, request: web.Request) -> RuleRow | None:
     return next((row for row in found.rows if row.name == name), None)
 
 
-def _wrong(request: web.Request, error: BadPageFilter) -> web.Response:
+def _wrong(request: web.Request, error: BadRequest) -> web.Response:
     return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
 
 

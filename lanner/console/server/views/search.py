@@ -11,11 +11,11 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from bus.connection import BusUnavailable
-from lanner.console.searches import SearchState, TooManySearches
+from lanner.console.searches import SearchState
 from lanner.console.server.context import CLIENT, console, identity
 from lanner.console.server.guard import failure, policy_headers
 from lanner.console.server.rendering import page
-from lanner.console.store.filters import ALL_TIME, BadPageFilter, Filters, time_range
+from lanner.console.store.filters import ALL_TIME, Filters, time_range
 from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
 from lanner.recorder.search import BadCondition, EventSearch, FoundEvent
@@ -35,7 +35,7 @@ class SearchForm:
     until: str = ""
 
     def milliseconds(self, now: int) -> tuple[int, int]:
-        """Return the time range, ms since the epoch. now: ns. Raises BadPageFilter."""
+        """Return the time range, ms since the epoch. now: ns. Raises BadRequest."""
         found = time_range(Filters(since=self.since, until=self.until), now)
         until = now // 1_000_000 + 1 if found.until is None else found.until // 1000
         return found.since // 1000, until
@@ -70,15 +70,10 @@ async def search_events(request: web.Request) -> web.StreamResponse:
         # It changes nothing, but a page of another site shouldn't cause the work.
         return failure(request, HTTPStatus.FORBIDDEN, "This request comes from another site.")
     form = read_form(request.query, is_recording=made.is_recording)
-    try:
-        times = form.milliseconds(made.clock())
-    except BadPageFilter as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    times = form.milliseconds(made.clock())
     stream = made.search.run(request[CLIENT], form.q, times)
     try:
         await anext(stream)
-    except TooManySearches as error:
-        return failure(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
     except BadCondition as error:
         problems = [asdict(each) for each in error.problems]
         return web.json_response({"error": str(error), "problems": problems}, status=HTTPStatus.BAD_REQUEST)

@@ -13,14 +13,13 @@ from foundation.quantities import UNITS, parse_duration
 from foundation.text import printable
 from lanner.console.server.context import CLIENT, StoryParts, console, identity
 from lanner.console.server.guard import failure
-from lanner.console.server.views.alerts import NO_ALERT, BadQuery, number
+from lanner.console.server.views.alerts import NO_ALERT, number
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, Mark, time_text
 from lanner.console.story.forms import story_json
 from lanner.console.story.incident import NothingToExport
 from lanner.console.story.rules import explanation_json
-from lanner.console.workers import TooManyReadings
-from lanner.errors import BadInput
+from lanner.errors import BadInput, BadRequest, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
 from lanner.tuning.rule_exceptions import (
     MAX_ALERTS,
@@ -49,10 +48,7 @@ Read = Callable[[StoryParts, Alert, ReadBudget], Any]
 
 async def story(request: web.Request) -> web.StreamResponse:
     """Return what happened around an alert."""
-    try:
-        before, after = _around(request.query)
-    except BadQuery as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    before, after = _around(request.query)
 
     def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
         return story_json(parts.reader.story(alert, before, after, budget), parts.reader.archive.retention)
@@ -63,10 +59,7 @@ async def story(request: web.Request) -> web.StreamResponse:
 async def incident(request: web.Request) -> web.StreamResponse:
     """Return the events around an alert as a file."""
     made, identifier = console(request), request.match_info["id"]
-    try:
-        before, after = _around(request.query)
-    except BadQuery as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    before, after = _around(request.query)
     await made.record(request, identity(request), "export", f"alert:{identifier}"[:_MAX_SUBJECT])
     answer = await _answer(request, lambda parts, alert, budget: parts.reader.incident(alert, before, after, budget))
     if answer.status == HTTPStatus.OK:
@@ -76,12 +69,12 @@ async def incident(request: web.Request) -> web.StreamResponse:
 
 
 def _around(query: Mapping[str, str]) -> tuple[int, int]:
-    """Return the requested time before and after an alert, ns. Raises BadQuery."""
+    """Return the requested time before and after an alert, ns. Raises BadRequest."""
     found = []
     for name, default in (("before", DEFAULT_BEFORE), ("after", DEFAULT_AFTER)):
         length = parse_duration(query.get(name, "") or default, ("s", "m", "h"))
         if length is None or length > _MAX_AROUND:
-            raise BadQuery(f"{name} must be a duration of at most 1h, such as 5m.")
+            raise BadRequest(f"{name} must be a duration of at most 1h, such as 5m.")
         found.append(length)
     return found[0], found[1]
 
@@ -110,10 +103,7 @@ async def rule_test(request: web.Request) -> web.StreamResponse:
 
 async def exception(request: web.Request) -> web.StreamResponse:
     """Return an exception that excludes an alert, and what it would have quieted."""
-    try:
-        days = number(request.query, "days", DEFAULT_DAYS, MAX_DAYS)
-    except BadQuery as error:
-        return failure(request, HTTPStatus.BAD_REQUEST, str(error))
+    days = number(request.query, "days", DEFAULT_DAYS, MAX_DAYS)
     fields = tuple(filter(None, request.query.get("fields", "").split(",")))
     made = console(request)
     now = made.clock()
@@ -192,7 +182,7 @@ async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
         return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
     try:
         body = await made.slow.run(request, request[CLIENT], lambda budget: read(made.story, found[0], budget))
-    except TooManyReadings as error:
+    except TooManyAtOnce as error:
         answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         answer.headers["Retry-After"] = "5"
         return answer

@@ -11,8 +11,8 @@ from lanner.console.fleet.rules import (
     rule_rows,
     selected,
 )
-from lanner.console.store.filters import BadPageFilter
 from lanner.console.store.rows import AllRuleActivity, RuleActivity
+from lanner.errors import BadRequest
 from tests.unit.lanner.console.alerts import NOW
 from tests.unit.lanner.console.fleet.rules import OFF, QUIET, RULE, known_rules
 
@@ -89,5 +89,5 @@ def test_a_wrong_filter_is_explained() -> None:
     """Each value has a form."""
     assert read_rule_filter({"since": "1h", "x": "y"}) == RuleFilter(since="1h")
     for query in ({"state": "dead"}, {"sort": "best"}, {"since": "never"}):
-        with pytest.raises(BadPageFilter):
+        with pytest.raises(BadRequest):
             read_rule_filter(query)

@@ -1,6 +1,7 @@
 import pytest
 
-from lanner.console.store.filters import BadPageFilter, Filters, TimeRange, match_text, read_filters, time_range
+from lanner.console.store.filters import Filters, TimeRange, match_text, read_filters, time_range
+from lanner.errors import BadRequest
 from tests.unit.lanner.console.alerts import HOUR, NOW
 
 
@@ -19,7 +20,7 @@ def test_an_address_holds_the_filters() -> None:
 )
 def test_a_wrong_value_is_refused(query: dict[str, str]) -> None:
     """The message names the filter."""
-    with pytest.raises(BadPageFilter, match=next(iter(query))):
+    with pytest.raises(BadRequest, match=next(iter(query))):
         read_filters(query)
 
 
