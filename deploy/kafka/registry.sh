@@ -30,5 +30,5 @@ if [ ! -d "$folder" ]; then
     mv -T "$fresh" "$folder" 2>/dev/null || [ -d "$folder" ]
 fi
 jar=$(find "$folder" -maxdepth 1 -name '*-runner.jar' | head -n 1)
-exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx256m \
+exec java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx256m -XX:-UsePerfData "-Djava.io.tmpdir=${TMPDIR:-/tmp}" \
     -Dquarkus.http.host=127.0.0.1 "-Dquarkus.http.port=$1" -jar "$jar"

@@ -74,6 +74,13 @@ class Broker:
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             time.sleep(0.1)
 
+    def ensure(self) -> None:
+        """Have it run, whether it was stopped or suspended."""
+        if self._process is None:
+            self.start()
+        else:
+            self.resume()
+
     def stop(self) -> None:
         """Stop the broker cleanly."""
         self._end(signal.SIGTERM)

@@ -34,13 +34,19 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     made.remove()
 
 
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Broker]:
-    """Provide a broker that the test may stop and start."""
-    made = Broker(tmp_path / "kafka")
-    made.start()
+@pytest.fixture(scope="package")
+def stoppable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Provide a second shared broker."""
+    made = Broker(tmp_path_factory.mktemp("kafka"))
     yield made
     made.remove()
+
+
+@pytest.fixture
+def own_broker(stoppable: Broker) -> Broker:
+    """Provide a running broker that the test may stop, start and suspend, and leave so."""
+    stoppable.ensure()
+    return stoppable
 
 
 @pytest.fixture(scope="package")

@@ -19,6 +19,7 @@ from processor.output.internal_alerts import EVENT_REFUSED
 from tests.cluster import dying_intake, dying_processor
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
 from tests.cluster.test_dead_letters import dlq, everything
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
@@ -184,8 +185,7 @@ def test_while_the_broker_is_away_the_api_server_is_asked_to_retry(
     own_broker: Broker, processes: Processes, tmp_path: Path
 ) -> None:
     """After 429 with Retry-After, the same body is accepted once the broker answers, and its alerts come once."""
-    connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
-    create_missing(connection, plan("t.", 1, 1, DAY_MS))
+    connection = with_topics(own_broker, 1)
     intake = start(processes, connection, tmp_path, "--listen", "127.0.0.1:0")
     assert post(intake, body(0))[0] == 200
     own_broker.stop()

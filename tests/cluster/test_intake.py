@@ -5,11 +5,11 @@ import signal
 import time
 from pathlib import Path
 
-from bus.administration import create_missing
 from bus.connection import Connection
-from bus.topics import ALERTS, DAY_MS, SIEM_FALCO, plan
+from bus.topics import ALERTS, SIEM_FALCO
 from schemas.encoding.wire import REGISTRY_MARKER
 from tests.cluster.broker import Broker
+from tests.cluster.conftest import with_topics
 from tests.cluster.processes import Processes, Running
 from tests.cluster.registry import SchemaRegistry
 from tests.cluster.test_notifier import lines, messages, overrides, wait_for_lines
@@ -55,8 +55,7 @@ def test_what_falco_posts_goes_to_every_sink_once(connection: Connection, proces
 
 def test_falco_waits_while_the_broker_is_away(own_broker: Broker, processes: Processes, tmp_path: Path) -> None:
     """A request is not answered with 200 before the broker has the alert."""
-    connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
-    create_missing(connection, plan("t.", 1, 1, DAY_MS))
+    connection = with_topics(own_broker, 1)
     notifier = processes.start(connection, "notifier", "file", "--listen", "127.0.0.1:0", *overrides(tmp_path))
     port = port_of(notifier)
     own_broker.stop()

@@ -97,7 +97,7 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
 ) -> None:
     """A stage reports that it waits for the broker or for topics, and then starts."""
     own_broker.stop()
-    connection = Connection(bootstrap_servers=own_broker.address, prefix="t.")
+    connection = fresh(own_broker)
     state = ("-o", f"notifier.state_dir={tmp_path / 'state'}")
     processor = processes.start(connection, "processor", rules=rules_file(tmp_path))
     notifier = processes.start(connection, "notifier", "stdout", *state)
@@ -105,7 +105,7 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
         each.wait_for("The start is waiting")
         assert "check kafka.bootstrap_servers" in each.errors
     own_broker.start()
-    create_missing(connection, plan("t.", 4, 1, DAY_MS))
+    create_missing(connection, plan(connection.prefix, 4, 1, DAY_MS))
     processor.wait_for("evaluating rules:")
     notifier.wait_for("go to stdout")
     for each in (processor, notifier):

@@ -12,11 +12,11 @@ from collector.publishing.publisher import Publisher
 from collector.publishing.spool import Spool
 from tests.cluster.actions import Alerts, Generator, Host, assert_exact, rules_file
 from tests.cluster.broker import Broker
-from tests.cluster.conftest import own_broker, processes, with_topics
+from tests.cluster.conftest import own_broker, processes, stoppable, with_topics
 from tests.cluster.correlate_oracle import WITH_MEMORY, assert_owed
 from tests.cluster.processes import Processes
 
-__all__ = ["own_broker", "processes"]
+__all__ = ["own_broker", "processes", "stoppable"]
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.broker import Broker
-from tests.cluster.conftest import own_broker, processes
+from tests.cluster.conftest import own_broker, processes, stoppable
 from tests.cluster.processes import Processes
 from tests.cluster.restarts import cpu_load, restart_often
 
-__all__ = ["own_broker", "processes"]
+__all__ = ["own_broker", "processes", "stoppable"]
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(4 * 3600)]
 
