@@ -17,7 +17,7 @@ CHECKED = ("*.md", "docs/**/*.md", "deploy/**/README.md")
 """Patterns of the pages to check."""
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _NAMED = re.compile(
-    r"`((?:tests|docs|deploy|bench|processor|collector|notifier|schemas|bus|lanner|rules)/[\w./@-]*[\w/])`"
+    r"`((?:tests|docs|deploy|bench|foundation|processor|collector|notifier|schemas|bus|lanner|rules)/[\w./@-]*[\w/])`"
 )
 _BLOCK = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 

@@ -1,5 +1,6 @@
 """What README and docs name is there."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,27 @@ def check(*pages: Path) -> subprocess.CompletedProcess[str]:
 def test_every_link_and_every_file_that_a_page_names_is_there(page: Path) -> None:
     """Links include the heading behind the #; links to elsewhere are not followed."""
     assert check(page).stdout == ""
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_are_named_by_their_whole_paths(name: str) -> None:
+    """So each exists, also those that the script takes for other words."""
+    text = (ROOT / name).read_text().partition("\n## Code\n")[0]
+    named = re.findall(r"`([\w.][\w./-]*(?:/|\.(?:avro|avsc|c|css|html|js|json|md|py|toml|txt|yaml|yml)))`", text)
+
+    assert len(named) > 20
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+def test_each_common_change_is_a_list_of_files() -> None:
+    """With at least three steps, and documentation at the end."""
+    changes = (ROOT / "CONTRIBUTING.md").read_text().partition("common changes\n")[2].partition("\n## Code\n")[0]
+    titles = re.findall(r"^\*\*(.+)\*\*$", changes, re.MULTILINE)
+
+    assert len(titles) == 13
+    for text in re.split(r"^\*\*.+\*\*$", changes, flags=re.MULTILINE)[1:]:
+        assert len(re.findall(r"^\d\. ", text, re.MULTILINE)) >= 3
+        assert "docs/" in text
 
 
 @pytest.mark.parametrize(
