@@ -54,9 +54,9 @@ class Grant:
     """Without the connection's prefix, unless it is complete."""
     operation: Operation
     is_prefix: bool = False
-    """Whether the grant covers all names that begin with `name`."""
+    """True if the grant covers all names that begin with `name`."""
     is_complete: bool = False
-    """Whether the connection's prefix is not added: the resource is not one of Lanner's own."""
+    """True if the connection's prefix is not added: the resource is not one of Lanner's own."""
 
     def full_name(self, prefix: str) -> str:
         """Return the name at the broker. prefix: the connection's."""

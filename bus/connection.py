@@ -53,12 +53,12 @@ class Connection:
 
     @property
     def uses_tls(self) -> bool:
-        """Whether traffic is encrypted."""
+        """True if traffic is encrypted."""
         return self.security_protocol in ("ssl", "sasl_ssl")
 
     @property
     def uses_sasl(self) -> bool:
-        """Whether a username and a password are sent."""
+        """True if a username and a password are sent."""
         return self.security_protocol in ("sasl_plaintext", "sasl_ssl")
 
     def topic(self, name: str) -> str:

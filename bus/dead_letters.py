@@ -53,7 +53,7 @@ class DeadMessage:
 
     @property
     def is_without_message(self) -> bool:
-        """Whether the failed message was left out, because it was too large or could not be fetched."""
+        """True if the failed message was left out, because it was too large or could not be fetched."""
         return OMITTED in self.headers or NOT_FETCHED in self.headers
 
 

@@ -63,14 +63,14 @@ class TopicKind:
     name: str
     """Without prefix."""
     scales: bool
-    """Whether it has one partition per possible processor worker; otherwise it has one."""
+    """True if it has one partition per possible processor worker; otherwise it has one."""
     cleanup: Cleanup
     retention_ms: int | None = None
     """How long messages are retained; None for compacted topics."""
     append_time: bool = False
-    """Whether the broker sets the timestamps, so that a host's wrong clock can't affect retention or windows."""
+    """True if the broker sets the timestamps, so that a host's wrong clock can't affect retention or windows."""
     co_partitioned: bool = False
-    """Whether it must have as many partitions as the events topic, because it is used by partition number."""
+    """True if it must have as many partitions as the events topic, because it is used by partition number."""
 
 
 TOPICS: tuple[TopicKind, ...] = (

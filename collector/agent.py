@@ -101,12 +101,12 @@ class Collector:
         self._interval = _POLL
         self._is_quiet = False
         self._has_read = False
-        """Whether records were read since losses were last counted."""
+        """True if records were read since losses were last counted."""
         self._count_losses_at = 0.0
 
     @property
     def is_attached(self) -> bool:
-        """Whether the program is attached and has passed its self-test."""
+        """True if the program is attached and has passed its self-test."""
         return self._feed is not None
 
     @property
@@ -170,7 +170,7 @@ class Collector:
 
     @property
     def has_more(self) -> bool:
-        """Whether the last read left records that had already been sent."""
+        """True if the last read left records that had already been sent."""
         return self._feed is not None and self._feed.has_more
 
     def counters(self) -> Mapping[str, int]:

@@ -246,7 +246,7 @@ class KernelFeed:
 
     @property
     def has_more(self) -> bool:
-        """Whether the last read left records that had already been sent."""
+        """True if the last read left records that had already been sent."""
         return self._events.has_more or self._lifecycle.has_more
 
     def drain(self) -> Iterator[list[bytes]]:

@@ -159,7 +159,7 @@ class RecordIntake:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether events are waiting for their container's facts."""
+        """True if events are waiting for their container's facts."""
         return len(self._waiting) > 0
 
     @property

@@ -38,7 +38,7 @@ class CollectorSettings:
     cri_sockets: tuple[Path, ...] = ()
     """Sockets of further runtimes; empty for the usual ones. That of a container's own shim is found without."""
     unknown_containers: bool = True
-    """Whether pid and mount namespaces of its own put a process into a container, whatever its cgroup's name."""
+    """True if pid and mount namespaces of its own put a process into a container, whatever its cgroup's name."""
     container_parents: tuple[str, ...] = ()
     """Further cgroups below which runtimes create those of containers; `*` matches any part of one name."""
     sent_whole: int = SENT_WHOLE

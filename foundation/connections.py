@@ -41,7 +41,7 @@ class Connected(Protocol):
     since: float
     """When it was opened, or its latest request was answered; monotonic seconds."""
     is_known: bool
-    """Whether the client has shown a token, a session or a certificate."""
+    """True if the client has shown a token, a session or a certificate."""
 
     @property
     def waits(self) -> Waits:

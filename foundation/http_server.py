@@ -61,9 +61,9 @@ class HttpConnection:
     """When it was opened, or its latest request was answered."""
     protocol: asyncio.Protocol
     is_known: bool = False
-    """Whether the client has shown a token, a session or a certificate."""
+    """True if the client has shown a token, a session or a certificate."""
     is_reused: bool = False
-    """Whether a request was answered on it."""
+    """True if a request was answered on it."""
     request: web.Request | None = None
     """The one that is handled."""
     begun: float = 0.0
@@ -147,7 +147,7 @@ class HttpThread:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """True if the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
@@ -364,7 +364,7 @@ class HttpIntake(ABC):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the server thread runs."""
+        """True if the server thread runs."""
         return self._http.is_alive
 
     def stop(self, seconds: float) -> None:

@@ -40,7 +40,7 @@ class Environment:
 
     @property
     def is_checkout(self) -> bool:
-        """Whether the program runs from a checkout."""
+        """True if the program runs from a checkout."""
         return (self.package / "deploy" / "setup" / "setup.sh").is_file()
 
 

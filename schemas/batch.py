@@ -129,7 +129,7 @@ class Container:
     host_network: bool | None = None
     host_ipc: bool | None = None
     is_truncated: bool = False
-    """Whether there is more about it than was read: its mounts, its specification or its runtime's answer."""
+    """True if there is more about it than was read: its mounts, its specification or its runtime's answer."""
     mounts: tuple[Mount, ...] | None = None
     labels: tuple[tuple[str, str], ...] | None = None
     pod_name: str | None = None
@@ -199,9 +199,9 @@ class Process:
     pidns_init_start_time: int | None = None
     exec_generation: int = 0
     is_args_truncated: bool = False
-    """Whether the process has more arguments than `args` holds."""
+    """True if the process has more arguments than `args` holds."""
     is_env_truncated: bool = False
-    """Whether only part of the environment was searched for the variables in `env`."""
+    """True if only part of the environment was searched for the variables in `env`."""
     cgroup: str | None = None
     container: int = -1
     """Row in the batch's containers; -1 for the host."""
@@ -254,7 +254,7 @@ class EventBatch:
     interest: bytes = b""
     """The pushdown filter as JSON, compressed by zlib; sent with narrowed."""
     stopping: bool = False
-    """Whether this is the last batch before an orderly stop of the collector."""
+    """True if this is the last batch before an orderly stop of the collector."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Host names by address, if a rule names a host; set by the evaluating process, never sent."""
     appended: int = 0
@@ -263,7 +263,7 @@ class EventBatch:
     numbers: Sequence[int] = ()
     """evt.num of each event, if some were left out of a capture that is read; never sent."""
     is_established: bool = True
-    """Whether the host is an established one and not a newcomer; decided by the processor, never sent."""
+    """True if the host is an established one and not a newcomer; decided by the processor, never sent."""
 
     @property
     def total(self) -> int:

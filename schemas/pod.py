@@ -58,7 +58,7 @@ class Pod:
     services: tuple[PodObject, ...] = ()
     """Ordered by name."""
     is_shortened: bool = False
-    """Whether labels or services were left out because there were too many."""
+    """True if labels or services were left out because there were too many."""
 
     def owner(self, kind: str) -> PodObject | None:
         """Return the nearest owner of a kind, such as ReplicaSet; None if there is none."""

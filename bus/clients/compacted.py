@@ -45,7 +45,7 @@ class CompactedTopicReader:
 
     @property
     def has_read_all(self) -> bool:
-        """Whether every topic has been read to its end at least once."""
+        """True if every topic has been read to its end at least once."""
         return not self._unread
 
     def poll(self, timeout: float) -> tuple[str, Message] | None:
@@ -75,7 +75,7 @@ class CompactedTopicReader:
 
     @property
     def is_shut_out(self) -> bool:
-        """Whether the broker rejects this client, or its access to a topic."""
+        """True if the broker rejects this client, or its access to a topic."""
         return self._connecting.is_final or is_forbidden(self._failure)
 
     def unavailable(self) -> BusUnavailable:
@@ -193,7 +193,7 @@ class ChangelogTable:
     applied: int = _BEFORE_ALL
     """The highest input offset of all records."""
     is_unused: bool = True
-    """Whether nothing was ever written there."""
+    """True if nothing was ever written there."""
     end: int = 0
     """The offset after the last record."""
     _versions: dict[bytes, int] = field(default_factory=dict)

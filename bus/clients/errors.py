@@ -186,7 +186,7 @@ class ClientErrors:
 
     @property
     def is_final(self) -> bool:
-        """Whether waiting won't help, because credentials or certificates have to change."""
+        """True if waiting won't help, because credentials or certificates have to change."""
         error = self.newest
         return error is not None and (
             error.code() in (*_CREDENTIALS, KafkaError._SSL) or _is_refused_certificate(error)  # noqa: SLF001

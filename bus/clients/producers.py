@@ -96,7 +96,7 @@ class ResendingProducer:
 
     @property
     def is_shut_out(self) -> bool:
-        """Whether the broker rejects this client, as far as is known."""
+        """True if the broker rejects this client, as far as is known."""
         return self._client_errors.is_final
 
     @property

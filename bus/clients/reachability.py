@@ -89,7 +89,7 @@ class ConnectionState:
             clock: returns seconds.
         """
         self.is_connected = False
-        """Whether a broker was connected some seconds ago."""
+        """True if a broker was connected some seconds ago."""
         self._on_statistics = on_statistics
         self._clock = clock
         self._lost_since: float | None = None
@@ -102,7 +102,7 @@ class ConnectionState:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether another client has to be made; call `renewed` once that is done."""
+        """True if another client has to be made; call `renewed` once that is done."""
         if self._lost_since is None:
             return False
         return self._clock() - self._lost_since > (STALLED_SECONDS if self._knows_brokers else FORGOTTEN_SECONDS)

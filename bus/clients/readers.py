@@ -153,7 +153,7 @@ class TopicReader:
 
     @property
     def has_read_all(self) -> bool:
-        """Whether every partition has been read to its end at least once."""
+        """True if every partition has been read to its end at least once."""
         return not self._unread
 
     def poll(self, timeout: float) -> Message | None:

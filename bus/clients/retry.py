@@ -43,7 +43,7 @@ class Outage:
 
     @property
     def is_on(self) -> bool:
-        """Whether an outage was reported that has not ended."""
+        """True if an outage was reported that has not ended."""
         return self._since is not None
 
     def goes_on(self, reason: object) -> None:

@@ -124,7 +124,7 @@ class StatusResponse:
         self.info: Json = {}
         """What the runtime adds when asked verbosely; differs between runtimes."""
         self.is_truncated = not is_verbose
-        """Whether the runtime has more than could be read."""
+        """True if the runtime has more than could be read."""
         info = next((entry.data(2) for entry in response.messages(2) if entry.text(1) == "info"), b"{}")
         try:
             found = decoded(info)

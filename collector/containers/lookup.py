@@ -74,7 +74,7 @@ class _Query:
     name: ContainerName
     pid: int | None
     is_believed: bool
-    """Whether its bundle counts."""
+    """True if its bundle counts."""
     runtime: int
     """Index of the first runtime that may have it."""
 
@@ -99,9 +99,9 @@ class _Answer:
     failure: str | None = None
     """Why the runtime couldn't be queried; None if it responded, even that it doesn't know the container."""
     is_final: bool = True
-    """Whether the runtime was queried too; otherwise its response follows."""
+    """True if the runtime was queried too; otherwise its response follows."""
     is_complete: bool = False
-    """Whether the runtime knew the container."""
+    """True if the runtime knew the container."""
 
 
 class KnownContainers:

@@ -33,7 +33,7 @@ class ClusterIndex:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every resource was listed once."""
+        """True if every resource was listed once."""
         return len(self._listed) == len(RESOURCES)
 
     def counts(self) -> dict[str, int]:

@@ -109,7 +109,7 @@ class Elector:
 
     @property
     def may_write(self) -> bool:
-        """Whether this process holds the lease now: no other process can have taken it over."""
+        """True if this process holds the lease now: no other process can have taken it over."""
         return self.is_leader and time.monotonic() - self.renewed_at < RENEW_SECONDS
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:

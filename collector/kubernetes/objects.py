@@ -33,7 +33,7 @@ class Resource:
     kind: str
     path: str
     is_whole: bool = False
-    """Whether its specification is needed; of the others, only the metadata is requested."""
+    """True if its specification is needed; of the others, only the metadata is requested."""
 
 
 RESOURCES: Mapping[str, Resource] = MappingProxyType(
@@ -71,7 +71,7 @@ class KubernetesObject:
     namespace: str = ""
     labels: Labels = ()
     is_shortened: bool = False
-    """Whether it has more labels than are stored."""
+    """True if it has more labels than are stored."""
     owner: Owner | None = None
     """Its controller."""
     node: str = ""

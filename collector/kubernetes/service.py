@@ -234,7 +234,7 @@ class KubernetesService:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all resources were listed in this term."""
+        """True if all resources were listed in this term."""
         return self._index is not None and self._index.is_complete
 
     async def run(self) -> None:

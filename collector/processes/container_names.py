@@ -106,7 +106,7 @@ class ContainerName:
     cgroup: str = ""
     """The path of the container's own cgroup. Two cgroups that claim the same id are two containers."""
     is_certain: bool = True
-    """Whether only root of the host can have created this cgroup. Where root of a container or an unprivileged user can
+    """True if only root of the host can have created this cgroup. Where root of a container or an unprivileged user can
     create it, the id may be forged and the runtime has to confirm it."""
     outer: str = ""
     """The cgroup of the outermost container, if this one is nested in it."""

@@ -41,7 +41,7 @@ class ExecutedProgram:
     is_lower_layer: bool | None = None
     is_from_memfd: bool | None = None
     is_writable: bool | None = None
-    """Whether its process may write it; None derives that from the file's mode."""
+    """True if its process may write it; None derives that from the file's mode."""
     is_args_truncated: bool = False
     is_env_truncated: bool = False
 

@@ -81,7 +81,7 @@ class TrackedProcess:
         self.parent = parent
         self.is_stale = is_stale
         self.is_pointed_at = False
-        """Whether rows of other processes may refer to it: it has been a parent or a leader."""
+        """True if rows of other processes may refer to it: it has been a parent or a leader."""
         self.depth = 0
         """One more than its parent's when that was set: a short lineage needn't be followed to be found short."""
         if parent is not None:

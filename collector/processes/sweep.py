@@ -88,7 +88,7 @@ class Sweep:
 
     @property
     def is_sweeping(self) -> bool:
-        """Whether a sweep has begun and not ended."""
+        """True if a sweep has begun and not ended."""
         return bool(self._left or self._to_read or self._doubts)
 
     def step(self, now: float, clock: int, read_until: int) -> None:

@@ -124,7 +124,7 @@ class Attributes:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it is a regular file."""
+        """True if it is a regular file."""
         return stat.S_ISREG(self.mode)
 
 

@@ -93,12 +93,12 @@ class Publisher:
 
     @property
     def is_away(self) -> bool:
-        """Whether the broker is unavailable, so that batches wait on disk."""
+        """True if the broker is unavailable, so that batches wait on disk."""
         return self._is_away
 
     @property
     def has_waiting(self) -> bool:
-        """Whether a batch is in flight or on disk."""
+        """True if a batch is in flight or on disk."""
         return len(self._window) > 0 or self._spool.has_unsent
 
     def publish(self, batch: EventBatch) -> None:
@@ -288,7 +288,7 @@ class Publisher:
         return 0.0 if first is None else time.monotonic() - max(first.at, self._progress_at)
 
     def _is_unregistered(self) -> bool:
-        """Whether the schema registry has not responded yet, so that messages lack their header."""
+        """Return True if the schema registry has not responded yet, so that messages lack their header."""
         return self._registration is not None and self._registration.header is None
 
     def _store_in_flight(self) -> None:

@@ -118,7 +118,7 @@ class SendWindow:
         self._in_flight = 0
         self._alone: QueuedBatch | None = None
         self._is_known = False
-        """Whether the broker has accepted a batch of the present client."""
+        """True if the broker has accepted a batch of the present client."""
         self._fits = BATCH_BYTES
         """The largest size that the topic is assumed to accept."""
         self._too_large = sys.maxsize

@@ -101,7 +101,7 @@ class Spool:
 
     @property
     def has_unsent(self) -> bool:
-        """Whether take would return a batch."""
+        """True if take would return a batch."""
         return any(not segment.is_read for segment in self._segments)
 
     @property

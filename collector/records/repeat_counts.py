@@ -121,7 +121,7 @@ class RepeatPoll:
 
     @property
     def has_counts(self) -> bool:
-        """Whether counts were read that have not been taken."""
+        """True if counts were read that have not been taken."""
         return bool(self._counts)
 
     def is_ready(self, read_until: int) -> bool:

@@ -39,7 +39,7 @@ class Ring:
         self._size = size
         self._at_once = min(at_once, size)
         self.has_more = False
-        """Whether the last read left complete records."""
+        """True if the last read left complete records."""
         self._consumer_map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
         self._producer_map = mmap.mmap(descriptor, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ, offset=_PAGE)
         self._consumer = memoryview(self._consumer_map)[:8].cast("Q")
@@ -54,7 +54,7 @@ class Ring:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the ring holds no record, complete or not."""
+        """True if the ring holds no record, complete or not."""
         return self._consumer[0] == self._producer[0]
 
     def read(self) -> list[bytes]:

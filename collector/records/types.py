@@ -92,7 +92,7 @@ class Exec:
     args: tuple[str, ...]
     """Including the first."""
     args_truncated: bool
-    """Whether there are more arguments."""
+    """True if there are more arguments."""
     env: tuple[str, ...] | None
     """None if not requested."""
     exe_ino: int
@@ -110,7 +110,7 @@ class Exec:
     """execve or execveat."""
     cpu: int = 0
     env_truncated: bool = False
-    """Whether there are more variables than were read."""
+    """True if there are more variables than were read."""
     parts: ExecParts | None = field(default=None, compare=False, repr=False)
     """Where all members but `cpu` and what identifies the process come from; None if similar execs don't share them."""
 

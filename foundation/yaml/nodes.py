@@ -117,7 +117,7 @@ class ScalarNode(_Placed):
 
     @property
     def is_null(self) -> bool:
-        """Whether it is a YAML null."""
+        """True if it is a YAML null."""
         return not self.style and self.value in _NULLS
 
     @property

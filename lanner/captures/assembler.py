@@ -94,12 +94,12 @@ class CaptureAssembler:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no event was read since the last batch."""
+        """True if no event was read since the last batch."""
         return self._number == self._read
 
     @property
     def is_full(self) -> bool:
-        """Whether the batch is due."""
+        """True if the batch is due."""
         builder = self._builder
         return (
             builder.count >= _MAX_EVENTS

@@ -125,7 +125,7 @@ class _Evaluation:
 
     detection: CompiledDetection
     has_audit_events: bool = False
-    """Whether Kubernetes audit events are evaluated, which name people."""
+    """True if Kubernetes audit events are evaluated, which name people."""
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
     sources: set[str] = field(default_factory=set)

@@ -30,7 +30,7 @@ class DemoResult:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the action ran but its alert is missing or has another priority."""
+        """True if the action ran but its alert is missing or has another priority."""
         return not self.skipped and self.seen != self.expected
 
 

@@ -88,7 +88,7 @@ class Draft:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing was done yet about the setting that is converted."""
+        """True if nothing was done yet about the setting that is converted."""
         return self._changes == 0
 
     def cover(self) -> None:

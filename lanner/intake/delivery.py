@@ -40,7 +40,7 @@ class AuditDelivery:
 
     @property
     def is_blocked(self) -> bool:
-        """Whether events that were not acknowledged in time still wait for the broker."""
+        """True if events that were not acknowledged in time still wait for the broker."""
         return bool(self._late)
 
     async def store(self, events: Sequence[RawEvent], seconds: float | None = None) -> None:

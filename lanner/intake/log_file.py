@@ -228,7 +228,7 @@ class LogFollower:
         self._rotated_at: float | None = None
         self._is_started = False
         self._has_place = False
-        """Whether a place is stored."""
+        """True if a place is stored."""
 
     def next(self) -> Lines | None:
         """Return further lines; None if there are none now. Raises OSError."""

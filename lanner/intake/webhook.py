@@ -73,7 +73,7 @@ class AuditWebhook(HttpIntake):
         self.codes: Counter[int] = Counter()
         """Requests, by the status of the answer."""
         self.is_failing = False
-        """Whether the events of the latest request could not be stored."""
+        """True if the events of the latest request could not be stored."""
         self._open_delivery = open_delivery
         self._report = report
         self._limits = limits or WebhookLimits()

@@ -111,7 +111,7 @@ class StatefulEvaluator:
 
     @property
     def is_learning(self) -> bool:
-        """Whether recorded batches are left to learn from."""
+        """True if recorded batches are left to learn from."""
         return self._learner is not None
 
     def learn(self, seconds: float) -> None:

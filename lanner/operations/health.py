@@ -15,7 +15,7 @@ class HealthCheck:
     detail: str
     """The state; if bad, what to look at."""
     is_degraded: bool = False
-    """Whether it works, but not as it should: people are to look, but a restart or less traffic won't help."""
+    """True if it works, but not as it should: people are to look, but a restart or less traffic won't help."""
 
     def __str__(self) -> str:
         state = "bad" if not self.is_good else "degraded" if self.is_degraded else "ok"
@@ -27,11 +27,11 @@ class Health:
     """A stage's checks; they are called on the server's threads and don't change anything."""
 
     alive: Callable[[], Sequence[HealthCheck]]
-    """Whether its loops are running; if not, only a restart helps."""
+    """True if its loops are running; if not, only a restart helps."""
     well: Callable[[], Sequence[HealthCheck]]
     """Further conditions that are unhealthy when they last."""
     ready: Callable[[], Sequence[HealthCheck]]
-    """Whether it can do its work now."""
+    """True if it can do its work now."""
 
 
 def turning(name: str, turned_at: float, now: float, limit: float) -> HealthCheck:

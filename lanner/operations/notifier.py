@@ -21,7 +21,7 @@ class KafkaQueueState(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether a broker was connected some seconds ago."""
+        """True if a broker was connected some seconds ago."""
 
 
 @dataclass(frozen=True, slots=True)

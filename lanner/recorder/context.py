@@ -63,9 +63,9 @@ class Timeline(Generic[Shown]):
         self._before: deque[TimelineEntry[Shown]] = deque(maxlen=limit)
         self._after: list[TimelineEntry[Shown]] = []
         self.is_found = False
-        """Whether the alert's event was found."""
+        """True if the alert's event was found."""
         self.is_past = False
-        """Whether events after the range have arrived, so that no more events of it will."""
+        """True if events after the range have arrived, so that no more events of it will."""
         self.too_early = 0
         """Events of the range that were dropped before the stored ones."""
         self.too_late = 0

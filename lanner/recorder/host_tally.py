@@ -27,7 +27,7 @@ class FleetHost:
     losses: Mapping[str, int]
     """What it reported as lost, by reason, in the batches that were read."""
     is_stopped: bool
-    """Whether its collector reported that it stopped."""
+    """True if its collector reported that it stopped."""
     offset: int = 0
     """How far its clock is behind the broker's, ns; 0 if it is right."""
     started: int = 0

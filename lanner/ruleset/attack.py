@@ -20,7 +20,7 @@ class CoveredTechnique:
 
     @property
     def is_known(self) -> bool:
-        """Whether the table of ATT&CK has it."""
+        """True if the table of ATT&CK has it."""
         return self.technique.id in TECHNIQUES
 
 

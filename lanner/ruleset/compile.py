@@ -57,7 +57,7 @@ class CompiledDetection:
     """By event type that matters to a rule: whether an event of it can't match one. None if rules compare events with
     those before them, so that all matter."""
     has_audit_log: bool = False
-    """Whether `lanner run` follows a Kubernetes audit log."""
+    """True if `lanner run` follows a Kubernetes audit log."""
 
     @property
     def event_types(self) -> frozenset[str]:

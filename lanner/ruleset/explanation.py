@@ -95,7 +95,7 @@ _MOST_REASONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Whether a rule matches an event, and why."""
+    """The result of a rule for an event, with its reasons."""
 
     kind: Kind
     tree: Explained
@@ -106,7 +106,7 @@ class Explanation:
 
     @property
     def matches(self) -> bool | None:
-        """Whether it matches; None if that isn't known."""
+        """True if it matches, false if it doesn't; None if that isn't known."""
         return {"matches": True, "does not match": False}.get(self.kind)
 
     def sentence(self) -> str:

@@ -83,7 +83,7 @@ class ExampleException:
     field: str
     """The field whose values a list holds; empty for a macro."""
     is_audit: bool = False
-    """Whether a macro is about Kubernetes audit events."""
+    """True if a macro is about Kubernetes audit events."""
 
     @property
     def yaml(self) -> str:

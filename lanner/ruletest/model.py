@@ -44,7 +44,7 @@ class ContainerSpec:
     mounts: tuple[tuple[str, str, bool], ...] = ()
     """Source, destination, whether it is writable."""
     truncated: bool = False
-    """Whether it has more than was read; unless the test states that it is privileged, that isn't known then."""
+    """True if it has more than was read; unless the test states that it is privileged, that isn't known then."""
     labels: tuple[tuple[str, str], ...] = ()
     pod: PodSpec | None = None
 

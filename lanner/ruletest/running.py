@@ -69,7 +69,7 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
-        """Whether exactly the expected alerts were raised."""
+        """True if exactly the expected alerts were raised."""
         return not self.failures
 
 

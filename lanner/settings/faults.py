@@ -33,7 +33,7 @@ class SettingFault:
     location: SourceLocation | None = None
     """Where the setting was written."""
     follows: bool = False
-    """Whether it may follow from an error in another setting of the same part, such as a misspelled name."""
+    """True if it may follow from an error in another setting of the same part, such as a misspelled name."""
 
     def __str__(self) -> str:
         lines = [self.text]

@@ -59,7 +59,7 @@ class Checks:
     """Makes comparisons."""
 
     exact_paths: bool = False
-    """Whether the case of paths matters."""
+    """True if the case of paths matters."""
 
     def text(self, name: str, value: SigmaString, *, is_cased: bool = False) -> Node:
         """Return the comparison of a field with a text that may have wildcards."""

@@ -81,7 +81,7 @@ class CostComparison:
 
     @property
     def is_short(self) -> bool:
-        """Whether so little time was evaluated that figures for a day may be far off."""
+        """True if so little time was evaluated that figures for a day may be far off."""
         return self.milliseconds < _SHORT_MS
 
     def a_day(self, count: float) -> float:
@@ -212,7 +212,7 @@ class MeasuredCosts:
     remarks: tuple[str, ...]
     """What was not collected, so that no cost of it is known."""
     is_complete: bool
-    """Whether all stored events were evaluated."""
+    """True if all stored events were evaluated."""
 
 
 def measured_costs(

@@ -169,7 +169,7 @@ class TunedAlert:
     number: int = 1
     """Alerts that it stands for: a summary replaces many, and has the fields that they share."""
     is_marked: bool = False
-    """Whether people marked it as real."""
+    """True if people marked it as real."""
 
 
 @dataclass(frozen=True, slots=True)

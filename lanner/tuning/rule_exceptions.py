@@ -115,7 +115,7 @@ class Quieted:
     alerts: int = 0
     checked: int = 0
     is_partial: bool = False
-    """Whether there are more alerts than were looked at."""
+    """True if there are more alerts than were looked at."""
     marked: dict[str, MarkedAlerts] = field(default_factory=dict)
     """Groups and alerts about which people decided something, by subject."""
 

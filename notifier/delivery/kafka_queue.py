@@ -109,7 +109,7 @@ class KafkaQueue:
 
     @property
     def is_connected(self) -> bool:
-        """Whether a broker was connected some seconds ago."""
+        """True if a broker was connected some seconds ago."""
         return self._state.is_connected
 
     def _joined(self) -> Consumer:

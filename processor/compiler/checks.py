@@ -42,7 +42,7 @@ class ConditionProblem:
     span: Span
     is_error: bool = True
     is_unknown: bool = False
-    """Whether the field or event type does not exist: skip-if-unknown-filter makes it a warning."""
+    """True if the field or event type does not exist: skip-if-unknown-filter makes it a warning."""
 
 
 def check(condition: Node) -> list[ConditionProblem]:

@@ -26,7 +26,7 @@ class Expression:
     text: str
     sources: frozenset[str]
     several: bool = False
-    """Whether it returns a tuple of values, any of which may match."""
+    """True if it returns a tuple of values, any of which may match."""
     subject: str = ""
     """If the values are several names of one thing: the expression of that thing, which `!=` needs."""
     bit: int = 0

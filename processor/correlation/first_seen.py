@@ -263,7 +263,7 @@ class Sightings:
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything has changed since the changes were taken."""
+        """True if anything has changed since the changes were taken."""
         return bool(self._changed)
 
     def take_changes(self) -> list[tuple[ValueKey, str, SeenGroup | SeenValue | None, int]]:

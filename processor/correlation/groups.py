@@ -355,7 +355,7 @@ class Store:
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything has changed since the changes were taken."""
+        """True if anything has changed since the changes were taken."""
         return bool(self._changed)
 
     def take_changes(self) -> list[tuple[Key, GroupState | None, int]]:

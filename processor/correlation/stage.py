@@ -121,7 +121,7 @@ class CorrelateStage:
         return found
 
     def remembers(self, partition: int) -> bool:
-        """Whether a tick could close anything, or changes are not written yet."""
+        """Return True if a tick could close anything, or changes are not written yet."""
         correlator = self._correlators.get(partition)
         return correlator is not None and correlator.state.needs_time
 

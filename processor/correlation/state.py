@@ -194,7 +194,7 @@ class WindowState:
 
     @property
     def needs_time(self) -> bool:
-        """Whether the time alone can change anything, or changes are not written yet."""
+        """True if the time alone can change anything, or changes are not written yet."""
         return bool(len(self.store) or self.sightings.groups or self.store.has_changes or self.sightings.has_changes)
 
     def drop(self, key: Key | ValueKey) -> None:

@@ -43,7 +43,7 @@ class Throttle:
 
     @property
     def is_open(self) -> bool:
-        """Whether repeats are still counted."""
+        """True if repeats are still counted."""
         return bool(self.alert)
 
     def counts(self, time: int) -> bool:

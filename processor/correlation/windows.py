@@ -18,7 +18,7 @@ ALLOWED_LATENESS = 60_000_000_000
 
 
 class UpdateOutcome(Enum):
-    """Whether an event was taken."""
+    """True if an event was taken."""
 
     TAKEN = "taken"
     STALE = "stale"

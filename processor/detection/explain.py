@@ -49,7 +49,7 @@ class Explained:
 
     @property
     def is_true(self) -> bool:
-        """Whether the engine evaluates the node to true."""
+        """True if the engine evaluates the node to true."""
         return self.verdict is Verdict.TRUE
 
 

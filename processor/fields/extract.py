@@ -91,7 +91,7 @@ class FieldExpression:
     sources: frozenset[str]
     """``process``, ``name``, ``event`` or single columns such as ``c_bits``."""
     several: bool = False
-    """Whether the expression returns a tuple of values, any of which a condition may match."""
+    """True if the expression returns a tuple of values, any of which a condition may match."""
     subject: str = ""
     """If the values are several names of one thing: the expression of that thing.
 

@@ -89,7 +89,7 @@ class _Arrival(NamedTuple):
     position: int
     """Its offset in the partition; -1 if it is unknown."""
     is_past: bool
-    """Whether it is of a former start of its collector, and was made long ago: it shows nothing about its host now."""
+    """True if it is of a former start of its collector, and was made long ago: it shows nothing about its host now."""
 
 
 class MessageStage:

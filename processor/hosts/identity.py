@@ -97,7 +97,7 @@ class RejectedMessage:
     outcome: str
     """The outcome to count."""
     is_known: bool
-    """Whether the host that it names has a key, so that somebody else may have spoken for it."""
+    """True if the host that it names has a key, so that somebody else may have spoken for it."""
 
 
 class IdentityGate:

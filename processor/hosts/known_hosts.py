@@ -27,7 +27,7 @@ class KnownHosts:
 
     @property
     def is_full(self) -> bool:
-        """Whether the limit of pinned hosts is reached."""
+        """True if the limit of pinned hosts is reached."""
         return len(self._pinned) + len(self._claimed) >= self._limit
 
     def find(self, host_id: str, *, pins: bool = True) -> HostKey | None:

@@ -129,7 +129,7 @@ class HeartbeatBatch(NumberedBatch, Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Whether its collector stops cleanly."""
+        """True if its collector stops cleanly."""
 
 
 @dataclass(slots=True)

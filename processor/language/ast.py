@@ -86,7 +86,7 @@ class Literal:
 
     text: str
     quoted: bool = attribute(default=False, compare=False)
-    """Whether it was quoted; 22 and "22" mean the same, so this is excluded from comparison."""
+    """True if it was quoted; 22 and "22" mean the same, so this is excluded from comparison."""
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 

@@ -92,7 +92,7 @@ class _Level:
         self.negation_start = start
         self.negated = False
         self.is_or_tail = False
-        """Whether the open inner parenthesis is the whole tail of an "or"."""
+        """True if the open inner parenthesis is the whole tail of an "or"."""
 
     def end_conjunction(self) -> None:
         children = tuple(self.conjunction)

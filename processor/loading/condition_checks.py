@@ -75,7 +75,7 @@ class CompilerProblem:
     span: Span
     hint: str = ""
     is_unknown: bool = False
-    """Whether the field or event type is unknown: skip-if-unknown-filter makes it a warning."""
+    """True if the field or event type is unknown: skip-if-unknown-filter makes it a warning."""
 
 
 class Checker:

@@ -34,12 +34,12 @@ class ExceptionValue:
 
     @property
     def is_list(self) -> bool:
-        """Whether it is written as a list."""
+        """True if it is written as a list."""
         return self.items is not None
 
     @property
     def is_given(self) -> bool:
-        """Whether it is not empty."""
+        """True if it is not empty."""
         return bool(self.text or self.items)
 
 
@@ -123,7 +123,7 @@ class RuleUpdate:
 
     @property
     def is_given(self) -> bool:
-        """Whether it contains anything to append or replace."""
+        """True if it contains anything to append or replace."""
         parts = (
             self.condition,
             self.output,

@@ -25,7 +25,7 @@ class Code(Protocol):
 
     @property
     def is_error(self) -> bool:
-        """Whether it is an error."""
+        """True if it is an error."""
 
 
 class ProblemCode(Enum):
@@ -80,7 +80,7 @@ class ProblemCode(Enum):
 
     @property
     def is_error(self) -> bool:
-        """Whether it makes loading fail."""
+        """True if it makes loading fail."""
         return self.name.startswith("LOAD_ERR_")
 
     @property

@@ -117,7 +117,7 @@ class FileResult:
 
     @property
     def ok(self) -> bool:
-        """Whether it has no error."""
+        """True if it has no error."""
         return not self.errors
 
 
@@ -154,7 +154,7 @@ class LoadResult:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
+        """True if there is no error."""
         return not self.errors
 
     def with_errors(self, problems: Iterable[Problem]) -> "LoadResult":

@@ -58,9 +58,9 @@ class _Term:
     first_seen: StatefulMacro | None = None
     """The macro that it is a leg of, if it looks up values."""
     needs_content: bool = False
-    """Whether each of its events may be an alert, whatever came before."""
+    """True if each of its events may be an alert, whatever came before."""
     completes_sequence: bool = False
-    """Whether an event may be an alert because of one of another kind before it."""
+    """True if an event may be an alert because of one of another kind before it."""
     timespan: int = 0
     """ns."""
 

@@ -45,7 +45,7 @@ class SeenValue:
     share: int = 0
     """Toward which it counts; 0 if only the host is known."""
     is_private: bool = False
-    """Whether it is known for its share alone."""
+    """True if it is known for its share alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ class PreMatch:
     appended: int = 0
     """When the event's batch was appended, by the broker's clock, ns; 0 if unknown."""
     is_established: bool = True
-    """Whether the event's host counts as a known one and not as a newcomer."""
+    """True if the event's host counts as a known one and not as a newcomer."""
     weight: int = 1
     """The number of equal events that it stands for: evt.count."""
     notice: Notice | None = None
@@ -269,7 +269,7 @@ class PreMatch:
     earlier: tuple["PreMatch", ...] = ()
     """Events of the same batch and group before it that travel in its message: their matches have no content."""
     is_partial: bool = False
-    """Whether earlier events that its windows would count were left out."""
+    """True if earlier events that its windows would count were left out."""
     account: Account = Account()
     """Who caused it; detection alone needs that."""
 

@@ -109,7 +109,7 @@ class Shares:
 
     @property
     def is_worn(self) -> bool:
-        """Whether too many entries may be outdated."""
+        """True if too many entries may be outdated."""
         return self._left <= 0
 
     def add(self, value: str, share: int, seen: int) -> None:

@@ -30,7 +30,7 @@ class OutputError(LannerError, ValueError):
         self.message = message
         self.span = span
         self.unknown = unknown
-        """Whether the token is an unknown field: skip-if-unknown-filter makes it a warning."""
+        """True if the token is an unknown field: skip-if-unknown-filter makes it a warning."""
 
 
 @dataclass(frozen=True, slots=True)

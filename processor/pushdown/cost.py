@@ -134,7 +134,7 @@ class EventTypeCost:
 
     @property
     def takes_all(self) -> bool:
-        """Whether every event of the type has to be sent for this rule."""
+        """True if every event of the type has to be sent for this rule."""
         return any(not clause.tests and clause.patterns is None for clause in self.clauses)
 
 

@@ -51,15 +51,15 @@ class Correlation:
     learning: int = 0
     """How long a new group of first_seen only learns, nanoseconds."""
     is_over_rules: bool = False
-    """Whether its legs are rules instead of macros."""
+    """True if its legs are rules instead of macros."""
     counts_rules: bool = False
-    """Whether value_count counts the names of rules instead of a field's values."""
+    """True if value_count counts the names of rules instead of a field's values."""
     until: str = ""
     """The macro whose events end the sequences of temporal_ordered that began before; empty for none."""
 
     @property
     def is_temporal(self) -> bool:
-        """Whether it combines several macros instead of comparing a number."""
+        """True if it combines several macros instead of comparing a number."""
         return self.type in ("temporal", "temporal_ordered")
 
     @property

@@ -70,7 +70,7 @@ class Term:
 
     @property
     def is_stateful(self) -> bool:
-        """Whether windows decide it."""
+        """True if windows decide it."""
         return bool(self.needs or self.forbids)
 
 
@@ -103,7 +103,7 @@ class StatefulMacro:
     correlation: Correlation
     legs: tuple[Leg, ...]
     is_relayed: bool = False
-    """Whether it is true for some events only after another group's owner has relayed them."""
+    """True if some events match only after another group's owner has relayed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class StatefulRule:
     description: str = ""
     response: str = ""
     is_relayed: bool = False
-    """Whether some of its events come from other groups."""
+    """True if some of its events come from other groups."""
 
 
 @dataclass(frozen=True, slots=True)

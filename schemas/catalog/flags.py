@@ -47,7 +47,7 @@ class FlagEntry:
     mask: int
     """The bits of the kernel's number that are compared with ``kernel``."""
     any_bit: bool
-    """Whether one of the bits is enough: Falco's driver tests some flags of several bits that way."""
+    """True if one of the bits is enough: Falco's driver tests some flags of several bits that way."""
 
 
 @dataclass(frozen=True, slots=True)

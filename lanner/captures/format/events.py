@@ -65,7 +65,7 @@ class CapturedEvent:
 
     @property
     def has_result(self) -> bool:
-        """Whether it holds what the system call returned; some calls are recorded without parameters."""
+        """True if it holds what the system call returned; some calls are recorded without parameters."""
         return self.version.has_result and bool(self.params)
 
     @property
@@ -136,7 +136,7 @@ class EventJoiner:
         self.skipped: Counter[str] = Counter()
         """Events that could not be completed, by name."""
         self.has_entries = False
-        """Whether any entry has been retained."""
+        """True if any entry has been retained."""
         self._stored: SizedMap[int, CapturedEvent] = SizedMap(_MAX_WAITING, _MAX_ENTRIES)
         self._entered: SizedMap[int, CapturedEvent] = SizedMap(_MAX_WAITING, _MAX_ENTRIES)
 

@@ -43,9 +43,9 @@ class EventVersion:
     """The parameter with the descriptor that the event is about; -1 if it is about none."""
     creates_fd: bool
     has_fd: bool
-    """Whether it uses or creates a descriptor."""
+    """True if it uses or creates a descriptor."""
     has_result: bool
-    """Whether its first parameter is what the system call returned."""
+    """True if its first parameter is what the system call returned."""
     indices: dict[str, int]
     """Positions of the parameters by name."""
 

@@ -44,7 +44,7 @@ class OpenDescriptor:
     """The server's end."""
     protocol: int = 0
     is_server: bool | None = None
-    """Whether this side is the server."""
+    """True if this side is the server."""
     is_connected: bool = False
     pid: int = -1
     """The process behind a pidfd."""
@@ -61,7 +61,7 @@ class OpenDescriptor:
 
     @property
     def is_tcp(self) -> bool:
-        """Whether it is a connection by TCP; Falco takes none of IPv6 for one."""
+        """True if it is a connection by TCP; Falco takes none of IPv6 for one."""
         return self.type == IPV4 and self.protocol == TCP
 
     @property

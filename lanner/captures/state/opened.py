@@ -67,7 +67,7 @@ class Subject:
     raw_path: str | None = None
     flags: int = 0
     is_name_changed: bool = False
-    """Whether the event has changed the name of its descriptor, or made one with a name."""
+    """True if the event has changed the name of its descriptor, or made one with a name."""
 
 
 class DescriptorEffects:

@@ -50,17 +50,17 @@ class CapturedThread:
         self.descriptors: dict[int, OpenDescriptor] = {}
         self.clone_time = 0
         self.is_inverted = False
-        """Whether the child's own event, and not the parent's, has created it."""
+        """True if the child's own event, and not the parent's, has created it."""
         self.is_dead = False
 
     @property
     def is_in_namespace(self) -> bool:
-        """Whether it is in a pid namespace of its own."""
+        """True if it is in a pid namespace of its own."""
         return self.tid != self.vtid and self.vtid >= 0
 
     @property
     def is_main(self) -> bool:
-        """Whether it is its process's main thread."""
+        """True if it is its process's main thread."""
         return self.tid == self.main_tid
 
 

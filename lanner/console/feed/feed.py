@@ -126,7 +126,7 @@ class ViewFeed:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """True if the thread runs."""
         return self._thread.is_alive()
 
     def lag(self) -> Mapping[tuple[str, ...], int]:

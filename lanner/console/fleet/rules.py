@@ -71,7 +71,7 @@ class RuleRow:
     per_day: float
     """Alerts a day in the time range."""
     never: bool
-    """Whether the view holds no alert of it, of any time."""
+    """True if the view holds no alert of it, of any time."""
     seconds: float | None
     """Estimated time to evaluate it alone; None if not known."""
     share: float
@@ -80,7 +80,7 @@ class RuleRow:
 
     @property
     def is_on(self) -> bool:
-        """Whether it is among the rules and enabled."""
+        """True if it is among the rules and enabled."""
         return self.facts is not None and self.facts.enabled
 
 

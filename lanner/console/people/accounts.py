@@ -25,7 +25,7 @@ class Identity:
 
     @property
     def may_change(self) -> bool:
-        """Whether this person may acknowledge, assign, comment and mute."""
+        """True if this person may acknowledge, assign, comment and mute."""
         return self.role == "analyst"
 
 

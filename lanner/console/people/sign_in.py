@@ -26,7 +26,7 @@ class SignIn:
 
     accounts: Accounts
     is_open: bool = False
-    """Whether everyone who can connect is `local`; only on the loopback address."""
+    """True if everyone who can connect is `local`; only on the loopback address."""
     tokens: bool = True
     proxy: Proxy | None = None
     provider: OpenIdProvider | None = None

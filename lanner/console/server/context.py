@@ -53,7 +53,7 @@ class Console:
     sign_in: SignIn
     story: StoryParts
     is_secure: bool = False
-    """Whether browsers reach it by HTTPS."""
+    """True if browsers reach it by HTTPS."""
     hosts: frozenset[str] = frozenset()
     """Names and ports by which browsers may address it, lower case; empty for any."""
     origin: str = ""
@@ -61,7 +61,7 @@ class Console:
     source: str = ""
     """Where the alerts come from, in words."""
     is_recording: bool = False
-    """Whether they are of a recording that has ended."""
+    """True if they are of a recording that has ended."""
     search: SearchDesk | None = None
     """Searches events; None if there are none."""
     pipeline: PipelineDesk | None = None

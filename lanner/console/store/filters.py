@@ -46,7 +46,7 @@ class Filters:
 
     @property
     def are_of_groups(self) -> bool:
-        """Whether all of them look at groups, whose alerts are counted already."""
+        """True if all of them look at groups, whose alerts are counted already."""
         return not (self.namespace or self.image or self.host or self.user or self.q)
 
 

@@ -85,7 +85,7 @@ class AlertGroup:
     sample: str
     """The output of one alert."""
     is_new: bool
-    """Whether the first alert came within a day before now."""
+    """True if the first alert came within a day before now."""
     state: str
     """open, acknowledged or muted."""
     assignee: str
@@ -96,7 +96,7 @@ class AlertGroup:
 
     @property
     def is_shared(self) -> bool:
-        """Whether its alerts have different texts; the sample is the newest one."""
+        """True if its alerts have different texts; the sample is the newest one."""
         return self.text == OTHER_TEXTS
 
 
@@ -110,7 +110,7 @@ class GroupPage:
     alerts: int
     """Alerts in them."""
     is_partial: bool = False
-    """Whether only the newest alerts with the words were counted."""
+    """True if only the newest alerts with the words were counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class AlertSelection:
     until: int
     """End of the time range, µs since the epoch."""
     is_counted: bool
-    """Whether the counters are enough; otherwise the table `matched` holds id, grp and host of each alert."""
+    """True if the counters are enough; otherwise the table `matched` holds id, grp and host of each alert."""
 
     def counts(self) -> tuple[str, list[Any]]:
         """Return a query for group and number of alerts, and its values."""

@@ -55,7 +55,7 @@ class Story:
     window: TimelineRange
     trees: Sequence[StoryTree]
     is_found: bool
-    """Whether the event of the alert is in the first tree."""
+    """True if the event of the alert is in the first tree."""
     left_out: int
     """Events of the time range beyond MAX_EVENTS."""
     coverage: Sequence[HostCoverage]

@@ -28,7 +28,7 @@ class RuleExplanation:
     rule: Rule
     found: Explanation
     is_whole: bool
-    """Whether the event was looked up, so that all of its fields are known."""
+    """True if the event was looked up, so that all of its fields are known."""
     stateful: tuple[str, ...]
     """Macros of the rule that count events."""
 

@@ -37,7 +37,7 @@ class SocketPair:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether both ends are on one host, whatever other hosts have the same addresses."""
+        """True if both ends are on one host, whatever other hosts have the same addresses."""
         try:
             return ip_address(self.remote).is_loopback or ip_address(self.local).is_loopback
         except ValueError:

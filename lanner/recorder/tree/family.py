@@ -181,7 +181,7 @@ class PlacedStep:
 
     step: Step
     is_trigger: bool
-    """Whether its event raised the alert that the tree is about."""
+    """True if its event raised the alert that the tree is about."""
     alerts: tuple[Alert, ...]
 
 
@@ -199,7 +199,7 @@ class FamilyProcess:
     alike: int
     """How many processes it stands for, itself included."""
     enters_container: bool
-    """Whether its parent is not in the same container."""
+    """True if its parent is not in the same container."""
     steps: list[PlacedStep]
     sockets: tuple[tuple[SocketPair, int], ...] = ()
     """Its connections, each with the time of the first event about it, ns since the epoch."""

@@ -44,7 +44,7 @@ class LintCode(Enum):
 
     @property
     def is_error(self) -> bool:
-        """Whether it is an error."""
+        """True if it is an error."""
         return self in _ERRORS
 
 

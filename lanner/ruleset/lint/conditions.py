@@ -118,7 +118,7 @@ class _Conditions:
     needed: tuple[Node, ...]
     """The parts without those on event types alone, which `Rule.event_types` covers."""
     is_evaluated_alone: bool
-    """Whether the rule is stateful or has a `suppress`: `rule_matching: first` then does not concern it."""
+    """True if the rule is stateful or has a `suppress`: `rule_matching: first` then does not concern it."""
 
 
 def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation]) -> Iterator[Problem]:
@@ -163,7 +163,7 @@ class _Search:
 
     @property
     def is_over(self) -> bool:
-        """Whether the limit is reached."""
+        """True if the limit is reached."""
         return self._left <= 0
 
     def covers(self, earlier: _Conditions, later: _Conditions) -> bool:

@@ -119,7 +119,7 @@ def _located(fault: SettingFault, condition: Condition) -> SettingFault:
 
 
 class _UnknownError(LannerError):
-    """Whether the condition holds for a summary depends on which of its repeats is meant."""
+    """A condition may be true for some repeats of a summary only."""
 
 
 def _predicate(rule: Rule) -> Predicate:

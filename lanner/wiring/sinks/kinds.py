@@ -50,9 +50,9 @@ class SinkKind:
     prepare_direct: Callable[[SinkContext], Opener | None] = lambda _: None
     """As prepare, for a sink that `lanner run` feeds without an outbox; None if it needs one."""
     has_channels: bool = False
-    """Whether a route may name a channel."""
+    """True if a route may name a channel."""
     has_text: bool = True
-    """Whether a route's template has a text to replace."""
+    """True if a route's template has a text to replace."""
 
 
 def line_style(settings: Settings, form: str | None = None) -> LineStyle:

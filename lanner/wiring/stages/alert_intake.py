@@ -57,7 +57,7 @@ class RunningIntake:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still listens."""
+        """True if it still listens."""
         return self._intake.is_alive
 
     def stop(self, seconds: float) -> None:

@@ -260,7 +260,7 @@ class RunningConsole:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still takes alerts and listens."""
+        """True if it still takes alerts and listens."""
         return self._http.is_alive and self._feed.is_alive
 
     @property

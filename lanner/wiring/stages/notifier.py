@@ -37,7 +37,7 @@ class Deliveries:
         self.names = names
         """The names of the sinks."""
         self.has_broker = connection is not None
-        """Whether alerts wait in Kafka."""
+        """True if alerts wait in Kafka."""
         self._connection = connection
         self._folder = Path(settings.notifier.state_dir)
         routers = routers_of(settings, note)

@@ -77,7 +77,7 @@ class ShortenedText:
         self._last_weight = 0
         self._weight = 0
         self._is_left_out = False
-        """Whether that member is too large."""
+        """True if that member is too large."""
         self._is_short = False
         self._has_failed = False
 

@@ -112,7 +112,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self._gathering_since: float | None = None
         """Since when the group gathers, monotonic s."""
         self._gathered: deque[bool] = deque(maxlen=_SECONDS_LOOKED_AT)
-        """Whether it gathered, for each of the last seconds."""
+        """For each of the last seconds, true if the group gathered."""
 
     def _create_worker_consumer(self, *args: Any, **options: Any) -> Any:
         consumer = super()._create_worker_consumer(*args, **options)

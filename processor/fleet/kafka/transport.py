@@ -294,7 +294,7 @@ class Consumer(aiokafka.Consumer):
 
     @property
     def is_between_assignments(self) -> bool:
-        """Whether the partitions of this worker are about to be assigned."""
+        """True if the partitions of this worker are about to be assigned."""
         return self._is_between_assignments
 
     def lags(self) -> list[PartitionLag]:

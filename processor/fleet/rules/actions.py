@@ -84,7 +84,7 @@ class Support:
 
     plan: Plan
     is_settled: bool
-    """Whether to drop the state of other versions."""
+    """True to drop the state of other versions."""
 
 
 @dataclass(frozen=True, slots=True)

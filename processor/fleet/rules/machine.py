@@ -340,7 +340,7 @@ class RolloutMachine:
         return all_evaluate(self.in_use.version, self._others(now))
 
     def _is_first(self, now: Now) -> bool:
-        """Whether this processor does the work that only one processor has to do."""
+        """Return True if this processor does the work that only one processor has to do."""
         return all(self._worker < report.worker for report in self._others(now))
 
 

@@ -117,7 +117,7 @@ class _Shown:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing of the search was sent."""
+        """True if nothing of the search was sent."""
         return self._search is None
 
     def events(self, state: SearchState) -> bytes:
