@@ -117,9 +117,9 @@ def main(files: Sequence[str] = ()) -> None:
     events = made_events(EVENTS)
     lines = [json.dumps(event, separators=(",", ":")).encode() for event in events]
     size = sum(map(len, lines)) / len(lines)
-    print(f"{len(ruleset.audit.rule_names)} rules, {EVENTS:,} events of {size:,.0f} bytes")
+    print(f"{len(ruleset.names_of())} rules, {EVENTS:,} events of {size:,.0f} bytes")
     bodies = list(_bodies(lines))
-    stage = AuditStage(ruleset.audit)
+    stage = AuditStage(ruleset)
     now = time.time_ns() // 1_000_000
     _print("split", lambda: sum(len(split(body)) for body in bodies))
     _print("parsed and evaluated", lambda: sum(stage.take(line, ("", 0, 0), now).events for line in lines))

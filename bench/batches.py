@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from processor.detection.view import BatchView
 from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
@@ -53,7 +54,9 @@ def main(recording: str, rules: Sequence[str]) -> None:
         lambda each: unpack_columns(each[0], each[1].count, len(each[1].strings), len(each[1].processes)),
         columns,
     )
-    _report(f"evaluating {len(ruleset.rule_names)} rules", ruleset.detector.process, batches)
+    _report(
+        f"evaluating {len(ruleset.names_of())} rules", lambda each: ruleset.detector.process(BatchView(each)), batches
+    )
     _report("encoding", encode_batch, built)
     _report("  Avro", EVENT_BATCH_FORMAT.encode, datums)
     _report("  texts", lambda batch: pack_texts(TextTable(batch.strings).texts), built)

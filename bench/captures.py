@@ -118,7 +118,7 @@ def main(words: Sequence[str] = ()) -> None:
     events = sum(batch.count for batch in CaptureReader(io.BytesIO(once), str(capture)).batches())
     data = once * -(-EVENTS // events)
     events *= -(-EVENTS // events)
-    print(f"{events:,} events, {len(rules.rule_names)} rules")
+    print(f"{events:,} events, {len(rules.names_of())} rules")
 
     def captured(*, is_complete: bool) -> Iterator[EventBatch]:
         exclusions = None if is_complete else rules.exclusions

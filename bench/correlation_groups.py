@@ -21,6 +21,7 @@ from bus.topics import CORRELATION_TABLE, changelog
 from processor.correlation.correlator import MAX_GROUPS, Correlator
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything, take_changes
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
@@ -48,7 +49,7 @@ def main() -> None:
     """Print a line for each part."""
     loaded = load_rules([RuleFile("rules.yaml", _RULES)])
     rules = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)
-    template = next(iter(rules.pre_matcher.process(batch(0, range(1), appended=_START))))
+    template = next(iter(rules.pre_matcher.process(BatchView(batch(0, range(1), appended=_START)))))
     correlators, tables = _fill(rules, template)
     _evict(correlators[0], template)
     del correlators

@@ -102,7 +102,7 @@ def speed(recording: str, *sets: str) -> None:
         )
         detect = MessageStage(ruleset, clock=time.monotonic)
         inside = _inside(detect, encoded, batches[0].created)
-        print(f"{len(ruleset.rule_names)} rules: inside the stage {inside:,.0f} events/s a core")
+        print(f"{len(ruleset.names_of())} rules: inside the stage {inside:,.0f} events/s a core")
         with tempfile.TemporaryDirectory() as name, fleet(Path(name)) as connection:
             for workers in (1, 2):
                 wall, cpu = _through(fresh(connection, f"w{workers}."), Path(name), encoded, files, workers)

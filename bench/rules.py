@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from processor.detection.detector import Detector
+from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EVENT_COLUMNS, MISSING_INT, Container, EventBatch, EventBit, Process, empty_columns
 
@@ -101,7 +102,7 @@ def measure(paths: Sequence[str]) -> str:
 def _run(detector: Detector, batches: Sequence[EventBatch]) -> float:
     started = time.perf_counter()
     for batch in batches:
-        detector.process(batch)
+        detector.process(BatchView(batch))
     return time.perf_counter() - started
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from bench.rules import ordinary_batch
 from processor.detection.detector import Detector
 from processor.detection.rule_timing import RuleTiming
+from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 
@@ -26,7 +27,7 @@ def batches_a_second(detector: Detector, see: Callable[[EventBatch], None]) -> f
     began = time.thread_time()
     while (taken := time.thread_time() - began) < SECONDS:
         for _ in range(50):
-            detector.process(batch)
+            detector.process(BatchView(batch))
             see(batch)
         count += 50
     return count / taken

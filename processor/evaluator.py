@@ -9,13 +9,12 @@ from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import room_notices
 from processor.detection.detector import Detector, RuleMatching
-from processor.detection.json_detector import AuditDetector
 from processor.detection.json_failures import RuleFailures, truncated
 from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
-from processor.detection.repeats import BatchRepeats, RepeatedAlerts
+from processor.detection.repeats import RepeatedAlerts, ViewRepeats
 from processor.detection.stage import DetectStage
-from processor.detection.view import BatchBudget
-from processor.fields.json.documents import AuditFields
+from processor.detection.view import BatchView, Budget, EventView, view_of
+from processor.fields.json.documents import Document
 from processor.language.ast import Node
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import PreMatch, notices_of_batch
@@ -25,7 +24,6 @@ from processor.rules.splitting import Plan, split_rules
 from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import Priority
 
 
@@ -38,9 +36,7 @@ class CompiledRuleset:
     pre_matcher: PreMatcher
     """Evaluates the parts of stateful rules that one event decides."""
     plan: Plan
-    """The parts of stateful rules that windows decide, of all sources."""
-    audit: AuditDetector
-    """Evaluates rules on events that are JSON, and the parts of stateful rules that one of them decides."""
+    """The parts of stateful rules that windows decide."""
 
     @property
     def event_types(self) -> frozenset[str]:
@@ -52,37 +48,38 @@ class CompiledRuleset:
         """By event type that matters to a rule: whether an event of it can't match one."""
         found: dict[str, Excludes] = {}
         for event_type in self.event_types:
-            sides = [each.matchers.get(event_type) for each in (self.detector, self.pre_matcher)]
+            sides = [each.compiled.matchers.get(event_type) for each in (self.detector, self.pre_matcher)]
             found[event_type] = _all_exclude([each.excludes for each in sides if each is not None])
         return found
 
     @property
     def conditions(self) -> tuple[Node, ...]:
-        """All evaluated conditions: an event for which none is true matters to no rule."""
+        """All evaluated conditions on system calls: an event for which none is true matters to no rule."""
         return (*self.detector.conditions, *self.pre_matcher.conditions)
 
     @property
-    def rule_names(self) -> tuple[str, ...]:
-        """The active rules on system calls: those that one event decides, then the stateful ones, in file order."""
-        return tuple(name for name, _ in self.priorities)
+    def sources(self) -> frozenset[str]:
+        """The sources whose events matter to any rule."""
+        return self.detector.sources | self.pre_matcher.sources
 
     @property
-    def priorities(self) -> tuple[tuple[str, str], ...]:
-        """Each active rule on system calls with its priority."""
-        stateful = (rule for rule in self.plan.rules if rule.source == SYSCALL)
-        return (*self.detector.priorities, *((rule.name, str(rule.priority)) for rule in stateful))
+    def active(self) -> tuple[tuple[str, str, str], ...]:
+        """Each active rule with its priority and its source: those that one event decides, then the stateful ones."""
+        return (*self.detector.active, *((rule.name, str(rule.priority), rule.source) for rule in self.plan.rules))
+
+    def names_of(self, *sources: str) -> tuple[str, ...]:
+        """Return the names of the active rules on some sources; without any, of all rules."""
+        return tuple(name for name, _, source in self.active if not sources or source in sources)
 
     def find_alerts(
-        self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats, people: BatchPeople | None = None
+        self, view: EventView, budget: Budget, repeats: ViewRepeats, people: BatchPeople | None = None
     ) -> list[Alert]:
         """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
-        return self.detector.process(batch, budget, repeats, people)
+        return self.detector.process(view, budget, repeats, people)
 
-    def find_pre_matches(
-        self, batch: EventBatch, budget: BatchBudget, admits: Admits = admit_all
-    ) -> Iterator[PreMatch]:
-        """Return the events of a batch that correlation needs. Raises OverBudget while they are read."""
-        return self.pre_matcher.process(batch, budget, admits)
+    def find_pre_matches(self, view: EventView, budget: Budget, admits: Admits = admit_all) -> Iterator[PreMatch]:
+        """Return the events that correlation needs. Raises OverBudget while they are read."""
+        return self.pre_matcher.process(view, budget, admits)
 
     def forget_sent(self, values: Iterable[SeenKey]) -> None:
         """Return values of first_seen again when they come: they were left out."""
@@ -136,9 +133,8 @@ def compile_ruleset(
     selected = [rule for rule in rules if rule.priority <= minimum_priority]
     split = split_rules(selected, correlations, suppressed)
     plan = replace(split.plan, redact=redact, max_group_values=max_group_values)
-    audit = AuditDetector(split.stateless, plan, rule_matching=rule_matching, extra_fields=extra_fields, redact=redact)
     detector = Detector(
-        [rule for rule in split.stateless if rule.source == SYSCALL],
+        split.stateless,
         rule_matching=rule_matching,
         append_container=append_container,
         bare_outputs=bare_outputs,
@@ -148,7 +144,7 @@ def compile_ruleset(
     pre_matcher = PreMatcher(
         split.plan, append_container=append_container, bare_outputs=bare_outputs, extra_fields=extra_fields
     )
-    return CompiledRuleset(detector, pre_matcher, plan, audit)
+    return CompiledRuleset(detector, pre_matcher, plan)
 
 
 class Evaluator:
@@ -164,13 +160,12 @@ class Evaluator:
             repeats: decides which alerts repeat others; None to return all.
             sessions: names people in alerts; None to name nobody.
         """
-        self._sessions = sessions
         self._rules = rules
         self._stage = DetectStage(rules, repeats, sessions)
         self._hostname = ""
         self._newest = 0
         self._json_failures = RuleFailures()
-        self._json_began = 0
+        self._json_began = self._json_events = 0
         self.correlator = Correlator(rules.plan)
 
     @property
@@ -192,43 +187,25 @@ class Evaluator:
         """Call an observer with each batch after it was evaluated, unless that took long."""
         self._stage.add_observer(observer)
 
-    def process(self, batch: EventBatch, now: int | None = None) -> list[Alert]:
-        """Evaluate all events of a batch; alerts that one event decides come first.
+    def process(self, events: EventBatch | Document, now: int | None = None) -> list[Alert]:
+        """Evaluate the events of a batch, or a document; alerts that one event decides come first.
 
         Args:
-            batch: a validated batch.
-            now: when it arrived, ns since the epoch; None if its events are the clock.
+            events: a validated batch, or a document.
+            now: when they arrived, ns since the epoch; None if events are the clock.
         """
+        view = view_of(events, now or 0)
         pre_matches: list[PreMatch] = []
-        found = self._stage.evaluate(batch, pre_matches.append)
+        found = self._stage.evaluate(view, pre_matches.append)
+        if isinstance(events, Document):
+            pre_matches += truncated(events, now or 0)
+            if now is not None:
+                self._json_began = self._json_began or now
+                self._json_events += 1
+                pre_matches += self._json_failures.fresh(self._rules, now, (self._json_began, self._json_events))
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found
-
-    def process_json(self, event: AuditFields, now: int | None = None) -> list[Alert]:
-        """Evaluate an event that is JSON; alerts that the event decides come first.
-
-        Args:
-            event: the event.
-            now: when it arrived, ns since the epoch; None if events are the clock.
-        """
-        if self._sessions is not None:
-            self._sessions.see_event(event)
-        audit = self._rules.audit
-        found = audit.process(event)
-        pre_matches = audit.pre_matches(event, now or 0) + truncated(event, now or 0)
-        if now is not None:
-            self._json_began = self._json_began or now
-            pre_matches += self._json_failures.fresh(audit, now, (self._json_began, audit.events))
-        if pre_matches:
-            found += self.correlator.process(pre_matches, now)
-        return found
-
-    def replay_json(self, event: AuditFields) -> list[Alert]:
-        """Evaluate a recorded event that is JSON; events are the clock."""
-        found = self.process_json(event)
-        self._newest = max(self._newest, event.time)
-        return found + self.correlator.tick(self._newest)
 
     def report(self, batch: EventBatch, now: int) -> list[Alert]:
         """Return the internal alerts that are due after a batch was processed: losses, and rules that raised.
@@ -238,7 +215,7 @@ class Evaluator:
             now: when it arrived, ns since the epoch.
         """
         self._hostname = batch.hostname
-        notices = self._stage.notices(batch)
+        notices = self._stage.notices(BatchView(batch))
         return self.correlator.process(notices_of_batch(batch, notices), now) if notices else []
 
     def advance_to(self, now: int) -> list[Alert]:
@@ -251,12 +228,13 @@ class Evaluator:
         """Return the internal alerts that are summed but not yet due, and drop the sums."""
         return self.correlator.flush_notices()
 
-    def replay(self, batch: EventBatch) -> list[Alert]:
-        """Evaluate a recorded batch, whose events are the clock."""
-        found = self.process(batch)
-        if batch.count:
+    def replay(self, events: EventBatch | Document) -> list[Alert]:
+        """Evaluate a recorded batch or document, whose events are the clock."""
+        found = self.process(events)
+        times = (events.time,) if isinstance(events, Document) else events.columns["time"]
+        if times:
             # Batches of several hosts overlap; that does not mean that a clock was set back.
-            self._newest = max(self._newest, *batch.columns["time"])
+            self._newest = max(self._newest, *times)
             found += self.correlator.tick(self._newest)
         return found
 
@@ -265,5 +243,5 @@ class Evaluator:
         self._rules = rules
         self._stage.change_rules(rules)
         self._json_failures.forget()
-        self._json_began = 0
+        self._json_began = self._json_events = 0
         self.correlator.change_rules(rules.plan)

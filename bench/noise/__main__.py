@@ -56,7 +56,7 @@ def _print(folder: Path, paths: Sequence[Path]) -> None:
     rules = compiled_rules(paths)
     noise = count_noise(recordings_in(folder), rules)
     print(
-        f"\n{len(rules.rule_names)} rules of {', '.join(path.name for path in paths)}: {len(noise.alerts)} alerts in "
+        f"\n{len(rules.names_of())} rules of {', '.join(path.name for path in paths)}: {len(noise.alerts)} alerts in "
         f"{noise.hours:.1f} hours of work ({noise.events:,} events), {len(noise.above_notice)} above Notice"
     )
     for line in noise.table():

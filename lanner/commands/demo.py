@@ -66,7 +66,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
         memory=dataclasses.replace(configured.memory, enabled=False),
     )
     detection = load_detection(settings, warnings=False)
-    missing = [act.rule for act in acts if act.rule not in detection.ruleset.rule_names]
+    missing = [act.rule for act in acts if act.rule not in detection.ruleset.names_of()]
     if missing:
         raise BadInput(f"the active rules lack {missing[0]!r}, which the demo needs.")
     width = max(len(act.rule) for act in acts)

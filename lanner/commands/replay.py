@@ -34,7 +34,7 @@ from lanner.tuning.backtest import Backtest
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.routing.routers import open_sinks
 from processor.evaluator import Evaluator
-from processor.fields.json.documents import KUBERNETES, AuditFields, JsonSource
+from processor.fields.json.documents import KUBERNETES, Document, JsonSource
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 
@@ -144,10 +144,10 @@ class _Evaluation:
         self.coverage.see(stored)
         return self._evaluator.replay(self._names.named(stored.batch))
 
-    def take_json(self, event: AuditFields) -> list[Alert]:
+    def take_json(self, event: Document) -> list[Alert]:
         """Evaluate the rules on an event that is JSON and return the alerts."""
         self.summary.events += 1
-        return self._evaluator.replay_json(event)
+        return self._evaluator.replay(event)
 
     def finish(self) -> list[Alert]:
         """Return the alerts of windows that are still open."""
@@ -182,7 +182,7 @@ def _replay(
 
     try:
         for item in _in_order(options, evaluation, files, is_selected):
-            send(evaluation.take_json(item) if isinstance(item, AuditFields) else evaluation.take(item))
+            send(evaluation.take_json(item) if isinstance(item, Document) else evaluation.take(item))
             status.show(f"{count_of(summary.events, 'event')}, {count_of(summary.alerts, 'alert')}")
         status.clear()
     except BadInput as error:
@@ -195,10 +195,11 @@ def _replay(
     if not options.quiet:
         for line in summary.lines(evaluation.coverage.lost()):
             note(line)
-        for name in sorted(evaluation.sources - evaluation.detection.audit.sources):
+        for name in sorted(evaluation.sources - evaluation.detection.ruleset.sources):
             note(f"no active rule has the source {name}, so none of its events can match.")
-        for name, fault in evaluation.detection.audit.first_errors.items():
-            note(f"rule {name!r} failed {evaluation.detection.audit.faults[name]:,} times: {fault}")
+        faults = evaluation.detection.ruleset.faults()
+        for name, fault in evaluation.detection.ruleset.first_errors().items():
+            note(f"rule {name!r} failed {faults[name]:,} times: {fault}")
         for sentence in evaluation.not_collected():
             note(f"not seen by these rules: {printable(sentence)}")
 
@@ -208,9 +209,9 @@ def _in_order(
     evaluation: _Evaluation,
     files: Sequence[tuple[Path, JsonSource | None]],
     is_selected: Callable[[StoredBatch], bool],
-) -> Iterator[StoredBatch | AuditFields]:
+) -> Iterator[StoredBatch | Document]:
     """Yield what files hold: one after the other; by time if some are of JSON, because windows may take both."""
-    streams: list[Iterator[StoredBatch | AuditFields]] = [
+    streams: list[Iterator[StoredBatch | Document]] = [
         _batches(path, options, evaluation, is_selected) if source is None else _events(path, source, evaluation)
         for path, source in files
     ]
@@ -219,9 +220,9 @@ def _in_order(
     return chain.from_iterable(streams)
 
 
-def _time_of(item: StoredBatch | AuditFields) -> int:
+def _time_of(item: StoredBatch | Document) -> int:
     """Return when an event or a batch was complete, ns."""
-    return item.time if isinstance(item, AuditFields) else max(item.batch.columns["time"], default=0)
+    return item.time if isinstance(item, Document) else max(item.batch.columns["time"], default=0)
 
 
 def _batches(
@@ -233,7 +234,7 @@ def _batches(
     yield from filter(is_selected, from_files((path,), exclusions=evaluation.detection.exclusions, note=note))
 
 
-def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[AuditFields]:
+def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[Document]:
     log = AuditLogFile(path, source)
     yield from log.events()
     evaluation.sources.add(source.name)

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from foundation.text import OnNote
 from lanner.intake.log_file import LogFollower, PlaceFile
-from processor.fields.json.documents import AuditFields, BadAuditEvent, read_events
+from processor.fields.json.documents import BadJsonEvent, Document, read_events
 from schemas.alert import Alert
 
 
 class LocalAuditLog:
     """One file, read as it is written."""
 
-    def __init__(
-        self, follower: LogFollower, evaluate: Callable[[AuditFields], Iterable[Alert]], on_note: OnNote
-    ) -> None:
+    def __init__(self, follower: LogFollower, evaluate: Callable[[Document], Iterable[Alert]], on_note: OnNote) -> None:
         """Begin; nothing is opened.
 
         Args:
@@ -65,7 +63,7 @@ class LocalAuditLog:
                 self.truncated += bool(event.truncated)
                 for alert in self._evaluate_event(event):
                     deliver(alert)
-        except BadAuditEvent as error:
+        except BadJsonEvent as error:
             self.refused += 1
             self._report(f"a line of the audit log is not evaluated: {error}.")
 

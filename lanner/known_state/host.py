@@ -15,7 +15,7 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.groups import BadState
 from processor.detection.repeats import RepeatedAlerts
 from processor.evaluator import CompiledRuleset, Evaluator
-from processor.fields.json.documents import AuditFields
+from processor.fields.json.documents import Document
 from processor.hosts.arrival import dated
 from processor.output.internal_alerts import GROUPS_EVICTED
 from processor.sessions.sessions import Sessions
@@ -133,9 +133,9 @@ class StatefulEvaluator:
         self.redated += redated
         return [*self._evaluator.process(batch, now), *self._evaluator.report(batch, now)]
 
-    def process_json(self, event: AuditFields) -> list[Alert]:
+    def process_json(self, event: Document) -> list[Alert]:
         """Evaluate an event that is JSON and has just arrived, and report the rules that raised."""
-        return self._evaluator.process_json(event, self._now())
+        return self._evaluator.process(event, self._now())
 
     def advance_to(self, monotonic: float) -> list[Alert]:
         """Close the periods that are over and, every few seconds, write the file. monotonic: s."""

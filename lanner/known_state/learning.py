@@ -8,6 +8,7 @@ from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.store import StoredBatch
 from processor.correlation.correlator import Correlator
 from processor.detection.pre_matcher import PreMatcher
+from processor.detection.view import BatchView
 from processor.matching.pre_match import PreMatch, SeenValue, StateCommand, command_about
 from processor.pushdown.derive import derive
 from processor.rules.splitting import Plan, StatefulMacro
@@ -37,7 +38,7 @@ class Learner:
     def take(self, stored: StoredBatch) -> None:
         """Evaluate a batch that has its append time."""
         self._coverage.see(stored)
-        self._correlator.process(self._matcher.process(stored.batch), stored.batch.appended)
+        self._correlator.process(self._matcher.process(BatchView(stored.batch)), stored.batch.appended)
 
     def not_collected(self) -> list[str]:
         """Return what of the events that the macros need was not collected; events that were lost don't count."""

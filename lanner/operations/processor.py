@@ -13,7 +13,6 @@ from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.server import Beat
 from processor.correlation.stage import EVICTED, CorrelateStage
 from processor.correlation.windows import UpdateOutcome
-from processor.detection.json_detector import AuditDetector
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
 from processor.fleet.backlog import Lateness
@@ -28,6 +27,7 @@ from processor.hosts.identity import OUTCOMES
 from processor.matching.packing import LEVELS
 from processor.output.internal_alerts import MEMORY_LOST
 from processor.sessions.sessions import EVICTABLE, Sessions
+from schemas.catalog.fields import SYSCALL
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
@@ -42,18 +42,18 @@ LOSS_REASONS = (*REASONS, *SPOOL_REASONS, BATCHES_MISSING, MEMORY_LOST, "other")
 
 
 def rule_readings(
-    ruleset: CompiledRuleset, timing: RuleTiming, audit: AuditDetector
+    ruleset: CompiledRuleset, timing: RuleTiming, *sources: str
 ) -> dict[str, dict[tuple[str, ...], Value]]:
     """Return the metrics of the active rules; every rule is present, with 0 if nothing happened.
 
     Args:
-        ruleset: the rules on system calls.
-        timing: what they cost.
-        audit: the rules on Kubernetes audit events.
+        ruleset: the active rules.
+        timing: what those on system calls cost.
+        sources: the sources whose events are evaluated; none for all.
     """
-    names = (*ruleset.rule_names, *audit.rule_names)
+    names = ruleset.names_of(*sources)
     errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in names}
-    errors |= {(name,): number for name, number in (ruleset.faults() + audit.faults).items()}
+    errors |= {(name,): number for name, number in ruleset.faults().items()}
     seconds: dict[tuple[str, ...], Value] = {(name,): 0.0 for name in ruleset.detector.rule_names}
     seconds |= {(name,): number for name, number in list(timing.seconds.items())}
     return {
@@ -75,7 +75,7 @@ def repeated(
         suppressed: repeats of stateful rules, and of rules with `suppress`.
     """
     # A new version of a rule may have become stateful, so that both stages have counted its repeats.
-    numbers = Counter(dict.fromkeys(ruleset.rule_names, 0))
+    numbers = Counter(dict.fromkeys(ruleset.names_of(SYSCALL), 0))
     numbers.update(dict(counted))
     numbers.update(dict(suppressed))
     return {(name,): number for name, number in numbers.items()}
@@ -136,7 +136,7 @@ class ProcessorView:
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
         left_out = self.stage.packer.left_out + self.audit.packer.left_out
-        readings = rule_readings(ruleset, self.rules.timing, self.audit.detector) | {
+        readings = rule_readings(ruleset, self.rules.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
             "lanner_audit_events_total": {("evaluated",): self.audit.events, ("refused",): self.audit.refused},
@@ -154,9 +154,7 @@ class ProcessorView:
         }
         readings |= pod_readings(self.stage.pods) | session_readings(self.stage.sessions)
         if self.shipping is not None:
-            alerts: dict[tuple[str, ...], Value] = dict.fromkeys(
-                (*ruleset.priorities, *self.audit.detector.priorities), 0
-            )
+            alerts: dict[tuple[str, ...], Value] = {each[:2]: 0 for each in ruleset.active}
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}

@@ -14,13 +14,12 @@ from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.operations.processor import PASSED_OVER, repeated, rule_readings, session_readings
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from processor.correlation.correlator import Correlator
-from processor.detection.json_detector import AuditDetector
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
 from processor.sessions.sessions import Sessions
+from schemas.catalog.fields import SYSCALL
 
 STAGE = "run"
-_NO_AUDIT_RULES = AuditDetector(())
 
 
 class Counts(Protocol):
@@ -95,9 +94,10 @@ class RunView:
         pipeline, correlator = self._pipeline, self._pipeline.correlator
         lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
         log = pipeline.audit_log
-        audit = _NO_AUDIT_RULES if log is None else pipeline.ruleset.audit
-        alerts: dict[tuple[str, ...], Value] = dict.fromkeys((*pipeline.ruleset.priorities, *audit.priorities), 0)
-        readings = rule_readings(pipeline.ruleset, self._timing, audit) | {
+        sources = (SYSCALL,) if log is None else ()
+        active = (each for each in pipeline.ruleset.active if not sources or each[2] in sources)
+        alerts: dict[tuple[str, ...], Value] = {each[:2]: 0 for each in active}
+        readings = rule_readings(pipeline.ruleset, self._timing, *sources) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),

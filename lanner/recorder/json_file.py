@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lanner.errors import BadInput
-from processor.fields.json.documents import KUBERNETES, AuditFields, BadAuditEvent, JsonSource, read_events
+from processor.fields.json.documents import KUBERNETES, BadJsonEvent, Document, JsonSource, read_events
 from processor.fields.json.shortening import MAX_EVENT_BYTES, ShortenedText
 
 _STARTS = (b"{", b"[")
@@ -41,7 +41,7 @@ class AuditLogFile:
         self.first_unreadable = ""
         """Number of the first of them, and the reason."""
 
-    def events(self) -> Iterator[AuditFields]:
+    def events(self) -> Iterator[Document]:
         """Yield the events in order; evt.num counts from 0. Raises BadInput if the file can't be read."""
         number = 0
         try:
@@ -54,7 +54,7 @@ class AuditLogFile:
                         for event in read_events(line, number, None, self._source, changed):
                             yield event
                             number += 1
-                    except BadAuditEvent as error:
+                    except BadJsonEvent as error:
                         self.unreadable += 1
                         self.first_unreadable = self.first_unreadable or f"line {position}: {error}"
         except OSError as error:

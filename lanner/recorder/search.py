@@ -1,16 +1,16 @@
 """Searches portions of retained events, newest first, within limits."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from foundation.errors import LannerError
 from lanner.recorder.event_rows import row_maker
 from lanner.recorder.store import StoredBatch
-from processor.compiler.batch import ClassMatcher, compile_rules
+from processor.compiler.batch import Conditions, compile_rules
 from processor.compiler.literals import names_to_resolve
-from processor.detection.view import BatchBudget, BatchLimits, OverBudget, hits_of
+from processor.detection.view import BatchView, Budget, BudgetLimits, OverBudget
 from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
 from processor.output.redaction import Redaction
 from processor.rules.splitting import stateful_names
@@ -52,8 +52,7 @@ class BadCondition(LannerError):
 class SearchCondition:
     """A compiled condition."""
 
-    matchers: Mapping[str, ClassMatcher]
-    """By event type."""
+    compiled: Conditions
     warnings: tuple[SearchProblem, ...] = ()
 
 
@@ -85,13 +84,13 @@ def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
         )
     if names_to_resolve((rule.condition,)):
         raise BadCondition(SearchProblem("host names are not resolved in a search", "compare with an address"))
-    matchers = compile_rules([rule.condition]).matchers
-    if not matchers:
+    compiled = compile_rules([rule.condition])
+    if not compiled.matchers:
         raise BadCondition(SearchProblem("no event can match this condition"))
     warnings += tuple(
         _problem(each) for each in result.warnings if each.file == _NAME and each.code.name not in _ABOUT_RULES
     )
-    return SearchCondition(matchers, warnings)
+    return SearchCondition(compiled, warnings)
 
 
 def _load(text: str, files: Sequence[RuleFile]) -> LoadResult:
@@ -109,7 +108,7 @@ def _problem(found: Problem) -> SearchProblem:
 SearchEnd = Literal["complete", "results", "bytes", "time", "stopped"]
 """Why a search ended: everything was searched, a limit was reached, or it was stopped."""
 _REPORT_SECONDS = 0.25
-_OF_A_BATCH = BatchLimits(seconds=5.0)
+_OF_A_BATCH = BudgetLimits(seconds=5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ class EventSearch:
         self.count += batch.count
         make: Callable[[int], dict[str, Any]] | None = None
         try:
-            for index, _ in hits_of(batch, self.condition.matchers, self._fault, BatchBudget(_OF_A_BATCH)):
+            for index, _ in BatchView(batch).hits(self.condition.compiled, self._fault, Budget(_OF_A_BATCH)):
                 if make is None:
                     make = row_maker(batch, self.redaction)
                 yield FoundEvent(batch.columns["time"][index], make(index))

@@ -14,7 +14,6 @@ from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import Detector
-from processor.detection.json_detector import AuditDetector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
@@ -22,7 +21,7 @@ from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
 from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive, variables_in
-from schemas.catalog.fields import K8S_AUDIT
+from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.filter import PushdownFilter
 
@@ -70,11 +69,6 @@ class CompiledDetection:
         return self.ruleset.detector
 
     @property
-    def audit(self) -> AuditDetector:
-        """Evaluates the rules on events that are JSON."""
-        return self.ruleset.audit
-
-    @property
     def host_names(self) -> tuple[str, ...]:
         """Host names that rules compare addresses with."""
         return names_to_resolve(self.ruleset.conditions)
@@ -91,15 +85,15 @@ class CompiledDetection:
 
     @property
     def count(self) -> int:
-        """The number of active rules."""
-        return len(self.ruleset.rule_names)
+        """The number of active rules on system calls."""
+        return len(self.ruleset.names_of(SYSCALL))
 
 
 def active_text(detection: CompiledDetection) -> str:
     """Return how many rules are active, where they come from, and which are off."""
     off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
-    audit = len(detection.audit.names_of(K8S_AUDIT)) if detection.has_audit_log else 0
-    others = len(detection.audit.rule_names) - audit
+    audit = len(detection.ruleset.names_of(K8S_AUDIT)) if detection.has_audit_log else 0
+    others = len(detection.ruleset.names_of()) - detection.count - audit
     idle = f"; {count_of(audit, 'rule')} on Kubernetes audit events" if audit else ""
     idle += f"; {count_of(others, 'rule')} on other sources not evaluated here" if others else ""
     named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")

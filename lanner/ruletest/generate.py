@@ -20,6 +20,7 @@ from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
 from lanner.settings import Settings
 from processor.compiler.transformers import as_text
 from processor.detection.detector import RuleMatching
+from processor.detection.view import BatchView
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
@@ -120,7 +121,7 @@ def _of_recording(settings: Settings, path: Path) -> list[str]:
     found: dict[str, str] = {}
     try:
         for batch in read_recording(path):
-            for alert in detection.detector.process(batch):
+            for alert in detection.detector.process(BatchView(batch)):
                 if alert.rule in found or len(found) >= _MOST:
                     continue
                 number = alert.event.get("evt.num")

@@ -15,7 +15,7 @@ from lanner.ruletest.reading import read_events
 from lanner.ruletest.world import make_batch
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.fields.json.cloud_logging import is_log_entry
-from processor.fields.json.documents import KUBERNETES, BadAuditEvent, JsonSource
+from processor.fields.json.documents import KUBERNETES, BadJsonEvent, JsonSource
 from processor.fields.json.documents import event_of as event_of_document
 from processor.loading import Rule, report
 from processor.output.formatter import known_fields
@@ -226,7 +226,7 @@ def _is_document(value: Any) -> bool:
 def _answer_for_document(rule: Rule, value: Any, source: JsonSource) -> Explanation:
     try:
         event = event_of_document(value, 0, None, source, otherwise=0)
-    except BadAuditEvent as error:
+    except BadJsonEvent as error:
         raise BadInput(f"the event is {error}.") from None
     tree = explain(rule, MappingEvaluator(event, is_computed=True))
     if rule.source != source.name:

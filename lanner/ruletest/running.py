@@ -17,7 +17,7 @@ from processor.compiler.literals import names_by_address
 from processor.detection.detector import RuleMatching
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
-from processor.fields.json.documents import AuditFields, JsonSource
+from processor.fields.json.documents import Document, JsonSource
 from processor.loading import Problem, ProblemCode, Rule
 from processor.rules.rule import Correlation, Suppress
 from processor.sessions.sessions import Sessions
@@ -32,7 +32,7 @@ _Alerts = list[tuple[Alert, Callable[[], str]]]
 _Trees = Callable[[Rule], tuple[str, ...]]
 """Explains why a rule raised no alert."""
 
-_Item = EventBatch | AuditFields
+_Item = EventBatch | Document
 """What is evaluated at once."""
 Recordings = Callable[[str], Iterable[EventBatch]]
 """Returns the batches of a recording by its path; raises OSError or BadBatch."""
@@ -153,12 +153,9 @@ class Runner:
             items = list(self._recordings(str(path)))
         evaluator, alerts = Evaluator(self._ruleset, sessions=Sessions()), list[tuple[Alert, Callable[[], str]]]()
         for item in items:
-            if isinstance(item, AuditFields):
-                found = evaluator.replay_json(item)
-            else:
+            if isinstance(item, EventBatch):
                 item.names = names_by_address(case.names)
-                found = evaluator.replay(item)
-            alerts += [(alert, partial(self._tree, alert, item)) for alert in found]
+            alerts += [(alert, partial(self._tree, alert, item)) for alert in evaluator.replay(item)]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
         alerts += [(alert, partial(self._tree, alert, items[-1])) for alert in evaluator.correlator.finish() if items]
         yield from self._compare(case, alerts, partial(_trees, items))
@@ -184,7 +181,7 @@ class Runner:
             yield Failure(f"not expected: {text}", case.location, trees)
 
     def _tree(self, alert: Alert, item: _Item) -> str:
-        if isinstance(item, AuditFields):
+        if isinstance(item, Document):
             return _json_tree(self._rules[alert.rule], item)
         batch = item
         number = alert.event.get("evt.num")
@@ -205,14 +202,14 @@ class Runner:
         return Failure(message, expected.location, trees)
 
 
-def _json_tree(rule: Rule, event: AuditFields) -> str:
+def _json_tree(rule: Rule, event: Document) -> str:
     return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)))
 
 
 def _trees(items: Sequence[_Item], rule: Rule) -> tuple[str, ...]:
     trees: list[str] = []
     for item in items:
-        if isinstance(item, AuditFields):
+        if isinstance(item, Document):
             if rule.source == item.source.name and len(trees) < _MOST_TREES:
                 trees.append(f"event {item.number}:\n{_json_tree(rule, item)}")
             continue

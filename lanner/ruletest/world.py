@@ -17,7 +17,7 @@ from collector.processes.table import ProcessTable
 from collector.processes.users import Names, User, UserAccounts
 from collector.records.types import Exec, ProcessIdentity, State, Syscall
 from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
-from processor.fields.json.documents import AuditFields, JsonSource
+from processor.fields.json.documents import Document, JsonSource
 from schemas.batch import Container, EventBatch
 from schemas.catalog.fields import K8S_AUDIT
 
@@ -284,7 +284,7 @@ def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
 
 def make_items(
     events: Sequence[StatedEvent | StatedDocument], source_named: Callable[[str], JsonSource]
-) -> Iterator[EventBatch | AuditFields]:
+) -> Iterator[EventBatch | Document]:
     """Yield what would have arrived: events that are JSON, and the batches between them.
 
     Args:
@@ -301,7 +301,7 @@ def make_items(
         if event.source == K8S_AUDIT:
             document.setdefault("auditID", f"event {number}")
         time = START + event.at + number
-        yield AuditFields(document, time, number, time, source_named(event.source))
+        yield Document(document, time, number, time, source_named(event.source))
     yield from world.take()
 
 

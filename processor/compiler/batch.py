@@ -1,4 +1,4 @@
-"""The batch compiler: one function per class of event types.
+"""The compiler of all rules: for a batch one function per class of event types, for a JSON document one per rule.
 
 Event types for which the same rules fold to the same conditions share a class. A class's function
 first ANDs masks that have one bit per rule. Each mask is cached by a value that repeats: the event's
@@ -6,11 +6,13 @@ bits, the file name, the process. Only the rules whose bits remain are evaluated
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from processor.compiler import bounds
 from processor.compiler.codegen import Constants, Emitter, Expression
+from processor.compiler.mapping import compile_items
 from processor.compiler.operators import SLOW_OPERATORS
 from processor.compiler.simplify import Folded, simplify
 from processor.compiler.types import Shape
@@ -33,7 +35,7 @@ from processor.language.ast import (
     walk,
 )
 from schemas.batch import EventBatch
-from schemas.catalog.fields import EVENTS, SYSCALLS
+from schemas.catalog.fields import EVENTS, SYSCALL, SYSCALLS
 
 Hit = tuple[int, int]
 """The rule's index, and the string index of the file name under which the event matched."""
@@ -78,14 +80,14 @@ class TypeClass:
 ALWAYS = And(())
 
 
-def classes(conditions: Sequence[Node]) -> list[TypeClass]:
+def classes(conditions: Iterable[tuple[int, Node]]) -> list[TypeClass]:
     """Partition the event types into classes.
 
     Args:
-        conditions: one per rule, with macros resolved and without errors.
+        conditions: indexes of rules and their conditions, with macros resolved and without errors.
     """
     by_type: dict[str, list[tuple[int, Node]]] = {}
-    for index, condition in enumerate(conditions):
+    for index, condition in conditions:
         named = named_types(condition)
         others = None if named is None else _folded(simplify(condition, _OTHER))
         for event_type in ALL_TYPES if named is None or others is not None else named & ALL_TYPES:
@@ -321,24 +323,38 @@ def _match_lines(masks: bounds.Masks, everything: int, by_name: int) -> list[str
     return lines
 
 
+Predicate = Callable[[Mapping[str, Any]], bool]
+_ON_SYSCALLS = frozenset({SYSCALL})
+
+
 @dataclass(frozen=True, slots=True)
-class CompiledRules:
-    """All rules, compiled: the class of each event type."""
+class Conditions:
+    """The conditions of all rules, compiled."""
 
     matchers: Mapping[str, ClassMatcher]
-    """By event type; types that no rule can match are absent."""
+    """For batches: the class of each event type; types that no rule can match are absent."""
+    predicates: Mapping[str, tuple[tuple[int, Predicate], ...]]
+    """For documents, by source: the index of each rule and its condition, in file order."""
 
 
-def compile_rules(conditions: Sequence[Node]) -> CompiledRules:
+def compile_rules(conditions: Sequence[Node], sources: Sequence[frozenset[str]] | None = None) -> Conditions:
     """Compile the conditions of all rules, in file order.
 
     Args:
         conditions: one per rule, with macros resolved and without errors.
+        sources: those of each rule; None if all are on system calls.
     """
+    of = [_ON_SYSCALLS] * len(conditions) if sources is None else sources
     matchers: dict[str, ClassMatcher] = {}
+    predicates: dict[str, list[tuple[int, Predicate]]] = {}
     with deep():
-        for group in classes(conditions):
+        for group in classes((index, each) for index, each in enumerate(conditions) if SYSCALL in of[index]):
             matcher = compile_class(group)
             for event_type in group.types:
                 matchers[event_type] = matcher
-    return CompiledRules(matchers)
+        for index, condition in enumerate(conditions):
+            if others := of[index] - _ON_SYSCALLS:
+                predicate = compile_items(condition)
+                for source in others:
+                    predicates.setdefault(source, []).append((index, predicate))
+    return Conditions(matchers, {source: tuple(each) for source, each in predicates.items()})

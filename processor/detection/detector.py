@@ -1,26 +1,26 @@
-"""Evaluates rules on event batches and makes alerts of matches.
+"""Evaluates rules on events and makes alerts of matches.
 
 Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule tests are shells around this.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Literal
 
 from bus.connection import fault_text
-from processor.compiler.batch import ClassMatcher, compile_rules
-from processor.detection.repeats import BatchRepeats, FoundAlert, RepeatedAlerts
-from processor.detection.view import BOUNDLESS, BatchBudget, hits_of
+from processor.compiler.batch import Hit, compile_rules
+from processor.detection.repeats import FoundAlert, RepeatedAlerts, ViewRepeats
+from processor.detection.view import BOUNDLESS, At, Budget, EventView
 from processor.language.ast import Node, checks, literals
-from processor.output.formatter import OutputFormat, Rendered, compile_output, event_row, suggested
+from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import RuleProtocol, alert_text
 from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, Value, alert_id
-from schemas.batch import EventBatch
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import Priority
 from schemas.distinct_values import masked
 
@@ -57,13 +57,13 @@ class _Prepared:
     files: frozenset[str]
     """The files that the condition names."""
 
-    def fields(self, rendered: Rendered, batch: EventBatch, index: int, name: int) -> Mapping[str, Value]:
+    def fields(self, rendered: Rendered, view: EventView, at: At) -> Mapping[str, Value]:
         """Return the output's fields and the extra ones."""
         if not self.extras:
             return rendered.fields
         fields = dict(rendered.fields)
         for key, is_field, form in self.extras:
-            extra = form.bind(batch)(index, name)
+            extra = view.read(form, at)
             fields |= extra.fields if is_field else {key: extra.text}
         return fields
 
@@ -85,18 +85,19 @@ class Detector:
         """Compile the rules, in file order.
 
         Args:
-            rules: enabled rules; those of lower severity than the minimum or of other sources are left out.
+            rules: enabled rules, of all sources; those of lower severity than the minimum are left out.
             minimum_priority: the lowest severity to evaluate.
             rule_matching: ``first``: an event makes one alert, of the first matching rule; ``all``: one per rule.
             extra_fields: by rule, further output fields: name to format, None for the field itself.
-            append_container: append container and pod to each output that does not name them.
+            append_container: append container and pod to each output on system calls that does not name them.
             bare_outputs: the rules to whose outputs nothing is appended.
             redact: masks secrets in an alert, after rules were evaluated.
 
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        selected = [rule for rule in rules if rule.priority <= minimum_priority and rule.source == "syscall"]
+        selected = [rule for rule in rules if rule.priority <= minimum_priority]
+        on_syscalls = [rule for rule in selected if rule.source == SYSCALL]
         self._rules = [
             _Prepared(
                 rule.name,
@@ -107,11 +108,12 @@ class Detector:
                 alert_text(rule.response),
                 compile_output(
                     rule.output,
-                    suggested(rule.output) if append_container and rule.name not in bare_outputs else {},
+                    suggested(rule.output) if append_container and _is_suggested(rule, bare_outputs) else {},
                     transformers=False,
+                    source=rule.source,
                 ),
                 tuple(
-                    (key, form is None, compile_output(f"%{key}" if form is None else form))
+                    (key, form is None, compile_output(f"%{key}" if form is None else form, source=rule.source))
                     for key, form in extra_fields.get(rule.name, {}).items()
                 ),
                 _named_files(rule.condition),
@@ -121,12 +123,15 @@ class Detector:
         self._redact = redact
         self._mask = partial(masked, redact=redact)
         self._first_only = rule_matching == "first"
-        self.matchers: Mapping[str, ClassMatcher] = compile_rules([rule.condition for rule in selected]).matchers
-        """By event type."""
-        self.event_types: frozenset[str] = frozenset(self.matchers)
+        self.sources = frozenset(rule.source for rule in selected)
+        """The sources whose events matter to any rule."""
+        self.compiled = compile_rules(
+            [rule.condition for rule in selected], [frozenset({rule.source}) for rule in selected]
+        )
+        self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
         """The event types that a rule can match: the collector must collect them."""
-        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in selected)
-        """The evaluated conditions, from which the pushdown filter is derived."""
+        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in on_syscalls)
+        """The conditions on system calls, from which the pushdown filter is derived."""
         self.events = 0
         """Events evaluated."""
         self.faults: Counter[str] = Counter()
@@ -136,37 +141,37 @@ class Detector:
 
     @property
     def rule_names(self) -> tuple[str, ...]:
-        """The active rules, in order."""
-        return tuple(rule.rule for rule in self._rules)
+        """The active rules on system calls, in order, as their conditions."""
+        return tuple(rule.rule for rule in self._rules if rule.source == SYSCALL)
 
     @property
-    def priorities(self) -> tuple[tuple[str, str], ...]:
-        """Each active rule with its priority, in order."""
-        return tuple((rule.rule, rule.priority) for rule in self._rules)
+    def active(self) -> tuple[tuple[str, str, str], ...]:
+        """Each active rule with its priority and its source, in order."""
+        return tuple((rule.rule, rule.priority, rule.source) for rule in self._rules)
 
     def process(
         self,
-        batch: EventBatch,
-        budget: BatchBudget | None = None,
-        repeats: BatchRepeats | None = None,
+        view: EventView,
+        budget: Budget | None = None,
+        repeats: ViewRepeats | None = None,
         people: BatchPeople | None = None,
     ) -> list[Alert]:
-        """Evaluate all events of a batch, in order.
+        """Evaluate all events of a batch or document, in order.
 
         Args:
-            batch: a validated batch; its process rows and strings are trusted.
-            budget: what it may cost; its alerts are those found, also where it is exceeded. None for no limits.
+            view: the events.
+            budget: what they may cost; its alerts are those found, also where it is exceeded. None for no limits.
             repeats: counts alerts that repeat others; None to return all.
             people: names who did it; None if nobody is known.
 
         Raises:
-            OverBudget: it costs more; the events behind are not evaluated.
+            OverBudget: they cost more; the events behind are not evaluated.
         """
-        budget = BatchBudget(BOUNDLESS) if budget is None else budget
-        repeats = _ALL.of_batch(batch) if repeats is None else repeats
-        self.events += batch.count
-        for index, hits in hits_of(batch, self.matchers, self._fault, budget):
-            self._alerts(batch, index, hits, budget, repeats, people=people)
+        budget = Budget(BOUNDLESS) if budget is None else budget
+        repeats = _ALL.of(view) if repeats is None else repeats
+        self.events += view.count
+        for index, hits in view.hits(self.compiled, self._fault, budget):
+            self._alerts(view, index, hits, budget, repeats, people=people)
         return budget.alerts
 
     def _fault(self, index: int, problem: BaseException) -> None:
@@ -176,11 +181,11 @@ class Detector:
 
     def _alerts(
         self,
-        batch: EventBatch,
+        view: EventView,
         event_index: int,
-        hits: Sequence[tuple[int, int]],
-        budget: BatchBudget,
-        repeats: BatchRepeats,
+        hits: Iterable[Hit],
+        budget: Budget,
+        repeats: ViewRepeats,
         *,
         people: BatchPeople | None,
     ) -> None:
@@ -188,7 +193,7 @@ class Detector:
             rule = self._rules[rule_index]
             budget.count_result()
             try:
-                alert = self._alert(rule, batch, (event_index, name), budget, repeats, people=people)
+                alert = self._alert(rule, view, (event_index, name), budget, repeats, people=people)
             except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
                 self._fault(rule_index, problem)
                 continue
@@ -200,26 +205,19 @@ class Detector:
     def _alert(
         self,
         rule: _Prepared,
-        batch: EventBatch,
-        hit: tuple[int, int],
-        budget: BatchBudget,
-        repeats: BatchRepeats,
+        view: EventView,
+        at: At,
+        budget: Budget,
+        repeats: ViewRepeats,
         *,
         people: BatchPeople | None,
     ) -> Alert | None:
-        index, name = hit
-        time = batch.columns["time"][index]
-        identity = alert_id(
-            time,
-            rule.rule,
-            batch.host_id,
-            batch.boot_id,
-            batch.collector_start,
-            batch.sequence,
-            batch.first_index + index,
-        )
-        rendered = rule.format.bind(batch)(index, name)
-        fields = rule.fields(rendered, batch, index, name)
+        index, name = at
+        time = view.time(index)
+        stated, parts = view.identity(index)
+        identity = alert_id(stated, rule.rule, *parts)
+        rendered = view.read(rule.format, at)
+        fields = rule.fields(rendered, view, at)
 
         def make() -> Alert:
             alert = Alert(
@@ -231,9 +229,10 @@ class Detector:
                 output_fields=fields,
                 tags=rule.tags,
                 source=rule.source,
-                hostname=batch.hostname,
-                host_id=batch.host_id,
-                event=event_row(batch)(index, name),
+                hostname=view.hostname,
+                host_id=view.host_id,
+                event=view.row(at),
+                cluster_name=view.cluster_name,
                 description=rule.description,
                 response=rule.response,
             )
@@ -243,6 +242,10 @@ class Detector:
         person = "" if people is None else people.user_of(index)
         found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
         return repeats.take(index, found)
+
+
+def _is_suggested(rule: RuleProtocol, bare_outputs: Collection[str]) -> bool:
+    return rule.source == SYSCALL and rule.name not in bare_outputs
 
 
 def _named_files(condition: Node) -> frozenset[str]:

@@ -4,9 +4,8 @@ from collections import Counter
 from zlib import crc32
 
 from foundation.text import printable
-from processor.detection.json_detector import AuditDetector
-from processor.detection.stage import failed_text
-from processor.fields.json.documents import AuditFields
+from processor.detection.stage import EvaluatedRules, failed_text
+from processor.fields.json.documents import Document
 from processor.matching.pre_match import Notice, PreMatch, notice_of
 from processor.output.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED, Cause
 from processor.sessions.records import hashed
@@ -27,23 +26,24 @@ class RuleFailures:
         """Count from the beginning: other rules are evaluated."""
         self._reported = Counter()
 
-    def fresh(self, detector: AuditDetector, received: int, position: tuple[int, int]) -> list[PreMatch]:
+    def fresh(self, rules: EvaluatedRules, received: int, position: tuple[int, int]) -> list[PreMatch]:
         """Return the notice about rules that raised since the last call; none if none did.
 
         Args:
-            detector: the rules.
+            rules: the rules.
             received: when the newest event was received, ns since the epoch.
             position: identifies the event: where events come from in order, and its number there.
         """
-        if detector.faults == self._reported:
+        faults = rules.faults()
+        if faults == self._reported:
             return []
-        fresh = detector.faults - self._reported
-        self._reported = Counter(detector.faults)
-        notice = Notice(RULE_FAILED, "Error", dict(fresh), failed_text(fresh, detector.first_errors))
+        fresh = Counter(faults) - self._reported
+        self._reported = Counter(faults)
+        notice = Notice(RULE_FAILED, "Error", dict(fresh), failed_text(fresh, rules.first_errors()))
         return [notice_of(Cause("", K8S_AUDIT, received, (K8S_AUDIT, *position)), notice, appended=received)]
 
 
-def truncated(event: AuditFields, received: int) -> list[PreMatch]:
+def truncated(event: Document, received: int) -> list[PreMatch]:
     """Return the notice about an event of which parts are missing, summed by user; none if it is whole.
 
     Args:
@@ -83,6 +83,6 @@ def refused(source: str, number: int, reason: str, position: tuple[str, int, int
     return notice_of(Cause("", source, received, position), notice, appended=received)
 
 
-def _shown(event: AuditFields, field: str) -> str:
+def _shown(event: Document, field: str) -> str:
     value = event[field]
     return "" if value is None else printable(str(value))[:_MAX_PART]

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from bus.connection import fault_text
-from processor.compiler.batch import ClassMatcher, compile_rules
-from processor.detection.view import BOUNDLESS, BatchBudget, hits_of
+from processor.compiler.batch import Hit, compile_rules
+from processor.detection.view import BOUNDLESS, At, Budget, EventView
 from processor.language.ast import Field, Node
 from processor.matching.gathered import (
     Gathered,
@@ -20,21 +20,20 @@ from processor.matching.gathered import (
     stored_fields,
     stored_values,
 )
-from processor.matching.pre_match import Account, Candidate, Content, EventOrigin, Feed, PreMatch, combined
-from processor.matching.shares import BRINGER_FIELDS
-from processor.output.formatter import OutputFormat, compile_output, event_row, suggested, values_factory
+from processor.matching.pre_match import Account, Candidate, Content, Feed, PreMatch, combined
+from processor.matching.shares import BRINGER_FIELDS, JSON_BRINGER_FIELDS
+from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, suggested
 from processor.output.tokens import OutputError
 from processor.rules.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.rules.window_tokens import MISSING, BadWindowToken, pieces, without_tokens
 from schemas.alert import Value
-from schemas.batch import EventBatch
 from schemas.catalog.fields import SYSCALL, resolve_field
 from schemas.limits import Texts
 
 Admits = Callable[[Account, int, int], bool]
 OnFault = Callable[[BaseException], None]
 _MAX_TOGETHER = 1_000
-Read = Callable[[int, int], tuple[Any, ...]]
+_SYSCALLS = frozenset({SYSCALL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +41,22 @@ class _Fields:
     """Several fields, read at once."""
 
     names: tuple[str, ...]
-    bind: Callable[[EventBatch], Read]
+    bind: Callable[[Any], Read]
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> "_Fields":
-        return cls(tuple(names), values_factory(_field(name) for name in names))
+    def of(cls, names: Sequence[str], source: str) -> "_Fields":
+        bind = binding_of(source).reader(_field(name) for name in names)
+        return cls(tuple(names), bind if source == SYSCALL else _without_empty(bind))
+
+
+def _without_empty(bind: Callable[[Any], Read]) -> Callable[[Any], Read]:
+    """Return a reader of documents that gives no value for a list without elements: there is none to group by."""
+
+    def bound(document: Any) -> Read:
+        read = bind(document)
+        return lambda index, name: tuple(None if value == () else value for value in read(index, name))
+
+    return bound
 
 
 def _field(text: str) -> Field:
@@ -59,6 +69,7 @@ def _field(text: str) -> Field:
 @dataclass(frozen=True, slots=True)
 class _LegUse:
     term: Term
+    sources: frozenset[str]
     macro: StatefulMacro
     fields: _Fields
     """Fields of the group, then the counted one, then those that are stored."""
@@ -71,6 +82,7 @@ class _LegUse:
 @dataclass(frozen=True, slots=True)
 class _RuleUse:
     term: Term
+    sources: frozenset[str]
     rule: StatefulRule
     groups: tuple[_Fields, ...]
     by: _Fields
@@ -124,35 +136,34 @@ class PreMatcher:
 
         Args:
             plan: which terms there are, and whose.
-            append_container: append container and pod to each output that does not name them.
+            append_container: append container and pod to each output on system calls that does not name them.
             bare_outputs: the rules to whose outputs nothing is appended.
             extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
 
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        stored = stored_fields(plan, BRINGER_FIELDS)
         self._uses: list[_LegUse | _RuleUse] = []
+        of_batches, of_documents = (stored_fields(plan, each) for each in (BRINGER_FIELDS, JSON_BRINGER_FIELDS))
         for macro in plan.macros:
             for leg in macro.legs:
-                if SYSCALL in leg.sources:
-                    self._uses += _leg_uses(macro, leg, stored.get((macro.fingerprint, leg.name), ()))
+                for sources, stored in ((leg.sources & _SYSCALLS, of_batches), (leg.sources - _SYSCALLS, of_documents)):
+                    if sources:
+                        self._uses += _leg_uses(macro, leg, sources, stored.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
-            if rule.source != SYSCALL:
-                continue
             extras = extra_fields.get(rule.name, {})
-            is_longer = append_container and rule.name not in bare_outputs
+            is_longer = append_container and rule.source == SYSCALL and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
         self._one_group: dict[tuple[int, ...], _OneGroup | None] = {}
         """By the indexes of terms that held together for an event."""
         self._recent = RecentlySent(plan)
         self._routes = RelayRoutes(plan)
-        self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses)
-        """The evaluated conditions, from which the pushdown filter is derived."""
-        conditions = self.conditions
-        self.matchers: Mapping[str, ClassMatcher] = compile_rules(conditions).matchers if conditions else {}
-        """By event type."""
-        self.event_types: frozenset[str] = frozenset(self.matchers)
+        self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses if SYSCALL in use.sources)
+        """The conditions on system calls, from which the pushdown filter is derived."""
+        self.sources = frozenset[str]().union(*(use.sources for use in self._uses))
+        """The sources whose events matter to any term."""
+        self.compiled = compile_rules([use.term.condition for use in self._uses], [use.sources for use in self._uses])
+        self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
         """The event types for which a term can hold: the collector must collect them."""
         self.counts: Counter[str] = Counter()
         """Events that could not be counted, by reason."""
@@ -161,28 +172,24 @@ class PreMatcher:
         self.first_errors: dict[str, str] = {}
         """The first error of each that raised."""
 
-    def process(
-        self, batch: EventBatch, budget: BatchBudget | None = None, admits: Admits = admit_all
-    ) -> Iterator[PreMatch]:
-        """Yield the events of a batch that correlation needs, in order.
+    def process(self, view: EventView, budget: Budget | None = None, admits: Admits = admit_all) -> Iterator[PreMatch]:
+        """Yield the events of a batch or document that correlation needs, in order.
 
         Args:
-            batch: a validated batch.
-            budget: what the batch may cost, including what was spent before; None for no limits.
-            admits: returns whether to evaluate an event, by whoever caused it, when the batch arrived, and its weight.
+            view: the events.
+            budget: what they may cost, including what was spent before; None for no limits.
+            admits: returns whether to evaluate an event, by whoever caused it, when it arrived, and its weight.
 
         Raises:
-            OverBudget: it costs more; what was yielded before is valid.
+            OverBudget: they cost more; what was yielded before is valid.
         """
-        if not self.matchers:
+        if view.source not in self.sources:
             return
-        budget = BatchBudget(BOUNDLESS) if budget is None else budget
-        reading = _Reading(batch, budget)
-        rows, repeats = batch.columns["process"], batch.columns["repeats"]
-        now = batch.appended or batch.created
-        for index, hits in hits_of(batch, self.matchers, self._fault, budget):
-            if admits(reading.account(rows[index]), now, 1 + repeats[index]):
-                yield from self._pre_matches(reading, index, hits)
+        reading = _Reading(view, Budget(BOUNDLESS) if budget is None else budget)
+        for index, hits in view.hits(self.compiled, self._fault, reading.budget):
+            found = tuple(hits)
+            if found and admits(view.account(index), view.received, view.weight(index)):
+                yield from self._pre_matches(reading, index, found)
 
     def forget_sent(self, values: Iterable[SeenKey]) -> None:
         """Send values of first_seen again when they come: they were left out."""
@@ -194,17 +201,18 @@ class PreMatcher:
         self.faults[name] += 1
         self.first_errors.setdefault(name, fault_text(problem))
 
-    def _pre_matches(self, reading: "_Reading", event_index: int, hits: Sequence[tuple[int, int]]) -> list[PreMatch]:
-        batch = reading.batch
-        quick = self._of_one_group(reading, event_index, hits)
+    def _pre_matches(self, reading: "_Reading", index: int, hits: Sequence[Hit]) -> list[PreMatch]:
+        view = reading.view
+        quick = self._of_one_group(reading, index, hits)
         if quick is not None:
             reading.budget.count_result()
             return [quick]
-        found = Gathered(self._recent, self._routes, batch.host_id, batch.appended)
+        origin = view.origin(index)
+        found = Gathered(self._recent, self._routes, origin.host_id, view.appended)
         for use_index, name in hits:
             use = self._uses[use_index]
             try:
-                at = (event_index, name)
+                at = (index, name)
                 if isinstance(use, _LegUse):
                     values = reading.values(use.fields, at)
                     homes = [group_of(reading.values(fields, at)) for fields in use.homes] if use.homes else ()
@@ -219,31 +227,31 @@ class PreMatcher:
                 self._fault(use_index, problem)
         self.counts.update(reason for _, reason in found.missing)
         pre_matches = found.pre_matches(
-            reading.origin(event_index),
-            batch.columns["time"][event_index],
-            batch.hostname,
-            reading.account(batch.columns["process"][event_index]),
-            is_established=batch.is_established,
-            weight=1 + batch.columns["repeats"][event_index],
+            origin,
+            view.time(index),
+            view.hostname,
+            view.account(index),
+            is_established=view.is_established,
+            weight=view.weight(index),
         )
         for _ in pre_matches:
             reading.budget.count_result()
         found.mark_sent()
         return pre_matches
 
-    def _of_one_group(self, reading: "_Reading", event_index: int, hits: Sequence[tuple[int, int]]) -> PreMatch | None:
+    def _of_one_group(self, reading: "_Reading", index: int, hits: Sequence[Hit]) -> PreMatch | None:
         """Return what Gathered would for terms of one group, in a third of its time; None if it has to be asked."""
         which = tuple([use_index for use_index, _ in hits])
         if which in self._one_group:
             known = self._one_group[which]
         elif len(self._one_group) < _MAX_TOGETHER:
-            known = self._one_group[which] = _OneGroup.of([(index, self._uses[index]) for index in which])
+            known = self._one_group[which] = _OneGroup.of([(each, self._uses[each]) for each in which])
         else:
             known = None
         name = hits[0][1]
         if known is None or any(other != name for _, other in hits):
             return None
-        batch, at = reading.batch, (event_index, name)
+        view, at = reading.view, (index, name)
         feeds, size, group = [], known.size, None
         try:
             for use in known.legs:
@@ -258,104 +266,69 @@ class PreMatcher:
         except Exception:  # noqa: BLE001  reported there
             return None
         candidates = [
-            Candidate(use.term.id, group or (), partial(_content, use, reading, at, partial(self._fault, index)))
-            for index, use in known.rules
+            Candidate(use.term.id, group or (), partial(_content, use, reading, at, partial(self._fault, use_index)))
+            for use_index, use in known.rules
         ]
         return PreMatch(
-            reading.origin(event_index),
-            batch.columns["time"][event_index],
-            batch.hostname,
+            view.origin(index),
+            view.time(index),
+            view.hostname,
             group or (),
             tuple(feeds),
             tuple(candidates),
-            batch.appended,
-            batch.is_established,
-            1 + batch.columns["repeats"][event_index],
-            account=reading.account(batch.columns["process"][event_index]),
+            view.appended,
+            view.is_established,
+            view.weight(index),
+            account=view.account(index),
         )
 
 
-def _content(use: _RuleUse, reading: "_Reading", at: tuple[int, int], on_fault: OnFault) -> Content:
+def _content(use: _RuleUse, reading: "_Reading", at: At, on_fault: OnFault) -> Content:
+    view = reading.view
     try:
-        rendered = [form(*at) for form in reading.forms(use)]
+        rendered = [view.read(form, at) for form in use.formats]
         fields: dict[str, Value] = {}
         for part in rendered:
             fields.update(part.fields)
         for key, is_field, form in use.extras:
-            extra = form.bind(reading.batch)(*at)
+            extra = view.read(form, at)
             fields |= extra.fields if is_field else {key: extra.text}
-        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, reading.row(at)))
+        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, view.row(at)))
         return Content(texts.texts, texts.fields, texts.event)
     except Exception as problem:  # noqa: BLE001  an alert without content is better than none
         on_fault(problem)
         return Content((MISSING,) * len(use.formats), {}, {})
 
 
-class _Reading:
-    """The field readers of one batch, made on first use."""
+class _Reading(NamedTuple):
+    """Events, and what they may cost."""
 
-    def __init__(self, batch: EventBatch, budget: BatchBudget) -> None:
-        self.batch = batch
-        self.budget = budget
-        self._reads: dict[int, Read] = {}
-        self._forms: dict[str, list[Callable[[int, int], Any]]] = {}
-        self._row: Callable[[int, int], dict[str, Any]] | None = None
-        self._accounts: dict[int, Account] = {}
+    view: EventView
+    budget: Budget
 
-    def origin(self, index: int) -> EventOrigin:
-        """Return what identifies an event. index: in the batch."""
-        batch = self.batch
-        position = batch.first_index + index
-        return EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
+    def values(self, fields: _Fields, at: At) -> tuple[Any, ...]:
+        return self.view.read(fields, at) if fields.names else ()
 
-    def account(self, row: int) -> Account:
-        """Return whose process a row is.
-
-        A session's user counts, whatever users its programs become: there may be many, as in rootless containers.
-        """
-        known = self._accounts.get(row)
-        if known is None:
-            process, containers = self.batch.processes[row], self.batch.containers
-            login = process.loginuid if process.loginuid is not None and process.loginuid >= 0 else process.uid
-            container = (containers[process.container].full_id or "") if process.container >= 0 else ""
-            known = self._accounts[row] = Account(self.batch.host_id, container, "" if login is None else str(login))
-        return known
-
-    def values(self, fields: _Fields, at: tuple[int, int]) -> tuple[Any, ...]:
-        if not fields.names:
-            return ()
-        read = self._reads.get(id(fields))
-        if read is None:
-            read = self._reads[id(fields)] = fields.bind(self.batch)
-        return read(*at)
-
-    def named(self, fields: _Fields, at: tuple[int, int]) -> dict[str, Any]:
+    def named(self, fields: _Fields, at: At) -> dict[str, Any]:
         return dict(zip(fields.names, self.values(fields, at), strict=True))
 
-    def forms(self, use: _RuleUse) -> list[Callable[[int, int], Any]]:
-        forms = self._forms.get(use.rule.name)
-        if forms is None:
-            forms = self._forms[use.rule.name] = [form.bind(self.batch) for form in use.formats]
-        return forms
 
-    def row(self, at: tuple[int, int]) -> dict[str, Any]:
-        if self._row is None:
-            self._row = event_row(self.batch)
-        return self._row(*at)
-
-
-def _leg_uses(macro: StatefulMacro, leg: Leg, stored: Sequence[str]) -> list[_LegUse | _RuleUse]:
-    fields = _Fields.of((*leg.fields, *stored))
+def _leg_uses(
+    macro: StatefulMacro, leg: Leg, sources: frozenset[str], stored: Sequence[str]
+) -> list[_LegUse | _RuleUse]:
+    source = min(sources)
+    fields = _Fields.of((*leg.fields, *stored), source)
     rule_name = leg.name if macro.correlation.counts_rules else None
-    homes = tuple(_Fields.of(names) for names in leg.home)
-    return [_LegUse(term, macro, fields, rule_name, homes if term.is_stateful else ()) for term in leg.terms]
+    homes = tuple(_Fields.of(names, source) for names in leg.home)
+    return [_LegUse(term, sources, macro, fields, rule_name, homes if term.is_stateful else ()) for term in leg.terms]
 
 
 def _rule_uses(
     rule: StatefulRule, extra_fields: Mapping[str, str | None], *, append_container: bool
 ) -> list[_LegUse | _RuleUse]:
-    groups = tuple(_Fields.of(names) for names in rule.group_fields)
-    by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by])
+    source = rule.source
+    groups = tuple(_Fields.of(names, source) for names in rule.group_fields)
+    by = _Fields.of([name for name in rule.suppress.by if name not in rule.group_by], source)
     try:
         first, *others = pieces(rule.output)[0]
     except BadWindowToken as problem:
@@ -364,10 +337,11 @@ def _rule_uses(
     *texts, last = (first, *(f"*{text}" for text in others))
     appended = suggested(without_tokens(rule.output)) if append_container else {}
     formats = (
-        *(compile_output(text, transformers=False) for text in texts),
-        compile_output(last, appended, transformers=False),
+        *(compile_output(text, transformers=False, source=source) for text in texts),
+        compile_output(last, appended, transformers=False, source=source),
     )
     extras = tuple(
-        (key, form is None, compile_output(f"%{key}" if form is None else form)) for key, form in extra_fields.items()
+        (key, form is None, compile_output(f"%{key}" if form is None else form, source=source))
+        for key, form in extra_fields.items()
     )
-    return [_RuleUse(term, rule, groups, by, formats, extras) for term in rule.terms]
+    return [_RuleUse(term, frozenset({source}), rule, groups, by, formats, extras) for term in rule.terms]

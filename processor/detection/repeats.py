@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from foundation.caches import BoundedMap
-from processor.matching.pre_match import EventOrigin, PreMatch, RepeatedAlert, retained
+from processor.detection.view import EventView
+from processor.matching.pre_match import PreMatch, RepeatedAlert, retained
 from schemas.alert import Alert, Value
-from schemas.batch import EventBatch
+from schemas.catalog.fields import SYSCALL
 from schemas.distinct_values import merged, note, values_in, without_client_port
 
 MAX_WINDOWS = 60_000
@@ -24,14 +25,9 @@ MAX_WINDOWS = 60_000
 MAX_PROCESSES = 16_384
 _MERGED = ("/bin/", "/sbin/", "/lib")
 """Directories that are links to those of the same name in /usr."""
-_FILES = (
-    *(("fd.name", "fd_name"), ("fd.realpath", "fd_realpath")),
-    *(("fs.path.name", "path_name"), ("fs.path.source", "path_source"), ("fs.path.target", "path_target")),
-)
-"""Fields and columns that name what something is done to."""
-Actor = tuple[str, int, int | None, int | None, int | None, int | None]
+Actor = tuple[object, ...]
 """Host, pid, start of the process, its last exec, user and login user: a program that it runs, and another user, are
-others."""
+others. A document has its source and its user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +78,9 @@ class RepeatedAlerts:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def of_batch(self, batch: EventBatch) -> "BatchRepeats":
-        """Return what decides about the alerts of one batch."""
-        return BatchRepeats(self, batch, self._limits)
+    def of(self, view: EventView) -> "ViewRepeats":
+        """Return what decides about the alerts of one batch or document."""
+        return ViewRepeats(self, view, self._limits if view.source == SYSCALL else None)
 
     def window(self, key: bytes, now: int, period: int, opening: tuple[str, int]) -> _Window:
         """Return the open window of a key; a new one if the last has ended or the clock was set back.
@@ -171,31 +167,27 @@ class _Count:
     values: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-class BatchRepeats:
-    """Decides about the alerts of one batch, and holds what is counted."""
+class ViewRepeats:
+    """Decides about the alerts of one batch or document, and holds what is counted."""
 
-    def __init__(self, known: RepeatedAlerts, batch: EventBatch, limits: RepeatLimits | None) -> None:
+    def __init__(self, known: RepeatedAlerts, view: EventView, limits: RepeatLimits | None) -> None:
         """Begin. known: what was sent before; limits: None to send all."""
         self._known = known
-        self._batch = batch
+        self._view = view
         self._limits = limits
         self._counts: dict[bytes, _Count] = {}
-        self._actors: dict[int, tuple[Actor, str]] = {}
-        """By row of a process."""
-        self._now = batch.appended or batch.created
 
     def take(self, index: int, found: FoundAlert) -> Alert | None:
         """Return the alert of an event if it is to be sent; None where it was counted. index: of the event."""
         limits = self._limits
         if limits is None:
             return found.make()
-        batch = self._batch
-        columns, strings = batch.columns, batch.strings
-        files = {name: text for name, column in _FILES if (text := strings[columns[column][index]])}
+        view = self._view
+        files, matched = view.files((index, found.name))
         requested, real = files.get("fd.name", ""), files.get("fd.realpath", "")
         if requested:
             files["fd.name"] = without_client_port(requested)
-        actor, who = self._actor(columns["process"][index])
+        actor, who = view.actor(index)
         content = repr((found.rule, found.text, found.fields, files, found.person))
         stated = found.fields.values()
         named = [each for each in (*stated, *files.values()) if each in found.named] if found.named else []
@@ -205,12 +197,12 @@ class BatchRepeats:
             (_key("identical of process", repr(actor), content), limits.identical_of_process),
             (_key("of process", about), limits.of_process),
         ]
-        is_by_real_name = strings[found.name] == real != requested
+        is_by_real_name = matched == real != requested
         root = self._known.roots.find(actor, requested, real if is_by_real_name else "")
         if root:
             keys.append((_key("under root", about, root), limits.under_root))
-        opening = (found.id, columns["time"][index])
-        windows = [self._known.window(key, self._now, limits.period, opening) for key, _ in keys]
+        opening = (found.id, view.time(index))
+        windows = [self._known.window(key, view.received, limits.period, opening) for key, _ in keys]
         over = [window.sent >= most for window, (_, most) in zip(windows, keys, strict=True)]
         if not any(over):
             alert = found.make()
@@ -223,23 +215,23 @@ class BatchRepeats:
         if which:
             others = {name: text for name, text in files.items() if text not in stated}
             values = found.mask({**others, "session.user": found.person, **found.fields})
-            note(count.values, values_in(values, 1 + columns["repeats"][index]))
+            note(count.values, values_in(values, view.weight(index)))
         return None
 
     def pre_matches(self) -> list[PreMatch]:
         """Return what the correlate stage has to sum."""
-        batch = self._batch
+        view = self._view
         # One for each summary and batch: the batch's number shows whether it was applied before, however often the
         # batch is delivered.
-        origin = EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, batch.first_index)
+        origin = view.origin(0)
         return [
             PreMatch(
                 origin,
                 count.first,
-                batch.hostname,
-                (batch.host_id, key.hex()),
-                appended=batch.appended,
-                is_established=batch.is_established,
+                view.hostname,
+                (origin.host_id, key.hex()),
+                appended=view.appended,
+                is_established=view.is_established,
                 repeated=RepeatedAlert(
                     count.window.first_id,
                     count.window.first,
@@ -254,8 +246,7 @@ class BatchRepeats:
         ]
 
     def _count(self, key: bytes, window: _Window, index: int, found: FoundAlert) -> _Count:
-        columns = self._batch.columns
-        time, weight = columns["time"][index], 1 + columns["repeats"][index]
+        time, weight = self._view.time(index), self._view.weight(index)
         count = self._counts.get(key)
         if count is None:
             alert = retained(replace(found.make(), id=window.first_id))
@@ -264,19 +255,6 @@ class BatchRepeats:
         count.last = max(count.last, time)
         self._known.counted[found.rule] += weight
         return count
-
-    def _actor(self, row: int) -> tuple[Actor, str]:
-        """Return a process, and what all of its command line, user and container share. row: of the process."""
-        known = self._actors.get(row)
-        if known is None:
-            batch = self._batch
-            process = batch.processes[row]
-            user = (process.uid, process.loginuid)
-            container = batch.containers[process.container].full_id if process.container >= 0 else ""
-            actor = (batch.host_id, process.pid, process.start_time, process.exec_time, *user)
-            who = (batch.host_id, container, process.exepath, process.exe, process.args, *user)
-            known = self._actors[row] = (actor, repr(who))
-        return known
 
 
 def _key(*parts: str) -> bytes:

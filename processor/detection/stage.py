@@ -1,6 +1,6 @@
-"""Evaluates decoded batches and reports what was lost and which rules failed: in `lanner run` and in a fleet alike.
+"""Evaluates events and reports what was lost and which rules failed: in `lanner run` and in a fleet alike.
 
-Pure: no clock but a batch's budget, no I/O.
+Pure: no clock but a budget, no I/O.
 """
 
 from collections import Counter
@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Protocol
 
 from processor.detection.pre_matcher import Admits, admit_all
-from processor.detection.repeats import BatchRepeats, RepeatedAlerts
-from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.detection.repeats import RepeatedAlerts, ViewRepeats
+from processor.detection.view import BOUNDLESS, BatchView, Budget, EventView
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Notice, PreMatch
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
@@ -28,13 +28,11 @@ _LONGEST_SAMPLED_SECONDS = 0.5
 class EvaluatedRules(Protocol):
     """The rules that a stage evaluates."""
 
-    def find_alerts(
-        self, batch: EventBatch, budget: BatchBudget, repeats: BatchRepeats, people: BatchPeople | None
-    ) -> object:
-        """Evaluate all events of a batch; alerts are added to the budget. Raises OverBudget."""
+    def find_alerts(self, view: EventView, budget: Budget, repeats: ViewRepeats, people: BatchPeople | None) -> object:
+        """Evaluate all events of a batch or document; alerts are added to the budget. Raises OverBudget."""
 
-    def find_pre_matches(self, batch: EventBatch, budget: BatchBudget, admits: Admits) -> Iterable[PreMatch]:
-        """Return what correlation needs of a batch. Raises OverBudget while it is read."""
+    def find_pre_matches(self, view: EventView, budget: Budget, admits: Admits) -> Iterable[PreMatch]:
+        """Return what correlation needs of a batch or document. Raises OverBudget while it is read."""
 
     @property
     def plan(self) -> Plan:
@@ -51,7 +49,7 @@ class EvaluatedRules(Protocol):
 
 
 class DetectStage:
-    """Evaluates batches one after the other by the active rules."""
+    """Evaluates batches and documents one after the other by the active rules."""
 
     def __init__(
         self, rules: EvaluatedRules, repeats: RepeatedAlerts | None = None, sessions: Sessions | None = None
@@ -74,7 +72,7 @@ class DetectStage:
         self._observers: list[Callable[[EventBatch], None]] = []
 
     def change_rules(self, rules: EvaluatedRules) -> None:
-        """Evaluate other rules from the next batch on."""
+        """Evaluate other rules from the next events on."""
         self._rules = rules
         self._reported_faults = {}
 
@@ -84,54 +82,54 @@ class DetectStage:
 
     def evaluate(
         self,
-        batch: EventBatch,
+        view: EventView,
         send: Callable[[PreMatch], object],
-        budget: BatchBudget | None = None,
+        budget: Budget | None = None,
         admits: Admits = admit_all,
     ) -> list[Alert]:
-        """Evaluate all events of a batch.
+        """Evaluate all events of a batch or document.
 
         Args:
-            batch: a validated batch.
+            view: the events.
             send: called with each event, or count of repeated alerts, that correlation needs.
-            budget: what the batch may cost; its alerts are those found, also where it is exceeded. None for no limits.
+            budget: what they may cost; its alerts are those found, also where it is exceeded. None for no limits.
             admits: returns whether stateful rules are evaluated on an event, as for PreMatcher.process.
 
         Returns:
             The alerts of rules that one event decides.
 
         Raises:
-            OverBudget: the batch costs more; what was found before is valid.
+            OverBudget: they cost more; what was found before is valid.
         """
-        budget = BatchBudget(BOUNDLESS) if budget is None else budget
-        people = None if self._sessions is None else self._sessions.see_batch(batch)
-        repeats = self.repeats.of_batch(batch)
-        self.events += batch.total
+        budget = Budget(BOUNDLESS) if budget is None else budget
+        people = None if self._sessions is None else view.people(self._sessions)
+        repeats = self.repeats.of(view)
+        self.events += view.total
         try:
-            self._rules.find_alerts(batch, budget, repeats, people)
-            for pre_match in self._rules.find_pre_matches(batch, budget, admits):
+            self._rules.find_alerts(view, budget, repeats, people)
+            for pre_match in self._rules.find_pre_matches(view, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.
             for pre_match in repeats.pre_matches():
                 send(pre_match)
-        if self._observers and budget.elapsed < _LONGEST_SAMPLED_SECONDS:
+        if self._observers and isinstance(view, BatchView) and budget.elapsed < _LONGEST_SAMPLED_SECONDS:
             for observer in self._observers:
-                observer(batch)
+                observer(view.batch)
         return budget.alerts
 
     def notices(
-        self, batch: EventBatch, missing: Mapping[str, int] = MappingProxyType({}), text: str = ""
+        self, view: EventView, missing: Mapping[str, int] = MappingProxyType({}), text: str = ""
     ) -> list[Notice]:
-        """Return what is to be reported after a batch: losses, and rules that raised since the last call.
+        """Return what is to be reported after events: losses, and rules that raised since the last call.
 
         Args:
-            batch: the batch that was evaluated.
-            missing: losses that the batch itself does not report, by reason.
+            view: the events that were evaluated.
+            missing: losses that they do not report themselves, by reason.
             text: describes them.
         """
         found = []
-        lost = {reason: number for reason, number in (*batch.lost.items(), *missing.items()) if number > 0}
+        lost = {reason: number for reason, number in (*view.lost.items(), *missing.items()) if number > 0}
         if lost:
             self._count_lost(lost)
         incomplete = {reason: lost.pop(reason) for reason in INCOMPLETE_REASONS & lost.keys()}

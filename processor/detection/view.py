@@ -1,18 +1,30 @@
-"""Limits the cost of evaluating one batch: a small message of a compromised host can cause a lot of work.
+"""Views of events, which detection reads alike whether they are the columns of a batch or a JSON document.
 
-An honest collector's batch never reaches the limits. The first alerts go out whole; once they have taken their share of
-bytes, the others go out in short, so that nobody who fills a batch can keep the alerts of others from people. What is
-beyond all limits is not evaluated: the caller reports it and dead-letters the message.
+The views are not on the hot path: matching a batch is one call of `hits`, whose code is generated for columns. What
+follows from a hit is written once, over `EventView`.
+
+A budget limits the cost of evaluating one message: a small one of a compromised host can cause a lot of work. An honest
+collector's batch never reaches the limits. The first alerts go out whole; once they have taken their share of bytes,
+the others go out in short, so that nobody who fills a batch can keep the alerts of others from people. What is beyond
+all limits is not evaluated: the caller reports it and dead-letters the message.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 from foundation.errors import LannerError
-from processor.compiler.batch import ClassMatcher, Match
-from schemas.alert import Alert, bounded
+from processor.compiler.batch import Conditions, Fault, Hit, Match
+from processor.fields.json.documents import Document
+from processor.matching.pre_match import Account, EventOrigin
+from processor.output.formatter import event_row
+from processor.sessions.sessions import BatchPeople, Sessions
+from schemas.alert import Alert, Value, bounded
 from schemas.batch import EventBatch
+from schemas.catalog.fields import SYSCALL
 from schemas.limits import MAX_TEXT_BYTES, Texts
 
 EVENTS_BETWEEN_LOOKS = 64
@@ -20,7 +32,7 @@ EVENTS_BETWEEN_LOOKS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class BatchLimits:
+class BudgetLimits:
     """The limits of one batch."""
 
     seconds: float = 5.0
@@ -31,8 +43,8 @@ class BatchLimits:
     """Characters of the alerts that are sent in full; later ones are shortened."""
 
 
-LIMITS = BatchLimits()
-BOUNDLESS = BatchLimits(float("inf"), 1 << 62, 1 << 62)
+LIMITS = BudgetLimits()
+BOUNDLESS = BudgetLimits(float("inf"), 1 << 62, 1 << 62)
 """For replay, rule tests and measurements, which people can interrupt."""
 
 
@@ -40,12 +52,12 @@ class OverBudget(LannerError):
     """A batch costs more than the limit; the message names the limit, for people."""
 
 
-class BatchBudget:
+class Budget:
     """The remaining budget of one batch."""
 
     def __init__(
         self,
-        limits: BatchLimits = LIMITS,
+        limits: BudgetLimits = LIMITS,
         *,
         clock: Callable[[], float] = time.perf_counter,
         spent: Callable[[], float] = time.thread_time,
@@ -124,35 +136,322 @@ class BatchBudget:
         return OverBudget(what)
 
 
-def hits_of(
-    batch: EventBatch,
-    matchers: Mapping[str, ClassMatcher],
-    on_fault: Callable[[int, BaseException], None],
-    budget: BatchBudget,
-) -> Iterator[tuple[int, Sequence[tuple[int, int]]]]:
-    """Yield each event that matches, in order: its index, and the rules with the file name that matched.
+At = tuple[int, int]
+"""An event's index, and the string index of the file name that matched; (0, 0) in a document."""
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+_NOTHING_LOST: Mapping[str, int] = MappingProxyType({})
+_CLUSTER = "ka.cluster.name"
+_FILES = (
+    *(("fd.name", "fd_name"), ("fd.realpath", "fd_realpath")),
+    *(("fs.path.name", "path_name"), ("fs.path.source", "path_source"), ("fs.path.target", "path_target")),
+)
+"""Fields and columns that name what something is done to."""
 
-    Args:
-        batch: a validated batch.
-        matchers: the compiled rules by event type.
-        on_fault: receives the index of a rule that raised, and the error.
-        budget: what the batch may cost.
 
-    Raises:
-        OverBudget: the batch costs more; the remaining events are not evaluated.
-    """
-    strings, types = batch.strings, batch.columns["type"]
-    matches: list[Match | bool | None] = [None] * len(strings)
-    for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
-        budget.look(first)
-        for index, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
-            match = matches[type_index]
-            if match is None:
-                matcher = matchers.get(strings[type_index] or "")
-                match = matches[type_index] = False if matcher is None else matcher.bind(batch, on_fault)
-            if match is False:
+class Reader(Protocol[T_co]):
+    """Something that is read of events: fields, or a formatted output; made for the columns or for documents."""
+
+    @property
+    def bind(self) -> Callable[[Any], Callable[[int, int], T_co]]:
+        """Return a function from an event's index and the string index of its file name, for a batch or a document."""
+
+
+class EventView(Protocol):
+    """What detection reads of events: those of a batch, or the one of a document."""
+
+    @property
+    def source(self) -> str:
+        """The source of the events."""
+
+    @property
+    def hostname(self) -> str:
+        """The host that the events are about; empty if they name none."""
+
+    @property
+    def host_id(self) -> str:
+        """The host that sent them; empty if none did."""
+
+    @property
+    def cluster_name(self) -> str:
+        """The cluster that the events name."""
+
+    @property
+    def appended(self) -> int:
+        """When the broker received them, ns since the epoch; 0 if none did."""
+
+    @property
+    def received(self) -> int:
+        """When they arrived, by their own clock if no other is known, ns since the epoch."""
+
+    @property
+    def is_established(self) -> bool:
+        """Whether their host counts as a known one and not as a newcomer."""
+
+    @property
+    def count(self) -> int:
+        """The number of events."""
+
+    @property
+    def total(self) -> int:
+        """The number of events, with those that they stand for."""
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Losses that they report, by reason."""
+
+    def hits(self, conditions: Conditions, on_fault: Fault, budget: "Budget") -> Iterator[tuple[int, Iterable[Hit]]]:
+        """Yield each event that matches, in order: its index, and the rules with the file name that matched.
+
+        Args:
+            conditions: the compiled rules.
+            on_fault: receives the index of a rule that raised, and the error.
+            budget: what the events may cost.
+
+        Raises:
+            OverBudget: they cost more; the remaining events are not evaluated.
+        """
+
+    def read(self, reader: Reader[T], at: At) -> T:
+        """Return what a reader makes of an event."""
+
+    def row(self, at: At) -> dict[str, Value]:
+        """Return the fields that an alert carries in addition to those of its output."""
+
+    def time(self, index: int) -> int:
+        """Return the time of an event, ns since the epoch."""
+
+    def weight(self, index: int) -> int:
+        """Return the number of equal events that an event stands for."""
+
+    def identity(self, index: int) -> tuple[int, tuple[str | int, ...]]:
+        """Return what the ids of an event's alerts derive from: its stated time and what identifies it."""
+
+    def origin(self, index: int) -> EventOrigin:
+        """Return what identifies an event for windows."""
+
+    def account(self, index: int) -> Account:
+        """Return who caused an event."""
+
+    def actor(self, index: int) -> tuple[tuple[object, ...], str]:
+        """Return a process with its user, and what all of its command line, user and container share."""
+
+    def files(self, at: At) -> tuple[dict[str, str], str]:
+        """Return the files that an event names, by field, and the name that matched."""
+
+    def people(self, sessions: Sessions) -> BatchPeople | None:
+        """Take what the events show about sessions; return the people behind them, None if nobody is known."""
+
+
+class BatchView:
+    """The events of a validated batch; its process rows and strings are trusted."""
+
+    source = SYSCALL
+    cluster_name = ""
+
+    def __init__(self, batch: EventBatch) -> None:
+        """Take a batch."""
+        self.batch = batch
+        self.hostname, self.host_id = batch.hostname, batch.host_id
+        self.appended, self.received = batch.appended, batch.appended or batch.created
+        self.is_established = batch.is_established
+        self.count, self.lost = batch.count, batch.lost
+        self._times, self._repeats, self._rows = (batch.columns[name] for name in ("time", "repeats", "process"))
+        self._reads: dict[int, Callable[[int, int], Any]] = {}
+        self._row: Callable[[int, int], dict[str, Any]] | None = None
+        self._accounts: dict[int, Account] = {}
+        self._actors: dict[int, tuple[tuple[object, ...], str]] = {}
+
+    @property
+    def total(self) -> int:
+        """The number of events, with those that they stand for."""
+        return self.batch.total
+
+    def hits(self, conditions: Conditions, on_fault: Fault, budget: "Budget") -> Iterator[tuple[int, Iterable[Hit]]]:
+        """Yield each event that matches, in order."""
+        batch, matchers = self.batch, conditions.matchers
+        strings, types = batch.strings, batch.columns["type"]
+        matches: list[Match | bool | None] = [None] * len(strings)
+        for first in range(0, batch.count, EVENTS_BETWEEN_LOOKS):
+            budget.look(first)
+            for index, type_index in enumerate(types[first : first + EVENTS_BETWEEN_LOOKS], first):
+                match = matches[type_index]
+                if match is None:
+                    matcher = matchers.get(strings[type_index] or "")
+                    match = matches[type_index] = False if matcher is None else matcher.bind(batch, on_fault)
+                if match is False:
+                    continue
+                hits = match(index)  # type: ignore[operator]
+                if hits:
+                    yield index, hits
+        budget.look(batch.count)
+
+    def read(self, reader: Reader[T], at: At) -> T:
+        """Return what a reader makes of an event; it is bound once."""
+        read = self._reads.get(id(reader))
+        if read is None:
+            read = self._reads[id(reader)] = reader.bind(self.batch)
+        found: T = read(*at)
+        return found
+
+    def row(self, at: At) -> dict[str, Value]:
+        """Return the whole event."""
+        if self._row is None:
+            self._row = event_row(self.batch)
+        return self._row(*at)
+
+    def time(self, index: int) -> int:
+        """Return the time of an event, ns since the epoch."""
+        return self._times[index]
+
+    def weight(self, index: int) -> int:
+        """Return the number of equal events that an event stands for."""
+        return 1 + self._repeats[index]
+
+    def identity(self, index: int) -> tuple[int, tuple[str | int, ...]]:
+        """Return an event's time, and its position among those of its collector."""
+        batch = self.batch
+        position = batch.first_index + index
+        return self._times[index], (batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
+
+    def origin(self, index: int) -> EventOrigin:
+        """Return an event's position among those of its collector."""
+        batch = self.batch
+        position = batch.first_index + index
+        return EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
+
+    def account(self, index: int) -> Account:
+        """Return whose process caused an event.
+
+        A session's user counts, whatever users its programs become: there may be many, as in rootless containers.
+        """
+        row = self._rows[index]
+        known = self._accounts.get(row)
+        if known is None:
+            process, containers = self.batch.processes[row], self.batch.containers
+            login = process.loginuid if process.loginuid is not None and process.loginuid >= 0 else process.uid
+            container = (containers[process.container].full_id or "") if process.container >= 0 else ""
+            known = self._accounts[row] = Account(self.host_id, container, "" if login is None else str(login))
+        return known
+
+    def actor(self, index: int) -> tuple[tuple[object, ...], str]:
+        """Return a process with its user, and what all of its command line, user and container share."""
+        row = self._rows[index]
+        known = self._actors.get(row)
+        if known is None:
+            batch = self.batch
+            process = batch.processes[row]
+            user = (process.uid, process.loginuid)
+            container = batch.containers[process.container].full_id if process.container >= 0 else ""
+            actor = (batch.host_id, process.pid, process.start_time, process.exec_time, *user)
+            who = (batch.host_id, container, process.exepath, process.exe, process.args, *user)
+            known = self._actors[row] = (actor, repr(who))
+        return known
+
+    def files(self, at: At) -> tuple[dict[str, str], str]:
+        """Return the files that an event names, by field, and the name that matched."""
+        columns, strings = self.batch.columns, self.batch.strings
+        index, name = at
+        files = {field: text for field, column in _FILES if (text := strings[columns[column][index]])}
+        return files, strings[name] or ""
+
+    def people(self, sessions: Sessions) -> BatchPeople | None:
+        """Take the starts of commands; return the people behind the events, None if nobody is known."""
+        return sessions.see_batch(self.batch)
+
+
+class DocumentView:
+    """The event of a JSON document."""
+
+    host_id = ""
+    is_established = True
+    count = total = 1
+    lost = _NOTHING_LOST
+
+    def __init__(self, document: Document, appended: int = 0) -> None:
+        """Take a document. appended: when the broker received it, ns since the epoch; 0 if none did."""
+        self.document = document
+        self.source = document.source.name
+        self.appended, self.received = appended, appended or document.time
+
+    @property
+    def hostname(self) -> str:
+        """The host that the event is about; empty if it names none."""
+        return self.document.hostname
+
+    @property
+    def cluster_name(self) -> str:
+        """The cluster that the event names."""
+        name = self.document[_CLUSTER]
+        return name if isinstance(name, str) else ""
+
+    def hits(self, conditions: Conditions, on_fault: Fault, budget: "Budget") -> Iterator[tuple[int, Iterable[Hit]]]:
+        """Yield the event if there are rules on its source; the rules behind a hit are evaluated lazily."""
+        if predicates := conditions.predicates.get(self.source):
+            budget.look(0)
+            yield 0, self._hits(predicates, on_fault)
+
+    def _hits(self, predicates: Iterable[tuple[int, Callable[[Document], bool]]], on_fault: Fault) -> Iterator[Hit]:
+        for index, predicate in predicates:
+            try:
+                is_hit = predicate(self.document)
+            except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
+                on_fault(index, problem)
                 continue
-            hits = match(index)  # type: ignore[operator]
-            if hits:
-                yield index, hits
-    budget.look(batch.count)
+            if is_hit:
+                yield index, 0
+
+    def read(self, reader: Reader[T], at: At) -> T:
+        """Return what a reader makes of the event."""
+        return reader.bind(self.document)(*at)
+
+    def row(self, at: At) -> dict[str, Value]:  # noqa: ARG002  there is one event
+        """Return the fields of which alerts of its source carry."""
+        return self.document.row()
+
+    def time(self, index: int) -> int:  # noqa: ARG002
+        """Return the time of the event, ns since the epoch."""
+        return self.document.time
+
+    def weight(self, index: int) -> int:  # noqa: ARG002
+        """Return 1."""
+        return 1
+
+    def identity(self, index: int) -> tuple[int, tuple[str | int, ...]]:  # noqa: ARG002
+        """Return the stated time and what identifies the event.
+
+        The time within range depends on when the event arrived, and it may arrive twice.
+        """
+        return self.document.stated_time, self.document.identity
+
+    def origin(self, index: int) -> EventOrigin:
+        """Return what identifies the event: the same however often it is delivered, and from wherever.
+
+        Each is a source of its own, because JSON events have no order that their identity shows.
+        """
+        stated, identity = self.identity(index)
+        text = "\x1f".join((str(stated), *map(str, identity)))
+        return EventOrigin(self.source, blake2b(text.encode(), digest_size=16).hexdigest(), 0, 0, 0)
+
+    def account(self, index: int) -> Account:  # noqa: ARG002
+        """Return the source: who is behind its events is only stated."""
+        return Account(self.source)
+
+    def actor(self, index: int) -> tuple[tuple[object, ...], str]:  # noqa: ARG002
+        """Return the source and the user whom it names."""
+        actor = (self.source, self.document["json.user"])
+        return actor, repr(actor)
+
+    def files(self, at: At) -> tuple[dict[str, str], str]:  # noqa: ARG002
+        """Return no files."""
+        return {}, ""
+
+    def people(self, sessions: Sessions) -> BatchPeople | None:
+        """Take the session that the event reports."""
+        sessions.see_event(self.document)
+        return None
+
+
+def view_of(events: EventBatch | Document, appended: int = 0) -> EventView:
+    """Return the view of a batch, or of a document that was received at a time, ns since the epoch."""
+    return DocumentView(events, appended) if isinstance(events, Document) else BatchView(events)

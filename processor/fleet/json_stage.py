@@ -4,16 +4,17 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from bus.messages import append_time
-from processor.detection.json_detector import AuditDetector
 from processor.detection.json_failures import RuleFailures, refused, truncated
-from processor.fields.json.documents import AuditFields, BadAuditEvent, JsonSource, read_event, read_events
+from processor.detection.stage import DetectStage
+from processor.detection.view import BOUNDLESS, Budget, DocumentView
+from processor.evaluator import CompiledRuleset
+from processor.fields.json.documents import BadJsonEvent, Document, JsonSource, read_event, read_events
 from processor.fleet.message_stage import MessageResult
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.matching.pre_match import PreMatch, notice_of
 from processor.matching.wire import message_of
 from processor.output.internal_alerts import Cause
 from processor.sessions.records import encode_session, session_record
-from schemas.alert import Alert
 from schemas.catalog.fields import K8S_AUDIT
 
 
@@ -22,19 +23,20 @@ class AuditStage:
 
     def __init__(
         self,
-        detector: AuditDetector,
+        rules: CompiledRuleset,
         sources: Mapping[str, JsonSource] = MappingProxyType({}),
         messages_per_second: float = MESSAGES_PER_SECOND,
     ) -> None:
         """Take the compiled rules.
 
         Args:
-            detector: the rules on events that are JSON.
+            rules: the active rules.
             sources: by topic, the source of its events; other messages are Kubernetes audit events.
             messages_per_second: what a user may cause to stateful rules; 0 for no limits.
         """
-        self.detector = detector
-        self.packer = PreMatchPacker(detector.plan, messages_per_second)
+        self.rules = rules
+        self._detect = DetectStage(rules)
+        self.packer = PreMatchPacker(rules.plan, messages_per_second)
         self.sources = sources
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
@@ -44,10 +46,11 @@ class AuditStage:
         """Events of those evaluated of which parts are missing."""
         self._failures = RuleFailures()
 
-    def change_rules(self, detector: AuditDetector) -> None:
+    def change_rules(self, rules: CompiledRuleset) -> None:
         """Evaluate other rules from the next event on."""
-        self.detector = detector
-        self.packer.change_rules(detector.plan)
+        self.rules = rules
+        self._detect.change_rules(rules)
+        self.packer.change_rules(rules.plan)
         self._failures.forget()
 
     def take(
@@ -65,7 +68,7 @@ class AuditStage:
         source = self.sources.get(position[0])
         before = self.events
         faults: list[str] = []
-        alerts: list[Alert] = []
+        budget = Budget(BOUNDLESS)
         found: list[PreMatch] = []
         sessions: list[tuple[bytes, bytes]] = []
         documents = [value or b""] if source is not None else lines_of(value or b"")
@@ -74,17 +77,17 @@ class AuditStage:
                 for event in self._events(document, received, source, sent):
                     self.events += 1
                     self.truncated += bool(event.truncated)
-                    alerts += self.detector.process(event)
-                    found += self.detector.pre_matches(event, received) + truncated(event, received)
+                    self._detect.evaluate(DocumentView(event, received), found.append, budget)
+                    found += truncated(event, received)
                     if (record := session_record(event)) is not None:
                         sessions.append(encode_session(record))
-            except BadAuditEvent as error:
+            except BadJsonEvent as error:
                 self.refused += 1
                 faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
-        packed, left_out = self.packer.pack(found, received, self.detector.forget_sent)
+        packed, left_out = self.packer.pack(found, received, self.rules.forget_sent)
         if left_out is not None:
             packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
-        packed += self._failures.fresh(self.detector, received, position[1:])
+        packed += self._failures.fresh(self.rules, received, position[1:])
         reason = ""
         if faults:
             kind, name = (
@@ -93,11 +96,9 @@ class AuditStage:
             packed.append(refused(name, len(faults), faults[0], position, received))
             reason = f"not {kind}: {'; '.join(faults)}"
         pre_matches = tuple(map(message_of, packed))
-        return MessageResult(tuple(alerts), pre_matches, tuple(sessions), reason, self.events - before)
+        return MessageResult(tuple(budget.alerts), pre_matches, tuple(sessions), reason, self.events - before)
 
-    def _events(
-        self, value: bytes, received: int, source: JsonSource | None, sent: int | None
-    ) -> Iterable[AuditFields]:
+    def _events(self, value: bytes, received: int, source: JsonSource | None, sent: int | None) -> Iterable[Document]:
         if source is None:
             return (read_event(value, self.events, received),)
         stated = None if sent is None else append_time(sent)

@@ -13,7 +13,7 @@ from bus.connection import fault_text
 from bus.messages import TOLERATED, BrokerClock, append_time
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
-from processor.detection.view import LIMITS, BatchBudget, BatchLimits, OverBudget
+from processor.detection.view import LIMITS, BatchView, Budget, BudgetLimits, OverBudget
 from processor.hosts.arrival import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage
 from processor.hosts.liveness import HostLiveness, QuietHost
@@ -102,7 +102,7 @@ class MessageStage:
         clock: Callable[[], float],
         decode: Callable[[bytes], EventBatch] = decode_batch,
         liveness: HostLiveness | None = None,
-        limits: BatchLimits = LIMITS,
+        limits: BudgetLimits = LIMITS,
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
         pods: PodRecords | None = None,
@@ -213,12 +213,12 @@ class MessageStage:
         batch.is_established = self.hosts.see(partition, batch.host_id, appended, is_verified=is_verified)
         is_past = is_old and (not is_measured or batch.appended - batch.created > _PAST)
         arrival = _Arrival(partition, appended, offset, redated, position, is_past)
-        budget = BatchBudget(self._limits)
+        budget = Budget(self._limits)
         found: list[PreMatch] = []
         pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
         try:
-            self.detect.evaluate(self.pods.join(batch), found.append, budget, self.packer.admits)
+            self.detect.evaluate(BatchView(self.pods.join(batch)), found.append, budget, self.packer.admits)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
@@ -319,7 +319,7 @@ class MessageStage:
         self.reports.forget(partitions)
 
     def _account(
-        self, batch: EventBatch, arrival: _Arrival, budget: BatchBudget, left_out: Notice | None
+        self, batch: EventBatch, arrival: _Arrival, budget: Budget, left_out: Notice | None
     ) -> Iterable[PreMatch]:
         """Record what a batch shows about its host; alerts that are due at once are added to the budget's.
 
@@ -366,7 +366,7 @@ class MessageStage:
         if isinstance(found, Gap):
             missing[BATCHES_MISSING] = found.missing
             text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never arrived"
-        notices = self.detect.notices(batch, missing, text)
+        notices = self.detect.notices(BatchView(batch), missing, text)
         if replayed := self._replays.take_rest(batch.host_id):
             notices.append(_replayed(batch, replayed))
         if isinstance(found, DuplicateHosts):
@@ -385,7 +385,7 @@ def _replayed(batch: EventBatch, count: int) -> Notice:
     return Notice(REPLAYED, "Warning", {"batches_replayed": count}, _REPLAYED_TEXT.format(batch.hostname))
 
 
-def _budget_notices(batch: EventBatch, budget: BatchBudget) -> Iterable[Notice]:
+def _budget_notices(batch: EventBatch, budget: Budget) -> Iterable[Notice]:
     if budget.over:
         text = f"a batch of host {batch.hostname} cost too much: {budget.over}; it is in the dead letters"
         yield Notice(OVER_BUDGET, "Warning", {"events_not_evaluated": batch.count - budget.evaluated}, text)

@@ -4,7 +4,7 @@ All work that does not depend on the event is done when a rule is loaded. Source
 eventformatter.cpp; the fields appended to every output are those that Falco's container plugin suggests.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -19,10 +19,12 @@ from processor.fields.extract import output_expression
 from processor.language.ast import Field, Left, Transformer
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
-from schemas.catalog.fields import FIELDS
+from schemas.catalog.fields import FIELDS, SYSCALL
 
 MISSING = "<NA>"
 Values = tuple[Any, ...]
+Read = Callable[[int, int], Values]
+"""Returns the values of an event, by its index and the string index of its file name; both are 0 in a document."""
 
 SUGGESTED = {
     "container_id": "container.id",
@@ -65,25 +67,22 @@ class OutputFormat:
     """What follows the text if it has a value: label and field."""
     _slots: Mapping[str, int]
     _fields: Mapping[str, int]
-    _factory: Callable[[EventBatch], Callable[[int, int], Values]]
+    _binding: "Binding"
+    _factory: Callable[[Any], Read]
 
-    def bind(self, batch: EventBatch) -> Callable[[int, int], Rendered]:
-        """Return a function from an event's index and the string index of its file name to the formatted output."""
-        read = self._factory(batch)
-        times = batch.columns["time"]
+    def bind(self, events: Any) -> Callable[[int, int], Rendered]:
+        """Return a function from an event's index and the string index of its file name to the formatted output.
+
+        Args:
+            events: a batch or a document, by the source that the output was compiled for.
+        """
+        read = self._factory(events)
+        times = self._binding.times(events)
         return lambda index, name: self._render(read(index, name), times[index])
 
     def fill(self, event: Mapping[str, Any]) -> Rendered:
         """Format the output for an event given as a mapping of fields."""
         return self._render(_values_of(self.sides, event), event.get("evt.rawtime"))
-
-    def compile_items(self) -> Callable[[Mapping[str, Any]], Rendered]:
-        """Return a function from a mapping that has, or computes, every field of the output to the formatted output."""
-        constants = Constants()
-        emitter = Emitter(ItemAccess(), constants)
-        values = "".join(f"{emitter.side(side).text}, " for side in self.sides)
-        read = eval(f"lambda e: ({values})", constants.values)  # noqa: S307  generated from a checked output
-        return lambda event: self._render(read(event), event["evt.rawtime"])
 
     def _render(self, values: Values, time: int | None) -> Rendered:
         texts = [
@@ -104,7 +103,11 @@ class OutputFormat:
 
 
 def compile_output(
-    text: str, appended: Mapping[str, str] = MappingProxyType({}), *, transformers: bool = True
+    text: str,
+    appended: Mapping[str, str] = MappingProxyType({}),
+    *,
+    transformers: bool = True,
+    source: str = SYSCALL,
 ) -> OutputFormat:
     """Compile an output text.
 
@@ -115,6 +118,7 @@ def compile_output(
         text: of the rule.
         appended: fields to append to it if they have a value, by label.
         transformers: whether its transformers are fields of their own; those of an alert are not.
+        source: of the events that it is filled from.
 
     Raises:
         OutputError: the text is not a valid output.
@@ -130,7 +134,9 @@ def compile_output(
     sides.update({side_text(side): side for _, side in tail})
     slots = {key: slot for slot, key in enumerate(sides)}
     fields = {key: slots[key] for key, side in sides.items() if transformers or isinstance(side, Field)}
-    return OutputFormat(parts, tuple(sides.values()), tail, slots, fields, values_factory(sides.values()))
+    binding = binding_of(source)
+    read = binding.reader(sides.values())
+    return OutputFormat(parts, tuple(sides.values()), tail, slots, fields, binding, read)
 
 
 def shown(value: Any, side: Left) -> str:
@@ -178,6 +184,34 @@ def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[in
     factory: Callable[[EventBatch], Callable[[int, int], Values]]
     factory = extract.execute(source, constants.values, "<output>")["make"]
     return factory
+
+
+def _document_values(sides: Iterable[Left]) -> Callable[[Any], Read]:
+    """Compile a reader of several fields of a document, as values_factory does for a batch."""
+    constants = Constants()
+    emitter = Emitter(ItemAccess(), constants)
+    values = "".join(f"{emitter.side(side).text}, " for side in sides)
+    factory: Callable[[Any], Read] = eval(f"lambda e: lambda i, n: ({values})", constants.values)  # noqa: S307  generated
+    return factory
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How fields of one kind of events are read."""
+
+    reader: Callable[[Iterable[Left]], Callable[[Any], Read]]
+    """Compiles a reader of several fields."""
+    times: Callable[[Any], Sequence[int]]
+    """Returns the times of a batch's events, or of a document alone, ns since the epoch."""
+
+
+COLUMNS = Binding(values_factory, lambda batch: batch.columns["time"])
+DOCUMENTS = Binding(_document_values, lambda document: (document.time,))
+
+
+def binding_of(source: str) -> Binding:
+    """Return how the events of a source are read."""
+    return COLUMNS if source == SYSCALL else DOCUMENTS
 
 
 class _MappingAccess:

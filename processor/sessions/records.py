@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from foundation.errors import LannerError
-from processor.fields.json.documents import AuditFields
+from processor.fields.json.documents import Document
 from schemas.alert import Value
 from schemas.catalog.fields import K8S_AUDIT, SSHD
 
@@ -192,7 +192,7 @@ _MAX_WORDS = 1000
 _ROOT = 0
 
 
-def session_record(event: AuditFields) -> SessionRecord | None:
+def session_record(event: Document) -> SessionRecord | None:
     """Return what an event reports about a session; None if it is about none."""
     if event.source.name == K8S_AUDIT:
         return _request(event)
@@ -204,7 +204,7 @@ def hashed(words: Iterable[str]) -> str:
     return blake2b(json.dumps(list(words)).encode(), digest_size=16).hexdigest()
 
 
-def _request(event: AuditFields) -> CommandRequest | None:
+def _request(event: Document) -> CommandRequest | None:
     if event["ka.target.subresource"] != "exec":
         return None
     if event["ka.target.resource"] != "pods" or event["ka.stage"] != "ResponseStarted":
@@ -230,7 +230,7 @@ def _request(event: AuditFields) -> CommandRequest | None:
     )
 
 
-def _login(event: AuditFields) -> SshLogin | None:
+def _login(event: Document) -> SshLogin | None:
     """Return the login that a line of sshd reports.
 
     Everybody on a host may log lines that look like sshd's. The journal itself adds process id and user id, and only

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from threading import Lock
 
-from processor.fields.json.documents import AuditFields
+from processor.fields.json.documents import Document
 from processor.matching.pre_match import Candidate, Content, PreMatch
 from processor.sessions.joins import PodCommands, SshLogins, person_in
 from processor.sessions.records import (
@@ -68,8 +68,8 @@ class Sessions:
         except BadSessionRecord:
             self.refused += 1
 
-    def see_event(self, event: AuditFields) -> None:
-        """Take an event that is JSON; those that are about no session are ignored."""
+    def see_event(self, event: Document) -> None:
+        """Take a JSON event; those that are about no session are ignored."""
         record = session_record(event)
         if record is not None:
             self.add(record)

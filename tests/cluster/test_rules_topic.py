@@ -21,7 +21,7 @@ from bus.signatures import read_private_key
 from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
 from lanner.settings import Settings
 from lanner.wiring.stages.processor import preparation
-from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.detection.view import BOUNDLESS, BatchView, Budget
 from processor.matching.wire import message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -197,7 +197,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
-        for key, value in map(message_of, before.ruleset.find_pre_matches(batch, BatchBudget(BOUNDLESS))):
+        for key, value in map(message_of, before.ruleset.find_pre_matches(BatchView(batch), Budget(BOUNDLESS))):
             generator.send(value, key.decode("latin-1"), topic=CORRELATE)
     before.close()
     generator.flush()

@@ -12,6 +12,7 @@ import pytest
 from collector.pushdown.layout import lay_out
 from collector.records.types import Socket, Syscall
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
 from schemas.batch import Container
@@ -170,5 +171,5 @@ def test_what_a_rule_is_for_passes(rule: str, kernel: NativeKernel) -> None:
     )
     batch = batch_of(sent, origin=replace(ORIGIN, process=process))
     batch = replace(batch, processes=[process], containers=[CONTAINER] if done.in_container else [])
-    found = Detector([each for each in upstream() if each.name == rule]).process(batch)
+    found = Detector([each for each in upstream() if each.name == rule]).process(BatchView(batch))
     assert [alert.rule for alert in found] == [rule]

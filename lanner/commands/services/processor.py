@@ -70,9 +70,7 @@ def command(options: Options) -> None:
             messages_per_second=settings.stateful_rules.messages_per_second,
         ),
         CorrelateStage(in_use.ruleset.plan),
-        AuditStage(
-            in_use.ruleset.audit, json_topics(settings, connection), settings.stateful_rules.messages_per_second
-        ),
+        AuditStage(in_use.ruleset, json_topics(settings, connection), settings.stateful_rules.messages_per_second),
     )
     worker = f"{socket.gethostname()}-{os.getpid()}"
     rules = RulesRollout(

@@ -140,7 +140,7 @@ _OF_TIME: dict[str, Callable[[int], str | int]] = {
 }
 
 
-class AuditFields(dict[str, Value]):
+class Document(dict[str, Value]):
     """Values by field, as rules write it: ``ka.verb``, ``ka.uri.param[command]``; None if missing.
 
     Subscription computes; `get` and `in` see what has been computed.
@@ -199,7 +199,7 @@ class AuditFields(dict[str, Value]):
 
 
 @lru_cache(maxsize=4096)
-def _reader(source: JsonSource, key: str) -> Callable[[AuditFields], Value]:
+def _reader(source: JsonSource, key: str) -> Callable[[Document], Value]:
     found = resolve_field(key)
     if found is None:
         raise KeyError(key)
@@ -224,15 +224,15 @@ def _content(document: Any) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _missing(_fields: AuditFields) -> None:
+def _missing(_fields: Document) -> None:
     return None
 
 
-def _indented(fields: AuditFields) -> str:
+def _indented(fields: Document) -> str:
     return json.dumps(fields.document, ensure_ascii=False, indent=2)
 
 
-_OF_DOCUMENT: dict[str, Callable[[AuditFields], Value]] = {
+_OF_DOCUMENT: dict[str, Callable[[Document], Value]] = {
     "json.obj": _indented,
     "jevt.obj": _indented,
     "json.host": lambda fields: fields.source.host(fields.document),
@@ -257,7 +257,7 @@ _MAX_DIGITS = 300
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class BadAuditEvent(LannerError, ValueError):
+class BadJsonEvent(LannerError, ValueError):
     """The text is not an event; the message is the reason."""
 
 
@@ -267,7 +267,7 @@ def read_events(
     received: int | None = None,
     source: JsonSource = KUBERNETES,
     otherwise: int | None = None,
-) -> Iterator[AuditFields]:
+) -> Iterator[Document]:
     """Yield the events of one JSON document.
 
     Args:
@@ -279,23 +279,23 @@ def read_events(
         otherwise: the time of events that state none, ns since the epoch; None for when they arrived.
 
     Raises:
-        BadAuditEvent: the document, or an event in it, can't be read; the events before it are valid.
+        BadJsonEvent: the document, or an event in it, can't be read; the events before it are valid.
     """
     # An API server writes each key once; what others write may come from a user.
     document, is_nested = parse(text, unique=source is not KUBERNETES)
     left_out = document.get(LEFT_OUT) if isinstance(document, dict) else None
     if left_out is not None and len(document) == 1:
-        raise BadAuditEvent(str(left_out))
+        raise BadJsonEvent(str(left_out))
     for number, event in enumerate(source.split(document), first_number):
         if number - first_number == MAX_EVENTS:
-            raise BadAuditEvent(f"more than {MAX_EVENTS:,} events in one document")
+            raise BadJsonEvent(f"more than {MAX_EVENTS:,} events in one document")
         yield event_of(event, number, received, source, otherwise, left_out=left_out, is_nested=is_nested)
     if left_out is not None and source is not KUBERNETES:
         # A member with events may be missing.
-        raise BadAuditEvent(f"{left_out}: it was evaluated without its largest members")
+        raise BadJsonEvent(f"{left_out}: it was evaluated without its largest members")
 
 
-def read_event(text: bytes, number: int, received: int) -> AuditFields:
+def read_event(text: bytes, number: int, received: int) -> Document:
     """Return the Kubernetes audit event that a text is; arguments and errors are those of read_events."""
     document, is_nested = parse(text)
     return event_of(document, number, received, is_nested=is_nested)
@@ -315,7 +315,7 @@ def parse(text: bytes, *, unique: bool = False) -> tuple[Any, bool]:
         The document, and whether it may be nested too deeply.
 
     Raises:
-        BadAuditEvent: it is not JSON.
+        BadJsonEvent: it is not JSON.
     """
     if is_large(text):
         text = shortened(text)
@@ -326,9 +326,9 @@ def parse(text: bytes, *, unique: bool = False) -> tuple[Any, bool]:
         except RecursionError:
             document = _valid(shortened(text), decoder)
     except _TwiceError as error:
-        raise BadAuditEvent(str(error)) from None
+        raise BadJsonEvent(str(error)) from None
     except ValueError as error:
-        raise BadAuditEvent(f"not JSON: {error}") from None
+        raise BadJsonEvent(f"not JSON: {error}") from None
     return document, brackets(text) > MAX_DEPTH
 
 
@@ -402,7 +402,7 @@ def event_of(
     *,
     left_out: object = None,
     is_nested: bool = True,
-) -> AuditFields:
+) -> Document:
     """Return the event of a parsed document, without what is nested too deeply in it, which is removed from it.
 
     Args:
@@ -412,23 +412,23 @@ def event_of(
         is_nested: whether it may be nested too deeply.
 
     Raises:
-        BadAuditEvent: the document is not an event.
+        BadJsonEvent: the document is not an event.
     """
     if not isinstance(document, dict):
-        raise BadAuditEvent("not a JSON object")
+        raise BadJsonEvent("not a JSON object")
     left_out = document.pop(LEFT_OUT, left_out)
     if source is KUBERNETES and not isinstance(document.get("auditID"), str):
-        raise BadAuditEvent(f"not an audit event: {'auditID is missing' if left_out is None else left_out}")
+        raise BadJsonEvent(f"not an audit event: {'auditID is missing' if left_out is None else left_out}")
     time = source.time(document)
     if time is None and source is not KUBERNETES:
         time = received if otherwise is None else otherwise
     if time is None:
         shown = printable(str(document.get("stageTimestamp")))[:_MAX_SHOWN]
-        raise BadAuditEvent(f"stageTimestamp is not a valid time: {shown}")
+        raise BadJsonEvent(f"stageTimestamp is not a valid time: {shown}")
     if is_nested and _cut(document):
         left_out = TOO_DEEP if left_out is None else left_out
     elif left_out is None and source is KUBERNETES and value_at(document, ("annotations", TRUNCATED)) == "true":
         left_out = "the API server left out its objects"
     within = time if received is None else min(max(time, received - BEHIND), received + AHEAD)
     reason = "" if left_out is None else printable(str(left_out))[:_MAX_SHOWN]
-    return AuditFields(document, within, number, time, source, truncated=reason)
+    return Document(document, within, number, time, source, truncated=reason)

@@ -46,7 +46,7 @@ class RulesInUse:
     @property
     def description(self) -> str:
         """A short description for people."""
-        count = len(self.ruleset.rule_names) + len(self.ruleset.audit.rule_names)
+        count = len(self.ruleset.names_of())
         if self.published is None:
             return f"{count_of(count, 'rule')} from {self.origin}"
         signed = f", signed by {self.signed_by}" if self.signed_by else ""

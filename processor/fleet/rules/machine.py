@@ -285,7 +285,7 @@ class RolloutMachine:
             active=self.in_use.version,
             ready=tuple(self._plans),
             since=self._since,
-            rules=len(self.in_use.ruleset.rule_names),
+            rules=len(self.in_use.ruleset.names_of()),
             waiting="" if waiting is None else waiting.version,
             lagging=tuple(lagging[:_MAX_NAMED]),
             refused=self._refused[:_MAX_REASON],

@@ -206,7 +206,7 @@ class RulesRollout:
                 self._support(action)
             case Activate(rules, old):
                 self._detect.change_rules(rules.ruleset, decode=rules.decode)
-                self._audit.change_rules(rules.ruleset.audit)
+                self._audit.change_rules(rules.ruleset)
                 old.close()
             case Close(rules):
                 rules.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.live.collector.random_acts import TYPES
@@ -109,7 +110,7 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
         with watching(*types, pushdown_filter=pushdown_filter) as watch:
             watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
             filtered = watch.collector.counters()["filtered"]
-        alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
+        alerts = [alert for batch in watch.batches for alert in detector.process(BatchView(batch))]
         found.append(Counter(each.rule for each in alerts if str(tmp_path) in str(each.output_fields["proc.args"])))
         for name in ("link", "root/log/2"):
             (tmp_path / name).unlink()

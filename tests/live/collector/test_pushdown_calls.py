@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from tests.live.collector.watching import Watching, watching
@@ -101,7 +102,7 @@ def alerts_of(
     before = watch.collector.counters()["filtered"]
     watch.run("/usr/bin/python3", "-I", "-c", ACTIONS, str(seed))
     filtered = watch.collector.counters()["filtered"] - before
-    alerts = [alert for batch in watch.batches for alert in detector.process(batch)]
+    alerts = [alert for batch in watch.batches for alert in detector.process(BatchView(batch))]
     ours = [alert for alert in alerts if ACTIONS[:40] in str(alert.output_fields["proc.args"])]
     return Counter((each.rule, each.event.get("evt.type"), each.event.get("user.uid")) for each in ours), filtered
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 from collector.events.system_calls import EVERYTHING
+from processor.detection.view import BatchView
 from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.cost import RecordedEvents, shares
@@ -87,7 +88,7 @@ def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
     found = 0
     for batch in read_recording(RECORDING):
         events = RecordedEvents(batch)
-        for alert in detector.process(batch):
+        for alert in detector.process(BatchView(batch)):
             index = int(str(alert.event["evt.num"])) - batch.first_number
             clauses = [
                 clause for share in costs[events.event(index)] if share.rule == alert.rule for clause in share.clauses

@@ -9,6 +9,7 @@ import pytest
 from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch
@@ -49,4 +50,4 @@ def test_no_call_that_makes_a_check_or_its_negation_true_is_left_out(check: str)
         detector = Detector([DetectionRule(text, tree, "x")], rule_matching="all")
         for made, batch in calls():
             if not passes(layout, made):
-                assert not detector.process(batch), f"{text}: {made}"
+                assert not detector.process(BatchView(batch)), f"{text}: {made}"

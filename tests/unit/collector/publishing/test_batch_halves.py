@@ -4,6 +4,7 @@ from hypothesis import given
 
 from collector.publishing.send_window import halves
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.fields.extract import reader
 from processor.language.parser import parse
 from schemas.alert import Alert
@@ -42,7 +43,7 @@ def pieces(batch: EventBatch) -> list[EventBatch]:
 def alerts_of(*parts: EventBatch) -> list[Alert]:
     """Evaluate each part as a separate message."""
     detector = Detector([OPEN])
-    return [alert for part in parts for alert in detector.process(decode_batch(encode_batch(part)))]
+    return [alert for part in parts for alert in detector.process(BatchView(decode_batch(encode_batch(part))))]
 
 
 def test_alerts_are_the_same_however_a_batch_is_divided() -> None:

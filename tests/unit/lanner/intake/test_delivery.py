@@ -12,7 +12,7 @@ from bus.topics import KUBERNETES_AUDIT
 from foundation.text import ignore_note
 from lanner.intake.delivery import AuditDelivery, NotStored, open_delivery, packed
 from lanner.intake.documents import RawEvent, split
-from processor.detection.json_detector import AuditDetector
+from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import AuditStage
 from processor.loading import RuleFile, load_rules
 from tests.unit.lanner.intake.broker import FakeBroker
@@ -103,7 +103,7 @@ def test_a_processor_reads_the_events_that_arrived_together() -> None:
 
     asyncio.run(store())
     reader = TopicReader(connection, connection.topic(KUBERNETES_AUDIT), whole=True)
-    stage = AuditStage(AuditDetector(load_rules([RuleFile("rules.yaml", RULES)]).rules))
+    stage = AuditStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {}))
     found, messages = [], 0
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from lanner.intake.local import LocalAuditLog
 from lanner.intake.log_file import LogFollower, PlaceFile
-from processor.detection.json_detector import AuditDetector
+from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from schemas.alert import Alert
 from tests.notes import into
@@ -13,7 +13,8 @@ RULES = "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: N
 
 def _log(path: Path, notes: list[str]) -> LocalAuditLog:
     follower = LogFollower(path, PlaceFile(path.parent / "state", path), into(notes))
-    return LocalAuditLog(follower, AuditDetector(load_rules([RuleFile("r.yaml", RULES)]).rules).process, into(notes))
+    rules = compile_ruleset(load_rules([RuleFile("r.yaml", RULES)]).rules, {}, {})
+    return LocalAuditLog(follower, Evaluator(rules).process, into(notes))
 
 
 def test_a_file_is_evaluated_once_over_a_restart(tmp_path: Path) -> None:

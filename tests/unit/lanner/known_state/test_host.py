@@ -13,6 +13,7 @@ from lanner.recorder.store import StoredBatch
 from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from processor.correlation.correlator import Correlator
+from processor.detection.view import BatchView
 from processor.sessions.sessions import Sessions
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter
@@ -167,7 +168,8 @@ def test_a_file_of_a_clock_that_was_ahead_ends_in_time(tmp_path: Path) -> None:
     path, clock = tmp_path / "memory", Clock()
     correlator = Correlator(ruleset_of(*MANY).plan)
     for number in range(4):
-        correlator.process(ruleset_of(*MANY).pre_matcher.process(Host(f"web-{number}").accept(number)), START)
+        view = BatchView(Host(f"web-{number}").accept(number))
+        correlator.process(ruleset_of(*MANY).pre_matcher.process(view), START)
     correlator.shift(YEARS * SECOND)
     path.write_bytes(correlator.snapshot())
 

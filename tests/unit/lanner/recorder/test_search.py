@@ -47,7 +47,7 @@ def test_a_typing_mistake_is_located() -> None:
 
 def test_macros_and_lists_of_rule_files_are_known() -> None:
     """Without the files, they are not."""
-    assert set(compile_search("reading", [RULES]).matchers) == {"openat"}
+    assert set(compile_search("reading", [RULES]).compiled.matchers) == {"openat"}
     assert "Undefined macro 'reading'" in problem("reading").message
 
 

@@ -128,9 +128,9 @@ def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
         only = [rule for rule in result.rules if rule.name == name]
         evaluator = Evaluator(compile_ruleset(only, result.correlations, result.suppressed))
         if rule.source == "syscall":
-            found.append([*evaluator.replay_json(first), *evaluator.replay(second)])
+            found.append([*evaluator.replay(first), *evaluator.replay(second)])
         else:
-            found.append([*evaluator.replay(second), *evaluator.replay_json(first)])
+            found.append([*evaluator.replay(second), *evaluator.replay(first)])
 
     assert each.yaml in page(name)
     assert [len(alerts) for alerts in found] == [1, 0]

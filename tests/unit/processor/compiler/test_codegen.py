@@ -2,8 +2,7 @@ import pytest
 
 from processor.compiler.batch import compile_rules
 from processor.compiler.operators import predicate
-from processor.detection.detector import hits_of
-from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.detection.view import BOUNDLESS, BatchView, Budget
 from processor.language.parser import parse
 from schemas.batch import Process
 from tests.unit.processor.batches import batch_of
@@ -20,19 +19,19 @@ def test_the_code_for_several_words_agrees_with_the_operators_function(
 ) -> None:
     """What is inlined for speed is true for the same values."""
     slow = predicate(operator, "CHARBUF", words, modifier)  # type: ignore[arg-type]
-    matchers = compile_rules([parse(f"proc.name {operator} {modifier} ({', '.join(words)})")]).matchers
+    compiled = compile_rules([parse(f"proc.name {operator} {modifier} ({', '.join(words)})")])
     processes = [Process(pid=number, name=value) for number, value in enumerate(VALUES, 2)]
     batch = batch_of(*({"type": "execve", "process": row} for row in range(len(VALUES))), processes=processes)
-    found = {index for index, _ in hits_of(batch, matchers, lambda *_: None, BatchBudget(BOUNDLESS))}
+    found = {index for index, _ in BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS))}
     assert found == {index for index, value in enumerate(VALUES) if slow(value)}
 
 
 @pytest.mark.parametrize("modifier", ["anyof", "allof", "oneof"])
 def test_a_missing_field_contains_no_word(modifier: str) -> None:
     """With any modifier, the comparison is false."""
-    matchers = compile_rules([parse(f"proc.exepath contains {modifier} (a, b)")]).matchers
+    compiled = compile_rules([parse(f"proc.exepath contains {modifier} (a, b)")])
     batch = batch_of({"type": "execve"}, processes=[Process(pid=2)])
-    assert not list(hits_of(batch, matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    assert not list(BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)))
 
 
 def test_what_several_rules_make_of_a_process_is_computed_once_for_it() -> None:
@@ -50,7 +49,7 @@ def test_what_several_rules_make_of_a_process_is_computed_once_for_it() -> None:
         Process(pid=5),
     ]
     batch = batch_of(*({"type": "execve", "process": row} for row in (0, 1, 2, 3, 1, 0)), processes=processes)
-    found = list(hits_of(batch, compiled.matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    found = list(BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)))
     assert [(index, [rule for rule, _ in hits]) for index, hits in found] == [
         (0, [0]),
         (1, [0, 1]),
@@ -67,5 +66,5 @@ def test_file_names_without_case_exclude_rules(side: str) -> None:
     compiled = compile_rules([parse(f"evt.type = openat and {side} endswith passwd")])
     assert "def name_mask" in compiled.matchers["openat"].source
     batch = batch_of(*({"type": "openat", "fd_name": name} for name in ("/etc/PASSWD", "/etc/group", "")))
-    found = list(hits_of(batch, compiled.matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    found = list(BatchView(batch).hits(compiled, lambda *_: None, Budget(BOUNDLESS)))
     assert [index for index, _ in found] == [0]

@@ -4,6 +4,7 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import seen_records
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
@@ -148,7 +149,7 @@ class Host:
 
 def pre_matches(ruleset: CompiledRuleset, *batches: EventBatch) -> list[PreMatch]:
     """Return what detection sends to correlation."""
-    return [found for batch in batches for found in ruleset.pre_matcher.process(batch)]
+    return [found for batch in batches for found in ruleset.pre_matcher.process(BatchView(batch))]
 
 
 def restarted(correlator: Correlator, ruleset: CompiledRuleset) -> Correlator:

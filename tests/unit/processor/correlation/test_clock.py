@@ -10,6 +10,7 @@ from processor.correlation.correlator import CLOCK_SLACK, GRACE_PERIOD, Correlat
 from processor.correlation.groups import GroupState, decode_entry, encode_entry
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset
 from processor.hosts.arrival import dated
 from processor.matching.wire import TICK_KEY, message_of
@@ -44,7 +45,7 @@ class Fleet:
         """Deliver a batch at a time of the broker, s."""
         appended = append_time((START + round(at * SECOND)) // 1_000_000)
         batch, _ = dated(batch, appended, 0)
-        return self._take((message_of(each) for each in self.ruleset.pre_matcher.process(batch)), appended)
+        return self._take((message_of(each) for each in self.ruleset.pre_matcher.process(BatchView(batch))), appended)
 
     def tick(self, at: float, claimed: float | None = None) -> list[Alert]:
         """Deliver a tick; claimed: the clock of the processor that sent it, where that is another."""
@@ -206,7 +207,7 @@ def test_clocks_of_brokers_may_differ_slightly() -> None:
     """Another broker leads the partition: nothing moves."""
     correlator, host = Correlator(MANY.plan), Host()
     now = START + 2 * MINUTE
-    correlator.process(MANY.pre_matcher.process(host.accept(60)), now)
+    correlator.process(MANY.pre_matcher.process(BatchView(host.accept(60))), now)
     before = everything(correlator.state)
 
     assert correlator.tick(now - CLOCK_SLACK) == []

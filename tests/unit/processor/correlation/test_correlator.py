@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import everything, take_changes
 from processor.correlation.suppress import Throttle
+from processor.detection.view import BatchView
 from processor.matching.pre_match import PreMatch
 from processor.matching.wire import decode_pre_match, encode_pre_match
 from processor.rules.splitting import merged
@@ -164,7 +165,7 @@ def test_two_versions_count_in_one_window_while_processors_change_over(last: str
     correlator = Correlator(merged(ruleset.plan for ruleset in versions.values()))
 
     found = [
-        correlator.process(versions[by].pre_matcher.process(host.accept(number)))
+        correlator.process(versions[by].pre_matcher.process(BatchView(host.accept(number))))
         for number, by in enumerate(("old", "new", last))
     ]
 

@@ -4,6 +4,7 @@ import pytest
 
 from processor.compiler import operators
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.rules.rule import MAX_RULE_TEXT_BYTES
 from schemas.alert import Alert
@@ -28,7 +29,7 @@ def batch(*events: dict[str, object]) -> EventBatch:
 
 def detect(rules: list[DetectionRule], *events: dict[str, object], **settings: object) -> list[Alert]:
     """Evaluate events by rules."""
-    return Detector(rules, append_container=False, **settings).process(batch(*events))  # type: ignore[arg-type]
+    return Detector(rules, append_container=False, **settings).process(BatchView(batch(*events)))  # type: ignore[arg-type]
 
 
 SHADOW = rule("Shadow", "evt.type in (open, openat) and evt.is_open_read = true and fd.name = /etc/shadow")
@@ -119,7 +120,7 @@ def test_a_fault_in_a_rule_is_counted_and_the_others_go_on() -> None:
         processes=[dataclasses.replace(CAT, args=(1,), parent=-1)],  # type: ignore[arg-type]
     )
 
-    alerts = detector.process(odd)
+    alerts = detector.process(BatchView(odd))
 
     assert [alert.rule for alert in alerts] == []
     assert detector.faults["Broken"] == 1
@@ -137,7 +138,7 @@ def test_an_event_type_that_no_rule_requires_costs_nothing() -> None:
     """It has no matcher."""
     detector = Detector([SHADOW])
 
-    assert detector.process(batch({"type": "close", "process": 1})) == []
+    assert detector.process(BatchView(batch({"type": "close", "process": 1}))) == []
     assert detector.event_types == {"open", "openat"}
     assert detector.events == 1
 
@@ -146,7 +147,9 @@ def test_a_rule_without_event_type_is_evaluated_on_every_type() -> None:
     """Also on system calls that come as generic events."""
     detector = Detector([rule("Any", "proc.name = cat", "%evt.type")], append_container=False)
 
-    assert [alert.output for alert in detector.process(batch({"type": "fsopen", "process": 1}))] == ["fsopen"]
+    assert [alert.output for alert in detector.process(BatchView(batch({"type": "fsopen", "process": 1})))] == [
+        "fsopen"
+    ]
     assert {"openat", "fsopen", "execve"} <= detector.event_types
 
 
@@ -160,7 +163,7 @@ def test_a_predicate_on_names_that_raises_costs_no_other_rule(monkeypatch: pytes
     raises = rule("Raises", "evt.type = openat and fd.name glob /etc/sha*")
     detector = Detector([raises, SHADOW], append_container=False)
 
-    alerts = detector.process(batch({**OPEN, "fd_name": "/etc/shadow"}))
+    alerts = detector.process(BatchView(batch({**OPEN, "fd_name": "/etc/shadow"})))
 
     assert [alert.rule for alert in alerts] == ["Shadow"]
     assert detector.faults == {"Raises": 1}

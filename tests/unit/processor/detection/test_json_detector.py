@@ -1,6 +1,7 @@
 import pytest
 
-from processor.detection.json_detector import AuditDetector
+from processor.detection.detector import Detector
+from processor.detection.view import DocumentView
 from processor.fields.json.documents import read_events
 from processor.hosts.arrival import BEHIND
 from processor.loading import RuleFile, load_rules
@@ -40,16 +41,16 @@ RULES = """
 """
 
 
-def _detector(**options: object) -> AuditDetector:
+def _detector(**options: object) -> Detector:
     loaded = load_rules([RuleFile("rules.yaml", RULES)])
     assert loaded.ok, loaded.errors
-    return AuditDetector(loaded.rules, **options)  # type: ignore[arg-type]
+    return Detector(loaded.rules, **options)  # type: ignore[arg-type]
 
 
 def _alerts(event: object, **options: object) -> list[tuple[str, str]]:
     detector = _detector(**options)
     (read,) = read_events(line(event))
-    found = detector.process(read)
+    found = detector.process(DocumentView(read))
     assert not detector.faults
     return [(alert.rule, alert.output) for alert in found]
 
@@ -87,10 +88,12 @@ def test_an_event_that_is_read_again_makes_the_same_alert() -> None:
     """The API server repeats what it got no answer for; another request is another event."""
     detector = _detector()
     texts = [line(request()), line(request()), line(request(auditID="another"))]
-    first, again, other = (alert for text in texts for event in read_events(text) for alert in detector.process(event))
+    first, again, other = (
+        alert for text in texts for event in read_events(text) for alert in detector.process(DocumentView(event))
+    )
 
     assert first == again
-    late = [a for e in read_events(texts[0], received=TIME + 2 * BEHIND) for a in detector.process(e)]
+    late = [a for e in read_events(texts[0], received=TIME + 2 * BEHIND) for a in detector.process(DocumentView(e))]
     assert [(alert.id, alert.time) for alert in late] == [(first.id, TIME + BEHIND)]
     assert first.id != other.id
     assert (first.time, first.source, first.hostname) == (TIME, "k8s_audit", "")
@@ -101,7 +104,7 @@ def test_secrets_are_masked() -> None:
     """The rules see them, the alert does not show them."""
     event = request(requestURI="/api/v1/namespaces/prod/secrets/db?token=hunter2")
     detector = _detector(redact=Redaction().alert)
-    (alert,) = (alert for each in read_events(line(event)) for alert in detector.process(each))
+    (alert,) = (alert for each in read_events(line(event)) for alert in detector.process(DocumentView(each)))
 
     assert alert.event["ka.uri"] == "/api/v1/namespaces/prod/secrets/db?token=[redacted]"
 

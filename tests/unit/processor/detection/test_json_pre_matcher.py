@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.correlation.windows import ALLOWED_LATENESS
+from processor.detection.view import view_of
 from processor.evaluator import Evaluator
-from processor.fields.json.documents import AuditFields
+from processor.fields.json.documents import Document
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation import oracles
@@ -28,11 +29,11 @@ COUNTED = """
 """
 
 
-def replay(evaluator: Evaluator, *events: EventBatch | AuditFields) -> list[Alert]:
+def replay(evaluator: Evaluator, *events: EventBatch | Document) -> list[Alert]:
     """Evaluate events in this order."""
     found = []
     for event in events:
-        found += evaluator.replay(event) if isinstance(event, EventBatch) else evaluator.replay_json(event)
+        found += evaluator.replay(event)
     return found
 
 
@@ -146,11 +147,7 @@ def test_mixed_windows_equal_looking_through_everything(
     for number, (is_audit, at, name) in enumerate(actions):
         event = asked(at, name, identity=f"{number}") if is_audit else host.read(at, name)
         events += [event] * (1 + again)
-        (found,) = (
-            evaluator.rules.audit.pre_matches(event)
-            if isinstance(event, AuditFields)
-            else evaluator.rules.pre_matcher.process(event)
-        )
+        (found,) = evaluator.rules.pre_matcher.process(view_of(event))
         stamp = found.origin.stamp(found.time)
         groups.setdefault(name, []).extend([(stamp, {0 if is_audit else 1})] * (1 + again))
     look = oracles.temporal if kind == "temporal" else oracles.ordered

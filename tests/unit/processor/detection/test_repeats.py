@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.detection.detector import Detector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits, Roots
+from processor.detection.view import BatchView
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match, encode_pre_match
@@ -304,8 +305,8 @@ def test_a_batch_that_is_delivered_twice_is_counted_once() -> None:
     detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
     correlator = Correlator(ruleset_of(READS).plan)
     made = batch(*[(7, "/secret")] * 10)
-    of_batch = repeats.of_batch(made)
-    detector.process(made, repeats=of_batch)
+    of_batch = repeats.of(BatchView(made))
+    detector.process(BatchView(made), repeats=of_batch)
     (pre_match,) = of_batch.pre_matches()
     assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
     for _ in range(2):
@@ -319,8 +320,8 @@ def test_what_is_listed_survives_the_wire_and_a_restart() -> None:
     detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
     correlator = Correlator(ruleset_of(READS).plan)
     made = batch(*((7, f"/secret/{number}\udcff") for number in range(7)))
-    of_batch = repeats.of_batch(made)
-    detector.process(made, repeats=of_batch)
+    of_batch = repeats.of(BatchView(made))
+    detector.process(BatchView(made), repeats=of_batch)
     (pre_match,) = of_batch.pre_matches()
     assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
     correlator.process([pre_match], made.appended)
@@ -356,7 +357,7 @@ def test_what_is_stored_is_bounded() -> None:
     detector = Detector(rules())
     for sequence in range(20):
         made = batch(*((pid, f"/secret/{sequence}/{pid}") for pid in range(10, 20)), sequence=sequence)
-        assert len(detector.process(made, repeats=repeats.of_batch(made))) == 10
+        assert len(detector.process(BatchView(made), repeats=repeats.of(BatchView(made)))) == 10
     assert len(repeats) == 30
 
 

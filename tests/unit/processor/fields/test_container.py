@@ -3,8 +3,7 @@ from typing import Any
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.detection.detector import hits_of
-from processor.detection.view import BOUNDLESS, BatchBudget
+from processor.detection.view import BOUNDLESS, BatchView, Budget
 from processor.fields.extract import extract
 from processor.language.parser import parse
 from schemas.batch import Container, EventBatch, Process
@@ -81,6 +80,6 @@ def test_a_process_of_the_host_has_none() -> None:
 )
 def test_conditions_on_a_record(condition: str, *, is_true: bool) -> None:
     """A condition on services is true if one of them fits."""
-    matchers = compile_rules([parse(condition)]).matchers
-    found = list(hits_of(batch(BOTH), matchers, lambda *_: None, BatchBudget(BOUNDLESS)))
+    compiled = compile_rules([parse(condition)])
+    found = list(BatchView(batch(BOTH)).hits(compiled, lambda *_: None, Budget(BOUNDLESS)))
     assert bool(found) == is_true

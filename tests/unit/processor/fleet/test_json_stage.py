@@ -1,7 +1,6 @@
 import pytest
 
 from lanner.sources.installed import built_in_source
-from processor.detection.json_detector import AuditDetector
 from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import AuditStage
 from processor.hosts.arrival import BEHIND
@@ -21,7 +20,7 @@ NOW = TIME // 1_000_000
 
 
 def _stage() -> AuditStage:
-    return AuditStage(AuditDetector(load_rules([RuleFile("rules.yaml", RULES)]).rules))
+    return AuditStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {}))
 
 
 def test_an_event_that_is_delivered_twice_makes_the_same_alert() -> None:
@@ -64,8 +63,8 @@ def test_a_message_may_hold_several_events() -> None:
 def test_a_rule_that_raises_is_reported_once() -> None:
     """The notice goes to the correlate topic, where notices are summed."""
     stage = _stage()
-    stage.detector.faults["Get"] = 2
-    stage.detector.first_errors["Get"] = "KeyError: x"
+    stage.rules.detector.faults["Get"] = 2
+    stage.rules.detector.first_errors["Get"] = "KeyError: x"
     ((_, value),) = stage.take(line(request()), POSITION, NOW).pre_matches
     notice = decode_pre_match(value).notice
 
@@ -110,10 +109,10 @@ def test_users_that_somebody_invents_do_not_make_alerts_without_limit() -> None:
 def test_other_rules_count_their_errors_anew() -> None:
     """A former version's errors are not subtracted from those of the new one."""
     stage = _stage()
-    stage.detector.faults["Get"] = 2
+    stage.rules.detector.faults["Get"] = 2
     stage.take(line(request()), POSITION, NOW)
-    stage.change_rules(_stage().detector)
-    stage.detector.faults["Get"] = 1
+    stage.change_rules(_stage().rules)
+    stage.rules.detector.faults["Get"] = 1
 
     assert len(stage.take(line(request()), POSITION, NOW).pre_matches) == 1
 
@@ -124,7 +123,7 @@ def test_windows_are_fed_with_audit_events() -> None:
     macro = f"- {{macro: many, condition: ka.verb = get, correlation: {correlation}}}"
     text = f"{macro}\n{RULES.replace('ka.verb = get', 'many')}"
     loaded = load_rules([RuleFile("rules.yaml", text)])
-    stage = AuditStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed).audit)
+    stage = AuditStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed))
 
     first, again, other = (
         decode_pre_match(value)
@@ -143,7 +142,7 @@ OKTA_RULE = "- {rule: Lock, desc: d, condition: okta.evt.type exists, output: o,
 
 def _okta_stage() -> AuditStage:
     rules = load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules
-    return AuditStage(AuditDetector(rules), {"okta-log": built_in_source("okta")})
+    return AuditStage(compile_ruleset(rules, {}, {}), {"okta-log": built_in_source("okta")})
 
 
 def test_each_topic_has_its_source() -> None:
@@ -183,7 +182,7 @@ def test_a_request_for_a_command_is_passed_on_to_all_processors() -> None:
 
 def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
     """Its topic may hold any lines."""
-    stage = AuditStage(AuditDetector(()), {"sshd-log": built_in_source("sshd")})
+    stage = AuditStage(compile_ruleset((), {}, {}), {"sshd-log": built_in_source("sshd")})
     lines = [line(ssh.logged(text).document) for text in ("Connection closed", ssh.ACCEPTED)]
     refused, accepted = (stage.take(each, ("sshd-log", 0, 1), NOW, NOW) for each in lines)
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.detection.detector import DetectionRule
-from processor.detection.repeats import BatchRepeats
-from processor.detection.view import BatchBudget, BatchLimits
+from processor.detection.repeats import ViewRepeats
+from processor.detection.view import Budget, BudgetLimits, EventView
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.arrival import AHEAD, CLOCK_SKEW
@@ -19,7 +19,7 @@ from processor.rules.splitting import Plan
 from processor.sessions.records import encode_session, session_record
 from processor.sessions.sessions import BatchPeople
 from schemas.alert import Alert, encode_alert
-from schemas.batch import EventBatch, Process
+from schemas.batch import Process
 from schemas.encoding.batch import decode_batch, encode_batch
 from schemas.encoding.columns import COLUMNS
 from tests.unit.processor.batches import TIME, batch_of
@@ -77,18 +77,18 @@ def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
     class Raises(CompiledRuleset):
         def find_alerts(
             self,
-            batch: EventBatch,
-            budget: BatchBudget,  # noqa: ARG002  it comes to nothing
-            repeats: BatchRepeats,  # noqa: ARG002
+            view: EventView,
+            budget: Budget,  # noqa: ARG002  it comes to nothing
+            repeats: ViewRepeats,  # noqa: ARG002
             people: BatchPeople | None = None,  # noqa: ARG002
         ) -> list[Alert]:
-            raise KeyError(batch.sequence)
+            raise KeyError(view.count)
 
     rules = _ruleset()
-    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan, rules.audit), clock=lambda: 0.0).take(
+    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan), clock=lambda: 0.0).take(
         0, encode_batch(batch_of(READ)), NOW
     )
-    assert outcome.refused == "evaluation failed: KeyError: 7"
+    assert outcome.refused == "evaluation failed: KeyError: 1"
 
 
 def test_losses_gaps_and_twins_are_reported() -> None:
@@ -162,13 +162,13 @@ def _many(count: int, fd_name: str = "/etc/shadow", **head: Any) -> bytes:
     return encode_batch(dataclasses.replace(batch, count=count, columns=columns))
 
 
-def _limited(limits: BatchLimits, *rules: DetectionRule) -> MessageStage:
+def _limited(limits: BudgetLimits, *rules: DetectionRule) -> MessageStage:
     return MessageStage(_ruleset(*rules), clock=lambda: 0.0, limits=limits)
 
 
 def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_reported() -> None:
     """What it made before stands, the message becomes a dead letter, and the next one is evaluated as ever."""
-    stage = _limited(BatchLimits(results=100))
+    stage = _limited(BudgetLimits(results=100))
     outcome = stage.take(0, _many(1000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
     (reported,) = noticed(outcome)
@@ -182,7 +182,7 @@ def test_a_batch_that_makes_more_than_one_may_is_cut_off_and_reported() -> None:
 
 def test_a_batch_that_takes_too_long_is_cut_off_and_reported() -> None:
     """By processor time, which a process that hung does not spend."""
-    stage = _limited(BatchLimits(seconds=0.0))
+    stage = _limited(BudgetLimits(seconds=0.0))
     outcome = stage.take(0, _many(1000), NOW)
     assert outcome.refused.startswith("over budget: evaluating it took more than 0 s; ")
     assert [alert.rule for alert in noticed(outcome)] == [OVER_BUDGET]
@@ -191,7 +191,7 @@ def test_a_batch_that_takes_too_long_is_cut_off_and_reported() -> None:
 def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
     """So none is missing, whoever fills the batch; that it happens is reported."""
     rule = dataclasses.replace(SHADOW, condition=parse("evt.type = openat"))
-    outcome = _limited(BatchLimits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
+    outcome = _limited(BudgetLimits(whole_characters=100_000), rule).take(0, _many(500, "/" + "A" * 4000), NOW)
     alerts = [alert for alert in outcome.alerts if alert.source != "internal"]
     (reported,) = noticed(outcome)
     whole = [alert for alert in alerts if "fd.name" in alert.event]

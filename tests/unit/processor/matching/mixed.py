@@ -3,7 +3,7 @@
 from typing import Any
 
 from foundation.times import iso8601_zulu
-from processor.fields.json.documents import AuditFields, event_of
+from processor.fields.json.documents import Document, event_of
 from tests.unit.processor.correlation.rules import SECOND, START, rule
 from tests.unit.processor.detection.requests import request
 
@@ -30,7 +30,7 @@ def on_audit(condition: str, output: str = "found", *more: str, name: str = "Fou
     return rule(condition, output, SOURCE, *more, name=name)
 
 
-def asked(seconds: float, name: str = "db", user: str = "alice", identity: str = "") -> AuditFields:
+def asked(seconds: float, name: str = "db", user: str = "alice", identity: str = "") -> Document:
     """Return the audit event of a request for a secret, so many seconds after the start."""
     time = START + round(seconds * SECOND)
     document: dict[str, Any] = request(

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset
 from processor.hosts.arrival import dated
 from schemas.batch import EventBatch
@@ -15,7 +16,7 @@ SHORT = NEW_PROGRAM.replace("lookback: 7d", "lookback: 100s").replace("learning:
 
 def sent(ruleset: CompiledRuleset, batch: EventBatch, at: float) -> int:
     """Return how many messages a batch makes. at: when the broker received it, s."""
-    return len(list(ruleset.pre_matcher.process(dated(batch, START + round(at * SECOND), 0)[0])))
+    return len(list(ruleset.pre_matcher.process(BatchView(dated(batch, START + round(at * SECOND), 0)[0]))))
 
 
 def test_a_known_value_is_sent_once_a_minute() -> None:

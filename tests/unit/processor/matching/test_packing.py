@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.terms import AT_LEAST
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset
 from processor.matching.gathered import SeenKey
 from processor.matching.packing import PreMatchPacker
@@ -70,7 +71,7 @@ class Fleet:
     def take(self, batch: EventBatch) -> list[Alert]:
         """Evaluate a batch; return its alerts."""
         now = batch.columns["time"][-1]
-        found = list(self.ruleset.pre_matcher.process(batch))
+        found = list(self.ruleset.pre_matcher.process(BatchView(batch)))
         packed, notice = self.packer.pack(found, now, self.forgotten.extend)
         self.notices += [notice] if notice else []
         self.messages += len(packed)
@@ -228,7 +229,7 @@ def test_packed_events_make_the_same_alerts(given_batches: list[EventBatch]) -> 
     found: list[Alert] = []
     for batch in given_batches:
         now = batch.columns["time"][-1]
-        expected += plain.process(list(ALL_KINDS.pre_matcher.process(batch)), now)
+        expected += plain.process(list(ALL_KINDS.pre_matcher.process(BatchView(batch))), now)
         found += packed.take(batch)
 
     assert outcome(packed.correlator, found) == outcome(plain, expected)

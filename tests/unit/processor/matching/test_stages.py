@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from processor.correlation.correlator import Correlator
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import EVENTS_LOST, VALUES_UNSTORED
@@ -119,7 +120,7 @@ def test_evicted_groups_are_reported_and_learn_again() -> None:
 def test_a_changed_macro_learns_anew_and_an_unchanged_one_goes_on() -> None:
     """What an old macro knew is deleted from the table."""
     correlator = Correlator(NEW.plan)
-    correlator.process(NEW.pre_matcher.process(Host().run(0)), START)
+    correlator.process(NEW.pre_matcher.process(BatchView(Host().run(0))), START)
     assert len(correlator.sightings) == 1
 
     correlator.change_rules(NEW.plan)

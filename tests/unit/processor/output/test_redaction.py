@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from processor.detection.detector import Detector
+from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import BadPattern, Redact, Redaction, unredacted
@@ -172,7 +173,7 @@ def test_events_that_match_no_rule_are_not_searched() -> None:
 
     result = load_rules([RuleFile("rules.yaml", RULES.split("- macro", maxsplit=1)[0])])
     detector = Detector(result.rules, redact=redact)
-    detector.process(batch(1, "openat"))
+    detector.process(BatchView(batch(1, "openat")))
     assert searched == []
-    detector.process(batch(2))
+    detector.process(BatchView(batch(2)))
     assert searched == ["Client"]

@@ -15,6 +15,7 @@ from collector.events.system_calls import CALLS
 from collector.pushdown.layout import lay_out
 from collector.records.types import File, Syscall
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from schemas.filter import PushdownFilter
@@ -42,7 +43,7 @@ def found(detector: Detector, made: Syscall) -> bool:
     """Evaluate a call by the rules, through all that the collector makes of it."""
     process = replace(PROCESS, uid=made.who.uid)
     batch = batch_of(made, origin=replace(ORIGIN, process=process))
-    return bool(detector.process(replace(batch, processes=[process])))
+    return bool(detector.process(BatchView(replace(batch, processes=[process]))))
 
 
 def opened(event: str, path: str, flags: int = 0, *, real: str | None = None, result: int = 3) -> Syscall:

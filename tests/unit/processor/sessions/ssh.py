@@ -3,7 +3,7 @@
 from typing import Any
 
 from lanner.sources.installed import built_in_source
-from processor.fields.json.documents import AuditFields, event_of
+from processor.fields.json.documents import Document, event_of
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import batch_of
 
@@ -14,7 +14,7 @@ MACHINE = "0123456789abcdef0123456789abcdef"
 ACCEPTED = f"Accepted publickey for alice from 203.0.113.7 port 50022 ssh2: ED25519 {KEY}"
 
 
-def logged(message: str = ACCEPTED, /, pid: int = 70, **changes: Any) -> AuditFields:
+def logged(message: str = ACCEPTED, /, pid: int = 70, **changes: Any) -> Document:
     """Return a line as `journalctl -o json` prints it."""
     document = {
         "MESSAGE": message,

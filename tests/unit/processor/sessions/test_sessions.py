@@ -101,7 +101,7 @@ def test_alerts_of_stateful_rules_and_summaries_name_the_person() -> None:
     """Their events carry the name to the stage that knows the windows."""
     suppressed = rule("evt.type = execve and proc.name = sh", "%proc.name", "suppress: {by: [proc.name], for: 10s}")
     evaluator = Evaluator(ruleset_of(suppressed), sessions=Sessions())
-    evaluator.replay_json(requested(0))
+    evaluator.replay(requested(0))
     first = evaluator.replay(started(1))
     evaluator.replay(replace(started(2, depth=1), sequence=8))
     (summary,) = evaluator.correlator.finish()

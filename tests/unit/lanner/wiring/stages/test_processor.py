@@ -24,8 +24,8 @@ def test_rules_of_both_sources_are_evaluated(tmp_path: Path) -> None:
 
     in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
 
-    assert in_use.ruleset.rule_names == ("Read",)
-    assert in_use.ruleset.audit.rule_names == ("Look",)
+    assert in_use.ruleset.names_of("syscall") == ("Read",)
+    assert in_use.ruleset.names_of("k8s_audit") == ("Look",)
     assert in_use.description == f"2 rules from {path}"
 
 
@@ -42,5 +42,5 @@ def test_rules_on_sources_that_settings_define_are_evaluated(tmp_path: Path) -> 
     in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
     define_sources(Settings())
 
-    assert in_use.ruleset.audit.sources == {"shop"}
+    assert in_use.ruleset.sources == {"shop"}
     assert [(topic, source.name) for topic, source in topics_of(settings).items()] == [("shop-events", "shop")]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
-from processor.fields.json.documents import AuditFields, BadAuditEvent, read_events
+from processor.fields.json.documents import BadJsonEvent, Document, read_events
 from tests.unit.processor.detection.log_entries import exec_entry, log_entry
 from tests.unit.processor.detection.requests import TIME, request
 
@@ -12,7 +12,7 @@ CREATE = "io.k8s.core.v1.pods.create"
 POD = "core/v1/namespaces/prod/pods/web"
 
 
-def _event(entry: dict[str, Any]) -> AuditFields:
+def _event(entry: dict[str, Any]) -> Document:
     (event,) = read_events(json.dumps(entry).encode())
     return event
 
@@ -172,7 +172,7 @@ def test_the_insert_id_identifies_an_entry_without_an_operation() -> None:
 
 def test_an_entry_with_nothing_in_it_is_refused() -> None:
     """It has no id."""
-    with pytest.raises(BadAuditEvent, match="auditID is missing"):
+    with pytest.raises(BadJsonEvent, match="auditID is missing"):
         _event({"protoPayload": {"serviceName": "k8s.io", "authorizationInfo": [1], "status": [], "methodName": 1}})
 
 

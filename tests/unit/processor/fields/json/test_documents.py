@@ -4,7 +4,7 @@ from itertools import islice
 import pytest
 
 from lanner.sources.installed import built_in_source
-from processor.fields.json.documents import MAX_DEPTH, TOO_DEEP, BadAuditEvent, read_events
+from processor.fields.json.documents import MAX_DEPTH, TOO_DEEP, BadJsonEvent, read_events
 from processor.fields.json.shortening import MAX_EVENT_BYTES, TOO_LARGE
 from processor.hosts.arrival import AHEAD, BEHIND
 from tests.unit.processor.detection.requests import TIME, line, request
@@ -35,8 +35,8 @@ def test_events_of_a_list_are_read_in_order(wrap: object) -> None:
     ],
 )
 def test_what_is_no_audit_event_is_refused_with_a_reason(text: bytes, reason: str) -> None:
-    """Whatever a file holds, nothing but BadAuditEvent is raised."""
-    with pytest.raises(BadAuditEvent, match=reason):
+    """Whatever a file holds, nothing but BadJsonEvent is raised."""
+    with pytest.raises(BadJsonEvent, match=reason):
         list(read_events(text))
 
 
@@ -123,5 +123,5 @@ def test_a_large_document_of_other_sources_is_also_refused(document: object, num
     events = read_events(text, source=built_in_source("aws_cloudtrail"), otherwise=1)
     assert [event.truncated for event in islice(events, number)] == [TOO_LARGE] * number
 
-    with pytest.raises(BadAuditEvent, match="more than 4,128,768 bytes"):
+    with pytest.raises(BadJsonEvent, match="more than 4,128,768 bytes"):
         next(events)

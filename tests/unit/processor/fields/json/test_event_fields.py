@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from processor.fields.json.documents import AuditFields
+from processor.fields.json.documents import Document
 from schemas.catalog.fields import FIELDS, K8S_AUDIT, has_field
 from tests.unit.processor.detection.requests import TIME, exec_request, pod_request, request
 
@@ -125,7 +125,7 @@ SERVICE = request(requestObject={"spec": {"type": "NodePort", "ports": [{"port":
 )
 def test_a_field_has_its_value(event: dict[str, Any], field: str, value: object) -> None:
     """Names and meanings are Falco's."""
-    assert AuditFields(event, TIME)[field] == value
+    assert Document(event, TIME)[field] == value
 
 
 def test_every_field_of_the_source_can_be_read_of_every_event() -> None:
@@ -133,4 +133,4 @@ def test_every_field_of_the_source_can_be_read_of_every_event() -> None:
     for spec in FIELDS.values():
         if has_field(K8S_AUDIT, spec):
             for event in (request(), POD, BINDING, ROLE, SERVICE, {}):
-                _ = AuditFields(event, TIME)[spec.name if spec.argument == "none" else f"{spec.name}[0]"]
+                _ = Document(event, TIME)[spec.name if spec.argument == "none" else f"{spec.name}[0]"]

@@ -73,7 +73,7 @@ class Processor:
         self.notes: list[tuple[str, str]] = []
         self.broker = Broker()
         self.detect = MessageStage(in_use.ruleset, clock=lambda: 0.0, decode=in_use.decode)
-        self.audit = AuditStage(in_use.ruleset.audit)
+        self.audit = AuditStage(in_use.ruleset)
         self.rollout = RulesRollout(
             Connection(bootstrap_servers="127.0.0.1:1"),
             in_use,
@@ -101,7 +101,7 @@ def test_a_published_version_becomes_active() -> None:
 
     assert processor.rollout.in_use is TWO
     assert processor.detect.detect._rules is TWO.ruleset
-    assert processor.audit.detector is TWO.ruleset.audit
+    assert processor.audit.rules is TWO.ruleset
     assert closed == [ONE.version]
     assert [alert.output_fields["rules.version"] for alert in processor.broker.alerts] == [TWO.version]
     assert (PROCESSORS, REPORTED) in processor.broker.sent
