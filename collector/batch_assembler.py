@@ -26,7 +26,7 @@ Watched = tuple[list[str], list[str], bytes]
 
 
 class WatchReport:
-    """What one collector watches, reported on each change and at intervals.
+    """The coverage of one collector, reported on each change and at intervals.
 
     Args:
         event_types: event types to watch.

@@ -22,7 +22,7 @@ _CLONE_NEWCGROUP = 0x02000000
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What identifies a host in every batch; no text is longer than a batch may hold."""
+    """The facts that identify a host in every batch; no text is longer than a batch may contain."""
 
     id: str
     name: str

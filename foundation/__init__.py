@@ -1,1 +1,1 @@
-"""What every package needs and none owns: errors, texts, times, sizes, caches, files, SQLite, an HTTP server."""
+"""Mechanisms that all packages need and none owns: errors, texts, times, sizes, caches, files, SQLite, HTTP server."""

@@ -1,1 +1,1 @@
-"""What crosses the bus: events, alerts and rules in; Avro or JSON bytes out, and back. Imports no other package."""
+"""Everything that crosses the bus: events, alerts and rules in; Avro or JSON bytes out, and back."""

@@ -95,7 +95,7 @@ class Alert:
 
     @property
     def stated(self) -> Mapping[str, Value]:
-        """What it states about its event; of a summary, without the fields in which repeats differ."""
+        """The values of its event; of a summary, without the fields in which repeats differ."""
         own = self.output_fields
         if self.repeats is not None:
             own = {name: value for name, value in own.items() if not isinstance(value, tuple)}

@@ -138,7 +138,7 @@ class Container:
     pod_sandbox_id: str | None = None
     pod_labels: tuple[tuple[str, str], ...] | None = None
     pod: Pod | None = None
-    """What the Kubernetes API server knows about its pod; set by the evaluating process, never sent."""
+    """The Kubernetes API server's facts about its pod; set by the evaluating process, never sent."""
 
 
 NOBODY = 1 << 32

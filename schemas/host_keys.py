@@ -47,7 +47,7 @@ class HostKey:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a collector announces about itself. It has no effect until a processor or an operator decides."""
+    """The announcement of a collector. It has no effect until a processor or an operator decides."""
 
     host_id: str
     hostname: str

@@ -1,4 +1,4 @@
-"""What the Kubernetes API server knows about a pod: the record of the topic `pods`.
+"""The Kubernetes API server's facts about a pod: the record of the topic `pods`.
 
 JSON, so that any tool can show it. Users of the cluster choose names and labels, so all of it is bounded here, for
 writers and readers alike.

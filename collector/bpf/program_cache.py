@@ -25,7 +25,7 @@ class ProgramMismatch(LannerError):
 
 @dataclass(frozen=True, slots=True)
 class BuildTarget:
-    """What a compiled program depends on; it fits if all of this is equal."""
+    """The facts that a compiled program depends on; it fits if all of them are equal."""
 
     kernel: str
     """Release and build."""

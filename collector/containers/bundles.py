@@ -39,7 +39,7 @@ _CONMON = "conmon"
 
 @dataclass(frozen=True, slots=True)
 class Shim:
-    """What the command line of a runtime's shim reveals."""
+    """The facts in the command line of a runtime's shim."""
 
     pid: int
     namespace: str | None = None

@@ -122,7 +122,7 @@ class StatusResponse:
         response = Message(data)
         self.status = response.message(1)
         self.info: Json = {}
-        """What the runtime adds when asked verbosely; differs between runtimes."""
+        """The runtime's additions to a verbose answer; they differ between runtimes."""
         self.is_truncated = not is_verbose
         """True if the runtime has more than could be read."""
         info = next((entry.data(2) for entry in response.messages(2) if entry.text(1) == "info"), b"{}")

@@ -23,7 +23,7 @@ _one_at_a_time = threading.Lock()
 
 
 class TooLarge(LannerError):
-    """What a runtime wrote or answered is larger than what is read of it."""
+    """A runtime's file or answer is larger than the part of it that is read."""
 
 
 def decoded(text: bytes) -> object:

@@ -1,4 +1,4 @@
-"""What every container runtime offers to the look-up, the ways in which it may fail, and how its socket is reached."""
+"""The interface of container runtimes for the look-up, the ways in which it may fail, and their sockets."""
 
 import re
 import socket

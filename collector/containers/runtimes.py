@@ -12,7 +12,7 @@ from collector.containers.protocol import ContainerRuntime, RuntimeUnavailable
 
 @dataclass(frozen=True, slots=True)
 class RuntimeAnswer:
-    """What a runtime's socket answered to a question for its version."""
+    """The answer of a runtime's socket to a request for its version."""
 
     kind: str
     """Docker, Podman or CRI."""

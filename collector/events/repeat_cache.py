@@ -49,7 +49,7 @@ class SimilarConnections:
     remote_port: int
     """The one passed to connect; accepted connections differ in theirs."""
     type: str
-    """What the descriptor's label begins with: ``<4>``."""
+    """The beginning of the descriptor's label: ``<4>``."""
     label_at: int
     """Position of the argument that labels the descriptor."""
     name_at: int
@@ -161,7 +161,7 @@ _REGULAR = "file"
 _U32 = 0xFFFFFFFF
 
 _FIXED_BYTES = 300
-"""What an open may add to the size of a batch, and each of its paths twice."""
+"""The bytes that an open may add to a batch, beside each of its paths twice."""
 
 _Known = tuple[Event, TrackedProcess, int]
 """An event, its process, and the process's version at that event."""

@@ -1,4 +1,4 @@
-"""What is read of each system call, and how its arguments are named: one line per event type in syscalls.txt.
+"""The facts to read of each system call, and the names of its arguments: one line per event type in syscalls.txt.
 
 The kernel side is generic: a descriptor per call number specifies which arguments are descriptors, paths or memory.
 Names and order of arguments are Falco's event table (driver/event_table.c).

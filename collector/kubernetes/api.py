@@ -59,7 +59,7 @@ class BadCredentials(LannerError):
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """What of a resource to list."""
+    """Options of a list."""
 
     page_size: int
     fields: str = ""

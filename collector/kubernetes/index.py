@@ -229,7 +229,7 @@ def digest(value: bytes) -> bytes:
 
 
 class Reconciler:
-    """What the topic holds, and when records of deleted pods are removed."""
+    """The contents of the topic, and when records of deleted pods are removed."""
 
     def __init__(
         self, index: ClusterIndex, *, delay: float, cluster: str = "", most_deleted: int = MAX_DELETED

@@ -30,7 +30,7 @@ Action = Literal["wait", "take", "renew"]
 
 
 class LeaseView:
-    """What one process has seen of the lease. Pure."""
+    """The lease as one process has seen it. Pure."""
 
     def __init__(self, identity: str) -> None:
         """Begin without having seen it. identity: unique among the processes."""

@@ -152,7 +152,7 @@ class PodWriter:
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """What the service needs to know."""
+    """The settings of the service."""
 
     namespace: str
     """The namespace of the lease."""

@@ -79,7 +79,7 @@ _LXC_FOLDERS = frozenset({"lxc", "lxc.payload"})
 _PROCESSES = (["container"], ["payload"])
 """Below a container's cgroup: where Podman and CRI-O, and systemd-nspawn, put its processes."""
 _BOOTED = frozenset({"payload", "init.scope", "system.slice", "user.slice"})
-"""What a machine that systemd-nspawn runs has below its cgroup, and a virtual machine has not."""
+"""Folders below the cgroup of a machine of systemd-nspawn; a virtual machine has none of them."""
 
 _USERS = "user.slice"
 """systemd delegates the cgroups below this one to logged-in users."""
@@ -96,7 +96,7 @@ _QUALITIES = frozenset({"burstable", "besteffort"})
 
 @dataclass(frozen=True, slots=True)
 class ContainerName:
-    """What a cgroup's path alone reveals about a container."""
+    """The facts about a container that its cgroup's path alone reveals."""
 
     type: str
     """As Falco's container.type: docker, containerd, cri-o, podman, lxc; or buildkit, systemd-nspawn, unknown."""

@@ -179,7 +179,7 @@ def context_of(state: State) -> ProcessContext:
 
 
 class ProcfsReader(Protocol):
-    """What the table reads from /proc; each result is None if the process has ended."""
+    """The reader of /proc for the table; each result is None if the process has ended."""
 
     def read(self, pid: int) -> ProcessFacts | None:
         """Read one process."""

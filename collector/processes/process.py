@@ -18,7 +18,7 @@ MAX_IDENTITIES = 8
 
 
 class TrackedProcess:
-    """What is known of one process now. The version counts changes, so that rows can check whether they still hold.
+    """The state of one process now. The version counts changes, so that rows can check whether they are still true.
 
     A plain mutable class, because every event touches one. Compared by identity and used as a key.
     """

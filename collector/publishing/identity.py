@@ -107,7 +107,7 @@ FILE_NAME = "host.key"
 _MAX_FILE_BYTES = 4096
 _BEGIN, _END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
 _HEAD = bytes.fromhex("302e020100300506032b657004220420")
-"""What precedes the key's 32 bytes: a PrivateKeyInfo with the algorithm Ed25519."""
+"""The bytes before the key's 32: a PrivateKeyInfo with the algorithm Ed25519."""
 
 
 class BadKeyFile(LannerError):

@@ -22,7 +22,7 @@ from schemas.encoding.batch import BadBatch, decode_batch, encode_batch
 
 _TEXT_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
 _NO_NEWS: Mapping[str, Any] = {"lost": {}, "watched": [], "narrowed": [], "interest": b""}
-"""What a batch reports in addition to events; only one part carries it."""
+"""The facts that a batch reports in addition to events; only one part has them."""
 
 
 def halves(batch: EventBatch) -> tuple[EventBatch, EventBatch] | None:

@@ -1,1 +1,1 @@
-"""What the kernel may leave out: pushdown filters in, filled kernel maps out."""
+"""The kernel's filter of events: pushdown filters in, filled kernel maps out."""

@@ -55,7 +55,7 @@ class FilterFollower:
         self._entries = _read_stored(state_file)
         self._reported_error = ""
         self.plan = collection_plan(self._entries, own, self._always)
-        """What to send now."""
+        """The plan to collect by now."""
 
     def poll(self) -> CollectionPlan | None:
         """Take in new messages; return what to send if it has changed."""

@@ -70,7 +70,7 @@ class State:
 
 @dataclass(slots=True, eq=False)
 class ExecParts:
-    """What similar execs share, compared by identity: they differ only in process, times, parent and CPU."""
+    """The facts that similar execs share, compared by identity: they differ only in process, times, parent and CPU."""
 
     state: tuple[Any, ...]
     """Members of State after `vpid`."""

@@ -33,7 +33,7 @@ class YamlError(LannerError, ValueError):
         self.message = message
         self.location = location
         self.hint = hint
-        """What to do; empty if that isn't known."""
+        """The remedy; empty if none is known."""
         self.problem = problem or message
         """The message without what the parser was at."""
 

@@ -1,4 +1,4 @@
-"""What events that no rule can match change, applied straight from the file's bytes.
+"""Apply the changes by events that no rule can match, straight from the file's bytes.
 
 Each handler does what the full path does (state.opened, state.effects) for the most frequent events. It returns False,
 and has changed nothing, if an event needs the full path: for unusual parameters, or because a rule may match it.

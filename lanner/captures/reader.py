@@ -123,7 +123,7 @@ _MAX_NAMES = 5
 
 @dataclass(slots=True)
 class CaptureCounts:
-    """What of a capture was not evaluated."""
+    """Counts of the parts of a capture that were not evaluated."""
 
     unknown_blocks: int = 0
     unknown_events: int = 0
@@ -132,7 +132,7 @@ class CaptureCounts:
     threads: int = 0
     """Threads that are not followed because there are too many."""
     of_state: list[str] = field(default_factory=list)
-    """What else of the host's state was left out, in sentences."""
+    """The other parts of the host's state that were left out, in sentences."""
 
     def lines(self) -> list[str]:
         """Return sentences for people."""

@@ -197,9 +197,9 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 """The common options by their parameter's name, with their values where a command doesn't offer them."""
 NO_RULES = ("rules",)
-"""What a command leaves out that loads no rules."""
+"""The options that a command without rules leaves out."""
 NO_SETTINGS = ("config", "rules", "set_")
-"""What a command leaves out that reads no settings."""
+"""The options that a command without settings leaves out."""
 
 
 def _format_option(formats: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -54,7 +54,7 @@ JoinedHosts = Callable[[Family], Iterable[JoinedContext]]
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What was found around an alert."""
+    """The events and processes around an alert."""
 
     query: EventQuery
     found: QueryResult

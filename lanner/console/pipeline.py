@@ -1,4 +1,4 @@
-"""What the view Pipeline reads and does."""
+"""The ports of the view Pipeline: what it reads, and its actions."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ ReaderKind = Literal["processor", "sink", "reader"]
 
 @dataclass(frozen=True, slots=True)
 class PipelineQueue:
-    """What waits for one reader."""
+    """The messages that wait for one reader."""
 
     kind: ReaderKind
     """Processors, a sink, or another reader, such as a SIEM."""
@@ -84,7 +84,7 @@ class PipelineSource:
     stores: Callable[[], AbstractContextManager[Sequence[DeadLetterStore]]]
     """Opens the dead letters; raises the same."""
     remarks: Sequence[str] = field(default_factory=tuple)
-    """What is not known here, as sentences."""
+    """The facts that are not known here, as sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ShownDeadLetters:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay did."""
+    """The result of a replay."""
 
     ids: Sequence[str]
     """Dead letters that were sent again."""

@@ -41,7 +41,7 @@ class SearchSource:
 
 @dataclass(frozen=True, slots=True)
 class SearchState:
-    """What a search has found since the last one of these, and how far it is."""
+    """The findings of a search since the last one of these, and its progress."""
 
     search: EventSearch | None
     """None while the source is opened."""

@@ -36,7 +36,7 @@ class StoredDeadLetter:
     details: Mapping[str, str]
     """More fields for display."""
     origin: Any = None
-    """What the store needs to settle it."""
+    """The facts by which the store settles it."""
 
 
 class DeadLetterStore(Protocol):

@@ -139,7 +139,7 @@ class DemoSkipped(LannerError):
 
 @dataclass(frozen=True, slots=True)
 class DemoContext:
-    """What an action may use."""
+    """The tools of an action."""
 
     directory: Path
     """The action's own directory, initially empty; the caller removes it."""
@@ -208,7 +208,7 @@ class DemoAction:
     does: str
     """Description of the action."""
     touches: str
-    """What it changes on this machine, and how that is undone."""
+    """The change on this machine, and how it is undone."""
     run: Callable[[DemoContext], None]
     needs: frozenset[Need] = frozenset({"root"})
 

@@ -84,7 +84,7 @@ _RULES_FILES = ("rules_files", "rules_file", "rule_files")
 _LEVELS = {"emergency": "error", "alert": "error", "critical": "error", "notice": "info"}
 _SIGNS = frozenset({"rules_files", "rules_file", "engine", "http_output", "json_output", "syscall_event_drops"})
 _USER_AGENT = "falcosecurity/falco"
-"""What Falco sends by default."""
+"""Falco's defaults."""
 
 
 def is_falco(tree: Node) -> bool:

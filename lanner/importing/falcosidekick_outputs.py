@@ -1,4 +1,4 @@
-"""What falcosidekick's outputs are called here, and why single settings of them are not carried over.
+"""The names of falcosidekick's outputs here, and why some of their settings are not carried over.
 
 Source: falcosidekick's config_example.yaml and types/types.go.
 """

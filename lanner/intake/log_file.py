@@ -219,9 +219,9 @@ class LogFollower:
         self._offset = 0
         """After the last complete line that was returned."""
         self._pending = b""
-        """What was read behind the offset: the beginning of a line."""
+        """The bytes read behind the offset: the beginning of a line."""
         self._short: ShortenedText | None = None
-        """What was read behind the offset instead, if it is too large for an event."""
+        """The beginning of a line that is too large for an event, read behind the offset instead."""
         self._short_bytes = 0
         """How much that was."""
         self._place: FilePlace | None = None

@@ -1,1 +1,1 @@
-"""What stateful rules remember: read, learned from retained events, and reset by operators."""
+"""The state of stateful rules: read, learned from retained events, and reset by operators."""

@@ -1,4 +1,4 @@
-"""What the stateful rules of a fleet remember: read from the changelog; changed by messages to their processors."""
+"""The state of a fleet's stateful rules: read from the changelog; changed by messages to their processors."""
 
 import time
 from collections.abc import Callable, Collection, Iterable

@@ -92,7 +92,7 @@ class StatefulEvaluator:
         self._saved_at = 0.0
         self._is_failing = False
         self._left: list[Alert] = []
-        """What the process before did not report before it died."""
+        """Alerts that the process before did not report before it died."""
         self._learner: Learner | None = None
         self._past: Iterator[StoredBatch] = iter(())
         if path is not None:

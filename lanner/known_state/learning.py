@@ -1,4 +1,4 @@
-"""What macros of type first_seen would know if they had been active while retained events arrived."""
+"""Compute the values that macros of type first_seen would know if they had been active for retained events."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator

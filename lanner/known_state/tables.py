@@ -1,4 +1,4 @@
-"""What stateful rules remember, read from a fleet's changelog or from the state file of `lanner run`."""
+"""The state of stateful rules, read from a fleet's changelog or from the state file of `lanner run`."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class MacroState:
-    """What one macro remembers."""
+    """The state of one macro."""
 
     name: str
     type: str

@@ -39,7 +39,7 @@ class _Connection:
     is_known: bool = False
     received: bytes = b""
     answer: memoryview | None = None
-    """What is left to send; None until the request is complete."""
+    """The bytes left to send; None until the request is complete."""
 
     @property
     def waits(self) -> Waits:

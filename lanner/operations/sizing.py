@@ -16,7 +16,7 @@ MB = 10**6
 
 @dataclass(frozen=True, slots=True)
 class StageCosts:
-    """What each part costs; seconds are processor time of one core."""
+    """The cost of each part; seconds are processor time of one core."""
 
     collector_event_seconds: float = 7.4e-6
     """From the ring to a row of a batch: `python -m bench hot_path`, files that differ."""
@@ -45,7 +45,7 @@ class StageCosts:
     processor_memory_bytes: int = 116 * MB
     """Without hosts: `python -m bench.fleet_hosts`."""
     host_memory_bytes: int = 4_400
-    """What a processor knows about a host: `python -m bench.fleet_hosts`."""
+    """The memory of a processor for a host, from `python -m bench.fleet_hosts`."""
     group_memory_bytes: int = 920
     """A group of a stateful macro, with its window: `python -m bench.correlation_groups`."""
     value_memory_bytes: int = 164
@@ -94,7 +94,7 @@ class FleetPlan:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What resources cost, in any currency."""
+    """Prices of resources, in any currency."""
 
     core_month: float = 0.0
     gb_month: float = 0.0
@@ -105,7 +105,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class PartNeeds:
-    """What one part of the fleet needs, all its instances together."""
+    """The resources of one part of the fleet, all its instances together."""
 
     name: str
     instances: int

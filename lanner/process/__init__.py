@@ -1,1 +1,1 @@
-"""What this process shares with its host: signals, notices to systemd, changed files and memory."""
+"""The process and its host: signals, notices to systemd, changed files and memory."""

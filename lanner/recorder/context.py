@@ -20,7 +20,7 @@ from schemas.batch import EventBatch
 IsTrigger = Callable[[EventBatch, int], bool]
 """Takes a batch and the index of an event; returns whether that event raised the alert."""
 Shown = TypeVar("Shown")
-"""What is stored of an event, such as its text."""
+"""The form in which events are returned, such as a text."""
 Write = Callable[[EventBatch], Callable[[int], Shown]]
 """Takes a batch; returns a function from an event's index to what is stored of it."""
 
@@ -193,7 +193,7 @@ def parse_alert_id(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:
-    """What to search for."""
+    """The condition and range of a search."""
 
     id: str
     host: str | None

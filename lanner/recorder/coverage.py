@@ -26,7 +26,7 @@ UNREADABLE = b"?"
 
 @dataclass(slots=True)
 class HostCoverage:
-    """What is known about one host's batches."""
+    """The facts about one host's batches."""
 
     hostname: str
     first: int

@@ -25,7 +25,7 @@ class FleetHost:
     lag: int
     """From the creation of its newest batch to the broker, ms: large if it waited on disk."""
     losses: Mapping[str, int]
-    """What it reported as lost, by reason, in the batches that were read."""
+    """Its reported losses, by reason, in the batches that were read."""
     is_stopped: bool
     """True if its collector reported that it stopped."""
     offset: int = 0

@@ -29,7 +29,7 @@ _ABOUT_RULES = ("LOAD_NO_EVTTYPE",)
 
 @dataclass(frozen=True, slots=True)
 class SearchProblem:
-    """What is wrong with a condition."""
+    """A fault of a condition."""
 
     message: str
     hint: str = ""

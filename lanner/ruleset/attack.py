@@ -35,7 +35,7 @@ class TacticCoverage:
 
 @dataclass(frozen=True, slots=True)
 class AttackCoverage:
-    """What rules cover of the matrices of some platforms."""
+    """The part of some platforms' matrices that rules cover."""
 
     platforms: tuple[str, ...]
     covered: tuple[CoveredTechnique, ...]

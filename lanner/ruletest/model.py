@@ -21,7 +21,7 @@ class PodSpec:
 
     @property
     def names(self) -> tuple[tuple[str, str], ...]:
-        """What identifies it, as a runtime labels its containers."""
+        """The id, as a runtime labels its containers."""
         return ("name", self.name), ("namespace", self.namespace), ("uid", self.uid)
 
 

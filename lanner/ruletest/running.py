@@ -33,7 +33,7 @@ _Trees = Callable[[Rule], tuple[str, ...]]
 """Explains why a rule raised no alert."""
 
 _Item = EventBatch | Document
-"""What is evaluated at once."""
+"""A batch of system calls, or one JSON event."""
 Recordings = Callable[[str], Iterable[EventBatch]]
 """Returns the batches of a recording by its path; raises OSError or BadBatch."""
 

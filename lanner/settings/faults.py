@@ -27,7 +27,7 @@ class SettingFault:
     text: str
     """A sentence that names the setting."""
     hint: str = ""
-    """What to do, or the closest known name."""
+    """The remedy, or the closest known name."""
     span: tuple[int, int] | None = None
     """The wrong part of the setting's text, if only a part is."""
     location: SourceLocation | None = None

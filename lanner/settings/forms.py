@@ -68,7 +68,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)\}")
 ALERT_PLACEHOLDERS = (
     *("id", "rule", "priority", "host", "user", "container", "time", "since", "until", "since_s", "until_s"),
 )
-"""What stands for a value of an alert in a URL."""
+"""The placeholders of an alert's values in a URL."""
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 _SERVER = re.compile(r"\s*(?:\w+://)?(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::(?!0+\b)\d{1,5})?\s*", re.ASCII)
 _LINE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
@@ -158,7 +158,7 @@ def ascii_line(value: str) -> str:
 
 
 Hides = Literal["", "address", "value"]
-"""What is hidden when a setting is shown: nothing, the part of a URL after the host, or the whole value."""
+"""The part that is hidden when a setting is shown: none, that of a URL after the host, or the whole value."""
 
 
 def about(text: str, default: Any, *, hides: Hides = "", form: Form | None = None) -> Any:

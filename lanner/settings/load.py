@@ -201,7 +201,7 @@ class LoadedSettings:
     """A setting with an error has its default."""
     faults: tuple[SettingFault, ...]
     tree: Node
-    """What was written, and where."""
+    """A value as it was written, and its place."""
 
     def valid(self) -> Settings:
         """Return the settings. Raises BadSettings with all errors."""

@@ -19,7 +19,7 @@ from collector.events.system_calls import EVERYTHING
 
 NEVER = "evt.num < 0"
 ALWAYS = "evt.num >= 0"
-"""What the backend leaves out."""
+"""A check that is true for every event; the backend leaves it out."""
 EXECUTED = "sigma_process_creation"
 PATH = "sigma_auditd_path"
 OPENS, NAMES = "sigma_auditd_open", "sigma_auditd_name"
@@ -61,7 +61,7 @@ _KINDS = ("EXECVE", "SYSCALL", "PATH")
 
 @dataclass(frozen=True, slots=True)
 class _Selection:
-    """What is known of the records that a selection is about."""
+    """The facts about the records that a selection is about."""
 
     kind: str
     calls: tuple[str, ...] = ()

@@ -62,7 +62,7 @@ def neutral(condition: Node) -> Witness:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What a field's value has to be; without a field, the macro that has to be true."""
+    """The required value of a field; without a field, the macro that must be true."""
 
     field: str
     operator: str
@@ -107,7 +107,7 @@ class _Needs:
 
     all: Sequence[_Need]
     folder: str = ""
-    """What stands before a path of which only the end matters."""
+    """The beginning of a path of which only the end matters."""
 
     def kind(self) -> str:
         """Return the log source's macro."""

@@ -25,7 +25,7 @@ _DRL = "Detection Rule License"
 _DRL_LINK = "Detection Rule License (DRL) 1.1, https://github.com/SigmaHQ/Detection-Rule-License"
 _SIGMAHQ = "https://github.com/SigmaHQ/sigma/blob/master"
 _FAULTS = (SigmaError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What pySigma raises for rules that are wrong: its own errors, and others where it doesn't check."""
+"""The errors of pySigma for wrong rules: its own, and others where it doesn't check."""
 _KEYS = ("detection", "correlation", "filter")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -92,7 +92,7 @@ class _Converter:
     _conditions: dict[int, Node] = field(default_factory=dict)
     """By identity of the Sigma rule."""
     _macros: dict[int, tuple[LannerMacro, ...]] = field(default_factory=dict)
-    """What a correlation needs, itself last."""
+    """The rules that a correlation needs, itself last."""
     _origins: dict[Path, Path | None] = field(default_factory=dict)
 
     def convert(self, paths: Iterable[Path]) -> Conversion:

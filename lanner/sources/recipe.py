@@ -26,7 +26,7 @@ class MappedField:
     """A key of KINDS."""
     is_list: bool = False
     join: str | None = None
-    """What separates the values, if all of them are one text."""
+    """The separator of the values, if all of them are one text."""
     around: str = ""
     """Two characters around these."""
     description: str = ""

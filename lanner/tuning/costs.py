@@ -30,7 +30,7 @@ _SAMPLED = 16
 
 @dataclass(frozen=True, slots=True)
 class VersionCost:
-    """What one version of the rules cost over all evaluated events."""
+    """The cost of one version of the rules over all evaluated events."""
 
     alerts: int
     sent: Mapping[str, int]
@@ -210,7 +210,7 @@ class MeasuredCosts:
 
     costs: CostComparison
     remarks: tuple[str, ...]
-    """What was not collected, so that no cost of it is known."""
+    """Sentences about events that were not collected, so that their cost is unknown."""
     is_complete: bool
     """True if all stored events were evaluated."""
 

@@ -120,7 +120,7 @@ _ACTIONS = "acts.avro"
 
 @dataclass(frozen=True, slots=True)
 class Harm:
-    """What an exception would hide."""
+    """The alerts that an exception would hide."""
 
     tests: tuple[str, ...]
     """Names of test cases."""

@@ -26,7 +26,7 @@ PARENT = "proc.pcodepath"
 CONTEXT = (IMAGE, "k8s.ns.name", PARENT)
 USER = "user.name"
 CHANGEABLE = CLAIMED | {USER, "k8s.ns.name"}
-"""What an exception of a rule's author may leave out although alerts share it."""
+"""The fields that an exception of a rule's author may leave out although alerts share their values."""
 _ANYTHING = frozenset(
     {
         *("ash", "awk", "bash", "busybox", "chroot", "csh", "dash", "doas", "env", "fish", "flock", "gawk"),
@@ -161,7 +161,7 @@ Conditions = frozenset[FieldCondition]
 
 @dataclass(frozen=True, slots=True)
 class TunedAlert:
-    """What matters of an alert."""
+    """The facts of an alert that matter for proposals."""
 
     rule: str
     host: str

@@ -78,7 +78,7 @@ _USUAL = ("proc.codepath", "proc.pcodepath", "fd.name", "container.image.reposit
 
 
 Decisions = Mapping[str, Sequence[str]]
-"""What people decided about an alert and its group, in words, by subject."""
+"""Decisions of people about an alert and its group, in words, by subject."""
 
 
 class BadExceptionFields(BadInput):
@@ -93,7 +93,7 @@ class ProposedException:
     text: str
     """The item of a rule file."""
     condition: str
-    """What it excludes."""
+    """True for the events that it excludes."""
     excludes: Callable[[Alert], bool]
 
 
@@ -108,7 +108,7 @@ class MarkedAlerts:
 
 @dataclass(slots=True)
 class Quieted:
-    """What an exception would have quieted."""
+    """The alerts that an exception would have quieted."""
 
     since: int
     """Time of the oldest alert that was looked at, ns since the epoch."""

@@ -57,7 +57,7 @@ def _fault(settings: Settings, name: str) -> SettingFault:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collector has to collect."""
+    """The events that a collector has to collect."""
 
     event_types: frozenset[str]
     pushdown_filter: PushdownFilter

@@ -14,7 +14,7 @@ _MOST_OVERFLOWS = 64
 
 
 class ValueFacts(NamedTuple):
-    """What is known of a value; the fields are those of SeenValue."""
+    """The facts about a value; the fields are those of SeenValue."""
 
     share: int
     seen: int

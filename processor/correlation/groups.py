@@ -1,4 +1,4 @@
-"""What is remembered of one group, as plain values and as one blob."""
+"""The state of one group, as plain values and as one blob."""
 
 import heapq
 import io

@@ -34,7 +34,7 @@ class Throttle:
     last: int = 0
     """Event time of the newest repeat, ns."""
     values: Values = field(default_factory=dict)
-    """What the repeats have in fields in which they may differ."""
+    """The values of the repeats in fields in which they may differ."""
 
     @property
     def end(self) -> int:

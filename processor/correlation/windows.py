@@ -33,7 +33,7 @@ class UpdateOutcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LegEvent:
-    """What a window keeps of an event of a leg."""
+    """The part of a leg's event that a window stores."""
 
     stamp: EventKey
     hostname: str = ""
@@ -293,7 +293,7 @@ def _follows(chain: tuple[LegEvent, ...], timespan: int) -> bool:
 
 
 Window = EventCount | ValueCount | Temporal | Ordered
-"""What a window stores, by the type of its macro."""
+"""The state of a window, by the type of its macro."""
 
 
 def update_window(

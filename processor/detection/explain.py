@@ -54,7 +54,7 @@ class Explained:
 
 
 class ExplainedRule(Protocol):
-    """What an explanation needs of a rule."""
+    """The parts of a rule that an explanation needs."""
 
     @property
     def condition(self) -> Node:

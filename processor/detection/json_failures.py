@@ -17,7 +17,7 @@ _MAX_PART = 100
 
 
 class RuleFailures:
-    """What was reported so far."""
+    """Counts of the failures reported so far."""
 
     def __init__(self) -> None:
         self._reported: Counter[str] = Counter()

@@ -136,7 +136,7 @@ Received = TypeVar("Received")
 
 
 class AgentWork(Protocol[Received]):
-    """What an agent does with its messages."""
+    """The work of an agent on its messages."""
 
     def assigned(self, owned: frozenset[TP]) -> None:
         """Receive the partitions that this process owns from now on; called at once."""

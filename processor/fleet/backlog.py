@@ -122,7 +122,7 @@ class Lateness:
 
     @property
     def reasons(self) -> list[str]:
-        """What is late, as texts."""
+        """The late partitions, as texts."""
         late = (each for each in self.lags if each.topic in self._periods)
         worst = {each.topic: each for each in sorted(late, key=lambda lag: lag.age)}
         return [self._text(each) for each in worst.values()]

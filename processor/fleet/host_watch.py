@@ -31,7 +31,7 @@ _NEWEST = 3
 
 
 class QuietRecords:
-    """What this processor records, and what others recorded."""
+    """The records of this processor, and those of others."""
 
     def __init__(self, stage: MessageStage, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin. stage: knows the hosts; clock: monotonic, s."""
@@ -112,7 +112,7 @@ _ASK_SECONDS = 5.0
 
 
 class HostWatch:
-    """What the detect stage knows of hosts, learned from the topic and reported in time."""
+    """The detect stage's facts about hosts, learned from the topic and reported in time."""
 
     def __init__(
         self,

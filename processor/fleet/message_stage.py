@@ -83,7 +83,7 @@ class _Arrival(NamedTuple):
     appended: int
     """Broker's clock, ms."""
     offset: int
-    """What its times were corrected by, ns."""
+    """The correction of its times, ns."""
     redated: int
     """Events whose times were outside the limits."""
     position: int

@@ -229,7 +229,7 @@ class IdentityGate:
 
 @dataclass(frozen=True, slots=True)
 class _Proof:
-    """What a signed message has in its headers."""
+    """The headers of a signed message."""
 
     public_key: bytes
     signature: bytes

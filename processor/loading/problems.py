@@ -111,7 +111,7 @@ class Problem:
     item_name: str
     location: SourceLocation
     hint: str = ""
-    """What to do, or the closest known name."""
+    """The remedy, or the closest known name."""
 
     def __post_init__(self) -> None:
         for name in ("message", "item_name", "hint"):

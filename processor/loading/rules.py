@@ -44,7 +44,7 @@ class LoadedMacro:
 
 @dataclass(frozen=True, slots=True)
 class RuleException:
-    """What an exception of a rule compares; others append values to it by its name."""
+    """The fields and comparisons of a rule's exception; others append values to it by its name."""
 
     name: str
     fields: tuple[str, ...]
@@ -85,7 +85,7 @@ class Rule:
     location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
     response: str = ""
-    """What to look at first when the rule alerts."""
+    """The first steps when the rule alerts."""
 
     @property
     def file(self) -> str:
@@ -143,7 +143,7 @@ class LoadResult:
     macros: Mapping[str, LoadedMacro]
     lists: Mapping[str, LoadedList]
     infos: tuple[Problem, ...] = ()
-    """What is worth knowing, but no reason to change the files."""
+    """Facts that are worth knowing, but no reason to change the files."""
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()

@@ -1,4 +1,4 @@
-"""What one event gives to stateful rules, by group; the events of all sources go through it."""
+"""The parts of one event for stateful rules, by group; the events of all sources go through it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,13 +96,13 @@ def _period(span: Span, appended: int) -> tuple[int, int]:
 
 
 Part = tuple[Group, tuple[Feed, ...], tuple[Candidate, ...], tuple[Relay, ...]]
-"""What the event gives to one group."""
+"""The event's part for one group."""
 Relays = Mapping[Group, Mapping[Group, Sequence[Feed]]]
 """Legs by the group that decides about them, then by their own group."""
 
 
 class RelayRoutes:
-    """What the parts of a plan depend on."""
+    """The facts that the parts of a plan depend on."""
 
     def __init__(self, plan: Plan) -> None:
         """Index a plan."""
@@ -157,7 +157,7 @@ _NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 @dataclass(slots=True)
 class Gathered:
-    """What one event gives."""
+    """The parts of one event."""
 
     recent: RecentlySent
     routes: RelayRoutes

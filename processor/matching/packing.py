@@ -49,7 +49,7 @@ _SECOND = 10**9
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """What packing must know about a term."""
+    """The facts about a term for packing."""
 
     event_count: int = 1
     """The largest number of events that a window needs of it."""

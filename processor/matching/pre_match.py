@@ -25,7 +25,7 @@ _SLACK = 8
 
 @dataclass(frozen=True, slots=True)
 class SeenGroup:
-    """What is known of a group, without its values."""
+    """The facts about a group, without its values."""
 
     begun: int
     """Arrival of its first event, ns."""
@@ -170,7 +170,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """What the event gives to another group if it matches rules that count by this group."""
+    """The event's part for another group, if it matches rules that count by this group."""
 
     group: Group
     """The other one."""
@@ -178,7 +178,7 @@ class Relay:
     """Legs for such rules, and what depends on these."""
     candidates: tuple[Candidate, ...] = ()
     relays: tuple["Relay", ...] = ()
-    """What it then gives to further groups."""
+    """Its parts for further groups then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class RepeatedAlert:
     alert: bytes
     """One of those counted, encoded, under the id of the alert that was sent."""
     values: Values = field(default_factory=dict)
-    """What the counted ones have in fields in which they may differ."""
+    """The values of the counted ones in fields in which they may differ."""
 
 
 @dataclass(frozen=True, slots=True)

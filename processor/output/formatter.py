@@ -64,7 +64,7 @@ class OutputFormat:
     sides: tuple[Left, ...]
     """The distinct fields and transformers of the output."""
     appended: tuple[tuple[str, Left], ...]
-    """What follows the text if it has a value: label and field."""
+    """Parts to append to the text if they have values: label and field."""
     _slots: Mapping[str, int]
     _fields: Mapping[str, int]
     _binding: "Binding"

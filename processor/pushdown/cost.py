@@ -124,7 +124,7 @@ class RecordedEvents:
 
 @dataclass(frozen=True, slots=True)
 class EventTypeCost:
-    """What one rule requires of one event type."""
+    """The requirements of one rule for one event type."""
 
     rule: str
     clauses: tuple[Clause, ...]

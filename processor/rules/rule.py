@@ -128,11 +128,11 @@ class RuleProtocol(Protocol):
 
     @property
     def description(self) -> str:
-        """What the rule detects and why it matters."""
+        """The description: the rule's finding, and why it matters."""
 
     @property
     def response(self) -> str:
-        """What to look at first when it alerts; may be empty."""
+        """The first steps when it alerts; may be empty."""
 
     @property
     def source(self) -> str:

@@ -127,7 +127,7 @@ class PodCommands:
     def __init__(self) -> None:
         """Begin with none."""
         self.evicted: Counter[str] = Counter()
-        """What had to make room: requests without a process, starts that a request could still fit, and sessions."""
+        """The number of discarded requests without a process, starts that a request could still fit, and sessions."""
         self.joined: deque[PersonsProcess] = deque(maxlen=MAX_SESSIONS)
         """Processes whose person was found here; whoever takes them clears it."""
         self._requests: FairStore[_PodName, str, _Request] = FairStore(MAX_REQUESTS)

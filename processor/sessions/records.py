@@ -1,4 +1,4 @@
-"""What processors exchange about people's sessions, as messages of the topic `sessions`: JSON.
+"""The records that processors exchange about people's sessions, as messages of the topic `sessions`: JSON.
 
 Users of clusters and of hosts chose the texts, so lengths and types are checked here.
 """

@@ -26,7 +26,7 @@ from schemas.batch import EventBatch, Process
 LIFETIME = 7 * 86_400 * 10**9
 """How long a person is named after the request or the login, ns."""
 EVICTABLE = ("request", "start", "session", "login")
-"""What may have to make room."""
+"""The kinds of entries that may have to make room."""
 
 
 class Sessions:
@@ -44,7 +44,7 @@ class Sessions:
 
     @property
     def evicted(self) -> Counter[str]:
-        """What had to make room, by kind."""
+        """The number of entries that had to make room, by kind."""
         return self._commands.evicted + self._logins.evicted
 
     def __len__(self) -> int:

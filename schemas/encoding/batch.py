@@ -265,7 +265,7 @@ _PARSED: Any = parse_schema(
 
 @dataclass(frozen=True, slots=True)
 class BatchHead:
-    """What a batch states about its host and collector; the attributes are those of EventBatch."""
+    """The facts of a batch about its host and collector; the attributes are those of EventBatch."""
 
     host_id: str
     hostname: str

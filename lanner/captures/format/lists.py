@@ -27,7 +27,7 @@ _FORMER_TAIL = 29
 _IDS = [struct.Struct(f"<{count}q") for count in range(6)]
 _USER = struct.Struct("<QIII")
 _TAIL = struct.Struct("<QIIBQQQBQQQBBq")
-"""What follows the root in entries of today's writers."""
+"""The parameters after the root in entries of today's writers."""
 _NAME = 16
 """Bytes of an interface's name in the kernel."""
 _NOBODY = 0xFFFFFFFF

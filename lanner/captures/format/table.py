@@ -62,7 +62,7 @@ class ConversionStep:
 
 @dataclass(frozen=True, slots=True)
 class EntryJoin:
-    """What becomes of an event with some number of parameters."""
+    """How an event with some number of parameters is handled."""
 
     action: Literal["add", "store", "change", "pass", "store_pass"]
     into: int

@@ -212,7 +212,7 @@ _LAYOUTS = (
     ("containerd", ":cri-containerd:", ""),
     ("containerd", "/nerdctl-", ".scope"),
 )
-"""What stands before and after an id of 64 digits, in the order in which it is looked for."""
+"""Runtimes, with the texts before and after an id of 64 digits, in the order in which they are looked for."""
 _NAMESPACE = re.compile(r"/[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*/")
 _OF_SYSTEMD = (".service", ".slice", ".scope")
 _LXC = ("/lxc/", "/lxc.payload/", "/lxc.payload.")

@@ -1,4 +1,4 @@
-"""What events change in the state of the captured host, descriptors apart (libsinsp parsers.cpp)."""
+"""Changes by events to the state of the captured host, descriptors apart (libsinsp parsers.cpp)."""
 
 from collections.abc import Callable
 from dataclasses import replace

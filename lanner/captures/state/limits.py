@@ -23,7 +23,7 @@ MAX_OPEN = 1_000_000
 _MAX_ENDED, _ENDED_PER_LOOK = 64, 64
 """Ended ancestors in a row that are retained, and those that come before it is looked again whether there are more."""
 _ENTRY_BYTES = 2048
-"""What an ended ancestor takes in addition to its texts."""
+"""The bytes of an ended ancestor in addition to its texts."""
 _SHORT = 128
 """Bytes of a text that always fit, since the number of threads and descriptors is limited."""
 _LENGTHS = (4096, 2048, 1024, 512, 256, _SHORT)
@@ -37,7 +37,7 @@ Texts = tuple[str, ...]
 
 
 class StateLimits:
-    """What is left of each.
+    """The part of each limit that is left.
 
     Args:
         held: yields the living processes with their descriptors.

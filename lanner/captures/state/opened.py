@@ -1,4 +1,4 @@
-"""What events change in the descriptors of the captured processes (libsinsp parsers.cpp)."""
+"""Changes by events to the descriptors of the captured processes (libsinsp parsers.cpp)."""
 
 import stat
 from collections.abc import Callable

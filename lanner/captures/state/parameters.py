@@ -25,7 +25,7 @@ from schemas.catalog.flags import FLAG_TABLES, number_text
 
 AT_FDCWD = -100
 UNKNOWN_DIRECTORY = "<UNKNOWN>"
-"""What Falco puts before a path whose directory is unknown."""
+"""Falco's prefix of a path whose directory is unknown."""
 _UNIX, _INET, _INET6 = 1, 2, 10
 _INVALID = {_INET: "INVALID IPv4", _INET6: "INVALID IPv6", _UNIX: "INVALID PATH"}
 _UNIX_PATH = 108
@@ -50,7 +50,7 @@ _EMPTY: dict[str, Value] = {
     **dict.fromkeys(("BYTEBUF", "SOCKTUPLE", "FDLIST", "CHARBUFARRAY", "CHARBUF_PAIR_ARRAY", "DYN"), ("NULL", 0)),
     **dict.fromkeys(("CHARBUF", "FSPATH", "FSRELPATH"), (UNKNOWN_NAME, 0)),
 }
-"""What Falco makes of empty parameters, by type; numbers are missing."""
+"""Falco's values of empty parameters, by type; numbers are missing."""
 
 
 class ParameterReader:

@@ -1,4 +1,4 @@
-"""What the lists at the beginning of a capture must hold, gathered from all its events."""
+"""The contents of the lists at the beginning of a capture, gathered from all its events."""
 
 import json
 import struct

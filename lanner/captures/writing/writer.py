@@ -27,7 +27,7 @@ _LEVEL = 6
 
 @dataclass(slots=True)
 class WrittenCapture:
-    """What a capture holds, and what it lacks."""
+    """The contents of a capture, and the parts that it lacks."""
 
     events: int = 0
     repeats: int = 0

@@ -1,1 +1,1 @@
-"""What comes into the view and goes out of it: alerts, people's marks, and the audit log."""
+"""Input and output of the view: alerts, people's marks, and the audit log."""

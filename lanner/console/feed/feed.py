@@ -49,7 +49,7 @@ class MarkLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What somebody did, for the audit log."""
+    """An action of a person, for the audit log."""
 
     at: int
     """ns since the epoch."""

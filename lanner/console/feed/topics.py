@@ -87,7 +87,7 @@ class AlertTopic:
 
 
 class MarkTopic:
-    """What people decided, in a compacted topic: all consoles read the same."""
+    """Decisions of people, in a compacted topic: all consoles read the same."""
 
     def __init__(self, connection: Connection) -> None:
         """Start reading; does not block. Raises BusUnavailable if the client can't use the settings."""
@@ -126,7 +126,7 @@ class MarkTopic:
 
 
 class AuditTopic:
-    """What people did, in a topic."""
+    """Actions of people, in a topic."""
 
     def __init__(self, connection: Connection) -> None:
         """Create a producer. Raises BusUnavailable if the client can't use the settings."""

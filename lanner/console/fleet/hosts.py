@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class HostFilter:
-    """What the list shows; the fields are those of the address."""
+    """The selection of the list; the fields are those of the address."""
 
     state: str = "all"
     name: str = ""
@@ -52,7 +52,7 @@ class HostRow:
 
 @dataclass(frozen=True, slots=True)
 class HostCriteria:
-    """What hosts are compared with."""
+    """The values that hosts are compared with."""
 
     read_at: int
     """ms since the epoch."""

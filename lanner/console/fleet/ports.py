@@ -97,7 +97,7 @@ class KnownRules:
 
 
 class FleetSource(Protocol):
-    """What is known about hosts and rules; all calls are from any thread."""
+    """The facts about hosts and rules; all calls are from any thread."""
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to read; call on_change on any thread when something changed."""

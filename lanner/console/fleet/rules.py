@@ -31,7 +31,7 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class RuleFilter:
-    """What the list shows; the fields are those of the address."""
+    """The selection of the list; the fields are those of the address."""
 
     name: str = ""
     """Part of the name; `*` matches any text."""

@@ -22,7 +22,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What is configured."""
+    """The configured ways to sign in."""
 
     accounts: Accounts
     is_open: bool = False

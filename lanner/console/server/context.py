@@ -1,4 +1,4 @@
-"""What every request handler uses."""
+"""The parts of the console that every request handler uses."""
 
 import asyncio
 import time
@@ -92,7 +92,7 @@ IDENTITY = web.RequestKey("identity", Identity)
 CLIENT = web.RequestKey("client", str)
 """Who counts as one client for limits: a person who is signed in, else a user of this host, or an address."""
 VERSION = web.RequestKey("version", int)
-"""What `LiveHub.version` was when the request came; a page that shows it is at least as new."""
+"""`LiveHub.version` when the request came; a page that shows it is at least as new."""
 
 
 def console(request: web.Request) -> Console:

@@ -1,4 +1,4 @@
-"""What every request passes: address, rate limit, sign-in, origin, and the headers of every answer."""
+"""The checks that every request passes: address, rate limit, sign-in, origin; and the headers of every answer."""
 
 import asyncio
 import logging

@@ -18,7 +18,7 @@ DEFAULT_SINCE, ALL_TIME = "24h", "all"
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What a page shows; empty texts select everything."""
+    """The selection of a page; empty texts select everything."""
 
     priority: str = ""
     """This priority or above."""

@@ -1,4 +1,4 @@
-"""What the view holds of an alert: the group that it belongs to, what filters look at, and the text to search.
+"""The record of an alert in the view: its group, the facts that filters look at, and the text to search.
 
 Every value is a host's own and not escaped; whoever shows it does that.
 """
@@ -43,7 +43,7 @@ _DICTIONARY = " ".join(
         *map(str, Priority),
     )
 ).encode()
-"""What alerts have in common: zlib refers to it."""
+"""The text that alerts have in common: zlib refers to it."""
 
 
 @dataclass(frozen=True, slots=True)

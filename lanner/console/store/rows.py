@@ -1,4 +1,4 @@
-"""What the view answers with."""
+"""Rows, groups and pages, as the view returns them."""
 
 import json
 from collections.abc import Mapping, Sequence

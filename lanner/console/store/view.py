@@ -28,7 +28,7 @@ _DAY_US = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class ViewLimits:
-    """What the view holds at most; the oldest alerts go first."""
+    """The limits of the view; the oldest alerts go first."""
 
     alerts: int = 1_000_000
     days: int = 30

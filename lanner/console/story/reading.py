@@ -49,7 +49,7 @@ class StoryTree:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What happened around an alert."""
+    """The events around an alert, as a tree of processes."""
 
     alert: Alert
     window: TimelineRange

@@ -177,7 +177,7 @@ MAX_SOCKETS = 50
 
 @dataclass(frozen=True, slots=True)
 class PlacedStep:
-    """What a process did, with the alerts that it raised."""
+    """An action of a process, with the alerts that it raised."""
 
     step: Step
     is_trigger: bool

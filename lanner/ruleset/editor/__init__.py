@@ -1,1 +1,1 @@
-"""What an editor shows about rule files: problems, documentation, completions and definitions."""
+"""The language server for rule files: problems, documentation, completions and definitions."""

@@ -111,7 +111,7 @@ _EVENT_TYPE = Field("evt.type")
 
 @dataclass(frozen=True, slots=True)
 class _Conditions:
-    """What has to be true for a rule to match."""
+    """The checks that must be true for a rule to match."""
 
     rule: Rule
     parts: frozenset[Node]

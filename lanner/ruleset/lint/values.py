@@ -40,7 +40,7 @@ _ENDS_OF_LISTS = ("_binaries", "_directories", "_images", "_names", "_paths", "_
 """How Falco's and the built-in rules name lists."""
 _PLAIN_NAME = re.compile(r"[A-Za-z_.][\w.+-]*")
 _UNREAL = re.compile(r"^(?:~|\$|\./|\.\./|//)|.//|/\.{1,2}/")
-"""What only a shell or a program expands."""
+"""Paths that only a shell or a program expands."""
 _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
 

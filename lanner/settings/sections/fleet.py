@@ -37,7 +37,7 @@ class RollingRecordingSettings:
 
 @dataclass(frozen=True, slots=True)
 class RulesBudget:
-    """What a published version may cost; `lanner rules cost` measures it on stored events."""
+    """Limits on the cost of a published version; `lanner rules cost` measures it on stored events."""
 
     alerts_per_day: int = about("Alerts a day, of all hosts; 0 is no limit.", 0, form=forms.number)
     events_per_host_per_day: int = about(

@@ -241,7 +241,7 @@ class AlertRepeats:
 
 @dataclass(frozen=True, slots=True)
 class FirstSeenSettings:
-    """What stateful macros of type first_seen may remember; use the same values for all processors."""
+    """Limits on the state of macros of type first_seen; use the same values for all processors."""
 
     values_per_group: int = about(
         "Values of one group, about 164 bytes each, twice that once it is full. Then the host, container or user that\n"
@@ -252,7 +252,7 @@ class FirstSeenSettings:
 
 @dataclass(frozen=True, slots=True)
 class StatefulRulesSettings:
-    """What hosts may cause to the stateful rules of a fleet; use the same values for all processors."""
+    """Limits on what hosts may cause to the stateful rules of a fleet; use the same values for all processors."""
 
     messages_per_second: int = about(
         "Messages that a user may cause. A container may cause twice as many, a host four times as many; further\n"

@@ -98,7 +98,7 @@ class IntakeSettings:
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """What `lanner kubernetes` reads from the API server, and where processes elect the one that does."""
+    """The objects that `lanner kubernetes` reads from the API server, and where processes elect the one that reads."""
 
     kubeconfig: str | None = about(
         "File with the address of the API server and credentials; by default the service account of the pod. `run`\n"

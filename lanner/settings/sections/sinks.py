@@ -93,7 +93,7 @@ class WebhookHeader:
 
 @dataclass(frozen=True, slots=True)
 class SplunkHec:
-    """What Splunk's HTTP Event Collector receives with each event."""
+    """Metadata of each event for Splunk's HTTP Event Collector."""
 
     index: str | None = about("Index; by default the token's own.", None)
     source: str = about("Source.", "lanner")

@@ -1,4 +1,4 @@
-"""What the registry holds for each kind of sink, and what a sink is built from."""
+"""The registry's entry for a kind of sink, and the context from which a sink is built."""
 
 import os
 import ssl
@@ -20,7 +20,7 @@ Opener = Callable[[], Sink]
 
 @dataclass(frozen=True, slots=True)
 class SinkContext:
-    """What a sink is built from."""
+    """The context from which a sink is built."""
 
     name: str
     section: Any

@@ -47,7 +47,7 @@ def _no_width() -> int:
 
 
 MAX_UDP_BYTES = 2048
-"""What every receiver must accept. Source: RFC 5426, section 3.2."""
+"""The length that every receiver must accept. Source: RFC 5426, section 3.2."""
 
 
 def prepare_stdout(context: SinkContext) -> Opener:

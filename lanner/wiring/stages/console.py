@@ -122,7 +122,7 @@ _LIMITS = HttpLimits(connections=512)
 
 @dataclass(frozen=True, slots=True)
 class ConsoleParts:
-    """What the settings describe, checked."""
+    """The console's settings, checked."""
 
     context: ssl.SSLContext | None
     proxy: Proxy | None

@@ -150,7 +150,7 @@ class Pipeline:
         )
         self._names = HostNames(detection.host_names)
         self.pods = PodRecords()
-        """What the API server knows about this node's pods; empty unless a kubeconfig is configured."""
+        """The API server's facts about this node's pods; empty unless a kubeconfig is configured."""
         self._stop_pods: Callable[[], None] | None = None
         self.audit_log: LocalAuditLog | None = None
         """Evaluates an audit log, if one is configured."""

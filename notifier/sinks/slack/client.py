@@ -44,7 +44,7 @@ class MessageRef:
 
 
 class SlackClient(Protocol):
-    """What both APIs offer."""
+    """The interface of both APIs."""
 
     can_edit: bool
 

@@ -73,7 +73,7 @@ class ShortenedText:
         """Their weights and texts."""
         self._end = b""
         self._last: list[bytes] = []
-        """What was read behind the last bracket or comma of the object itself."""
+        """The text behind the last bracket or comma of the object itself."""
         self._last_weight = 0
         self._weight = 0
         self._is_left_out = False

@@ -79,7 +79,7 @@ _ASK_SECONDS, _ANSWER_SECONDS = 10.0, 2.0
 _PROCESSOR = "lanner processor "
 """Begins the metadata of offsets that processors commit: those of another client are reported."""
 _GONE = (AssertionError, ConsumerNotStarted, IllegalStateError)
-"""What the client raises for a partition that is not assigned."""
+"""The client's errors for a partition that is not assigned."""
 
 
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
@@ -101,7 +101,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         self.name = f"{_PROCESSOR}{worker}"
         """Identifies the offsets that this processor commits."""
         self.group_findings: deque[GroupFinding] = deque(maxlen=_MAX_FINDINGS)
-        """What strangers did to the group, for alerts; read from another thread."""
+        """Actions of strangers in the group, for alerts; read from another thread."""
         self.ends: Mapping[TP, int] = {}
         """Ends of partitions as the broker reported them last, up to ten seconds ago."""
         self._stalled = StalledPartitions()

@@ -11,7 +11,7 @@ _SEEK_SECONDS = 10.0
 
 
 class Admission(Enum):
-    """What to do with a message."""
+    """The decision about a message."""
 
     TAKE = "take"
     SKIP = "skip"

@@ -1,4 +1,4 @@
-"""What a rollout asks its shell to do, in order."""
+"""The actions that a rollout asks its shell for, in order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ Prepare = Callable[[Message], RulesInUse]
 
 
 Stages = tuple[MessageStage, CorrelateStage, AuditStage]
-"""What a processor evaluates messages with."""
+"""The stages with which a processor evaluates messages."""
 
 
 class RulesRollout:

@@ -1,4 +1,4 @@
-"""What people decide: acknowledge, reopen, assign, comment, mute; each is stored durably and audited."""
+"""Decisions of people: acknowledge, reopen, assign, comment, mute; each is stored durably and audited."""
 
 import asyncio
 import secrets
@@ -25,7 +25,7 @@ _NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a person decided."""
+    """A decision of a person."""
 
     subject: str
     field: str

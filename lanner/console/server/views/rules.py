@@ -41,7 +41,7 @@ _MAX_CHANGES = 200
 
 @dataclass(frozen=True, slots=True)
 class RulesPage:
-    """What the pages about rules are made of."""
+    """The data for the pages about rules."""
 
     known: KnownRules
     activity: AllRuleActivity

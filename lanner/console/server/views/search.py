@@ -107,7 +107,7 @@ async def search_events(request: web.Request) -> web.StreamResponse:
 
 
 class _Shown:
-    """What a stream has sent, for its last event."""
+    """The rows that a stream has sent, for its last event."""
 
     def __init__(self, form: SearchForm) -> None:
         self._form = form
