@@ -34,10 +34,13 @@ MAIN = {
 
 ALONE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They need the whole machine: kernel probes, a container daemon, a cluster."""
-BESIDE = ("tests/live/notifier",)
-"""Tests of sinks don't use the kernel, and those of installed collectors look at their own acts only."""
-FIRST = ("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser")
-"""The long ones, so that none runs alone at the end."""
+BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
+"""They don't watch the kernel."""
+FIRST = (
+    *("tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
+    *("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser"),
+)
+"""The long ones, so that none runs alone at the end; two of them build a program."""
 
 
 def files() -> list[str]:
