@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
@@ -25,8 +26,10 @@ from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import RunningConsole
 from schemas.alert import Alert, alert_id, decode_alert, encode_alert
+from schemas.catalog.priorities import BY_NAME
 
 ALERTS = 1_000_000
 DAYS = 30
@@ -88,7 +91,7 @@ def _pages(folder: Path) -> None:
         source=lambda _: LocalAlerts(),
         marks=lambda: MarkFile(folder / "marks"),
         audit=lambda: AuditFile(folder / "audit"),
-        fleet=FilesOnly(settings, RuleBook(settings).rules),
+        fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         described="the benchmark",
         note=lambda *_: None,
         listen="127.0.0.1:0",

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lanner.recorder.rolling import ALERTS
-from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
+from lanner.wiring.rules import load_detection
 from processor.evaluator import Evaluator
 from processor.hosts.arrival import dated
 from schemas.alert import ALERT_SCHEMA, Alert, alert_id, encode_alert

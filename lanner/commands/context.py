@@ -35,9 +35,10 @@ from lanner.recorder.store import StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family
 from lanner.recorder.tree.peers import HostReading, JoinedContext, joined_contexts
-from lanner.ruleset.load import find_rules, load_or_fail
+from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, coloured, note, paint
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import fleet_connection
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
@@ -277,7 +278,7 @@ def command(
 
 
 def _rule_names(settings: Settings) -> frozenset[str]:
-    rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+    rules = load_or_fail(find_rules(settings), warnings=False).rules
     return frozenset(rule.name for rule in rules)
 
 

@@ -12,11 +12,12 @@ from lanner.cli.app import Options, front_command
 from lanner.demo import ACTS, DemoAction
 from lanner.demo.runner import AlertBoard, Demonstration, DemoResult
 from lanner.errors import BAD_INPUT, BadInput
-from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.terminal.output import coloured, paint
 from lanner.terminal.tables import print_table
+from lanner.wiring.rules import load_detection
 from lanner.wiring.stages.single_host import Pipeline, Source
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery
 from notifier.sink import RoutedAlert, SinkStats

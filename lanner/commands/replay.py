@@ -23,7 +23,7 @@ from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import AuditLogFile, is_audit_log
 from lanner.recorder.recording import incident_lines, read_incident
 from lanner.recorder.store import StoredBatch, from_files, is_recorded
-from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.sources.installed import source_named
@@ -33,6 +33,7 @@ from lanner.terminal.tables import print_table
 from lanner.tuning.backtest import Backtest
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.routing.routers import open_sinks
+from lanner.wiring.rules import load_detection
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import KUBERNETES, Document, JsonSource
 from processor.sessions.sessions import Sessions

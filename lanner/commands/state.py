@@ -23,12 +23,12 @@ from lanner.known_state.learning import learning_macros
 from lanner.known_state.tables import chosen_group, known_values, macro_named, macro_states, read_state_file
 from lanner.libraries import need
 from lanner.process.signals import Signals
-from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
 from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
+from lanner.wiring.rules import load_detection
 from processor.correlation.state import WindowState
 from processor.matching.pre_match import combined
 from processor.rules.splitting import Plan, StatefulMacro
@@ -81,7 +81,7 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
 def _active_plan(settings: Settings, connection: Connection) -> tuple[Plan, str]:
     """Return the plan of the published rules, or else of the rule files, and the version's name. Raises BadInput."""
     from bus.published_rules import accept, current
-    from lanner.ruleset.published import detection_of_published, public_keys
+    from lanner.wiring.published import detection_of_published, public_keys
 
     message = current(connection)
     if message is None:

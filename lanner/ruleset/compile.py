@@ -6,20 +6,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from foundation.text import count_of
-from lanner.ruleset.load import ActiveRules, RuleSources, find_rules, load_or_fail
-from lanner.settings import Settings
-from lanner.settings.faults import BadSettings, SettingFault
-from lanner.wiring.rules import appended_faults
+from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
 from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import Detector
-from processor.detection.repeats import RepeatedAlerts, RepeatLimits
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
-from processor.output.tokens import OutputError
 from processor.pushdown.derive import derive, variables_in
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
@@ -100,32 +95,21 @@ def active_text(detection: CompiledDetection) -> str:
     return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}{idle}"
 
 
-def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
-    """Read, select and compile the rules. Raises BadInput with all errors."""
-    return detection_of(settings, find_rules(settings), warnings=warnings)
-
-
-def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> CompiledDetection:
-    """Select and compile rules that have been read. Raises BadInput with all errors."""
-    if faults := appended_faults(settings):
-        raise BadSettings(*faults)
-    loaded = load_or_fail(settings, sources, warnings=warnings)
+def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDetection:
+    """Load, select and compile rules. Raises BadInput with all errors, and OutputError for what is appended."""
+    loaded = load_or_fail(choices, warnings=warnings)
     rules = [rule for rule in loaded.rules if rule.enabled]
-    redact = Redaction(settings.redact).alert
-    try:
-        ruleset = compile_ruleset(
-            rules,
-            loaded.correlations,
-            loaded.suppressed,
-            minimum_priority=BY_NAME[settings.priority],
-            rule_matching=settings.rule_matching,
-            bare_outputs=loaded.bare_outputs,
-            extra_fields=loaded.extra_fields,
-            redact=redact,
-            max_group_values=settings.first_seen.values_per_group,
-        )
-    except OutputError as error:
-        raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
+    ruleset = compile_ruleset(
+        rules,
+        loaded.correlations,
+        loaded.suppressed,
+        minimum_priority=BY_NAME[choices.priority],
+        rule_matching=choices.rule_matching,
+        bare_outputs=loaded.bare_outputs,
+        extra_fields=loaded.extra_fields,
+        redact=Redaction(choices.redact).alert,
+        max_group_values=choices.group_values,
+    )
     with deep():
         texts = [print_condition(condition) for condition in ruleset.conditions]
     texts += [rule.output for rule in rules]
@@ -134,22 +118,6 @@ def detection_of(settings: Settings, sources: RuleSources, *, warnings: bool = T
     texts += [form or name for fields in loaded.extra_fields.values() for name, form in fields.items()]
     exclusions = None if any(_PREVIOUS in text for text in texts) else ruleset.exclusions
     variables = variables_in(texts)
-    has_audit_log = settings.kubernetes_audit.file is not None
     return CompiledDetection(
-        ruleset, sources.origin, loaded.notices, sources.watched, variables, loaded, exclusions, has_audit_log
+        ruleset, choices.origin, loaded.notices, choices.watched, variables, loaded, exclusions, choices.has_audit_log
     )
-
-
-def repeated_alerts(settings: Settings) -> RepeatedAlerts:
-    """Return the suppression of repeated alerts, as configured."""
-    configured = settings.repeated_alerts
-    if not configured.enabled:
-        return RepeatedAlerts(None)
-    limits = RepeatLimits(
-        configured.identical_of_process,
-        configured.identical,
-        configured.of_process,
-        configured.under_root,
-        configured.period_seconds * 1_000_000_000,
-    )
-    return RepeatedAlerts(limits)

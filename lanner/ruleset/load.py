@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -10,72 +10,63 @@ from pathlib import Path
 from foundation.text import count_of
 from lanner.errors import BadInput
 from lanner.ruleset.lint.lint import linted
-from lanner.settings import Settings
-from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.sections.model import AppendOutput
-from lanner.sources.installed import define_sources
+from processor.detection.detector import RuleMatching
 from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
 from processor.loading.falco_compatibility import falco_problems
 from processor.loading.rules import LoadedList, LoadedMacro, Switch, apply_switches, unmatched
 from processor.rules.rule import Correlation, Suppress
+from schemas.catalog.priorities import PriorityName
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
 """Beside the program in a checkout, or where a package installs them."""
-OWN_FOLDER = Path("/etc/lanner/rules.d")
 
 
 @dataclass(frozen=True, slots=True)
-class RuleSources:
-    """The files to load and the paths to watch."""
+class Appended:
+    """Text and fields that are added to the alerts of some rules."""
+
+    source: str | None
+    """Source of the rules; None for any."""
+    rule: str | None
+    """Name of the rule; None for any."""
+    tags: tuple[str, ...]
+    """Tags that the rules have, all of them."""
+    output: str
+    """Text for the end of the rule's output."""
+    fields: tuple[tuple[str, str | None], ...]
+    """Fields for output_fields: name and format; None for the field of that name."""
+    suggests: bool | None
+    """Whether container and pod are appended; None to leave it to others."""
+
+    def is_for(self, rule: Rule) -> bool:
+        """Return whether it applies to a rule: all its conditions must hold."""
+        return (
+            self.source in (None, rule.source) and self.rule in (None, rule.name) and set(self.tags) <= set(rule.tags)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChoices:
+    """Which rules a process uses, and how they are compiled."""
 
     files: tuple[RuleFile, ...]
+    """Loaded in this order."""
     watched: tuple[Path, ...]
     """Files and folders: a change to any may change the rules."""
     origin: str
     """Short description of where the rules come from."""
-
-
-def find_rules(settings: Settings) -> RuleSources:
-    """Read the configured files, or else the built-in ones and then those in /etc/lanner/rules.d.
-
-    The sources of JSON that settings add are known afterwards. Raises BadInput if a configured path doesn't exist; the
-    loader reports errors in files.
-    """
-    define_sources(settings)
-    try:
-        if settings.rules_files:
-            paths = [Path(name) for name in settings.rules_files]
-            missing = [
-                SettingFault(f"rules_files[{index}]", f"{settings.rules_files[index]}: no such rule file or folder.")
-                for index, named in enumerate(paths)
-                if not settings.rules_files[index] or not named.exists()
-            ]
-            if missing:
-                raise BadSettings(*missing)
-            origin = ", ".join(_short(named) for named in paths)
-        else:
-            shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
-            if shipped is None:
-                raise BadInput("the built-in rules are missing; pass rules by --rules.")
-            paths = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
-            origin = " and ".join(_short(named) for named in paths)
-        files = tuple(read_rule_files(paths))
-    except OSError as error:
-        raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
-    if not files:
-        raise BadSettings(SettingFault("rules_files", f"{origin}: no rule files (*.yaml)."))
-    watched = (*paths, *(Path(file.name) for file in files))
-    return RuleSources(files, tuple(path.absolute() for path in watched), origin)
-
-
-def _near(path: Path) -> Path:
-    """Return a path relative to the current folder if it is below, for shorter messages."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _short(path: Path) -> str:
-    shown = str(_near(path))
-    return f"{shown}/" if path.is_dir() and shown != "." else shown
+    switches: tuple[Switch, ...]
+    """Steps of enabling and disabling rules."""
+    appended: tuple[Appended, ...]
+    rule_matching: RuleMatching
+    priority: PriorityName
+    """Rules of a lower priority are not evaluated."""
+    group_values: int
+    """Values that a first_seen macro remembers per group."""
+    redact: tuple[str, ...]
+    """Patterns of secrets that alerts mask."""
+    has_audit_log: bool
+    """Whether `lanner run` follows a Kubernetes audit log."""
 
 
 _UNDEFINED_MACRO = re.compile(r"Undefined macro '(\w+)'")
@@ -142,39 +133,39 @@ class ActiveRules:
     lists: Mapping[str, LoadedList] = field(default_factory=dict)
 
 
-def load_or_fail(settings: Settings, sources: RuleSources, *, warnings: bool = True) -> ActiveRules:
-    """Load the rules, and enable and disable them as configured.
+def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
+    """Load the rules, and enable and disable them as chosen.
 
     warnings: whether to include the loader's warnings in the notices. Raises BadInput with all errors.
     """
-    result = load_rules(sources.files)
+    result = load_rules(choices.files)
     if result.errors:
         errors = with_shipped_hints(result.errors)
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in errors))
-    switches = tuple(switches_of(settings))
-    rules = apply_switches(result.rules, switches)
+    rules = apply_switches(result.rules, choices.switches)
     if warnings:
-        linting = linted(replace(result, rules=rules), sources.files, first_match=settings.rule_matching == "first")
+        linting = linted(replace(result, rules=rules), choices.files, first_match=choices.rule_matching == "first")
         result = replace(linting, errors=(), warnings=(*linting.errors, *linting.warnings))
-    counts = dict.fromkeys((file.name for file in sources.files), 0)
+    counts = dict.fromkeys((file.name for file in choices.files), 0)
     for rule in rules:
         counts[rule.file] = counts.get(rule.file, 0) + 1
     notices = [f"{name}: {count_of(number, 'rule')}" for name, number in counts.items() if number]
     notices += [_redefinition(item) for item in result.redefinitions if item.location.file != item.earlier.file]
     notices += [
         f"settings: no rule is {'named' if switch.by == 'rule' else 'tagged'} {switch.pattern!r}."
-        for switch in unmatched(result.rules, switches)
+        for switch in unmatched(result.rules, choices.switches)
     ]
     if warnings and result.warnings:
         notices.append(report.as_text(result.warnings, errors_as="warning").rstrip("\n"))
-    extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, settings))}
+    appended = choices.appended
+    extra_fields = {rule.name: fields for rule in rules if (fields := _extra_fields(rule, appended))}
     return ActiveRules(
-        tuple(_with_appended(rule, settings) for rule in rules),
+        tuple(_with_appended(rule, appended) for rule in rules),
         tuple(notices),
         extra_fields,
         result.correlations,
         result.suppressed,
-        frozenset(rule.name for rule in rules if not _has_suggested(rule, settings)),
+        frozenset(rule.name for rule in rules if not _has_suggested(rule, appended)),
         result.macros,
         result.lists,
     )
@@ -187,41 +178,19 @@ def _redefinition(item: Redefinition) -> str:
     )
 
 
-def switches_of(settings: Settings) -> Iterator[Switch]:
-    """Yield the configured steps of enabling and disabling rules."""
-    for selection in settings.rules:
-        for enable, target in ((True, selection.enable), (False, selection.disable)):
-            if target is not None and target.rule is not None:
-                yield Switch(enable, "rule", target.rule)
-            if target is not None and target.tag is not None:
-                yield Switch(enable, "tag", target.tag)
-
-
-def _with_appended(rule: Rule, settings: Settings) -> Rule:
-    """Append the configured extra text to a rule's output."""
-    extra = [item.extra_output for item in settings.append_output if item.extra_output and is_for(item, rule)]
+def _with_appended(rule: Rule, appended: Sequence[Appended]) -> Rule:
+    extra = [item.output for item in appended if item.output and item.is_for(rule)]
     return replace(rule, output=" ".join((rule.output, *extra))) if extra else rule
 
 
-def _extra_fields(rule: Rule, settings: Settings) -> dict[str, str | None]:
-    items = (item for item in settings.append_output if is_for(item, rule))
-    return {field.name: field.format for item in items for field in item.extra_fields}
+def _extra_fields(rule: Rule, appended: Sequence[Appended]) -> dict[str, str | None]:
+    return {name: form for item in appended if item.is_for(rule) for name, form in item.fields}
 
 
-def _has_suggested(rule: Rule, settings: Settings) -> bool:
+def _has_suggested(rule: Rule, appended: Sequence[Appended]) -> bool:
     """Return whether container and pod are appended to a rule's output: the last entry that matches decides."""
-    items = (item for item in reversed(settings.append_output) if is_for(item, rule))
-    return next((item.suggested_output for item in items if item.suggested_output is not None), True)
-
-
-def is_for(item: AppendOutput, rule: Rule) -> bool:
-    """Return whether an appended output applies to a rule: all its conditions must hold."""
-    match = item.match
-    return (
-        (match.source is None or match.source == rule.source)
-        and (match.rule is None or match.rule == rule.name)
-        and set(match.tags) <= set(rule.tags)
-    )
+    items = (item for item in reversed(appended) if item.is_for(rule))
+    return next((item.suggests for item in items if item.suggests is not None), True)
 
 
 def choose_rule(rules: Iterable[Rule], name: str) -> Rule:
@@ -233,29 +202,6 @@ def choose_rule(rules: Iterable[Rule], name: str) -> Rule:
         hint = f" Did you mean {close[0]!r}?" if close else " `lanner rules list` lists them."
         raise BadInput(f"there is no rule {name!r}.{hint}")
     return found
-
-
-def validate(settings: Settings, names: Sequence[str], *, alone: bool = False, falco: bool = False) -> LoadResult:
-    """Load and lint rule files.
-
-    Args:
-        settings: which rules are active.
-        names: files and folders to check on top of those; none to check the active rules.
-        alone: whether to check `names` without the active rules.
-        falco: whether to report what Falco doesn't support as errors.
-
-    Returns:
-        All errors, and the warnings of the files to check.
-
-    Raises:
-        BadInput: a path doesn't exist or can't be read.
-    """
-    checked = find_rules(replace(settings, rules_files=tuple(names)) if names else settings).files
-    below: tuple[RuleFile, ...] = ()
-    if names and not (alone and not settings.rules_files):
-        own = {_resolved(file) for file in checked}
-        below = tuple(file for file in find_rules(settings).files if _resolved(file) not in own)
-    return validate_files(below, checked, falco=falco, rule_matching=settings.rule_matching)
 
 
 def validate_files(
@@ -290,7 +236,3 @@ def _only(result: LoadResult, names: set[str]) -> LoadResult:
         infos=of_checked(result.infos),
         rules=tuple(rule for rule in result.rules if rule.file in names),
     )
-
-
-def _resolved(file: RuleFile) -> Path:
-    return Path(file.name).resolve()

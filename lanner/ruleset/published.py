@@ -1,37 +1,32 @@
-"""Builds a version of a fleet's rules from files, compiles it, and reads the keys to sign and verify it."""
+"""Builds a version of a fleet's rules from files, publishes it, and remembers the newest one."""
 
 import json
 import os
 import pwd
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bus.clients.compacted import CompactedTopicWriter
-from bus.connection import BusUnavailable
+from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
-from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
-from bus.signatures import BadSigningKey, read_private_key, read_public_key
+from bus.published_rules import CURRENT, SIGNATURE, rules_message
 from bus.topics import MAX_MESSAGE_BYTES, PUSHDOWN_FILTERS, RULES
 from foundation.files import write_atomically
 from foundation.text import OnNote
 from lanner.errors import BadInput
-from lanner.ruleset.compile import CompiledDetection, detection_of
-from lanner.ruleset.load import ActiveRules, RuleSources, load_or_fail, switches_of
-from lanner.settings import Settings
-from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.sections.model import Selection, Target
-from lanner.terminal.output import note
-from lanner.wiring.kafka import reachable_connection, secret
+from lanner.ruleset.compile import CompiledDetection
+from lanner.ruleset.load import RuleChoices
 from processor.fleet.rules.actions import RulesInUse, RulesRefused
 from processor.loading import RuleFile
+from processor.loading.rules import Switch
 from schemas.catalog.priorities import PriorityName
 from schemas.filter import encode_filter
-from schemas.published_rules import BadRules, PublishedFile, PublishedRules, PublishedSwitch, decode_rules, safe_names
+from schemas.published_rules import BadRules, PublishedFile, PublishedRules, PublishedSwitch, safe_names
 
 _MOST_BYTES = 4096
 _SIGNATURE_BYTES = 64
@@ -142,82 +137,43 @@ class NewestRules:
             )
 
 
-def published_of(settings: Settings, files: Sequence[RuleFile], comment: str) -> PublishedRules:
-    """Return a version made from rule files and the configured switches; it has no name yet."""
-    names = safe_names(Path(file.name).name for file in files)
-    texts = [file.text if isinstance(file.text, bytes) else file.text.encode() for file in files]
+def published_of(choices: RuleChoices, host: str, comment: str) -> PublishedRules:
+    """Return a version made from rule files and their switches; it has no name yet. host: where it is published."""
+    names = safe_names(Path(file.name).name for file in choices.files)
+    texts = [file.text if isinstance(file.text, bytes) else file.text.encode() for file in choices.files]
     return PublishedRules(
         files=tuple(PublishedFile(name, text) for name, text in zip(names, texts, strict=True)),
-        switches=tuple(PublishedSwitch(switch.enable, switch.by, switch.pattern) for switch in switches_of(settings)),
-        priority=settings.priority,
+        switches=tuple(PublishedSwitch(switch.enable, switch.by, switch.pattern) for switch in choices.switches),
+        priority=choices.priority,
         publisher=current_user(),
-        host=current_host(settings),
+        host=host,
         comment=comment,
     )
 
 
-def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> CompiledDetection:
-    """Compile a version with its own switches and priority instead of the configured ones.
+def as_published(choices: RuleChoices, rules: PublishedRules) -> RuleChoices:
+    """Return the choices of a version: its own files, switches and priority. Raises BadInput.
 
-    Raises:
-        BadInput: With all errors.
+    Args:
+        choices: this host's, for all else.
+        rules: the version.
     """
-    return detection_of(*_as_published(settings, rules), warnings=warnings)
-
-
-def active_of_published(settings: Settings, rules: PublishedRules) -> ActiveRules:
-    """Load a version, as detection_of_published does, without compiling it. Raises BadInput."""
-    return load_or_fail(*_as_published(settings, rules), warnings=False)
-
-
-def _as_published(settings: Settings, rules: PublishedRules) -> tuple[Settings, RuleSources]:
-    """Return the files of a version, and the settings with its switches and priority. Raises BadInput."""
-    selections = tuple(
-        Selection(enable=target) if switch.enable else Selection(disable=target)
-        for switch in rules.switches
-        for target in (Target(**{switch.by: switch.pattern}),)
-    )
     priority = next((name for name in get_args(PriorityName) if name == rules.priority), None)
     if priority is None:
         raise BadInput(f"{rules.priority!r} is not a valid priority.")
-    own = replace(settings, rules_files=(), rules=selections, priority=priority)
-    files = tuple(RuleFile(file.name, file.text) for file in rules.files)
-    return own, RuleSources(files, (), f"version {rules.version}")
+    return replace(
+        choices,
+        files=tuple(RuleFile(file.name, file.text) for file in rules.files),
+        watched=(),
+        origin=f"version {rules.version}",
+        switches=tuple(Switch(switch.enable, switch.by, switch.pattern) for switch in rules.switches),
+        priority=priority,
+    )
 
 
-def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
-    """Read the keys whose signatures are accepted. Raises BadInput."""
-    keys, problems = [], []
-    for index, name in enumerate(settings.published_rules.public_key_files):
-        try:
-            keys.append(read_public_key(Path(name)))
-        except (OSError, BadSigningKey) as error:
-            what = error.strerror if isinstance(error, OSError) else str(error)
-            text = f"published_rules.public_key_files: {name}: {what}."
-            problems.append(SettingFault(f"published_rules.public_key_files[{index}]", text))
-    if problems:
-        raise BadSettings(*problems)
-    return tuple(keys)
-
-
-def private_key(path: Path) -> Ed25519PrivateKey:
-    """Read the signing key; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
-    problems: list[SettingFault] = []
-    password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
-    if problems:
-        raise BadSettings(*problems)
-    try:
-        if path.stat().st_mode & 0o077:
-            raise BadInput(f"--sign-key: {path}: other users can read it; run: chmod 600 {path}")
-        return read_private_key(path, password)
-    except (OSError, BadSigningKey) as error:
-        what = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadInput(f"--sign-key: {path}: {what}.") from None
-
-
-def current_host(settings: Settings) -> str:
-    """Return the name of the host that a command runs on."""
-    return settings.host.name or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
+def current_host(configured: str | None) -> str:
+    """Return the name of the host that a command runs on; one that is configured comes first."""
+    return configured or os.environ.get("LANNER_HOSTNAME") or socket.gethostname()
 
 
 def current_user() -> str:
@@ -233,43 +189,38 @@ def current_user() -> str:
 _JSON: Headers = [("content-type", b"application/json")]
 
 
-def publish(settings: Settings, rules: PublishedRules, key: Ed25519PrivateKey | None) -> None:
+def publish(
+    rules: PublishedRules,
+    key: Ed25519PrivateKey | None,
+    compiled: Callable[[PublishedRules], CompiledDetection],
+    connect: Callable[[], Connection],
+    on_note: OnNote,
+) -> None:
     """Publish a named version; on return the broker has stored both messages.
+
+    Args:
+        rules: the version.
+        key: signs it; None to publish it without a signature.
+        compiled: compiles it as processors will, to find errors caused by file names or switches.
+        connect: returns the connection to the broker.
+        on_note: receives messages for an operator.
 
     Raises:
         BadInput: The version is invalid or too large.
         BusUnavailable: No broker, or it denies this user to publish rules.
     """
     try:
-        # Compile it as processors will, to find errors caused by file names or switches.
-        encoded = encode_filter(detection_of_published(settings, rules).pushdown_filter)
+        encoded = encode_filter(compiled(rules).pushdown_filter)
         value, headers = rules_message(rules, key)
     except BadRules as error:
         raise BadInput(f"can't publish: {error}.") from None
     if len(encoded) > MAX_MESSAGE_BYTES // 2:
         raise BadInput(f"the pushdown filter of these rules is too large for a message: {len(encoded)} bytes.")
-    writer = CompactedTopicWriter(reachable_connection(settings))
+    writer = CompactedTopicWriter(connect())
     try:
         # Collectors must widen their filters before any processor switches.
         writer.put(PUSHDOWN_FILTERS, rules.version.encode(), encoded, _JSON)
     except BusUnavailable as error:
         # This user may lack the right to change what collectors send: processors publish the filter as well.
-        note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
+        on_note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
     writer.put(RULES, CURRENT, value, headers)
-
-
-def running_version(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:
-    """Return the published version, and its rules if they can still be loaded. Raises BusUnavailable."""
-    message = current(reachable_connection(settings))
-    if message is None:
-        return None, None
-    try:
-        running = decode_rules(message.value() or b"")
-    except BadRules as error:
-        note(f"the published version can't be read ({error}), so there is nothing to compare with.")
-        return None, None
-    try:
-        return running, detection_of_published(settings, running)
-    except BadInput as error:
-        note(f"version {running.version} is broken, so there is nothing to compare with. {error.messages[0]}")
-        return running, None

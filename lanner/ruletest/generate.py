@@ -3,23 +3,22 @@
 A case can't state what the alert lacks; run it once and add what is missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from foundation.yaml.mappings import Fields
 from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
-from lanner.ruleset.compile import load_detection
-from lanner.ruleset.load import ActiveRules, find_rules, load_or_fail
+from lanner.ruleset.compile import CompiledDetection
+from lanner.ruleset.load import ActiveRules
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.given import GivenAlert, choose_given, given_alert, is_recording
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
-from lanner.settings import Settings
 from processor.compiler.transformers import as_text
-from processor.detection.detector import RuleMatching
+from processor.detection.detector import Detector, RuleMatching
 from processor.detection.view import BatchView
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch
@@ -78,19 +77,20 @@ _HEAD = "cases:\n"
 _MOST = 100
 
 
-def cases_from(settings: Settings, source: str) -> str:
+def cases_from(source: str, active: Callable[[], ActiveRules], compiled: Callable[[], CompiledDetection]) -> str:
     """Return test cases as the text of a test file; for a recording, the first match of each rule.
 
     Args:
-        settings: name the rules to evaluate on a recording, and to try a case against.
         source: path of an alert as JSON or of a recording, or the alert itself.
+        active: returns the rules to try a case against.
+        compiled: returns them compiled, to evaluate on a recording.
 
     Raises:
         BadInput: The source is neither.
     """
     path = Path(source) if source.lstrip()[:1] != "{" else None
     if path is not None and path.exists() and is_recording(path):
-        cases = _of_recording(settings, path)
+        cases = _of_recording(compiled().detector, path)
         if not cases:
             raise BadInput(f"{path}: the active rules match nothing in it.")
     else:
@@ -98,7 +98,7 @@ def cases_from(settings: Settings, source: str) -> str:
         if alert is None:
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
         cases = [_of_alert(alert)]
-    loaded = load_or_fail(settings, find_rules(settings), warnings=False)
+    loaded = active()
     runners = _Runners(RuleSet(loaded.rules, loaded.correlations, loaded.suppressed))
     return _HEAD + "".join(_tried(case, runners) for case in cases)
 
@@ -116,12 +116,11 @@ def _of_alert(alert: GivenAlert) -> str:
     return case_text(name, [write_event(alert.fields)], alert.rule, alert.priority, alert.fields)
 
 
-def _of_recording(settings: Settings, path: Path) -> list[str]:
-    detection = load_detection(settings, warnings=False)
+def _of_recording(detector: Detector, path: Path) -> list[str]:
     found: dict[str, str] = {}
     try:
         for batch in read_recording(path):
-            for alert in detection.detector.process(BatchView(batch)):
+            for alert in detector.process(BatchView(batch)):
                 if alert.rule in found or len(found) >= _MOST:
                     continue
                 number = alert.event.get("evt.num")

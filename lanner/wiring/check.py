@@ -14,7 +14,7 @@ from foundation.text import ignore_note
 from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.operations.doctor import DoctorCheck
-from lanner.ruleset.compile import CompiledDetection, active_text, load_detection
+from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
 from lanner.settings.forms import OFF, why_no_folder
@@ -23,7 +23,7 @@ from lanner.sources.installed import define_sources, topics_of
 from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.routing.routers import enabled_sinks, routers_of
-from lanner.wiring.rules import appended_faults
+from lanner.wiring.rules import appended_faults, load_detection
 from lanner.wiring.sinks.registry import check_sink
 from lanner.wiring.stores import always_sent
 
@@ -245,7 +245,7 @@ def _check_run(check: _Check, settings: Settings) -> None:
 
 def _check_processor(settings: Settings) -> None:
     need("processor", "cryptography")
-    from lanner.ruleset.published import public_keys
+    from lanner.wiring.published import public_keys
 
     public_keys(settings)
 

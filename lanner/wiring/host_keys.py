@@ -70,7 +70,7 @@ class HostKeyDecisions:
     def __init__(self, connection: Connection, settings: Settings) -> None:
         """Connect. Raises BusUnavailable if the broker's settings can't be used."""
         self._writer = CompactedTopicWriter(connection)
-        self._by = f"{current_user()}@{current_host(settings)}"[:200]
+        self._by = f"{current_user()}@{current_host(settings.host.name)}"[:200]
 
     def decide(self, host_id: str, state: State, public_key: bytes) -> None:
         """Publish a decision. Raises BusUnavailable, and BadHostKey if readers would reject it."""

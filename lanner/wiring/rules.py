@@ -1,13 +1,132 @@
-"""Errors of outputs that settings hold: templates of routes and appended outputs."""
+"""The rules that settings choose, found and compiled, and errors of outputs that settings hold."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from foundation.text import did_you_mean
+from lanner.errors import BadInput
+from lanner.ruleset.compile import CompiledDetection, compile_rules
+from lanner.ruleset.load import SHIPPED_FOLDERS, Appended, RuleChoices
 from lanner.settings import Settings
-from lanner.settings.faults import SettingFault
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.sources.installed import define_sources
+from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+from processor.loading import read_rule_files
 from processor.loading.condition_checks import output_findings
-from processor.output.tokens import Token, parse_output
+from processor.loading.rules import Switch
+from processor.output.tokens import OutputError, Token, parse_output
 from schemas.catalog.fields import FIELDS
+
+OWN_FOLDER = Path("/etc/lanner/rules.d")
+
+
+def rule_choices(settings: Settings) -> RuleChoices:
+    """Return what settings choose for rules from elsewhere than rules_files."""
+    return RuleChoices(
+        files=(),
+        watched=(),
+        origin="",
+        switches=tuple(_switches(settings)),
+        appended=tuple(
+            Appended(
+                each.match.source,
+                each.match.rule,
+                each.match.tags,
+                each.extra_output or "",
+                tuple((field.name, field.format) for field in each.extra_fields),
+                each.suggested_output,
+            )
+            for each in settings.append_output
+        ),
+        rule_matching=settings.rule_matching,
+        priority=settings.priority,
+        group_values=settings.first_seen.values_per_group,
+        redact=tuple(settings.redact),
+        has_audit_log=settings.kubernetes_audit.file is not None,
+    )
+
+
+def find_rules(settings: Settings) -> RuleChoices:
+    """Read the configured files, or else the built-in ones and then those in /etc/lanner/rules.d.
+
+    The sources of JSON that settings add are known afterwards. Raises BadInput if a configured path doesn't exist; the
+    loader reports errors in files.
+    """
+    define_sources(settings)
+    try:
+        if settings.rules_files:
+            paths = [Path(name) for name in settings.rules_files]
+            missing = [
+                SettingFault(f"rules_files[{index}]", f"{settings.rules_files[index]}: no such rule file or folder.")
+                for index, named in enumerate(paths)
+                if not settings.rules_files[index] or not named.exists()
+            ]
+            if missing:
+                raise BadSettings(*missing)
+            origin = ", ".join(_short(named) for named in paths)
+        else:
+            shipped = next((named for named in SHIPPED_FOLDERS if named.is_dir()), None)
+            if shipped is None:
+                raise BadInput("the built-in rules are missing; pass rules by --rules.")
+            paths = [_near(shipped), *([OWN_FOLDER] if OWN_FOLDER.is_dir() else [])]
+            origin = " and ".join(_short(named) for named in paths)
+        files = tuple(read_rule_files(paths))
+    except OSError as error:
+        raise BadInput(f"{error.filename}: can't be read: {error.strerror}.") from None
+    if not files:
+        raise BadSettings(SettingFault("rules_files", f"{origin}: no rule files (*.yaml)."))
+    watched = tuple(path.absolute() for path in (*paths, *(Path(file.name) for file in files)))
+    return replace(rule_choices(settings), files=files, watched=watched, origin=origin)
+
+
+def _near(path: Path) -> Path:
+    """Return a path relative to the current folder if it is below, for shorter messages."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _short(path: Path) -> str:
+    shown = str(_near(path))
+    return f"{shown}/" if path.is_dir() and shown != "." else shown
+
+
+def _switches(settings: Settings) -> Iterator[Switch]:
+    for selection in settings.rules:
+        for enable, target in ((True, selection.enable), (False, selection.disable)):
+            if target is not None and target.rule is not None:
+                yield Switch(enable, "rule", target.rule)
+            if target is not None and target.tag is not None:
+                yield Switch(enable, "tag", target.tag)
+
+
+def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
+    """Read, select and compile the rules. Raises BadInput with all errors."""
+    return detection_of(settings, find_rules(settings), warnings=warnings)
+
+
+def detection_of(settings: Settings, choices: RuleChoices, *, warnings: bool = True) -> CompiledDetection:
+    """Compile rules that have been read. Raises BadInput with all errors, also of append_output."""
+    if faults := appended_faults(settings):
+        raise BadSettings(*faults)
+    try:
+        return compile_rules(choices, warnings=warnings)
+    except OutputError as error:
+        raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
+
+
+def repeated_alerts(settings: Settings) -> RepeatedAlerts:
+    """Return the suppression of repeated alerts, as configured."""
+    configured = settings.repeated_alerts
+    if not configured.enabled:
+        return RepeatedAlerts(None)
+    limits = RepeatLimits(
+        configured.identical_of_process,
+        configured.identical,
+        configured.of_process,
+        configured.under_root,
+        configured.period_seconds * 1_000_000_000,
+    )
+    return RepeatedAlerts(limits)
 
 
 def output_faults(setting: str, text: str, parts: Sequence[tuple[int, str]] | None = None) -> list[SettingFault]:

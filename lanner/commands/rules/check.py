@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import click
 
@@ -9,8 +11,10 @@ from lanner.cli.app import NO_SETTINGS, Options, front_command
 from lanner.errors import BAD_INPUT
 from lanner.libraries import need
 from lanner.ruleset.editor.schema import rule_schema
-from lanner.ruleset.load import find_rules, validate
+from lanner.ruleset.load import validate_files
+from lanner.settings import Settings
 from lanner.terminal.output import coloured
+from lanner.wiring.rules import find_rules
 from processor.loading import LoadResult, RuleFile, report
 
 
@@ -71,6 +75,33 @@ def check_rules(options: Options, files: tuple[str, ...], *, alone: bool, strict
     --format github prints annotations for GitHub Actions. --falco is for files shared with Falco, which ignores keys
     that it doesn't know, such as `correlation`.
     """
-    result = validate(options.settings(), files, alone=alone, falco=falco)
+    result = _checked(options.settings(), files, alone=alone, falco=falco)
     _print(result, options.format or "text")
     return 0 if result.ok and not (strict and result.warnings) else BAD_INPUT
+
+
+def _checked(settings: Settings, names: tuple[str, ...], *, alone: bool, falco: bool) -> LoadResult:
+    """Load and lint rule files.
+
+    Args:
+        settings: which rules are active.
+        names: files and folders to check on top of those; none to check the active rules.
+        alone: whether to check `names` without the active rules.
+        falco: whether to report what Falco doesn't support as errors.
+
+    Returns:
+        All errors, and the warnings of the files to check.
+
+    Raises:
+        BadInput: a path doesn't exist or can't be read.
+    """
+    checked = find_rules(replace(settings, rules_files=names) if names else settings).files
+    below: tuple[RuleFile, ...] = ()
+    if names and not (alone and not settings.rules_files):
+        own = {_resolved(file) for file in checked}
+        below = tuple(file for file in find_rules(settings).files if _resolved(file) not in own)
+    return validate_files(below, checked, falco=falco, rule_matching=settings.rule_matching)
+
+
+def _resolved(file: RuleFile) -> Path:
+    return Path(file.name).resolve()

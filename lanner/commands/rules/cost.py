@@ -17,12 +17,12 @@ from lanner.cli.options import chosen_recording, parse_duration_ms, source_optio
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
 from lanner.recorder.store import from_files
-from lanner.ruleset.compile import CompiledDetection, detection_of, load_detection
-from lanner.ruleset.load import find_rules
+from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.tuning.costs import CostComparison, MeasuredCosts, RuleCost, VersionCost, measured_costs
+from lanner.wiring.rules import detection_of, find_rules, load_detection
 from lanner.wiring.stages.collector import make_collector
 from lanner.wiring.stores import fleet_connection
 from processor.language.ast import Node
@@ -108,7 +108,7 @@ def measure(
 
 def _active(settings: Settings, recording: Path | None) -> CompiledDetection:
     if recording is None:
-        from lanner.ruleset.published import running_version
+        from lanner.wiring.published import running_version
 
         _, published = running_version(settings)
         if published is not None:

@@ -17,7 +17,7 @@ from lanner.process.signals import Signals
 from lanner.recorder.context import EventQuery, parse_alert_id
 from lanner.recorder.recording import from_recording
 from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
-from lanner.ruleset.load import choose_rule, find_rules, load_or_fail
+from lanner.ruleset.load import choose_rule, load_or_fail
 from lanner.ruletest.given import (
     SourceNamed,
     answer_for_event,
@@ -32,6 +32,7 @@ from lanner.ruletest.given import (
 )
 from lanner.sources.installed import source_named
 from lanner.terminal.output import StatusLine, coloured, note
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import fleet_connection
 from processor.loading import Rule
 from processor.rules.splitting import stateful_names
@@ -82,7 +83,7 @@ def command(
     if (number is not None) + (identity is not None) + every > 1:
         raise click.UsageError("--num, --event-id and --all exclude each other.")
     settings = options.settings()
-    loaded = load_or_fail(settings, find_rules(settings), warnings=False)
+    loaded = load_or_fail(find_rules(settings), warnings=False)
     rule = choose_rule(loaded.rules, name)
     sources = partial(source_named, settings)
     if every:

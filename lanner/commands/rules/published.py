@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from lanner.errors import BadInput
 from lanner.known_state.learning import learning_macros
 from lanner.libraries import need
 from lanner.process.signals import Signals
-from lanner.ruleset.compile import CompiledDetection, detection_of
+from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import RulesBudget
 from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
+from lanner.wiring.rules import detection_of
 from processor.fleet.rules.peers import LIVE_MS, Peers, Report
 from processor.rules.splitting import Plan
 from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
@@ -64,8 +66,9 @@ def publish(
     learn from the retained events, which takes a while.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.ruleset.load import find_rules
-    from lanner.ruleset.published import private_key, publish, published_of, running_version
+    from lanner.ruleset.published import current_host, publish, published_of
+    from lanner.wiring.published import detection_of_published, private_key, running_version
+    from lanner.wiring.rules import find_rules
     from processor.loading.difference import difference, enabled, lines
 
     settings = options.settings()
@@ -76,7 +79,7 @@ def publish(
         for line in detection.notices:
             note(line)
     running, before = running_version(settings)
-    rules = published_of(settings, sources.files, comment)
+    rules = published_of(sources, current_host(settings.host.name), comment)
     if running is not None and rules.same_rules(running):
         note(f"version {running.version} has the same rules: nothing to publish.")
         return
@@ -100,7 +103,8 @@ def publish(
         return
     named = replace(rules, previous="" if running is None else running.version, difference=changed)
     named = named.named(time.time_ns(), 0 if running is None else running.published)
-    publish(settings, named, key)
+    connect = partial(reachable_connection, settings)
+    publish(named, key, partial(detection_of_published, settings), connect, note)
     if settings.json_output:
         click.echo(json.dumps({"version": named.version, "previous": named.previous, "difference": changed}))
     else:
@@ -188,7 +192,7 @@ def pull(options: Options, folder: Path, *, force: bool) -> None:
     """
     need("processor", "confluent_kafka", "cryptography")
     from bus.published_rules import accept, current
-    from lanner.ruleset.published import public_keys
+    from lanner.wiring.published import public_keys
     from schemas.published_rules import BadRules
 
     settings = options.settings()
@@ -229,7 +233,7 @@ def status(options: Options) -> int:
     from bus.clients.compacted import read_topics
     from bus.published_rules import CURRENT, accept
     from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
-    from lanner.ruleset.published import public_keys
+    from lanner.wiring.published import public_keys
 
     settings = options.settings()
     keys = public_keys(settings)

@@ -10,10 +10,11 @@ from foundation.text import did_you_mean, printable
 from lanner.cli.app import Options, front_command
 from lanner.errors import BadInput
 from lanner.ruleset.attack import PLATFORMS, AttackCoverage, attack_coverage, layer
-from lanner.ruleset.load import choose_rule, find_rules, load_or_fail
+from lanner.ruleset.load import choose_rule, load_or_fail
 from lanner.ruleset.triage import triage_page
 from lanner.terminal.output import paint
 from lanner.terminal.tables import print_page, print_table
+from lanner.wiring.rules import find_rules
 from processor.language.ast import Check, Field, FieldValue, Left, Macro, Node, Transformer, children, deep
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
@@ -45,7 +46,7 @@ def coverage(options: Options, platforms: tuple[str, ...], *, gaps: bool) -> Non
     covered. Disabled rules don't count. --format navigator prints a layer for ATT&CK Navigator.
     """
     settings = options.settings()
-    coverage = attack_coverage(load_or_fail(settings, find_rules(settings)).rules, platforms or PLATFORMS)
+    coverage = attack_coverage(load_or_fail(find_rules(settings)).rules, platforms or PLATFORMS)
     if options.format == "navigator":
         click.echo(json.dumps(layer(coverage, "Lanner"), indent=2))
     elif options.format == "json":
@@ -118,7 +119,7 @@ def list_rules(
     """List the active rules, with priority, tags and file."""
     settings = options.settings()
     floor = BY_NAME[priority] if priority else None
-    rules = load_or_fail(settings, find_rules(settings)).rules
+    rules = load_or_fail(find_rules(settings)).rules
     known = sorted({tag for rule in rules for tag in rule.tags})
     if unknown := [tag for tag in tags if tag not in known]:
         hint = did_you_mean(unknown[0], known)
@@ -168,7 +169,7 @@ def _row(rule: Rule) -> dict[str, object]:
 def show_rule(options: Options, name: str, *, expand: bool) -> None:
     """Show rule NAME with all appends, overrides and exceptions applied, and what to do about its alerts."""
     settings = options.settings()
-    loaded = load_or_fail(settings, find_rules(settings))
+    loaded = load_or_fail(find_rules(settings))
     rule = choose_rule(loaded.rules, name)
     with deep():
         facts = _facts(rule, expand=expand)

@@ -10,7 +10,7 @@ import click
 
 from lanner.cli.app import Options, front_command
 from lanner.errors import BAD_INPUT, BadInput
-from lanner.ruleset.load import find_rules
+from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.generate import cases_from
 from lanner.ruletest.model import Case
 from lanner.ruletest.reading import TestFiles, find_tests
@@ -18,6 +18,7 @@ from lanner.ruletest.report import as_rows, counts, failures, gaps, junit_xml, p
 from lanner.ruletest.running import CaseResult, RuleCoverage, Runner, coverage
 from lanner.sources.installed import define_sources, source_named
 from lanner.terminal.output import coloured
+from lanner.wiring.rules import find_rules, load_detection
 from processor.loading import report
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch
@@ -45,7 +46,14 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
     """
     settings = options.settings()
     if source is not None:
-        click.echo(cases_from(settings, source), nl=False)
+        click.echo(
+            cases_from(
+                source,
+                lambda: load_or_fail(find_rules(settings), warnings=False),
+                lambda: load_detection(settings, warnings=False),
+            ),
+            nl=False,
+        )
         return 0
     define_sources(settings)
     rule_paths = paths or tuple(file.name for file in find_rules(settings).files)

@@ -16,12 +16,13 @@ from lanner.cli.options import chosen_recording, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
 from lanner.recorder.recording import stored_alerts
-from lanner.ruleset.load import find_rules, load_or_fail
+from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import fleet_connection
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert
@@ -84,7 +85,7 @@ def command(
     """
     settings = options.settings()
     sources = find_rules(settings)
-    known = {each.name: each.exceptions for each in load_or_fail(settings, sources, warnings=False).rules}
+    known = {each.name: each.exceptions for each in load_or_fail(sources, warnings=False).rules}
     if rule is not None and rule not in known:
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
     if write is not None:

@@ -27,10 +27,10 @@ def command(options: Options) -> None:
     """
     need("processor", "confluent_kafka", "cryptography", "faust")
     from lanner.operations.processor import ProcessorView
-    from lanner.ruleset.compile import repeated_alerts
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order
+    from lanner.wiring.rules import repeated_alerts
     from lanner.wiring.servers import endpoint
     from lanner.wiring.stages.processor import host_keys_service, json_topics, key_names, preparation, rules_at_start
     from processor.correlation.stage import CorrelateStage

@@ -9,12 +9,11 @@ from lanner.console.fleet.ports import HostsReading, KnownRules, RuleFacts
 from lanner.errors import BadInput
 from lanner.recorder.host_tally import HostTally
 from lanner.ruleset.load import ActiveRules
-from lanner.settings import Settings
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.loading import Rule
 from schemas.batch import EventBatch
-from schemas.catalog.priorities import BY_NAME, Priority
+from schemas.catalog.priorities import Priority
 from schemas.encoding.batch import head_of
 
 _MAX_ERRORS = 5
@@ -31,15 +30,15 @@ def facts_of(active: ActiveRules, floor: Priority) -> tuple[RuleFacts, ...]:
 class RuleFiles:
     """The rules of files as pages show them; made once for each time that they were loaded."""
 
-    def __init__(self, settings: Settings, active: Callable[[], ActiveRules], origin: str) -> None:
+    def __init__(self, floor: Priority, active: Callable[[], ActiveRules], origin: str) -> None:
         """Take what returns the rules.
 
         Args:
-            settings: with the lowest priority of rules that are evaluated.
+            floor: rules of a lower priority are not evaluated.
             active: returns the rules; raises BadInput.
             origin: where they are from, as a sentence.
         """
-        self._floor = BY_NAME[settings.priority]
+        self._floor = floor
         self._active = active
         self._origin = origin
         self._made: tuple[ActiveRules, KnownRules] | None = None
@@ -74,10 +73,10 @@ def _facts(rule: Rule, floor: Priority) -> RuleFacts:
 class FilesOnly:
     """Knows what is in files: no states of hosts."""
 
-    def __init__(self, settings: Settings, rules: Callable[[], ActiveRules]) -> None:
-        """Take what returns the rules of files; it raises BadInput."""
+    def __init__(self, floor: Priority, rules: Callable[[], ActiveRules]) -> None:
+        """Take what returns the rules of files, as RuleFiles does."""
         origin = "The rule files of this host. The alerts of a recording may be of others."
-        self._files = RuleFiles(settings, rules, origin)
+        self._files = RuleFiles(floor, rules, origin)
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Do nothing: files don't change what is known."""
@@ -100,9 +99,9 @@ class FilesOnly:
 class LocalHost:
     """Takes batches on the thread that detects, and is asked on others."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Begin without a batch. settings: with the priority of rules."""
-        self._settings = settings
+    def __init__(self, floor: Priority) -> None:
+        """Begin without a batch. floor: rules of a lower priority are not evaluated."""
+        self._floor = floor
         self._files: RuleFiles | None = None
         self._seconds: Callable[[], Mapping[str, float]] = dict
         self._tally = HostTally()
@@ -117,7 +116,7 @@ class LocalHost:
 
     def attach(self, rules: Callable[[], ActiveRules], seconds: Callable[[], Mapping[str, float]]) -> None:
         """Take what returns the active rules and the seconds that each took."""
-        self._files, self._seconds = RuleFiles(self._settings, rules, "The rules of this host."), seconds
+        self._files, self._seconds = RuleFiles(self._floor, rules, "The rules of this host."), seconds
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Do nothing: pages are read again when alerts come."""

@@ -3,10 +3,11 @@
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from confluent_kafka import Message
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from bus.clients.compacted import CompactedTopicReader
 from bus.connection import BusUnavailable, Connection
@@ -19,11 +20,9 @@ from lanner.errors import BadInput
 from lanner.recorder.host_tally import FleetHost
 from lanner.recorder.hosts import find_hosts, live_hosts
 from lanner.ruleset.load import ActiveRules
-from lanner.ruleset.published import active_of_published, public_keys
-from lanner.settings import Settings
 from processor.fleet.rules.peers import Peers
-from schemas.catalog.priorities import BY_NAME
-from schemas.published_rules import BadRules
+from schemas.catalog.priorities import BY_NAME, Priority
+from schemas.published_rules import BadRules, PublishedRules
 
 MAX_HOSTS = 100_000
 LOOK_SECONDS = 20.0
@@ -107,21 +106,27 @@ _UNPUBLISHED = (
 class PublishedRulesFollower:
     """Follows the topics of rules and of processors on a thread of its own."""
 
-    def __init__(self, settings: Settings, connection: Connection, own: Callable[[], ActiveRules]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Sequence[Ed25519PublicKey],
+        load: Callable[[PublishedRules], ActiveRules],
+        own: Callable[[], ActiveRules],
+        floor: Priority,
+    ) -> None:
         """Create one that is not started.
 
         Args:
-            settings: keys, and the priority of rule files.
             connection: the broker.
+            keys: those whose signatures are accepted.
+            load: loads a version; raises BadInput.
             own: returns the rule files of this host, which are shown if no version is published; raises BadInput.
-
-        Raises:
-            BadInput: a key can't be read.
+            floor: rules of these files of a lower priority are not evaluated.
         """
-        self._settings = settings
         self._connection = connection
-        self._own = RuleFiles(settings, own, _UNPUBLISHED)
-        self._keys = public_keys(settings)
+        self._own = RuleFiles(floor, own, _UNPUBLISHED)
+        self._keys = keys
+        self._load = load
         self._known = KnownRules(origin="The rules are being read.")
         self._peers = Peers()
         self._lock = threading.Lock()
@@ -183,7 +188,7 @@ class PublishedRulesFollower:
             return self._own.known()
         try:
             found = accept(message, self._keys)
-            active = active_of_published(self._settings, found.rules)
+            active = self._load(found.rules)
         except (BadRules, BadInput) as error:
             return KnownRules(problem=f"The published version can't be used: {error}")
         floor = BY_NAME[found.rules.priority]
@@ -199,10 +204,10 @@ def _version(found: VerifiedRules) -> RulesVersion:
 class FleetTopics:
     """Reads them from topics."""
 
-    def __init__(self, settings: Settings, connection: Connection, own: Callable[[], ActiveRules]) -> None:
-        """Create one that is not started; arguments and errors as PublishedRulesFollower."""
+    def __init__(self, connection: Connection, rules: PublishedRulesFollower) -> None:
+        """Take what follows the rules; nothing is started."""
         self._hosts = HostsOfTopic(connection)
-        self._rules = PublishedRulesFollower(settings, connection, own)
+        self._rules = rules
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to read."""

@@ -1,5 +1,6 @@
 """A story as JSON: bounded, and with every text made visible."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,6 @@ from lanner.console.story.reading import Story, StoryTree
 from lanner.recorder.coverage import HostCoverage, sentences
 from lanner.recorder.tree.family import Family, FamilyProcess, PlacedStep
 from lanner.recorder.tree.peers import Join
-from lanner.settings.forms import PLACEHOLDER
 from schemas.alert import Alert
 
 MAX_PROCESSES = 300
@@ -20,6 +20,7 @@ MAX_UNPLACED = 50
 MAX_CHARACTERS = 2_000_000
 """Limit on the texts of one answer."""
 MAX_TEXT = 400
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def story_json(story: Story, retention: str) -> dict[str, Any]:
@@ -205,4 +206,4 @@ def siem_address(template: str, alert: Alert) -> str:
         value = values[name]
         return "" if value is None else quote(str(value), safe="", errors="replace")
 
-    return PLACEHOLDER.sub(lambda match: encoded(match[1]), template)
+    return _PLACEHOLDER.sub(lambda match: encoded(match[1]), template)

@@ -1,13 +1,13 @@
 """The rules that this console has, and why one of them matches an alert's event."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
 from foundation.text import printable
 from lanner.ruleset.explanation import Explanation, answer, decides_parent, label
-from lanner.ruleset.load import ActiveRules, RuleSources, find_rules, load_or_fail
-from lanner.settings import Settings
+from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
 from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.language.ast import deep
 from processor.loading import Rule
@@ -36,17 +36,18 @@ class RuleExplanation:
 class RuleBook:
     """The active rules; loaded again when their files have changed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, find: Callable[[], RuleChoices]) -> None:
+        """Take what reads the files; it raises BadInput."""
+        self._find = find
         self._lock = Lock()
-        self._known: tuple[RuleSources, ActiveRules] | None = None
+        self._known: tuple[RuleChoices, ActiveRules] | None = None
 
     def rules(self) -> ActiveRules:
         """Return the rules. Raises BadInput if they can't be loaded."""
-        sources = find_rules(self._settings)
+        choices = self._find()
         with self._lock:
-            if self._known is None or self._known[0] != sources:
-                self._known = sources, load_or_fail(self._settings, sources, warnings=False)
+            if self._known is None or self._known[0] != choices:
+                self._known = choices, load_or_fail(choices, warnings=False)
             return self._known[1]
 
     def rule(self, name: str) -> Rule | None:

@@ -10,10 +10,10 @@ from typing import Any
 
 from foundation.errors import LannerError
 from foundation.text import OnNote
-from lanner.ruleset.load import find_rules
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, part_of
 from lanner.settings.sections.sinks import Condition
+from lanner.wiring.rules import find_rules
 from notifier.sink import SinkStats
 from processor.compiler.mapping import compile_mapping
 from processor.language.ast import checks

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from foundation.text import OnNote
 from lanner.errors import BadInput
-from lanner.ruleset.load import find_rules, load_or_fail
+from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.given import choose_given, is_json
 from lanner.settings import Settings
 from lanner.wiring.routing.routers import routers_of
+from lanner.wiring.rules import find_rules
 from lanner.wiring.sinks.registry import preview_routed
 from notifier.formats.falco_json import falco_alert
 from notifier.sink import RoutedAlert, SinkStats
@@ -62,7 +63,7 @@ def with_rule_texts(alert: Alert, settings: Settings) -> Alert:
     An alert of an unknown rule stays as it is, and so do all if the rules can't be loaded.
     """
     try:
-        rules = load_or_fail(settings, find_rules(settings), warnings=False).rules
+        rules = load_or_fail(find_rules(settings), warnings=False).rules
     except BadInput:
         return alert
     rule = next((each for each in rules if each.name == alert.rule), None)

@@ -37,6 +37,7 @@ from lanner.settings.forms import is_loopback
 from lanner.settings.sections.services import ConsoleSettings
 from lanner.wiring.certificates import server_context
 from lanner.wiring.kafka import secret
+from lanner.wiring.rules import find_rules
 from lanner.wiring.servers import address
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
@@ -45,7 +46,9 @@ from schemas.alert import Alert
 def story_parts(settings: Settings, alerts: AlertReader, archive: EventArchive) -> StoryParts:
     """Return the parts. alerts: the view. archive: the retained events."""
     reader = StoryReader(archive, alerts, Redaction(settings.redact))
-    return StoryParts(reader, alerts, RuleBook(settings), _write_test, settings.console.siem_url or "")
+    return StoryParts(
+        reader, alerts, RuleBook(partial(find_rules, settings)), _write_test, settings.console.siem_url or ""
+    )
 
 
 def _write_test(alert: Alert, rules: ActiveRules) -> str:

@@ -20,12 +20,13 @@ from lanner.console.story.rules import RuleBook
 from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.recorder.recording import RecordingHistory, RecordingRange, stored_alerts
 from lanner.recorder.topic import reader_of_alerts
-from lanner.ruleset.load import find_rules
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import json_topic_names
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import AUDIT, MARKS, RunningConsole
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
+from schemas.catalog.priorities import BY_NAME
 
 REACH_SECONDS = 1.0
 
@@ -105,9 +106,17 @@ def fleet_console(
     """Start a console that reads the topics of a fleet, which were checked. Raises BadInput and BusUnavailable."""
     # These need the broker's client.
     from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic
-    from lanner.console.fleet.topics import FleetTopics
+    from lanner.console.fleet.topics import FleetTopics, PublishedRulesFollower
     from lanner.recorder.topic import FleetHistory
+    from lanner.wiring.published import active_of_published, public_keys
 
+    rules = PublishedRulesFollower(
+        connection,
+        public_keys(settings),
+        partial(active_of_published, settings),
+        RuleBook(partial(find_rules, settings)).rules,
+        BY_NAME[settings.priority],
+    )
     since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
     return RunningConsole(
         settings,
@@ -117,7 +126,7 @@ def fleet_console(
         ),
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
-        fleet=FleetTopics(settings, connection, RuleBook(settings).rules),
+        fleet=FleetTopics(connection, rules),
         search=topic_search(settings, connection),
         pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
@@ -147,7 +156,7 @@ def recording_console(
         source=lambda _: source,
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
-        fleet=FilesOnly(settings, RuleBook(settings).rules),
+        fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         search=recording_search(settings, recording),
         pipeline=outbox_pipeline(settings) if follow else None,
         described=f"the recording {recording}",
@@ -166,7 +175,7 @@ class HostConsole:
         folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
         earlier: Iterable[Alert] = stored_alerts(kept, note) if settings.keep.size_mib and kept.is_dir() else ()
         self._alerts = LocalAlerts(earlier)
-        self._host = LocalHost(settings)
+        self._host = LocalHost(BY_NAME[settings.priority])
         self._console = RunningConsole(
             settings,
             folder,

@@ -18,12 +18,14 @@ from bus.connection import Connection
 from bus.published_rules import CURRENT, accept
 from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
 from lanner.errors import BadInput
-from lanner.ruleset.compile import CompiledDetection, load_detection
+from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
-from lanner.ruleset.published import NewestRules, OlderRules, detection_of_published, public_keys
+from lanner.ruleset.published import NewestRules, OlderRules
 from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.terminal.output import error_line, note
+from lanner.wiring.published import detection_of_published, public_keys
+from lanner.wiring.rules import load_detection
 from processor.correlation.terms import group_text
 from processor.fields.json.documents import JsonSource
 from processor.fleet.followers import HostKeysService

@@ -20,7 +20,7 @@ from lanner.process.service import FileWatch
 from lanner.process.signals import Signals
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import StoredBatch, from_files
-from lanner.ruleset.compile import CompiledDetection, active_text, repeated_alerts
+from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
@@ -28,6 +28,7 @@ from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
 from lanner.wiring.routing.conditions import conditions_of
 from lanner.wiring.routing.routers import enabled_sinks, open_sinks
+from lanner.wiring.rules import repeated_alerts
 from lanner.wiring.stores import collected
 from notifier.delivery.outputs import AlertDelivery
 from processor.correlation.correlator import Correlator

@@ -10,8 +10,8 @@ from lanner.commands.state import request_reset
 from lanner.known_state.files import reset_file
 from lanner.known_state.host import StatefulEvaluator, WallClock
 from lanner.recorder.store import StoredBatch
-from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
+from lanner.wiring.rules import load_detection
 from processor.correlation.correlator import Correlator
 from processor.detection.view import BatchView
 from processor.sessions.sessions import Sessions

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from lanner.operations.processor import repeated
 from lanner.operations.run import RunView
-from lanner.ruleset.compile import CompiledDetection, active_text, load_detection
+from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.settings import Settings
 from lanner.settings.sections.model import StateFileSettings
 from lanner.settings.sections.services import KubernetesAuditSettings
+from lanner.wiring.rules import load_detection
 from lanner.wiring.stages.single_host import Pipeline, Source
 from processor.detection.rule_timing import RuleTiming
 from schemas.alert import Alert

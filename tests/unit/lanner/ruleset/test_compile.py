@@ -1,9 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from lanner.ruleset.compile import active_text, load_detection
+from lanner.ruleset.compile import active_text
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
+from lanner.wiring.rules import load_detection
 
 CONNECT = "- rule: Connect\n  desc: d\n  condition: evt.type = connect\n  output: o\n  priority: INFO\n"
 

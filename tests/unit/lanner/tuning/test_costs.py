@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lanner.commands.rules.cost import measure
-from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
 from lanner.tuning.costs import MeasuredCosts
+from lanner.wiring.rules import load_detection
 from tests.unit.lanner.test_rules_commands import rules
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, rule
 from tests.unit.recordings import shadow_read, write_recording

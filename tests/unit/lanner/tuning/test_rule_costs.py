@@ -1,12 +1,12 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from lanner.recorder.store import StoredBatch
-from lanner.ruleset.compile import detection_of
-from lanner.ruleset.load import RuleSources
 from lanner.settings import Settings
 from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts
+from lanner.wiring.rules import detection_of, rule_choices
 from processor.evaluator import CompiledRuleset
 from processor.loading import RuleFile
 from schemas.filter import PushdownFilter
@@ -27,7 +27,9 @@ NEW = (
 
 def compiled(text: str) -> tuple[CompiledRuleset, PushdownFilter]:
     """Return rules and their pushdown filter."""
-    detection = detection_of(Settings(), RuleSources((RuleFile("r.yaml", text),), (), "r.yaml"))
+    detection = detection_of(
+        Settings(), replace(rule_choices(Settings()), files=(RuleFile("r.yaml", text),), origin="r.yaml")
+    )
     return detection.ruleset, detection.pushdown_filter
 
 

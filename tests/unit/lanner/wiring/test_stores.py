@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from lanner.errors import BadInput
-from lanner.ruleset.compile import load_detection
 from lanner.settings import Settings
+from lanner.wiring.rules import load_detection
 from lanner.wiring.stores import collected, open_recording
 from schemas.filter import Clause
 

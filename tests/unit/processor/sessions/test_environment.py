@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lanner.ruleset.compile import load_detection
 from lanner.settings import load_settings
+from lanner.wiring.rules import load_detection
 from processor.sessions.joins import person_in
 from processor.sessions.records import Person
 from processor.sessions.sessions import Sessions

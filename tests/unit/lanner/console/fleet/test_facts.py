@@ -2,13 +2,15 @@ from dataclasses import replace
 
 from lanner.console.fleet.local import RuleFiles, facts_of
 from lanner.errors import BadInput
-from lanner.ruleset.load import ActiveRules, find_rules, load_or_fail
-from lanner.ruleset.published import active_of_published, published_of
+from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.published import published_of
 from lanner.settings import load_settings
+from lanner.wiring.published import active_of_published
+from lanner.wiring.rules import find_rules
 from schemas.catalog.priorities import Priority
 
 SETTINGS = load_settings(None, {}, [])
-ACTIVE = load_or_fail(SETTINGS, find_rules(SETTINGS), warnings=False)
+ACTIVE = load_or_fail(find_rules(SETTINGS), warnings=False)
 
 
 def test_the_facts_of_rules_are_those_of_their_files() -> None:
@@ -26,7 +28,7 @@ def test_the_facts_of_rules_are_those_of_their_files() -> None:
 def test_facts_are_made_once_for_rules_that_stay() -> None:
     """A page that is read again doesn't print all conditions again."""
     current = [ACTIVE]
-    files = RuleFiles(SETTINGS, lambda: current[0], "here")
+    files = RuleFiles(Priority.DEBUG, lambda: current[0], "here")
     first = files.known()
     assert files.known() is first
     current[0] = replace(ACTIVE)
@@ -39,12 +41,12 @@ def test_rules_that_cannot_be_loaded_are_explained() -> None:
     def failing() -> ActiveRules:
         raise BadInput("rules.yaml:1: no such thing")
 
-    assert "no such thing" in RuleFiles(SETTINGS, failing, "here").known().problem
+    assert "no such thing" in RuleFiles(Priority.DEBUG, failing, "here").known().problem
 
 
 def test_a_published_version_has_its_own_switches() -> None:
     """Those of the publisher count, not those of the console's host."""
     publisher = load_settings(None, {}, ["rules=[{disable: {rule: 'Read sensitive file untrusted'}}]"])
-    rules = published_of(publisher, find_rules(publisher).files, "").named(1)
+    rules = published_of(find_rules(publisher), "host-1", "").named(1)
     off = {rule.name for rule in active_of_published(SETTINGS, rules).rules if not rule.enabled}
     assert "Read sensitive file untrusted" in off

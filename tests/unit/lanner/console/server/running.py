@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
 from lanner.settings import load_settings
+from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import AUDIT, MARKS, NO_EVENTS, RunningConsole
 from schemas.alert import Alert
+from schemas.catalog.priorities import BY_NAME
 from tests.unit.lanner.console.alerts import soon
 
 HEADER = {"X-Lanner-Request": "test"}
@@ -63,7 +66,9 @@ class Served:
         self.clock = clock
         self.queue = alerts if isinstance(alerts, LocalAlerts) else LocalAlerts(alerts)
         self.settings = load_settings(None, {}, [f"console.state_dir={folder}", *flags])
-        self.fleet = fleet or FilesOnly(self.settings, RuleBook(self.settings).rules)
+        self.fleet = fleet or FilesOnly(
+            BY_NAME[self.settings.priority], RuleBook(partial(find_rules, self.settings)).rules
+        )
         self.console = RunningConsole(
             self.settings,
             folder,

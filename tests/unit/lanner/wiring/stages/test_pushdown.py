@@ -4,9 +4,9 @@ import pytest
 
 from lanner.commands.services.collector import checked_filter
 from lanner.errors import BadInput
-from lanner.ruleset.compile import load_detection
 from lanner.settings import LoadedSettings
 from lanner.settings.load import read_settings
+from lanner.wiring.rules import load_detection
 from lanner.wiring.stages.pushdown import own_filter
 
 RULE = "- rule: A\n  desc: d\n  condition: evt.type = openat and fd.name = /a\n  output: o\n  priority: INFO\n"

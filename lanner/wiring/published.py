@@ -1,0 +1,80 @@
+"""The published version of a fleet's rules, compiled by the settings, and the keys to sign and verify it."""
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from bus.published_rules import current
+from bus.signatures import BadSigningKey, read_private_key, read_public_key
+from lanner.errors import BadInput
+from lanner.ruleset.compile import CompiledDetection
+from lanner.ruleset.load import ActiveRules, load_or_fail
+from lanner.ruleset.published import as_published
+from lanner.settings import Settings
+from lanner.settings.faults import BadSettings, SettingFault
+from lanner.terminal.output import note
+from lanner.wiring.kafka import reachable_connection, secret
+from lanner.wiring.rules import detection_of, rule_choices
+from schemas.published_rules import BadRules, PublishedRules, decode_rules
+
+
+def detection_of_published(settings: Settings, rules: PublishedRules, *, warnings: bool = False) -> CompiledDetection:
+    """Compile a version with its own switches and priority instead of the configured ones.
+
+    Raises:
+        BadInput: With all errors.
+    """
+    return detection_of(settings, as_published(rule_choices(settings), rules), warnings=warnings)
+
+
+def active_of_published(settings: Settings, rules: PublishedRules) -> ActiveRules:
+    """Load a version, as detection_of_published does, without compiling it. Raises BadInput."""
+    return load_or_fail(as_published(rule_choices(settings), rules), warnings=False)
+
+
+def public_keys(settings: Settings) -> tuple[Ed25519PublicKey, ...]:
+    """Read the keys whose signatures are accepted. Raises BadInput."""
+    keys, problems = [], []
+    for index, name in enumerate(settings.published_rules.public_key_files):
+        try:
+            keys.append(read_public_key(Path(name)))
+        except (OSError, BadSigningKey) as error:
+            what = error.strerror if isinstance(error, OSError) else str(error)
+            text = f"published_rules.public_key_files: {name}: {what}."
+            problems.append(SettingFault(f"published_rules.public_key_files[{index}]", text))
+    if problems:
+        raise BadSettings(*problems)
+    return tuple(keys)
+
+
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """Read the signing key; its password comes from $LANNER_SIGN_KEY_PASSWORD. Raises BadInput."""
+    problems: list[SettingFault] = []
+    password = secret("--sign-key", "LANNER_SIGN_KEY_PASSWORD", None, os.environ, problems)
+    if problems:
+        raise BadSettings(*problems)
+    try:
+        if path.stat().st_mode & 0o077:
+            raise BadInput(f"--sign-key: {path}: other users can read it; run: chmod 600 {path}")
+        return read_private_key(path, password)
+    except (OSError, BadSigningKey) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        raise BadInput(f"--sign-key: {path}: {what}.") from None
+
+
+def running_version(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:
+    """Return the published version, and its rules if they can still be loaded. Raises BusUnavailable."""
+    message = current(reachable_connection(settings))
+    if message is None:
+        return None, None
+    try:
+        running = decode_rules(message.value() or b"")
+    except BadRules as error:
+        note(f"the published version can't be read ({error}), so there is nothing to compare with.")
+        return None, None
+    try:
+        return running, detection_of_published(settings, running)
+    except BadInput as error:
+        note(f"version {running.version} is broken, so there is nothing to compare with. {error.messages[0]}")
+        return running, None
