@@ -1,4 +1,4 @@
-"""Evaluates windows over pre-matched events, and makes alerts; repeats are reported once.
+"""Evaluate windows over pre-matched events and make alerts; repeats are reported once.
 
 Pure: all times are passed in. `lanner run`, replay, rule tests and the fleet's processor use it.
 
@@ -37,13 +37,13 @@ WHO_AND_WHAT = (
     *("evt.hostname", "user.name", "proc.exepath"),
     *("fd.name", "fd.realpath", "fs.path.name", "fs.path.source", "fs.path.target"),
 )
-"""Fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
+"""The fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
 _MOST_UNSTORED = 1_000
-"""Bringers of values without room that are named in one report."""
+"""The maximum number of hosts and accounts in one report about values that could not be stored."""
 
 
 class Correlator:
-    """Evaluates stateful rules and holds their window state.
+    """Evaluates stateful rules and stores their window state.
 
     All methods are idempotent: an event that was applied before changes nothing.
     """
@@ -68,7 +68,7 @@ class Correlator:
         self._lateness = lateness
         self._settle = settle
         self._now = 0
-        """The clock: the append time of what was applied last, or in replay the newest event time, ns."""
+        """The clock: the append time of the message that was applied last, or in replay the newest event time, ns."""
         self.store = Store(max_groups, self._deadline)
         """The windows and counts of repeats, with their changes and evictions."""
         self.sightings = Sightings(self._rules.spans, group_maximum=plan.max_group_values)
@@ -84,7 +84,7 @@ class Correlator:
 
     @property
     def macros(self) -> tuple[str, ...]:
-        """The fingerprints of stateful macros, each behind those that it refers to."""
+        """The fingerprints of stateful macros, each after those that it refers to."""
         return tuple(self._rules.timespans)
 
     def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
@@ -195,7 +195,7 @@ class Correlator:
             self.forget_unknown()
 
     def forget_unknown(self) -> None:
-        """Drop what belongs to macros that are not in the rules."""
+        """Drop the state of macros that are not in the rules."""
         self.state.forget_unknown(self._rules.timespans.keys())
 
     def snapshot(self) -> bytes:
@@ -286,7 +286,7 @@ class Correlator:
                 index, leg, term = known
                 by_macro.setdefault(index, []).append((leg, term, feed))
         truths: Truths = {}
-        # Macros that others ask stand before them.
+        # Macros are ordered by dependency.
         for index in sorted(by_macro):
             held = [(leg, term, feed) for leg, term, feed in by_macro[index] if holds(term, truths)]
             if held:
@@ -364,7 +364,7 @@ class Correlator:
         self._store_throttle(pre_match, key, result, found, is_new=bool(result.alerts))
 
     def _counted(self, pre_match: PreMatch) -> Mapping[str, Value]:
-        """Return the values of an event that windows count, by field: what is known of one without content."""
+        """Return the values of an event that windows count, by field: all that an event without content has."""
         found: dict[str, Value] = {}
         for feed in pre_match.feeds:
             if feed.value is not None and feed.term in self._rules.legs:
@@ -391,7 +391,7 @@ class Correlator:
             return
         found += result.alerts
         entry = self.store.get(key)
-        # Repeats that go on end a period after the first, however long they go on.
+        # However long repeats continue, their period ends at a fixed time after the first.
         begun = self._now if entry is None or is_new else entry.touched
         self._put(GroupState(*key, account_of(pre_match, entry), begun, result.state), found)
 

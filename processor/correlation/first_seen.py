@@ -1,10 +1,10 @@
-"""The values of all groups in memory, bounded, with what has changed.
+"""The values of all groups in memory, bounded, and the changes to them.
 
 A group holds its values in one dictionary, and each change is one value: a new value costs the same however many are
-known. In a full group, whoever brought the most gives up values for others (`shares`). Who has the most and brings more
-overflows: for a lookback, nothing that he brings counts as new, and what can still be stored is known for him alone.
-If all groups together are too many, the hosts that brought the most give up their oldest values; a group that has none
-left learns again.
+known. In a full group, the share with the most values gives some up for others (`shares`). If the largest share needs
+room itself, it overflows: for a lookback, none of its values counts as new, and a value that can still be stored is
+known for this share alone. If all groups together have too many values, the hosts with the most give up their oldest;
+a group that has none left learns again.
 """
 
 import heapq
@@ -23,18 +23,18 @@ MAX_VALUES = 1_000_000
 """The limit for all groups together; a value takes about 164 bytes."""
 _GOLDEN = 0x9E3779B97F4A7C15
 _UNKNOWN_SECONDS = 3600
-"""How often it is looked again whether a group of unknown rules has old values, s."""
+"""The interval at which groups of unknown rules are searched for old values, s."""
 _NOT_BEGUN = 1 << 62
-"""In place of a time, in a group whose values alone were read: its next event begins it."""
+"""Replaces the time in a group of which only values were read: its next event begins it."""
 _MOST_SWEPT = 50_000
 """Values to look at in one call, so that it takes no longer than about 25 ms."""
 _SPARE = 100
-"""Evict one hundredth more than necessary, so that not each new value searches for the largest hosts."""
+"""Evict one hundredth more than necessary, so that not every new value searches for the largest hosts."""
 
 GroupKey = tuple[str, Group]
 """Fingerprint of the macro, and the group."""
 ValueKey = tuple[str, Group, str | None]
-"""The same and a value; None for what is known of the group itself."""
+"""The same and a value; None for the record of the group itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ class Sighting:
     host_id: str
     is_established: bool = True
     account: str = ""
-    """Who of the host brings it."""
+    """The container or user on the host to which it belongs."""
 
     @property
     def host(self) -> str:
-        """For whom the value counts."""
+        """The host for which the value counts."""
         return self.host_id if self.is_established else NEWCOMERS
 
     @property
@@ -75,8 +75,8 @@ def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighti
     Args:
         pre_match: the event.
         owner: fingerprint of the macro.
-        feed: the event's value, and the fields of who brings it.
-        now: the clock, ns: the arrival of a batch that no broker dated.
+        feed: the event's value, and the fields that identify its account.
+        now: the clock, ns; replaces the arrival time of a batch without one.
     """
     origin = pre_match.origin
     return Sighting(
@@ -107,7 +107,7 @@ class Sightings:
         self._maximum = maximum
         self.group_maximum = group_maximum
         self._groups: OrderedDict[GroupKey, KnownGroup] = OrderedDict()
-        """Those that changed least recently come first."""
+        """Groups that changed least recently come first."""
         self._sizes: Counter[int] = Counter()
         """Values by host."""
         self._hosts: dict[int, str] = {}
@@ -119,7 +119,7 @@ class Sightings:
         self.cause = 0
         """Noted beside each change: the message that is being applied."""
         self.evicted: Counter[str] = Counter()
-        """By host, the groups whose values were evicted since they were taken last."""
+        """By host, the groups whose values were evicted since the last call of take_evicted."""
         self.evicted_total = 0
 
     def change_rules(self, spans: Mapping[str, Span], group_maximum: int) -> None:
@@ -138,7 +138,7 @@ class Sightings:
         """Take an event.
 
         Returns:
-            Whether its value is new; or why that isn't known.
+            True if its value is new, else False; or the reason why that isn't known.
         """
         span = self._spans.get(sighting.owner)
         if span is None:
@@ -169,9 +169,9 @@ class Sightings:
         return UpdateOutcome.LEARNING if is_blind or is_learning else True
 
     def learn(self, sighting: Sighting, now: int) -> None:
-        """Take a value that was seen in the past, without an answer.
+        """Add a value that was seen in the past.
 
-        A group of which nothing is known begins to learn now: not all of its values may have been learned.
+        An unknown group begins to learn now, since perhaps not all of its values were learned.
 
         Args:
             sighting: the value and when it was seen.
@@ -197,7 +197,7 @@ class Sightings:
             self._changed[owner, group, None] = self.cause
 
     def sweep(self, now: int) -> None:
-        """Drop what no event can need; where much is due, some of it later. now: the clock, ns."""
+        """Drop values that no event can need; if many are due, some later. now: the clock, ns."""
         second, left = seconds_of(now), _MOST_SWEPT
         while left > 0 and self._due and self._due[0][0] <= second:
             _, _, key = heapq.heappop(self._due)
@@ -267,7 +267,7 @@ class Sightings:
         return bool(self._changed)
 
     def take_changes(self) -> list[tuple[ValueKey, str, SeenGroup | SeenValue | None, int]]:
-        """Return what has changed since the last call: key, host, record (None where it is gone), and cause.
+        """Return the changes since the last call: key, host, record (None if it was removed), and cause.
 
         The host is the one toward which a value counts, and empty for a group.
         """
@@ -302,7 +302,7 @@ class Sightings:
         return host, SeenValue(value, facts.seen, facts.mark, facts.share, facts.is_private)
 
     def _touched(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
-        """Return a group, made the newest one.
+        """Return a group after moving it to the end as the newest one.
 
         Args:
             key: the group's.
@@ -329,7 +329,7 @@ class Sightings:
             del self._sizes[host], self._hosts[host]
 
     def _see_again(self, key: GroupKey, known: KnownGroup, sighting: Sighting, before: ValueFacts) -> None:
-        """Write that a value was seen; one of newcomers then counts for a host that is established."""
+        """Record that a value was seen; a value of newcomers then counts for a host that is established."""
         share, host = before.share, self._hosts[host_of(before.share)]
         if host == NEWCOMERS:
             share, host = sighting.share, sighting.host
@@ -347,7 +347,7 @@ class Sightings:
             self._evict()
 
     def _make_room(self, key: GroupKey, known: KnownGroup, share: int) -> bool:
-        """Return whether there is room for a value, after another share has given up what is too much."""
+        """Make another share give up a value if the group is full; return whether there is room now."""
         while len(known) >= self.group_maximum:
             spare = known.spare(share)
             if spare is None:
@@ -391,7 +391,7 @@ class Sightings:
             if not len(known):
                 self.drop((*key, None))
             else:
-                # What is gone may come again.
+                # A value that was evicted may be seen again.
                 for share, seen in gone.items():
                     self._overflow(key, known, share, seen)
             if due <= 0:
@@ -399,7 +399,7 @@ class Sightings:
 
 
 def _level(sizes: Sequence[int], due: int) -> int:
-    """Return the size down to which the largest have to shrink, so that as many as are due go. sizes: descending."""
+    """Return the size to which the largest must shrink so that enough values are removed. sizes: descending."""
     for number, (size, following) in enumerate(pairwise((*sizes, 0)), start=1):
         if number * (size - following) >= due:
             return size - -(-due // number)

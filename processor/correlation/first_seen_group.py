@@ -1,4 +1,4 @@
-"""One group of first_seen: its values, whose they are, and whose further values may have been seen before."""
+"""One group of first_seen: its values, their shares, and the shares that overflowed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from processor.matching.shares import EVERYONE, Shares, whole_host
 _MARK_BITS, _SEEN_BITS = 63, 40
 _MARK, _SEEN = (1 << _MARK_BITS) - 1, (1 << _SEEN_BITS) - 1
 _MOST_OVERFLOWS = 64
-"""Overflows that are remembered: each needs a share that was the largest."""
+"""The maximum number of overflows that are stored: each needs a share that was the largest."""
 
 
 class ValueFacts(NamedTuple):
@@ -40,10 +40,10 @@ class KnownGroup:
     begun: int
     """Arrival of its first event, ns."""
     overflows: dict[int, int] = field(default_factory=dict)
-    """By share: since when there was no room for its values, s."""
+    """By share, the time since which there was no room for its values, s."""
     _values: dict[str, int] = field(default_factory=dict)
     _shares: Shares | None = None
-    """While the group is full."""
+    """The sizes of the shares while the group is full, else None."""
 
     def __len__(self) -> int:
         return len(self._values)
@@ -52,12 +52,12 @@ class KnownGroup:
         return ((value, _unpack(packed)) for value, packed in self._values.items())
 
     def get(self, value: str) -> ValueFacts | None:
-        """Return what is known of a value."""
+        """Return the facts about a value; None if it is unknown."""
         packed = self._values.get(value)
         return None if packed is None else _unpack(packed)
 
     def put(self, value: str, facts: ValueFacts) -> ValueFacts | None:
-        """Store a value and return what was known of it before."""
+        """Store a value and return the former facts about it."""
         before = self.get(value)
         self._values[value] = _pack(facts)
         if self._shares is not None:
@@ -69,7 +69,7 @@ class KnownGroup:
         return before
 
     def pop(self, value: str) -> ValueFacts | None:
-        """Forget a value and return what was known of it."""
+        """Forget a value and return the facts about it."""
         self._shares = None
         packed = self._values.pop(value, None)
         return None if packed is None else _unpack(packed)
@@ -81,7 +81,7 @@ class KnownGroup:
         return self._shares.spare(share, self._is_current)
 
     def give_up(self, value: str) -> ValueFacts:
-        """Forget the value that `spare` returned, and return what was known of it."""
+        """Forget the value that `spare` returned, and return the facts about it."""
         facts = _unpack(self._values.pop(value))
         if self._shares is not None:
             self._shares.remove(facts.share)
@@ -103,11 +103,11 @@ class KnownGroup:
         return bool(overflows) and any(span.is_known(overflows[each], arrival) for each in shares if each in overflows)
 
     def is_blind_for_all(self, arrival: int, span: Span) -> bool:
-        """Return whether that is so for every share. arrival: the event's, s."""
+        """Return whether `is_blind` is true for every share. arrival: the event's, s."""
         return EVERYONE in self.overflows and span.is_known(self.overflows[EVERYONE], arrival)
 
     def overflow(self, share: int, since: int) -> bool:
-        """Note that there was no room for a value, and return whether that was possible. since: s."""
+        """Note that there was no room for a value; return False if that can't be stored. since: s."""
         if share not in self.overflows and len(self.overflows) >= _MOST_OVERFLOWS:
             return False
         self.overflows[share] = since
@@ -121,7 +121,7 @@ class KnownGroup:
         return bool(over)
 
     def record(self) -> SeenGroup:
-        """Return what is known of the group, without its values."""
+        """Return the record of the group, without its values."""
         return SeenGroup(self.begun, tuple(self.overflows.items()))
 
     def retime(self, retime: Callable[[int], int]) -> Iterator[str]:

@@ -32,7 +32,7 @@ _SCHEMA = parse_schema(json.loads(files("schemas").joinpath("correlation_state.a
 
 
 class BadState(LannerError, ValueError):
-    """Bytes that are no state, or of another version."""
+    """The bytes are not a state, or are one of another version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class GroupState:
     """Fingerprint of the macro or rule, or the kind of notices."""
     group: Group
     host: str
-    """For whom the group counts: the id of the host that made it, or the newcomers."""
+    """The account to which the group counts: the id of the host that made it, or the newcomers."""
     touched: int
-    """When it was last changed, by the clock of ticks, ns; of repeats that are still counted, when counting began."""
+    """The time of the last change, by the clock of ticks, ns; for repeats that are still counted, of the first one."""
     state: State
 
     @property
@@ -55,7 +55,7 @@ class GroupState:
 
 
 def account_of(pre_match: PreMatch, entry: GroupState | None) -> str:
-    """Return for whom a group counts: the known host that was the first to touch it."""
+    """Return the account to which a group counts: the known host that was the first to touch it."""
     if entry is not None and entry.host != NEWCOMERS:
         return entry.host
     return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
@@ -63,7 +63,7 @@ def account_of(pre_match: PreMatch, entry: GroupState | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SeenEntry:
-    """A value of first_seen, or what is known of its group."""
+    """A value of first_seen, or the record of its group."""
 
     owner: str
     """Fingerprint of the macro."""
@@ -121,7 +121,7 @@ def decode_record(data: bytes) -> GroupState | SeenEntry:
         if kind in _SEEN_READERS:
             return SeenEntry(row["owner"], group_of(row["group"]), row["host"], _SEEN_READERS[kind](state))
         return GroupState(row["owner"], group_of(row["group"]), row["host"], row["touched"], _READERS[kind](state))
-    except Exception as problem:  # noqa: BLE001  fastavro lets whatever went wrong come out
+    except Exception as problem:  # noqa: BLE001  fastavro raises any kind of error
         raise BadState(f"not a valid state: {problem or type(problem).__name__}") from None
 
 
@@ -237,7 +237,7 @@ def _read_former_group(row: dict[str, Any]) -> SeenGroup:
 
 
 _BRANCHES: dict[type, str] = {SeenGroup: "lanner.SharedGroup", SeenValue: "lanner.SharedValue"}
-"""The names of records in the schema, if others have those of the classes: earlier releases wrote these."""
+"""Records whose names in the schema differ from those of the classes: earlier releases wrote these."""
 _SEEN_READERS: dict[str, Callable[[dict[str, Any]], SeenGroup | SeenValue]] = {
     "lanner.SeenGroup": _read_former_group,
     "lanner.SeenValue": lambda row: SeenValue(to_text(row["value"]), row["seen"], row["mark"]),
@@ -264,7 +264,7 @@ Key = tuple[str, Group]
 
 _MOST_NAMED = 1_000
 OTHERS = "*"
-"""Stands for the hosts beyond so many among those whose groups were evicted."""
+"""Replaces the ids of hosts whose groups were evicted if there are too many."""
 
 
 class Store:
@@ -275,8 +275,8 @@ class Store:
 
         Args:
             maximum: of entries.
-            deadline: when something has to be done about an entry, by the clock of ticks, ns; a change of the entry
-                may put it off.
+            deadline: returns the time at which an entry is due, by the clock of ticks, ns; a change of the entry
+                may postpone it.
         """
         self._maximum = maximum
         self._deadline = deadline
@@ -359,7 +359,7 @@ class Store:
         return bool(self._changed)
 
     def take_changes(self) -> list[tuple[Key, GroupState | None, int]]:
-        """Return what has changed since the last call: key, entry (None where it is gone), and the cause noted last."""
+        """Return the changes since the last call: key, entry (None if it was removed), and the cause noted last."""
         changes = [(key, self._entries.get(key), cause) for key, cause in self._changed.items()]
         self._changed.clear()
         return changes

@@ -1,4 +1,4 @@
-"""Sums notices about Lanner and its hosts: the first is reported at once, later ones at most every five minutes.
+"""Sum notices about Lanner and its hosts: the first is reported at once, later ones at most every five minutes.
 
 There is one sum per host and kind. A notice is passed to correlation like a pre-matched event, and its sum is window
 state: it is written before the batch that caused it is acknowledged, so a crash loses nothing and counts nothing twice.
@@ -13,7 +13,7 @@ from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
 MINIMUM: Mapping[str, int] = MappingProxyType({"process_stale": 100})
-"""By name, the number within QUIET that is worth an alert; a smaller one is only in the metrics. Else 1.
+"""By name, the smallest number within QUIET that is reported by an alert; 1 for other names. Metrics count all.
 
 A few processes that end while the collector starts are stale on every host.
 """
@@ -46,7 +46,7 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
 
     Args:
         tally: the sum so far; None for the first notice.
-        pre_match: the pre-match that holds the notice.
+        pre_match: the pre-match that contains the notice.
         notice: the notice.
 
     Returns:
@@ -73,7 +73,7 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
 
 
 def is_due(tally: Tally) -> bool:
-    """Return whether a sum is worth an alert."""
+    """Return whether a sum is large enough for an alert."""
     return any(number >= MINIMUM.get(name, 1) for name, number in tally.numbers.items())
 
 

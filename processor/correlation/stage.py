@@ -42,7 +42,7 @@ class CorrelateStage:
         self._is_settled = False
         self._past: Counter[str] = Counter()
         self._past_suppressed: Counter[str] = Counter()
-        """Counts of partitions that other processes own now, and of those that were reassigned to this one."""
+        """Counts of partitions that were reassigned, to other processes or to this one."""
         self.lost = 0
         """Partitions whose window state was lost when they were taken over."""
         self._repaired = 0
@@ -154,7 +154,7 @@ class CorrelateStage:
             refused = f"not decodable: {error}"
         except Exception as error:  # noqa: BLE001  one message must not stop the others
             refused = f"evaluation failed: {fault_text(error)}"
-        # What was found before an error counts as sent already.
+        # Alerts that were found before an error count as sent.
         return StageResult(tuple(found), tuple(map(message_of, correlator.take_relayed())), refused)
 
     def take_repaired(self) -> int:

@@ -75,7 +75,7 @@ Retime = Callable[[int], int]
 
 
 def retimed(state: State, retime: Retime) -> State:
-    """Return a state with other times; what they belong to stays."""
+    """Return a state with other times and the same contents."""
 
     def stamped(stamp: EventKey) -> EventKey:
         return (retime(stamp[0]), *stamp[1:])
@@ -83,7 +83,7 @@ def retimed(state: State, retime: Retime) -> State:
     def seen(event: LegEvent) -> LegEvent:
         return replace(event, stamp=stamped(event.stamp))
 
-    # Times that were different may be equal now, which changes the order of their keys.
+    # Different times may have become equal, which changes the order of their keys.
     if isinstance(state, EventCount):
         return replace(state, stamps=tuple(sorted(map(stamped, state.stamps))), first=retime(state.first))
     if isinstance(state, ValueCount):
@@ -99,7 +99,7 @@ def retimed(state: State, retime: Retime) -> State:
 
 
 def latest_time(state: State) -> int:
-    """Return the latest event time in a state, ns; 0 where it holds none."""
+    """Return the latest event time in a state, ns; 0 if it has none."""
     if isinstance(state, EventCount):
         return state.stamps[-1][0] if state.stamps else 0
     if isinstance(state, ValueCount):
@@ -194,7 +194,7 @@ class WindowState:
 
     @property
     def needs_time(self) -> bool:
-        """True if the time alone can change anything, or changes are not written yet."""
+        """True if the passage of time can change anything, or changes are not written yet."""
         return bool(len(self.store) or self.sightings.groups or self.store.has_changes or self.sightings.has_changes)
 
     def drop(self, key: Key | ValueKey) -> None:
@@ -209,7 +209,7 @@ class WindowState:
 
         Args:
             command: what to change.
-            about: the message that holds it, with the group.
+            about: the message that contains it, with the group.
             now: the present, ns.
         """
         owner, group = command.owner, about.group
@@ -228,14 +228,14 @@ class WindowState:
                     self.sightings.drop((*known, None))
 
     def forget_changes(self) -> None:
-        """Take what is there as written."""
+        """Treat all state as written."""
         self.store.take_changes()
         self.sightings.take_changes()
 
     def forget_unknown(self, known: Collection[str]) -> None:
-        """Drop what belongs to no macro. known: the fingerprints of macros."""
+        """Drop the state of unknown macros. known: the fingerprints of macros."""
         for entry in list(self.store):
-            # Sums hold all that their alert needs, with or without the rule.
+            # Sums contain all that their alert needs, with or without the rule.
             if not isinstance(entry.state, (Throttle, Tally)) and entry.owner not in known:
                 self.store.remove((entry.owner, entry.group))
         for owner, group in self.sightings.all_groups():
@@ -276,22 +276,22 @@ def everything(state: WindowState) -> dict[bytes, bytes]:
 
 
 def take_changes(state: WindowState, macros: Sequence[str]) -> list[StateChange]:
-    """Return the changes to write to a table since the last call; what cannot be encoded is dropped there too.
+    """Return the changes to write to a table since the last call; entries that can't be encoded are deleted there.
 
     If only the first of them are written, another process takes over with these and gets the messages again. A window
-    that holds an event does not fire for it again, so what depends on that comes first: counts of repeats, then the
-    windows of macros that refer to others, then those others. Counts that have ended are removed last.
+    that contains an event does not fire for it again, so the state that depends on it is written first: counts of
+    repeats, then windows of macros that refer to others, then those others. Counts that have ended are removed last.
 
     Args:
         state: the state.
-        macros: the fingerprints of stateful macros, each behind those that it refers to.
+        macros: the fingerprints of stateful macros, each after those that it refers to.
     """
     ranks = {fingerprint: rank for rank, fingerprint in enumerate(reversed(macros), start=1)}
     last = len(ranks) + 1
 
     def rank(change: _Change) -> tuple[int, bool]:
         key, entry, _ = change
-        # Without its values, what is known of a group could make them new.
+        # A group's record without its values would make them new.
         is_head = len(key) > 2 and key[-1] is None
         return ranks.get(key[0], last if entry is None else 0), is_head
 
@@ -316,7 +316,7 @@ def seen_records(state: WindowState, *, changed: bool) -> list[bytes]:
 
     Args:
         state: the state.
-        changed: only what has changed since the last call; then the record of a forgotten value says so.
+        changed: return only the changes since the last call, with records of forgotten values that mark them as such.
     """
     if not changed:
         entries = [SeenEntry(*key[:2], host, record) for key, host, record in state.sightings.records()]
@@ -356,7 +356,7 @@ class SnapshotEncoder:
 
 
 def _encoded(entry: GroupState | SeenEntry) -> tuple[bytes | None, str]:
-    """Return an entry's blob, or None and why there is none."""
+    """Return an entry's blob; or None, and the reason."""
     try:
         return encode_entry(entry), ""
     except Exception as problem:  # noqa: BLE001  the state of one group must not cost that of others
@@ -366,15 +366,14 @@ def _encoded(entry: GroupState | SeenEntry) -> tuple[bytes | None, str]:
 def room_notices(
     state: WindowState, now: int, position: tuple[str, int, int], *, hostname: str = ""
 ) -> Iterator[PreMatch]:
-    """Yield notices of what there was no room for since the last call.
+    """Yield notices about state that was evicted or not stored since the last call, for lack of room.
 
-    There is one for each account whose groups were evicted, and one for each host that brought groups of first_seen
-    too many values.
+    There is one for each account whose groups were evicted, and one for each host with too many values of first_seen.
 
     Args:
         state: windows and values.
         now: the clock, ns since the epoch.
-        position: in place of a batch, identifies the eviction: text, then two numbers, the last of which only grows.
+        position: identifies the eviction in place of a batch: a text and two numbers, the last of which only grows.
         hostname: of the host, if all accounts belong to one.
     """
     for host, number in state.take_evicted().items():

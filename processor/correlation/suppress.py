@@ -1,4 +1,4 @@
-"""Suppresses repeats of a rule's alert: the first is sent at once, the others as one count when the period ends.
+"""Suppress repeats of a rule's alert: the first is sent at once, the others as one count when the period ends.
 
 Nothing is dropped without being counted, and nothing is counted twice: the position of each source's newest
 counted event is stored, so that a redelivered event is recognized. A period ends by the event times of the matches,
@@ -79,8 +79,8 @@ def take_match(
         make_alert: makes the alert if it is sent.
         period: how long repeats are counted, ns.
         weight: how many equal events the event stands for.
-        fields: returns what the alert has in fields in which repeats may differ, if it is counted.
-        may_recur: whether the event may come both from detection and from another group.
+        fields: returns the alert's values of fields in which repeats may differ; called if it is counted.
+        may_recur: whether the event may arrive both from detection and from another group.
     """
     time = stamp[0]
     if state is not None and (_is_applied(state, stamp) or (may_recur and _is_first(state, time, make_alert))):
@@ -97,7 +97,7 @@ def take_match(
 
 
 def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert) -> SuppressResult:
-    """Add repeats that detection counted; returns a summary if they end a period.
+    """Add repeats that detection counted; return a summary if they end a period.
 
     Args:
         state: of repeats of the same alert; None if there is none.
@@ -122,7 +122,7 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
 def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
     """Close a period; return a summary if there were repeats.
 
-    What was applied stays known, so that a repeat that is delivered again makes no alert.
+    The positions of applied events are retained, so that a redelivered repeat makes no alert.
     """
     closed = replace(state, alert=b"", values={})
     if not state.is_open or not state.count:
@@ -131,7 +131,7 @@ def close(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
 
 
 def report_so_far(state: Throttle) -> tuple[Throttle, tuple[Alert, ...]]:
-    """Report the repeats that were counted so far, and go on counting from zero until the period ends."""
+    """Report the repeats that were counted so far, and continue from zero until the period ends."""
     if not state.is_open or not state.count:
         return state, ()
     return replace(state, count=0, values={}), (_summary(state, max(state.first, state.last), "so far", "so far"),)

@@ -1,4 +1,4 @@
-"""Makes the alert of a stateful rule: a pre-matched event and its window in, an alert out."""
+"""Make the alert of a stateful rule: a pre-matched event and its window in, an alert out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class IndexedPlan:
     legs: Mapping[str, tuple[int, int, Term]]
     """By term id: the indexes of macro and leg, and the term."""
     gates: Mapping[str, Term]
-    """By id, the terms of legs that other groups decide before they relay them."""
+    """By id, the terms of legs that the owners of other groups decide before they relay them."""
     terms: Mapping[str, tuple[StatefulRule, Term]]
     macros: tuple[StatefulMacro, ...]
     timespans: Mapping[str, int]
@@ -64,13 +64,13 @@ class IndexedPlan:
 def stateful_alert(
     pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[WindowToken, ...]
 ) -> Alert:
-    """Return the alert of a rule whose condition holds.
+    """Return the alert of a rule whose condition is true.
 
     Args:
         pre_match: the event.
-        candidate: the term of the condition that holds.
+        candidate: the term of the condition that is true.
         rule: the rule.
-        fired: the window that is met; None if the rule only suppresses repeats.
+        fired: the window whose condition is met; None if the rule only suppresses repeats.
         tokens: the values of the window that the output names.
     """
     if candidate.content is None:
@@ -78,7 +78,7 @@ def stateful_alert(
     content = candidate.content()
     text, of_window = filled(content.texts, tokens, fired, pre_match.group, is_partial=pre_match.is_partial)
     origin = pre_match.origin
-    # Throttling alone doesn't change which alert it is.
+    # Suppressing repeats doesn't change the alert's id.
     group = tuple(str(value) for value in pre_match.group) if rule.macros else ()
     cause = (origin.host_id, origin.boot_id, origin.collector_start, origin.sequence, origin.index)
     window = None
@@ -115,11 +115,11 @@ def filled(
     *,
     is_partial: bool = False,
 ) -> tuple[str, dict[str, Value]]:
-    """Put the tokens' values between the pieces; return the text, and the values by their keys.
+    """Insert the tokens' values between the pieces; return the text, and the values by their keys.
 
     Args:
         texts: the pieces, filled in.
-        tokens: those between them.
+        tokens: the tokens between them.
         fired: the window; None if no window had to be met.
         group: the values of the group.
         is_partial: whether events that the window would count were left out.
@@ -180,16 +180,16 @@ def holds(term: Term, truths: Truths) -> bool:
 
 
 def unmet_repeats(term: Term, truths: Truths) -> int:
-    """Return how many of an event's repeats came before all macros that a term needs were true."""
+    """Return how many of an event's repeats preceded the time at which all macros that a term needs were true."""
     return max((fired.unmet for name in term.needs if isinstance(fired := truths[name], Fired)), default=0)
 
 
 def relayed(pre_match: PreMatch, truths: Truths, gates: Mapping[str, Term]) -> Iterator[PreMatch]:
-    """Yield what an event gives to other groups, the same however often it is evaluated.
+    """Yield the messages of an event for other groups, the same however often it is evaluated.
 
     Args:
         pre_match: the event, for one group.
-        truths: which stateful macros are true of it in this group.
+        truths: the results of the stateful macros for it in this group.
         gates: the terms that this group may decide, by id.
     """
     for relay in pre_match.relays:

@@ -1,7 +1,8 @@
-"""Windows of several legs: in any order, or in the order in which they are named.
+"""Windows of stateful macros: counts of events and of values, and legs in any order or in the order of their names.
 
-Each leg stores only its newest event, or the chain that reaches it and began last, so the state does not
-grow with the number of events.
+All functions are pure: a window and an event in, the next window out. Counts store as many events or values as the
+threshold. A leg stores only its newest event, or the chain that reaches it and began last. So the state doesn't grow
+with the number of events.
 """
 
 from bisect import bisect, insort
@@ -22,11 +23,11 @@ class UpdateOutcome(Enum):
 
     TAKEN = "taken"
     STALE = "stale"
-    """Already applied, or overtaken by newer ones that the window keeps: it changes nothing."""
+    """Already applied, or older than all events that the window stores: it changes nothing."""
     LATE = "late"
     """Older than the window and its lateness allow."""
     LEARNING = "learning"
-    """Its value is unknown, but the group is still learning, or had no room for a value: it may not be new."""
+    """Its value is unknown, but the group is still learning, or had no room for a value: perhaps it is not new."""
     FULL = "full"
     """Its value is unknown, and the group has no room for it."""
 
@@ -48,7 +49,7 @@ class LegEvent:
 
 @dataclass(frozen=True, slots=True)
 class Fired:
-    """A window that is met, with the values of ``%correlation``."""
+    """A window whose condition is met, with the values of ``%correlation``."""
 
     count: int
     first: int
@@ -57,7 +58,7 @@ class Fired:
     values: tuple[str, ...] = ()
     legs: tuple[tuple[str, LegEvent], ...] = ()
     unmet: int = 0
-    """Number of folded events that came before the window was met."""
+    """Number of folded events before the condition was met."""
 
 
 def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATENESS) -> bool:
@@ -67,7 +68,7 @@ def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATEN
         newest: time of the group's newest event, ns.
         time: the event's, ns.
         timespan: the window's length, ns.
-        lateness: what it may be older than that, ns.
+        lateness: how much older than that it may be, ns.
     """
     return newest - time > timespan + lateness
 
@@ -77,18 +78,18 @@ SHOWN_VALUES = 20
 
 @dataclass(frozen=True, slots=True)
 class EventCount:
-    """The newest stamps of a group, oldest first."""
+    """The keys of a group's newest events, oldest first."""
 
     stamps: tuple[EventKey, ...] = ()
     total: int = 0
-    """Events in the window; from the threshold on, all events for as long as it stays met."""
+    """Events in the window; from the threshold on, all events for as long as the condition is met."""
     first: int = 0
     """Time of the first of them, ns."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueCount:
-    """The values seen last in a group, each with its newest stamp, oldest first."""
+    """The values seen last in a group, each with the key of its newest event, oldest first."""
 
     values: tuple[tuple[EventKey, str], ...] = ()
 
@@ -102,18 +103,18 @@ def count_event(
     lateness: int = ALLOWED_LATENESS,
     weight: int = 1,
 ) -> tuple[EventCount, Fired | None, UpdateOutcome]:
-    """Count an event, or so many equal ones that came as one.
+    """Count an event, or several equal events that arrived as one.
 
     Args:
         state: the group's window; an empty one for a new group.
         stamp: the event's.
         timespan: ns.
-        threshold: how many events are enough; as many stamps are kept.
+        threshold: how many events are enough; as many keys are stored.
         lateness: ns.
         weight: how many events it stands for.
 
     Returns:
-        The new state; what the window tells where the event is in it and it is met; what became of the event.
+        The new state; the window, if the event is in it and the condition is met; and the outcome for this event.
     """
     stamps = state.stamps
     if stamps and is_late(stamps[-1][0], stamp[0], timespan, lateness):
@@ -140,14 +141,14 @@ def count_event(
 def count_value(
     state: ValueCount, stamp: EventKey, value: str, *, timespan: int, threshold: int, lateness: int = ALLOWED_LATENESS
 ) -> tuple[ValueCount, Fired | None, UpdateOutcome]:
-    """Count an event's value if the window doesn't hold it yet.
+    """Count an event's value unless the window contains it.
 
     Args:
         state: the group's window; an empty one for a new group.
         stamp: the event's.
-        value: what is counted.
+        value: the value to count.
         timespan: ns.
-        threshold: how many distinct values are enough; as many are kept.
+        threshold: how many distinct values are enough; as many are stored.
         lateness: ns.
 
     Returns:
@@ -183,9 +184,9 @@ class Ordered:
     """The key of each leg's newest event, and the chain that reaches the leg and began last."""
 
     newest: tuple[EventKey | None, ...] = ()
-    """By leg; behind them that of the newest event that ended chains, if there was one."""
+    """By leg; the last one is that of the newest event that ended chains, if there was one."""
     chains: tuple[tuple[LegEvent, ...], ...] = ()
-    """Events of the first leg up to this one; empty where no chain reaches it."""
+    """By leg, the events of the first leg up to this one; empty if no chain reaches it."""
 
 
 def see_leg(
@@ -196,17 +197,17 @@ def see_leg(
     timespan: int,
     lateness: int = ALLOWED_LATENESS,
 ) -> tuple[Temporal, Fired | None, UpdateOutcome]:
-    """Take an event of one or more legs; it completes the window where all legs lie within the timespan.
+    """Take an event of one or more legs; it completes the window if all legs are within the timespan.
 
     Args:
         state: the group's window; an empty one for a new group.
-        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with the part of it that each stores.
         names: of all legs.
         timespan: ns; it reaches back from the group's newest event.
         lateness: ns.
 
     Returns:
-        The new state; what the window tells where the event is in it and it is complete; what became of the event.
+        The new state; the window, if the event is in it and it is complete; and the outcome for this event.
     """
     held: list[LegEvent | None] = list(state.legs or (None,) * len(names))
     times = [leg.time for leg in held if leg is not None]
@@ -241,7 +242,7 @@ def extend_chain(
 
     Args:
         state: the group's window; an empty one for a new group.
-        legs: the event, by the indices of the legs whose conditions it satisfies, with what each keeps of it.
+        legs: the event, by the indices of the legs whose conditions it satisfies, with the part of it that each stores.
         names: of all legs, in order.
         timespan: ns.
         until: the event's key if it ends chains.
@@ -260,7 +261,7 @@ def extend_chain(
     if until is not None and (ended is None or ended < until):
         newest[len(names) :], ended, outcome = [until], until, UpdateOutcome.TAKEN
         chains = [chain if chain and chain[0].stamp >= until else () for chain in chains]
-    # From the last leg to the first: one event never is two steps of a chain.
+    # From the last leg to the first, so that one event is never two steps of a chain.
     for leg in sorted(legs, reverse=True):
         before, seen = newest[leg], legs[leg]
         if before is not None and seen.stamp <= before:
@@ -299,13 +300,13 @@ Window = EventCount | ValueCount | Temporal | Ordered
 def update_window(
     macro: StatefulMacro, state: object, pre_match: PreMatch, holding: Mapping[int, Feed], lateness: int
 ) -> tuple[Window, Fired | None, UpdateOutcome]:
-    """Return the window's next state, the window if it is met, and whether it accepted the event.
+    """Return the window's next state, the window if its condition is met, and the outcome for the event.
 
     Args:
         macro: the stateful macro.
-        state: of the group; what is no window of the macro's type counts as none.
+        state: of the group; a state of another type counts as none.
         pre_match: the event.
-        holding: by leg, the feed that holds for the event.
+        holding: by leg, the feed that is true of the event.
         lateness: how much older than the window an event may be, ns.
     """
     correlation = macro.correlation

@@ -158,7 +158,7 @@ class Reader(Protocol[T_co]):
 
 
 class EventView(Protocol):
-    """What detection reads of events: those of a batch, or the one of a document."""
+    """The events that detection reads: those of a batch, or the one of a document."""
 
     @property
     def source(self) -> str:
@@ -186,7 +186,7 @@ class EventView(Protocol):
 
     @property
     def is_established(self) -> bool:
-        """Whether their host counts as a known one and not as a newcomer."""
+        """True if their host counts as a known one and not as a newcomer."""
 
     @property
     def count(self) -> int:

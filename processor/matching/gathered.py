@@ -1,4 +1,4 @@
-"""The parts of one event for stateful rules, by group; the events of all sources go through it."""
+"""Gather the terms of stateful rules that one event satisfies, by group; used for the events of all sources."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,22 +30,22 @@ from schemas.limits import clipped_values
 _PERIOD = 60
 """s."""
 _MOST = 100_000
-"""Values; if there are more, all are sent again."""
+"""The maximum number of values; if there are more, all are sent again."""
 _WITNESSES = 4
-"""Hosts, containers and users that send a value in one minute."""
+"""The maximum number of hosts, containers and users that send a value in one minute."""
 
 SeenKey = tuple[str, Group, str]
 """Fingerprint of the macro, group, and value."""
 
 
 class RecentlySent:
-    """The values of one process. A message that was sent is there, or its process ends and others repeat its batch."""
+    """The values that one process sent. A message is delivered, or the process ends and others repeat its batch."""
 
     def __init__(self, plan: Plan) -> None:
         """Begin with none.
 
-        Macros are left out whose negation matters, since it is true for some known values, and those that themselves
-        depend on windows, since not each event that is sent is then seen.
+        Two kinds of macros are omitted: those that some rule negates, since the negation is true for known values, and
+        those that depend on windows themselves, since not every event that is sent is then seen.
         """
         terms = [term for leg in plan.legs for term in leg.terms] + [term for rule in plan.rules for term in rule.terms]
         negated = frozenset[str]().union(*(term.forbids for term in terms))
@@ -57,14 +57,14 @@ class RecentlySent:
             and not any(term.needs or term.forbids for leg in macro.legs for term in leg.terms)
         }
         self._sent: dict[SeenKey, tuple[tuple[int, int], tuple[int, ...]]] = {}
-        """By value: the newest minute, and the shares of those who sent it then."""
+        """By value, the newest minute in which it was sent, and the shares of its senders then."""
 
     def covers(self, key: SeenKey, share: int, appended: int) -> bool:
         """Return whether an event can be left out.
 
         Args:
             key: of its value.
-            share: of who brings it.
+            share: to which the value counts.
             appended: when the broker received it, ns; 0 if none did.
         """
         span = self._spans.get(key[0])
@@ -74,7 +74,7 @@ class RecentlySent:
         return (share in shares or len(shares) >= _WITNESSES) and minute == _period(span, appended)
 
     def mark(self, sent: Iterable[tuple[SeenKey, int]], appended: int) -> None:
-        """Note that events were sent. sent: the keys of their values, each with the share of who brings it."""
+        """Note that events were sent. sent: the keys of their values, each with the share to which it counts."""
         for key, share in sent:
             span = self._spans.get(key[0])
             if span is not None and appended:
@@ -96,13 +96,13 @@ def _period(span: Span, appended: int) -> tuple[int, int]:
 
 
 Part = tuple[Group, tuple[Feed, ...], tuple[Candidate, ...], tuple[Relay, ...]]
-"""The event's part for one group."""
+"""A message's content for one group."""
 Relays = Mapping[Group, Mapping[Group, Sequence[Feed]]]
-"""Legs by the group that decides about them, then by their own group."""
+"""Legs by the group whose owner decides them, then by their own group."""
 
 
 class RelayRoutes:
-    """The facts that the parts of a plan depend on."""
+    """The terms and macros of a plan, indexed for messages that one group relays to another."""
 
     def __init__(self, plan: Plan) -> None:
         """Index a plan."""
@@ -113,7 +113,7 @@ class RelayRoutes:
     def parts(
         self, feeds: Mapping[Group, Sequence[Feed]], candidates: Mapping[Group, Sequence[Candidate]], relays: Relays
     ) -> list[Part]:
-        """Return what to send to each group, those that relay it last. What can't hold is left out.
+        """Return the message for each group, those that relay it last. Terms that can't be true are omitted.
 
         Args:
             feeds: what the event satisfies, macros that others need first.
@@ -126,7 +126,7 @@ class RelayRoutes:
 
             def counts(term: str) -> bool:
                 needs = self._needs[term]
-                # What needs no window went to the group at first.
+                # Terms that need no window were sent to the group at first.
                 return needs <= fed and not (entries and not needs)
 
             found = list(entries)
@@ -135,7 +135,7 @@ class RelayRoutes:
                     fed.add(self._owners[feed.term])
                     found.append(feed)
             onward = []
-            # Each step leads to macros that need those before, so that it ends although groups may have equal values.
+            # Each step reaches only macros that need those before, so it ends although groups may have equal values.
             for other, legs in relays.get(group, {}).items():
                 if ready := [leg for leg in legs if counts(leg.term)]:
                     onward.append(Relay(*part(other, ready)))
@@ -151,13 +151,13 @@ GROUP_MISSING = "group_missing"
 VALUE_MISSING = "value_missing"
 """Events rejected because they lack the field whose values are counted."""
 MAX_STORED_BYTES = 4 << 10
-"""Limit of a field value stored in a window for its output: each record of its state repeats it."""
+"""Limit of a field's value that a window stores for an output: each record of its state repeats it."""
 _NOTHING: Mapping[str, Value] = MappingProxyType({})
 
 
 @dataclass(slots=True)
 class Gathered:
-    """The parts of one event."""
+    """The terms of stateful rules that one event satisfies, gathered by group."""
 
     recent: RecentlySent
     routes: RelayRoutes
@@ -168,13 +168,13 @@ class Gathered:
     feeds: dict[Group, list[Feed]] = field(default_factory=dict)
     candidates: dict[Group, list[Candidate]] = field(default_factory=dict)
     relays: dict[Group, dict[Group, list[Feed]]] = field(default_factory=dict)
-    """Legs by the group that decides about them, then by their own."""
+    """Legs by the group whose owner decides them, then by their own."""
     missing: set[tuple[str, str]] = field(default_factory=set)
-    """Macros that could not count the event, and why: once each, however many terms hold."""
+    """Macros that could not count the event, with the reason: once each, however many terms are true."""
     known: set[tuple[str, Group]] = field(default_factory=set)
-    """Macros of type first_seen that are false in a group, which needs no message."""
+    """Macros of type first_seen that are false in a group, which then needs no message."""
     fresh: list[tuple[SeenKey, int]] = field(default_factory=list)
-    """The values that are sent, with the share of who brings each."""
+    """The values that are sent, each with the share to which it counts."""
     groups: dict[Sequence[str], Group] = field(default_factory=dict)
     """The groups that legs have, by their fields: most rules have the same."""
 
@@ -188,15 +188,15 @@ class Gathered:
         *,
         homes: Iterable[Group] = (),
     ) -> None:
-        """Add that a term of a leg holds.
+        """Add a term of a leg that is true of the event.
 
         Args:
             term: of the leg.
             macro: the leg's.
             fields: of the group, then the counted ones, then those that are stored.
-            values: of these.
+            values: of these fields.
             rule_name: the value that is counted, if rules are.
-            homes: if another group decides about the leg, those that it may be.
+            homes: the groups that may decide the leg, if another group does.
         """
         size = len(macro.correlation.group_by)
         group = self.groups[fields[:size]] = group_of(values[:size])
@@ -237,13 +237,13 @@ class Gathered:
         own: Callable[[], Mapping[str, Any]],
         content: Callable[[], Content],
     ) -> None:
-        """Add that a term of a rule holds.
+        """Add a term of a rule that is true of the event.
 
         Args:
             term: of the rule.
             rule: the rule.
             groups: those that it may have.
-            own: returns the values by which repeats are suppressed, but for those of the group.
+            own: returns the values by which repeats are suppressed, except those of the group.
             content: returns the content of the alert.
         """
         possible = self._possible(term, groups)
@@ -270,7 +270,7 @@ class Gathered:
         is_established: bool = True,
         weight: int = 1,
     ) -> list[PreMatch]:
-        """Return the event for each group. account: whoever caused it."""
+        """Return the event for each group. account: that of the user who caused it."""
         appended = self.appended
         parts: Sequence[Part]
         if self.relays:
@@ -302,15 +302,15 @@ class Gathered:
         self.recent.mark(self.fresh, self.appended)
 
     def _possible(self, term: Term, groups: Iterable[Group]) -> list[Group]:
-        """Return the groups in which a term can hold.
+        """Return the groups in which a term can be true.
 
-        Where a window has to be met, an event without a group met none; what needs no window holds all the same.
+        An event without a group meets no window; terms that need no window can be true nevertheless.
         """
         possible = [group for group in dict.fromkeys(groups) if None not in group or not term.needs]
         return [group for group in possible if not self._is_over(term, group)]
 
     def _is_over(self, term: Term, group: Group) -> bool:
-        """Return whether a term can't hold: a macro that it needs is false."""
+        """Return whether a term can't be true: a macro that it needs is false."""
         return bool(self.known) and any((name, group) in self.known for name in term.needs)
 
 
@@ -330,7 +330,7 @@ def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str]
 
     Args:
         plan: rules and macros.
-        bringer: the fields that name who brings a value.
+        bringer: the fields that identify the account of a value.
 
     Returns:
         By fingerprint of the macro and name of the leg.

@@ -1,4 +1,4 @@
-"""Packs what a batch gives to stateful rules into few messages, within the budget of whoever caused it.
+"""Pack a batch's events for stateful rules into few messages, within the budget of the user who caused them.
 
 A user can cause a hundred thousand matching events a second, and a message costs half a millisecond in both stages. So
 
@@ -6,7 +6,7 @@ A user can cause a hundred thousand matching events a second, and a message cost
   can change a window. The others become the weight of the next one. This depends on the batch alone, so that a batch
   that is evaluated again, by whatever process, gives the same.
 - only an alert needs the content of an event, which is nearly all of a message. The first events of a group have it;
-  while many follow, it's the last one of each batch. The others travel within its message.
+  while many follow, only the last one of each batch. The others are sent within its message.
 - users, containers and hosts have a budget of messages. What exceeds it is left out, counted and reported, and the
   windows of that user are marked: they have at least as many events as they count.
 """
@@ -24,26 +24,26 @@ from processor.output.internal_alerts import CORRELATION_LIMITED
 from processor.rules.splitting import Plan, StatefulMacro
 
 MAX_RUNS = 64
-"""Series of events with the same terms that are retained of a batch and group in their order."""
+"""Series of events with the same terms that are retained in order, of one batch and group."""
 MESSAGES_PER_SECOND = 100
 """The default budget of a user."""
 LEVELS = {"user": 1, "container": 2, "host": 4}
-"""Whose budget it is, and how many times as large as a user's."""
+"""The levels of budgets, and how many times as large as a user's each is."""
 _SECONDS_AT_ONCE = 5
-"""How long a budget that wasn't used can be used at once, s."""
+"""How many seconds of an unused budget can be spent at once."""
 _MAX_ACCOUNTS = 20_000
 _MAX_GROUPS = 50_000
 _CONTENTS_PER_SECOND = 2.0
 _CONTENTS_AT_ONCE = 32
 _MAX_CONTENTS_AT_ONCE = 200
 _MAX_CHANGES = 8
-"""Changes from one kind of event to another, in a batch and group, of which each event after it has content."""
+"""The maximum number of changes between kinds of events, in a batch and group, after which an event has content."""
 _LEAST_RETAINED = 2
-"""Events at the beginning of a run: what the first one changes, such as that a value is known, the second one meets."""
+"""Events at the beginning of a run: the second one meets the changes by the first, such as a value that is known."""
 _EVENTS_OF_EXCEEDING = 64
-"""Events of a batch that are evaluated of an account most of whose events were left out in the last second."""
+"""Events of a batch to evaluate for an account of which most events were left out in the last second."""
 _RUN = 100_000_000
-"""How long a run may be, ns: no time of a window or of repeats is off by more."""
+"""The longest duration of a run, ns: no time of a window or of repeats is wrong by more."""
 _SECOND = 10**9
 
 
@@ -58,9 +58,9 @@ class _Term:
     first_seen: StatefulMacro | None = None
     """The macro that it is a leg of, if it looks up values."""
     needs_content: bool = False
-    """True if each of its events may be an alert, whatever came before."""
+    """True if each of its events may be an alert, whatever preceded it."""
     completes_sequence: bool = False
-    """True if an event may be an alert because of one of another kind before it."""
+    """True if an event may be an alert because an event of another kind preceded it."""
     timespan: int = 0
     """ns."""
 
@@ -69,7 +69,7 @@ _UNKNOWN = _Term()
 
 
 class PreMatchPacker:
-    """Packs batches one after the other. Its memory decides only which events have content, and what is left out."""
+    """Packs batches one after the other. Its memory decides only which events have content and which are left out."""
 
     def __init__(self, plan: Plan, messages_per_second: float = MESSAGES_PER_SECOND) -> None:
         """Begin.
@@ -92,10 +92,10 @@ class PreMatchPacker:
         self._values_seen: BoundedMap[int, int] = BoundedMap(_MAX_GROUPS)
         self._left_out_at: BoundedMap[Account, int] = BoundedMap(_MAX_ACCOUNTS)
         self._exceeding: BoundedMap[Account, int] = BoundedMap(_MAX_ACCOUNTS)
-        """When most of an account's events were left out last, ns."""
+        """The last time at which most of an account's events were left out, ns."""
         self._admitted: Counter[Account] = Counter()
         self._not_admitted: Counter[tuple[Account, str]] = Counter()
-        """The present batch's, by account: events that were evaluated although it exceeds its budget, and others."""
+        """The present batch's events of accounts beyond their budget: evaluated nevertheless, and others by level."""
         self._reserve = messages_per_second * _SECONDS_AT_ONCE / 2
         self._rate = messages_per_second
         self.left_out: Counter[str] = Counter()
@@ -106,10 +106,10 @@ class PreMatchPacker:
         self._terms = _terms_of(plan)
 
     def admits(self, account: Account, now: int, weight: int) -> bool:
-        """Return whether an event of the next batch is worth evaluating: of those that exceed a budget, few are.
+        """Return whether to evaluate an event of the next batch: of an account beyond its budget, few are evaluated.
 
         Args:
-            account: whoever caused it.
+            account: that of the user who caused it.
             now: when the batch arrived, ns since the epoch.
             weight: how many events it stands for.
         """
@@ -127,12 +127,12 @@ class PreMatchPacker:
     def pack(
         self, pre_matches: Sequence[PreMatch], now: int, on_left_out: Callable[[Iterable[SeenKey]], None]
     ) -> tuple[list[PreMatch], Notice | None]:
-        """Return the messages of a batch, and what to report if some of its events were left out.
+        """Return the messages of a batch, and a notice if some of its events were left out.
 
         Args:
             pre_matches: the events of one batch for each group, in order.
             now: when the batch arrived, ns since the epoch.
-            on_left_out: receives the values of first_seen that were left out, and so aren't known.
+            on_left_out: receives the values of first_seen that were left out and thus aren't known.
         """
         groups: dict[Group, list[PreMatch]] = {}
         found: list[PreMatch] = []
@@ -149,7 +149,7 @@ class PreMatchPacker:
                     excess.setdefault((message.account, level), []).append(message)
                 else:
                     found.append(self._marked(message))
-        # Groups that relay an event come after those that they relay it to.
+        # Groups that relay an event come after those to which they relay it.
         found.sort(key=lambda message: bool(message.relays))
         numbers, self._not_admitted = self._not_admitted, Counter()
         self._admitted.clear()
@@ -165,7 +165,7 @@ class PreMatchPacker:
         return found, self._notice(*numbers.most_common(1)[0][0], numbers.total()) if numbers else None
 
     def _messages(self, events: Sequence[PreMatch], now: int) -> Iterator[tuple[PreMatch, bool]]:
-        """Yield the messages for a group, and whether each is sent because the group had few events lately."""
+        """Yield the messages for a group, each with True if it is sent because the group had few events lately."""
         signatures = [_signature(event, self._terms) for event in events]
         last = {signature: index for index, signature in enumerate(signatures)}
         waiting: list[PreMatch] = []
@@ -182,7 +182,7 @@ class PreMatchPacker:
             else:
                 is_whole = bool(terms) and self._has_content_left(event, now)
                 has_content = is_whole
-                # What completes a sequence comes right after an event of another kind.
+                # An event that completes a sequence comes right after one of another kind.
                 has_content |= changes <= _MAX_CHANGES and any(term.completes_sequence for term in terms)
                 has_content |= bool(terms) and last[signatures[index]] == index
             if has_content:
@@ -194,7 +194,7 @@ class PreMatchPacker:
     def _has_content_left(self, event: PreMatch, now: int) -> bool:
         """Return whether an event gets content because its group had few such events lately.
 
-        An alert about values is about a new one, so those that come again don't use up what new ones need.
+        An alert about values is about a new one, so repeated values don't use up the budget of new ones.
         """
         if not self._is_limited:
             return True
@@ -212,14 +212,14 @@ class PreMatchPacker:
         return limit.take(hash((event.group, names, is_new)), now / _SECOND)
 
     def _is_new(self, event: PreMatch, feed: Feed, now: int) -> bool:
-        """Return whether windows may not know a value, which is known from now on."""
+        """Return whether windows may not know a value, and treat it as known from now on."""
         key = hash((feed.term, event.group, feed.value))
         since = self._values_seen.get(key)
         self._values_seen.put(key, now)
         return since is None or not 0 <= now - since <= self._terms[feed.term].timespan
 
     def _exceeded(self, account: Account, now: int, *, is_whole: bool) -> str:
-        """Take a message from the budgets; return the level whose budget is used up, "" if none is.
+        """Take a message from the budgets; return the level whose budget is used up, or "".
 
         A part of the user's is reserved for groups with few events, so that a flood of one doesn't displace others.
         """
@@ -288,7 +288,7 @@ def _terms_of(plan: Plan) -> Mapping[str, _Term]:
 
 
 def _signature(event: PreMatch, terms: Mapping[str, _Term]) -> tuple[object, ...]:
-    """Return what events of one group have in common if only their number matters."""
+    """Return a key that is equal for events of one group of which only the number matters."""
     if event.relays:
         return (event.origin.index,)
     looked_up = [feed.value for feed in event.feeds if terms.get(feed.term, _UNKNOWN).first_seen is not None]
@@ -311,7 +311,7 @@ def _reduced(events: Sequence[PreMatch], terms: Mapping[str, _Term]) -> list[Pre
 
 
 def _of_run(run: Sequence[PreMatch], terms: Mapping[str, _Term]) -> Iterator[PreMatch]:
-    """Yield the events at the beginning and the end of a run that windows need; others become weight."""
+    """Yield the events at the beginning and the end of a run that windows need; the others become weight."""
     of_feeds = [(number, terms.get(feed.term, _UNKNOWN)) for number, feed in enumerate(run[0].feeds)]
     most = max(_LEAST_RETAINED, *(term.event_count for _, term in of_feeds))
     if len(run) <= 2 * most:
@@ -332,7 +332,7 @@ def _of_run(run: Sequence[PreMatch], terms: Mapping[str, _Term]) -> Iterator[Pre
 
 
 def _first_of_each(values: Sequence[str | None], order: Iterable[int], most: int) -> Iterator[int]:
-    """Yield the indexes at which values come first in an order, of so many values."""
+    """Yield the indexes of the first occurrences of at most so many values. order: the indexes to look at."""
     seen: set[str | None] = set()
     for index in order:
         if len(seen) == most:
@@ -343,7 +343,7 @@ def _first_of_each(values: Sequence[str | None], order: Iterable[int], most: int
 
 
 def _joined(events: Sequence[PreMatch]) -> PreMatch:
-    """Return the last event, with those before it, which have no content."""
+    """Return the last event, with the events before it, which have no content."""
     *earlier, last = events
     if not earlier:
         return last

@@ -1,6 +1,6 @@
 """The messages from detection to correlation: events that match a part of a stateful rule, notices, counts of repeats.
 
-It carries all that the second stage needs, so that no one there looks for the batch again.
+A message contains all that correlation needs, so that it never reads the batch.
 """
 
 import json
@@ -17,20 +17,20 @@ from schemas.distinct_values import Values
 from schemas.limits import Texts
 
 PARTS = 64
-"""A lookback's parts: the precision of its end."""
+"""The number of parts of a lookback: the precision of its end."""
 _SECOND = 1_000_000_000
 _SLACK = 8
-"""Parts for which a value is stored longer, since a part of the events may be processed late."""
+"""The number of parts by which a value is stored longer, since events may be processed late."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenGroup:
-    """The facts about a group, without its values."""
+    """The record of a group, without its values."""
 
     begun: int
     """Arrival of its first event, ns."""
     overflows: tuple[tuple[int, int], ...] = ()
-    """The shares for whose values there was no room, and since when, s."""
+    """The shares for whose values there was no room, with the time since which, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class SeenValue:
     mark: int = 0
     """Identifies the event for which the value was new, so that its redelivery is recognized."""
     share: int = 0
-    """Toward which it counts; 0 if only the host is known."""
+    """The share to which it counts; 0 if only the host is known."""
     is_private: bool = False
-    """True if it is known for its share alone."""
+    """True if it is known only for its share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Span:
         return now // self.part - seen // self.part > self._parts + _SLACK
 
     def is_newer(self, arrival: int, seen: int) -> bool:
-        """Return whether a sighting is worth being written in place of another; both in s."""
+        """Return whether a sighting is so much newer than another that it replaces it; both in s."""
         return arrival // self.part > seen // self.part
 
     @property
@@ -90,7 +90,7 @@ def seconds_of(arrival: int) -> int:
 
 
 EventKey = tuple[int, int, int]
-"""Event time in ns, then the origin: its place among its source's events, and the source. No two events share one."""
+"""Event time in ns, then the origin: the position among its source's events, and the source. Unique for each event."""
 
 Group = tuple[str | None, ...]
 """Values of the group-by fields; None only if no window uses this group."""
@@ -135,7 +135,7 @@ def _source(host_id: str, boot_id: str, collector_start: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """The event satisfies one term of a leg's condition."""
+    """A term of a leg's condition that the event satisfies."""
 
     term: str
     value: str | None = None
@@ -158,7 +158,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """The event satisfies one term of a rule's condition: an alert, if the windows agree."""
+    """A term of a rule's condition that the event satisfies: an alert if the windows' conditions are met."""
 
     term: str
     by: Group
@@ -170,20 +170,20 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """The event's part for another group, if it matches rules that count by this group."""
+    """The event's message for another group, to send if the event matches rules that count by this group."""
 
     group: Group
-    """The other one."""
+    """The other group."""
     feeds: tuple[Feed, ...]
-    """Legs for such rules, and what depends on these."""
+    """Legs that need such rules, and legs that depend on these."""
     candidates: tuple[Candidate, ...] = ()
     relays: tuple["Relay", ...] = ()
-    """Its parts for further groups then."""
+    """Messages that the other group may send to further groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to report about Lanner itself, caused by a batch."""
+    """A report about Lanner itself, caused by a batch."""
 
     kind: str
     """The rule name of its alert."""
@@ -205,18 +205,18 @@ class RepeatedAlert:
     """Its event time, ns."""
     count: int
     last: int
-    """Event time of the newest of those counted, ns."""
+    """Event time of the newest counted alert, ns."""
     period: int
     """How long repeats are counted, ns."""
     alert: bytes
-    """One of those counted, encoded, under the id of the alert that was sent."""
+    """One of the counted alerts, encoded, with the id of the alert that was sent."""
     values: Values = field(default_factory=dict)
-    """The values of the counted ones in fields in which they may differ."""
+    """The values of the counted alerts in fields in which they may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateCommand:
-    """A change of what a macro remembers of a group."""
+    """A change of a macro's state for a group."""
 
     action: Action
     """learn: the group had a value at a time; begin: all its values since then are learned; reset: forget."""
@@ -230,7 +230,7 @@ class StateCommand:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who caused an event: whose budget its messages use."""
+    """The user, container and host that caused an event and whose budgets its messages use."""
 
     host_id: str = ""
     """A host, or a source of JSON."""
@@ -239,7 +239,7 @@ class Account:
 
     @property
     def levels(self) -> tuple["Account", "Account", "Account"]:
-        """This account, that of its container's users, and that of its host's containers."""
+        """This account, that of its container, and that of its host."""
         return self, Account(self.host_id, self.container), Account(self.host_id)
 
 
@@ -259,7 +259,7 @@ class PreMatch:
     is_established: bool = True
     """True if the event's host counts as a known one and not as a newcomer."""
     weight: int = 1
-    """The number of equal events that it stands for: evt.count."""
+    """The number of equal events that it represents: evt.count."""
     notice: Notice | None = None
     repeated: RepeatedAlert | None = None
     command: StateCommand | None = None
@@ -267,15 +267,15 @@ class PreMatch:
     via: int = 0
     """A hash of the groups that relayed the event, as a signed 64-bit number; 0 if it comes from detection."""
     earlier: tuple["PreMatch", ...] = ()
-    """Events of the same batch and group before it that travel in its message: their matches have no content."""
+    """Earlier events of the same batch and group that are sent in its message: their matches have no content."""
     is_partial: bool = False
     """True if earlier events that its windows would count were left out."""
     account: Account = Account()
-    """Who caused it; detection alone needs that."""
+    """The account that caused it; used only by detection."""
 
     @property
     def match_stamp(self) -> EventKey:
-        """The key of a match: each way of groups has an order of its own, and counts as a source of matches."""
+        """The key of a match: each path through groups has an order of its own and counts as a source of matches."""
         stamp = self.origin.stamp(self.time)
         return (*stamp[:2], stamp[2] ^ self.via) if self.via else stamp
 
@@ -286,7 +286,7 @@ def command_about(command: StateCommand, group: Group, host: str, time: int) -> 
     Args:
         command: what to change.
         group: of the macro.
-        host: for whom the group counts; empty for newcomers.
+        host: to which the group counts; empty for newcomers.
         time: that of the value or the beginning, ns since the epoch.
     """
     return PreMatch(
@@ -295,17 +295,17 @@ def command_about(command: StateCommand, group: Group, host: str, time: int) -> 
 
 
 def combined(values: Sequence[str]) -> str:
-    """Return several values as one text; different ones give different texts."""
+    """Return several values as one text; different values have different texts."""
     return values[0] if len(values) == 1 else json.dumps(values, separators=(",", ":"))
 
 
 def parts_of(text: str, count: int) -> tuple[str, ...]:
-    """Return the values of which a text was combined. count: their number."""
+    """Return the values from which `combined` made a text. count: their number."""
     return (text,) if count == 1 else tuple(json.loads(text))
 
 
 def clipped(value: str) -> str:
-    """Shorten a long value; values that differ stay different."""
+    """Shorten a long value; different values stay different."""
     if len(value) <= LONGEST_VALUE:
         return value
     digest = blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -329,11 +329,11 @@ def notice_of(
 
     Args:
         cause: the batch that caused it.
-        notice: what to report.
+        notice: the report.
         index: distinguishes several parts of one batch.
         appended: when the cause was appended, by the broker's clock, ns.
         is_established: whether the host counts as a known one.
-        group: notices of one kind are summed by this; empty for the host.
+        group: the values by which notices of one kind are summed; empty for the host.
     """
     return PreMatch(
         EventOrigin(cause.host_id, *cause.batch, index),

@@ -1,8 +1,8 @@
-"""Who brings values to a group, and who gives one up when the group is full.
+"""Shares of the values of a group, and the choice of the share that gives one up when the group is full.
 
-A value counts toward the host that brought it, and there toward the container, or the user outside containers. In a
-full group, the host with the most values makes room for others, and within it the container or user with the most: no
-one can use up what others need, however many values he invents, and however many containers or users he makes.
+A value counts to its host, and there to its container, or to its user outside containers. In a full group, the host
+with the most values makes room for others, and within it the container or user with the most. So nobody can use up the
+room of others by inventing values, containers or users.
 """
 
 import heapq
@@ -15,18 +15,18 @@ from typing import Final
 from schemas.alert import Value
 
 BRINGER_FIELDS: Final = ("container.id", "user.uid", "user.name")
-"""The fields of system calls that name who brings a value."""
+"""The fields of system calls that identify the account of a value."""
 JSON_BRINGER_FIELDS: Final = ("ka.user.name",)
-"""Those of events that are JSON."""
+"""The same of JSON events."""
 _PART_BITS = 30
 EVERYONE: Final = 0
-"""In place of a share: all of them. Earlier releases did not distinguish them."""
+"""Represents all shares: earlier releases did not distinguish them."""
 _SPARE = 64
-"""Changes of small groups before all is counted again."""
+"""Changes of small groups after which all is counted again."""
 
 
 def account_of(fields: Mapping[str, Value]) -> str:
-    """Return who of a host brings a value. fields: those of BRINGER_FIELDS or JSON_BRINGER_FIELDS."""
+    """Return the account of a value on its host. fields: those of BRINGER_FIELDS or JSON_BRINGER_FIELDS."""
     container = fields.get("container.id")
     if container is not None and container != "host":
         return f"container {container}"
@@ -35,7 +35,7 @@ def account_of(fields: Mapping[str, Value]) -> str:
 
 
 def bringer_text(fields: Mapping[str, Value]) -> str:
-    """Return who brings a value, for people. fields: as in account_of."""
+    """Return the account of a value as a text for people. fields: as in account_of."""
     account, uid, name = account_of(fields), fields.get("user.uid"), fields.get("user.name")
     user = "" if uid is None else f"user {uid}" if name is None else f"user {name} (uid {uid})"
     if account.startswith("container"):
@@ -50,12 +50,12 @@ def share_of(host: str, account: str) -> int:
 
 
 def host_of(share: int) -> int:
-    """Return the part of a share that its host has in common."""
+    """Return the host's part of a share."""
     return share >> _PART_BITS
 
 
 def whole_host(share: int) -> int:
-    """Return what stands for all shares of a share's host."""
+    """Return the number that represents all shares of a share's host."""
     return host_of(share) << _PART_BITS
 
 
@@ -65,7 +65,7 @@ def _part(text: str) -> int:
 
 
 class _Sizes:
-    """Numbers of values, the largest found at once; of equal ones the first by name, so that no history decides."""
+    """Numbers of values, the largest found at once; of equal ones the first by name, in whatever order they came."""
 
     def __init__(self, sizes: Counter[int]) -> None:
         self.of = sizes
@@ -88,11 +88,11 @@ class _Sizes:
 class Shares:
     """The shares of one full group.
 
-    Outdated entries of the heaps are skipped; if there may be many, the object is worn and has to be replaced.
+    Outdated entries of the heaps are skipped; if there may be many, the object is worn and must be replaced.
     """
 
     def __init__(self, values: Iterable[tuple[str, int, int]]) -> None:
-        """Count. values: each with its share, and when it was seen last, s."""
+        """Count values. values: each with its share and the time of its last sighting, s."""
         hosts: Counter[int] = Counter()
         accounts: dict[int, Counter[int]] = {}
         self._oldest: dict[int, list[tuple[int, str]]] = {}
@@ -113,14 +113,14 @@ class Shares:
         return self._left <= 0
 
     def add(self, value: str, share: int, seen: int) -> None:
-        """Count a value that is new, or that was seen again; arguments as in the constructor."""
+        """Count a value that is new or was seen again; arguments as in the constructor."""
         self._left -= 1
         self._hosts.change(host_of(share), 1)
         self._accounts.setdefault(host_of(share), _Sizes(Counter())).change(share, 1)
         heapq.heappush(self._oldest.setdefault(share, []), (seen, value))
 
     def remove(self, share: int) -> None:
-        """Count a value of a share less."""
+        """Subtract a value of a share."""
         self._hosts.change(host_of(share), -1)
         self._accounts[host_of(share)].change(share, -1)
 
@@ -128,7 +128,7 @@ class Shares:
         """Return the value that makes room for one of a share; None if that has too many itself.
 
         Args:
-            share: who needs room.
+            share: the one that needs room.
             is_current: returns whether a value still has a share and the time when it was seen last.
         """
         giver = self._giver(share)
@@ -140,7 +140,7 @@ class Shares:
         return heap[0][1]
 
     def _giver(self, share: int) -> int | None:
-        """Return who gives a value up: no one to somebody who would then have more."""
+        """Return the share that gives up a value; None if the other share would then have more."""
         host, largest = host_of(share), self._hosts.largest()
         if self._hosts.of[host] + 1 < self._hosts.of[largest]:
             return self._accounts[largest].largest()

@@ -30,37 +30,37 @@ _LONG = range(-(2**63), 2**63)
 
 
 def to_bytes(text: str) -> bytes:
-    """Write a text, halves of surrogate pairs as they are."""
+    """Encode a text; halves of surrogate pairs are allowed."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def to_text(data: bytes) -> str:
-    """Read what to_bytes wrote; raises UnicodeDecodeError."""
+    """Decode the result of `to_bytes`; raises UnicodeDecodeError."""
     return data.decode("utf-8", "surrogatepass")
 
 
 def group_datum(group: tuple[str | None, ...]) -> list[bytes | None]:
-    """Write the values of a group."""
+    """Return the datum of a group's values."""
     return [None if value is None else to_bytes(value) for value in group]
 
 
 def group_of(datum: list[bytes | None]) -> tuple[str | None, ...]:
-    """Read the values of a group."""
+    """Return a group's values from their datum."""
     return tuple(None if value is None else to_text(value) for value in datum)
 
 
 def values_datum(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Write fields by name; a number that no long holds becomes text."""
+    """Return the datum of fields; a number that is too large for a long becomes text."""
     return {name: _plain(value) for name, value in values.items()}
 
 
 def values_of(datum: Mapping[str, Any]) -> dict[str, Value]:
-    """Read fields by name."""
+    """Return fields by name from their datum."""
     return {name: _value(value) for name, value in datum.items()}
 
 
 def _plain(value: Value) -> Any:
-    # Branches of the union are named: to try one after the other is most of what writing costs.
+    # Branches of the union are named: trying them in turn would be most of the cost of encoding.
     if isinstance(value, str):
         return "bytes", to_bytes(value)
     if isinstance(value, bool):
@@ -99,14 +99,14 @@ def group_key(group: Group) -> bytes:
     """Encode a group as a message key, so that all messages of a group are in one partition.
 
     Args:
-        group: its values, each written after its length so that no two groups share a key.
+        group: its values, each encoded after its length so that no two groups have the same key.
     """
     parts = (b"-" if value is None else b"%d:%s" % (len(data := to_bytes(value)), data) for value in group)
     return b"".join(parts)
 
 
 def group_of_key(key: bytes) -> Group:
-    """Return the group that a message key encodes; what is no such key is a group of one text."""
+    """Return the group that a message key encodes; any other key is a group of one text."""
     parts: list[str | None] = []
     rest = key
     while rest:

@@ -1,1 +1,1 @@
-"""Rules as values: loaded rules and correlations in, a plan of what one event and what windows decide out."""
+"""Rules as values: loaded rules and correlations in, a plan of the parts for detection and for windows out."""

@@ -1,4 +1,4 @@
-"""The attributes of a rule that detection and correlation need, and its texts as alerts carry them."""
+"""Rules and correlations as values: the attributes that detection and correlation need, and the texts of alerts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_o
 MAX_GROUP_VALUES = 20_000
 """The default of the maximum number of values that first_seen knows of a group."""
 FIRST_SEEN_PERIOD = 60_000_000_000
-"""How long repeats are counted of rules that only require new values, ns: redelivered events."""
+"""How long repeats are counted of rules that only require new values, ns; they are redelivered events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Correlation:
     timespan: int
     """Nanoseconds; for first_seen, the lookback."""
     threshold: int = 1
-    """The smallest number of events or values that is enough; of no meaning to the temporal types."""
+    """The smallest number of events or values that is enough; unused by the temporal types."""
     fields: tuple[str, ...] = ()
-    """Whose values are counted; first_seen may combine several."""
+    """The fields whose values are counted; first_seen may combine several."""
     legs: tuple[str, ...] = ()
     """The macros of the temporal types, in order."""
     aliases: tuple[Alias, ...] = ()
@@ -71,7 +71,7 @@ class Correlation:
         """Return the fields of a leg's events that hold the group values.
 
         Args:
-            leg: a leg's name; of no meaning without aliases.
+            leg: a leg's name; unused without aliases.
         """
         aliases = {alias.name: alias for alias in self.aliases}
         return tuple((aliases[name].field_of(leg) or name) if name in aliases else name for name in self.group_by)
@@ -82,13 +82,13 @@ class Suppress:
     """How a rule's repeats are reported: the first at once, the others in one summary for each period."""
 
     by: tuple[str, ...]
-    """Fields, or names of the group: repeats are counted for each of their values apart."""
+    """Fields, or names of the group: repeats are counted separately for each of their values."""
     period: int
     """Nanoseconds."""
 
 
 def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
-    """Return how repeats are reported of a rule without a `suppress` of its own, by its stateful macros.
+    """Return how repeats of a rule without `suppress` are reported, from its stateful macros.
 
     A new value is no repeat of another new value of its group, and is not new again soon.
     """
@@ -128,7 +128,7 @@ class RuleProtocol(Protocol):
 
     @property
     def description(self) -> str:
-        """The description: the rule's finding, and why it matters."""
+        """The rule's description: the event that it detects, and why it matters."""
 
     @property
     def response(self) -> str:
@@ -140,5 +140,5 @@ class RuleProtocol(Protocol):
 
 
 def alert_text(text: str) -> str:
-    """Return a rule's description or response as its alerts carry it: on one line, and bounded."""
+    """Return a rule's description or response for its alerts: on one line, and bounded."""
     return clipped(" ".join(text.split()), MAX_RULE_TEXT_BYTES)

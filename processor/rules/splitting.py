@@ -1,6 +1,6 @@
-"""Splits stateful rules: what one event decides is evaluated at detection, the rest by windows.
+"""Split stateful rules: conditions on one event are evaluated at detection, the rest by windows.
 
-A condition becomes an "or" of terms. A term holds if one stateless condition is true of the event, some
+A condition becomes an "or" of terms. A term is true if one stateless condition is true of the event, some
 stateful macros are true and some are not; so only the stateless condition needs the event's batch.
 """
 
@@ -40,7 +40,7 @@ def _spec(name: str) -> FieldSpec | None:
 
 
 MAX_TERMS = 64
-"""Limit for one condition; nobody writes as many by hand."""
+"""The maximum number of terms of one condition; nobody writes as many by hand."""
 
 
 class TooManyTerms(LannerError, ValueError):
@@ -48,7 +48,7 @@ class TooManyTerms(LannerError, ValueError):
 
 
 class UndecidedTogether(LannerError, ValueError):
-    """A condition combines a stateful macro that waits for another group with what is decided before."""
+    """A condition combines a stateful macro that waits for another group with one that is decided earlier."""
 
 
 _WAITS = "it counts rules that other groups decide, some time after the event itself was evaluated"
@@ -60,13 +60,13 @@ class Term:
     """One way for a condition to be true."""
 
     id: str
-    """Made of what it means: detection and correlation may for a while run different versions of the rules."""
+    """A hash of its meaning: detection and correlation may run different versions of the rules for a while."""
     condition: Node
-    """True of every event for which the term can hold; evaluated at detection."""
+    """True of every event for which the term can be true; evaluated at detection."""
     needs: frozenset[str]
     """Fingerprints of the stateful macros that have to be true."""
     forbids: frozenset[str]
-    """Fingerprints of those that must not be."""
+    """Fingerprints of the stateful macros that must be false."""
 
     @property
     def is_stateful(self) -> bool:
@@ -84,19 +84,19 @@ class Leg:
     counted: tuple[str, ...] = ()
     """The fields whose values are counted."""
     sources: frozenset[str] = frozenset({SYSCALL})
-    """Those whose events have all fields that it reads."""
+    """The sources whose events have all fields that it reads."""
     home: tuple[tuple[str, ...], ...] = ()
-    """If a rule that counts by another group is the leg: the fields that have that group's values, as of a rule."""
+    """If the leg is a rule that counts by another group, the fields that have the values of that group."""
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """All fields that are read of its events, but for those that outputs name."""
+        """All fields that are read from its events, except those that outputs name."""
         return (*self.group_fields, *self.counted)
 
 
 @dataclass(frozen=True, slots=True)
 class StatefulMacro:
-    """A stateful macro, its windows named by the fingerprint of all that decides about them."""
+    """A stateful macro; its windows are named by a fingerprint of all that decides their results."""
 
     name: str
     fingerprint: str
@@ -112,7 +112,7 @@ class StatefulRule:
 
     name: str
     fingerprint: str
-    """Fingerprint of its name and of how its repeats are reported."""
+    """A fingerprint of its name and its suppress settings."""
     priority: str
     tags: tuple[str, ...]
     source: str
@@ -136,15 +136,15 @@ class Plan:
 
     rules: tuple[StatefulRule, ...]
     macros: tuple[StatefulMacro, ...]
-    """Those before that others ask."""
+    """Macros are ordered by dependency."""
     redact: Redact = unredacted
-    """Masks an alert; windows count what was there before."""
+    """Masks an alert; windows count the unmasked values."""
     max_group_values: int = MAX_GROUP_VALUES
     """The maximum number of values that first_seen knows of a group."""
 
     @property
     def legs(self) -> tuple[Leg, ...]:
-        """Those of all macros."""
+        """The legs of all macros."""
         return tuple(leg for macro in self.macros for leg in macro.legs)
 
 
@@ -153,9 +153,9 @@ NO_PLAN = Plan((), ())
 
 
 def merged(plans: Iterable[Plan]) -> Plan:
-    """Put plans together, for events that other processors detected by another version; the last one counts most.
+    """Merge plans, for events that other processors detected by another version; the last plan has precedence.
 
-    Terms and windows are named by what they mean, so the same ones fall together.
+    Terms and windows are named by their meaning, so equal ones become one.
     """
     rules: dict[tuple[str, ...], StatefulRule] = {}
     macros: dict[str, StatefulMacro] = {}
@@ -179,12 +179,12 @@ class Split(Generic[AnyRule]):
 def split_rules(
     rules: Sequence[AnyRule], correlations: Mapping[str, Correlation], suppressed: Mapping[str, Suppress]
 ) -> Split[AnyRule]:
-    """Part the rules that are finished at detection from those that need memory.
+    """Separate the rules that are finished at detection from those that need windows.
 
     Args:
         rules: in file order.
         correlations: of each stateful macro by its name.
-        suppressed: by the name of the rule, how its repeats are told, where it says so.
+        suppressed: the suppress settings of rules, by the name of the rule.
 
     Raises:
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
@@ -203,7 +203,7 @@ def split_rules(
 
 
 def stateful_names(condition: Node, correlations: Mapping[str, Correlation]) -> tuple[str, ...]:
-    """Name the stateful macros that a condition uses, in its order, those that only their legs use left out."""
+    """Return the stateful macros that a condition names, in its order, without those that only their legs name."""
     with deep():
         return tuple(node.name for node in _Splitter(correlations).used_in(condition))
 
@@ -220,7 +220,7 @@ def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int
 
 
 _Draft = dict[tuple[frozenset[str], frozenset[str]], tuple[Node, ...]]
-"""By needed and forbidden macros, the stateless conditions of which one has to be true."""
+"""By needed and forbidden macros, the stateless conditions of which one must be true."""
 
 
 class _Splitter:
@@ -230,7 +230,7 @@ class _Splitter:
         self._correlations = correlations
         self._known: dict[int, tuple[Node, bool]] = {}
         self.macros: dict[str, StatefulMacro] = {}
-        """By fingerprint, those first that others ask."""
+        """By fingerprint, ordered by dependency."""
         self._by_name: dict[str, StatefulMacro] = {}
 
     def rule(self, rule: RuleProtocol, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
@@ -275,7 +275,7 @@ class _Splitter:
         if known is None:
             is_stateful = isinstance(node, Macro) and node.name in self._correlations
             answer = is_stateful or any(map(self._remembers, children(node)))
-            # The node is stored with it: otherwise its id could be reused.
+            # The node is stored beside the result, because otherwise its id could be reused.
             known = self._known[id(node)] = (node, answer)
         return known[1]
 
@@ -288,9 +288,9 @@ class _Splitter:
         conditions: list[tuple[str, Node]]
         if correlation.is_over_rules:
             bodies = {leg.name: leg.body for leg in _legs(node.body)}
-            # Whoever turns a rule off does not want it counted; a sequence may list one that raises no alerts itself.
+            # A disabled rule is not counted; a sequence may list one that raises no alerts itself.
             counted = [name for name in bodies if self._enabled is None or name in self._enabled]
-            # The loader reports rules that are not there.
+            # The loader reports rules that don't exist.
             names = [name for name in correlation.legs if name in bodies] if correlation.is_temporal else counted
             conditions = [(name, bodies[name]) for name in names]
         elif correlation.is_temporal:
@@ -325,7 +325,7 @@ class _Splitter:
         return Leg(name, terms, groups, correlation.fields, sources, tuple(home))
 
     def _relayed(self, term: Term) -> list[str]:
-        """Return the names of the macros of a term that are known only after a relay."""
+        """Return the names of the macros of a term whose results are known only after a relay."""
         return [macro.name for each in term.needs | term.forbids if (macro := self.macros[each]).is_relayed]
 
     def terms(self, condition: Node, owner: str, sources: frozenset[str]) -> tuple[Term, ...]:
@@ -344,7 +344,7 @@ class _Splitter:
         return tuple(terms)
 
     def _upper_bound(self, fingerprint: str, sources: frozenset[str]) -> Node:
-        """Return a stateless condition that holds for every event of these sources for which a macro can hold."""
+        """Return a stateless condition that is true of every event of these sources for which a macro can be true."""
         macro = self.macros[fingerprint]
         last = len(macro.correlation.legs)
         completing = macro.legs[last - 1 : last] if macro.correlation.type == "temporal_ordered" else macro.legs

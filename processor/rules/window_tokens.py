@@ -1,7 +1,7 @@
 """The ``%correlation`` tokens of an output, whose values come from a window.
 
-The text is cut where they stand: its pieces are filled in at detection, the tokens at correlation. What
-an event holds can so never be taken for a token.
+The text is cut at the tokens: its pieces are filled in at detection, the tokens at correlation. So no value of an
+event can be taken for a token.
 """
 
 import re
@@ -40,7 +40,7 @@ class WindowToken:
 
 
 class BadWindowToken(LannerError, ValueError):
-    """A ``%correlation`` that is none."""
+    """A ``%correlation`` is not a known token."""
 
     def __init__(self, message: str, span: Span) -> None:
         super().__init__(message)
@@ -67,7 +67,7 @@ def tokens_of(output: str) -> Iterator[WindowToken]:
 
 
 def without_tokens(output: str) -> str:
-    """Put filler of the same length in the place of all tokens, so that the rest can be read as Falco's."""
+    """Replace all tokens by filler of the same length, so that the rest can be read as Falco's."""
     return _TOKEN.sub(lambda match: "-" * len(match.group()), output)
 
 
