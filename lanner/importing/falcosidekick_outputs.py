@@ -60,7 +60,7 @@ _BY_HTTP = "Lanner has no such output: a webhook with a template can send the re
 _INSTEAD = {
     "statsd": METRICS,
     "dogstatsd": METRICS,
-    "webui": "Lanner has no web interface: `lanner alerts tail` and `lanner alerts list` show alerts.",
+    "webui": "`lanner console` shows alerts in a browser: docs/console.md.",
     "policyreport": "Lanner writes no objects of Kubernetes: consume the topic siem.falco: docs/siem.md.",
     **dict.fromkeys(
         (
