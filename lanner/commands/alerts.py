@@ -4,7 +4,7 @@ import fnmatch
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,12 +18,13 @@ from lanner.cli import tables
 from lanner.cli.app import ALERT_FORMATS, NO_RULES, Group, Options, front_command
 from lanner.cli.options import chosen_recording, source_options, time_ms
 from lanner.errors import BadInput
+from lanner.libraries import need
 from lanner.process.signals import Signals
-from lanner.recorder.recording import stored_alerts
-from lanner.settings import Settings
+from lanner.recorder.store import EventRange
 from lanner.terminal.output import StatusLine, note
+from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.lines import alert_lines
-from lanner.wiring.stores import fleet_connection
+from lanner.wiring.stores import open_events
 from notifier.formats.text import Line
 from schemas.alert import Alert
 from schemas.catalog.priorities import BY_NAME, SEVERITY
@@ -129,7 +130,8 @@ def list_alerts(
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
         try:
-            for number, alert in enumerate(_alerts(settings, recording, first, lambda: signals.stop)):
+            store = open_events(settings, recording, note)
+            for number, alert in enumerate(store.alerts(EventRange(first), lambda: signals.stop)):
                 status.show(f"searching: {count_of(number, 'alert')}, {printed.count:,} shown")
                 if first <= alert.time // 1_000_000 <= last and selection.matches(alert):
                     status.clear()
@@ -140,15 +142,6 @@ def list_alerts(
             status.clear()
     if not options.quiet and not printed.count:
         note("no stored alert matches.")
-
-
-def _alerts(settings: Settings, recording: Path | None, first: int, stop: Callable[[], bool]) -> Iterator[Alert]:
-    if recording is not None:
-        return stored_alerts(recording, note)
-    connection = fleet_connection(settings)
-    from lanner.recorder.topic import retained_alerts
-
-    return retained_alerts(connection, note, first, None, stop)
 
 
 POLL_SECONDS = 0.2
@@ -165,7 +158,8 @@ POLL_SECONDS = 0.2
 def tail_alerts(options: Options, selection: AlertFilter, since: str | None) -> None:
     """Print alerts as processors publish them, until Ctrl-C. Duplicates are printed once."""
     settings = options.settings()
-    connection = fleet_connection(settings)
+    need("processor", "confluent_kafka")
+    connection = reachable_connection(settings)
     from bus.clients.readers import TopicReader
 
     since_ms = time_ms(since, "--since", time.time_ns() // 1_000_000)

@@ -25,12 +25,12 @@ from lanner.recorder.context import (
     Timeline,
     TimelineRange,
     Write,
+    find_around,
     parse_alert_id,
     read_context,
 )
 from lanner.recorder.coverage import RecordingCoverage, sentences
 from lanner.recorder.event_rows import line_maker, row_maker
-from lanner.recorder.recording import from_recording
 from lanner.recorder.store import StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family
@@ -39,7 +39,7 @@ from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, coloured, note, paint
 from lanner.wiring.rules import find_rules
-from lanner.wiring.stores import fleet_connection
+from lanner.wiring.stores import open_events
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -190,7 +190,7 @@ def _footer(around: Around) -> Iterator[str]:
 
 def _remarks(around: Around) -> list[str]:
     timeline = around.timeline
-    remarks = list(around.found.remarks)
+    remarks = around.found.remarks
     if timeline.too_early or timeline.too_late:
         remarks.append(
             f"{timeline.too_early:,} earlier and {timeline.too_late:,} later events of this time are left out: "
@@ -263,16 +263,11 @@ def command(
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        if recording is not None:
-            found = from_recording(query, recording, lambda: _rule_names(settings), note)
-        else:
-            from lanner.recorder.topic import from_topic
-
-            connection = fleet_connection(settings)
-            try:
-                found = from_topic(query, connection, note, lambda: signals.stop, status.show)
-            finally:
-                status.clear()
+        store = open_events(settings, recording, note)
+        try:
+            found = find_around(query, store, lambda: _rule_names(settings), lambda: signals.stop, status.show)
+        finally:
+            status.clear()
         with _spool(scap) as spool:
             _show(query, found, settings.redact, form, _Progress(status, lambda: signals.stop, spool))
 
@@ -344,10 +339,10 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
 
     def joined(tree: Family) -> list[JoinedContext]:
         host = _host(found, context.coverage)
-        if found.source is None or not host:
+        if not host:
             return []
         progress.status.show("searching for the other ends of connections")
-        how = HostReading(found.source, partial(activity_maker, redaction=redaction), query.limit, progress.stop)
+        how = HostReading(found.store, partial(activity_maker, redaction=redaction), query.limit, progress.stop)
         others = joined_contexts(tree, host, window, how)
         progress.status.clear()
         return others

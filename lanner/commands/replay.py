@@ -17,12 +17,11 @@ from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
 from lanner.cli.options import time_ms
 from lanner.errors import BadInput
-from lanner.libraries import need
 from lanner.process.signals import Signals
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import AuditLogFile, is_audit_log
 from lanner.recorder.recording import incident_lines, read_incident
-from lanner.recorder.store import StoredBatch, from_files, is_recorded
+from lanner.recorder.store import EventRange, StoredBatch, from_files, is_recorded
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
@@ -31,9 +30,9 @@ from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, note
 from lanner.terminal.tables import print_table
 from lanner.tuning.backtest import Backtest
-from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.routing.routers import open_sinks
 from lanner.wiring.rules import load_detection
+from lanner.wiring.stores import open_events
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import KUBERNETES, Document, JsonSource
 from processor.sessions.sessions import Sessions
@@ -251,9 +250,6 @@ def _backtest(
     times: tuple[str, str | None],
     is_selected: Callable[[StoredBatch], bool],
 ) -> None:
-    need("processor", "confluent_kafka")
-    from lanner.recorder.topic import TopicRange
-
     now = time.time_ns() // 1_000_000
     since, until = time_ms(times[0], "--since", now) or 0, time_ms(times[1], "--until", now)
     if until is not None and until <= since:
@@ -261,8 +257,8 @@ def _backtest(
     backtest = Backtest()
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        stretch = TopicRange(reachable_connection(settings), note, since, until)
-        for stored in stretch.batches(is_selected, lambda: signals.stop):
+        stretch = open_events(settings, None, note).batches(EventRange(since, until), lambda: signals.stop)
+        for stored in filter(is_selected, stretch):
             for alert in evaluation.take(stored):
                 backtest.count(alert)
             share = stretch.done * 100 // max(stretch.total, 1)

@@ -53,6 +53,7 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.known_state.fleet import FleetState, learn_from_topic, wait_until_supported
+    from lanner.recorder.topic import TopicStore
 
     settings = options.settings()
     connection = reachable_connection(settings)
@@ -68,7 +69,9 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
         if version:
             wait_until_supported(connection, version, lambda: signals.stop)
         fleet = FleetState(connection)
-        values, remarks = learn_from_topic(fleet, plan, chosen, lambda: signals.stop, show=status.show, note=note)
+        values, remarks = learn_from_topic(
+            fleet, TopicStore(connection, note), plan, chosen, stop=lambda: signals.stop, show=status.show
+        )
         status.clear()
         if signals.stop:
             raise BadInput("stopped early: nothing was learned.")

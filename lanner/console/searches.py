@@ -3,26 +3,23 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from lanner.errors import BadInput, TooManyAtOnce
 from lanner.recorder.search import (
     EventSearch,
     FoundEvent,
-    RetainedEvents,
     SearchCondition,
     SearchLimits,
     SearchProblem,
     compile_search,
 )
+from lanner.recorder.store import EventRange, EventStore
 from processor.loading import RuleFile
 from processor.output.redaction import Redaction
 
-OpenEvents = Callable[[int, int], RetainedEvents]
-"""Gets the time range, ms since the epoch. Raises BadInput and BusUnavailable."""
 MAX_OF_ONE, MAX_IN_ALL = 2, 6
 _BEAT_SECONDS = 1.0
 
@@ -31,7 +28,7 @@ _BEAT_SECONDS = 1.0
 class SearchSource:
     """The events that a console can search."""
 
-    open: OpenEvents
+    store: EventStore
     described: str
     """In words."""
     files: Callable[[], Sequence[RuleFile]] = tuple
@@ -81,31 +78,31 @@ class SearchDesk:
         self._take(person)
         stop = threading.Event()
         self._ends.add(stop)
-        work = _SearchWork(partial(self.source.open, *times))
         thread = ThreadPoolExecutor(1, "console-search")
         loop = asyncio.get_running_loop()
+        close: Callable[[], None] = lambda: None  # noqa: E731
         try:
             compiled = await loop.run_in_executor(thread, self._compile, condition)
             yield SearchState(None)
-            step = loop.run_in_executor(thread, work.open)
-            while not (await asyncio.wait((step,), timeout=_BEAT_SECONDS))[0]:
-                yield SearchState(None)
-            search = EventSearch(compiled, step.result(), stop.is_set, self.limits, self.source.redaction)
-            work.parts = search.run()
+            source, wanted = self.source, EventRange(*times)
+            search = EventSearch(compiled, source.store, wanted, stop.is_set, self.limits, source.redaction)
+            close = search.events.close
+            parts, opened = search.run(), False
             while True:
-                part = loop.run_in_executor(thread, work.next)
+                part = loop.run_in_executor(thread, next, parts, None)
                 while not (await asyncio.wait((part,), timeout=_BEAT_SECONDS))[0]:
-                    yield SearchState(search)
+                    yield SearchState(search if opened else None)
                 found = part.result()
                 if found is None:
                     break
+                opened = True
                 yield SearchState(search, found)
             yield SearchState(search)
         finally:
             stop.set()
             self._ends.discard(stop)
             # A step that is under way ends within a poll; only then the source may be closed.
-            thread.submit(work.close).add_done_callback(lambda _: self._release(person))
+            thread.submit(close).add_done_callback(lambda _: self._release(person))
             thread.shutdown(wait=False)
 
     def close(self) -> None:
@@ -134,23 +131,3 @@ class SearchDesk:
         with self._lock:
             self._running[person] -= 1
             self._running += Counter()
-
-
-class _SearchWork:
-    """The steps of a search, which its thread takes one after the other."""
-
-    def __init__(self, source: Callable[[], RetainedEvents]) -> None:
-        self._source = source
-        self._events: RetainedEvents | None = None
-        self.parts: Iterator[Sequence[FoundEvent]] = iter(())
-
-    def open(self) -> RetainedEvents:
-        self._events = self._source()
-        return self._events
-
-    def next(self) -> Sequence[FoundEvent] | None:
-        return next(self.parts, None)
-
-    def close(self) -> None:
-        if self._events is not None:
-            self._events.close()

@@ -11,10 +11,9 @@ from bus.clients.readers import make_consumer, partitions_of
 from bus.connection import BusUnavailable, Connection
 from bus.messages import partition_of
 from bus.topics import CORRELATE, CORRELATION_TABLE, PROCESSORS, changelog
-from foundation.text import OnNote
 from lanner.known_state.learning import Learner
 from lanner.known_state.tables import load_all
-from lanner.recorder.topic import TopicRange
+from lanner.recorder.store import EventRange, EventStore
 from processor.correlation.state import WindowState
 from processor.fleet.rules.peers import Peers
 from processor.matching.pre_match import Group, PreMatch, StateCommand, command_about
@@ -100,31 +99,31 @@ def wait_until_supported(connection: Connection, version: str, stop: Callable[[]
 
 def learn_from_topic(
     fleet: FleetState,
+    events: EventStore,
     plan: Plan,
     macros: Collection[StatefulMacro],
-    stop: Callable[[], bool],
     *,
+    stop: Callable[[], bool],
     show: Callable[[str], None],
-    note: OnNote,
 ) -> tuple[int, list[str]]:
     """Learn from the retained events and send the result.
 
     Args:
         fleet: receives it.
+        events: what is retained.
         plan: the active rules.
         macros: the macros of type first_seen to learn for.
         stop: ends it early; nothing is sent then.
         show: receives the progress.
-        note: receives what can't be read.
 
     Returns:
         The number of values, and remarks about events that are not there.
     """
     lookback = max(macro.correlation.timespan for macro in macros)
     now = time.time_ns() // 1_000_000
-    retained = TopicRange(fleet.connection, note, now - lookback // 1_000_000, None)
+    retained = events.batches(EventRange(now - lookback // 1_000_000), stop)
     learner = Learner(plan, {macro.fingerprint for macro in macros})
-    for stored in retained.batches(lambda _: True, stop):
+    for stored in retained:
         learner.take(stored)
         share = retained.done * 100 // max(retained.total, 1)
         show(f"{share} % of the retained events, {learner.values:,} values")

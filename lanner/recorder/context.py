@@ -5,7 +5,7 @@ Pure: takes batches, returns what is shown of its events.
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from lanner.recorder.coverage import RecordingCoverage
-from lanner.recorder.store import EventHistory, StoredBatch
+from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, Stop, StoredBatch
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
 
@@ -142,7 +142,7 @@ class HostContext(Generic[Shown]):
 
 
 def read_context(
-    batches: Generator[StoredBatch],
+    batches: Reading[StoredBatch],
     window: TimelineRange,
     is_trigger: IsTrigger,
     write: Write[Shown],
@@ -217,15 +217,63 @@ class EventQuery:
 class QueryResult:
     """The batches to search, and what is known about the alert."""
 
-    batches: Generator[StoredBatch]
+    store: EventStore
+    batches: Reading[StoredBatch]
     alert: Alert | None
     is_trigger: IsTrigger
-    remarks: list[str]
-    """Remarks on the source; the list may grow while batches are read."""
     alerts: Iterable[Alert] = ()
     """All alerts of this time; searched for when they are read."""
-    source: EventHistory | None = None
-    """Where the other ends of connections are searched; None to search none."""
+
+    @property
+    def remarks(self) -> list[str]:
+        """Remarks on the alert and on its store; complete when the batches were read."""
+        return [*([] if self.alert is None else remarks_on(self.alert)), *self.batches.remarks]
+
+
+def find_around(
+    query: EventQuery,
+    store: EventStore,
+    rule_names: Callable[[], frozenset[str]],
+    stop: Stop,
+    show: Callable[[str], None],
+) -> QueryResult:
+    """Find an alert, and the batches of its host from shortly before it on.
+
+    Args:
+        query: the query.
+        store: where to search.
+        rule_names: returns the rules that may have raised an alert of this host, if it is not stored.
+        stop: ends the search.
+        show: receives the progress.
+
+    Raises:
+        BadInput: The alert is no longer retained in a fleet, and no host was given; or a recording can't be read.
+        BusUnavailable: The topic can't be read.
+    """
+    is_fleet = store.scope == "fleet"
+    alert = store.alert(query.id, query.time, stop, show)
+    host = query.host or (None if alert is None else alert.host_id or None)
+    if host is None and is_fleet:
+        if alert is not None:
+            raise BadInput(f"{query.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
+        when = date_and_time_seconds(query.time * _MS)
+        raise BadInput(
+            f"{query.id}: no such alert of {when} is retained at {store.name}. "
+            "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `lanner run`."
+        )
+    if alert is not None:
+        trigger = by_number(alert.time, alert.event.get("evt.num"))
+    else:
+        trigger = by_id(query.id, frozenset() if is_fleet else rule_names())
+    around = EventRange(query.time - query.before, query.time + query.after)
+    others = (
+        each
+        for each in (() if store.scope == "file" else store.alerts(around, stop))
+        # With the alert, others are placed by their host's id.
+        if query.includes(each) and (alert is not None or host in (None, each.host_id, each.hostname))
+    )
+    events = EventRange(around.since - EARLIER_MS, host=host, about=query.time)
+    return QueryResult(store, store.batches(events, stop), alert, trigger, others)
 
 
 def remarks_on(alert: Alert) -> list[str]:

@@ -3,16 +3,26 @@
 import contextlib
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from foundation.text import OnNote, count_of, ignore_note
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
-from lanner.recorder.context import EventQuery, IsTrigger, QueryResult, by_id, by_number, remarks_on
 from lanner.recorder.rolling import ALERTS
-from lanner.recorder.search import EventPortion
-from lanner.recorder.store import EARLIER_MS, LOCK, EventSpan, StoredBatch, from_files, recordings
+from lanner.recorder.store import (
+    LOCK,
+    EventPortion,
+    EventRange,
+    Reading,
+    Stop,
+    StoredBatch,
+    each_readable,
+    from_files,
+    read_file,
+    recordings,
+)
 from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import is_container, read_blocks, read_metadata, read_recording
@@ -64,34 +74,6 @@ def _joined(texts: list[Any]) -> str:
     return ", ".join(map(str, texts[:_MAX_SHOWN])) + more if texts else "none"
 
 
-def stored_alerts(path: Path, note: OnNote = ignore_note) -> Iterator[Alert]:
-    """Yield the alerts of a recording in order, oldest first.
-
-    The last alert of a file may be truncated: the file is still being written, or its writer was killed.
-
-    Args:
-        path: the folder of a recording, or one file of alerts.
-        note: receives which file can't be read.
-
-    Raises:
-        BadInput: There is none, or it can't be read.
-    """
-    if path.is_file():
-        try:
-            yield from read_alerts(path)
-        except BadAlert as error:
-            raise BadInput(f"{error}.") from None
-        return
-    for file in sorted((path / ALERTS).glob("*.avro")):
-        try:
-            yield from read_alerts(file)
-        except FileNotFoundError:
-            # The recording continues: it was the oldest file.
-            continue
-        except BadAlert as error:
-            note(f"{error}; continuing with the next file.")
-
-
 def read_alerts(path: Path) -> Iterator[Alert]:
     """Yield the alerts of a file in order, whichever release wrote it.
 
@@ -106,130 +88,121 @@ def read_alerts(path: Path) -> Iterator[Alert]:
         raise BadAlert(str(error)) from None
 
 
-class RecordingHistory:
-    """The events of a recording, which may still be written."""
+class RecordingStore:
+    """The events and alerts of a recording, which may still be written, or those of one file."""
 
     def __init__(self, path: Path, note: OnNote = ignore_note) -> None:
         """Prepare reading.
 
         Args:
-            path: the folder of a recording, or one file of events.
-            note: receives what can't be read.
+            path: the folder of a recording, or one file.
+            note: receives which files can't be read.
         """
+        self.name = str(path)
+        self.scope: Literal["file", "host", "fleet"] = "file" if path.is_file() else "host"
         self._path = path
         self._note = note
 
-    def batches(
-        self, span: EventSpan, host: str | None, remarks: list[str], stop: Callable[[], bool]
-    ) -> Generator[StoredBatch]:
-        """Yield the batches of a time range; EventHistory describes the arguments."""
+    def batches(self, events: EventRange, stop: Stop) -> Reading[StoredBatch]:
+        """Return the batches of a time range; EventStore describes the arguments."""
+        return Reading(partial(self._batches, events, stop))
+
+    def _batches(self, events: EventRange, stop: Stop, reading: Reading[StoredBatch]) -> Generator[StoredBatch]:
         first = last = 0
         try:
-            for stored in from_files((self._path,), span.since * 1_000_000, note=self._note):
+            for stored in from_files((self._path,), events.since * 1_000_000, note=self._note):
                 first, last = first or stored.appended, stored.appended
-                if host in (None, stored.batch.hostname, stored.batch.host_id):
+                reading.done += 1
+                if events.host in (None, stored.batch.hostname, stored.batch.host_id):
                     yield stored
                 if stop():
                     break
         finally:
-            start, end = (date_and_time_seconds(time_ms * 1_000_000) for time_ms in (first, last))
-            if not first:
-                remarks.append("The recording has no events.")
-            elif first > span.time:
-                remarks.append(f"The recording begins at {start}, after the alert.")
-            elif last < span.time:
-                remarks.append(f"The recording is from {start} to {end}, before the alert.")
+            if events.about is not None:
+                reading.remarks += _remarks_on_range(first, last, events.about)
 
+    def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
+        """Return its files, newest first; EventStore describes the arguments."""
+        return Reading(partial(self._portions, events, stop))
 
-def from_recording(
-    query: EventQuery, path: Path, rule_names: Callable[[], frozenset[str]], note: OnNote
-) -> QueryResult:  # fmt: skip
-    """Find an alert, and the batches of its host.
+    def _portions(self, events: EventRange, stop: Stop, reading: Reading[EventPortion]) -> Generator[EventPortion]:
+        since, until = events.since, events.until or 0
+        files = [(file, _begin(file), _size(file)) for file in reversed(recordings((self._path,)))]
+        reading.total = sum(size for _, begin, size in files if begin is None or begin < until)
+        if not reading.total:
+            reading.total = reading.done = 1
 
-    Args:
-        query: the query.
-        path: the folder of a recording, or one file of events, which has no alerts.
-        rule_names: returns the rules that may have raised an alert, if it is not stored.
-        note: receives what can't be read.
+        def batches(file: Path) -> Iterator[StoredBatch]:
+            for stored in read_file(file):
+                if stop():
+                    return
+                if since <= stored.appended < until:
+                    yield stored
 
-    Raises:
-        BadInput: The recording or the rules can't be read.
-    """
-    alerts = [] if path.is_file() else [alert for alert in stored_alerts(path, note) if query.includes(alert)]
-    alert = next((each for each in alerts if each.id == query.id), None)
-    remarks = [] if alert is None else remarks_on(alert)
-    span = EventSpan(query.time - query.before - EARLIER_MS, query.time)
-    source = RecordingHistory(path, note)
-    host = query.host or (None if alert is None else alert.host_id or None)
-    batches = source.batches(span, host, remarks, lambda: False)
-    return QueryResult(batches, alert, _trigger(query, alert, rule_names), remarks, alerts, source)
+        def report(_: Path, error: Exception) -> None:
+            # It may still be being written.
+            reading.remarks.append(f"{error}.")
 
-
-def _trigger(query: EventQuery, alert: Alert | None, rule_names: Callable[[], frozenset[str]]) -> IsTrigger:
-    if alert is not None:
-        return by_number(alert.time, alert.event.get("evt.num"))
-    return by_id(query.id, rule_names())
-
-
-class RecordingRange:
-    """The batches of a recording that were made between two times."""
-
-    def __init__(self, path: Path, since: int, until: int) -> None:
-        """Find the files. Raises BadInput.
-
-        Args:
-            path: a recording, or a folder of them in the order of their names.
-            since: ms since the epoch.
-            until: likewise.
-        """
-        self.bytes = 0
-        self.remarks: list[str] = []
-        self._range = since, until
-        self._files = [(file, _begin(file), _size(file)) for file in reversed(recordings((path,)))]
-        self._total = sum(size for _, begin, size in self._files if begin is None or begin < until)
-
-    @property
-    def share(self) -> float:
-        """How much of it has been read, from 0 to 1."""
-        return min(self.bytes / self._total, 1.0) if self._total else 1.0
-
-    def portions(self, stop: Callable[[], bool]) -> Iterator[EventPortion]:
-        """Yield the files, newest first; stop is called between batches."""
-        since, until = self._range
         oldest: int | None = None
-        for file, begin, size in self._files:
+        for file, begin, size in files:
             if begin is not None and begin >= until:
                 continue
-            yield EventPortion(max(begin or 0, since), self._batches(file, stop))
-            self.bytes += size
+            yield EventPortion(max(begin or 0, since), each_readable((file,), batches, report))
+            reading.done += size
+            reading.bytes += size
             if begin is not None:
                 oldest = begin if oldest is None else min(oldest, begin)
                 if begin <= since and (file.parent / LOCK).exists():
                     # `lanner run` wrote them, in order: older ones end before this one begins.
                     return
         if oldest is not None and oldest > since > 0:
-            self.remarks.append(f"The recording begins at {date_and_time_seconds(oldest * 1_000_000)}.")
+            reading.remarks.append(f"The recording begins at {_time(oldest)}.")
 
-    def close(self) -> None:
-        """Do nothing."""
+    def alerts(self, events: EventRange | None = None, stop: Stop = lambda: False) -> Iterator[Alert]:
+        """Yield all its alerts, oldest first; the last one of a file may be truncated.
 
-    def _batches(self, file: Path, stop: Callable[[], bool]) -> Iterator[StoredBatch]:
-        since, until = self._range
-        try:
-            for batch in read_recording(file):
-                if stop():
-                    return
-                made = batch.created // 1_000_000
-                if since <= made < until:
-                    yield StoredBatch(batch, made)
-        except FileNotFoundError:
-            # The recording continues: it was the oldest file.
-            return
-        except OSError as error:
-            raise BadInput(f"{file}: {error.strerror}.") from None
-        except BadBatch as error:
-            # It may still be being written.
-            self.remarks.append(f"{error}.")
+        The file is still being written then, or its writer was killed.
+
+        Args:
+            events: not used, as all of them are few.
+            stop: ends reading.
+
+        Raises:
+            BadInput: It is a file that holds no alerts, or a damaged one.
+        """
+        del events
+        is_file = self._path.is_file()
+
+        def report(_: Path, error: Exception) -> None:
+            if is_file:
+                raise BadInput(f"{error}.") from None
+            self._note(f"{error}; continuing with the next file.")
+
+        files = [self._path] if is_file else sorted((self._path / ALERTS).glob("*.avro"))
+        for alert in each_readable(files, read_alerts, report):
+            yield alert
+            if stop():
+                return
+
+    def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
+        """Return an alert; None if it isn't stored, or if this is one file. EventStore describes the arguments."""
+        del near, show
+        alerts = () if self.scope == "file" else self.alerts(stop=stop)
+        return next((alert for alert in alerts if alert.id == alert_id), None)
+
+
+def _remarks_on_range(first: int, last: int, about: int) -> Iterator[str]:
+    """Yield whether a recording from first to last has a time; ms since the epoch."""
+    if not first:
+        yield "The recording has no events."
+    elif first > about:
+        yield f"The recording begins at {_time(first)}, after the alert."
+    elif last < about:
+        yield f"The recording is from {_time(first)} to {_time(last)}, before the alert."
+
+
+def _time(milliseconds: int) -> str:
+    return date_and_time_seconds(milliseconds * 1_000_000)
 
 
 def _begin(file: Path) -> int | None:

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import InitVar, dataclass, field
+from typing import Any, Literal
 
 from foundation.errors import LannerError
 from lanner.recorder.event_rows import row_maker
-from lanner.recorder.store import StoredBatch
+from lanner.recorder.store import EventPortion, EventRange, EventStore, Reading
 from processor.compiler.batch import Conditions, compile_rules
 from processor.compiler.literals import names_to_resolve
 from processor.detection.view import BatchView, Budget, BudgetLimits, OverBudget
@@ -112,35 +112,6 @@ _OF_A_BATCH = BudgetLimits(seconds=5.0)
 
 
 @dataclass(frozen=True, slots=True)
-class EventPortion:
-    """The events of a part of the time range."""
-
-    since: int
-    """Its start, ms since the epoch."""
-    batches: Iterator[StoredBatch]
-    """In any order, read as they are used."""
-
-
-class RetainedEvents(Protocol):
-    """Where events are retained; each method may raise BadInput and BusUnavailable."""
-
-    bytes: int
-    """Read so far."""
-    remarks: list[str]
-    """On what is not there; complete at the end."""
-
-    @property
-    def share(self) -> float:
-        """How much of it has been read, from 0 to 1."""
-
-    def portions(self, stop: Callable[[], bool]) -> Iterator[EventPortion]:
-        """Yield the portions of the time range, newest first; stop is called between messages."""
-
-    def close(self) -> None:
-        """Stop reading."""
-
-
-@dataclass(frozen=True, slots=True)
 class SearchLimits:
     """The most that a search may take."""
 
@@ -164,7 +135,9 @@ class EventSearch:
     """One search. Its attributes may be read while it runs."""
 
     condition: SearchCondition
-    events: RetainedEvents
+    store: InitVar[EventStore]
+    times: InitVar[EventRange]
+    """With an end."""
     stop: Callable[[], bool]
     limits: SearchLimits = field(default_factory=SearchLimits)
     redaction: Redaction = field(default_factory=Redaction)
@@ -178,7 +151,11 @@ class EventSearch:
     """Why it ended; None if it runs."""
     faults: int = 0
     """Events that could not be evaluated, and batches that took too long."""
+    events: Reading[EventPortion] = field(init=False)
     _until: float = 0.0
+
+    def __post_init__(self, store: EventStore, times: EventRange) -> None:
+        self.events = store.portions(times, self._is_over)
 
     def run(self) -> Iterator[Sequence[FoundEvent]]:
         """Yield what each portion has, newest first, and nothing now and then in between, to show progress.
@@ -188,7 +165,7 @@ class EventSearch:
             BusUnavailable: the broker is away.
         """
         self._until = self.clock() + self.limits.seconds
-        for portion in self.events.portions(self._is_over):
+        for portion in self.events:
             left = self.limits.results - self.found
             newest: list[FoundEvent] = []
             report_at = self.clock() + _REPORT_SECONDS

@@ -1,10 +1,10 @@
 """Stored batches from recordings and topics, each with its append time."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from bus.messages import append_time, correction
 from foundation.text import OnNote, ignore_note
@@ -12,9 +12,13 @@ from lanner.captures.reader import CaptureReader, is_capture
 from lanner.errors import BadInput
 from processor.compiler.batch import Excludes
 from processor.hosts.arrival import dated
+from schemas.alert import Alert, BadAlert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch, decode_batch
 from schemas.encoding.recording import is_container, read_open_recording, read_recording
+
+Item = TypeVar("Item")
+Source = TypeVar("Source")
 
 LOCK = "lock"
 """File in the folder of a rolling recording: one process at a time writes there, so that its files are in order."""
@@ -98,19 +102,39 @@ def from_files(
         BadInput: There is none, or one can't be read.
     """
     folders = {path for path in paths if path.is_dir()}
-    for path in _relevant(recordings(paths), since):
+
+    def batches(path: Path) -> Iterator[StoredBatch]:
         try:
-            yield from _batches_of(path, exclusions, note)
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
+            yield from read_file(path, exclusions, note)
+        except FileNotFoundError as error:
+            if path.parent in folders:
                 raise
-            if path.parent in folders and isinstance(error, FileNotFoundError):
-                continue
             raise BadInput(f"{path}: {error.strerror}.") from None
-        except BadBatch as error:
-            if path.parent not in folders:
-                raise BadInput(f"{error}.") from None
-            note(f"{error}; continuing with the next file.")
+
+    def report(path: Path, error: Exception) -> None:
+        if path.parent not in folders:
+            raise BadInput(f"{error}.") from None
+        note(f"{error}; continuing with the next file.")
+
+    yield from each_readable(_relevant(recordings(paths), since), batches, report)
+
+
+def read_file(
+    path: Path, exclusions: Mapping[str, Excludes] | None = None, note: OnNote = ignore_note
+) -> Iterator[StoredBatch]:
+    """Yield the batches of one recording or capture; from_files describes the arguments.
+
+    Raises:
+        FileNotFoundError: There is none.
+        BadInput: It can't be opened.
+        BadBatch: It is damaged; the batches before it are valid.
+    """
+    try:
+        yield from _batches_of(path, exclusions, note)
+    except (BrokenPipeError, FileNotFoundError):
+        raise
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
 
 
 def _batches_of(path: Path, exclusions: Mapping[str, Excludes] | None, note: OnNote) -> Iterator[StoredBatch]:
@@ -145,32 +169,111 @@ EARLIER_MS = 30_000
 """How much earlier than a time range to start: batches state every 15 s what is collected, and clocks may differ."""
 
 
+Stop = Callable[[], bool]
+"""Called between reads; True ends them."""
+
+
 @dataclass(frozen=True, slots=True)
-class EventSpan:
-    """A time range of retained events, ms since the epoch."""
+class EventRange:
+    """A time range of stored events, ms since the epoch."""
 
     since: int
-    time: int
-    """The time that matters most: remarks state whether the source has it."""
     until: int | None = None
     """Batches that arrived later may be left out; None for all later ones."""
+    host: str | None = None
+    """Id or name; None for all hosts."""
+    about: int | None = None
+    """The time that matters most, if there is one: remarks state whether the store has it."""
 
 
-class EventHistory(Protocol):
-    """Retained events of all hosts."""
+class Reading(Generic[Item]):
+    """What a store has of a time range, read as it is iterated over, once; nothing is opened before.
 
-    def batches(
-        self, span: EventSpan, host: str | None, remarks: list[str], stop: Callable[[], bool]
-    ) -> Generator[StoredBatch]:
-        """Yield the batches of a time range, those of each host in order.
+    Iteration raises BadInput if a recording can't be read, and BusUnavailable if the topic can't.
+    """
+
+    def __init__(self, read: Callable[["Reading[Item]"], Generator[Item]]) -> None:
+        """Prepare reading. read: yields the items, and counts here."""
+        self.total = 0
+        """Messages, or bytes, that are to be read, estimated; 0 while that is unknown."""
+        self.done = 0
+        """How many of them have been read."""
+        self.bytes = 0
+        """Read so far, where they are counted."""
+        self.unreadable = 0
+        """Messages that aren't valid; the processor dead-letters them."""
+        self.remarks: list[str] = []
+        """On what isn't there; complete at the end."""
+        self._items = read(self)
+
+    @property
+    def share(self) -> float:
+        """How much of it has been read, from 0 to 1."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    def __iter__(self) -> Iterator[Item]:
+        """Return the items."""
+        return self._items
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._items.close()
+
+
+@dataclass(frozen=True, slots=True)
+class EventPortion:
+    """The events of a part of the time range."""
+
+    since: int
+    """Its start, ms since the epoch."""
+    batches: Iterator[StoredBatch]
+    """In any order, read as they are used."""
+
+
+class EventStore(Protocol):
+    """Stored events and alerts. Reading them raises BadInput and BusUnavailable."""
+
+    name: str
+    """For messages: the recording, or the brokers."""
+    scope: Literal["file", "host", "fleet"]
+    """One file, of events or of alerts; a recording of both; or the topics of a fleet."""
+
+    def batches(self, events: EventRange, stop: Stop) -> Reading[StoredBatch]:
+        """Return the batches of a time range; those of other times may be among them.
+
+        They are in the order in which they arrived; about a time, only those of each host are.
+        """
+
+    def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
+        """Return the portions of a time range that has an end, newest first."""
+
+    def alerts(self, events: EventRange, stop: Stop) -> Iterator[Alert]:
+        """Yield the alerts of a time range in order; some twice, and some of other times and hosts."""
+
+    def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
+        """Return an alert; None if it isn't stored.
 
         Args:
-            span: the time range; batches of other times may be among them.
-            host: id or name of a host; None for all hosts.
-            remarks: receives sentences on the source, such as where it begins.
-            stop: called between reads; True ends the iteration.
-
-        Raises:
-            BadInput: The recording can't be read.
-            BusUnavailable: The topic can't be read.
+            alert_id: its id.
+            near: its time, ms since the epoch.
+            stop: ends the search.
+            show: receives the progress.
         """
+
+
+def each_readable(
+    sources: Iterable[Source],
+    read: Callable[[Source], Iterable[Item]],
+    report: Callable[[Source, Exception], None],
+) -> Iterator[Item]:
+    """Yield the items of files or messages; one that can't be read is reported, and doesn't stop those behind it.
+
+    A file that is gone is left out: a recording that continues deletes its oldest ones.
+    """
+    for source in sources:
+        try:
+            yield from read(source)
+        except FileNotFoundError:
+            continue
+        except (BadBatch, BadAlert) as error:
+            report(source, error)

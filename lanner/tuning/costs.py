@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from foundation.quantities import duration_text
 from foundation.text import count_of
 from lanner.recorder.coverage import RecordingCoverage, not_collected
-from lanner.recorder.store import StoredBatch
+from lanner.recorder.store import Reading, StoredBatch
 from lanner.ruleset.compile import CompiledDetection
 from lanner.tuning.backtest import Backtest, BacktestRow
 from processor.correlation.state import seen_records
@@ -219,8 +219,8 @@ def measured_costs(
     before: CompiledDetection,
     draft: CompiledDetection,
     always_sent: Collection[str],
-    batches: Iterable[StoredBatch],
-    remarks: list[str],
+    batches: Reading[StoredBatch],
+    since: int,
     *,
     show: Callable[[str], None],
     stop: Callable[[], bool],
@@ -232,7 +232,7 @@ def measured_costs(
         draft: the other one.
         always_sent: types of the events that both send, as collectors do.
         batches: the stored events.
-        remarks: on what is not stored; complete when the batches end.
+        since: only those that arrived later, ms since the epoch.
         show: receives the progress.
         stop: called after each batch; True ends it early, with what was read until then.
     """
@@ -240,16 +240,17 @@ def measured_costs(
     costs = RuleCosts(versions[0], versions[1], clock=time.thread_time_ns)
     coverage = RecordingCoverage()
     for stored in batches:
-        coverage.see(stored)
-        costs.take(stored)
-        show(f"{count_of(costs.events, 'event')}, {count_of(costs.alerts, 'alert')} of the draft")
+        if stored.appended >= since:
+            coverage.see(stored)
+            costs.take(stored)
+            show(f"{count_of(costs.events, 'event')}, {count_of(costs.alerts, 'alert')} of the draft")
         if stop():
-            remarks.append("stopped early")
+            batches.remarks.append("stopped early")
             break
     missing = not_collected(draft.event_types, draft.pushdown_filter, coverage.hosts)
     found = costs.finish()
     learning = _still_learning(draft.ruleset.plan, found) if found.events else ()
-    return MeasuredCosts(found, (*remarks, *missing, *learning), not stop())
+    return MeasuredCosts(found, (*batches.remarks, *missing, *learning), not stop())
 
 
 def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bus.connection import Connection
 from collector.events.system_calls import EVERYTHING
 from foundation.text import OnNote
 from lanner.dead_letters.store import DeadLetterStore, outboxes
 from lanner.errors import BadInput
 from lanner.libraries import need
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
+from lanner.recorder.store import EventStore
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault, nearest
@@ -35,10 +36,24 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
     return [TopicDeadLetters(connection, "notifier"), TopicDeadLetters(connection, "processor", own)]
 
 
-def fleet_connection(settings: Settings) -> Connection:
-    """Return the connection to the topics of a fleet. Raises BadSettings and BusUnavailable."""
+def open_events(settings: Settings, recording: Path | None, note: OnNote) -> EventStore:
+    """Return the store of events and alerts.
+
+    Args:
+        settings: for the broker.
+        recording: the folder of a recording, or one file; None for the topics of a fleet.
+        note: receives what can't be read.
+
+    Raises:
+        BadSettings: The settings of the broker are wrong.
+        BusUnavailable: No broker takes connections, or its client isn't installed.
+    """
+    if recording is not None:
+        return RecordingStore(recording, note)
     need("processor", "confluent_kafka")
-    return reachable_connection(settings)
+    from lanner.recorder.topic import TopicStore
+
+    return TopicStore(reachable_connection(settings), note)
 
 
 def always_sent(settings: Settings) -> frozenset[str]:

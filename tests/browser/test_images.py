@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from lanner.console.story.reading import EventArchive
-from lanner.recorder.recording import RecordingHistory
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from schemas.encoding.recording import read_recording
 from tests.browser.conftest import Serve, Visiting
@@ -39,7 +39,7 @@ def served(serve: Serve, tmp_path: Path) -> Served:
         recording.store(batch)
     recording.close()
     alerts = [*script["spread"](recorded, now), *recorded]
-    archive = EventArchive(RecordingHistory(folder), "They are retained for a day.")
+    archive = EventArchive(RecordingStore(folder), "They are retained for a day.")
     made = serve(alerts=alerts, events=archive, clock=lambda: now)
     made.wait_for(len(alerts))
     for group, action, value in zip(

@@ -25,7 +25,9 @@ from bus.acls import json_source_grants
 from bus.administration import Administration, GroupLags
 from bus.connection import Connection, client_config
 from bus.topics import ALL_TOPICS
-from lanner.recorder.topic import TopicEvents
+from foundation.text import ignore_note
+from lanner.recorder.store import EventRange
+from lanner.recorder.topic import TopicStore
 from lanner.wiring.stages.consoles import fleet_pipeline
 from tests.cluster.secured import SecuredBroker
 
@@ -182,9 +184,9 @@ def test_the_rights_of_the_console_are_enough_for_its_pages(secured: SecuredBrok
     assert [(each.group, each.topic) for each in GroupLags(connection).read()] == []
     with fleet_pipeline(connection).stores() as stores:
         assert [list(store.dead_letters()) for store in stores] == [[], []]
-    events = TopicEvents(connection, 0, time.time_ns() // 1_000_000)
-    assert [list(portion.batches) for portion in events.portions(lambda: False)] == [[]]
-    events.close()
+    times = EventRange(0, time.time_ns() // 1_000_000)
+    portions = TopicStore(connection, ignore_note).portions(times, lambda: False)
+    assert [list(portion.batches) for portion in portions] == [[]]
 
 
 def test_a_topic_of_others_can_be_read_by_processors_only(secured: SecuredBroker) -> None:

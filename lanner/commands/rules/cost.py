@@ -16,7 +16,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, parse_duration_ms, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
-from lanner.recorder.store import from_files
+from lanner.recorder.store import EventRange
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
@@ -24,7 +24,7 @@ from lanner.terminal.tables import print_table
 from lanner.tuning.costs import CostComparison, MeasuredCosts, RuleCost, VersionCost, measured_costs
 from lanner.wiring.rules import detection_of, find_rules, load_detection
 from lanner.wiring.stages.collector import make_collector
-from lanner.wiring.stores import fleet_connection
+from lanner.wiring.stores import open_events
 from processor.language.ast import Node
 from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, shares
 from schemas.batch import EventBatch
@@ -89,19 +89,10 @@ def measure(
         BusUnavailable: No broker, or no such topic.
     """
     status = StatusLine(sys.stderr, enabled=not quiet)
-    remarks: list[str] = []
     with Signals(restores=True) as signals:
-        if recording is None:
-            connection = fleet_connection(settings)
-            from lanner.recorder.topic import TopicRange
-
-            stretch = TopicRange(connection, note, since, None)
-            batches, remarks = stretch.batches(lambda _: True, lambda: signals.stop), stretch.remarks
-        else:
-            batches = from_files((recording,), since * 1_000_000, note=note)
-        fresh = (stored for stored in batches if stored.appended >= since)
+        batches = open_events(settings, recording, note).batches(EventRange(since), lambda: signals.stop)
         always = settings.collector.always_sent
-        measured = measured_costs(*versions, always, fresh, remarks, show=status.show, stop=lambda: signals.stop)
+        measured = measured_costs(*versions, always, batches, since, show=status.show, stop=lambda: signals.stop)
     status.clear()
     return measured
 

@@ -14,8 +14,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
-from lanner.recorder.context import EventQuery, parse_alert_id
-from lanner.recorder.recording import from_recording
+from lanner.recorder.context import EventQuery, find_around, parse_alert_id
 from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
 from lanner.ruleset.load import choose_rule, load_or_fail
 from lanner.ruletest.given import (
@@ -33,7 +32,7 @@ from lanner.ruletest.given import (
 from lanner.sources.installed import source_named
 from lanner.terminal.output import StatusLine, coloured, note
 from lanner.wiring.rules import find_rules
-from lanner.wiring.stores import fleet_connection
+from lanner.wiring.stores import open_events
 from processor.loading import Rule
 from processor.rules.splitting import stateful_names
 from schemas.catalog.fields import SYSCALL
@@ -133,16 +132,12 @@ def _retained(
     recording = chosen_recording(settings, None if event is None else Path(event), topic=False, quiet=options.quiet)
     status = StatusLine(sys.stderr, enabled=not options.quiet)
     with Signals() as signals:
-        if recording is not None:
-            found = from_recording(query, recording, lambda: frozenset(each.name for each in rules), note)
-        else:
-            from lanner.recorder.topic import from_topic
-
-            connection = fleet_connection(settings)
-            try:
-                found = from_topic(query, connection, note, lambda: signals.stop, status.show)
-            finally:
-                status.clear()
+        names = frozenset(each.name for each in rules)
+        store = open_events(settings, recording, note)
+        try:
+            found = find_around(query, store, lambda: names, lambda: signals.stop, status.show)
+        finally:
+            status.clear()
         event_found = event_of(query, found, lambda: signals.stop)
     status.clear()
     return answer_for_event(rule, event_found)

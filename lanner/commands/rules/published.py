@@ -125,6 +125,7 @@ def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, versi
         quiet: report only problems.
     """
     from lanner.known_state.fleet import FleetState, learn_from_topic, wait_until_supported
+    from lanner.recorder.topic import TopicStore
 
     known = set() if before is None else {macro.fingerprint for macro in learning_macros(before)}
     fresh = [macro for macro in learning_macros(plan) if macro.fingerprint not in known]
@@ -138,7 +139,9 @@ def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, versi
         try:
             wait_until_supported(connection, version, lambda: signals.stop)
             fleet = FleetState(connection)
-            values, remarks = learn_from_topic(fleet, plan, fresh, lambda: signals.stop, show=status.show, note=note)
+            values, remarks = learn_from_topic(
+                fleet, TopicStore(connection, note), plan, fresh, stop=lambda: signals.stop, show=status.show
+            )
         except BusUnavailable as error:
             note(f"{error.reason}; {later}.", "warning")
             return

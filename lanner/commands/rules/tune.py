@@ -15,7 +15,7 @@ from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
-from lanner.recorder.recording import stored_alerts
+from lanner.recorder.store import EventRange
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
@@ -23,7 +23,7 @@ from lanner.terminal.output import StatusLine, note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
 from lanner.wiring.rules import find_rules
-from lanner.wiring.stores import fleet_connection
+from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert
 from schemas.encoding.batch import BadBatch
@@ -137,16 +137,7 @@ def _alerts(
 
 
 def _stored(settings: Settings, recording: Path | None, first: int) -> _Source:
-    if recording is not None:
-        return lambda _: stored_alerts(recording, note)
-
-    def read(stop: Callable[[], bool]) -> Iterable[Alert]:
-        connection = fleet_connection(settings)
-        from lanner.recorder.topic import retained_alerts
-
-        return retained_alerts(connection, note, first, None, stop)
-
-    return read
+    return lambda stop: open_events(settings, recording, note).alerts(EventRange(first), stop)
 
 
 def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:

@@ -15,7 +15,7 @@ from foundation.files import open_private, write_atomically
 from foundation.text import OnNote
 from lanner.console.feed.feed import Action
 from lanner.console.store.rows import Mark, read_mark
-from lanner.recorder.recording import stored_alerts
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import ALERTS
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
@@ -166,10 +166,10 @@ class RecordedAlerts:
             follow: read again when `lanner run` has written more.
         """
         self._path = path
-        self._note = note
+        self._store = RecordingStore(path, note)
         self._follow = follow
         self._state = self._files()
-        self._alerts: Iterator[Alert] = stored_alerts(path, note)
+        self._alerts: Iterator[Alert] = self._store.alerts()
         self._look_at = 0.0
 
     def read(self, seconds: float) -> Sequence[Alert]:
@@ -183,7 +183,7 @@ class RecordedAlerts:
             state = self._files()
             if state != self._state:
                 self._state = state
-                self._alerts = stored_alerts(self._path, self._note)
+                self._alerts = self._store.alerts()
         return ()
 
     def positions(self) -> Mapping[int, int]:

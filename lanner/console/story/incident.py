@@ -6,7 +6,7 @@
 import json
 import tempfile
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from lanner.errors import BadInput
 from lanner.recorder.budget import ReadBudget
 from lanner.recorder.context import TimelineRange
 from lanner.recorder.recording import INCIDENT
-from lanner.recorder.store import StoredBatch
+from lanner.recorder.store import Reading, StoredBatch
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, Process
@@ -36,7 +36,7 @@ class NothingToExport(BadInput):
 
 def incident_file(
     alerts: Sequence[Alert],
-    batches: Generator[StoredBatch],
+    batches: Reading[StoredBatch],
     window: TimelineRange,
     redaction: Redaction,
     budget: ReadBudget,

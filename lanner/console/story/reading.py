@@ -8,10 +8,10 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.story.incident import NothingToExport, incident_file
 from lanner.errors import BadInput
 from lanner.recorder.budget import ReadBudget
-from lanner.recorder.context import HostContext, TimelineRange, by_number, read_context, remarks_on
+from lanner.recorder.context import TimelineRange, by_number, read_context, remarks_on
 from lanner.recorder.coverage import HostCoverage
-from lanner.recorder.store import EARLIER_MS, EventHistory, EventSpan
-from lanner.recorder.tree.activity import Activity, activity_maker
+from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, StoredBatch
+from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family, family
 from lanner.recorder.tree.peers import HostReading, Join, JoinedContext, joined_contexts
 from processor.output.redaction import Redaction
@@ -30,7 +30,7 @@ _MS = 1_000_000
 class EventArchive:
     """The retained events that a console can read."""
 
-    events: EventHistory | None
+    events: EventStore | None
     """None if there are none."""
     retention: str
     """How long they are retained, or why there are none, as a sentence with what to do about it."""
@@ -84,11 +84,16 @@ class StoryReader:
         remarks = remarks_on(alert)
         if self.archive.events is None or not alert.host_id:
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
+        batches = self._batches(self.archive.events, alert, window, budget)
+        trigger = by_number(alert.time, alert.event.get("evt.num"))
         try:
-            context = self._context(self.archive.events, alert, window, remarks, budget)
+            context = read_context(
+                batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take
+            )
         except BadInput as error:
-            remarks += error.messages
+            remarks += [*batches.remarks, *error.messages]
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
+        remarks += batches.remarks
         entries = context.entries()
         trees: list[StoryTree] = []
         joined: Sequence[JoinedContext] = ()
@@ -137,8 +142,7 @@ class StoryReader:
         names = (alert.hostname or alert.host_id,)
         others = self._alerts.whole_alerts(names, window.start, window.end, MAX_ALERTS)
         alerts = [alert, *(each for each in others if each.id != alert.id and each.host_id == alert.host_id)]
-        span = EventSpan(window.start // _MS - EARLIER_MS, window.alert // _MS)
-        batches = self.archive.events.batches(span, alert.host_id, [], budget.is_spent)
+        batches = self._batches(self.archive.events, alert, window, budget)
         return incident_file(alerts, batches, window, self.redaction, budget)
 
     def event(self, alert: Alert, budget: ReadBudget) -> tuple[EventBatch, int] | None:
@@ -146,8 +150,9 @@ class StoryReader:
         if self.archive.events is None or not alert.host_id:
             return None
         window = TimelineRange(alert.time, alert.time, alert.time)
-        span = EventSpan(alert.time // _MS - EARLIER_MS, alert.time // _MS, alert.time // _MS + LATEST_MS)
-        batches = self.archive.events.batches(span, alert.host_id, [], budget.is_spent)
+        time = alert.time // _MS
+        around = EventRange(time - EARLIER_MS, time + LATEST_MS, alert.host_id, time)
+        batches = self.archive.events.batches(around, budget.is_spent)
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         try:
             found = read_context(batches, window, trigger, _in_batch, 1, stop=budget.is_spent, on_batch=budget.take)
@@ -155,15 +160,10 @@ class StoryReader:
             return None
         return next((entry.shown for entry in found.entries() if entry.is_trigger), None)
 
-    def _context(
-        self, events: EventHistory, alert: Alert, window: TimelineRange, remarks: list[str], budget: ReadBudget
-    ) -> HostContext[Activity]:
-        span = EventSpan(window.start // _MS - EARLIER_MS, window.alert // _MS)
-        batches = events.batches(span, alert.host_id, remarks, budget.is_spent)
-        trigger = by_number(alert.time, alert.event.get("evt.num"))
-        return read_context(
-            batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take
-        )
+    @staticmethod
+    def _batches(events: EventStore, alert: Alert, window: TimelineRange, budget: ReadBudget) -> Reading[StoredBatch]:
+        around = EventRange(window.start // _MS - EARLIER_MS, host=alert.host_id, about=window.alert // _MS)
+        return events.batches(around, budget.is_spent)
 
 
 def _in_batch(batch: EventBatch) -> Callable[[int], tuple[EventBatch, int]]:

@@ -3,12 +3,12 @@
 A connection joins two processes if each has the addresses and ports of the other; translated addresses aren't found.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
 from lanner.recorder.context import HostContext, OnBatch, TimelineRange, Write, by_number, read_context
-from lanner.recorder.store import EARLIER_MS, EventHistory, EventSpan, StoredBatch
+from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, StoredBatch
 from lanner.recorder.tree.activity import Activity, SocketPair, plain, socket_of
 from lanner.recorder.tree.family import Family
 from schemas.batch import EventBatch
@@ -52,7 +52,7 @@ class JoinedContext:
 class HostReading:
     """How to read the events of a host."""
 
-    source: EventHistory
+    source: EventStore
     write: Write[Activity]
     limit: int
     stop: Callable[[], bool]
@@ -75,7 +75,7 @@ def joined_contexts(found: Family, host_id: str, window: TimelineRange, reading:
     open_ends = open_sockets(found)
     joins: dict[tuple[str, int, str], Join] = {}
     for span in _spans(time for _, time in open_ends.values()):
-        batches = reading.source.batches(span, None, [], reading.stop)
+        batches = reading.source.batches(span, reading.stop)
         for join in find_joins(_watched(batches, reading), host_id, open_ends):
             joins.setdefault((join.host_id, join.time, join.number), join)
             if len(joins) >= MAX_PEERS:
@@ -130,7 +130,7 @@ def _connected(batch: EventBatch, wanted: Mapping[SocketPair, SocketPair]) -> Se
     return [index for index, port in enumerate(batch.columns["remote_port"]) if port > 0]
 
 
-def _spans(times: Iterable[int]) -> Iterator[EventSpan]:
+def _spans(times: Iterable[int]) -> Iterator[EventRange]:
     """Yield the time ranges to search, joined where they overlap."""
     start = end = -1
     for time in sorted(time // _MS for time in times):
@@ -138,13 +138,13 @@ def _spans(times: Iterable[int]) -> Iterator[EventSpan]:
             end = time + _AROUND_MS
             continue
         if start >= 0:
-            yield EventSpan(start, start, end + _LATE_MS)
+            yield EventRange(start, end + _LATE_MS, about=start)
         start, end = time - _AROUND_MS, time + _AROUND_MS
     if start >= 0:
-        yield EventSpan(start, start, end + _LATE_MS)
+        yield EventRange(start, end + _LATE_MS, about=start)
 
 
-def _watched(batches: Generator[StoredBatch], reading: HostReading) -> Iterator[StoredBatch]:
+def _watched(batches: Reading[StoredBatch], reading: HostReading) -> Iterator[StoredBatch]:
     with closing(batches):
         for stored in batches:
             reading.on_batch(stored)
@@ -157,8 +157,8 @@ def _read(join: Join, window: TimelineRange, reading: HostReading) -> HostContex
     start, end = window.start, window.end
     if not start <= join.time <= end:
         start, end = join.time - _ALONE, join.time + _ALONE
-    span = EventSpan(start // _MS - EARLIER_MS, join.time // _MS, None)
-    batches = reading.source.batches(span, join.host_id, [], reading.stop)
+    span = EventRange(start // _MS - EARLIER_MS, host=join.host_id, about=join.time // _MS)
+    batches = reading.source.batches(span, reading.stop)
     around = TimelineRange(start, join.time, end)
     trigger = by_number(join.time, join.number)
     return read_context(

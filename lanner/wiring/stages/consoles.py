@@ -14,12 +14,12 @@ from foundation.text import OnNote
 from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.fleet.local import FilesOnly, LocalHost
 from lanner.console.pipeline import PipelineQueue, PipelineSource, outbox_queues
-from lanner.console.searches import OpenEvents, SearchSource
+from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
 from lanner.dead_letters.store import DeadLetterStore, outboxes
-from lanner.recorder.recording import RecordingHistory, RecordingRange, stored_alerts
-from lanner.recorder.topic import reader_of_alerts
+from lanner.recorder.recording import RecordingStore
+from lanner.recorder.store import EventStore
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import json_topic_names
 from lanner.wiring.rules import find_rules
@@ -44,19 +44,6 @@ def _queue(lag: GroupLag) -> PipelineQueue:
         name = lag.group.removeprefix(NOTIFIER_GROUPS)
         return PipelineQueue("sink", name, lag.topic, lag.waiting, lag.oldest, lag.members)
     return PipelineQueue("reader", lag.group, lag.topic, lag.waiting, lag.oldest, lag.members)
-
-
-def topic_search(settings: Settings, connection: Connection) -> SearchSource:
-    """Return the search in the events of a fleet."""
-    from lanner.recorder.topic import TopicEvents
-
-    described = f"the events that the broker at {connection.bootstrap_servers} retains"
-    return _search(settings, partial(TopicEvents, connection), described)
-
-
-def recording_search(settings: Settings, recording: Path) -> SearchSource:
-    """Return the search in the events of a recording."""
-    return _search(settings, partial(RecordingRange, recording), f"the events in {recording}")
 
 
 def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:
@@ -90,8 +77,11 @@ def outbox_pipeline(settings: Settings) -> PipelineSource:
     return PipelineSource(partial(outbox_queues, folder), stores, remarks)
 
 
-def _search(settings: Settings, source: OpenEvents, described: str) -> SearchSource:
-    return SearchSource(source, described, lambda: find_rules(settings).files, Redaction(settings.redact))
+def _search(settings: Settings, store: EventStore) -> SearchSource:
+    """Return the search in the events of a store."""
+    is_fleet = store.scope == "fleet"
+    described = f"the events that the broker at {store.name} retains" if is_fleet else f"the events in {store.name}"
+    return SearchSource(store, described, lambda: find_rules(settings).files, Redaction(settings.redact))
 
 
 _FLEET = "The topic events retains them for 24 h, or as set with `lanner topics create --events-retention`."
@@ -107,7 +97,7 @@ def fleet_console(
     # These need the broker's client.
     from lanner.console.feed.topics import AlertTopic, AuditTopic, MarkTopic
     from lanner.console.fleet.topics import FleetTopics, PublishedRulesFollower
-    from lanner.recorder.topic import FleetHistory
+    from lanner.recorder.topic import TopicStore, reader_of_alerts
     from lanner.wiring.published import active_of_published, public_keys
 
     rules = PublishedRulesFollower(
@@ -118,6 +108,7 @@ def fleet_console(
         BY_NAME[settings.priority],
     )
     since = time.time_ns() // 1_000_000 - settings.console.max_days * 86_400_000
+    store = TopicStore(connection, note)
     return RunningConsole(
         settings,
         folder,
@@ -127,10 +118,10 @@ def fleet_console(
         marks=partial(MarkTopic, connection),
         audit=partial(AuditTopic, connection),
         fleet=FleetTopics(connection, rules),
-        search=topic_search(settings, connection),
+        search=_search(settings, store),
         pipeline=fleet_pipeline(connection, json_topic_names(settings.json_sources)),
         described=f"the fleet at {connection.bootstrap_servers}",
-        events=EventArchive(FleetHistory(connection, note), _FLEET),
+        events=EventArchive(store, _FLEET),
         note=note,
         listen=listen,
     )
@@ -150,6 +141,7 @@ def recording_console(
         follow: whether the recording continues.
     """
     source = RecordedAlerts(recording, note, follow=follow)
+    store = RecordingStore(recording, note)
     return RunningConsole(
         settings,
         folder,
@@ -157,10 +149,10 @@ def recording_console(
         marks=partial(MarkFile, folder / MARKS),
         audit=partial(AuditFile, folder / AUDIT),
         fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
-        search=recording_search(settings, recording),
+        search=_search(settings, store),
         pipeline=outbox_pipeline(settings) if follow else None,
         described=f"the recording {recording}",
-        events=_recorded(recording, _FILE, note),
+        events=_archive(store, _FILE),
         is_recording=not follow,
         note=note,
         listen=listen,
@@ -173,7 +165,8 @@ class HostConsole:
     def __init__(self, settings: Settings, note: OnNote) -> None:
         """Start it. Raises BadInput."""
         folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
-        earlier: Iterable[Alert] = stored_alerts(kept, note) if settings.keep.size_mib and kept.is_dir() else ()
+        store = RecordingStore(kept, note)
+        earlier: Iterable[Alert] = store.alerts() if settings.keep.size_mib and kept.is_dir() else ()
         self._alerts = LocalAlerts(earlier)
         self._host = LocalHost(BY_NAME[settings.priority])
         self._console = RunningConsole(
@@ -183,10 +176,10 @@ class HostConsole:
             marks=partial(MarkFile, folder / MARKS),
             audit=partial(AuditFile, folder / AUDIT),
             fleet=self._host,
-            search=recording_search(settings, kept) if settings.keep.size_mib else None,
+            search=_search(settings, store) if settings.keep.size_mib else None,
             pipeline=outbox_pipeline(settings),
             described="this host",
-            events=_recorded(kept, _HOST, note) if settings.keep.size_mib else EventArchive(None, _NOTHING),
+            events=_archive(store, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
             note=note,
         )
         self.address = self._console.address
@@ -207,8 +200,8 @@ class HostConsole:
         self._console.stop()
 
 
-def _recorded(path: Path, retention: str, note: OnNote) -> EventArchive:
+def _archive(store: EventStore, retention: str) -> EventArchive:
     """Return the events of a recording; one file has alerts only."""
-    if path.is_file():
-        return EventArchive(None, f"{path} has no events, only alerts.")
-    return EventArchive(RecordingHistory(path, note), retention)
+    if store.scope == "file":
+        return EventArchive(None, f"{store.name} has no events, only alerts.")
+    return EventArchive(store, retention)

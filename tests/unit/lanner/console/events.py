@@ -6,7 +6,7 @@ from typing import Any
 
 from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
-from lanner.recorder.recording import RecordingHistory, RecordingRange
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from schemas.batch import EventBatch
 from tests.unit.recordings import shadow_read, write_recording
@@ -34,6 +34,6 @@ def retained(folder: Path, *batches: EventBatch) -> dict[str, Any]:
     recording.close()
     file = write_recording(folder / "events.avro", *batches)
     return {
-        "search": SearchSource(lambda *times: RecordingRange(file, *times), "a recording"),
-        "events": EventArchive(RecordingHistory(folder / "events"), "They are retained for a day."),
+        "search": SearchSource(RecordingStore(file), "a recording"),
+        "events": EventArchive(RecordingStore(folder / "events"), "They are retained for a day."),
     }

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lanner.recorder.recording import RecordingRange
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.search import EventSearch, FoundEvent, SearchLimits, compile_search
-from lanner.recorder.store import LOCK
+from lanner.recorder.store import LOCK, EventRange
 from processor.output.redaction import Redaction
 from tests.unit.recordings import shadow_read, write_recording
 
@@ -37,8 +37,10 @@ def search(
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[EventSearch, list[int]]:
     """Search a recording; return the search and the seconds of what was found."""
-    events = RecordingRange(path, since * 1000, until * 1000)
-    made = EventSearch(compile_search(text, []), events, stop, limits or SearchLimits(), Redaction(()))
+    times = EventRange(since * 1000, until * 1000)
+    made = EventSearch(
+        compile_search(text, []), RecordingStore(path), times, stop, limits or SearchLimits(), Redaction(())
+    )
     found: list[FoundEvent] = []
     for part in made.run():
         found += part
@@ -54,8 +56,8 @@ def test_the_newest_events_come_first(recording: Path) -> None:
 
 def test_an_event_has_its_fields(recording: Path) -> None:
     """By the names that conditions use."""
-    events = RecordingRange(recording, 0, 100_000)
-    made = EventSearch(compile_search("fd.name = /etc/shadow", []), events, lambda: False)
+    store = RecordingStore(recording)
+    made = EventSearch(compile_search("fd.name = /etc/shadow", []), store, EventRange(0, 100_000), lambda: False)
     first: Sequence[FoundEvent] = next(part for part in made.run() if part)
     assert first[0].fields["fd.name"] == "/etc/shadow"
     assert first[0].fields["evt.hostname"] == "web-3"
@@ -118,7 +120,7 @@ def test_a_file_that_is_being_written_is_searched(recording: Path) -> None:
 
 def test_a_range_before_the_recording_is_reported(recording: Path) -> None:
     """It is not taken for a time in which nothing happened."""
-    events = RecordingRange(recording / f"{1:012}.avro", 1000, 100_000)
-    made = EventSearch(compile_search("proc.name = cat", []), events, lambda: False)
+    store = RecordingStore(recording / f"{1:012}.avro")
+    made = EventSearch(compile_search("proc.name = cat", []), store, EventRange(1000, 100_000), lambda: False)
     assert sum(len(part) for part in made.run()) == 3
-    assert events.remarks == ["The recording begins at 1970-01-01 00:00:04."]
+    assert made.events.remarks == ["The recording begins at 1970-01-01 00:00:04."]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lanner.recorder.context import TimelineRange
-from lanner.recorder.recording import RecordingHistory
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family, family
@@ -41,7 +41,7 @@ def joined(folder: Path, *others: EventBatch, own: EventBatch | None = None) -> 
     """Return the joins of the host on which the attack begins."""
     batch = near() if own is None else own
     write = partial(activity_maker, redaction=Redaction())
-    reading = HostReading(RecordingHistory(kept(folder, batch, *others)), write, 1000, lambda: False)
+    reading = HostReading(RecordingStore(kept(folder, batch, *others)), write, 1000, lambda: False)
     return joined_contexts(tree_of(batch), "near", WINDOW, reading)
 
 

@@ -1,8 +1,8 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import pytest
 from bus.connection import BusUnavailable
 from lanner.console.searches import MAX_IN_ALL, MAX_OF_ONE, SearchSource
 from lanner.errors import BadInput
-from lanner.recorder.recording import RecordingRange
-from lanner.recorder.search import EventPortion, RetainedEvents
-from lanner.recorder.store import StoredBatch
+from lanner.recorder.recording import RecordingStore
+from lanner.recorder.store import EventPortion, EventRange, Reading, Stop, StoredBatch
 from lanner.wiring.stages.console import open_accounts
 from processor.loading import RuleFile
 from tests.unit.lanner.console.alerts import soon
@@ -47,39 +46,43 @@ def recording(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(serve: Serve, recording: Path) -> Served:
     """Return a console that searches the recording."""
-    return serve(search=SearchSource(lambda *times: RecordingRange(recording, *times), "a recording"))
+    return serve(search=SearchSource(RecordingStore(recording), "a recording"))
 
 
-@dataclass
-class EndlessEvents:
+class EndlessEvents(RecordingStore):
     """Events that never end, slowly."""
 
-    bytes: int = 0
-    remarks: list[str] = field(default_factory=list)
-    closed: threading.Event = field(default_factory=threading.Event)
-    share: float = 0.5
-
-    def portions(self, stop: Callable[[], bool]) -> Iterator[EventPortion]:
-        """Yield one portion after the other."""
-        while not stop():
-            time.sleep(0.02)
-            yield EventPortion(1000, iter([StoredBatch(shadow_read(), 1000)]))
-
-    def close(self) -> None:
-        """Note it."""
-        self.closed.set()
-
-
-class Searches:
-    """Opens events that never end."""
-
     def __init__(self) -> None:
-        self.opened: list[EndlessEvents] = []
+        super().__init__(Path())
+        self.closed = threading.Event()
 
-    def open(self, *_: int) -> RetainedEvents:
-        """Open them."""
-        self.opened.append(EndlessEvents())
-        return self.opened[-1]
+    def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
+        """Return one portion after the other."""
+
+        def portions(reading: Reading[EventPortion]) -> Generator[EventPortion]:
+            reading.total, reading.done = 2, 1
+            try:
+                while not stop():
+                    time.sleep(0.02)
+                    yield EventPortion(events.since, iter([StoredBatch(shadow_read(), 1000)]))
+            finally:
+                self.closed.set()
+
+        return Reading(portions)
+
+
+class AwayBroker(RecordingStore):
+    """Events of a broker that is away."""
+
+    def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
+        """Return nothing, because of an error."""
+        del events, stop
+
+        def portions(_: Reading[EventPortion]) -> Generator[EventPortion]:
+            raise BusUnavailable("no answer from a broker", "check it")
+            yield
+
+        return Reading(portions)
 
 
 class Browser:
@@ -143,7 +146,7 @@ def test_rule_files_that_are_missing_do_not_prevent_a_search(serve: Serve, recor
     def files() -> tuple[RuleFile, ...]:
         raise BadInput("the built-in rules are missing")
 
-    served = serve(search=SearchSource(lambda *times: RecordingRange(recording, *times), "a recording", files))
+    served = serve(search=SearchSource(RecordingStore(recording), "a recording", files))
     end = stream(served.ask(f"/api/search?q={Q}").text)[-1][1]
     assert end["found"] == 2
     assert "the built-in rules are missing" in end["warnings"][0]["message"]
@@ -164,11 +167,7 @@ def test_a_page_of_another_site_can_start_no_search(served: Served) -> None:
 
 def test_a_broker_that_is_away_is_reported(serve: Serve) -> None:
     """The stream ends with the reason."""
-
-    def away(*_: int) -> RetainedEvents:
-        raise BusUnavailable("no answer from a broker", "check it")
-
-    served = serve(search=SearchSource(away, "a fleet"))
+    served = serve(search=SearchSource(AwayBroker(Path()), "a fleet"))
     assert stream(served.ask(f"/api/search?q={Q}").text)[-1] == (
         "failed",
         {"error": "no answer from a broker: check it"},
@@ -177,17 +176,17 @@ def test_a_broker_that_is_away_is_reported(serve: Serve) -> None:
 
 def test_closing_the_browser_ends_its_search(serve: Serve) -> None:
     """The source is closed."""
-    searches = Searches()
-    browser = Browser(serve(search=SearchSource(searches.open, "events")))
+    events = EndlessEvents()
+    browser = Browser(serve(search=SearchSource(events, "events")))
     assert b"progress" in browser.answer.read1()
     browser.close()
-    assert searches.opened[0].closed.wait(10)
+    assert events.closed.wait(10)
 
 
 def test_the_searches_of_a_person_are_limited(serve: Serve) -> None:
     """The next one is possible when one has ended; pages are served in the meantime."""
-    searches = Searches()
-    served = serve(search=SearchSource(searches.open, "events"))
+    events = EndlessEvents()
+    served = serve(search=SearchSource(events, "events"))
     browsers = [Browser(served) for _ in range(MAX_OF_ONE)]
     assert [each.answer.status for each in browsers] == [200] * MAX_OF_ONE
     refused = served.ask("/api/search?q=proc.name+%3D+curl")
@@ -208,7 +207,7 @@ def test_the_searches_of_a_person_are_limited(serve: Serve) -> None:
 
 def test_the_searches_of_all_people_are_limited(serve: Serve) -> None:
     """Whoever they are."""
-    served = serve(search=SearchSource(Searches().open, "events"))
+    served = serve(search=SearchSource(EndlessEvents(), "events"))
     accounts = open_accounts(served.settings)
     tokens = [accounts.create_token(f"p{number}", "viewer", 0, 0) for number in range(MAX_IN_ALL // MAX_OF_ONE + 1)]
     browsers = [Browser(served, token) for token in tokens[:-1] for _ in range(MAX_OF_ONE)]
@@ -222,9 +221,9 @@ def test_the_searches_of_all_people_are_limited(serve: Serve) -> None:
 
 def test_a_console_stops_while_searches_run(serve: Serve) -> None:
     """They end with it."""
-    searches = Searches()
-    served = serve(search=SearchSource(searches.open, "events"))
+    events = EndlessEvents()
+    served = serve(search=SearchSource(events, "events"))
     browser = Browser(served)
     served.stop()
-    assert searches.opened[0].closed.wait(5)
+    assert events.closed.wait(5)
     browser.close()

@@ -2,7 +2,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import pytest
 from lanner.console.server.views.story import decided_alerts, exception_json
 from lanner.console.store.rows import ACKNOWLEDGED, COMMENT, Mark
 from lanner.console.story.reading import EventArchive
-from lanner.recorder.recording import RecordingHistory
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
-from lanner.recorder.store import EventSpan, StoredBatch
+from lanner.recorder.store import EventRange, Reading, Stop, StoredBatch
 from lanner.tuning.rule_exceptions import propose, quieted
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
@@ -42,7 +42,7 @@ def recorded(folder: Path, *batches: EventBatch) -> EventArchive:
     for batch in batches:
         recording.store(batch)
     recording.close()
-    return EventArchive(RecordingHistory(folder), "They are retained for a day.")
+    return EventArchive(RecordingStore(folder), "They are retained for a day.")
 
 
 @pytest.fixture
@@ -210,29 +210,32 @@ def test_a_siem_is_opened_with_encoded_values(serve: Serve) -> None:
     assert f'href="{address}"' in served.ask(f"/alerts/{IDENTITY}").text
 
 
-class EndlessEvents:
+class EndlessEvents(RecordingStore):
     """A source that never ends by itself."""
 
     def __init__(self) -> None:
+        super().__init__(Path())
         self.active = 0
         self.most = 0
         self._lock = threading.Lock()
 
-    def batches(
-        self, span: EventSpan, host: str | None, remarks: list[str], stop: Callable[[], bool]
-    ) -> Generator[StoredBatch]:
-        """Yield one batch, then wait until the reader wants no more."""
-        del span, host, remarks
-        with self._lock:
-            self.active += 1
-            self.most = max(self.most, self.active)
-        try:
-            yield StoredBatch(shadow_read(), TIME // 1_000_000)
-            while not stop():
-                time.sleep(0.01)
-        finally:
+    def batches(self, events: EventRange, stop: Stop) -> Reading[StoredBatch]:
+        """Return one batch, then wait until the reader wants no more."""
+        del events
+
+        def batches(_: Reading[StoredBatch]) -> Generator[StoredBatch]:
             with self._lock:
-                self.active -= 1
+                self.active += 1
+                self.most = max(self.most, self.active)
+            try:
+                yield StoredBatch(shadow_read(), TIME // 1_000_000)
+                while not stop():
+                    time.sleep(0.01)
+            finally:
+                with self._lock:
+                    self.active -= 1
+
+        return Reading(batches)
 
 
 def test_a_reading_ends_when_its_client_goes_away(serve: Serve) -> None:
