@@ -70,6 +70,12 @@ def signed_content(topic: str, key: bytes, headers: Mapping[str, bytes], value: 
 
 TOLERATED = 5_000_000_000
 """ns; smaller offsets are not corrected."""
+AHEAD = 10_000_000_000
+"""How much later than its append time an event may be dated, ns: clocks that are at most TOLERATED off are not
+corrected, and an offset is measured to within half a second."""
+BEHIND = 90 * 86_400 * 1_000_000_000
+"""How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
+months to fill a spool of the default size, and dead letters that are replayed are retained for one."""
 _MAX_ROUND_TRIP = 1_000_000_000
 _LONGEST = 20
 _CLOCK_MEMORY_SECONDS = 300.0

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bus.connection import fault_text
-from bus.messages import TOLERATED, BrokerClock, append_time
+from bus.messages import AHEAD, BEHIND, TOLERATED, BrokerClock, append_time
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
 from processor.detection.view import LIMITS, BatchView, Budget, BudgetLimits, OverBudget
-from processor.hosts.arrival import AHEAD, BEHIND, CLOCK_SKEW, ClockSkews, PodRecords, dated
+from processor.hosts.arrival import CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage
 from processor.hosts.liveness import HostLiveness, QuietHost
 from processor.hosts.replays import EvaluatedBatches, ReplayCounts

@@ -8,18 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bus.messages import TOLERATED
+from bus.messages import AHEAD, BEHIND, TOLERATED
 from foundation.caches import BoundedMap
 from schemas.batch import Column, Container, EventBatch
 from schemas.pod import BadPod, Pod, decode_pod
 
 CLOCK_SKEW = "Lanner internal: clock skew"
-AHEAD = 10_000_000_000
-"""How much later than its append time an event may be dated, ns: clocks that are at most TOLERATED off are not
-corrected, and an offset is measured to within half a second."""
-BEHIND = 90 * 86_400 * 1_000_000_000
-"""How much earlier, ns. Old events can't silence anything, so the bound is wide: a quiet host's heartbeats take two
-months to fill a spool of the default size, and dead letters that are replayed are retained for one."""
 
 
 class ClockSkews:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
+from bus.messages import AHEAD, BEHIND
 from foundation.errors import LannerError
 from foundation.text import printable
 from foundation.times import (
@@ -23,7 +24,6 @@ from processor.fields.json import kubernetes
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
 from processor.fields.json.pointer import as_text, pointer_keys, value_at
 from processor.fields.json.shortening import LEFT_OUT, brackets, is_large, shortened
-from processor.hosts.arrival import AHEAD, BEHIND
 from schemas.catalog.fields import JSON, K8S_AUDIT, resolve_field
 
 Value = str | int | tuple[str, ...] | None

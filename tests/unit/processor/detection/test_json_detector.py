@@ -1,9 +1,9 @@
 import pytest
 
+from bus.messages import BEHIND
 from processor.detection.detector import Detector
 from processor.detection.view import DocumentView
 from processor.fields.json.documents import read_events
-from processor.hosts.arrival import BEHIND
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import Redaction
 from tests.unit.processor.detection.requests import TIME, exec_request, line, pod_request, request

@@ -1,9 +1,9 @@
 import pytest
 
+from bus.messages import BEHIND
 from lanner.sources.installed import built_in_source
 from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import AuditStage
-from processor.hosts.arrival import BEHIND
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED

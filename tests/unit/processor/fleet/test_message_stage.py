@@ -2,13 +2,14 @@ import dataclasses
 from array import array
 from typing import Any
 
+from bus.messages import AHEAD
 from processor.correlation.correlator import Correlator
 from processor.detection.detector import DetectionRule
 from processor.detection.repeats import ViewRepeats
 from processor.detection.view import Budget, BudgetLimits, EventView
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
-from processor.hosts.arrival import AHEAD, CLOCK_SKEW
+from processor.hosts.arrival import CLOCK_SKEW
 from processor.hosts.identity import NOT_VERIFIED, RejectedMessage
 from processor.hosts.liveness import HOST_BACK, HOST_SILENT
 from processor.hosts.tracked import TrackedHosts

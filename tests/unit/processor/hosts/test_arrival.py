@@ -4,7 +4,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.hosts.arrival import AHEAD, BEHIND, dated
+from bus.messages import AHEAD, BEHIND
+from processor.hosts.arrival import dated
 from schemas.batch import Container, Process
 from tests.unit.processor.batches import TIME, batch_of
 

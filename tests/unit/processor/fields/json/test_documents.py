@@ -3,10 +3,10 @@ from itertools import islice
 
 import pytest
 
+from bus.messages import AHEAD, BEHIND
 from lanner.sources.installed import built_in_source
 from processor.fields.json.documents import MAX_DEPTH, TOO_DEEP, BadJsonEvent, read_events
 from processor.fields.json.shortening import MAX_EVENT_BYTES, TOO_LARGE
-from processor.hosts.arrival import AHEAD, BEHIND
 from tests.unit.processor.detection.requests import TIME, line, request
 
 
