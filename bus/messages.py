@@ -1,4 +1,4 @@
-"""The offset of a host's clock from the broker's: measured by the collector, applied by the readers of its batches.
+"""Headers and times of messages: CloudEvents, signed content, append times, and the offsets of hosts' clocks.
 
 Pure. The correction of a batch's times depends on that message alone, so that every reader, live or later, computes
 the same times and so the same alert ids.

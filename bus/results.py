@@ -1,4 +1,4 @@
-"""A dead letter as a message: why a message failed, its topic and offset, and the message itself if it fits."""
+"""Alerts and dead letters as messages. A dead letter has the reason, topic, offset, and the message if it fits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

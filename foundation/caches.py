@@ -1,4 +1,4 @@
-"""A mapping and a set that drop their oldest entries, so that memory does not grow with what hosts send."""
+"""Mappings and a set that drop their oldest entries, so that memory does not grow with the messages of hosts."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

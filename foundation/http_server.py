@@ -1,4 +1,4 @@
-"""An aiohttp application on a thread of its own, with limits on what clients can make the process hold."""
+"""HTTP servers with limits on clients: an aiohttp application on a thread of its own, and an intake on it."""
 
 import asyncio
 import base64

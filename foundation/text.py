@@ -1,4 +1,4 @@
-"""Make untrusted text safe to print.
+"""Make untrusted text safe to print, and write texts for people.
 
 An attacker can choose file names, arguments and labels: they may hold terminal escapes, newlines that forge a second
 log line, text direction marks, and undecodable bytes.

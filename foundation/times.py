@@ -1,4 +1,4 @@
-"""Format event times for alert lines and the evt.time fields.
+"""Format event times for alert lines and the evt.time fields, and read times of RFC 3339.
 
 The part down to the second is cached, because the alerts of a busy second share it.
 """

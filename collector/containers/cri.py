@@ -1,4 +1,4 @@
-"""Builds a container's facts from the responses of a CRI runtime: pure functions over their fields.
+"""Runtimes with a CRI socket: requests to it, and a container's facts from the responses by pure functions.
 
 Source: the field numbers in k8s.io/cri-api's pkg/apis/runtime/v1/api.proto, checked at v0.34.
 """

@@ -1,4 +1,4 @@
-"""Parses Docker's inspect responses: pure functions over their JSON.
+"""Docker as a container runtime: requests to its socket, and facts from its JSON by pure functions.
 
 Whoever built the image chooses labels and names, so every value is type-checked and bounded.
 """

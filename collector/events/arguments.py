@@ -1,4 +1,4 @@
-"""Arguments that are passed in a register. Each function makes the writer of the register at an index."""
+"""Writers of the arguments of system calls, from registers, memory and results. Each function makes one for a call."""
 
 import struct
 from collections.abc import Callable, Mapping

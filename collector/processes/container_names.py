@@ -1,4 +1,4 @@
-"""Container ids as runtimes write them into cgroup paths.
+"""Containers recognized by cgroup paths, as runtimes name them, and by namespaces.
 
 A container counts only if it has a known runtime's naming in a place where that runtime creates its cgroups. Other
 software uses digits in cgroup names too, and an unprivileged user may create cgroups of any name below those that

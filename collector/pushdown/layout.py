@@ -1,4 +1,4 @@
-"""Lays out a pushdown filter as the kernel's tables hold it: clauses become bits, predicates masks of clauses.
+"""Lay out a pushdown filter for the kernel's tables: clauses become bits, predicates masks of clauses.
 
 Pure: the results are numbers and bytes, which maps.py writes into the kernel.
 """

@@ -1,4 +1,4 @@
-"""Decides where the past is read from: this host's own recording, a given one, or a fleet's topics."""
+"""Options of commands that read the past: this host's recording, a given one, or a fleet's topics; and times."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The options that select alerts, shared by `lanner alerts list` and `lanner alerts tail`."""
+"""`lanner alerts list` and `lanner alerts tail`: stored alerts, and alerts as they arrive."""
 
 import fnmatch
 import functools

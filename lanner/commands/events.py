@@ -1,4 +1,4 @@
-"""`lanner events`: takes this host's events, prints them."""
+"""`lanner events tail` and `lanner record`: this host's events, printed or recorded."""
 
 import json
 import sys

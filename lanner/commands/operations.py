@@ -1,4 +1,4 @@
-"""`lanner sizing`: computes what a fleet needs."""
+"""`lanner doctor` and `lanner sizing`: checks of this host, and the resources that a fleet needs."""
 
 import dataclasses
 import json

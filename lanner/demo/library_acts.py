@@ -1,4 +1,4 @@
-"""Actions on the host."""
+"""Actions on the host for rules on one event and for stateful rules, each a command in a table."""
 
 from lanner.demo.act import (
     NOBODY,

@@ -1,4 +1,4 @@
-"""The values that first_seen knows in `lanner run`, stored in a file across restarts.
+"""Files of `lanner run` across restarts: values of first_seen, people's sessions, and requests to reset state.
 
 The file is a log: what changed is appended, and the last record of a value counts. It is rewritten when most of
 its records are outdated, so that a value costs two records in the long run and not one with each save.

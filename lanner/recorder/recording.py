@@ -1,4 +1,4 @@
-"""The events of a recording, file by file."""
+"""Events and alerts of recordings, file by file, and the lines of an exported incident."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Parses Falco's JSON, as its `http_output` posts it and as Lanner writes it."""
+"""Alerts as Falco's JSON, parsed as its `http_output` posts it, and written."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""An alert as an RFC 5424 syslog message with structured data. Pure."""
+"""An alert as an RFC 5424 syslog message, with structured data or as CEF. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

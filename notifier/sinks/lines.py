@@ -1,4 +1,4 @@
-"""A sink that appends lines to a file, for log collectors."""
+"""Sinks of lines: a file for log collectors, standard output, and the local syslog daemon."""
 
 import os
 import socket

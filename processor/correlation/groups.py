@@ -1,4 +1,4 @@
-"""The state of one group, as plain values and as one blob."""
+"""The state of one group, as plain values and as one blob, and the bounded store of all groups."""
 
 import heapq
 import io

@@ -1,6 +1,6 @@
 """The expressions of the fields, one table per field class.
 
-Adding a field adds one line here. binding.py lists the names that an expression may use.
+Adding a field adds one line here. extract.py binds the names that an expression may use.
 """
 
 import re

@@ -1,7 +1,8 @@
 """The expression of each field, and the functions that evaluate it for an event of a batch.
 
 The compiler inlines these expressions into rules; output formatting and ``extract`` evaluate the same
-expressions, so that a field has only one meaning. binding.py lists the names that an expression may use.
+expressions, so that a field has only one meaning. `prelude` and `event_names` bind the names that an
+expression may use.
 """
 
 import re

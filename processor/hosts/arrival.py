@@ -1,4 +1,4 @@
-"""Corrects the times of a batch if its host's clock is wrong.
+"""Complete batches on arrival: correct their times if the host's clock is wrong, and add facts about pods.
 
 Windows over several hosts need one clock, and so do people who compare hosts.
 """

@@ -1,4 +1,4 @@
-"""Joins requests for commands in pods with the processes that they start, whichever is seen first. Pure."""
+"""Join people with processes: by requests for commands in pods, whichever is seen first, and by SSH logins. Pure."""
 
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable

@@ -1,4 +1,4 @@
-"""Parameters of events, encoded from what a batch holds of them."""
+"""Blocks of a capture, encoded from a recording: the lists of the host's state, and the parameters of events."""
 
 import contextlib
 import re

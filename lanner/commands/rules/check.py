@@ -1,4 +1,4 @@
-"""`lanner rules validate`: checks rule files."""
+"""`lanner rules validate`, `schema` and `lsp`: checks of rule files, also in editors."""
 
 import json
 import sys

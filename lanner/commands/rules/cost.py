@@ -1,4 +1,4 @@
-"""`lanner rules cost`: measures what draft rules cost, before they are published."""
+"""`lanner rules cost` and `pushdown`: the cost of draft rules, and the events that rules make the kernel send."""
 
 import json
 import sys

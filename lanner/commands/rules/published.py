@@ -1,4 +1,4 @@
-"""`lanner rules publish`: publishes one version of the rules to a whole fleet."""
+"""`lanner rules publish`, `pull` and `status`: the versions of the rules of a whole fleet."""
 
 import json
 import os

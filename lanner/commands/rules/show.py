@@ -1,4 +1,4 @@
-"""`lanner rules show`: shows one rule after appends and overrides."""
+"""`lanner rules show`, `list` and `coverage`: rules after appends and overrides, and the techniques they cover."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`lanner kubernetes`: publishes what the API server of a Kubernetes cluster knows about its pods."""
+"""`lanner kubernetes` and `lanner intake`: pods and audit events of a Kubernetes cluster, published to topics."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Rules with their alerts, cost and last change, and their list with filters. Pure."""
+"""Rules with their alerts, cost and last change: their list with filters, and the ATT&CK matrix. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace

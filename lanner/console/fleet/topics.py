@@ -1,4 +1,4 @@
-"""A fleet's hosts and rules."""
+"""A fleet's hosts and rules, read from its topics."""
 
 import threading
 import time

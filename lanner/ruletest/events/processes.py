@@ -1,4 +1,4 @@
-"""The keys of a process in a test file.
+"""The keys of a process and of its container in a test file.
 
 Defaults are those of an ordinary program of root on the host: /usr/bin/NAME, no terminal, no arguments.
 """

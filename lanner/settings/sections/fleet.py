@@ -1,4 +1,4 @@
-"""Settings of rules published by `lanner rules publish`."""
+"""Settings of a fleet: hosts, lag, rolling recordings, published rules, and topics of JSON."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Settings of the console."""
+"""Settings of services: console, intake of alerts, Kubernetes, audit events, and their HTTP server."""
 
 from dataclasses import dataclass
 from typing import Literal

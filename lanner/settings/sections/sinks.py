@@ -1,4 +1,4 @@
-"""Settings of the webhook sink and the Apprise sink."""
+"""Settings of the sinks for Slack, webhooks and Apprise, and of routes, mutes and their conditions."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""The webhook sink that the settings describe."""
+"""The webhook sink and the Apprise sink that the settings describe."""
 
 import re
 import time

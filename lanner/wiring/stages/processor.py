@@ -1,4 +1,4 @@
-"""Loads the rules of a fleet's processor: the published version if there is one, else rule files."""
+"""Prepare a fleet's processor: its rules (the published version, else files), host keys and topics of JSON."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""Alerts for Prometheus' Alertmanager, API v2.
+"""Bodies of requests: Falco's JSON, Alertmanager's API v2, and Splunk's HTTP Event Collector.
 
 Alertmanager identifies alerts by their labels, so only grouping fields are labels; all others are annotations. Two
 events of one rule in one container are one alert there, which lasts longer.

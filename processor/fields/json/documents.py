@@ -1,4 +1,4 @@
-"""Reads events from JSON, within limits: they come from outside, and users choose their content."""
+"""Sources of JSON, and their events, read within limits: they come from outside, and users choose their content."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""JSON about queues and dead letters, and the replay of dead letters."""
+"""Queues and dead letters: their page and JSON, and the replay of dead letters."""
 
 import asyncio
 import re

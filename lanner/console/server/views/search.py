@@ -1,4 +1,4 @@
-"""The stream of a search as server-sent events: `found`, `progress`, and at last `end` or `failed`."""
+"""The page of a search, and its server-sent events: `found`, `progress`, and at last `end` or `failed`."""
 
 import json
 import logging
