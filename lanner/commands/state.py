@@ -31,6 +31,7 @@ from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import load_detection
 from processor.correlation.state import WindowState
 from processor.matching.pre_match import combined
+from processor.rules.rule import TYPES
 from processor.rules.splitting import Plan, StatefulMacro
 from schemas.published_rules import BadRules
 
@@ -59,7 +60,7 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     connection = reachable_connection(settings)
     plan, version = _active_plan(settings, connection)
     chosen = [macro_named(plan, name) for name in macros] if macros else list(learning_macros(plan))
-    if wrong := [macro.name for macro in chosen if macro.correlation.type != "first_seen"]:
+    if wrong := [macro.name for macro in chosen if not macro.correlation.kind.remembers_values]:
         raise BadInput(f"{', '.join(wrong)}: only macros of type first_seen learn.")
     if not chosen:
         note("the active rules use no macro of type first_seen.")
@@ -173,7 +174,7 @@ def list_state(options: Options, *, topic: bool) -> None:
                     row.name,
                     row.type,
                     f"{row.groups:,}",
-                    *_counts(row.values, row.learning, row.full, is_first=row.type == "first_seen"),
+                    *_counts(row.values, row.learning, row.full, is_first=TYPES[row.type].remembers_values),
                 )
                 for row in rows
             ],
@@ -226,8 +227,8 @@ def _chosen(
     group = chosen_group(macro, groups)
     if not values:
         return group, None
-    if correlation.type != "first_seen" or len(values) != len(correlation.fields):
-        fields = ", ".join(correlation.fields) if correlation.type == "first_seen" else "no fields"
+    if not correlation.kind.remembers_values or len(values) != len(correlation.fields):
+        fields = ", ".join(correlation.fields) if correlation.kind.remembers_values else "no fields"
         raise BadInput(f"--value: {macro.name} knows values of {fields}: give one for each.")
     if group is None:
         raise BadInput(f"--value: add --group for {', '.join(correlation.group_by)}.")
@@ -246,7 +247,7 @@ def show_values(options: Options, macro: str, groups: tuple[str, ...], *, topic:
     settings = options.settings()
     source = state_source(settings, topic=topic, quiet=options.quiet)
     chosen = macro_named(source.plan, macro)
-    if chosen.correlation.type != "first_seen":
+    if not chosen.correlation.kind.remembers_values:
         raise BadInput(f"{macro} is of type {chosen.correlation.type}: `lanner state list` shows its number of groups.")
     group = chosen_group(chosen, groups) or ()
     rows = [each for each in known_values(source.state, chosen) if not group or each.group == group]

@@ -16,7 +16,7 @@ from processor.rules.splitting import Plan, StatefulMacro
 
 def learning_macros(plan: Plan) -> tuple[StatefulMacro, ...]:
     """Return the macros that learn."""
-    return tuple(macro for macro in plan.macros if macro.correlation.type == "first_seen")
+    return tuple(macro for macro in plan.macros if macro.correlation.kind.remembers_values)
 
 
 class Learner:

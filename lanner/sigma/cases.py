@@ -264,7 +264,7 @@ def sequences(rule: Rule, loaded: LoadResult) -> Iterator[EventSequence]:
             yield EventSequence((each.given,), each.names)
         return
     correlation = loaded.correlations[stateful.name]
-    if correlation.is_temporal:
+    if correlation.kind.is_temporal:
         yield from _of_legs([loaded.macros[leg].condition for leg in correlation.legs])
     elif correlation.threshold <= _MOST_EVENTS:
         for each in witnesses(stateful.body):

@@ -257,7 +257,7 @@ def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:
     """Yield the macros whose groups only learned, since the evaluated time is shorter than their learning period."""
     for macro in plan.macros:
         learning = macro.correlation.learning
-        if macro.correlation.type == "first_seen" and learning >= costs.milliseconds * 1_000_000:
+        if macro.correlation.kind.remembers_values and learning >= costs.milliseconds * 1_000_000:
             yield f"alerts of {macro.name}, which learns for the first {duration_text(learning)}"
 
 

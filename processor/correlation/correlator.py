@@ -293,7 +293,7 @@ class Correlator:
                 macro = self._rules.macros[index]
                 holding = {leg: feed for leg, _, feed in held}
                 unmet = 0 if pre_match.weight == 1 else min(unmet_repeats(term, truths) for _, term, _ in held)
-                if macro.correlation.type == "first_seen":
+                if macro.correlation.kind.remembers_values:
                     truths[macro.fingerprint] = self._look_up(pre_match, macro, holding[0])
                 else:
                     truths[macro.fingerprint] = self._update(pre_match, macro, holding, unmet, found)

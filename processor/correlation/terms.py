@@ -54,7 +54,7 @@ class IndexedPlan:
             spans={
                 macro.fingerprint: Span.of(macro.correlation.timespan, macro.correlation.learning)
                 for macro in plan.macros
-                if macro.correlation.type == "first_seen"
+                if macro.correlation.kind.remembers_values
             },
             tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
             redact=plan.redact,

@@ -112,7 +112,7 @@ class _OneGroup:
         """Return such terms; None if they have several groups, or what is sent depends on more than the event."""
         legs = tuple(use for _, use in uses if isinstance(use, _LegUse))
         rules = tuple((index, use) for index, use in uses if isinstance(use, _RuleUse))
-        if not legs or any(use.homes or use.macro.correlation.type == "first_seen" for use in legs):
+        if not legs or any(use.homes or use.macro.correlation.kind.remembers_values for use in legs):
             return None
         size = len(legs[0].macro.correlation.group_by)
         groups = {use.fields.names[: len(use.macro.correlation.group_by)] for use in legs}

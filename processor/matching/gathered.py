@@ -52,7 +52,7 @@ class RecentlySent:
         self._spans = {
             macro.fingerprint: Span.of(macro.correlation.timespan, macro.correlation.learning)
             for macro in plan.macros
-            if macro.correlation.type == "first_seen"
+            if macro.correlation.kind.remembers_values
             and macro.fingerprint not in negated
             and not any(term.needs or term.forbids for leg in macro.legs for term in leg.terms)
         }
@@ -211,7 +211,7 @@ class Gathered:
                 return
             value = combined([each or "" for each in counted])
             size += count
-            if macro.correlation.type == "first_seen":
+            if macro.correlation.kind.remembers_values:
                 key = (macro.fingerprint, group, value)
                 bringer = dict(zip(fields[size:], values[size:], strict=True))
                 share = share_of(self.host_id, account_of(bringer))
@@ -339,7 +339,7 @@ def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str]
     found: dict[tuple[str, str], dict[str, None]] = {
         (macro.fingerprint, leg.name): dict.fromkeys(bringer)
         for macro in plan.macros
-        if macro.correlation.type == "first_seen"
+        if macro.correlation.kind.remembers_values
         for leg in macro.legs
     }
     for rule in plan.rules:

@@ -265,14 +265,14 @@ class PreMatchPacker:
 
 def _terms_of(plan: Plan) -> Mapping[str, _Term]:
     found: dict[str, _Term] = {}
-    looking_up = {macro.fingerprint for macro in plan.macros if macro.correlation.type == "first_seen"}
-    sequences = {macro.fingerprint for macro in plan.macros if macro.correlation.is_temporal}
+    looking_up = {macro.fingerprint for macro in plan.macros if macro.correlation.kind.remembers_values}
+    sequences = {macro.fingerprint for macro in plan.macros if macro.correlation.kind.is_temporal}
     for macro in plan.macros:
-        kind, threshold = macro.correlation.type, macro.correlation.threshold
+        kind, threshold = macro.correlation.kind, macro.correlation.threshold
         term = _Term(
-            threshold if kind == "event_count" else 1,
-            threshold if kind == "value_count" else 0,
-            macro if kind == "first_seen" else None,
+            1 if kind.counts_values else threshold,
+            threshold if kind.counts_values else 0,
+            macro if kind.remembers_values else None,
             timespan=macro.correlation.timespan,
         )
         found.update((each.id, term) for leg in macro.legs for each in leg.terms)

@@ -1,6 +1,6 @@
 """Rules and correlations as values: the attributes that detection and correlation need, and the texts of alerts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,8 +10,32 @@ from schemas.limits import clipped
 
 Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "first_seen"]
 
-KINDS: tuple[Kind, ...] = ("event_count", "value_count", "temporal", "temporal_ordered", "first_seen")
 
+@dataclass(frozen=True, slots=True)
+class CorrelationType:
+    """What the loader and both stages have to know of a type; windows have a function to update for each."""
+
+    keys: tuple[str, ...]
+    """The keys that the mapping may have."""
+    is_temporal: bool = False
+    """True if it combines several macros instead of comparing a number."""
+    is_ordered: bool = False
+    """True if its last leg alone completes it; its events can't wait for another group's."""
+    counts_values: bool = False
+    """True if it compares a number of different values instead of events."""
+    remembers_values: bool = False
+    """True if it is true for a value that its group hasn't had before: it knows values, and has no window."""
+
+
+_COUNTING = ("type", "group-by", "timespan", "condition", "rules")
+_TEMPORAL = ("type", "group-by", "timespan", "macros", "rules", "aliases")
+TYPES: Mapping[Kind, CorrelationType] = {
+    "event_count": CorrelationType(_COUNTING),
+    "value_count": CorrelationType(_COUNTING, counts_values=True),
+    "temporal": CorrelationType(_TEMPORAL, is_temporal=True),
+    "temporal_ordered": CorrelationType((*_TEMPORAL, "until"), is_temporal=True, is_ordered=True),
+    "first_seen": CorrelationType(("type", "group-by", "field", "lookback", "learning"), remembers_values=True),
+}
 
 MAX_GROUP_VALUES = 20_000
 """The default of the maximum number of values that first_seen knows of a group."""
@@ -58,9 +82,9 @@ class Correlation:
     """The macro whose events end the sequences of temporal_ordered that began before; empty for none."""
 
     @property
-    def is_temporal(self) -> bool:
-        """True if it combines several macros instead of comparing a number."""
-        return self.type in ("temporal", "temporal_ordered")
+    def kind(self) -> CorrelationType:
+        """What its type means."""
+        return TYPES[self.type]
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -94,8 +118,8 @@ def implicit_suppress(correlations: Sequence[Correlation]) -> Suppress:
     """
     by = dict.fromkeys(correlations[0].group_by)
     for each in correlations:
-        by.update(dict.fromkeys(each.fields if each.type == "first_seen" else ()))
-    spans = [each.timespan for each in correlations if each.type != "first_seen"]
+        by.update(dict.fromkeys(each.fields if each.kind.remembers_values else ()))
+    spans = [each.timespan for each in correlations if not each.kind.remembers_values]
     return Suppress(tuple(by), max(spans, default=FIRST_SEEN_PERIOD))
 
 

@@ -291,9 +291,9 @@ class _Splitter:
             # A disabled rule is not counted; a sequence may list one that raises no alerts itself.
             counted = [name for name in bodies if self._enabled is None or name in self._enabled]
             # The loader reports rules that don't exist.
-            names = [name for name in correlation.legs if name in bodies] if correlation.is_temporal else counted
+            names = [name for name in correlation.legs if name in bodies] if correlation.kind.is_temporal else counted
             conditions = [(name, bodies[name]) for name in names]
-        elif correlation.is_temporal:
+        elif correlation.kind.is_temporal:
             bodies = {leg.name: leg for leg in _legs(node.body)}
             conditions = [(name, bodies[name]) for name in correlation.macros]
         else:
@@ -305,7 +305,7 @@ class _Splitter:
         )
         fingerprint = _hash(owner, *(term.id for leg in legs for term in leg.terms))
         is_relayed = any(leg.home or self._relayed(term) for leg in legs for term in leg.terms)
-        if is_relayed and correlation.type == "temporal_ordered":
+        if is_relayed and correlation.kind.is_ordered:
             raise UndecidedTogether(f"'{node.name}' is an ordered sequence, but {_WAITS}")
         macro = StatefulMacro(node.name, fingerprint, correlation, legs, is_relayed)
         self._by_name[node.name] = self.macros[fingerprint] = macro
@@ -347,7 +347,7 @@ class _Splitter:
         """Return a stateless condition that is true of every event of these sources for which a macro can be true."""
         macro = self.macros[fingerprint]
         last = len(macro.correlation.legs)
-        completing = macro.legs[last - 1 : last] if macro.correlation.type == "temporal_ordered" else macro.legs
+        completing = macro.legs[last - 1 : last] if macro.correlation.kind.is_ordered else macro.legs
         alternatives = tuple(term.condition for leg in completing if leg.sources & sources for term in leg.terms)
         return alternatives[0] if len(alternatives) == 1 else Or(alternatives)
 

@@ -103,7 +103,7 @@ def command(
     if remark:
         click.echo(remark)
     for macro in stateful_names(rule.condition, loaded.correlations):
-        is_first_seen = loaded.correlations[macro].type == "first_seen"
+        is_first_seen = loaded.correlations[macro].kind.remembers_values
         unknown = "that its value is new" if is_first_seen else "that the threshold is reached"
         click.echo(f"{printable(macro)} is stateful: true means that this event counts, not {unknown}.")
     click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)

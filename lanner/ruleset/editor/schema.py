@@ -7,7 +7,7 @@ from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
 from processor.loading.reader import KEYS
-from processor.rules.rule import KINDS
+from processor.rules.rule import TYPES
 from schemas.catalog.priorities import BY_NAME
 
 _TEXT = {"type": "string"}
@@ -34,7 +34,7 @@ _CORRELATION = {
     "type": "object",
     "required": ["type"],
     "properties": {
-        "type": {"enum": list(KINDS)},
+        "type": {"enum": list(TYPES)},
         "group-by": {"anyOf": [_TEXT, _TEXTS]},
         "timespan": _DURATION,
         "condition": {"type": "object"},

@@ -65,7 +65,7 @@ class _Checker:
                 message = "a macro over rules has no condition of its own"
                 self._fail(macro, _part(extension, "rules"), message, hint)
             return
-        if correlation.is_temporal:
+        if correlation.kind.is_temporal:
             # The text consists of the legs if the macro has no condition of its own.
             if macro.condition_text != " or ".join(correlation.macros):
                 message = f"a macro of type {correlation.type} consists of its legs and has no condition of its own"
@@ -183,7 +183,7 @@ class _Checker:
 
 def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, Node | None, tuple[str, ...]]]:
     """Yield the name, the condition and the fields of each leg; a counting macro has one without a name."""
-    if not correlation.is_temporal or correlation.is_over_rules:
+    if not correlation.kind.is_temporal or correlation.is_over_rules:
         yield "", macro.condition, (*correlation.group_by, *correlation.fields)
         return
     for name in correlation.macros:
@@ -193,7 +193,7 @@ def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, N
 def _completing(macro: LoadedMacro, correlation: Correlation) -> frozenset[str]:
     """Return the sources whose events can make a macro true."""
     legs = [each for each in _legs(macro, correlation) if each[0] != correlation.until or not each[0]]
-    last = legs[-1:] if correlation.type == "temporal_ordered" else legs
+    last = legs[-1:] if correlation.kind.is_ordered else legs
     return frozenset[str]().union(*(sources_of(condition, fields) for _, condition, fields in last))
 
 

@@ -4,7 +4,7 @@ The terms are those of the Sigma correlation specification, version 2. All probl
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from foundation.quantities import UNITS, parse_duration
@@ -13,7 +13,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, i
 from foundation.yaml.text import node_location
 from processor.loading.problems import Problem, ProblemCode
 from processor.output.tokens import OutputError, parse_output
-from processor.rules.rule import KINDS, Alias, Correlation, Kind, Suppress
+from processor.rules.rule import TYPES, Alias, Correlation, Kind, Suppress
 from schemas.catalog.fields import FIELDS, field_problem
 
 MAX_THRESHOLD = 10_000
@@ -30,17 +30,7 @@ _LEARNING = UNITS["d"]
 """The default of learning, if the lookback isn't shorter."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
-_COUNTING_KEYS = ("type", "group-by", "timespan", "condition", "rules")
-_TEMPORAL_KEYS = ("type", "group-by", "timespan", "macros", "rules", "aliases")
-KEYS_OF: Mapping[Kind, tuple[str, ...]] = {
-    "event_count": _COUNTING_KEYS,
-    "value_count": _COUNTING_KEYS,
-    "temporal": _TEMPORAL_KEYS,
-    "temporal_ordered": (*_TEMPORAL_KEYS, "until"),
-    "first_seen": ("type", "group-by", "field", "lookback", "learning"),
-}
-"""The keys of each type."""
-_KEYS = tuple(dict.fromkeys(key for keys in KEYS_OF.values() for key in keys))
+_KEYS = tuple(dict.fromkeys(key for each in TYPES.values() for key in each.keys))
 _SUPPRESS_KEYS = ("by", "for")
 _EXAMPLE = "30s, 1m, 5m, 2h, 1d"
 
@@ -93,25 +83,26 @@ class _Reader:
         root = self._mapping(self._root, "correlation", _KEYS)
         if root is None:
             return None
-        kind = self._kind(root)
-        if kind is None:
+        name = self._type_name(root)
+        if name is None:
             if root.get("timespan") is not None:
                 self._timespan(root, "timespan")
             if root.get("aliases") is None:
                 self._fields(root, "group-by", ())
             return None
+        kind = TYPES[name]
         for key in root.names():
-            if key.value in _KEYS and key.value not in KEYS_OF[kind]:
-                *others, other = [each for each, keys in KEYS_OF.items() if key.value in keys]
+            if key.value in _KEYS and key.value not in kind.keys:
+                *others, other = [each for each, its in TYPES.items() if key.value in its.keys]
                 owners = f"{', '.join(others)} and {other}" if others else other
-                self._fail(key, f"'{key.value}' does not apply to type {kind}", f"remove it: it belongs to {owners}")
-        if kind == "first_seen":
-            return self._first_seen(root)
+                self._fail(key, f"'{key.value}' does not apply to type {name}", f"remove it: it belongs to {owners}")
+        if kind.remembers_values:
+            return self._remembering(name, root)
         timespan = self._timespan(root, "timespan")
-        is_temporal = kind in ("temporal", "temporal_ordered")
+        is_temporal = kind.is_temporal
         over_rules = self._rules(root, is_temporal=is_temporal)
         legs = () if not is_temporal else self._legs(root) if over_rules is None else over_rules
-        until = self._until(root, legs) if kind == "temporal_ordered" else ""
+        until = self._until(root, legs) if "until" in kind.keys else ""
         aliases = self._aliases(root, (*legs, until) if until else legs) if is_temporal else ()
         names = [alias.name for alias in aliases]
         group_by = self._fields(root, "group-by", names)
@@ -119,8 +110,8 @@ class _Reader:
             if alias.name not in group_by:
                 hint = f"add '{alias.name}' to group-by, or remove the alias"
                 self._fail(root.key("aliases"), f"alias '{alias.name}' is not in group-by", hint)
-        field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind == "value_count")
-        read = Correlation(kind, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
+        field, threshold = ("", 1) if is_temporal else self._condition(root, counts_values=kind.counts_values)
+        read = Correlation(name, group_by, timespan, threshold, (field,) if field else (), legs, aliases, until=until)
         if over_rules is None:
             return read
         if aliases or until:
@@ -148,7 +139,7 @@ class _Reader:
             self._fail(node, f"'rules' lists {len(names)}", hint)
         return names
 
-    def _first_seen(self, root: MappingNode) -> Correlation:
+    def _remembering(self, name: Kind, root: MappingNode) -> Correlation:
         lookback = self._timespan(root, "lookback", MAX_LOOKBACK)
         learning = min(_LEARNING, lookback) if root.get("learning") is None else self._timespan(root, "learning")
         if learning > lookback and not self.failed:
@@ -161,11 +152,11 @@ class _Reader:
         if root.get("field") is not None and not fields and not self.failed:
             self._fail(root.key("field"), "'field' is empty", hint)
         group_by = self._fields(root, "group-by", ())
-        for name in fields:
-            if name in group_by:
+        for field in fields:
+            if field in group_by:
                 hint = "within a group, it always has the same value"
-                self._fail(root.get("field"), f"'{name}' is in 'field' and in 'group-by'", hint)
-        return Correlation("first_seen", group_by, lookback, fields=fields, learning=learning)
+                self._fail(root.get("field"), f"'{field}' is in 'field' and in 'group-by'", hint)
+        return Correlation(name, group_by, lookback, fields=fields, learning=learning)
 
     def suppress(self, known: Sequence[str]) -> Suppress | None:
         root = self._mapping(self._root, "suppress", _SUPPRESS_KEYS)
@@ -204,16 +195,15 @@ class _Reader:
             return node
         return None
 
-    def _kind(self, root: MappingNode) -> Kind | None:
-        node = self._text(root, "type", f"one of {', '.join(KINDS)}")
+    def _type_name(self, root: MappingNode) -> Kind | None:
+        known = f"one of {', '.join(TYPES)}"
+        node = self._text(root, "type", known)
         if node is None:
             return None
-        for kind in KINDS:
-            if kind == node.value:
-                return kind
-        self._fail(
-            node, f"Unknown type '{node.value}'", did_you_mean(node.value, KINDS) or f"one of {', '.join(KINDS)}"
-        )
+        for name in TYPES:
+            if name == node.value:
+                return name
+        self._fail(node, f"Unknown type '{node.value}'", did_you_mean(node.value, TYPES) or known)
         return None
 
     def _timespan(self, mapping: MappingNode, key: str, most: int = MAX_TIMESPAN) -> int:

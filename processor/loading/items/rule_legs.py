@@ -17,6 +17,7 @@ from processor.language.ast import Macro, Node, Or, children, fold, walk, with_c
 from processor.language.tokens import IDENTIFIER
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import LoadedMacro, Rule
+from processor.rules.rule import TYPES
 
 MAX_LEVELS = 3
 """How many levels of rules may be about rules."""
@@ -55,9 +56,8 @@ class RuleLegs:
             if "correlation" in macro.extensions
         }
         """The group-by of each stateful macro."""
-        self._ordered = {
-            name for name in self._groups if _type_of(macros[name].extensions["correlation"]) == "temporal_ordered"
-        }
+        ordered = {name for name, each in TYPES.items() if each.is_ordered}
+        self._ordered = {name for name in self._groups if _type_of(macros[name].extensions["correlation"]) in ordered}
         selections = {name: rule_selection(macro.extensions.get("correlation")) for name, macro in macros.items()}
         self._selections = {name: each for name, each in selections.items() if each is not None}
         self._users = {
