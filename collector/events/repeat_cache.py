@@ -18,6 +18,7 @@ from collector.records.decode import HEAD, SOCKET, SYSCALL, text
 from collector.records.types import Syscall
 from schemas.batch import EVENT_COLUMNS
 from schemas.catalog.flags import TYPE_CHARACTERS
+from schemas.catalog.system_calls import ACCEPTS
 
 _TIME, _CPU, _RESULT, _FD = HEAD.span("time"), HEAD.span("cpu"), SYSCALL.span("result"), SYSCALL.span("fd")
 _LOCAL_PORT, _REMOTE_PORT = SOCKET.span("local_port"), SOCKET.span("remote_port")
@@ -29,7 +30,7 @@ _AROUND_PORTS = slice(_FD.stop, _LOCAL_PORT.start), slice(_REMOTE_PORT.stop, Non
 _BEFORE_INODE, _AFTER_INODE = SYSCALL.between("result", "inode"), slice(SYSCALL.span("inode").stop, _FD.start)
 _EVENT_AT = SYSCALL.span("event")
 _CONNECT = BY_EVENT["connect"].number.to_bytes(2, "little")
-_ACCEPTS = frozenset(BY_EVENT[name].number.to_bytes(2, "little") for name in ("accept", "accept4"))
+_ACCEPTS = frozenset(BY_EVENT[name].number.to_bytes(2, "little") for name in ACCEPTS)
 _V4, _V6 = (f"<{TYPE_CHARACTERS[each]}>" for each in ("ipv4", "ipv6"))
 _COLUMNS = tuple(EVENT_COLUMNS)[1:]
 _CPU_COLUMN, _RESULT_COLUMN, _FD_COLUMN, _LOCAL_COLUMN, _REMOTE_COLUMN, _NAME_COLUMN = map(

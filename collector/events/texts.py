@@ -13,6 +13,7 @@ from collector.records.types import File, Socket, Syscall
 from schemas.batch import Process
 from schemas.catalog.flags import TYPE_CHARACTERS, encode_flags
 from schemas.catalog.flags import number_text as flag_names
+from schemas.catalog.system_calls import MESSAGES
 
 _ANONYMOUS: Mapping[str, str] = {
     "[eventfd]": "event",
@@ -148,7 +149,7 @@ def _describe_ip(number: int, sock: Socket, event: str, address: tuple[str, int]
     # The kernel knows where it connects to; the address in memory may have been changed since.
     if address and event != "bind" and (not remote_port or (event != "connect" and sock.type in _PER_MESSAGE)):
         remote_ip, remote_port = address
-        changed = event in ("connect", "sendto", "sendmsg", "recvfrom", "recvmsg", "sendmmsg", "recvmmsg")
+        changed = event == "connect" or event in MESSAGES
     local_ip, local_port = sock.local_ip, sock.local_port
     if event == "bind" and address and not local_port:
         local_ip, local_port = address

@@ -23,12 +23,13 @@ from lanner.captures.state.descriptors import (
     OpenDescriptor,
     listed,
 )
-from lanner.captures.state.effects import CLONES, ProcessEffects
+from lanner.captures.state.effects import ProcessEffects
 from lanner.captures.state.opened import OPENS, DescriptorEffects, Subject, creat_bits, open_bits
 from lanner.captures.state.parameters import ParameterReader, absolute_path
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from processor.compiler.batch import Excludes
 from schemas.batch import MISSING_INT, NOBODY, EventBatch, EventBit, Process
+from schemas.catalog.system_calls import CLONES
 
 _MAX_EVENTS, _MAX_BYTES, _MAX_PASSED = 4096, 8 << 20, 8192
 """Limits of a batch: events, approximate bytes, and events that are read for it."""
@@ -56,7 +57,7 @@ _NO_EVENTS = frozenset(
     )
 )
 """Events that change or describe the capture itself, and that Falco doesn't evaluate."""
-_NO_THREAD = _NO_EVENTS | CLONES | {"asyncevent", "k8s", "mesos", "page_fault", "procexit", "procinfo", "switch"}
+_NO_THREAD = _NO_EVENTS | {*CLONES, "asyncevent", "k8s", "mesos", "page_fault", "procexit", "procinfo", "switch"}
 """Events that don't make an unknown thread known."""
 _NONE: Mapping[tuple[int, int], Quick] = {}
 

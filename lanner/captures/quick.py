@@ -16,7 +16,6 @@ from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.descriptors import OpenDescriptor
 from lanner.captures.state.effects import CHILD_SUBREAPER
 from lanner.captures.state.opened import (
-    AT_OPENS,
     DUPLICATES,
     F_DUPFD_CLOEXEC,
     F_SETFD,
@@ -29,6 +28,7 @@ from lanner.captures.state.parameters import AT_FDCWD, UNKNOWN_DIRECTORY, absolu
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from processor.compiler.batch import Excludes
 from schemas.batch import EventBit
+from schemas.catalog.system_calls import FLAG_OPENERS
 
 Decode = Callable[[bytes, int, int], tuple[Any, ...] | None]
 """Takes a window, where the sizes of an event's parameters begin, and where the event ends. Returns parameters:
@@ -121,7 +121,7 @@ class QuickHandlers:
         excludes = self._exclusions.get(version.name)
         if version.name == GENERIC:
             return self._system_call(version)
-        if version.name in AT_OPENS:
+        if version.name in FLAG_OPENERS:
             return self._open(version, excludes)
         if excludes is None:
             if version.name == "close":

@@ -16,6 +16,7 @@ from sigma.rule import SigmaDetection, SigmaDetectionItem, SigmaRule
 from sigma.types import SigmaNumber, SigmaQueryExpression, SigmaString, SigmaType
 
 from collector.events.system_calls import EVERYTHING
+from schemas.catalog.system_calls import CREATES, EXECS, FLAG_OPENERS, REMOVES
 
 NEVER = "evt.num < 0"
 ALWAYS = "evt.num >= 0"
@@ -24,10 +25,10 @@ EXECUTED = "sigma_process_creation"
 PATH = "sigma_auditd_path"
 OPENS, NAMES = "sigma_auditd_open", "sigma_auditd_name"
 """Macros, which the pipeline defines."""
-_OPENED = ("open", "openat", "openat2", "creat")
+_OPENED = (*FLAG_OPENERS, "creat")
 _NAMED = (
-    *("unlink", "unlinkat", "rmdir", "mkdir", "mkdirat", "mknod", "mknodat", "chmod", "fchmodat"),
-    *("chown", "lchown", "fchownat", "execve", "execveat"),
+    *(*REMOVES, *CREATES, "chmod", "fchmodat"),
+    *("chown", "lchown", "fchownat", *EXECS),
 )
 PATHS: Mapping[str, str] = {
     PATH: f"(evt.type in ({', '.join((*_OPENED, *_NAMED))}))",
@@ -35,8 +36,8 @@ PATHS: Mapping[str, str] = {
     NAMES: f"(evt.type in ({', '.join(_NAMED)}))",
 }
 """The calls that name a file: by fd.name, if they open it, or by fs.path.name."""
-_CREATED = "(evt.is_open_create = true or evt.type in (mkdir, mkdirat, mknod, mknodat))"
-_DELETED = "evt.type in (unlink, unlinkat, rmdir)"
+_CREATED = f"(evt.is_open_create = true or evt.type in ({', '.join(CREATES)}))"
+_DELETED = f"evt.type in ({', '.join(REMOVES)})"
 _NAMETYPES = {"create": _CREATED, "delete": _DELETED, "normal": f"(not {_CREATED} and not {_DELETED})"}
 _OUTCOMES = {"yes": "evt.failed = false", "no": "evt.failed = true"}
 _COMMON = {
@@ -177,7 +178,7 @@ def _records(kind: str, selection: _Selection) -> str:
 def _call(name: str) -> str:
     if name not in EVERYTHING:
         raise SigmaTransformationError(f"the system call {name} isn't collected")
-    return EXECUTED if name in ("execve", "execveat") else f"evt.type = {name}"
+    return EXECUTED if name in EXECS else f"evt.type = {name}"
 
 
 def _chosen(table: Mapping[str, str], text: str, name: str) -> str:

@@ -24,6 +24,7 @@ from processor.evaluator import Evaluator, compile_ruleset
 from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals, walk
 from processor.loading import LoadResult, Rule
 from processor.rules.rule import Correlation
+from schemas.catalog.system_calls import CONNECTS, EXECS, PATH_OPENERS
 
 _VARIANTS = 24
 _NET_OF = {"fd.snet": "fd.sip", "fd.cnet": "fd.cip"}
@@ -150,12 +151,12 @@ class _Needs:
 def _event(needs: _Needs) -> Witness:
     event: dict[str, Any] = {"evt.type": needs.value("evt.type", _TYPES.get(needs.kind(), "execve"))}
     names: dict[str, str] = {}
-    if event["evt.type"] in ("open", "openat", "openat2", "creat"):
+    if event["evt.type"] in PATH_OPENERS:
         event["fd.name"] = _path(needs.value("fd.name", needs.value("fs.path.name", "/srv/data")))
         event |= {"flags": "O_WRONLY|O_CREAT", "mode": "0644"} if event["evt.type"] != "creat" else {"mode": "0644"}
-    elif event["evt.type"] in ("connect", "accept", "accept4"):
+    elif event["evt.type"] in CONNECTS:
         event |= _connection(needs, event["evt.type"], names)
-    elif event["evt.type"] not in ("execve", "execveat"):
+    elif event["evt.type"] not in EXECS:
         event |= _OTHERS.get(event["evt.type"], {"fs.path.name": _path(needs.value("fs.path.name", "/srv/data"))})
     if needs.has("evt.rawarg.domain"):
         event["domain"] = socket.AddressFamily(needs.number("evt.rawarg.domain", 0)).name

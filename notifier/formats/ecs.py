@@ -12,6 +12,7 @@ from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import tactics, techniques
 from schemas.catalog.priorities import by_priority
+from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
 
 ECS_VERSION = "8.17.0"
 Source = str | Callable[[Alert], Any]
@@ -22,12 +23,12 @@ SEVERITY = by_priority(99, 99, 99, 73, 47, 21, 21, 21)
 
 _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
-_STARTS = frozenset({"execve", "execveat", "clone", "clone3", "fork", "vfork"})
-_DELETIONS = frozenset({"unlink", "unlinkat", "rmdir"})
+_STARTS = frozenset({*EXECS, *CLONES})
+_DELETIONS = frozenset(REMOVES)
 _CHANGES = frozenset(
     {
-        *("rename", "renameat", "renameat2", "chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "fchownat"),
-        *("truncate", "ftruncate", "fallocate", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+        *(*RENAMES, *MODES, *TRUNCATES, *ATTRIBUTES),
+        *("chown", "fchown", "fchownat", "fallocate"),
     }
 )
 

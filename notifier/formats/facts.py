@@ -9,6 +9,19 @@ from types import MappingProxyType
 
 from schemas.alert import Alert, Value
 from schemas.catalog.fields import K8S_AUDIT, SOURCES, SYSCALL
+from schemas.catalog.system_calls import (
+    ACCEPTS,
+    CREATES,
+    DUPLICATES,
+    EXECS,
+    FILE_OPENERS,
+    LINKS,
+    MODES,
+    REMOVES,
+    RENAMES,
+    SYMLINKS,
+    TRUNCATES,
+)
 
 MAX_PART = 300
 """Characters of a file name or command in the phrase."""
@@ -110,7 +123,6 @@ _path = _field("fd.name", "fs.path.name")
 _removed = _field("fs.path.name", "fd.name")
 _any_target = _field("fd.name", "fs.path.name", "fs.path.target")
 _command = _field("proc.cmdline", "proc.exepath", "proc.name")
-EXECS = ("execve", "execveat")
 _Verb = tuple[str, str, Target]
 
 
@@ -119,21 +131,21 @@ def _verbs(infinitive: str, past: str, target: Target, *events: str) -> dict[str
 
 
 _VERBS: Mapping[str, _Verb] = MappingProxyType({
-    **_verbs("open", "opened", _opened, "open", "openat", "openat2", "open_by_handle_at", "creat"),
+    **_verbs("open", "opened", _opened, *FILE_OPENERS),
     **_verbs("run", "ran", _command, *EXECS),
     **_verbs("connect to", "connected to", _end("fd.sip", "fd.sport"), "connect"),
-    **_verbs("accept a connection from", "accepted a connection from", _end("fd.cip", "fd.cport"), "accept", "accept4"),
-    **_verbs("remove", "removed", _removed, "unlink", "unlinkat", "rmdir"),
-    **_verbs("rename", "renamed", _pair("to"), "rename", "renameat", "renameat2"),
-    **_verbs("link", "linked", _pair("as"), "link", "linkat", "symlink", "symlinkat"),
-    **_verbs("change the mode of", "changed the mode of", _removed, "chmod", "fchmod", "fchmodat", "fchmodat2"),
+    **_verbs("accept a connection from", "accepted a connection from", _end("fd.cip", "fd.cport"), *ACCEPTS),
+    **_verbs("remove", "removed", _removed, *REMOVES),
+    **_verbs("rename", "renamed", _pair("to"), *RENAMES),
+    **_verbs("link", "linked", _pair("as"), *LINKS, *SYMLINKS),
+    **_verbs("change the mode of", "changed the mode of", _removed, *MODES),
     **_verbs("change the owner of", "changed the owner of", _removed, "chown", "fchown", "fchownat", "lchown"),
-    **_verbs("create", "created", _removed, "mkdir", "mkdirat", "mknod", "mknodat"),
-    **_verbs("truncate", "truncated", _removed, "truncate", "ftruncate"),
+    **_verbs("create", "created", _removed, *CREATES),
+    **_verbs("truncate", "truncated", _removed, *TRUNCATES),
     **_verbs("change an attribute of", "changed an attribute of", _removed, "setxattr", "lsetxattr", "fsetxattr"),
     **_verbs("attach to a process by", "attached to a process by", lambda _: "ptrace", "ptrace"),
     **_verbs("load", "loaded", lambda _: "a kernel module", "init_module", "finit_module"),
-    **_verbs("redirect a descriptor to", "redirected a descriptor to", _path, "dup", "dup2", "dup3"),
+    **_verbs("redirect a descriptor to", "redirected a descriptor to", _path, *DUPLICATES),
     **_verbs("mount", "mounted", _any_target, "mount", "move_mount"),
 })  # fmt: skip
 

@@ -12,7 +12,6 @@ from foundation.yaml.text import Span
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
 from processor.compiler.operators import (
     BYTE_OPERATORS,
-    EQUALITY_OPERATORS,
     NO_FIELD_OPERATORS,
     ORDER_OPERATORS,
     TEXT_OPERATORS,
@@ -20,6 +19,7 @@ from processor.compiler.operators import (
 )
 from processor.compiler.types import TEXT, BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, deep, literals
+from processor.language.tokens import EQUALITY_OPERATORS
 from schemas.catalog.fields import is_event_type, resolve_field
 
 _TRANSFORMER_TEXT = re.compile(r"(tolower|toupper|b64|basename|len|val|join|concat|getopt)\((.+)\)", re.DOTALL)

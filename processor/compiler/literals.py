@@ -13,9 +13,9 @@ from foundation.caches import cache_short_texts
 from foundation.errors import LannerError
 from foundation.text import canonical_address
 from processor.language.ast import Field, Node, checks, literals
+from processor.language.tokens import EQUALITY_OPERATORS
 
 FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
-_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
 MAX_NAMES = 1000
 """Limit on resolved names; a list of a million domains belongs in a name server, not in a rule."""
 MAX_NAME = 253
@@ -31,7 +31,7 @@ def names_to_resolve(conditions: Iterable[Node]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for condition in conditions:
         for check in checks(condition):
-            if isinstance(check.left, Field) and check.left.name in FIELDS and check.operator in _EQUALITY:
+            if isinstance(check.left, Field) and check.left.name in FIELDS and check.operator in EQUALITY_OPERATORS:
                 found.update(dict.fromkeys(value.text for value in literals(check) if is_host_name(value.text)))
     return tuple(found)[:MAX_NAMES]
 

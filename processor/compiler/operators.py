@@ -22,13 +22,12 @@ from processor.compiler.literals import (
     parse_hex,
     parse_literal,
 )
+from processor.language.tokens import LIST_OPERATORS
 
 Predicate = Callable[[Any], bool]
 Comparison = Callable[[Any, Any], bool]
 
-LIST_OPERATORS = frozenset({"in", "intersects", "pmatch"})
 ORDER_OPERATORS = frozenset({"<", "<=", ">", ">="})
-EQUALITY_OPERATORS = frozenset({"=", "==", "!=", "in", "intersects"})
 TEXT_OPERATORS = frozenset({"icontains", "glob", "iglob", "regex", "pmatch"})
 """Operators on text only."""
 BYTE_OPERATORS = frozenset({"bcontains", "bstartswith"})

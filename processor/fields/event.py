@@ -13,7 +13,7 @@ from foundation.caches import cache_short_texts
 from schemas.batch import EventBatch, EventBit
 from schemas.catalog.fields import EventType, ParamSpec, event_spec
 from schemas.catalog.flags import TYPE_CHARACTERS
-from schemas.catalog.system_calls import FILE_OPENERS, PATH_OPENERS
+from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, PATH_OPENERS
 
 _NUMERIC_TYPES = frozenset(
     (
@@ -50,7 +50,6 @@ _CHARACTER_WITHOUT_FD = {
     "inotify_init": "i",
     "inotify_init1": "i",
 }
-_NAMED_OPENS = frozenset({"open", "openat", "openat2"})
 _CHANGES_OF_FILES = frozenset({"fchmod", "fchown", "ftruncate", "fallocate", "fsetxattr"})
 _FIRST_PATHS = {
     **dict.fromkeys(("openat", "openat2", "open_by_handle_at"), "fd_name"),
@@ -64,7 +63,6 @@ _FILE_TYPES = frozenset({"file", "directory"})
 _IPC_TYPES = frozenset({"pipe", "unix", "event", "signalfd", "inotify", "userfaultfd"})
 _INTERNET_TYPES = frozenset({"ipv4", "ipv6"})
 _NET_TYPES = _INTERNET_TYPES | {"unix"}
-_CONNECTORS = frozenset({"accept", "accept4", "connect"})
 
 
 def _spec(event_type: str | None) -> EventType | None:
@@ -288,7 +286,7 @@ def error_kinds(event_type: str | None, fd_type: str | None) -> frozenset[str]:
         return frozenset(memory | {by_fd})
     if event_type in FILE_OPENERS:
         return frozenset({"file"})
-    return frozenset({"net"} if event_type in _CONNECTORS else memory or {"other"})
+    return frozenset({"net"} if event_type in CONNECTS else memory or {"other"})
 
 
 def type_character(event_type: str | None, fd_type: str | None, fd_num: int | None) -> str | None:
@@ -328,7 +326,7 @@ def directory(fd_type: str | None, name: str | None) -> str | None:
 
 def path_of_descriptor(event_type: str | None, name: str | None, result: int) -> str | None:
     """Return fs.path.name of a call that names its file by a descriptor, or gives one, if it succeeds."""
-    if event_type in _NAMED_OPENS:
+    if event_type in FLAG_OPENERS:
         return name if result != -1 else None
     return name if event_type in _CHANGES_OF_FILES and result == 0 else None
 

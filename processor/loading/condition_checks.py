@@ -28,7 +28,7 @@ DEPRECATED_FIELDS = (
 )
 _NA = "<NA>"
 _UNSAFE_FAMILIES = ("ka.", "jevt.")
-_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects", "pmatch"})
+_EQUALITY = tokens.EQUALITY_OPERATORS | {"pmatch"}
 _DIRECTION = (
     "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to "
     "false. The rule expression can be simplified by removing the condition on 'evt.dir'"

@@ -13,7 +13,16 @@ from processor.compiler.operators import predicate
 from processor.fields.event import parameter
 from processor.language.ast import Check, Field, Literal, ValueList, literals
 from schemas.catalog.flags import FLAG_TABLES, FlagEntry, FlagTable, flags_text
-from schemas.catalog.system_calls import FILE_OPENERS, PATH_OPENERS
+from schemas.catalog.system_calls import (
+    ACCEPTS,
+    ATTRIBUTES,
+    DUPLICATES,
+    FILE_OPENERS,
+    LINKS,
+    PATH_OPENERS,
+    RENAMES,
+    SYMLINKS,
+)
 from schemas.filter import CREATE, MAX_PREFIX, MAX_SUFFIX, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
 _UNCLEAN = ("//", "/.", "..")
@@ -107,16 +116,12 @@ _PATTERNS: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
 }
 
 
-_DESCRIPTOR_IS_RESULT = FILE_OPENERS | {"socket", "accept", "accept4", "dup", "dup2", "dup3"}
-_LINK_TEXTS = frozenset({"symlink", "symlinkat"})
-ATTRIBUTES = frozenset({"setxattr", "lsetxattr", "fsetxattr", "setxattrat"})
-_TEXTS = {**dict.fromkeys(_LINK_TEXTS, ("target", "fs.path.source")), **dict.fromkeys(ATTRIBUTES, ("name",))}
+_DESCRIPTOR_IS_RESULT = FILE_OPENERS | {"socket", *ACCEPTS, *DUPLICATES}
+_TEXTS = {**dict.fromkeys(SYMLINKS, ("target", "fs.path.source")), **dict.fromkeys(ATTRIBUTES, ("name",))}
 """Fields of a text that the event carries as it was given, however many slashes it has."""
 _TARGET = ("newpath", "fs.path.target")
 _PATHS = {
-    **dict.fromkeys(
-        ("link", "linkat", "rename", "renameat", "renameat2", "move_mount"), ("oldpath", "fs.path.source", *_TARGET)
-    ),
+    **dict.fromkeys((*LINKS, *RENAMES, "move_mount"), ("oldpath", "fs.path.source", *_TARGET)),
     **dict.fromkeys(
         (
             "unlink",
@@ -133,7 +138,7 @@ _PATHS = {
         ),
         ("path", "fs.path.name"),
     ),
-    **dict.fromkeys(_LINK_TEXTS, (*_TEXTS["symlink"], "linkpath", "fs.path.target")),
+    **dict.fromkeys(SYMLINKS, (*_TEXTS["symlink"], "linkpath", "fs.path.target")),
     **dict.fromkeys(("chmod", "fchmodat", "fchmodat2"), ("filename", "fs.path.name")),
     "unlinkat": ("name", "fs.path.name"),
     **dict.fromkeys(ATTRIBUTES, _TEXTS["setxattr"]),
@@ -195,7 +200,7 @@ def negated(node: Check, event: str) -> tuple[Clause, ...]:
 
 def _is_exact(field: str, event: str) -> bool:
     return field in ("evt.is_open_read", "evt.is_open_write", "evt.failed", "user.uid") or (
-        field in _SOCKET_ENDS and event in ("accept", "accept4")
+        field in _SOCKET_ENDS and event in ACCEPTS
     )
 
 
@@ -306,7 +311,7 @@ _SOCKET_ENDS = {
 
 def _of_end(subject: str) -> Callable[[Check, str], Answers | None]:
     def answers(node: Check, event: str) -> Answers | None:
-        if event not in ("accept", "accept4") or node.operator not in ("=", "==", "in"):
+        if event not in ACCEPTS or node.operator not in ("=", "==", "in"):
             return None
         by_mask: dict[int, set[int]] = {}
         for value in _values(node):

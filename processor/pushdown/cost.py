@@ -8,11 +8,11 @@ from processor.compiler.simplify import Folded, simplify
 from processor.fields.event import argument_text, parameter, raw_argument
 from processor.language.ast import And, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
-from processor.pushdown.checks import ATTRIBUTES, BY_DESCRIPTOR
+from processor.pushdown.checks import BY_DESCRIPTOR
 from processor.pushdown.derive import bound, clauses_of
 from schemas.batch import EventBatch, EventBit
 from schemas.catalog.flags import FLAG_TABLES
-from schemas.catalog.system_calls import PATH_OPENERS
+from schemas.catalog.system_calls import ATTRIBUTES, PATH_OPENERS
 from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate
 
 _OPENS = PATH_OPENERS - {"openat2"}

@@ -9,6 +9,7 @@ from foundation.caches import GroupAccounts
 from foundation.text import canonical_address
 from processor.sessions.records import SSHD_PROGRAMS, CommandRequest, Person, PersonsProcess, SshLogin, hashed
 from schemas.batch import EventBatch, Process
+from schemas.catalog.system_calls import EXECS
 
 Bucket = TypeVar("Bucket", bound=Hashable)
 Name = TypeVar("Name", bound=Hashable)
@@ -83,7 +84,6 @@ MAX_STARTS = 20_000
 MAX_SESSIONS = 20_000
 _CLOCK_ERROR = 1_000_000_000
 """How far the corrected start times of one process may differ, ns: its host's offset is measured to half a second."""
-_EXECS = frozenset({"execve", "execveat"})
 
 _PodName = tuple[str, str]
 """Namespace and name."""
@@ -176,7 +176,7 @@ class PodCommands:
         if all(container.pod_name is None for container in batch.containers):
             return
         types, processes, times = (batch.columns[name] for name in ("type", "process", "time"))
-        execs = {index for index, text in enumerate(batch.strings) if text in _EXECS}
+        execs = {index for index, text in enumerate(batch.strings) if text in EXECS}
         for index, kind in enumerate(types if execs else ()):
             if kind in execs:
                 self._see_exec(batch, batch.processes[processes[index]], times[index])

@@ -1,5 +1,25 @@
-"""The event types that open files."""
+"""What system calls mean: for each meaning, the event types that have it, in the order in which people name them."""
 
-PATH_OPENERS = frozenset({"open", "openat", "openat2", "creat"})
-"""Those that name the file by its path."""
+FLAG_OPENERS = ("open", "openat", "openat2")
+"""Those that open a file by its path, with flags."""
+PATH_OPENERS = frozenset({*FLAG_OPENERS, "creat"})
+"""Those that open a file by its path."""
 FILE_OPENERS = PATH_OPENERS | {"open_by_handle_at"}
+EXECS = ("execve", "execveat")
+CLONES = ("clone", "clone3", "fork", "vfork")
+ACCEPTS = ("accept", "accept4")
+CONNECTS = ("connect", *ACCEPTS)
+SENDS = ("sendto", "sendmsg", "sendmmsg")
+RECEIVES = ("recvfrom", "recvmsg", "recvmmsg")
+MESSAGES = (*SENDS, *RECEIVES)
+"""Those that may name the other end of a socket."""
+REMOVES = ("unlink", "unlinkat", "rmdir")
+CREATES = ("mkdir", "mkdirat", "mknod", "mknodat")
+"""Those that make directories and special files."""
+RENAMES = ("rename", "renameat", "renameat2")
+LINKS = ("link", "linkat")
+SYMLINKS = ("symlink", "symlinkat")
+MODES = ("chmod", "fchmod", "fchmodat", "fchmodat2")
+TRUNCATES = ("truncate", "ftruncate")
+DUPLICATES = ("dup", "dup2", "dup3")
+ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat")

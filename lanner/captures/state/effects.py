@@ -12,6 +12,7 @@ from lanner.captures.state.accounts import UNKNOWN_NAME, CaptureAccounts, Contai
 from lanner.captures.state.descriptors import O_CLOEXEC
 from lanner.captures.state.parameters import absolute_path
 from lanner.captures.state.threads import DELETED, UNKNOWN_PROGRAM, CapturedThread, ThreadTable, code_path_of, signed_id
+from schemas.catalog.system_calls import CLONES, EXECS
 
 _THREAD, _VFORK, _NEWPID, _PARENT, _CHILD_IN_PIDNS = 1 << 13, 1 << 27, 1 << 6, 1 << 8, 1 << 29
 _NEWUSER = 1 << 20
@@ -20,7 +21,6 @@ CHILD_SUBREAPER = frozenset({36, 37})
 """Options of prctl that set and return whether a process adopts orphans; Falco takes one for the other."""
 _STALE_AFTER = 2_000_000_000
 _WRITABLE, _UPPER, _MEMFD, _LOWER = 1, 2, 4, 8
-CLONES = frozenset({"clone", "clone3", "fork", "vfork"})
 NOTICES = frozenset({"asyncevent", "container", "groupadded", "groupdeleted", "useradded", "userdeleted"})
 """Events that describe containers and accounts."""
 _NO_ID = 0xFFFFFFFF
@@ -35,7 +35,7 @@ class ProcessEffects:
         self._accounts = accounts
         self._containers = containers
         self._effects: dict[str, Effect] = {
-            **dict.fromkeys(("execve", "execveat"), self._exec),
+            **dict.fromkeys(EXECS, self._exec),
             **dict.fromkeys(("setresuid", "setreuid"), self._set_effective_user),
             **dict.fromkeys(("setresgid", "setregid"), self._set_effective_group),
             **dict.fromkeys(("unshare", "setns"), self._new_namespace),
@@ -51,7 +51,7 @@ class ProcessEffects:
     @property
     def names(self) -> frozenset[str]:
         """The names of events that change threads, users or containers."""
-        return frozenset(self._effects) | CLONES | NOTICES | {"procexit"}
+        return frozenset(self._effects) | NOTICES | {*CLONES, "procexit"}
 
     def apply(self, event: CapturedEvent, thread: CapturedThread | None) -> CapturedThread | None:
         """Apply an event and return the thread that it is about now."""

@@ -12,6 +12,8 @@ from lanner.captures.state.descriptors import Interfaces, OpenDescriptor
 from lanner.captures.state.parameters import UNKNOWN_DIRECTORY, ParameterReader, absolute_path
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from schemas.batch import EventBit
+from schemas.catalog import system_calls
+from schemas.catalog.system_calls import ACCEPTS, CONNECTS, FLAG_OPENERS
 
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
@@ -28,11 +30,10 @@ _READ, _WRITE, _EXEC, _CREATE, _SETUID = map(
     int,
     (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE, EventBit.OPEN_SETUID),
 )
-AT_OPENS = frozenset({"open", "openat", "openat2"})
-OPENS = AT_OPENS | {"open_by_handle_at"}
+OPENS = frozenset({*FLAG_OPENERS, "open_by_handle_at"})
 """Opens with flags."""
-RECEIVES = frozenset({"recv", "recvfrom", "recvmsg", "recvmmsg"})
-SENDS = frozenset({"send", "sendto", "sendmsg", "sendmmsg"})
+RECEIVES = frozenset({"recv", *system_calls.RECEIVES})
+SENDS = frozenset({"send", *system_calls.SENDS})
 TRANSFERS = RECEIVES | SENDS | {"read", "readv", "pread", "preadv", "write", "writev", "pwrite", "pwritev"}
 _CREATED_AS = {
     **dict.fromkeys(("signalfd", "signalfd4"), kinds.SIGNALFD),
@@ -47,7 +48,7 @@ _CREATED_AS = {
 _INTERNET = frozenset({b"\2", b"\n"})
 _INFERRED = frozenset({"send", "sendto", "sendmsg"})
 """Events that make known a socket that was not."""
-_NAMED_BY_TUPLE = frozenset({"connect", "accept", "accept4"})
+_NAMED_BY_TUPLE = CONNECTS
 """Events that name a descriptor that is unknown by the addresses that they hold."""
 _SHOWN_AS_PASSED = frozenset({"open", "creat"})
 """Events whose path Falco shows as it was passed, if they failed and it is no relative one."""
@@ -81,7 +82,7 @@ class DescriptorEffects:
             **dict.fromkeys((*OPENS, "creat"), self._open),
             **dict.fromkeys(TRANSFERS, self._transfer),
             **dict.fromkeys(_CREATED_AS, self._create),
-            **dict.fromkeys(("accept", "accept4"), self._accept),
+            **dict.fromkeys(ACCEPTS, self._accept),
             **dict.fromkeys(("pipe", "pipe2", "socketpair"), self._pair),
             **dict.fromkeys(("dup", "dup2", "dup3"), self._duplicate),
             "fcntl": self._control,

@@ -8,8 +8,9 @@ from typing import Any
 from lanner.captures.format.table import EVENTS, EventVersion
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.writing import encoding
-from lanner.captures.writing.encoding import CLONES, EXECS, RecordedEvent
+from lanner.captures.writing.encoding import RecordedEvent
 from schemas.batch import MISSING_INT, Container, EventBatch, Process
+from schemas.catalog.system_calls import CLONES, EXECS
 
 CURRENT: dict[str, EventVersion] = {
     version.name: version for version in EVENTS if version.is_exit and not (version.is_old or version.is_unused)

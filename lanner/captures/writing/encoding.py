@@ -15,6 +15,7 @@ from lanner.captures.state.accounts import UNKNOWN_NAME
 from lanner.captures.state.parameters import AT_FDCWD
 from schemas.batch import EventBatch, Process
 from schemas.catalog.fields import ParamSpec
+from schemas.catalog.system_calls import CLONES, EXECS
 from schemas.encoding.limits import encode_text
 
 _SECTION, _MACHINE, _PROCESSES, _DESCRIPTORS, _INTERFACES, _USERS = 0x0A0D0D0A, 0x201, 0x215, 0x218, 0x219, 0x220
@@ -174,8 +175,7 @@ _FIRST_OF_DYNAMIC = b"\0"
 _TEXT_OF_DYNAMIC = {"keyctl_dynamic_param": (b"\1", b"\0"), "sockopt_dynamic_param": (b"\0", b"")}
 """The tag of a text, and what ends it."""
 _NUMBER_OF_DYNAMIC = {"sockopt_dynamic_param": b"\3"}
-CLONES, EXECS = frozenset({"clone", "clone3", "fork", "vfork"}), frozenset({"execve", "execveat"})
-_NEED_NUMBERS = CLONES | EXECS | {"procexit"}
+_NEED_NUMBERS = frozenset({*CLONES, *EXECS, "procexit"})
 _NUL_SEPARATED = frozenset({"args", "cgroups", "env"})
 _TEXTS_OF_PROCESS = {"args": attrgetter("args"), "env": attrgetter("env")}
 

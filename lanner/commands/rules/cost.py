@@ -29,6 +29,7 @@ from processor.language.ast import Node
 from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, shares
 from schemas.batch import EventBatch
 from schemas.catalog.fields import SYSCALL
+from schemas.catalog.system_calls import EXECS
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
 
@@ -157,7 +158,7 @@ def _record(measured: MeasuredCosts) -> dict[str, object]:
 
 
 _WIDEST_LENGTH = 100
-_ALWAYS_COME = frozenset({"execve", "execveat", "procexit"})
+_ALWAYS_COME = frozenset({*EXECS, "procexit"})
 _ALWAYS = "(always sent)"
 
 

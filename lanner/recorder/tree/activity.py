@@ -13,7 +13,7 @@ from processor.fields.extract import reader
 from processor.fields.process import command_line
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch, EventBit
-from schemas.catalog.system_calls import FILE_OPENERS
+from schemas.catalog.system_calls import EXECS, FILE_OPENERS
 
 _MAPPED = "::ffff:"
 """Before an IPv4 address of a socket that takes both kinds."""
@@ -77,7 +77,7 @@ MAX_TEXT = 1_000
 EXEC, EXIT = "exec", "exit"
 _VERBS = {
     **dict.fromkeys(FILE_OPENERS, "open"),
-    **dict.fromkeys(("execve", "execveat"), EXEC),
+    **dict.fromkeys(EXECS, EXEC),
     "procexit": EXIT,
 }
 

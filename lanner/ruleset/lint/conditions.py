@@ -10,6 +10,7 @@ from lanner.ruleset.lint.texts import ConditionText, text_of
 from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, checks, literals, walk
 from processor.language.event_types import event_types, is_broad
 from processor.language.printer import print_condition
+from processor.language.tokens import EXACT_OPERATORS
 from processor.loading import Problem, Rule
 from processor.loading.items.exceptions import split_exceptions
 from processor.rules.rule import Correlation
@@ -104,7 +105,6 @@ def shown(node: Node) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
-_EQUALITY = frozenset({"=", "==", "in"})
 _EVENT_TYPE = Field("evt.type")
 """Comparisons of rules and their parts."""
 
@@ -152,7 +152,7 @@ def _conditions(rule: Rule, correlations: Mapping[str, Correlation]) -> _Conditi
 
 
 def _is_event_type(check: Check) -> bool:
-    return check.left == _EVENT_TYPE and check.operator in (*_EQUALITY, "!=") and check.modifier is None
+    return check.left == _EVENT_TYPE and check.operator in (*EXACT_OPERATORS, "!=") and check.modifier is None
 
 
 class _Search:
@@ -210,7 +210,7 @@ def _wider(part: Node, node: Node) -> bool:
 
 def _is_equality(check: Check) -> bool:
     return (
-        check.operator in _EQUALITY
+        check.operator in EXACT_OPERATORS
         and check.modifier is None
         and isinstance(check.right, Literal | ValueList)
         and bool(literals(check))

@@ -10,8 +10,8 @@ from processor.compiler.types import BadOperand, Shape, side_shape
 from processor.fields.extract import condition_expression
 from processor.language.ast import And, Check, Field, Left, Literal, Macro, Node, Not, Or, ValueList, literals
 from processor.language.event_types import ALL_EVENT_TYPES, event_types
+from processor.language.tokens import EXACT_OPERATORS
 
-_EQUALITY = frozenset({"=", "==", "in"})
 _TAKES_ALL = ("in", "pmatch")
 _EVENT_TYPE = Field("evt.type")
 
@@ -163,7 +163,7 @@ def _stated(node: Node) -> tuple[Check, bool] | None:
     holds = not isinstance(node, Not)
     if isinstance(node, Not):
         node = node.child
-    if not isinstance(node, Check) or _shape(node.left) is None or (holds and node.operator in _EQUALITY):
+    if not isinstance(node, Check) or _shape(node.left) is None or (holds and node.operator in EXACT_OPERATORS):
         return None
     return node, holds
 
@@ -194,7 +194,7 @@ def _equal_to(node: Node) -> _Equality | None:
             first[1],
             {value: text for each in found if each is not None for value, text in each[2].items()},
         )
-    if not isinstance(node, Check) or node.operator not in _EQUALITY or node.modifier is not None:
+    if not isinstance(node, Check) or node.operator not in EXACT_OPERATORS or node.modifier is not None:
         return None
     shape = _shape(node.left)
     if shape is None or not isinstance(node.right, Literal | ValueList) or node.left == _EVENT_TYPE:

@@ -8,7 +8,7 @@ from lanner.ruleset.lint.codes import LintCode
 from lanner.ruleset.lint.texts import ConditionText, ListItems
 from processor.compiler.literals import byte_length
 from processor.language.ast import Check, Field, Literal, ValueList, literals
-from processor.language.tokens import LIST_OPERATORS
+from processor.language.tokens import EQUALITY_OPERATORS, LIST_OPERATORS
 from processor.loading import LoadedList, Problem
 
 _COMM_BYTES = 15
@@ -30,9 +30,8 @@ _OTHER_NAMES = frozenset(
         *("k8s.deployment.name", "k8s.owner.name"),
     }
 )
-_EQUALITY = frozenset({"=", "==", "!=", "in", "intersects"})
 _ENDS = frozenset({"startswith", "endswith"})
-_PARTS = _EQUALITY | _ENDS | {"contains"}
+_PARTS = EQUALITY_OPERATORS | _ENDS | {"contains"}
 _CLOSE = 0.85
 _CLOSE_LENGTH = 2
 _MOST_SIMILAR = 10
@@ -92,7 +91,7 @@ def _of_value(field: str, operator: str, value: Literal) -> tuple[LintCode, str,
         return found
     if (
         field in _BASE_NAMES
-        and operator in _EQUALITY | {"startswith"}
+        and operator in EQUALITY_OPERATORS | {"startswith"}
         and text.startswith("/")
         and len(text) != _COMM_BYTES
     ):
@@ -106,17 +105,17 @@ def _of_value(field: str, operator: str, value: Literal) -> tuple[LintCode, str,
         short = text.encode("utf-8", "surrogateescape")[:_COMM_BYTES].decode("utf-8", "ignore")
         instead = "compare proc.cmdline" if " " in text else f"write '{short}', or compare the path of the program"
         return LintCode.LINT_LONG_NAME, message, instead
-    if field in _PATHS and operator in _EQUALITY | {"startswith"} and _UNREAL.search(text):
+    if field in _PATHS and operator in EQUALITY_OPERATORS | {"startswith"} and _UNREAL.search(text):
         message = f"'{text}' is never a value of {field}: paths are absolute, and have no '..' or '//'"
         return LintCode.LINT_UNREAL_PATH, message, "write the absolute path, or a pattern: 'fd.name glob /home/*/...'"
-    if field in _PATHS and operator in _EQUALITY:
+    if field in _PATHS and operator in EQUALITY_OPERATORS:
         return _of_path(field, text)
     return None
 
 
 def _of_pattern(field: str, operator: str, text: str) -> tuple[LintCode, str, str] | None:
     is_path = field in _PATHS
-    wildcards = "*?" if is_path and operator in _EQUALITY else "*"
+    wildcards = "*?" if is_path and operator in EQUALITY_OPERATORS else "*"
     if field not in _PATHS | _BASE_NAMES | _OTHER_NAMES or operator not in _PARTS or not set(text) & set(wildcards):
         return None
     message = f"'{operator}' compares literally, so '{text}' is not a pattern"

@@ -11,6 +11,7 @@ from collector.records.types import File, Socket
 from foundation.yaml import mappings
 from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
 from foundation.yaml.nodes import Node
+from schemas.catalog.system_calls import ACCEPTS, MESSAGES
 
 Address = tuple[str, int]
 """IP address and port; the path of a unix socket has port -1."""
@@ -33,9 +34,7 @@ _TYPES = (*_MODES, "memfd", *_PSEUDO, *SOCKET_TYPES)
 FIRST_FREE = 3
 """The usual number of a descriptor."""
 _PROTOCOLS = {"tcp": (1, 6), "udp": (2, 17), "icmp": (3, 1), "raw": (3, 255)}
-_SENDERS = frozenset({"sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg"})
 _LISTENERS = frozenset({"bind", "listen"})
-_ACCEPTORS = frozenset({"accept", "accept4"})
 _DEVICE = 8 << 20 | 1
 _ESTABLISHED, _CLOSED, _LISTENING = 1, 7, 10
 _EPHEMERAL = 40000
@@ -139,7 +138,7 @@ def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tup
     if kind == "unix":
         path = (local if event in _LISTENERS else remote or local or ("", -1)) or ("", -1)
         state = _ESTABLISHED if remote is not None and result >= 0 else _CLOSED
-        passed = path if event in ("connect", "bind", *_SENDERS) else None
+        passed = path if event in ("connect", "bind", *MESSAGES) else None
         return Socket(socket.AF_UNIX, 1, 0, state, "", "", 0, 0, path[0]), sockaddr(passed)
     return _ip_socket(table, event, kind, result, (local, remote))
 
@@ -150,21 +149,21 @@ def _ip_socket(
     local, remote = ends
     is_v6 = kind == "ipv6"
     nowhere: Address = ("::" if is_v6 else "0.0.0.0", 0)  # noqa: S104  an unbound socket's address, not one to bind
-    type_, protocol = _PROTOCOLS[table.read(_PROTOCOL, "udp" if event in _SENDERS and remote is not None else "tcp")]
+    type_, protocol = _PROTOCOLS[table.read(_PROTOCOL, "udp" if event in MESSAGES and remote is not None else "tcp")]
     passed = b""
     state = _CLOSED
     far = remote or nowhere
-    if event in ("connect", *_SENDERS):
+    if event in ("connect", *MESSAGES):
         passed = sockaddr(remote)
     if event in _LISTENERS:
         passed = sockaddr(local) if event == "bind" else b""
         state = _LISTENING if event == "listen" else _CLOSED
     elif event == "connect" and result < 0 and result != _EINPROGRESS:
         far = nowhere
-    elif remote is not None and (event not in _SENDERS or protocol == _PROTOCOLS["tcp"][1]):
-        local = local or _near(remote, accepts=event in _ACCEPTORS)
+    elif remote is not None and (event not in MESSAGES or protocol == _PROTOCOLS["tcp"][1]):
+        local = local or _near(remote, accepts=event in ACCEPTS)
         state = _ESTABLISHED
-    elif event in _SENDERS:
+    elif event in MESSAGES:
         local, far = local or (nowhere[0], _EPHEMERAL), nowhere
     near = local or nowhere
     family = socket.AF_INET6 if is_v6 else socket.AF_INET

@@ -16,14 +16,14 @@ from lanner.ruletest.events.processes import read_container, read_process, write
 from lanner.ruletest.events.registers import directory_of, is_settable, read_registers, written_argument
 from lanner.ruletest.model import ProcessSpec, StatedEvent
 from processor.compiler.transformers import as_text
+from schemas.catalog.system_calls import CONNECTS, EXECS
 
-_EXECS = ("execve", "execveat")
 _ROLES = {"n": "fs.path.name", "s": "fs.path.source", "t": "fs.path.target"}
 _OPTIONAL = ("mount", "s")
 """The path that a call may lack: a change of propagation has no source."""
 _DUPLICATORS = ("dup2", "dup3")
 _MAKES = {
-    **dict.fromkeys(("socket", "accept", "accept4", "connect", "bind", "listen"), "ipv4"),
+    **dict.fromkeys(("socket", *CONNECTS, "bind", "listen"), "ipv4"),
     **dict.fromkeys(("eventfd", "eventfd2"), "event"),
     **dict.fromkeys(("epoll_create", "epoll_create1"), "eventpoll"),
     **dict.fromkeys(("signalfd", "signalfd4"), "signalfd"),
@@ -51,7 +51,7 @@ def read_event(node: Node) -> StatedEvent:
     container = table.value(read_container, None, "container")
     process = read_process(table.need("proc", "an event has a process", "add 'proc: {name: ...}'"), container)
     result = _result(table, spec)
-    if event_type in _EXECS and result >= 0:
+    if event_type in EXECS and result >= 0:
         filename = table.value(mappings.text, "", "filename")
         filename = filename or ("/proc/self/fd/3" if process.memfd else process.exepath) or process.name
         call = None
@@ -70,7 +70,7 @@ def write_event(fields: Fields) -> dict[str, Any]:
     fields = {key: value for key, value in fields.items() if value is not None and value != "<NA>"}
     event = written((_TYPE, _RESULT, _IO_URING), fields)
     spec = BY_EVENT.get(str(fields.get("evt.type")))
-    if spec is not None and (spec.event not in _EXECS or "res" in event):
+    if spec is not None and (spec.event not in EXECS or "res" in event):
         event |= _written_paths(spec, fields)
         for argument in spec.arguments:
             value = fields.get(f"evt.arg.{argument.name}", fields.get(f"evt.arg[{argument.name}]"))
@@ -209,7 +209,7 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         node = table.get(*keys)
         if node is not None:
             found[index] = mappings.text(node, keys[0])
-        elif (spec.opens_file or (spec.path_roles and spec.event not in _EXECS)) and (spec.event, role) != _OPTIONAL:
+        elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS)) and (spec.event, role) != _OPTIONAL:
             raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
 
