@@ -159,7 +159,7 @@ class DeadLetterTopic:
             raise failure
 
     def _all(self) -> Iterator[Message]:
-        """Yield every message that the topic holds now."""
+        """Yield every message that the topic contains now."""
         reader = TopicReader(self._connection, self.name, whole=True)
         silence = SilenceTimeout(self._connection)
         try:

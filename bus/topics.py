@@ -20,7 +20,7 @@ SCHEMAS = "schemas"
 HOSTS, HOST_PINS, HOST_KEYS = "hosts", "host-pins", "host-keys"
 """Announcements of collectors, and the decisions of processors and operators about their keys."""
 QUIET_HOSTS = "quiet-hosts"
-"""The hosts that have sent nothing for a while, from each processor to whoever takes over its partitions."""
+"""The hosts that have sent nothing for a while, from each processor to the one that takes over its partitions."""
 PODS = "pods"
 """Facts about each pod, from the Kubernetes API server."""
 KUBERNETES_AUDIT = "kubernetes-audit"
@@ -46,7 +46,7 @@ batches, and each topic accepts this much."""
 _SEGMENT_BYTES = 64 << 20
 _COMPACTION_LAG_MS = 300_000
 APPEND_TIME = "LogAppendTime"
-"""Kafka's name for messages that the broker stamps when it appends them."""
+"""Kafka's name for messages that get their timestamps from the broker when it appends them."""
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
@@ -122,7 +122,7 @@ def plan(prefix: str, partitions: int, replication: int, events_retention_ms: in
     Args:
         prefix: prefix of all names.
         partitions: partitions of the scaling topics: the most processors that can share the work.
-        replication: number of brokers that hold a copy of each message.
+        replication: number of brokers that have a copy of each message.
         events_retention_ms: retention of events, and of events that wait for correlation.
     """
     return tuple(_plan(kind, prefix, partitions, replication, events_retention_ms) for kind in TOPICS)

@@ -25,7 +25,7 @@ from schemas.filter import PushdownFilter
 
 _POLL, _BUSY_POLL, _IDLE_POLL = 0.006, 0.020, 0.020
 """Seconds between two reads. On a busy host, each wake-up finds the processor's caches filled by other programs, so
-that it costs more than the records themselves; the rings hold what comes in several times as long."""
+that it costs more than the records themselves; the rings have room for several times as long."""
 _BUSY_RECORDS = 1_000
 """In a second, from which a host is busy."""
 _LOSSES_SECONDS = 1.0
@@ -238,7 +238,7 @@ class Collector:
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
-        """Switch to what published rules require, and stamp the batches with their versions.
+        """Switch to the filter of the published rules, and put their versions into the batches.
 
         Args:
             event_types: event types to watch.
@@ -300,7 +300,7 @@ class Collector:
         """Compare the table with /proc, a little at a time, if process records were lost."""
         if self._feed is None:
             return
-        # A ring that holds nothing loses nothing.
+        # An empty ring loses nothing.
         if self._has_read and now >= self._count_losses_at:
             self._has_read = False
             self._count_losses_at = now + _LOSSES_SECONDS

@@ -27,7 +27,7 @@ from schemas.filter import EVERY_VARIABLE, PushdownFilter
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _VARIABLE = struct.Struct(f"<I{VARIABLE_BYTES}s")
 _MAX_VARIABLES = 2048
-"""Half of the map's capacity, which holds old and new ones during a change."""
+"""Half of the map's capacity, which contains old and new ones during a change."""
 _COUNTERS = (
     *("events", "events_ring_full", "lifecycle", "lifecycle_ring_full", "filtered", "repeats"),
     *("events_over_share", "lifecycle_over_share"),
@@ -176,7 +176,7 @@ class KernelFeed:
         """Return the records up to now, in order.
 
         A lifecycle record is never returned before an earlier event. Records from after the start of this call, or
-        after the last one read from a ring that holds more, wait for the next call. A ring with many records queued is
+        after the last one read from a ring that has more, wait for the next call. A ring with many records queued is
         not read, so that a flood in one ring doesn't pull the whole other ring into memory.
         """
         now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -54,7 +54,7 @@ class PendingEvents(Generic[T]):
         return container in self._held or (is_pending and container not in self._given_up)
 
     def hold(self, container: str, event: T, now: int) -> list[T]:
-        """Hold an event.
+        """Store an event until it can be passed on.
 
         Args:
             container: the container's key.

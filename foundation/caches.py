@@ -65,10 +65,10 @@ V = TypeVar("V")
 
 
 class BoundedMap(Generic[K, V]):
-    """A mapping that holds the most recently put entries, up to a limit."""
+    """A mapping of the most recently put entries, up to a limit."""
 
     def __init__(self, limit: int) -> None:
-        """Create an empty mapping that holds at most `limit` entries."""
+        """Create an empty mapping that contains at most `limit` entries."""
         self._limit = limit
         self._entries: OrderedDict[K, V] = OrderedDict()
 
@@ -95,10 +95,10 @@ class BoundedMap(Generic[K, V]):
 
 
 class SizedMap(Generic[K, V]):
-    """A mapping that holds the most recently put entries, up to a number and up to a size of all together."""
+    """A mapping of the most recently put entries, up to a number and up to a size of all together."""
 
     def __init__(self, limit: int, most: int) -> None:
-        """Create an empty mapping that holds at most `limit` entries, whose sizes are at most `most` in total."""
+        """Create an empty mapping that contains at most `limit` entries, whose sizes are at most `most` in total."""
         self._limit = limit
         self._left = most
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
@@ -129,10 +129,10 @@ class SizedMap(Generic[K, V]):
 
 
 class BoundedSet(Generic[K]):
-    """A set that holds the most recently added keys, up to a limit; used to drop duplicates."""
+    """A set of the most recently added keys, up to a limit; used to drop duplicates."""
 
     def __init__(self, limit: int) -> None:
-        """Create an empty set that holds at most `limit` keys."""
+        """Create an empty set that contains at most `limit` keys."""
         self._limit = limit
         self._keys: dict[K, None] = {}
 
@@ -143,7 +143,7 @@ class BoundedSet(Generic[K]):
         """Add a key; drop the oldest key if there are too many.
 
         Returns:
-            Whether the key was new. A key that is already there keeps its age.
+            Whether the key was new. The age of a key that is already there doesn't change.
         """
         if key in self._keys:
             return False

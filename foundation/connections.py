@@ -2,7 +2,7 @@
 
 Anyone who reaches a port can open connections and send nothing. So a connection that keeps the server waiting makes
 room for a new one before any whose client waits for the server, and who sends a request at once is answered, however
-many connections others hold.
+many connections others have.
 """
 
 import ipaddress

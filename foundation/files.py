@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PRIVATE = 0o600
-"""Mode of files that only their owner may read: command lines hold secrets, and alerts quote them."""
+"""Mode of files that only their owner may read: command lines contain secrets, and alerts quote them."""
 SECONDS = 1.0
 
 

@@ -27,7 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OpenApplication = Callable[[], AbstractAsyncContextManager[web.Application]]
 """Makes the application on the loop that uses it."""
 _BACKLOG = 1024
-"""Above the connections that one client may hold, so that the kernel drops no attempt of others."""
+"""Above the connections that one client may have, so that the kernel drops no attempt of others."""
 _ACCEPTED_AT_ONCE = 32
 _PAUSE_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0

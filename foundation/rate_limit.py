@@ -16,7 +16,7 @@ class RateLimit(Generic[K]):
 
         Args:
             per_second: tokens that each bucket gets.
-            at_once: tokens that a bucket holds at most.
+            at_once: tokens that a bucket contains at most.
             max_keys: the number of buckets that are stored.
         """
         self._per_second = per_second

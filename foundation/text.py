@@ -1,6 +1,6 @@
 """Make untrusted text safe to print, and write texts for people.
 
-An attacker can choose file names, arguments and labels: they may hold terminal escapes, newlines that forge a second
+An attacker can choose file names, arguments and labels: they may contain terminal escapes, newlines that forge a second
 log line, text direction marks, and undecodable bytes.
 """
 

@@ -61,7 +61,7 @@ def date_and_time_seconds(nanoseconds: int, *, utc: bool = False) -> str:
 def from_rfc3339(text: str) -> int | None:
     """Return the time of ``2026-11-24T14:31:30.479359Z`` in ns since the epoch; None if it is not valid.
 
-    Messages hold times in 64 bits, so the years from 1678 to 2261 are valid.
+    Messages contain times in 64 bits, so the years from 1678 to 2261 are valid.
     """
     match = _RFC3339.fullmatch(text)
     if match is None:

@@ -1,7 +1,7 @@
 """Accepts alerts by HTTP from Falco, as falcosidekick does, and answers 200 only when the bus has stored them.
 
-Falco drops what it can't post and ignores answers, so a request is held while the bus is slow; Falco's own queue waits
-in the meantime. Every limit here bounds what an untrusted client can make this process hold.
+Falco drops what it can't post and ignores answers, so a request waits while the bus is slow; Falco's own queue waits
+in the meantime. Every limit here bounds the memory that an untrusted client can use.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class IntakeRefused(LannerError):
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits(HttpLimits):
-    """Limits on what clients can make this process hold; together about 130 MB."""
+    """Limits on the memory that clients can make this process use; together about 130 MB."""
 
     body_bytes: int = 512 << 10
     bus_seconds: float = 30.0

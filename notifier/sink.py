@@ -53,7 +53,7 @@ class RateLimited:
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """The sink will never accept the first alert, or a message that holds several."""
+    """The sink will never accept the first alert, or a message that contains several."""
 
     reason: str
     together: int = 1

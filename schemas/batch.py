@@ -199,7 +199,7 @@ class Process:
     pidns_init_start_time: int | None = None
     exec_generation: int = 0
     is_args_truncated: bool = False
-    """True if the process has more arguments than `args` holds."""
+    """True if the process has more arguments than `args` contains."""
     is_env_truncated: bool = False
     """True if only part of the environment was searched for the variables in `env`."""
     cgroup: str | None = None

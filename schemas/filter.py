@@ -146,7 +146,7 @@ def decode_filter(data: bytes) -> PushdownFilter:
     try:
         body = json.loads(data)
         clauses = frozenset(_read(event, clause) for event, found in body["events"].items() for clause in found)
-        # Unlike for events, a missing list means none: an environment variable that no rule names may hold a secret.
+        # Unlike for events, a missing list means none: an environment variable that no rule names may contain a secret.
         variables = frozenset(_variable(name) for name in body.get("environment", ()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise BadFilter(f"not a pushdown filter: {error or type(error).__name__}") from error

@@ -25,7 +25,7 @@ class CompactedTopicReader:
         Args:
             connection: the broker.
             topics: names without prefix; each has one partition.
-            fetch_wait_ms: how long the broker holds a request at the end of the topics; a topic without messages is
+            fetch_wait_ms: how long the broker delays a request at the end of the topics; a topic without messages is
                 known to be read in full only then.
 
         Raises:

@@ -25,7 +25,7 @@ Bounds = dict[int, tuple[int, int]]
 
 
 class TopicHistory:
-    """The messages that a topic holds now; later ones are not read."""
+    """The messages that a topic contains now; later ones are not read."""
 
     def __init__(self, connection: Connection, topic: str) -> None:
         """Find the bounds of each partition.
@@ -48,7 +48,7 @@ class TopicHistory:
             self.available: Bounds = {
                 number: watermarks(self._consumer, self._client_errors, topic, number) for number in numbers
             }
-            """The bounds of the messages that the topic holds."""
+            """The bounds of the messages that the topic contains."""
         except BaseException:
             self._consumer.close()
             raise
@@ -81,7 +81,7 @@ class TopicHistory:
         return {number: (start, ends.get(number, self.available[number][1])) for number, start in starts.items()}
 
     def read(self, bounds: Mapping[int, tuple[int, int]], stop: Callable[[], bool]) -> Iterator[Message]:
-        """Yield the messages within bounds, in order within a partition; `unread` holds the unfinished partitions.
+        """Yield the messages within bounds, in order within a partition; `unread` has the unfinished partitions.
 
         Args:
             bounds: what to read.

@@ -21,7 +21,7 @@ _PATIENCE_SECONDS = 3.0
 """How long the oldest message may wait, without another one being acknowledged, before that is reported."""
 STALLED_SECONDS = 60.0
 """How long one message may be the oldest before a new client takes over. Once in hundreds of restarts of a broker, an
-idempotent client of librdkafka stays silent: it connects, but neither sends nor fails what it holds. Acknowledgements
+idempotent client of librdkafka stays silent: it connects, but neither sends nor fails its messages. Acknowledgements
 from other partitions do not count, since it may be only one that is silent."""
 _TURN_SECONDS = 0.1
 
@@ -175,7 +175,7 @@ class ResendingProducer:
         self._drop()
 
     def _drop(self) -> None:
-        """Drop what the clients hold; one that has failed permanently raises that again."""
+        """Drop the clients' messages; a client that has failed permanently raises that again."""
         for producer in (self._producer, self._separate):
             if producer is not None:
                 with suppress(KafkaException):

@@ -241,7 +241,7 @@ def offsets_at(
 
 
 def watermarks(consumer: Consumer, client_errors: ClientErrors, topic: str, partition: int) -> tuple[int, int]:
-    """Return the first offset that a partition holds and the offset after its last.
+    """Return the first offset that a partition contains and the offset after its last.
 
     Args:
         consumer: a consumer without an assignment.

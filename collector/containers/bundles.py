@@ -141,7 +141,7 @@ def is_roots_shim(process: str) -> bool:
 def _shim(pid: int, comm: str, proc: Path) -> Shim | None:
     """Return what a process reveals whose place is a shim's.
 
-    Its arguments are read last: another user's process could hold up whoever reads its memory.
+    Its arguments are read last: another user's process could delay the reader of its memory.
     """
     if not is_roots_shim(f"{proc}/{pid}"):
         return None

@@ -273,7 +273,7 @@ def _open_flags(index: int) -> Writer:
 
 
 def _open_mode(index: int) -> Writer:
-    """Write a mode, which counts only if the call may create; the preceding argument holds the flags."""
+    """Write a mode, which counts only if the call may create; the flags are the preceding argument."""
 
     def write(call: Syscall, _: Context) -> Value:
         flags = call.arguments[index - 1]

@@ -247,7 +247,7 @@ class BatchBuilder:
         columns = zip(*rows, strict=True) if rows else ((),) * len(_CODES)
         made: dict[str, Column] = {"time": array("q", self._times)}
         for (name, code), column in zip(_CODES, columns, strict=True):
-            # Most columns hold one value throughout, and checking for that costs less than writing it each time.
+            # Most columns contain one value throughout, and checking for that costs less than writing it each time.
             if column and column.count(column[0]) == len(column):
                 made[name] = array(code, column[:1]) * count
             else:

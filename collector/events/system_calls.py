@@ -62,7 +62,7 @@ class Call:
     paths: tuple[tuple[int, int], ...]
     """For each path its argument and that of its directory."""
     blobs: tuple[tuple[int, int, int], ...]
-    """For each piece of memory its argument, maximum size, and the argument that holds its size."""
+    """For each piece of memory its argument, maximum size, and the argument that contains its size."""
     arguments: tuple[Argument, ...]
     path_roles: str
     """Roles of the paths in fs.path.*: n name, s source, t target, - none."""

@@ -297,7 +297,7 @@ def absolute(directory: str | None, path: str | None) -> str | None:
     return _cleaned(path)
 
 
-# Few: each may hold two texts of 4 KiB, which whoever names files controls.
+# Few: each may contain two texts of 4 KiB, which whoever names files controls.
 @lru_cache(maxsize=1024)
 def _cleaned(path: str) -> str:
     parts: list[str] = []

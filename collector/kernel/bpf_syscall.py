@@ -116,7 +116,7 @@ def wait_for_running_programs() -> None:
 
 
 def possible_cpus() -> int:
-    """Return the number of CPUs that per-CPU maps hold a value for."""
+    """Return the number of CPUs for which per-CPU maps have a value."""
     last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip().split(",")[-1]
     return int(last.split("-")[-1]) + 1
 

@@ -78,7 +78,7 @@ def credentials(kubeconfig: str | None, context: str | None = None) -> SingleCon
         found = config.get(context)
     except Exception as error:  # noqa: BLE001  a file of another form raises almost anything
         origin = kubeconfig or "the service account of this pod"
-        # The text of a parser's error may quote the file, which holds secrets.
+        # The text of a parser's error may quote the file, which contains secrets.
         why = str(error) if isinstance(error, ConfigError) else f"not a valid kubeconfig ({type(error).__name__})"
         raise BadCredentials(f"{origin}: {why}") from None
     if found is None:

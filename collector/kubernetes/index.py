@@ -249,7 +249,7 @@ class Reconciler:
         self._delay = delay
         self._most_deleted = most_deleted
         self._held: dict[str, bytes] = {}
-        """By key, the digest of what the topic holds or will hold once sent messages have arrived."""
+        """By key, the digest of the record in the topic, including messages that were sent and have not arrived."""
         self._ends: dict[str, float] = {}
         """By key, when to remove the record; in order."""
         self._in_flight: set[str] = set()
@@ -276,7 +276,7 @@ class Reconciler:
 
     def failed(self, key: str) -> None:
         """Take that a message did not arrive."""
-        # What the topic holds is unknown now, and no digest is empty.
+        # The topic's contents are unknown now, and no digest is empty.
         self._held[key] = b""
         self._postponed.add(key)
         self.arrived(key)

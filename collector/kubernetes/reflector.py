@@ -1,4 +1,4 @@
-"""Decides what to request of the API server next, to hold a list that stays current. Pure.
+"""Decides the next request to the API server, so that a list stays current. Pure.
 
 A list is read in pages and then watched from its version. A lost watch continues where it was; if the API server no
 longer has that version (410 Gone), or a watch fails repeatedly, the list is read again.

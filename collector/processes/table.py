@@ -122,7 +122,7 @@ class ProcessTable:
     def resolve(self, who: ProcessIdentity) -> TrackedProcess:
         """Return the process that made a record, exactly as its identity states; is_stale if that is unknown.
 
-        A stale entry holds only what the record itself proves (pid, user, start, container by its cgroup).
+        A stale entry contains only what the record itself proves (pid, user, start, container by its cgroup).
         """
         entry = self._living.get(who.pid)
         if (

@@ -65,7 +65,7 @@ def _layers(options: str) -> list[str]:
 
 
 def _serving(path: str, host: Sequence[Mounted], but: Mounted) -> Mounted | None:
-    """Return the mount that holds a path of the host."""
+    """Return the mount that contains a path of the host."""
     best: Mounted | None = None
     for mount in host:
         point = mount.point.rstrip("/")

@@ -128,7 +128,7 @@ def parse_status(text: bytes) -> Status | None:
 def parse_cgroup(text: bytes) -> str | None:
     """Return the path of the pids cgroup (v1), else that of the unified hierarchy.
 
-    It matches the kernel side's choice; on a hybrid host the unified hierarchy holds no containers.
+    It matches the kernel side's choice; on a hybrid host the unified hierarchy has no containers.
 
     Source: cgroups(7).
     """

@@ -111,7 +111,7 @@ _HEAD = bytes.fromhex("302e020100300506032b657004220420")
 
 
 class BadKeyFile(LannerError):
-    """The file does not hold a usable key; the message gives the reason and the remedy."""
+    """The file does not contain a usable key; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def host_key(path: Path) -> SigningKey:
     """Return this host's key; create it if there is none.
 
     Raises:
-        BadKeyFile: the file holds no key, or other users may read or change it.
+        BadKeyFile: the file contains no key, or other users may read or change it.
         EnvironmentUnsupported: nothing here can sign.
         OSError: the file can't be read or written.
     """

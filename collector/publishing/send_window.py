@@ -95,7 +95,7 @@ class QueuedBatch:
 
     encoded: bytes
     segment: Segment | None
-    """The segment that also holds it on disk."""
+    """The segment on disk that also has it."""
     at: float
     """When it was last added or sent, monotonic clock, seconds."""
     is_settled: bool = False
@@ -139,7 +139,7 @@ class SendWindow:
 
         Args:
             encoded: the batch.
-            segment: the segment that holds it on disk.
+            segment: the segment on disk that has it.
             at: now, by the monotonic clock, seconds.
         """
         made = QueuedBatch(encoded, segment, at)

@@ -1,6 +1,6 @@
 """Batches that wait on disk while the broker is unavailable: bounded, in order, as encoded.
 
-The folder holds segments, each an Avro object container file that `lanner replay` and any Avro tool can open. A segment
+The folder has segments, each an Avro object container file that `lanner replay` and any Avro tool can open. A segment
 is deleted once all its batches have been delivered, or when it is the oldest and the limit is reached. Segments survive
 the process; a power cut loses the last second, because that is how often they are synced.
 """

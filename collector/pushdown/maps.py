@@ -11,7 +11,7 @@ from collector.pushdown.layout import JUDGE, MASK_BITS, MAX_ROWS, MAX_TESTS, PAS
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
 
 MAX_TEXTS = 4096
-"""Prefixes, or suffixes, of one filter: half of the map's capacity, which holds two."""
+"""Prefixes, or suffixes, of one filter: half of the map's capacity, which contains two."""
 
 MAX_EVENTS = 256
 """Event types by number, of one filter."""

@@ -1,6 +1,6 @@
 """Selects environment variables: those to send, those that events show, and those by which programs run other code.
 
-Others may hold secrets: they never leave the kernel.
+Others may contain secrets: they never leave the kernel.
 """
 
 import os

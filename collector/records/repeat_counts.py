@@ -1,6 +1,6 @@
 """Reads the kernel side's counts of system calls that repeat faster than they are sent.
 
-A slot holds one record and a count that only grows until another record takes the slot; the old count is then sent as a
+A slot has one record and a count that only grows until another record takes the slot; the old count is then sent as a
 record of its own. So a count may be read at any time, and the part reported before is identified by the slot and the
 generation of its content.
 """

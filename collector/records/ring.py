@@ -54,7 +54,7 @@ class Ring:
 
     @property
     def is_empty(self) -> bool:
-        """True if the ring holds no record, complete or not."""
+        """True if the ring has no record, complete or not."""
         return self._consumer[0] == self._producer[0]
 
     def read(self) -> list[bytes]:

@@ -13,7 +13,7 @@ _FASTEST: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much a file may hold."""
+    """How much a file may contain."""
 
     characters: int
     nodes: int
@@ -47,7 +47,7 @@ def read_documents(file: SourceFile, limits: Limits = RULES, loader: type[Any] =
 
     Args:
         file: the file.
-        limits: how much it may hold.
+        limits: how much it may contain.
         loader: PyYAML's class to parse with.
 
     Raises:

@@ -329,7 +329,7 @@ class Outbox:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Hold the lock for one transaction. Raises OSError if SQLite can't write."""
+        """Lock the file for one transaction. Raises OSError if SQLite can't write."""
         with self._lock:
             try:
                 with transaction(self._base):

@@ -17,7 +17,7 @@ Router = Callable[[Alert], RoutedAlert | None]
 
 @dataclass(frozen=True, slots=True)
 class AlertMatcher:
-    """Conditions on an alert, all of which must hold; `*` matches any text."""
+    """Conditions on an alert, all of which must be true; `*` matches any text."""
 
     priority: str = "Debug"
     """At this priority or above."""
@@ -29,7 +29,7 @@ class AlertMatcher:
     """A condition in the rule language on the alert's fields."""
 
     def matches(self, alert: Alert, quantifier: Callable[[Iterable[bool]], bool] = any) -> bool:
-        """Return whether all conditions hold for an alert.
+        """Return whether all conditions are true of an alert.
 
         Args:
             alert: the alert.

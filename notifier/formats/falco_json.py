@@ -16,7 +16,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _PREFIX = re.compile(r"(\d\d:\d\d:\d\d\.\d+|\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:?\d\d)): [A-Z][a-z]+ ", re.ASCII)
 """Time and priority, which Falco writes before a rule's output even in JSON."""
 POSTED_ID = "posted.id"
-"""Field that holds the id chosen by the sender."""
+"""Field for the id chosen by the sender."""
 _MAX_NAME = 1000
 """Maximum length of the name of a rule, host, tag or field, bytes."""
 _MAX_ITEMS = 1000

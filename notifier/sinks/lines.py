@@ -87,7 +87,7 @@ class FileSink:
     def _open(self) -> int:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        return os.open(self._path, flags, PRIVATE)  # alerts quote command lines, and command lines hold secrets
+        return os.open(self._path, flags, PRIVATE)  # alerts quote command lines, and command lines contain secrets
 
     def _rotate(self, size: int, limit: int) -> None:
         """Start a new file if a line would make this one too large; if that fails, keep writing to this one."""
@@ -171,7 +171,7 @@ class StdoutSink:
 def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
     """Return whether a descriptor is the journal's stream itself, not a pipe or file that replaces it.
 
-    Source: systemd.exec(5): $JOURNAL_STREAM holds the device and inode of the stream.
+    Source: systemd.exec(5): $JOURNAL_STREAM has the device and inode of the stream.
     """
     named = environment.get("JOURNAL_STREAM", "")
     try:

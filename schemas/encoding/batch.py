@@ -180,7 +180,7 @@ def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
 
 
 def _storable(value: Any) -> Any:
-    """Return a header value that Avro can encode; a host name may hold any bytes."""
+    """Return a header value that Avro can encode; a host name may contain any bytes."""
     return encode_text(value).decode("utf-8", "replace") if isinstance(value, str) else value
 
 
@@ -315,5 +315,5 @@ def _head(values: Mapping[str, Any]) -> BatchHead:
 
 
 def _sendable(value: Any) -> Any:
-    """Return a value as a message could hold it: without undecodable bytes in texts."""
+    """Return a value in a form that a message can have: without undecodable bytes in texts."""
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

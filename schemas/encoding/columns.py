@@ -24,7 +24,7 @@ batch, which a compromised host may send, the masks are computed each time."""
 
 
 def check_below(limit: int, columns: Mapping[str, bytes], names: Sequence[str], prefix: str = "") -> None:
-    """Check that columns of i32 hold only numbers from 0 to limit - 1.
+    """Check that columns of i32 contain only numbers from 0 to limit - 1.
 
     All columns are checked at once, as one huge integer: for 13,000 indices this takes a third of the time of max.
 
@@ -35,7 +35,7 @@ def check_below(limit: int, columns: Mapping[str, bytes], names: Sequence[str], 
         prefix: put before a column's name in the error message.
 
     Raises:
-        ValueError: a column holds another number; the message names the column.
+        ValueError: a column contains another number; the message names the column.
     """
     joined = int.from_bytes(b"".join([columns[name] for name in names]), "little")
     high, ones = _lanes((joined.bit_length() >> _BLOCK_BITS) + 1)
@@ -161,7 +161,7 @@ NULLABLE = {
 """Columns of numbers that may be unknown, and their struct format characters; each has a bit of `known`, in this
 order."""
 TIMES = ("start_time", "exec_time", "pidns_init_start_time")
-"""The nullable columns that hold readings of the host's clock. Inode times are not among them: a file's owner can set
+"""The nullable columns of readings of the host's clock. Inode times are not among them: a file's owner can set
 them to anything."""
 SURE = {"pid": "q", "exec_generation": "q", "container": "i", "parent": "i", "session_leader": "i", "group_leader": "i"}
 """Columns of numbers that are always known."""

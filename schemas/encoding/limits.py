@@ -41,7 +41,7 @@ def encode_text(text: str) -> bytes:
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        # A lone surrogate that was not decoded from bytes: a container's label from JSON can hold one.
+        # A lone surrogate that was not decoded from bytes: a container's label from JSON can contain one.
         return text.encode("utf-8", "replace")
 
 
@@ -167,7 +167,7 @@ def check_clocks(raw: Mapping[str, bytes], names: Iterable[str]) -> None:
         names: the columns to check.
 
     Raises:
-        ValueError: a column holds a timestamp out of range.
+        ValueError: a column contains a timestamp out of range.
     """
     for name in names:
         # Check only the highest byte of each number: this takes a twentieth of the time of min and max.

@@ -1,6 +1,6 @@
 """Recordings: event batches, or alerts, in an Avro object container file, each stored as it was encoded.
 
-Any Avro tool can read them. A block holds one message, so a truncated file loses at most its last one.
+Any Avro tool can read them. A block contains one message, so a truncated file loses at most its last one.
 Format: the Avro specification, "Object container files".
 """
 
@@ -129,7 +129,7 @@ def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tupl
 
     Raises:
         OSError: the file can't be read.
-        BadBatch: the file does not hold such messages, or it is truncated; the messages before the damage are valid.
+        BadBatch: the file does not contain such messages, or it is truncated; the messages before the damage are valid.
     """
     with path.open("rb") as file:
         yield from _open_blocks(file, path, expected, what)
@@ -155,7 +155,7 @@ def _container(file: BinaryIO, path: Path) -> "_Container":
 
 
 class _Container:
-    """An open container file, of which no more is held than one message.
+    """An open container file, of which one message at a time is in memory.
 
     fastavro decompresses a block whatever its size, and reads as much as a header claims: half a megabyte of zeros that
     were deflated would be half a gigabyte.

@@ -1,4 +1,4 @@
-"""An alert as a Slack message. Pure; within every limit of Slack whatever the alert holds.
+"""An alert as a Slack message. Pure; within every limit of Slack whatever the alert contains.
 
 Source of limits: docs.slack.dev, Block Kit reference. The limit on all blocks of a message is undocumented, and was
 observed (msg_blocks_too_long at about 13,200 characters).

@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a request, and how many alerts it holds."""
+    """The body of a request, and how many alerts it contains."""
 
     data: bytes
     count: int = 1
@@ -197,7 +197,7 @@ def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "first_id", _cut(alert.repeats.first_id, LABEL_LENGTH)
     for field, value in alert.output_fields.items():
         if value is not None:
-            # A name may hold letters, digits and underscores, and must not start with a digit.
+            # A name may contain letters, digits and underscores, and must not start with a digit.
             yield f"field_{_NOT_NAME.sub('_', field)[:100]}", _cut(_text(value), ANNOTATION_LENGTH)
 
 

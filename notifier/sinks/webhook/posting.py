@@ -87,7 +87,7 @@ _CHUNK = 8192
 
 
 class BadProxy(LannerError):
-    """The environment's proxy can't be used; the message does not quote it, since it may hold a password."""
+    """The environment's proxy can't be used; the message does not quote it, since it may contain a password."""
 
 
 class Poster:
