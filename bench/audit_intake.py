@@ -30,8 +30,9 @@ from bus.connection import Connection
 from bus.topics import DAY_MS, plan
 from foundation.times import iso8601_zulu
 from lanner.intake.documents import split
+from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules, read_rule_files
 from tests.cluster.broker import Broker
 from tests.live.notifier.certificates import Certificates, make_certificates
@@ -119,7 +120,7 @@ def main(files: Sequence[str] = ()) -> None:
     size = sum(map(len, lines)) / len(lines)
     print(f"{len(ruleset.names_of())} rules, {EVENTS:,} events of {size:,.0f} bytes")
     bodies = list(_bodies(lines))
-    stage = AuditStage(ruleset)
+    stage = JsonStage(DetectStage(ruleset))
     now = time.time_ns() // 1_000_000
     _print("split", lambda: sum(len(split(body)) for body in bodies))
     _print("parsed and evaluated", lambda: sum(stage.take(line, ("", 0, 0), now).events for line in lines))

@@ -9,7 +9,6 @@ from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import room_notices
 from processor.detection.detector import Detector, RuleMatching
-from processor.detection.json_failures import RuleFailures, truncated
 from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
 from processor.detection.repeats import RepeatedAlerts, ViewRepeats
 from processor.detection.stage import DetectStage
@@ -17,7 +16,7 @@ from processor.detection.view import BatchView, Budget, EventView, view_of
 from processor.fields.json.documents import Document
 from processor.language.ast import Node
 from processor.matching.gathered import SeenKey
-from processor.matching.pre_match import PreMatch, notices_of_batch
+from processor.matching.pre_match import PreMatch
 from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import MAX_GROUP_VALUES, Correlation, RuleProtocol, Suppress
 from processor.rules.splitting import Plan, split_rules
@@ -164,8 +163,6 @@ class Evaluator:
         self._stage = DetectStage(rules, repeats, sessions)
         self._hostname = ""
         self._newest = 0
-        self._json_failures = RuleFailures()
-        self._json_began = self._json_events = 0
         self.correlator = Correlator(rules.plan)
 
     @property
@@ -198,11 +195,7 @@ class Evaluator:
         pre_matches: list[PreMatch] = []
         found = self._stage.evaluate(view, pre_matches.append)
         if isinstance(events, Document):
-            pre_matches += truncated(events, now or 0)
-            if now is not None:
-                self._json_began = self._json_began or now
-                self._json_events += 1
-                pre_matches += self._json_failures.fresh(self._rules, now, (self._json_began, self._json_events))
+            pre_matches += view.notices(() if now is None else self._stage.notices(view))
         if pre_matches:
             found += self.correlator.process(pre_matches, now)
         return found
@@ -215,8 +208,9 @@ class Evaluator:
             now: when it arrived, ns since the epoch.
         """
         self._hostname = batch.hostname
-        notices = self._stage.notices(BatchView(batch))
-        return self.correlator.process(notices_of_batch(batch, notices), now) if notices else []
+        view = BatchView(batch)
+        notices = view.notices(self._stage.notices(view))
+        return self.correlator.process(notices, now) if notices else []
 
     def advance_to(self, now: int) -> list[Alert]:
         """Close the periods that are over, and report groups that were evicted. now: ns since the epoch."""
@@ -242,6 +236,4 @@ class Evaluator:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
         self._rules = rules
         self._stage.change_rules(rules)
-        self._json_failures.forget()
-        self._json_began = self._json_events = 0
         self.correlator.change_rules(rules.plan)

@@ -17,7 +17,7 @@ from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
 from processor.fleet.backlog import Lateness
 from processor.fleet.followers import HostKeysService
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout
@@ -105,7 +105,7 @@ class ProcessorView:
 
     stage: MessageStage
     correlation: CorrelateStage
-    audit: AuditStage
+    json: JsonStage
     rules: RulesRollout
     lateness: Lateness
     stuck_seconds: float
@@ -135,12 +135,12 @@ class ProcessorView:
         """Return the metrics."""
         ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
         lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
-        left_out = self.stage.packer.left_out + self.audit.packer.left_out
+        left_out = self.stage.packer.left_out + self.json.packer.left_out
         readings = rule_readings(ruleset, self.rules.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
-            "lanner_audit_events_total": {("evaluated",): self.audit.events, ("refused",): self.audit.refused},
-            "lanner_audit_events_truncated_total": {(): self.audit.truncated},
+            "lanner_audit_events_total": {("evaluated",): self.json.events, ("refused",): self.json.refused},
+            "lanner_audit_events_truncated_total": {(): self.json.truncated},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),

@@ -18,6 +18,7 @@ from processor.rules.splitting import Plan
 from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, EventBatch
+from schemas.catalog.fields import SYSCALL
 
 _INCOMPLETE_TEXT = "facts about processes or containers were left out of events; none was lost"
 _MOST_REASONS = 50
@@ -64,16 +65,18 @@ class DetectStage:
         self._sessions = sessions
         self.repeats = RepeatedAlerts(None) if repeats is None else repeats
         self.events = 0
-        """Events evaluated, with those that they stand for."""
+        """System calls evaluated, with those that they stand for."""
         self.lost: Counter[str] = Counter()
         """Losses that batches reported, by reason."""
-        self._rules = rules
-        self._reported_faults: dict[str, int] = {}
+        self.rules = rules
+        """The active rules."""
+        self._reported_faults: Mapping[str, int] = {}
         self._observers: list[Callable[[EventBatch], None]] = []
 
     def change_rules(self, rules: EvaluatedRules) -> None:
         """Evaluate other rules from the next events on."""
-        self._rules = rules
+        self.rules = rules
+        """The active rules."""
         self._reported_faults = {}
 
     def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
@@ -104,10 +107,10 @@ class DetectStage:
         budget = Budget(BOUNDLESS) if budget is None else budget
         people = None if self._sessions is None else view.people(self._sessions)
         repeats = self.repeats.of(view)
-        self.events += view.total
+        self.events += view.total if view.source == SYSCALL else 0
         try:
-            self._rules.find_alerts(view, budget, repeats, people)
-            for pre_match in self._rules.find_pre_matches(view, budget, admits):
+            self.rules.find_alerts(view, budget, repeats, people)
+            for pre_match in self.rules.find_pre_matches(view, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.
@@ -128,7 +131,7 @@ class DetectStage:
             missing: losses that they do not report themselves, by reason.
             text: describes them.
         """
-        found = []
+        found: list[Notice] = []
         lost = {reason: number for reason, number in (*view.lost.items(), *missing.items()) if number > 0}
         if lost:
             self._count_lost(lost)
@@ -137,11 +140,10 @@ class DetectStage:
             found.append(Notice(EVENTS_LOST, "Warning", lost, text))
         if incomplete:
             found.append(Notice(FACTS_MISSING, "Warning", incomplete, _INCOMPLETE_TEXT))
-        faults = dict(self._rules.faults())
-        known = self._reported_faults
+        faults, known = self.rules.faults(), self._reported_faults
         if fresh := {rule: n for rule, number in faults.items() if (n := number - known.get(rule, 0)) > 0}:
             self._reported_faults = faults
-            found.append(Notice(RULE_FAILED, "Error", fresh, failed_text(fresh, self._rules.first_errors())))
+            found.append(Notice(RULE_FAILED, "Error", fresh, _failed_text(fresh, self.rules.first_errors())))
         return found
 
     def _count_lost(self, lost: Mapping[str, int]) -> None:
@@ -150,7 +152,7 @@ class DetectStage:
             self.lost[reason if reason in self.lost or len(self.lost) < _MOST_REASONS else "other"] += number
 
 
-def failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
+def _failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
     """Return the text of the alert about rules that raised.
 
     Args:

@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+from zlib import crc32
 
 from foundation.errors import LannerError
+from foundation.text import printable
 from processor.compiler.batch import Conditions, Fault, Hit, Match
 from processor.fields.json.documents import Document
-from processor.matching.pre_match import Account, EventOrigin
+from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of, notices_of_batch
 from processor.output.formatter import event_row
+from processor.output.internal_alerts import EVENT_TRUNCATED, Cause
+from processor.sessions.records import hashed
 from processor.sessions.sessions import BatchPeople, Sessions
 from schemas.alert import Alert, Value, bounded
 from schemas.batch import EventBatch
-from schemas.catalog.fields import SYSCALL
+from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.limits import MAX_TEXT_BYTES, Texts
 
 EVENTS_BETWEEN_LOOKS = 64
@@ -142,6 +146,9 @@ T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 _NOTHING_LOST: Mapping[str, int] = MappingProxyType({})
 _CLUSTER = "ka.cluster.name"
+_USER_GROUPS = 64
+"""Users of JSON sources may be invented: no more than so many sums are reported at a time."""
+_MAX_PART = 100
 _FILES = (
     *(("fd.name", "fd_name"), ("fd.realpath", "fd_realpath")),
     *(("fs.path.name", "path_name"), ("fs.path.source", "path_source"), ("fs.path.target", "path_target")),
@@ -238,6 +245,9 @@ class EventView(Protocol):
 
     def files(self, at: At) -> tuple[dict[str, str], str]:
         """Return the files that an event names, by field, and the name that matched."""
+
+    def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
+        """Return notices that the events caused, for correlation."""
 
     def people(self, sessions: Sessions) -> BatchPeople | None:
         """Take what the events show about sessions; return the people behind them, None if nobody is known."""
@@ -355,6 +365,10 @@ class BatchView:
         files = {field: text for field, column in _FILES if (text := strings[columns[column][index]])}
         return files, strings[name] or ""
 
+    def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
+        """Return notices that the batch caused, for correlation."""
+        return notices_of_batch(self.batch, notices)
+
     def people(self, sessions: Sessions) -> BatchPeople | None:
         """Take the starts of commands; return the people behind the events, None if nobody is known."""
         return sessions.see_batch(self.batch)
@@ -445,6 +459,37 @@ class DocumentView:
     def files(self, at: At) -> tuple[dict[str, str], str]:  # noqa: ARG002
         """Return no files."""
         return {}, ""
+
+    def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
+        """Return notices that the event caused, for correlation: once, however often it is delivered."""
+        found = [notice_of(self._cause(self.received), each, appended=self.appended) for each in notices]
+        return found + self._truncated()
+
+    def _cause(self, time: int) -> Cause:
+        return Cause("", self.source, time, (hashed(self.document.identity), 0, 0))
+
+    def _truncated(self) -> list[PreMatch]:
+        """Return the notice about parts that are missing, summed by user; none if the event is whole."""
+        if not self.document.truncated:
+            return []
+        source, user = self.source, self._shown("json.user") or "unknown"
+        if source == K8S_AUDIT:
+            parts = [self._shown(f"ka.target.{name}") for name in ("resource", "subresource", "namespace", "name")]
+            named = " ".join(filter(None, ("/".join(filter(None, parts[:2])), "/".join(filter(None, parts[2:])))))
+            user += f" as {other}" if (other := self._shown("ka.impuser.name")) else ""
+            act = f"{self._shown('ka.verb')} {named or self._shown('ka.uri')}"
+        else:
+            act = self._shown("json.key") or "an event without a key"
+        cluster = f", in cluster {name}" if (name := self._shown("ka.cluster.name")) else ""
+        missing = f"without some of its parts: {self.document.truncated}"
+        text = f"rules saw an event of {source} {missing}; by {user}: {act}{cluster}"
+        notice = Notice(EVENT_TRUNCATED, "Warning", {f"{user}: {act}": 1}, text)
+        group = (source, str(crc32(user.encode()) % _USER_GROUPS))
+        return [notice_of(self._cause(self.document.time), notice, appended=self.appended, group=group)]
+
+    def _shown(self, field: str) -> str:
+        value = self.document[field]
+        return "" if value is None else printable(str(value))[:_MAX_PART]
 
     def people(self, sessions: Sessions) -> BatchPeople | None:
         """Take the session that the event reports."""

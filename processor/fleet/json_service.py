@@ -1,4 +1,4 @@
-"""The audit stage on a Faust app: it evaluates events that are JSON, of API servers and of other sources."""
+"""The stage for JSON events on a Faust app: those of API servers and of other sources."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,19 +10,19 @@ from bus.connection import Connection
 from bus.topics import KUBERNETES_AUDIT
 from foundation.text import OnNote
 from processor.fleet.agent import MessageAgent
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.kafka.transport import AppendTimes
 from processor.fleet.producer import ResultProducer, Sending, why_not_fetched
 
 
-class AuditService:
-    """The audit stage on a Faust app."""
+class JsonService:
+    """The stage for JSON events on a Faust app."""
 
     def __init__(
         self,
         app: faust.App,
         connection: Connection,
-        stage: AuditStage,
+        stage: JsonStage,
         *,
         on_note: OnNote,
         on_failure: Callable[[BaseException], None],

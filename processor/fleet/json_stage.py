@@ -1,42 +1,39 @@
-"""Evaluates messages that hold events of JSON. Pure: no message can make it raise."""
+"""Evaluates messages that hold JSON events. Pure: no message can make it raise."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from bus.messages import append_time
-from processor.detection.json_failures import RuleFailures, refused, truncated
 from processor.detection.stage import DetectStage
 from processor.detection.view import BOUNDLESS, Budget, DocumentView
-from processor.evaluator import CompiledRuleset
 from processor.fields.json.documents import BadJsonEvent, Document, JsonSource, read_event, read_events
 from processor.fleet.message_stage import MessageResult
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
-from processor.matching.pre_match import PreMatch, notice_of
+from processor.matching.pre_match import Notice, PreMatch, notice_of
 from processor.matching.wire import message_of
-from processor.output.internal_alerts import Cause
+from processor.output.internal_alerts import EVENT_REFUSED, Cause
 from processor.sessions.records import encode_session, session_record
 from schemas.catalog.fields import K8S_AUDIT
 
 
-class AuditStage:
+class JsonStage:
     """Evaluates one message after the other."""
 
     def __init__(
         self,
-        rules: CompiledRuleset,
+        detect: DetectStage,
         sources: Mapping[str, JsonSource] = MappingProxyType({}),
         messages_per_second: float = MESSAGES_PER_SECOND,
     ) -> None:
-        """Take the compiled rules.
+        """Begin.
 
         Args:
-            rules: the active rules.
+            detect: evaluates events, those of batches as well.
             sources: by topic, the source of its events; other messages are Kubernetes audit events.
             messages_per_second: what a user may cause to stateful rules; 0 for no limits.
         """
-        self.rules = rules
-        self._detect = DetectStage(rules)
-        self.packer = PreMatchPacker(rules.plan, messages_per_second)
+        self._detect = detect
+        self.packer = PreMatchPacker(detect.rules.plan, messages_per_second)
         self.sources = sources
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
@@ -44,14 +41,10 @@ class AuditStage:
         """Events that could not be read, and messages of other sources that hold one."""
         self.truncated = 0
         """Events of those evaluated of which parts are missing."""
-        self._failures = RuleFailures()
 
-    def change_rules(self, rules: CompiledRuleset) -> None:
-        """Evaluate other rules from the next event on."""
-        self.rules = rules
-        self._detect.change_rules(rules)
-        self.packer.change_rules(rules.plan)
-        self._failures.forget()
+    def change_rules(self) -> None:
+        """Take the plan of the rules that are evaluated from now on."""
+        self.packer.change_rules(self._detect.rules.plan)
 
     def take(
         self, value: bytes | None, position: tuple[str, int, int], appended: int, sent: int | None = None
@@ -77,23 +70,23 @@ class AuditStage:
                 for event in self._events(document, received, source, sent):
                     self.events += 1
                     self.truncated += bool(event.truncated)
-                    self._detect.evaluate(DocumentView(event, received), found.append, budget)
-                    found += truncated(event, received)
+                    view = DocumentView(event, received)
+                    self._detect.evaluate(view, found.append, budget)
+                    found += view.notices(self._detect.notices(view))
                     if (record := session_record(event)) is not None:
                         sessions.append(encode_session(record))
             except BadJsonEvent as error:
                 self.refused += 1
                 faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
-        packed, left_out = self.packer.pack(found, received, self.rules.forget_sent)
+        packed, left_out = self.packer.pack(found, received, self._detect.rules.forget_sent)
         if left_out is not None:
             packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
-        packed += self._failures.fresh(self.rules, received, position[1:])
         reason = ""
         if faults:
             kind, name = (
                 ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
             )
-            packed.append(refused(name, len(faults), faults[0], position, received))
+            packed.append(_refused(name, len(faults), faults[0], position, received))
             reason = f"not {kind}: {'; '.join(faults)}"
         pre_matches = tuple(map(message_of, packed))
         return MessageResult(tuple(budget.alerts), pre_matches, tuple(sessions), reason, self.events - before)
@@ -108,3 +101,18 @@ class AuditStage:
 def lines_of(value: bytes) -> list[bytes]:
     """Return the lines of a message that holds audit events; at least one."""
     return [line for line in value.split(b"\n") if line.strip()] or [b""]
+
+
+def _refused(source: str, number: int, reason: str, position: tuple[str, int, int], received: int) -> PreMatch:
+    """Return the notice about events that can't be read.
+
+    Args:
+        source: of the events.
+        number: of the events.
+        reason: of the first.
+        position: topic, partition and offset of their message.
+        received: when it was received, ns since the epoch.
+    """
+    text = f"events of {source} can't be read and were not evaluated; they are in the dead letters: {reason}"
+    notice = Notice(EVENT_REFUSED, "Warning", {source: number}, text)
+    return notice_of(Cause("", source, received, position), notice, appended=received)

@@ -21,7 +21,7 @@ from processor.hosts.replays import EvaluatedBatches, ReplayCounts
 from processor.hosts.sequence_gaps import DuplicateHosts, Gap, HostSequences
 from processor.hosts.tracked import HostReports, TrackedHosts
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
-from processor.matching.pre_match import Notice, PreMatch, notice_of, notices_of_batch
+from processor.matching.pre_match import Notice, PreMatch, notice_of
 from processor.matching.wire import message_of
 from processor.output.internal_alerts import DUPLICATE_HOST_ID, OVER_BUDGET, REPLAYED, TOO_MANY_HOSTS, Cause
 from processor.sessions.records import encode_session
@@ -337,7 +337,7 @@ class MessageStage:
         if left_out is not None:
             notices.append(left_out)
         self._drop_gone()
-        return [*self._too_many_hosts(arrival), *notices_of_batch(batch, notices)]
+        return [*self._too_many_hosts(arrival), *BatchView(batch).notices(notices)]
 
     def _drop_gone(self) -> None:
         """Forget the hosts that had to make room for others."""

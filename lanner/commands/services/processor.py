@@ -32,11 +32,10 @@ def command(options: Options) -> None:
     from lanner.wiring.kafka import topics_in_order
     from lanner.wiring.rules import repeated_alerts
     from lanner.wiring.servers import endpoint
-    from lanner.wiring.stages.processor import host_keys_service, json_topics, key_names, preparation, rules_at_start
+    from lanner.wiring.stages.processor import host_keys_service, json_stage, key_names, preparation, rules_at_start
     from processor.correlation.stage import CorrelateStage
     from processor.fleet.backlog import Lateness
     from processor.fleet.followers import RecordsFollower
-    from processor.fleet.json_stage import AuditStage
     from processor.fleet.message_stage import MessageStage
     from processor.fleet.rules.rollout import RulesRollout
     from processor.fleet.worker import ProcessorFailed, run_processor
@@ -60,18 +59,15 @@ def command(options: Options) -> None:
         if not options.quiet:
             note(f"evaluating rules: {rules.in_use.description}. Stop: Ctrl-C")
 
-    stage, correlation, audit = stages = (
-        MessageStage(
-            in_use.ruleset,
-            clock=time.monotonic,
-            decode=in_use.decode,
-            liveness=HostLiveness(settings.hosts.silent_seconds),
-            repeats=repeated_alerts(settings),
-            messages_per_second=settings.stateful_rules.messages_per_second,
-        ),
-        CorrelateStage(in_use.ruleset.plan),
-        AuditStage(in_use.ruleset, json_topics(settings, connection), settings.stateful_rules.messages_per_second),
+    stage = MessageStage(
+        in_use.ruleset,
+        clock=time.monotonic,
+        decode=in_use.decode,
+        liveness=HostLiveness(settings.hosts.silent_seconds),
+        repeats=repeated_alerts(settings),
+        messages_per_second=settings.stateful_rules.messages_per_second,
     )
+    stages = (stage, CorrelateStage(in_use.ruleset.plan), json_stage(settings, connection, stage.detect))
     worker = f"{socket.gethostname()}-{os.getpid()}"
     rules = RulesRollout(
         connection,
@@ -88,8 +84,7 @@ def command(options: Options) -> None:
     host_keys = host_keys_service(settings, connection, partitions, worker)
     view = ProcessorView(
         stage,
-        correlation,
-        audit,
+        *stages[1:],
         rules,
         Lateness(settings.lag.seconds, worker, key_names(connection, stage.reports)),
         settings.http.stuck_seconds,
@@ -121,7 +116,7 @@ def command(options: Options) -> None:
             status = 3
         else:
             if not options.quiet:
-                note(f"{count_of(stage.events + audit.events, 'event')}, {count_of(alerts, 'alert')}")
+                note(f"{count_of(stage.events + stages[2].events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()
     # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.
     os._exit(status)

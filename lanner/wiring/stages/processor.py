@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,8 +27,9 @@ from lanner.terminal.output import error_line, note
 from lanner.wiring.published import detection_of_published, public_keys
 from lanner.wiring.rules import load_detection
 from processor.correlation.terms import group_text
-from processor.fields.json.documents import JsonSource
+from processor.detection.stage import DetectStage
 from processor.fleet.followers import HostKeysService
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.rules.actions import FILES, RulesInUse, RulesRefused
 from processor.fleet.rules.rollout import Prepare
 from processor.hosts.identity import IdentityGate
@@ -193,15 +194,18 @@ def host_keys_service(
     return HostKeysService(connection, gate, on_note=note)
 
 
-def json_topics(settings: Settings, connection: Connection) -> Mapping[str, JsonSource]:
-    """Return the source of each topic that holds events of JSON. Raises BadInput if a topic does not exist."""
+def json_stage(settings: Settings, connection: Connection, detect: DetectStage) -> JsonStage:
+    """Return the stage for JSON events, which knows the source of each topic.
+
+    Raises:
+        BadInput: a topic does not exist.
+    """
     sources = topics_of(settings)
-    if not sources:
-        return sources
-    existing = persist(lambda: Administration(connection).existing(tuple(sources)), Retry("The start", note))
-    if missing := [name for name in sources if name not in existing]:
-        raise BadInput(*(f"json_sources: topic {name} does not exist, or may not be read." for name in missing))
-    return sources
+    if sources:
+        existing = persist(lambda: Administration(connection).existing(tuple(sources)), Retry("The start", note))
+        if missing := [name for name in sources if name not in existing]:
+            raise BadInput(*(f"json_sources: topic {name} does not exist, or may not be read." for name in missing))
+    return JsonStage(detect, sources, settings.stateful_rules.messages_per_second)
 
 
 def _former(versions: Sequence[Message], live: set[bytes], prepare: Prepare) -> dict[str, Plan]:

@@ -25,7 +25,7 @@ from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
 from foundation.text import OnNote
 from processor.correlation.stage import CorrelateStage
 from processor.detection.rule_timing import RuleTiming
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.actions import (
@@ -55,7 +55,7 @@ Prepare = Callable[[Message], RulesInUse]
 """Compiles a version; runs on a worker thread; raises RulesRefused."""
 
 
-Stages = tuple[MessageStage, CorrelateStage, AuditStage]
+Stages = tuple[MessageStage, CorrelateStage, JsonStage]
 """The stages with which a processor evaluates messages."""
 
 
@@ -89,7 +89,7 @@ class RulesRollout:
             on_note: receives messages for an operator.
         """
         self._connection = connection
-        self._detect, self._correlate, self._audit = stages
+        self._detect, self._correlate, self._json = stages
         self._prepare = prepare
         self._takes_published = takes_published
         self._on_note = on_note
@@ -206,7 +206,7 @@ class RulesRollout:
                 self._support(action)
             case Activate(rules, old):
                 self._detect.change_rules(rules.ruleset, decode=rules.decode)
-                self._audit.change_rules(rules.ruleset)
+                self._json.change_rules()
                 old.close()
             case Close(rules):
                 rules.close()

@@ -12,8 +12,9 @@ from bus.topics import KUBERNETES_AUDIT
 from foundation.text import ignore_note
 from lanner.intake.delivery import AuditDelivery, NotStored, open_delivery, packed
 from lanner.intake.documents import RawEvent, split
+from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules
 from tests.unit.lanner.intake.broker import FakeBroker
 from tests.unit.processor.detection.requests import TIME, line, request
@@ -103,7 +104,7 @@ def test_a_processor_reads_the_events_that_arrived_together() -> None:
 
     asyncio.run(store())
     reader = TopicReader(connection, connection.topic(KUBERNETES_AUDIT), whole=True)
-    stage = AuditStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {}))
+    stage = JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {})))
     found, messages = [], 0
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -2,8 +2,9 @@ import pytest
 
 from bus.messages import BEHIND
 from lanner.sources.installed import built_in_source
+from processor.detection.stage import DetectStage
 from processor.evaluator import compile_ruleset
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED
@@ -19,8 +20,8 @@ POSITION = ("lanner.kubernetes-audit", 3, 17)
 NOW = TIME // 1_000_000
 
 
-def _stage() -> AuditStage:
-    return AuditStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {}))
+def _stage() -> JsonStage:
+    return JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {})))
 
 
 def test_an_event_that_is_delivered_twice_makes_the_same_alert() -> None:
@@ -63,8 +64,8 @@ def test_a_message_may_hold_several_events() -> None:
 def test_a_rule_that_raises_is_reported_once() -> None:
     """The notice goes to the correlate topic, where notices are summed."""
     stage = _stage()
-    stage.rules.detector.faults["Get"] = 2
-    stage.rules.detector.first_errors["Get"] = "KeyError: x"
+    stage._detect.rules.detector.faults["Get"] = 2
+    stage._detect.rules.detector.first_errors["Get"] = "KeyError: x"
     ((_, value),) = stage.take(line(request()), POSITION, NOW).pre_matches
     notice = decode_pre_match(value).notice
 
@@ -109,10 +110,11 @@ def test_users_that_somebody_invents_do_not_make_alerts_without_limit() -> None:
 def test_other_rules_count_their_errors_anew() -> None:
     """A former version's errors are not subtracted from those of the new one."""
     stage = _stage()
-    stage.rules.detector.faults["Get"] = 2
+    stage._detect.rules.detector.faults["Get"] = 2
     stage.take(line(request()), POSITION, NOW)
-    stage.change_rules(_stage().rules)
-    stage.rules.detector.faults["Get"] = 1
+    stage._detect.change_rules(_stage()._detect.rules)
+    stage.change_rules()
+    stage._detect.rules.detector.faults["Get"] = 1
 
     assert len(stage.take(line(request()), POSITION, NOW).pre_matches) == 1
 
@@ -123,7 +125,7 @@ def test_windows_are_fed_with_audit_events() -> None:
     macro = f"- {{macro: many, condition: ka.verb = get, correlation: {correlation}}}"
     text = f"{macro}\n{RULES.replace('ka.verb = get', 'many')}"
     loaded = load_rules([RuleFile("rules.yaml", text)])
-    stage = AuditStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed))
+    stage = JsonStage(DetectStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)))
 
     first, again, other = (
         decode_pre_match(value)
@@ -140,9 +142,9 @@ def test_windows_are_fed_with_audit_events() -> None:
 OKTA_RULE = "- {rule: Lock, desc: d, condition: okta.evt.type exists, output: o, priority: NOTICE, source: okta}\n"
 
 
-def _okta_stage() -> AuditStage:
+def _okta_stage() -> JsonStage:
     rules = load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules
-    return AuditStage(compile_ruleset(rules, {}, {}), {"okta-log": built_in_source("okta")})
+    return JsonStage(DetectStage(compile_ruleset(rules, {}, {})), {"okta-log": built_in_source("okta")})
 
 
 def test_each_topic_has_its_source() -> None:
@@ -182,7 +184,7 @@ def test_a_request_for_a_command_is_passed_on_to_all_processors() -> None:
 
 def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
     """Its topic may hold any lines."""
-    stage = AuditStage(compile_ruleset((), {}, {}), {"sshd-log": built_in_source("sshd")})
+    stage = JsonStage(DetectStage(compile_ruleset((), {}, {})), {"sshd-log": built_in_source("sshd")})
     lines = [line(ssh.logged(text).document) for text in ("Connection closed", ssh.ACCEPTED)]
     refused, accepted = (stage.take(each, ("sshd-log", 0, 1), NOW, NOW) for each in lines)
 

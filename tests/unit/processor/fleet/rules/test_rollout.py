@@ -9,7 +9,7 @@ from bus.connection import Connection
 from bus.published_rules import CURRENT
 from bus.topics import PROCESSORS, RULES
 from processor.correlation.stage import CorrelateStage
-from processor.fleet.json_stage import AuditStage
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.rules.actions import RULES_REFUSED, RulesInUse, RulesRefused
 from processor.fleet.rules.peers import REPORTED
@@ -73,11 +73,11 @@ class Processor:
         self.notes: list[tuple[str, str]] = []
         self.broker = Broker()
         self.detect = MessageStage(in_use.ruleset, clock=lambda: 0.0, decode=in_use.decode)
-        self.audit = AuditStage(in_use.ruleset)
+        self.json = JsonStage(self.detect.detect)
         self.rollout = RulesRollout(
             Connection(bootstrap_servers="127.0.0.1:1"),
             in_use,
-            (self.detect, CorrelateStage(in_use.ruleset.plan), self.audit),
+            (self.detect, CorrelateStage(in_use.ruleset.plan), self.json),
             prepare,
             former={},
             worker="m",
@@ -100,8 +100,7 @@ def test_a_published_version_becomes_active() -> None:
     processor.look((RULES, Received()))
 
     assert processor.rollout.in_use is TWO
-    assert processor.detect.detect._rules is TWO.ruleset
-    assert processor.audit.rules is TWO.ruleset
+    assert processor.detect.detect.rules is TWO.ruleset
     assert closed == [ONE.version]
     assert [alert.output_fields["rules.version"] for alert in processor.broker.alerts] == [TWO.version]
     assert (PROCESSORS, REPORTED) in processor.broker.sent
