@@ -18,8 +18,9 @@ from lanner.known_state.host import StatefulEvaluator
 from lanner.process import service
 from lanner.process.service import FileWatch
 from lanner.process.signals import Signals
+from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
-from lanner.recorder.store import StoredBatch, from_files
+from lanner.recorder.store import EventRange, StoredBatch
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.ruleset.host_names import HostNames
 from lanner.ruleset.load import ActiveRules
@@ -360,7 +361,7 @@ class Pipeline:
     def _past(self) -> Iterator[StoredBatch]:
         """Yield the batches that an earlier run or this one recorded; none if there is no recording."""
         with suppress(BadInput):
-            yield from from_files((Path(self.settings.keep.folder),), note=note)
+            yield from RecordingStore(Path(self.settings.keep.folder), note).batches(EventRange(0), lambda: False)
 
     def _own_sinks(self, settings: Settings) -> list[AlertDelivery]:
         sinks = open_sinks(settings, enabled_sinks(settings), note=self._note, before_line=self._status.clear)
