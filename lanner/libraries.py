@@ -33,7 +33,7 @@ class Environment:
 
     prefix: Path = Path(sys.prefix)
     package: Path = Path(__file__).resolve().parents[1]
-    """The folder that holds the package `lanner`."""
+    """The folder of the package `lanner`."""
     is_frozen: bool = bool(getattr(sys, "frozen", False))
     image: str = os.environ.get("LANNER_IMAGE", "")
     """The name of the container image; empty outside of one."""

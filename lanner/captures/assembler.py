@@ -49,7 +49,7 @@ _PATHS = {
     )
     for call in BY_EVENT.values()
 } | {"execve": (("n", "filename"),)}
-"""The roles of paths in fs.path.*, and the parameters that hold them."""
+"""The roles of paths in fs.path.*, and the parameters for them."""
 _NO_EVENTS = frozenset(
     (
         *("container", "cpu_hotplug", "drop", "infra", "notification", "pluginevent", "scapevent"),

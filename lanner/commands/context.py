@@ -282,7 +282,7 @@ class _Progress:
     status: StatusLine
     stop: Callable[[], bool]
     spool: CaptureSpool | None = None
-    """Receives what a capture is to hold."""
+    """Receives the contents of a capture."""
 
     def take(self, stored: StoredBatch) -> None:
         """Take a batch that is searched."""

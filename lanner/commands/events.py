@@ -69,7 +69,7 @@ def _json(row: dict[str, object]) -> str:
 def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) -> None:
     """Record events to FILE until Ctrl-C.
 
-    FILE holds events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file,
+    FILE has events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file,
     or with --scap a capture, which is written at the end: events are in FILE.avro.part until then.
     """
     import sys

@@ -210,7 +210,7 @@ def _in_order(
     files: Sequence[tuple[Path, JsonSource | None]],
     is_selected: Callable[[StoredBatch], bool],
 ) -> Iterator[StoredBatch | Document]:
-    """Yield what files hold: one after the other; by time if some are of JSON, because windows may take both."""
+    """Yield the contents of files: one after the other; by time if some are of JSON, because windows may take both."""
     streams: list[Iterator[StoredBatch | Document]] = [
         _batches(path, options, evaluation, is_selected) if source is None else _events(path, source, evaluation)
         for path, source in files

@@ -195,7 +195,7 @@ class SlowReadings:
         budget = self._make_budget()
         self._budgets.add(budget)
         work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)
-        # Held until the thread is free, even if the request is gone before.
+        # Not released until the thread is free, even if the request is gone before.
         work.add_done_callback(lambda _: self._ended(budget))
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_SECONDS))[0]:

@@ -1,4 +1,4 @@
-"""Reads the body of a request within limits, decompressed as it arrives: a few kilobytes can hold gigabytes."""
+"""Reads the body of a request within limits, decompressed as it arrives: a few kilobytes can become gigabytes."""
 
 import zlib
 from collections import Counter
@@ -38,10 +38,10 @@ def unpacked(data: bytes, limit: int = MAX_BODY_BYTES) -> bytes:
 
 
 class BodyMemory:
-    """The bytes of all bodies that are held. A client that sends slowly makes room for one that holds less."""
+    """The bytes of all bodies in memory. A client that sends slowly makes room for one with fewer bytes."""
 
     def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
-        """Start with none. limit: the most bytes to hold."""
+        """Start with none. limit: the largest number of bytes."""
         self.held = 0
         self._limit = limit
         self._arriving: dict[RequestBody, None] = {}
@@ -56,7 +56,7 @@ class BodyMemory:
         self._arriving.pop(body, None)
 
     def take(self, body: "RequestBody", size: int) -> None:
-        """Hold more bytes of a body. Raises NoRoom."""
+        """Reserve more bytes for a body. Raises NoRoom."""
         while self.held + size > self._limit:
             holders = Counter[str]()
             for each in self._arriving:
@@ -68,12 +68,12 @@ class BodyMemory:
         self.held += size
 
     def release(self, size: int) -> None:
-        """Hold fewer bytes."""
+        """Release bytes."""
         self.held -= size
 
 
 class RequestBody:
-    """One body; its memory is held until it is released."""
+    """One body; its memory is reserved until it is released."""
 
     def __init__(self, memory: BodyMemory, limit: int = MAX_BODY_BYTES, client: str = "") -> None:
         """Start empty.
@@ -100,7 +100,7 @@ class RequestBody:
         Raises:
             BodyTooLarge: it is too large.
             BadBody: the encoding is unknown, or the body is not in it.
-            NoRoom: other bodies hold the memory, or it was needed for another client's.
+            NoRoom: other bodies use the memory, or it was needed for another client's.
         """
         if encoding not in ("", "identity", "gzip"):
             raise BadBody("the Content-Encoding must be gzip or identity")

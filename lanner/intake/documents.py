@@ -208,7 +208,7 @@ def _raw(value: Any, text: str) -> Iterator[RawEvent]:
 
 
 def _encoded(text: str) -> bytes:
-    # Texts within an envelope can hold lone surrogates, others undecodable bytes.
+    # Texts within an envelope can contain lone surrogates, others undecodable bytes.
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

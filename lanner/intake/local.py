@@ -27,7 +27,7 @@ class LocalAuditLog:
         self.events = 0
         """Events evaluated."""
         self.refused = 0
-        """Lines that could not be read, or that hold an event that could not be read."""
+        """Lines that could not be read, or with an event that could not be read."""
         self.truncated = 0
         """Events of those evaluated of which parts are missing."""
         self._follower = follower

@@ -314,7 +314,7 @@ class LogFollower:
             return self._lines(file, complete, at + len(chunk) - len(rest), rest)
 
     def _hold(self, rest: bytes) -> None:
-        """Hold the beginning of a line. rest: all that was read of it; if that is shortened, what follows."""
+        """Store the beginning of a line. rest: all that was read of it; if that is shortened, what follows."""
         self._pending = rest
         if self._short is None and len(rest) > MAX_EVENT_BYTES:
             self._short, self._short_bytes = ShortenedText(), 0

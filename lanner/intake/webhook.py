@@ -33,7 +33,7 @@ _SPLITTERS = 2
 
 @dataclass(frozen=True, slots=True)
 class WebhookLimits(HttpLimits):
-    """Limits on what clients can make this process hold."""
+    """Limits on the memory that clients can make this process use."""
 
     body_bytes: int = MAX_BODY_BYTES
     bus_seconds: float = 15.0

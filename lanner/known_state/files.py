@@ -34,7 +34,7 @@ class SessionsFile:
         self._saved = 0
 
     def load(self) -> None:
-        """Add what the file holds; what can't be read is counted. Raises OSError."""
+        """Add the records of the file; records that can't be read are counted. Raises OSError."""
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class ValuesFile:
         """Records in the file; None if it has to be rewritten."""
 
     def load(self, state: WindowState) -> None:
-        """Load what the file holds.
+        """Load the records of the file.
 
         A record that was cut off ends it.
 

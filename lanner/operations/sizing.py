@@ -25,7 +25,7 @@ class StageCosts:
     collector_idle_cores: float = 0.0026
     """`python -m bench.idle`."""
     collector_memory_bytes: int = 62 * MB
-    """`python -m bench.memory`; the kernel holds another 20 MiB of rings."""
+    """`python -m bench.memory`; the kernel has another 20 MiB of rings."""
     batch_bytes: int = 1_120
     """A batch without events on the broker, compressed: `python -m bench.batch_cost`."""
     event_bytes: int = 34

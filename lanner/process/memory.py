@@ -32,7 +32,7 @@ def return_free_memory(every_seconds: float = _TRIM_SECONDS) -> None:
 
     A heap shrinks by itself at its end only, and what is in use there keeps resident what is free before it. A
     processor whose threads allocate at the same time also needs a heap for each, since one for all costs a tenth of its
-    speed or more, and one whose broker restarts for an hour kept 300 MB that were free. Source: malloc_trim(3).
+    speed or more, and one whose broker restarts for an hour had 300 MB that were free. Source: malloc_trim(3).
     """
     libc = ctypes.CDLL(None)
 

@@ -99,7 +99,7 @@ def call_on_stop(loop: "AbstractEventLoop", stop: Callable[[], None]) -> None:
     """Call a function on a loop, which may not run yet, when SIGINT or SIGTERM arrives.
 
     `loop.add_signal_handler` would lose the signal: it writes to the pipe that also wakes the loop for other threads,
-    and a loop that is busy for a moment does not empty it. A few hundred delivery reports fill it.
+    and a loop that is busy for a short time does not empty it. A few hundred delivery reports fill it.
     """
 
     def handler(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

@@ -37,7 +37,7 @@ class AuditLogFile:
         self._path = path
         self._source = source
         self.unreadable = 0
-        """Lines that could not be read, or that hold an event that could not be read."""
+        """Lines that could not be read, or with an event that could not be read."""
         self.first_unreadable = ""
         """Number of the first of them, and the reason."""
 

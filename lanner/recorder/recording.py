@@ -79,7 +79,7 @@ def read_alerts(path: Path) -> Iterator[Alert]:
 
     Raises:
         OSError: the file can't be read.
-        BadAlert: the file does not hold alerts, or one is damaged; the alerts before it are valid.
+        BadAlert: the file does not contain alerts, or one is damaged; the alerts before it are valid.
     """
     try:
         for schema, datum in read_blocks(path, ALERT_FORMAT, "alerts"):
@@ -168,7 +168,7 @@ class RecordingStore:
             stop: ends reading.
 
         Raises:
-            BadInput: It is a file that holds no alerts, or a damaged one.
+            BadInput: It is a file without alerts, or a damaged one.
         """
         del events
         is_file = self._path.is_file()

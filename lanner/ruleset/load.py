@@ -39,7 +39,7 @@ class Appended:
     """Whether container and pod are appended; None to leave it to others."""
 
     def is_for(self, rule: Rule) -> bool:
-        """Return whether it applies to a rule: all its conditions must hold."""
+        """Return whether it applies to a rule: all its conditions must be true."""
         return (
             self.source in (None, rule.source) and self.rule in (None, rule.name) and set(self.tags) <= set(rule.tags)
         )

@@ -81,7 +81,7 @@ class ExampleException:
 
     name: str
     field: str
-    """The field whose values a list holds; empty for a macro."""
+    """The field whose values a list contains; empty for a macro."""
     is_audit: bool = False
     """True if a macro is about Kubernetes audit events."""
 

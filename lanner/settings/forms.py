@@ -50,7 +50,7 @@ def is_http_url(text: str) -> bool:
 
 
 def has_password(url: str) -> bool:
-    """Return whether a URL holds a user name or a password."""
+    """Return whether a URL contains a user name or a password."""
     try:
         return "@" in urlsplit(url).netloc
     except ValueError:

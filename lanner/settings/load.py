@@ -106,7 +106,7 @@ def with_value(tree: Node, path: list[str], given: Node) -> Node:
 
 
 def _at_path(below: Node | None, path: list[str], given: Node) -> Node:
-    """Return the mappings and lists that hold a value at a path; a list has the items that it has below."""
+    """Return the mappings and lists above a value at a path; a list has the items that it has below."""
     if not path:
         return given
     name = path[0].removesuffix("[]")

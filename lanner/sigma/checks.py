@@ -108,7 +108,7 @@ def find(name: str) -> tuple[Field, str]:
 
 
 def number(name: str, text: str, operator: str = "=") -> Node:
-    """Return the comparison of a field with a number, which a text field holds in decimal."""
+    """Return the comparison of a field with a number, which a text field has in decimal."""
     field, kind = find(name)
     if kind in TEXT and operator == "=":
         return Check(field, "=", _literal(text))

@@ -192,7 +192,7 @@ class _Converter:
         return Attribution(str(file), f"{_SIGMAHQ}/{file.resolve().relative_to(root).as_posix()}", _DRL_LINK)
 
     def _origin(self, folder: Path) -> Path | None:
-        """Return the folder of SigmaHQ's repository that holds a folder; None if it isn't in a copy of it."""
+        """Return the folder of SigmaHQ's repository that contains a folder; None if it isn't in a copy of it."""
         if folder not in self._origins:
             licence = folder / "LICENSE"
             if licence.is_file() and _DRL in licence.read_text("utf-8", "replace"):

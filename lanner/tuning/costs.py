@@ -134,7 +134,7 @@ class RuleCosts:
             version.take(batch)
 
     def finish(self) -> CostComparison:
-        """Evaluate what windows still hold, and return the costs."""
+        """Evaluate the events that windows still have, and return the costs."""
         before, draft = (version.finish() for version in self._versions)
         return CostComparison(
             before,

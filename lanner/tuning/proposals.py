@@ -112,7 +112,7 @@ def is_narrow(fields: Collection[str], *, is_declared: bool = False) -> bool:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value that a rule can state; None if it is missing, or what it held was replaced."""
+    """Return a value that a rule can state; None if it is missing, or its text was replaced."""
     if value is None or isinstance(value, bool | list | tuple | dict) or value in ("", "<NA>"):
         return None
     text = str(value)

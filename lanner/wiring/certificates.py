@@ -41,7 +41,7 @@ def server_secrets(
     Args:
         name: of the section; the token can also be in the variable LANNER_NAME_TOKEN.
         section: with certificates and token.
-        environment: may hold the token.
+        environment: may contain the token.
     """
     problems: list[SettingFault] = []
     file = section.token_file

@@ -1,4 +1,4 @@
-"""The rules that settings choose, found and compiled, and errors of outputs that settings hold."""
+"""The rules that settings choose, found and compiled, and errors of outputs in settings."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -58,7 +58,7 @@ class BatchAccess:
     """Accesses fields through the columns of a batch."""
 
     def field(self, shape: Shape) -> Expression:
-        """Return the expression of a field; None for a field that batches never hold."""
+        """Return the expression of a field; None for a field that batches never have."""
         spec = shape.spec
         if spec is None:
             raise TypeError("an operand without a field has no access")

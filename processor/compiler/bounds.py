@@ -1,4 +1,4 @@
-"""Necessary conditions: what must hold for one part of an event before a rule can match.
+"""Necessary conditions: what must be true of one part of an event before a rule can match.
 
 A condition is bounded from above by its checks on a single source, such as the file name, with all other
 checks assumed possible: A and B <= A; A or B <= A or B; not A swaps the bounds. The bound of each
@@ -34,7 +34,7 @@ _TEXT_TRANSFORMERS = frozenset({"tolower", "toupper", "basename"})
 
 
 def upper_bound(node: Node, choose: Chooser) -> str:
-    """Return the expression over one source that holds whenever the condition can hold."""
+    """Return the expression over one source that is true whenever the condition can be true."""
     return _bound(node, choose, upper=True)
 
 
@@ -182,7 +182,7 @@ def over_container(_emitter: Emitter) -> Chooser:
 
 
 def _bit_of(shape: Shape) -> int:
-    """Return the bit of ``c_bits`` that holds a boolean field; 0 if there is none."""
+    """Return the bit of ``c_bits`` for a boolean field; 0 if there is none."""
     found = condition_expression(shape.spec.name, shape.argument) if shape.spec is not None else None
     return found.bit if found is not None else 0
 

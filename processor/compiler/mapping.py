@@ -55,7 +55,7 @@ class MappingAccess:
 
 
 def field_keys(name: str, argument: str | None) -> tuple[str, ...]:
-    """Return the keys under which a mapping may hold a field."""
+    """Return the keys under which a mapping may contain a field."""
     if argument is None:
         return (name,)
     return (f"{name}[{argument}]", f"{name}.{argument}")

@@ -1,7 +1,7 @@
 """Rewrites of a condition that preserve its meaning for every event.
 
 Each function's docstring states its algebra. A check is either true or false: a missing value makes it
-false. So the laws of two-valued logic hold.
+false. So the laws of two-valued logic apply.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The values of all groups in memory, bounded, and the changes to them.
 
-A group holds its values in one dictionary, and each change is one value: a new value costs the same however many are
+A group has its values in one dictionary, and each change is one value: a new value costs the same however many are
 known. In a full group, the share with the most values gives some up for others (`shares`). If the largest share needs
 room itself, it overflows: for a lookback, none of its values counts as new, and a value that can still be stored is
 known for this share alone. If all groups together have too many values, the hosts with the most give up their oldest;

@@ -101,7 +101,7 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
 
     Args:
         state: of repeats of the same alert; None if there is none.
-        stamp: of the batch that holds them.
+        stamp: of the batch that contains them.
         repeated: the count.
     """
     if state is not None and _is_applied(state, stamp):

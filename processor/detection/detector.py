@@ -53,7 +53,7 @@ class _Prepared:
     response: str
     format: OutputFormat
     extras: tuple[tuple[str, bool, OutputFormat], ...]
-    """Further output fields: name, whether it holds a field value instead of a text, and its format."""
+    """Further output fields: name, whether it is a field's value instead of a text, and its format."""
     files: frozenset[str]
     """The files that the condition names."""
 

@@ -87,7 +87,7 @@ class BatchEvaluator:
         Args:
             batch: a validated batch.
             index: the event's place in it.
-            name: index of the file name under which it is judged; None for fd.name.
+            name: index of the file name under which it is evaluated; None for fd.name.
         """
         self._constants = Constants()
         self._emitter = Emitter(BatchAccess(), self._constants)

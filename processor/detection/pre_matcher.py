@@ -99,7 +99,7 @@ def admit_all(account: Account, now: int, weight: int) -> bool:  # noqa: ARG001 
 
 @dataclass(frozen=True, slots=True)
 class _OneGroup:
-    """Terms that hold for one event and have one group: nearly all, and much of a flood."""
+    """Terms that are true of one event and have one group: nearly all, and much of a flood."""
 
     legs: tuple[_LegUse, ...]
     rules: tuple[tuple[int, _RuleUse], ...]
@@ -155,7 +155,7 @@ class PreMatcher:
             is_longer = append_container and rule.source == SYSCALL and rule.name not in bare_outputs
             self._uses += _rule_uses(rule, extras, append_container=is_longer)
         self._one_group: dict[tuple[int, ...], _OneGroup | None] = {}
-        """By the indexes of terms that held together for an event."""
+        """By the indexes of terms that were true together of an event."""
         self._recent = RecentlySent(plan)
         self._routes = RelayRoutes(plan)
         self.conditions: tuple[Node, ...] = tuple(use.term.condition for use in self._uses if SYSCALL in use.sources)
@@ -164,7 +164,7 @@ class PreMatcher:
         """The sources whose events matter to any term."""
         self.compiled = compile_rules([use.term.condition for use in self._uses], [use.sources for use in self._uses])
         self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
-        """The event types for which a term can hold: the collector must collect them."""
+        """The event types for which a term can be true: the collector must collect them."""
         self.counts: Counter[str] = Counter()
         """Events that could not be counted, by reason."""
         self.faults: Counter[str] = Counter()

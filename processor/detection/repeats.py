@@ -168,7 +168,7 @@ class _Count:
 
 
 class ViewRepeats:
-    """Decides about the alerts of one batch or document, and holds what is counted."""
+    """Decides about the alerts of one batch or document, and stores the counts."""
 
     def __init__(self, known: RepeatedAlerts, view: EventView, limits: RepeatLimits | None) -> None:
         """Begin. known: what was sent before; limits: None to send all."""

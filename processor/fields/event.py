@@ -164,7 +164,7 @@ def arguments_text(batch: EventBatch, i: int) -> str:
 
 
 def _is_plain(number: int, value: str) -> bool:
-    """Return whether a parameter of several types holds a text, or a number without a name."""
+    """Return whether a parameter of several types contains a text, or a number without a name."""
     return value == f"{number & _MASKS[64]:X}" if number else not value.startswith("<") and value != "0s"
 
 

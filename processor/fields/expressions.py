@@ -337,7 +337,7 @@ NAMES: dict[str, tuple[str, str]] = {
 
 
 def with_argument(field: str, argument: str) -> str | None:
-    """Return the expression of a field with an argument; None if batches never hold it."""
+    """Return the expression of a field with an argument; None if batches never contain it."""
     quoted = repr(argument)
     if field in ANCESTRY:
         if argument.isdigit():

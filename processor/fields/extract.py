@@ -99,7 +99,7 @@ class FieldExpression:
     `!=` is true if the thing is present and none of its names is equal.
     """
     bit: int = 0
-    """For boolean fields of the event: the bit of ``c_bits`` that holds the value."""
+    """For boolean fields of the event: the bit of ``c_bits`` for the value."""
 
 
 _OWN = {"proc.apid": PLAIN["proc.pid"], "proc.aenv": PLAIN["proc.env"]}
@@ -121,7 +121,7 @@ def _sources(expression: str) -> frozenset[str]:
 
 @cache
 def value_expression(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Return the expression of a field's single value; None if batches never hold it.
+    """Return the expression of a field's single value; None if batches never contain it.
 
     Args:
         field: the field's name without its argument.
@@ -238,7 +238,7 @@ def extract(batch: EventBatch, i: int, field: str, argument: str | None = None) 
 
 
 def is_filled(field: str) -> bool:
-    """Return whether event batches can hold a field; other fields are always missing."""
+    """Return whether event batches can have a field; other fields are always missing."""
     if field in PLAIN or field in ANCESTRY or field in BOTH_ENDS:
         return True
     return with_argument(field, "0") is not None

@@ -27,7 +27,7 @@ CAPABILITIES = (
 
 _ENV_LEVELS = 20
 MAX_ANCESTORS = 1024
-"""Ancestors that fields look at: as many as a collector does. A hostile batch may hold a line of all its processes."""
+"""Ancestors that fields look at: as many as a collector does. A hostile batch may have a line of all its processes."""
 MAX_LINE_CHARACTERS = 4 << 20
 """Characters of the command lines, arguments or environments of all ancestors: a collector sends at most 256 KiB."""
 _Text = TypeVar("_Text", str, str | None)

@@ -17,7 +17,7 @@ BEHIND_SECONDS = 30
 _FRESH_SECONDS = 5.0
 """How long the age of the last message is a measure of the next one's."""
 _COUNTED_SECONDS = 10.0
-"""Whose messages a partition holds is counted over this time."""
+"""The hosts with messages in a partition are counted over this time."""
 _MAX_KEYS = 1_000
 _NS = 1_000_000_000
 

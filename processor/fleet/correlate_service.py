@@ -5,7 +5,7 @@ after it was sent, the next owner of the partition sends it again, and the windo
 
 State is stored in a compacted topic, one record per key, in the same partition as the messages that made it. A Faust
 table is not used: it does not wait for its changelog, and it writes to the partition of whatever message its stream is
-at. State depends only on the order of messages in a partition of `correlate`, so each record holds the offset up to
+at. State depends only on the order of messages in a partition of `correlate`, so each record has the offset up to
 which they were applied. If a process hangs while another takes over, its late records have smaller offsets and are
 ignored.
 """
@@ -69,7 +69,7 @@ class PartitionQueues:
                 queue.put_nowait(None)
 
     def close(self) -> None:
-        """Own none. Whoever waits for room in a queue that nobody reads would wait forever: it is emptied."""
+        """Own none. A task that waits for room in a queue that nobody reads would wait forever: it is emptied."""
         for queue in self._queues.values():
             while not queue.empty():
                 queue.get_nowait()
@@ -144,7 +144,7 @@ class CorrelateService:
             try:
                 await asyncio.wait(self._tasks)
             finally:
-                # A recovery would try until the broker is back, and its thread would hold up the end of the process.
+                # A recovery would try until the broker is back, and its thread would delay the end of the process.
                 for task in self._tasks:
                     task.cancel()
 

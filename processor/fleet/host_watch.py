@@ -84,7 +84,7 @@ async def read_quiet_hosts(
     Args:
         past: reads topics.
         topic: the full name of QUIET_HOSTS.
-        bounds: by partition, the first offset that the events topic holds, and the one from which this processor goes
+        bounds: by partition, the first offset of the events topic, and the one from which this processor goes
             on. What happened between a record's position and these would be unknown.
     """
     found: dict[int, QuietHosts] = {}
@@ -218,7 +218,7 @@ class HostWatch:
         Args:
             past: the topic.
             number: of the partition.
-            bounds: the first offset that it holds, and the one from which this processor goes on.
+            bounds: its first offset, and the one from which this processor goes on.
             quiet: what was recorded about it; None if nothing was.
             stop: returns whether the time is up.
 

@@ -1,4 +1,4 @@
-"""Evaluates messages that hold JSON events. Pure: no message can make it raise."""
+"""Evaluates messages that contain JSON events. Pure: no message can make it raise."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -38,7 +38,7 @@ class JsonStage:
         self.events = 0
         """Events evaluated, by these rules and the former ones."""
         self.refused = 0
-        """Events that could not be read, and messages of other sources that hold one."""
+        """Events that could not be read, and messages of other sources that contain one."""
         self.truncated = 0
         """Events of those evaluated of which parts are missing."""
 
@@ -99,7 +99,7 @@ class JsonStage:
 
 
 def lines_of(value: bytes) -> list[bytes]:
-    """Return the lines of a message that holds audit events; at least one."""
+    """Return the lines of a message that contains audit events; at least one."""
     return [line for line in value.split(b"\n") if line.strip()] or [b""]
 
 

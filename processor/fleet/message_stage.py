@@ -68,7 +68,7 @@ class MessageResult:
 
 
 CheckHost = Callable[[str], RejectedMessage | None]
-"""Returns why a decoded batch does not come from the host whose id it holds; None if it does."""
+"""Returns why a decoded batch does not come from the host whose id it contains; None if it does."""
 
 
 def accept_any_host(host_id: str) -> RejectedMessage | None:  # noqa: ARG001  nothing is checked

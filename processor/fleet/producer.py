@@ -149,7 +149,7 @@ class ResultProducer:
         try:
             return await self._sent(dead_letter(reason, position, None, message.value).without_message())
         except MessageRefused as error:
-            # It holds nothing that a host chose, so the topic is misconfigured, and sending again would not help.
+            # It has nothing that a host chose, so the topic is misconfigured, and sending again would not help.
             self._on_note(f"{position[0]}[{position[1]}] at {position[2]}: its dead letter was refused: {error}.")
             return -1
 

@@ -45,11 +45,11 @@ class ClockSkews:
 
 
 def dated(batch: EventBatch, appended: int, offset: int) -> tuple[EventBatch, int]:
-    """Correct a batch's times by its host's clock offset, and keep event times near the append time.
+    """Correct a batch's times by its host's clock offset, and bound event times by the append time.
 
-    What a host writes about time is a claim. An event dated far ahead would hold windows and repeats of the whole fleet
-    until that time comes; a correction that the host itself announces is no better. The result depends on the message
-    alone, so whoever reads it, live or later, gets the same times and so the same alert ids.
+    A host's times are claims. An event dated far ahead would keep windows and repeats of the fleet open until that
+    time comes; a correction that the host itself announces is no better. The result depends on the message alone, so
+    every reader, live or later, gets the same times and so the same alert ids.
 
     Args:
         batch: as decoded.

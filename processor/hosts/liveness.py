@@ -195,7 +195,7 @@ class HostLiveness:
             appended: broker's clock, ms.
 
         Returns:
-            What the batch tells of a silence that it ends.
+            What the batch shows about a silence that it ends.
         """
         known = self._hosts.get(batch.host_id)
         if known is not None and known.partition == partition and known.appended > appended:

@@ -94,7 +94,7 @@ class TrackedHosts:
         """Start with none.
 
         Args:
-            most_established: how many hosts are kept track of for good.
+            most_established: how many hosts are tracked permanently.
             most_new: how many newcomers besides.
         """
         self._most_established = most_established

@@ -1,6 +1,6 @@
 """The part of the parser that reads checks, their operands, and macro names.
 
-parser.py holds the grammar that these functions follow.
+parser.py has the grammar that these functions follow.
 """
 
 from typing import cast

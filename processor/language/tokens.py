@@ -9,7 +9,7 @@ from processor.language.ast import Literal
 
 
 class ConditionError(LannerError, ValueError):
-    """Raised for a text that is not a condition; it holds the message and the span of the fault.
+    """Raised for a text that is not a condition; it has the message and the span of the fault.
 
     Errors are equal if message and span are equal, so that tests and collections can compare them.
     """

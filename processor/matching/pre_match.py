@@ -99,7 +99,7 @@ Action = Literal["learn", "begin", "reset"]
 LONGEST_VALUE = 256
 """Characters of a group value or a counted value; a hash replaces the rest."""
 INDEX_BITS = 20
-"""Bits of a position that hold the event's index within its batch."""
+"""Bits of a position for the event's index within its batch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from schemas.catalog.system_calls import (
 from schemas.filter import CREATE, MAX_PREFIX, MAX_SUFFIX, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
 _UNCLEAN = ("//", "/.", "..")
-"""A path as given that holds one of these is always sent where its class can matter, so it needs no place."""
+"""A path as given that contains one of these is always sent where its class can matter, so it needs no place."""
 
 
 def patterns_of(node: Check, field: str) -> frozenset[PathPattern] | None:
@@ -75,12 +75,12 @@ def _ending(text: bytes) -> PathPattern | None:
 
 
 def _beginning_as_given(text: bytes) -> PathPattern | None:
-    """Hold the absolute arguments that begin so: a relative one can begin with anything else."""
+    """Match the absolute arguments that begin so: a relative one can begin with anything else."""
     return _beginning(text) if text.startswith(b"/") else None
 
 
 def _below(folder: bytes) -> PathPattern | None:
-    """Hold the paths in a folder, and the folder itself, which is its own directory when it is opened."""
+    """Match the paths in a folder, and the folder itself, which is its own directory when it is opened."""
     return _beginning(folder)
 
 
@@ -97,7 +97,7 @@ def _like(pattern: bytes) -> PathPattern | None:
 
 
 def _component(pattern: bytes) -> PathPattern | None:
-    """Hold the paths at or below a pattern: as far as it has no wildcard."""
+    """Match the paths at or below a pattern: as far as it has no wildcard."""
     found = _like(pattern)
     return None if found is None else _beginning(found.text.removesuffix(b"\0"))
 
@@ -157,7 +157,7 @@ _OTHER_NUMBER = 0x7FFF_FFF1
 """Represents every number that a table does not name."""
 
 Answers = tuple[tuple[Predicate, bool], ...]
-"""The check may be true if any of them holds; if empty, never."""
+"""The check may be true if any of them is true; if empty, never."""
 
 
 def upper(node: Check, event: str) -> tuple[Clause, ...]:

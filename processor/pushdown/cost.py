@@ -152,7 +152,7 @@ def shares(rules: Sequence[tuple[str, Node]], events: Sequence[str]) -> dict[str
 
     Args:
         rules: names and conditions, macros resolved.
-        events: the event types that any of them is judged for.
+        events: the event types for which any of them is evaluated.
     """
     with deep():
         found = {event: [_share(name, condition, event) for name, condition in rules] for event in events}

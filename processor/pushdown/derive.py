@@ -13,7 +13,7 @@ from processor.pushdown.checks import negated, upper
 from schemas.filter import EVERY_VARIABLE, Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
 Bound = tuple[Clause, ...]
-"""Clauses of one event type: an event matches if any of them holds."""
+"""Clauses of one event type: an event matches if any of them is true."""
 
 _MAX_CLAUSES = 64
 """Maximum clauses of one rule; a condition that needs more counts as always possible."""
@@ -116,7 +116,7 @@ def _joined(tests: list[tuple[Predicate, bool]]) -> frozenset[tuple[Predicate, b
 
 
 _WHOLE = re.compile(r"(?<![\w.])evt\.(?:raw)?arg(?:\.env\b|\[(?:env|15)\])")
-"""The argument of execve that holds the environment, by its name or its number."""
+"""The argument of execve with the environment, by its name or its number."""
 _FIELD = re.compile(r"(?<![\w.])proc\.a?env\b(?:\[([^\]]*)\])?")
 
 

@@ -92,7 +92,7 @@ class Correlation:
         return (*self.legs, self.until) if self.until else self.legs
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
-        """Return the fields of a leg's events that hold the group values.
+        """Return the fields of a leg's events that have the group values.
 
         Args:
             leg: a leg's name; unused without aliases.

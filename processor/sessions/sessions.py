@@ -62,7 +62,7 @@ class Sessions:
                 self._logins.add(record)
 
     def put(self, key: bytes, value: bytes | None) -> None:  # noqa: ARG002  the value has all
-        """Take a message of the topic that holds what processors found."""
+        """Take a message of the topic `sessions`."""
         try:
             self.add(decode_session(value or b""))
         except BadSessionRecord:

@@ -100,7 +100,7 @@ class CaptureStream:
     def read(self, size: int) -> bytes:
         """Return the next bytes; fewer only at the end of the file. Raises BadCapture."""
         if len(self._ready) - self._next < size and not self._ended:
-            # Unlike a list of pieces, this holds a large block once.
+            # Unlike a list of pieces, this stores a large block once.
             found = BytesIO()
             found.write(self._ready[self._next :])
             self._ready, self._next = b"", 0
@@ -140,7 +140,7 @@ class CaptureStream:
 
 
 def blocks(stream: CaptureStream, wanted: Mapping[int, int]) -> Iterator[Block]:
-    """Yield the blocks of a capture; of other types than those wanted, only the type.
+    """Yield the blocks of a capture; of types that are not to be read, only the type.
 
     Args:
         stream: the file.

@@ -1,6 +1,6 @@
 """Events of a capture: the records in its blocks, completed to the current version of their event.
 
-Source: libscap's savefile reader and converter. Only exits are evaluated; older captures hold some parameters only in
+Source: libscap's savefile reader and converter. Only exits are evaluated; older captures have some parameters only in
 the entry of the call.
 """
 
@@ -40,7 +40,7 @@ class CapturedEvent:
     params: tuple[bytes, ...]
     """The encoded parameters; an empty one may be missing."""
     entry: "CapturedEvent | None" = None
-    """The entry of the call, if the capture holds it and its parameters may be better than those of the exit."""
+    """The entry of the call, if the capture contains it and its parameters may be better than those of the exit."""
     number: int = 0
 
     def number_of(self, name: str, default: int = 0) -> int:
@@ -65,7 +65,7 @@ class CapturedEvent:
 
     @property
     def has_result(self) -> bool:
-        """True if it holds what the system call returned; some calls are recorded without parameters."""
+        """True if it contains the result of the system call; some calls are recorded without parameters."""
         return self.version.has_result and bool(self.params)
 
     @property
@@ -130,7 +130,7 @@ def _guess_params(body: bytes, begin: int, end: int, most: int) -> tuple[bytes, 
 
 
 class EventJoiner:
-    """Completes events to the current version of their event, with what entries hold."""
+    """Completes events to the current version of their event, with the parameters of entries."""
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
@@ -200,7 +200,7 @@ class EventJoiner:
                 params.append(_container_json(event))
             elif origin is not None and step.index < len(origin.params):
                 is_used = is_used or origin is entry
-                # A type that holds several kinds of values begins with the kind, and is taken over as it is.
+                # A type that contains several kinds of values begins with the kind, and is taken over as it is.
                 params.append(origin.params[step.index][: SIZES.get(kind)])
             elif step.source == "empty" or step.is_empty_without:
                 params.append(b"")
@@ -225,7 +225,7 @@ class EventJoiner:
 
 
 def _container_json(event: CapturedEvent) -> bytes:
-    """Return the description of a container as JSON, from the event that held its parts."""
+    """Return the description of a container as JSON, from the event with its parts."""
     facts = {
         "id": event.text("id"),
         "type": event.number_of("type"),

@@ -141,7 +141,7 @@ class Containers:
 
 
 def _container(identity: str, facts: dict[str, Any]) -> Container:
-    """Return what a description holds; full id and type may be empty."""
+    """Return the container of a description; full id and type may be empty."""
 
     def text(key: str) -> str | None:
         value = facts.get(key)

@@ -141,7 +141,7 @@ def listed(given: ListedDescriptor) -> OpenDescriptor:
     return found
 
 
-_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - addresses that a capture holds
+_ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - addresses that a capture contains
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _MAX_INTERFACES = 1024
 """All are gone through for some events."""

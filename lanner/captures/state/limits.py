@@ -1,6 +1,6 @@
 """Bounds what the state of a captured host takes: bytes of texts, open descriptors, and steps for each event.
 
-Whoever wrote a capture controls all of it, and a megabyte of gzip may hold a gigabyte. Where texts are too many, ended
+The writer of a capture controls all of it; a megabyte of gzip may become a gigabyte. Where texts are too many, ended
 ancestors go first, then the longest texts are cut.
 """
 
@@ -111,7 +111,7 @@ class StateLimits:
         self.spend(more=_ENTRY_BYTES)
 
     def _fit(self) -> None:
-        """Measure what is held, and shorten it if little room is left."""
+        """Measure the stored texts, and shorten them if little room is left."""
         ended = sum(1 for _ in _entries(self._held)) - sum(1 for _ in self._held())
         if ended * _ENTRY_BYTES > MAX_TEXT_BYTES:
             _forget_ended(self._held, 1)
@@ -152,7 +152,7 @@ class StateLimits:
             if _size(text) <= most:
                 return text
             if id(text) not in made:
-                # The text is held beside what is left of it, so that its id is not reused.
+                # The text is stored beside its rest, so that its id is not reused.
                 whole = " ".join(text) if isinstance(text, tuple) else text
                 short = clipped(whole, most)
                 made[id(text)] = (text, (short,) if isinstance(text, tuple) else short)

@@ -49,7 +49,7 @@ _INTERNET = frozenset({b"\2", b"\n"})
 _INFERRED = frozenset({"send", "sendto", "sendmsg"})
 """Events that make known a socket that was not."""
 _NAMED_BY_TUPLE = CONNECTS
-"""Events that name a descriptor that is unknown by the addresses that they hold."""
+"""Events that name a descriptor that is unknown by the addresses that they contain."""
 _SHOWN_AS_PASSED = frozenset({"open", "creat"})
 """Events whose path Falco shows as it was passed, if they failed and it is no relative one."""
 _BITS_OF_CLOEXEC = {"timerfd_create": 2, "epoll_create1": 1}

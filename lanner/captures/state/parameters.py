@@ -181,7 +181,7 @@ class ParameterReader:
 
 
 def _signed(number: int) -> int:
-    """Return a number of 64 bits as the signed one that batches hold."""
+    """Return a number of 64 bits as the signed one of batches."""
     return number - (number > _INT64_MAX) * (1 << 64)
 
 

@@ -377,7 +377,7 @@ class ThreadTable:
         return eldest
 
     def first_in_container(self, entry: TrackedProcess) -> None:
-        """Return None: a capture holds no files of containers to look into."""
+        """Return None: a capture has no files of containers to look into."""
         del entry
 
 

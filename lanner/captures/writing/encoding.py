@@ -38,7 +38,7 @@ def block(kind: int, body: bytes) -> bytes:
 
 
 def section(hostname: str) -> bytes:
-    """Return the section header and the description of the host, of which a recording holds only the name."""
+    """Return the section header and the description of the host, of which a recording has only the name."""
     head = block(_SECTION, struct.pack("<IHHq", _MAGIC, _MAJOR, _MINOR, _LENGTH_UNKNOWN))
     return head + block(_MACHINE, struct.pack("<IQQ128sQQQQ", 0, 0, 0, encode_text(hostname)[:127], 0, 0, 0, 0))
 
@@ -144,7 +144,7 @@ def users(entries: Iterable[bytes]) -> bytes:
 
 
 def interfaces(addresses: Iterable[str]) -> bytes:
-    """Return the list of interfaces: of those that addresses belong to, the recording holds nothing else."""
+    """Return the list of interfaces: of those that addresses belong to, the recording has nothing else."""
     return block(_INTERFACES, b"".join(map(_interface, addresses)))
 
 

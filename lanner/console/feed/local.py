@@ -117,7 +117,7 @@ class LocalAlerts:
         """Add an alert."""
         with self._changed:
             self.dropped += len(self._waiting) == MAX_WAITING
-            # Encoded, it holds no undecodable text, as an alert of the topic.
+            # Encoded, it has no undecodable text, as an alert of the topic.
             self._waiting.append(encode_alert(alert))
             self._changed.notify()
 

@@ -71,7 +71,7 @@ class RuleRow:
     per_day: float
     """Alerts a day in the time range."""
     never: bool
-    """True if the view holds no alert of it, of any time."""
+    """True if the view has no alert of it, of any time."""
     seconds: float | None
     """Estimated time to evaluate it alone; None if not known."""
     share: float

@@ -1,4 +1,4 @@
-"""Tokens and sessions in a SQLite file. It holds hashes only: what is read from it can't be used to sign in."""
+"""Tokens and sessions in a SQLite file. It contains hashes only, so a reader of it can't use them to sign in."""
 
 import secrets
 import sqlite3

@@ -74,7 +74,7 @@ class _Provider:
 class OpenIdProvider:
     """Signs people in.
 
-    The browser holds the state of its attempt, from which a key of this process derives all else: attempts of others
+    The browser stores the state of its attempt, from which a key of this process derives all else: attempts of others
     can't push it out.
     """
 

@@ -44,7 +44,7 @@ LEFT JOIN marks assigned ON assigned.subject = 'group:' || g.key AND assigned.fi
 
 
 class AlertReader:
-    """Answers questions about the alerts that the view holds."""
+    """Answers questions about the alerts that the view contains."""
 
     def __init__(self, path: Path) -> None:
         """Read the view at a path, which must exist when something is read."""
@@ -120,7 +120,7 @@ class AlertReader:
             ]
 
     def alert(self, uid: str) -> tuple[Alert, str] | None:
-        """Return an alert and the key of its group; None if the view doesn't hold it. Raises OSError and BadAlert."""
+        """Return an alert and the key of its group; None if the view doesn't have it. Raises OSError and BadAlert."""
         with self._reading() as base:
             row = base.execute(
                 "SELECT b.data, g.description, g.response, g.key FROM bodies b JOIN alerts a ON a.id = b.id "
@@ -195,7 +195,7 @@ class AlertReader:
         return found
 
     def group_text(self, key: str) -> str | None:
-        """Return the text of a group; None if the view doesn't hold it. Raises OSError."""
+        """Return the text of a group; None if the view doesn't have it. Raises OSError."""
         with self._reading() as base:
             found = base.execute("SELECT text FROM groups WHERE key = ?", (key,)).fetchone()
             return None if found is None else str(found[0])
@@ -217,7 +217,7 @@ class AlertReader:
             return _groups(selection, now, offset=offset, limit=PAGE), _histogram(selection)
 
     def names(self, limit: int = 200) -> dict[str, list[str]]:
-        """Return the rules, workloads, tags and hosts that the view holds, to offer them as filters. Raises OSError."""
+        """Return the rules, workloads, tags and hosts that the view has, to offer them as filters. Raises OSError."""
         queries = {
             "rule": "SELECT rule FROM groups GROUP BY rule ORDER BY max(last) DESC LIMIT ?",
             "workload": "SELECT workload FROM groups GROUP BY workload ORDER BY max(last) DESC LIMIT ?",
@@ -228,7 +228,7 @@ class AlertReader:
             return {name: [value for (value,) in base.execute(query, (limit,))] for name, query in queries.items()}
 
     def is_empty(self) -> bool:
-        """Return whether the view holds no alert. Raises OSError."""
+        """Return whether the view has no alert. Raises OSError."""
         with self._reading() as base:
             return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
 
@@ -285,7 +285,7 @@ class AlertReader:
         return found
 
     def stored(self) -> int:
-        """Return how many alerts the view holds. Raises OSError."""
+        """Return how many alerts the view contains. Raises OSError."""
         with self._reading() as base:
             count: int = base.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()[0]
             return count

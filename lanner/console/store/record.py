@@ -1,6 +1,6 @@
 """The record of an alert in the view: its group, the facts that filters look at, and the text to search.
 
-Every value is a host's own and not escaped; whoever shows it does that.
+Every value is a host's own and not escaped; the code that shows it does that.
 """
 
 import re
@@ -48,7 +48,7 @@ _DICTIONARY = " ".join(
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """One alert as the view holds it."""
+    """One alert as the view stores it."""
 
     uid: str
     time: int
@@ -73,7 +73,7 @@ class AlertRecord:
 
 
 def record_of(alert: Alert) -> AlertRecord:
-    """Return what the view holds of an alert."""
+    """Return the view's record of an alert."""
     image = _field(alert, "container.image.repository") or _field(alert, "container.image")
     in_container = _field(alert, "container.id") not in ("", "host")
     host = alert.hostname or alert.host_id

@@ -133,21 +133,21 @@ class RuleActivity:
     priority: str
     count: int
     last: int
-    """Time of its newest alert that the view holds, µs since the epoch."""
+    """Time of its newest alert that the view contains, µs since the epoch."""
     sparkline: tuple[int, ...] = ()
     """Alerts in each part of the time range."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllRuleActivity:
-    """The alerts of all rules of which the view holds any."""
+    """The alerts of all rules of which the view contains any."""
 
     since: int
     """µs since the epoch; not before the oldest alert."""
     until: int
     rules: Mapping[str, RuleActivity]
     oldest: int
-    """Time of the oldest alert that the view holds; 0 for none."""
+    """Time of the oldest alert that the view contains; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class AlertSelection:
     until: int
     """End of the time range, µs since the epoch."""
     is_counted: bool
-    """True if the counters are enough; otherwise the table `matched` holds id, grp and host of each alert."""
+    """True if the counters are enough; otherwise the table `matched` contains id, grp and host of each alert."""
 
     def counts(self) -> tuple[str, list[Any]]:
         """Return a query for group and number of alerts, and its values."""
@@ -140,5 +140,5 @@ def oldest(base: sqlite3.Connection) -> int:
 
 
 def all_of(conditions: Sequence[str]) -> str:
-    """Return conditions that must all hold, as one."""
+    """Return conditions that must all be true, as one."""
     return " AND ".join(conditions) or "1"

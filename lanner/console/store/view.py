@@ -47,7 +47,7 @@ class AlertView:
         self._shared: set[int] = set()
         """Groups of other texts."""
         self.count: int = self._value("SELECT count(*) FROM alerts")
-        """Alerts that the view holds."""
+        """Alerts that the view contains."""
         self._deleted = 0
 
     def add(self, records: Iterable[AlertRecord], now: int, positions: Mapping[int, int] | None = None) -> int:

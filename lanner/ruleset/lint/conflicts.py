@@ -31,7 +31,7 @@ class Part:
     equal: _Equality | None
     """If it compares for equality: with what."""
     stated: tuple[Check, bool] | None
-    """If it is another comparison: which, and whether it has to hold."""
+    """If it is another comparison: which, and whether it must be true."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _excluded(values: _Values | None, states: Sequence[tuple[Part, Check, bool]]
 
 
 def _stated(node: Node) -> tuple[Check, bool] | None:
-    """Return a check other than an equality, and whether it has to hold.
+    """Return a check other than an equality, and whether it must be true.
 
     Macros that must not be true are left out: many are placeholders, defined as something that is true anyway.
     """

@@ -66,7 +66,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class OutputMatch:
-    """Selects the alerts for an appended output; all conditions must hold."""
+    """Selects the alerts for an appended output; all conditions must be true."""
 
     source: str | None = about("Source of the rule.", None)
     rule: str | None = about("Name of the rule.", None)

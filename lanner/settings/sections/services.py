@@ -117,7 +117,7 @@ class KubernetesSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuditTopicSettings:
-    """A topic of any Kafka broker, or an Event Hub of Azure, that holds audit events."""
+    """A topic of any Kafka broker, or an Event Hub of Azure, with audit events."""
 
     name: str | None = about("Name of the topic, complete; none by default.", None)
     group: str = about("Consumer group; its members share the partitions.", "lanner-kubernetes-audit")

@@ -27,7 +27,7 @@ class SinkContext:
     """The sink's section of the settings; None for SIEM topics, which have none."""
     settings: Settings
     environment: Mapping[str, str] = field(default_factory=dict)
-    """May hold secrets; variables of a named sink appear under the names of its kind."""
+    """May contain secrets; variables of a named sink appear under the names of its kind."""
     connection: Connection | None = None
     """The broker, for SIEM topics."""
     report: OnNote = ignore_note

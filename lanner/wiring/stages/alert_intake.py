@@ -33,7 +33,7 @@ class RunningIntake:
             listen: host:port.
             bus: where alerts go.
             note: called with problems, and with a warning if no client is authenticated.
-            environment: may hold the token.
+            environment: may contain the token.
 
         Raises:
             BadInput: with all problems.

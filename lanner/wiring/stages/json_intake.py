@@ -127,7 +127,7 @@ class AuditIntake:
 
 
 def topic_connection(settings: Settings, environment: Mapping[str, str] = os.environ) -> Connection:
-    """Return the connection to the broker that holds the topic to read. Raises BadSettings."""
+    """Return the connection to the broker with the topic to read. Raises BadSettings."""
     section = settings.kubernetes_audit.topic
     if section.bootstrap_servers is None:
         return connection_of(settings)

@@ -19,7 +19,7 @@ _OK, _CREATED, _SWITCHING_PROTOCOLS, _FORBIDDEN, _UNKNOWN = 200, 201, 101, 403, 
 
 
 def is_log_entry(value: Any) -> bool:
-    """Return whether a JSON value is an entry of Cloud Logging that holds an audit log, of GKE or another service."""
+    """Return whether a JSON value is an entry of Cloud Logging with an audit log, of GKE or another service."""
     return isinstance(value, dict) and isinstance(value.get("protoPayload"), dict) and "auditID" not in value
 
 

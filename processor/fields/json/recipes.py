@@ -1,6 +1,6 @@
 """How the value of a mapped field is found in a document: paths, choices between them, and changes of the result.
 
-A mapping file is trusted, a document is not: whatever it holds, a recipe returns values or nothing.
+A mapping file is trusted, a document is not: whatever it contains, a recipe returns values or nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence

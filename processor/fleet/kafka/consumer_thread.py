@@ -4,7 +4,7 @@ By default, Faust ends the process for every error of its Kafka client that it d
 a background task for those that it does not expect: nothing is read then, and nothing reports it. Here an error is
 retried for as long as it lasts, unless it is in the list of fatal ones, and a task that ended is restarted.
 
-Where a task of the client is canceled, whoever waits for it gets a CancelledError, as if it were canceled itself. Here
+Where a task of the client is canceled, a caller that waits for it gets a CancelledError, as if canceled itself. Here
 that is an error like any other.
 """
 
@@ -69,7 +69,7 @@ class StalledPartitions:
 
 
 _FETCH_WAIT_MS = 100
-"""How long the broker may hold a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
+"""How long the broker may delay a fetch that it cannot fill. Nothing else is fetched from that broker until then, so
 that a partition whose messages were just taken waits as long for its next; Faust has 1.5 s."""
 _WATCH_SECONDS = 1.0
 _MAX_FINDINGS = 100
@@ -281,7 +281,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
                 await self.rewind(partition, order.next)
 
     async def _gather(self) -> None:
-        """Remove the other members of a group that doesn't come together: one holds it up, or all are strangers."""
+        """Remove the other members of a group that doesn't come together: one delays it, or all are strangers."""
         consumer: Any = self._ensure_consumer()
         now = time.monotonic()
         # While this processor joins, until it has its partitions.

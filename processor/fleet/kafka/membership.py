@@ -1,8 +1,8 @@
 """Membership in the processors' consumer group: who is given partitions, and what strangers cannot do to the others.
 
 Anyone who reaches the broker, and with ACLs anyone with the right to read the group, can join it with any bytes, lead
-it, and hold it up. So processors have a protocol of their own, and believe only members and leaders that speak it.
-Strangers are given no partitions; leaders that assign something else, and members that hold the group up, are removed.
+it, and delay it. So processors have a protocol of their own, and believe only members and leaders that speak it.
+Strangers are given no partitions; leaders that assign something else, and members that delay the group, are removed.
 """
 
 import json
@@ -22,7 +22,7 @@ _MAX_METADATA_BYTES = 1 << 20
 _MAX_TOPICS = 200
 _MAX_NAME = 200
 STUCK_SECONDS = 12.0
-"""How long the group may take to gather: longer than a hung processor may hold it up, which is 8 s."""
+"""How long the group may take to gather: longer than a hung processor may delay it, which is 8 s."""
 
 
 @dataclass(frozen=True, slots=True)

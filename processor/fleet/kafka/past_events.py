@@ -23,13 +23,13 @@ Item = TypeVar("Item")
 
 
 class LastOfEach(Generic[Item]):
-    """Holds the last item of each key; items that no longer fit are returned at once, in order within a key."""
+    """Stores the last item of each key; items that no longer fit are returned at once, in order within a key."""
 
     def __init__(self, most_bytes: int, overhead: int = 256) -> None:
-        """Hold nothing.
+        """Begin with nothing.
 
         Args:
-            most_bytes: of all items that are held.
+            most_bytes: of all stored items.
             overhead: bytes that an item counts besides its own.
         """
         self._most = most_bytes
@@ -46,7 +46,7 @@ class LastOfEach(Generic[Item]):
             size: bytes of it.
 
         Returns:
-            Those that have to be looked at now, since no more can be held.
+            Those that have to be looked at now, since no more can be stored.
         """
         _, before = self._held.pop(key, (None, 0))
         needed = size + len(key) + self._overhead
@@ -98,7 +98,7 @@ class PastEvents:
         await self._client.stop()
 
     async def begins(self, partitions: Iterable[int]) -> dict[int, int]:
-        """Return the first offset that each partition holds."""
+        """Return the first offset of each partition."""
         requested = [TopicPartition(self._topic, number) for number in partitions]
         found = await self._answer(self._client.beginning_offsets(requested))
         return {each.partition: offset for each, offset in found.items()}
@@ -110,7 +110,7 @@ class PastEvents:
         return None if found is None else int(found.offset)
 
     async def read(self, partition: int, start: int, end: int, stop: Callable[[], bool]) -> AsyncGenerator[Any]:
-        """Yield the messages between two offsets, as aiokafka records; `reached` holds how far it came.
+        """Yield the messages between two offsets, as aiokafka records; `reached` is the offset that was reached.
 
         Args:
             partition: its number.
@@ -135,7 +135,7 @@ class PastEvents:
                 heard = time.monotonic()
                 self.reached[partition] = record.offset + 1
                 yield record
-            # Also goes on where offsets hold no message.
+            # Also continues at offsets without a message.
             self.reached[partition] = max(self.reached[partition], await self._answer(self._client.position(assigned)))
             if time.monotonic() - heard > _SILENCE_SECONDS:
                 raise unavailable(TimeoutError(f"no message of topic {self._topic} arrived"))
@@ -151,8 +151,8 @@ class PastEvents:
         """Return the newest messages of each partition of another topic, oldest first, as aiokafka records.
 
         Args:
-            topic: full name; nothing deletes single messages of it, and what it holds is small.
-            partitions: their numbers; those that hold no message are missing in the result.
+            topic: full name; nothing deletes single messages of it, and its messages are small.
+            partitions: their numbers; those without a message are missing in the result.
             count: the most messages of a partition.
         """
         assigned = [TopicPartition(topic, number) for number in partitions]

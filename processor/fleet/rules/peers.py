@@ -15,7 +15,7 @@ MAX_PEERS = 10_000
 MAX_REPORT_BYTES = 1 << 19
 _MAX_ENTRIES = 1000
 REPORTED = b"told"
-"""The key that holds the newest version whose activation was reported."""
+"""The key of the newest version whose activation was reported."""
 
 
 @dataclass(frozen=True, slots=True)
