@@ -12,21 +12,21 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, S
 from lanner.importing.draft import Draft, ImportedSetting, found_in
 from lanner.importing.falcosidekick_outputs import (
     APPRISE,
+    CARRIED,
     DEFAULT,
     DEFAULTS,
-    LOOKS,
+    FORMATS,
     OFF,
     SWITCH_NAMES,
     SWITCHES,
     SWITCHLESS,
+    CarriedSetting,
     instead_of,
     reason_for,
 )
 from lanner.settings.load import with_value
 from schemas.catalog.priorities import BY_NAME
 
-_HTTP = ("webhook", "alertmanager", "splunk")
-"""Outputs that become webhooks."""
 _GENERAL = frozenset(
     {
         *("bracketreplacer", "customfields", "customtags", "debug", "listenaddress", "listenport", "mutualtlsclient"),
@@ -97,11 +97,11 @@ class _Import:
         """Minimum priority of a sink that has no setting for it: it becomes a route."""
 
     def run(self) -> Draft:
-        handlers: Mapping[str, Callable[[ImportedSetting, str], object]] = {
-            "slack": self._slack,
+        handlers: Mapping[str, Callable[[ImportedSetting, str, str], object]] = {
+            "slack": lambda each, key, _: self._priority(each, key, "slack_output"),
             "webhook": self._hook,
             "alertmanager": self._alertmanager,
-            "splunk": self._splunk,
+            "splunk": lambda each, key, sink: self._http(each, key, sink, "splunk"),
             "syslog": self._syslog,
             "kafka": self._kafka,
         }
@@ -116,12 +116,14 @@ class _Import:
                     self._draft.note(each, OFF, shared=True)
                 elif section in APPRISE:
                     self._apprise(each, section, key)
-                elif section in ("elasticsearch", "quickwit"):
-                    self._documents(each, key)
-                elif section in handlers:
-                    handlers[section](each, key)
                 else:
-                    self._draft.note(each, instead_of(section))
+                    sink = self._http_sink(section) if section in FORMATS else ""
+                    if (carried := CARRIED.get(each.name) or CARRIED.get(section)) is not None:
+                        self._carry(each, carried, sink)
+                    elif section in handlers:
+                        handlers[section](each, key, sink)
+                    else:
+                        self._draft.note(each, instead_of(section))
                 if self._draft.is_open and (reason := reason_for(each.name)):
                     self._draft.note(each, reason)
         self._routes()
@@ -149,7 +151,7 @@ class _Import:
             elif key == "mutualtls" and is_served:
                 self._draft.cover()
         elif section in ("mutualtlsclient", "mutualtlsfilespath"):
-            if any(self._text(f"{name}.mutualtls") == "true" for name in _HTTP if self._is_on(name)):
+            if any(self._text(f"{name}.mutualtls") == "true" for name in FORMATS if self._is_on(name)):
                 self._draft.cover()
         elif section in ("customfields", "templatedfields"):
             self._field(each)
@@ -172,27 +174,20 @@ class _Import:
         self._fields.append({name: form})
         self._draft.put("append_output", [{"extra_fields": self._fields}])
 
-    def _documents(self, each: ImportedSetting, key: str) -> None:
-        if key == "hostport":
-            self._draft.turn_on("siem.ecs")
-            self._draft.note(each, "documents go to the topic siem.ecs; docs/siem.md describes how to index them.")
-        else:
-            self._draft.note(each, "configure it in the consumer of the topic siem.ecs.")
+    def _carry(self, each: ImportedSetting, setting: CarriedSetting, sink: str) -> None:
+        """Convert a setting by its row of the table. sink: the section of an output over HTTP."""
+        if setting.turns_on:
+            self._draft.turn_on(setting.turns_on)
+        if setting.put:
+            self._draft.put(setting.put.format(sink=sink), each.text)
+        if setting.path_in:
+            self._draft.secret(each, setting.path_in.format(sink=sink), setting.file)
+        if setting.note:
+            self._draft.note(each, setting.note)
+        if setting.is_covered:
+            self._draft.cover()
 
-    def _slack(self, each: ImportedSetting, key: str) -> bool:
-        if key == "webhookurl":
-            self._draft.turn_on("slack")
-            self._draft.secret(each, "slack_output.webhook_url_file", "slack-webhook-url")
-        elif key == "channel":
-            self._draft.note(each, "a webhook has one channel; with a bot token, use slack_output.channel and routes.")
-        elif key in LOOKS:
-            self._draft.note(each, "the format of messages is fixed; `lanner notifier preview slack` shows it.")
-        else:
-            return self._priority(each, key, "slack_output")
-        return True
-
-    def _hook(self, each: ImportedSetting, key: str) -> bool:
-        target = self._http_sink("webhook", "falco")
+    def _hook(self, each: ImportedSetting, key: str, target: str) -> bool:
         if key == "address":
             parts = urlsplit(each.text)
             if parts.query or parts.username or parts.password:
@@ -202,8 +197,7 @@ class _Import:
             return True
         return self._http(each, key, target, "webhook")
 
-    def _alertmanager(self, each: ImportedSetting, key: str) -> bool:
-        target = self._http_sink("alertmanager", "alertmanager")
+    def _alertmanager(self, each: ImportedSetting, key: str, target: str) -> bool:
         if key == "hostport":
             hosts = each.value.items if isinstance(each.value, SequenceNode) else (each.value,)
             texts = [text for host in hosts if isinstance(host, ScalarNode) for text in (host.text or "").split(",")]
@@ -225,17 +219,7 @@ class _Import:
             return True
         return self._http(each, key, target, "alertmanager")
 
-    def _splunk(self, each: ImportedSetting, key: str) -> bool:
-        target = self._http_sink("splunk", "splunk_hec")
-        if key == "host":
-            self._draft.put(f"{target}.url", each.text)
-            return True
-        if key == "token":
-            self._draft.secret(each, f"{target}.token_file", "splunk-token")
-            return True
-        return self._http(each, key, target, "splunk")
-
-    def _syslog(self, each: ImportedSetting, key: str) -> bool:
+    def _syslog(self, each: ImportedSetting, key: str, _: str) -> bool:
         if key == "host":
             self._draft.turn_on("syslog")
             self._draft.put("syslog_output.host", each.text)
@@ -246,23 +230,13 @@ class _Import:
             self._draft.put("syslog_output.port", int(each.text))
         elif key == "minimumpriority":
             self._route(each, "syslog")
-        elif key in ("protocol", "format"):
-            self._draft.cover()
         return True
 
-    def _kafka(self, each: ImportedSetting, key: str) -> bool:
+    def _kafka(self, each: ImportedSetting, key: str, _: str) -> bool:
         if key == "hostport":
             servers = [text.strip() for text in each.text.split(",")]
             self._draft.put("kafka.bootstrap_servers", ",".join(s if ":" in s else f"{s}:9092" for s in servers))
             self._draft.turn_on("siem.falco")
-        elif key == "topic":
-            self._draft.note(
-                each, "alerts go to the topic lanner.siem.falco (kafka.prefix), in Falco's format plus an id."
-            )
-        elif key == "username":
-            self._draft.put("kafka.username", each.text)
-        elif key == "password":
-            self._draft.secret(each, "kafka.password_file", "kafka-password")
         elif key in ("sasl", "tls"):
             mechanism = _MECHANISMS.get(self._text("kafka.sasl"))
             kinds = {(True, True): "sasl_ssl", (True, False): "sasl_plaintext", (False, True): "ssl"}
@@ -275,8 +249,6 @@ class _Import:
                 self._draft.cover()
         elif key == "compression" and each.text.lower() in ("lz4", "zstd", "none"):
             self._draft.put("kafka.compression", each.text.lower())
-        elif key in ("async", "requiredacks", "balancer"):
-            self._draft.note(each, "every replica acknowledges each alert, and its key determines the partition.")
         elif key == "minimumpriority":
             self._route(each, "siem.falco")
         else:
@@ -337,7 +309,7 @@ class _Import:
             self._least[sink] = each.text.lower()
             self._draft.cover()
 
-    def _http_sink(self, section: str, form: str) -> str:
+    def _http_sink(self, section: str) -> str:
         """Return the section for an output over HTTP: the built-in webhook for the first, a named sink for others."""
         if section not in self._hooks:
             name = "hook" if section == "webhook" else section
@@ -347,7 +319,7 @@ class _Import:
                 self._draft.sinks.append(name)
             else:
                 self._draft.turn_on("webhook")
-            self._draft.put(f"{target}.format", form)
+            self._draft.put(f"{target}.format", FORMATS[section])
             self._hooks[section] = target
         return self._hooks[section]
 

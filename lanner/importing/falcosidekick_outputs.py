@@ -3,6 +3,9 @@
 Source: falcosidekick's config_example.yaml and types/types.go.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 SWITCHES = {
     "slack": "webhookurl",
     "webhook": "address",
@@ -118,3 +121,60 @@ def reason_for(name: str) -> str:
 def instead_of(section: str) -> str:
     """Return what to use instead of an output that Lanner doesn't have."""
     return _INSTEAD.get(section, _BY_TOPIC)
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedSetting:
+    """The effect of a setting whose value decides nothing."""
+
+    turns_on: str = ""
+    """A sink."""
+    put: str = ""
+    """The setting that takes the value; `{sink}` is the section of an output over HTTP."""
+    path_in: str = ""
+    """Instead, the setting that names a file with the value."""
+    file: str = ""
+    """The name of that file."""
+    note: str = ""
+    is_covered: bool = False
+    """True if others take it into account."""
+
+
+FORMATS = {"webhook": "falco", "alertmanager": "alertmanager", "splunk": "splunk_hec"}
+"""Outputs that become webhooks, with the format of what they send."""
+_INDEXED = CarriedSetting(note="configure it in the consumer of the topic siem.ecs.")
+_INDEXING = CarriedSetting(
+    turns_on="siem.ecs", note="documents go to the topic siem.ecs; docs/siem.md describes how to index them."
+)
+CARRIED: Mapping[str, CarriedSetting] = {
+    "elasticsearch": _INDEXED,
+    "elasticsearch.hostport": _INDEXING,
+    "quickwit": _INDEXED,
+    "quickwit.hostport": _INDEXING,
+    "slack.webhookurl": CarriedSetting("slack", path_in="slack_output.webhook_url_file", file="slack-webhook-url"),
+    "slack.channel": CarriedSetting(
+        note="a webhook has one channel; with a bot token, use slack_output.channel and routes."
+    ),
+    **{
+        f"slack.{key}": CarriedSetting(
+            note="the format of messages is fixed; `lanner notifier preview slack` shows it."
+        )
+        for key in LOOKS
+    },
+    "splunk.host": CarriedSetting(put="{sink}.url"),
+    "splunk.token": CarriedSetting(path_in="{sink}.token_file", file="splunk-token"),
+    "syslog.protocol": CarriedSetting(is_covered=True),
+    "syslog.format": CarriedSetting(is_covered=True),
+    "kafka.topic": CarriedSetting(
+        note="alerts go to the topic lanner.siem.falco (kafka.prefix), in Falco's format plus an id."
+    ),
+    "kafka.username": CarriedSetting(put="kafka.username"),
+    "kafka.password": CarriedSetting(path_in="kafka.password_file", file="kafka-password"),
+    **{
+        f"kafka.{key}": CarriedSetting(
+            note="every replica acknowledges each alert, and its key determines the partition."
+        )
+        for key in ("async", "requiredacks", "balancer")
+    },
+}
+"""By name of a setting, or of an output for all others of it."""
