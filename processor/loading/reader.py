@@ -6,7 +6,8 @@ Source: falco rule_loader_reader.cpp.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
+from typing import NamedTuple
 
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, Node, SequenceNode, SourceFile, is_null
@@ -43,13 +44,6 @@ _VERSION = re.compile(r"\s*\+?([0-9]{1,9})\.\+?([0-9]{1,9})\.\+?([0-9]{1,9})")
 _LIST_NAME = "([^()\"'[:space:]=,]+)"
 _MACRO_NAME = "([a-zA-Z]+[a-zA-Z0-9_]*)"
 _CONTENT = "rules content"
-KEYS = {
-    "list": ("list", "items", "append", "override"),
-    "macro": ("macro", "condition", "append", "override"),
-    "rule": rules.KEYS,
-}
-_KNOWN_KEYS = {**KEYS, **{kind: (kind,) for kind in ("required_engine_version", "required_plugin_versions")}}
-_ITEMS = ("required_engine_version", "required_plugin_versions", "list", "macro", "rule")
 
 
 def read_file(file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> bool:
@@ -139,38 +133,24 @@ class _Reader:
         name = item.get(kind) if isinstance(item, MappingNode) and kind else None
         if kind in self._collection.broken and name is not None:
             value = str(getattr(name, "value", ""))
-            if not self._is_defined(kind, value):
+            if value not in KINDS[kind].defined(self._collection):
                 self._collection.broken[kind].add(value)
-
-    def _is_defined(self, kind: str, name: str) -> bool:
-        collection = self._collection
-        if kind == "list":
-            return name in collection.lists
-        return name in (collection.macros if kind == "macro" else collection.rules)
 
     def _read_item(self, item: Node) -> None:
         if not isinstance(item, MappingNode):
             spot = ItemLocation(item, "rules content item")
             message = "Unexpected element type. Each element should be a yaml associative array."
             raise invalid(message, spot, item, "start the item with '- rule:', '- macro:' or '- list:'")
-        kind = _kind(item)
-        if kind == "required_engine_version":
-            self._engine_version(item)
-        elif kind == "required_plugin_versions":
-            self._plugin_versions(item)
-        elif kind == "list":
-            self._list(item)
-        elif kind == "macro":
-            self._macro(item)
-        elif kind == "rule":
-            rules.read_rule(item, self._collection, self._report)
+        kind = KINDS.get(_kind(item))
+        if kind is not None:
+            kind.read(self, item)
         else:
             spot = ItemLocation(item, "rules content item")
             first = next((key.value for key in item.names()), "")
-            hint = did_you_mean(first, _ITEMS) or f"an item has one of {', '.join(_ITEMS)}"
+            hint = did_you_mean(first, KINDS) or f"an item has one of {', '.join(KINDS)}"
             self._report(problem(ProblemCode.LOAD_UNKNOWN_ITEM, "Unknown top level item", spot, hint=hint))
 
-    def _engine_version(self, item: MappingNode) -> None:
+    def read_engine_version(self, item: MappingNode) -> None:
         spot = ItemLocation(item, "required_engine_version")
         node = scalar(item, "required_engine_version", spot)
         number = whole_number(node.value)
@@ -187,7 +167,7 @@ class _Reader:
             version = (int(match[1]), int(match[2]), int(match[3]))
         self._collection.require_engine(version, spot)
 
-    def _plugin_versions(self, item: MappingNode) -> None:
+    def read_plugin_versions(self, item: MappingNode) -> None:
         kind = "required plugin versions"
         node = item.get("required_plugin_versions")
         spot = ItemLocation(item, kind)
@@ -223,7 +203,7 @@ class _Reader:
             names.add(plugin.name)
         self._collection.plugins.append(tuple(required))
 
-    def _list(self, item: MappingNode) -> None:
+    def read_list(self, item: MappingNode) -> None:
         name_node = scalar(item, "list", ItemLocation(item, "list"))
         name = name_node.value
         spot = ItemLocation(item, "list", name)
@@ -236,7 +216,7 @@ class _Reader:
         else:
             self._collection.define_list(new)
 
-    def _macro(self, item: MappingNode) -> None:
+    def read_macro(self, item: MappingNode) -> None:
         name_node = scalar(item, "macro", ItemLocation(item, "macro"))
         name = name_node.value
         spot = ItemLocation(item, "macro", name)
@@ -269,6 +249,9 @@ class _Reader:
         else:
             self._collection.define_macro(new)
 
+    def read_rule(self, item: MappingNode) -> None:
+        rules.read_rule(item, self._collection, self._report)
+
     def _is_append(self, item: MappingNode, spot: ItemLocation) -> bool:
         append = optional_truth(item, "append", spot, default=False)
         if append:
@@ -282,10 +265,10 @@ class _Reader:
         return append or key in overrides.append
 
     def _warn_of_unknown_keys(self, kind: str, item: Node) -> None:
-        if kind not in _KNOWN_KEYS or not isinstance(item, MappingNode):
+        if kind not in KINDS or not isinstance(item, MappingNode):
             return
-        known = (*_KNOWN_KEYS[kind], *EXTENSION_KEYS.get(kind, ()))
-        name = getattr(item.get(kind), "value", "") if kind in KEYS else ""
+        known = (*KINDS[kind].keys, *EXTENSION_KEYS.get(kind, ()))
+        name = getattr(item.get(kind), "value", "") if kind in self._collection.broken else ""
         for key in item.names():
             if key.value not in known:
                 message = f"Unknown key '{key.value}'. The key will be ignored."
@@ -309,4 +292,24 @@ def _check_correlation(item: MappingNode, spot: ItemLocation, overrides: Overrid
 def _kind(item: Node) -> str:
     if not isinstance(item, MappingNode):
         return ""
-    return next((kind for kind in _ITEMS if item.get(kind) is not None), "")
+    return next((kind for kind in KINDS if item.get(kind) is not None), "")
+
+
+class Kind(NamedTuple):
+    """One kind of items."""
+
+    keys: tuple[str, ...]
+    """Those that Falco knows; EXTENSION_KEYS has Lanner's."""
+    read: Callable[[_Reader, MappingNode], None]
+    defined: Callable[[Collection], Container[str]] = lambda _: ()
+    """The names of the collected items."""
+
+
+KINDS: Mapping[str, Kind] = {
+    "required_engine_version": Kind(("required_engine_version",), _Reader.read_engine_version),
+    "required_plugin_versions": Kind(("required_plugin_versions",), _Reader.read_plugin_versions),
+    "list": Kind(("list", "items", "append", "override"), _Reader.read_list, lambda found: found.lists),
+    "macro": Kind(("macro", "condition", "append", "override"), _Reader.read_macro, lambda found: found.macros),
+    "rule": Kind(rules.KEYS, _Reader.read_rule, lambda found: found.rules),
+}
+"""The kinds of items by their key; an item with several such keys is of the first kind."""

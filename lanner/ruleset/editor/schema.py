@@ -6,7 +6,7 @@ from processor.language.tokens import LIST_OPERATORS, OPERATORS
 from processor.loading.definitions import EXTENSION_KEYS
 from processor.loading.items.correlations import MAX_VALUE_FIELDS
 from processor.loading.items.rules import OVERRIDABLE
-from processor.loading.reader import KEYS
+from processor.loading.reader import KINDS
 from processor.rules.rule import TYPES
 from schemas.catalog.priorities import BY_NAME
 
@@ -135,7 +135,7 @@ def _item(kind: str) -> dict[str, Any]:
     return {
         "required": [kind],
         "additionalProperties": False,
-        "properties": {key: properties[key] for key in (*KEYS[kind], *EXTENSION_KEYS.get(kind, ()))},
+        "properties": {key: properties[key] for key in (*KINDS[kind].keys, *EXTENSION_KEYS.get(kind, ()))},
         "anyOf": complete,
     }
 

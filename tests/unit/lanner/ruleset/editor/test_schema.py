@@ -7,7 +7,7 @@ from jsonschema import Draft7Validator
 
 from lanner.ruleset.editor.schema import rule_schema
 from processor.loading.definitions import EXTENSION_KEYS
-from processor.loading.reader import KEYS
+from processor.loading.reader import KINDS
 from tests.reference import needs, shared_dir
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.loading.files import rule
@@ -26,8 +26,8 @@ def test_the_schema_is_valid_and_has_all_keys_of_the_loader() -> None:
     """A new key fails here if the schema lacks it."""
     Draft7Validator.check_schema(rule_schema())
     items = {item["required"][0]: item["properties"] for item in rule_schema()["items"]["anyOf"]}
-    for kind, keys in KEYS.items():
-        assert {*keys, *EXTENSION_KEYS.get(kind, ())} == items[kind].keys()
+    for kind in ("list", "macro", "rule"):
+        assert {*KINDS[kind].keys, *EXTENSION_KEYS.get(kind, ())} == items[kind].keys()
         assert all(each["description"] for each in items[kind].values())
 
 
