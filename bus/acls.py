@@ -133,7 +133,7 @@ read everything."""
 _JSON_SOURCES: Mapping[str, tuple[Operation, ...]] = MappingProxyType(
     {"processor": ("READ",), "dead-letters": ("READ", "WRITE")}
 )
-"""Who uses the topics of `json_sources`: dead letters return to the topic that they came from."""
+"""The parts that use the topics of `json_sources`: dead letters return to the topic that they came from."""
 
 
 def topics_of(part: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _NOTE_SECONDS = 600.0
 
 
 class Waits(IntEnum):
-    """Who waits for whom; the lower ones are closed first."""
+    """Which side of a connection waits; lower values are closed first."""
 
     IDLE = 0
     """The server, for another request; the client can open a connection for it."""
@@ -37,7 +37,7 @@ class Connected(Protocol):
     """A connection or stream of a client."""
 
     group: str
-    """Who counts as one client."""
+    """The key of its client: all with one key count as one."""
     since: float
     """When it was opened, or its latest request was answered; monotonic seconds."""
     is_known: bool
@@ -45,7 +45,7 @@ class Connected(Protocol):
 
     @property
     def waits(self) -> Waits:
-        """Who waits for whom."""
+        """Which side waits."""
 
 
 C = TypeVar("C", bound=Connected)

@@ -56,7 +56,7 @@ class HttpConnection:
 
     socket: socket.socket
     group: str
-    """Who counts as one client."""
+    """The key of its client: all with one key count as one."""
     since: float
     """When it was opened, or its latest request was answered."""
     protocol: asyncio.Protocol
@@ -74,7 +74,7 @@ class HttpConnection:
 
     @property
     def waits(self) -> Waits:
-        """Who waits for whom."""
+        """Which side waits."""
         if self.request is None:
             return Waits.IDLE if self.is_reused else Waits.REQUEST
         if not self.request.content.is_eof():

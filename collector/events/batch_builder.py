@@ -106,7 +106,7 @@ class BatchBuilder:
         self._numbers: list[int] = []
         self._name_rows: dict[tuple[str, ...], bytes] = {}
         self.similar: dict[Hashable, SimilarEvents] = {}
-        """By what the caller compares, for `add_similar`."""
+        """The caller's keys of similar events, for `add_similar`."""
 
     @property
     def count(self) -> int:

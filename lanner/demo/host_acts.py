@@ -8,7 +8,7 @@ from lanner.demo.act import DemoAction, DemoContext, DemoSkipped, copy_program
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the rule watches this directory
 _NOBODY = 65534
-_NO_ADDRESS = 3  # exit code of programs/shell_connection.py without an address
+_NO_ADDRESS = 3  # exit code of the program in connect_from_shell without an address
 _AS_OLD_SERVER = """
 mount --bind "$1" /usr/sbin && exec /usr/sbin/nginx -c 'sleep 5.5; read line < /etc/shadow'
 """

@@ -120,7 +120,7 @@ class Demonstration:
 
     def _one(self, act: DemoAction, docker: DemoDocker | None) -> DemoResult:
         since = time.time_ns()
-        # Events are stamped by another clock than this one; the two differ by microseconds.
+        # The times of events are from another clock than this one; the two differ by microseconds.
         since -= 50_000_000
         try:
             with tempfile.TemporaryDirectory(prefix="lanner-demo-") as directory:

@@ -42,7 +42,7 @@ class WebhookLimits(HttpLimits):
 
 @dataclass(frozen=True, slots=True)
 class WebhookAccess:
-    """Who may send, and how."""
+    """The ways in which clients may send."""
 
     token: bytes = field(default=b"", repr=False)
     """Required as bearer token; empty for none."""

@@ -8,7 +8,7 @@ from processor.loading import Rule
 from schemas.catalog.attack import TACTICS, TECHNIQUES, VERSION, AttackTactic, AttackTechnique, techniques
 
 PLATFORMS = ("Linux", "Containers")
-"""Whose matrices are compared with the rules."""
+"""The platforms whose matrices are compared with the rules."""
 
 
 @dataclass(frozen=True, slots=True)

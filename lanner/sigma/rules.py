@@ -67,7 +67,7 @@ class LannerRule:
     sigma: AnyRule
     attribution: Attribution
     macros: tuple[LannerMacro, ...] = ()
-    """Those of its correlation."""
+    """The macros of its correlation."""
     parts: int = 0
     """How many comparisons an event has to pass."""
 

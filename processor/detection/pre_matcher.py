@@ -86,7 +86,7 @@ class _RuleUse:
     rule: StatefulRule
     groups: tuple[_Fields, ...]
     by: _Fields
-    """Those of suppress.by that the group doesn't give."""
+    """The fields of suppress.by that the group doesn't have."""
     formats: tuple[OutputFormat, ...]
     extras: tuple[tuple[str, bool, OutputFormat], ...]
     """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""

@@ -144,7 +144,7 @@ class FoundAlert:
     name: int
     """String index of the file's name that matched."""
     person: str
-    """Whose session it is; "" if nobody is known."""
+    """The person whose session it is; "" if nobody is known."""
     named: Collection[str]
     """The files that the rule names."""
     make: Callable[[], Alert]

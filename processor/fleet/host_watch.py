@@ -1,4 +1,4 @@
-"""Who is silent, on a Faust app: looks back when partitions come, and asks every second while they are here."""
+"""Find silent hosts, on a Faust app: look back when partitions are assigned, then look every second."""
 
 import asyncio
 import time

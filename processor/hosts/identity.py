@@ -234,7 +234,7 @@ class _Proof:
     public_key: bytes
     signature: bytes
     headers: Mapping[str, bytes]
-    """Those that are signed with the batch."""
+    """The headers that are signed with the batch."""
 
 
 def _host_id(key: bytes | None) -> tuple[bytes, str]:

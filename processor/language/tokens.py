@@ -44,9 +44,9 @@ WORD_OPERATORS = (
 )
 LIST_OPERATORS = ("intersects", "in", "pmatch")
 EQUALITY_OPERATORS = frozenset({"=", "==", "!=", "in", "intersects"})
-"""Those that compare whole values."""
+"""The operators that compare whole values."""
 EXACT_OPERATORS = frozenset({"=", "==", "in"})
-"""Those that are true only of the values on the right."""
+"""The operators that are true only of the values on the right."""
 STRING_OPERATORS = SYMBOL_OPERATORS + WORD_OPERATORS
 OPERATORS = UNARY_OPERATORS + NUMBER_OPERATORS + STRING_OPERATORS + LIST_OPERATORS
 MODIFIERS = ("oneof", "anyof", "allof")

@@ -95,7 +95,7 @@ _ProcessName = tuple[str, int, int]
 class _Request:
     content: CommandRequest
     hosts: set[str] = field(default_factory=set)
-    """Those on which a process was found for it: a host that claims to run the pod must not take it from another."""
+    """The hosts with a process for it: a host that claims to run the pod must not take it from another."""
 
     @property
     def time(self) -> int:

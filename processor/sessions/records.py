@@ -29,7 +29,7 @@ class BadSessionRecord(LannerError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who requested a command, or logged in; each text within its limit."""
+    """A person who requested a command or logged in; each text within its limit."""
 
     user: str
     addresses: tuple[str, ...] = ()

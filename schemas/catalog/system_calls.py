@@ -1,9 +1,9 @@
 """What system calls mean: for each meaning, the event types that have it, in the order in which people name them."""
 
 FLAG_OPENERS = ("open", "openat", "openat2")
-"""Those that open a file by its path, with flags."""
+"""The event types that open a file by its path, with flags."""
 PATH_OPENERS = frozenset({*FLAG_OPENERS, "creat"})
-"""Those that open a file by its path."""
+"""The event types that open a file by its path."""
 FILE_OPENERS = PATH_OPENERS | {"open_by_handle_at"}
 EXECS = ("execve", "execveat")
 CLONES = ("clone", "clone3", "fork", "vfork")
@@ -12,10 +12,10 @@ CONNECTS = ("connect", *ACCEPTS)
 SENDS = ("sendto", "sendmsg", "sendmmsg")
 RECEIVES = ("recvfrom", "recvmsg", "recvmmsg")
 MESSAGES = (*SENDS, *RECEIVES)
-"""Those that may name the other end of a socket."""
+"""The event types that may name the other end of a socket."""
 REMOVES = ("unlink", "unlinkat", "rmdir")
 CREATES = ("mkdir", "mkdirat", "mknod", "mknodat")
-"""Those that make directories and special files."""
+"""The event types that make directories and special files."""
 RENAMES = ("rename", "renameat", "renameat2")
 LINKS = ("link", "linkat")
 SYMLINKS = ("symlink", "symlinkat")

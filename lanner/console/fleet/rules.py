@@ -54,7 +54,7 @@ class PastChange:
     time: int
     """µs since the epoch."""
     by: str
-    """Who published it; where there is no publisher, what caused it."""
+    """The publisher; without one, the cause."""
     version: str
     how: str
 

@@ -1,1 +1,1 @@
-"""Who may do what: identities and roles, tokens and sessions, and the ways to sign in."""
+"""People and their rights: identities and roles, tokens and sessions, and the ways to sign in."""

@@ -90,7 +90,7 @@ CONSOLE = web.AppKey("console", Console)
 IDENTITY = web.RequestKey("identity", Identity)
 """Set by the middleware if somebody is signed in."""
 CLIENT = web.RequestKey("client", str)
-"""Who counts as one client for limits: a person who is signed in, else a user of this host, or an address."""
+"""The key of a client for limits: a person who is signed in, else a user of this host, or an address."""
 VERSION = web.RequestKey("version", int)
 """`LiveHub.version` when the request came; a page that shows it is at least as new."""
 

@@ -1,4 +1,4 @@
-"""Who did what, by one event, with text that is safe to print.
+"""The actor and the action of one event, with text that is safe to print.
 
 Pure: takes batches, returns activities.
 """

@@ -72,7 +72,7 @@ class RuleLegs:
         self._by_tag: dict[str, dict[int, str]] = {}
         """The names of the rules with a tag that are about no rules, by their index among all."""
         self._by_group: dict[str, tuple[tuple[str, ...], ...]] = {}
-        """By what the stateful macros of a rule count."""
+        """The groups by which the stateful macros of a rule count."""
         self._levels: dict[str, int] = {}
         """The levels of the rules that are about rules, in the order in which they can be resolved."""
         self._refused: set[tuple[str, str]] = set()
