@@ -1,4 +1,4 @@
-"""Reads values from a test file's mappings, and reports errors with their locations.
+"""Reads values from a YAML file's mappings, and reports errors with their locations.
 
 Every scalar is text, as in rule files: `no`, `0644` and `12:30` are what the author wrote. A `Key` contains how a value
 is read and, for tests that are generated from alerts, the field of an event that it states.
@@ -17,7 +17,7 @@ from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, i
 T = TypeVar("T")
 D = TypeVar("D")
 Parse = Callable[[Node, str], T]
-"""Takes a value and the name of its key; raises TestFileError."""
+"""Takes a value and the name of its key; raises BadMapping."""
 Fields = Mapping[str, Any]
 """The fields of an event that are not missing."""
 
@@ -28,8 +28,8 @@ MAX_DURATION = 366 * UNITS["d"]
 """Nanoseconds; times of events must fit 64 bits."""
 
 
-class TestFileError(LannerError):
-    """An error in a test file; other items are still read."""
+class BadMapping(LannerError):
+    """An error in a mapping or a value of it; other items are still read."""
 
     def __init__(self, message: str, node: Node, hint: str = "") -> None:
         super().__init__(message)
@@ -39,9 +39,9 @@ class TestFileError(LannerError):
 
 
 def text(node: Node, key: str) -> str:
-    """Return a scalar's text. Like all parsers, it raises TestFileError."""
+    """Return a scalar's text. Like all parsers, it raises BadMapping."""
     if not isinstance(node, ScalarNode) or node.is_null:
-        raise TestFileError(f"'{key}' takes one text", node)
+        raise BadMapping(f"'{key}' takes one text", node)
     return node.value
 
 
@@ -67,7 +67,7 @@ def one_of(what: str, names: Iterable[str], *, guesses: bool = False) -> Parse[s
         name = text(node, key)
         if name not in names:
             hint = (guesses and did_you_mean(name, names)) or f"known are {', '.join(names)}"
-            raise TestFileError(f"unknown {what} '{name}'", node, hint)
+            raise BadMapping(f"unknown {what} '{name}'", node, hint)
         return name
 
     return parse
@@ -77,7 +77,7 @@ def truth(node: Node, key: str) -> bool:
     """Return a boolean."""
     value = _TRUTHS.get(text(node, key).lower())
     if value is None:
-        raise TestFileError(f"'{key}' takes true or false", node)
+        raise BadMapping(f"'{key}' takes true or false", node)
     return value
 
 
@@ -85,10 +85,10 @@ def number(node: Node, key: str) -> int:
     """Parse an integer, decimal or 0x."""
     digits = text(node, key)
     if not _NUMBER.fullmatch(digits) or len(digits) > 25:
-        raise TestFileError(f"'{key}' takes an integer, not '{digits}'", node)
+        raise BadMapping(f"'{key}' takes an integer, not '{digits}'", node)
     value = int(digits, 16) if "x" in digits.lower() else int(digits)
     if value not in _INT64:
-        raise TestFileError(f"'{key}' takes a number of 64 bits", node)
+        raise BadMapping(f"'{key}' takes a number of 64 bits", node)
     return value
 
 
@@ -98,7 +98,7 @@ def small(most: int = 2**31 - 1) -> Parse[int]:
     def parse(node: Node, key: str) -> int:
         value = number(node, key)
         if not 0 <= value <= most:
-            raise TestFileError(f"'{key}' takes a number from 0 to {most}", node)
+            raise BadMapping(f"'{key}' takes a number from 0 to {most}", node)
         return value
 
     return parse
@@ -109,9 +109,9 @@ def octal(node: Node, key: str) -> int:
     try:
         value = int(text(node, key), 8)
     except ValueError:
-        raise TestFileError(f"'{key}' takes octal digits, as in 0755", node) from None
+        raise BadMapping(f"'{key}' takes octal digits, as in 0755", node) from None
     if not 0 <= value <= 0o177777:
-        raise TestFileError(f"'{key}' has too many digits for a mode", node)
+        raise BadMapping(f"'{key}' has too many digits for a mode", node)
     return value
 
 
@@ -120,9 +120,9 @@ def duration(node: Node, key: str) -> int:
     given = text(node, key).strip()
     value = parse_sum(given)
     if value is None:
-        raise TestFileError(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{given}'", node)
+        raise BadMapping(f"'{key}' takes a duration such as 150ms, 2s or 1m30s, not '{given}'", node)
     if value > MAX_DURATION:
-        raise TestFileError(f"'{key}' is longer than a year", node)
+        raise BadMapping(f"'{key}' is longer than a year", node)
     return value
 
 
@@ -149,9 +149,9 @@ class MappingReader:
     """A mapping with its merge keys (`<<`) applied; records which keys were read."""
 
     def __init__(self, node: Node, what: str) -> None:
-        """Take a mapping; it is named `what` in errors. Raises TestFileError."""
+        """Take a mapping; it is named `what` in errors. Raises BadMapping."""
         if not isinstance(node, MappingNode):
-            raise TestFileError(f"{what} is a mapping, as in '{{name: value}}'", node)
+            raise BadMapping(f"{what} is a mapping, as in '{{name: value}}'", node)
         self.node = node
         self.what = what
         self._pairs = _merged(node, 0)
@@ -166,9 +166,9 @@ class MappingReader:
         return next((self._pairs[key][1] for key in keys if key in self), None)
 
     def need(self, key: str, lacks: str, add: str) -> Node:
-        """Return a value; if it is absent, raise TestFileError with what is missing and what to add."""
+        """Return a value; if it is absent, raise BadMapping with what is missing and what to add."""
         if (node := self.get(key)) is None:
-            raise TestFileError(lacks, self.node, add)
+            raise BadMapping(lacks, self.node, add)
         return node
 
     def is_null(self, key: str) -> bool:
@@ -177,16 +177,16 @@ class MappingReader:
         return key in self._pairs and is_null(self._pairs[key][1])
 
     def value(self, parse: Parse[T], default: D, *keys: str) -> T | D:
-        """Return the parsed value under one of these spellings; the first is named in errors. Raises TestFileError."""
+        """Return the parsed value under one of these spellings; the first is named in errors. Raises BadMapping."""
         node = self.get(*keys)
         return default if node is None else parse(node, keys[0])
 
     def read(self, key: Key[T], default: D) -> T | D:
-        """Return the parsed value of a key; the default if it is absent or null. Raises TestFileError."""
+        """Return the parsed value of a key; the default if it is absent or null. Raises BadMapping."""
         return self.value(key.parse, default, *key.names or (key.name,))
 
     def values(self, keys: Iterable[Key[Any]]) -> dict[str, Any]:
-        """Return the parsed values of the keys that are neither absent nor null. Raises TestFileError."""
+        """Return the parsed values of the keys that are neither absent nor null. Raises BadMapping."""
         nodes = ((key, self.get(key.name)) for key in keys)
         return {key.name: key.parse(node, key.name) for key, node in nodes if node is not None}
 
@@ -195,17 +195,17 @@ class MappingReader:
         self._read_keys.update(self._pairs)
         return {key: value for key, (_, value) in self._pairs.items()}
 
-    def unknown(self) -> list[TestFileError]:
+    def unknown(self) -> list[BadMapping]:
         """Return errors for the keys that were not read, each with the nearest valid key."""
         known = self._read_keys
         return [
-            TestFileError(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
+            BadMapping(f"{self.what} has no key '{key}'", name, did_you_mean(key, sorted(known)) or _listing(known))
             for key, (name, _) in self._pairs.items()
             if key not in known
         ]
 
     def refuse_unknown(self) -> None:
-        """Raise TestFileError for the first key that was not read."""
+        """Raise BadMapping for the first key that was not read."""
         for wrong in self.unknown():
             raise wrong
 
@@ -219,16 +219,16 @@ def _merged(node: MappingNode, depth: int) -> dict[str, tuple[Node, Node]]:
     merged: dict[str, tuple[Node, Node]] = {}
     for name, value in node.pairs:
         if not isinstance(name, ScalarNode):
-            raise TestFileError("a key is one text", name)
+            raise BadMapping("a key is one text", name)
         if name.value == "<<" and not name.style:
             sources = value.items if isinstance(value, SequenceNode) else (value,)
             for source in sources:
                 if not isinstance(source, MappingNode) or depth > 20:
-                    raise TestFileError("'<<' takes a mapping named by an anchor, as in '<<: *base'", value)
+                    raise BadMapping("'<<' takes a mapping named by an anchor, as in '<<: *base'", value)
                 for key, pair in _merged(source, depth + 1).items():
                     merged.setdefault(key, pair)
         elif name.value in own:
-            raise TestFileError(f"duplicate key '{name.value}'", name)
+            raise BadMapping(f"duplicate key '{name.value}'", name)
         else:
             own[name.value] = (name, value)
     return {**merged, **own}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.mappings import Key, MappingReader, TestFileError
+from foundation.yaml.mappings import BadMapping, Key, MappingReader
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
 from foundation.yaml.reading import YamlError, read_documents
 from lanner.errors import BadInput
@@ -25,13 +25,13 @@ def is_document(node: Node) -> bool:
 
 
 def read_document(node: Node) -> StatedDocument:
-    """Read an event that is JSON. Raises TestFileError."""
+    """Read an event that is JSON. Raises BadMapping."""
     table = MappingReader(node, "an event")
     at = table.value(mappings.duration, 0, "at")
     source = mappings.text(table.need("source", "an event of JSON has a source", "add 'source: github'"), "source")
     document = table.need("json", "an event of JSON has a document", "add 'json: {...}'")
     if not isinstance(document, MappingNode):
-        raise TestFileError("'json' takes a mapping", document)
+        raise BadMapping("'json' takes a mapping", document)
     table.refuse_unknown()
     return StatedDocument(at, source, _value(document))
 
@@ -138,7 +138,7 @@ class _Reader:
                 nodes += _items(cases)
                 for wrong in table.unknown():
                     self._add_problem(wrong, "test file", "")
-            except TestFileError as wrong:
+            except BadMapping as wrong:
                 self._add_problem(wrong, "test file", "")
         cases_read = [case for node in nodes if (case := self._case(node)) is not None]
         return Suite(name, rules, matching, tuple(cases_read)), tuple(self.problems)
@@ -158,7 +158,7 @@ class _Reader:
             source = table.value(mappings.text, "", "source")
             for wrong in table.unknown():
                 self._add_problem(wrong, "case", name)
-        except TestFileError as wrong:
+        except BadMapping as wrong:
             self._add_problem(wrong, "case", name)
             return None
         if len(self.problems) > before:
@@ -171,14 +171,12 @@ class _Reader:
         self, table: MappingReader, given: Node | None, recording: str | None, name: str
     ) -> Iterable[StatedEvent | StatedDocument]:
         if (given is None) == (recording is None):
-            raise TestFileError(
-                "a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'"
-            )
+            raise BadMapping("a case has events", table.node, "add 'given:' and a list of events, or 'recording: FILE'")
         if given is None:
             return ()
         items = _items(given)
         if len(items) > _MAX_EVENTS:
-            raise TestFileError(f"more than {_MAX_EVENTS} events", given, "use a recording")
+            raise BadMapping(f"more than {_MAX_EVENTS} events", given, "use a recording")
         return self.each(items, _read_event, "event", name)
 
     def _expected(self, table: MappingReader, name: str) -> Iterable[Expected]:
@@ -203,11 +201,11 @@ class _Reader:
         for node in nodes:
             try:
                 found.append(read(node))
-            except TestFileError as wrong:
+            except BadMapping as wrong:
                 self._add_problem(wrong, kind, name)
         return found
 
-    def _add_problem(self, wrong: TestFileError, kind: str, name: str) -> None:
+    def _add_problem(self, wrong: BadMapping, kind: str, name: str) -> None:
         node = wrong.node
         if isinstance(node, MappingNode) and node.pairs:
             node = node.pairs[0][0]
@@ -222,7 +220,7 @@ def _read_event(node: Node) -> StatedEvent | StatedDocument:
 def _matching(node: Node, key: str) -> str:
     text = mappings.text(node, key)
     if text not in ("first", "all"):
-        raise TestFileError(f"'{key}' takes first or all", node)
+        raise BadMapping(f"'{key}' takes first or all", node)
     return text
 
 
@@ -230,13 +228,13 @@ def _priority(node: Node, key: str) -> str:
     text = mappings.text(node, key)
     priority = parse_priority(text)
     if priority is None:
-        raise TestFileError(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
+        raise BadMapping(f"unknown priority '{text}'", node, did_you_mean(text.lower(), BY_NAME))
     return str(priority)
 
 
 def _field(node: Node, key: str) -> str:
     if not isinstance(node, ScalarNode):
-        raise TestFileError(f"'{key}' takes one text, or null for a missing value", node)
+        raise BadMapping(f"'{key}' takes one text, or null for a missing value", node)
     return "<NA>" if node.is_null else node.value
 
 

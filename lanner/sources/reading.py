@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.mappings import MappingReader, TestFileError
+from foundation.yaml.mappings import BadMapping, MappingReader
 from foundation.yaml.nodes import Node, SequenceNode, SourceFile
 from foundation.yaml.reading import Limits, YamlError, read_documents
 from lanner.errors import BadInput
@@ -111,7 +111,7 @@ class _Reader:
             return None
         try:
             return self._read(documents)
-        except TestFileError as wrong:
+        except BadMapping as wrong:
             self._fail(wrong)
             return None
 
@@ -119,7 +119,7 @@ class _Reader:
         whole = "a mapping file"
         if len(documents) != 1:
             empty = SequenceNode(self._file, 0, 0, ())
-            raise TestFileError(f"{whole} is one mapping", empty, "begin with 'source: NAME'")
+            raise BadMapping(f"{whole} is one mapping", empty, "begin with 'source: NAME'")
         table = MappingReader(documents[0], whole)
         name = self._name(table.need("source", f"{whole} names its source", "add 'source: NAME'"))
         find = {key: read_find(node, key, {}) for key in _PLACES if (node := table.get(key)) is not None}
@@ -132,7 +132,7 @@ class _Reader:
         if (node := table.get("fields")) is not None:
             pairs = MappingReader(node, "fields").pairs()
             if len(pairs) > _MAX_FIELDS:
-                raise TestFileError(f"more than {_MAX_FIELDS} fields", node)
+                raise BadMapping(f"more than {_MAX_FIELDS} fields", node)
             for field_name, each in pairs.items():
                 self._field(name, field_name, each, fields, specs)
         for wrong in table.unknown():
@@ -143,9 +143,9 @@ class _Reader:
     def _name(self, node: Node) -> str:
         name = mappings.text(node, "source")
         if not _NAME.fullmatch(name):
-            raise TestFileError(f"'{name}' is not a name of a source", node, "use a-z, 0-9 and _, as in my_application")
+            raise BadMapping(f"'{name}' is not a name of a source", node, "use a-z, 0-9 and _, as in my_application")
         if name in RESERVED:
-            raise TestFileError(f"the name '{name}' has a meaning already", node, "use another name")
+            raise BadMapping(f"the name '{name}' has a meaning already", node, "use another name")
         return name
 
     def _field(
@@ -154,11 +154,11 @@ class _Reader:
         try:
             known = FIELDS.get(name)
             if known is not None and known.family != source:
-                raise TestFileError(f"the field '{name}' belongs to others", node, "use another name")  # noqa: TRY301
+                raise BadMapping(f"the field '{name}' belongs to others", node, "use another name")  # noqa: TRY301
             is_own = known is None or name not in BUILT_IN_FIELDS
             if is_own and not _FIELD_NAME.fullmatch(name):
                 hint = "names have at least two parts, as in app.user.name"
-                raise TestFileError(f"'{name}' is not a name of a field", node, hint)  # noqa: TRY301
+                raise BadMapping(f"'{name}' is not a name of a field", node, hint)  # noqa: TRY301
             kind = None if is_own or known is None else _TYPES[known.type]
             read = read_field(node, name, fields, kind, is_list=not is_own and known is not None and known.is_list)
             fields[name] = read
@@ -166,7 +166,7 @@ class _Reader:
                 text = read.description or f"Defined by {self._file.name}"
                 type_name = "CHARBUF" if read.is_list else KINDS[read.kind]
                 specs.append(own_field(name, source, type_name, text, is_list=read.is_list))
-        except TestFileError as wrong:
+        except BadMapping as wrong:
             self._fail(wrong)
 
     def _check_row(self, row: Iterable[str], node: Node | None, fields: Mapping[str, MappedField], source: str) -> None:
@@ -174,9 +174,9 @@ class _Reader:
             known = FIELDS.get(name)
             if name not in fields and (known is None or known.family != source) and node is not None:
                 hint = did_you_mean(name, fields)
-                self._fail(TestFileError(f"'row' names '{name}', which is not a field of the source", node, hint))
+                self._fail(BadMapping(f"'row' names '{name}', which is not a field of the source", node, hint))
 
-    def _fail(self, wrong: TestFileError) -> None:
+    def _fail(self, wrong: BadMapping) -> None:
         self._add(wrong.message, wrong.node.location, wrong.hint)
 
     def _add(self, message: str, location: Any, hint: str) -> None:

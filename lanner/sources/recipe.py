@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from foundation.yaml import mappings
-from foundation.yaml.mappings import MappingReader, TestFileError
+from foundation.yaml.mappings import BadMapping, MappingReader
 from foundation.yaml.nodes import MappingNode, Node, SequenceNode
 from processor.fields.json import recipes
 from processor.fields.json.documents import Reader, Value
@@ -59,7 +59,7 @@ def read_field(node: Node, name: str, known: Readers, kind: str | None, *, is_li
         is_list: whether the catalog has it as a list.
 
     Raises:
-        TestFileError: it is wrong.
+        BadMapping: it is wrong.
     """
     if not isinstance(node, MappingNode):
         return MappedField(read_find(node, name, known), kind or "text", is_list)
@@ -69,7 +69,7 @@ def read_field(node: Node, name: str, known: Readers, kind: str | None, *, is_li
     given = {} if kind is not None else _declared(table)
     table.refuse_unknown()
     if join is None and around:
-        raise TestFileError("'around' goes with 'join'", node)
+        raise BadMapping("'around' goes with 'join'", node)
     fields = {"kind": kind or "text", "is_list": is_list} | given
     return MappedField(find, join=join, around=around, **fields)  # type: ignore[arg-type]
 
@@ -83,10 +83,10 @@ def _declared(table: MappingReader) -> dict[str, str | bool]:
 
 
 def read_find(node: Node, name: str, known: Readers) -> Find:
-    """Read where a value is. Raises TestFileError."""
+    """Read where a value is. Raises BadMapping."""
     if isinstance(node, SequenceNode):
         if len(node.items) > _MAX_CHOICES:
-            raise TestFileError(f"'{name}' has more than {_MAX_CHOICES} alternatives", node)
+            raise BadMapping(f"'{name}' has more than {_MAX_CHOICES} alternatives", node)
         return recipes.first_of([read_find(item, name, known) for item in node.items]) if node.items else _nothing
     if isinstance(node, MappingNode):
         table = MappingReader(node, f"the field '{name}'")
@@ -105,7 +105,7 @@ def _checked(make: Callable[[], Find], node: Node, hint: str = "") -> Find:
     try:
         return make()
     except BadPath as error:
-        raise TestFileError(str(error), node, hint) from None
+        raise BadMapping(str(error), node, hint) from None
 
 
 def _find(table: MappingReader, name: str, known: Readers) -> Find:
@@ -116,14 +116,14 @@ def _find(table: MappingReader, name: str, known: Readers) -> Find:
         return recipes.total([read_find(each, "sum", known) for each in nodes])
     place, text = table.get("at"), table.get("text")
     if place is None and text is None:
-        raise TestFileError(f"'{name}' has no value", table.node, "add 'at: PATH', 'text:', 'by:' or 'sum:'")
+        raise BadMapping(f"'{name}' has no value", table.node, "add 'at: PATH', 'text:', 'by:' or 'sum:'")
     find = None if place is None else read_find(place, name, known)
     if text is not None:
         if find is None:
             return recipes.template(_parts(text, known))
         return recipes.constant(_plain(text, "text"), find)
     if find is None:
-        raise TestFileError(f"'{name}' has no value", table.node)
+        raise BadMapping(f"'{name}' has no value", table.node)
     if (pattern := table.get("match")) is not None:
         before, expression = find, mappings.text(pattern, "match")
         find = _checked(lambda: recipes.matched(before, recipes.compile_pattern(expression)), pattern)
@@ -149,7 +149,7 @@ def _parts(node: Node, known: Readers) -> list[str | Reader]:
     for found in _FIELD.finditer(text):
         if found[1] not in known:
             hint = "a text names fields that the file defines before it"
-            raise TestFileError(f"unknown field '{found[1]}'", node, hint)
+            raise BadMapping(f"unknown field '{found[1]}'", node, hint)
         parts += [text[end : found.start()], known[found[1]].reader()]
         end = found.end()
     return [*parts, text[end:]]
@@ -162,5 +162,5 @@ def _plain(node: Node, key: str) -> str:
 def _around(node: Node, key: str) -> str:
     text = mappings.text(node, key)
     if len(text) != _WRAPPING:
-        raise TestFileError(f"'{key}' takes two characters", node, "as in '()'")
+        raise BadMapping(f"'{key}' takes two characters", node, "as in '()'")
     return text

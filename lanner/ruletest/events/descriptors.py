@@ -9,7 +9,7 @@ from typing import Any
 
 from collector.records.types import File, Socket
 from foundation.yaml import mappings
-from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, written
 from foundation.yaml.nodes import Node
 from schemas.catalog.system_calls import ACCEPTS, MESSAGES
 
@@ -42,7 +42,7 @@ _EINPROGRESS = -115
 
 
 def descriptor_type(table: MappingReader) -> str | None:
-    """Return fd.type as stated, or as implied by the other keys. Raises TestFileError."""
+    """Return fd.type as stated, or as implied by the other keys. Raises BadMapping."""
     if (stated := table.read(_TYPE, None)) is not None:
         return stated
     for key in ("to", "from", "local", "remote"):
@@ -52,11 +52,11 @@ def descriptor_type(table: MappingReader) -> str | None:
 
 
 def _address(node: Node, key: str) -> Address:
-    """Parse the end of a socket: ip:port, [ip]:port, /path or @name. Raises TestFileError."""
+    """Parse the end of a socket: ip:port, [ip]:port, /path or @name. Raises BadMapping."""
     text = mappings.text(node, key)
     if text[:1] in "/@":
         if len(text.encode("utf-8", "surrogateescape")) > 107:
-            raise TestFileError("the path of a unix socket has at most 107 bytes", node)
+            raise BadMapping("the path of a unix socket has at most 107 bytes", node)
         return text, -1
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -67,7 +67,7 @@ def _address(node: Node, key: str) -> Address:
         address = ""
     if not is_port or not address:
         hint = "names aren't resolved: use the address"
-        raise TestFileError(f"'{text}' is not a valid address: use ip:port, [ip6]:port, /path or @name", node, hint)
+        raise BadMapping(f"'{text}' is not a valid address: use ip:port, [ip6]:port, /path or @name", node, hint)
     return address, int(port)
 
 
@@ -95,7 +95,7 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
         layer: whether the event is in a container, whose files are on an overlay.
 
     Raises:
-        TestFileError: A value is invalid.
+        BadMapping: A value is invalid.
     """
     real = table.value(mappings.text, path, "fd.realpath")
     upper = table.value(mappings.truth, False, "fd.is_upper_layer")
@@ -129,7 +129,7 @@ def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tup
         result: of the call; a failed connection has no remote end in the kernel.
 
     Raises:
-        TestFileError: A value is invalid.
+        BadMapping: A value is invalid.
     """
     remote = table.read(_REMOTE, None)
     local = table.read(_LOCAL, None)

@@ -9,7 +9,7 @@ from collector.events.texts import absolute
 from collector.records.types import File, ProcessIdentity, Socket, Syscall
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, written
 from foundation.yaml.nodes import Node
 from lanner.ruletest.events import descriptors
 from lanner.ruletest.events.processes import read_container, read_process, write_container, write_process
@@ -41,12 +41,12 @@ _NOBODY = ProcessIdentity(0, 0, 0, 0, 0, 0, 0)
 
 
 def read_event(node: Node) -> StatedEvent:
-    """Read an event. Raises TestFileError for the first error."""
+    """Read an event. Raises BadMapping for the first error."""
     table = MappingReader(node, "an event")
     at = table.value(mappings.duration, 0, "at")
     event_type = table.read(_TYPE, "")
     if not event_type:
-        raise TestFileError("an event has a type", node, "add 'evt.type: ...'")
+        raise BadMapping("an event has a type", node, "add 'evt.type: ...'")
     spec = BY_EVENT[event_type]
     container = table.value(read_container, None, "container")
     process = read_process(table.need("proc", "an event has a process", "add 'proc: {name: ...}'"), container)
@@ -99,13 +99,13 @@ def _refuse_unknown(table: MappingReader, spec: Call) -> None:
         if str(first.message).endswith(tuple(f"'{name}'" for name in also)):
             hint = "it follows from the rest of the event"
         message = f"an event of type {spec.event} has no key" + first.message.partition("has no key")[2]
-        raise TestFileError(message, first.node, hint)
+        raise BadMapping(message, first.node, hint)
 
 
 def _event_type(node: Node, key: str) -> str:
     text = mappings.text(node, key)
     if text not in BY_EVENT:
-        raise TestFileError(f"'{text}' is not a supported event type", node, did_you_mean(text, list(BY_EVENT)))
+        raise BadMapping(f"'{text}' is not a supported event type", node, did_you_mean(text, list(BY_EVENT)))
     return text
 
 
@@ -120,10 +120,10 @@ def _stated_result(node: Node, key: str) -> int | None:
     if text[:1].isdigit() or text[:1] == "-":
         value = mappings.number(node, key)
         if value < -_LARGEST_ERROR:
-            raise TestFileError(f"unknown error {value}", node)
+            raise BadMapping(f"unknown error {value}", node)
         return value
     hint = did_you_mean(text, list(errno.errorcode.values()))
-    raise TestFileError(f"'{key}' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
+    raise BadMapping(f"'{key}' takes SUCCESS, an error's name such as EACCES, or a number, not '{text}'", node, hint)
 
 
 def _result(table: MappingReader, spec: Call) -> int:
@@ -210,7 +210,7 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         if node is not None:
             found[index] = mappings.text(node, keys[0])
         elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS)) and (spec.event, role) != _OPTIONAL:
-            raise TestFileError(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
+            raise BadMapping(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
 
 

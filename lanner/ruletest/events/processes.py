@@ -12,7 +12,7 @@ from typing import Any
 
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.mappings import Fields, Key, MappingReader, TestFileError, written
+from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, written
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from lanner.ruletest.model import POD_UID, ContainerSpec, PodSpec, ProcessSpec
 from processor.fields.process import CAPABILITIES
@@ -26,7 +26,7 @@ def digits(text: str) -> str:
 
 
 def read_container(node: Node, _: str = "") -> ContainerSpec | None:
-    """Read a container: none, the name of an image, or a mapping. Raises TestFileError."""
+    """Read a container: none, the name of an image, or a mapping. Raises BadMapping."""
     if isinstance(node, ScalarNode):
         text = mappings.text(node, "container")
         return None if text in ("none", "host") else ContainerSpec(digits(text), image=text)
@@ -50,7 +50,7 @@ def write_container(fields: Fields) -> dict[str, Any] | None:
 def _id(node: Node, key: str) -> str:
     text = mappings.text(node, key)
     if not _ID.fullmatch(text):
-        raise TestFileError("a container's id has 12 or 64 hexadecimal digits", node, "omit it if it doesn't matter")
+        raise BadMapping("a container's id has 12 or 64 hexadecimal digits", node, "omit it if it doesn't matter")
     return (text + digits(text))[:64]
 
 
@@ -68,13 +68,13 @@ def _pod(node: Node, _: str) -> PodSpec:
 
 def _mounts(node: Node, key: str) -> tuple[tuple[str, str, bool], ...]:
     if not isinstance(node, SequenceNode):
-        raise TestFileError(f"'{key}' takes a list of source:destination or source:destination:ro", node)
+        raise BadMapping(f"'{key}' takes a list of source:destination or source:destination:ro", node)
     found = []
     for item in node.items:
         source, _, rest = mappings.text(item, key).partition(":")
         destination, _, mode = rest.partition(":")
         if not destination or mode not in ("", "ro", "rw"):
-            raise TestFileError("a mount is written source:destination or source:destination:ro", item)
+            raise BadMapping("a mount is written source:destination or source:destination:ro", item)
         found.append((source, destination, mode != "ro"))
     return tuple(found)
 
@@ -124,7 +124,7 @@ def read_process(node: Node, container: ContainerSpec | None, what: str = "a pro
         what: what it is, for messages.
 
     Raises:
-        TestFileError: A value is invalid.
+        BadMapping: A value is invalid.
     """
     if isinstance(node, ScalarNode):
         # A name alone means a mapping with only that name.
@@ -169,11 +169,11 @@ def write_process(fields: Fields) -> dict[str, Any]:
 
 
 def capability_mask(names: Iterable[str], node: Node) -> int:
-    """Return the bits of capabilities. Raises TestFileError for an unknown name."""
+    """Return the bits of capabilities. Raises BadMapping for an unknown name."""
     mask = 0
     for name in names:
         if name not in CAPABILITIES:
-            raise TestFileError(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
+            raise BadMapping(f"unknown capability '{name}'", node, did_you_mean(name, CAPABILITIES))
         mask |= 1 << CAPABILITIES.index(name)
     return mask
 
@@ -192,13 +192,13 @@ def _name(node: Node, key: str) -> str:
     name = mappings.text(node, key)
     if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
         hint = f"the kernel calls it '{_clipped(name)}'"
-        raise TestFileError(f"a process's name has at most {NAME_BYTES} bytes", node, hint)
+        raise BadMapping(f"a process's name has at most {NAME_BYTES} bytes", node, hint)
     return name
 
 
 def _names(table: MappingReader, name: str | None, exepath: str | None, *, is_memfd: bool) -> tuple[str, str | None]:
     if name is None and exepath is None:
-        raise TestFileError(f"{table.what} has a name", table.node, "add 'name: ...'")
+        raise BadMapping(f"{table.what} has a name", table.node, "add 'name: ...'")
     if name is None:
         return _clipped(str(exepath).rpartition("/")[2]), exepath
     if exepath is None and not table.is_null("exepath"):
@@ -235,7 +235,7 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         return None
     items = node.items if isinstance(node, SequenceNode) else (node,)
     if len(items) > _MAX_ANCESTORS:
-        raise TestFileError(f"more than {_MAX_ANCESTORS} ancestors", node)
+        raise BadMapping(f"more than {_MAX_ANCESTORS} ancestors", node)
     above: ProcessSpec | None = None
     outside = [_is_outside(item) for item in items]
     for index in reversed(range(len(items))):
@@ -244,7 +244,7 @@ def _parent(node: Node | None, container: ContainerSpec | None) -> ProcessSpec |
         where = None if any(outside[: index + 1]) else container
         spec = read_process(item, where, "an ancestor")
         if spec.parent is not None:
-            raise TestFileError("an ancestor's ancestors are the items that follow it in the list", item)
+            raise BadMapping("an ancestor's ancestors are the items that follow it in the list", item)
         above = replace(spec, parent=above)
     return above
 

@@ -12,7 +12,7 @@ from typing import Any
 from collector.events.system_calls import NONE, Argument, Call
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
-from foundation.yaml.mappings import MappingReader, Parse, TestFileError
+from foundation.yaml.mappings import BadMapping, MappingReader, Parse
 from foundation.yaml.nodes import Node, ScalarNode
 from lanner.ruletest.events.processes import capability_mask
 from schemas.catalog.flags import FLAG_TABLES
@@ -46,7 +46,7 @@ _DERIVED_FLAGS = {
 
 
 def flags_of(node: Node, key: str, table_name: str) -> int:
-    """Parse flag names joined by |, or a number. Raises TestFileError."""
+    """Parse flag names joined by |, or a number. Raises BadMapping."""
     text = mappings.text(node, key)
     if text[:1].isdigit():
         parse = mappings.octal if table_name in ("chmod_mode", "mknod_mode") else mappings.number
@@ -57,9 +57,9 @@ def flags_of(node: Node, key: str, table_name: str) -> int:
         entry = entries.get(name) or entries.get(name.removeprefix("MS_"))
         if entry is None:
             known = [each.name for each in entries.values() if each.kernel is not None]
-            raise TestFileError(f"'{key}' has no flag '{name}'", node, did_you_mean(name, known) or _some(known))
+            raise BadMapping(f"'{key}' has no flag '{name}'", node, did_you_mean(name, known) or _some(known))
         if entry.kernel is None:
-            raise TestFileError(
+            raise BadMapping(
                 f"'{name}' is not a flag that a caller can pass", node, "the kernel side derives it from the file"
             )
         value |= entry.kernel
@@ -80,7 +80,7 @@ def _signal(node: Node, key: str) -> int:
     if text in Signals.__members__:
         return Signals[text].value
     if text[:3] == "SIG":
-        raise TestFileError(f"unknown signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
+        raise BadMapping(f"unknown signal '{text}'", node, did_you_mean(text, list(Signals.__members__)))
     return mappings.number(node, key)
 
 
@@ -136,7 +136,7 @@ def read_registers(spec: Call, table: MappingReader) -> tuple[list[int], bytes]:
     """Read the arguments that are numbers, flags or memory, into registers and the call's first memory block.
 
     Raises:
-        TestFileError: A value is invalid.
+        BadMapping: A value is invalid.
     """
     registers = [0, 0, 0, 0, 0, 0]
     memory: dict[str, Any] = {}
