@@ -238,7 +238,7 @@ def _processor(folder: Path, connection: Connection, files: Sequence[str], total
         while count < total:
             time.sleep(0.2)
             page = urllib.request.urlopen(f"{url}/metrics").read().decode()  # noqa: S310  a process of this file
-            found = re.search(r'lanner_audit_events_total\{outcome="evaluated"\} (\S+)', page)
+            found = re.search(r'lanner_json_events_total\{outcome="evaluated"\} (\S+)', page)
             count = int(float(found[1])) if found else 0
             if count and not begun:
                 begun, first, cpu = time.monotonic(), count, cpu_seconds(pid)

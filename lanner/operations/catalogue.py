@@ -92,8 +92,8 @@ METRICS: Mapping[str, Metric] = {
     "lanner_console_sessions": Metric("gauge", "Sessions of people who signed in."),
     "lanner_console_live_pages": Metric("gauge", "Open pages with live updates."),
     "lanner_console_live_refused_total": Metric("counter", "Live updates that were refused or ended.", ("reason",)),
-    "lanner_audit_events_total": Metric("counter", "Kubernetes audit events and other JSON, by outcome.", ("outcome",)),
-    "lanner_audit_events_truncated_total": Metric("counter", "Events that were evaluated without some of their parts."),
+    "lanner_json_events_total": Metric("counter", "JSON events, by outcome.", ("outcome",)),
+    "lanner_json_events_truncated_total": Metric("counter", "Events that were evaluated without some of their parts."),
     "lanner_audit_requests_total": Metric("counter", "Requests with audit events, by status of the answer.", ("code",)),
     "lanner_intake_alerts_total": Metric("counter", "Alerts received over HTTP, by outcome.", ("outcome",)),
     "lanner_connections_closed_total": Metric(

@@ -37,7 +37,7 @@ class AuditIntakeView:
         codes = {} if webhook is None else {200: 0, 429: 0} | dict(webhook.codes)
         closed = {} if webhook is None else closed_connections("audit-webhook", webhook.closed)
         return {
-            "lanner_audit_events_total": {(outcome,): outcomes[outcome] for outcome in (ACCEPTED, REFUSED)},
+            "lanner_json_events_total": {(outcome,): outcomes[outcome] for outcome in (ACCEPTED, REFUSED)},
             "lanner_audit_requests_total": {(str(code),): number for code, number in codes.items()},
             CLOSED: closed,
         }

@@ -139,8 +139,8 @@ class ProcessorView:
         readings = rule_readings(ruleset, self.rules.timing) | {
             "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
             "lanner_events_total": {(STAGE,): self.stage.events},
-            "lanner_audit_events_total": {("evaluated",): self.json.events, ("refused",): self.json.refused},
-            "lanner_audit_events_truncated_total": {(): self.json.truncated},
+            "lanner_json_events_total": {("evaluated",): self.json.events, ("refused",): self.json.refused},
+            "lanner_json_events_truncated_total": {(): self.json.truncated},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): self.stage.redated},
             "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),

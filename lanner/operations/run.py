@@ -111,8 +111,8 @@ class RunView:
         }
         readings |= session_readings(pipeline.sessions)
         if log is not None:
-            readings["lanner_audit_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
-            readings["lanner_audit_events_truncated_total"] = {(): log.truncated}
+            readings["lanner_json_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
+            readings["lanner_json_events_truncated_total"] = {(): log.truncated}
         for name, values in sink_readings(self._outboxes(), time.time()).items():
             readings[name] = dict(values)
         for sink in pipeline.sinks:

@@ -402,7 +402,7 @@ class DocumentView:
     def hits(self, conditions: Conditions, on_fault: Fault, budget: "Budget") -> Iterator[tuple[int, Iterable[Hit]]]:
         """Yield the event if there are rules on its source; the rules behind a hit are evaluated lazily."""
         if predicates := conditions.predicates.get(self.source):
-            budget.look(0)
+            budget.look(budget.evaluated)
             yield 0, self._hits(predicates, on_fault)
 
     def _hits(self, predicates: Iterable[tuple[int, Callable[[Document], bool]]], on_fault: Fault) -> Iterator[Hit]:

@@ -5,13 +5,13 @@ from types import MappingProxyType
 
 from bus.messages import append_time
 from processor.detection.stage import DetectStage
-from processor.detection.view import BOUNDLESS, Budget, DocumentView
+from processor.detection.view import LIMITS, Budget, BudgetLimits, DocumentView, OverBudget
 from processor.fields.json.documents import BadJsonEvent, Document, JsonSource, read_event, read_events
 from processor.fleet.message_stage import MessageResult
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker
 from processor.matching.pre_match import Notice, PreMatch, notice_of
 from processor.matching.wire import message_of
-from processor.output.internal_alerts import EVENT_REFUSED, Cause
+from processor.output.internal_alerts import EVENT_REFUSED, OVER_BUDGET, Cause
 from processor.sessions.records import encode_session, session_record
 from schemas.catalog.fields import K8S_AUDIT
 
@@ -24,6 +24,8 @@ class JsonStage:
         detect: DetectStage,
         sources: Mapping[str, JsonSource] = MappingProxyType({}),
         messages_per_second: float = MESSAGES_PER_SECOND,
+        *,
+        limits: BudgetLimits = LIMITS,
     ) -> None:
         """Begin.
 
@@ -31,7 +33,9 @@ class JsonStage:
             detect: evaluates events, those of batches as well.
             sources: by topic, the source of its events; other messages are Kubernetes audit events.
             messages_per_second: what a user may cause to stateful rules; 0 for no limits.
+            limits: what the events of one message may cost together.
         """
+        self._limits = limits
         self._detect = detect
         self.packer = PreMatchPacker(detect.rules.plan, messages_per_second)
         self.sources = sources
@@ -61,33 +65,38 @@ class JsonStage:
         source = self.sources.get(position[0])
         before = self.events
         faults: list[str] = []
-        budget = Budget(BOUNDLESS)
+        budget = Budget(self._limits)
         found: list[PreMatch] = []
         sessions: list[tuple[bytes, bytes]] = []
         documents = [value or b""] if source is not None else lines_of(value or b"")
-        for number, document in enumerate(documents, 1):
-            try:
-                for event in self._events(document, received, source, sent):
-                    self.events += 1
-                    self.truncated += bool(event.truncated)
-                    view = DocumentView(event, received)
-                    self._detect.evaluate(view, found.append, budget)
-                    found += view.notices(self._detect.notices(view))
-                    if (record := session_record(event)) is not None:
-                        sessions.append(encode_session(record))
-            except BadJsonEvent as error:
-                self.refused += 1
-                faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
+        try:
+            for number, document in enumerate(documents, 1):
+                try:
+                    for event in self._events(document, received, source, sent):
+                        self.events += 1
+                        self.truncated += bool(event.truncated)
+                        view = DocumentView(event, received)
+                        self._detect.evaluate(view, found.append, budget)
+                        budget.evaluated += 1
+                        found += view.notices(self._detect.notices(view))
+                        if (record := session_record(event)) is not None:
+                            sessions.append(encode_session(record))
+                except BadJsonEvent as error:
+                    self.refused += 1
+                    faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
+        except OverBudget:
+            pass  # The budget knows why.
         packed, left_out = self.packer.pack(found, received, self._detect.rules.forget_sent)
         if left_out is not None:
             packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
+        kind, name = ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
         reason = ""
+        if (costly := _over_budget(name, budget)) is not None:
+            packed.append(notice_of(Cause("", name, received, position), costly, appended=received))
+            reason = f"over budget: {budget.over}; {budget.evaluated} events were evaluated" if budget.over else ""
         if faults:
-            kind, name = (
-                ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)
-            )
             packed.append(_refused(name, len(faults), faults[0], position, received))
-            reason = f"not {kind}: {'; '.join(faults)}"
+            reason = f"not {kind}: {'; '.join(faults)}" + (f"; {reason}" if reason else "")
         pre_matches = tuple(map(message_of, packed))
         return MessageResult(tuple(budget.alerts), pre_matches, tuple(sessions), reason, self.events - before)
 
@@ -101,6 +110,16 @@ class JsonStage:
 def lines_of(value: bytes) -> list[bytes]:
     """Return the lines of a message that contains audit events; at least one."""
     return [line for line in value.split(b"\n") if line.strip()] or [b""]
+
+
+def _over_budget(source: str, budget: Budget) -> Notice | None:
+    if budget.over:
+        text = f"a message of {source} cost too much: {budget.over}; it is in the dead letters"
+        return Notice(OVER_BUDGET, "Warning", {"messages_not_evaluated": 1}, text)
+    if budget.shortened:
+        text = f"messages of {source} make so many bytes of alerts that some were shortened"
+        return Notice(OVER_BUDGET, "Notice", {"alerts_shortened": budget.shortened}, text)
+    return None
 
 
 def _refused(source: str, number: int, reason: str, position: tuple[str, int, int], received: int) -> PreMatch:

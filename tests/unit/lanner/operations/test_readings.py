@@ -89,7 +89,7 @@ def test_run_evaluates_an_audit_log(tmp_path: Path) -> None:
 
     assert [alert.rule for alert in alerts] == ["Get"]
     assert readings["lanner_rules"] == {(): 1}
-    assert readings["lanner_audit_events_total"] == {("evaluated",): 1, ("refused",): 0}
+    assert readings["lanner_json_events_total"] == {("evaluated",): 1, ("refused",): 0}
     assert readings["lanner_alerts_total"] == {("Get", "Notice"): 1}
 
 

@@ -3,11 +3,12 @@ import pytest
 from bus.messages import BEHIND
 from lanner.sources.installed import built_in_source
 from processor.detection.stage import DetectStage
+from processor.detection.view import BudgetLimits
 from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match
-from processor.output.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, RULE_FAILED
+from processor.output.internal_alerts import EVENT_REFUSED, EVENT_TRUNCATED, OVER_BUDGET, RULE_FAILED
 from processor.sessions.records import decode_session
 from tests.unit.lanner.sources.documents import LOCKED
 from tests.unit.processor.detection.requests import TIME, exec_request, line, request
@@ -190,3 +191,19 @@ def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
 
     assert not refused.sessions
     assert [decode_session(value).person.key for _, value in accepted.sessions] == [ssh.KEY]
+
+
+def test_the_events_of_a_message_share_a_budget() -> None:
+    """A user who fills a message makes no more alerts than the limit; the others of the topic go on."""
+    rules = compile_ruleset(load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules, {}, {})
+    limits = BudgetLimits(results=3)
+    stage = JsonStage(DetectStage(rules), {"okta-log": built_in_source("okta")}, limits=limits)
+    result = stage.take(line([LOCKED | {"uuid": str(n)} for n in range(9)]), ("okta-log", 0, 1), NOW, NOW)
+    (notice,) = (decode_pre_match(value).notice for _, value in result.pre_matches)
+
+    assert len(result.alerts) == 3
+    assert result.refused == "over budget: it makes more than 3 alerts and matches; 3 events were evaluated"
+    assert notice is not None
+    assert notice.kind == OVER_BUDGET
+    assert "a message of okta cost too much" in notice.text
+    assert len(stage.take(line(LOCKED), ("okta-log", 0, 2), NOW, NOW).alerts) == 1

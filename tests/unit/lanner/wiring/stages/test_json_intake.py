@@ -44,7 +44,7 @@ def test_a_webhook_without_a_token_is_reported(tmp_path: Path) -> None:
 
     assert view.readings()["lanner_audit_requests_total"] == {("200",): 0, ("429",): 0, ("400",): 1}
     assert view.readings()["lanner_connections_closed_total"]["audit-webhook", "refused"] == 0
-    assert view.readings()["lanner_audit_events_total"] == {("accepted",): 0, ("refused",): 0}
+    assert view.readings()["lanner_json_events_total"] == {("accepted",): 0, ("refused",): 0}
     assert [check.is_good for check in (*view.health().alive(), *view.health().ready())] == [True, True]
 
 
