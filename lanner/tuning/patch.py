@@ -14,7 +14,7 @@ from lanner.ruletest.model import Case, Suite
 from lanner.ruletest.reading import find_tests, read_suite
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.tuning.proposals import CLAIMED, PARENT, USER, FieldCondition, Proposal, is_narrow
-from lanner.tuning.rule_exceptions import exception_lines, values_line
+from lanner.tuning.rule_exceptions import appended_text, exception_lines, values_line
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules
 from schemas.batch import EventBatch
@@ -77,7 +77,7 @@ def suite_text(cases: Sequence[str], rule_files: Iterable[str]) -> str:
 
 
 def _rule(rule: str, found: list[Proposal], taken: TakenNames) -> str:
-    lines = ["", f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
+    lines: list[str] = []
     numbers = count(1)
     for each in found:
         if not each.exception:
@@ -88,7 +88,7 @@ def _rule(rule: str, found: list[Proposal], taken: TakenNames) -> str:
             lines += exception_lines(name, conditions, taken.lists)
     for name in dict.fromkeys(each.exception for each in found if each.exception):
         lines += _more_values(name, [each for each in found if each.exception == name], taken.lists)
-    return "\n".join([*lines, "  override:", "    exceptions: append", ""])
+    return f"\n{appended_text(rule, lines)}"
 
 
 def _more_values(name: str, found: Sequence[Proposal], lists: Collection[str]) -> Iterator[str]:

@@ -45,6 +45,12 @@ def exception_lines(name: str, conditions: Sequence[tuple[str, str, str]], lists
     ]
 
 
+def appended_text(rule: str, lines: Iterable[str]) -> str:
+    """Return the item of a rule file that appends exceptions to a rule. lines: of `exceptions`."""
+    head = [f"- rule: {yaml_scalar(rule)}", "  exceptions:"]
+    return "\n".join([*head, *lines, "  override:", "    exceptions: append", ""])
+
+
 def values_line(values: Sequence[str], lists: Collection[str]) -> str:
     """Return the line of one entry of an exception's values."""
     return f"        - [{', '.join(yaml_scalar(literal(value, lists)) for value in values)}]"
@@ -158,11 +164,9 @@ def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str
     if not 0 < len(fields) <= MAX_FIELDS:
         raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
     named = f"{datetime.fromtimestamp(now / 1e9, UTC):quiet_%Y-%m-%d_%H.%M.%S}"
-    entry = "\n".join(
-        ["  exceptions:", *exception_lines(named, [(name, "=", possible[name]) for name in fields], lists)]
-    )
-    text = f"- rule: {yaml_scalar(alert.rule)}\n{entry}\n  override:\n    exceptions: append\n"
-    excluded = _excluded(entry)
+    lines = exception_lines(named, [(name, "=", possible[name]) for name in fields], lists)
+    text = appended_text(alert.rule, lines)
+    excluded = _excluded("\n".join(["  exceptions:", *lines]))
     evaluate = compile_mapping(excluded)
 
     def excludes(other: Alert) -> bool:
