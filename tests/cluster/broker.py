@@ -75,7 +75,7 @@ class Broker:
             time.sleep(0.1)
 
     def ensure(self) -> None:
-        """Have it run, whether it was stopped or suspended."""
+        """Start it if it was stopped, or resume it if it was suspended."""
         if self._process is None:
             self.start()
         else:
