@@ -187,7 +187,7 @@ class EventRange:
 
 
 class Reading(Generic[Item]):
-    """What a store has of a time range, read as it is iterated over, once; nothing is opened before.
+    """The contents of a store for a time range, read as it is iterated over, once; nothing is opened before.
 
     Iteration raises BadInput if a recording can't be read, and BusUnavailable if the topic can't.
     """

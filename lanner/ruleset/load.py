@@ -36,7 +36,7 @@ class Appended:
     fields: tuple[tuple[str, str | None], ...]
     """Fields for output_fields: name and format; None for the field of that name."""
     suggests: bool | None
-    """Whether container and pod are appended; None to leave it to others."""
+    """True to append container and pod, false not to; None to leave it to others."""
 
     def is_for(self, rule: Rule) -> bool:
         """Return whether it applies to a rule: all its conditions must be true."""
@@ -66,7 +66,7 @@ class RuleChoices:
     redact: tuple[str, ...]
     """Patterns of secrets that alerts mask."""
     has_audit_log: bool
-    """Whether `lanner run` follows a Kubernetes audit log."""
+    """True if `lanner run` follows a Kubernetes audit log."""
 
 
 _UNDEFINED_MACRO = re.compile(r"Undefined macro '(\w+)'")

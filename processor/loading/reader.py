@@ -299,7 +299,7 @@ class Kind(NamedTuple):
     """One kind of items."""
 
     keys: tuple[str, ...]
-    """Those that Falco knows; EXTENSION_KEYS has Lanner's."""
+    """The keys that Falco knows; EXTENSION_KEYS has Lanner's."""
     read: Callable[[_Reader, MappingNode], None]
     defined: Callable[[Collection], Container[str]] = lambda _: ()
     """The names of the collected items."""

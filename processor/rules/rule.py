@@ -13,7 +13,7 @@ Kind = Literal["event_count", "value_count", "temporal", "temporal_ordered", "fi
 
 @dataclass(frozen=True, slots=True)
 class CorrelationType:
-    """What the loader and both stages have to know of a type; windows have a function to update for each."""
+    """The facts about a type that the loader and both stages need; windows have a function to update for each."""
 
     keys: tuple[str, ...]
     """The keys that the mapping may have."""
@@ -83,7 +83,7 @@ class Correlation:
 
     @property
     def kind(self) -> CorrelationType:
-        """What its type means."""
+        """The facts about its type."""
         return TYPES[self.type]
 
     @property

@@ -1,4 +1,4 @@
-"""What system calls mean: for each meaning, the event types that have it, in the order in which people name them."""
+"""The meanings of system calls: for each, the event types that have it, in the order in which people name them."""
 
 FLAG_OPENERS = ("open", "openat", "openat2")
 """The event types that open a file by its path, with flags."""
