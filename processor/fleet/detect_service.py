@@ -1,4 +1,4 @@
-"""The detect stage on a Faust app: it verifies who sent a batch, and evaluates it."""
+"""The detect stage on a Faust app: it verifies who sent a batch, and evaluates it, and JSON events of other topics."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -12,11 +12,12 @@ from faust.types import TP
 from bus.clients.errors import MessageRefused, is_broker_error
 from bus.connection import Connection, fault_text
 from bus.messages import CLOCK, correction
-from bus.topics import EVENTS, PROCESSOR_GROUP
+from bus.topics import EVENTS, KUBERNETES_AUDIT, PROCESSOR_GROUP
 from foundation.text import OnNote, ignore_note
 from processor.fleet.agent import MessageAgent
 from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.host_watch import HostWatch
+from processor.fleet.json_stage import JsonStage
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.transport import AppendTimes, credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
@@ -77,6 +78,37 @@ class _Received:
     """Why it becomes a dead letter; empty if it does not."""
 
 
+class _JsonMessages:
+    """The evaluation of messages with JSON events; no state belongs to their partitions."""
+
+    def __init__(self, stage: JsonStage, append_times: AppendTimes, at: Callable[[str], None]) -> None:
+        self._stage = stage
+        self._append_times = append_times
+        self._at = at
+
+    def assigned(self, owned: frozenset[TP]) -> None:
+        """Do nothing."""
+
+    async def recall(self, starts: Mapping[TP, int]) -> None:
+        """Do nothing."""
+
+    async def receive(self, message: Any, shipping: ResultProducer) -> str:  # noqa: ARG002  of the protocol
+        """Return why a message becomes a dead letter without being evaluated; empty if it does not."""
+        return why_not_fetched(message)
+
+    async def evaluate(self, message: Any, received: str, shipping: ResultProducer, sending: Sending) -> str:
+        """Evaluate a message and send the results, which are added to sending; return why it is a dead letter."""
+        if received:
+            return received
+        position = (message.topic, message.partition, message.offset)
+        appended, sent = self._append_times.of(message), max(round(message.timestamp * 1000), 1)
+        result = self._stage.take(message.value, position, appended, sent)
+        if result.alerts:
+            self._at("json evaluated")
+        await shipping.results(result, sending)
+        return result.refused
+
+
 class DetectService:
     """The detect stage on a Faust app."""
 
@@ -85,6 +117,7 @@ class DetectService:
         app: faust.App,
         connection: Connection,
         stage: MessageStage,
+        json: JsonStage,
         *,
         host_keys: HostKeysService | None = None,
         records: Sequence[RecordsFollower] = (),
@@ -97,7 +130,8 @@ class DetectService:
         Args:
             app: as made by make_app.
             connection: the same broker, for what is sent.
-            stage: evaluates messages.
+            stage: evaluates messages of the events topic.
+            json: evaluates messages of topics with JSON events; a backlog of one kind doesn't hold up the other.
             host_keys: verify from which hosts batches come; None to accept all.
             records: read topics that evaluation looks things up in.
             on_note: receives messages for an operator.
@@ -114,10 +148,19 @@ class DetectService:
         """Partitions that were recalled and have been owned since."""
         self._agent = MessageAgent(app, "detect", (connection.topic(EVENTS),), self, on_failure=on_failure, at=at)
         self._watch = HostWatch(app, connection, stage, gate=self._gate, on_note=on_note, on_failure=self._agent.fail)
+        self._json = MessageAgent(
+            app,
+            "json",
+            (connection.topic(KUBERNETES_AUDIT), *json.sources),
+            _JsonMessages(json, self._append_times, at),
+            on_failure=on_failure,
+            at=lambda point: at(f"json {point}"),
+        )
 
     def start(self, shipping: ResultProducer) -> None:
         """Set the producer, before the app starts."""
         self._agent.start(shipping)
+        self._json.start(shipping)
         self._watch.start(shipping)
 
     @property
@@ -127,7 +170,7 @@ class DetectService:
     async def finish(self) -> None:
         """Accept no new messages and wait until results in flight are acknowledged; the caller limits the time."""
         self._watch.finish()
-        await self._agent.finish()
+        await asyncio.gather(self._agent.finish(), self._json.finish())
 
     def assigned(self, owned: frozenset[TP]) -> None:
         """Forget the hosts of partitions that are another's now, or were for some time."""

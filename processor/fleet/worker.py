@@ -19,7 +19,6 @@ from processor.fleet.correlate_service import CorrelateService
 from processor.fleet.detect_service import DetectService, make_app
 from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.group_alerts import GroupAlerts
-from processor.fleet.json_service import JsonService
 from processor.fleet.producer import ResultProducer
 from processor.fleet.rules.rollout import RulesRollout, Stages
 
@@ -213,10 +212,17 @@ async def _run(
     stop_signals(loop, stopping.set)
     app = make_app(connection, partitions, on_note)
     detect = DetectService(
-        app, connection, stages[0], host_keys=host_keys, records=records, on_note=on_note, on_failure=fail, at=at
+        app,
+        connection,
+        stages[0],
+        stages[2],
+        host_keys=host_keys,
+        records=records,
+        on_note=on_note,
+        on_failure=fail,
+        at=at,
     )
     correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
-    json = JsonService(app, connection, stages[2], on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
     async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
@@ -232,7 +238,7 @@ async def _run(
     worker.spinner = None
     shipping = ResultProducer(connection, on_note, cluster_name)
     await shipping.announce()
-    for service in (detect, correlate, json):
+    for service in (detect, correlate):
         service.start(shipping)
     rules.start(shipping)
     if host_keys is not None:
@@ -255,7 +261,7 @@ async def _run(
         each.finish()
     if not failures:
         # Together: while the broker is away, each would take the whole time.
-        await within(FINISH_SECONDS, asyncio.gather(*(service.finish() for service in (detect, correlate, json))))
+        await within(FINISH_SECONDS, asyncio.gather(*(service.finish() for service in (detect, correlate))))
         await _stop(worker, app, on_note)
     await asyncio.to_thread(shipping.close)
     if failures:

@@ -271,7 +271,7 @@ def test_a_topic_of_cloud_services_is_read_once_over_a_kill(
     }
 
 
-@pytest.mark.parametrize("dies", ["audit evaluated:3", "audit results sent:3"])
+@pytest.mark.parametrize("dies", ["json evaluated:3", "json results sent:3"])
 def test_what_a_dying_processor_had_not_acknowledged_is_evaluated_again(
     connection: Connection, processes: Processes, alerts: Alerts, tmp_path: Path, dies: str
 ) -> None:

@@ -60,7 +60,7 @@ def create(connection: Connection) -> None:
     created.result(30)
 
 
-@pytest.mark.parametrize("dies", ["audit evaluated:3", "audit results sent:3"])
+@pytest.mark.parametrize("dies", ["json evaluated:3", "json results sent:3"])
 def test_sales_of_a_topic_of_others_become_alerts_over_a_kill(
     connection: Connection, processes: Processes, tmp_path: Path, dies: str
 ) -> None:

@@ -54,7 +54,7 @@ def fill(generator: Generator, now: float) -> None:
     generator.flush()
 
 
-@pytest.mark.parametrize("dies", ["audit results sent:1", "evaluated:1", "results sent:1", ""])
+@pytest.mark.parametrize("dies", ["json results sent:1", "evaluated:1", "results sent:1", ""])
 def test_a_person_is_named_whoever_takes_over(
     connection: Connection, processes: Processes, tmp_path: Path, dies: str
 ) -> None:
