@@ -130,7 +130,7 @@ Need = Literal["root", "docker"]
 LONGEST = 30.0
 """Time limit for each step of an action, seconds; the slowest takes seven."""
 
-PROGRAMS = Path(__file__).parent / "programs"
+PROGRAMS = Path(__file__).with_name("programs.py")
 
 
 class DemoSkipped(LannerError):
@@ -177,7 +177,7 @@ class DemoContext:
 
     def python(self, program: str, *arguments: str) -> int:
         """Run one of the programs beside this module, for what ordinary commands can't do."""
-        return self.run(sys.executable, "-I", str(PROGRAMS / f"{program}.py"), *arguments)
+        return self.run(sys.executable, "-I", str(PROGRAMS), program, *arguments)
 
     def in_container(self, *command: str, tty: bool = False) -> None:
         """Run a program in a new container. Raises DemoSkipped without Docker."""

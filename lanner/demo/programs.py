@@ -1,4 +1,4 @@
-"""Make bash connect to an address of this machine, so that no packet leaves it."""
+"""Programs of the demo, run by path: `python -I programs.py NAME [FILE]`; each makes the system calls of one action."""
 
 import ctypes
 import os
@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-PTRACE_SEIZE, PTRACE_DETACH = 0x4206, 17
+_PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
+_BPF_PROG_LOAD = 5
+_SOCKET_FILTER = 1
+_BPF_X86_64 = 321
+_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 
 
 def attach() -> None:
@@ -17,50 +21,32 @@ def attach() -> None:
     ptrace = ctypes.CDLL(None).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     with subprocess.Popen(["/usr/bin/env", "sleep", "5"]) as sleeper:
-        ptrace(PTRACE_SEIZE, sleeper.pid, None, None)
-        ptrace(PTRACE_DETACH, sleeper.pid, None, None)
+        ptrace(_PTRACE_SEIZE, sleeper.pid, None, None)
+        ptrace(_PTRACE_DETACH, sleeper.pid, None, None)
         sleeper.kill()
 
 
-if __name__ == "__main__":
-    attach()
+def load_bpf() -> None:
+    """Load a socket filter that does nothing, and close it."""
+    instructions = ctypes.create_string_buffer(struct.pack("<QQ", 0xB7, 0x95))
+    license_name = ctypes.create_string_buffer(b"GPL")
+    addresses = ctypes.addressof(instructions), ctypes.addressof(license_name)
+    attributes = ctypes.create_string_buffer(struct.pack("<IIQQ", _SOCKET_FILTER, 2, *addresses) + bytes(96))
+    ctypes.CDLL(None).syscall(_BPF_X86_64, _BPF_PROG_LOAD, attributes, 48)
 
 
-_BPF_PROG_LOAD = 5
-_SOCKET_FILTER = 1
-_BPF_X86_64 = 321
-
-instructions = ctypes.create_string_buffer(struct.pack("<QQ", 0xB7, 0x95))
-license_name = ctypes.create_string_buffer(b"GPL")
-addresses = ctypes.addressof(instructions), ctypes.addressof(license_name)
-attributes = ctypes.create_string_buffer(struct.pack("<IIQQ", _SOCKET_FILTER, 2, *addresses) + bytes(96))
-ctypes.CDLL(None).syscall(_BPF_X86_64, _BPF_PROG_LOAD, attributes, 48)
-
-
-SYSTEM_CALL = {"x86_64": 313, "aarch64": 273}
-"""finit_module."""
-
-
-def load_module() -> None:
-    """Try to load the file that the argument names."""
-    number = SYSTEM_CALL.get(os.uname().machine)
+def load_module(path: str) -> None:
+    """Try to load a file as a kernel module."""
+    number = _FINIT_MODULE.get(os.uname().machine)
     if number is not None:
-        with Path(sys.argv[1]).open("rb") as module:
+        with Path(path).open("rb") as module:
             ctypes.CDLL(None).syscall(number, module.fileno(), b"", 0)
-
-
-if __name__ == "__main__":
-    load_module()
 
 
 def redirect() -> None:
     """Connect over the loopback interface and replace standard input with the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         os.dup2(client.fileno(), 0)
-
-
-if __name__ == "__main__":
-    redirect()
 
 
 def run_from_memory() -> None:
@@ -70,8 +56,15 @@ def run_from_memory() -> None:
     os.execve(f"/proc/self/fd/{memory}", ["lanner-demo"], {})  # noqa: S606 - the exec is the action
 
 
-if __name__ == "__main__":
-    run_from_memory()
+def shell_connection() -> int:
+    """Listen on this machine's address and make a shell connect to it; return 3 without such an address."""
+    address = own_address()
+    if address is None:
+        return 3
+    with socket.create_server((address, 0)) as server:
+        port = server.getsockname()[1]
+        subprocess.run(["/usr/bin/env", "bash", "-c", f": > /dev/tcp/{address}/{port}"], check=False, timeout=10)
+    return 0
 
 
 def own_address() -> str | None:
@@ -85,16 +78,9 @@ def own_address() -> str | None:
         return None if address.startswith("127.") else address
 
 
-def connect_shell() -> int:
-    """Listen on this machine's address and make a shell connect to it; return 3 without such an address."""
-    address = own_address()
-    if address is None:
-        return 3
-    with socket.create_server((address, 0)) as server:
-        port = server.getsockname()[1]
-        subprocess.run(["/usr/bin/env", "bash", "-c", f": > /dev/tcp/{address}/{port}"], check=False, timeout=10)
-    return 0
-
+PROGRAMS = {
+    each.__name__: each for each in (attach, load_bpf, load_module, redirect, run_from_memory, shell_connection)
+}
 
 if __name__ == "__main__":
-    sys.exit(connect_shell())
+    sys.exit(PROGRAMS[sys.argv[1]](*sys.argv[2:]))

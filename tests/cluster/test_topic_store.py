@@ -8,7 +8,7 @@ from schemas.alert import encode_alert
 from schemas.encoding.batch import encode_batch
 from tests.cluster.broker import Broker
 from tests.cluster.conftest import with_topics
-from tests.unit.lanner.recorder.event_stores import EventStoreTests, Filled, stored_now
+from tests.unit.lanner.recorder.test_event_stores import EventStoreTests, Filled, stored_now
 
 
 class TestTopicStore(EventStoreTests):

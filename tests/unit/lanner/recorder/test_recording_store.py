@@ -4,7 +4,7 @@ import pytest
 
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import ALERTS, RollingRecording
-from tests.unit.lanner.recorder.event_stores import EventStoreTests, Filled, stored_now
+from tests.unit.lanner.recorder.test_event_stores import EventStoreTests, Filled, stored_now
 
 
 class TestRecordingStore(EventStoreTests):
