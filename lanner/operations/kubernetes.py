@@ -3,16 +3,18 @@
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from collector.kubernetes.objects import RESOURCES
 from collector.kubernetes.reflector import REASONS
-from collector.kubernetes.service import KubernetesService
 from lanner.intake.delivery import ACCEPTED, REFUSED
-from lanner.intake.webhook import AuditWebhook
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.server import Beat
+
+if TYPE_CHECKING:  # each of the two services runs without the other's libraries
+    from collector.kubernetes.service import KubernetesService
+    from lanner.intake.webhook import AuditWebhook
 
 
 class RunningIntake(Protocol):
@@ -20,7 +22,7 @@ class RunningIntake(Protocol):
 
     outcomes: Counter[str]
     """Events, by whether the broker has them."""
-    webhook: AuditWebhook | None
+    webhook: "AuditWebhook | None"
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ class AuditIntakeView:
 class KubernetesView:
     """Reads a running service."""
 
-    service: KubernetesService
+    service: "KubernetesService"
     stuck_seconds: float
     turned: Beat = field(default_factory=Beat)
 
