@@ -43,6 +43,10 @@ FIRST = (
 """The long ones, so that none runs alone at the end; two of them build a program."""
 
 
+SOAK = ("tests/soak",)
+"""In no tier's run: only `make soak` runs them. pytest would collect files that are named, whatever conftest ignores."""
+
+
 def files() -> list[str]:
     """Return all files of tests, from the repository's root."""
     return sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
@@ -74,4 +78,4 @@ if __name__ == "__main__":
     which, *names = sys.argv[1:]
     assert which in get_args(Lane), which
     assert set(names) <= set(get_args(Tier)), names
-    sys.stdout.writelines(f"{file}\n" for file in chosen(which, *names))  # type: ignore[arg-type]
+    sys.stdout.writelines(f"{file}\n" for file in chosen(which, *names) if not _is_in(file, SOAK))  # type: ignore[arg-type]
