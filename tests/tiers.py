@@ -43,8 +43,9 @@ FIRST = (
 """The long ones, so that none runs alone at the end; two of them build a program."""
 
 
-SOAK = ("tests/soak",)
-"""In no tier's run: only `make soak` runs them. pytest would collect files that are named, whatever conftest ignores."""
+ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest")
+"""Left to `make soak`, `make test-kubernetes` and `make test-guest`: pytest collects files that are named, whatever a
+conftest ignores."""
 
 
 def files() -> list[str]:
@@ -78,4 +79,5 @@ if __name__ == "__main__":
     which, *names = sys.argv[1:]
     assert which in get_args(Lane), which
     assert set(names) <= set(get_args(Tier)), names
-    sys.stdout.writelines(f"{file}\n" for file in chosen(which, *names) if not _is_in(file, SOAK))  # type: ignore[arg-type]
+    found = chosen(which, *names)  # type: ignore[arg-type]
+    sys.stdout.writelines(f"{file}\n" for file in found if not _is_in(file, ON_REQUEST))
