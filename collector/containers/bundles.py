@@ -361,7 +361,7 @@ def with_config(bundle: Bundle, name: ContainerName) -> Bundle:
     """Return a bundle with the facts of a config.json that takes longer to decode.
 
     Raises:
-        TooLarge: it can't be decoded within limits.
+        ResponseTooLarge: it can't be decoded within limits.
         ValueError: it is not JSON.
     """
     config = decoded(bundle.config or b"{}")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from collector.containers.bundle_facts import container_from, pod_labels, with_image
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import TooLarge, decoded
+from collector.containers.decoding import ResponseTooLarge, decoded
 from collector.containers.protobuf import Message, encode
 from collector.containers.protocol import ContainerNotFound, ContainerRuntime, RuntimeUnavailable, confirms
 from collector.containers.values import (
@@ -128,7 +128,7 @@ class StatusResponse:
         info = next((entry.data(2) for entry in response.messages(2) if entry.text(1) == "info"), b"{}")
         try:
             found = decoded(info)
-        except TooLarge:
+        except ResponseTooLarge:
             self.is_truncated = True
         except ValueError:
             # Not what a runtime writes; the status has the most important facts.
@@ -331,7 +331,7 @@ class Cri(ContainerRuntime):
         self._check(name, response)
         of_pod = None
         if response.sandbox_id is not None:
-            with suppress(ContainerNotFound, TooLarge):
+            with suppress(ContainerNotFound, ResponseTooLarge):
                 of_pod = self._status(socket, "PodSandboxStatus", response.sandbox_id)
         return self._built(socket, lambda: container_of_status(name, response, of_pod))
 
@@ -343,7 +343,7 @@ class Cri(ContainerRuntime):
     def _status(self, socket: Path, method: str, identifier: str) -> StatusResponse:
         try:
             answer, is_verbose = self._call(socket, method, status_request(identifier)), True
-        except TooLarge:
+        except ResponseTooLarge:
             # Without the specification it is small.
             answer, is_verbose = self._call(socket, method, status_request(identifier, is_verbose=False)), False
         return self._built(socket, lambda: StatusResponse(answer, is_verbose=is_verbose))

@@ -22,7 +22,7 @@ TIMEOUT = 5.0
 _one_at_a_time = threading.Lock()
 
 
-class TooLarge(LannerError):
+class ResponseTooLarge(LannerError):
     """A runtime's file or answer is larger than the part of it that is read."""
 
 
@@ -30,11 +30,11 @@ def decoded(text: bytes) -> object:
     """Decode JSON; a large one lacks long texts, and long lists of texts are cut.
 
     Raises:
-        TooLarge: it has more than MAX_BYTES bytes, or needs too much memory or time.
+        ResponseTooLarge: it has more than MAX_BYTES bytes, or needs too much memory or time.
         ValueError: it is not JSON.
     """
     if len(text) > MAX_BYTES:
-        raise TooLarge(f"more than {MAX_BYTES} bytes")
+        raise ResponseTooLarge(f"more than {MAX_BYTES} bytes")
     if len(text) <= MAX_AT_ONCE:
         try:
             return json.loads(text)
@@ -49,5 +49,5 @@ def decoded(text: bytes) -> object:
             # What it needed for one text is more than it should have until the next.
             look_ups.close()
     if found is None:
-        raise TooLarge(f"{len(text)} bytes can't be decoded within limits")
+        raise ResponseTooLarge(f"{len(text)} bytes can't be decoded within limits")
     return found

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from collector.containers.bundle_facts import MOBY
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import MAX_BYTES, TooLarge, decoded
-from collector.containers.protocol import Connection, ContainerNotFound, RuntimeUnavailable, confirms
+from collector.containers.decoding import MAX_BYTES, ResponseTooLarge, decoded
+from collector.containers.protocol import ContainerNotFound, RuntimeConnection, RuntimeUnavailable, confirms
 from collector.containers.values import (
     ImageName,
     Json,
@@ -237,7 +237,7 @@ class Docker:
             ContainerNotFound: the daemon doesn't know it, doesn't know it yet, runs its first process in another
                 cgroup, or leaves it to containerd.
             RuntimeUnavailable: the daemon can't be reached, times out or gives an invalid response.
-            TooLarge: its response is too large.
+            ResponseTooLarge: its response is too large.
         """
         if bundle is not None and bundle.namespace not in {None, MOBY}:
             raise ContainerNotFound(f"{name.full_id} is containerd's")
@@ -259,7 +259,7 @@ class Docker:
         filters = quote(json.dumps({"id": [name.full_id]}))
         try:
             value = self._load(f"/containers/json?all=true&filters={filters}")
-        except (ContainerNotFound, RuntimeUnavailable, TooLarge):
+        except (ContainerNotFound, RuntimeUnavailable, ResponseTooLarge):
             return None
         found = [each for each in objects({"all": value}, "all") if each.get("Id") == name.full_id]
         return container_from_entry(name, found[0]) if found else None
@@ -274,7 +274,7 @@ class Docker:
     def _get_if_known(self, path: str) -> dict[str, Any] | None:
         try:
             return self._get(path)
-        except (ContainerNotFound, RuntimeUnavailable, TooLarge):
+        except (ContainerNotFound, RuntimeUnavailable, ResponseTooLarge):
             # The rest doesn't depend on it.
             return None
 
@@ -302,8 +302,8 @@ class Docker:
             return decoded(body)
         except ValueError as error:
             raise RuntimeUnavailable(f"{self._path}: invalid JSON for {path}") from error
-        except TooLarge as error:
-            raise TooLarge(f"{self._path}: {path}: {error}") from error
+        except ResponseTooLarge as error:
+            raise ResponseTooLarge(f"{self._path}: {path}: {error}") from error
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -313,4 +313,4 @@ class _UnixConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         is_configured = self._path not in {DEFAULT_SOCKET, PODMAN_SOCKET}
-        self.sock = Connection.to(self._path, self.timeout or TIMEOUT, is_configured=is_configured)
+        self.sock = RuntimeConnection.to(self._path, self.timeout or TIMEOUT, is_configured=is_configured)

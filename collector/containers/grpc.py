@@ -20,8 +20,8 @@ from h2.events import (
 )
 from h2.exceptions import ProtocolError
 
-from collector.containers.decoding import TooLarge
-from collector.containers.protocol import Connection, ContainerNotFound, RuntimeUnavailable
+from collector.containers.decoding import ResponseTooLarge
+from collector.containers.protocol import ContainerNotFound, RuntimeConnection, RuntimeUnavailable
 
 _CHUNK = 1 << 16
 _PREFIX = 5
@@ -54,19 +54,19 @@ def call(
     Raises:
         ContainerNotFound: the server has no such object.
         RuntimeUnavailable: the server can't be reached, doesn't respond in time, refuses or breaks the protocol.
-        TooLarge: the response has more bytes than are read, or than the server sends.
+        ResponseTooLarge: the response has more bytes than are read, or than the server sends.
 
     Source: gRPC over HTTP2 in the grpc repository's doc/PROTOCOL-HTTP2.md.
     """
     try:
-        with Connection.to(path, timeout, is_configured=is_configured) as connection:
+        with RuntimeConnection.to(path, timeout, is_configured=is_configured) as connection:
             return _Call(connection).exchange(method, request, metadata)
     except (OSError, ProtocolError, UnicodeDecodeError) as error:
         raise RuntimeUnavailable(f"{path}: {method}: {error or type(error).__name__}") from error
 
 
 class _Call:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: RuntimeConnection) -> None:
         self._connection = connection
         self._http = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._headers: dict[str, str] = {}
@@ -87,7 +87,7 @@ class _Call:
         if status == _NOT_FOUND:
             raise ContainerNotFound(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
         if status == _RESOURCE_EXHAUSTED:
-            raise TooLarge(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
+            raise ResponseTooLarge(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
         if status != _OK or self._answer[:1] != b"\0" or len(self._answer) < _PREFIX:
             reason = f"gRPC status {status} {self._headers.get('grpc-message', '')[:200]}"
             raise ProtocolError(reason.strip())

@@ -16,7 +16,7 @@ from typing import Any
 
 from collector.containers.bundle_facts import FACTS, completed
 from collector.containers.bundles import Bundle, Bundles, with_config
-from collector.containers.decoding import TooLarge
+from collector.containers.decoding import ResponseTooLarge
 from collector.containers.protocol import ContainerNotFound, ContainerRuntime
 from collector.processes.container_names import ContainerName, container_of, exists
 from foundation.caches import BoundedMap
@@ -349,7 +349,7 @@ class KnownContainers:
                 if bundle.config is not None:
                     bundle = with_config(bundle, name)
                     least = self._respond_early(name, bundle.facts)
-        except TooLarge:
+        except ResponseTooLarge:
             # Its facts state that.
             pass
         except Exception as error:  # noqa: BLE001 - a bug must not end the thread for all containers
@@ -365,7 +365,7 @@ class KnownContainers:
                 return _Answer(name, completed(facts, least), is_complete=True)
             except ContainerNotFound:
                 continue
-            except TooLarge:
+            except ResponseTooLarge:
                 least = replace(least or _least(name), is_truncated=True)
             except Exception as error:  # noqa: BLE001 - as above, in one runtime's module
                 failure = f"{type(error).__name__}: {error}"

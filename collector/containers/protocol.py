@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from collector.containers.bundles import Bundle
-from collector.containers.decoding import MAX_BYTES, TooLarge
+from collector.containers.decoding import MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
 from collector.procfs.foreign_files import closing, open_made_by_root, read_file
 from collector.procfs.parse import parse_cgroup
@@ -68,7 +68,7 @@ def confirms(name: ContainerName, pid: int | None, proc: Path) -> bool:
     return path == name.cgroup or path.startswith(f"{name.cgroup}/")
 
 
-class Connection(socket.socket):
+class RuntimeConnection(socket.socket):
     """A connection to a runtime, with limits for all that is sent and received.
 
     Args:
@@ -116,14 +116,14 @@ class Connection(socket.socket):
         super().sendall(*arguments)
 
     def recv(self, *arguments: Any) -> bytes:
-        """Receive, within the limits; raises TooLarge."""
+        """Receive, within the limits; raises ResponseTooLarge."""
         self._hurry()
         received = super().recv(*arguments)
         self._count(len(received))
         return received
 
     def recv_into(self, *arguments: Any) -> int:
-        """Receive into a buffer, within the limits; raises TooLarge."""
+        """Receive into a buffer, within the limits; raises ResponseTooLarge."""
         self._hurry()
         received = super().recv_into(*arguments)
         self._count(received)
@@ -138,4 +138,4 @@ class Connection(socket.socket):
     def _count(self, received: int) -> None:
         self._left -= received
         if self._left < 0:
-            raise TooLarge(f"more than {MAX_BYTES} bytes")
+            raise ResponseTooLarge(f"more than {MAX_BYTES} bytes")

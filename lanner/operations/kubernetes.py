@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # each of the two services runs without the other's libraries
     from lanner.intake.webhook import AuditWebhook
 
 
-class RunningIntake(Protocol):
+class AuditIntakeState(Protocol):
     """The state of an intake of events."""
 
     outcomes: Counter[str]
@@ -29,7 +29,7 @@ class RunningIntake(Protocol):
 class AuditIntakeView:
     """Reads a running intake."""
 
-    intake: RunningIntake
+    intake: AuditIntakeState
     stuck_seconds: float
     turned: Beat = field(default_factory=Beat)
 

@@ -55,7 +55,7 @@ class OpenIdClient:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class OpenIdUser:
     """Somebody as the provider describes them."""
 
     subject: str
@@ -104,7 +104,7 @@ class OpenIdProvider:
         )
         return str(url), state
 
-    async def finish(self, answer: Mapping[str, str]) -> Person:
+    async def finish(self, answer: Mapping[str, str]) -> OpenIdUser:
         """Return the person who comes back from the provider. Raises SignInFailed.
 
         Args:
@@ -142,7 +142,7 @@ class OpenIdProvider:
         groups = claims.get(self._client.groups_claim)
         found = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else ()
         name = claims.get("preferred_username") or claims.get("email") or claims["sub"]
-        return Person(str(claims["sub"])[:_MAX_TEXT], str(name)[:_MAX_TEXT], [str(each) for each in found])
+        return OpenIdUser(str(claims["sub"])[:_MAX_TEXT], str(name)[:_MAX_TEXT], [str(each) for each in found])
 
     async def _claims(self, token: str, nonce: str, access_token: str) -> Mapping[str, Any]:
         client = self._client

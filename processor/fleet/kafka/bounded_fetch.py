@@ -48,7 +48,7 @@ class UnreadableRecord(bytes):
     """For people."""
 
 
-class TooLarge(LannerError, ValueError):
+class RecordsTooLarge(LannerError, ValueError):
     """Records that decompress to more than the limit."""
 
 
@@ -107,7 +107,7 @@ class _Batch:
         try:
             if (plain := _decompressed(data)) is not None:
                 self._readable, self.size = DefaultRecordBatch(plain), len(plain)
-        except TooLarge as error:
+        except RecordsTooLarge as error:
             self._reason = str(error)
         except Exception as error:  # noqa: BLE001  whatever a host put there
             self._reason = f"can't be decompressed: {fault_text(error)}"
@@ -154,12 +154,12 @@ def _decompressed(data: memoryview) -> bytes | None:
     """Return a batch with its records decompressed; None if they are not compressed.
 
     Raises:
-        TooLarge: they exceed the limit.
+        RecordsTooLarge: they exceed the limit.
         Exception: the decompressor fails.
     """
     if data[_MAGIC_AT] < _MAGIC:
         if data[_FORMER_ATTRIBUTES_AT] & _CODEC_MASK:
-            raise TooLarge("compressed in a format of messages from before Kafka 0.11")
+            raise RecordsTooLarge("compressed in a format of messages from before Kafka 0.11")
         return None
     head = list(_HEAD.unpack_from(data))
     codec = head[_ATTRIBUTES] & _CODEC_MASK
@@ -229,8 +229,8 @@ def _into_buffer(decompress_into: Callable[[Any, Any], int]) -> Callable[[memory
     return decompressed
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"its records have more than {MAX_BATCH_BYTES} bytes decompressed")
+def _too_large() -> RecordsTooLarge:
+    return RecordsTooLarge(f"its records have more than {MAX_BATCH_BYTES} bytes decompressed")
 
 
 _BUFFERS = threading.local()

@@ -1,6 +1,8 @@
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,50 @@ def test_help_preview_and_check_work_without_a_library(library: str) -> None:
         [sys.executable, "-c", PROGRAM, library], capture_output=True, text=True, check=False, timeout=120
     )
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+SERVICES = (
+    ("collector", ("_collect", "checked_filter", "_spool", "_work", "_command"), "collector"),
+    ("processor", ("command",), "processor"),
+    ("notifier", ("command", "_broker", "_deliver", "_listening", "_changed"), "notifier"),
+    ("kubernetes", ("kubernetes_audit",), "notifier"),
+    ("kubernetes", ("kubernetes",), "kubernetes"),
+    ("console", ("command", "_serve", "_folder"), "console"),
+)
+"""Module, its functions that run the service, and the extra whose libraries its image has."""
+EXTRAS = {
+    "collector": {"confluent_kafka", "prometheus_client"},
+    "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
+    "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},
+    "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube"},
+    "console": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography"},
+}
+IMPORTING = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split():
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+for name in sys.argv[2:]:
+    __import__(name)
+"""
+
+
+@pytest.mark.parametrize(("module", "functions", "extra"), SERVICES)
+def test_a_service_runs_with_the_libraries_of_its_image(module: str, functions: Sequence[str], extra: str) -> None:
+    """It also imports when it runs; two services in one module need different libraries."""
+    file = Path(__file__).parents[3] / f"lanner/commands/services/{module}.py"
+    tree = ast.parse(file.read_text())
+    running = [each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name in functions]
+    assert len(running) == len(functions)
+    imports = [node for each in running for node in ast.walk(each) if isinstance(node, ast.ImportFrom)]
+    names = [f"lanner.commands.services.{module}", *sorted({str(node.module) for node in imports})]
+    absent = " ".join(set(LIBRARIES) - EXTRAS[extra])
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING, absent, *names], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it_here(tmp_path: Path) -> None:

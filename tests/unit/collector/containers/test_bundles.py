@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.containers.bundles import Bundles, with_config
-from collector.containers.decoding import MAX_BYTES, TooLarge
+from collector.containers.decoding import MAX_BYTES, ResponseTooLarge
 from collector.processes.container_names import ContainerName
 from tests.unit.collector.containers.test_shims import SHIM, shim
 
@@ -118,7 +118,7 @@ def test_a_specification_that_only_looks_like_one_is_truncated(roots: Path) -> N
     early = Bundles([roots], []).find(NAME, None)
 
     assert early is not None
-    with pytest.raises(TooLarge):
+    with pytest.raises(ResponseTooLarge):
         with_config(early, NAME)
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, TooLarge, decoded
+from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, ResponseTooLarge, decoded
 
 PADDING = ["X=" + "x" * 100_000] * 40
 SPEC = {"process": {"user": {"uid": 0}}, "mounts": [{"source": "/", "options": ["ro", "rbind"]}], "a": [1, None, True]}
@@ -40,7 +40,7 @@ def test_a_large_text_is_decoded_without_long_texts() -> None:
 )
 def test_what_needs_too_much_is_too_large(text: bytes) -> None:
     """More than is read, more memory, more of it left, nested too deeply, or not JSON."""
-    with pytest.raises(TooLarge):
+    with pytest.raises(ResponseTooLarge):
         decoded(text)
 
 

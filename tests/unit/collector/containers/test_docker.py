@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from collector.containers import docker, protocol
-from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, TooLarge
+from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, ResponseTooLarge
 from collector.containers.docker import DEFAULT_SOCKET, Docker, socket_path
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable
 from collector.processes.container_names import ContainerName
@@ -101,7 +101,7 @@ def test_an_answer_without_end_is_not_read_to_its_end(
     """Whatever size it gives."""
     monkeypatch.setattr(protocol, "_MAX_RECEIVED", 100_000)
     parts = itertools.chain([b"HTTP/1.1 200 OK\r\n" + head], itertools.repeat(b"x" * 60_000))
-    with dripping_socket(tmp_path / "s", parts), pytest.raises(TooLarge):
+    with dripping_socket(tmp_path / "s", parts), pytest.raises(ResponseTooLarge):
         Docker(tmp_path / "s").inspect(NAME)
 
 
@@ -112,7 +112,7 @@ def test_an_answer_beyond_the_limit_is_too_large(tmp_path: Path) -> None:
         docker = Docker(daemon.path)
 
         assert docker.listed(NAME) is None
-        with pytest.raises(TooLarge):
+        with pytest.raises(ResponseTooLarge):
             docker.inspect(NAME)
 
 

@@ -12,7 +12,7 @@ from h2.events import RequestReceived, StreamEnded
 from h2.exceptions import ProtocolError
 
 from collector.containers import protocol
-from collector.containers.decoding import TooLarge
+from collector.containers.decoding import ResponseTooLarge
 from collector.containers.grpc import call as call_path
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable
 
@@ -127,13 +127,16 @@ def test_an_answer_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
             http.send_data(stream, b"x" * 16_000)
 
     monkeypatch.setattr(protocol, "_MAX_RECEIVED", 40_000)
-    with server(tmp_path / "s", respond), pytest.raises(TooLarge, match="more than"):
+    with server(tmp_path / "s", respond), pytest.raises(ResponseTooLarge, match="more than"):
         call(tmp_path / "s", METHOD, b"", 5)
 
 
 def test_an_answer_that_the_server_itself_refuses_is_too_large(tmp_path: Path) -> None:
     """Containerd sends at most 16 MiB."""
-    with server(tmp_path / "s", responding(b"", "8", "larger than max")), pytest.raises(TooLarge, match="larger"):
+    with (
+        server(tmp_path / "s", responding(b"", "8", "larger than max")),
+        pytest.raises(ResponseTooLarge, match="larger"),
+    ):
         call(tmp_path / "s", METHOD, b"", 5)
 
 
