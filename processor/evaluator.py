@@ -8,11 +8,12 @@ from types import MappingProxyType
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import room_notices
+from processor.detection.budget import Budget
 from processor.detection.detector import Detector, RuleMatching
 from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
 from processor.detection.repeats import RepeatedAlerts, ViewRepeats
 from processor.detection.stage import DetectStage
-from processor.detection.view import BatchView, Budget, EventView, view_of
+from processor.detection.view import BatchView, EventView, view_of
 from processor.fields.json.documents import Document
 from processor.language.ast import Node
 from processor.matching.gathered import SeenKey

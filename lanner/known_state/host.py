@@ -126,16 +126,14 @@ class StatefulEvaluator:
             self.correlator.process(self._learner.commands(), self._now())
             self._learner = None
 
-    def process(self, batch: EventBatch) -> list[Alert]:
-        """Evaluate a batch that has just arrived, and report its losses and the rules that raised."""
+    def process(self, events: EventBatch | Document) -> list[Alert]:
+        """Evaluate a batch or document that has just arrived, and report its losses and the rules that raised."""
         now = self._now()
-        batch, redated = dated(batch, now, 0)
+        if isinstance(events, Document):
+            return self._evaluator.process(events, now)
+        batch, redated = dated(events, now, 0)
         self.redated += redated
         return [*self._evaluator.process(batch, now), *self._evaluator.report(batch, now)]
-
-    def process_json(self, event: Document) -> list[Alert]:
-        """Evaluate an event that is JSON and has just arrived, and report the rules that raised."""
-        return self._evaluator.process(event, self._now())
 
     def advance_to(self, monotonic: float) -> list[Alert]:
         """Close the periods that are over and, every few seconds, write the file. monotonic: s."""

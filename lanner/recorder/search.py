@@ -10,7 +10,8 @@ from lanner.recorder.event_rows import row_maker
 from lanner.recorder.store import EventPortion, EventRange, EventStore, Reading
 from processor.compiler.batch import Conditions, compile_rules
 from processor.compiler.literals import names_to_resolve
-from processor.detection.view import BatchView, Budget, BudgetLimits, OverBudget
+from processor.detection.budget import Budget, BudgetLimits, OverBudget
+from processor.detection.view import BatchView
 from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
 from processor.output.redaction import Redaction
 from processor.rules.splitting import stateful_names

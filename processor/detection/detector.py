@@ -12,8 +12,9 @@ from typing import Literal
 
 from bus.connection import fault_text
 from processor.compiler.batch import Hit, compile_rules
+from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import FoundAlert, RepeatedAlerts, ViewRepeats
-from processor.detection.view import BOUNDLESS, At, Budget, EventView
+from processor.detection.view import At, EventView
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.output.redaction import Redact, unredacted

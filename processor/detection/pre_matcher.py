@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from bus.connection import fault_text
 from processor.compiler.batch import Hit, compile_rules
-from processor.detection.view import BOUNDLESS, At, Budget, EventView
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import At, EventView
 from processor.language.ast import Field, Node
 from processor.matching.gathered import (
     Gathered,

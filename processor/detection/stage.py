@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
+from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.pre_matcher import Admits, admit_all
 from processor.detection.repeats import RepeatedAlerts, ViewRepeats
-from processor.detection.view import BOUNDLESS, BatchView, Budget, EventView
+from processor.detection.view import BatchView, EventView
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Notice, PreMatch
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
@@ -76,7 +77,6 @@ class DetectStage:
     def change_rules(self, rules: EvaluatedRules) -> None:
         """Evaluate other rules from the next events on."""
         self.rules = rules
-        """The active rules."""
         self._reported_faults = {}
 
     def add_observer(self, observer: Callable[[EventBatch], None]) -> None:

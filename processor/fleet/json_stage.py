@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from bus.messages import append_time
+from processor.detection.budget import LIMITS, Budget, BudgetLimits, OverBudget
 from processor.detection.stage import DetectStage
-from processor.detection.view import LIMITS, Budget, BudgetLimits, DocumentView, OverBudget
+from processor.detection.view import DocumentView
 from processor.fields.json.documents import BadJsonEvent, Document, JsonSource, read_event, read_events
 from processor.fleet.message_stage import MessageResult
 from processor.matching.packing import MESSAGES_PER_SECOND, PreMatchPacker

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from bus.connection import fault_text
 from bus.messages import AHEAD, BEHIND, TOLERATED, BrokerClock, append_time
+from processor.detection.budget import LIMITS, Budget, BudgetLimits, OverBudget
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.stage import DetectStage, EvaluatedRules
-from processor.detection.view import LIMITS, BatchView, Budget, BudgetLimits, OverBudget
+from processor.detection.view import BatchView
 from processor.hosts.arrival import CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage
 from processor.hosts.liveness import HostLiveness, QuietHost

@@ -21,7 +21,8 @@ from bus.signatures import read_private_key
 from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
 from lanner.settings import Settings
 from lanner.wiring.stages.processor import preparation
-from processor.detection.view import BOUNDLESS, BatchView, Budget
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import BatchView
 from processor.matching.wire import message_of
 from schemas.alert import Alert
 from schemas.batch import EventBatch

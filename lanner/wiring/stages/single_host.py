@@ -159,7 +159,7 @@ class Pipeline:
         log = settings.kubernetes_audit
         if log.file is not None:
             follower = log_follower(log.file, log.state_dir, self._note)
-            self.audit_log = LocalAuditLog(follower, self._evaluator.process_json, self._note)
+            self.audit_log = LocalAuditLog(follower, self._evaluator.process, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.

@@ -355,7 +355,7 @@ def test_people_who_requested_a_shell_are_named(tmp_path: Path) -> None:
     wall = Clock((shells.START - START) / SECOND + 2).wall()
     memory = StatefulEvaluator(rules, tmp_path / "memory", note=ignore_note, clock=wall, sessions=Sessions())
 
-    memory.process_json(shells.requested(0))
+    memory.process(shells.requested(0))
     (alert,) = memory.process(shells.started(1))
 
     assert alert.output_fields["session.user"] == "eve"
@@ -370,9 +370,9 @@ def test_people_are_named_after_a_restart(tmp_path: Path) -> None:
         return StatefulEvaluator(rules, tmp_path / "memory", note=ignore_note, clock=wall, sessions=Sessions())
 
     before = run()
-    before.process_json(shells.requested(0))
+    before.process(shells.requested(0))
     before.process(shells.started(1))
-    before.process_json(shells.requested(1, "sh", "-c", "id", user="bob"))
+    before.process(shells.requested(1, "sh", "-c", "id", user="bob"))
     before.save()
     after = run()
     (first,) = after.process(shells.started(60, depth=2))

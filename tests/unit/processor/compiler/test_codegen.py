@@ -2,7 +2,8 @@ import pytest
 
 from processor.compiler.batch import compile_rules
 from processor.compiler.operators import predicate
-from processor.detection.view import BOUNDLESS, BatchView, Budget
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import BatchView
 from processor.language.parser import parse
 from schemas.batch import Process
 from tests.unit.processor.batches import batch_of

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from processor.compiler.batch import compile_rules
-from processor.detection.view import BOUNDLESS, BatchView, Budget
+from processor.detection.budget import BOUNDLESS, Budget
+from processor.detection.view import BatchView
 from processor.fields.extract import extract
 from processor.language.parser import parse
 from schemas.batch import Container, EventBatch, Process

@@ -2,8 +2,8 @@ import pytest
 
 from bus.messages import BEHIND
 from lanner.sources.installed import built_in_source
+from processor.detection.budget import BudgetLimits
 from processor.detection.stage import DetectStage
-from processor.detection.view import BudgetLimits
 from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules

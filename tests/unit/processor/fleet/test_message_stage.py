@@ -4,9 +4,10 @@ from typing import Any
 
 from bus.messages import AHEAD
 from processor.correlation.correlator import Correlator
+from processor.detection.budget import Budget, BudgetLimits
 from processor.detection.detector import DetectionRule
 from processor.detection.repeats import ViewRepeats
-from processor.detection.view import Budget, BudgetLimits, EventView
+from processor.detection.view import EventView
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.arrival import CLOCK_SKEW
