@@ -28,7 +28,8 @@ OpenApplication = Callable[[], AbstractAsyncContextManager[web.Application]]
 """Makes the application on the loop that uses it."""
 _BACKLOG = 1024
 """Above the connections that one client may have, so that the kernel drops no attempt of others."""
-_ACCEPTED_AT_ONCE = 32
+_ACCEPTED_AT_ONCE = 8
+"""Few, so that a handshake of several turns of the loop ends before many newcomers take its place."""
 _PAUSE_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 """For a handler to answer that a request was not complete in time, before its connection is closed."""

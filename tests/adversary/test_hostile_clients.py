@@ -104,7 +104,7 @@ def test_a_sender_with_the_token_keeps_its_connection(tmp_path: Path) -> None:
 def test_unfinished_handshakes_keep_no_sender_with_a_certificate_out(
     share: float, tmp_path: Path, certificates: Certificates
 ) -> None:
-    """A client without a certificate sends nothing, stops within its hello, or never answers the server's."""
+    """Another user without a certificate sends nothing, stops within its hello, or never answers the server's."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with suppress(ssl.SSLWantReadError):
         ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
@@ -117,7 +117,7 @@ def test_unfinished_handshakes_keep_no_sender_with_a_certificate_out(
     theirs.load_cert_chain(certificates.client, certificates.client_key)
     with (
         intake(tmp_path, context=ours) as made,
-        crowd(made.port, 300, hello[: int(len(hello) * share)]),
+        crowd(made.port, 300, hello[: int(len(hello) * share)], NOBODY),
     ):
         ask = partial(http.client.HTTPSConnection, "localhost", made.port, context=theirs, timeout=5)
         assert answers(lambda: post(ask())) == [200] * REQUESTS

@@ -22,7 +22,7 @@ MOST = 100_000
 """Bytes of an image."""
 WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
 PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
-TALL = WIDE | {"viewport": {"width": 860, "height": 480}}
+TALL = WIDE | {"viewport": {"width": 860, "height": 400}}
 STORY, HOST = "Launch Package Management Process in Container", "web-1.example.com"
 
 

@@ -133,9 +133,13 @@ class Cluster:
             "ps", "-q", *(word for label in labels for word in ("--filter", label))
         ).stdout.split()
 
+    def log(self, service: str) -> str:
+        """Return what the containers of a service printed."""
+        return self.compose("logs", "--no-color", service)
+
     def said(self, service: str, text: str) -> int:
         """Count how often the containers of a service printed a text."""
-        return self.compose("logs", "--no-color", service).count(text)
+        return self.log(service).count(text)
 
     def wait_until_it_works(self, processors: int = 2) -> None:
         """Wait until the whole path of an alert is up."""

@@ -12,7 +12,11 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(1500)]
 
 def test_what_is_posted_with_the_token_is_on_the_topic(cluster: Cluster) -> None:
     """Without the token, nothing is accepted; the container's user may write to no other topic but dead letters."""
-    wait(lambda: cluster.said("kubernetes-audit", "taking audit events from") > 0, 90)
+    wait(
+        lambda: cluster.said("kubernetes-audit", "taking audit events from") > 0,
+        90,
+        lambda: cluster.log("kubernetes-audit"),
+    )
     token = cluster.compose("run", "--rm", "--no-deps", "secrets", "show", "audit-token").strip()
     statuses = []
     for shown in ("wrong", token):

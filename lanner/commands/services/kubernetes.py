@@ -38,7 +38,7 @@ def kubernetes_audit(options: Options, *, listen: str | None, file: str | None, 
     was, in the consumer group.
     """
     need("notifier", "aiohttp", "confluent_kafka")
-    from lanner.operations.kubernetes import AuditIntakeView
+    from lanner.operations.intake import AuditIntakeView
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order

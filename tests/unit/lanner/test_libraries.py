@@ -13,8 +13,8 @@ from lanner.libraries import Environment, missing, need, remedy
 from tests.unit.lanner.process.blocked import PROGRAM
 
 LIBRARIES = (
-    *("aiohttp", "apprise", "confluent_kafka", "cryptography", "faust", "jinja2", "lightkube", "prometheus_client"),
-    *("pygls", "sigma", "slack_sdk", "urllib3"),
+    *("aiohttp", "apprise", "authlib", "confluent_kafka", "cryptography", "faust", "jinja2", "joserfc", "lightkube"),
+    *("msgspec", "prometheus_client", "pygls", "sigma", "slack_sdk", "urllib3"),
 )
 
 
@@ -40,8 +40,10 @@ EXTRAS = {
     "collector": {"confluent_kafka", "prometheus_client"},
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
     "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},
-    "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube"},
-    "console": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography"},
+    "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube", "msgspec"},
+    "console": {
+        *("confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography", "authlib", "joserfc"),
+    },
 }
 IMPORTING = """
 import sys

@@ -12,7 +12,7 @@ import pytest
 
 from bus.connection import Connection
 from lanner.errors import BadInput
-from lanner.operations.kubernetes import AuditIntakeView
+from lanner.operations.intake import AuditIntakeView
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings
 from lanner.settings.sections.services import AuditTopicSettings, KubernetesAuditSettings
