@@ -122,8 +122,9 @@ def test_whichever_source_comes_last_completes_a_temporal_macro(first: str, sour
     assert alert.window.legs["secret_requested"]["ka.user.name"] == "alice"
 
 
+# Two minutes after an event, a replay has dropped its window: the newest event of all groups is the clock.
 _actions = st.lists(
-    st.tuples(st.booleans(), st.integers(0, 12).map(lambda tens: 10 * tens), st.sampled_from(["/a", "/b"])),
+    st.tuples(st.booleans(), st.integers(0, 11).map(lambda tens: 10 * tens), st.sampled_from(["/a", "/b"])),
     min_size=1,
     max_size=25,
 )
