@@ -144,6 +144,8 @@ def test_hosts_are_listed_with_the_silent_first(connection: Connection, processe
         (live.name, "live"),
     ]
     assert (rows[2]["kernel"], rows[2]["lost"]) == ("6.18", 7)
+    generator.publish(live.batch())
+    generator.flush()
     check = processes.start(connection, "hosts", "--check", *soon)
     assert check.result() == 1
     assert silent.name in check.output

@@ -152,7 +152,7 @@ def test_a_daemon_that_hangs_never_holds_up_the_caller(tmp_path: Path) -> None:
 
 def test_a_daemon_that_comes_back_is_queried_again(tmp_path: Path) -> None:
     """Not at once, and events no longer wait for it."""
-    with containers(tmp_path, timeout=0.05) as (known, daemon):
+    with containers(tmp_path, timeout=0.5) as (known, daemon):
         daemon.is_hanging = True
         known.is_pending(NAME, 0)
         settle(known)
