@@ -7,14 +7,13 @@ from itertools import count
 from pathlib import Path
 
 from foundation.text import count_of
-from foundation.yaml.text import yaml_scalar
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate import flow_text, quiet_case_text
 from lanner.ruletest.model import Case, Suite
 from lanner.ruletest.reading import find_tests, read_suite
 from lanner.ruletest.running import RuleSet, Runner
 from lanner.tuning.proposals import CLAIMED, PARENT, USER, FieldCondition, Proposal, is_narrow
-from lanner.tuning.rule_exceptions import appended_text, exception_lines, values_line
+from lanner.tuning.rule_exceptions import appended_text, exception_head, values_line
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules
 from schemas.batch import EventBatch
@@ -84,20 +83,13 @@ def _rule(rule: str, found: list[Proposal], taken: TakenNames) -> str:
             names = (f"tuned_{_slug(each)}_{number}" for number in numbers)
             name = next(name for name in names if name not in taken.exceptions)
             lines.append(_quiets(each))
-            conditions = [(one.field, one.operator, one.value) for one in each.conditions]
-            lines += exception_lines(name, conditions, taken.lists)
+            lines += [*exception_head(name, each.conditions), values_line(each.conditions, taken.lists)]
     for name in dict.fromkeys(each.exception for each in found if each.exception):
-        lines += _more_values(name, [each for each in found if each.exception == name], taken.lists)
+        lines += exception_head(name)
+        for each in found:
+            if each.exception == name:
+                lines += [f"    {_quiets(each)}", values_line(each.conditions, taken.lists)]
     return f"\n{appended_text(rule, lines)}"
-
-
-def _more_values(name: str, found: Sequence[Proposal], lists: Collection[str]) -> Iterator[str]:
-    """Yield the lines that append values to an exception of the rule."""
-    yield f"    - name: {yaml_scalar(name)}"
-    yield "      values:"
-    for each in found:
-        yield f"    {_quiets(each)}"
-        yield values_line([one.value for one in each.conditions], lists)
 
 
 def _quiets(proposal: Proposal) -> str:

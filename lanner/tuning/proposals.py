@@ -14,6 +14,7 @@ from typing import Any
 from processor.compiler.literals import fits_in_rule
 from processor.loading.rules import RuleException
 from processor.output.redaction import MASK
+from schemas.alert import Alert
 
 PROGRAM = "proc.codepath"
 IMAGE = "container.image.repository"
@@ -171,6 +172,12 @@ class TunedAlert:
     is_marked: bool = False
     """True if people marked it as real."""
 
+    @classmethod
+    def of(cls, alert: Alert, *, is_marked: bool = False) -> "TunedAlert":
+        """Return the facts of an alert."""
+        number = 1 if alert.repeats is None else alert.repeats.count
+        return cls(alert.rule, alert.hostname, alert.stated, number, is_marked)
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -190,7 +197,7 @@ class Proposal:
     """The rule's own exception to which the values belong; empty if a new one is needed."""
 
 
-def proposals(
+def propose(
     alerts: Iterable[TunedAlert],
     witnesses: int = MIN_WITNESSES,
     declared: Mapping[str, Sequence[RuleException]] = MappingProxyType({}),
@@ -207,13 +214,33 @@ def proposals(
     for alert in alerts:
         by_rule[alert.rule].append(alert)
     noisiest = sorted(by_rule.items(), key=lambda item: (-_total(item[1]), item[0]))
-    return [found for rule, own in noisiest for found in _of_rule(rule, own, max(witnesses, 2), declared.get(rule, ()))]
+    return [found for rule, own in noisiest for found in _of_rule(rule, own, witnesses, declared.get(rule, ()))]
+
+
+def proposal_for(
+    alert: TunedAlert, alerts: Iterable[TunedAlert], declared: Mapping[str, Sequence[RuleException]]
+) -> Proposal | None:
+    """Return the proposal that quiets an alert: one that it shares with others, else one for it alone; None if neither.
+
+    Args:
+        alert: the alert.
+        alerts: others of its rule.
+        declared: as for `propose`.
+    """
+    shape = conditions_of(alert.fields)
+    for found in (*propose(alerts, declared=declared), *propose([alert], 1, declared)):
+        # A whole path is its own prefix.
+        if all(each in shape or replace(each, operator="=") in shape for each in found.conditions):
+            return found
+    return None
 
 
 def _of_rule(
     rule: str, alerts: Sequence[TunedAlert], witnesses: int, declared: Sequence[RuleException]
 ) -> list[Proposal]:
-    shapes = [conditions_of(alert.fields) for alert in alerts]
+    # Sets of the same objects are compared several times faster.
+    same: dict[FieldCondition, FieldCondition] = {}
+    shapes = [frozenset(same.setdefault(each, each) for each in conditions_of(alert.fields)) for alert in alerts]
     all_counts = Counter[Conditions]()
     for alert, shape in zip(alerts, shapes, strict=True):
         all_counts[shape] += alert.number

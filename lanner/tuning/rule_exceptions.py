@@ -1,14 +1,14 @@
-"""Proposes an exception for an alert, and counts what it would have quieted: evaluated as the rule's own would be."""
+"""Writes exceptions, and counts what one would have quieted: evaluated as the rule's own would be."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
+from lanner.tuning.proposals import FieldCondition, Proposal
 from processor.compiler.literals import fits_in_rule
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.transformers import as_text
@@ -23,26 +23,19 @@ from schemas.alert import Alert
 _WORDS = re.compile(r"(?<!\\)[A-Za-z0-9_.-]+")
 
 
-def exception_lines(name: str, conditions: Sequence[tuple[str, str, str]], lists: Collection[str]) -> list[str]:
-    """Return the lines of one exception, as an item of `exceptions`.
+def exception_head(name: str, conditions: Sequence[FieldCondition] = ()) -> list[str]:
+    """Return the first lines of an exception, as an item of `exceptions`; its values follow.
 
     Args:
         name: its name.
-        conditions: field, operator and value.
-        lists: names of the lists of the rules, which stand for their items wherever they are a word.
+        conditions: what it compares; none if the rule has an exception of this name, which gets more values.
     """
-    fields, operators = (
-        ", ".join(map(yaml_scalar, column))
-        for column in ([field for field, _, _ in conditions], [operator for _, operator, _ in conditions])
-    )
-    return [
-        f"    - name: {name}",
-        f"      fields: [{fields}]",
+    head = [f"    - name: {yaml_scalar(name)}"]
+    if conditions:
+        head.append(f"      fields: [{', '.join(yaml_scalar(each.field) for each in conditions)}]")
         # Quoted: a plain = is not a text in YAML 1.1.
-        f"      comps: [{operators}]",
-        "      values:",
-        values_line([value for _, _, value in conditions], lists),
-    ]
+        head.append(f"      comps: [{', '.join(yaml_scalar(each.operator) for each in conditions)}]")
+    return [*head, "      values:"]
 
 
 def appended_text(rule: str, lines: Iterable[str]) -> str:
@@ -51,9 +44,14 @@ def appended_text(rule: str, lines: Iterable[str]) -> str:
     return "\n".join([*head, *lines, "  override:", "    exceptions: append", ""])
 
 
-def values_line(values: Sequence[str], lists: Collection[str]) -> str:
-    """Return the line of one entry of an exception's values."""
-    return f"        - [{', '.join(yaml_scalar(literal(value, lists)) for value in values)}]"
+def values_line(conditions: Sequence[FieldCondition], lists: Collection[str]) -> str:
+    """Return the line of one entry of an exception's values.
+
+    Args:
+        conditions: what it compares.
+        lists: names of the lists of the rules, which stand for their items wherever they are a word.
+    """
+    return f"        - [{', '.join(yaml_scalar(literal(each.value, lists)) for each in conditions)}]"
 
 
 def literal(text: str, lists: Collection[str]) -> str:
@@ -74,13 +72,14 @@ MAX_ALERTS = 50_000
 MAX_FIELDS = 8
 MAX_DAYS = 30
 _RECOGNIZED = (
-    *("proc.codepath", "proc.pcodepath", "proc.name", "proc.pname", "proc.exepath", "proc.cmdline", "proc.aname[2]"),
+    *("proc.codepath", "proc.pcodepath", "proc.exepath", "proc.cmdline"),
     "user.name",
     *("fd.name", "fd.directory", "fd.sip", "fd.sport", "fs.path.name", "fs.path.target", "evt.type"),
     *("container.image.repository", "container.name", "k8s.ns.name", "k8s.pod.name"),
 )
 """Fields by which legitimate actions are recognized; those that differ each time are not among them."""
-_USUAL = ("proc.codepath", "proc.pcodepath", "fd.name", "container.image.repository")
+_CLAIMED = re.compile(r"proc\..*(?:name|exe)(?:\[\d+\])?")
+"""Names of processes: whoever starts one chooses its name, so no exception goes by it."""
 
 
 Decisions = Mapping[str, Sequence[str]]
@@ -92,15 +91,15 @@ class BadExceptionFields(BadInput):
 
 
 @dataclass(frozen=True, slots=True)
-class ProposedException:
-    """An exception that excludes an alert."""
+class WrittenException:
+    """An exception as a rule file has it."""
 
-    fields: Sequence[str]
-    text: str
-    """The item of a rule file."""
-    condition: str
+    fields: Sequence[str] = ()
+    text: str = ""
+    """The item of a rule file; empty if there is no exception."""
+    condition: str = ""
     """True for the events that it excludes."""
-    excludes: Callable[[Alert], bool]
+    excludes: Callable[[Alert], bool] = lambda _: False
 
 
 @dataclass(slots=True)
@@ -126,12 +125,21 @@ class Quieted:
     """Groups and alerts about which people decided something, by subject."""
 
 
-def choices(alert: Alert) -> Mapping[str, str]:
-    """Return the fields of an alert that an exception can name, with their values."""
+def choices(alert: Alert, proposed: Proposal | None = None) -> Mapping[str, FieldCondition]:
+    """Return the conditions that an exception for an alert can have, by field: those proposed, else its own values."""
     own = alert.stated
     names = dict.fromkeys((*_RECOGNIZED, *(name for name in alert.output_fields if name in NAMES)))
-    found = {name: as_text(value) for name in names if (value := own.get(name)) not in (None, "", "<NA>", ())}
-    return {name: text for name, text in found.items() if fits_in_rule(text) and not _is_unwritable(text)}
+    texts = {
+        name: as_text(value)
+        for name in names
+        if not _CLAIMED.fullmatch(name) and (value := own.get(name)) not in (None, "", "<NA>", ())
+    }
+    found = {
+        name: FieldCondition(name, "=", text)
+        for name, text in texts.items()
+        if fits_in_rule(text) and not _is_unwritable(text)
+    }
+    return found | {each.field: each for each in (proposed.conditions if proposed else ())}
 
 
 def _is_unwritable(text: str) -> bool:
@@ -139,45 +147,56 @@ def _is_unwritable(text: str) -> bool:
     return "\ufffd" in text or MASK in text or "\0" in text
 
 
-def usual_fields(possible: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the fields to begin with."""
-    return tuple(name for name in _USUAL if name in possible) or tuple(islice(possible, 1))
-
-
-def propose(alert: Alert, fields: Sequence[str], now: int, lists: Collection[str] = ()) -> ProposedException:
-    """Return the exception for the values that an alert has in some fields.
+def written(
+    alert: Alert, fields: Sequence[str], proposed: Proposal | None, now: int, lists: Collection[str] = ()
+) -> WrittenException:
+    """Return an exception that excludes an alert.
 
     Args:
         alert: the alert.
-        fields: of its choices.
-        now: ns since the epoch; the exception's name has it.
+        fields: of its choices; the proposed ones if it is empty.
+        proposed: the proposal for the alert.
+        now: ns since the epoch; the name of a new exception has it.
         lists: names of the lists of the rules, which stand for their items wherever they are a word.
 
     Raises:
-        BadExceptionFields: a field is not among the choices, or there are none or too many.
+        BadExceptionFields: a field is not among the choices, or there are too many.
     """
-    possible = choices(alert)
+    own = [each.field for each in proposed.conditions] if proposed else []
+    fields = fields or own
+    possible = choices(alert, proposed)
     if unknown := [name for name in fields if name not in possible]:
         raise BadExceptionFields(
             f"fields: {unknown[0]} is not among the fields of this alert that an exception can name."
         )
-    if not 0 < len(fields) <= MAX_FIELDS:
+    if len(fields) > MAX_FIELDS:
         raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
+    if not fields:
+        return WrittenException()
+    is_declared = proposed is not None and proposed.exception and set(fields) == set(own)
+    conditions = [possible[name] for name in (own if is_declared else fields)]
+    values = values_line(conditions, lists)
     named = f"{datetime.fromtimestamp(now / 1e9, UTC):quiet_%Y-%m-%d_%H.%M.%S}"
-    lines = exception_lines(named, [(name, "=", possible[name]) for name in fields], lists)
-    text = appended_text(alert.rule, lines)
-    excluded = _excluded("\n".join(["  exceptions:", *lines]))
+    entry = [*exception_head(named, conditions), values]
+    excluded = _excluded("\n".join(["  exceptions:", *entry]))
+    if proposed is not None and is_declared:
+        entry = [*exception_head(proposed.exception), values]
     evaluate = compile_mapping(excluded)
 
     def excludes(other: Alert) -> bool:
         return evaluate(other.stated)
 
-    return ProposedException(fields, text, print_condition(excluded), excludes)
+    return WrittenException(
+        [each.field for each in conditions],
+        appended_text(alert.rule, entry),
+        print_condition(excluded),
+        excludes,
+    )
 
 
 def quieted(
     alerts: Iterable[tuple[Alert, Decisions]],
-    proposed: ProposedException,
+    proposed: WrittenException,
     alert: Alert,
     since: int,
     stop: Callable[[], bool],

@@ -21,7 +21,7 @@ from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
 from lanner.terminal.output import StatusLine, note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
-from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, proposals
+from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, propose
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
@@ -98,7 +98,7 @@ def command(
         source = _stored(settings, chosen_recording(settings, file, topic=topic, quiet=options.quiet), first)
     alerts = _alerts(source, first, names, _marked(console), quiet=options.quiet)
     trial = HarmTrial(sources.files)
-    tried = [(each, _harm(trial, each)) for each in proposals(alerts, witnesses, known)]
+    tried = [(each, _harm(trial, each)) for each in propose(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
     if settings.json_output:
         click.echo(json.dumps([_record(each) for each in tried], indent=2))
@@ -124,13 +124,7 @@ def _alerts(
                 note(f"stopped after {count_of(len(found), 'alert')}.")
                 break
             if alert.rule in rules and alert.time // 1_000_000 >= first:
-                found[alert.id] = TunedAlert(
-                    alert.rule,
-                    alert.hostname,
-                    alert.stated,
-                    1 if alert.repeats is None else alert.repeats.count,
-                    alert.id in marked,
-                )
+                found[alert.id] = TunedAlert.of(alert, is_marked=alert.id in marked)
                 status.show(f"reading: {count_of(len(found), 'alert')}")
     status.clear()
     return list(found.values())

@@ -2,14 +2,14 @@
 import { element, timeElement } from "./nodes.js";
 import { copyable } from "./rule.js";
 
-function drawChoice({ field, value }, chosen, part) {
+function drawChoice({ field, operator, value }, chosen, part) {
   const box = element("input", { type: "checkbox", value: field, checked: chosen.includes(field) });
   box.addEventListener("change", () => {
     const fields = [...part.querySelectorAll("[data-choices] :checked")].map((each) => each.value);
     part.querySelector("[name=fields]").value = fields.join(",");
     part.querySelector("form").requestSubmit();
   });
-  return element("li", {}, element("label", {}, box, " ", field, " = ", element("code", {}, value)));
+  return element("li", {}, element("label", {}, box, " ", field, ` ${operator} `, element("code", {}, value)));
 }
 
 function drawMarked(marked) {
@@ -24,9 +24,10 @@ export function drawException(found, part) {
   const nodes = [
     element("fieldset", { "data-choices": true }, element("legend", {}, "Alerts of this rule are excluded where all of these hold"),
       element("ul", { class: "choices" }, ...found.choices.map((choice) => drawChoice(choice, found.chosen, part)))),
-    element("p", {}, "It would have quieted ", element("b", {}, `${found.quieted.toLocaleString()} of ${found.checked.toLocaleString()}`),
-      " alerts of this rule", found.is_partial ? " since " : ".", ...(found.is_partial ? [timeElement(found.since), "; earlier ones were not looked at."] : [])),
   ];
+  if (!found.text) return [...nodes, element("p", { class: "hint" }, "Nothing is proposed: the alert doesn't name a program or an image together with what it did. Choose what it goes by.")];
+  nodes.push(element("p", {}, "It would have quieted ", element("b", {}, `${found.quieted.toLocaleString()} of ${found.checked.toLocaleString()}`),
+      " alerts of this rule", found.is_partial ? " since " : ".", ...(found.is_partial ? [timeElement(found.since), "; earlier ones were not looked at."] : [])));
   if (found.marked.length) {
     nodes.push(element("p", { class: "remark" }, "Among them are others that people looked at:"), element("ul", { class: "marks" }, ...found.marked.map(drawMarked)));
     if (found.more_marked) nodes.push(element("p", { class: "hint" }, `and ${found.more_marked.toLocaleString()} more`));

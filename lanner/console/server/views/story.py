@@ -1,9 +1,9 @@
 """One alert's story, on demand: each part is read within limits on time and bytes."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from aiohttp import web
@@ -21,18 +21,18 @@ from lanner.console.story.incident import NothingToExport
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput, BadRequest, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
+from lanner.tuning.proposals import FieldCondition, TunedAlert, proposal_for
 from lanner.tuning.rule_exceptions import (
     MAX_ALERTS,
     MAX_DAYS,
     BadExceptionFields,
     Decisions,
     MarkedAlerts,
-    ProposedException,
     Quieted,
+    WrittenException,
     choices,
-    propose,
     quieted,
-    usual_fields,
+    written,
 )
 from schemas.alert import Alert
 
@@ -40,6 +40,8 @@ DEFAULT_BEFORE, DEFAULT_AFTER = "2m", "1m"
 DEFAULT_DAYS = 7
 _MAX_SUBJECT = 100
 _MAX_MARKED = 50
+_MAX_LEARNED = 2_000
+"""The newest alerts of a rule, of which a proposal is made."""
 _LONGEST = 500
 """Characters of an alert's output and of a comment that are shown."""
 _MAX_AROUND = UNITS["h"]
@@ -111,10 +113,14 @@ async def exception(request: web.Request) -> web.StreamResponse:
     since = 0 if made.is_recording else now - days * UNITS["d"]
 
     def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
-        possible = choices(alert)
-        proposed = propose(alert, fields or usual_fields(possible), now, parts.rules.rules().lists)
+        rules = parts.rules.rules()
+        declared = {rule.name: rule.exceptions for rule in rules.rules if rule.name == alert.rule}
         alerts = decided_alerts(parts.alerts, alert.rule, since)
-        return exception_json(possible, proposed, quieted(alerts, proposed, alert, since, budget.is_spent))
+        newest = list(islice(alerts, _MAX_LEARNED))
+        proposed = proposal_for(TunedAlert.of(alert), [TunedAlert.of(each) for each, _ in newest], declared)
+        text = written(alert, fields, proposed, now, rules.lists)
+        found = quieted(chain(newest, alerts), text, alert, since, budget.is_spent)
+        return exception_json(choices(alert, proposed).values(), text, found)
 
     return await _answer(request, read)
 
@@ -147,10 +153,12 @@ def _mark_text(mark: Mark) -> str:
             return f"{author}: {value}"
 
 
-def exception_json(possible: Mapping[str, str], proposed: ProposedException, found: Quieted) -> dict[str, Any]:
+def exception_json(possible: Iterable[FieldCondition], proposed: WrittenException, found: Quieted) -> dict[str, Any]:
     """Return a proposal as JSON."""
     return {
-        "choices": [{"field": name, "value": printable(value)} for name, value in possible.items()],
+        "choices": [
+            {"field": each.field, "operator": each.operator, "value": printable(each.value)} for each in possible
+        ],
         "chosen": list(proposed.fields),
         "text": proposed.text,
         "condition": printable(proposed.condition),

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from lanner.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, proposals
+from lanner.tuning.proposals import MAX_PROPOSALS, Proposal, TunedAlert, propose
 from processor.loading.rules import RuleException
 
 BACKUP = {"proc.codepath": "/usr/bin/tar", "proc.pname": "backup", "user.name": "root"}
@@ -22,7 +22,7 @@ def test_what_alerts_have_in_common_becomes_an_exception() -> None:
     """Files of one folder, read by one program on several hosts; the alert of another program stays."""
     alerts = [read_by("/usr/bin/tar", f"/srv/data/{name}", host) for name in "abc" for host in ("x", "y")]
 
-    (found,) = proposals([*alerts, read_by("/tmp/tar", "/srv/data/a")])
+    (found,) = propose([*alerts, read_by("/tmp/tar", "/srv/data/a")])
 
     assert conditions(found) == ["proc.codepath = /usr/bin/tar", "fd.name startswith /srv/data/"]
     assert (found.alerts, found.of_rule, found.hosts, found.marked) == (6, 7, 2, 0)
@@ -30,15 +30,15 @@ def test_what_alerts_have_in_common_becomes_an_exception() -> None:
 
 def test_too_few_witnesses_make_no_exception() -> None:
     """Four alerts may be one attack."""
-    assert proposals([read_by("/usr/bin/tar", "/srv/data/a")] * 4) == []
-    assert len(proposals([read_by("/usr/bin/tar", "/srv/data/a")] * 3, witnesses=3)) == 1
+    assert propose([read_by("/usr/bin/tar", "/srv/data/a")] * 4) == []
+    assert len(propose([read_by("/usr/bin/tar", "/srv/data/a")] * 3, witnesses=3)) == 1
 
 
 def test_a_summary_counts_as_the_alerts_that_it_replaces() -> None:
     """Otherwise the noisiest would look quiet."""
     alerts = [read_by("/usr/bin/cp", "/srv/data/b")] * 5 + [read_by("/usr/bin/tar", "/srv/data/a")] * 4
 
-    first, second = proposals([*alerts, read_by("/usr/bin/tar", "/srv/data/a", number=40)])
+    first, second = propose([*alerts, read_by("/usr/bin/tar", "/srv/data/a", number=40)])
 
     assert (first.alerts, first.of_rule, conditions(first)[0]) == (44, 49, "proc.codepath = /usr/bin/tar")
     assert second.alerts == 5
@@ -46,21 +46,21 @@ def test_a_summary_counts_as_the_alerts_that_it_replaces() -> None:
 
 def test_a_summary_is_one_witness() -> None:
     """Only the number of alerts that it replaces is known: a process may have read forty files."""
-    assert proposals([read_by("/usr/bin/tar", "/srv/data/a", number=40)] * 4) == []
+    assert propose([read_by("/usr/bin/tar", "/srv/data/a", number=40)] * 4) == []
 
 
 def test_a_program_alone_is_not_excused() -> None:
     """Its alerts share nothing else."""
     alerts = [read_by("/usr/bin/python3", f"/{name}") for name in "abcdefgh"]
 
-    assert proposals(alerts) == []
+    assert propose(alerts) == []
 
 
 def test_a_narrower_exception_is_preferred_if_it_quiets_nearly_as_much() -> None:
     """One odd alert doesn't widen it to the whole folder."""
     alerts = [read_by("/usr/bin/tar", "/srv/data/a")] * 19 + [read_by("/usr/bin/tar", "/srv/data/keys/secret")]
 
-    (found,) = proposals(alerts)
+    (found,) = propose(alerts)
 
     assert (conditions(found)[1], found.alerts) == ("fd.name = /srv/data/a", 19)
 
@@ -83,7 +83,7 @@ def test_values_are_proposed_for_the_exception_of_the_rule_that_fits() -> None:
         for path in paths
     ]
 
-    found = proposals(alerts, declared=DECLARED)
+    found = propose(alerts, declared=DECLARED)
 
     assert [(each.exception, conditions(each)) for each in found] == [
         ("file_program", ["fd.name startswith /srv/data/a", "proc.codepath = /usr/bin/tar"]),
@@ -96,7 +96,7 @@ def test_an_exception_of_the_rule_that_compares_less_is_not_used() -> None:
     image = {"container.image.repository": "registry.example/backup"}
     alerts = [TunedAlert("Read", "a", {"proc.codepath": "/usr/bin/tar", "fd.name": "/srv/a", **image})] * 6
 
-    (found,) = proposals(alerts, declared=DECLARED)
+    (found,) = propose(alerts, declared=DECLARED)
 
     assert found.exception == ""
     assert len(found.conditions) == 3
@@ -110,10 +110,10 @@ def test_a_program_and_its_parent_are_excused_only_where_the_rule_does_so() -> N
     alerts = [TunedAlert("Mount", "a", PARENT)] * 6
     declared = {"Mount": [RuleException("program_parent", ("proc.codepath", "proc.pcodepath"), ("=", "="))]}
 
-    assert proposals(alerts) == []
-    assert [each.exception for each in proposals(alerts, declared=declared)] == ["program_parent"]
+    assert propose(alerts) == []
+    assert [each.exception for each in propose(alerts, declared=declared)] == ["program_parent"]
     shell = [TunedAlert("Mount", "a", {**PARENT, "proc.pcodepath": "/usr/bin/bash"})] * 6
-    assert proposals(shell, declared=declared) == []
+    assert propose(shell, declared=declared) == []
 
 
 @pytest.mark.parametrize("field", ["fd.name", "fs.path.name"])
@@ -122,7 +122,7 @@ def test_an_exception_of_the_rule_fits_by_either_name_of_a_file(field: str) -> N
     fields = {"proc.codepath": "/usr/bin/tar", "fd.name": "/srv/a", "fs.path.name": "/srv/a"}
     declared = {"Read": [RuleException("own", ("proc.codepath", field), ("=", "startswith"))]}
 
-    (found,) = proposals([TunedAlert("Read", "a", fields)] * 5, declared=declared)
+    (found,) = propose([TunedAlert("Read", "a", fields)] * 5, declared=declared)
 
     assert (found.exception, conditions(found)[1]) == ("own", f"{field} startswith /srv/a")
 
@@ -132,7 +132,7 @@ def test_different_causes_get_exceptions_of_their_own() -> None:
     alerts = [read_by(f"/usr/bin/{program}", f"/srv/{program}/x") for program in "abcdefg" for _ in range(5)]
     alerts += [read_by("/usr/bin/a", "/srv/a/x"), TunedAlert("Other", "a", BACKUP)]
 
-    found = proposals(alerts)
+    found = propose(alerts)
 
     assert len(found) == MAX_PROPOSALS
     assert (found[0].alerts, conditions(found[0])[0]) == (6, "proc.codepath = /usr/bin/a")
@@ -140,7 +140,7 @@ def test_different_causes_get_exceptions_of_their_own() -> None:
 
 def test_alerts_that_people_marked_are_counted() -> None:
     """An exception that hides them is no good."""
-    (found,) = proposals([read_by("/usr/bin/tar", "/srv/data/a", is_marked=number == 2) for number in range(5)])
+    (found,) = propose([read_by("/usr/bin/tar", "/srv/data/a", is_marked=number == 2) for number in range(5)])
 
     assert found.marked == 1
 
@@ -149,4 +149,4 @@ def test_many_different_alerts_stay_bounded() -> None:
     """Each with a path of its own, as a flood makes them."""
     alerts = [read_by(f"/usr/bin/p{number % 7}", f"/srv/{number}/{number * 7}/x") for number in range(2_000)]
 
-    assert len(proposals(alerts)) <= MAX_PROPOSALS
+    assert len(propose(alerts)) <= MAX_PROPOSALS

@@ -1,3 +1,4 @@
+import json
 import select
 import socket
 import threading
@@ -15,9 +16,12 @@ from lanner.console.story.reading import EventArchive
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, Reading, Stop, StoredBatch
-from lanner.tuning.rule_exceptions import propose, quieted
+from lanner.tuning.rule_exceptions import quieted, written
+from processor.evaluator import Evaluator, compile_ruleset
+from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
+from schemas.encoding.recording import read_recording
 from tests.unit.alerts import TIME, alert
 from tests.unit.lanner.console.alerts import NOW, filled, found, soon
 from tests.unit.lanner.console.server.conftest import Serve
@@ -25,6 +29,7 @@ from tests.unit.lanner.console.server.running import Served
 from tests.unit.lanner.program import lanner
 from tests.unit.lanner.recorder.hosts import alert_far, alert_near, far, near
 from tests.unit.recordings import shadow_read
+from tests.unit.rules.shipped import RULES as RULE_FILES
 
 IDENTITY = alert_id(TIME, "Shadow", "1", "1", 1, 2, 0)
 PATH = f"/api/alerts/{IDENTITY}/story"
@@ -296,10 +301,46 @@ def test_others_that_people_looked_at_are_named(tmp_path: Path) -> None:
         Mark("group:none", f"{COMMENT}/3", "no such group", "bob", NOW),
     ):
         view.set_marks([mark])
-    proposed = propose(alerts[0], ("fd.name",), NOW)
+    proposed = written(alerts[0], ("fd.name",), None, NOW)
     decided = decided_alerts(reader, "Read sensitive file", 0)
-    rows = exception_json({}, proposed, quieted(decided, proposed, alerts[0], 0, lambda: False))["marked"]
+    rows = exception_json((), proposed, quieted(decided, proposed, alerts[0], 0, lambda: False))["marked"]
     assert [(row["subject"], row["count"], row["marks"]) for row in rows] == [
         (f"alert:{alerts[1].id}", 1, ["alice: \\u202estolen"]),
         (group, 1, ["acknowledged by bob"]),
     ]
+
+
+def test_the_console_offers_what_rules_tune_proposes(serve: Serve) -> None:
+    """For recorded alerts of rules with and without exceptions; alerts that no proposal quiets are offered others."""
+    names = ("Read sensitive file untrusted", "Network connection of interpreter")
+    loaded = load_rules(read_rule_files([RULE_FILES]))
+    rules_of_names = [replace(rule, enabled=True) for rule in loaded.rules if rule.name in names]
+    evaluator = Evaluator(compile_ruleset(rules_of_names, loaded.correlations, loaded.suppressed))
+    raised = [each for batch in read_recording(RULE_FILES / "acts.avro") for each in evaluator.replay(batch)]
+    now = time.time_ns()
+    alerts = [
+        replace(each, id=f"{number}-{host}", hostname=f"h{host}", time=now - (number * 5 + host) * 1_000_000)
+        for number, each in enumerate(raised)
+        for host in range(5)
+    ]
+    served = serve(f"rules_files=[{RULE_FILES}]", alerts=alerts)
+    served.wait_for(len(alerts))
+
+    command = ("rules", "tune", "-r", RULE_FILES, "--console", served.folder / "alerts.db", "--format", "json", "-q")
+    done = lanner(*command, "--since", "1d")
+    tuned: dict[str, list[Any]] = {}
+    for each in json.loads(done.stdout):
+        conditions = tuple((one["field"], one["operator"], one["value"]) for one in each["conditions"])
+        tuned.setdefault(each["rule"], []).append((each["exception"], conditions))
+    assert tuned.keys() == {*names}
+    offered: dict[str, set[Any]] = {}
+    for number, each in enumerate(raised):
+        found = served.ask(f"/api/alerts/{number}-0/exception").json
+        choices = {choice["field"]: choice for choice in found["choices"]}
+        conditions = tuple(tuple(choices[field].values()) for field in found["chosen"])
+        own = [name for name, others in tuned[each.rule] if others == conditions]
+        if own:
+            offered.setdefault(each.rule, set()).add(conditions)
+            assert f"- name: {own[0] or 'quiet_'}" in found["text"]
+            assert found["quieted"] >= 5
+    assert {name: {others for _, others in found} for name, found in tuned.items()} == offered
