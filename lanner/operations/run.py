@@ -2,20 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from foundation.histogram import Histogram
 from lanner.intake.local import LocalAuditLog
+from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS
 from lanner.operations.health import Health, HealthCheck, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.operations.processor import PASSED_OVER, repeated, rule_readings, session_readings
+from lanner.ruleset.compile import CompiledDetection
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
-from processor.correlation.correlator import Correlator
 from processor.detection.rule_timing import RuleTiming
-from processor.evaluator import CompiledRuleset
 from processor.sessions.sessions import Sessions
 from schemas.catalog.fields import SYSCALL
 
@@ -39,33 +39,14 @@ class RunningHost(Protocol):
     is_started: bool
     sessions: Sessions
     audit_log: LocalAuditLog | None
+    evaluator: StatefulEvaluator
+    detection: CompiledDetection
+    sinks: list[AlertDelivery]
+    """Where alerts go."""
 
     @property
     def summary(self) -> Counts:
         """Events and alerts."""
-
-    @property
-    def ruleset(self) -> CompiledRuleset:
-        """The active rules."""
-
-    @property
-    def sinks(self) -> Sequence[AlertDelivery]:
-        """Where alerts go."""
-
-    @property
-    def correlator(self) -> Correlator:
-        """Evaluates the windows of stateful rules."""
-
-    @property
-    def redated(self) -> int:
-        """Events whose time was out of range."""
-
-    @property
-    def repeated(self) -> Mapping[str, int]:
-        """Repeated alerts that were only counted, by rule."""
-
-    def losses(self) -> Mapping[str, int]:
-        """Return the number of lost events by reason."""
 
 
 class HealthLimits(Protocol):
@@ -91,19 +72,20 @@ class RunView:
 
     def readings(self) -> Readings:
         """Return the metrics."""
-        pipeline, correlator = self._pipeline, self._pipeline.correlator
-        lost = dict.fromkeys(REASONS, 0) | dict(pipeline.losses())
+        pipeline, evaluator = self._pipeline, self._pipeline.evaluator
+        ruleset, correlator = pipeline.detection.ruleset, evaluator.correlator
+        lost = dict.fromkeys(REASONS, 0) | dict(evaluator.lost)
         log = pipeline.audit_log
         sources = (SYSCALL,) if log is None else ()
-        active = (each for each in pipeline.ruleset.active if not sources or each[2] in sources)
+        active = (each for each in ruleset.active if not sources or each[2] in sources)
         alerts: dict[tuple[str, ...], Value] = {each[:2]: 0 for each in active}
-        readings = rule_readings(pipeline.ruleset, self._timing, *sources) | {
+        readings = rule_readings(ruleset, self._timing, *sources) | {
             "lanner_events_total": {(STAGE,): pipeline.summary.events},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_alerts_total": alerts | dict(pipeline.summary.by_both),
             "lanner_alert_latency_seconds": {(): pipeline.latency},
-            "lanner_events_redated_total": {(): pipeline.redated},
-            "lanner_repeated_alerts_total": repeated(pipeline.ruleset, pipeline.repeated, correlator.suppressed),
+            "lanner_events_redated_total": {(): evaluator.redated},
+            "lanner_repeated_alerts_total": repeated(ruleset, evaluator.repeats.counted, correlator.suppressed),
             "lanner_correlation_groups": {(): len(correlator.store)},
             "lanner_first_seen_values": {(): len(correlator.sightings)},
             "lanner_correlation_evicted_total": {(): correlator.state.evicted},

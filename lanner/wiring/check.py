@@ -22,7 +22,7 @@ from lanner.settings.sections.model import KafkaSettings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
-from lanner.wiring.routing.routers import enabled_sinks, routers_of
+from lanner.wiring.routing.routers import enabled_sinks, routing_table
 from lanner.wiring.rules import appended_faults, load_detection
 from lanner.wiring.sinks.registry import check_sink
 from lanner.wiring.stores import always_sent
@@ -197,7 +197,7 @@ def _position(fault: SettingFault) -> tuple[bool, str, int, int]:
 
 
 def _check_deliveries(check: _Check, settings: Settings, stage: Stage, sinks: Sequence[str]) -> None:
-    check.require(lambda: routers_of(settings, ignore_note))
+    check.require(lambda: routing_table(settings, ignore_note))
     is_direct = stage == "run"
     queued = [check.require(partial(check_sink, settings, name, direct=is_direct)) for name in sinks]
     if any(queued):

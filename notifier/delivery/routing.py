@@ -1,11 +1,12 @@
-"""Which alerts go to a sink, and to which channel. Pure; applied when an alert arrives and again at delivery."""
+"""Which alerts go to a sink, and to which channel. Applied when an alert arrives and again at delivery."""
 
 import fnmatch
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from notifier.sink import RoutedAlert
+from notifier.sink import RoutedAlert, SinkStats
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY
 
@@ -70,47 +71,53 @@ class Mute:
 Verdict = RoutedAlert | Literal["muted", "not_routed"]
 
 
-def route(
-    alert: Alert,
-    sink: str,
-    minimum: AlertMatcher,
-    routes: Sequence[Route],
-    mutes: Sequence[Mute],
-    *,
-    matching: RouteMatching,
-    now: float,
-) -> Verdict:
-    """Return the routed alert for a sink, or why it gets none.
+@dataclass(frozen=True, slots=True)
+class SinkRouter:
+    """Selects the alerts of one sink; a call counts what it rejects."""
 
-    Args:
-        alert: the alert to deliver.
-        sink: name of the sink.
-        minimum: what the sink accepts at all.
-        routes: in order; without any, every sink gets every alert.
-        mutes: applied before all routes.
-        matching: whether only the first matching route counts, or each.
-        now: wall clock, seconds.
-    """
-    if any((each.until is None or now < each.until) and each.match.matches(alert, all) for each in mutes):
-        return "muted"
-    if not minimum.matches(alert):
-        return "not_routed"
-    if not routes:
-        return RoutedAlert(alert)
-    found: dict[str | None, RoutedAlert] = {}
-    for each in routes:
-        if not each.match.matches(alert):
-            continue
-        if each.sink == sink and each.channel not in found:
-            found[each.channel] = RoutedAlert(
-                alert, each.channel, None if each.template is None else each.template(alert)
-            )
-        if matching == "first":
-            break
-    if not found:
-        return "not_routed"
-    first, *more = found.values()
-    return replace(first, more=tuple(more))
+    sink: str
+    minimum: AlertMatcher
+    """The alerts that the sink accepts at all."""
+    routes: Sequence[Route]
+    """In order; without any, every sink gets every alert."""
+    mutes: Sequence[Mute]
+    """Applied before all routes."""
+    matching: RouteMatching
+    """Whether only the first matching route counts, or each."""
+    stats: SinkStats
+
+    def __call__(self, alert: Alert) -> RoutedAlert | None:
+        """Return where an alert goes within the sink; None if it doesn't go there."""
+        verdict = self.verdict(alert, time.time())
+        if isinstance(verdict, RoutedAlert):
+            return verdict
+        if verdict == "muted":
+            self.stats.muted += 1
+        else:
+            self.stats.not_routed += 1
+        return None
+
+    def verdict(self, alert: Alert, now: float) -> Verdict:
+        """Return the routed alert, or why the sink gets none. now: wall clock, seconds."""
+        if any((each.until is None or now < each.until) and each.match.matches(alert, all) for each in self.mutes):
+            return "muted"
+        if not self.minimum.matches(alert):
+            return "not_routed"
+        if not self.routes:
+            return RoutedAlert(alert)
+        found: dict[str | None, RoutedAlert] = {}
+        for each in self.routes:
+            if not each.match.matches(alert):
+                continue
+            if each.sink == self.sink and each.channel not in found:
+                text = None if each.template is None else each.template(alert)
+                found[each.channel] = RoutedAlert(alert, each.channel, text)
+            if self.matching == "first":
+                break
+        if not found:
+            return "not_routed"
+        first, *more = found.values()
+        return replace(first, more=tuple(more))
 
 
 def _listed(alert: Alert, field: str) -> tuple[str, ...]:

@@ -88,16 +88,16 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         )
         has_metrics = metrics is not None or settings.http.listen is not None
         if has_metrics or console is not None:
-            timing = RuleTiming(lambda: pipeline.ruleset.detector)
-            pipeline.add_observer(timing.see)
+            timing = RuleTiming(lambda: pipeline.detection.ruleset.detector)
+            pipeline.evaluator.add_observer(timing.see)
             if console is not None:
-                console.attach(lambda: pipeline.active_rules, lambda: timing.seconds)
+                console.attach(lambda: pipeline.detection.active_rules, lambda: timing.seconds)
         if has_metrics:
             _run_with_metrics(pipeline, timing, settings, metrics)
         else:
             pipeline.run()
     if not options.quiet:
-        for line in pipeline.summary.lines(pipeline.losses()):
+        for line in pipeline.summary.lines(pipeline.evaluator.lost):
             note(line)
 
 

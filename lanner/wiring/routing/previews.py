@@ -9,7 +9,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.given import choose_given, is_json
 from lanner.settings import Settings
-from lanner.wiring.routing.routers import routers_of
+from lanner.wiring.routing.routers import routing_table
 from lanner.wiring.rules import find_rules
 from lanner.wiring.sinks.registry import preview_routed
 from notifier.formats.falco_json import falco_alert
@@ -30,7 +30,7 @@ def preview(settings: Settings, sink: str, alert: Alert, report: OnNote) -> str:
     Raises:
         BadInput: the settings of the sink or of a route are wrong.
     """
-    routed = routers_of(settings, report)(sink, SinkStats())(alert)
+    routed = routing_table(settings, report).router(sink, SinkStats())(alert)
     if routed is None:
         report(f"{sink}: a route, a mute or its minimum priority excludes this alert; it would be sent like this.")
         routed = RoutedAlert(alert)

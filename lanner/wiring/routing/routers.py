@@ -2,8 +2,8 @@
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,18 +20,60 @@ from lanner.wiring.sinks.lines import alert_lines
 from lanner.wiring.sinks.registry import SINKS, open_direct, open_sink, worker_of
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
-from notifier.delivery.routing import AlertMatcher, Mute, Route, Router, route
-from notifier.sink import RoutedAlert, Sink, SinkStats
+from notifier.delivery.routing import AlertMatcher, Mute, Route, SinkRouter
+from notifier.sink import Sink, SinkStats
 from notifier.sinks.lines import StdoutSink, is_journal
-from schemas.alert import Alert
 from schemas.catalog.priorities import BY_NAME
 
-RouterFactory = Callable[[str, SinkStats], Router]
-"""Returns the router of a sink by its name; it counts in the statistics what it rejects."""
+JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
 
 
-def routers_of(settings: Settings, report: OnNote) -> RouterFactory:
-    """Return a factory for per-sink routers; conditions are compiled once.
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """Routes, mutes and minimum priorities; conditions and templates are compiled once for all sinks."""
+
+    settings: Settings
+    conditions: Mapping[str, Predicate]
+    """By the name of their setting."""
+    templates: Mapping[int, Fill]
+    """By the index of their route."""
+    report: OnNote
+    """Called once for each condition or template that raises an exception."""
+
+    def router(self, sink: str, stats: SinkStats) -> SinkRouter:
+        """Return the router of a sink, which counts in stats what it rejects."""
+        settings = self.settings
+        # When a condition fails, people get the alert: the route accepts it, the mute doesn't.
+        routes = [
+            Route(
+                self._matcher(each.match, f"routes[{index}]", stats, on_fault=True),
+                each.sink,
+                each.channel,
+                self._template(index, stats),
+            )
+            for index, each in enumerate(settings.routes)
+        ]
+        mutes = [
+            Mute(self._matcher(each.match, f"mute[{index}]", stats, on_fault=False), _until(each.until))
+            for index, each in enumerate(settings.mute)
+        ]
+        least = getattr(section_of(settings, sink), "minimum_priority", "debug")
+        minimum = AlertMatcher(priority=str(BY_NAME[least]))
+        return SinkRouter(sink, minimum, routes, mutes, settings.route_matching, stats)
+
+    def _matcher(self, match: AlertMatch, name: str, stats: SinkStats, *, on_fault: bool) -> AlertMatcher:
+        found = self.conditions.get(f"{name}.match")
+        condition = None if found is None else guarded(found, name, stats, self.report, on_fault=on_fault)
+        priority = str(BY_NAME[match.priority])
+        return AlertMatcher(priority, match.rule, match.tags, match.host, match.namespace, condition)
+
+    def _template(self, index: int, stats: SinkStats) -> Fill | None:
+        found = self.templates.get(index)
+        return None if found is None else or_own_text(found, f"routes[{index}]", stats, self.report)
+
+
+def routing_table(settings: Settings, report: OnNote) -> RoutingTable:
+    """Check routes, mutes, conditions and templates, and compile them.
 
     Args:
         settings: routes, mutes, minimum priorities, and the rules whose macros conditions use.
@@ -62,64 +104,11 @@ def routers_of(settings: Settings, report: OnNote) -> RouterFactory:
         faults += error.faults
     if faults:
         raise BadSettings(*faults)
-    return lambda sink, stats: _router(settings, predicates, templates, sink=sink, stats=stats, report=report)
-
-
-def _router(
-    settings: Settings,
-    predicates: Mapping[str, Predicate],
-    templates: Mapping[int, Fill],
-    *,
-    sink: str,
-    stats: SinkStats,
-    report: OnNote,
-) -> Router:
-    def match(alert_match: AlertMatch, name: str, *, on_fault: bool) -> AlertMatcher:
-        found = predicates.get(f"{name}.match")
-        condition = None if found is None else guarded(found, name, stats, report, on_fault=on_fault)
-        return AlertMatcher(
-            str(BY_NAME[alert_match.priority]),
-            alert_match.rule,
-            alert_match.tags,
-            alert_match.host,
-            alert_match.namespace,
-            condition=condition,
-        )
-
-    def template(index: int) -> Fill | None:
-        found = templates.get(index)
-        return None if found is None else or_own_text(found, f"routes[{index}]", stats, report)
-
-    # When a condition fails, people get the alert: the route accepts it, the mute doesn't.
-    routes = [
-        Route(match(each.match, f"routes[{index}]", on_fault=True), each.sink, each.channel, template(index))
-        for index, each in enumerate(settings.routes)
-    ]
-    mutes = [
-        Mute(match(each.match, f"mute[{index}]", on_fault=False), _until(each.until))
-        for index, each in enumerate(settings.mute)
-    ]
-    least = getattr(section_of(settings, sink), "minimum_priority", "debug")
-    minimum = AlertMatcher(priority=str(BY_NAME[least]))
-
-    def router(alert: Alert) -> RoutedAlert | None:
-        verdict = route(alert, sink, minimum, routes, mutes, matching=settings.route_matching, now=time.time())
-        if isinstance(verdict, RoutedAlert):
-            return verdict
-        if verdict == "muted":
-            stats.muted += 1
-        else:
-            stats.not_routed += 1
-        return None
-
-    return router
+    return RoutingTable(settings, predicates, templates, report)
 
 
 def _until(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
-
-
-JOURNAL_SOCKET = "/run/systemd/journal/dev-log"
 
 
 def enabled_sinks(settings: Settings) -> tuple[str, ...]:
@@ -143,15 +132,20 @@ def open_sinks(
     Raises:
         BadInput: the settings of a sink are wrong.
     """
-    routers = routers_of(settings, note)
+    table = routing_table(settings, note)
     deliveries: list[AlertDelivery] = []
     for name in names:
+        stats = SinkStats()
+        router = table.router(name, stats)
         sink = _stdout(settings, before_line) if name == "stdout" else open_direct(settings, name, note)
-        if sink is None:
-            deliveries.append(_with_outbox(settings, name, routers, note))
+        if sink is not None:
+            deliveries.append(DirectDelivery(name, sink, router, stats, note))
         else:
-            stats = SinkStats()
-            deliveries.append(DirectDelivery(name, sink, routers(name, stats), stats, note))
+            # Undelivered alerts wait on disk.
+            opened = open_sink(settings, name)
+            outbox = open_outbox(settings, name)
+            worker = worker_of(name, outbox, opened, router, stats=stats, report=note)
+            deliveries.append(OutboxDelivery(name, outbox, worker, note))
     return deliveries
 
 
@@ -161,17 +155,13 @@ def _stdout(settings: Settings, before_line: Callable[[], None]) -> Sink:
     return StdoutSink(sys.stdout, line, levels=levels, before=before_line, ends_program=True)
 
 
-def _with_outbox(settings: Settings, name: str, routers: RouterFactory, note: OnNote) -> OutboxDelivery:
-    """Open a sink whose undelivered alerts wait on disk. Raises BadInput."""
+def open_outbox(settings: Settings, name: str) -> Outbox:
+    """Open the outbox of a sink. Raises BadInput."""
     path = Path(settings.notifier.state_dir) / f"{name}.outbox.db"
-    stats = SinkStats()
-    router = routers(name, stats)
-    sink = open_sink(settings, name)
     try:
-        outbox = Outbox(path, capacity=settings.notifier.outbox_alerts)
+        return Outbox(path, capacity=settings.notifier.outbox_alerts)
     except DatabaseUnusable as error:
         raise BadInput(f"notifier.state_dir: {error}.") from None
-    return OutboxDelivery(name, outbox, worker_of(name, outbox, sink, router, stats=stats, report=note), note)
 
 
 def _syslog_is_journal(settings: Settings) -> bool:

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bus.connection import Connection
-from foundation.sqlite import DatabaseUnusable
 from lanner.dead_letters.selection import report_orphaned_outboxes
-from lanner.errors import BadInput
 from lanner.operations.notifier import SinkView
 from lanner.settings import Settings
 from lanner.terminal.output import note
-from lanner.wiring.routing.routers import routers_of
+from lanner.wiring.routing.routers import open_outbox, routing_table
 from lanner.wiring.sinks.registry import open_sink, worker_of
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
@@ -39,20 +37,25 @@ class Deliveries:
         self.has_broker = connection is not None
         """True if alerts wait in Kafka."""
         self._connection = connection
-        self._folder = Path(settings.notifier.state_dir)
-        routers = routers_of(settings, note)
+        folder = Path(settings.notifier.state_dir)
+        table = routing_table(settings, note)
         opened = self._open(settings)
         views: list[SinkView] = []
         for name, sink in zip(names, opened, strict=True):
             stats = SinkStats()
-            try:
-                views.append(self._view(name, sink, routers(name, stats), stats, settings.notifier.outbox_alerts))
-            except DatabaseUnusable as error:
-                raise BadInput(f"notifier.state_dir: {error}.") from None
+            router = table.router(name, stats)
+            if connection is None:
+                outbox = open_outbox(settings, name)
+                views.append(SinkView(worker_of(name, outbox, sink, router, stats=stats, report=note), outbox))
+            else:
+                from notifier.delivery.kafka_queue import KafkaQueue
+
+                queue = KafkaQueue(connection, name, folder, stats, note)
+                views.append(SinkView(worker_of(name, queue, sink, router, stats=stats, report=note), kafka=queue))
         self.views = tuple(views)
         """Each sink's worker and queue."""
         if connection is None:
-            report_orphaned_outboxes(self._folder, names, note)
+            report_orphaned_outboxes(folder, names, note)
 
     @property
     def outboxes(self) -> Sequence[tuple[Outbox, Router]]:
@@ -71,10 +74,10 @@ class Deliveries:
 
     def change(self, settings: Settings) -> None:
         """Apply new settings to all sinks, or to none if one is wrong. Raises BadInput."""
-        routers = routers_of(settings, note)
+        table = routing_table(settings, note)
         opened = self._open(settings)
         for each, sink in zip(self.views, opened, strict=True):
-            each.worker.change(sink, routers(each.worker.name, each.worker.stats))
+            each.worker.change(sink, table.router(each.worker.name, each.worker.stats))
 
     def stop(self) -> None:
         """Stop; what is not delivered stays in its queue."""
@@ -85,15 +88,6 @@ class Deliveries:
     def summary(self) -> Sequence[str]:
         """Return one line for each sink with what it did."""
         return [_summary(each.worker.name, each.worker.stats) for each in self.views]
-
-    def _view(self, name: str, sink: Sink, router: Router, stats: SinkStats, capacity: int) -> SinkView:
-        if self._connection is None:
-            outbox = Outbox(self._folder / f"{name}.outbox.db", capacity=capacity)
-            return SinkView(worker_of(name, outbox, sink, router, stats=stats, report=note), outbox)
-        from notifier.delivery.kafka_queue import KafkaQueue
-
-        queue = KafkaQueue(self._connection, name, self._folder, stats, note)
-        return SinkView(worker_of(name, queue, sink, router, stats=stats, report=note), kafka=queue)
 
     def _open(self, settings: Settings) -> list[Sink]:
         opened: list[Sink] = []

@@ -3,12 +3,11 @@
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from bus.local import LocalBus
 from foundation.histogram import Histogram
 from foundation.text import Level, count_of
 from lanner.dead_letters.selection import report_orphaned_outboxes
@@ -23,7 +22,6 @@ from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, StoredBatch
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.ruleset.host_names import HostNames
-from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
@@ -32,8 +30,6 @@ from lanner.wiring.routing.routers import enabled_sinks, open_sinks
 from lanner.wiring.rules import repeated_alerts
 from lanner.wiring.stores import collected
 from notifier.delivery.outputs import AlertDelivery
-from processor.correlation.correlator import Correlator
-from processor.evaluator import CompiledRuleset
 from processor.hosts.arrival import PodRecords
 from processor.loading.difference import difference, lines
 from processor.output.internal_alerts import rules_changed
@@ -122,34 +118,27 @@ class Pipeline:
         """Seconds from an event to its alert."""
         self.turned_at = time.monotonic()
         self.is_started = False
-        self._detection = detection
+        self.detection = detection
+        """The active rules."""
         self._reload = reload
         self._settings_file = settings_file
         self._quiet = quiet
         self._status = StatusLine(sys.stderr, enabled=not quiet)
-        self._bus = LocalBus()
-        self._bus.events.subscribe(self._detect)
-        self._bus.alerts.subscribe(self._deliver)
         self._open_sinks = sinks or self._own_sinks
-        self._sinks: list[AlertDelivery] = self._open_sinks(settings)
-        self._source = make_source(detection, self._bus.events.publish)
+        self.sinks: list[AlertDelivery] = self._open_sinks(settings)
+        """Where alerts go now."""
+        self._source = make_source(detection, self._take)
         self._watch = self._watched()
         self._recording = recording
         self._on_alert = on_alert
-        if recording is not None:
-            self._bus.events.subscribe(recording.store)
-        if on_batch is not None:
-            self._bus.events.subscribe(on_batch)
+        self._on_batch = on_batch
         path = Path(settings.memory.filename) if settings.memory.enabled else None
         self.sessions = Sessions()
         """Names people in alerts."""
-        self._evaluator = StatefulEvaluator(
-            detection.ruleset,
-            path,
-            note=self._note,
-            repeats=repeated_alerts(settings),
-            sessions=self.sessions,
+        self.evaluator = StatefulEvaluator(
+            detection.ruleset, path, note=self._note, repeats=repeated_alerts(settings), sessions=self.sessions
         )
+        """Detects, counts repeats and evaluates windows."""
         self._names = HostNames(detection.host_names)
         self.pods = PodRecords()
         """The API server's facts about this node's pods; empty unless a kubeconfig is configured."""
@@ -159,7 +148,7 @@ class Pipeline:
         log = settings.kubernetes_audit
         if log.file is not None:
             follower = log_follower(log.file, log.state_dir, self._note)
-            self.audit_log = LocalAuditLog(follower, self._evaluator.process, self._note)
+            self.audit_log = LocalAuditLog(follower, self.evaluator.process, self._note)
 
     def run(self, on_started: Callable[[], None] = lambda: None, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run until a signal; always detaches from the kernel before it returns.
@@ -186,71 +175,33 @@ class Pipeline:
                 self.is_started = True
                 service.notify("READY=1")
                 on_started()
-                self._evaluator.begin_learning(self._past)
+                self.evaluator.begin_learning(self._past)
                 self._turn(signals, until)
             finally:
                 self._end()
-
-    @property
-    def ruleset(self) -> CompiledRuleset:
-        """The active rules, compiled."""
-        return self._detection.ruleset
-
-    @property
-    def active_rules(self) -> ActiveRules:
-        """The rules as loaded, enabled and disabled ones."""
-        return self._detection.active_rules
-
-    @property
-    def sinks(self) -> Sequence[AlertDelivery]:
-        """Where alerts go now."""
-        return self._sinks
-
-    @property
-    def correlator(self) -> Correlator:
-        """Evaluates the windows of stateful rules."""
-        return self._evaluator.correlator
-
-    @property
-    def redated(self) -> int:
-        """Events whose time was out of range and was set to the nearest allowed time."""
-        return self._evaluator.redated
-
-    @property
-    def repeated(self) -> Mapping[str, int]:
-        """Alerts of rules that one event decides, by rule, that were counted because they repeat others."""
-        return self._evaluator.repeats.counted
-
-    def losses(self) -> Mapping[str, int]:
-        """Return the number of lost events by reason."""
-        return self._evaluator.lost
-
-    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
-        """Call an observer with each batch after it was evaluated, unless that took long."""
-        self._evaluator.add_observer(observer)
 
     def _turn(self, signals: Signals, until: Callable[[], bool]) -> None:
         watchdog = service.Watchdog()
         chores_at = time.monotonic() + CHORES_SECONDS
         while not signals.stop and not until():
-            may_rest = self.audit_log is None and not self._evaluator.is_learning
+            may_rest = self.audit_log is None and not self.evaluator.is_learning
             rested = may_rest and self._source.rest(REST_SECONDS, signals.descriptor)
             self._source.poll(0 if rested else POLL_SECONDS)
             signals.drain()
             if self.audit_log is not None:
-                self.summary.events += self.audit_log.poll(self._bus.alerts.publish)
-            self._evaluator.learn(LEARNING_SECONDS)
+                self.summary.events += self.audit_log.poll(self._deliver)
+            self.evaluator.learn(LEARNING_SECONDS)
             self.turned_at = time.monotonic()
-            self._status.show(self.summary.status(self._evaluator.lost))
+            self._status.show(self.summary.status(self.evaluator.lost))
             watchdog.beat()
             if signals.take_reopen():
-                for sink in self._sinks:
+                for sink in self.sinks:
                     sink.reopen()
             cause = "SIGHUP" if signals.take_reload() else ""
             if time.monotonic() >= chores_at:
                 chores_at = time.monotonic() + CHORES_SECONDS
-                for alert in self._evaluator.advance_to(time.monotonic()):
-                    self._bus.alerts.publish(alert)
+                for alert in self.evaluator.advance_to(time.monotonic()):
+                    self._deliver(alert)
                 if _nobody_reads(1):
                     raise BrokenPipeError
                 if self.settings.watch_config_files and (changed := self._watch.changed()):
@@ -268,20 +219,26 @@ class Pipeline:
                 self._stop_pods()
             if self.audit_log is not None:
                 self.audit_log.close()
-            for alert in self._evaluator.flush():
-                self._bus.alerts.publish(alert)
+            for alert in self.evaluator.flush():
+                self._deliver(alert)
         finally:
             if self._recording is not None:
                 self._recording.close()
-            for sink in self._sinks:
+            for sink in self.sinks:
                 sink.close()
 
-    def _detect(self, batch: EventBatch) -> None:
+    def _take(self, batch: EventBatch) -> None:
+        """Evaluate a batch of the collector, deliver its alerts, and store it."""
         self.summary.events += batch.total
-        for alert in self._evaluator.process(self.pods.join(self._names.named(batch))):
-            self._bus.alerts.publish(alert)
+        for alert in self.evaluator.process(self.pods.join(self._names.named(batch))):
+            self._deliver(alert)
+        if self._recording is not None:
+            self._recording.store(batch)
+        if self._on_batch is not None:
+            self._on_batch(batch)
 
     def _deliver(self, alert: Alert) -> None:
+        """Count and store an alert, and pass it to all sinks."""
         alert = alert.in_cluster(self.settings.cluster_name or "")
         self.summary.count(alert)
         self.latency.add_since(alert.time, time.time_ns())
@@ -289,7 +246,7 @@ class Pipeline:
             self._recording.store_alert(alert)
         if self._on_alert is not None:
             self._on_alert(alert)
-        for sink in self._sinks:
+        for sink in self.sinks:
             sink.deliver(alert)
 
     def _reload_rules(self, cause: str) -> None:
@@ -301,9 +258,9 @@ class Pipeline:
             # A route's condition may use a macro that changed.
             if settings != self.settings or conditions_of(settings):
                 sinks = self._open_sinks(settings)
-                for sink in self._sinks:
+                for sink in self.sinks:
                     sink.close()
-                self._sinks = sinks
+                self.sinks = sinks
         except BadInput as error:
             self._status.clear()
             for message in error.messages:
@@ -316,9 +273,9 @@ class Pipeline:
                 variables=detection.variables,
             )
             changes = self._report_change(detection, cause)
-            self.settings, self._detection = settings, detection
-            self._evaluator.change_rules(detection.ruleset)
-            self._evaluator.begin_learning(self._past)
+            self.settings, self.detection = settings, detection
+            self.evaluator.change_rules(detection.ruleset)
+            self.evaluator.begin_learning(self._past)
             self._names.stop()
             self._names = HostNames(detection.host_names)
             self._watch = self._watched()
@@ -330,7 +287,7 @@ class Pipeline:
 
     def _report_change(self, detection: CompiledDetection, cause: str) -> int:
         """Report a change of the rules as an alert; return the number of changed rules, macros and lists."""
-        changed = difference(self._detection.active_rules, detection.active_rules)
+        changed = difference(self.detection.active_rules, detection.active_rules)
         if changed:
             changes = lines(changed, _MAX_CHANGES)
             origin, hostname = detection.origin, self._source.hostname
@@ -342,20 +299,20 @@ class Pipeline:
                 {"rules.origin": origin, "rules.cause": cause},
                 hostname=hostname,
             )
-            self._bus.alerts.publish(alert)
+            self._deliver(alert)
         return len(changed)
 
     def _watched(self) -> FileWatch:
         extra = [] if self._settings_file is None else [self._settings_file.absolute()]
-        return FileWatch([*self._detection.watched, *extra])
+        return FileWatch([*self.detection.watched, *extra])
 
     def _greet(self) -> None:
-        for line in self._detection.notices:
+        for line in self.detection.notices:
             note(line)
-        act = "Try: sudo cat /etc/shadow   " if self._detection.detects_shadow_read() else ""
+        act = "Try: sudo cat /etc/shadow   " if self.detection.detects_shadow_read() else ""
         note(
             f"lanner {_short_version()}: watching {self._source.hostname} (kernel {_short(self._source.kernel)}), "
-            f"{active_text(self._detection)}. {act}Stop: Ctrl-C"
+            f"{active_text(self.detection)}. {act}Stop: Ctrl-C"
         )
 
     def _past(self) -> Iterator[StoredBatch]:

@@ -9,7 +9,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.shown import render
 from lanner.wiring.routing.previews import preview
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routers_of
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routing_table
 from lanner.wiring.sinks.registry import open_sink
 from notifier.sink import SinkStats
 from tests.notes import into
@@ -37,12 +37,12 @@ def settings(tmp_path: Path, text: str) -> Settings:
 def test_a_named_sink_has_its_own_format_routes_and_least_priority(tmp_path: Path) -> None:
     """A named sink is independent of the built-in one of its type."""
     configured = settings(tmp_path, TWO)
-    addresses = routers_of(configured, pytest.fail)
+    table = routing_table(configured, pytest.fail)
     severe = alert(rule="Read x", priority="Error")
 
-    assert addresses("pagerduty", SinkStats())(severe) is not None
-    assert addresses("pagerduty", SinkStats())(alert(rule="Read x", priority="Warning")) is None
-    assert addresses("webhook", SinkStats())(severe) is None
+    assert table.router("pagerduty", SinkStats())(severe) is not None
+    assert table.router("pagerduty", SinkStats())(alert(rule="Read x", priority="Warning")) is None
+    assert table.router("webhook", SinkStats())(severe) is None
     assert "page " in json.loads(preview(configured, "pagerduty", severe, pytest.fail))[0]["annotations"]["summary"]
 
 

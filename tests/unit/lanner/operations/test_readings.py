@@ -84,7 +84,7 @@ def test_run_evaluates_an_audit_log(tmp_path: Path) -> None:
         quiet=True,
     )
     pipeline.run(until=lambda: bool(alerts))
-    timing = RuleTiming(lambda: pipeline.ruleset.detector)
+    timing = RuleTiming(lambda: pipeline.detection.ruleset.detector)
     readings = RunView(pipeline, timing, lambda: settings.http).readings()
 
     assert [alert.rule for alert in alerts] == ["Get"]
@@ -108,8 +108,8 @@ def test_run_shows_suppressed_matches(tmp_path: Path) -> None:
     pipeline = Pipeline(
         settings, detection, source, reload=lambda: (settings, detection), sinks=lambda _: [], quiet=True
     )
-    timing = RuleTiming(lambda: pipeline.ruleset.detector)
-    pipeline.add_observer(timing.see)
+    timing = RuleTiming(lambda: pipeline.detection.ruleset.detector)
+    pipeline.evaluator.add_observer(timing.see)
     view = RunView(pipeline, timing, lambda: pipeline.settings.http)
     for second in range(5):
         publish[0](host.accept(second))

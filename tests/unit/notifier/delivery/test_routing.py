@@ -1,7 +1,7 @@
 import pytest
 
-from notifier.delivery.routing import AlertMatcher, Mute, Route, RouteMatching, route
-from notifier.sink import RoutedAlert
+from notifier.delivery.routing import AlertMatcher, Mute, Route, RouteMatching, SinkRouter
+from notifier.sink import RoutedAlert, SinkStats
 from schemas.alert import Alert
 from tests.unit.alerts import alert
 
@@ -12,7 +12,7 @@ def routed_to(
     made: Alert, sink: str, *routes: Route, mutes: tuple[Mute, ...] = (), matching: RouteMatching = "all"
 ) -> object:
     """Route at second 100, for a sink without a minimum priority."""
-    return route(made, sink, AlertMatcher(), routes, mutes, matching=matching, now=100.0)
+    return SinkRouter(sink, AlertMatcher(), routes, mutes, matching, SinkStats()).verdict(made, 100.0)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.settings.build import build_settings
 from lanner.settings.load import parse_yaml
-from lanner.wiring.routing.routers import routers_of
+from lanner.wiring.routing.routers import routing_table
 from notifier.sink import SinkStats
 from schemas.alert import Alert, Repeats
 from tests.notes import into
@@ -25,7 +25,7 @@ def settings_of(text: str) -> Settings:
 def slack_gets(text: str, made: Alert, said: list[str] | None = None, stats: SinkStats | None = None) -> bool:
     """Return whether Slack gets an alert with these settings."""
     notes: list[str] = [] if said is None else said
-    router = routers_of(settings_of(text), into(notes))("slack", stats or SinkStats())
+    router = routing_table(settings_of(text), into(notes)).router("slack", stats or SinkStats())
     return router(made) is not None
 
 
@@ -86,7 +86,7 @@ def test_every_error_in_a_condition_is_reported_with_its_position(tmp_path: Path
         "mute: [{match: often}, {match: 'proc.name ='}]\n"
     )
     with pytest.raises(BadInput) as caught:
-        routers_of(settings_of(text), print)
+        routing_table(settings_of(text), print)
     errors = sorted(caught.value.messages)
     assert errors[0].startswith("lanner.yaml:3:13: routes[0].match: Undefined macro 'contaner'")
     assert errors[0].endswith("    |             ^^^^^^^^\n  = did you mean 'container'?")
@@ -107,7 +107,7 @@ def test_when_a_condition_fails_people_get_the_alert(setting: str, taken: bool) 
     stats = SinkStats()
     broken = alert(event={"proc.pid": float("inf")})
     for _ in range(2):
-        router = routers_of(settings_of(setting % "proc.pid > 1"), into(said))("slack", stats)
+        router = routing_table(settings_of(setting % "proc.pid > 1"), into(said)).router("slack", stats)
         assert (router(broken) is not None) is taken
     assert stats.condition_faults == 2
     assert len(said) == 1

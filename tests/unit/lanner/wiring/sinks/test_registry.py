@@ -13,7 +13,7 @@ from lanner.errors import BadInput
 from lanner.settings import Settings, load_settings
 from lanner.settings.sections.model import BUILT_IN, KINDS
 from lanner.wiring.routing.previews import preview
-from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routers_of
+from lanner.wiring.routing.routers import enabled_sinks, open_sinks, routing_table
 from lanner.wiring.sinks.kinds import Opener, SinkContext, SinkKind
 from lanner.wiring.sinks.registry import SINKS
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, SinkStats
@@ -53,14 +53,14 @@ def test_an_impossible_route_is_an_error_at_start(tmp_path: Path) -> None:
         ("routes: [{sink: syslog}, {sink: webhook, channel: x}]", r"routes\[1\].channel: webhook has no channels"),
     ):
         with pytest.raises(BadInput, match=said):
-            routers_of(settings(tmp_path, text), pytest.fail)
+            routing_table(settings(tmp_path, text), pytest.fail)
 
 
 def test_each_sink_has_its_own_minimum_priority(tmp_path: Path) -> None:
     """By default people get no debug alerts, but SIEMs do."""
-    addresses = routers_of(settings(tmp_path, ""), pytest.fail)
+    table = routing_table(settings(tmp_path, ""), pytest.fail)
     made = alert(priority="Debug")
-    expected = {sink: addresses(sink, SinkStats())(made) for sink in BUILT_IN}
+    expected = {sink: table.router(sink, SinkStats())(made) for sink in BUILT_IN}
     assert {sink for sink, routed in expected.items() if routed is None} == {"slack", "apprise"}
     assert expected["webhook"] == RoutedAlert(made)
 
