@@ -32,8 +32,8 @@ def main() -> None:
                 watch.settle()
             lasted = time.monotonic() - began
             spent = _cpu_seconds(threads) - used
-            started = sum(watch.collector.container_lookups.values())
-        outcomes = {name: count for name, count in watch.collector.container_lookups.items() if count}
+            started = sum(watch.collector.containers.outcomes.values())
+        outcomes = {name: count for name, count in watch.collector.containers.outcomes.items() if count}
         print(f"asked for {number} containers in {lasted:.0f} s, {started} looked up {outcomes}")
         print(f"look-ups: {spent / lasted:.2%} of a core, {spent / max(started, 1) * 1e3:.2f} ms each")
 

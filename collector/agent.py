@@ -65,7 +65,7 @@ class Collector:
         self._further_losses = further_losses
         self._pushdown_filter = pushdown_filter
         self._feed: KernelFeed | None = None
-        self._containers = KnownContainers(
+        self.containers = KnownContainers(
             runtimes(self.settings.docker_socket, self.settings.podman_socket, self.settings.cri_sockets),
             on_failure=on_note,
         )
@@ -79,19 +79,17 @@ class Collector:
         )
         self._sweep = Sweep(self._table, self._reader)
         watched = frozenset(event_types)
-        self._batch = BatchAssembler(
+        self.batch = BatchAssembler(
             self._table,
             self._users,
-            self._containers,
+            self.containers,
             host=self.host,
             settings=self.settings,
             on_full=self._flush,
         )
         # Twice, because a slot may be reused before its last count has been read.
         repeating = min(2 * REPEAT_SLOTS * (os.cpu_count() or 1), _MAX_REPEATING)
-        self._intake = RecordIntake(
-            self._table, self._reader, self._containers, self._batch, watched, repeating=repeating
-        )
+        self.intake = RecordIntake(self._table, self._reader, self.containers, self.batch, watched, repeating=repeating)
         self._last_flush = time.monotonic()
         self._report = WatchReport(watched, pushdown_filter, self.settings.heartbeat_seconds, self._last_flush)
         self._repeats = RepeatPoll(self.settings.repeats_seconds)
@@ -110,14 +108,9 @@ class Collector:
         return self._feed is not None
 
     @property
-    def event_types(self) -> frozenset[str]:
-        """The event types watched."""
-        return self._intake.event_types
-
-    @property
     def events(self) -> int:
         """All events since the start, including counted repeats."""
-        return self._batch.events
+        return self.batch.events
 
     @property
     def kernel(self) -> str:
@@ -130,19 +123,14 @@ class Collector:
         return self.host.name
 
     @property
-    def started(self) -> int:
-        """Wall clock of the collector's start, ns; with the sequence it identifies a batch."""
-        return self._batch.started
-
-    @property
     def losses(self) -> Mapping[str, int]:
         """Everything lost since the start, by reason."""
         counters = self._last_counters if self._feed is None else self._feed.losses()
         found = {
             **{name: counters.get(name, 0) for name in KERNEL_LOSSES},
-            "undecodable": self._intake.undecodable,
+            "undecodable": self.intake.undecodable,
             "process_stale": self._table.stale,
-            "io_uring_requests": self._intake.lost_requests,
+            "io_uring_requests": self.intake.requests.lost,
             "look_ups_given_up": self._look_ups.given_up + self._users.remote,
             **self._further_losses(),
         }
@@ -154,19 +142,9 @@ class Collector:
         return {"reread": self._table.rereads, "ended": self._sweep.ended, "changed": self._sweep.renewed}
 
     @property
-    def container_lookups(self) -> Mapping[str, int]:
-        """Look-ups of containers that have ended, by outcome."""
-        return self._containers.outcomes
-
-    @property
     def container_unknown_for(self) -> float:
         """Seconds for which the oldest container has been unknown that is still looked up; 0 if there is none."""
-        return self._containers.unknown_for(time.monotonic_ns()) / 1e9
-
-    @property
-    def events_without_container_facts(self) -> Mapping[str, int]:
-        """Events passed on without their container's facts, by reason."""
-        return self._intake.without_facts
+        return self.containers.unknown_for(time.monotonic_ns()) / 1e9
 
     @property
     def has_more(self) -> bool:
@@ -188,7 +166,7 @@ class Collector:
         self._look_ups.start()
         try:
             self._feed = KernelFeed.open(
-                self.event_types,
+                self.intake.event_types,
                 self.settings.cache,
                 self.settings.rings,
                 given=self.settings.given_programs,
@@ -225,10 +203,10 @@ class Collector:
             if self._feed is not None:
                 self._feed.send_variables(variables)
         self._pushdown_filter = pushdown_filter
-        self._intake.event_types = frozenset(event_types)
-        self._report.change(self.event_types, pushdown_filter, time.monotonic())
+        self.intake.event_types = frozenset(event_types)
+        self._report.change(self.intake.event_types, pushdown_filter, time.monotonic())
         if self._feed is not None:
-            self._feed.watch(self.event_types, pushdown_filter)
+            self._feed.watch(self.intake.event_types, pushdown_filter)
 
     def change_pushdown_filter(
         self,
@@ -252,7 +230,7 @@ class Collector:
             # Events before the switch passed the old filter, those right after it the new one.
             self._versions = common_versions(self._versions, versions)
             self._take(self._feed.read())
-            if self._batch.count:
+            if self.batch.count:
                 self._flush()
         self._versions = versions
         # Processors wait for this: an empty batch updates them as well.
@@ -264,18 +242,18 @@ class Collector:
         while True:
             self._take(self._feed.read() if self._feed is not None else [])
             self._take_repeats()
-            self._intake.release()
+            self.intake.release()
             now = time.monotonic()
             self._compare(now)
             waited = now - self._last_flush
-            wait = self.settings.wait_seconds(self._batch.count, waited)
-            if (self._batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
+            wait = self.settings.wait_seconds(self.batch.count, waited)
+            if (self.batch.count and waited >= wait) or waited >= self.settings.heartbeat_seconds:
                 self._flush()
             rest = deadline - now
             if rest <= 0:
                 return
             if not self.has_more:
-                self._sleep(min(rest, wait - waited) if self._batch.count else rest)
+                self._sleep(min(rest, wait - waited) if self.batch.count else rest)
 
     def rest(self, seconds: float, until_readable: int) -> bool:
         """Sleep until there is something to do, if nothing has come for a while.
@@ -289,7 +267,7 @@ class Collector:
         Returns:
             Whether it slept; call poll(0) then.
         """
-        has_work = self._batch.count or self._intake.has_waiting or self._repeats.has_counts or self._sweep.is_sweeping
+        has_work = self.batch.count or self.intake.has_waiting or self._repeats.has_counts or self._sweep.is_sweeping
         if self._feed is None or not self._is_quiet or has_work:
             return False
         heartbeat = self._last_flush + self.settings.heartbeat_seconds - time.monotonic()
@@ -309,7 +287,7 @@ class Collector:
 
     def _sleep(self, seconds: float) -> None:
         """Sleep until the next read: a fixed time while records come, else until the kernel reports one."""
-        if self._feed is None or not self._is_quiet or self._intake.has_waiting:
+        if self._feed is None or not self._is_quiet or self.intake.has_waiting:
             time.sleep(max(0.0, min(self._interval, seconds)))
         else:
             self._feed.wait(max(0.0, seconds))
@@ -322,11 +300,11 @@ class Collector:
             self._take(records)
         # Counts that were read before and waited for earlier records have not changed since, so they aren't read again.
         for repeats in (*self._repeats.take(), *self._feed.repeats()):
-            self._intake.add_repeats(repeats)
+            self.intake.add_repeats(repeats)
         self._last_counters = self._feed.counters()
-        self._intake.drain()
+        self.intake.drain()
         self._flush(stopping=True)
-        self._containers.close()
+        self.containers.close()
         self._look_ups.close()
         feed, self._feed = self._feed, None
         feed.close()
@@ -347,21 +325,21 @@ class Collector:
             # The longer nothing has happened, the longer until the next read.
             self._interval = min(self._interval * 1.5, _IDLE_POLL)
         self._is_quiet = not records and self._interval >= _IDLE_POLL
-        self._intake.take(records)
+        self.intake.take(records)
 
     def _take_repeats(self) -> None:
         """Add counted repeats, once all records sent before have been read."""
         if self._feed is None or not self._repeats.is_ready(self._feed.read_until):
             return
         for repeats in self._repeats.take():
-            self._intake.add_repeats(repeats)
-        if self._announced_version != self._containers.version:
-            self._announced_version = self._containers.version
+            self.intake.add_repeats(repeats)
+        if self._announced_version != self.containers.version:
+            self._announced_version = self.containers.version
             self._feed.invalidate_repeats()
         self._repeats.read(self._feed)
 
     def _flush(self, *, stopping: bool = False) -> None:
         watched = self._report.take(time.monotonic())
-        batch = self._batch.finish(self.losses, self._versions, watched, stopping=stopping)
+        batch = self.batch.finish(self.losses, self._versions, watched, stopping=stopping)
         self._last_flush = time.monotonic()
         self._on_batch(batch)

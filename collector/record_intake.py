@@ -72,18 +72,16 @@ class PendingEvents(Generic[T]):
         if self._count <= self._max_events:
             return []
         oldest = next(iter(self._held))
-        released = self._release(oldest)
+        released = self.release(oldest)
         self._given_up.put(oldest, value=True)
         self.gave_up_by_count += len(released)
         return released
 
-    def known(self, container: str) -> list[T]:
-        """Release a container's events, because its facts have arrived.
-
-        Returns:
-            The events, in order.
-        """
-        return self._release(container)
+    def release(self, container: str) -> list[T]:
+        """Return a container's events, in order, and store them no longer: its facts have arrived, or nothing waits."""
+        _, events = self._held.pop(container, (0, deque()))
+        self._count -= len(events)
+        return list(events)
 
     def expired(self, now: int) -> list[T]:
         """Release events that have waited too long; later events of their containers no longer wait.
@@ -99,7 +97,7 @@ class PendingEvents(Generic[T]):
             container, (since, _) = next(iter(self._held.items()))
             if now - since < self._max_age:
                 break
-            released.extend(self._release(container))
+            released.extend(self.release(container))
             self._given_up.put(container, value=True)
         self.gave_up_by_time += len(released)
         return released
@@ -108,13 +106,8 @@ class PendingEvents(Generic[T]):
         """Release all events, at shutdown."""
         released: list[T] = []
         for container in list(self._held):
-            released.extend(self._release(container))
+            released.extend(self.release(container))
         return released
-
-    def _release(self, container: str) -> list[T]:
-        _, events = self._held.pop(container, (0, deque()))
-        self._count -= len(events)
-        return list(events)
 
 
 _KIND = HEAD.span("kind")
@@ -152,7 +145,8 @@ class RecordIntake:
         self._containers = containers
         self._batch = batch
         self._waiting: PendingEvents[tuple[Syscall | Exec | Exit, TrackedProcess]] = PendingEvents()
-        self._requests = PendingRequests()
+        self.requests = PendingRequests()
+        """Requests of io_uring."""
         self._repeating: BoundedMap[bytes, TrackedProcess] = BoundedMap(repeating)
         """By the bytes that equal records share, the process at the last call that was sent whole."""
         self._repeat_counts = RepeatCounts()
@@ -161,11 +155,6 @@ class RecordIntake:
     def has_waiting(self) -> bool:
         """True if events are waiting for their container's facts."""
         return len(self._waiting) > 0
-
-    @property
-    def lost_requests(self) -> int:
-        """io_uring requests dropped because too many were pending."""
-        return self._requests.lost
 
     @property
     def without_facts(self) -> Mapping[str, int]:
@@ -199,7 +188,7 @@ class RecordIntake:
             elif isinstance(record, RepeatCount):
                 self.add_repeats(record)
             elif isinstance(record, Request):
-                for call in self._requests.take(record):
+                for call in self.requests.take(record):
                     self._admit(call, self._table.resolve(call.who))
             elif isinstance(record, Exit) and PROCEXIT in self.event_types:
                 # Looked up first, because afterwards the process is no longer known.
@@ -225,7 +214,7 @@ class RecordIntake:
         """Pass on the events whose container's facts have arrived, and those that have waited too long."""
         now = time.monotonic_ns()
         for key in self._containers.poll(now):
-            for held in self._waiting.known(key):
+            for held in self._waiting.release(key):
                 self._batch.add(*held)
         for held in self._waiting.expired(now):
             self._batch.add(*held)

@@ -63,23 +63,18 @@ def write_atomically(
 
 
 class DiskSync:
-    """Syncs one file, or several."""
+    """Syncs files a little later, on a thread of its own that the first write starts."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Create it; the thread starts with the first write. path: the file, if it is always the same."""
-        self._path = path
+    def __init__(self) -> None:
         self._pending: set[Path] = set()
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def touched(self, path: Path | None = None) -> None:
-        """Schedule a sync of a file that was written. path: the file, unless it was given at creation."""
-        file = path or self._path
-        if file is None:
-            raise ValueError("no file was named")
+    def touched(self, path: Path) -> None:
+        """Schedule a sync of a file that was written."""
         with self._lock:
-            self._pending.add(file)
+            self._pending.add(path)
         if self._thread is None and not self._end.is_set():
             self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
             self._thread.start()

@@ -124,7 +124,7 @@ class HttpThread:
         """
         self.port = 0
         self._name = name
-        self._application = application
+        self._open_application = application
         self._limits = limits
         self._context = context
         self._decompresses_requests = decompresses_requests
@@ -179,7 +179,7 @@ class HttpThread:
         async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await self._guard(request, handler)
 
-        async with self._application() as app:
+        async with self._open_application() as app:
             app.middlewares.insert(0, guarded)
             app[CLOSED_CONNECTIONS] = self.closed
             runner = web.AppRunner(
@@ -312,8 +312,8 @@ def _failed(done: asyncio.Task[None]) -> bool:
     return done.cancelled() or done.exception() is not None
 
 
-class HttpIntake(ABC):
-    """An HTTP server on its own thread."""
+class HttpIntake(HttpThread, ABC):
+    """A server for senders that may have to show a token."""
 
     def __init__(
         self,
@@ -336,7 +336,7 @@ class HttpIntake(ABC):
             report: called when connections are closed for lack of room.
         """
         self._token = token
-        self._http = HttpThread(
+        super().__init__(
             name,
             self._application,
             limits,
@@ -348,29 +348,6 @@ class HttpIntake(ABC):
     @abstractmethod
     def _application(self) -> AbstractAsyncContextManager[web.Application]:
         """Make the application, on the loop that uses it."""
-
-    def start(self, host: str, port: int) -> None:
-        """Start listening. Raises OSError if that fails, and what the bus raises when it is opened."""
-        self._http.start(host, port)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._http.port
-
-    @property
-    def closed(self) -> Counter[str]:
-        """Connections that it closed, by reason."""
-        return self._http.closed
-
-    @property
-    def is_alive(self) -> bool:
-        """True if the server thread runs."""
-        return self._http.is_alive
-
-    def stop(self, seconds: float) -> None:
-        """Stop; wait so many seconds for requests in progress."""
-        self._http.stop(seconds)
 
     def _denied(self, request: web.Request) -> web.Response | None:
         """Return the answer to a request without the token; None if it has it or none is required."""

@@ -48,7 +48,9 @@ class IntakeLimits(HttpLimits):
 
 
 class IntakeServer(HttpIntake):
-    """An HTTP server on its own thread."""
+    """The server that Falco posts to."""
+
+    _limits: IntakeLimits
 
     def __init__(
         self,

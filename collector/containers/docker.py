@@ -195,14 +195,6 @@ TIMEOUT = 2.0
 """Seconds per query. Docker answers an inspect of a starting container only once it has started."""
 
 
-def socket_path(setting: str | None, environment: Mapping[str, str]) -> Path:
-    """Choose Docker's socket: the setting, else DOCKER_HOST if it names a unix socket, else the usual path."""
-    if setting:
-        return Path(setting.removeprefix("unix://"))
-    host = environment.get("DOCKER_HOST", "")
-    return Path(host.removeprefix("unix://")) if host.startswith("unix://") else DEFAULT_SOCKET
-
-
 class Docker:
     """One daemon. Each inspect opens a new connection.
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from errno import errorcode
 from functools import lru_cache
 from signal import Signals
-from types import MappingProxyType
 
 from collector.events.system_calls import CALLS, Argument
 from collector.events.texts import (
@@ -88,7 +87,7 @@ def _known(number: int | None) -> Value:
     return MISSING if number is None else decimal(number)
 
 
-FACTS: Mapping[str, Writer] = MappingProxyType({
+_FACTS: Mapping[str, Writer] = {
     "res": _result,
     "pidres": _result,
     "hexres": lambda call, _: (f"{call.result & U64:X}", call.result),
@@ -115,8 +114,7 @@ FACTS: Mapping[str, Writer] = MappingProxyType({
     "vpid": lambda _, context: _known(context.process.vpid),
     "none": lambda _call, _context: MISSING,
     "zero": lambda _call, _context: ZERO,
-})  # fmt: skip
-"""By kind of argument."""
+}
 
 
 def _open_how(field: int, kind: str) -> Writer:
@@ -190,7 +188,8 @@ def _address(call: Syscall, _: Context) -> Value:
     return (found[0] if found[1] < 0 else f"{found[0]}:{found[1]}"), 0
 
 
-MEMORY: Mapping[str, Writer] = MappingProxyType({
+_OF_CALL: Mapping[str, Writer] = {
+    **_FACTS,
     "path1": lambda _, context: (context.path1, 0),
     "path2": lambda _, context: (context.path2, 0),
     "pair1": _pair(0),
@@ -201,14 +200,8 @@ MEMORY: Mapping[str, Writer] = MappingProxyType({
     "string": _string,
     "data": _data,
     "address": _address,
-})  # fmt: skip
+}
 """By kind of argument."""
-MEMORY_AT: Mapping[str, Callable[[int], Writer]] = MappingProxyType(
-    {"cap": _capability, "limit": _limit, "uring": _uring}
-)
-"""By kind of argument; the parameter is the position in the structure."""
-MEMORY_WITH_TABLE: Mapping[str, Callable[[int, str], Writer]] = MappingProxyType({"uringflags": _uring_flags})
-"""By kind of argument; the second parameter names the table of flags."""
 
 
 _AT_FDCWD = -100
@@ -328,7 +321,7 @@ def _socket_option(index: int) -> Writer:
     return write
 
 
-REGISTERS: Mapping[str, Callable[[int], Writer]] = MappingProxyType({
+_AT_INDEX: Mapping[str, Callable[[int], Writer]] = {
     "fd": _descriptor,
     "i": _signed,
     "pid": _signed,
@@ -345,17 +338,18 @@ REGISTERS: Mapping[str, Callable[[int], Writer]] = MappingProxyType({
     "socketflags": _socket_flags,
     "mountflags": _mount_flags,
     "sockopt": _socket_option,
-})  # fmt: skip
-"""By kind of argument."""
-REGISTERS_WITH_TABLE: Mapping[str, Callable[[int, str], Writer]] = MappingProxyType(
-    {"flags": _flags, "enum": _enumerated, "mode": _mode}
-)
-"""By kind of argument; the second parameter names the table of flags."""
-
-
-_WITH_TABLE = {**REGISTERS_WITH_TABLE, **MEMORY_WITH_TABLE}
-_AT_INDEX = {**REGISTERS, **MEMORY_AT}
-_OF_CALL = {**FACTS, **MEMORY}
+    "cap": _capability,
+    "limit": _limit,
+    "uring": _uring,
+}
+"""By kind of argument; the parameter is a register, or for the last three the position in the memory that was read."""
+_WITH_TABLE: Mapping[str, Callable[[int, str], Writer]] = {
+    "flags": _flags,
+    "enum": _enumerated,
+    "mode": _mode,
+    "uringflags": _uring_flags,
+}
+"""Likewise; the second parameter names the table of flags."""
 
 
 def _writer(argument: Argument) -> Writer:
@@ -366,15 +360,7 @@ def _writer(argument: Argument) -> Writer:
     return _OF_CALL[argument.kind]
 
 
-_WRITERS = tuple(tuple(_writer(argument) for argument in call.arguments) for call in CALLS)
-_NAMES = tuple(tuple(argument.name for argument in call.arguments) for call in CALLS)
-
-
-def writers_of(number: int) -> tuple[Writer, ...]:
-    """Return the argument writers of a call by its index in CALLS, in Falco's order."""
-    return _WRITERS[number]
-
-
-def argument_names(number: int) -> tuple[str, ...]:
-    """Return the names of a call's arguments by its index in CALLS."""
-    return _NAMES[number]
+WRITERS = tuple(tuple(_writer(argument) for argument in call.arguments) for call in CALLS)
+"""The writers of a call's arguments in Falco's order, by the call's index in CALLS."""
+NAMES = tuple(tuple(argument.name for argument in call.arguments) for call in CALLS)
+"""The names of these arguments."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from signal import Signals
 
-from collector.events.arguments import argument_names, writers_of
+from collector.events.arguments import NAMES, WRITERS
 from collector.events.batch_builder import BatchBuilder, Event, Intern
 from collector.events.system_calls import BY_EVENT, CALLS, NONE, Call
 from collector.events.texts import Context, Descriptor, Value, absolute, describe, joined
@@ -85,7 +85,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
         descriptor.type = _opened_type(spec, call, descriptor.type)
     path1, path2 = _absolute_paths(spec, call)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
-    arguments = [write(call, context) for write in writers_of(call.event)]
+    arguments = [write(call, context) for write in WRITERS[call.event]]
     bits = _STALE if origin.is_stale else 0
     if -_MOST_ERRORS < call.result < 0:
         bits |= _FAILED
@@ -118,7 +118,7 @@ def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time:
     buffer = intern(call.blob1.decode("utf-8", "surrogateescape")) if call.blob1 and spec.has_data else 0
     head = (origin.row, call.who.tid, call.vtid, call.cpu, result, bits, call.repeats)
     row = (*head, *numbers, intern(event), *map(intern, texts), *paths, buffer)
-    return builder.add(time, row, argument_names(call.event), arguments)
+    return builder.add(time, row, NAMES[call.event], arguments)
 
 
 def exchanged_back(call: Syscall) -> Syscall | None:

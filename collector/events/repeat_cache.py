@@ -14,6 +14,7 @@ from collector.events.batch_builder import BatchBuilder, Event, EventParts, File
 from collector.events.system_calls import BY_EVENT, CALLS
 from collector.events.texts import absolute, socket_address
 from collector.processes.process import TrackedProcess
+from collector.processes.table import ProcessTable
 from collector.records.decode import HEAD, SOCKET, SYSCALL, text
 from collector.records.types import Syscall
 from schemas.batch import EVENT_COLUMNS
@@ -130,19 +131,9 @@ def similar_parts(like: SimilarConnections, record: bytes, intern: Intern) -> Ev
     return EventParts(tuple(row), like.parts.names, texts, numbers)
 
 
-def add_connection(builder: BatchBuilder, like: SimilarConnections, record: bytes, time: int) -> bool:
-    """Append a connection that is similar to an earlier one, if it is. time: epoch nanoseconds."""
-    parts = similar_parts(like, record, builder.intern)
-    if parts is None:
-        return False
-    builder.add_parts(time, parts)
-    return True
-
-
-_REPEAT_CACHE_TIME = struct.Struct("<Q")
-"""Every record begins with its time."""
+_U64 = struct.Struct("<Q")
+"""The time, with which every record begins."""
 _OPEN = BY_EVENT["openat"]
-_REPEAT_CACHE_EVENT_AT = SYSCALL.span("event")
 _EVENT = struct.pack("<H", _OPEN.number)
 _FILE = SYSCALL.reader("inode", "real_path", "path1", "directory1")
 _TEXTS_AT = SYSCALL.end
@@ -153,9 +144,8 @@ _HEAD_TO_INODE, _INODE_TO_LENGTHS = (
     SYSCALL.between("inode", "real_path"),
 )
 _PATH2_LENGTH, _OTHER_LENGTHS = SYSCALL.span("path2"), slice(SYSCALL.span("directory1").stop, SYSCALL.end)
-_ROW = tuple(EVENT_COLUMNS)[1:]
-_TYPE, _NAME = _ROW.index("fd_type"), _ROW.index("fd_name")
-_AFTER_NAMES = _NAME + len(("fd_name", "fd_name_raw"))
+_TYPE_COLUMN = _COLUMNS.index("fd_type")
+_AFTER_NAMES = _NAME_COLUMN + len(("fd_name", "fd_name_raw"))
 _KINDS = [argument.kind for argument in _OPEN.arguments]
 _FILE_ARGUMENTS = FileArguments(*map(_KINDS.index, ("rfd", "path1", "ino")))
 _REGULAR = "file"
@@ -168,12 +158,6 @@ _Known = tuple[Event, TrackedProcess, int]
 """An event, its process, and the process's version at that event."""
 
 
-class _Changing(Protocol):
-    """The part of the process table used here."""
-
-    changes: int
-
-
 class _Versioned(Protocol):
     """The part of the container look-up used here."""
 
@@ -183,7 +167,7 @@ class _Versioned(Protocol):
 class RepeatCache:
     """The events of the batch under construction that may be reused, by their records."""
 
-    def __init__(self, table: _Changing, containers: _Versioned) -> None:
+    def __init__(self, table: ProcessTable, containers: _Versioned) -> None:
         self._table = table
         self._containers = containers
         self._stamp = -1
@@ -225,14 +209,14 @@ class RepeatCache:
         size = builder.size
         for index in within:
             record = records[index]
-            rest = record[_REPEAT_CACHE_TIME.size :]
+            rest = record[_U64.size :]
             known = same.get(rest)
             if known is not None:
                 event, entry, version = known
                 if entry.version != version:
                     return index
-                builder.repeat(_REPEAT_CACHE_TIME.unpack_from(record)[0] + boot_to_epoch, event)
-            elif record[_REPEAT_CACHE_EVENT_AT] != _EVENT:
+                builder.repeat(_U64.unpack_from(record)[0] + boot_to_epoch, event)
+            elif record[_EVENT_AT] != _EVENT:
                 if not self._add_connection(builder, record, boot_to_epoch):
                     return index
             else:
@@ -252,7 +236,7 @@ class RepeatCache:
                 opened, entry, version = alike
                 if entry.version != version:
                     return index
-                added = _add_alike(builder, opened, record, _REPEAT_CACHE_TIME.unpack_from(record)[0] + boot_to_epoch)
+                added = _add_alike(builder, opened, record, _U64.unpack_from(record)[0] + boot_to_epoch)
                 if added is None:
                     return index
                 same[rest] = (added, entry, version)
@@ -280,13 +264,13 @@ class RepeatCache:
         if stamp != self._stamp:
             self._stamp = stamp
             self.clear()
-        self._same[record[_REPEAT_CACHE_TIME.size :]] = (event, entry, entry.version)
+        self._same[record[_U64.size :]] = (event, entry, entry.version)
         opened: OpenedFile | EventParts
         if call.event == _OPEN.number and _is_about_one_path(call):
             if call.file is None and call.fd is None:
                 opened = builder.parts(event)
             # A regular file may still be another kind of descriptor, depending on its file system.
-            elif _opens_a_file(call) and builder.row(event)[_TYPE] == builder.intern(_REGULAR):
+            elif _opens_a_file(call) and builder.row(event)[_TYPE_COLUMN] == builder.intern(_REGULAR):
                 opened = builder.opened_file(event, _FILE_ARGUMENTS)
             else:
                 return
@@ -300,12 +284,13 @@ class RepeatCache:
         """Add a connection that is similar to an earlier one; return whether there is one."""
         key = similarity(record)
         known = None if key is None else self._connections.get(key)
-        if known is None:
+        if known is None or known[1].version != known[2]:
             return False
-        like, entry, version = known
-        return entry.version == version and add_connection(
-            builder, like, record, _REPEAT_CACHE_TIME.unpack_from(record)[0] + boot_to_epoch
-        )
+        parts = similar_parts(known[0], record, builder.intern)
+        if parts is None:
+            return False
+        builder.add_parts(_U64.unpack_from(record)[0] + boot_to_epoch, parts)
+        return True
 
 
 def _but_file(record: bytes) -> bytes:
@@ -355,4 +340,4 @@ def _failed_open(like: EventParts, intern: Intern, path: str, given: str) -> Eve
     """Return an open that failed as an earlier one did, for another path: absolute and clean, and as passed."""
     name, row, texts = intern(path), like.row, like.texts.copy()
     texts[_FILE_ARGUMENTS.path] = name
-    return EventParts((*row[:_NAME], name, intern(given), *row[_AFTER_NAMES:]), like.names, texts, like.numbers)
+    return EventParts((*row[:_NAME_COLUMN], name, intern(given), *row[_AFTER_NAMES:]), like.names, texts, like.numbers)

@@ -4,12 +4,10 @@ Answers are read in bounded parts, and failures never contain a header or an add
 """
 
 import json
-import os
 import random
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx2 as httpx
@@ -84,11 +82,6 @@ def credentials(kubeconfig: str | None, context: str | None = None) -> SingleCon
     if found is None:
         raise BadCredentials(f"{kubeconfig}: no current context")
     return found if found.user is not None else found._replace(user=User())
-
-
-def is_in_cluster() -> bool:
-    """Return whether this process runs in a pod with a service account."""
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and Path(SERVICE_ACCOUNT, "token").exists()
 
 
 class ApiServer:

@@ -98,11 +98,10 @@ class Page:
     """The token of the next page; empty for the last one."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiStatus:
+class ApiStatus(msgspec.Struct, frozen=True):
     """A failure that the API server reports."""
 
-    code: int
+    code: int = 0
     message: str = ""
 
 
@@ -164,15 +163,10 @@ class _Event(msgspec.Struct):
     object: msgspec.Raw
 
 
-class _Status(msgspec.Struct):
-    code: int = 0
-    message: str = ""
-
-
 _LIST = msgspec.json.Decoder(_List)
 _EVENT = msgspec.json.Decoder(_Event)
 _ITEM = msgspec.json.Decoder(_Item)
-_STATUS = msgspec.json.Decoder(_Status)
+_STATUS = msgspec.json.Decoder(ApiStatus)
 
 
 def decode_page(data: bytes) -> Page:
@@ -192,7 +186,7 @@ def decode_event(line: bytes) -> WatchEvent:
     try:
         event = _EVENT.decode(line)
         if event.type == "ERROR":
-            return WatchEvent("ERROR", status=_status(event.object))
+            return WatchEvent("ERROR", status=_STATUS.decode(event.object))
         row = _ITEM.decode(event.object)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnusableAnswer(f"not a watch event: {error}") from None
@@ -203,14 +197,9 @@ def decode_event(line: bytes) -> WatchEvent:
 def decode_status(data: bytes) -> ApiStatus:
     """Decode the body of a failed request; code 0 if it is not the API server's."""
     try:
-        return _status(data)
+        return _STATUS.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ApiStatus(0)
-
-
-def _status(data: bytes | msgspec.Raw) -> ApiStatus:
-    row = _STATUS.decode(data)
-    return ApiStatus(row.code, row.message)
+        return ApiStatus()
 
 
 def reduced(row: _Item) -> KubernetesObject:

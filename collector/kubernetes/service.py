@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import uuid4
 
-from confluent_kafka import Message
-
 from bus.clients.compacted import CompactedTopicReader
 from bus.clients.event_loop import AsyncProducer
 from bus.connection import BusUnavailable, Connection
@@ -133,7 +131,8 @@ class PodWriter:
                 if taken is not None:
                     headers = dict(taken[1].headers() or [])
                     if headers.get(CLUSTER, b"") == self._cluster and headers.get(WRITER) != self._term:
-                        loop.call_soon_threadsafe(self._found, taken[1])
+                        key = (taken[1].key() or b"").decode("utf-8", "replace")
+                        loop.call_soon_threadsafe(self.reconciler.found, key, taken[1].value())
                 elif follower.has_read_all and not self._is_read.is_set():
                     loop.call_soon_threadsafe(self._is_read.set)
                 if follower.last_error != reported:
@@ -145,9 +144,6 @@ class PodWriter:
             return
         finally:
             follower.close()
-
-    def _found(self, message: Message) -> None:
-        self.reconciler.found((message.key() or b"").decode("utf-8", "replace"), message.value())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class Terms:
     """The counts of all terms of leadership; replaced as a whole, because other threads read them."""
 
     former_lists: Counter[str] = field(default_factory=Counter)
@@ -180,15 +176,18 @@ class _Terms:
     writer: PodWriter | None = None
 
     def lists(self) -> Counter[str]:
+        """Return the number of complete lists by resource."""
         current = {} if self.watcher is None else self.watcher.reflectors
         return self.former_lists + Counter({name: each.lists for name, each in current.items()})
 
     def restarts(self) -> Counter[tuple[str, str]]:
+        """Return the number of watches that ended, by resource and reason."""
         current = {} if self.watcher is None else self.watcher.reflectors
         reasons = {(name, reason): n for name, each in current.items() for reason, n in each.restarts.items()}
         return self.former_restarts + Counter(reasons)
 
     def refused(self) -> int:
+        """Return the number of pods without a record, because a name is out of range."""
         return self.former_refused + (0 if self.writer is None else self.writer.reconciler.refused)
 
 
@@ -200,37 +199,17 @@ class KubernetesService:
         self.elector = Elector(api, settings.namespace, settings.lease, settings.identity, on_note)
         self.written = 0
         """Messages that the broker acknowledged."""
-        self._terms = _Terms()
-        self._api = api
+        self.terms = Terms()
+        self.api = api
         self._connection = connection
         self._settings = settings
         self._on_note = on_note
         self._index: ClusterIndex | None = None
 
     @property
-    def address(self) -> str:
-        """The URL of the API server."""
-        return self._api.address
-
-    @property
     def objects(self) -> Mapping[str, int]:
         """The number of objects by resource; empty while this process doesn't lead."""
         return {} if self._index is None else self._index.counts()
-
-    @property
-    def lists(self) -> Counter[str]:
-        """Complete lists by resource."""
-        return self._terms.lists()
-
-    @property
-    def restarts(self) -> Counter[tuple[str, str]]:
-        """Watches that ended, by resource and reason."""
-        return self._terms.restarts()
-
-    @property
-    def refused(self) -> int:
-        """Pods without a record, because a name is out of range."""
-        return self._terms.refused()
 
     @property
     def is_complete(self) -> bool:
@@ -243,11 +222,11 @@ class KubernetesService:
             await self.elector.run(self._lead)
         finally:
             await self.elector.release()
-            await self._api.close()
+            await self.api.close()
 
     async def _lead(self) -> None:
         self._index = ClusterIndex()
-        watcher = Watcher(self._api, self._index, page_size=self._settings.page_size, on_note=self._on_note)
+        watcher = Watcher(self.api, self._index, page_size=self._settings.page_size, on_note=self._on_note)
         writer = PodWriter(
             self._connection,
             self._index,
@@ -258,7 +237,7 @@ class KubernetesService:
             on_written=self._count,
             on_note=self._on_note,
         )
-        self._terms = replace(self._terms, watcher=watcher, writer=writer)
+        self.terms = replace(self.terms, watcher=watcher, writer=writer)
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watcher.run())
@@ -266,7 +245,7 @@ class KubernetesService:
         except* BusUnavailable as errors:
             raise errors.exceptions[0] from None
         finally:
-            self._terms = _Terms(self._terms.lists(), self._terms.restarts(), self._terms.refused())
+            self.terms = Terms(self.terms.lists(), self.terms.restarts(), self.terms.refused())
             self._index = None
 
     def _count(self) -> None:

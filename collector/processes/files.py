@@ -4,10 +4,9 @@ Any process may end between two reads, and its pid be reused, so the start time 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
 from collector.procfs.foreign_files import Attributes, cached_stat, read_file
@@ -33,11 +32,8 @@ _MEMFD = "/memfd:"
 _UNSET_LOGINUID = 2**32 - 1
 
 
-class Memory(Protocol):
-    """Reads the memory of a process."""
-
-    def __call__(self, pid: int) -> tuple[bytes | None, bytes | None]:
-        """Return command line and environment, None if they can't be read."""
+Memory = Callable[[int], tuple[bytes | None, bytes | None]]
+"""Returns command line and environment of a process, None for what can't be read."""
 
 
 class ProcessFiles:
@@ -85,7 +81,7 @@ class ProcessFiles:
             start_ticks=first.start_ticks,
             program=self._program(pid, first, status),
             credentials=_credentials(status),
-            context=self._context(folder, first, status),
+            context=self._context(pid, first, status),
         )
         last = self._stat(folder)
         return facts if last is not None and last.start_ticks == first.start_ticks else None
@@ -149,7 +145,8 @@ class ProcessFiles:
             return None
         return tuple(shown(entries_of(variables[:MAX_ARGUMENT_BYTES]), self.variables))
 
-    def _context(self, folder: str, found: Stat, status: Status) -> ProcessContext:
+    def _context(self, pid: int, found: Stat, status: Status) -> ProcessContext:
+        folder = f"{self._proc}/{pid}"
         cwd = _link(f"{folder}/cwd")
         return ProcessContext(
             ppid=found.ppid,
@@ -162,7 +159,7 @@ class ProcessFiles:
             pid_namespace=_namespace(_link(f"{folder}/ns/pid")),
             mount_namespace=_namespace(_link(f"{folder}/ns/mnt")),
             cwd=None if cwd is None else cwd.removesuffix(_DELETED),
-            cgroup=_cgroup(read_file(f"{folder}/cgroup", MAX_FILE)),
+            cgroup=self.read_cgroup(pid),
         )
 
 
@@ -174,10 +171,6 @@ def _credentials(status: Status) -> Credentials:
         cap_permitted=status.cap_permitted,
         cap_inheritable=status.cap_inheritable,
     )
-
-
-def _cgroup(text: bytes | None) -> str | None:
-    return None if text is None else parse_cgroup(text)
 
 
 def _loginuid(text: bytes | None) -> int | None:

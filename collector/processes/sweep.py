@@ -5,12 +5,12 @@ records from before the comparison have been read: then the record of that chang
 """
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from collector.processes.files import ProcessFiles
 from collector.processes.parts import ProcessFacts
 from collector.processes.process import TICK, TrackedProcess
+from collector.processes.table import ProcessTable
 
 READS = 8
 """Processes read again per step; each takes about 0.1 ms."""
@@ -19,35 +19,6 @@ NAMES = 1000
 STEP_SECONDS = 0.02
 REST_SECONDS = 10.0
 """Minimum time from the start of one sweep to the start of the next."""
-
-
-class Files(Protocol):
-    """The parts of /proc that a sweep needs."""
-
-    def pids(self) -> list[int]:
-        """Return the pids of all processes."""
-
-    def read(self, pid: int) -> ProcessFacts | None:
-        """Read one process."""
-
-
-class Table(Protocol):
-    """The parts of the process table that a sweep needs."""
-
-    def living(self, pid: int) -> TrackedProcess | None:
-        """Return the process that has this pid now."""
-
-    def all_living(self) -> list[TrackedProcess]:
-        """Return the processes that have not ended, as far as known."""
-
-    def end(self, entry: TrackedProcess, time: int) -> None:
-        """Record that a process has ended."""
-
-    def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
-        """Replace the facts of a process by those read from /proc."""
-
-    def seed(self, processes: Iterable[ProcessFacts]) -> None:
-        """Add processes that are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +36,7 @@ class _Doubt:
 class Sweep:
     """Compares the table with /proc, a little at each step."""
 
-    def __init__(self, table: Table, files: Files) -> None:
+    def __init__(self, table: ProcessTable, files: ProcessFiles) -> None:
         self.ended = 0
         """Processes found to have ended."""
         self.renewed = 0

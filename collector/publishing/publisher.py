@@ -73,7 +73,8 @@ class Publisher:
         self._failure: KafkaError | None = None
         self._client_errors = ClientErrors(connection)
         self._connection_state = ConnectionState()
-        self._is_away = False
+        self.is_away = False
+        """True if the broker is unavailable, so that batches wait on disk."""
         self._to_announce: set[str] = set()
         """Topics whose announcements, sent before the first batch, are not acknowledged yet."""
         self._retry_at = 0.0
@@ -90,11 +91,6 @@ class Publisher:
     def losses(self) -> Mapping[str, int]:
         """Events that will not arrive, by reason; the next batch reports them."""
         return self._spool.lost + self.refused
-
-    @property
-    def is_away(self) -> bool:
-        """True if the broker is unavailable, so that batches wait on disk."""
-        return self._is_away
 
     @property
     def has_waiting(self) -> bool:
@@ -147,7 +143,7 @@ class Publisher:
         deadline = time.monotonic() + timeout
         while (self.has_waiting or self._to_announce) and time.monotonic() < deadline:
             self.poll(0.05)
-            if self._is_away or (self._is_unregistered() and not self._window):
+            if self.is_away or (self._is_unregistered() and not self._window):
                 break
         self._store_in_flight()
         left = len(self._window)
@@ -248,8 +244,8 @@ class Publisher:
         if error is None:
             self._window.delivered(sent)
             self.delivered += 1
-            if self._is_away:
-                self._is_away = False
+            if self.is_away:
+                self.is_away = False
                 self._client_errors.clear()
                 self._on_note(f"the broker at {self._connection.bootstrap_servers} accepts events again.")
         elif not is_too_large(error):
@@ -315,8 +311,8 @@ class Publisher:
         self._send()
 
     def _report_away(self) -> None:
-        if not self._is_away:
-            self._is_away = True
+        if not self.is_away:
+            self.is_away = True
             newest = self._client_errors.newest or KafkaError(KafkaError._TIMED_OUT)  # noqa: SLF001  the client's own name
             self._on_note(
                 f"the broker at {self._connection.bootstrap_servers} accepts no events: they wait on disk and are "

@@ -51,7 +51,9 @@ class WebhookAccess:
 
 
 class AuditWebhook(HttpIntake):
-    """An HTTP server on its own thread."""
+    """The server that API servers post to."""
+
+    _limits: WebhookLimits
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class KubernetesView:
     def readings(self) -> Readings:
         """Return the metrics."""
         service = self.service
-        objects, lists, restarts = service.objects, service.lists, service.restarts
+        objects, lists, restarts = service.objects, service.terms.lists(), service.terms.restarts()
         return {
             "lanner_kubernetes_leader": {(): float(service.elector.may_write)},
             "lanner_kubernetes_objects": {(name,): objects.get(name, 0) for name in RESOURCES},
@@ -34,7 +34,7 @@ class KubernetesView:
                 (name, reason): restarts[name, reason] for name in RESOURCES for reason in REASONS
             },
             "lanner_pods_written_total": {(): service.written},
-            "lanner_pods_refused_total": {("invalid",): service.refused},
+            "lanner_pods_refused_total": {("invalid",): service.terms.refused()},
         }
 
     def health(self) -> Health:

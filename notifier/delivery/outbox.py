@@ -140,7 +140,8 @@ class Outbox:
             self._recount()
         self._since_pruned = 0
         self._is_owner = False
-        self._sync = DiskSync(Path(f"{path}-wal"))
+        self._log = Path(f"{path}-wal")
+        self._sync = DiskSync()
 
     def put(self, alert: Alert) -> Put:
         """Queue an alert, if there is room or it outweighs a waiting one.
@@ -164,7 +165,7 @@ class Outbox:
             self._shares.add(share, severity)
             self._count += 1
             self._lock.notify_all()
-        self._sync.touched()
+        self._sync.touched(self._log)
         return "stored"
 
     def fetch(self, limit: int, timeout: float) -> Sequence[Queued]:

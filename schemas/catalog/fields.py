@@ -13,31 +13,6 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Literal
 
-from schemas.catalog.flags import FLAG_TABLES, encode_flags, enum_text, flags_text, number_text
-
-__all__ = [
-    "ARGUMENT_TYPES",
-    "BUILT_IN_FIELDS",
-    "EVENTS",
-    "FIELDS",
-    "FLAG_TABLES",
-    "SYSCALLS",
-    "EventType",
-    "FieldSpec",
-    "ParamSpec",
-    "category_of",
-    "define_fields",
-    "encode_flags",
-    "enum_text",
-    "event_spec",
-    "field_problem",
-    "flags_text",
-    "is_event_type",
-    "number_text",
-    "own_field",
-    "resolve_field",
-]
-
 ArgumentRule = Literal["none", "optional", "required"]
 ArgumentKind = Literal["", "index", "key", "index or key"]
 

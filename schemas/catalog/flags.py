@@ -149,7 +149,3 @@ def flags_text(table: str, value: int) -> str:
         KeyError: there is no such table.
     """
     return number_text(table, encode_flags(table, value))
-
-
-enum_text = flags_text
-"""The same function, for tables whose numbers are single values."""

@@ -94,7 +94,7 @@ COLUMNS = {**EVENT_COLUMNS, **ARGUMENT_COLUMNS}
 """Every column and its struct format character (little-endian)."""
 INDEX_COLUMNS = (*STRING_COLUMNS, "arg_name", "arg_value")
 """The columns of indices into the batch's texts."""
-_SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2}
+_SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "h": 2, "B": 1}
 
 
 def pack_column(column: Column) -> bytes:
@@ -189,7 +189,6 @@ _ORDER = tuple(each.name for each in fields(Process))
 _FACTS = attrgetter(*_ORDER)
 _NUMBERS = tuple(name for name in PROCESS_COLUMNS if name not in LISTS)
 _FLAGS = (*(name for name, code in NULLABLE.items() if code == "B"), *MARKS)
-_PROCESSES_SIZES = {"q": 8, "Q": 8, "i": 4, "I": 4, "B": 1}
 
 
 def pack_processes(processes: Sequence[Process], texts: TextTable) -> dict[str, bytes]:
@@ -239,13 +238,13 @@ def unpack_processes(
     if not any(map(columns.__getitem__, PROCESS_COLUMNS)):
         # A heartbeat: most batches of an idle fleet.
         return []
-    count = len(columns["pid"]) // _PROCESSES_SIZES["q"]
+    count = len(columns["pid"]) // _SIZES["q"]
     if count > MAX_PROCESSES:
         raise ValueError(f"{count} processes in one batch")
     zeros = [0] * count
     numbers = {name: _unpacked(columns, name, zeros) for name in _NUMBERS}
     for name, counts in LISTS.items():
-        if len(columns[name]) != _PROCESSES_SIZES["i"] * sum(numbers[counts]):
+        if len(columns[name]) != _SIZES["i"] * sum(numbers[counts]):
             raise ValueError(f"column p_{name} has {len(columns[name])} bytes for {sum(numbers[counts])} texts")
     check_below(len(texts), columns, PROCESS_INDEX_COLUMNS, "p_")
     _check_rows(numbers, containers)
@@ -288,6 +287,6 @@ def _unpacked(columns: Mapping[str, bytes], name: str, zeros: list[int]) -> list
     raw, code = columns[name], PROCESS_COLUMNS[name]
     if not raw:
         return zeros
-    if len(raw) != _PROCESSES_SIZES[code] * len(zeros):
-        raise ValueError(f"column p_{name} has {len(raw)} bytes, not {_PROCESSES_SIZES[code] * len(zeros)}")
+    if len(raw) != _SIZES[code] * len(zeros):
+        raise ValueError(f"column p_{name} has {len(raw)} bytes, not {_SIZES[code] * len(zeros)}")
     return memoryview(raw).cast(code).tolist()  # type: ignore[call-overload, no-any-return]

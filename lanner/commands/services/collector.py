@@ -85,7 +85,7 @@ def _collect(options: Options) -> None:
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
-                    f"{len(collector.event_types)} event types, as {fleet_filter.asker} require. Stop: Ctrl-C"
+                    f"{len(collector.intake.event_types)} event types, as {fleet_filter.asker} require. Stop: Ctrl-C"
                 )
             service.notify("READY=1")
             _work(signals, view, fleet_filter)
@@ -94,7 +94,7 @@ def _collect(options: Options) -> None:
             collector.stop()
             left = publisher.close(FLUSH_SECONDS)
             if newest:
-                continuity.note(collector.started, newest, final=True)
+                continuity.note(collector.batch.started, newest, final=True)
             if left and not options.quiet:
                 note(f"{left} batches remain in {folder}; the next collector here sends them.")
     if not options.quiet:

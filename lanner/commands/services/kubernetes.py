@@ -117,7 +117,7 @@ def kubernetes(options: Options) -> None:
     with endpoint(settings, "kubernetes", view.readings, view.health()):
         service.notify("READY=1")
         if not options.quiet:
-            note(f"reading pods from {pods.address}. Stop: Ctrl-C")
+            note(f"reading pods from {pods.api.address}. Stop: Ctrl-C")
         run_service(pods, turn)
     if not options.quiet:
         note(f"{pods.written:,} records of pods written")

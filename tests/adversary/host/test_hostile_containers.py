@@ -248,7 +248,7 @@ def test_containers_that_come_and_go_keep_none_from_its_facts(docker: Docker) ->
         watch.settle()
         ran = watch.events(proc__name="true", container__type="docker", container__image=None)
         event = watch.events(fd__name="/etc/group", proc__name="cat")[-1]
-        left_out = watch.collector.events_without_container_facts["too_many"]
+        left_out = watch.collector.intake.without_facts["too_many"]
 
     assert len({each["container.id"] for each in ran}) == CROWD
     assert (event["container.image"], event["container.privileged"], left_out) == (docker.busybox(), False, 0)

@@ -38,7 +38,7 @@ class TestCollector:
     def test_a_batch_is_emitted_when_it_is_full(self) -> None:
         """Event numbers and sequence numbers continue in the next batch."""
         record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
-        self.collector._intake.take([record] * 7)
+        self.collector.intake.take([record] * 7)
 
         assert [(batch.sequence, batch.first_number, batch.count) for batch in self.batches] == [(1, 1, 3), (2, 4, 3)]
         assert (self.batches[0].watched, self.batches[1].watched) == (["openat"], [])
@@ -62,7 +62,7 @@ class TestCollector:
     def test_each_loss_is_reported_by_one_batch(self) -> None:
         """The total keeps growing; each batch reports the difference."""
         record = syscall(event=BY_EVENT["openat"].number, path1=b"/x")
-        self.collector._intake.take([b"no record", record, record, record, record, record, record])
+        self.collector.intake.take([b"no record", record, record, record, record, record, record])
 
         assert self.batches[0].lost["undecodable"] == 1
         assert "undecodable" not in self.batches[1].lost
@@ -70,7 +70,7 @@ class TestCollector:
 
     def test_every_counter_is_a_metric(self, tmp_path: Path) -> None:
         """An event of an unknown process makes the collector read /proc, and the metric shows it."""
-        self.collector._intake.take([syscall(event=BY_EVENT["openat"].number, path1=b"/x")])
+        self.collector.intake.take([syscall(event=BY_EVENT["openat"].number, path1=b"/x")])
 
         spool = Spool(tmp_path / "spool", 1 << 20)
         publisher = Publisher(Connection(bootstrap_servers="127.0.0.1:1"), "host", spool)

@@ -13,9 +13,9 @@ def test_events_wait_and_go_on_in_order_when_the_facts_are_there() -> None:
         assert waiting.should_hold(container, is_pending=True)
         assert waiting.hold(container, number, number) == []
 
-    assert (waiting.known("a"), len(waiting)) == ([0, 2], 2)
-    assert waiting.known("b") == [1, 3]
-    assert waiting.known("c") == []
+    assert (waiting.release("a"), len(waiting)) == ([0, 2], 2)
+    assert waiting.release("b") == [1, 3]
+    assert waiting.release("c") == []
     assert (waiting.gave_up_by_time, waiting.gave_up_by_count) == (0, 0)
 
 
@@ -89,7 +89,7 @@ def test_each_event_goes_on_once_and_in_its_container_s_order(steps: list[tuple[
             out += waiting.expired(now)
         elif kind == "known":
             known.add(str(value))
-            out += waiting.known(str(value))
+            out += waiting.release(str(value))
         else:
             container, event = str(value), (str(value), made)
             made += 1

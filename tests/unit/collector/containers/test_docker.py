@@ -9,7 +9,7 @@ import pytest
 
 from collector.containers import docker, protocol
 from collector.containers.decoding import MAX_AT_ONCE, MAX_BYTES, ResponseTooLarge
-from collector.containers.docker import DEFAULT_SOCKET, Docker, socket_path
+from collector.containers.docker import Docker
 from collector.containers.protocol import ContainerNotFound, RuntimeUnavailable
 from collector.processes.container_names import ContainerName
 from tests.unit.collector.containers.answers_of_docker import (
@@ -185,23 +185,6 @@ def test_no_daemon_is_reported_with_its_path(tmp_path: Path) -> None:
     """The message shows which socket was meant."""
     with pytest.raises(RuntimeUnavailable, match="nowhere"):
         Docker(tmp_path / "nowhere").inspect(NAME)
-
-
-@pytest.mark.parametrize(
-    ("setting", "environment", "expected"),
-    [
-        (None, {}, DEFAULT_SOCKET),
-        ("/a", {"DOCKER_HOST": "unix:///b"}, Path("/a")),
-        ("unix:///a", {}, Path("/a")),
-        (None, {"DOCKER_HOST": "unix:///b"}, Path("/b")),
-        (None, {"DOCKER_HOST": "tcp://far:2375"}, DEFAULT_SOCKET),
-    ],
-)
-def test_the_socket_is_the_setting_s_or_docker_s_own(
-    setting: str | None, environment: dict[str, str], expected: Path
-) -> None:
-    """A daemon on another machine has none of this host's containers."""
-    assert socket_path(setting, environment) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from collector.events.arguments import argument_names, writers_of
+from collector.events.arguments import NAMES, WRITERS
 from collector.events.system_calls import BY_EVENT
 from collector.events.texts import Context, describe
 from collector.records.types import Syscall
@@ -16,7 +16,7 @@ NOT_KNOWN = (None, 0)
 
 def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str | None, int]:
     """Write one argument of a call: text and number."""
-    index = argument_names(BY_EVENT[event].number).index(name)
+    index = NAMES[BY_EVENT[event].number].index(name)
     values: dict[str, Any] = {
         "process": PROCESS,
         "descriptor": describe(event, made),
@@ -26,4 +26,4 @@ def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str |
         "group_name": {0: "root", 8: "mail"}.get,
         **context,
     }
-    return writers_of(BY_EVENT[event].number)[index](made, Context(**values))
+    return WRITERS[BY_EVENT[event].number][index](made, Context(**values))
