@@ -11,7 +11,7 @@ from processor.correlation.state import room_notices
 from processor.detection.budget import Budget
 from processor.detection.detector import Detector, RuleMatching
 from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
-from processor.detection.repeats import RepeatedAlerts, ViewRepeats
+from processor.detection.repeats import MessageRepeats, RepeatedAlerts
 from processor.detection.stage import DetectStage
 from processor.detection.view import BatchView, EventView, view_of
 from processor.fields.json.documents import Document
@@ -21,7 +21,7 @@ from processor.matching.pre_match import PreMatch
 from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import MAX_GROUP_VALUES, Correlation, RuleProtocol, Suppress
 from processor.rules.splitting import Plan, split_rules
-from processor.sessions.sessions import BatchPeople, Sessions
+from processor.sessions.sessions import People, Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.catalog.priorities import Priority
@@ -72,7 +72,7 @@ class CompiledRuleset:
         return tuple(name for name, _, source in self.active if not sources or source in sources)
 
     def find_alerts(
-        self, view: EventView, budget: Budget, repeats: ViewRepeats, people: BatchPeople | None = None
+        self, view: EventView, budget: Budget, repeats: MessageRepeats, people: People | None = None
     ) -> list[Alert]:
         """Evaluate the rules that one event decides; alerts are the budget's. Raises OverBudget."""
         return self.detector.process(view, budget, repeats, people)

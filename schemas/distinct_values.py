@@ -47,7 +47,13 @@ def masked(fields: Mapping[str, Value], redact: Callable[[Alert], Alert]) -> Map
 
 def values_in(fields: Mapping[str, Value], weight: int) -> Values:
     """Return the values of one alert's masked fields. weight: how many alerts it stands for."""
-    return {name: {_shortened(name, value): weight} for name, value in fields.items() if isinstance(value, str)}
+    texts = {name: _text(value) for name, value in fields.items()}
+    return {name: {_shortened(name, text): weight} for name, text in texts.items() if text is not None}
+
+
+def _text(value: Value) -> str | None:
+    """Return a text or the elements of a list as text; None for others."""
+    return ", ".join(value) if isinstance(value, tuple) else value if isinstance(value, str) else None
 
 
 def note(values: dict[str, dict[str, int]], others: Values) -> None:
@@ -76,8 +82,8 @@ def differing(values: Values, alert: Alert) -> Values:
     found = {}
     stated = {"evt.hostname": alert.hostname, **alert.event, **alert.output_fields}
     for name, counts in values.items():
-        own = stated.get(name)
-        if len(counts) > 1 or not isinstance(own, str) or _shortened(name, own) not in counts:
+        own = _text(stated.get(name))
+        if len(counts) > 1 or own is None or _shortened(name, own) not in counts:
             found[name] = counts
     return dict(sorted(found.items(), key=lambda each: _family(each[0]) not in _OBJECTS[:2]))
 

@@ -13,13 +13,13 @@ from typing import Literal
 from bus.connection import fault_text
 from processor.compiler.batch import Hit, compile_rules
 from processor.detection.budget import BOUNDLESS, Budget
-from processor.detection.repeats import FoundAlert, RepeatedAlerts, ViewRepeats
+from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAlerts
 from processor.detection.view import At, EventView
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
 from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import RuleProtocol, alert_text
-from processor.sessions.sessions import BatchPeople
+from processor.sessions.sessions import People
 from schemas.alert import Alert, Value, alert_id
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import Priority
@@ -154,8 +154,8 @@ class Detector:
         self,
         view: EventView,
         budget: Budget | None = None,
-        repeats: ViewRepeats | None = None,
-        people: BatchPeople | None = None,
+        repeats: MessageRepeats | None = None,
+        people: People | None = None,
     ) -> list[Alert]:
         """Evaluate all events of a batch or document, in order.
 
@@ -169,7 +169,7 @@ class Detector:
             OverBudget: they cost more; the events behind are not evaluated.
         """
         budget = Budget(BOUNDLESS) if budget is None else budget
-        repeats = _ALL.of(view) if repeats is None else repeats
+        repeats = _ALL.begin() if repeats is None else repeats
         self.events += view.count
         for index, hits in view.hits(self.compiled, self._fault, budget):
             self._alerts(view, index, hits, budget, repeats, people=people)
@@ -186,9 +186,9 @@ class Detector:
         event_index: int,
         hits: Iterable[Hit],
         budget: Budget,
-        repeats: ViewRepeats,
+        repeats: MessageRepeats,
         *,
-        people: BatchPeople | None,
+        people: People | None,
     ) -> None:
         for rule_index, name in hits:
             rule = self._rules[rule_index]
@@ -209,9 +209,9 @@ class Detector:
         view: EventView,
         at: At,
         budget: Budget,
-        repeats: ViewRepeats,
+        repeats: MessageRepeats,
         *,
-        people: BatchPeople | None,
+        people: People | None,
     ) -> Alert | None:
         index, name = at
         time = view.time(index)
@@ -242,7 +242,7 @@ class Detector:
 
         person = "" if people is None else people.user_of(index)
         found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
-        return repeats.take(index, found)
+        return repeats.take(view, index, found)
 
 
 def _is_suggested(rule: RuleProtocol, bare_outputs: Collection[str]) -> bool:

@@ -17,7 +17,6 @@ from foundation.caches import BoundedMap
 from processor.detection.view import EventView
 from processor.matching.pre_match import PreMatch, RepeatedAlert, retained
 from schemas.alert import Alert, Value
-from schemas.catalog.fields import SYSCALL
 from schemas.distinct_values import merged, note, values_in, without_client_port
 
 MAX_WINDOWS = 60_000
@@ -27,7 +26,7 @@ _MERGED = ("/bin/", "/sbin/", "/lib")
 """Directories that are links to those of the same name in /usr."""
 Actor = tuple[object, ...]
 """Host, pid, start of the process, its last exec, user and login user: a program that it runs, and another user, are
-others. A document has its source and its user."""
+others. A document has its source, cluster, host and user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,9 @@ class RepeatedAlerts:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def of(self, view: EventView) -> "ViewRepeats":
-        """Return what decides about the alerts of one batch or document."""
-        return ViewRepeats(self, view, self._limits if view.source == SYSCALL else None)
+    def begin(self) -> "MessageRepeats":
+        """Return what decides about the alerts of one batch, or of the documents of one message."""
+        return MessageRepeats(self, self._limits)
 
     def window(self, key: bytes, now: int, period: int, opening: tuple[str, int]) -> _Window:
         """Return the open window of a key; a new one if the last has ended or the clock was set back.
@@ -155,8 +154,10 @@ class FoundAlert:
 
 @dataclass(slots=True)
 class _Count:
-    """Alerts of one batch that repeat the same alert."""
+    """Alerts of one batch or message that repeat the same alert."""
 
+    view: EventView
+    """The events of the first of them."""
     window: _Window
     alert: bytes
     """The first of them, under the id of the alert that was sent."""
@@ -167,30 +168,28 @@ class _Count:
     values: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-class ViewRepeats:
-    """Decides about the alerts of one batch or document, and stores the counts."""
+class MessageRepeats:
+    """Decides about the alerts of one batch, or of the documents of one message, and stores the counts."""
 
-    def __init__(self, known: RepeatedAlerts, view: EventView, limits: RepeatLimits | None) -> None:
+    def __init__(self, known: RepeatedAlerts, limits: RepeatLimits | None) -> None:
         """Begin. known: what was sent before; limits: None to send all."""
         self._known = known
-        self._view = view
         self._limits = limits
         self._counts: dict[bytes, _Count] = {}
 
-    def take(self, index: int, found: FoundAlert) -> Alert | None:
+    def take(self, view: EventView, index: int, found: FoundAlert) -> Alert | None:
         """Return the alert of an event if it is to be sent; None where it was counted. index: of the event."""
         limits = self._limits
         if limits is None:
             return found.make()
-        view = self._view
-        files, matched = view.files((index, found.name))
-        requested, real = files.get("fd.name", ""), files.get("fd.realpath", "")
+        objects, matched = view.objects((index, found.name))
+        requested, real = objects.get("fd.name", ""), objects.get("fd.realpath", "")
         if requested:
-            files["fd.name"] = without_client_port(requested)
+            objects["fd.name"] = without_client_port(requested)
         actor, who = view.actor(index)
-        content = repr((found.rule, found.text, found.fields, files, found.person))
+        content = repr((found.rule, found.text, found.fields, objects, found.person))
         stated = found.fields.values()
-        named = [each for each in (*stated, *files.values()) if each in found.named] if found.named else []
+        named = [each for each in (*stated, *objects.values()) if each in found.named] if found.named else []
         about = repr((found.rule, actor, named))
         keys = [
             (_key("identical", who, content), limits.identical),
@@ -211,27 +210,25 @@ class ViewRepeats:
             return alert
         # Identical alerts are summed together, whatever their process.
         which = 3 if over[3:] == [True] else 0 if over[0] or over[1] else 2
-        count = self._count(keys[which][0], windows[which], index, found)
+        count = self._count(view, keys[which][0], windows[which], index, found)
         if which:
-            others = {name: text for name, text in files.items() if text not in stated}
+            others = {name: text for name, text in objects.items() if text not in stated}
             values = found.mask({**others, "session.user": found.person, **found.fields})
             note(count.values, values_in(values, view.weight(index)))
         return None
 
     def pre_matches(self) -> list[PreMatch]:
         """Return what the correlate stage has to sum."""
-        view = self._view
-        # One for each summary and batch: the batch's number shows whether it was applied before, however often the
-        # batch is delivered.
-        origin = view.origin(0)
+        # One for each summary and batch or message: its number shows whether it was applied before, however often it
+        # is delivered.
         return [
             PreMatch(
-                origin,
+                count.view.place,
                 count.first,
-                view.hostname,
-                (origin.host_id, key.hex()),
-                appended=view.appended,
-                is_established=view.is_established,
+                count.view.hostname,
+                (count.view.place.host_id, key.hex()),
+                appended=count.view.appended,
+                is_established=count.view.is_established,
                 repeated=RepeatedAlert(
                     count.window.first_id,
                     count.window.first,
@@ -245,12 +242,12 @@ class ViewRepeats:
             for key, count in self._counts.items()
         ]
 
-    def _count(self, key: bytes, window: _Window, index: int, found: FoundAlert) -> _Count:
-        time, weight = self._view.time(index), self._view.weight(index)
+    def _count(self, view: EventView, key: bytes, window: _Window, index: int, found: FoundAlert) -> _Count:
+        time, weight = view.time(index), view.weight(index)
         count = self._counts.get(key)
         if count is None:
             alert = retained(replace(found.make(), id=window.first_id))
-            count = self._counts[key] = _Count(window, alert, time)
+            count = self._counts[key] = _Count(view, window, alert, time)
         count.count += weight
         count.last = max(count.last, time)
         self._known.counted[found.rule] += weight

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.pre_matcher import Admits, admit_all
-from processor.detection.repeats import RepeatedAlerts, ViewRepeats
+from processor.detection.repeats import MessageRepeats, RepeatedAlerts
 from processor.detection.view import BatchView, EventView
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Notice, PreMatch
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
 from processor.rules.splitting import Plan
-from processor.sessions.sessions import BatchPeople, Sessions
+from processor.sessions.sessions import People, Sessions
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, EventBatch
 from schemas.catalog.fields import SYSCALL
@@ -30,7 +30,7 @@ _LONGEST_SAMPLED_SECONDS = 0.5
 class EvaluatedRules(Protocol):
     """The rules that a stage evaluates."""
 
-    def find_alerts(self, view: EventView, budget: Budget, repeats: ViewRepeats, people: BatchPeople | None) -> object:
+    def find_alerts(self, view: EventView, budget: Budget, repeats: MessageRepeats, people: People | None) -> object:
         """Evaluate all events of a batch or document; alerts are added to the budget. Raises OverBudget."""
 
     def find_pre_matches(self, view: EventView, budget: Budget, admits: Admits) -> Iterable[PreMatch]:
@@ -89,6 +89,7 @@ class DetectStage:
         send: Callable[[PreMatch], object],
         budget: Budget | None = None,
         admits: Admits = admit_all,
+        repeats: MessageRepeats | None = None,
     ) -> list[Alert]:
         """Evaluate all events of a batch or document.
 
@@ -97,6 +98,7 @@ class DetectStage:
             send: called with each event, or count of repeated alerts, that correlation needs.
             budget: what they may cost; its alerts are those found, also where it is exceeded. None for no limits.
             admits: returns whether stateful rules are evaluated on an event, as for PreMatcher.process.
+            repeats: counts repeated alerts of several documents, for the caller to send; None to send them here.
 
         Returns:
             The alerts of rules that one event decides.
@@ -106,15 +108,15 @@ class DetectStage:
         """
         budget = Budget(BOUNDLESS) if budget is None else budget
         people = None if self._sessions is None else view.people(self._sessions)
-        repeats = self.repeats.of(view)
+        counted = self.repeats.begin() if repeats is None else repeats
         self.events += view.total if view.source == SYSCALL else 0
         try:
-            self.rules.find_alerts(view, budget, repeats, people)
+            self.rules.find_alerts(view, budget, counted, people)
             for pre_match in self.rules.find_pre_matches(view, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.
-            for pre_match in repeats.pre_matches():
+            for pre_match in counted.pre_matches() if repeats is None else ():
                 send(pre_match)
         if self._observers and isinstance(view, BatchView) and budget.elapsed < _LONGEST_SAMPLED_SECONDS:
             for observer in self._observers:

@@ -17,8 +17,8 @@ from processor.fields.json.documents import Document
 from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of, notices_of_batch
 from processor.output.formatter import event_row
 from processor.output.internal_alerts import EVENT_TRUNCATED, Cause
-from processor.sessions.records import hashed
-from processor.sessions.sessions import BatchPeople, Sessions
+from processor.sessions.records import hashed, person_behind
+from processor.sessions.sessions import DocumentPeople, People, Sessions
 from schemas.alert import Value
 from schemas.batch import EventBatch
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
@@ -79,6 +79,10 @@ class EventView(Protocol):
         """When they arrived, by their own clock if no other is known, ns since the epoch."""
 
     @property
+    def place(self) -> EventOrigin:
+        """What identifies their batch or message; positions of later ones are larger."""
+
+    @property
     def is_established(self) -> bool:
         """True if their host counts as a known one and not as a newcomer."""
 
@@ -130,13 +134,13 @@ class EventView(Protocol):
     def actor(self, index: int) -> tuple[tuple[object, ...], str]:
         """Return a process with its user, and what all of its command line, user and container share."""
 
-    def files(self, at: At) -> tuple[dict[str, str], str]:
-        """Return the files that an event names, by field, and the name that matched."""
+    def objects(self, at: At) -> tuple[dict[str, str], str]:
+        """Return by field what distinguishes its alerts from others, such as files; and the file name that matched."""
 
     def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
         """Return notices that the events caused, for correlation."""
 
-    def people(self, sessions: Sessions) -> BatchPeople | None:
+    def people(self, sessions: Sessions) -> People | None:
         """Take what the events show about sessions; return the people behind them, None if nobody is known."""
 
 
@@ -217,6 +221,11 @@ class BatchView:
         position = batch.first_index + index
         return EventOrigin(batch.host_id, batch.boot_id, batch.collector_start, batch.sequence, position)
 
+    @property
+    def place(self) -> EventOrigin:
+        """What identifies the batch."""
+        return self.origin(0)
+
     def account(self, index: int) -> Account:
         """Return whose process caused an event.
 
@@ -245,7 +254,7 @@ class BatchView:
             known = self._actors[row] = (actor, repr(who))
         return known
 
-    def files(self, at: At) -> tuple[dict[str, str], str]:
+    def objects(self, at: At) -> tuple[dict[str, str], str]:
         """Return the files that an event names, by field, and the name that matched."""
         columns, strings = self.batch.columns, self.batch.strings
         index, name = at
@@ -256,7 +265,7 @@ class BatchView:
         """Return notices that the batch caused, for correlation."""
         return notices_of_batch(self.batch, notices)
 
-    def people(self, sessions: Sessions) -> BatchPeople | None:
+    def people(self, sessions: Sessions) -> People | None:
         """Take the starts of commands; return the people behind the events, None if nobody is known."""
         return sessions.see_batch(self.batch)
 
@@ -269,11 +278,18 @@ class DocumentView:
     count = total = 1
     lost = _NOTHING_LOST
 
-    def __init__(self, document: Document, appended: int = 0) -> None:
-        """Take a document. appended: when the broker received it, ns since the epoch; 0 if none did."""
+    def __init__(self, document: Document, appended: int = 0, position: tuple[str, int, int] | None = None) -> None:
+        """Take a document.
+
+        Args:
+            document: the event.
+            appended: when the broker received it, ns since the epoch; 0 if none did.
+            position: topic, partition and offset of its message; None if it was in none.
+        """
         self.document = document
         self.source = document.source.name
         self.appended, self.received = appended, appended or document.time
+        self._position = position
 
     @property
     def hostname(self) -> str:
@@ -334,18 +350,31 @@ class DocumentView:
         text = "\x1f".join((str(stated), *map(str, identity)))
         return EventOrigin(self.source, blake2b(text.encode(), digest_size=16).hexdigest(), 0, 0, 0)
 
+    @property
+    def place(self) -> EventOrigin:
+        """What identifies its message, or itself if it was in none."""
+        if self._position is None:
+            return self.origin(0)
+        topic, partition, offset = self._position
+        return EventOrigin(self.source, f"{topic}/{partition}", 0, offset, 0)
+
     def account(self, index: int) -> Account:  # noqa: ARG002
         """Return the source: who is behind its events is only stated."""
         return Account(self.source)
 
     def actor(self, index: int) -> tuple[tuple[object, ...], str]:  # noqa: ARG002
-        """Return the source and the user whom it names."""
-        actor = (self.source, self.document["json.user"])
+        """Return the source, and the cluster, host and user that the event names."""
+        actor = (self.source, self.cluster_name, self.hostname, self.document["json.user"])
         return actor, repr(actor)
 
-    def files(self, at: At) -> tuple[dict[str, str], str]:  # noqa: ARG002
-        """Return no files."""
-        return {}, ""
+    def objects(self, at: At) -> tuple[dict[str, str], str]:  # noqa: ARG002
+        """Return the further fields of its alerts, but for its time and what identifies it."""
+        document = self.document
+        key = document.source.key(document.document)
+        texts = {
+            name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in document.row().items()
+        }
+        return {name: text for name, text in texts.items() if text not in key and not name.startswith("evt.")}, ""
 
     def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
         """Return notices that the event caused, for correlation: once, however often it is delivered."""
@@ -378,10 +407,11 @@ class DocumentView:
         value = self.document[field]
         return "" if value is None else printable(str(value))[:_MAX_PART]
 
-    def people(self, sessions: Sessions) -> BatchPeople | None:
-        """Take the session that the event reports."""
+    def people(self, sessions: Sessions) -> People | None:
+        """Take the session that the event reports; return the user whom it names, None if it names none."""
         sessions.see_event(self.document)
-        return None
+        person = person_behind(self.document)
+        return None if person is None else DocumentPeople(person)
 
 
 def view_of(events: EventBatch | Document, appended: int = 0) -> EventView:

@@ -67,6 +67,7 @@ class JsonStage:
         before = self.events
         faults: list[str] = []
         budget = Budget(self._limits)
+        repeats = self._detect.repeats.begin()
         found: list[PreMatch] = []
         sessions: list[tuple[bytes, bytes]] = []
         documents = [value or b""] if source is not None else lines_of(value or b"")
@@ -76,8 +77,8 @@ class JsonStage:
                     for event in self._events(document, received, source, sent):
                         self.events += 1
                         self.truncated += bool(event.truncated)
-                        view = DocumentView(event, received)
-                        self._detect.evaluate(view, found.append, budget)
+                        view = DocumentView(event, received, position)
+                        self._detect.evaluate(view, found.append, budget, repeats=repeats)
                         budget.evaluated += 1
                         found += view.notices(self._detect.notices(view))
                         if (record := session_record(event)) is not None:
@@ -87,6 +88,7 @@ class JsonStage:
                     faults.append(f"line {number}: {error}" if len(documents) > 1 else str(error))
         except OverBudget:
             pass  # The budget knows why.
+        found += repeats.pre_matches()
         packed, left_out = self.packer.pack(found, received, self._detect.rules.forget_sent)
         if left_out is not None:
             packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))

@@ -5,7 +5,7 @@ Users of clusters and of hosts chose the texts, so lengths and types are checked
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import parse_qsl
@@ -199,6 +199,14 @@ def session_record(event: Document) -> SessionRecord | None:
     return _login(event) if event.source.name == SSHD else None
 
 
+def person_behind(event: Document) -> Person | None:
+    """Return the user whom an event names; None if it names none. Who impersonates another is the user."""
+    user = event["json.user"]
+    if not isinstance(user, str) or not user:
+        return None
+    return Person(user, _reading_texts(event["ka.sourceips"]), _reading_texts(event["ka.user.groups"])).clipped()
+
+
 def hashed(words: Iterable[str]) -> str:
     """Return a hash of a command's words, which may be long."""
     return blake2b(json.dumps(list(words)).encode(), digest_size=16).hexdigest()
@@ -216,17 +224,20 @@ def _request(event: Document) -> CommandRequest | None:
         return None
     words = tuple(value for key, value in parameters if key == "command")
     container = next((value for key, value in parameters if key == "container"), None)
-    user = str(event["ka.user.name"] or "")
-    if not words or not user or str(event["ka.response.code"]) != "101":
+    person = person_behind(event)
+    if not words or person is None or str(event["ka.response.code"]) != "101":
         return None
-    person = Person(
-        user, _reading_texts(event["ka.sourceips"]), _reading_texts(event["ka.user.groups"]), " ".join(words)
-    )
     names = (str(event["ka.target.namespace"] or ""), str(event["ka.target.name"] or ""), container or "")
     if any(len(name) > _MAX_WORDS for name in names):
         return None
     return CommandRequest(
-        hashed(event.identity), event.time, names[0], names[1], container, hashed(words), person.clipped()
+        hashed(event.identity),
+        event.time,
+        names[0],
+        names[1],
+        container,
+        hashed(words),
+        replace(person, command=" ".join(words)).clipped(),
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from threading import Lock
+from typing import Protocol
 
 from processor.fields.json.documents import Document
 from processor.matching.pre_match import Candidate, Content, PreMatch
@@ -111,6 +112,39 @@ class Sessions:
         return known.person if known is not None and time - known.time <= LIFETIME else None
 
 
+class People(Protocol):
+    """The people behind events."""
+
+    def name_alert(self, index: int, alert: Alert) -> Alert:
+        """Return the alert of an event with its person; the same alert if nobody is known. index: of the event."""
+
+    def user_of(self, index: int) -> str:
+        """Return the person's name; "" if nobody is known. index: of the event."""
+
+    def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
+        """Return an event for a stateful rule so that its alert names the person."""
+
+
+class DocumentPeople:
+    """The person whom a JSON event names. The output of a rule has the user already, so only fields are added."""
+
+    def __init__(self, person: Person) -> None:
+        """Take the person."""
+        self._person = person
+
+    def name_alert(self, index: int, alert: Alert) -> Alert:  # noqa: ARG002  there is one event
+        """Return the alert with the person."""
+        return replace(alert, output_fields={**alert.output_fields, **self._person.fields()})
+
+    def user_of(self, index: int) -> str:  # noqa: ARG002
+        """Return the person's name."""
+        return self._person.user
+
+    def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
+        """Return the event so that its alert names the person."""
+        return replace(pre_match, candidates=tuple(_named(each, self._person, "") for each in pre_match.candidates))
+
+
 class BatchPeople:
     """The people behind the events of one batch."""
 
@@ -142,7 +176,9 @@ class BatchPeople:
         person = self._person(pre_match.origin.index - self._batch.first_index)
         if person is None:
             return pre_match
-        return replace(pre_match, candidates=tuple(_named(each, person) for each in pre_match.candidates))
+        return replace(
+            pre_match, candidates=tuple(_named(each, person, _suffix(person)) for each in pre_match.candidates)
+        )
 
     def _person(self, index: int) -> Person | None:
         """Return the person of the nearest process that is known: that of an event, or an ancestor.
@@ -162,7 +198,7 @@ class BatchPeople:
         return found[0] or found[1]
 
 
-def _named(candidate: Candidate, person: Person) -> Candidate:
+def _named(candidate: Candidate, person: Person, suffix: str) -> Candidate:
     make = candidate.content
     if make is None:
         return candidate
@@ -170,7 +206,7 @@ def _named(candidate: Candidate, person: Person) -> Candidate:
     def content() -> Content:
         plain = make()
         *texts, last = plain.texts
-        return Content((*texts, last + _suffix(person)), {**plain.fields, **person.fields()}, plain.event)
+        return Content((*texts, last + suffix), {**plain.fields, **person.fields()}, plain.event)
 
     return replace(candidate, content=content)
 

@@ -67,12 +67,12 @@ def test_a_person_is_named_whoever_takes_over(
     generator.flush()
     while not records(connection):
         assert time.monotonic() < deadline
-    if dies.startswith("audit"):
+    if dies.startswith("json"):
         first.result()
         first = processor(processes, connection, tmp_path)
     generator.publish(shells.started(now + 1))
     generator.flush()
-    if dies and not dies.startswith("audit"):
+    if dies and not dies.startswith("json"):
         first.result()
         first = processor(processes, connection, tmp_path)
     while not any(isinstance(each, PersonsProcess) for each in records(connection)):

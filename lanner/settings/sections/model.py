@@ -223,12 +223,15 @@ class AlertRepeats:
     """When repeated alerts of one rule and host are counted instead of sent."""
 
     enabled: bool = about("Count repeats, and send a summary with their number for each period.", default=True)
-    identical_of_process: int = about("Identical alerts of one process to send per period.", 5)
+    identical_of_process: int = about(
+        "Identical alerts of one process, or one user of a JSON source, to send per period.", 5
+    )
     identical: int = about(
         "Identical alerts of all processes with one program, command line, user and container to send per period.", 100
     )
     of_process: int = about(
-        "Alerts of one process to send per period, identical or not; as many again about each file that a rule names.",
+        "Alerts of one process, or one user of a JSON source, to send per period, identical or not; as many again\n"
+        "about each file that a rule names.",
         100,
     )
     under_root: int = about(

@@ -305,7 +305,7 @@ def test_a_batch_that_is_delivered_twice_is_counted_once() -> None:
     detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
     correlator = Correlator(ruleset_of(READS).plan)
     made = batch(*[(7, "/secret")] * 10)
-    of_batch = repeats.of(BatchView(made))
+    of_batch = repeats.begin()
     detector.process(BatchView(made), repeats=of_batch)
     (pre_match,) = of_batch.pre_matches()
     assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
@@ -320,7 +320,7 @@ def test_what_is_listed_survives_the_wire_and_a_restart() -> None:
     detector, repeats = Detector(rules()), RepeatedAlerts(LIMITS)
     correlator = Correlator(ruleset_of(READS).plan)
     made = batch(*((7, f"/secret/{number}\udcff") for number in range(7)))
-    of_batch = repeats.of(BatchView(made))
+    of_batch = repeats.begin()
     detector.process(BatchView(made), repeats=of_batch)
     (pre_match,) = of_batch.pre_matches()
     assert decode_pre_match(encode_pre_match(pre_match)) == pre_match
@@ -357,7 +357,7 @@ def test_what_is_stored_is_bounded() -> None:
     detector = Detector(rules())
     for sequence in range(20):
         made = batch(*((pid, f"/secret/{sequence}/{pid}") for pid in range(10, 20)), sequence=sequence)
-        assert len(detector.process(BatchView(made), repeats=repeats.of(BatchView(made)))) == 10
+        assert len(detector.process(BatchView(made), repeats=repeats.begin())) == 10
     assert len(repeats) == 30
 
 

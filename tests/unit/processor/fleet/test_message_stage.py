@@ -6,7 +6,7 @@ from bus.messages import AHEAD
 from processor.correlation.correlator import Correlator
 from processor.detection.budget import Budget, BudgetLimits
 from processor.detection.detector import DetectionRule
-from processor.detection.repeats import ViewRepeats
+from processor.detection.repeats import MessageRepeats
 from processor.detection.view import EventView
 from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
@@ -19,7 +19,7 @@ from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
 from processor.rules.splitting import Plan
 from processor.sessions.records import encode_session, session_record
-from processor.sessions.sessions import BatchPeople
+from processor.sessions.sessions import People
 from schemas.alert import Alert, encode_alert
 from schemas.batch import Process
 from schemas.encoding.batch import decode_batch, encode_batch
@@ -81,8 +81,8 @@ def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
             self,
             view: EventView,
             budget: Budget,  # noqa: ARG002  it comes to nothing
-            repeats: ViewRepeats,  # noqa: ARG002
-            people: BatchPeople | None = None,  # noqa: ARG002
+            repeats: MessageRepeats,  # noqa: ARG002
+            people: People | None = None,  # noqa: ARG002
         ) -> list[Alert]:
             raise KeyError(view.count)
 
