@@ -2,12 +2,12 @@
 
 import asyncio
 import threading
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from lanner.errors import BadInput, TooManyAtOnce
+from lanner.console.workers import WorkLimit
+from lanner.errors import BadInput
 from lanner.recorder.search import (
     EventSearch,
     FoundEvent,
@@ -51,15 +51,14 @@ class SearchDesk:
     def __init__(self, source: SearchSource, limits: SearchLimits | None = None) -> None:
         self.source = source
         self.limits = limits or SearchLimits()
-        self._running: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._limit = WorkLimit(
+            MAX_IN_ALL,
+            0,
+            MAX_OF_ONE,
+            busy=f"{MAX_IN_ALL} searches run already; try again when one has ended.",
+            own=f"{MAX_OF_ONE} of your searches run already; stop one of them first.",
+        )
         self._ends: set[threading.Event] = set()
-
-    @property
-    def running(self) -> int:
-        """The number of searches that use a thread."""
-        with self._lock:
-            return self._running.total()
 
     async def run(self, person: str, condition: str, times: tuple[int, int]) -> AsyncGenerator[SearchState]:
         """Yield the states of a search, at least one a second; closing the generator ends it.
@@ -75,7 +74,7 @@ class SearchDesk:
             BadInput: the events can't be read.
             BusUnavailable: the broker is away.
         """
-        self._take(person)
+        await self._limit.take(person)
         stop = threading.Event()
         self._ends.add(stop)
         thread = ThreadPoolExecutor(1, "console-search")
@@ -102,7 +101,7 @@ class SearchDesk:
             stop.set()
             self._ends.discard(stop)
             # A step that is under way ends within a poll; only then the source may be closed.
-            thread.submit(close).add_done_callback(lambda _: self._release(person))
+            loop.run_in_executor(thread, close).add_done_callback(lambda _: self._limit.release(person))
             thread.shutdown(wait=False)
 
     def close(self) -> None:
@@ -118,16 +117,3 @@ class SearchDesk:
             compiled = compile_search(text, ())
             return replace(compiled, warnings=(warning, *compiled.warnings))
         return compile_search(text, files)
-
-    def _take(self, person: str) -> None:
-        with self._lock:
-            if self._running[person] >= MAX_OF_ONE:
-                raise TooManyAtOnce(f"{MAX_OF_ONE} of your searches run already; stop one of them first.")
-            if self._running.total() >= MAX_IN_ALL:
-                raise TooManyAtOnce(f"{MAX_IN_ALL} searches run already; try again when one has ended.")
-            self._running[person] += 1
-
-    def _release(self, person: str) -> None:
-        with self._lock:
-            self._running[person] -= 1
-            self._running += Counter()

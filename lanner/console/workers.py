@@ -1,11 +1,10 @@
-"""Reads what may take long on a thread, once for all who ask, and answers in time even if it doesn't end."""
+"""Work on threads: once for all who ask, in time even if it doesn't end, and a limited number at once."""
 
 import asyncio
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
@@ -59,25 +58,25 @@ class PatientReading(Generic[Value]):
 
     async def get(self) -> Value:
         """Return the answer. Raises NotReadable."""
-        answer = self._answer
-        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
-            answer = self._answer = _started(self._read)
-            answer.add_done_callback(self._note)
-        return await _within(answer, self._seconds, self.late)
+        return await _within(self._fresh(), self._seconds, self.late)
 
     def latest(self) -> Value | None:
         """Return the last answer without waiting, and begin to read if it isn't fresh; None if there is none."""
-        answer = self._answer
-        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
-            self._last = answer or self._last
-            answer = self._answer = _started(self._read)
-            answer.add_done_callback(self._note)
+        answer = self._fresh()
         known = answer if answer.done() else self._last
         return None if known is None or known.cancelled() or known.exception() else known.result()
 
     def forget(self) -> None:
         """Read again at the next request."""
         self._answer = None
+
+    def _fresh(self) -> asyncio.Future[Value]:
+        answer = self._answer
+        if answer is None or (answer.done() and time.monotonic() - self._done_at > self._fresh_seconds):
+            self._last = answer or self._last
+            answer = self._answer = _started(self._read)
+            answer.add_done_callback(self._note)
+        return answer
 
     def _note(self, _: asyncio.Future[Value]) -> None:
         self._done_at = time.monotonic()
@@ -112,7 +111,7 @@ def _started(work: Callable[[], Value]) -> asyncio.Future[Value]:
         else:
             settle(answer.set_result, value)
 
-    threading.Thread(target=run, name="console-pipeline", daemon=True).start()
+    threading.Thread(target=run, name="console-work", daemon=True).start()
     return answer
 
 
@@ -142,10 +141,57 @@ class RecentAnswers:
         return await asyncio.shield(known[1])
 
 
-AT_ONCE = 4
-MAX_WAITING, MAX_OF_ONE = 16, 8
+class WorkLimit:
+    """Limits work on threads: how much is done at once, how much waits for it, and how much of both one client has."""
+
+    def __init__(self, at_once: int, waiting: int, of_client: int, *, busy: str, own: str) -> None:
+        """Take the limits.
+
+        Args:
+            at_once: pieces of work at once.
+            waiting: pieces that wait.
+            of_client: pieces of one client.
+            busy: the message if too many wait.
+            own: the message if the client has too many.
+        """
+        self._slots = asyncio.Semaphore(at_once)
+        self._max_waiting, self._max_of_client = waiting, of_client
+        self._busy, self._own = busy, own
+        self._waiting = 0
+        self._of_client = Counter[str]()
+        self._is_closed = False
+
+    async def take(self, client: str) -> None:
+        """Wait until the work of a client may begin. Raises TooManyAtOnce."""
+        if self._of_client[client] >= self._max_of_client:
+            raise TooManyAtOnce(self._own)
+        if self._slots.locked() and self._waiting >= self._max_waiting:
+            raise TooManyAtOnce(self._busy)
+        self._of_client[client] += 1
+        self._waiting += 1
+        try:
+            await self._slots.acquire()
+        except asyncio.CancelledError:
+            self._of_client -= Counter([client])
+            raise
+        finally:
+            self._waiting -= 1
+        if self._is_closed:
+            self.release(client)
+            raise TooManyAtOnce(self._busy)
+
+    def release(self, client: str) -> None:
+        """Let other work begin: the thread of a client's work has ended. Called on the loop."""
+        self._of_client -= Counter([client])
+        self._slots.release()
+
+    def close(self) -> None:
+        """Let no work begin."""
+        self._is_closed = True
+
+
+AT_ONCE, MAX_WAITING, MAX_OF_ONE = 4, 16, 8
 _LOOK_SECONDS = 0.2
-_BUSY = "Many people read events now; try again soon."
 Result = TypeVar("Result")
 
 
@@ -154,12 +200,14 @@ class SlowReadings:
 
     def __init__(self, make_budget: Callable[[], ReadBudget] = ReadBudget) -> None:
         self._make_budget = make_budget
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="console-reading")
-        self._slots = asyncio.Semaphore(AT_ONCE)
         self._budgets: set[ReadBudget] = set()
-        self._waiting = 0
-        self._of_client = Counter[str]()
-        self._is_closed = False
+        self._limit = WorkLimit(
+            AT_ONCE,
+            MAX_WAITING,
+            MAX_OF_ONE,
+            busy="Many people read events now; try again soon.",
+            own="Your other pages read as many events as they may now; try again soon.",
+        )
 
     async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
         """Return the result of a reading; end it when the client closes the connection.
@@ -172,31 +220,17 @@ class SlowReadings:
         Raises:
             TooManyAtOnce: try again later.
         """
-        if self._of_client[client] >= MAX_OF_ONE:
-            raise TooManyAtOnce("Your other pages read as many events as they may now; try again soon.")
-        self._of_client[client] += 1
-        try:
-            return await self._run(request, read)
-        finally:
-            self._of_client[client] -= 1
-            self._of_client += Counter()
-
-    async def _run(self, request: web.Request, read: Callable[[ReadBudget], Result]) -> Result:
-        if self._waiting >= MAX_WAITING:
-            raise TooManyAtOnce(_BUSY)
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-        if self._is_closed:
-            self._slots.release()
-            raise TooManyAtOnce(_BUSY)
+        await self._limit.take(client)
         budget = self._make_budget()
         self._budgets.add(budget)
-        work = asyncio.get_running_loop().run_in_executor(self._pool, read, budget)
+
+        def ended(_: asyncio.Future[Result]) -> None:
+            self._budgets.discard(budget)
+            self._limit.release(client)
+
+        work = _started(lambda: read(budget))
         # Not released until the thread is free, even if the request is gone before.
-        work.add_done_callback(lambda _: self._ended(budget))
+        work.add_done_callback(ended)
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_SECONDS))[0]:
                 if request.transport is None or request.transport.is_closing():
@@ -207,11 +241,6 @@ class SlowReadings:
 
     def close(self) -> None:
         """End all readings; those that wait don't begin."""
-        self._is_closed = True
+        self._limit.close()
         for budget in self._budgets:
             budget.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _ended(self, budget: ReadBudget) -> None:
-        self._budgets.discard(budget)
-        self._slots.release()

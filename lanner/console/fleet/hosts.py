@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from lanner.console.fleet.ports import HostsReading, has_name
-from lanner.console.store.filters import MAX_VALUE
-from lanner.errors import BadRequest
+from lanner.console.store.filters import PageFilter
 from lanner.recorder.host_tally import FleetHost
 
 PROBLEMS: Mapping[str, str] = {
@@ -26,17 +26,14 @@ _NUMBER = re.compile(r"\d+")
 
 
 @dataclass(frozen=True, slots=True)
-class HostFilter:
-    """The selection of the list; the fields are those of the address."""
+class HostFilter(PageFilter):
+    """The selection of the list."""
 
+    PATH = "/hosts"
+    ALLOWED: ClassVar[Mapping[str, Collection[str]]] = {"state": STATES}
     state: str = "all"
     name: str = ""
     """Part of the name; `*` matches any text."""
-
-    def query(self, **changes: str) -> dict[str, str]:
-        """Return the filter, with changes, as the query of an address: what differs from the defaults."""
-        changed = replace(self, **changes)
-        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +60,6 @@ class HostCriteria:
     """Event types that rules name."""
     losing: Collection[str] = frozenset()
     """Names of hosts about which an alert reports a loss."""
-
-
-def read_host_filter(query: Mapping[str, str]) -> HostFilter:
-    """Read the filter of an address; other names are ignored. Raises BadRequest."""
-    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(HostFilter) if each.name in query}
-    found = HostFilter(**values)
-    if found.state not in STATES:
-        raise BadRequest(f"state must be one of {', '.join(STATES)}.")
-    return found
 
 
 def host_rows(known: HostsReading, criteria: HostCriteria) -> list[HostRow]:

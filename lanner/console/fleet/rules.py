@@ -1,12 +1,12 @@
 """Rules with their alerts, cost and last change: their list with filters, and the ATT&CK matrix. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from lanner.console.fleet.ports import KnownRules, RuleFacts, has_name
-from lanner.console.store.filters import MAX_VALUE, Filters, time_range
+from lanner.console.store.filters import PageFilter
 from lanner.console.store.rows import AllRuleActivity, RuleActivity
-from lanner.errors import BadRequest
 from schemas.catalog.attack import TACTIC_TAGS as TACTICS
 from schemas.catalog.attack import AttackName, tactics, tactics_of, techniques
 
@@ -30,9 +30,11 @@ _DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class RuleFilter:
-    """The selection of the list; the fields are those of the address."""
+class RuleFilter(PageFilter):
+    """The selection of the list."""
 
+    PATH = "/rules"
+    ALLOWED: ClassVar[Mapping[str, Collection[str]]] = {"state": STATES, "sort": SORTS}
     name: str = ""
     """Part of the name; `*` matches any text."""
     state: str = "all"
@@ -40,11 +42,6 @@ class RuleFilter:
     """An id of ATT&CK; T1059 includes T1059.004."""
     since: str = NEW_SINCE
     sort: str = "alerts"
-
-    def query(self, **changes: str) -> dict[str, str]:
-        """Return the filter, with changes, as the query of an address: what differs from the defaults."""
-        changed = replace(self, **changes)
-        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +79,6 @@ class RuleRow:
     def is_on(self) -> bool:
         """True if it is among the rules and enabled."""
         return self.facts is not None and self.facts.enabled
-
-
-def read_rule_filter(query: Mapping[str, str]) -> RuleFilter:
-    """Read the filter of an address; other names are ignored. Raises BadRequest."""
-    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(RuleFilter) if each.name in query}
-    found = RuleFilter(**values)
-    for name, allowed in (("state", STATES), ("sort", SORTS)):
-        if getattr(found, name) not in allowed:
-            raise BadRequest(f"{name} must be one of {', '.join(allowed)}.")
-    time_range(Filters(since=found.since), 0)
-    return found
 
 
 def rule_rows(known: KnownRules, activity: AllRuleActivity, changes: Mapping[str, PastChange]) -> list[RuleRow]:

@@ -1,10 +1,11 @@
-"""The filters of a page: from and to the query of its address, and from there to conditions of SQL."""
+"""The filters of pages: from and to the query of an address, and from there to conditions of SQL."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar, Self
+from urllib.parse import urlencode
 
 from foundation.quantities import parse_duration
 from lanner.errors import BadRequest
@@ -17,9 +18,60 @@ DEFAULT_SINCE, ALL_TIME = "24h", "all"
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """The selection of a page; empty texts select everything."""
+class TimeRange:
+    """From a time to another, µs since the epoch; the end is not included."""
 
+    since: int
+    until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageFilter:
+    """The selection of a page. A page adds fields, which are those of the query of its address."""
+
+    PATH: ClassVar[str]
+    ALLOWED: ClassVar[Mapping[str, Collection[str]]] = {}
+    """The values of fields that have few."""
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """Read the query of an address; other names are ignored. Raises BadRequest."""
+        found = cls(**{each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(cls) if each.name in query})
+        for name, allowed in cls.ALLOWED.items():
+            if getattr(found, name) not in allowed:
+                raise BadRequest(f"{name} must be one of {', '.join(allowed)}.")
+        found.span(0)
+        return found
+
+    def span(self, now: int) -> TimeRange:
+        """Return the time range from `since` to `until`. now: ns since the epoch. Raises BadRequest."""
+        since, until = getattr(self, "since", ""), getattr(self, "until", "")
+        start = _time(since or DEFAULT_SINCE, now, "since")
+        return TimeRange(max(start, 0) // 1000, _time(until, now, "until") // 1000 if until else None)
+
+    def query(self, **changes: str) -> dict[str, str]:
+        """Return the fields, with changes, as the query of an address: what differs from the defaults."""
+        changed = replace(self, **changes)
+        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
+
+    def address(self, offset: int = 0, /, **changes: str) -> str:
+        """Return the address of the page, with changed fields and from a row on."""
+        return address(self.PATH, self.query(**changes) | ({"offset": str(offset)} if offset else {}))
+
+    def neighbors(self, offset: int, page: int, total: int) -> dict[str, Any]:
+        """Return the addresses of the pages before and after one, as `newer` and `older`; empty if there is none."""
+        return {
+            "newer": self.address(max(offset - page, 0)) if offset else "",
+            "older": self.address(offset + page) if offset + page < total else "",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Filters(PageFilter):
+    """The selection of alerts; empty texts select everything."""
+
+    PATH = "/"
+    ALLOWED: ClassVar[Mapping[str, Collection[str]]] = {"state": STATES, "sort": SORTS}
     priority: str = ""
     """This priority or above."""
     rule: str = ""
@@ -39,10 +91,14 @@ class Filters:
     until: str = ""
     sort: str = "last"
 
-    def query(self, **changes: str) -> dict[str, str]:
-        """Return the filters, with changes, as the query of an address: what differs from the defaults."""
-        changed = replace(self, **changes)
-        return {each.name: value for each in fields(self) if (value := getattr(changed, each.name)) != each.default}
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """Read the query of an address; other names are ignored. Raises BadRequest."""
+        # Without its arguments, super() doesn't find the class that slots replaced.
+        found = super(Filters, cls).read(query)
+        if found.priority and parse_priority(found.priority) is None:
+            raise BadRequest(f"priority must be one of {', '.join(SEVERITY).lower()}.")
+        return found
 
     @property
     def are_of_groups(self) -> bool:
@@ -50,31 +106,9 @@ class Filters:
         return not (self.namespace or self.image or self.host or self.user or self.q)
 
 
-@dataclass(frozen=True, slots=True)
-class TimeRange:
-    """From a time to another, µs since the epoch; the end is not included."""
-
-    since: int
-    until: int | None
-
-
-def read_filters(query: Mapping[str, str]) -> Filters:
-    """Read the filters of an address; other names are ignored. Raises BadRequest."""
-    values = {each.name: query[each.name].strip()[:MAX_VALUE] for each in fields(Filters) if each.name in query}
-    filters = Filters(**values)
-    if filters.priority and parse_priority(filters.priority) is None:
-        raise BadRequest(f"priority must be one of {', '.join(SEVERITY).lower()}.")
-    for name, allowed in (("state", STATES), ("sort", SORTS)):
-        if getattr(filters, name) not in allowed:
-            raise BadRequest(f"{name} must be one of {', '.join(allowed)}.")
-    time_range(filters, 0)
-    return filters
-
-
-def time_range(filters: Filters, now: int) -> TimeRange:
-    """Return the time range of filters. now: ns since the epoch. Raises BadRequest."""
-    since = _time(filters.since or DEFAULT_SINCE, now, "since")
-    return TimeRange(max(since, 0) // 1000, _time(filters.until, now, "until") // 1000 if filters.until else None)
+def address(path: str, query: Mapping[str, str]) -> str:
+    """Return an address with a query, if there is one."""
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _time(text: str, now: int, name: str) -> int:

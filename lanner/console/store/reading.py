@@ -8,7 +8,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-from lanner.console.store.filters import ALL_TIME, Filters, group_conditions, time_range
+from lanner.console.store.filters import ALL_TIME, Filters, group_conditions
 from lanner.console.store.record import OTHER_TEXTS, unpacked
 from lanner.console.store.rows import (
     AlertGroup,
@@ -99,7 +99,7 @@ class AlertReader:
         Raises:
             OSError: the view can't be read.
         """
-        span = time_range(filters, now)
+        span = filters.span(now)
         if before is not None:
             span = replace(span, until=min(before, span.until or before))
         with self._reading() as base:

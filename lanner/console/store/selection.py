@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lanner.console.store.filters import Filters, TimeRange, alert_conditions, group_conditions, match_text, time_range
+from lanner.console.store.filters import Filters, TimeRange, alert_conditions, group_conditions, match_text
 from lanner.console.store.tables import CELL_US, SPAN_US
 
 MAX_MATCHES = 20_000
@@ -110,7 +110,7 @@ def select(base: sqlite3.Connection, filters: Filters, now: int) -> AlertSelecti
         filters: what to select.
         now: ns since the epoch.
     """
-    span = time_range(filters, now)
+    span = filters.span(now)
     is_aligned = span.until is None or (span.since % CELL_US == 0 and span.until % CELL_US == 0)
     is_counted = filters.are_of_groups and is_aligned
     if not is_counted:

@@ -12,7 +12,7 @@ from aiohttp import web
 from lanner.console.server.context import console, identity
 from lanner.console.server.guard import failure
 from lanner.console.server.rendering import histogram_chart, page
-from lanner.console.store.filters import ALL_TIME, Filters, read_filters
+from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.reading import PAGE
 from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, GroupPage, Mark, TimeHistogram, time_text
 from lanner.console.story.forms import siem_address
@@ -114,7 +114,7 @@ def number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
 async def groups_json(request: web.Request) -> web.StreamResponse:
     """Return a page of groups."""
     made = console(request)
-    filters = read_filters(request.query)
+    filters = Filters.read(request.query)
     offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
     found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
     return web.json_response(page_json(found))
@@ -123,7 +123,7 @@ async def groups_json(request: web.Request) -> web.StreamResponse:
 async def one_group_json(request: web.Request) -> web.StreamResponse:
     """Return one group."""
     made = console(request)
-    filters = read_filters(request.query)
+    filters = Filters.read(request.query)
     found = await asyncio.to_thread(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
     if found is None:
         return failure(request, HTTPStatus.NOT_FOUND, NO_GROUP)
@@ -133,7 +133,7 @@ async def one_group_json(request: web.Request) -> web.StreamResponse:
 async def alerts(request: web.Request) -> web.StreamResponse:
     """Return the alerts of a group, or all that match, newest first."""
     made = console(request)
-    filters = read_filters(request.query)
+    filters = Filters.read(request.query)
     before = number(request.query, "before", 0, 1 << 62)
     limit = number(request.query, "limit", PAGE, MAX_LIMIT)
     key = request.match_info.get("key", "")
@@ -155,7 +155,7 @@ async def alert_json(request: web.Request) -> web.StreamResponse:
 async def histogram(request: web.Request) -> web.StreamResponse:
     """Return counts by time and priority."""
     made = console(request)
-    filters = read_filters(request.query)
+    filters = Filters.read(request.query)
     found = await asyncio.to_thread(lambda: made.reader.histogram(filters, made.clock()))
     return web.json_response(histogram_json(found))
 
@@ -187,18 +187,7 @@ API_ROUTES = (
 )
 
 
-LABELS: Mapping[str, str] = {
-    "priority": "priority",
-    "rule": "rule",
-    "tag": "tag",
-    "technique": "technique",
-    "workload": "workload",
-    "namespace": "namespace",
-    "image": "image",
-    "host": "host",
-    "user": "user",
-    "q": "text",
-}
+_CHIPS = ("priority", "rule", "tag", "technique", "workload", "namespace", "image", "host", "user", "q")
 
 
 async def groups(request: web.Request) -> web.StreamResponse:
@@ -207,7 +196,7 @@ async def groups(request: web.Request) -> web.StreamResponse:
     if made.is_recording and "since" not in request.query:
         # A recording may be of any time.
         raise web.HTTPSeeOther(str(request.rel_url.update_query(since=ALL_TIME)))
-    filters = read_filters(request.query)
+    filters = Filters.read(request.query)
     offset = number(request.query, "offset", 0, MAX_OFFSET)
     now = made.clock()
     found, counted = await made.recent.get(
@@ -221,10 +210,8 @@ async def groups(request: web.Request) -> web.StreamResponse:
         found=found,
         chart=histogram_chart(counted),
         chips=chips(filters),
-        link=lambda **changes: address(filters, **changes),
-        older=address(filters, offset=str(offset + PAGE)) if offset + PAGE < found.total else "",
-        newer=address(filters, offset=str(max(offset - PAGE, 0))) if offset else "",
-        offset=offset,
+        link=filters.address,
+        **filters.neighbors(offset, PAGE, found.total),
         is_empty=is_empty,
     )
 
@@ -234,7 +221,7 @@ async def group(request: web.Request) -> web.StreamResponse:
     made = console(request)
     key = request.match_info["key"]
     now = made.clock()
-    filters = read_filters({"since": ALL_TIME, **request.query})
+    filters = Filters.read({"since": ALL_TIME, **request.query})
     before = number(request.query, "before", 0, 1 << 62)
     found = await asyncio.to_thread(lambda: made.reader.group(key, filters, now))
     if found is None:
@@ -270,17 +257,11 @@ async def alert(request: web.Request) -> web.StreamResponse:
     )
 
 
-def address(filters: Filters, offset: str = "", **changes: str) -> str:
-    """Return the address of the groups with changed filters."""
-    query = filters.query(**changes) | ({"offset": offset} if offset not in ("", "0") else {})
-    return f"/?{urlencode(query)}" if query else "/"
-
-
 def chips(filters: Filters) -> list[tuple[str, str, str]]:
     """Return label, value and the address without it, for each filter that is set."""
     return [
-        (label, value, address(filters, **{name: ""}))
-        for name, label in LABELS.items()
+        ("text" if name == "q" else name, value, filters.address(**{name: ""}))
+        for name in _CHIPS
         if (value := getattr(filters, name))
     ]
 

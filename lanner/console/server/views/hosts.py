@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -17,7 +16,6 @@ from lanner.console.fleet.hosts import (
     HostRow,
     counts,
     host_rows,
-    read_host_filter,
     selected,
 )
 from lanner.console.fleet.ports import HostsReading
@@ -37,7 +35,7 @@ _DAY_NS = 24 * _HOUR_NS
 async def hosts(request: web.Request) -> web.StreamResponse:
     """Show the hosts that match the filter in the address."""
     made = console(request)
-    chosen, offset = read_host_filter(request.query), number(request.query, "offset", 0, MAX_OFFSET)
+    chosen, offset = HostFilter.read(request.query), number(request.query, "offset", 0, MAX_OFFSET)
     known, rows = await _rows(made)
     found = selected(rows, chosen)
     shown = found[offset : offset + PAGE]
@@ -52,9 +50,8 @@ async def hosts(request: web.Request) -> web.StreamResponse:
         alerts=await _alerts(made, shown),
         problems=PROBLEMS,
         states=STATES,
-        link=lambda **changes: _address(chosen, **changes),
-        older=_address(chosen, offset + PAGE) if offset + PAGE < len(found) else "",
-        newer=_address(chosen, max(offset - PAGE, 0)) if offset else "",
+        link=chosen.address,
+        **chosen.neighbors(offset, PAGE, len(found)),
     )
 
 
@@ -72,7 +69,7 @@ async def host(request: web.Request) -> web.StreamResponse:
 async def hosts_json(request: web.Request) -> web.StreamResponse:
     """Return the hosts that match."""
     made = console(request)
-    chosen = read_host_filter(request.query)
+    chosen = HostFilter.read(request.query)
     offset = number(request.query, "offset", 0, MAX_OFFSET)
     limit = number(request.query, "limit", PAGE, MAX_LIMIT)
     known, rows = await _rows(made)
@@ -140,11 +137,6 @@ async def _alerts(made: Console, rows: list[HostRow]) -> Mapping[str, int]:
 def _found(rows: list[HostRow], request: web.Request) -> HostRow | None:
     chosen = request.query.get("id", "")
     return next((row for row in rows if row.host.id == chosen), None)
-
-
-def _address(chosen: HostFilter, offset: int = 0, **changes: str) -> str:
-    query = chosen.query(**changes) | ({"offset": str(offset)} if offset else {})
-    return f"/hosts?{urlencode(query)}" if query else "/hosts"
 
 
 ROUTES = (

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -18,7 +17,6 @@ from lanner.console.fleet.rules import (
     Tactic,
     changes_of,
     matrix,
-    read_rule_filter,
     rule_rows,
     selected,
 )
@@ -26,9 +24,8 @@ from lanner.console.server.context import Console, console
 from lanner.console.server.guard import failure
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
-from lanner.console.store.filters import ALL_TIME
+from lanner.console.store.filters import ALL_TIME, address
 from lanner.console.store.rows import AllRuleActivity, time_text
-from lanner.errors import BadRequest
 from processor.output.internal_alerts import RULES_CHANGED
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
@@ -66,10 +63,9 @@ async def rules(request: web.Request) -> web.StreamResponse:
         on=sum(row.is_on for row in found.rows),
         rows=rows[offset : offset + PAGE],
         techniques=techniques,
-        link=lambda **changes: _address("/rules", chosen, **changes),
-        attack=_address("/rules/attack", RuleFilter(since=chosen.since)),
-        older=_address("/rules", chosen, offset + PAGE) if offset + PAGE < len(rows) else "",
-        newer=_address("/rules", chosen, max(offset - PAGE, 0)) if offset else "",
+        link=chosen.address,
+        attack=address("/rules/attack", RuleFilter(since=chosen.since).query()),
+        **chosen.neighbors(offset, PAGE, len(rows)),
     )
 
 
@@ -88,7 +84,7 @@ async def attack(request: web.Request) -> web.StreamResponse:
         chosen=chosen,
         tactics=tactics,
         level=lambda count: _level(count, most),
-        link=lambda technique: _address("/rules", RuleFilter(technique=technique, since=chosen.since)),
+        link=lambda technique: RuleFilter(technique=technique, since=chosen.since).address(),
     )
 
 
@@ -225,21 +221,12 @@ def _past(alert: Alert) -> tuple[PastChange, Sequence[str]]:
 def _filter(made: Console, request: web.Request) -> RuleFilter:
     # A recording may be of any time.
     default = {"since": ALL_TIME} if made.is_recording else {}
-    return read_rule_filter({**default, **request.query})
+    return RuleFilter.read({**default, **request.query})
 
 
 def _named(found: RulesPage, request: web.Request) -> RuleRow | None:
     name = request.query.get("name", "")
     return next((row for row in found.rows if row.name == name), None)
-
-
-def _wrong(request: web.Request, error: BadRequest) -> web.Response:
-    return page(request, "message.html", HTTPStatus.BAD_REQUEST, title="Not a valid filter", message=str(error))
-
-
-def _address(path: str, chosen: RuleFilter, offset: int = 0, **changes: str) -> str:
-    query = chosen.query(**changes) | ({"offset": str(offset)} if offset else {})
-    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _level(count: int, most: int) -> int:

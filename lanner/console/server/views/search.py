@@ -15,7 +15,7 @@ from lanner.console.searches import SearchState
 from lanner.console.server.context import CLIENT, console, identity
 from lanner.console.server.guard import failure, policy_headers
 from lanner.console.server.rendering import page
-from lanner.console.store.filters import ALL_TIME, Filters, time_range
+from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
 from lanner.recorder.search import BadCondition, EventSearch, FoundEvent
@@ -36,7 +36,7 @@ class SearchForm:
 
     def milliseconds(self, now: int) -> tuple[int, int]:
         """Return the time range, ms since the epoch. now: ns. Raises BadRequest."""
-        found = time_range(Filters(since=self.since, until=self.until), now)
+        found = Filters(since=self.since, until=self.until).span(now)
         until = now // 1_000_000 + 1 if found.until is None else found.until // 1000
         return found.since // 1000, until
 

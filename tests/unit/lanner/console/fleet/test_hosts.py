@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from lanner.console.fleet.hosts import HostCriteria, HostFilter, counts, host_row, host_rows, read_host_filter, selected
+from lanner.console.fleet.hosts import HostCriteria, HostFilter, counts, host_row, host_rows, selected
 from lanner.console.fleet.ports import HostsReading
 from lanner.errors import BadRequest
 from tests.unit.lanner.console.fleet.hosts import READ_AT, host
@@ -61,6 +61,6 @@ def test_hosts_with_problems_come_first_and_are_counted() -> None:
 
 def test_a_wrong_state_is_explained() -> None:
     """Other names of the address are ignored."""
-    assert read_host_filter({"state": "silent", "since": "1h"}) == HostFilter(state="silent")
+    assert HostFilter.read({"state": "silent", "since": "1h"}) == HostFilter(state="silent")
     with pytest.raises(BadRequest, match="state must be one of all, problem, silent"):
-        read_host_filter({"state": "dead"})
+        HostFilter.read({"state": "dead"})

@@ -7,7 +7,6 @@ from lanner.console.fleet.rules import (
     RuleFilter,
     RuleRow,
     changes_of,
-    read_rule_filter,
     rule_rows,
     selected,
 )
@@ -87,7 +86,7 @@ def test_the_last_change_is_the_newest_that_is_reported() -> None:
 
 def test_a_wrong_filter_is_explained() -> None:
     """Each value has a form."""
-    assert read_rule_filter({"since": "1h", "x": "y"}) == RuleFilter(since="1h")
+    assert RuleFilter.read({"since": "1h", "x": "y"}) == RuleFilter(since="1h")
     for query in ({"state": "dead"}, {"sort": "best"}, {"since": "never"}):
         with pytest.raises(BadRequest):
-            read_rule_filter(query)
+            RuleFilter.read(query)

@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.console.store.filters import Filters, TimeRange, match_text, read_filters, time_range
+from lanner.console.store.filters import Filters, TimeRange, match_text
 from lanner.errors import BadRequest
 from tests.unit.lanner.console.alerts import HOUR, NOW
 
@@ -8,7 +8,7 @@ from tests.unit.lanner.console.alerts import HOUR, NOW
 def test_an_address_holds_the_filters() -> None:
     """What is read from a query gives the same query; unknown names are ignored."""
     query = {"priority": "error", "host": "web-*", "q": "shadow", "since": "7d", "color": "red"}
-    filters = read_filters(query)
+    filters = Filters.read(query)
     assert filters.query() == {name: value for name, value in query.items() if name != "color"}
     assert filters.query(host="", sort="count") == {"priority": "error", "q": "shadow", "since": "7d", "sort": "count"}
     assert Filters().query() == {}
@@ -21,7 +21,7 @@ def test_an_address_holds_the_filters() -> None:
 def test_a_wrong_value_is_refused(query: dict[str, str]) -> None:
     """The message names the filter."""
     with pytest.raises(BadRequest, match=next(iter(query))):
-        read_filters(query)
+        Filters.read(query)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_wrong_value_is_refused(query: dict[str, str]) -> None:
 )
 def test_times_are_durations_before_now_or_times(since: str, until: str, expected: TimeRange) -> None:
     """A time without a zone is in UTC."""
-    assert time_range(Filters(since=since, until=until), NOW) == expected
+    assert Filters(since=since, until=until).span(NOW) == expected
 
 
 @pytest.mark.parametrize(

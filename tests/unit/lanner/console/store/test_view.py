@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.console.store.filters import Filters, read_filters
+from lanner.console.store.filters import Filters
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import OTHER_TEXTS, record_of
 from lanner.console.store.rows import Mark
@@ -79,7 +79,7 @@ def test_filters_select_groups(query: dict[str, str], rules: set[str], tmp_path:
         ),
     ]
     _, reader = filled(tmp_path, alerts)
-    filters = read_filters({"since": "7d"} | query)
+    filters = Filters.read({"since": "7d"} | query)
     assert {group.rule for group in reader.groups(filters, NOW).groups} == rules
     counted = sum(sum(bar.counts.values()) for bar in reader.histogram(replace(filters, state="all"), NOW).bars)
     assert counted == len(rules) or "state" in query
