@@ -16,7 +16,7 @@ from tests.cluster.processes import Processes
 from tests.cluster.test_notifier import lines, overrides, wait_for_lines
 from tests.live.notifier.slack_server import SlackServer
 from tests.unit.alerts import alert
-from tests.unit.lanner.program import lanner
+from tests.unit.lanner.program import fresh as lanner
 
 
 def write_dead_letter(connection: Connection, topic: str, value: bytes, headers: Headers, key: bytes = b"k") -> None:

@@ -29,7 +29,7 @@ from tests.cluster.identities import (
     wait_for_dead_letters,
 )
 from tests.cluster.processes import Processes
-from tests.unit.lanner.program import lanner
+from tests.unit.lanner.program import fresh as lanner
 
 
 def messages_of(connection: Connection, topic: str) -> list[tuple[bytes, bytes, Headers]]:

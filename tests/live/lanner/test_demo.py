@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lanner.program import lanner
+from tests.unit.lanner.program import fresh as lanner
 
 pytestmark = pytest.mark.live
 

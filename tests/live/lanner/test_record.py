@@ -4,7 +4,7 @@ import pytest
 
 from schemas.encoding.recording import read_recording
 from tests.live.lanner.watching import RULES, Watching, small_disk, touch_mark
-from tests.unit.lanner.program import lanner as run_to_its_end
+from tests.unit.lanner.program import fresh as run_to_its_end
 
 pytestmark = pytest.mark.live
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.lanner.watching import Watching, eventually, touch_mark
-from tests.unit.lanner.program import lanner
+from tests.unit.lanner.program import fresh as lanner
 
 pytestmark = pytest.mark.live
 

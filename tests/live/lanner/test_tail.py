@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.lanner.watching import Watching, eventually, touch_mark
-from tests.unit.lanner.program import lanner as run_to_its_end
+from tests.unit.lanner.program import fresh as run_to_its_end
 
 pytestmark = pytest.mark.live
 
