@@ -93,7 +93,7 @@ class _Server:
     def run(
         self, arguments: list[str], variables: dict[str, str], cwd: str, timeout: float
     ) -> subprocess.CompletedProcess[str]:
-        """Run lanner to completion. If anything goes wrong with that, the server ends, and the next command starts another."""
+        """Run lanner to completion. If that fails, the server ends, and the next command starts another."""
         request = json.dumps([arguments, variables, cwd]).encode()
         assert len(request) <= _REQUEST_BYTES, "too much for one message to the server"
         readers, writers = zip(*(os.pipe() for _ in range(2)), strict=True)
