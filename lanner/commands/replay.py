@@ -19,7 +19,7 @@ from lanner.cli.options import time_ms
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
 from lanner.recorder.coverage import RecordingCoverage, not_collected
-from lanner.recorder.json_file import AuditLogFile, is_audit_log
+from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
 from lanner.recorder.store import EventRange, StoredBatch, from_files, is_recorded
 from lanner.ruleset.compile import CompiledDetection
@@ -81,7 +81,7 @@ def command(
     events. Neither publishes nor sends anything. The output states what was not collected at that time: rules that need
     it can't have matched.
     """
-    is_json = source is not None or any(map(is_audit_log, files))
+    is_json = source is not None or any(map(is_json_file, files))
     _check_usage(files, topic=topic, times=(since, until), is_hosts_chosen=host != "*", is_json=is_json)
     settings = options.settings()
     of_files = None if source is None else source_named(settings, source)
@@ -115,7 +115,7 @@ def _check_usage(
 def _source_of(path: Path, chosen: JsonSource | None) -> JsonSource | None:
     """Return the source of a file of JSON; None for a recording."""
     if chosen is None:
-        return KUBERNETES if is_audit_log(path) else None
+        return KUBERNETES if is_json_file(path) else None
     return None if is_recorded(path) else chosen
 
 
@@ -124,8 +124,8 @@ class _Evaluation:
     """The rules, and what to report at the end."""
 
     detection: CompiledDetection
-    has_audit_events: bool = False
-    """True if Kubernetes audit events are evaluated, which name people."""
+    has_json: bool = False
+    """True if JSON events are evaluated, which may name people."""
     summary: Summary = field(default_factory=Summary)
     coverage: RecordingCoverage = field(default_factory=RecordingCoverage)
     sources: set[str] = field(default_factory=set)
@@ -134,7 +134,7 @@ class _Evaluation:
     _names: HostNames = field(init=False)
 
     def __post_init__(self) -> None:
-        self._evaluator = Evaluator(self.detection.ruleset, sessions=Sessions() if self.has_audit_events else None)
+        self._evaluator = Evaluator(self.detection.ruleset, sessions=Sessions() if self.has_json else None)
         self._names = HostNames(self.detection.host_names)
         self._names.wait(_NAME_SECONDS)
 
@@ -235,7 +235,7 @@ def _batches(
 
 
 def _events(path: Path, source: JsonSource, evaluation: _Evaluation) -> Iterator[Document]:
-    log = AuditLogFile(path, source)
+    log = JsonFile(path, source)
     yield from log.events()
     evaluation.sources.add(source.name)
     if log.unreadable:

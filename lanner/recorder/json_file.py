@@ -13,7 +13,7 @@ _STARTS = (b"{", b"[")
 _HEAD_BYTES = 64
 
 
-def is_audit_log(path: Path) -> bool:
+def is_json_file(path: Path) -> bool:
     """Return whether a file is JSON by its first bytes; False if it can't be read, or not twice, as a pipe."""
     if not path.is_file():
         return False
@@ -24,7 +24,7 @@ def is_audit_log(path: Path) -> bool:
         return False
 
 
-class AuditLogFile:
+class JsonFile:
     """One file. A line that can't be read is counted, and does not stop those behind it."""
 
     def __init__(self, path: Path, source: JsonSource = KUBERNETES) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import SourceLocation
-from lanner.recorder.json_file import AuditLogFile, is_audit_log
+from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.ruleset.explanation import as_text_tree, shown_value
 from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_items
@@ -146,8 +146,8 @@ class Runner:
         log = None
         if path is None:
             items: list[_Item] = list(make_items(case.events, self._source_named))
-        elif case.source or is_audit_log(path):
-            log = AuditLogFile(path, self._source_named(case.source or K8S_AUDIT))
+        elif case.source or is_json_file(path):
+            log = JsonFile(path, self._source_named(case.source or K8S_AUDIT))
             items = list(log.events())
         else:
             items = list(self._recordings(str(path)))

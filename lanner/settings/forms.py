@@ -103,11 +103,6 @@ def intake_address(value: str) -> str:
     return "" if host_and_port(value) else "host:port, such as 127.0.0.1:2801"
 
 
-def audit_address(value: str) -> str:
-    """Require host and port."""
-    return "" if host_and_port(value) else "host:port, such as 0.0.0.0:8765"
-
-
 def servers(value: str) -> str:
     """Require hosts, each with a port or without, separated by commas."""
     return "" if all(map(_SERVER.fullmatch, value.split(","))) else "addresses of brokers, such as kafka-1:9092"

@@ -9,7 +9,7 @@ from lanner.operations.catalogue import Readings
 from lanner.operations.health import Health
 from lanner.operations.server import Server, serving
 from lanner.settings import Settings
-from lanner.settings.forms import OFF, is_loopback, listen_address
+from lanner.settings.forms import OFF, host_and_port, is_loopback, listen_address
 from lanner.terminal.output import note
 
 PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8779, "intake": 8780}
@@ -50,6 +50,14 @@ def endpoint(
         if not is_loopback(host):
             note("metrics and health, which reveal rules and versions, are open to anyone who can connect.", "warning")
         yield server
+
+
+def intake_address(listen: str) -> tuple[str, int]:
+    """Parse the `HOST:PORT` on which an intake listens. Raises BadInput."""
+    found = host_and_port(listen)
+    if found is None:
+        raise BadInput(f"--listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
+    return found
 
 
 def address(text: str, origin: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from processor.correlation.first_seen import Sightings, sighting_of
-from processor.correlation.groups import GroupState, Key, Store, account_of
+from processor.correlation.groups import GroupState, Key, Store, host_counted
 from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
 from processor.correlation.state import SnapshotEncoder, WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
@@ -39,7 +39,7 @@ WHO_AND_WHAT = (
 )
 """The fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
 _MOST_UNSTORED = 1_000
-"""The maximum number of hosts and accounts in one report about values that could not be stored."""
+"""The maximum number of hosts and bringers in one report about values that could not be stored."""
 
 
 class Correlator:
@@ -308,7 +308,7 @@ class Correlator:
             macro, None if entry is None else entry.state, reached, holding, self._lateness
         )
         if outcome is UpdateOutcome.TAKEN:
-            host = account_of(pre_match, entry)
+            host = host_counted(pre_match, entry)
             self._put(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
             return replace(fired, unmet=fired.unmet + unmet) if fired is not None and unmet else fired
         self.counts[outcome.value] += 1
@@ -393,7 +393,7 @@ class Correlator:
         entry = self.store.get(key)
         # However long repeats continue, their period ends at a fixed time after the first.
         begun = self._now if entry is None or is_new else entry.touched
-        self._put(GroupState(*key, account_of(pre_match, entry), begun, result.state), found)
+        self._put(GroupState(*key, host_counted(pre_match, entry), begun, result.state), found)
 
     def _take_notice(self, pre_match: PreMatch, notice: Notice, found: list[Alert]) -> None:
         entry = self.store.get((notice.kind, pre_match.group))
@@ -402,7 +402,7 @@ class Correlator:
         if tally is None:
             self.counts["duplicate"] += 1
             return
-        fresh = GroupState(notice.kind, pre_match.group, account_of(pre_match, entry), self._now, tally)
+        fresh = GroupState(notice.kind, pre_match.group, host_counted(pre_match, entry), self._now, tally)
         if entry is None:
             self._report(fresh, tally, found)
         else:

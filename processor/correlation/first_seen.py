@@ -17,7 +17,7 @@ from foundation.caches import NEWCOMERS
 from processor.correlation.first_seen_group import KnownGroup, ValueFacts
 from processor.correlation.windows import UpdateOutcome
 from processor.matching.pre_match import Feed, Group, PreMatch, SeenGroup, SeenValue, Span, seconds_of
-from processor.matching.shares import account_of, host_of, share_of, whole_host
+from processor.matching.shares import bringer_of, host_of, share_of, whole_host
 
 MAX_VALUES = 1_000_000
 """The limit for all groups together; a value takes about 164 bytes."""
@@ -50,8 +50,8 @@ class Sighting:
     """When the broker received it, ns."""
     host_id: str
     is_established: bool = True
-    account: str = ""
-    """The container or user on the host to which it belongs."""
+    bringer: str = ""
+    """The container or user on the host that brought it."""
 
     @property
     def host(self) -> str:
@@ -61,7 +61,7 @@ class Sighting:
     @property
     def share(self) -> int:
         """The share toward which the value counts."""
-        return share_of(self.host, self.account)
+        return share_of(self.host, self.bringer)
 
     @property
     def mark(self) -> int:
@@ -75,7 +75,7 @@ def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighti
     Args:
         pre_match: the event.
         owner: fingerprint of the macro.
-        feed: the event's value, and the fields that identify its account.
+        feed: the event's value, and the fields that identify its bringer.
         now: the clock, ns; replaces the arrival time of a batch without one.
     """
     origin = pre_match.origin
@@ -88,7 +88,7 @@ def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighti
         pre_match.appended or now,
         origin.host_id,
         pre_match.is_established,
-        account_of(feed.stored),
+        bringer_of(feed.stored),
     )
 
 

@@ -43,7 +43,7 @@ class GroupState:
     """Fingerprint of the macro or rule, or the kind of notices."""
     group: Group
     host: str
-    """The account to which the group counts: the id of the host that made it, or the newcomers."""
+    """The host to which the group counts: the id of the one that made it, or the newcomers."""
     touched: int
     """The time of the last change, by the clock of ticks, ns; for repeats that are still counted, of the first one."""
     state: State
@@ -54,8 +54,8 @@ class GroupState:
         return entry_key(self.owner, self.group)
 
 
-def account_of(pre_match: PreMatch, entry: GroupState | None) -> str:
-    """Return the account to which a group counts: the known host that was the first to touch it."""
+def host_counted(pre_match: PreMatch, entry: GroupState | None) -> str:
+    """Return the host to which a group counts: the known one that was the first to touch it, or the newcomers."""
     if entry is not None and entry.host != NEWCOMERS:
         return entry.host
     return pre_match.origin.host_id if pre_match.is_established else NEWCOMERS
@@ -289,7 +289,7 @@ class Store:
         self.cause = 0
         """Noted beside each change: the message that is being applied, so that it can be named if the change fails."""
         self.evicted: Counter[str] = Counter()
-        """Evicted groups, by account."""
+        """Evicted groups, by host."""
         self._fresh: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -378,7 +378,7 @@ class Store:
         self._fresh[name] += 1
 
     def take_evicted(self) -> Counter[str]:
-        """Return the groups evicted since the last call, by account."""
+        """Return the groups evicted since the last call, by host."""
         fresh = self._fresh
         if fresh:
             self._fresh = Counter()

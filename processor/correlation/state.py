@@ -129,7 +129,7 @@ class WindowState:
         """Unreported values of first_seen for which there was no room."""
 
     def take_evicted(self) -> Counter[str]:
-        """Return the groups evicted since the last call, by account."""
+        """Return the groups evicted since the last call, by host."""
         return self.store.take_evicted() + self.sightings.take_evicted()
 
     def take_unstored(self) -> "Counter[Unstored]":

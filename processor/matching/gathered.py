@@ -21,7 +21,7 @@ from processor.matching.pre_match import (
     combined,
     seconds_of,
 )
-from processor.matching.shares import account_of, share_of
+from processor.matching.shares import bringer_of, share_of
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
 from processor.rules.window_tokens import pieces
 from schemas.alert import Value
@@ -214,7 +214,7 @@ class Gathered:
             if macro.correlation.kind.remembers_values:
                 key = (macro.fingerprint, group, value)
                 bringer = dict(zip(fields[size:], values[size:], strict=True))
-                share = share_of(self.host_id, account_of(bringer))
+                share = share_of(self.host_id, bringer_of(bringer))
                 if self.recent.covers(key, share, self.appended):
                     self.known.add(key[:2])
                     return
@@ -330,7 +330,7 @@ def stored_fields(plan: Plan, bringer: Sequence[str]) -> Mapping[tuple[str, str]
 
     Args:
         plan: rules and macros.
-        bringer: the fields that identify the account of a value.
+        bringer: the fields that identify the bringer of a value.
 
     Returns:
         By fingerprint of the macro and name of the leg.

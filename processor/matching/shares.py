@@ -15,7 +15,7 @@ from typing import Final
 from schemas.alert import Value
 
 BRINGER_FIELDS: Final = ("container.id", "user.uid", "user.name")
-"""The fields of system calls that identify the account of a value."""
+"""The fields of system calls that identify the bringer of a value."""
 JSON_BRINGER_FIELDS: Final = ("ka.user.name",)
 """The same of JSON events."""
 _PART_BITS = 30
@@ -25,8 +25,8 @@ _SPARE = 64
 """Changes of small groups after which all is counted again."""
 
 
-def account_of(fields: Mapping[str, Value]) -> str:
-    """Return the account of a value on its host. fields: those of BRINGER_FIELDS or JSON_BRINGER_FIELDS."""
+def bringer_of(fields: Mapping[str, Value]) -> str:
+    """Return the container or user that brought a value. fields: those of BRINGER_FIELDS or JSON_BRINGER_FIELDS."""
     container = fields.get("container.id")
     if container is not None and container != "host":
         return f"container {container}"
@@ -35,18 +35,18 @@ def account_of(fields: Mapping[str, Value]) -> str:
 
 
 def bringer_text(fields: Mapping[str, Value]) -> str:
-    """Return the account of a value as a text for people. fields: as in account_of."""
-    account, uid, name = account_of(fields), fields.get("user.uid"), fields.get("user.name")
+    """Return the bringer of a value as a text for people. fields: as in bringer_of."""
+    bringer, uid, name = bringer_of(fields), fields.get("user.uid"), fields.get("user.name")
     user = "" if uid is None else f"user {uid}" if name is None else f"user {name} (uid {uid})"
-    if account.startswith("container"):
-        return f"{account}, {user}" if user else account
-    return user or account or "unknown"
+    if bringer.startswith("container"):
+        return f"{bringer}, {user}" if user else bringer
+    return user or bringer or "unknown"
 
 
 @lru_cache(maxsize=4096)
-def share_of(host: str, account: str) -> int:
+def share_of(host: str, bringer: str) -> int:
     """Return the share toward which values count: a number that begins with the host's part."""
-    return _part(host) << _PART_BITS | _part(account)
+    return _part(host) << _PART_BITS | _part(bringer)
 
 
 def host_of(share: int) -> int:
@@ -94,18 +94,18 @@ class Shares:
     def __init__(self, values: Iterable[tuple[str, int, int]]) -> None:
         """Count values. values: each with its share and the time of its last sighting, s."""
         hosts: Counter[int] = Counter()
-        accounts: dict[int, Counter[int]] = {}
+        bringers: dict[int, Counter[int]] = {}
         self._oldest: dict[int, list[tuple[int, str]]] = {}
         self._left = _SPARE
         for value, share, seen in values:
             hosts[host_of(share)] += 1
-            accounts.setdefault(host_of(share), Counter())[share] += 1
+            bringers.setdefault(host_of(share), Counter())[share] += 1
             self._oldest.setdefault(share, []).append((seen, value))
             self._left += 1
         for heap in self._oldest.values():
             heapq.heapify(heap)
         self._hosts = _Sizes(hosts)
-        self._accounts = {host: _Sizes(sizes) for host, sizes in accounts.items()}
+        self._bringers = {host: _Sizes(sizes) for host, sizes in bringers.items()}
 
     @property
     def is_worn(self) -> bool:
@@ -116,13 +116,13 @@ class Shares:
         """Count a value that is new or was seen again; arguments as in the constructor."""
         self._left -= 1
         self._hosts.change(host_of(share), 1)
-        self._accounts.setdefault(host_of(share), _Sizes(Counter())).change(share, 1)
+        self._bringers.setdefault(host_of(share), _Sizes(Counter())).change(share, 1)
         heapq.heappush(self._oldest.setdefault(share, []), (seen, value))
 
     def remove(self, share: int) -> None:
         """Subtract a value of a share."""
         self._hosts.change(host_of(share), -1)
-        self._accounts[host_of(share)].change(share, -1)
+        self._bringers[host_of(share)].change(share, -1)
 
     def spare(self, share: int, is_current: Callable[[str, int, int], bool]) -> str | None:
         """Return the value that makes room for one of a share; None if that has too many itself.
@@ -143,9 +143,9 @@ class Shares:
         """Return the share that gives up a value; None if the other share would then have more."""
         host, largest = host_of(share), self._hosts.largest()
         if self._hosts.of[host] + 1 < self._hosts.of[largest]:
-            return self._accounts[largest].largest()
-        accounts = self._accounts.get(host)
-        if accounts is None or not accounts.of:
+            return self._bringers[largest].largest()
+        bringers = self._bringers.get(host)
+        if bringers is None or not bringers.of:
             return None
-        giver = accounts.largest()
-        return giver if accounts.of[share] + 1 < accounts.of[giver] else None
+        giver = bringers.largest()
+        return giver if bringers.of[share] + 1 < bringers.of[giver] else None

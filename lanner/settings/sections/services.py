@@ -149,7 +149,7 @@ class KubernetesAuditSettings:
     listen: str | None = about(
         "Address and port on which API servers post events, such as 0.0.0.0:8765; disabled by default.",
         None,
-        form=forms.audit_address,
+        form=forms.intake_address,
     )
     token_file: str | None = about(
         "File that holds the bearer token that API servers must present; or set $LANNER_KUBERNETES_AUDIT_TOKEN.", None

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from foundation.text import OnNote
 from lanner.errors import BadInput
 from lanner.settings import Settings
-from lanner.settings.forms import host_and_port, is_loopback
+from lanner.settings.forms import is_loopback
 from lanner.wiring.certificates import server_secrets
 from lanner.wiring.routing.previews import marked_alert
 from lanner.wiring.routing.templates import appended
+from lanner.wiring.servers import intake_address
 from notifier.intake import Bus, IntakeServer
 from notifier.sink import IntakeStats
 from processor.output.redaction import Redaction
@@ -40,7 +41,7 @@ class RunningIntake:
             BusUnavailable: the bus can't be opened.
         """
         section = settings.intake
-        host, port = _address(listen)
+        host, port = intake_address(listen)
         token, context = server_secrets("intake", section, environment)
         add, redact = appended(settings), Redaction(settings.redact).alert
         self._intake = IntakeServer(
@@ -73,10 +74,3 @@ class RunningIntake:
         """Return a line with what it did."""
         stats = self.stats
         return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"
-
-
-def _address(listen: str) -> tuple[str, int]:
-    found = host_and_port(listen)
-    if found is None:
-        raise BadInput(f"--listen: {listen!r} must be host:port, such as 127.0.0.1:2801.")
-    return found

@@ -17,9 +17,10 @@ from lanner.intake.webhook import AuditWebhook, WebhookAccess
 from lanner.process.signals import call_on_stop
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.forms import host_and_port, is_loopback
+from lanner.settings.forms import is_loopback
 from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of, secret
+from lanner.wiring.servers import intake_address
 
 _TURN_SECONDS = 1.0
 STOP_SECONDS = 20.0
@@ -59,7 +60,7 @@ class AuditIntake:
         if section.listen is None:
             return
         token, context = server_secrets("kubernetes_audit", section, environment)
-        host, port = audit_address(section.listen)
+        host, port = intake_address(section.listen)
         self.webhook = AuditWebhook(self._open, WebhookAccess(token.encode(), context), self._note, at=self._at)
         try:
             self.webhook.start(host, port)
@@ -150,11 +151,3 @@ def topic_connection(settings: Settings, environment: Mapping[str, str] = os.env
     if problems:
         raise BadSettings(*problems)
     return made
-
-
-def audit_address(listen: str) -> tuple[str, int]:
-    """Parse host:port. Raises BadInput."""
-    found = host_and_port(listen)
-    if found is None:
-        raise BadInput(f"--listen: {listen!r} must be host:port, such as 0.0.0.0:8765.")
-    return found

@@ -1,1 +1,1 @@
-"""Fields of events that are JSON documents: Kubernetes audit events."""
+"""Fields of events that are JSON documents: Kubernetes audit events, and those of sources with a mapping."""

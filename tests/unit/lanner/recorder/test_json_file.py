@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lanner.recorder.json_file import AuditLogFile, is_audit_log
+from lanner.recorder.json_file import JsonFile, is_json_file
 from processor.fields.json.shortening import MAX_EVENT_BYTES, TOO_LARGE
 from tests.unit.processor.detection.requests import line, request
 
@@ -14,7 +14,7 @@ def test_a_line_that_cannot_be_read_does_not_stop_those_behind_it(tmp_path: Path
     events = [line([request(auditID="a"), request(auditID="b")]), b"\n", b"{]\n", long, line(request(auditID="c"))]
     path.write_bytes(b"".join(events) + b'{"auditID"')
 
-    log = AuditLogFile(path)
+    log = JsonFile(path)
     found = [(event["evt.num"], event["ka.auditid"]) for event in log.events()]
 
     assert found == [(0, "a"), (1, "b"), (2, "c")]
@@ -29,7 +29,7 @@ def test_an_event_that_is_too_large_loses_its_largest_member(tmp_path: Path, siz
     path = tmp_path / "audit.log"
     large = line(request(auditID="large", requestObject={"x": "y" * size})).rstrip()
     path.write_bytes(line(request()) + large + (b"\n" + line(request()) if end else b""))
-    log = AuditLogFile(path)
+    log = JsonFile(path)
     found = list(log.events())
 
     assert [event.truncated for event in found][1] == (TOO_LARGE if size > MAX_EVENT_BYTES - 800 else "")
@@ -41,4 +41,4 @@ def test_audit_logs_are_known_by_their_first_bytes(tmp_path: Path) -> None:
     (tmp_path / "audit").write_bytes(b"\n" + line(request()))
     (tmp_path / "events").write_bytes(b"Obj\x01{")
 
-    assert [is_audit_log(tmp_path / name) for name in ("audit", "events", "absent", ".")] == [True, False, False, False]
+    assert [is_json_file(tmp_path / name) for name in ("audit", "events", "absent", ".")] == [True, False, False, False]

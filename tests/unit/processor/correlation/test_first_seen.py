@@ -26,10 +26,10 @@ def empty(maximum: int = 10_000, most: int = MOST) -> Sightings:
 
 
 def sighting(
-    identity: int, value: str, arrival: float, group: str = "web", host: str = "host", account: str = ""
+    identity: int, value: str, arrival: float, group: str = "web", host: str = "host", bringer: str = ""
 ) -> Sighting:
     """Return an event. arrival: s."""
-    return Sighting("macro", (group,), value, identity, 7, round(arrival * SECOND), host, account=account)
+    return Sighting("macro", (group,), value, identity, 7, round(arrival * SECOND), host, bringer=bringer)
 
 
 def restarted(held: Sightings) -> Sightings:
@@ -61,10 +61,10 @@ def arrivals(draw: st.DrawFn) -> list[Arrival]:
 def test_first_seen_equals_keeping_every_sighting(given_events: list[Arrival], most: int, restarts: bool) -> None:
     """In nearly any order, with redelivery, full groups and gaps that outlast the lookback, over restarts too."""
     held, answers, now = empty(most=most), [], 0
-    for identity, value, arrival, (host, account) in given_events:
+    for identity, value, arrival, (host, bringer) in given_events:
         now = max(now, arrival)
         held.sweep(now * SECOND)
-        answer = held.see(sighting(identity, value, arrival, host=host, account=account))
+        answer = held.see(sighting(identity, value, arrival, host=host, bringer=bringer))
         answers.append(answer.value if isinstance(answer, UpdateOutcome) else answer)
         assert len(held) <= most
         if restarts:
@@ -73,8 +73,8 @@ def test_first_seen_equals_keeping_every_sighting(given_events: list[Arrival], m
 
     numbered = [
         (*event, (host_of(share), share))
-        for *event, (host, account) in given_events
-        for share in [share_of(host, account)]
+        for *event, (host, bringer) in given_events
+        for share in [share_of(host, bringer)]
     ]
     assert answers == oracles.first_seen(numbered, LOOKBACK, LEARNING, most, PARTS)
 

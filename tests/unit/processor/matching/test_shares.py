@@ -9,7 +9,7 @@ from processor.correlation.first_seen import Sighting, Sightings
 from processor.correlation.groups import _SCHEMA, SeenEntry, decode_record
 from processor.correlation.windows import UpdateOutcome
 from processor.matching.pre_match import SeenGroup, SeenValue, Span
-from processor.matching.shares import EVERYONE, account_of, bringer_text
+from processor.matching.shares import EVERYONE, bringer_of, bringer_text
 from schemas.alert import Value
 
 DAY = 86_400
@@ -137,7 +137,7 @@ def test_too_many_values_in_all_cost_those_who_brought_them() -> None:
 )
 def test_a_container_or_the_user_outside_has_the_share(fields: dict[str, Value], account: str, text: str) -> None:
     """All users of a container have one, since its root can become any of them."""
-    assert (account_of(fields), bringer_text(fields)) == (account, text)
+    assert (bringer_of(fields), bringer_text(fields)) == (account, text)
 
 
 def test_records_of_earlier_releases_are_read() -> None:
