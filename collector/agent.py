@@ -336,7 +336,7 @@ class Collector:
         if self._announced_version != self.containers.version:
             self._announced_version = self.containers.version
             self._feed.invalidate_repeats()
-        self._repeats.read(self._feed)
+        self._repeats.read(self._feed.repeats)
 
     def _flush(self, *, stopping: bool = False) -> None:
         watched = self._report.take(time.monotonic())

@@ -1,10 +1,10 @@
 """The protocol that every sink implements."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from foundation.histogram import Histogram
 from schemas.alert import Alert
@@ -63,15 +63,16 @@ class Undeliverable:
 SendOutcome = Delivered | RetryLater | RateLimited | Undeliverable
 
 
-class Sink(Protocol):
+class Sink(ABC):
     """Delivers alerts to a file, a daemon, a service or a topic.
 
     Each method returns within a bounded time. None raises for a failure of the outside world: `send` returns it.
     """
 
-    batch_size: int
+    batch_size = 1
     """How many alerts one call of `send` can use; 1 for a sink that sends one at a time."""
 
+    @abstractmethod
     def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
         """Deliver the first alert, or the first few in one message.
 
@@ -82,13 +83,13 @@ class Sink(Protocol):
             How many were delivered, or why none was.
         """
 
-    def idle(self) -> None:
+    def idle(self) -> None:  # noqa: B027  what most need not
         """Maintain connections while there is nothing to deliver."""
 
-    def reopen(self) -> None:
+    def reopen(self) -> None:  # noqa: B027
         """Reopen files and connections, for example after log rotation."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Close files and connections."""
 
 

@@ -4,27 +4,21 @@ The id is derived from the cause of the alert: an alert that is produced twice a
 consumer can drop the second. The id begins with the event's time, so ids sort by time.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import blake2b
-from importlib.resources import files
 from typing import Any
 
 from foundation.errors import LannerError
-from schemas.encoding.wire import MessageFormat, UnreadableMessage
+from schemas.encoding.wire import MessageFormat, UnreadableMessage, packaged_schema
 from schemas.limits import MAX_TEXT_BYTES, Texts, Value
 
 __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bounded", "decode_alert", "encode_alert"]
 
 
-def _schema(name: str) -> dict[str, Any]:
-    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
-
-
-ALERT_SCHEMA = _schema("alert.avsc")
-ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [_schema("alert.0.1.avsc"), _schema("alert.0.2.avsc")])
+ALERT_SCHEMA = packaged_schema("alert.avsc")
+ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [packaged_schema("alert.0.1.avsc"), packaged_schema("alert.0.2.avsc")])
 CLUSTER_FIELD = "k8s.cluster.name"
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)

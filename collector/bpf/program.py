@@ -3,7 +3,6 @@
 The cache key covers everything that the bytecode depends on, and a start from the cache takes milliseconds.
 """
 
-import contextlib
 import ctypes
 import errno
 import hashlib
@@ -236,7 +235,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
     except EnvironmentUnsupported as error:
         lacking = f"{error.reason}; and no program compiled elsewhere fits: {'; '.join(unfit) or 'there is none'}"
         raise EnvironmentUnsupported(lacking, error.remedy) from error
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         write(cache / build_target.file_name, result, build_target)
     return result
 
@@ -287,9 +286,10 @@ def _size_flags() -> list[str]:
 
 
 def _made_for() -> BuildTarget:
+    parts = (_source(), *(path.read_text() for path in _MADE_BY), *_size_flags())
     return BuildTarget(
         kernel=f"{platform.release()} {platform.version()}",
-        program=_digest([_source(), *(path.read_text() for path in _MADE_BY), *_size_flags()]),
+        program=hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         offsets=fingerprint(),
         bcc=_bcc_version(),
     )
@@ -300,13 +300,9 @@ def _source() -> str:
     return SOURCE.read_text() + _URING_SOURCE.read_text()
 
 
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
 def _bcc_version() -> str | None:
     """Read the version from BCC's file, because importing BCC takes longer than a whole start."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         if found := re.search(r"__version__ = '([^']+)'", _BCC_VERSION.read_text()):
             return found[1]
     return None
@@ -335,7 +331,7 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
             _call_cast(code, compilation["cast"])
             if name == _PUTNAME:
                 # Some systems refuse all programs at functions.
-                with contextlib.suppress(OSError):
+                with suppress(OSError):
                     loaded[name] = bpf_syscall.load_function_entry(name, bytes(code), compilation["putname"])
                 continue
             typed = compilation["sys_exit"] if name == _ENTRY or name in _STEPS else 0

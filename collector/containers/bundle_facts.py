@@ -31,7 +31,6 @@ FACTS = tuple(each.name for each in fields(Container))
 _CRI = "io.kubernetes.cri."
 _CRIO = "io.kubernetes.cri-o."
 _SANDBOX = "sandbox"
-_KUBELETS_OWN = "io.kubernetes."
 _PROPAGATIONS = frozenset({"private", "shared", "slave", "unbindable"})
 
 
@@ -181,9 +180,11 @@ def _with_crio_annotations(container: Container, annotations: Json) -> Container
     )
 
 
-def pod_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def pod_labels(
+    labels: Mapping[str, str], without: tuple[str, ...] = ("io.kubernetes.",)
+) -> tuple[tuple[str, str], ...]:
     """Return the labels that somebody gave the pod, without those that the kubelet adds for itself."""
-    return tuple(sorted((key, value) for key, value in labels.items() if not key.startswith(_KUBELETS_OWN)))
+    return tuple(sorted((key, value) for key, value in labels.items() if not key.startswith(without)))
 
 
 def _is_privileged(config: Json) -> bool | None:

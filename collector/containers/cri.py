@@ -246,20 +246,13 @@ def _mount(mount: Message) -> Mount:
 
 
 SOCKETS = tuple(
-    map(
-        Path,
-        (
-            "/run/containerd/containerd.sock",
-            "/run/crio/crio.sock",
-            "/run/k3s/containerd/containerd.sock",
-            "/run/k0s/containerd.sock",
-            "/var/snap/microk8s/common/run/containerd.sock",
-            "/run/cri-dockerd.sock",
-        ),
+    Path("/", place)
+    for place in (
+        *("run/containerd/containerd.sock", "run/crio/crio.sock", "run/k3s/containerd/containerd.sock"),
+        *("run/k0s/containerd.sock", "var/snap/microk8s/common/run/containerd.sock", "run/cri-dockerd.sock"),
     )
 )
 """Where runtimes listen, if neither a shim nor the settings name a socket."""
-"""Seconds per call."""
 
 _SERVICE = "/runtime.v1.RuntimeService"
 _NAMESPACES = frozenset({None, "k8s.io"})

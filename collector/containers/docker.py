@@ -6,13 +6,12 @@ Whoever built the image chooses labels and names, so every value is type-checked
 import http.client
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from collector.containers.bundle_facts import MOBY
+from collector.containers.bundle_facts import MOBY, pod_labels
 from collector.containers.bundles import Bundle
 from collector.containers.decoding import MAX_BYTES, ResponseTooLarge, decoded
 from collector.containers.protocol import ContainerNotFound, RuntimeConnection, RuntimeUnavailable, confirms
@@ -91,7 +90,9 @@ def container_from(
         pod_uid=labels.get(_POD_UID) or name.pod_uid,
         pod_namespace=labels.get(_POD_NAMESPACE),
         pod_sandbox_id=name.full_id if is_sandbox else labels.get(_SANDBOX_ID),
-        pod_labels=_pod_labels(labels if is_sandbox or sandbox is None else _labels(sandbox)) if is_pod else None,
+        pod_labels=pod_labels(labels if is_sandbox or sandbox is None else _labels(sandbox), _KUBELETS_OWN)
+        if is_pod
+        else None,
     )
 
 
@@ -183,10 +184,6 @@ def _mount(mount: Json) -> Mount:
 
 def _labels(inspected: Json) -> dict[str, str]:
     return bounded_labels(object_of(object_of(inspected, "Config"), "Labels"))
-
-
-def _pod_labels(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, value) for key, value in labels.items() if not key.startswith(_KUBELETS_OWN)))
 
 
 DEFAULT_SOCKET = Path("/var/run/docker.sock")

@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from schemas.batch import ARGUMENT_COLUMNS, EVENT_COLUMNS, Column
-from schemas.encoding.limits import encode_text
+from schemas.encoding.limits import encoded_length
 
 Row = tuple[int, ...]
 """A value for each of EVENT_COLUMNS but the first (time), in order."""
@@ -124,7 +124,7 @@ class BatchBuilder:
         fresh = len(self._indices) - self._measured
         if fresh:
             self._measured += fresh
-            self._text_bytes += _length("".join(islice(reversed(self._indices), fresh)))  # type: ignore[arg-type]
+            self._text_bytes += encoded_length("".join(islice(reversed(self._indices), fresh)))  # type: ignore[arg-type]
         return self._text_bytes + _EVENT_BYTES * len(self._times) + _ARGUMENT_BYTES * len(self._texts)
 
     @property
@@ -264,7 +264,3 @@ class BatchBuilder:
                 pieces = [whole[start:end].tobytes() for start, end in pairwise(starts)]
                 made[name] = array(code, b"".join(spread(pieces)))
         return made
-
-
-def _length(text: str) -> int:
-    return len(text) if text.isascii() else len(encode_text(text))

@@ -177,7 +177,8 @@ class Elector:
                 action = self._view.see(self._lease.get("spec") or {}, time.monotonic())
                 self._is_waiting = action == "wait"
                 if self._is_waiting:
-                    return self._answered(is_held=False)
+                    self._failure = ""
+                    return False
                 lease = deepcopy(self._lease)
                 lease["spec"] = self._view.next_spec(lease.get("spec") or {}, time.time(), is_taking=action == "take")
                 self._lease = await self._api.write("PUT", f"{self._path}/{self._name}", lease)
@@ -188,12 +189,8 @@ class Elector:
                 self._failure = error.failure.text
                 self._on_note(f"the lease {self._namespace}/{self._name}: {self._failure}.", "warning")
             return False
-        self.renewed_at = began
-        return self._answered(is_held=True)
-
-    def _answered(self, *, is_held: bool) -> bool:
-        self._failure = ""
-        return is_held
+        self.renewed_at, self._failure = began, ""
+        return True
 
     async def _read(self) -> bool:
         try:

@@ -126,18 +126,6 @@ def freeze(entry: TrackedProcess) -> TrackedProcess:
     return copy
 
 
-def freeze_with_leaders(
-    entry: TrackedProcess, session: TrackedProcess | None, group: TrackedProcess | None
-) -> TrackedProcess:
-    """Copy an entry, its ancestors, and the leaders of its session and process group."""
-    copy = freeze(entry)
-    if session is not None and session is not entry and copy.session_leader is None:
-        copy.session_leader = freeze(session)
-    if group is not None and group is not entry and copy.group_leader is None:
-        copy.group_leader = freeze(group)
-    return copy
-
-
 _MAX_ENTRIES = 4096
 
 
@@ -145,7 +133,8 @@ class Namespaces:
     """Paths of cgroups, and the start and first process of pid namespaces."""
 
     def __init__(self) -> None:
-        self._cgroups: BoundedMap[int, str] = BoundedMap(_MAX_ENTRIES)
+        self.cgroups: BoundedMap[int, str] = BoundedMap(_MAX_ENTRIES)
+        """Paths by cgroup."""
         self._starts: BoundedMap[int, int] = BoundedMap(_MAX_ENTRIES)
         self._first: BoundedMap[int, TrackedProcess] = BoundedMap(_MAX_ENTRIES)
         self._newest: tuple[int, str, int, int] | None = None
@@ -155,7 +144,7 @@ class Namespaces:
         known = (state.who.cgroup_id, state.cgroup, state.pid_namespace, state.pid_namespace_init_start)
         if known != self._newest:
             self._newest = known
-            self._cgroups.put(state.who.cgroup_id, state.cgroup)
+            self.cgroups.put(state.who.cgroup_id, state.cgroup)
             self._starts.put(state.pid_namespace, state.pid_namespace_init_start)
         if state.vpid == 1:
             self._first.put(state.pid_namespace, entry)
@@ -172,10 +161,6 @@ class Namespaces:
         start = self._starts.get(context.pid_namespace)
         if start is not None:
             entry.context = replace(context, pid_namespace_init_start=start)
-
-    def cgroup(self, cgroup_id: int) -> str | None:
-        """Return the path of a cgroup; None if it isn't known."""
-        return self._cgroups.get(cgroup_id)
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of a process's pid namespace, if it is in the same container."""

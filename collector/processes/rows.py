@@ -15,7 +15,7 @@ from collector.processes.process import TrackedProcess
 from collector.processes.relatives import ancestors
 from collector.processes.users import Names
 from schemas.batch import Container, Process
-from schemas.encoding.limits import encode_text
+from schemas.encoding.limits import encoded_length
 from schemas.limits import clipped
 
 _ITSELF = -2
@@ -216,7 +216,7 @@ class ProcessRows:
         fresh = texts - self._texts
         if fresh:
             self._texts |= fresh
-            self.size += sum([_bytes(text) + _INDEX_BYTES for text in fresh if text])
+            self.size += sum([encoded_length(text) + _INDEX_BYTES for text in fresh if text])
 
     def _write_one(
         self,
@@ -277,13 +277,9 @@ class ProcessRows:
         written = self._container_rows.get(name.key)
         if written is not None and written[0] is facts:
             return written[1]
-        self.containers.append(facts)
-        self._add_container(facts)
-        row = len(self.containers) - 1
+        row = len(self.containers)
         self._container_rows[name.key] = (facts, row)
-        return row
-
-    def _add_container(self, facts: Container) -> None:
+        self.containers.append(facts)
         self.size += _ROW_BYTES
         for pair in (*(facts.labels or ()), *(facts.pod_labels or ())):
             self.size += 2 * _INDEX_BYTES
@@ -291,6 +287,7 @@ class ProcessRows:
         for mount in facts.mounts or ():
             self.size += 5 * _INDEX_BYTES
             self._add_texts({mount.source, mount.dest, mount.mode, mount.propagation})
+        return row
 
     def _process(self, entry: TrackedProcess, row: int, key: tuple[int, int, int, int, int, bool]) -> Process:
         program, credentials, context = entry.program, entry.credentials, entry.context
@@ -366,15 +363,11 @@ class ProcessRows:
         return tuple(dict.fromkeys(each.pid for each in (first, eldest, entry) if each is not None))
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(encode_text(text))
-
-
 def _text_bytes(entry: TrackedProcess) -> int:
     """Return the total length of the texts that a process controls."""
     program, context = entry.program, entry.context
     single = (program.exe, program.exepath, program.codepath, context.cwd, context.cgroup)
-    return sum(_bytes(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
+    return sum(encoded_length(text) for text in (*single, *(program.args or ()), *(program.env or ())) if text)
 
 
 def _clipped(process: Process) -> Process:
@@ -399,7 +392,7 @@ def _clipped(process: Process) -> Process:
 
 
 def _cut_list(texts: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if texts is None or sum(map(_bytes, texts)) <= _CLIPPED_BYTES:
+    if texts is None or sum(map(encoded_length, texts)) <= _CLIPPED_BYTES:
         return texts
     # Joined: what remains of many texts is one beginning and the mark.
     return (clipped(" ".join(texts).encode("utf-8", "replace").decode(), _CLIPPED_BYTES),)

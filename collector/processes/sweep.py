@@ -81,7 +81,7 @@ class Sweep:
             self._next_sweep = now + REST_SECONDS
             self._swept_lost = self._lost
             # In this order: every process in the table was in /proc before, unless it has ended.
-            self._left = deque(self._table.all_living())
+            self._left = deque(self._table.living.values())
             self._named_at = clock
             self._names = set(self._files.pids())
         for _ in range(min(NAMES, len(self._left))):
@@ -120,7 +120,7 @@ class Sweep:
         self.renewed += 1
 
     def _is_there(self, entry: TrackedProcess) -> bool:
-        return self._table.living(entry.pid) is entry
+        return self._table.living.get(entry.pid) is entry
 
 
 def _is_as(entry: TrackedProcess, facts: ProcessFacts) -> bool:

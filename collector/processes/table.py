@@ -27,7 +27,7 @@ from collector.processes.relatives import (
     ancestors,
     behind_helper,
     find_leader,
-    freeze_with_leaders,
+    freeze,
     is_adoption,
     trim,
 )
@@ -69,7 +69,8 @@ class ProcessTable:
         self._reader = reader
         self._container_of = container_of
         self._isolated = isolated
-        self._living: dict[int, TrackedProcess] = {}
+        self.living: dict[int, TrackedProcess] = {}
+        """By pid, the processes that have not ended, as far as records show."""
         self._exited = RecentlyExited(grace, exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
         self._namespaces = Namespaces()
@@ -78,7 +79,7 @@ class ProcessTable:
         self._appliers = {Fork: self._fork, Exec: self._exec, State: self._state, Exit: self._exit}
 
     def __len__(self) -> int:
-        return len(self._living) + len(self._exited)
+        return len(self.living) + len(self._exited)
 
     def seed(self, processes: Iterable[ProcessFacts]) -> None:
         """Add the processes that existed before the first record.
@@ -88,23 +89,15 @@ class ProcessTable:
         """
         new = []
         for facts in sorted(processes, key=lambda each: (each.start_ticks, each.pid)):
-            known = self._living.get(facts.pid)
+            known = self.living.get(facts.pid)
             if known is None or known.start_time // TICK != facts.start_ticks:
                 new.append(self._add(facts))
         for entry in new:
             self._settle(entry)
 
-    def living(self, pid: int) -> TrackedProcess | None:
-        """Return the process that has this pid now."""
-        return self._living.get(pid)
-
-    def all_living(self) -> list[TrackedProcess]:
-        """Return the processes that have not ended, as far as records show."""
-        return list(self._living.values())
-
     def end(self, entry: TrackedProcess, time: int) -> None:
         """Record that a process has ended according to /proc. time: boot clock, ns."""
-        if self._living.get(entry.pid) is entry:
+        if self.living.get(entry.pid) is entry:
             self._retire(entry.pid, time)
 
     def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
@@ -124,7 +117,7 @@ class ProcessTable:
 
         A stale entry contains only what the record itself proves (pid, user, start, container by its cgroup).
         """
-        entry = self._living.get(who.pid)
+        entry = self.living.get(who.pid)
         if (
             entry is not None
             and entry.start_time == who.start_time
@@ -144,36 +137,41 @@ class ProcessTable:
 
     def ending(self, done: Exit) -> TrackedProcess:
         """Return the process that ends, as known; at its end /proc has nothing to add."""
-        entry = self._living.get(done.who.pid)
+        entry = self.living.get(done.who.pid)
         return entry if entry is not None and entry.started_at(done.who.start_time) else self.resolve(done.who)
 
     def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's session, or its eldest known member; None if the session isn't known."""
         if entry.session_leader is not None:
             return entry.session_leader
-        return find_leader(entry, entry.context.sid, lambda other: other.context.sid, self._living)
+        return find_leader(entry, entry.context.sid, lambda other: other.context.sid, self.living)
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's group, or its eldest known member; None if the group isn't known."""
         if entry.group_leader is not None:
             return entry.group_leader
-        return find_leader(entry, entry.context.pgid, lambda other: other.context.pgid, self._living)
+        return find_leader(entry, entry.context.pgid, lambda other: other.context.pgid, self.living)
 
     def first_in_container(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the living first process of the pid namespace, if it is in the same container."""
         return self._namespaces.first_in_container(entry)
 
     def frozen(self, entry: TrackedProcess) -> TrackedProcess:
-        """Return a copy of a process and its ancestors as they are now, for an event that has to wait.
+        """Return a copy of a process, its ancestors and its leaders as they are now, for an event that has to wait.
 
         Copies are shared while nothing changes, so that a thousand waiting events of a process share one.
         """
-        return freeze_with_leaders(entry, self.session_leader(entry), self.group_leader(entry))
+        session, group, copy = self.session_leader(entry), self.group_leader(entry), freeze(entry)
+        if session is not None and session is not entry and copy.session_leader is None:
+            copy.session_leader = freeze(session)
+        if group is not None and group is not entry and copy.group_leader is None:
+            copy.group_leader = freeze(group)
+        return copy
 
     # Records
 
     def _fork(self, record: Fork) -> None:
-        known = self._living.get(record.pid)
+        known = self.living.get(record.pid)
         if known is not None and known.started_at(record.start_time):
             self._adopt_start(known, record.start_time)
             return
@@ -184,14 +182,13 @@ class ProcessTable:
             return
         start_epoch = record.start_time + self.boot_to_epoch
         child = source.child(record.pid, record.start_time, start_epoch, record.exec_generation, record.vpid)
-        parent = self._living.get(record.real_parent_pid)
+        parent = self.living.get(record.real_parent_pid)
         if parent is not None and parent is not source:
             child.set_parent(parent)
         if record.real_parent_pid != child.context.ppid:
             child.context = replace(child.context, ppid=record.real_parent_pid)
         self._put(child, record.who.time)
-        cut = trim(child)
-        if cut is not None:
+        if (cut := trim(child)) is not None:
             self._changed(cut)
 
     def _exec(self, record: Exec) -> None:
@@ -231,7 +228,7 @@ class ProcessTable:
             self._changed(entry)
 
     def _exit(self, record: Exit) -> None:
-        entry = self._living.get(record.who.pid)
+        entry = self.living.get(record.who.pid)
         if entry is not None and entry.started_at(record.who.start_time):
             self._adopt_start(entry, record.who.start_time)
             self._retire(entry.pid, record.who.time)
@@ -255,7 +252,7 @@ class ProcessTable:
         return entry
 
     def _same_process(self, who: ProcessIdentity) -> TrackedProcess | None:
-        entry = self._living.get(who.pid)
+        entry = self.living.get(who.pid)
         if entry is not None and entry.started_at(who.start_time):
             self._adopt_start(entry, who.start_time)
             return entry
@@ -266,11 +263,10 @@ class ProcessTable:
             self._changed(entry)
 
     def _read_new(self, who: ProcessIdentity) -> TrackedProcess:
-        newer = self._living.get(who.pid)
+        newer = self.living.get(who.pid)
         if newer is not None and newer.start_time > who.start_time:
             return self._stale(who, None)
-        facts = self._read(who)
-        if facts is None:
+        if (facts := self._read(who)) is None:
             return self._stale(who, None)
         self._retire(who.pid, who.time)
         entry = self._add(facts)
@@ -296,8 +292,7 @@ class ProcessTable:
         return facts if facts is not None and facts.start_ticks == who.start_time // TICK else None
 
     def _as_user(self, entry: TrackedProcess, who: ProcessIdentity) -> TrackedProcess:
-        view = entry.seen_as(who.uid)
-        if view is not None:
+        if (view := entry.seen_as(who.uid)) is not None:
             return view
         credentials = None
         if entry.exited_at is None:
@@ -315,7 +310,7 @@ class ProcessTable:
         return entry.seen_as(who.uid) or entry
 
     def _move(self, entry: TrackedProcess, who: ProcessIdentity) -> None:
-        path = self._namespaces.cgroup(who.cgroup_id)
+        path = self._namespaces.cgroups.get(who.cgroup_id)
         if path is None and entry.exited_at is None and entry.cgroup_id is not None:
             path = self._reader.read_cgroup(who.pid)
         entry.cgroup_id = who.cgroup_id
@@ -328,22 +323,21 @@ class ProcessTable:
         key = (who.pid, who.start_time, who.exec_generation, who.uid)
         entry = self._unknown.get(key)
         if entry is None:
-            path = self._namespaces.cgroup(who.cgroup_id)
-            container: ContainerName | None = None if path is None else self._container_of(path)
             entry = from_record(who, self.boot_to_epoch)
             entry.is_stale = True
             entry.exec_time = None
+            if (path := self._namespaces.cgroups.get(who.cgroup_id)) is not None:
+                entry.container = self._container_of(path)
             if same is not None:
                 entry.parent = same.parent
-                container = container or same.container
-            entry.container = container
+                entry.container = entry.container or same.container
             self._unknown.put(key, entry)
         return entry
 
     # Updating the table
 
     def _add(self, facts: ProcessFacts) -> TrackedProcess:
-        entry = self._living[facts.pid] = from_facts(facts, self.boot_to_epoch)
+        entry = self.living[facts.pid] = from_facts(facts, self.boot_to_epoch)
         return entry
 
     def _settle(self, entry: TrackedProcess) -> None:
@@ -363,7 +357,7 @@ class ProcessTable:
         entry.context = context_of(state)
         entry.cgroup_id = state.who.cgroup_id
         entry.container = self._container_of(state.cgroup) or entry.container
-        parent = self._living.get(state.ppid)
+        parent = self.living.get(state.ppid)
         if entry.container is not None and parent is not None and behind_helper(parent) is not parent:
             entry.context = replace(entry.context, ppid=behind_helper(parent).pid)
         self._set_parent(entry, entry.context.ppid or 0, may_read=is_new_parent)
@@ -379,13 +373,13 @@ class ProcessTable:
     def _set_parent(self, entry: TrackedProcess, ppid: int, *, may_read: bool) -> None:
         if entry.parent is not None and entry.parent.pid == ppid:
             return
-        parent = self._living.get(ppid)
+        parent = self.living.get(ppid)
         if parent is None and ppid and entry.parent is None and may_read:
             facts = self._reader.read(ppid)
             if facts is not None:
                 parent = self._add(facts)
                 # Its own records will report its parent, so one read of /proc is enough here.
-                parent.parent = self._living.get(facts.context.ppid or 0)
+                parent.parent = self.living.get(facts.context.ppid or 0)
                 parent.container = self._container_of(facts.context.cgroup or "/")
         if parent is None or parent is entry or is_adoption(entry, parent):
             return
@@ -394,11 +388,10 @@ class ProcessTable:
 
     def _put(self, entry: TrackedProcess, time: int) -> None:
         self._retire(entry.pid, time)
-        self._living[entry.pid] = entry
+        self.living[entry.pid] = entry
 
     def _retire(self, pid: int, time: int) -> None:
-        entry = self._living.pop(pid, None)
-        if entry is not None:
+        if (entry := self.living.pop(pid, None)) is not None:
             self._exited.add(entry, time)
 
     def _changed(self, entry: TrackedProcess) -> None:

@@ -4,16 +4,23 @@ Only files are read, on the host too: the name service may query the network, an
 that exist only in a directory service (LDAP, SSSD) stay unnamed.
 """
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.processes.container_names import ContainerName
-from collector.procfs.accounts import AccountFiles, AccountFilesAnswer, AccountFilesQuery, Insider, Signatures
-from collector.procfs.foreign_files import read_below, signature_below
+from collector.procfs.accounts import (
+    GROUPS,
+    USERS,
+    AccountFiles,
+    AccountFilesAnswer,
+    AccountFilesQuery,
+    Insider,
+    Signatures,
+    open_root,
+)
+from collector.procfs.foreign_files import closing, read_below, signature_below
 from foundation.caches import BoundedMap
 
 MAX_ENTRIES = 20_000
@@ -162,9 +169,6 @@ GIVEN_UP_INTERVAL = 60.0
 
 MAX_CONTAINERS = 1024
 
-_USERS = "etc/passwd"
-_GROUPS = "etc/group"
-
 
 @dataclass(slots=True)
 class _Known:
@@ -229,12 +233,11 @@ class UserFiles:
         now = self._now()
         known = self._host
         if known is None or now >= known.check_at:
-            root = _open_root(self._host_root)
+            root = open_root(self._host_root)
             if root is None:
-                root = _open_root(Path("/"))
+                root = open_root(Path("/"))
             if root is not None:
-                with contextlib.ExitStack() as opened:
-                    opened.callback(os.close, root)
+                with closing(root):
                     self._host = known = _refresh(known, root, now)
         return known
 
@@ -275,21 +278,14 @@ def _bytes(text: str | None) -> bytes:
 
 
 def _refresh(known: _Known | None, root: int, now: float) -> _Known:
-    found = signature_below(root, _USERS), signature_below(root, _GROUPS)
+    found = signature_below(root, USERS), signature_below(root, GROUPS)
     if known is not None and known.signatures == found:
         known.check_at = now + CHECK_INTERVAL
         return known
-    passwd, group = read_below(root, _USERS), read_below(root, _GROUPS)
+    passwd, group = read_below(root, USERS), read_below(root, GROUPS)
     accounts = UserAccounts(
         parse_passwd(passwd[0]) if passwd is not None else {},
         parse_group(group[0]) if group is not None else {},
     )
     signatures = (None if passwd is None else passwd[1], None if group is None else group[1])
     return _Known(accounts, signatures, now + CHECK_INTERVAL)
-
-
-def _open_root(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None

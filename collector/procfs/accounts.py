@@ -3,7 +3,6 @@
 Runs in a process of its own (see lookups.server), because what is checked here may have changed when it is used.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from collector.procfs.foreign_files import Signature, cached_stat, closing, is_remote, read_below, signature_below
+from collector.procfs.foreign_files import (
+    Signature,
+    cached_stat,
+    closing,
+    is_remote,
+    read_below,
+    read_file,
+    signature_below,
+)
 from collector.procfs.parse import Mounted, parse_cgroup, parse_mountinfo, parse_stat, parse_status, text_of
 
 MAX_MOUNTINFO = 1 << 20
@@ -20,7 +27,7 @@ MAX_HOST_MOUNTINFO = 16 << 20
 HOST_MOUNTS_AGE = 10.0
 """Seconds that the host's mount table is cached, unless something new is looked up."""
 
-_USERS, _GROUPS = "etc/passwd", "etc/group"
+USERS, GROUPS = "etc/passwd", "etc/group"
 _FILES = ("/", "/etc", "/etc/passwd", "/etc/group")
 _MAX_PROC_FILE = 64 * 1024
 
@@ -124,7 +131,7 @@ class AccountFiles:
         return Insider(pid, stat.start_ticks, namespaces[0] or "", namespaces[1] or ""), status.vpid
 
     def _through(self, insider: Insider, question: AccountFilesQuery) -> AccountFilesAnswer:
-        root = _open_root(self._proc / str(insider.pid) / "root")
+        root = open_root(self._proc / str(insider.pid) / "root")
         if root is None:
             return AccountFilesAnswer("gone")
         with closing(root):
@@ -140,10 +147,10 @@ class AccountFiles:
     def _read_files(
         self, root: int, insider: Insider, question: AccountFilesQuery, *, links: bool
     ) -> AccountFilesAnswer:
-        found = signature_below(root, _USERS, links=links), signature_below(root, _GROUPS, links=links)
+        found = signature_below(root, USERS, links=links), signature_below(root, GROUPS, links=links)
         if insider == question.insider and found == question.signatures and found != (None, None):
             return AccountFilesAnswer("same", insider, found)
-        passwd, group = read_below(root, _USERS, links=links), read_below(root, _GROUPS, links=links)
+        passwd, group = read_below(root, USERS, links=links), read_below(root, GROUPS, links=links)
         folder = self._proc / str(insider.pid)
         return AccountFilesAnswer(
             "new",
@@ -193,7 +200,8 @@ class AccountFiles:
         return (found.device, found.inode) == (host.st_dev, host.st_ino)
 
 
-def _open_root(path: Path) -> int | None:
+def open_root(path: Path) -> int | None:
+    """Open a root directory as a location only; None if that fails."""
     try:
         return os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
@@ -208,6 +216,4 @@ def _link(path: Path) -> str | None:
 
 
 def _read(path: Path, limit: int = _MAX_PROC_FILE) -> bytes | None:
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        return file.read(limit)
-    return None
+    return read_file(str(path), limit)

@@ -84,7 +84,7 @@ class Spool:
         Args:
             folder: created with mode 0700 if missing.
             limit_bytes: maximum compressed size on disk.
-            on_trouble: receives messages about read and write errors.
+            on_error: receives messages about read and write errors.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.lost: Counter[str] = Counter()

@@ -9,7 +9,6 @@ import mmap
 import struct
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from collector.records.types import RepeatCount
 
@@ -99,13 +98,6 @@ class RepeatCounts:
         return max(0, repeats.count - before)
 
 
-class RepeatSource(Protocol):
-    """Where counts are read from."""
-
-    def repeats(self) -> list[RepeatCount]:
-        """Return the counts that have changed."""
-
-
 class RepeatPoll:
     """Reads counts at intervals, and releases them once all records sent before have been read.
 
@@ -133,8 +125,8 @@ class RepeatPoll:
         counts, self._counts = self._counts, []
         return counts
 
-    def read(self, source: RepeatSource) -> None:
-        """Read the counts again if it is time."""
+    def read(self, changed: Callable[[], list[RepeatCount]]) -> None:
+        """Read the counts again if it is time. changed: returns those that have changed."""
         if time.clock_gettime_ns(time.CLOCK_BOOTTIME) - self._read_at >= self._interval:
-            self._counts = source.repeats()
+            self._counts = changed()
             self._read_at = time.clock_gettime_ns(time.CLOCK_BOOTTIME)

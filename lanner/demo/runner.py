@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lanner.demo.act import DemoAction, DemoContext, DemoDocker, DemoSkipped
-from notifier.sink import Delivered, RoutedAlert, SendOutcome
+from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink
 from schemas.alert import Alert
 
 PATIENCE = 4.0
@@ -34,10 +34,8 @@ class DemoResult:
         return not self.skipped and self.seen != self.expected
 
 
-class AlertBoard:
+class AlertBoard(Sink):
     """A sink that the demo thread searches for the alerts of its actions."""
-
-    batch_size = 1
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -50,15 +48,6 @@ class AlertBoard:
             self._seen.append((alert, (time.time_ns() - alert.time) / 1e6))
             self._changed.notify_all()
         return Delivered()
-
-    def idle(self) -> None:
-        """Do nothing."""
-
-    def reopen(self) -> None:
-        """Do nothing: there is no file to reopen."""
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
 
     def wait_for(self, rule: str, since: int, seconds: float, *, given_up: threading.Event) -> tuple[str, float] | None:
         """Return priority and latency (ms) of the first alert of a rule with an event since a time (ns), or None."""

@@ -213,7 +213,7 @@ class World:
         return self._living(pid)
 
     def _living(self, pid: int) -> TrackedProcess:
-        entry = self._table.living(pid)
+        entry = self._table.living.get(pid)
         assert entry is not None  # noqa: S101  it was seeded
         return entry
 

@@ -323,10 +323,8 @@ class Outbox:
         self._count = sum(int(count) for _, count, _ in rows)
 
     def _has(self, table: str, alert_id: str) -> bool:
-        return bool(self._number(f"SELECT count(*) FROM {table} WHERE id = ?", alert_id))  # noqa: S608  our own names
-
-    def _number(self, query: str, *values: str) -> int:
-        return int(self._base.execute(query, values).fetchone()[0])
+        query = f"SELECT 1 FROM {table} WHERE id = ?"  # noqa: S608  our own names
+        return self._base.execute(query, (alert_id,)).fetchone() is not None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

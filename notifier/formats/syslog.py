@@ -1,13 +1,13 @@
 """An alert as an RFC 5424 syslog message, with structured data or as CEF. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from foundation.text import printable
 from foundation.times import iso8601_zulu
-from notifier.formats.text import LineStyle, json_line, text_line
-from schemas.alert import Alert, Value
+from notifier.formats.text import LineStyle, json_line, text_line, value_text
+from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY as RFC5424_SEVERITY
 from schemas.catalog.priorities import by_priority
 
@@ -69,12 +69,12 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
     is_file = event.get("fd.type") not in ("ipv4", "ipv6")
     yielded = set[str]()
     for key, field, limit in _FIELDS:
-        text = _text(event.get(field))[:limit]
+        text = value_text(event.get(field))[:limit]
         if text and key not in yielded and (key != "filePath" or is_file):
             yielded.add(key)
             yield key, text
     number = 0
-    custom = [(label, _text(event.get(field))) for label, field in _CUSTOM]
+    custom = [(label, value_text(event.get(field))) for label, field in _CUSTOM]
     for label, text in (*custom, ("Cluster", alert.cluster_name)):
         if text and (label, text) != ("Container", "host"):
             number += 1
@@ -84,12 +84,6 @@ def _extension(alert: Alert) -> Iterator[tuple[str, str]]:
         yield "cnt", str(alert.repeats.count)
     # Last, because a receiver cuts a long record at the end.
     yield "msg", alert.output[:1023]
-
-
-def _text(value: Value) -> str:
-    if value is None:
-        return ""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 Body = Literal["text", "json", "cef"]
@@ -163,11 +157,6 @@ def octet_counted(data: bytes) -> bytes:
     return b"%d %s" % (len(data), data)
 
 
-def formatter(style: SyslogStyle) -> Callable[[Alert], bytes]:
-    """Return a function that renders messages in a style."""
-    return lambda alert: message(alert, style)
-
-
 def _parameters(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "id", alert.id
     yield "rule", alert.rule
@@ -177,16 +166,10 @@ def _parameters(alert: Alert) -> Iterator[tuple[str, str]]:
     yield "cluster", alert.cluster_name
     yield "tags", ",".join(alert.tags)
     for name, field in _RFC5424_FIELDS:
-        yield name, _rfc5424_text(alert.event.get(field))
+        yield name, value_text(alert.event.get(field))
     if alert.repeats:
         yield "count", str(alert.repeats.count)
         yield "first_id", alert.repeats.first_id
-
-
-def _rfc5424_text(value: Value) -> str:
-    if value is None:
-        return ""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _token(text: str, limit: int) -> str:

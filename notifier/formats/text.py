@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.text import printable
 from foundation.times import clock, iso8601, iso8601_zulu
-from schemas.alert import Alert
+from schemas.alert import Alert, Value
 
 Line = Callable[[Alert], str]
 
@@ -59,6 +59,13 @@ def json_line(alert: Alert, style: LineStyle) -> str:
         return line
     valid = line.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return valid if valid.isprintable() else json.dumps(json.loads(valid), sort_keys=True, separators=(",", ":"))
+
+
+def value_text(value: Value) -> str:
+    """Return a field's value as text; empty if it is missing."""
+    if value is None:
+        return ""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _output(alert: Alert, style: LineStyle) -> str:

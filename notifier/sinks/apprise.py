@@ -8,7 +8,7 @@ import apprise
 
 from foundation.errors import LannerError
 from notifier.formats.text import wording
-from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink
 from schemas.catalog.priorities import SEVERITY
 
 _HTTP_STATUS = re.compile(r"\berror=(\d{3})\b", re.ASCII)
@@ -18,10 +18,8 @@ class BadService(LannerError):
     """A URL that Apprise can't use; the message does not quote it."""
 
 
-class AppriseSink:
+class AppriseSink(Sink):
     """Sends to one service after the other; one that accepted an alert doesn't get it again while another fails."""
-
-    batch_size = 1
 
     def __init__(self, urls: Sequence[str]) -> None:
         """Parse the URLs of the services. Raises BadService."""
@@ -63,15 +61,6 @@ class AppriseSink:
             else:
                 failed.append(f"{service.service_name} (URL {index + 1}{self._status.text})")
         return RetryLater(f"not accepted by {', '.join(failed)}") if failed else Delivered()
-
-    def idle(self) -> None:
-        """Do nothing."""
-
-    def reopen(self) -> None:
-        """Do nothing: every message has its own connection."""
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 class _Status(logging.Handler):

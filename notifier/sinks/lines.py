@@ -10,15 +10,13 @@ from typing import TextIO
 
 from foundation.files import PRIVATE
 from foundation.text import OnNote
-from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink
 from schemas.alert import Alert
 from schemas.catalog.priorities import SEVERITY
 
 
-class FileSink:
+class FileSink(Sink):
     """Appends one line for each alert, and can rotate the file by size."""
-
-    batch_size = 1
 
     def __init__(
         self,
@@ -67,9 +65,6 @@ class FileSink:
         self._is_torn = 0 < written < expected
         return RetryLater(f"{self._path}: the disk is full") if self._is_torn else Delivered()
 
-    def idle(self) -> None:
-        """Do nothing."""
-
     def reopen(self) -> None:
         """Open the path again, after log rotation."""
         self.close()
@@ -115,10 +110,8 @@ class FileSink:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
-class StdoutSink:
+class StdoutSink(Sink):
     """Prints one line for each alert, and flushes it."""
-
-    batch_size = 1
 
     def __init__(
         self,
@@ -158,15 +151,6 @@ class StdoutSink:
             return RetryLater("the reader of standard output is gone")
         return Delivered()
 
-    def idle(self) -> None:
-        """Do nothing."""
-
-    def reopen(self) -> None:
-        """Do nothing: the stream belongs to the process."""
-
-    def close(self) -> None:
-        """Do nothing: the stream belongs to the process."""
-
 
 def is_journal(descriptor: int, environment: Mapping[str, str]) -> bool:
     """Return whether a descriptor is the journal's stream itself, not a pipe or file that replaces it.
@@ -187,13 +171,11 @@ MAX_BYTES = 8192
 RETRY_SECONDS = 1.0
 
 
-class SyslogSink:
+class SyslogSink(Sink):
     """Sends one datagram for each alert, as /dev/log takes it on any Linux: `<PRI>Mmm dd hh:mm:ss TAG[PID]: TEXT`.
 
     Source: RFC 3164; severities follow the priority's name, as in Falco.
     """
-
-    batch_size = 1
 
     def __init__(self, path: str, line_of: Callable[[Alert], str], *, facility: int = LOCAL0) -> None:
         """Create a sink; the daemon's socket may appear later, and the daemon may restart.
@@ -216,9 +198,6 @@ class SyslogSink:
         if reason and self._socket is None and time.monotonic() >= self._retry_at:
             reason = self._try(datagram)
         return RetryLater(f"{self._path}: {reason}") if reason else Delivered()
-
-    def idle(self) -> None:
-        """Do nothing."""
 
     def reopen(self) -> None:
         """Reconnect with the next alert."""

@@ -9,14 +9,14 @@ from bus.clients.producers import Outgoing, deliver, resending_producer
 from bus.connection import Connection
 from bus.messages import Headers, cloud_event
 from foundation.times import iso8601_zulu
-from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
 from schemas.alert import Alert
 
 TIMEOUT_SECONDS = 10.0
 Document = Callable[[Alert], dict[str, Any]]
 
 
-class SiemSink:
+class SiemSink(Sink):
     """Produces documents to one topic; the key is the alert's id."""
 
     batch_size = 500
@@ -59,9 +59,6 @@ class SiemSink:
     def idle(self) -> None:
         """Serve the client's callbacks."""
         self._producer.poll(0)
-
-    def reopen(self) -> None:
-        """Do nothing: the client reconnects by itself."""
 
     def close(self) -> None:
         """Discard what is in flight, and disconnect."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from foundation.errors import LannerError
 from notifier.formats.syslog import octet_counted
-from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome
+from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Sink
 from notifier.sinks.http import failure_reason
 from schemas.alert import Alert
 
@@ -49,7 +49,7 @@ class SyslogTarget:
     """Path of a Unix socket."""
 
 
-class RemoteSyslogSink:
+class RemoteSyslogSink(Sink):
     """Keeps one connection open, and reconnects when it breaks."""
 
     def __init__(
@@ -101,15 +101,17 @@ class RemoteSyslogSink:
             self._stream([])
         except (OSError, ValueError):
             # They stay in the list, and are sent before the next alert.
-            self._close()
+            self.close()
 
     def reopen(self) -> None:
         """Reconnect with the next alert."""
-        self._close()
+        self.close()
 
     def close(self) -> None:
         """Close the connection."""
-        self._close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _stream(self, frames: list[bytes]) -> None:
         """Send frames after those that a reset may have lost. Raises OSError."""
@@ -156,12 +158,7 @@ class RemoteSyslogSink:
         if self._socket is not None:
             self._resend += [frame for at, frame in self._sent if at >= since]
             self._sent.clear()
-        self._close()
-
-    def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self.close()
 
     def _connect(self) -> socket.socket:
         """Connect. Raises OSError."""
@@ -224,21 +221,15 @@ class TlsFiles:
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
     """Return a context that verifies the server. Raises BadCertificate."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    named = ", ".join(filter(None, (files.ca_file, files.certificate_file, files.key_file)))
     try:
-        if files.ca_file:
-            context = ssl.create_default_context(cafile=files.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = ssl.create_default_context(cafile=files.ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
         if files.certificate_file:
             # Without a password callback, OpenSSL would prompt for the key's password on the terminal.
             context.load_cert_chain(files.certificate_file, files.key_file or None, password=lambda: "")
     except ssl.SSLError as error:
-        raise BadCertificate(f"{', '.join(filter(None, _names(files)))}: {error.reason or 'not usable'}") from None
+        raise BadCertificate(f"{named}: {error.reason or 'not usable'}") from None
     except OSError as error:
-        raise BadCertificate(f"{', '.join(filter(None, _names(files)))}: {error.strerror}") from None
+        raise BadCertificate(f"{named}: {error.strerror}") from None
     return context
-
-
-def _names(files: TlsFiles) -> tuple[str, ...]:
-    return (files.ca_file, files.certificate_file, files.key_file)

@@ -1,9 +1,7 @@
 """Pre-matched events as bytes and back: the value and the key of a message of the ``correlate`` topic."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from importlib.resources import files
 from typing import Any, get_args
 
 from foundation.errors import LannerError
@@ -24,7 +22,7 @@ from processor.matching.pre_match import (
 from schemas.alert import Value
 from schemas.distinct_values import decode_values, encode_values
 from schemas.encoding.limits import MAX_SEQUENCE, is_clock
-from schemas.encoding.wire import MessageFormat, UnreadableMessage
+from schemas.encoding.wire import MessageFormat, UnreadableMessage, packaged_schema
 
 _LONG = range(-(2**63), 2**63)
 
@@ -81,12 +79,8 @@ def _value(value: Any) -> Value:
     return plain
 
 
-def _schema(name: str) -> dict[str, Any]:
-    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
-
-
-PRE_MATCH_SCHEMA = _schema("pre_match.avsc")
-PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [_schema(f"pre_match.0.{n}.avsc") for n in (3, 2, 1)])
+PRE_MATCH_SCHEMA = packaged_schema("pre_match.avsc")
+PRE_MATCH_FORMAT = MessageFormat(PRE_MATCH_SCHEMA, [packaged_schema(f"pre_match.0.{n}.avsc") for n in (3, 2, 1)])
 TICK_KEY = b"tick"
 """The key of messages that carry the time instead of an event, so that windows close in quiet partitions."""
 

@@ -5,10 +5,8 @@ Code that reads a decoded batch can rely on every index.
 """
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from operator import itemgetter
 from typing import Any
 
@@ -47,7 +45,7 @@ from schemas.encoding.limits import (
     pack_texts,
     unpack_texts,
 )
-from schemas.encoding.wire import HEADER_SIZE, MessageFormat
+from schemas.encoding.wire import HEADER_SIZE, MessageFormat, packaged_schema
 
 _NUMBERS = (*NULLABLE, *SURE)
 _TEXTS = tuple(name for name in TEXTS if name != "codepath")
@@ -106,13 +104,9 @@ _RELEASES = ("0.1", "0.2", "0.3")
 """Earlier releases whose schema was different."""
 
 
-def _schema(name: str) -> dict[str, Any]:
-    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
-
-
-EVENT_BATCH_SCHEMA = _schema("event_batch.avsc")
+EVENT_BATCH_SCHEMA = packaged_schema("event_batch.avsc")
 EVENT_BATCH_FORMAT = MessageFormat(
-    EVENT_BATCH_SCHEMA, [_schema(f"event_batch.{release}.avsc") for release in _RELEASES]
+    EVENT_BATCH_SCHEMA, [packaged_schema(f"event_batch.{release}.avsc") for release in _RELEASES]
 )
 HEADER = EVENT_BATCH_FORMAT.header
 _BYTES = tuple(field["name"] for field in EVENT_BATCH_SCHEMA["fields"] if field["type"] == "bytes")

@@ -45,6 +45,11 @@ def encode_text(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+def encoded_length(text: str) -> int:
+    """Return the length of the bytes that a text was decoded from."""
+    return len(text) if text.isascii() else len(encode_text(text))
+
+
 def pack_texts(texts: Sequence[str]) -> tuple[bytes, bytes]:
     """Return the concatenated bytes of all texts, and their lengths as a column of u32."""
     try:

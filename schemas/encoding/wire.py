@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import fastavro
@@ -47,6 +48,11 @@ class WriterSchema:
     header: bytes
     """The header of its messages in single-object encoding."""
     parsed: Any
+
+
+def packaged_schema(name: str) -> dict[str, Any]:
+    """Return a schema of this package by its file's name."""
+    return dict(json.loads(files("schemas").joinpath(name).read_text(encoding="utf-8")))
 
 
 def single_object_header(schema: Any) -> bytes:

@@ -78,7 +78,7 @@ def test_a_container_s_process_is_named_by_the_container_s_files(docker: Docker)
         table = ProcessTable(files, time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         table.seed(files.read_all())
         rows = ProcessRows(table, UserFiles(), known)
-        entry = table.living(int(docker.inspect(container, "{{.State.Pid}}")))
+        entry = table.living.get(int(docker.inspect(container, "{{.State.Pid}}")))
         assert entry is not None
         assert entry.container is not None
         assert known.is_pending(entry.container, 0)

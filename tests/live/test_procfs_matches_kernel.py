@@ -177,13 +177,13 @@ def test_a_pid_namespace_s_first_process_is_one() -> None:
         facts = FILES.read(pid)
         table = ProcessTable(FILES, 0)
         table.seed(FILES.read_all())
-        entry = table.living(pid)
+        entry = table.living.get(pid)
 
         assert facts is not None
         assert (facts.pid, facts.context.vpid) == (pid, 1)
         assert entry is not None
         assert entry.context.pid_namespace_init_start == entry.start_time
-        assert entry.parent is table.living(outer)
+        assert entry.parent is table.living.get(outer)
 
 
 def test_names_come_from_the_files_below_the_process_s_root(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_every_parent_is_known_after_the_start() -> None:
     """The chain from this process ends at the first one."""
     table = ProcessTable(FILES, 0)
     table.seed(FILES.read_all())
-    entry = table.living(os.getpid())
+    entry = table.living.get(os.getpid())
     pids = []
     while entry is not None:
         pids.append(entry.pid)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -14,7 +15,7 @@ from lanner.settings.sections.model import SyslogOutput
 from lanner.terminal.alert_text import AlertText
 from lanner.terminal.output import coloured, paint
 from lanner.wiring.sinks.kinds import Opener, SinkContext, line_style, text_preview, tls_of
-from notifier.formats.syslog import SyslogStyle, formatter
+from notifier.formats.syslog import SyslogStyle, message
 from notifier.formats.text import Line, line_of
 from notifier.sink import RoutedAlert, Sink
 from notifier.sinks.lines import FileSink, StdoutSink, SyslogSink
@@ -99,14 +100,14 @@ def prepare_syslog(context: SinkContext) -> Opener:
     tls = tls_of("syslog_output", section, faults) if transport == "tls" else None
     if faults:
         raise BadSettings(*faults)
-    return lambda: RemoteSyslogSink(target, formatter(_syslog_style(section)), context=tls)
+    return lambda: RemoteSyslogSink(target, partial(message, style=_syslog_style(section)), context=tls)
 
 
 def preview_syslog(context: SinkContext, routed: RoutedAlert) -> str:
     """Return the message, as the transport sends it."""
     if context.section.transport == "local":
         return text_preview(context, routed)
-    return formatter(_syslog_style(context.section))(routed.rendered).decode("utf-8", "replace")
+    return message(routed.rendered, _syslog_style(context.section)).decode("utf-8", "replace")
 
 
 def _syslog_style(section: SyslogOutput) -> SyslogStyle:

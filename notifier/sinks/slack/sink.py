@@ -13,7 +13,7 @@ from pathlib import Path
 
 from foundation.sqlite import as_os_errors, open_database
 from notifier.formats.facts import FIELDS
-from notifier.sink import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sink import Delivered, RateLimited, RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
 from notifier.sinks.slack.blocks import digest, message, represented
 from notifier.sinks.slack.client import GONE, MessageRef, SlackClient
 from schemas.alert import BadAlert, Repeats, decode_alert, encode_alert
@@ -147,7 +147,7 @@ THREAD_SECONDS = 3600.0
 """How long repeats go into a message's thread; then a new message is posted."""
 
 
-class SlackSink:
+class SlackSink(Sink):
     """Posts one alert at a time, or a digest of all that wait if there are too many."""
 
     batch_size = BATCH_SIZE
@@ -203,9 +203,6 @@ class SlackSink:
     def idle(self) -> None:
         """Update the count shown in a message."""
         self._update_count()
-
-    def reopen(self) -> None:
-        """Do nothing: every message has its own connection."""
 
     def close(self) -> None:
         """Close the record of messages; outdated counts are updated after the next start."""

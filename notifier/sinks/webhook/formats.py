@@ -8,19 +8,20 @@ Source: github.com/prometheus/alertmanager, api/v2/openapi.yaml.
 import json
 import re
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from foundation.errors import LannerError
 from foundation.text import printable
 from foundation.times import iso8601_zulu
 from notifier.formats import falco_json
-from notifier.formats.text import LineStyle, json_line
+from notifier.formats.text import LineStyle, json_line, value_text
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.sinks.http import retry_seconds, status_outcome
-from schemas.alert import Alert, Value
+from schemas.alert import Alert
 from schemas.catalog.priorities import by_priority
 
 MOST_BYTES = 512 * 1024
@@ -51,59 +52,42 @@ class Body:
     count: int = 1
 
 
-class WebhookFormat(Protocol):
+class WebhookFormat(ABC):
     """One format of requests and answers."""
 
-    @property
-    def batch_size(self) -> int:
-        """Maximum number of alerts in one request."""
+    batch_size = 1
+    """Maximum number of alerts in one request."""
+    content_type = JSON
+    """Content type of the body."""
+    scheme = "Bearer"
+    """Scheme of the Authorization header."""
 
-    @property
-    def content_type(self) -> str:
-        """Content type of the body."""
-
-    @property
-    def scheme(self) -> str:
-        """Scheme of the Authorization header."""
-
+    @abstractmethod
     def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
         """Return a body with the first alerts; now is the wall clock, ns. Raises BodyError."""
 
     def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
-        """Return what an answer means for the alerts.
+        """Return what an answer means for the alerts; by default its status decides.
 
         Args:
             answer: the answer.
             count: number of alerts in the request.
             detail: the part of the answer's body that a reason may quote.
         """
+        if 300 <= answer.status < 400:
+            detail = "redirects are not followed; set the URL that it leads to"
+        outcome = status_outcome(answer.status, answer.headers.get("retry-after"), time.time(), detail)
+        if outcome is None:
+            return Delivered(count)
+        return replace(outcome, together=count) if isinstance(outcome, Undeliverable) else outcome
 
 
-@dataclass(frozen=True, slots=True)
-class FalcoFormat:
+class FalcoFormat(WebhookFormat):
     """Falco's JSON with `id`, one alert per request, as Falco's http_output posts it."""
-
-    batch_size: int = 1
-    content_type: str = JSON
-    scheme: str = "Bearer"
 
     def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
         """Return the alert as JSON."""
         return Body(json_line(alerts[0].rendered, LineStyle()).encode())
-
-    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
-        """Interpret the status alone."""
-        return by_status(answer, count, detail)
-
-
-def by_status(answer: Answer, count: int, detail: str) -> SendOutcome:
-    """Return what an answer's status means for the alerts of a request."""
-    if 300 <= answer.status < 400:
-        detail = "redirects are not followed; set the URL that it leads to"
-    outcome = status_outcome(answer.status, answer.headers.get("retry-after"), time.time(), detail)
-    if outcome is None:
-        return Delivered(count)
-    return replace(outcome, together=count) if isinstance(outcome, Undeliverable) else outcome
 
 
 def fitted(pieces: Sequence[bytes]) -> int:
@@ -132,24 +116,18 @@ _NOT_NAME = re.compile(r"[^a-zA-Z0-9_]")
 
 
 @dataclass(frozen=True, slots=True)
-class AlertmanagerFormat:
-    """Up to a hundred alerts per request."""
+class AlertmanagerFormat(WebhookFormat):
+    """Up to a hundred alerts per request; of a list with one invalid alert, it accepts the others, and answers 400."""
 
+    batch_size = 100
     resolve_after_minutes: int = 60
     generator_url: str | None = None
-    batch_size: int = 100
-    content_type: str = JSON
-    scheme: str = "Bearer"
 
     def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:
         """Return a JSON array of alerts."""
         pieces = [json.dumps(self._alert(each.rendered, now), separators=(",", ":")).encode() for each in alerts]
         count = fitted(pieces)
         return Body(b"[" + b",".join(pieces[:count]) + b"]", count)
-
-    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
-        """Interpret the status alone: given a list with one invalid alert, it accepts the others and answers 400."""
-        return by_status(answer, count, detail)
 
     def _alert(self, alert: Alert, now: int) -> dict[str, Any]:
         # An end in the past would resolve a late alert before anyone sees it.
@@ -174,7 +152,7 @@ def labels(alert: Alert) -> dict[str, str]:
         "priority": alert.priority.lower(),
         "instance": alert.hostname,
         "source": alert.source,
-        **{name: _text(alert.event.get(field)) for name, field in _LABELS},
+        **{name: value_text(alert.event.get(field)) for name, field in _LABELS},
     }
     return {name: _cut(text, LABEL_LENGTH) for name, text in found.items() if text}
 
@@ -198,13 +176,7 @@ def _annotations(alert: Alert) -> Iterator[tuple[str, str]]:
     for field, value in alert.output_fields.items():
         if value is not None:
             # A name may contain letters, digits and underscores, and must not start with a digit.
-            yield f"field_{_NOT_NAME.sub('_', field)[:100]}", _cut(_text(value), ANNOTATION_LENGTH)
-
-
-def _text(value: Value) -> str:
-    if value is None:
-        return ""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+            yield f"field_{_NOT_NAME.sub('_', field)[:100]}", _cut(value_text(value), ANNOTATION_LENGTH)
 
 
 def _cut(text: str, limit: int) -> str:
@@ -219,15 +191,14 @@ All other codes concern the token, the index or the collector's state, not the a
 
 
 @dataclass(frozen=True, slots=True)
-class SplunkFormat:
+class SplunkFormat(WebhookFormat):
     """Up to a hundred events per request."""
 
+    batch_size = 100
+    scheme = "Splunk"
     index: str | None = None
     source: str = "lanner"
     sourcetype: str = "_json"
-    batch_size: int = 100
-    content_type: str = JSON
-    scheme: str = "Splunk"
 
     def body(self, alerts: Sequence[RoutedAlert], now: int) -> Body:  # noqa: ARG002
         """Return the events, one after the other."""
@@ -241,7 +212,7 @@ class SplunkFormat:
         if code is None and answer.status == 200:
             return RetryLater("the answer is not from Splunk's HTTP Event Collector")
         if code is None:
-            return by_status(answer, count, detail)
+            return WebhookFormat.outcome(self, answer, count, detail)
         if code == 0 and answer.status == 200:
             return Delivered(count)
         reason = f"HTTP {answer.status}, HEC code {code}" + (f", {detail}" if detail else "")

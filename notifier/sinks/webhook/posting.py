@@ -127,12 +127,8 @@ class Poster:
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             return RetryLater(_reason(error))
 
-    def reopen(self) -> None:
-        """Reconnect with the next request."""
-        self._pool.clear()
-
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next request opens another one."""
         self._pool.clear()
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from foundation.text import printable
-from notifier.sink import RetryLater, RoutedAlert, SendOutcome, Undeliverable
+from notifier.sink import RetryLater, RoutedAlert, SendOutcome, Sink, Undeliverable
 from notifier.sinks.webhook.formats import BodyError, WebhookFormat
 from notifier.sinks.webhook.posting import Poster
 from notifier.sinks.webhook.signature import message_id, signature
@@ -13,7 +13,7 @@ DETAIL_LENGTH = 200
 MIN_SECRET_LENGTH = 6
 
 
-class WebhookSink:
+class WebhookSink(Sink):
     """Posts to one URL in one format."""
 
     def __init__(
@@ -61,12 +61,9 @@ class WebhookSink:
             return answer
         return self._form.outcome(answer, body.count, self._detail(answer.body))
 
-    def idle(self) -> None:
-        """Do nothing: a closed connection is detected before its next use."""
-
     def reopen(self) -> None:
         """Reconnect with the next request."""
-        self._poster.reopen()
+        self._poster.close()
 
     def close(self) -> None:
         """Close the connection."""

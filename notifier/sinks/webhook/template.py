@@ -13,8 +13,8 @@ from markupsafe import Markup
 from foundation.errors import LannerError
 from foundation.times import iso8601_zulu
 from notifier.formats import falco_json
-from notifier.sink import RoutedAlert, SendOutcome
-from notifier.sinks.webhook.formats import JSON, Answer, Body, BodyError, by_status
+from notifier.sink import RoutedAlert
+from notifier.sinks.webhook.formats import JSON, Body, BodyError, WebhookFormat
 from schemas.alert import Alert, Value
 
 MAX_BYTES = 1 << 20
@@ -25,15 +25,12 @@ class BadTemplate(LannerError):
     """The template is invalid; the message names file and line."""
 
 
-class TemplateFormat:
+class TemplateFormat(WebhookFormat):
     """One alert per request.
 
     In JSON, text is escaped so that it stays within the quotes around it in the template: a file name chosen by an
     attacker can't add a key. In HTML and XML, text is escaped for those; other content types are not escaped.
     """
-
-    batch_size = 1
-    scheme = "Bearer"
 
     def __init__(self, path: Path, content_type: str) -> None:
         """Parse the template. Raises BadTemplate."""
@@ -79,10 +76,6 @@ class TemplateFormat:
             except ValueError as error:
                 raise BodyError(f"{self._path}: its output is not valid JSON: {error}") from None
         return Body(made)
-
-    def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
-        """Interpret the status alone."""
-        return by_status(answer, count, detail)
 
     def _line(self, error: BaseException) -> int:
         """Return the template's line that raised an error; Jinja adds it to the traceback."""

@@ -3,6 +3,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from foundation.text import ignore_note
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.worker import Worker
-from notifier.formats.syslog import Body, SyslogStyle, formatter
+from notifier.formats.syslog import Body, SyslogStyle, message
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SinkStats
 from notifier.sinks.syslog import RemoteSyslogSink, SyslogTarget, TlsFiles, Transport, client_context
 from schemas.alert import Alert
@@ -58,7 +59,7 @@ def sink_for(
     target = SyslogTarget(
         transport, "127.0.0.1", getattr(daemon, transport, 0) if transport != "unix" else 0, str(daemon.unix)
     )
-    style = formatter(SyslogStyle(body=body, max_bytes=max_bytes, version="1.0"))
+    style = partial(message, style=SyslogStyle(body=body, max_bytes=max_bytes, version="1.0"))
     return RemoteSyslogSink(target, style, context=client_context(files) if transport == "tls" else None)
 
 
@@ -152,7 +153,7 @@ def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates
     """The alert waits, and the reason is reported."""
     target = SyslogTarget("tls", "127.0.0.1", daemon.tls)
     sink = RemoteSyslogSink(
-        target, formatter(SyslogStyle()), context=client_context(TlsFiles(str(certificates.stranger)))
+        target, partial(message, style=SyslogStyle()), context=client_context(TlsFiles(str(certificates.stranger)))
     )
     outcome = sink.send([RoutedAlert(alert())])
     assert isinstance(outcome, RetryLater)
@@ -162,11 +163,11 @@ def test_a_certificate_of_a_stranger_is_not_trusted(daemon: Daemon, certificates
 def test_without_a_daemon_alerts_wait() -> None:
     """Connection refused is an outage, and so is a name that nobody knows."""
     target = SyslogTarget("tcp", "127.0.0.1", free_port())
-    assert RemoteSyslogSink(target, formatter(SyslogStyle())).send([RoutedAlert(alert())]) == RetryLater(
+    assert RemoteSyslogSink(target, partial(message, style=SyslogStyle())).send([RoutedAlert(alert())]) == RetryLater(
         "Connection refused"
     )
     target = SyslogTarget("tcp", "no-such-host.invalid", 514)
-    outcome = RemoteSyslogSink(target, formatter(SyslogStyle())).send([RoutedAlert(alert())])
+    outcome = RemoteSyslogSink(target, partial(message, style=SyslogStyle())).send([RoutedAlert(alert())])
     assert isinstance(outcome, RetryLater)
     assert "resolved" in outcome.reason
 

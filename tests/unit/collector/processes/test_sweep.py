@@ -43,7 +43,7 @@ def facts_of(pid: int, done: Exec) -> ProcessFacts:
     """Return what /proc shows of a program."""
     table = ProcessTable(Proc(), EPOCH)
     table.apply(done)
-    entry = table.living(pid)
+    entry = table.living.get(pid)
     assert entry is not None
     return ProcessFacts(pid, pid * TICKS, entry.program, entry.credentials, entry.context)
 
@@ -64,7 +64,7 @@ def test_processes_whose_ends_were_lost_are_swept_after_a_loss() -> None:
     host.look(REST_SECONDS + 5)
 
     assert host.sweep.ended == 2990
-    assert [entry.pid for entry in host.table.all_living()] == list(range(3000, 3010))
+    assert [entry.pid for entry in host.table.living.values()] == list(range(3000, 3010))
 
 
 def test_a_process_that_ended_in_good_order_meanwhile_is_not_counted() -> None:
@@ -74,7 +74,7 @@ def test_a_process_that_ended_in_good_order_meanwhile_is_not_counted() -> None:
     host.end(10)
     host.sweep.lost(1)
     host.look(1, read_until=0)
-    assert host.table.living(10) is not None
+    assert host.table.living.get(10) is not None
     host.table.apply(exit_of(identity(10, 10 * SECOND, time=2000 * SECOND)))
     host.look()
     assert host.sweep.ended == 0
@@ -89,7 +89,7 @@ def test_a_program_whose_start_was_lost_gets_its_facts() -> None:
     host.proc.processes[10] = facts_of(10, done)
     host.sweep.lost(1)
     host.look()
-    entry = host.table.living(10)
+    entry = host.table.living.get(10)
     assert entry is not None
     assert (entry.program.name, entry.program.exepath) == ("python", "/bin/python")
     assert (host.sweep.renewed, host.sweep.ended) == (1, 0)
@@ -107,7 +107,7 @@ def test_a_program_that_starts_in_between_is_reported_by_its_record() -> None:
     host.proc.processes[10] = facts_of(10, done)
     host.sweep.lost(1)
     host.look(1, read_until=0)
-    entry = host.table.living(10)
+    entry = host.table.living.get(10)
     assert entry is not None
     assert entry.program.name == "bash"
     host.table.apply(done)
@@ -126,7 +126,7 @@ def test_credentials_and_places_are_renewed_too() -> None:
     )
     host.sweep.lost(1)
     host.look()
-    entry = host.table.living(10)
+    entry = host.table.living.get(10)
     assert entry is not None
     assert (entry.credentials.uid, entry.context.cwd) == (5, "/tmp")
     assert (entry.program.is_lower_layer, entry.exec_generation) == (True, 1)
@@ -139,7 +139,7 @@ def test_a_pid_that_is_another_s_by_now_is_taken_again() -> None:
     host.proc.processes[10] = replace(host.proc.processes[10], start_ticks=990 * TICKS)
     host.sweep.lost(2)
     host.look()
-    entry = host.table.living(10)
+    entry = host.table.living.get(10)
     assert entry is not None
     assert entry.start_time == 990 * SECOND
     assert host.sweep.ended == 1
@@ -174,7 +174,7 @@ def test_what_forks_and_changes_while_it_is_compared_stays_as_recorded() -> None
     host.proc.processes[10] = replace(reported, context=replace(reported.context, cwd="/home"))
     host.proc.processes[12] = replace(host.proc.processes[10], pid=12, start_ticks=12 * TICKS)
     host.look()
-    entry = host.table.living(10)
+    entry = host.table.living.get(10)
     assert entry is not None
     assert entry.context.cwd == "/home"
-    assert host.table.living(12) is not None
+    assert host.table.living.get(12) is not None

@@ -39,7 +39,7 @@ class TestFollowing:
         processes.apply(execution(identity(11, time=20_000, generation=2), "cat", "/etc/shadow", ppid=10))
         child = processes.resolve(identity(11, generation=2))
         assert (child.program.name, child.program.exe, child.program.args) == ("cat", "cat", ("/etc/shadow",))
-        assert child.parent is processes.living(10)
+        assert child.parent is processes.living.get(10)
         assert (child.start_epoch, child.exec_time) == (EPOCH + 11_000, EPOCH + 20_000)
         assert (processes.stale, proc.reads) == (0, 1)  # one read for the shell's unknown parent
 
@@ -47,7 +47,7 @@ class TestFollowing:
         """The thread that execs takes over the main thread's pid and start time."""
         processes, _ = table()
         processes.apply(execution(identity(10), "java"))
-        before = processes.living(10)
+        before = processes.living.get(10)
 
         processes.apply(execution(identity(10, tid=15, generation=2), "sh"))
 
@@ -60,7 +60,7 @@ class TestFollowing:
         processes, _ = table()
         processes.apply(execution(identity(10), "java"))
 
-        assert processes.resolve(identity(10, tid=15)) is processes.living(10)
+        assert processes.resolve(identity(10, tid=15)) is processes.living.get(10)
 
     def test_state_replaces_place_and_credentials_but_not_the_name(self) -> None:
         """A process that renames itself by prctl keeps the name of its exec."""
@@ -89,7 +89,7 @@ class TestFollowing:
         """A chdir to the current directory gives no new version, and so no new row."""
         processes, _ = table()
         processes.apply(execution(identity(10), "nginx"))
-        entry = processes.living(10)
+        entry = processes.living.get(10)
         assert entry is not None
         before = (entry.version, processes.changes)
 
@@ -108,7 +108,7 @@ class TestFollowing:
         child = processes.resolve(identity(12, generation=2))
 
         assert (child.program.name, child.context.ppid) == ("runc", 10)
-        assert child.parent is processes.living(10)
+        assert child.parent is processes.living.get(10)
 
     def test_the_init_of_a_new_pid_namespace_starts_it(self) -> None:
         """A child with virtual pid 1 is the namespace's first process."""
@@ -177,7 +177,7 @@ class TestAncestors:
 
         shell = processes.resolve(identity(12, generation=3))
 
-        assert shell.parent is processes.living(10)
+        assert shell.parent is processes.living.get(10)
 
     def test_the_shim_is_the_parent_even_while_its_helper_still_runs(self) -> None:
         """A program put into a container from outside may start before or after the helper has ended."""
@@ -191,7 +191,7 @@ class TestAncestors:
 
         shell = processes.resolve(inside)
 
-        assert shell.parent is processes.living(10)
+        assert shell.parent is processes.living.get(10)
         assert shell.context.ppid == 10
 
     def test_a_runtime_started_by_hand_stays_the_parent(self) -> None:
@@ -204,7 +204,7 @@ class TestAncestors:
         inside = identity(12, generation=3, cgroup=CONTAINER_CGROUP)
         processes.apply(execution(inside, "sh", ppid=11, vpid=1))
 
-        assert processes.resolve(inside).parent is processes.living(11)
+        assert processes.resolve(inside).parent is processes.living.get(11)
 
     def test_a_chain_that_forks_and_exits_for_ever_is_cut(self) -> None:
         """The living ancestor at its top stays; of the ended ones only the newest do."""
@@ -220,7 +220,7 @@ class TestAncestors:
         chain = list(ancestors(processes.resolve(last)))
 
         assert len(chain) == MAX_EXITED + 1 + 1
-        assert chain[-1] is processes.living(5)
+        assert chain[-1] is processes.living.get(5)
 
     def test_leaders_are_found_by_number_or_by_descent(self) -> None:
         """If a session's leader is gone, it is the eldest ancestor in that session."""
@@ -231,8 +231,8 @@ class TestAncestors:
         processes.apply(fork(identity(11), 12))
         processes.apply(fork(identity(12), 13))
         grandchild = processes.resolve(identity(13))
-        assert processes.session_leader(grandchild) is processes.living(11)
-        assert processes.group_leader(grandchild) is processes.living(11)
+        assert processes.session_leader(grandchild) is processes.living.get(11)
+        assert processes.group_leader(grandchild) is processes.living.get(11)
 
         processes.apply(exit_of(identity(11, time=90_000)))
 
@@ -276,7 +276,7 @@ class TestSeeding:
                 facts(1, "init", 0, ppid=0),
             ]
         )
-        sleep = processes.living(30)
+        sleep = processes.living.get(30)
         assert sleep is not None
         assert [each.program.name for each in ancestors(sleep)] == ["sh", "init"]
         assert sleep.container is not None

@@ -38,7 +38,7 @@ class TestContradictions:
         assert entry.is_stale
         assert (entry.program.name, entry.context.cwd) == (None, None)
         assert (entry.pid, entry.credentials.uid, entry.start_epoch) == (10, 0, EPOCH + 10_000)
-        assert entry.parent is processes.living(9)
+        assert entry.parent is processes.living.get(9)
         assert entry.container is not None
         assert processes.resolve(who) is entry
         assert processes.stale == 2
@@ -167,7 +167,7 @@ class TestUsers:
         processes.apply(execution(identity(10), "nginx"))
         proc.threads[10, 10] = Credentials(33, 33, 0, 0, 0)
 
-        assert processes.resolve(identity(10, uid=33)) is processes.living(10)
+        assert processes.resolve(identity(10, uid=33)) is processes.living.get(10)
 
     def test_views_follow_the_process(self) -> None:
         """A thread's view of its process is never older than the process."""

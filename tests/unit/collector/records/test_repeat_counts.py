@@ -100,7 +100,7 @@ def test_counts_wait_until_records_sent_before_have_been_read() -> None:
     """They are returned once."""
     slots, poll = Slots(), RepeatPoll(seconds=3600)
     before = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    poll.read(slots)
+    poll.read(slots.repeats)
 
     assert not poll.is_ready(before)
     assert poll.is_ready(time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -112,7 +112,7 @@ def test_counts_are_read_at_intervals() -> None:
     """Reading them costs time, so a busy loop only does it at intervals."""
     slots, often, seldom = Slots(), RepeatPoll(seconds=0), RepeatPoll(seconds=3600)
     for poll in (often, seldom):
-        poll.read(slots)
-        poll.read(slots)
+        poll.read(slots.repeats)
+        poll.read(slots.repeats)
 
     assert slots.reads == 2 + 1
