@@ -181,12 +181,12 @@ class WorkLimit:
             raise TooManyAtOnce(self._busy)
 
     def release(self, client: str) -> None:
-        """Let other work begin: the thread of a client's work has ended. Called on the loop."""
+        """Make room for other work: the thread of a client's work has ended. Called on the loop."""
         self._of_client -= Counter([client])
         self._slots.release()
 
     def close(self) -> None:
-        """Let no work begin."""
+        """Begin no other work."""
         self._is_closed = True
 
 
