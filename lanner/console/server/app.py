@@ -21,9 +21,6 @@ from lanner.console.server.context import CLIENT, CONSOLE, Console, console, ide
 from lanner.console.server.guard import cookie_name, failure, middlewares, policy_headers
 from lanner.console.server.rendering import RENDERER, Renderer, View
 from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
-from lanner.console.server.views import alerts as alerts_api
-from lanner.console.server.views import pipeline as pipeline_api
-from lanner.console.server.views import search as search_api
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
@@ -168,16 +165,13 @@ VIEWS: tuple[View, ...] = (
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
     *sign_in.ROUTES,
-    *alerts_api.API_ROUTES,
     *story.ROUTES,
     *marks.ROUTES,
     *LIVE_ROUTES,
     *hosts.ROUTES,
     *rules.ROUTES,
     *pipeline.ROUTES,
-    *pipeline_api.API_ROUTES,
     *search.ROUTES,
-    *search_api.API_ROUTES,
     *ASSET_ROUTES,
     *MONITORING_ROUTES,
 )

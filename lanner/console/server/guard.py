@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from foundation.errors import LannerError
 from foundation.http_server import CONNECTION
 from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, IDENTITY, VERSION, Console, client_group, console, peer_address
@@ -141,11 +142,23 @@ async def json_body(request: web.Request) -> Any:
         raise BadRequest("the body must be JSON.") from None
 
 
+class NotFound(LannerError):
+    """The request's address names nothing that the console has; the message is a sentence."""
+
+
 _STATUSES: Mapping[type[Exception], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
+    NotFound: HTTPStatus.NOT_FOUND,
     TooManyAtOnce: HTTPStatus.TOO_MANY_REQUESTS,
     NotReadable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+
+_TITLES: Mapping[int | None, str] = {
+    HTTPStatus.BAD_REQUEST: "Not a valid filter",
+    HTTPStatus.NOT_FOUND: "Not found",
+}
+"""Titles of the pages of errors; programs get JSON, and people text for other errors."""
 
 
 def _refused(request: web.Request, error: Exception) -> web.Response:
@@ -156,8 +169,8 @@ def _refused(request: web.Request, error: Exception) -> web.Response:
     elif status is None:
         _LOG.error("internal error; this is a bug in Lanner", exc_info=error)
         status, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner."
-    elif status == HTTPStatus.BAD_REQUEST and not request.path.startswith("/api/"):
-        return page(request, "message.html", status, title="Not a valid filter", message=message)
+    elif status in _TITLES and not request.path.startswith("/api/"):
+        return page(request, "message.html", status, title=_TITLES[status], message=message)
     return failure(request, status, message)
 
 

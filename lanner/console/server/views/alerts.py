@@ -3,18 +3,17 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict
-from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from lanner.console.server.context import console, identity
-from lanner.console.server.guard import failure
+from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import histogram_chart, page
 from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.reading import PAGE
-from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, GroupPage, Mark, TimeHistogram, time_text
+from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, Mark, TimeHistogram, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
@@ -25,33 +24,11 @@ from schemas.catalog.priorities import Priority
 
 def group_json(group: AlertGroup) -> dict[str, Any]:
     """Return a group as JSON."""
-    return {
-        "key": group.key,
-        "rule": group.rule,
-        "workload": group.workload,
-        "text": group.text,
-        "sample": group.sample,
+    return asdict(group) | {
         "priority": str(Priority(group.priority)),
-        "tags": list(group.tags),
-        "count": group.count,
-        "hosts": group.hosts,
         "first": time_text(group.first),
         "last": time_text(group.last),
-        "is_new": group.is_new,
-        "state": group.state,
-        "assignee": group.assignee,
         "muted_until": time_text(group.muted_until // 1000) if group.muted_until else None,
-        "sparkline": list(group.sparkline),
-    }
-
-
-def page_json(page: GroupPage) -> dict[str, Any]:
-    """Return a page of groups as JSON."""
-    return {
-        "groups": [group_json(group) for group in page.groups],
-        "total": page.total,
-        "alerts": page.alerts,
-        "is_partial": page.is_partial,
     }
 
 
@@ -72,15 +49,7 @@ def mark_json(mark: Mark) -> dict[str, Any]:
 
 def line_json(line: AlertLine) -> dict[str, Any]:
     """Return an alert of a list as JSON."""
-    return {
-        "id": line.id,
-        "time": time_text(line.time),
-        "position": line.time,
-        "host": line.host,
-        "user": line.user,
-        "namespace": line.namespace,
-        "output": line.output,
-    }
+    return asdict(line) | {"time": time_text(line.time), "position": line.time}
 
 
 def histogram_json(histogram: TimeHistogram) -> dict[str, Any]:
@@ -97,8 +66,21 @@ def histogram_json(histogram: TimeHistogram) -> dict[str, Any]:
 
 MAX_LIMIT = 500
 MAX_OFFSET = 100_000
-NO_GROUP = "There is no such group; its alerts may be too old."
-NO_ALERT = "There is no such alert; it may be too old."
+
+
+async def alert_of(request: web.Request) -> tuple[Alert, str]:
+    """Return the alert that an address names, and the key of its group. Raises NotFound."""
+    found = await asyncio.to_thread(console(request).reader.alert, request.match_info["id"])
+    if found is None:
+        raise NotFound("There is no such alert; it may be too old.")
+    return found
+
+
+async def _group(request: web.Request, filters: Filters, now: int) -> GroupDetail:
+    found = await asyncio.to_thread(console(request).reader.group, request.match_info["key"], filters, now)
+    if found is None:
+        raise NotFound("There is no such group; its alerts may be too old.")
+    return found
 
 
 def number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
@@ -117,17 +99,13 @@ async def groups_json(request: web.Request) -> web.StreamResponse:
     filters = Filters.read(request.query)
     offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
     found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
-    return web.json_response(page_json(found))
+    return web.json_response(asdict(found) | {"groups": [group_json(group) for group in found.groups]})
 
 
 async def one_group_json(request: web.Request) -> web.StreamResponse:
     """Return one group."""
     made = console(request)
-    filters = Filters.read(request.query)
-    found = await asyncio.to_thread(lambda: made.reader.group(request.match_info["key"], filters, made.clock()))
-    if found is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NO_GROUP)
-    return web.json_response(detail_json(found))
+    return web.json_response(detail_json(await _group(request, Filters.read(request.query), made.clock())))
 
 
 async def alerts(request: web.Request) -> web.StreamResponse:
@@ -145,11 +123,8 @@ async def alerts(request: web.Request) -> web.StreamResponse:
 
 async def alert_json(request: web.Request) -> web.StreamResponse:
     """Return one alert with its event."""
-    made = console(request)
-    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
-    if found is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
-    return web.json_response(asdict(found[0]) | {"group": found[1]})
+    found, key = await alert_of(request)
+    return web.json_response(asdict(found) | {"group": key})
 
 
 async def histogram(request: web.Request) -> web.StreamResponse:
@@ -173,18 +148,6 @@ async def me(request: web.Request) -> web.StreamResponse:
 def whole_event(found: Alert) -> Mapping[str, object]:
     """Return the fields of an alert's event, then those that only its output names."""
     return {**found.event, **{name: value for name, value in found.output_fields.items() if name not in found.event}}
-
-
-API_ROUTES = (
-    web.get("/api/groups", groups_json),
-    web.get("/api/groups/{key}", one_group_json),
-    web.get("/api/groups/{key}/alerts", alerts),
-    web.get("/api/alerts", alerts),
-    web.get("/api/alerts/{id}", alert_json),
-    web.get("/api/histogram", histogram),
-    web.get("/api/names", names),
-    web.get("/api/me", me),
-)
 
 
 _CHIPS = ("priority", "rule", "tag", "technique", "workload", "namespace", "image", "host", "user", "q")
@@ -223,9 +186,7 @@ async def group(request: web.Request) -> web.StreamResponse:
     now = made.clock()
     filters = Filters.read({"since": ALL_TIME, **request.query})
     before = number(request.query, "before", 0, 1 << 62)
-    found = await asyncio.to_thread(lambda: made.reader.group(key, filters, now))
-    if found is None:
-        return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_GROUP)
+    found = await _group(request, filters, now)
     everything = Filters(state="all", since=ALL_TIME)
     lines = await asyncio.to_thread(lambda: made.reader.alerts(key, everything, now, before=before or None))
     older = f"/groups/{key}?{urlencode({'before': lines[-1].time})}" if len(lines) == PAGE else ""
@@ -235,10 +196,7 @@ async def group(request: web.Request) -> web.StreamResponse:
 async def alert(request: web.Request) -> web.StreamResponse:
     """Show one alert."""
     made = console(request)
-    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
-    if found is None:
-        return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_ALERT)
-    one, key = found
+    one, key = await alert_of(request)
     marks = await asyncio.to_thread(lambda: made.reader.marks(f"alert:{one.id}"))
     of_group = await asyncio.to_thread(
         lambda: made.reader.group(key, Filters(state="all", since=ALL_TIME), made.clock())
@@ -266,4 +224,16 @@ def chips(filters: Filters) -> list[tuple[str, str, str]]:
     ]
 
 
-ROUTES = (web.get("/", groups), web.get("/groups/{key}", group), web.get("/alerts/{id}", alert))
+ROUTES = (
+    web.get("/", groups),
+    web.get("/groups/{key}", group),
+    web.get("/alerts/{id}", alert),
+    web.get("/api/groups", groups_json),
+    web.get("/api/groups/{key}", one_group_json),
+    web.get("/api/groups/{key}/alerts", alerts),
+    web.get("/api/alerts", alerts),
+    web.get("/api/alerts/{id}", alert_json),
+    web.get("/api/histogram", histogram),
+    web.get("/api/names", names),
+    web.get("/api/me", me),
+)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -20,14 +19,13 @@ from lanner.console.fleet.hosts import (
 )
 from lanner.console.fleet.ports import HostsReading
 from lanner.console.server.context import Console, console
-from lanner.console.server.guard import failure
+from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
 from lanner.console.store.rows import time_text
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING
 
 PAGE = 100
-NO_HOST = "There is no such host; it may not have sent anything for longer than events are retained."
 _HOUR_NS = 3600 * 10**9
 _DAY_NS = 24 * _HOUR_NS
 
@@ -60,8 +58,6 @@ async def host(request: web.Request) -> web.StreamResponse:
     made = console(request)
     known, rows = await _rows(made)
     row = _found(rows, request)
-    if row is None:
-        return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_HOST)
     alerts = await _alerts(made, [row])
     return page(request, "host.html", row=row, host=row.host, known=known, alerts=alerts, problems=PROBLEMS)
 
@@ -88,8 +84,7 @@ async def hosts_json(request: web.Request) -> web.StreamResponse:
 async def host_of_id(request: web.Request) -> web.StreamResponse:
     """Return one host."""
     _, rows = await _rows(console(request))
-    row = _found(rows, request)
-    return failure(request, HTTPStatus.NOT_FOUND, NO_HOST) if row is None else web.json_response(host_json(row))
+    return web.json_response(host_json(_found(rows, request)))
 
 
 def host_json(row: HostRow) -> dict[str, Any]:
@@ -134,9 +129,12 @@ async def _alerts(made: Console, rows: list[HostRow]) -> Mapping[str, int]:
     return await asyncio.to_thread(lambda: made.reader.alerts_of_hosts({row.host.name for row in rows}, since))
 
 
-def _found(rows: list[HostRow], request: web.Request) -> HostRow | None:
+def _found(rows: list[HostRow], request: web.Request) -> HostRow:
     chosen = request.query.get("id", "")
-    return next((row for row in rows if row.host.id == chosen), None)
+    row = next((row for row in rows if row.host.id == chosen), None)
+    if row is None:
+        raise NotFound("There is no such host; it may not have sent anything for longer than events are retained.")
+    return row
 
 
 ROUTES = (

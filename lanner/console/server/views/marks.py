@@ -12,7 +12,7 @@ from aiohttp import web
 
 from foundation.quantities import parse_duration
 from lanner.console.server.context import console, identity
-from lanner.console.server.guard import failure, json_body
+from lanner.console.server.guard import NotFound, failure, json_body
 from lanner.console.server.views.alerts import mark_json
 from lanner.console.store.record import OTHER_TEXTS
 from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, MAX_VALUE, MUTED, Mark
@@ -64,7 +64,7 @@ async def decide(request: web.Request) -> web.StreamResponse:
     kind, _, name = wanted.subject.partition(":")
     found = await asyncio.to_thread(made.reader.group_text if kind == "group" else made.reader.alert, name)
     if found is None:
-        return failure(request, HTTPStatus.NOT_FOUND, "There is no such group or alert; it may be too old.")
+        raise NotFound("There is no such group or alert; it may be too old.")
     if found == OTHER_TEXTS and wanted.field == MUTED and wanted.value:
         return failure(request, HTTPStatus.CONFLICT, _SHARED)
     await made.record(request, who, str(body["action"]), wanted.subject, wanted.value)

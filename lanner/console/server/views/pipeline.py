@@ -3,40 +3,35 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
 
-from lanner.console.pipeline import SHOWN, PipelineDesk, PipelineQueue, ShownDeadLetters
+from lanner.console.pipeline import SHOWN, PipelineDesk
 from lanner.console.server.context import console, identity
-from lanner.console.server.guard import failure, json_body
+from lanner.console.server.guard import NotFound, failure, json_body
 from lanner.console.server.rendering import page
 from lanner.console.store.rows import time_text
-from lanner.console.workers import NotReadable, PatientReading, Value
+from lanner.console.workers import NotReadable, PatientReading
 from lanner.dead_letters.store import StoredDeadLetter
 from lanner.errors import BadRequest
 
 MAX_REPLAYED = 200
-NOTHING = "A recording has no pipeline."
 _ID = re.compile(r"[\w.-]{1,100}:\d{1,18}", re.ASCII)
 
 
 async def queues(request: web.Request) -> web.StreamResponse:
     """Return what waits for whom."""
-    desk = console(request).pipeline
-    if desk is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
-    found = await desk.queues.get()
-    return web.json_response({"queues": [_queue_json(each) for each in found], "remarks": list(desk.remarks)})
+    desk = _desk(request)
+    found = [asdict(each) | {"oldest": _time(each.oldest)} for each in await desk.queues.get()]
+    return web.json_response({"queues": found, "remarks": list(desk.remarks)})
 
 
 async def dead_letters(request: web.Request) -> web.StreamResponse:
     """Return the oldest dead letters."""
-    desk = console(request).pipeline
-    if desk is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
-    found = await desk.letters.get()
+    found = await _desk(request).letters.get()
     return web.json_response(
         {"dead_letters": [_letter_json(each) for each in found.letters], "has_more": found.has_more}
     )
@@ -44,10 +39,7 @@ async def dead_letters(request: web.Request) -> web.StreamResponse:
 
 async def replay(request: web.Request) -> web.StreamResponse:
     """Send dead letters again."""
-    made, who = console(request), identity(request)
-    desk: PipelineDesk | None = made.pipeline
-    if desk is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+    made, who, desk = console(request), identity(request), _desk(request)
     if not who.may_change:
         return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
     ids = chosen_ids(await json_body(request))
@@ -68,15 +60,11 @@ def chosen_ids(body: Any) -> Sequence[str]:
     return list(dict.fromkeys(ids))
 
 
-def _queue_json(queue: PipelineQueue) -> dict[str, Any]:
-    return {
-        "kind": queue.kind,
-        "name": queue.name,
-        "source": queue.source,
-        "waiting": queue.waiting,
-        "oldest": _time(queue.oldest),
-        "readers": queue.readers,
-    }
+def _desk(request: web.Request) -> PipelineDesk:
+    desk = console(request).pipeline
+    if desk is None:
+        raise NotFound("A recording has no pipeline.")
+    return desk
 
 
 def _letter_json(letter: StoredDeadLetter) -> dict[str, Any]:
@@ -95,19 +83,12 @@ def _time(seconds: float | None) -> str | None:
     return None if seconds is None else time_text(int(seconds * 1_000_000))
 
 
-API_ROUTES = (
-    web.get("/api/pipeline", queues),
-    web.get("/api/dead-letters", dead_letters),
-    web.post("/api/dead-letters/replay", replay),
-)
-
-
 async def pipeline(request: web.Request) -> web.StreamResponse:
     """Show what waits for whom, and dead letters; each without the other if one can't be read."""
     desk = console(request).pipeline
     if desk is None:
         return page(request, "pipeline.html", has_pipeline=False)
-    queues, letters = await asyncio.gather(_queues(desk), _letters(desk))
+    queues, letters = await asyncio.gather(_read(desk.queues), _read(desk.letters))
     return page(
         request,
         "pipeline.html",
@@ -119,15 +100,7 @@ async def pipeline(request: web.Request) -> web.StreamResponse:
     )
 
 
-async def _queues(desk: PipelineDesk) -> Sequence[PipelineQueue] | str:
-    return await _read(desk.queues)
-
-
-async def _letters(desk: PipelineDesk) -> ShownDeadLetters | str:
-    return await _read(desk.letters)
-
-
-async def _read(reading: PatientReading[Value]) -> Value | str:
+async def _read(reading: PatientReading[Any]) -> Any:
     """Return what is read, or why it can't be."""
     try:
         return await reading.get()
@@ -135,4 +108,9 @@ async def _read(reading: PatientReading[Value]) -> Value | str:
         return str(error)
 
 
-ROUTES = (web.get("/pipeline", pipeline),)
+ROUTES = (
+    web.get("/pipeline", pipeline),
+    web.get("/api/pipeline", queues),
+    web.get("/api/dead-letters", dead_letters),
+    web.post("/api/dead-letters/replay", replay),
+)

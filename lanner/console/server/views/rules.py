@@ -1,8 +1,7 @@
 """Rules: alerts a day, cost, last change, who published them, and their place in the ATT&CK matrix."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from aiohttp import web
@@ -21,7 +20,7 @@ from lanner.console.fleet.rules import (
     selected,
 )
 from lanner.console.server.context import Console, console
-from lanner.console.server.guard import failure
+from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
 from lanner.console.store.filters import ALL_TIME, address
@@ -31,7 +30,6 @@ from schemas.alert import Alert
 from schemas.catalog.attack import techniques
 
 PAGE = 100
-NO_RULE = "There is no such rule, and no alert of it."
 _MAX_CHANGES = 200
 """Changes that alerts report are read up to this number."""
 
@@ -94,8 +92,6 @@ async def rule(request: web.Request) -> web.StreamResponse:
     chosen = _filter(made, request)
     found = await _read(made, chosen.since)
     row = _named(found, request)
-    if row is None:
-        return page(request, "message.html", HTTPStatus.NOT_FOUND, title="Not found", message=NO_RULE)
     attack_names = techniques(row.facts.tags) if row.facts else []
     return page(
         request, "rule.html", row=row, facts=row.facts, known=found.known, chosen=chosen, techniques=attack_names
@@ -118,17 +114,7 @@ async def rules_json(request: web.Request) -> web.StreamResponse:
             "origin": found.known.origin,
             "problem": found.known.problem,
             "costs": found.known.costs,
-            "version": None
-            if version is None
-            else {
-                "name": version.name,
-                "published": time_text(version.published // 1000),
-                "publisher": version.publisher,
-                "host": version.host,
-                "comment": version.comment,
-                "signed_by": version.signed_by,
-                "changes": list(version.changes),
-            },
+            "version": version and asdict(version) | {"published": time_text(version.published // 1000)},
         }
     )
 
@@ -138,8 +124,6 @@ async def rule_of_name(request: web.Request) -> web.StreamResponse:
     made = console(request)
     chosen = _filter(made, request)
     row = _named(await _read(made, chosen.since), request)
-    if row is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NO_RULE)
     facts = row.facts
     texts = {
         "description": facts.description if facts else "",
@@ -175,9 +159,7 @@ def rule_json(row: RuleRow) -> dict[str, Any]:
         "sparkline": list(row.activity.sparkline),
         "seconds": row.seconds,
         "share": round(row.share, 4),
-        "change": None
-        if change is None
-        else {"time": time_text(change.time), "by": change.by, "version": change.version, "how": change.how},
+        "change": change and asdict(change) | {"time": time_text(change.time)},
     }
 
 
@@ -186,14 +168,7 @@ def _tactic_json(tactic: Tactic) -> dict[str, Any]:
         "id": tactic.id,
         "name": tactic.name,
         "techniques": [
-            {
-                "id": cell.name.id,
-                "name": cell.name.name,
-                "link": cell.name.link,
-                "rules": cell.rules,
-                "off": cell.off,
-                "alerts": cell.alerts,
-            }
+            asdict(cell) | {"id": cell.name.id, "name": cell.name.name, "link": cell.name.link}
             for cell in tactic.techniques
         ],
     }
@@ -224,9 +199,12 @@ def _filter(made: Console, request: web.Request) -> RuleFilter:
     return RuleFilter.read({**default, **request.query})
 
 
-def _named(found: RulesPage, request: web.Request) -> RuleRow | None:
+def _named(found: RulesPage, request: web.Request) -> RuleRow:
     name = request.query.get("name", "")
-    return next((row for row in found.rows if row.name == name), None)
+    row = next((row for row in found.rows if row.name == name), None)
+    if row is None:
+        raise NotFound("There is no such rule, and no alert of it.")
+    return row
 
 
 def _level(count: int, most: int) -> int:

@@ -13,7 +13,7 @@ from aiohttp import web
 from bus.connection import BusUnavailable
 from lanner.console.searches import SearchState
 from lanner.console.server.context import CLIENT, console, identity
-from lanner.console.server.guard import failure, policy_headers
+from lanner.console.server.guard import NotFound, failure, policy_headers
 from lanner.console.server.rendering import page
 from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.rows import time_text
@@ -58,14 +58,11 @@ def read_form(query: Mapping[str, str], *, is_recording: bool) -> SearchForm:
     return SearchForm(query.get("q", "").strip(), since or default, until)
 
 
-NOTHING = "This console has no events: `lanner run` records none."
-
-
 async def search_events(request: web.Request) -> web.StreamResponse:
     """Search until the end, a limit, or until the client goes."""
     made, who = console(request), identity(request)
     if made.search is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NOTHING)
+        raise NotFound("This console has no events: `lanner run` records none.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         # It changes nothing, but a page of another site shouldn't cause the work.
         return failure(request, HTTPStatus.FORBIDDEN, "This request comes from another site.")
@@ -174,9 +171,6 @@ def _event(name: str, value: Any) -> bytes:
     return f"event: {name}\ndata: {json.dumps(value, default=list)}\n\n".encode()
 
 
-API_ROUTES = (web.get("/api/search", search_events),)
-
-
 async def search(request: web.Request) -> web.StreamResponse:
     """Show the form, with the search that the address describes."""
     made = console(request)
@@ -185,4 +179,4 @@ async def search(request: web.Request) -> web.StreamResponse:
     return page(request, "search.html", form=form, described=described)
 
 
-ROUTES = (web.get("/search", search),)
+ROUTES = (web.get("/search", search), web.get("/api/search", search_events))

@@ -1,6 +1,5 @@
 """One alert's story, on demand: each part is read within limits on time and bytes."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from itertools import chain, islice
@@ -13,7 +12,7 @@ from foundation.quantities import UNITS, parse_duration
 from foundation.text import printable
 from lanner.console.server.context import CLIENT, StoryParts, console, identity
 from lanner.console.server.guard import failure
-from lanner.console.server.views.alerts import NO_ALERT, number
+from lanner.console.server.views.alerts import alert_of, number
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import ACKNOWLEDGED, ASSIGNEE, COMMENT, Mark, time_text
 from lanner.console.story.forms import story_json
@@ -185,11 +184,9 @@ def _marked(subject: str, found: MarkedAlerts) -> dict[str, Any]:
 async def _answer(request: web.Request, read: Read) -> web.StreamResponse:
     """Read a part of an alert's story on a thread; answer with its JSON."""
     made = console(request)
-    found = await asyncio.to_thread(lambda: made.reader.alert(request.match_info["id"]))
-    if found is None:
-        return failure(request, HTTPStatus.NOT_FOUND, NO_ALERT)
+    found, _ = await alert_of(request)
     try:
-        body = await made.slow.run(request, request[CLIENT], lambda budget: read(made.story, found[0], budget))
+        body = await made.slow.run(request, request[CLIENT], lambda budget: read(made.story, found, budget))
     except TooManyAtOnce as error:
         answer = failure(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         answer.headers["Retry-After"] = "5"
