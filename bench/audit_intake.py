@@ -114,7 +114,7 @@ def main(files: Sequence[str] = ()) -> None:
     else:
         text = RULES + "".join(_RULE.format(number=n, condition=each) for n, each in enumerate(_CONDITIONS))
         loaded = load_rules([RuleFile("rules.yaml", text)])
-    ruleset = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)
+    ruleset = compile_ruleset(loaded.rules, loaded.macros)
     events = made_events(EVENTS)
     lines = [json.dumps(event, separators=(",", ":")).encode() for event in events]
     size = sum(map(len, lines)) / len(lines)

@@ -66,7 +66,7 @@ def recorded_batches() -> Iterator[EventBatch]:
 def _stage(rules: Sequence[str]) -> MessageStage:
     loaded = load_rules(read_rule_files(rules))
     enabled = [rule for rule in loaded.rules if rule.enabled]
-    return MessageStage(compile_ruleset(enabled, loaded.correlations, loaded.suppressed), clock=time.monotonic)
+    return MessageStage(compile_ruleset(enabled, loaded.macros), clock=time.monotonic)
 
 
 def _divided(batches: Sequence[EventBatch]) -> Iterator[Sequence[EventBatch]]:

@@ -40,7 +40,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
     tables = [(_with_prefix(datum, "p_", PROCESS_COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     loaded = load_rules(read_rule_files(rules))
-    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
     stage = MessageStage(ruleset, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000

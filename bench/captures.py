@@ -34,7 +34,7 @@ ROUNDS = 5
 
 def _rules(paths: list[Path]) -> CompiledRuleset:
     loaded = load_rules([RuleFile(str(path), path.read_bytes()) for path in paths])
-    return compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    return compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
 
 
 def _rate(rules: CompiledRuleset, events: int, batches: Callable[[], Iterator[EventBatch]]) -> tuple[int, int]:

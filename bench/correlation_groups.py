@@ -48,7 +48,7 @@ _RULES = """
 def main() -> None:
     """Print a line for each part."""
     loaded = load_rules([RuleFile("rules.yaml", _RULES)])
-    rules = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)
+    rules = compile_ruleset(loaded.rules, loaded.macros)
     template = next(iter(rules.pre_matcher.process(BatchView(batch(0, range(1), appended=_START)))))
     correlators, tables = _fill(rules, template)
     _evict(correlators[0], template)

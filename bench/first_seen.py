@@ -20,6 +20,7 @@ from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
 from processor.matching.wire import message_of
+from processor.rules.rule import RulesetOptions
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, batch_of
 
@@ -44,7 +45,7 @@ _RULES = """
 def main() -> None:
     """Print a line for each part."""
     loaded = load_rules([RuleFile("rules.yaml", _RULES)])
-    rules = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, max_group_values=VALUES)
+    rules = compile_ruleset(loaded.rules, loaded.macros, RulesetOptions(max_group_values=VALUES))
     _detection(rules)
     correlator = Correlator(rules.plan)
     _correlation(rules, correlator)

@@ -97,9 +97,7 @@ def speed(recording: str, *sets: str) -> None:
     for each in sets:
         files = each.split("+")
         loaded = load_rules(read_rule_files(files))
-        ruleset = compile_ruleset(
-            [rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed
-        )
+        ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
         detect = MessageStage(ruleset, clock=time.monotonic)
         inside = _inside(detect, encoded, batches[0].created)
         print(f"{len(ruleset.names_of())} rules: inside the stage {inside:,.0f} events/s a core")

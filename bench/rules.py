@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
+from processor.rules.rule import RulesetOptions
 from schemas.batch import EVENT_COLUMNS, MISSING_INT, Container, EventBatch, EventBit, Process, empty_columns
 
 EVENTS = 500
@@ -89,7 +90,7 @@ def measure(paths: Sequence[str]) -> str:
     result = load_rules(read_rule_files(paths))
     rules = [rule for rule in result.rules if rule.source == "syscall"]
     started = time.perf_counter()
-    detector = Detector(rules, rule_matching="all")
+    detector = Detector(rules, RulesetOptions(rule_matching="all"))
     compiled = time.perf_counter() - started
     batches = [ordinary_batch(seed) for seed in range(4)]
     best = min(_run(detector, batches) for _ in range(RUNS)) / (EVENTS * len(batches))

@@ -145,7 +145,7 @@ def _accept(gate: IdentityGate, message: EventsMessage) -> VerifiedMessage:
 
 def _stage(rules: Sequence[str]) -> MessageStage:
     loaded = load_rules(read_rule_files(rules))
-    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
     return MessageStage(ruleset, clock=time.monotonic)
 
 

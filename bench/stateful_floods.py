@@ -30,6 +30,7 @@ from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
 from processor.loading import load_rules, read_rule_files
+from processor.rules.rule import correlations_of
 from schemas.alert import decode_alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
@@ -72,7 +73,7 @@ def _floods(rules: Path) -> Iterator[tuple[str, EventBatch]]:
     loaded = load_rules(read_rule_files([str(rules)]))
     text = Path("rules/lanner_rules_test.yaml").read_text(encoding="utf-8")
     suite, _ = read_suite("rules/lanner_rules_test.yaml", text)
-    for macro in loaded.correlations:
+    for macro in correlations_of(loaded.macros):
         rule = next(each.name for each in loaded.rules if macro in str(each.condition) and each.source == "syscall")
         for case in suite.cases:
             if case.name.startswith(f"{rule}: an attack"):

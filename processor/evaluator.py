@@ -1,15 +1,14 @@
 """Compiles rules for both stages, and runs both stages in one process."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from processor.compiler.batch import Excludes
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import room_notices
 from processor.detection.budget import Budget
-from processor.detection.detector import Detector, RuleMatching
+from processor.detection.detector import Detector
 from processor.detection.pre_matcher import Admits, PreMatcher, admit_all
 from processor.detection.repeats import MessageRepeats, RepeatedAlerts
 from processor.detection.stage import DetectStage
@@ -18,13 +17,11 @@ from processor.fields.json.documents import Document
 from processor.language.ast import Node
 from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import PreMatch
-from processor.output.redaction import Redact, unredacted
-from processor.rules.rule import MAX_GROUP_VALUES, Correlation, RuleProtocol, Suppress
+from processor.rules.rule import DEFAULT_OPTIONS, MacroProtocol, RuleProtocol, RulesetOptions, correlations_of
 from processor.rules.splitting import Plan, split_rules
 from processor.sessions.sessions import People, Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
-from schemas.catalog.priorities import Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,50 +98,22 @@ def _all_exclude(parts: Sequence[Excludes]) -> Excludes:
 
 
 def compile_ruleset(
-    rules: Sequence[RuleProtocol],
-    correlations: Mapping[str, Correlation],
-    suppressed: Mapping[str, Suppress],
-    *,
-    minimum_priority: Priority = Priority.DEBUG,
-    rule_matching: RuleMatching = "first",
-    append_container: bool = True,
-    bare_outputs: Collection[str] = (),
-    extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
-    redact: Redact = unredacted,
-    max_group_values: int = MAX_GROUP_VALUES,
+    rules: Sequence[RuleProtocol], macros: Mapping[str, MacroProtocol], options: RulesetOptions = DEFAULT_OPTIONS
 ) -> CompiledRuleset:
     """Compile rules for both stages.
 
     Args:
         rules: enabled rules, in file order.
-        correlations: of stateful macros, by name.
-        suppressed: how repeats of a rule are suppressed, by rule name.
-        minimum_priority: rules of lower severity are left out; the highest severity has the smallest number.
-        rule_matching: for rules that one event decides; stateful rules are always all evaluated.
-        append_container: append container and pod to each output that does not name them.
-        bare_outputs: the rules to whose outputs nothing is appended.
-        extra_fields: by rule, further output fields: name to format, None for the field itself.
-        redact: masks secrets in an alert, after rules were evaluated.
-        max_group_values: the maximum number of values that first_seen knows of a group.
+        macros: the macros that they use, by name.
+        options: how to compile them.
 
     Raises:
         OutputError: a rule's output cannot be read.
     """
-    selected = [rule for rule in rules if rule.priority <= minimum_priority]
-    split = split_rules(selected, correlations, suppressed)
-    plan = replace(split.plan, redact=redact, max_group_values=max_group_values)
-    detector = Detector(
-        split.stateless,
-        rule_matching=rule_matching,
-        append_container=append_container,
-        bare_outputs=bare_outputs,
-        extra_fields=extra_fields,
-        redact=redact,
-    )
-    pre_matcher = PreMatcher(
-        split.plan, append_container=append_container, bare_outputs=bare_outputs, extra_fields=extra_fields
-    )
-    return CompiledRuleset(detector, pre_matcher, plan)
+    selected = [rule for rule in rules if rule.priority <= options.minimum_priority]
+    split = split_rules(selected, correlations_of(macros))
+    plan = replace(split.plan, redact=options.redact, max_group_values=options.max_group_values)
+    return CompiledRuleset(Detector(split.stateless, options), PreMatcher(plan, options), plan)
 
 
 class Evaluator:

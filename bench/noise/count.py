@@ -50,7 +50,7 @@ def compiled_rules(paths: Sequence[Path], *, disabled: bool = False) -> Compiled
     if loaded.errors:
         raise ValueError(str(loaded.errors[0]))
     rules = [rule for rule in loaded.rules if rule.enabled or disabled]
-    return compile_ruleset(rules, loaded.correlations, loaded.suppressed)
+    return compile_ruleset(rules, loaded.macros)
 
 
 def recordings_in(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from processor.detection.budget import Budget, BudgetLimits, OverBudget
 from processor.detection.view import BatchView
 from processor.loading import LoadResult, Problem, Rule, RuleFile, load_rules
 from processor.output.redaction import Redaction
+from processor.rules.rule import correlations_of
 from processor.rules.splitting import stateful_names
 from schemas.batch import EventBatch
 
@@ -79,7 +80,7 @@ def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
     if result.errors:
         raise BadCondition(*(_problem(each) for each in result.errors))
     rule: Rule = next(each for each in result.rules if each.file == _NAME)
-    if names := stateful_names(rule.condition, result.correlations):
+    if names := stateful_names(rule.condition, correlations_of(result.macros)):
         raise BadCondition(
             SearchProblem(f"'{names[0]}' counts events over time", "search for the condition that it counts")
         )

@@ -16,6 +16,7 @@ from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction
 from processor.pushdown.derive import derive, variables_in
+from processor.rules.rule import RulesetOptions
 from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.filter import PushdownFilter
@@ -101,14 +102,15 @@ def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDet
     rules = [rule for rule in loaded.rules if rule.enabled]
     ruleset = compile_ruleset(
         rules,
-        loaded.correlations,
-        loaded.suppressed,
-        minimum_priority=BY_NAME[choices.priority],
-        rule_matching=choices.rule_matching,
-        bare_outputs=loaded.bare_outputs,
-        extra_fields=loaded.extra_fields,
-        redact=Redaction(choices.redact).alert,
-        max_group_values=choices.group_values,
+        loaded.macros,
+        RulesetOptions(
+            minimum_priority=BY_NAME[choices.priority],
+            rule_matching=choices.rule_matching,
+            bare_outputs=loaded.bare_outputs,
+            extra_fields=loaded.extra_fields,
+            redact=Redaction(choices.redact).alert,
+            max_group_values=choices.group_values,
+        ),
     )
     with deep():
         texts = [print_condition(condition) for condition in ruleset.conditions]

@@ -10,11 +10,10 @@ from pathlib import Path
 from foundation.text import count_of
 from lanner.errors import BadInput
 from lanner.ruleset.lint.lint import linted
-from processor.detection.detector import RuleMatching
 from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
 from processor.loading.falco_compatibility import falco_problems
 from processor.loading.rules import LoadedList, LoadedMacro, Switch, apply_switches, unmatched
-from processor.rules.rule import Correlation, Suppress
+from processor.rules.rule import RuleMatching
 from schemas.catalog.priorities import PriorityName
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))
@@ -123,10 +122,6 @@ class ActiveRules:
     """Each file with its number of rules, redefinitions, warnings."""
     extra_fields: Mapping[str, Mapping[str, str | None]]
     """Fields that the settings add to output_fields, by rule: name to format; None for the field of that name."""
-    correlations: Mapping[str, Correlation]
-    """The correlations of stateful macros, by name."""
-    suppressed: Mapping[str, Suppress]
-    """How rules suppress repeats, by name of the rule."""
     bare_outputs: frozenset[str] = frozenset()
     """The rules to whose outputs container and pod are not appended."""
     macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
@@ -163,8 +158,6 @@ def load_or_fail(choices: RuleChoices, *, warnings: bool = True) -> ActiveRules:
         tuple(_with_appended(rule, appended) for rule in rules),
         tuple(notices),
         extra_fields,
-        result.correlations,
-        result.suppressed,
         frozenset(rule.name for rule in rules if not _has_suggested(rule, appended)),
         result.macros,
         result.lists,

@@ -168,7 +168,7 @@ def _false_positives(rule: Rule, loaded: Loaded, harmless: str) -> Iterator[str]
     if rule.exceptions:
         yield "\nThe rule's [exceptions](../rules.md#exceptions) compare several fields at once; fill those you need:\n"
         yield f"\n```yaml\n{exceptions_yaml(rule)}```\n"
-    elif any(name in loaded.correlations for name in _NAME.findall(rule.condition_text)):
+    elif any(name in loaded.macros and loaded.macros[name].correlation for name in _NAME.findall(rule.condition_text)):
         yield "\nAn [exception](../rules.md#exceptions) would quiet the last of several events, not undo the count.\n"
 
 
@@ -192,8 +192,9 @@ def _used(condition: str, loaded: Loaded) -> Mapping[str, str]:
                 found.setdefault(name, text)
             elif name in loaded.macros and name not in seen:
                 seen.add(name)
-                todo.append(loaded.macros[name].condition_text or "")
-                todo.extend(loaded.correlations[name].legs if name in loaded.correlations else ())
+                macro = loaded.macros[name]
+                todo.append(macro.condition_text or "")
+                todo.extend(macro.correlation.legs if macro.correlation else ())
     return found
 
 

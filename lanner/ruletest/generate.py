@@ -18,8 +18,9 @@ from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
 from processor.compiler.transformers import as_text
-from processor.detection.detector import Detector, RuleMatching
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
+from processor.rules.rule import RuleMatching
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
@@ -99,13 +100,13 @@ def cases_from(source: str, active: Callable[[], ActiveRules], compiled: Callabl
             raise BadInput(f"{source}: not an alert: it has no output_fields.")
         cases = [_of_alert(alert)]
     loaded = active()
-    runners = _Runners(RuleSet(loaded.rules, loaded.correlations, loaded.suppressed))
+    runners = _Runners(RuleSet(loaded.rules, loaded.macros))
     return _HEAD + "".join(_tried(case, runners) for case in cases)
 
 
 def case_of_alert(alert: GivenAlert, loaded: ActiveRules) -> str:
     """Return a test case for an alert as the text of a test file, tried against rules. Raises BadInput."""
-    rules = RuleSet(loaded.rules, loaded.correlations, loaded.suppressed)
+    rules = RuleSet(loaded.rules, loaded.macros)
     return _HEAD + _tried(_of_alert(alert), _Runners(rules))
 
 

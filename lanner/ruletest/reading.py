@@ -298,7 +298,7 @@ def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
         result = load(tuple(rules) or suite.rules)
         if result.ok:
             problems.extend(unknown_names(suite, result.rules))
-        tested.append(TestedRules(suite, RuleSet(result.rules, result.correlations, result.suppressed)))
+        tested.append(TestedRules(suite, RuleSet(result.rules, result.macros)))
     return TestFiles(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
 
 

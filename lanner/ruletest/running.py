@@ -14,12 +14,11 @@ from lanner.ruletest.model import Case, Expected, Suite
 from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
 from processor.compiler.literals import names_by_address
-from processor.detection.detector import RuleMatching
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.fields.json.documents import Document, JsonSource
-from processor.loading import Problem, ProblemCode, Rule
-from processor.rules.rule import Correlation, Suppress
+from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
+from processor.rules.rule import RuleMatching, RulesetOptions
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -43,10 +42,7 @@ class RuleSet:
     """The rules of a test file, ready to evaluate."""
 
     rules: tuple[Rule, ...]
-    correlations: Mapping[str, Correlation] = field(default_factory=dict)
-    """The correlations of stateful macros, by name."""
-    suppressed: Mapping[str, Suppress] = field(default_factory=dict)
-    """How rules suppress repeats, by name of the rule."""
+    macros: Mapping[str, LoadedMacro] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +128,7 @@ class Runner:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
         self._source_named = source_named
-        plan = (evaluated, rules.correlations, rules.suppressed)
-        self._ruleset = compile_ruleset(*plan, rule_matching=self._matching)
+        self._ruleset = compile_ruleset(evaluated, rules.macros, RulesetOptions(rule_matching=self._matching))
 
     def run(self, case: Case) -> CaseResult:
         """Run one case. Raises OSError or BadBatch if its recording can't be read."""

@@ -23,7 +23,7 @@ from processor.compiler.literals import names_by_address
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals, walk
 from processor.loading import LoadResult, Rule
-from processor.rules.rule import Correlation
+from processor.rules.rule import Correlation, RulesetOptions
 from schemas.catalog.system_calls import CONNECTS, EXECS, PATH_OPENERS
 
 _VARIANTS = 24
@@ -259,21 +259,17 @@ def sequences(rule: Rule, loaded: LoadResult) -> Iterator[EventSequence]:
         rule: one of the loaded rules.
         loaded: has the macros that it uses.
     """
-    stateful = next((node for node in walk(rule.condition) if _is_stateful(node, loaded)), None)
-    if not isinstance(stateful, Macro):
+    macros = (node for node in walk(rule.condition) if isinstance(node, Macro) and node.name in loaded.macros)
+    found = ((node, correlation) for node in macros if (correlation := loaded.macros[node.name].correlation))
+    stateful, correlation = next(found, (None, None))
+    if stateful is None or correlation is None:
         for each in witnesses(rule.condition):
             yield EventSequence((each.given,), each.names)
-        return
-    correlation = loaded.correlations[stateful.name]
-    if correlation.kind.is_temporal:
+    elif correlation.kind.is_temporal:
         yield from _of_legs([loaded.macros[leg].condition for leg in correlation.legs])
     elif correlation.threshold <= _MOST_EVENTS:
         for each in witnesses(stateful.body):
             yield EventSequence(tuple(_counted(each, correlation)), each.names)
-
-
-def _is_stateful(node: Node, loaded: LoadResult) -> bool:
-    return isinstance(node, Macro) and node.name in loaded.correlations
 
 
 def _of_legs(legs: list[Node]) -> Iterator[EventSequence]:
@@ -347,7 +343,7 @@ class _Tester:
 
     def __init__(self, loaded: LoadResult) -> None:
         self._loaded = loaded
-        self._ruleset = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, rule_matching="all")
+        self._ruleset = compile_ruleset(loaded.rules, loaded.macros, RulesetOptions(rule_matching="all"))
 
     def positive(self, rule: Rule) -> str | None:
         for sequence in sequences(rule, self._loaded):

@@ -193,7 +193,7 @@ def _proved(conditions: tuple[FieldCondition, ...]) -> tuple[FieldCondition, ...
 def _only(name: str, loaded: LoadResult) -> RuleSet:
     # An exception with which the rules don't load hides everything.
     rules = tuple(rule for rule in loaded.rules if rule.name == name and not loaded.errors)
-    return RuleSet(rules, loaded.correlations, loaded.suppressed)
+    return RuleSet(rules, loaded.macros)
 
 
 def _raises(rules: RuleSet, suite: Suite, case: Case) -> bool:
@@ -205,5 +205,5 @@ def _runner(suite: Suite, rules: RuleSet) -> Runner:
 
 
 def _alerts(rules: RuleSet, batches: Iterable[EventBatch]) -> int:
-    evaluator = Evaluator(compile_ruleset(rules.rules, rules.correlations, rules.suppressed))
+    evaluator = Evaluator(compile_ruleset(rules.rules, rules.macros))
     return sum(len(evaluator.replay(batch)) for batch in batches) + len(evaluator.correlator.finish())

@@ -4,11 +4,9 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
-from typing import Literal
 
 from bus.connection import fault_text
 from processor.compiler.batch import Hit, compile_rules
@@ -17,15 +15,13 @@ from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAler
 from processor.detection.view import At, EventView
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
-from processor.output.redaction import Redact, unredacted
-from processor.rules.rule import RuleProtocol, alert_text
+from processor.rules.rule import DEFAULT_OPTIONS, RuleProtocol, RulesetOptions, Suppress, alert_text
 from processor.sessions.sessions import People
 from schemas.alert import Alert, Value, alert_id
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import Priority
 from schemas.distinct_values import masked
 
-RuleMatching = Literal["first", "all"]
 _ALL = RepeatedAlerts(None)
 """Sends every alert."""
 
@@ -42,6 +38,7 @@ class DetectionRule:
     source: str = "syscall"
     description: str = ""
     response: str = ""
+    suppress: Suppress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,33 +69,16 @@ class _Prepared:
 class Detector:
     """Compiled rules with their counters."""
 
-    def __init__(
-        self,
-        rules: Sequence[RuleProtocol],
-        *,
-        minimum_priority: Priority = Priority.DEBUG,
-        rule_matching: RuleMatching = "first",
-        append_container: bool = True,
-        bare_outputs: Collection[str] = (),
-        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
-        redact: Redact = unredacted,
-    ) -> None:
+    def __init__(self, rules: Sequence[RuleProtocol], options: RulesetOptions = DEFAULT_OPTIONS) -> None:
         """Compile the rules, in file order.
 
         Args:
-            rules: enabled rules, of all sources; those of lower severity than the minimum are left out.
-            minimum_priority: the lowest severity to evaluate.
-            rule_matching: ``first``: an event makes one alert, of the first matching rule; ``all``: one per rule.
-            extra_fields: by rule, further output fields: name to format, None for the field itself.
-            append_container: append container and pod to each output on system calls that does not name them.
-            bare_outputs: the rules to whose outputs nothing is appended.
-            redact: masks secrets in an alert, after rules were evaluated.
+            rules: enabled rules, of all sources.
+            options: how to compile them.
 
         Raises:
             OutputError: a rule's output cannot be read.
         """
-        selected = [rule for rule in rules if rule.priority <= minimum_priority]
-        on_syscalls = [rule for rule in selected if rule.source == SYSCALL]
         self._rules = [
             _Prepared(
                 rule.name,
@@ -109,29 +89,27 @@ class Detector:
                 alert_text(rule.response),
                 compile_output(
                     rule.output,
-                    suggested(rule.output) if append_container and _is_suggested(rule, bare_outputs) else {},
+                    suggested(rule.output) if options.appends_container(rule.name, rule.source) else {},
                     transformers=False,
                     source=rule.source,
                 ),
                 tuple(
                     (key, form is None, compile_output(f"%{key}" if form is None else form, source=rule.source))
-                    for key, form in extra_fields.get(rule.name, {}).items()
+                    for key, form in options.extra_fields.get(rule.name, {}).items()
                 ),
                 _named_files(rule.condition),
             )
-            for rule in selected
+            for rule in rules
         ]
-        self._redact = redact
-        self._mask = partial(masked, redact=redact)
-        self._first_only = rule_matching == "first"
-        self.sources = frozenset(rule.source for rule in selected)
+        self._redact = options.redact
+        self._mask = partial(masked, redact=options.redact)
+        self._first_only = options.rule_matching == "first"
+        self.sources = frozenset(rule.source for rule in rules)
         """The sources whose events matter to any rule."""
-        self.compiled = compile_rules(
-            [rule.condition for rule in selected], [frozenset({rule.source}) for rule in selected]
-        )
+        self.compiled = compile_rules([rule.condition for rule in rules], [frozenset({rule.source}) for rule in rules])
         self.event_types: frozenset[str] = frozenset(self.compiled.matchers)
         """The event types that a rule can match: the collector must collect them."""
-        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in on_syscalls)
+        self.conditions: tuple[Node, ...] = tuple(rule.condition for rule in rules if rule.source == SYSCALL)
         """The conditions on system calls, from which the pushdown filter is derived."""
         self.events = 0
         """Events evaluated."""
@@ -243,10 +221,6 @@ class Detector:
         person = "" if people is None else people.user_of(index)
         found = FoundAlert(identity, rule.rule, rendered.text, fields, name, person, rule.files, make, self._mask)
         return repeats.take(view, index, found)
-
-
-def _is_suggested(rule: RuleProtocol, bare_outputs: Collection[str]) -> bool:
-    return rule.source == SYSCALL and rule.name not in bare_outputs
 
 
 def _named_files(condition: Node) -> frozenset[str]:

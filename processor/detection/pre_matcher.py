@@ -1,10 +1,9 @@
 """Evaluates the stateless parts of stateful rules, and finds the events that correlation needs."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bus.connection import fault_text
@@ -25,6 +24,7 @@ from processor.matching.pre_match import Account, Candidate, Content, Feed, PreM
 from processor.matching.shares import BRINGER_FIELDS, JSON_BRINGER_FIELDS
 from processor.output.formatter import OutputFormat, Read, binding_of, compile_output, suggested
 from processor.output.tokens import OutputError
+from processor.rules.rule import DEFAULT_OPTIONS, RulesetOptions
 from processor.rules.splitting import Leg, Plan, StatefulMacro, StatefulRule, Term
 from processor.rules.window_tokens import MISSING, BadWindowToken, pieces, without_tokens
 from schemas.alert import Value
@@ -125,21 +125,12 @@ class _OneGroup:
 class PreMatcher:
     """The stateless terms of a plan, compiled."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        append_container: bool = True,
-        bare_outputs: Collection[str] = (),
-        extra_fields: Mapping[str, Mapping[str, str | None]] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, plan: Plan, options: RulesetOptions = DEFAULT_OPTIONS) -> None:
         """Compile all terms.
 
         Args:
             plan: which terms there are, and whose.
-            append_container: append container and pod to each output on system calls that does not name them.
-            bare_outputs: the rules to whose outputs nothing is appended.
-            extra_fields: by rule, output fields that its text doesn't name: name to format, None for the field itself.
+            options: how outputs are completed.
 
         Raises:
             OutputError: a rule's output cannot be read.
@@ -152,9 +143,8 @@ class PreMatcher:
                     if sources:
                         self._uses += _leg_uses(macro, leg, sources, stored.get((macro.fingerprint, leg.name), ()))
         for rule in plan.rules:
-            extras = extra_fields.get(rule.name, {})
-            is_longer = append_container and rule.source == SYSCALL and rule.name not in bare_outputs
-            self._uses += _rule_uses(rule, extras, append_container=is_longer)
+            extras = options.extra_fields.get(rule.name, {})
+            self._uses += _rule_uses(rule, extras, append_container=options.appends_container(rule.name, rule.source))
         self._one_group: dict[tuple[int, ...], _OneGroup | None] = {}
         """By the indexes of terms that were true together of an event."""
         self._recent = RecentlySent(plan)

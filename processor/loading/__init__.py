@@ -13,7 +13,7 @@ from foundation.yaml.nodes import SourceFile, SourceLocation
 from processor.loading.builder import Builder, Parser
 from processor.loading.condition_checks import Checker, field_problem
 from processor.loading.items.collection import Collection
-from processor.loading.items.correlation_checks import with_correlations
+from processor.loading.items.correlation_checks import StatefulChecker
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.reader import read_file
 from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
@@ -86,7 +86,7 @@ def load_rules(files: Sequence[RuleFile]) -> LoadResult:
     Returns:
         The rules, and all errors and warnings in the order of the files.
     """
-    return with_correlations(_Loading().load(files))
+    return _Loading().load(files)
 
 
 class _Loading:
@@ -107,19 +107,21 @@ class _Loading:
         problems: dict[Problem, None] = {}
         for result in self._results:
             problems.update(dict.fromkeys((*result.errors, *result.warnings)))
+        late: list[Problem] = []
+        checked = StatefulChecker(builder.rules, builder.macros, late.append)
         return LoadResult(
             files=tuple(self._results),
             errors=tuple(problem for problem in problems if problem.code.is_error),
             warnings=tuple(problem for problem in problems if not problem.code.is_error),
-            rules=tuple(builder.rules),
-            macros=builder.macros,
+            rules=checked.rules,
+            macros=checked.macros,
             lists=builder.lists,
             required_plugins=tuple(self._collection.plugins),
             redefinitions=tuple(
                 Redefinition(new.type, new.name, head_location(new), head_location(old))
                 for new, old in self._collection.redefined
             ),
-        )
+        ).with_errors(late)
 
     def _read(self, file: RuleFile) -> None:
         name = file.name

@@ -7,7 +7,6 @@ from typing import Literal, Protocol
 from processor.language.ast import And, Node, deep
 from processor.language.printer import print_condition
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
-from processor.rules.rule import Correlation, Suppress
 
 _MAX_NAME = 120
 
@@ -26,14 +25,6 @@ class RuleSnapshot(Protocol):
     @property
     def lists(self) -> Mapping[str, LoadedList]:
         """The lists by name."""
-
-    @property
-    def correlations(self) -> Mapping[str, Correlation]:
-        """The correlations of stateful macros, by macro name."""
-
-    @property
-    def suppressed(self) -> Mapping[str, Suppress]:
-        """The suppressions by rule name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +76,17 @@ _Facts = Mapping[str, object]
 
 
 def _rules(version: RuleSnapshot) -> dict[str, _Facts]:
-    return {rule.name: _rule(rule, version) for rule in version.rules}
+    return {rule.name: _rule(rule) for rule in version.rules}
 
 
-def _rule(rule: Rule, version: RuleSnapshot) -> _Facts:
+def _rule(rule: Rule) -> _Facts:
     return {
         "condition changed": " ".join(rule.condition_text.split()),
         "exceptions changed": _exceptions(rule),
         "priority": str(rule.priority),
         "output changed": rule.output,
         "enabled": rule.enabled,
-        "suppress changed": version.suppressed.get(rule.name),
+        "suppress changed": rule.suppress,
         "source changed": rule.source,
         "tags changed": rule.tags,
         "description changed": rule.description,
@@ -115,7 +106,7 @@ def _macros(version: RuleSnapshot) -> dict[str, _Facts]:
     return {
         name: {
             "condition changed": " ".join(macro.condition_text.split()),
-            "correlation changed": version.correlations.get(name),
+            "correlation changed": macro.correlation,
         }
         for name, macro in version.macros.items()
     }

@@ -40,6 +40,8 @@ class LoadedMacro:
     extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
+    correlation: Correlation | None = None
+    """The correlation of a stateful macro, if it has no errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Rule:
     traced: TracedText = field(compare=False, repr=False)
     response: str = ""
     """The first steps when the rule alerts."""
+    suppress: Suppress | None = None
+    """How its repeats are suppressed; None if it doesn't say so."""
 
     @property
     def file(self) -> str:
@@ -147,10 +151,6 @@ class LoadResult:
     required_plugins: tuple[tuple[PluginRequirement, ...], ...] = ()
     """The plugins that the files require, one of each group. Plugins are not supported."""
     redefinitions: tuple[Redefinition, ...] = ()
-    correlations: Mapping[str, Correlation] = field(default_factory=dict)
-    """The correlations of stateful macros by macro name; those with errors are omitted."""
-    suppressed: Mapping[str, Suppress] = field(default_factory=dict)
-    """The `suppress` settings by rule name, for rules that have them."""
 
     @property
     def ok(self) -> bool:

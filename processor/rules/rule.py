@@ -1,10 +1,12 @@
 """Rules and correlations as values: the attributes that detection and correlation need, and the texts of alerts."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from processor.language.ast import Node
+from processor.output.redaction import Redact, unredacted
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
 
@@ -161,6 +163,54 @@ class RuleProtocol(Protocol):
     @property
     def source(self) -> str:
         """The event source that the rule applies to."""
+
+    @property
+    def suppress(self) -> Suppress | None:
+        """How its repeats are suppressed; None if it doesn't say so."""
+
+
+class MacroProtocol(Protocol):
+    """The part of a macro that correlation uses; loaded macros have more attributes."""
+
+    @property
+    def correlation(self) -> Correlation | None:
+        """The correlation of a stateful macro."""
+
+
+def correlations_of(macros: Mapping[str, MacroProtocol]) -> dict[str, Correlation]:
+    """Return the correlations of the stateful macros among these, by name."""
+    return {name: macro.correlation for name, macro in macros.items() if macro.correlation is not None}
+
+
+RuleMatching = Literal["first", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class RulesetOptions:
+    """How rules are compiled."""
+
+    minimum_priority: Priority = Priority.DEBUG
+    """Rules of lower severity are left out; the highest severity has the smallest number."""
+    rule_matching: RuleMatching = "first"
+    """``first``: an event makes one alert, of the first matching rule; ``all``: one per rule. Stateful rules are always
+    all evaluated."""
+    append_container: bool = True
+    """Append container and pod to each output on system calls that does not name them."""
+    bare_outputs: Collection[str] = ()
+    """The rules to whose outputs nothing is appended."""
+    extra_fields: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    """By rule, further output fields: name to format, None for the field itself."""
+    redact: Redact = unredacted
+    """Masks secrets in an alert, after rules were evaluated."""
+    max_group_values: int = MAX_GROUP_VALUES
+    """The maximum number of values that first_seen knows of a group."""
+
+    def appends_container(self, name: str, source: str) -> bool:
+        """Return whether container and pod are appended to the output of a rule."""
+        return self.append_container and source == SYSCALL and name not in self.bare_outputs
+
+
+DEFAULT_OPTIONS = RulesetOptions()
 
 
 def alert_text(text: str) -> str:

@@ -176,15 +176,12 @@ class Split(Generic[AnyRule]):
     plan: Plan
 
 
-def split_rules(
-    rules: Sequence[AnyRule], correlations: Mapping[str, Correlation], suppressed: Mapping[str, Suppress]
-) -> Split[AnyRule]:
+def split_rules(rules: Sequence[AnyRule], correlations: Mapping[str, Correlation]) -> Split[AnyRule]:
     """Separate the rules that are finished at detection from those that need windows.
 
     Args:
         rules: in file order.
         correlations: of each stateful macro by its name.
-        suppressed: the suppress settings of rules, by the name of the rule.
 
     Raises:
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
@@ -195,8 +192,8 @@ def split_rules(
         stateless, stateful = [], []
         for rule in rules:
             used = splitter.used_in(rule.condition)
-            if used or rule.name in suppressed:
-                stateful.append(splitter.rule(rule, used, suppressed.get(rule.name)))
+            if used or rule.suppress is not None:
+                stateful.append(splitter.rule(rule, used))
             else:
                 stateless.append(rule)
         return Split(tuple(stateless), Plan(tuple(stateful), tuple(splitter.macros.values())))
@@ -233,10 +230,9 @@ class _Splitter:
         """By fingerprint, ordered by dependency."""
         self._by_name: dict[str, StatefulMacro] = {}
 
-    def rule(self, rule: RuleProtocol, used: Sequence[Macro], suppress: Suppress | None) -> StatefulRule:
+    def rule(self, rule: RuleProtocol, used: Sequence[Macro]) -> StatefulRule:
         macros = [self._macro(node) for node in used]
-        if suppress is None:
-            suppress = implicit_suppress([macro.correlation for macro in macros])
+        suppress = rule.suppress or implicit_suppress([macro.correlation for macro in macros])
         group_by = macros[0].correlation.group_by if macros else suppress.by
         owner = _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)
         fields = {leg.group_fields: None for macro in macros for leg in macro.legs if rule.source in leg.sources}

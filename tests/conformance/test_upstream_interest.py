@@ -15,6 +15,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from schemas.batch import Container
 from tests.reference import conformance_dir, present
 from tests.unit.collector.bpf.native import NativeKernel
@@ -145,7 +146,7 @@ def upstream() -> tuple[DetectionRule, ...]:
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> NativeKernel:
     """Return the kernel filter source, with the pushdown filter of all rules."""
-    detector = Detector(upstream(), rule_matching="all")
+    detector = Detector(upstream(), RulesetOptions(rule_matching="all"))
     made = NativeKernel(tmp_path_factory.mktemp("native"))
     made.put(lay_out(derive(detector.conditions, sorted(detector.event_types))), detector.event_types)
     return made

@@ -85,7 +85,7 @@ def rules(data: bytes) -> None:
     report.as_json(result)
     if not result.ok:
         return
-    evaluator = Evaluator(compile_ruleset(result.rules[:_MANY], result.correlations, result.suppressed))
+    evaluator = Evaluator(compile_ruleset(result.rules[:_MANY], result.macros))
     suite, _ = read_suite("t_test.yaml", "[{name: a, given: {evt.type: openat, name: /a, proc: x}, expect: none}]")
     evaluator.replay(make_batch(suite.cases[0].events))
     assert not evaluator.rules.faults()
@@ -119,7 +119,7 @@ def captures(data: bytes) -> None:
 @cache
 def _every_event() -> CompiledRuleset:
     output = "%evt.args %fd.name %proc.cmdline %proc.acmdline %container.name %user.name"
-    return compile_ruleset([DetectionRule("all", parse("evt.num > 0"), output)], {}, {})
+    return compile_ruleset([DetectionRule("all", parse("evt.num > 0"), output)], {})
 
 
 def _capture(data: io.BytesIO) -> bytes:

@@ -39,7 +39,7 @@ with DemoDocker(sys.argv[1], sys.argv[2]) as docker:
 def main(target: Path) -> None:
     """Record, then write what is left after everything unrelated is removed."""
     loaded = load_rules(read_rule_files([Path(__file__).parents[2] / "rules"]))
-    rules = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)
+    rules = compile_ruleset(loaded.rules, loaded.macros)
     batches: list[EventBatch] = []
     with Dockerd() as daemon, tempfile.TemporaryDirectory() as directory:
         docker = Docker(daemon)

@@ -13,6 +13,7 @@ from collector.settings import CollectorSettings
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 
@@ -43,7 +44,7 @@ class Watch:
         loaded = load_rules(read_rule_files(rules))
         assert loaded.errors == ()
         chosen = [rule for rule in loaded.rules if every_rule or rule.enabled]
-        ruleset = compile_ruleset(chosen, loaded.correlations, loaded.suppressed, rule_matching="all")
+        ruleset = compile_ruleset(chosen, loaded.macros, RulesetOptions(rule_matching="all"))
         self._rules, self._evaluator = ruleset, Evaluator(ruleset)
         settings = CollectorSettings(docker_socket=docker_socket, cache=cache, unknown_containers=unknown_containers)
         # As in `lanner run`: these tests must not miss anything that the kernel filters.

@@ -34,6 +34,7 @@ from lanner.terminal.output import StatusLine, coloured, note
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import open_events
 from processor.loading import Rule
+from processor.rules.rule import correlations_of
 from processor.rules.splitting import stateful_names
 from schemas.catalog.fields import SYSCALL
 
@@ -92,18 +93,17 @@ def command(
         found, remark = _retained(options, loaded.rules, rule, identity=identity, event=event, host=host), ""
     else:
         found, remark = _passed(rule, event or "", number, identity, sources)
+    correlations = correlations_of(loaded.macros)
+    stateful = stateful_names(rule.condition, correlations)
     if options.format == "json":
-        facts = _facts(rule, found) | {
-            "remembers": list(stateful_names(rule.condition, loaded.correlations)),
-            "condition": as_json_tree(found.tree),
-        }
+        facts = _facts(rule, found) | {"remembers": list(stateful), "condition": as_json_tree(found.tree)}
         click.echo(json.dumps(facts, indent=2))
         return
     click.echo(f"{printable(rule.name)} ({printable(rule.file)}:{rule.line}) {found.sentence()}")
     if remark:
         click.echo(remark)
-    for macro in stateful_names(rule.condition, loaded.correlations):
-        is_first_seen = loaded.correlations[macro].kind.remembers_values
+    for macro in stateful:
+        is_first_seen = correlations[macro].kind.remembers_values
         unknown = "that its value is new" if is_first_seen else "that the threshold is reached"
         click.echo(f"{printable(macro)} is stateful: true means that this event counts, not {unknown}.")
     click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)

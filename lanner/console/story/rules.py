@@ -13,6 +13,7 @@ from processor.language.ast import deep
 from processor.loading import Rule
 from processor.output.formatter import known_fields
 from processor.output.redaction import Redaction
+from processor.rules.rule import correlations_of
 from processor.rules.splitting import stateful_names
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -72,7 +73,7 @@ class RuleBook:
             fields = alert.stated if alert.repeats else known_fields(alert.output_fields, alert.event)
             tree = explain(rule, MappingEvaluator(fields, is_partial=True))
             found = answer(tree, rule.event_types, fields.get("evt.type"))
-        stateful = stateful_names(rule.condition, self.rules().correlations)
+        stateful = stateful_names(rule.condition, correlations_of(self.rules().macros))
         return RuleExplanation(rule, found, event is not None, tuple(stateful))
 
 

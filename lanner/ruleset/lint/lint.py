@@ -14,6 +14,7 @@ from processor.language.ast import Macro, deep, walk
 from processor.language.event_types import is_broad
 from processor.loading import LoadedMacro, LoadResult, Problem, Redefinition, Rule, RuleFile
 from processor.loading.condition_checks import fields_of
+from processor.rules.rule import correlations_of
 from schemas.catalog.fields import FIELDS, SYSCALL
 
 
@@ -90,7 +91,7 @@ def _lints(result: LoadResult, *, first_match: bool) -> Iterator[Problem]:
         yield from useless_exceptions(rule)
     yield from never_collected(result.rules, result.macros)
     if first_match:
-        yield from shadowed_rules(result.rules, result.correlations)
+        yield from shadowed_rules(result.rules, correlations_of(result.macros))
 
 
 def _redefined(item: Redefinition) -> Problem:

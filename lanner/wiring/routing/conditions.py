@@ -19,6 +19,7 @@ from processor.compiler.mapping import compile_mapping
 from processor.language.ast import checks
 from processor.loading import Problem, Rule, RuleFile, load_rules
 from processor.loading.condition_checks import fields_of
+from processor.rules.rule import correlations_of
 from processor.rules.splitting import stateful_names
 from schemas.alert import Alert
 from schemas.distinct_values import may_differ
@@ -57,11 +58,12 @@ def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) 
             number, start = _number(problem.line, conditions)
             errors.append(_fault(names[number], conditions[names[number]], problem, start))
     predicates: dict[str, Predicate] = {}
+    correlations = correlations_of(loaded.macros)
     for number, name in enumerate(names):
         rule = made.get(_rule_name(number))
         if rule is None:
             continue
-        if stateful := stateful_names(rule.condition, loaded.correlations):
+        if stateful := stateful_names(rule.condition, correlations):
             text = f"{name}: {stateful[0]!r} counts events; a route sees single alerts."
             start = conditions[name].text.find(stateful[0])
             span = (start, start + len(stateful[0]))

@@ -1,61 +1,54 @@
 """Checks of stateful rules: the legs, groups and suppressions of macros and rules must be consistent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, SourceLocation
 from foundation.yaml.nodes import Node as YamlNode
 from foundation.yaml.text import node_location
-from processor.language.ast import Macro, Node, Or
+from processor.language.ast import Macro, Node, Or, walk
 from processor.loading.definitions import PLACEHOLDER
-from processor.loading.items.correlations import read_correlation, read_suppress
+from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.rules import LoadedMacro, LoadResult, Rule
-from processor.rules.rule import Correlation, Suppress
+from processor.loading.rules import LoadedMacro, Rule
+from processor.rules.rule import Correlation, Suppress, correlations_of
 from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, sources_of, stateful_names
 from processor.rules.window_tokens import BadWindowToken, tokens_of
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
-_PLACEHOLDER = Correlation("event_count", (), 0)
 
 
-def with_correlations(result: LoadResult) -> LoadResult:
-    """Return a result with correlations and suppressions, and their problems added to those of their files.
+class StatefulChecker:
+    """Reads correlations and suppressions, and checks them together with the rules that use them."""
 
-    Args:
-        result: the result of loading without them.
-    """
-    checker = _Checker(result)
-    checker.check()
-    result = result.with_errors(checker.problems)
-    return replace(result, correlations=checker.correlations, suppressed=checker.suppressed)
+    def __init__(self, rules: Iterable[Rule], macros: Mapping[str, LoadedMacro], report: Report) -> None:
+        """Read and check.
 
-
-class _Checker:
-    def __init__(self, result: LoadResult) -> None:
-        self._rules = result.rules
-        self._macros = result.macros
-        self.problems: list[Problem] = []
-        self.correlations: dict[str, Correlation] = {}
-        self._unread: dict[str, Correlation] = {}
+        Args:
+            rules: all rules.
+            macros: all macros by name.
+            report: receives problems.
+        """
+        self._report = report
+        self._unread: set[str] = set()
         """Stateful macros with errors: rules that use them are not checked."""
-        self.suppressed: dict[str, Suppress] = {}
+        self.macros = {name: self._read(macro) for name, macro in macros.items()}
+        """The macros with their correlations."""
+        self._correlations = correlations_of(self.macros)
+        for name, correlation in self._correlations.items():
+            self._check_macro(self.macros[name], correlation)
+        self.rules = tuple(map(self._checked, rules))
+        """The rules with their suppressions."""
 
-    def check(self) -> None:
-        for macro in self._macros.values():
-            extension = macro.extensions.get("correlation")
-            if extension is None:
-                continue
-            read = read_correlation(macro.name, extension, self.problems.append)
-            if read is None:
-                self._unread[macro.name] = _PLACEHOLDER
-            else:
-                self.correlations[macro.name] = read
-        for name in list(self.correlations):
-            self._check_macro(self._macros[name], self.correlations[name])
-        for rule in self._rules:
-            self._check_rule(rule)
+    def _read(self, macro: LoadedMacro) -> LoadedMacro:
+        extension = macro.extensions.get("correlation")
+        if extension is None:
+            return macro
+        correlation = read_correlation(macro.name, extension, self._report)
+        if correlation is None:
+            self._unread.add(macro.name)
+        return replace(macro, correlation=correlation)
 
     def _check_macro(self, macro: LoadedMacro, correlation: Correlation) -> None:
         extension = macro.extensions["correlation"]
@@ -88,15 +81,15 @@ class _Checker:
                 self._fail(macro, _part(extension, "group-by"), message, hint)
                 return
         try:
-            count_terms(macro.condition, self.correlations)
+            count_terms(macro.condition, self._correlations)
         except TooManyTerms as error:
             self._fail(macro, _part(extension, "type"), str(error), "split it into several macros")
         except UndecidedTogether as error:
             self._fail(macro, _part(extension, "type"), str(error), _APART)
 
     def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
-        for name in () if node is None else stateful_names(node, self.correlations):
-            yield name, self.correlations[name]
+        for name in () if node is None else stateful_names(node, self._correlations):
+            yield name, self._correlations[name]
 
     def _other_group(self, macro: LoadedMacro, inner: str, its: Correlation, mine: tuple[str, ...]) -> None:
         message = f"'{inner}' counts by {_names(its.group_by)} and '{macro.name}' by {_names(mine)}"
@@ -104,44 +97,45 @@ class _Checker:
         self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
 
     def _fail(self, macro: LoadedMacro, location: SourceLocation, message: str, hint: str) -> None:
-        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, location, hint))
+        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, location, hint))
 
-    def _check_rule(self, rule: Rule) -> None:
-        if stateful_names(rule.condition, self._unread):
-            return
-        used = stateful_names(rule.condition, self.correlations)
+    def _checked(self, rule: Rule) -> Rule:
+        """Report the problems of a rule, and return it with its suppression."""
+        if self._unread and any(isinstance(node, Macro) and node.name in self._unread for node in walk(rule.condition)):
+            return rule
+        used = stateful_names(rule.condition, self._correlations)
         groups: dict[tuple[tuple[str, ...], object], str] = {}
         for name in used:
-            correlation = self.correlations[name]
+            correlation = self._correlations[name]
             groups.setdefault((correlation.group_by, correlation.aliases if _is_aliased(correlation) else ()), name)
         if len(groups) > 1:
             different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
             hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
             self._wrong(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
         for name in used:
-            completing = _completing(self._macros[name], self.correlations[name])
+            completing = _completing(self.macros[name], self._correlations[name])
             if rule.source not in completing:
                 message = f"no event of source {rule.source} completes the stateful macro '{name}'"
                 hint = f"the rule's source may be {' or '.join(sorted(completing))}"
                 self._wrong(rule, rule.location, message, hint)
         try:
-            count_terms(rule.condition, self.correlations)
+            count_terms(rule.condition, self._correlations)
         except TooManyTerms as error:
             self._wrong(rule, rule.location, str(error), "split it into several rules")
         except UndecidedTogether as error:
             self._wrong(rule, rule.location, str(error), _APART)
-        self._check_suppress(rule, [self.correlations[name] for name in used])
+        suppress = self._suppress(rule, [self._correlations[name] for name in used])
         self._check_output(rule, used)
+        return rule if suppress is None else replace(rule, suppress=suppress)
 
-    def _check_suppress(self, rule: Rule, used: list[Correlation]) -> None:
+    def _suppress(self, rule: Rule, used: list[Correlation]) -> Suppress | None:
         extension = rule.extensions.get("suppress")
         if extension is None:
-            return
+            return None
         known = list(dict.fromkeys(name for correlation in used for name in correlation.group_by))
-        suppress = read_suppress(rule.name, extension, known, self.problems.append)
+        suppress = read_suppress(rule.name, extension, known, self._report)
         if suppress is None:
-            return
-        self.suppressed[rule.name] = suppress
+            return None
         for name in suppress.by:
             if name not in known and rule.source not in sources_of(None, [name]):
                 message = f"events of source {rule.source} don't have field '{name}'"
@@ -151,13 +145,14 @@ class _Checker:
             message = f"suppress.by lacks {_names(tuple(missing))}, which is in the group-by of the stateful macros"
             hint = f"add {', '.join(missing)} to suppress.by"
             self._wrong(rule, _part(extension, "by"), message, hint)
+        return suppress
 
     def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
         try:
             tokens = list(tokens_of(rule.output))
         except BadWindowToken:
             return
-        legs = [leg for name in used for leg in self.correlations[name].legs]
+        legs = [leg for name in used for leg in self._correlations[name].legs]
         for token in tokens:
             if not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
@@ -173,12 +168,12 @@ class _Checker:
 
     def _has_field(self, used: tuple[str, ...], leg: str, field: str) -> bool:
         """Return whether the events of a leg have a field that an output names."""
-        legs = (each for name in used for each in _legs(self._macros[name], self.correlations[name]))
+        legs = (each for name in used for each in _legs(self.macros[name], self._correlations[name]))
         found = next((sources_of(condition, fields) for name, condition, fields in legs if name == leg), frozenset())
         return not found or bool(found & sources_of(None, [field]))
 
     def _wrong(self, rule: Rule, location: SourceLocation, message: str, hint: str) -> None:
-        self.problems.append(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
+        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
 
 
 def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, Node | None, tuple[str, ...]]]:

@@ -10,6 +10,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from tests.live.collector.random_acts import TYPES
 from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching
@@ -106,7 +107,9 @@ def test_links_and_removals_that_no_clause_matches_stay_in_the_kernel(tmp_path: 
     types = ("unlink", "unlinkat", "symlink")
     found = []
     for pushdown_filter in (None, derive([parse(rule) for rule in rules], types)):
-        detector = Detector([DetectionRule(rule, parse(rule), "%proc.args") for rule in rules], rule_matching="all")
+        detector = Detector(
+            [DetectionRule(rule, parse(rule), "%proc.args") for rule in rules], RulesetOptions(rule_matching="all")
+        )
         with watching(*types, pushdown_filter=pushdown_filter) as watch:
             watch.run("/usr/bin/python3", "-I", "-c", code, str(tmp_path))
             filtered = watch.collector.counters()["filtered"]

@@ -15,6 +15,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always
@@ -107,7 +108,9 @@ def reported_by(
 
 def found_in(batches: list[EventBatch], plan: Path, rules: list[str]) -> Counter[tuple[str, ...]]:
     """Count the matches of each rule, by everything that its alert shows except file numbers."""
-    detector = Detector([DetectionRule(rule, parse(rule), OUTPUT) for rule in rules], rule_matching="all")
+    detector = Detector(
+        [DetectionRule(rule, parse(rule), OUTPUT) for rule in rules], RulesetOptions(rule_matching="all")
+    )
     alerts = [alert for batch in batches for alert in detector.process(BatchView(batch))]
     ours = [alert for alert in alerts if alert.output_fields["proc.args"] == str(plan)]
     return Counter((each.rule, str(each.event["evt.type"]), NUMBERS_OF_FILES.sub("", reported(each))) for each in ours)

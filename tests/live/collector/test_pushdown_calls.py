@@ -7,6 +7,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from tests.live.collector.watching import Watching, watching
 
 TYPES = ("dup", "dup2", "dup3", "socket", "accept4", "sendto", "connect", "ptrace", "prctl", "setns", "unshare", "kill")
@@ -93,7 +94,7 @@ def alerts_of(
     conditions = [parse(rule) for rule in rules]
     detector = Detector(
         [DetectionRule(text, tree, "%proc.args") for text, tree in zip(rules, conditions, strict=True)],
-        rule_matching="all",
+        RulesetOptions(rule_matching="all"),
     )
     pushdown_filter = derive(conditions, TYPES) if pushdown else None
     watch.collector.watch(TYPES if pushdown_filter is None else pushdown_filter.events, pushdown_filter)

@@ -6,6 +6,7 @@ from processor.detection.view import BatchView
 from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.cost import RecordedEvents, shares
+from processor.rules.rule import RulesetOptions
 from schemas.encoding.recording import read_recording
 from tests.unit.lanner.program import lanner
 
@@ -82,7 +83,7 @@ def test_what_is_no_recording_is_reported() -> None:
 def test_no_act_that_a_shipped_rule_finds_would_be_left_out() -> None:
     """The filter keeps all recorded actions that built-in rules detect."""
     loaded = load_rules(read_rule_files(sorted((ROOT / "rules").glob("*.yaml"))))
-    detector = compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, rule_matching="all").detector
+    detector = compile_ruleset(loaded.rules, loaded.macros, RulesetOptions(rule_matching="all")).detector
     named = list(zip(detector.rule_names, detector.conditions, strict=True))
     costs = shares(named, sorted(detector.event_types))
     found = 0

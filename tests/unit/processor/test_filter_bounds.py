@@ -12,6 +12,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from schemas.batch import EventBatch
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_filter import passes
@@ -47,7 +48,7 @@ def test_no_call_that_makes_a_check_or_its_negation_true_is_left_out(check: str)
         text = form.format(check, BESIDE[(len(check) + number) % len(BESIDE)])
         tree = parse(text)
         layout = lay_out(derive([tree], EVENTS))
-        detector = Detector([DetectionRule(text, tree, "x")], rule_matching="all")
+        detector = Detector([DetectionRule(text, tree, "x")], RulesetOptions(rule_matching="all"))
         for made, batch in calls():
             if not passes(layout, made):
                 assert not detector.process(BatchView(batch)), f"{text}: {made}"

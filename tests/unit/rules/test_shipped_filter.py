@@ -11,6 +11,7 @@ from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import Runner, rules_to_evaluate
 from processor.evaluator import compile_ruleset
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.rules.shipped import RULES
 
@@ -22,7 +23,7 @@ def test_every_case_passes_also_behind_the_kernels_filter(
     [tested] = find_tests([str(RULES)], ()).tested
     rules = tested.rules
     ruleset = compile_ruleset(
-        rules_to_evaluate(tested.suite, rules.rules), rules.correlations, rules.suppressed, rule_matching="all"
+        rules_to_evaluate(tested.suite, rules.rules), rules.macros, RulesetOptions(rule_matching="all")
     )
     pushdown_filter = derive(ruleset.conditions, ruleset.event_types)
     kernel = NativeKernel(tmp_path_factory.mktemp("native"))

@@ -26,7 +26,7 @@ def test_each_shipped_rule_fires_on_it(name: str, batches: list[EventBatch]) -> 
     """Also the rules that are off, for it holds events and not alerts."""
     loaded = load_rules(read_rule_files([RULES]))
     rules_of_name = [rule for rule in loaded.rules if rule.name == name]
-    evaluator = Evaluator(compile_ruleset(rules_of_name, loaded.correlations, loaded.suppressed))
+    evaluator = Evaluator(compile_ruleset(rules_of_name, loaded.macros))
 
     alerts = [alert for batch in batches for alert in evaluator.replay(batch)]
 

@@ -14,6 +14,7 @@ from processor.compiler.checks import errors
 from processor.detection.detector import DetectionRule, Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file, sock
 from tests.unit.collector.kernel_filter import passes
@@ -42,7 +43,8 @@ def test_what_the_source_leaves_out_matters_to_no_rule(kernel: NativeKernel, cha
     trees = [parse(rule) for rule in rules]
     assert not [error for tree in trees for error in errors(tree)]
     detector = Detector(
-        [DetectionRule(rule, tree, "x") for rule, tree in zip(rules, trees, strict=True)], rule_matching="all"
+        [DetectionRule(rule, tree, "x") for rule, tree in zip(rules, trees, strict=True)],
+        RulesetOptions(rule_matching="all"),
     )
     layout = lay_out(derive(trees, EVENTS))
     calls = [random_call(chance) for _ in range(CALLS)]

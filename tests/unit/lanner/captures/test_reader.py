@@ -97,7 +97,7 @@ CONDITIONS = (
 def _rules(*conditions: str) -> CompiledRuleset:
     output = "%evt.num %evt.type %evt.args %fd.name %proc.cmdline %evt.reltime"
     rules = [DetectionRule(text, parse(text), output) for text in conditions]
-    return compile_ruleset(rules, {}, {})
+    return compile_ruleset(rules, {})
 
 
 def _reader(data: bytes, exclusions: dict[str, Excludes] | None) -> CaptureReader:

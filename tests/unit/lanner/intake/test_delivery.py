@@ -104,7 +104,7 @@ def test_a_processor_reads_the_events_that_arrived_together() -> None:
 
     asyncio.run(store())
     reader = TopicReader(connection, connection.topic(KUBERNETES_AUDIT), whole=True)
-    stage = JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {})))
+    stage = JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {})))
     found, messages = [], 0
     until = time.monotonic() + 20
     while not reader.has_read_all and time.monotonic() < until:

@@ -13,7 +13,7 @@ RULES = "- {rule: Get, desc: d, condition: ka.verb = get, output: o, priority: N
 
 def _log(path: Path, notes: list[str]) -> LocalAuditLog:
     follower = LogFollower(path, PlaceFile(path.parent / "state", path), into(notes))
-    rules = compile_ruleset(load_rules([RuleFile("r.yaml", RULES)]).rules, {}, {})
+    rules = compile_ruleset(load_rules([RuleFile("r.yaml", RULES)]).rules, {})
     return LocalAuditLog(follower, Evaluator(rules).process, into(notes))
 
 

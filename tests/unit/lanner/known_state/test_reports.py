@@ -10,6 +10,7 @@ from processor.detection.detector import DetectionRule
 from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, GROUPS_EVICTED, RULE_FAILED
+from processor.rules.rule import RulesetOptions
 from schemas.batch import EventBatch, Process
 from tests.unit.lanner.known_state.test_host import Clock
 from tests.unit.processor.batches import batch_of
@@ -20,7 +21,7 @@ BROKEN = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 
 
 def evaluator_of(clock: Clock, path: Path | None = None) -> StatefulEvaluator:
     """Return the evaluator of a run whose only rule raises for a batch of odd processes."""
-    rules = compile_ruleset([BROKEN], {}, {}, append_container=False)
+    rules = compile_ruleset([BROKEN], {}, RulesetOptions(append_container=False))
     return StatefulEvaluator(rules, path, note=ignore_note, clock=clock.wall())
 
 

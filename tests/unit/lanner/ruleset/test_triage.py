@@ -17,6 +17,7 @@ from lanner.ruletest.world import make_batch
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from processor.loading.rules import RuleException
+from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.sessions import shells
@@ -43,7 +44,7 @@ def suite() -> Suite:
 def alerts(name: str, result: LoadResult) -> list[Alert]:
     """Return the alerts of one rule for the shipped cases that expect it."""
     [rule] = [rule for rule in rules_to_evaluate(suite(), result.rules) if rule.name == name]
-    ruleset = compile_ruleset([rule], result.correlations, result.suppressed, rule_matching="all")
+    ruleset = compile_ruleset([rule], result.macros, RulesetOptions(rule_matching="all"))
     cases = [case for case in suite().cases if any(each.rule == name for each in case.expected)]
     return [alert for case in cases for alert in Evaluator(ruleset).replay(make_batch(case.events))]
 
@@ -126,7 +127,7 @@ def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
     found = []
     for result in (loaded(), loaded(text)):
         only = [rule for rule in result.rules if rule.name == name]
-        evaluator = Evaluator(compile_ruleset(only, result.correlations, result.suppressed))
+        evaluator = Evaluator(compile_ruleset(only, result.macros))
         if rule.source == "syscall":
             found.append([*evaluator.replay(first), *evaluator.replay(second)])
         else:

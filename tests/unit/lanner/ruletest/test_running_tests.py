@@ -8,8 +8,8 @@ from lanner.ruletest.reading import find_tests, read_events, read_suite
 from lanner.ruletest.report import counts, failures, gaps, junit_xml, progress
 from lanner.ruletest.running import CaseResult, RuleCoverage, RuleSet, Runner, coverage, unknown_names
 from lanner.ruletest.world import make_batch
-from processor.detection.detector import RuleMatching
 from processor.loading import RuleFile, load_rules
+from processor.rules.rule import RuleMatching
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
@@ -49,7 +49,7 @@ def rule_set(text: str = RULES) -> RuleSet:
     """Load rules without errors."""
     result = load_rules([RuleFile("rules.yaml", text)])
     assert result.errors == ()
-    return RuleSet(result.rules, result.correlations, result.suppressed)
+    return RuleSet(result.rules, result.macros)
 
 
 def outcome(given: str, expect: str, more: str = "", matching: RuleMatching = "first") -> CaseResult:

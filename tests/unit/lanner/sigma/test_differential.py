@@ -21,6 +21,7 @@ from lanner.sigma.rules import LannerRule, file_text
 from processor.compiler.literals import names_by_address
 from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
+from processor.rules.rule import RulesetOptions
 from tests.unit.lanner.sigma.actions import Action, Generator
 from tests.unit.lanner.sigma.evaluator import matches
 
@@ -138,7 +139,7 @@ def _valid(actions: Iterator[Action]) -> Iterator[Action]:
 
 def _found(rule: LannerRule, actions: list[Action]) -> list[bool]:
     loaded = load_rules([RuleFile("sigma.yaml", file_text("Test", [rule]))])
-    evaluator = Evaluator(compile_ruleset(loaded.rules, {}, {}, rule_matching="all"))
+    evaluator = Evaluator(compile_ruleset(loaded.rules, {}, RulesetOptions(rule_matching="all")))
     found = []
     for action in actions:
         suite, _ = read_suite("a_test.yaml", _case(action))

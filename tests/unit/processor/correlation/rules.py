@@ -8,6 +8,7 @@ from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
+from processor.rules.rule import RulesetOptions
 from schemas.batch import Container, EventBatch, EventBit, Process
 from tests.unit.processor.batches import INIT, batch_of
 
@@ -80,7 +81,7 @@ def ruleset_of(*texts: str) -> CompiledRuleset:
     """Load and compile rules that have to be right."""
     result = load_rules([RuleFile("rules.yaml", "".join(texts))])
     assert [problem.message for problem in result.errors] == []
-    return compile_ruleset(result.rules, result.correlations, result.suppressed, append_container=False)
+    return compile_ruleset(result.rules, result.macros, RulesetOptions(append_container=False))
 
 
 def evaluator_of(*texts: str) -> Evaluator:

@@ -89,7 +89,7 @@ def test_rules_that_are_off_are_not_counted_but_can_be_steps() -> None:
     )
     rules = [replace(each, enabled=each.name != "Run") for each in loaded.rules]
     active = [each for each in rules if each.enabled]
-    evaluator = Evaluator(compile_ruleset(active, loaded.correlations, loaded.suppressed))
+    evaluator = Evaluator(compile_ruleset(active, loaded.macros))
     host = Host()
 
     found = [

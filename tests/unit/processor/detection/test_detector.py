@@ -5,8 +5,9 @@ import pytest
 from processor.compiler import operators
 from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
+from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
-from processor.rules.rule import MAX_RULE_TEXT_BYTES
+from processor.rules.rule import MAX_RULE_TEXT_BYTES, RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, EventBit, Process
 from schemas.catalog.priorities import Priority
@@ -29,7 +30,7 @@ def batch(*events: dict[str, object]) -> EventBatch:
 
 def detect(rules: list[DetectionRule], *events: dict[str, object], **settings: object) -> list[Alert]:
     """Evaluate events by rules."""
-    return Detector(rules, append_container=False, **settings).process(BatchView(batch(*events)))  # type: ignore[arg-type]
+    return Detector(rules, RulesetOptions(append_container=False, **settings)).process(BatchView(batch(*events)))  # type: ignore[arg-type]
 
 
 SHADOW = rule("Shadow", "evt.type in (open, openat) and evt.is_open_read = true and fd.name = /etc/shadow")
@@ -94,7 +95,7 @@ def test_the_first_rule_in_order_wins_or_all_do() -> None:
 def test_rules_below_the_floor_are_left_out() -> None:
     """The floor is a priority; graver ones stay."""
     severe = rule("Grave", "evt.type = openat", priority=Priority.ERROR)
-    detector = Detector([SHADOW, severe], minimum_priority=Priority.WARNING)
+    detector = compile_ruleset([SHADOW, severe], {}, RulesetOptions(minimum_priority=Priority.WARNING)).detector
 
     assert detector.rule_names == ("Grave",)
     assert detector.event_types == {"openat"}
@@ -114,7 +115,7 @@ def test_the_same_cause_gives_the_same_id() -> None:
 def test_a_fault_in_a_rule_is_counted_and_the_others_go_on() -> None:
     """The faulty rule is named with its first fault."""
     broken = rule("Broken", "evt.type = openat and proc.cmdlenargs > 1")
-    detector = Detector([broken, SHADOW], append_container=False)
+    detector = Detector([broken, SHADOW], RulesetOptions(append_container=False))
     odd = batch_of(
         {**OPEN, "fd_name": "/etc/shadow", "process": 0},
         processes=[dataclasses.replace(CAT, args=(1,), parent=-1)],  # type: ignore[arg-type]
@@ -145,7 +146,7 @@ def test_an_event_type_that_no_rule_requires_costs_nothing() -> None:
 
 def test_a_rule_without_event_type_is_evaluated_on_every_type() -> None:
     """Also on system calls that come as generic events."""
-    detector = Detector([rule("Any", "proc.name = cat", "%evt.type")], append_container=False)
+    detector = Detector([rule("Any", "proc.name = cat", "%evt.type")], RulesetOptions(append_container=False))
 
     assert [alert.output for alert in detector.process(BatchView(batch({"type": "fsopen", "process": 1})))] == [
         "fsopen"
@@ -161,7 +162,7 @@ def test_a_predicate_on_names_that_raises_costs_no_other_rule(monkeypatch: pytes
 
     monkeypatch.setattr(operators, "_glob", lambda *_, **__: broken)
     raises = rule("Raises", "evt.type = openat and fd.name glob /etc/sha*")
-    detector = Detector([raises, SHADOW], append_container=False)
+    detector = Detector([raises, SHADOW], RulesetOptions(append_container=False))
 
     alerts = detector.process(BatchView(batch({**OPEN, "fd_name": "/etc/shadow"})))
 

@@ -6,6 +6,7 @@ from processor.detection.view import DocumentView
 from processor.fields.json.documents import read_events
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import Redaction
+from processor.rules.rule import RulesetOptions
 from tests.unit.processor.detection.requests import TIME, exec_request, line, pod_request, request
 
 RULES = """
@@ -44,7 +45,7 @@ RULES = """
 def _detector(**options: object) -> Detector:
     loaded = load_rules([RuleFile("rules.yaml", RULES)])
     assert loaded.ok, loaded.errors
-    return Detector(loaded.rules, **options)  # type: ignore[arg-type]
+    return Detector(loaded.rules, RulesetOptions(**options))  # type: ignore[arg-type]
 
 
 def _alerts(event: object, **options: object) -> list[tuple[str, str]]:

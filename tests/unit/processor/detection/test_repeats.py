@@ -17,6 +17,7 @@ from processor.evaluator import Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match, encode_pre_match
 from processor.output.redaction import Redaction
+from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
@@ -274,7 +275,7 @@ def test_files_that_the_output_does_not_name_are_not_counted_together() -> None:
 
 def test_secrets_are_masked_in_what_a_summary_lists() -> None:
     """As in alerts."""
-    both = Evaluator(compile_ruleset(rules(), {}, {}, redact=Redaction().alert), RepeatedAlerts(LIMITS))
+    both = Evaluator(compile_ruleset(rules(), {}, RulesetOptions(redact=Redaction().alert)), RepeatedAlerts(LIMITS))
     made = batch(*((7, f"/secret/x password={number}hunter") for number in range(9)))
     both.process(made, made.appended)
     (summary,) = both.correlator.tick(TIME + 70 * SECOND)

@@ -26,7 +26,7 @@ def _document() -> EventView:
 @pytest.mark.parametrize("views", [(_batch, _document), (_document, _batch)])
 def test_each_error_is_reported_once(views: tuple[Callable[[], EventView], ...]) -> None:
     """Whichever events come next report it, with the first error; other rules count from zero."""
-    rules = compile_ruleset((), {}, {})
+    rules = compile_ruleset((), {})
     stage, (first, second) = DetectStage(rules), (make() for make in views)
     assert not stage.notices(first)
     rules.detector.faults["Get"] = 2
@@ -43,7 +43,7 @@ def test_each_error_is_reported_once(views: tuple[Callable[[], EventView], ...])
 
 def test_a_rule_that_raises_is_an_alert_on_a_single_host() -> None:
     """As in a fleet, so that nobody relies on a rule that does not work."""
-    evaluator = Evaluator(compile_ruleset(load_rules([RuleFile("r.yaml", RULES)]).rules, {}, {}))
+    evaluator = Evaluator(compile_ruleset(load_rules([RuleFile("r.yaml", RULES)]).rules, {}))
     evaluator.rules.detector.faults["Get"] = 1
     evaluator.rules.detector.first_errors["Get"] = "KeyError: x"
     (event,) = read_events(line(request()))

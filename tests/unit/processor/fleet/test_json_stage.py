@@ -22,7 +22,7 @@ NOW = TIME // 1_000_000
 
 
 def _stage() -> JsonStage:
-    return JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {})))
+    return JsonStage(DetectStage(compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {})))
 
 
 def test_an_event_that_is_delivered_twice_makes_the_same_alert() -> None:
@@ -126,7 +126,7 @@ def test_windows_are_fed_with_audit_events() -> None:
     macro = f"- {{macro: many, condition: ka.verb = get, correlation: {correlation}}}"
     text = f"{macro}\n{RULES.replace('ka.verb = get', 'many')}"
     loaded = load_rules([RuleFile("rules.yaml", text)])
-    stage = JsonStage(DetectStage(compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed)))
+    stage = JsonStage(DetectStage(compile_ruleset(loaded.rules, loaded.macros)))
 
     first, again, other = (
         decode_pre_match(value)
@@ -145,7 +145,7 @@ OKTA_RULE = "- {rule: Lock, desc: d, condition: okta.evt.type exists, output: o,
 
 def _okta_stage() -> JsonStage:
     rules = load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules
-    return JsonStage(DetectStage(compile_ruleset(rules, {}, {})), {"okta-log": built_in_source("okta")})
+    return JsonStage(DetectStage(compile_ruleset(rules, {})), {"okta-log": built_in_source("okta")})
 
 
 def test_each_topic_has_its_source() -> None:
@@ -185,7 +185,7 @@ def test_a_request_for_a_command_is_passed_on_to_all_processors() -> None:
 
 def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
     """Its topic may hold any lines."""
-    stage = JsonStage(DetectStage(compile_ruleset((), {}, {})), {"sshd-log": built_in_source("sshd")})
+    stage = JsonStage(DetectStage(compile_ruleset((), {})), {"sshd-log": built_in_source("sshd")})
     lines = [line(ssh.logged(text).document) for text in ("Connection closed", ssh.ACCEPTED)]
     refused, accepted = (stage.take(each, ("sshd-log", 0, 1), NOW, NOW) for each in lines)
 
@@ -195,7 +195,7 @@ def test_a_login_by_ssh_is_passed_on_to_all_processors() -> None:
 
 def test_the_events_of_a_message_share_a_budget() -> None:
     """A user who fills a message makes no more alerts than the limit; the others of the topic go on."""
-    rules = compile_ruleset(load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules, {}, {})
+    rules = compile_ruleset(load_rules([RuleFile("rules.yaml", OKTA_RULE)]).rules, {})
     limits = BudgetLimits(results=3)
     stage = JsonStage(DetectStage(rules), {"okta-log": built_in_source("okta")}, limits=limits)
     result = stage.take(line([LOCKED | {"uuid": str(n)} for n in range(9)]), ("okta-log", 0, 1), NOW, NOW)

@@ -17,6 +17,7 @@ from processor.hosts.tracked import TrackedHosts
 from processor.language.parser import parse
 from processor.matching.wire import decode_pre_match
 from processor.output.internal_alerts import DUPLICATE_HOST_ID, EVENTS_LOST, OVER_BUDGET, RULE_FAILED, TOO_MANY_HOSTS
+from processor.rules.rule import RulesetOptions
 from processor.rules.splitting import Plan
 from processor.sessions.records import encode_session, session_record
 from processor.sessions.sessions import People
@@ -38,7 +39,7 @@ def stage_of(*rules: DetectionRule) -> MessageStage:
 
 
 def _ruleset(*rules: DetectionRule) -> CompiledRuleset:
-    return compile_ruleset(rules or (SHADOW,), {}, {}, append_container=False)
+    return compile_ruleset(rules or (SHADOW,), {}, RulesetOptions(append_container=False))
 
 
 def noticed(*outcomes: MessageResult) -> list[Alert]:
@@ -208,7 +209,7 @@ def test_alerts_go_out_in_short_once_a_batch_has_made_many_bytes() -> None:
 def test_a_small_message_cannot_stand_for_much_memory() -> None:
     """Alerts by the thousand, each with a text that the message holds once, take a bounded number of bytes."""
     rule = DetectionRule("All", parse("evt.type = openat"), "%fd.name %fd.nameraw %proc.cmdline")
-    outcome = MessageStage(compile_ruleset((rule,), {}, {}), clock=lambda: 0.0).take(
+    outcome = MessageStage(compile_ruleset((rule,), {}), clock=lambda: 0.0).take(
         0, _many(4_900, "/" + "A" * 200_000), NOW
     )
     assert len(outcome.alerts) == 4_900

@@ -7,6 +7,7 @@ from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import EVENTS_LOST, VALUES_UNSTORED
+from processor.rules.rule import RulesetOptions
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, START, Host, rule, ruleset_of
 from tests.unit.processor.correlation.test_clock import YEARS, Fleet
@@ -84,7 +85,7 @@ def test_a_redelivered_event_neither_fires_again_nor_counts_as_known() -> None:
 def limited(most: int) -> CompiledRuleset:
     """Return rules whose groups know few values."""
     loaded = load_rules([RuleFile("rules.yaml", NEW_PROGRAM + rule("new_program", "%proc.name"))])
-    return compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed, max_group_values=most)
+    return compile_ruleset(loaded.rules, loaded.macros, RulesetOptions(max_group_values=most))
 
 
 def test_who_brings_too_much_is_named_and_only_he_is_silent() -> None:

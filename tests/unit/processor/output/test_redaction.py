@@ -7,6 +7,7 @@ from processor.detection.view import BatchView
 from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import BadPattern, Redact, Redaction, unredacted
+from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.batch import EventBatch, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
@@ -45,7 +46,7 @@ def ruleset(redact: Redact = unredacted) -> CompiledRuleset:
     """Load the rules."""
     result = load_rules([RuleFile("rules.yaml", RULES)])
     assert [problem.message for problem in result.errors] == []
-    return compile_ruleset(result.rules, result.correlations, result.suppressed, redact=redact)
+    return compile_ruleset(result.rules, result.macros, RulesetOptions(redact=redact))
 
 
 def batch(number: int, event_type: str = "execve") -> EventBatch:
@@ -172,7 +173,7 @@ def test_events_that_match_no_rule_are_not_searched() -> None:
         return alert
 
     result = load_rules([RuleFile("rules.yaml", RULES.split("- macro", maxsplit=1)[0])])
-    detector = Detector(result.rules, redact=redact)
+    detector = Detector(result.rules, RulesetOptions(redact=redact))
     detector.process(BatchView(batch(1, "openat")))
     assert searched == []
     detector.process(BatchView(batch(2)))

@@ -18,6 +18,7 @@ from processor.detection.detector import DetectionRule, Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
+from processor.rules.rule import RulesetOptions
 from schemas.filter import PushdownFilter
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
@@ -272,7 +273,7 @@ conditions = st.recursive(
 def test_a_call_that_a_rule_matches_always_passes(rules: list[str], calls: list[Syscall]) -> None:
     """The property that everything rests on."""
     layout = lay_out(filter_of(*rules, events=sorted({CALLS[made.event].event for made in calls})))
-    detector = Detector([DetectionRule(rule, parse(rule), "x") for rule in rules], rule_matching="all")
+    detector = Detector([DetectionRule(rule, parse(rule), "x") for rule in rules], RulesetOptions(rule_matching="all"))
 
     for made in calls:
         if not kernel_passes(layout, made):

@@ -123,7 +123,7 @@ def test_recorded_actions_raise_the_same_alerts_as_a_capture(tmp_path: Path) -> 
     capture = write_capture(copy, _actions)
     path = RULES / "lanner_rules.yaml"
     loaded = load_rules([RuleFile(path.name, path.read_bytes())])
-    rules = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.correlations, loaded.suppressed)
+    rules = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
 
     def alerts(batches: Iterator[EventBatch]) -> Counter[tuple[str, int]]:
         evaluator = Evaluator(rules)

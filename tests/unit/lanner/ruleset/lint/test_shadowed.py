@@ -5,6 +5,7 @@ import pytest
 from lanner.ruleset.lint import conditions as shadowed_module
 from lanner.ruleset.lint.conditions import shadowed_rules
 from processor.loading import RuleFile, load_rules
+from processor.rules.rule import correlations_of
 
 MACROS = """
 - macro: opened
@@ -22,7 +23,7 @@ def shadowed(*conditions: str, extra: str = "") -> list[str]:
     )
     result = load_rules([RuleFile("r.yaml", MACROS + text + extra)])
     assert result.ok, result.errors
-    return [problem.item_name for problem in shadowed_rules(result.rules, result.correlations)]
+    return [problem.item_name for problem in shadowed_rules(result.rules, correlations_of(result.macros))]
 
 
 @pytest.mark.parametrize(

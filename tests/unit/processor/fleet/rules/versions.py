@@ -19,7 +19,7 @@ def version(number: int, *, files: bool = False, closed: list[str] | None = None
     loaded = load_rules([RuleFile("rules.yaml", SSH + rule("many_ssh_connections", f"output {number}"))])
     published = PublishedRules((), publisher="me", host="laptop").named(START + number * 1_000_000_000)
     return RulesInUse(
-        compile_ruleset(loaded.rules, loaded.correlations, loaded.suppressed),
+        compile_ruleset(loaded.rules, loaded.macros),
         loaded,
         decode_batch,
         lambda: None if closed is None else closed.append(published.version),

@@ -6,7 +6,7 @@ import pytest
 
 from foundation.yaml.nodes import ScalarNode
 from processor.loading import LoadResult, ProblemCode, RuleFile, load_rules
-from processor.rules.rule import Alias, Correlation, Suppress
+from processor.rules.rule import Alias, Correlation, Suppress, correlations_of
 
 SECOND = 1_000_000_000
 BASE = """- macro: a
@@ -219,8 +219,8 @@ def test_all_problems_are_reported_at_once() -> None:
 
 def test_first_seen_is_read_into_plain_values() -> None:
     """Fields as one or as a list; learning is a day, or the lookback if that is shorter."""
-    days = load(correlation(**NEW)).correlations["m"]
-    hours = load(correlation(**NEW | {"field": "[fd.sip, fd.sport]", "lookback": "2h"})).correlations["m"]
+    days = correlations_of(load(correlation(**NEW)).macros)["m"]
+    hours = correlations_of(load(correlation(**NEW | {"field": "[fd.sip, fd.sport]", "lookback": "2h"})).macros)["m"]
 
     assert days == Correlation(
         "first_seen", ("proc.name",), 7 * 86_400 * SECOND, fields=("fd.sip",), learning=86_400 * SECOND
@@ -232,7 +232,7 @@ def test_a_correlation_is_read_into_plain_values() -> None:
     """`gt: 3` is at least four, and durations are nanoseconds."""
     result = load(correlation(type="value_count", condition="{field: evt.hostname, gt: 3}", timespan="2h"))
 
-    assert result.correlations["m"] == Correlation(
+    assert correlations_of(result.macros)["m"] == Correlation(
         "value_count", ("proc.name",), 7200 * SECOND, threshold=4, fields=("evt.hostname",)
     )
 
@@ -243,7 +243,7 @@ def test_a_macro_of_legs_needs_no_condition() -> None:
 
     assert result.errors == ()
     assert result.macros["m"].condition_text == "a or b"
-    read = result.correlations["m"]
+    read = correlations_of(result.macros)["m"]
     assert (read.legs, read.aliases) == (("a", "b"), (Alias("x", (("a", "fd.cip"), ("b", "fd.sip"))),))
     assert read.group_fields("b") == ("fd.sip", "user.name")
 
@@ -254,7 +254,7 @@ def test_suppress_accepts_the_name_of_a_group() -> None:
     result = load(text + RULE % ("m", "x") + "  suppress: {by: [x, proc.name], for: 5m}\n")
 
     assert result.errors == ()
-    assert result.suppressed["R"] == Suppress(("x", "proc.name"), 300 * SECOND)
+    assert result.rules[0].suppress == Suppress(("x", "proc.name"), 300 * SECOND)
 
 
 def test_a_macro_with_an_error_makes_no_second_one_of_a_rule() -> None:
@@ -294,9 +294,9 @@ def test_a_later_file_replaces_what_is_remembered() -> None:
         "- rule: R\n  suppress: {by: [proc.name], for: 2m}\n  override: {suppress: replace}\n"
     )
     assert loaded.ok
-    assert loaded.correlations["m"].threshold == 9
+    assert correlations_of(loaded.macros)["m"].threshold == 9
     assert loaded.macros["m"].condition_text == "evt.type=open"
-    assert loaded.suppressed["R"] == Suppress(("proc.name",), 120 * SECOND)
+    assert loaded.rules[0].suppress == Suppress(("proc.name",), 120 * SECOND)
 
     wrong = changed("- rule: R\n  suppress: {by: [proc.name], for: soon}\n  override: {suppress: replace}\n")
     ((location, column),) = [(each.file, each.column) for each in wrong.errors]
@@ -315,7 +315,7 @@ def test_a_macro_whose_condition_is_changed_stays_stateful(text: str) -> None:
     """Otherwise it would silently become stateless."""
     loaded = changed(text)
     assert loaded.ok
-    assert loaded.correlations["m"].threshold == 3
+    assert correlations_of(loaded.macros)["m"].threshold == 3
     assert loaded.macros["m"].condition_text != "evt.type=open"
 
 
@@ -327,7 +327,7 @@ def test_condition_and_correlation_change_together() -> None:
         + "  override: {condition: append, correlation: replace}\n"
     )
     assert loaded.ok
-    assert loaded.correlations["m"].threshold == 9
+    assert correlations_of(loaded.macros)["m"].threshold == 9
     assert loaded.macros["m"].condition_text == "evt.type=open and fd.num > 3"
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from processor.language.ast import Macro, walk
 from processor.loading import LoadResult, RuleFile, load_rules
+from processor.rules.rule import correlations_of
 
 RULES = """
 - macro: twice
@@ -59,8 +60,8 @@ def test_rules_are_taken_by_name_or_tag_wherever_they_stand() -> None:
     assert [rule.name for rule in by_tag.rules] == ["Opens", "Opens twice", "About", "Connects"]
     (about,) = (rule for rule in by_tag.rules if rule.name == "About")
     assert {"open", "connect"} <= about.event_types
-    assert by_tag.correlations["m"].counts_rules
-    assert by_name.correlations["m"].legs == ("Connects", "Opens")
+    assert correlations_of(by_tag.macros)["m"].counts_rules
+    assert correlations_of(by_name.macros)["m"].legs == ("Connects", "Opens")
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,7 @@ def test_the_console_offers_what_rules_tune_proposes(serve: Serve) -> None:
     names = ("Read sensitive file untrusted", "Network connection of interpreter")
     loaded = load_rules(read_rule_files([RULE_FILES]))
     rules_of_names = [replace(rule, enabled=True) for rule in loaded.rules if rule.name in names]
-    evaluator = Evaluator(compile_ruleset(rules_of_names, loaded.correlations, loaded.suppressed))
+    evaluator = Evaluator(compile_ruleset(rules_of_names, loaded.macros))
     raised = [each for batch in read_recording(RULE_FILES / "acts.avro") for each in evaluator.replay(batch)]
     now = time.time_ns()
     alerts = [
