@@ -20,7 +20,7 @@ import lanner
 from lanner.cli.tables import COMMANDS, ELSEWHERE, TASKS
 from lanner.settings import LoadedSettings, Settings, find_file
 from lanner.settings.load import read_settings
-from lanner.settings.sections.model import PrintedFormat
+from lanner.settings.sections.sinks import PrintedFormat
 
 FALCO_FLAGS = {
     "-L": "lanner rules list",

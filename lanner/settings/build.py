@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from lanner.settings import forms
 from lanner.settings.faults import SettingFault, nearest
-from lanner.settings.sections.model import BUILT_IN, COMMANDS, KINDS, ExtraField, NamedSection, Settings, sinks_of
-from lanner.settings.sections.sinks import AlertMatch, Condition
+from lanner.settings.sections.model import BUILT_IN, COMMANDS, KINDS, Settings, sinks_of
+from lanner.settings.sections.sinks import AlertMatch, Condition, ExtraField, NamedSection
 
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})

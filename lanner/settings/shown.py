@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-from lanner.settings.sections.model import KINDS, ExtraField, Settings
-from lanner.settings.sections.sinks import AlertMatch, Condition
+from lanner.settings.sections.model import KINDS, Settings
+from lanner.settings.sections.sinks import AlertMatch, Condition, ExtraField
 
 HEADER = """\
 # Settings of Lanner. Looked for in: --config, $LANNER_CONFIG, ./lanner.yaml, /etc/lanner/lanner.yaml.

@@ -89,7 +89,7 @@ class Rule:
     response: str = ""
     """The first steps when the rule alerts."""
     suppress: Suppress | None = None
-    """How its repeats are suppressed; None if it doesn't say so."""
+    """How its repeats are suppressed; None if it has no valid ``suppress``."""
 
     @property
     def file(self) -> str:

@@ -166,7 +166,7 @@ class RuleProtocol(Protocol):
 
     @property
     def suppress(self) -> Suppress | None:
-        """How its repeats are suppressed; None if it doesn't say so."""
+        """How its repeats are suppressed; None to derive it from its stateful macros."""
 
 
 class MacroProtocol(Protocol):

@@ -25,20 +25,22 @@ from lanner.settings.sections.services import (
     KubernetesSettings,
 )
 from lanner.settings.sections.sinks import (
+    AlertRepeats,
+    AppendOutput,
     AppriseOutput,
+    FileOutput,
     MuteSetting,
+    NamedSection,
     Notifier,
     RouteMatching,
     RouteSetting,
     SlackOutput,
+    StdoutOutput,
+    SyslogOutput,
     WebhookOutput,
 )
 from schemas.catalog.priorities import PriorityName
 
-SyslogTransport = Literal["local", "unix", "udp", "tcp", "tls"]
-SyslogBody = Literal["text", "json", "cef"]
-LineFormat = Literal["text", "json"]
-PrintedFormat = Literal["text", "line", "json"]
 LogFormat = Literal["console", "json"]
 HostIdentity = Literal["off", "trust_on_first_use", "enrolled"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -62,83 +64,6 @@ class Selection:
 
     enable: Target | None = about("Rules to enable.", None)
     disable: Target | None = about("Rules to disable.", None)
-
-
-@dataclass(frozen=True, slots=True)
-class OutputMatch:
-    """Selects the alerts for an appended output; all conditions must be true."""
-
-    source: str | None = about("Source of the rule.", None)
-    rule: str | None = about("Name of the rule.", None)
-    tags: tuple[str, ...] = about("Tags that the rule must have, all of them.", ())
-
-
-@dataclass(frozen=True, slots=True)
-class ExtraField:
-    """A field for output_fields under a name of its own: `name: format`."""
-
-    name: str
-    format: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AppendOutput:
-    """Text and fields that are added to the alerts of some rules."""
-
-    match: OutputMatch = about("The alerts to add to; all if empty.", OutputMatch)
-    extra_output: str | None = about("Text, with %fields, to append to the rule's output.", None)
-    extra_fields: tuple[ExtraField, ...] = about("Fields for output_fields: a name, or `name: format`.", ())
-    suggested_output: bool | None = about(
-        "Whether to append container and pod to outputs that don't name them; true unless an entry that matches says\n"
-        "otherwise, the last one counts.",
-        None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class StdoutOutput:
-    """Alerts on standard output."""
-
-    enabled: bool = about("Print alerts on standard output.", default=True)
-    format: PrintedFormat | None = about(
-        "text: several lines for people; line: one, as Falco prints it; json: one object. By default json if\n"
-        "json_output is set, else text on a terminal, and line in a pipe or file.",
-        None,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class FileOutput:
-    """Alerts as lines in a file, for log shippers."""
-
-    enabled: bool = about("Append alerts to a file.", default=False)
-    filename: str = about(
-        "Path; created with mode 0600, reopened on SIGUSR1.", "/var/log/lanner/alerts.log", form=forms.path
-    )
-    format: LineFormat | None = about("text or json; by default as json_output.", None)
-    rotate_mib: int | None = about("Start a new file at this size, MiB; never by default.", None)
-    keep: int = about("Number of old files to retain: filename.1 is the newest of them.", 5)
-
-
-@dataclass(frozen=True, slots=True)
-class SyslogOutput:
-    """Alerts to a syslog daemon, by default the local one."""
-
-    enabled: bool = about("Send alerts to syslog.", default=False)
-    socket: str = about("Datagram socket of the local daemon.", "/dev/log", form=forms.path)
-    transport: SyslogTransport = about(
-        "local: as syslog(3) does. unix, udp, tcp, tls: RFC 5424 with structured data, queued while unavailable.",
-        "local",
-    )
-    host: str = about("Host of the daemon, for udp, tcp and tls.", "127.0.0.1")
-    port: int | None = about("Port; by default 514, or 6514 for tls.", None, form=forms.port)
-    body: SyslogBody = about("Message after the structured data: text, json or cef.", "text")
-    ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)
-    certificate_file: str | None = about("PEM file of this client's certificate, if the daemon requires one.", None)
-    key_file: str | None = about("PEM file of its key.", None)
-
-
-NamedSection = FileOutput | SlackOutput | WebhookOutput | AppriseOutput | SyslogOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,30 +141,6 @@ class CollectorSection:
         "kafka.spool_dir.",
         None,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class AlertRepeats:
-    """When repeated alerts of one rule and host are counted instead of sent."""
-
-    enabled: bool = about("Count repeats, and send a summary with their number for each period.", default=True)
-    identical_of_process: int = about(
-        "Identical alerts of one process, or one user of a JSON source, to send per period.", 5
-    )
-    identical: int = about(
-        "Identical alerts of all processes with one program, command line, user and container to send per period.", 100
-    )
-    of_process: int = about(
-        "Alerts of one process, or one user of a JSON source, to send per period, identical or not; as many again\n"
-        "about each file that a rule names.",
-        100,
-    )
-    under_root: int = about(
-        "Alerts of one process to send per period about files below its root directory (chroot), if only the kernel's\n"
-        "name of the file matches; as many again about each file that a rule names.",
-        1,
-    )
-    period_seconds: int = about("Length of a period, s.", 60)
 
 
 @dataclass(frozen=True, slots=True)

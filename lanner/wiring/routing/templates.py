@@ -10,7 +10,7 @@ from foundation.text import OnNote
 from foundation.times import clock, clock_seconds, date_and_time, date_and_time_seconds, iso8601
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
-from lanner.settings.sections.model import AppendOutput
+from lanner.settings.sections.sinks import AppendOutput
 from lanner.wiring.rules import output_faults
 from notifier.sink import SinkStats
 from processor.output.formatter import MISSING, compile_output

@@ -11,7 +11,7 @@ import lanner
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import why_no_file
-from lanner.settings.sections.model import SyslogOutput
+from lanner.settings.sections.sinks import SyslogOutput
 from lanner.terminal.alert_text import AlertText
 from lanner.terminal.output import coloured, paint
 from lanner.wiring.sinks.kinds import Opener, SinkContext, line_style, text_preview, tls_of

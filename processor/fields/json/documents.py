@@ -1,7 +1,6 @@
 """Sources of JSON, and their events, read within limits: they come from outside, and users choose their content."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +8,6 @@ from hashlib import blake2b
 from typing import Any
 
 from bus.messages import AHEAD, BEHIND
-from foundation.errors import LannerError
 from foundation.text import printable
 from foundation.times import (
     NANOSECONDS,
@@ -23,7 +21,7 @@ from foundation.times import (
 from processor.fields.json import kubernetes
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
 from processor.fields.json.pointer import as_text, pointer_keys, value_at
-from processor.fields.json.shortening import LEFT_OUT, brackets, is_large, shortened
+from processor.fields.json.shortening import LEFT_OUT, MAX_SHOWN, TOO_DEEP, BadJsonEvent, empty_deep, parse
 from schemas.catalog.fields import JSON, K8S_AUDIT, resolve_field
 
 Value = str | int | tuple[str, ...] | None
@@ -246,19 +244,8 @@ _OF_DOCUMENT: dict[str, Callable[[Document], Value]] = {
 
 MAX_EVENTS = 10_000
 """Events of one document; a file that CloudTrail writes has hundreds."""
-MAX_DEPTH = 128
-"""Objects in clusters are nested about a dozen levels deep; API servers accept 10,000 levels."""
-TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 TRUNCATED = "audit.k8s.io/truncated"
 """The annotation by which an API server marks an event without its objects. Source: its truncate backend."""
-_CONTAINERS = (dict, list)
-_MAX_SHOWN = 60
-_MAX_DIGITS = 300
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class BadJsonEvent(LannerError, ValueError):
-    """The text is not an event; the message is the reason."""
 
 
 def read_events(
@@ -301,98 +288,6 @@ def read_event(text: bytes, number: int, received: int) -> Document:
     return event_of(document, number, received, is_nested=is_nested)
 
 
-def parse(text: bytes, *, unique: bool = False) -> tuple[Any, bool]:
-    """Parse a JSON document; one that is too large or nested too deeply is shortened, since users choose the content.
-
-    A number that Python can't represent becomes text, because a document that is refused for one would be a way to
-    hide. Half of a surrogate pair becomes U+FFFD, so that alerts can be encoded.
-
-    Args:
-        text: the document.
-        unique: refuse an object that has a key twice, because readers differ in which of both counts.
-
-    Returns:
-        The document, and whether it may be nested too deeply.
-
-    Raises:
-        BadJsonEvent: it is not JSON.
-    """
-    if is_large(text):
-        text = shortened(text)
-    decoder = _UNIQUE if unique else _FAST
-    try:
-        try:
-            document = _valid(text, decoder)
-        except RecursionError:
-            document = _valid(shortened(text), decoder)
-    except _TwiceError as error:
-        raise BadJsonEvent(str(error)) from None
-    except ValueError as error:
-        raise BadJsonEvent(f"not JSON: {error}") from None
-    return document, brackets(text) > MAX_DEPTH
-
-
-class _TwiceError(LannerError):
-    """An object has a key twice."""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _TwiceError(f"the key {printable(twice[:_MAX_SHOWN])!r} occurs twice in an object")
-    return found
-
-
-def _whole(digits: str) -> int | str:
-    return int(digits) if len(digits) <= _MAX_DIGITS else digits
-
-
-_FAST = json.JSONDecoder(parse_constant=str)
-_UNIQUE = json.JSONDecoder(parse_constant=str, object_pairs_hook=_once)
-_LONG = {
-    _FAST: json.JSONDecoder(parse_constant=str, parse_int=_whole),
-    _UNIQUE: json.JSONDecoder(parse_constant=str, parse_int=_whole, object_pairs_hook=_once),
-}
-
-
-def _valid(text: bytes, decoder: json.JSONDecoder) -> Any:
-    decoded = text.decode()
-    document = _decoded(decoded, decoder)
-    if "\\u" in decoded and _SURROGATE.search(json.dumps(document, ensure_ascii=False)):
-        return json.loads(_SURROGATE.sub("\ufffd", json.dumps(document, ensure_ascii=False)))
-    return document
-
-
-def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
-    try:
-        return decoder.decode(text)
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        # The only other error is that of an integer of thousands of digits; a hook for each would cost all documents.
-        return _LONG[decoder].decode(text)
-
-
-def _cut(event: dict[str, Any]) -> bool:
-    """Empty what is nested too deeply; return whether there was anything."""
-    level: list[Any] = [event]
-    for _ in range(MAX_DEPTH):
-        if not level:
-            return False
-        level = [
-            child
-            for value in level
-            for child in (value.values() if isinstance(value, dict) else value)
-            if isinstance(child, _CONTAINERS)
-        ]
-    found = any(level)
-    for each in level:
-        each.clear()
-    return found
-
-
 def event_of(
     document: Any,
     number: int,
@@ -423,12 +318,12 @@ def event_of(
     if time is None and source is not KUBERNETES:
         time = received if otherwise is None else otherwise
     if time is None:
-        shown = printable(str(document.get("stageTimestamp")))[:_MAX_SHOWN]
+        shown = printable(str(document.get("stageTimestamp")))[:MAX_SHOWN]
         raise BadJsonEvent(f"stageTimestamp is not a valid time: {shown}")
-    if is_nested and _cut(document):
+    if is_nested and empty_deep(document):
         left_out = TOO_DEEP if left_out is None else left_out
     elif left_out is None and source is KUBERNETES and value_at(document, ("annotations", TRUNCATED)) == "true":
         left_out = "the API server left out its objects"
     within = time if received is None else min(max(time, received - BEHIND), received + AHEAD)
-    reason = "" if left_out is None else printable(str(left_out))[:_MAX_SHOWN]
+    reason = "" if left_out is None else printable(str(left_out))[:MAX_SHOWN]
     return Document(document, within, number, time, source, truncated=reason)

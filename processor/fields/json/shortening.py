@@ -1,4 +1,4 @@
-"""Shortens the JSON text of an event that is nested too deeply or is too large to be decoded, as it is read.
+"""Parses the JSON text of an event; one that is nested too deeply or is too large to be decoded is shortened first.
 
 Decoding is recursive and takes many times the memory of the text. Here, C code counts the brackets of one piece of text
 after the other, in linear time; other threads run in between.
@@ -9,6 +9,10 @@ import re
 from array import array
 from collections.abc import Iterable
 from itertools import accumulate, compress
+from typing import Any
+
+from foundation.errors import LannerError
+from foundation.text import printable
 
 MAX_EVENT_BYTES = (4 << 20) - (64 << 10)
 """A message of 4 MiB has a key and headers as well; an API server accepts objects of up to 3 MiB."""
@@ -19,6 +23,13 @@ MAX_TEXT_LEVELS = 256
 LEFT_OUT = "lanner/left out"
 """The member that states why others of the event are missing."""
 TOO_LARGE = f"more than {MAX_EVENT_BYTES:,} bytes or {MAX_CONTAINERS:,} arrays and objects"
+MAX_DEPTH = 128
+"""Objects in clusters are nested about a dozen levels deep; API servers accept 10,000 levels."""
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+_CONTAINERS = (dict, list)
+MAX_SHOWN = 60
+_MAX_DIGITS = 300
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_MEMBERS = 1000
 """All further members of an object are left out together, if they are."""
 _PIECE_BYTES = 4 << 10
@@ -184,3 +195,99 @@ def _pairs(flags: Iterable[bool]) -> bytes:
 
 def _all(flags: bytes, others: bytes) -> bytes:
     return (int.from_bytes(flags) & int.from_bytes(others)).to_bytes(len(flags))
+
+
+class BadJsonEvent(LannerError, ValueError):
+    """The text is not an event; the message is the reason."""
+
+
+def parse(text: bytes, *, unique: bool = False) -> tuple[Any, bool]:
+    """Parse a JSON document; one that is too large or nested too deeply is shortened, since users choose the content.
+
+    A number that Python can't represent becomes text, because a document that is refused for one would be a way to
+    hide. Half of a surrogate pair becomes U+FFFD, so that alerts can be encoded.
+
+    Args:
+        text: the document.
+        unique: refuse an object that has a key twice, because readers differ in which of both counts.
+
+    Returns:
+        The document, and whether it may be nested too deeply.
+
+    Raises:
+        BadJsonEvent: it is not JSON.
+    """
+    if is_large(text):
+        text = shortened(text)
+    decoder = _UNIQUE if unique else _FAST
+    try:
+        try:
+            document = _valid(text, decoder)
+        except RecursionError:
+            document = _valid(shortened(text), decoder)
+    except _TwiceError as error:
+        raise BadJsonEvent(str(error)) from None
+    except ValueError as error:
+        raise BadJsonEvent(f"not JSON: {error}") from None
+    return document, brackets(text) > MAX_DEPTH
+
+
+class _TwiceError(LannerError):
+    """An object has a key twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"the key {printable(twice[:MAX_SHOWN])!r} occurs twice in an object")
+    return found
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= _MAX_DIGITS else digits
+
+
+_FAST = json.JSONDecoder(parse_constant=str)
+_UNIQUE = json.JSONDecoder(parse_constant=str, object_pairs_hook=_once)
+_LONG = {
+    _FAST: json.JSONDecoder(parse_constant=str, parse_int=_whole),
+    _UNIQUE: json.JSONDecoder(parse_constant=str, parse_int=_whole, object_pairs_hook=_once),
+}
+
+
+def _valid(text: bytes, decoder: json.JSONDecoder) -> Any:
+    decoded = text.decode()
+    document = _decoded(decoded, decoder)
+    if "\\u" in decoded and _SURROGATE.search(json.dumps(document, ensure_ascii=False)):
+        return json.loads(_SURROGATE.sub("\ufffd", json.dumps(document, ensure_ascii=False)))
+    return document
+
+
+def _decoded(text: str, decoder: json.JSONDecoder) -> Any:
+    try:
+        return decoder.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # The only other error is that of an integer of thousands of digits; a hook for each would cost all documents.
+        return _LONG[decoder].decode(text)
+
+
+def empty_deep(event: dict[str, Any]) -> bool:
+    """Empty what is nested too deeply; return whether there was anything."""
+    level: list[Any] = [event]
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        level = [
+            child
+            for value in level
+            for child in (value.values() if isinstance(value, dict) else value)
+            if isinstance(child, _CONTAINERS)
+        ]
+    found = any(level)
+    for each in level:
+        each.clear()
+    return found

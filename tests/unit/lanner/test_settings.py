@@ -11,7 +11,8 @@ from lanner.settings import Settings, find_file, load_settings
 from lanner.settings.build import build_settings
 from lanner.settings.faults import SettingFault
 from lanner.settings.load import parse_yaml
-from lanner.settings.sections.model import AppendOutput, ExtraField, OutputMatch, Selection, Target
+from lanner.settings.sections.model import Selection, Target
+from lanner.settings.sections.sinks import AppendOutput, ExtraField, OutputMatch
 from lanner.settings.shown import render
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lanner.settings import Settings
-from lanner.settings.sections.model import FileOutput, KafkaSettings
-from lanner.settings.sections.sinks import SlackOutput
+from lanner.settings.sections.model import KafkaSettings
+from lanner.settings.sections.sinks import FileOutput, SlackOutput
 from lanner.wiring.check import settings_findings
 
 

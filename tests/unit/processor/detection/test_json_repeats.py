@@ -13,6 +13,7 @@ from processor.fleet.message_stage import MessageResult
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match
 from processor.output.redaction import Redaction
+from processor.rules.rule import RulesetOptions
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from tests.unit.processor.detection.requests import TIME, line, request
@@ -26,7 +27,9 @@ TOPIC = "lanner.kubernetes-audit"
 
 
 def _rules() -> CompiledRuleset:
-    return compile_ruleset(load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, {}, redact=Redaction().alert)
+    return compile_ruleset(
+        load_rules([RuleFile("rules.yaml", RULES)]).rules, {}, RulesetOptions(redact=Redaction().alert)
+    )
 
 
 def _secrets(*names: str, user: str = "alice", **changes: Any) -> list[dict[str, Any]]:

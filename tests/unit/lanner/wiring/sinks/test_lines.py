@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lanner.settings import Settings
-from lanner.settings.sections.model import PrintedFormat, StdoutOutput
+from lanner.settings.sections.sinks import PrintedFormat, StdoutOutput
 from lanner.wiring.sinks.lines import alert_lines
 from tests.unit.alerts import alert
 

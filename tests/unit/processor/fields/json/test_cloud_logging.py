@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from processor.fields.json.cloud_logging import audit_event, is_log_entry
-from processor.fields.json.documents import BadJsonEvent, Document, read_events
+from processor.fields.json.documents import Document, read_events
+from processor.fields.json.shortening import BadJsonEvent
 from tests.unit.processor.detection.log_entries import exec_entry, log_entry
 from tests.unit.processor.detection.requests import TIME, request
 

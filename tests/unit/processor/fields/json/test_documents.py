@@ -5,8 +5,8 @@ import pytest
 
 from bus.messages import AHEAD, BEHIND
 from lanner.sources.installed import built_in_source
-from processor.fields.json.documents import MAX_DEPTH, TOO_DEEP, BadJsonEvent, read_events
-from processor.fields.json.shortening import MAX_EVENT_BYTES, TOO_LARGE
+from processor.fields.json.documents import read_events
+from processor.fields.json.shortening import MAX_DEPTH, MAX_EVENT_BYTES, TOO_DEEP, TOO_LARGE, BadJsonEvent
 from tests.unit.processor.detection.requests import TIME, line, request
 
 
