@@ -16,7 +16,8 @@ from lanner.captures.format.events import CapturedEvent, EventJoiner
 from lanner.captures.format.lists import ListedDescriptor, ListedThread, ListedUser, Machine
 from lanner.captures.format.table import EVENTS, SIZES, EventVersion
 from schemas.batch import EventBatch
-from schemas.catalog.fields import FLAG_TABLES, ParamSpec
+from schemas.catalog.fields import ParamSpec
+from schemas.catalog.flags import FLAG_TABLES
 from tests.conformance.parameters import plain
 from tests.unit.processor import batches
 
