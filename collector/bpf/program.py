@@ -332,10 +332,10 @@ def load(compilation: dict[str, Any], sizes: RingSizes) -> tuple[LoadedProgram, 
             if name == _PUTNAME:
                 # Some systems refuse all programs at functions.
                 with suppress(OSError):
-                    loaded[name] = bpf_syscall.load_function_entry(name, bytes(code), compilation["putname"])
+                    loaded[name] = bpf_syscall.load_program(name, bytes(code), compilation["putname"], at_entry=True)
                 continue
             typed = compilation["sys_exit"] if name == _ENTRY or name in _STEPS else 0
-            loaded[name] = bpf_syscall.load_tracepoint(name, bytes(code), typed)
+            loaded[name] = bpf_syscall.load_program(name, bytes(code), typed)
     except OSError as error:
         for descriptor in (*maps.values(), *loaded.values()):
             os.close(descriptor)

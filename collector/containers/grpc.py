@@ -12,7 +12,6 @@ from h2.connection import H2Connection
 from h2.events import (
     ConnectionTerminated,
     DataReceived,
-    Event,
     ResponseReceived,
     StreamEnded,
     StreamReset,
@@ -60,61 +59,43 @@ def call(
     """
     try:
         with RuntimeConnection.to(path, timeout, is_configured=is_configured) as connection:
-            return _Call(connection).exchange(method, request, metadata)
+            return _exchange(connection, method, request, metadata)
     except (OSError, ProtocolError, UnicodeDecodeError) as error:
         raise RuntimeUnavailable(f"{path}: {method}: {error or type(error).__name__}") from error
 
 
-class _Call:
-    def __init__(self, connection: RuntimeConnection) -> None:
-        self._connection = connection
-        self._http = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
-        self._headers: dict[str, str] = {}
-        self._answer = bytearray()
-
-    def exchange(self, method: str, request: bytes, metadata: Iterable[tuple[str, str]]) -> bytes:
-        http = self._http
-        http.initiate_connection()
-        stream = http.get_next_available_stream_id()
-        headers = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "localhost"}
-        headers |= {"te": "trailers", "content-type": "application/grpc", **dict(metadata)}
-        http.send_headers(stream, list(headers.items()))
-        http.send_data(stream, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
-        self._send()
-        while not self._is_over():
-            self._send()
-        status = self._headers.get("grpc-status")
-        if status == _NOT_FOUND:
-            raise ContainerNotFound(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
-        if status == _RESOURCE_EXHAUSTED:
-            raise ResponseTooLarge(f"{method}: {self._headers.get('grpc-message', '')[:200]}")
-        if status != _OK or self._answer[:1] != b"\0" or len(self._answer) < _PREFIX:
-            reason = f"gRPC status {status} {self._headers.get('grpc-message', '')[:200]}"
-            raise ProtocolError(reason.strip())
-        return bytes(self._answer[_PREFIX:])
-
-    def _send(self) -> None:
-        self._connection.sendall(self._http.data_to_send())
-
-    def _is_over(self) -> bool:
-        """Receive once; return whether the response is complete."""
-        data = self._connection.recv(_CHUNK)
-        if not data:
+def _exchange(connection: RuntimeConnection, method: str, request: bytes, metadata: Iterable[tuple[str, str]]) -> bytes:
+    http = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+    http.initiate_connection()
+    stream = http.get_next_available_stream_id()
+    sent = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "localhost"}
+    sent |= {"te": "trailers", "content-type": "application/grpc", **dict(metadata)}
+    http.send_headers(stream, list(sent.items()))
+    http.send_data(stream, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
+    headers: dict[str, str] = {}
+    answer = bytearray()
+    is_over = False
+    while not is_over:
+        connection.sendall(http.data_to_send())
+        if not (data := connection.recv(_CHUNK)):
             raise ProtocolError("the server closed the connection")
-        is_over = False
-        for event in self._http.receive_data(data):
-            is_over |= self._take(event)
-        return is_over
-
-    def _take(self, event: Event) -> bool:
-        if isinstance(event, ResponseReceived | TrailersReceived):
-            self._headers |= {_text(name): _text(value) for name, value in event.headers}
-        elif isinstance(event, DataReceived):
-            self._answer += event.data
-            self._http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-        elif isinstance(event, StreamReset | ConnectionTerminated):
-            raise ProtocolError(f"the server ended the call with error code {event.error_code}")
-        return isinstance(event, StreamEnded)
+        for event in http.receive_data(data):
+            if isinstance(event, ResponseReceived | TrailersReceived):
+                headers |= {_text(name): _text(value) for name, value in event.headers}
+            elif isinstance(event, DataReceived):
+                answer += event.data
+                http.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, StreamReset | ConnectionTerminated):
+                raise ProtocolError(f"the server ended the call with error code {event.error_code}")
+            is_over |= isinstance(event, StreamEnded)
+    status, reason = headers.get("grpc-status"), headers.get("grpc-message", "")[:200]
+    if status == _NOT_FOUND:
+        raise ContainerNotFound(f"{method}: {reason}")
+    if status == _RESOURCE_EXHAUSTED:
+        raise ResponseTooLarge(f"{method}: {reason}")
+    if status != _OK or answer[:1] != b"\0" or len(answer) < _PREFIX:
+        raise ProtocolError(f"gRPC status {status} {reason}".strip())
+    return bytes(answer[_PREFIX:])
 
 
 def _text(value: str | bytes) -> str:

@@ -50,36 +50,20 @@ def delete(descriptor: int, key: bytes) -> None:
     _bpf(_MAP_DELETE, struct.pack("<IxxxxQQQ", descriptor, _address(key_buffer), 0, 0))
 
 
-def load_tracepoint(name: str, code: bytes, typed: int = 0) -> int:
-    """Load a program for a raw tracepoint and return its descriptor.
+def load_program(name: str, code: bytes, typed: int = 0, *, at_entry: bool = False) -> int:
+    """Load a program for a raw tracepoint, or for the entry of a kernel function, and return its descriptor.
 
     Args:
         name: name shown by tools.
         code: the instructions.
-        typed: BTF type id of the tracepoint, for a program that dereferences its arguments without a helper; 0 for one
-            that doesn't.
+        typed: BTF type id of the function, or of the tracepoint for a program that dereferences its arguments without a
+            helper; 0 for one that doesn't.
+        at_entry: whether it is for a function; it is attached as a typed tracepoint's.
 
     Raises:
         OSError: the kernel refused; includes the end of the verifier's log.
     """
-    return _loaded(name, code, _TRACE_RAW_TP if typed else 0, typed)
-
-
-def load_function_entry(name: str, code: bytes, function: int) -> int:
-    """Load a program for the entry of a kernel function and return its descriptor; attach it as a typed tracepoint's.
-
-    Args:
-        name: name shown by tools.
-        code: the instructions.
-        function: BTF type id of the function.
-
-    Raises:
-        OSError: the kernel refused; includes the end of the verifier's log.
-    """
-    return _loaded(name, code, _TRACE_FENTRY, function)
-
-
-def _loaded(name: str, code: bytes, attached_as: int, typed: int) -> int:
+    attached_as = _TRACE_FENTRY if at_entry else _TRACE_RAW_TP if typed else 0
     try:
         return _load(name, code, attached_as, typed, None)
     except OSError as error:

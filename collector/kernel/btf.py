@@ -8,11 +8,11 @@ from pathlib import Path
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
-_STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _TYPE_TAG = 4, 5, 6, 8, 9, 10, 11, 12, 18
-_MODIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
-_NAMED = frozenset({_STRUCT, _UNION, _ENUM, _TYPEDEF, _FUNC})
+STRUCT, _UNION, _ENUM, TYPEDEF, _VOLATILE, _CONST, _RESTRICT, FUNC, _TYPE_TAG = 4, 5, 6, 8, 9, 10, 11, 12, 18
+_MODIFIERS = frozenset({TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
+_NAMED = frozenset({STRUCT, _UNION, _ENUM, TYPEDEF, FUNC})
 _FIXED_TAIL = {1: 4, 3: 12, 14: 4, 17: 4}
-_TAIL_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, 13: 8, 15: 12, 19: 12}
+_TAIL_PER_MEMBER = {STRUCT: 12, _UNION: 12, _ENUM: 8, 13: 8, 15: 12, 19: 12}
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<III")
 
@@ -45,7 +45,7 @@ class Btf:
     def offset(self, path: str) -> int:
         """Return the byte offset of a member such as ``file.f_path.dentry``; raises KeyError if there is none."""
         first, *members = path.split(".")
-        index = self._find(first, (_STRUCT, _UNION, _TYPEDEF))
+        index = self._find(first, (STRUCT, _UNION, TYPEDEF))
         bits = 0
         for member in members:
             found = self._member(index, member)
@@ -57,7 +57,7 @@ class Btf:
 
     def size(self, name: str) -> int:
         """Return the size of a struct in bytes; raises KeyError if there is none."""
-        return self._type(self._skip(self._find(name, (_STRUCT, _UNION, _TYPEDEF))))[3]
+        return self._type(self._skip(self._find(name, (STRUCT, _UNION, TYPEDEF))))[3]
 
     def enum(self, name: str) -> dict[str, int]:
         """Return the names and values of an enum; raises KeyError if there is none."""
@@ -77,21 +77,13 @@ class Btf:
                 return int.from_bytes(self._data[at + 4 : at + 8], "little", signed=True)
         raise KeyError(name)
 
-    def typedef(self, name: str) -> int:
-        """Return the type id of a typedef; raises KeyError if there is none."""
-        return self._find(name, (_TYPEDEF,))
-
-    def structure(self, name: str) -> int:
-        """Return the type id of a struct; raises KeyError if there is none."""
-        return self._find(name, (_STRUCT,))
-
-    def function(self, name: str) -> int:
-        """Return the type id of a function of the kernel's own; raises KeyError if there is none."""
-        return self._find(name, (_FUNC,))
+    def type_id(self, name: str, kind: int) -> int:
+        """Return the id of a STRUCT, a TYPEDEF or a function of the kernel's own (FUNC); raises KeyError."""
+        return self._find(name, (kind,))
 
     def parameters(self, name: str) -> int:
         """Return the number of parameters of a function pointer's typedef; raises KeyError if there is none."""
-        pointer = self._type(self._skip(self.typedef(name)))[3]
+        pointer = self._type(self._skip(self.type_id(name, TYPEDEF)))[3]
         return self._type(pointer)[1]
 
     def _find(self, name: str, kinds: tuple[int, ...]) -> int:
@@ -120,7 +112,7 @@ class Btf:
     def _member(self, index: int, name: str) -> tuple[int, int] | None:
         index = self._skip(index)
         kind, count, has_bitfields, _ = self._type(index)
-        if kind not in (_STRUCT, _UNION):
+        if kind not in (STRUCT, _UNION):
             return None
         for i in range(count):
             label, target, bits = _HEADER.unpack_from(self._data, self._offsets[index] + 12 + 12 * i)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from collector.kernel.btf import VMLINUX, Btf
+from collector.kernel.btf import FUNC, STRUCT, TYPEDEF, VMLINUX, Btf
 from foundation.errors import EnvironmentUnsupported
 
 _MEMBERS = {
@@ -269,14 +269,14 @@ def definitions(btf_path: Path = VMLINUX, cgroups: Path = _V1_CONTROLLERS) -> di
         except KeyError:
             continue
     with suppress(KeyError):
-        found |= {CAST: btf.function("bpf_rdonly_cast"), "CAST_CALL": CAST_CALL}
-        found |= {defined: btf.structure(name) for name, defined in type_names().items()}
+        found |= {CAST: btf.type_id("bpf_rdonly_cast", FUNC), "CAST_CALL": CAST_CALL}
+        found |= {defined: btf.type_id(name, STRUCT) for name, defined in type_names().items()}
     with suppress(KeyError):
-        found[PUTNAME] = btf.function("putname")
+        found[PUTNAME] = btf.type_id("putname", FUNC)
     found |= uring_layout(btf).definitions
     found["SIZE_UPID"] = btf.size("upid")
     try:
-        found[SYS_EXIT] = btf.typedef("btf_trace_sys_exit")
+        found[SYS_EXIT] = btf.type_id("btf_trace_sys_exit", TYPEDEF)
     except KeyError:
         raise EnvironmentUnsupported(
             "this kernel has no tracepoint sys_exit", "use a kernel with CONFIG_HAVE_SYSCALL_TRACEPOINTS, from 5.15 on"

@@ -5,6 +5,8 @@ Pure: the results are numbers and bytes, which maps.py writes into the kernel.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from collector.events.system_calls import BY_EVENT
 from schemas.filter import (
@@ -134,7 +136,7 @@ def _order(clause: Clause) -> tuple[str, list[tuple[Predicate, bool]], list[Path
 
 def _accumulated(masks: dict[bytes, int], parts: Callable[[bytes], Iterable[bytes]]) -> dict[bytes, int]:
     """Add to each text the masks of its parts, as a longest-match table returns only one entry."""
-    return {text: _join(masks.get(part, 0) for part in parts(text)) for text in masks}
+    return {text: joined(masks.get(part, 0) for part in parts(text)) for text in masks}
 
 
 def _beginnings(text: bytes) -> Iterable[bytes]:
@@ -145,11 +147,9 @@ def _endings(text: bytes) -> Iterable[bytes]:
     return (text[start:] for start in range(len(text) + 1))
 
 
-def _join(masks: Iterable[int]) -> int:
-    joined = 0
-    for mask in masks:
-        joined |= mask
-    return joined
+def joined(masks: Iterable[int]) -> int:
+    """Return the clauses of any of the masks."""
+    return reduce(or_, masks, 0)
 
 
 def _evaluated_tests(event: str, clauses: list[Clause]) -> dict[Predicate, tuple[int, int]]:
@@ -189,15 +189,15 @@ def _row(
                 passing[number] |= not required and patterns is None
     if event in _FLAGS_UNKNOWN:
         alike = [[other for other in range(CLASSES) if (number ^ other) & FAILED == 0] for number in range(CLASSES)]
-        classes = [_join(classes[other] for other in others) for others in alike]
+        classes = [joined(classes[other] for other in others) for others in alike]
         passing = [any(passing[other] for other in others) for others in alike]
     tests = tuple(
         KernelTest(
             *where,
             test.mask,
             test.values,
-            if_yes=_join(bit for bit, _, (required, _) in bits if (test, False) not in required),
-            if_no=_join(bit for bit, _, (required, _) in bits if (test, True) not in required),
+            if_yes=joined(bit for bit, _, (required, _) in bits if (test, False) not in required),
+            if_no=joined(bit for bit, _, (required, _) in bits if (test, True) not in required),
         )
         for test, where in evaluated.items()
     )
@@ -244,12 +244,12 @@ def collection_plan(entries: Mapping[bytes, bytes], own: PushdownFilter, always_
     if len(entries) > MAX_VERSIONS or not all(is_version(key.decode("latin-1")) for key in entries):
         return CollectionPlan(None, frozenset({EVERYTHING}))
     try:
-        joined = union(*(decode_filter(value) for value in entries.values()))
+        together = union(*(decode_filter(value) for value in entries.values()))
     except BadFilter:
-        joined = None
-    if joined is None:
+        together = None
+    if together is None:
         return CollectionPlan(None, frozenset({EVERYTHING}))
-    return CollectionPlan(always(joined, always_sent), frozenset(key.decode() for key in entries))
+    return CollectionPlan(always(together, always_sent), frozenset(key.decode() for key in entries))
 
 
 def common_versions(some: frozenset[str], others: frozenset[str]) -> frozenset[str]:

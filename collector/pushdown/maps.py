@@ -2,12 +2,20 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from functools import reduce
-from operator import or_
 
 from collector.events.system_calls import BY_EVENT
 from collector.kernel import bpf_syscall
-from collector.pushdown.layout import JUDGE, MASK_BITS, MAX_ROWS, MAX_TESTS, PASS, EventTypeRow, FilterLayout, lay_out
+from collector.pushdown.layout import (
+    JUDGE,
+    MASK_BITS,
+    MAX_ROWS,
+    MAX_TESTS,
+    PASS,
+    EventTypeRow,
+    FilterLayout,
+    joined,
+    lay_out,
+)
 from schemas.filter import CLASSES, MAX_PREFIX, MAX_SUFFIX, MAX_VALUES, PushdownFilter
 
 MAX_TEXTS = 4096
@@ -64,7 +72,7 @@ class FilterMaps:
 def entries(layout: FilterLayout, generation: int) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield every entry of a filter: the map's name, key and value as laid out in lanner.bpf.c."""
     row_index = 0
-    places = ((_BY_BEGINNING, _union(layout.prefixes)), (_BY_ENDING, _union(layout.suffixes)))
+    places = ((_BY_BEGINNING, joined(layout.prefixes.values())), (_BY_ENDING, joined(layout.suffixes.values())))
     for event, call in BY_EVENT.items():
         row = layout.rows.get(event, _PASSING)
         if row.verdicts != _PASSING.verdicts and row_index < MAX_ROWS:
@@ -86,10 +94,6 @@ def _masks(row: EventTypeRow, row_index: int) -> Iterator[tuple[str, bytes, byte
     for number, test in enumerate(row.tests):
         yield "test_masks", _U32.pack((row_index * MAX_TESTS + number) * 2), _mask(test.if_no)
         yield "test_masks", _U32.pack((row_index * MAX_TESTS + number) * 2 + 1), _mask(test.if_yes)
-
-
-def _union(masks: Mapping[bytes, int]) -> int:
-    return reduce(or_, masks.values(), 0)
 
 
 def _packed(row: EventTypeRow, row_index: int, places: Iterable[tuple[int, int]]) -> bytes:

@@ -85,7 +85,7 @@ def test_a_program_that_the_verifier_refuses_is_reported_with_its_reason() -> No
     returns_nothing = struct.pack("<BBhi", 0x95, 0, 0, 0)
 
     with pytest.raises(OSError, match=r"the kernel refused nothing: .*R0 !read_ok") as refused:
-        bpf_syscall.load_tracepoint("nothing", returns_nothing)
+        bpf_syscall.load_program("nothing", returns_nothing)
 
     assert refused.value.errno == errno.EACCES
 

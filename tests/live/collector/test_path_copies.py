@@ -24,7 +24,7 @@ def useless() -> Iterator[PathCopies]:
     except EnvironmentUnsupported as missing:
         lacking(f"{missing.reason}: {missing.remedy}")
     program.path_copies._forget_putname()
-    program.path_copies._putname = bpf_syscall.load_tracepoint("nothing", RETURN_0, compilation["sys_exit"])
+    program.path_copies._putname = bpf_syscall.load_program("nothing", RETURN_0, compilation["sys_exit"])
     yield program.path_copies
     program.close()
     for descriptor in loaded.values():
