@@ -1,6 +1,34 @@
 """The demo: takes the built-in rules, runs a harmless action for each, returns whether the rule detected it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
-from lanner.demo.acts import ACTS, WITHOUT_ACTION
+from lanner.demo.container_acts import CONTAINER_ACTS
+from lanner.demo.host_acts import HOST_ACTS
+from lanner.demo.library_acts import LIBRARY_HOST_ACTS, LIBRARY_STATEFUL_ACTS
 
 __all__ = ["ACTS", "WITHOUT_ACTION", "DemoAction", "DemoContext", "DemoSkipped"]
+
+ACTS: tuple[DemoAction, ...] = (
+    *HOST_ACTS,
+    *LIBRARY_HOST_ACTS,
+    *LIBRARY_STATEFUL_ACTS,
+    *CONTAINER_ACTS,
+)
+
+WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
+    "Overwrite program through proc in container": "The kernel refuses it while the program runs.",
+    "New user namespace in container": "Docker forbids it by default.",
+    "Start privileged container": "The demonstration starts no privileged container.",
+    "Start container with sensitive mount": "The demonstration gives no container a directory of this machine.",
+    "Run program with dangerous environment": "Environment variables are collected only if an active rule names them.",
+    "Run program with proxy in environment": "Environment variables are collected only if an active rule names them.",
+    "Login after many connections to SSH": "The demonstration starts no SSH server.",
+    "First connection of image to address": "The rule learns for a day before it reports anything.",
+    "First run of program in image": "The rule learns for a day before it reports anything.",
+    "First child program of server": "The rule learns for a day before it reports anything.",
+    "Interactive shell by person": "It needs audit events of a Kubernetes API server.",
+    "Interactive shell by person, audit event later": "It needs audit events of a Kubernetes API server.",
+})  # fmt: skip
+"""Why a rule has no action."""

@@ -249,6 +249,23 @@ def named(program: str, name: str, *arguments: str) -> Step:
     return run
 
 
+def command(*words: str, file: str = "", user: int | None = None) -> Step:
+    """Return a step that runs a command, in whose words {} is the action's own directory.
+
+    Args:
+        words: the program and its arguments.
+        file: an empty file of this name is created there first.
+        user: the user id to run it as.
+    """
+
+    def run(context: DemoContext) -> None:
+        if file:
+            (context.directory / file).touch()
+        context.run(*(word.replace("{}", str(context.directory)) for word in words), user=user)
+
+    return run
+
+
 def python(code: str, *, user: int | None = None) -> Step:
     """Return a step that runs Python code, perhaps as another user."""
 

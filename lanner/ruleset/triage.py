@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from lanner.demo.acts import ACTS, WITHOUT_ACTION
+from lanner.demo import ACTS, WITHOUT_ACTION
 from lanner.ruleset.load import ActiveRules
 from processor.language.ast import Field
 from processor.language.printer import print_operand
