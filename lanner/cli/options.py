@@ -1,7 +1,10 @@
-"""Options of commands that read the past: this host's recording, a given one, or a fleet's topics; and times."""
+"""What commands that read the past share: options for the source and times, and the progress of a search."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,10 @@ import click
 
 from foundation.quantities import UNITS, parse_duration, parse_size
 from lanner.errors import BadInput
+from lanner.process.signals import Signals
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
-from lanner.terminal.output import note
+from lanner.terminal.output import StatusLine, note
 
 
 def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,6 +63,34 @@ def chosen_recording(settings: Settings, file: Path | None, *, topic: bool, quie
     if file is None and not quiet:
         note(f"reading this host's own recording in {chosen}; --topic reads a fleet's.")
     return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a command that Ctrl-C ends early."""
+
+    stop: Callable[[], bool]
+    """Returns whether to end."""
+    show: Callable[[str], None]
+    """Draws the status line."""
+    clear: Callable[[], None]
+    """Erases it before something else is printed."""
+
+
+@contextmanager
+def progress(*, quiet: bool, restores: bool = False) -> Iterator[Progress]:
+    """Handle Ctrl-C and draw a status line inside.
+
+    Args:
+        quiet: draw no line.
+        restores: handle signals as before afterwards, for a command that works on.
+    """
+    status = StatusLine(sys.stderr, enabled=not quiet)
+    with Signals(restores=restores) as signals:
+        try:
+            yield Progress(lambda: signals.stop, status.show, status.clear)
+        finally:
+            status.clear()
 
 
 _UNITS = ("ms", "s", "m", "h", "d")

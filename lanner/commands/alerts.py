@@ -16,12 +16,12 @@ from foundation.caches import BoundedSet
 from foundation.text import count_of
 from lanner.cli import tables
 from lanner.cli.app import ALERT_FORMATS, NO_RULES, Group, Options, front_command
-from lanner.cli.options import chosen_recording, source_options, time_ms
+from lanner.cli.options import chosen_recording, progress, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.process.signals import Signals
 from lanner.recorder.store import EventRange
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.sinks.lines import alert_lines
 from lanner.wiring.stores import open_events
@@ -127,19 +127,15 @@ def list_alerts(
     settings = options.settings()
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     printed = PrintedAlerts(alert_lines(settings, sys.stdout), sys.stdout)
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
-    with Signals() as signals:
-        try:
-            store = open_events(settings, recording, note)
-            for number, alert in enumerate(store.alerts(EventRange(first), lambda: signals.stop)):
-                status.show(f"searching: {count_of(number, 'alert')}, {printed.count:,} shown")
-                if first <= alert.time // 1_000_000 <= last and selection.matches(alert):
-                    status.clear()
-                    printed.show(alert)
-                if signals.stop:
-                    break
-        finally:
-            status.clear()
+    with progress(quiet=options.quiet) as search:
+        store = open_events(settings, recording, note)
+        for number, alert in enumerate(store.alerts(EventRange(first), search.stop)):
+            search.show(f"searching: {count_of(number, 'alert')}, {printed.count:,} shown")
+            if first <= alert.time // 1_000_000 <= last and selection.matches(alert):
+                search.clear()
+                printed.show(alert)
+            if search.stop():
+                break
     if not options.quiet and not printed.count:
         note("no stored alert matches.")
 

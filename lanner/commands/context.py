@@ -16,9 +16,8 @@ from foundation.text import printable
 from foundation.times import clock, date_and_time, date_and_time_seconds
 from lanner.captures.writing.writer import CaptureSpool
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, parse_duration_ms, source_options
+from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
 from lanner.recorder.context import (
     EventQuery,
     QueryResult,
@@ -37,7 +36,7 @@ from lanner.recorder.tree.family import Family
 from lanner.recorder.tree.peers import HostReading, JoinedContext, joined_contexts
 from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, coloured, note, paint
+from lanner.terminal.output import coloured, note, paint
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import open_events
 from processor.output.redaction import Redaction
@@ -261,35 +260,17 @@ def command(
         limit or form.limit,
     )
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
-    with Signals() as signals:
+    with progress(quiet=options.quiet) as search:
         store = open_events(settings, recording, note)
-        try:
-            found = find_around(query, store, lambda: _rule_names(settings), lambda: signals.stop, status.show)
-        finally:
-            status.clear()
+        found = find_around(query, store, lambda: _rule_names(settings), search.stop, search.show)
+        search.clear()
         with _spool(scap) as spool:
-            _show(query, found, settings.redact, form, _Progress(status, lambda: signals.stop, spool))
+            _show(query, found, settings.redact, form, search=search, spool=spool)
 
 
 def _rule_names(settings: Settings) -> frozenset[str]:
     rules = load_or_fail(find_rules(settings), warnings=False).rules
     return frozenset(rule.name for rule in rules)
-
-
-@dataclass(frozen=True, slots=True)
-class _Progress:
-    status: StatusLine
-    stop: Callable[[], bool]
-    spool: CaptureSpool | None = None
-    """Receives the contents of a capture."""
-
-    def take(self, stored: StoredBatch) -> None:
-        """Take a batch that is searched."""
-        self.status.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
-        if self.spool is not None:
-            with _faults(self.spool.file):
-                self.spool.writer.write(encode_batch(stored.batch))
 
 
 @contextmanager
@@ -314,7 +295,21 @@ def _faults(file: Path) -> Iterator[None]:
         raise BadInput(f"{file}: {error.strerror}.") from None
 
 
-def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: Form, progress: _Progress) -> None:
+def _show(
+    query: EventQuery,
+    found: QueryResult,
+    redact: tuple[str, ...],
+    form: Form,
+    *,
+    search: Progress,
+    spool: CaptureSpool | None,
+) -> None:
+    def take(stored: StoredBatch) -> None:
+        search.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
+        if spool is not None:
+            with _faults(spool.file):
+                spool.writer.write(encode_batch(stored.batch))
+
     trigger_time = found.alert.time if found.alert is not None else query.time * 1_000_000 + 999_999
     window = TimelineRange(
         trigger_time - query.before * 1_000_000, trigger_time, trigger_time + query.after * 1_000_000
@@ -326,25 +321,25 @@ def _show(query: EventQuery, found: QueryResult, redact: tuple[str, ...], form: 
         found.is_trigger,
         form.write(redaction),
         query.limit,
-        stop=progress.stop,
-        on_batch=progress.take,
+        stop=search.stop,
+        on_batch=take,
     )
-    progress.status.clear()
-    if progress.spool is not None:
-        with _faults(progress.spool.file):
+    search.clear()
+    if spool is not None:
+        with _faults(spool.file):
             host = _host(found, context.coverage)
-            written = progress.spool.finish(host, lambda time: window.start <= time <= window.end)
+            written = spool.finish(host, lambda time: window.start <= time <= window.end)
         for line in written.lines():
-            note(f"{progress.spool.file}: {line}.")
+            note(f"{spool.file}: {line}.")
 
     def joined(tree: Family) -> list[JoinedContext]:
         host = _host(found, context.coverage)
         if not host:
             return []
-        progress.status.show("searching for the other ends of connections")
-        how = HostReading(found.store, partial(activity_maker, redaction=redaction), query.limit, progress.stop)
+        search.show("searching for the other ends of connections")
+        how = HostReading(found.store, partial(activity_maker, redaction=redaction), query.limit, search.stop)
         others = joined_contexts(tree, host, window, how)
-        progress.status.clear()
+        search.clear()
         return others
 
     form.show(Around(query, found, context.timeline, context.coverage, window, joined))

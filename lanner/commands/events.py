@@ -8,12 +8,13 @@ import click
 
 from foundation.text import count_of
 from lanner.cli.app import NO_RULES, Group, Options, front_command
+from lanner.cli.options import progress
 from lanner.cli.tables import EVENTS
 from lanner.errors import BadInput
 from lanner.process.signals import Signals
 from lanner.recorder.event_rows import lines, rows
 from lanner.terminal.alert_text import Summary
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from processor.output.redaction import Redaction
 from schemas.batch import EventBatch, events_lost
 
@@ -72,8 +73,6 @@ def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) 
     FILE has events, not alerts: `lanner replay FILE` evaluates them with the rules active then. It is an Avro file,
     or with --scap a capture, which is written at the end: events are in FILE.avro.part until then.
     """
-    import sys
-
     from collector.events.system_calls import EVERYTHING
     from lanner.captures.writing.writer import CaptureSpool
     from lanner.wiring.stages.collector import make_collector
@@ -84,10 +83,9 @@ def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) 
     if unknown := [name for name in types if name not in EVERYTHING]:
         raise BadInput(f"--type {unknown[0]}: no such event type. Use one of: {' '.join(sorted(EVERYTHING))}")
     summary = Summary()
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
     lines: list[str] = []
 
-    with Signals() as signals:
+    with progress(quiet=options.quiet) as search:
         try:
             spool = CaptureSpool(file) if scap else None
             writer = RecordingWriter(file) if spool is None else spool.writer
@@ -103,13 +101,13 @@ def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) 
             collector.start()
             if not options.quiet:
                 note(f"recording {collector.hostname} to {file}. Stop: Ctrl-C")
-            while not signals.stop:
+            while not search.stop():
                 collector.poll(0.1)
-                status.show(f"recording: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
+                search.show(f"recording: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
             collector.stop()
             writer.close()
             if spool is not None:
-                status.show(f"writing {file}")
+                search.show(f"writing {file}")
                 lines = spool.finish().lines()
         except OSError as error:
             _abandon(collector, writer)
@@ -121,8 +119,6 @@ def record(options: Options, file: Path, types: tuple[str, ...], *, scap: bool) 
         except BaseException:
             _abandon(collector, writer)
             raise
-        finally:
-            status.clear()
     if not options.quiet:
         note(f"{file}: {count_of(summary.events, 'event')}, {events_lost(collector.losses):,} lost")
         for line in lines:

@@ -14,11 +14,11 @@ from bus.connection import BusUnavailable
 from foundation.text import printable
 from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Group, Options, front_command, shared_options
+from lanner.cli.options import progress
 from lanner.cli.tables import HOSTS
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.libraries import need
-from lanner.process.signals import Signals
-from lanner.terminal.output import StatusLine, error_line, note
+from lanner.terminal.output import error_line, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
 from schemas.host_keys import BadHostKey, check_host_id, key_id, parse_public_key
@@ -53,12 +53,10 @@ def _show(options: Options, *, check: bool) -> None:
 
     settings = options.settings()
     connection = reachable_connection(settings)
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
     now = time.time_ns() // 1_000_000
-    with Signals() as signals:
-        hosts = find_hosts(connection, now, lambda: signals.stop, status.show)
-        status.clear()
-        was_stopped = signals.stop
+    with progress(quiet=options.quiet) as search:
+        hosts = find_hosts(connection, now, search.stop, search.show)
+    was_stopped = search.stop()
 
     def is_silent(host: "FleetHost") -> bool:
         return now - host.seen > settings.hosts.silent_seconds * 1000 and not host.is_stopped

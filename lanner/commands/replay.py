@@ -15,9 +15,8 @@ import click
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import ALERT_FORMATS, Options, front_command
-from lanner.cli.options import time_ms
+from lanner.cli.options import progress, time_ms
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
 from lanner.recorder.coverage import RecordingCoverage, not_collected
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.recorder.recording import incident_lines, read_incident
@@ -255,23 +254,21 @@ def _backtest(
     if until is not None and until <= since:
         raise BadInput("--until is not after --since.")
     backtest = Backtest()
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
-    with Signals() as signals:
-        stretch = open_events(settings, None, note).batches(EventRange(since, until), lambda: signals.stop)
+    with progress(quiet=options.quiet) as search:
+        stretch = open_events(settings, None, note).batches(EventRange(since, until), search.stop)
         for stored in filter(is_selected, stretch):
             for alert in evaluation.take(stored):
                 backtest.count(alert)
             share = stretch.done * 100 // max(stretch.total, 1)
-            status.show(
+            search.show(
                 f"{share} %: {count_of(evaluation.summary.events, 'event')} of "
                 f"{count_of(len(evaluation.coverage.hosts), 'host')}, {count_of(backtest.alerts, 'alert')}"
             )
         for alert in evaluation.finish():
             backtest.count(alert)
-        status.clear()
-        if signals.stop:
-            total = count_of(stretch.total, "batch", "batches")
-            stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
+    if search.stop():
+        total = count_of(stretch.total, "batch", "batches")
+        stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
     remarks = [*stretch.remarks, *evaluation.not_collected()]
     if settings.json_output:
         _print_json(backtest, evaluation, (since, until or now), remarks)

@@ -16,16 +16,16 @@ from foundation.files import open_private
 from foundation.text import printable
 from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
+from lanner.cli.options import progress
 from lanner.cli.tables import STATE
 from lanner.errors import BadInput
 from lanner.known_state.files import reset_file
 from lanner.known_state.learning import learning_macros
 from lanner.known_state.tables import chosen_group, known_values, macro_named, macro_states, read_state_file
 from lanner.libraries import need
-from lanner.process.signals import Signals
 from lanner.settings import Settings
 from lanner.settings.sections.model import KafkaSettings
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import load_detection
@@ -65,17 +65,13 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
     if not chosen:
         note("the active rules use no macro of type first_seen.")
         return
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
-    with Signals() as signals:
+    with progress(quiet=options.quiet) as search:
         if version:
-            wait_until_supported(connection, version, lambda: signals.stop)
-        fleet = FleetState(connection)
-        values, remarks = learn_from_topic(
-            fleet, TopicStore(connection, note), plan, chosen, stop=lambda: signals.stop, show=status.show
-        )
-        status.clear()
-        if signals.stop:
-            raise BadInput("stopped early: nothing was learned.")
+            wait_until_supported(connection, version, search.stop)
+        fleet, store = FleetState(connection), TopicStore(connection, note)
+        values, remarks = learn_from_topic(fleet, store, plan, chosen, stop=search.stop, show=search.show)
+    if search.stop():
+        raise BadInput("stopped early: nothing was learned.")
     if not options.quiet:
         note(f"learned {values:,} values for {', '.join(macro.name for macro in chosen)}.")
         for remark in remarks:
@@ -134,8 +130,8 @@ def state_source(settings: Settings, *, topic: bool, quiet: bool) -> StateSource
 
     connection = reachable_connection(settings)
     plan, _ = _active_plan(settings, connection)
-    with Signals() as signals:
-        state, unreadable = FleetState(connection).read(lambda: signals.stop)
+    with progress(quiet=quiet) as search:
+        state, unreadable = FleetState(connection).read(search.stop)
     if unreadable:
         note(f"{unreadable:,} records are of another release.")
     return StateSource(state, plan)

@@ -1,7 +1,6 @@
 """`lanner rules cost` and `pushdown`: the cost of draft rules, and the events that rules make the kernel send."""
 
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,13 +12,12 @@ from collector.events.system_calls import EVERYTHING
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, parse_duration_ms, source_options, time_ms
+from lanner.cli.options import chosen_recording, parse_duration_ms, progress, source_options, time_ms
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
 from lanner.recorder.store import EventRange
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.tuning.costs import CostComparison, MeasuredCosts, RuleCost, VersionCost, measured_costs
 from lanner.wiring.rules import detection_of, find_rules, load_detection
@@ -89,13 +87,10 @@ def measure(
         BadInput: The recording can't be read.
         BusUnavailable: No broker, or no such topic.
     """
-    status = StatusLine(sys.stderr, enabled=not quiet)
-    with Signals(restores=True) as signals:
-        batches = open_events(settings, recording, note).batches(EventRange(since), lambda: signals.stop)
+    with progress(quiet=quiet, restores=True) as search:
+        batches = open_events(settings, recording, note).batches(EventRange(since), search.stop)
         always = settings.collector.always_sent
-        measured = measured_costs(*versions, always, batches, since, show=status.show, stop=lambda: signals.stop)
-    status.clear()
-    return measured
+        return measured_costs(*versions, always, batches, since, show=search.show, stop=search.stop)
 
 
 def _active(settings: Settings, recording: Path | None) -> CompiledDetection:
@@ -331,23 +326,21 @@ def count_live(
         count([batch], costs, counts)
 
     collector = make_collector(settings, detection.event_types, take, pushdown_filter=detection.pushdown_filter)
-    status = StatusLine(sys.stderr, enabled=not quiet)
     filtered: Mapping[str, int] = {}
-    with Signals() as signals:
+    with progress(quiet=quiet) as search:
         try:
             collector.start()
             if not quiet:
                 note(f"counting on {collector.hostname} for {seconds:g} s. Stop: Ctrl-C")
             end = time.monotonic() + seconds
-            while not signals.stop and (rest := end - time.monotonic()) > 0:
+            while not search.stop() and (rest := end - time.monotonic()) > 0:
                 collector.poll(min(_POLL_SECONDS, rest))
                 sent = sum(each.seen for each in counts.values())
                 left_out = collector.counters()["filtered"]
-                status.show(f"{rest:.0f} s left: {sent:,} events sent, {left_out:,} left out")
+                search.show(f"{rest:.0f} s left: {sent:,} events sent, {left_out:,} left out")
             filtered = collector.filtered()
         finally:
             collector.stop()
-            status.clear()
     for event in costs:
         of_event = counts.setdefault(event, EventTypeCounts())
         # What arrived was sent, even if the evaluation here, which sees less than the kernel, disagrees.

@@ -11,9 +11,8 @@ import click
 
 from foundation.text import printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording
+from lanner.cli.options import chosen_recording, progress
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
 from lanner.recorder.context import EventQuery, find_around, parse_alert_id
 from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
 from lanner.ruleset.load import choose_rule, load_or_fail
@@ -30,7 +29,7 @@ from lanner.ruletest.given import (
     recorded_event,
 )
 from lanner.sources.installed import source_named
-from lanner.terminal.output import StatusLine, coloured, note
+from lanner.terminal.output import coloured, note
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stores import open_events
 from processor.loading import Rule
@@ -130,16 +129,12 @@ def _retained(
     settings = options.settings()
     query = EventQuery(parse_alert_id(identity), host, _AROUND_MS, _AROUND_MS, 1)
     recording = chosen_recording(settings, None if event is None else Path(event), topic=False, quiet=options.quiet)
-    status = StatusLine(sys.stderr, enabled=not options.quiet)
-    with Signals() as signals:
-        names = frozenset(each.name for each in rules)
+    names = frozenset(each.name for each in rules)
+    with progress(quiet=options.quiet) as search:
         store = open_events(settings, recording, note)
-        try:
-            found = find_around(query, store, lambda: names, lambda: signals.stop, status.show)
-        finally:
-            status.clear()
-        event_found = event_of(query, found, lambda: signals.stop)
-    status.clear()
+        found = find_around(query, store, lambda: names, search.stop, search.show)
+        search.clear()
+        event_found = event_of(query, found, search.stop)
     return answer_for_event(rule, event_found)
 
 

@@ -18,14 +18,14 @@ from bus.connection import BusUnavailable
 from foundation.files import write_atomically
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
+from lanner.cli.options import progress
 from lanner.errors import BadInput
 from lanner.known_state.learning import learning_macros
 from lanner.libraries import need
-from lanner.process.signals import Signals
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import RulesBudget
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
 from lanner.wiring.rules import detection_of
@@ -133,26 +133,21 @@ def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, versi
         return
     names = ", ".join(macro.name for macro in fresh)
     later = f"`lanner state learn` lets {names} learn from retained events later"
-    status = StatusLine(sys.stderr, enabled=not quiet)
     connection = reachable_connection(settings)
-    with Signals() as signals:
-        try:
-            wait_until_supported(connection, version, lambda: signals.stop)
-            fleet = FleetState(connection)
-            values, remarks = learn_from_topic(
-                fleet, TopicStore(connection, note), plan, fresh, stop=lambda: signals.stop, show=status.show
-            )
-        except BusUnavailable as error:
-            note(f"{error.reason}; {later}.", "warning")
-            return
-        finally:
-            status.clear()
-        if signals.stop:
-            note(f"stopped early; {later}.", "warning")
-        elif not quiet:
-            note(f"{names}: learned {values:,} values from retained events.")
-            for remark in remarks:
-                note(f"not learned: {printable(remark)}.")
+    try:
+        with progress(quiet=quiet) as search:
+            wait_until_supported(connection, version, search.stop)
+            fleet, store = FleetState(connection), TopicStore(connection, note)
+            values, remarks = learn_from_topic(fleet, store, plan, fresh, stop=search.stop, show=search.show)
+    except BusUnavailable as error:
+        note(f"{error.reason}; {later}.", "warning")
+        return
+    if search.stop():
+        note(f"stopped early; {later}.", "warning")
+    elif not quiet:
+        note(f"{names}: learned {values:,} values from retained events.")
+        for remark in remarks:
+            note(f"not learned: {printable(remark)}.")
 
 
 def _over_budget(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import asdict
@@ -12,14 +11,13 @@ import click
 
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, source_options, time_ms
+from lanner.cli.options import chosen_recording, progress, source_options, time_ms
 from lanner.errors import BadInput
-from lanner.process.signals import Signals
 from lanner.recorder.store import EventRange
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.reading import test_file_of
 from lanner.settings import Settings
-from lanner.terminal.output import StatusLine, note
+from lanner.terminal.output import note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, propose
 from lanner.wiring.rules import find_rules
@@ -116,17 +114,15 @@ def _alerts(
     *,
     quiet: bool,
 ) -> list[TunedAlert]:
-    status = StatusLine(sys.stderr, enabled=not quiet)
     found: dict[str, TunedAlert] = {}
-    with Signals(restores=True) as signals:
-        for alert in source(lambda: signals.stop):
-            if signals.stop or len(found) == _MAX_ALERTS:
+    with progress(quiet=quiet, restores=True) as search:
+        for alert in source(search.stop):
+            if search.stop() or len(found) == _MAX_ALERTS:
                 note(f"stopped after {count_of(len(found), 'alert')}.")
                 break
             if alert.rule in rules and alert.time // 1_000_000 >= first:
                 found[alert.id] = TunedAlert.of(alert, is_marked=alert.id in marked)
-                status.show(f"reading: {count_of(len(found), 'alert')}")
-    status.clear()
+                search.show(f"reading: {count_of(len(found), 'alert')}")
     return list(found.values())
 
 
