@@ -9,8 +9,7 @@ from collector.kernel_feed import KERNEL_LOSSES
 from collector.publishing.publisher import REFUSED, Publisher
 from collector.publishing.spool import BROKEN, FAILED, FULL, Spool
 from lanner.operations.catalogue import Readings, Value
-from lanner.operations.health import Health, HealthCheck, turning
-from lanner.operations.server import Beat
+from lanner.operations.health import Beat, Health, HealthCheck
 
 STAGE = "collector"
 REASONS = (*KERNEL_LOSSES, "undecodable", "process_stale", "io_uring_requests", "look_ups_given_up")
@@ -53,10 +52,7 @@ class CollectorView:
 
     def health(self) -> Health:
         """Return the checks."""
-        return Health(alive=self._alive, well=tuple, ready=self._ready)
-
-    def _alive(self) -> list[HealthCheck]:
-        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+        return self.turned.health(self.stuck_seconds, self._ready)
 
     def _ready(self) -> list[HealthCheck]:
         attached, away = self.collector.is_attached, self.publisher.is_away

@@ -1,5 +1,6 @@
 """Health checks of a stage, as text: one line per check."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,22 @@ def turning(name: str, turned_at: float, now: float, limit: float) -> HealthChec
     if age < limit:
         return HealthCheck(name, is_good=True, detail="running")
     return HealthCheck(name, is_good=False, detail=f"no iteration for {age:.0f} s: it hangs, or lacks CPU")
+
+
+class Beat:
+    """The time of a loop's latest iteration."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.at = clock()
+
+    def beat(self) -> None:
+        """Record an iteration."""
+        self.at = self._clock()
+
+    def health(self, stuck_seconds: float, ready: Callable[[], Sequence[HealthCheck]]) -> Health:
+        """Return the checks of a stage with one loop, which may take so long for an iteration."""
+        return Health(lambda: [turning("loop", self.at, self._clock(), stuck_seconds)], tuple, ready)
 
 
 def report(checks: Iterable[HealthCheck]) -> tuple[bool, str]:

@@ -3,15 +3,13 @@
 Apart from those of `lanner kubernetes`, because the image of the intake doesn't have that service's libraries.
 """
 
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from lanner.intake.delivery import ACCEPTED, REFUSED
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
-from lanner.operations.health import Health, HealthCheck, turning
-from lanner.operations.server import Beat
+from lanner.operations.health import Beat, Health, HealthCheck
 
 if TYPE_CHECKING:
     from lanner.intake.webhook import AuditWebhook
@@ -46,10 +44,7 @@ class AuditIntakeView:
 
     def health(self) -> Health:
         """Return the checks."""
-        return Health(alive=self._alive, well=tuple, ready=self._ready)
-
-    def _alive(self) -> list[HealthCheck]:
-        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+        return self.turned.health(self.stuck_seconds, self._ready)
 
     def _ready(self) -> list[HealthCheck]:
         webhook = self.intake.webhook

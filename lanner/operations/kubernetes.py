@@ -1,14 +1,12 @@
 """Metrics and health of `lanner kubernetes`: objects, watches, leadership, records."""
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.kubernetes.objects import RESOURCES
 from collector.kubernetes.reflector import REASONS
 from lanner.operations.catalogue import Readings
-from lanner.operations.health import Health, HealthCheck, turning
-from lanner.operations.server import Beat
+from lanner.operations.health import Beat, Health, HealthCheck
 
 if TYPE_CHECKING:
     from collector.kubernetes.service import KubernetesService
@@ -39,10 +37,7 @@ class KubernetesView:
 
     def health(self) -> Health:
         """Return the checks."""
-        return Health(alive=self._alive, well=tuple, ready=self._ready)
-
-    def _alive(self) -> list[HealthCheck]:
-        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
+        return self.turned.health(self.stuck_seconds, self._ready)
 
     def _ready(self) -> list[HealthCheck]:
         service = self.service

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
-from lanner.operations.health import Health, HealthCheck, turning
-from lanner.operations.server import Beat
+from lanner.operations.health import Beat, Health, HealthCheck, turning
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.worker import Worker
 from notifier.sink import IntakeStats, SinkStats

@@ -5,22 +5,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS, SPOOL_REASONS
-from lanner.operations.health import Health, HealthCheck, turning
-from lanner.operations.server import Beat
-from processor.correlation.stage import EVICTED, CorrelateStage
+from lanner.operations.health import Beat, Health, HealthCheck
+from processor.correlation.stage import EVICTED
 from processor.correlation.windows import UpdateOutcome
 from processor.detection.rule_timing import RuleTiming
 from processor.evaluator import CompiledRuleset
-from processor.fleet.backlog import Lateness
-from processor.fleet.followers import HostKeysService
-from processor.fleet.json_stage import JsonStage
-from processor.fleet.message_stage import BATCHES_MISSING, MessageStage
+from processor.fleet.message_stage import BATCHES_MISSING
 from processor.fleet.producer import ResultProducer
-from processor.fleet.rules.rollout import RulesRollout
 from processor.hosts.arrival import OUTCOMES as POD_OUTCOMES
 from processor.hosts.arrival import PodRecords
 from processor.hosts.identity import OUTCOMES
@@ -28,6 +23,9 @@ from processor.matching.packing import LEVELS
 from processor.output.internal_alerts import MEMORY_LOST
 from processor.sessions.sessions import EVICTABLE, Sessions
 from schemas.catalog.fields import SYSCALL
+
+if TYPE_CHECKING:
+    from processor.fleet.worker import FleetProcessor
 
 STAGE = "processor"
 ANSWER_SECONDS = 20.0
@@ -103,13 +101,8 @@ def session_readings(sessions: Sessions) -> dict[str, dict[tuple[str, ...], Valu
 class ProcessorView:
     """Reads a running processor."""
 
-    stage: MessageStage
-    correlation: CorrelateStage
-    json: JsonStage
-    rules: RulesRollout
-    lateness: Lateness
+    processor: "FleetProcessor"
     stuck_seconds: float
-    host_keys: HostKeysService | None = None
     turned: Beat = field(default_factory=Beat)
     shipping: ResultProducer | None = None
     app: Any = None
@@ -133,45 +126,47 @@ class ProcessorView:
 
     def readings(self) -> Readings:
         """Return the metrics."""
-        ruleset, counts = self.rules.in_use.ruleset, self.correlation.counts
-        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(self.stage.lost) | {MEMORY_LOST: self.correlation.lost}
-        left_out = self.stage.packer.left_out + self.json.packer.left_out
-        readings = rule_readings(ruleset, self.rules.timing) | {
-            "lanner_rules_info": {(self.rules.in_use.version,): 1.0},
-            "lanner_events_total": {(STAGE,): self.stage.events},
-            "lanner_json_events_total": {("evaluated",): self.json.events, ("refused",): self.json.refused},
-            "lanner_json_events_truncated_total": {(): self.json.truncated},
+        processor, stages = self.processor, self.processor.stages
+        detect, correlate, json = stages.detect, stages.correlate, stages.json
+        ruleset, counts = processor.rules.in_use.ruleset, correlate.counts
+        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(detect.lost) | {MEMORY_LOST: correlate.lost}
+        left_out = detect.packer.left_out + json.packer.left_out
+        readings = rule_readings(ruleset, processor.rules.timing) | {
+            "lanner_rules_info": {(processor.rules.in_use.version,): 1.0},
+            "lanner_events_total": {(STAGE,): detect.events},
+            "lanner_json_events_total": {("evaluated",): json.events, ("refused",): json.refused},
+            "lanner_json_events_truncated_total": {(): json.truncated},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
-            "lanner_events_redated_total": {(): self.stage.redated},
-            "lanner_repeated_alerts_total": repeated(ruleset, self.stage.repeats.counted, self.correlation.suppressed),
-            "lanner_hosts_dropped_total": {(): self.stage.hosts_dropped},
-            "lanner_batches_replayed_total": {(): self.stage.replayed},
-            "lanner_correlation_groups": {(): self.correlation.groups},
-            "lanner_first_seen_values": {(): self.correlation.known_values},
+            "lanner_events_redated_total": {(): detect.redated},
+            "lanner_repeated_alerts_total": repeated(ruleset, detect.repeats.counted, correlate.suppressed),
+            "lanner_hosts_dropped_total": {(): detect.hosts_dropped},
+            "lanner_batches_replayed_total": {(): detect.replayed},
+            "lanner_correlation_groups": {(): correlate.groups},
+            "lanner_first_seen_values": {(): correlate.known_values},
             "lanner_correlation_evicted_total": {(): counts.get(EVICTED, 0)},
             "lanner_correlation_left_out_total": {(level,): left_out[level] for level in LEVELS},
             "lanner_correlation_passed_over_total": {(reason,): counts.get(reason, 0) for reason in PASSED_OVER},
         }
-        readings |= pod_readings(self.stage.pods) | session_readings(self.stage.sessions)
+        readings |= pod_readings(detect.pods) | session_readings(detect.sessions)
         if self.shipping is not None:
             alerts: dict[tuple[str, ...], Value] = {each[:2]: 0 for each in ruleset.active}
             readings["lanner_alerts_total"] = alerts | dict(self.shipping.by_rule)
             readings["lanner_host_alerts_total"] = {(host,): number for host, number in self.shipping.by_host.items()}
             readings["lanner_alert_latency_seconds"] = {(): self.shipping.latency}
             readings["lanner_dead_letters_total"] = {(STAGE,): self.shipping.dead_letters}
-        if self.host_keys is not None:
-            gate = self.host_keys.gate
+        if processor.host_keys is not None:
+            gate = processor.host_keys.gate
             outcomes = dict.fromkeys(OUTCOMES, 0) | dict(gate.outcomes)
             readings["lanner_batches_total"] = {(outcome,): number for outcome, number in outcomes.items()}
             readings["lanner_known_hosts"] = {(state,): number for state, number in gate.known.counts().items()}
-        ages = [(each.topic, str(each.partition), each.age) for each in self.lateness.lags]
+        ages = [(each.topic, str(each.partition), each.age) for each in processor.lateness.lags]
         readings["lanner_oldest_unevaluated_seconds"] = {(topic, number): age for topic, number, age in ages}
         readings["lanner_consumer_lag"] = {(at.topic, str(at.partition)): lag for at, lag in self._lag().items()}
         return readings
 
     def health(self) -> Health:
         """Return the checks."""
-        return Health(alive=self._alive, well=tuple, ready=self._ready)
+        return self.turned.health(self.stuck_seconds, self._ready)
 
     def _lag(self) -> dict[Any, int]:
         if self.app is None or not self._is_assigned:
@@ -179,13 +174,13 @@ class ProcessorView:
         found: dict[Any, int] = self.app.consumer.lag()
         return found
 
-    def _alive(self) -> list[HealthCheck]:
-        return [turning("loop", self.turned.at, time.monotonic(), self.stuck_seconds)]
-
     def _ready(self) -> list[HealthCheck]:
         silent = ANSWER_SECONDS + 1 if self.shipping is None else time.monotonic() - self.shipping.answered_at
         answers = silent <= ANSWER_SECONDS
         detail = "confirms messages" if answers else "has confirmed nothing for a while: is it reachable?"
         assigned = "assigned" if self._is_assigned else "not assigned yet"
-        late = [HealthCheck("lag", is_good=True, detail=reason, is_degraded=True) for reason in self.lateness.reasons]
+        late = [
+            HealthCheck("lag", is_good=True, detail=reason, is_degraded=True)
+            for reason in self.processor.lateness.reasons
+        ]
         return [HealthCheck("broker", answers, detail), HealthCheck("partitions", self._is_assigned, assigned), *late]

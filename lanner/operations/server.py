@@ -244,18 +244,6 @@ def serving(
         server.stop()
 
 
-class Beat:
-    """The time of a loop's latest iteration."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self.at = clock()
-
-    def beat(self) -> None:
-        """Record an iteration."""
-        self.at = self._clock()
-
-
 def _answer(checks: Sequence[HealthCheck]) -> Answer:
     is_good, text = report(checks)
     return (HTTPStatus.OK if is_good else HTTPStatus.SERVICE_UNAVAILABLE), TEXT, text.encode()

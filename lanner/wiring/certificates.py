@@ -3,38 +3,14 @@
 import os
 import ssl
 from collections.abc import Mapping
-from typing import Protocol
 
 from lanner.settings.faults import BadSettings, SettingFault
+from lanner.settings.sections.services import ConsoleSettings, IntakeSettings, KubernetesAuditSettings
 from lanner.wiring.kafka import secret
 
 
-class CertificateSettings(Protocol):
-    """A section with a server's certificate."""
-
-    @property
-    def certificate_file(self) -> str | None:
-        """PEM file of the certificate."""
-
-    @property
-    def key_file(self) -> str | None:
-        """PEM file of its key."""
-
-
-class ServerSettings(CertificateSettings, Protocol):
-    """A section with a server's certificate, and with what its clients must present."""
-
-    @property
-    def client_ca_file(self) -> str | None:
-        """PEM file of the CAs whose client certificates are required."""
-
-    @property
-    def token_file(self) -> str | None:
-        """File of the required token."""
-
-
 def server_secrets(
-    name: str, section: ServerSettings, environment: Mapping[str, str] = os.environ
+    name: str, section: IntakeSettings | KubernetesAuditSettings, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ssl.SSLContext | None]:
     """Read the token and the certificates that a section names; each may be none. Raises BadSettings.
 
@@ -55,7 +31,10 @@ def server_secrets(
 
 
 def server_context(
-    name: str, section: CertificateSettings, problems: list[SettingFault], client_ca_file: str | None = None
+    name: str,
+    section: IntakeSettings | KubernetesAuditSettings | ConsoleSettings,
+    problems: list[SettingFault],
+    client_ca_file: str | None = None,
 ) -> ssl.SSLContext | None:
     """Return the context for TLS, or None without a certificate; add errors to problems.
 
@@ -68,7 +47,7 @@ def server_context(
     if not section.certificate_file:
         if section.key_file or client_ca_file:
             wrong = "key_file" if section.key_file else "client_ca_file"
-            needs = "key_file or client_ca_file is" if hasattr(section, "client_ca_file") else "key_file is"
+            needs = "key_file is" if isinstance(section, ConsoleSettings) else "key_file or client_ca_file is"
             text = f"{name}.certificate_file must be set where {needs}."
             problems.append(SettingFault(f"{name}.{wrong}", text))
         return None

@@ -95,16 +95,30 @@ class _Worker(faust.Worker):
         """Do nothing: signals are handled here."""
 
 
+@dataclass(frozen=True, slots=True)
+class FleetProcessor:
+    """The parts of a processor, connected to each other; nothing is started."""
+
+    connection: Connection
+    """The broker; its topics have been checked."""
+    stages: Stages
+    rules: RulesRollout
+    """Changes the rules of all stages."""
+    host_keys: HostKeysService | None
+    """Verifies from which hosts batches come; None to accept all."""
+    records: Sequence[RecordsFollower]
+    """Read topics that evaluation looks things up in."""
+    partitions: int
+    """Of the events topic."""
+    lateness: Lateness
+    """Reports that messages are evaluated late."""
+    cluster_name: str
+    """For alerts whose pod's cluster is not known."""
+
+
 def run_processor(
-    connection: Connection,
-    stages: Stages,
-    rules: RulesRollout,
+    processor: FleetProcessor,
     *,
-    host_keys: HostKeysService | None,
-    records: Sequence[RecordsFollower] = (),
-    partitions: int,
-    lateness: Lateness,
-    cluster_name: str = "",
     on_note: OnNote,
     stop_signals: StopSignals,
     on_ready: Callable[[], None] = lambda: None,
@@ -115,14 +129,7 @@ def run_processor(
     """Run until it is stopped.
 
     Args:
-        connection: the broker; its topics have been checked.
-        stages: evaluate messages.
-        rules: changes the rules of both.
-        host_keys: verify from which hosts batches come; None to accept all.
-        records: read topics that evaluation looks things up in.
-        partitions: of the events topic.
-        lateness: reports that messages are evaluated late.
-        cluster_name: for alerts whose pod's cluster is not known.
+        processor: its parts.
         on_note: receives messages for an operator.
         stop_signals: called with the running loop and with what stops the processor when called there.
         on_ready: called once partitions are assigned for the first time.
@@ -143,20 +150,7 @@ def run_processor(
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(lambda _, context: handler.emit(_record(context)))
     return loop.run_until_complete(
-        _run(
-            loop,
-            connection,
-            stages,
-            rules,
-            followers=(host_keys, records),
-            partitions=partitions,
-            lateness=lateness,
-            cluster_name=cluster_name,
-            notes=(on_note, on_ready),
-            stop_signals=stop_signals,
-            at=at,
-            on_start=on_start,
-        )
+        _run(loop, processor, on_note=on_note, stop_signals=stop_signals, on_ready=on_ready, at=at, on_start=on_start)
     )
 
 
@@ -187,21 +181,16 @@ async def within(seconds: float, work: Awaitable[object]) -> bool:
 
 async def _run(
     loop: asyncio.AbstractEventLoop,
-    connection: Connection,
-    stages: Stages,
-    rules: RulesRollout,
+    processor: FleetProcessor,
     *,
-    followers: tuple[HostKeysService | None, Sequence[RecordsFollower]],
-    partitions: int,
-    lateness: Lateness,
-    cluster_name: str,
-    notes: tuple[OnNote, Callable[[], None]],
+    on_note: OnNote,
     stop_signals: StopSignals,
+    on_ready: Callable[[], None],
     at: Callable[[str], None],
     on_start: OnStart,
 ) -> int:
-    on_note, on_ready = notes
-    host_keys, records = followers
+    connection, stages, rules = processor.connection, processor.stages, processor.rules
+    host_keys, records, lateness = processor.host_keys, processor.records, processor.lateness
     stopping = asyncio.Event()
     failures: list[BaseException] = []
 
@@ -210,19 +199,19 @@ async def _run(
         stopping.set()
 
     stop_signals(loop, stopping.set)
-    app = make_app(connection, partitions, on_note)
+    app = make_app(connection, processor.partitions, on_note)
     detect = DetectService(
         app,
         connection,
-        stages[0],
-        stages[2],
+        stages.detect,
+        stages.json,
         host_keys=host_keys,
         records=records,
         on_note=on_note,
         on_failure=fail,
         at=at,
     )
-    correlate = CorrelateService(app, connection, stages[1], on_note=on_note, on_failure=fail, at=at)
+    correlate = CorrelateService(app, connection, stages.correlate, on_note=on_note, on_failure=fail, at=at)
     is_ready = False
 
     async def assigned(app: Any, partitions: Any, **_: Any) -> None:  # noqa: ARG001  Faust's signal
@@ -236,7 +225,7 @@ async def _run(
     worker = _Worker(app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False)
     # It writes to the terminal even if it has nothing to show.
     worker.spinner = None
-    shipping = ResultProducer(connection, on_note, cluster_name)
+    shipping = ResultProducer(connection, on_note, processor.cluster_name)
     await shipping.announce()
     for service in (detect, correlate):
         service.start(shipping)

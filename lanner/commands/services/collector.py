@@ -3,7 +3,6 @@
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,17 +13,11 @@ from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.process import service
 from lanner.process.signals import Signals
-from lanner.settings import LoadedSettings, Settings
+from lanner.settings import LoadedSettings
 from lanner.terminal.output import note
 from lanner.wiring.kafka import connection_of
-from schemas.batch import EventBatch, events_lost
+from schemas.batch import events_lost
 from schemas.filter import PushdownFilter
-
-if TYPE_CHECKING:
-    from collector.publishing.spool import Spool
-    from lanner.operations.collector import CollectorView
-    from lanner.wiring.stages.pushdown import FleetFilter
-
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -35,68 +28,43 @@ FLUSH_SECONDS = 5.0
 def _collect(options: Options) -> None:
     """Collect until a signal arrives."""
     need("collector", "confluent_kafka")
-    from collector.publishing.publisher import Publisher
-    from collector.publishing.spool import SequenceCheckpoint
     from lanner.operations.collector import CollectorView
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.servers import endpoint
-    from lanner.wiring.stages.collector import identity_of, make_collector
-    from lanner.wiring.stages.pushdown import FleetFilter, own_filter
+    from lanner.wiring.stages.fleet_collector import FleetCollector, own_filter
 
     loaded = options.load()
     settings = loaded.settings
     log_to_stderr(settings.log_level, settings.log_format, "collector")
     own = own_filter(lambda: checked_filter(loaded, warnings=not options.quiet))
     connection = connection_of(settings)
-    folder = Path(settings.kafka.spool_dir)
-    spool = _spool(settings, folder)
-    fleet_filter = FleetFilter(settings, connection, own, folder)
-    continuity = SequenceCheckpoint(folder / "last.json")
-    last = continuity.read()
-    newest = 0
-
-    def take(batch: EventBatch) -> None:
-        nonlocal newest
-        publisher.publish(batch)
-        newest = batch.sequence
-        continuity.note(batch.collector_start, batch.sequence)
-
-    collector = make_collector(
-        settings,
-        fleet_filter.event_types,
-        take,
-        pushdown_filter=fleet_filter.plan.pushdown_filter,
-        versions=fleet_filter.plan.versions,
-        variables=fleet_filter.variables,
-        flush_ms=settings.kafka.batch_ms,
-        previous=(0, -1) if last is None else (last.start, last.sequence),
-        further_losses=lambda: publisher.losses,
-        on_note=note,
-    )
-    publisher = Publisher(
-        connection, collector.host.id, spool, identity=identity_of(settings, collector.host), on_note=note
-    )
-
+    made = FleetCollector(settings, connection, own)
+    collector, publisher = made.collector, made.publisher
     limit = settings.kafka.spool_mib << 20
-    view = CollectorView(collector, publisher, spool, limit, stuck_seconds=settings.http.stuck_seconds)
+    view = CollectorView(collector, publisher, made.spool, limit, stuck_seconds=settings.http.stuck_seconds)
     with endpoint(settings, "collector", view.readings, view.health()), Signals() as signals:
         try:
             collector.start()
             if not options.quiet:
                 note(
                     f"watching {collector.hostname} for the broker at {connection.bootstrap_servers}, "
-                    f"{len(collector.intake.event_types)} event types, as {fleet_filter.asker} require. Stop: Ctrl-C"
+                    f"{len(collector.intake.event_types)} event types, as {made.filter.asker} require. Stop: Ctrl-C"
                 )
             service.notify("READY=1")
-            _work(signals, view, fleet_filter)
+            watchdog = service.Watchdog()
+            while not signals.stop:
+                rested = not publisher.has_waiting and collector.rest(REST_SECONDS, signals.descriptor)
+                collector.poll(0 if rested else POLL_SECONDS)
+                signals.drain()
+                publisher.poll()
+                made.filter.follow(collector)
+                watchdog.beat()
+                view.turned.beat()
         finally:
             service.notify("STOPPING=1")
-            collector.stop()
-            left = publisher.close(FLUSH_SECONDS)
-            if newest:
-                continuity.note(collector.batch.started, newest, final=True)
+            left = made.stop(FLUSH_SECONDS)
             if left and not options.quiet:
-                note(f"{left} batches remain in {folder}; the next collector here sends them.")
+                note(f"{left} batches remain in {Path(settings.kafka.spool_dir)}; the next collector here sends them.")
     if not options.quiet:
         note(
             f"{count_of(collector.events, 'event')}, {count_of(publisher.delivered, 'batch', 'batches')} sent, "
@@ -111,27 +79,6 @@ def checked_filter(loaded: LoadedSettings, *, warnings: bool) -> PushdownFilter:
     detection = check_settings(loaded, "collector", warnings=warnings)
     assert detection is not None  # noqa: S101  a collector needs rules
     return detection.pushdown_filter
-
-
-def _spool(settings: Settings, folder: Path) -> "Spool":
-    from collector.publishing.spool import Spool
-
-    try:
-        return Spool(folder, settings.kafka.spool_mib << 20, on_error=note)
-    except OSError as error:
-        raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
-
-
-def _work(signals: Signals, view: "CollectorView", fleet_filter: "FleetFilter") -> None:
-    watchdog = service.Watchdog()
-    while not signals.stop:
-        rested = not view.publisher.has_waiting and view.collector.rest(REST_SECONDS, signals.descriptor)
-        view.collector.poll(0 if rested else POLL_SECONDS)
-        signals.drain()
-        view.publisher.poll()
-        fleet_filter.follow(view.collector)
-        watchdog.beat()
-        view.turned.beat()
 
 
 def _command(options: Options) -> None:

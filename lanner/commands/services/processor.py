@@ -2,12 +2,10 @@
 
 import logging
 import os
-import socket
 import sys
-import time
 
 from bus.acls import topics_of
-from bus.topics import EVENTS, PODS, SESSIONS
+from bus.topics import EVENTS
 from foundation.text import count_of
 from lanner.cli.app import Options, front_command
 from lanner.libraries import need
@@ -30,16 +28,9 @@ def command(options: Options) -> None:
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.check import check_settings
     from lanner.wiring.kafka import topics_in_order
-    from lanner.wiring.rules import repeated_alerts
     from lanner.wiring.servers import endpoint
-    from lanner.wiring.stages.processor import host_keys_service, json_stage, key_names, preparation, rules_at_start
-    from processor.correlation.stage import CorrelateStage
-    from processor.fleet.backlog import Lateness
-    from processor.fleet.followers import RecordsFollower
-    from processor.fleet.message_stage import MessageStage
-    from processor.fleet.rules.rollout import RulesRollout
+    from lanner.wiring.stages.processor import build_processor
     from processor.fleet.worker import ProcessorFailed, run_processor
-    from processor.hosts.liveness import HostLiveness
 
     loaded = options.load()
     settings = loaded.settings
@@ -50,60 +41,20 @@ def command(options: Options) -> None:
     states, findings = topics_in_order(connection, topics_of("processor"))
     for finding in () if options.quiet else findings:
         note(f"{finding.text}.", "warning")
-    prepare = preparation(settings)
-    in_use, former = rules_at_start(settings, connection, prepare, quiet=options.quiet)
+    partitions = states[connection.topic(EVENTS)].partitions
+    processor = build_processor(settings, connection, partitions, quiet=options.quiet)
+    view = ProcessorView(processor, settings.http.stuck_seconds)
 
     def ready() -> None:
         view.mark_assigned()
         service.notify("READY=1")
         if not options.quiet:
-            note(f"evaluating rules: {rules.in_use.description}. Stop: Ctrl-C")
+            note(f"evaluating rules: {processor.rules.in_use.description}. Stop: Ctrl-C")
 
-    stage = MessageStage(
-        in_use.ruleset,
-        clock=time.monotonic,
-        decode=in_use.decode,
-        liveness=HostLiveness(settings.hosts.silent_seconds),
-        repeats=repeated_alerts(settings),
-        messages_per_second=settings.stateful_rules.messages_per_second,
-    )
-    stages = (stage, CorrelateStage(in_use.ruleset.plan), json_stage(settings, connection, stage.detect))
-    worker = f"{socket.gethostname()}-{os.getpid()}"
-    rules = RulesRollout(
-        connection,
-        in_use,
-        stages,
-        prepare.accept,
-        former=former,
-        worker=worker,
-        wait_seconds=settings.published_rules.wait_seconds,
-        takes_published=settings.published_rules.enabled,
-        on_note=note,
-    )
-    partitions = states[connection.topic(EVENTS)].partitions
-    host_keys = host_keys_service(settings, connection, partitions, worker)
-    view = ProcessorView(
-        stage,
-        *stages[1:],
-        rules,
-        Lateness(settings.lag.seconds, worker, key_names(connection, stage.reports)),
-        settings.http.stuck_seconds,
-        host_keys,
-    )
     with endpoint(settings, "processor", view.readings, view.health()):
         try:
             alerts = run_processor(
-                connection,
-                stages,
-                rules,
-                host_keys=host_keys,
-                records=(
-                    RecordsFollower(connection, PODS, stage.pods.put, on_note=note),
-                    RecordsFollower(connection, SESSIONS, stage.sessions.put, on_note=note),
-                ),
-                partitions=partitions,
-                lateness=view.lateness,
-                cluster_name=settings.cluster_name or "",
+                processor,
                 on_note=note,
                 stop_signals=call_on_stop,
                 on_ready=ready,
@@ -116,7 +67,8 @@ def command(options: Options) -> None:
             status = 3
         else:
             if not options.quiet:
-                note(f"{count_of(stage.events + stages[2].events, 'event')}, {count_of(alerts, 'alert')}")
+                events = processor.stages.detect.events + processor.stages.json.events
+                note(f"{count_of(events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()
     # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.
     os._exit(status)

@@ -1,5 +1,7 @@
-"""Prepare a fleet's processor: its rules (the published version, else files), host keys and topics of JSON."""
+"""Builds a fleet's processor: stages, rules (the published version, else files), host keys and topics of JSON."""
 
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from bus.clients.compacted import messages_of
 from bus.clients.retry import Retry, persist
 from bus.connection import Connection
 from bus.published_rules import CURRENT, accept
-from bus.topics import CORRELATE, EVENTS, PUSHDOWN_FILTERS, RULES
+from bus.topics import CORRELATE, EVENTS, PODS, PUSHDOWN_FILTERS, RULES, SESSIONS
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.host_names import HostNames
@@ -25,15 +27,20 @@ from lanner.settings import Settings
 from lanner.sources.installed import define_sources, topics_of
 from lanner.terminal.output import error_line, note
 from lanner.wiring.published import detection_of_published, public_keys
-from lanner.wiring.rules import load_detection
+from lanner.wiring.rules import load_detection, repeated_alerts
+from processor.correlation.stage import CorrelateStage
 from processor.correlation.terms import group_text
 from processor.detection.stage import DetectStage
-from processor.fleet.followers import HostKeysService
+from processor.fleet.backlog import Lateness
+from processor.fleet.followers import HostKeysService, RecordsFollower
 from processor.fleet.json_stage import JsonStage
+from processor.fleet.message_stage import MessageStage
 from processor.fleet.rules.actions import FILES, RulesInUse, RulesRefused
-from processor.fleet.rules.rollout import Prepare
+from processor.fleet.rules.rollout import Prepare, RulesRollout, Stages
+from processor.fleet.worker import FleetProcessor
 from processor.hosts.identity import IdentityGate
 from processor.hosts.known_hosts import KnownHosts
+from processor.hosts.liveness import HostLiveness
 from processor.hosts.tracked import HostReports
 from processor.matching.wire import group_of_key
 from processor.rules.splitting import Plan
@@ -60,6 +67,57 @@ class Preparation:
     """Compiles a version to use; with signing keys, one older than the newest known is refused."""
     newest: NewestRules | None = None
     """With signing keys, the newest version that was accepted."""
+
+
+def build_processor(settings: Settings, connection: Connection, partitions: int, *, quiet: bool) -> FleetProcessor:
+    """Build a processor with the published version of the rules, else with those of the rule files.
+
+    Args:
+        settings: checked.
+        connection: the broker; its topics have been checked.
+        partitions: of the events topic.
+        quiet: don't print the notices of rule files.
+
+    Raises:
+        BadInput: Rule files, keys or topics of JSON are wrong.
+        BusUnavailable: The broker is unusable, and waiting does not help.
+    """
+    worker = f"{socket.gethostname()}-{os.getpid()}"
+    prepare = preparation(settings)
+    in_use, former = rules_at_start(settings, connection, prepare, quiet=quiet)
+    detect = MessageStage(
+        in_use.ruleset,
+        clock=time.monotonic,
+        decode=in_use.decode,
+        liveness=HostLiveness(settings.hosts.silent_seconds),
+        repeats=repeated_alerts(settings),
+        messages_per_second=settings.stateful_rules.messages_per_second,
+    )
+    stages = Stages(detect, CorrelateStage(in_use.ruleset.plan), json_stage(settings, connection, detect.detect))
+    rules = RulesRollout(
+        connection,
+        in_use,
+        stages,
+        prepare.accept,
+        former=former,
+        worker=worker,
+        wait_seconds=settings.published_rules.wait_seconds,
+        takes_published=settings.published_rules.enabled,
+        on_note=note,
+    )
+    return FleetProcessor(
+        connection,
+        stages,
+        rules,
+        host_keys_service(settings, connection, partitions, worker),
+        records=(
+            RecordsFollower(connection, PODS, detect.pods.put, on_note=note),
+            RecordsFollower(connection, SESSIONS, detect.sessions.put, on_note=note),
+        ),
+        partitions=partitions,
+        lateness=Lateness(settings.lag.seconds, worker, key_names(connection, detect.reports)),
+        cluster_name=settings.cluster_name or "",
+    )
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:

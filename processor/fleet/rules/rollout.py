@@ -12,6 +12,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Message
@@ -55,8 +56,13 @@ Prepare = Callable[[Message], RulesInUse]
 """Compiles a version; runs on a worker thread; raises RulesRefused."""
 
 
-Stages = tuple[MessageStage, CorrelateStage, JsonStage]
-"""The stages with which a processor evaluates messages."""
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages with which a processor evaluates messages."""
+
+    detect: MessageStage
+    correlate: CorrelateStage
+    json: JsonStage
 
 
 class RulesRollout:
@@ -89,7 +95,7 @@ class RulesRollout:
             on_note: receives messages for an operator.
         """
         self._connection = connection
-        self._detect, self._correlate, self._json = stages
+        self._detect, self._correlate, self._json = stages.detect, stages.correlate, stages.json
         self._prepare = prepare
         self._takes_published = takes_published
         self._on_note = on_note

@@ -14,7 +14,7 @@ def run(program: str) -> str:
 
 def test_a_collector_imports_no_asyncio() -> None:
     """It takes 2 MiB of memory, and the Kafka client imports it."""
-    modules = "collector.publishing.publisher, lanner.wiring.stages.collector, lanner.wiring.stages.pushdown"
+    modules = "collector.publishing.publisher, lanner.wiring.stages.collector, lanner.wiring.stages.fleet_collector"
     operations = "lanner.operations.server, lanner.operations.exposition, lanner.operations.collector"
 
     assert run(f"import_core()\nimport {modules}, {operations}\nprint('asyncio' in sys.modules)") == "False"

@@ -54,7 +54,7 @@ def test_what_can_not_be_used_is_reported_and_not_replaced(tmp_path: Path) -> No
             "bus.signatures collector.publishing.identity",
         ),
         (
-            "collector.publishing.publisher, lanner.wiring.stages.collector, lanner.wiring.stages.pushdown",
+            "collector.publishing.publisher, lanner.wiring.stages.collector, lanner.wiring.stages.fleet_collector",
             "bus.signatures",
         ),
     ],

@@ -13,7 +13,7 @@ from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import MessageStage
 from processor.fleet.rules.actions import RULES_REFUSED, RulesInUse, RulesRefused
 from processor.fleet.rules.peers import REPORTED
-from processor.fleet.rules.rollout import RulesRollout
+from processor.fleet.rules.rollout import RulesRollout, Stages
 from schemas.alert import Alert
 from tests.unit.processor.fleet.rules.versions import version
 
@@ -77,7 +77,7 @@ class Processor:
         self.rollout = RulesRollout(
             Connection(bootstrap_servers="127.0.0.1:1"),
             in_use,
-            (self.detect, CorrelateStage(in_use.ruleset.plan), self.json),
+            Stages(self.detect, CorrelateStage(in_use.ruleset.plan), self.json),
             prepare,
             former={},
             worker="m",

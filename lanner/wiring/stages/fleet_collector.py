@@ -1,4 +1,4 @@
-"""The filter of a collector in a fleet: what published rules need, else what this host's rule files need."""
+"""Builds the collector of a host of a fleet: what it watches, and how batches reach the broker."""
 
 import os
 import pickle
@@ -10,17 +10,77 @@ from pathlib import Path
 from bus.connection import Connection
 from collector.agent import Collector
 from collector.events.system_calls import EVERYTHING
+from collector.publishing.publisher import Publisher
+from collector.publishing.spool import SequenceCheckpoint, Spool
 from collector.pushdown.follower import FilterFollower
 from collector.pushdown.layout import CollectionPlan
 from lanner.errors import BadInput
 from lanner.settings import Settings
 from lanner.terminal.output import note
+from lanner.wiring.stages.collector import identity_of, make_collector
 from lanner.wiring.stores import always_sent
+from schemas.batch import EventBatch
 from schemas.filter import PushdownFilter, always
 
 
+class FleetCollector:
+    """A collector that publishes its batches; while the broker is away, they wait on disk."""
+
+    def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter) -> None:
+        """Build it; nothing is started.
+
+        Args:
+            settings: checked.
+            connection: the broker; it need not be available.
+            own: filter of this host's rule files.
+
+        Raises:
+            BadInput: The spool or the key of this host can't be used.
+            BusUnavailable: The broker's settings can't be used.
+        """
+        folder = Path(settings.kafka.spool_dir)
+        try:
+            self.spool = Spool(folder, settings.kafka.spool_mib << 20, on_error=note)
+        except OSError as error:
+            raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
+        self.filter = FleetFilter(settings, connection, own, folder)
+        self._checkpoint = SequenceCheckpoint(folder / "last.json")
+        self._newest = 0
+        """Sequence number of the newest batch."""
+        last = self._checkpoint.read()
+        self.collector = make_collector(
+            settings,
+            self.filter.event_types,
+            self._take,
+            pushdown_filter=self.filter.plan.pushdown_filter,
+            versions=self.filter.plan.versions,
+            variables=self.filter.variables,
+            flush_ms=settings.kafka.batch_ms,
+            previous=(0, -1) if last is None else (last.start, last.sequence),
+            further_losses=lambda: self.publisher.losses,
+            on_note=note,
+        )
+        host = self.collector.host
+        identity = identity_of(settings, host)
+        self.publisher = Publisher(connection, host.id, self.spool, identity=identity, on_note=note)
+
+    def _take(self, batch: EventBatch) -> None:
+        """Publish a batch of the collector, and record that it was made."""
+        self.publisher.publish(batch)
+        self._newest = batch.sequence
+        self._checkpoint.note(batch.collector_start, batch.sequence)
+
+    def stop(self, seconds: float) -> int:
+        """Detach, send what is left for so many seconds, and return the number of batches that remain on disk."""
+        self.collector.stop()
+        left = self.publisher.close(seconds)
+        if self._newest:
+            self._checkpoint.note(self.collector.batch.started, self._newest, final=True)
+        return left
+
+
 class FleetFilter:
-    """Follows the topic of pushdown filters, if enabled."""
+    """What published rules need, by the topic of pushdown filters, if enabled; else what own rule files need."""
 
     def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter, folder: Path) -> None:
         """Start with the filter read last; the broker need not be available.

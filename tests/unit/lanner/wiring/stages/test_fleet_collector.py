@@ -7,7 +7,7 @@ from lanner.errors import BadInput
 from lanner.settings import LoadedSettings
 from lanner.settings.load import read_settings
 from lanner.wiring.rules import load_detection
-from lanner.wiring.stages.pushdown import own_filter
+from lanner.wiring.stages.fleet_collector import own_filter
 
 RULE = "- rule: A\n  desc: d\n  condition: evt.type = openat and fd.name = /a\n  output: o\n  priority: INFO\n"
 
