@@ -44,14 +44,7 @@ def act_on(
     *,
     quiet: bool,
 ) -> None:
-    """Act on dead letters; print the id of each and then how many there were, also if an error ends it midway.
-
-    Args:
-        batches: as `chosen` yields them.
-        act: called for each batch.
-        what: what was done, for the last line.
-        quiet: leave the last line out.
-    """
+    """Act on dead letters; print the id of each, and then what was done to how many, also if an error ends it."""
     count = 0
     try:
         for store, dead_letters in batches:

@@ -112,13 +112,7 @@ def is_fleet(settings: Settings, *, topic: bool) -> bool:
 
 
 def state_source(settings: Settings, *, topic: bool, quiet: bool) -> StateSource:
-    """Read the state. Raises BadInput.
-
-    Args:
-        settings: name the broker, or the state file.
-        topic: whether a fleet was named.
-        quiet: don't report which file is read.
-    """
+    """Read the state of the fleet, or of this host's state file. Raises BadInput."""
     if not is_fleet(settings, topic=topic):
         path = Path(settings.memory.filename)
         source = StateSource(read_state_file(path), load_detection(settings, warnings=False).ruleset.plan)

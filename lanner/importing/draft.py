@@ -35,12 +35,7 @@ class ImportedSetting:
 
 
 def found_in(tree: Node, name: str = "") -> Iterator[ImportedSetting]:
-    """Yield every setting with a value; mappings are descended into, a list is one setting.
-
-    Args:
-        tree: the settings.
-        name: of the mapping, if it is part of one.
-    """
+    """Yield every setting with a value, below `name`; mappings are descended into, a list is one setting."""
     yield from _found(tree, name, None)
 
 
@@ -122,10 +117,7 @@ class Draft:
     def note(self, found: ImportedSetting, text: str, *, shared: bool = False) -> None:
         """Add a note on a setting without an equivalent; never its value, which may be secret.
 
-        Args:
-            found: the setting.
-            text: the note.
-            shared: whether settings of all sections share the note, instead of those of one.
+        With shared, settings of all sections share the note, instead of those of one.
         """
         section = "" if shared else found.name.partition(".")[0]
         self._notes.setdefault((section, text), []).append(found)

@@ -72,14 +72,7 @@ def from_variables(text: str, source: str) -> Node | None:
 
 
 def import_falcosidekick(tree: Node) -> Draft:
-    """Convert falcosidekick's settings.
-
-    Args:
-        tree: falcosidekick's settings.
-
-    Returns:
-        Lanner's settings, and a note for each setting that has a value and no equivalent.
-    """
+    """Convert falcosidekick's settings; notes name the settings without an equivalent."""
     return _Import(list(found_in(tree))).run()
 
 

@@ -47,12 +47,7 @@ class ContainerSockets:
 
 
 def findings(given: Sequence[Path] = (), sockets: ContainerSockets | None = None) -> Iterator[DoctorCheck]:
-    """Check this host and yield the findings.
-
-    Args:
-        given: files, or folders of files, with eBPF programs compiled on similar hosts.
-        sockets: those of container runtimes.
-    """
+    """Check this host and yield the findings. given: eBPF programs compiled on similar hosts, or folders of them."""
     program = compiled_program(given)
     for check in CHECKS:
         finding = check()

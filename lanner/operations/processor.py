@@ -44,10 +44,7 @@ def rule_readings(
 ) -> dict[str, dict[tuple[str, ...], Value]]:
     """Return the metrics of the active rules; every rule is present, with 0 if nothing happened.
 
-    Args:
-        ruleset: the active rules.
-        timing: what those on system calls cost.
-        sources: the sources whose events are evaluated; none for all.
+    sources: the sources whose events are evaluated; none for all.
     """
     names = ruleset.names_of(*sources)
     errors: dict[tuple[str, ...], Value] = {(name,): 0 for name in names}

@@ -134,13 +134,7 @@ class Sizing:
 
 
 def size_fleet(plan: FleetPlan, prices: Prices, measured: StageCosts = MEASURED) -> Sizing:
-    """Compute what a fleet needs.
-
-    Args:
-        plan: the fleet.
-        prices: for the money.
-        measured: what each part costs.
-    """
+    """Compute what a fleet needs, and what it costs."""
     events = plan.hosts * plan.events_per_host
     batches = plan.hosts * batches_per_host(plan.events_per_host, plan.batch_ms / 1000, measured)
     stored = batches * measured.batch_bytes + events * measured.event_bytes

@@ -31,12 +31,7 @@ _RETAINED = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.p
 def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priority: str, fields: Fields) -> str:
     """Return a case as YAML.
 
-    Args:
-        name: of the case.
-        events: results of `write_event`.
-        rule: the expected rule.
-        priority: of the alert.
-        fields: of the alert; those that differ with each run are omitted.
+    events are results of `write_event`; of the alert's fields, those that differ with each run are omitted.
     """
     shown = {
         key: as_text(value)
@@ -53,13 +48,7 @@ def case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str, priorit
 
 
 def quiet_case_text(name: str, events: Iterable[Mapping[str, Any]], rule: str) -> str:
-    """Return a case that expects no alert as YAML.
-
-    Args:
-        name: of the case.
-        events: results of `write_event`.
-        rule: the rule that it is about.
-    """
+    """Return a case about a rule that expects no alert, as YAML; events are results of `write_event`."""
     lines = [f"  - name: {yaml_scalar(name)}", "    given:"]
     lines += [f"      - {flow_text(event)}" for event in events]
     return "\n".join([*lines, "    expect: none", f"    about: {yaml_scalar(rule)}"]) + "\n"

@@ -12,11 +12,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit_xml(suites: Iterable[tuple[str, Sequence[CaseResult]]]) -> str:
-    """Return the document.
-
-    Args:
-        suites: name and results of each test file.
-    """
+    """Return the document; suites are names and results of test files."""
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"]
     for file, outcomes in suites:
         failed = sum(not outcome.passed for outcome in outcomes)

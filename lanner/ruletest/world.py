@@ -140,12 +140,7 @@ class World:
         self._sequence = self._first_number = 1
 
     def add(self, event: StatedEvent, number: int) -> None:
-        """Add an event.
-
-        Args:
-            event: the event.
-            number: its index in the case; it orders events with the same time.
-        """
+        """Add an event; number is its index in the case, which orders events with the same time."""
         now = _BOOT_CLOCK + event.at + number
         entry = self._entry(event, now)
         row = self._rows.row(entry)
@@ -271,11 +266,7 @@ class World:
 
 
 def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
-    """Return the batch that a collector would have sent.
-
-    Args:
-        events: of one case; they are sorted by time.
-    """
+    """Return the batch that a collector would have sent for the events of one case."""
     world = World()
     for number, event in enumerate(sorted(events, key=lambda each: each.at)):
         world.add(event, number)
@@ -285,12 +276,7 @@ def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
 def make_items(
     events: Sequence[StatedEvent | StatedDocument], source_named: Callable[[str], JsonSource]
 ) -> Iterator[EventBatch | Document]:
-    """Yield what would have arrived: events that are JSON, and the batches between them.
-
-    Args:
-        events: of one case; they are sorted by time.
-        source_named: returns a source of JSON.
-    """
+    """Yield what would have arrived for the events of one case: JSON events, and the batches between them."""
     world = World()
     for number, event in enumerate(sorted(events, key=lambda each: each.at)):
         if isinstance(event, StatedEvent):

@@ -25,10 +25,7 @@ _Layout = Callable[[logging.LogRecord, str, str], str]
 def log_to_stderr(level_name: str, form: str | None, stage: str) -> None:
     """Send Lanner's messages and the Kafka client's log to standard error from now on.
 
-    Args:
-        level_name: the least level that is logged.
-        form: `json` for one JSON object per line; else text.
-        stage: named in each JSON object.
+    form is `json` for one JSON object per line, which names the stage; else text.
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
     handler = logging.StreamHandler(sys.stderr)

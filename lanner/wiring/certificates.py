@@ -14,10 +14,7 @@ def server_secrets(
 ) -> tuple[str, ssl.SSLContext | None]:
     """Read the token and the certificates that a section names; each may be none. Raises BadSettings.
 
-    Args:
-        name: of the section; the token can also be in the variable LANNER_NAME_TOKEN.
-        section: with certificates and token.
-        environment: may contain the token.
+    The token can also be in the variable LANNER_NAME_TOKEN.
     """
     problems: list[SettingFault] = []
     file = section.token_file
@@ -38,11 +35,7 @@ def server_context(
 ) -> ssl.SSLContext | None:
     """Return the context for TLS, or None without a certificate; add errors to problems.
 
-    Args:
-        name: of the section.
-        section: with certificate and key.
-        problems: receives what is wrong.
-        client_ca_file: PEM file of the CAs whose client certificates are required; None to require none.
+    With client_ca_file, clients must present a certificate of these CAs.
     """
     if not section.certificate_file:
         if section.key_file or client_ca_file:

@@ -129,11 +129,7 @@ class _Missing(BusUnavailable):
 
 
 def topics_in_order(connection: Connection, names: Sequence[str]) -> tuple[dict[str, TopicState], list[TopicProblem]]:
-    """Check the topics of a stage before it starts.
-
-    Args:
-        connection: the broker.
-        names: names without prefix.
+    """Check the topics of a stage, by their names without prefix, before it starts.
 
     Returns:
         The topics by full name, and the problems that aren't fatal.

@@ -79,12 +79,7 @@ class Collected:
 
 
 def open_recording(settings: Settings, note: OnNote) -> RollingRecording | None:
-    """Open the recording, if it is enabled and the folder can be used: detection matters more.
-
-    Args:
-        settings: of this run.
-        note: receives the reason if nothing is recorded.
-    """
+    """Open the recording, if it is enabled; without a folder that can be used, say so and go on: detection matters more."""
     if settings.keep.size_mib <= 0:
         return None
     try:

@@ -81,19 +81,9 @@ def check_rules(options: Options, files: tuple[str, ...], *, alone: bool, strict
 
 
 def _checked(settings: Settings, names: tuple[str, ...], *, alone: bool, falco: bool) -> LoadResult:
-    """Load and lint rule files.
+    """Load and lint the named files, on top of the active rules unless alone; without names, the active rules.
 
-    Args:
-        settings: which rules are active.
-        names: files and folders to check on top of those; none to check the active rules.
-        alone: whether to check `names` without the active rules.
-        falco: whether to report what Falco doesn't support as errors.
-
-    Returns:
-        All errors, and the warnings of the files to check.
-
-    Raises:
-        BadInput: a path doesn't exist or can't be read.
+    Raises BadInput if a path doesn't exist or can't be read.
     """
     checked = find_rules(replace(settings, rules_files=names) if names else settings).files
     below: tuple[RuleFile, ...] = ()

@@ -305,14 +305,7 @@ def count_live(
     *,
     quiet: bool = False,
 ) -> tuple[dict[str, EventTypeCounts], int]:
-    """Watch this host as `lanner run` would, for some time or until Ctrl-C.
-
-    Args:
-        settings: for the collector.
-        detection: the rules.
-        costs: cost by event type, from processor.pushdown.cost.shares.
-        seconds: duration.
-        quiet: show no status line.
+    """Watch this host as `lanner run` would, for so many seconds or until Ctrl-C.
 
     Returns:
         Counts by event type, and the number of lost events.

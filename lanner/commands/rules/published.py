@@ -115,15 +115,7 @@ def publish(
 
 
 def _learn_new_macros(settings: Settings, before: Plan | None, plan: Plan, version: str, *, quiet: bool) -> None:
-    """Learn for the macros of type first_seen that are new or changed; what can't be learned now is reported.
-
-    Args:
-        settings: of this command.
-        before: the plan of the previous version; None if there is none.
-        plan: the plan of the published version.
-        version: its name.
-        quiet: report only problems.
-    """
+    """Learn for new and changed macros of type first_seen of a version; report what can't be learned now."""
     from lanner.known_state.fleet import FleetState, learn_from_topic, wait_until_supported
     from lanner.recorder.topic import TopicStore
 

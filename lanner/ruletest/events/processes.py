@@ -116,16 +116,7 @@ _MOST_WRITTEN = 16
 
 
 def read_process(node: Node, container: ContainerSpec | None, what: str = "a process") -> ProcessSpec:
-    """Read a process: its name, or a mapping.
-
-    Args:
-        node: the value.
-        container: the container of the event.
-        what: what it is, for messages.
-
-    Raises:
-        BadMapping: A value is invalid.
-    """
+    """Parse a process: its name, or a mapping. what: its name in messages. Raises BadMapping."""
     if isinstance(node, ScalarNode):
         # A name alone means a mapping with only that name.
         named = ScalarNode(node.file, node.start, node.end, "name")

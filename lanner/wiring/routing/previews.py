@@ -21,14 +21,7 @@ from schemas.alert import Alert, alert_id
 def preview(settings: Settings, sink: str, alert: Alert, report: OnNote) -> str:
     """Return the message, body or line that a sink makes of an alert, by the templates of its routes.
 
-    Args:
-        settings: all settings.
-        sink: its name.
-        alert: the alert.
-        report: called if a route, a mute or the minimum priority excludes the alert.
-
-    Raises:
-        BadInput: the settings of the sink or of a route are wrong.
+    Reports if a route, a mute or the minimum priority excludes the alert. Raises BadInput if settings are wrong.
     """
     routed = routing_table(settings, report).router(sink, SinkStats())(alert)
     if routed is None:

@@ -103,16 +103,7 @@ def open_sink(
 
 
 def open_direct(settings: Settings, sink: str, report: OnNote) -> Sink | None:
-    """Open a sink that `lanner run` feeds without an outbox; None if it needs one.
-
-    Args:
-        settings: all settings.
-        sink: its name.
-        report: called with problems that occur while the sink runs.
-
-    Raises:
-        BadInput: the sink's settings are wrong.
-    """
+    """Open a sink that `lanner run` feeds without an outbox; None if it needs one. Raises BadInput."""
     kind, context = _resolve(settings, sink, report=report)
     with _messages_of(settings, sink):
         opener = kind.prepare_direct(context)
@@ -120,18 +111,9 @@ def open_direct(settings: Settings, sink: str, report: OnNote) -> Sink | None:
 
 
 def check_sink(settings: Settings, sink: str, *, direct: bool) -> bool:
-    """Check all settings of a sink, as opening it does, without opening it.
+    """Check all settings of a sink, as opening it does, without opening it; return whether a queue feeds it.
 
-    Args:
-        settings: all settings.
-        sink: its name.
-        direct: whether to feed it without a queue if it needs none.
-
-    Returns:
-        Whether a queue feeds it.
-
-    Raises:
-        BadInput: with all errors.
+    direct: whether to feed it without a queue if it needs none. Raises BadInput with all errors.
     """
     kind, context = _resolve(settings, sink)
     with _messages_of(settings, sink):

@@ -130,16 +130,7 @@ def fleet_console(
 def recording_console(
     settings: Settings, folder: Path, recording: Path, note: OnNote, listen: str | None, *, follow: bool
 ) -> RunningConsole:
-    """Start a console that reads the alerts of a recording. Raises BadInput.
-
-    Args:
-        settings: of the console.
-        folder: for its files.
-        recording: the recording.
-        note: receives messages for an operator.
-        listen: address given by a flag.
-        follow: whether the recording continues.
-    """
+    """Start a console that reads the alerts of a recording; follow one that continues. Raises BadInput."""
     source = RecordedAlerts(recording, note, follow=follow)
     store = RecordingStore(recording, note)
     return RunningConsole(

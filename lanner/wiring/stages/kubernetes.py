@@ -19,13 +19,7 @@ _BEAT_SECONDS = 1.0
 
 
 def kubernetes_service(settings: Settings, connection: Connection, on_note: OnNote) -> KubernetesService:
-    """Return the service; nothing is connected. Raises BadInput.
-
-    Args:
-        settings: of this process.
-        connection: the broker.
-        on_note: receives messages for an operator.
-    """
+    """Return the service; nothing is connected. Raises BadInput."""
     section = settings.kubernetes
     api = api_server(settings)
     identity = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -20,13 +20,9 @@ class PodsOfNode:
     """A thread that keeps records of this node's pods."""
 
     def __init__(self, settings: Settings, records: PodRecords, hostname: str, on_note: OnNote) -> None:
-        """Start it. Raises BadInput if the credentials can't be used, BusUnavailable if the library is missing.
+        """Start it; the node's name is hostname, unless one is configured.
 
-        Args:
-            settings: of this process, with a kubeconfig.
-            records: receives the records.
-            hostname: the node's name, unless one is configured.
-            on_note: receives messages for an operator.
+        Raises BadInput if the credentials can't be used, BusUnavailable if the library is missing.
         """
         need("kubernetes", "lightkube")
         from lanner.wiring.stages.kubernetes import api_server

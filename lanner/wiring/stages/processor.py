@@ -121,12 +121,7 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
 
 
 def key_names(connection: Connection, reports: HostReports) -> Callable[[str, bytes], str]:
-    """Return a function that describes whose messages have a key: those of a host, or of a group.
-
-    Args:
-        connection: the broker.
-        reports: names of hosts by their ids.
-    """
+    """Return a function that describes whose messages have a key: those of a host, or of a group."""
     correlate = connection.topic(CORRELATE)
 
     def named(topic: str, key: bytes) -> str:
@@ -239,11 +234,7 @@ def host_keys_service(
 ) -> HostKeysService | None:
     """Return the service that verifies hosts, as configured; None to accept all hosts.
 
-    Args:
-        settings: of the processor.
-        connection: the broker.
-        partitions: of the events topic.
-        worker: the name of this processor, stored with the keys that it pins.
+    worker is stored with the keys that this processor pins.
     """
     mode = settings.collector.identity
     if mode == "off":
