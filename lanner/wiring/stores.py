@@ -79,7 +79,7 @@ class Collected:
 
 
 def open_recording(settings: Settings, note: OnNote) -> RollingRecording | None:
-    """Open the recording, if it is enabled; without a folder that can be used, say so and go on: detection matters more."""
+    """Open the recording, if it is enabled; report a folder that can't be used, and go on: detection matters more."""
     if settings.keep.size_mib <= 0:
         return None
     try:

@@ -109,7 +109,7 @@ class FleetProcessor:
     records: Sequence[RecordsFollower]
     """Read topics that evaluation looks things up in."""
     partitions: int
-    """Of the events topic."""
+    """Partitions of the events topic."""
     lateness: Lateness
     """Reports that messages are evaluated late."""
     cluster_name: str
