@@ -12,7 +12,6 @@ from lanner.recorder.search import (
     EventSearch,
     FoundEvent,
     SearchCondition,
-    SearchLimits,
     SearchProblem,
     compile_search,
 )
@@ -48,9 +47,8 @@ class SearchState:
 class SearchDesk:
     """Starts searches, and ends those whose reader went away."""
 
-    def __init__(self, source: SearchSource, limits: SearchLimits | None = None) -> None:
+    def __init__(self, source: SearchSource) -> None:
         self.source = source
-        self.limits = limits or SearchLimits()
         self._limit = WorkLimit(
             MAX_IN_ALL,
             0,
@@ -60,13 +58,13 @@ class SearchDesk:
         )
         self._ends: set[threading.Event] = set()
 
-    async def run(self, person: str, condition: str, times: tuple[int, int]) -> AsyncGenerator[SearchState]:
+    async def run(self, person: str, condition: str, events: EventRange) -> AsyncGenerator[SearchState]:
         """Yield the states of a search, at least one a second; closing the generator ends it.
 
         Args:
             person: who searches.
             condition: in the rule language.
-            times: the time range, ms since the epoch.
+            events: the time range, with an end.
 
         Raises:
             TooManyAtOnce: before the first state.
@@ -83,8 +81,7 @@ class SearchDesk:
         try:
             compiled = await loop.run_in_executor(thread, self._compile, condition)
             yield SearchState(None)
-            source, wanted = self.source, EventRange(*times)
-            search = EventSearch(compiled, source.store, wanted, stop.is_set, self.limits, source.redaction)
+            search = EventSearch(compiled, self.source.store, events, stop.is_set, redaction=self.source.redaction)
             close = search.events.close
             parts, opened = search.run(), False
             while True:

@@ -5,6 +5,7 @@ topic, samples at a few past times find the silent hosts, and bisection finds wh
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from typing import Any
 
 from bus.clients.history import Bounds, TopicHistory
@@ -36,9 +37,8 @@ def find_hosts(
     Raises:
         BusUnavailable: No broker, or no such topic.
     """
-    look = _Looks(connection, stop)
     found: dict[bytes, FleetHost] = {}
-    try:
+    with closing(_Looks(connection, stop)) as look:
         nearer = now - LOSSES_MS
         newest = nearer if look.messages(nearer, None) <= _FEW else now - _LOOK_MS
         found |= look.between(newest, None)
@@ -55,18 +55,13 @@ def find_hosts(
                 earlier = look.between(farther - _LOOK_MS, farther, known=found)
                 found |= look.last(earlier, nearer)
             nearer = farther
-    finally:
-        look.close()
     return list(found.values())
 
 
 def live_hosts(connection: Connection, now: int, stop: Callable[[], bool]) -> list[FleetHost]:
     """Find the hosts that are alive now, in the newest 20 s of the topic; arguments and errors as find_hosts."""
-    look = _Looks(connection, stop)
-    try:
+    with closing(_Looks(connection, stop)) as look:
         return list(look.between(now - _LOOK_MS, None).values())
-    finally:
-        look.close()
 
 
 class _Looks:

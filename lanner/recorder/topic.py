@@ -1,6 +1,7 @@
 """The retained events and alerts of a fleet."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any, Literal
 
@@ -104,12 +105,10 @@ class TopicStore:
                 self._note(_unreadable(message, error))
             reading.unreadable += 1
 
-        try:
+        with closing(past):
             bounds = past.between(events.since, events.until)
             reading.total = _count(bounds)
             yield from each_readable(messages(bounds), self._batch, report)
-        finally:
-            past.close()
         if oldest > events.since:
             reading.remarks.append(f"events before {_time(oldest)} are no longer complete")
         if reading.unreadable:
@@ -139,7 +138,7 @@ class TopicStore:
             reading.unreadable += 1
 
         is_found = False
-        try:
+        with closing(past):
             for partitions in filter(None, (own, list(past.available))):
                 for stored in each_readable(messages(partitions), self._batch, report):
                     if host in (None, stored.batch.host_id, stored.batch.hostname):
@@ -147,8 +146,6 @@ class TopicStore:
                         yield stored
                 if is_found:
                     return
-        finally:
-            past.close()
 
     def portions(self, events: EventRange, stop: Stop) -> Reading[EventPortion]:
         """Return portions of the broker's time, newest first; EventStore describes the arguments."""
@@ -169,7 +166,7 @@ class TopicStore:
             reading.unreadable += 1
 
         since, until = events.since, events.until or 0
-        try:
+        with closing(past):
             reading.total = _count(past.between(since, until))
             oldest = {number: low for number, (low, _) in past.available.items()}
             ends = past.since(until)
@@ -184,8 +181,6 @@ class TopicStore:
                         reading.remarks.append(f"Events before about {_time(start)} are no longer retained.")
                     break
                 until, ends, length = start, starts, min(2 * length, _LONGEST_MS)
-        finally:
-            past.close()
         if reading.unreadable:
             reading.remarks.append(f"{count_of(reading.unreadable, 'message')} could not be read as events.")
 
@@ -196,11 +191,9 @@ class TopicStore:
         """
         past = TopicHistory(self._connection, self._connection.topic(ALERTS))
         until = None if events.until is None else events.until + MARGIN_MS
-        try:
+        with closing(past):
             bounds = past.between(events.since - MARGIN_MS, until)
             yield from each_readable(past.read_in_order(bounds, stop), self._alert, self._report)
-        finally:
-            past.close()
 
     def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
         """Search for an alert from its time on, because processors may have lagged.
@@ -216,10 +209,8 @@ class TopicStore:
                 if header in (message.headers() or ()):
                     yield message
 
-        try:
+        with closing(past):
             return next(each_readable(messages(), self._alert, self._report), None)
-        finally:
-            past.close()
 
     def _batch(self, message: Any) -> Iterable[StoredBatch]:
         return (from_message(message, self._value(message)),)

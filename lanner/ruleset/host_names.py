@@ -11,6 +11,7 @@ from schemas.batch import EventBatch
 
 REFRESH_SECONDS = 60.0
 WORKERS = 4
+"""Names that are resolved at the same time."""
 MAX_ADDRESSES = 64
 """Per name, so that a compromised name server can't fill the memory."""
 
@@ -40,7 +41,6 @@ class HostNames:
         *,
         resolve: Resolve = system_resolver,
         refresh_seconds: float = REFRESH_SECONDS,
-        workers: int = WORKERS,
     ) -> None:
         """Start resolving; without names, no thread is started.
 
@@ -48,7 +48,6 @@ class HostNames:
             names: the names in rules.
             resolve: resolves one name; called on several threads.
             refresh_seconds: interval after which a name is resolved again.
-            workers: number of names resolved concurrently.
         """
         self.table: Mapping[str, tuple[str, ...]] = {}
         """Names by address; replaced as a whole, so that readers need no lock."""
@@ -60,11 +59,11 @@ class HostNames:
         self._stopped = threading.Event()
         self._answered = threading.Event()
         self._todo: SimpleQueue[str | None] = SimpleQueue()
-        self._pending = 0
+        self._pending = self._workers = 0
         if not self._order:
             self._answered.set()
             return
-        self._workers = min(workers, len(self._order))
+        self._workers = min(WORKERS, len(self._order))
         for target in (self._refresh, *[self._work] * self._workers):
             threading.Thread(target=target, name="lanner-names", daemon=True).start()
 
@@ -80,7 +79,7 @@ class HostNames:
     def stop(self) -> None:
         """Stop resolving; drop pending answers."""
         self._stopped.set()
-        for _ in range(getattr(self, "_workers", 0)):
+        for _ in range(self._workers):
             self._todo.put(None)
 
     def _refresh(self) -> None:

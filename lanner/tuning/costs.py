@@ -89,23 +89,27 @@ class CostComparison:
         return count * DAY_MS / self.milliseconds
 
 
+@dataclass(frozen=True, slots=True)
+class RulesVersion:
+    """A version of the rules."""
+
+    rules: CompiledRuleset
+    sends: PushdownFilter
+    """What collectors send for it."""
+
+
 class RuleCosts:
-    """Evaluates both versions, batch by batch.
+    """Evaluates the active version and a draft, batch by batch.
 
     Args:
-        before: the active version, and its pushdown filter.
-        draft: the other version, and its pushdown filter.
+        before: the active version.
+        draft: the other version.
         clock: returns processor time, ns.
     """
 
-    def __init__(
-        self,
-        before: tuple[CompiledRuleset, PushdownFilter],
-        draft: tuple[CompiledRuleset, PushdownFilter],
-        clock: Callable[[], int],
-    ) -> None:
+    def __init__(self, before: RulesVersion, draft: RulesVersion, clock: Callable[[], int]) -> None:
         self.events = 0
-        self._versions = _Version(*before, clock), _Version(*draft, clock)
+        self._versions = _Version(before, clock), _Version(draft, clock)
         self._hosts: set[str] = set()
         self._batches = 0
         self._encoded_bytes = 0
@@ -151,11 +155,11 @@ class RuleCosts:
 class _Version:
     """One version of the rules while it is evaluated."""
 
-    def __init__(self, rules: CompiledRuleset, sends: PushdownFilter, clock: Callable[[], int]) -> None:
+    def __init__(self, version: RulesVersion, clock: Callable[[], int]) -> None:
         self.alerts = Backtest()
-        self._evaluator = Evaluator(rules)
+        self._evaluator = Evaluator(version.rules)
         self._clauses: dict[str, list[Clause]] = defaultdict(list)
-        for clause in sends.clauses:
+        for clause in version.sends.clauses:
             self._clauses[clause.event].append(clause)
         self._clock = clock
         self._sent = Counter[str]()
@@ -236,8 +240,8 @@ def measured_costs(
         show: receives the progress.
         stop: called after each batch; True ends it early, with what was read until then.
     """
-    versions = [(version.ruleset, always(version.pushdown_filter, always_sent)) for version in (before, draft)]
-    costs = RuleCosts(versions[0], versions[1], clock=time.thread_time_ns)
+    versions = [RulesVersion(each.ruleset, always(each.pushdown_filter, always_sent)) for each in (before, draft)]
+    costs = RuleCosts(versions[0], versions[1], time.thread_time_ns)
     coverage = RecordingCoverage()
     for stored in batches:
         if stored.appended >= since:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from collector.records.decode import ip_text
 from lanner.captures.format.blocks import Block, Cursor, text_of, texts_of
 
+_NOBODY = 0xFFFFFFFF
 MACHINE = frozenset({0x201, 0x8002ABCD})
 _PROCESS_VERSIONS = {
     **dict(zip((0x202, 0x207, 0x209, 0x210, 0x211, 0x212, 0x213, 0x214, 0x215), range(1, 10), strict=True)),
@@ -22,15 +23,21 @@ DESCRIPTORS = frozenset({0x203, 0x8001ABCD, _SIZED_DESCRIPTORS})
 USERS = frozenset({0x206, 0x8012ABCD, _SIZED_USERS})
 _SIZED_INTERFACES = 0x219
 INTERFACES = frozenset({0x205, 0x8011ABCD, _SIZED_INTERFACES})
-_FORMER_TAIL = 29
+_FORMER_BYTES = 29
 """Bytes after the root in entries that lack the terminal and the namespace's start, which came before the others."""
 _IDS = [struct.Struct(f"<{count}q") for count in range(6)]
 _USER = struct.Struct("<QIII")
 _TAIL = struct.Struct("<QIIBQQQBQQQBBq")
 """The parameters after the root in entries of today's writers."""
+_FORMER_TAIL = (
+    *(("pidns_start", "Q", 0), ("tty", "I", 0), ("loginuid", "I", _NOBODY), ("exe_writable", "B", 0)),
+    *(("cap_inheritable", "Q", 0), ("cap_permitted", "Q", 0), ("cap_effective", "Q", 0), ("upper_layer", "B", 0)),
+    *(("exe_ino", "Q", 0), ("exe_ctime", "Q", 0), ("exe_mtime", "Q", 0), ("from_memfd", "B", 0)),
+    *(("lower_layer", "B", 0), ("pgid", "q", -1)),
+)
+"""The parameters after the root in entries of former writers, which ended after any of them: name, code, default."""
 _NAME = 16
 """Bytes of an interface's name in the kernel."""
-_NOBODY = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,21 +214,8 @@ def _read_tail(cursor: Cursor, thread: ListedThread) -> None:
             thread.pgid,
         ) = cursor.numbers(_TAIL)
         return
-    if cursor.left > _FORMER_TAIL:
-        thread.pidns_start = cursor.number_if_left("Q", 0)
-        thread.tty = cursor.number_if_left("I", 0)
-    thread.loginuid = cursor.number_if_left("I", _NOBODY)
-    thread.exe_writable = cursor.number_if_left("B", 0)
-    thread.cap_inheritable = cursor.number_if_left("Q", 0)
-    thread.cap_permitted = cursor.number_if_left("Q", 0)
-    thread.cap_effective = cursor.number_if_left("Q", 0)
-    thread.upper_layer = cursor.number_if_left("B", 0)
-    thread.exe_ino = cursor.number_if_left("Q", 0)
-    thread.exe_ctime = cursor.number_if_left("Q", 0)
-    thread.exe_mtime = cursor.number_if_left("Q", 0)
-    thread.from_memfd = cursor.number_if_left("B", 0)
-    thread.lower_layer = cursor.number_if_left("B", 0)
-    thread.pgid = cursor.number_if_left("q", -1)
+    for name, code, default in _FORMER_TAIL[0 if cursor.left > _FORMER_BYTES else 2 :]:
+        setattr(thread, name, cursor.number_if_left(code, default))
 
 
 def read_descriptors(name: str, block: Block) -> Iterator[ListedDescriptor]:

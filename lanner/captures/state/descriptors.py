@@ -9,14 +9,15 @@ FILE, DIRECTORY, IPV4, IPV6, SERVER4, SERVER6, FIFO, UNIX, EVENT = 1, 2, 3, 4, 5
 UNSUPPORTED, SIGNALFD, EVENTPOLL, INOTIFY, TIMERFD, NETLINK, FILE_V2, BPF = 10, 11, 12, 13, 14, 15, 16, 17
 USERFAULTFD, IO_URING, MEMFD, PIDFD = 18, 19, 20, 21
 UNKNOWN = 0
-_TYPES = (
+TYPES = (
     *("<NA>", "file", "directory", "ipv4", "ipv6", "ipv4", "ipv6", "pipe", "unix", "event", "<NA>", "signalfd"),
     *("eventpoll", "inotify", "timerfd", "netlink", "file", "bpf", "userfaultfd", "io_uring", "memfd", "pidfd"),
 )
+"""The value of fd.type by the number of a type; several types have the same value."""
 _CHARACTERS = "ofd4646puexslitnfburmP"
 SERVERS, CONNECTIONS = frozenset({SERVER4, SERVER6}), frozenset({IPV4, IPV6})
 INTERNET = SERVERS | CONNECTIONS
-_PROTOCOLS = {2: "tcp", 3: "udp", 4: "icmp", 5: "raw"}
+PROTOCOLS = {2: "tcp", 3: "udp", 4: "icmp", 5: "raw"}
 TCP, UDP, ICMP, RAW = 2, 3, 4, 5
 O_CLOEXEC = 1 << 12
 O_DIRECTORY = 1 << 10
@@ -52,7 +53,7 @@ class OpenDescriptor:
     @property
     def type_name(self) -> str:
         """The value of fd.type; no descriptor of a capture has a missing one."""
-        return _TYPES[self.type]
+        return TYPES[self.type]
 
     @property
     def family(self) -> str | None:
@@ -67,7 +68,7 @@ class OpenDescriptor:
     @property
     def protocol_name(self) -> str:
         """The value of fd.l4proto."""
-        return _PROTOCOLS.get(self._shown_protocol, "<NA>")
+        return PROTOCOLS.get(self._shown_protocol, "<NA>")
 
     @property
     def _shown_protocol(self) -> int:
@@ -79,7 +80,7 @@ class OpenDescriptor:
     @property
     def label(self) -> str:
         """How arguments show it: ``<f>/etc/passwd``, ``<4t>10.0.0.1:41000->10.0.0.2:80``."""
-        protocol = _PROTOCOLS.get(self._shown_protocol, "")[:1]
+        protocol = PROTOCOLS.get(self._shown_protocol, "")[:1]
         return f"<{_CHARACTERS[self.type]}{protocol}>{self.name}"
 
     def name_socket(self) -> None:

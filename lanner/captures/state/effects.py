@@ -36,13 +36,13 @@ class ProcessEffects:
         self._containers = containers
         self._effects: dict[str, Effect] = {
             **dict.fromkeys(EXECS, self._exec),
-            **dict.fromkeys(("setresuid", "setreuid"), self._set_effective_user),
-            **dict.fromkeys(("setresgid", "setregid"), self._set_effective_group),
+            **dict.fromkeys(("setresuid", "setreuid"), self._sets("uid", "euid")),
+            **dict.fromkeys(("setresgid", "setregid"), self._sets("gid", "egid")),
             **dict.fromkeys(("unshare", "setns"), self._new_namespace),
             **dict.fromkeys(("chdir", "getcwd"), self._change_directory),
             "fchdir": self._change_directory_to_descriptor,
-            "setuid": self._set_user,
-            "setgid": self._set_group,
+            "setuid": self._sets("uid", "uid"),
+            "setgid": self._sets("gid", "gid"),
             "setsid": self._set_session,
             "capset": self._set_capabilities,
             "prctl": self._set_reaper,
@@ -296,21 +296,14 @@ class ProcessEffects:
         thread.entry.credentials = replace(thread.entry.credentials, **parts)
         self._threads.changed(thread.entry)
 
-    def _set_effective_user(self, event: CapturedEvent, thread: CapturedThread) -> None:
-        if event.result == 0 and event.bytes_of("euid"):
-            self._set_credentials(thread, uid=event.number_of("euid"))
+    def _sets(self, part: str, parameter: str) -> Effect:
+        """Return the effect of calls that set the user or group to a parameter."""
 
-    def _set_effective_group(self, event: CapturedEvent, thread: CapturedThread) -> None:
-        if event.result == 0 and event.bytes_of("egid"):
-            self._set_credentials(thread, gid=event.number_of("egid"))
+        def apply(event: CapturedEvent, thread: CapturedThread) -> None:
+            if event.result == 0 and event.bytes_of(parameter):
+                self._set_credentials(thread, **{part: event.number_of(parameter)})
 
-    def _set_user(self, event: CapturedEvent, thread: CapturedThread) -> None:
-        if event.result == 0 and event.bytes_of("uid"):
-            self._set_credentials(thread, uid=event.number_of("uid"))
-
-    def _set_group(self, event: CapturedEvent, thread: CapturedThread) -> None:
-        if event.result == 0 and event.bytes_of("gid"):
-            self._set_credentials(thread, gid=event.number_of("gid"))
+        return apply
 
     def _set_session(self, event: CapturedEvent, thread: CapturedThread) -> None:
         self._threads.update(thread.entry, sid=event.result)

@@ -23,26 +23,9 @@ _TYPES = {"docker": 0, "lxc": 1, "cri": 6, "containerd": 7, "cri-o": 8, "podman"
 _CUSTOM = 5
 _MOUNT = ("Source", "Destination", "Mode", "RW", "Propagation")
 _MAX_PROCESSES, _MAX_DESCRIPTORS, _MAX_ACCOUNTS = 131_072, 1_000_000, 65_536
-_KINDS = {
-    "file": kinds.FILE_V2,
-    "directory": kinds.DIRECTORY,
-    "ipv4": kinds.IPV4,
-    "ipv6": kinds.IPV6,
-    "pipe": kinds.FIFO,
-    "unix": kinds.UNIX,
-    "event": kinds.EVENT,
-    "signalfd": kinds.SIGNALFD,
-    "eventpoll": kinds.EVENTPOLL,
-    "inotify": kinds.INOTIFY,
-    "timerfd": kinds.TIMERFD,
-    "netlink": kinds.NETLINK,
-    "bpf": kinds.BPF,
-    "userfaultfd": kinds.USERFAULTFD,
-    "io_uring": kinds.IO_URING,
-    "memfd": kinds.MEMFD,
-    "pidfd": kinds.PIDFD,
-}
-_PROTOCOLS = {"tcp": kinds.TCP, "udp": kinds.UDP, "icmp": kinds.ICMP, "raw": kinds.RAW}
+_KINDS = {name: kind for kind, name in reversed([*enumerate(kinds.TYPES)]) if name != "<NA>"} | {"file": kinds.FILE_V2}
+"""The type that is written by the value of fd.type; of ipv4 and ipv6, that of connections."""
+_PROTOCOLS = {name: number for number, name in kinds.PROTOCOLS.items()}
 _MAKES_ENDS = frozenset({"connect", "bind"})
 
 

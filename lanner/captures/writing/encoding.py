@@ -91,15 +91,12 @@ def process(one: Process, tid: int, vtid: int, parent: int) -> bytes:
     body += sized(cgroups(one.cgroup)) + text("/")
     body += struct.pack("<QII", _or(one.pidns_init_start_time, 0) & _U64, _or(one.tty, 0) & _U32, _id(one.loginuid))
     body += struct.pack("<B", bool(one.is_exe_writable))
-    body += struct.pack("<QQQ", *(_or(each, 0) & _U64 for each in _capabilities(one)))
+    capabilities = (one.cap_inheritable, one.cap_permitted, one.cap_effective)
+    body += struct.pack("<QQQ", *(_or(each, 0) & _U64 for each in capabilities))
     body += struct.pack("<B", bool(one.is_exe_upper_layer))
     body += struct.pack("<QQQ", *(_or(each, 0) & _U64 for each in (one.exe_ino, one.exe_ino_ctime, one.exe_ino_mtime)))
     body += struct.pack("<BBq", bool(one.is_exe_from_memfd), bool(one.is_exe_lower_layer), _or(one.pgid, -1))
     return _entry(body)
-
-
-def _capabilities(one: Process) -> tuple[int | None, int | None, int | None]:
-    return one.cap_inheritable, one.cap_permitted, one.cap_effective
 
 
 def _or(value: int | None, default: int) -> int:

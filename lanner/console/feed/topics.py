@@ -86,14 +86,30 @@ class AlertTopic:
         self._reader.close()
 
 
+class _Log:
+    """Writes JSON to one topic, one message after the other."""
+
+    def __init__(self, connection: Connection, topic: str) -> None:
+        self._writer = CompactedTopicWriter(connection)
+        self._topic = topic
+        self._lock = Lock()
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Write a message and wait until all replicas have it. Raises OSError."""
+        try:
+            with self._lock:
+                self._writer.put(self._topic, key, value, list(_JSON))
+        except BusUnavailable as error:
+            raise OSError(str(error)) from None
+
+
 class MarkTopic:
     """Decisions of people, in a compacted topic: all consoles read the same."""
 
     def __init__(self, connection: Connection) -> None:
         """Start reading; does not block. Raises BusUnavailable if the client can't use the settings."""
         self._reader = CompactedTopicReader(connection, [CONSOLE_MARKS])
-        self._writer = CompactedTopicWriter(connection)
-        self._writing = Lock()
+        self._log = _Log(connection, CONSOLE_MARKS)
         self._first: dict[tuple[str, str], Mark] = {}
 
     def read_all(self) -> Sequence[Mark] | None:
@@ -118,7 +134,7 @@ class MarkTopic:
 
     def put(self, mark: Mark) -> None:
         """Write a mark and wait until all replicas have it. Raises OSError."""
-        _put(self._writer, self._writing, CONSOLE_MARKS, (mark_key(mark), mark_value(mark)))
+        self._log.put(mark_key(mark), mark_value(mark))
 
     def close(self) -> None:
         """Close the connection."""
@@ -130,22 +146,12 @@ class AuditTopic:
 
     def __init__(self, connection: Connection) -> None:
         """Create a producer. Raises BusUnavailable if the client can't use the settings."""
-        self._writer = CompactedTopicWriter(connection)
-        self._writing = Lock()
+        self._log = _Log(connection, CONSOLE_AUDIT)
 
     def record(self, action: Action) -> None:
         """Write an action and wait until all replicas have it. Raises OSError."""
         row = asdict(action) | {"at": datetime.fromtimestamp(action.at / 1e9, UTC).isoformat()}
-        _put(self._writer, self._writing, CONSOLE_AUDIT, (action.name.encode(), json.dumps(row).encode()))
+        self._log.put(action.name.encode(), json.dumps(row).encode())
 
     def close(self) -> None:
         """Do nothing: every action was acknowledged."""
-
-
-def _put(writer: CompactedTopicWriter, lock: Lock, topic: str, message: tuple[bytes, bytes | None]) -> None:
-    """Write a key and a value. Raises OSError."""
-    try:
-        with lock:
-            writer.put(topic, *message, list(_JSON))
-    except BusUnavailable as error:
-        raise OSError(str(error)) from None

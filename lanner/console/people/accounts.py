@@ -211,7 +211,7 @@ class Accounts:
         name, role, method, used = rows[0]
         if now - used >= _USED_EVERY:
             self._write("UPDATE sessions SET used = ? WHERE hash = ?", (now, _hash(secret)))
-        return _identity(name, role, method)
+        return Identity(name, role, method)
 
     def end_session(self, secret: str) -> None:
         """End a session. Raises OSError."""
@@ -238,10 +238,6 @@ class Accounts:
             raise
         except sqlite3.Error as error:
             raise OSError(str(error)) from None
-
-
-def _identity(name: str, role: Role, method: Method) -> Identity:
-    return Identity(name, role, method)
 
 
 def _hash(secret: str) -> str:

@@ -78,8 +78,9 @@ def histogram_chart(histogram: TimeHistogram) -> Chart:
     return Chart(histogram.since, histogram.until, sum(column.count for column in columns), most, columns)
 
 
-def sparkline(counts: Sequence[int], width: int = 96, height: int = 20) -> str:
-    """Return the path of an area over counts."""
+def sparkline(counts: Sequence[int]) -> str:
+    """Return the path of an area over counts, 96 wide and 20 high."""
+    width, height = 96, 20
     most = max(counts, default=0)
     if not most:
         return ""
@@ -106,8 +107,8 @@ class Renderer:
         )
         filters: dict[str, Callable[..., Any]] = {
             "time": _time,
-            "count": _count,
-            "priority": _priority,
+            "count": "{:,}".format,
+            "priority": lambda number: str(Priority(number)),
             "segment": lambda text: quote(text, safe=""),
             "value": _value,
             "lines": _lines,
@@ -135,14 +136,6 @@ def _time(microseconds: int) -> Markup:
 def _lines(text: str) -> Markup:
     """Return a text of several lines."""
     return escape("\n".join(map(printable, text.split("\n"))))
-
-
-def _count(number: int) -> str:
-    return f"{number:,}"
-
-
-def _priority(number: int) -> str:
-    return str(Priority(number))
 
 
 def _value(value: Any) -> str:

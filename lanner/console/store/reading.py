@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
@@ -29,6 +29,7 @@ from schemas.catalog.priorities import Priority
 PAGE = 50
 """Groups on one page."""
 MAX_HOSTS = 50
+_MAX_NAMES = 200
 _BARS = 60
 _DAY_NS = 86_400_000_000_000
 _DETAIL = 1_000_000
@@ -62,12 +63,12 @@ class AlertReader:
         Raises:
             OSError: the view can't be read.
         """
-        with self._reading() as base:
+        with reading(self._path) as base:
             return _groups(select(base, filters, now), now, offset=offset, limit=limit)
 
     def group(self, key: str, filters: Filters, now: int) -> GroupDetail | None:
         """Return a group with its counts in the time range of filters, or in all time if it has none there."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             found = base.execute("SELECT id, description, response FROM groups WHERE key = ?", (key,)).fetchone()
             if found is None:
                 return None
@@ -102,7 +103,7 @@ class AlertReader:
         span = filters.span(now)
         if before is not None:
             span = replace(span, until=min(before, span.until or before))
-        with self._reading() as base:
+        with reading(self._path) as base:
             source, values = alerts_source(filters, span)
             conditions, more = group_conditions(filters)
             if key:
@@ -121,7 +122,7 @@ class AlertReader:
 
     def alert(self, uid: str) -> tuple[Alert, str] | None:
         """Return an alert and the key of its group; None if the view doesn't have it. Raises OSError and BadAlert."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             row = base.execute(
                 "SELECT b.data, g.description, g.response, g.key FROM bodies b JOIN alerts a ON a.id = b.id "
                 "JOIN groups g ON g.id = a.grp WHERE b.uid = ?",
@@ -131,7 +132,7 @@ class AlertReader:
 
     def marked_as_real(self, limit: int) -> frozenset[str]:
         """Return the ids of alerts that people commented or whose group is assigned. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT substr(subject, 7) FROM marks WHERE subject LIKE 'alert:%' UNION "
                 "SELECT b.uid FROM marks m JOIN groups g ON m.subject = 'group:' || g.key "
@@ -150,12 +151,11 @@ class AlertReader:
             until: likewise; the end is included.
             limit: alerts to return at most.
         """
-        named = ", ".join("?" * len(hosts))
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT b.data, g.description, g.response FROM alerts a JOIN bodies b ON b.id = a.id "  # noqa: S608
                 "JOIN groups g ON g.id = a.grp "
-                f"WHERE a.host IN (SELECT id FROM texts WHERE value IN ({named})) AND a.id BETWEEN ? AND ? "
+                f"WHERE a.host IN (SELECT id FROM texts WHERE value IN ({_places(hosts)})) AND a.id BETWEEN ? AND ? "
                 "ORDER BY a.id LIMIT ?",
                 (*hosts, since // 1000, until // 1000, limit),
             ).fetchall()
@@ -169,7 +169,7 @@ class AlertReader:
             since: ns since the epoch.
             limit: alerts to yield at most.
         """
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT b.data, g.description, g.response, g.key FROM (SELECT id, grp FROM alerts WHERE id >= ? AND "
                 "grp IN (SELECT id FROM groups WHERE rule = ?) ORDER BY id DESC LIMIT ?) a "
@@ -182,7 +182,7 @@ class AlertReader:
     def marks_of_rule(self, rule: str) -> Mapping[str, Sequence[Mark]]:
         """Return what people decided about the groups and alerts of a rule, by subject. Raises OSError."""
         found: dict[str, list[Mark]] = {}
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT subject, field, value, author, at FROM marks m WHERE EXISTS (SELECT 1 FROM groups g WHERE "
                 "g.key = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'group:*') OR EXISTS (SELECT 1 FROM "
@@ -196,27 +196,27 @@ class AlertReader:
 
     def group_text(self, key: str) -> str | None:
         """Return the text of a group; None if the view doesn't have it. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             found = base.execute("SELECT text FROM groups WHERE key = ?", (key,)).fetchone()
             return None if found is None else str(found[0])
 
     def marks(self, subject: str) -> Sequence[Mark]:
         """Return what people decided about a group or an alert, oldest first. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             return _marks(base, subject)
 
     def histogram(self, filters: Filters, now: int) -> TimeHistogram:
         """Return the alerts that match by time and priority. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             return _histogram(select(base, filters, now))
 
     def overview(self, filters: Filters, now: int, *, offset: int = 0) -> tuple[GroupPage, TimeHistogram]:
         """Return a page of groups and the alerts by time, which look at the alerts once together. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             selection = select(base, filters, now)
             return _groups(selection, now, offset=offset, limit=PAGE), _histogram(selection)
 
-    def names(self, limit: int = 200) -> dict[str, list[str]]:
+    def names(self) -> dict[str, list[str]]:
         """Return the rules, workloads, tags and hosts that the view has, to offer them as filters. Raises OSError."""
         queries = {
             "rule": "SELECT rule FROM groups GROUP BY rule ORDER BY max(last) DESC LIMIT ?",
@@ -224,17 +224,17 @@ class AlertReader:
             "tag": "SELECT tag FROM tags GROUP BY tag ORDER BY tag LIMIT ?",
             "host": "SELECT value FROM texts WHERE EXISTS (SELECT 1 FROM alerts WHERE host = texts.id) LIMIT ?",
         }
-        with self._reading() as base:
-            return {name: [value for (value,) in base.execute(query, (limit,))] for name, query in queries.items()}
+        with reading(self._path) as base:
+            return {name: [value for (value,) in base.execute(query, (_MAX_NAMES,))] for name, query in queries.items()}
 
     def is_empty(self) -> bool:
         """Return whether the view has no alert. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
 
     def hosts_of_rules(self, rules: Collection[str], since: int) -> frozenset[str]:
         """Return the hosts about which a rule alerted since a time, µs. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT DISTINCT t.value FROM groups g JOIN group_hosts h ON h.grp = g.id "  # noqa: S608  bound
                 f"JOIN texts t ON t.id = h.host WHERE g.rule IN ({_places(rules)}) AND h.last >= ?",
@@ -244,7 +244,7 @@ class AlertReader:
 
     def alerts_of_hosts(self, hosts: Collection[str], since: int) -> dict[str, int]:
         """Return the number of alerts of each host since a time, µs. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT t.value, count(*) FROM texts t JOIN alerts a ON a.host = t.id "  # noqa: S608  bound
                 f"WHERE t.value IN ({_places(hosts)}) AND a.id >= ? GROUP BY t.id",
@@ -254,7 +254,7 @@ class AlertReader:
 
     def rules(self, since: str, now: int) -> AllRuleActivity:
         """Return the alerts of each rule since a time, given as a filter. Raises OSError and BadRequest."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             selection = select(base, Filters(state="all", since=since), now)
             counts, values = selection.counts()
             rows = base.execute(
@@ -272,7 +272,7 @@ class AlertReader:
 
     def newest_of_rule(self, rule: str, limit: int) -> Sequence[Alert]:
         """Return the newest alerts of a rule, newest first. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             rows = base.execute(
                 "SELECT b.data FROM alerts a JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
                 "WHERE g.rule = ? ORDER BY a.id DESC LIMIT ?",
@@ -286,14 +286,9 @@ class AlertReader:
 
     def stored(self) -> int:
         """Return how many alerts the view contains. Raises OSError."""
-        with self._reading() as base:
+        with reading(self._path) as base:
             count: int = base.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()[0]
             return count
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with reading(self._path) as base:
-            yield base
 
 
 def _places(values: Collection[str]) -> str:

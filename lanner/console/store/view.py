@@ -240,8 +240,8 @@ class AlertView:
         base.execute("DELETE FROM alerts WHERE id <= ?", (last,))
         self._count(Counter({(cell, group): -count for group, cell, count in counted}))
         base.executemany("UPDATE groups SET count = count - ? WHERE id = ?", ((n, g) for g, _, n in counted))
-        for table, column, before in (("cells", "cell", last // CELL_US), ("totals", "cell", last // CELL_US)):
-            base.execute(f"DELETE FROM {table} WHERE {column} <= ? AND count <= 0", (before,))  # noqa: S608  names
+        for table in ("cells", "totals"):
+            base.execute(f"DELETE FROM {table} WHERE cell <= ? AND count <= 0", (last // CELL_US,))  # noqa: S608  names
         for group in {group for group, _, _ in counted}:
             base.execute("DELETE FROM spans WHERE grp = ? AND count <= 0", (group,))
             if base.execute("DELETE FROM groups WHERE id = ? AND count <= 0", (group,)).rowcount:

@@ -18,7 +18,8 @@ from lanner.console.server.rendering import page
 from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.rows import time_text
 from lanner.errors import BadInput
-from lanner.recorder.search import BadCondition, EventSearch, FoundEvent
+from lanner.recorder.search import BadCondition, EventSearch
+from lanner.recorder.store import EventRange
 
 DEFAULT_SINCE = "1h"
 _MAX_TIME = 40
@@ -34,11 +35,11 @@ class SearchForm:
     """A duration before now, a time, or `all`."""
     until: str = ""
 
-    def milliseconds(self, now: int) -> tuple[int, int]:
-        """Return the time range, ms since the epoch. now: ns. Raises BadRequest."""
+    def events(self, now: int) -> EventRange:
+        """Return the time range, with an end. now: ns since the epoch. Raises BadRequest."""
         found = Filters(since=self.since, until=self.until).span(now)
         until = now // 1_000_000 + 1 if found.until is None else found.until // 1000
-        return found.since // 1000, until
+        return EventRange(found.since // 1000, until)
 
     @property
     def query(self) -> dict[str, str]:
@@ -67,8 +68,7 @@ async def search_events(request: web.Request) -> web.StreamResponse:
         # It changes nothing, but a page of another site shouldn't cause the work.
         return failure(request, HTTPStatus.FORBIDDEN, "This request comes from another site.")
     form = read_form(request.query, is_recording=made.is_recording)
-    times = form.milliseconds(made.clock())
-    stream = made.search.run(request[CLIENT], form.q, times)
+    stream = made.search.run(request[CLIENT], form.q, form.events(made.clock()))
     try:
         await anext(stream)
     except BadCondition as error:
@@ -125,7 +125,9 @@ class _Shown:
         parts = b""
         if state.found:
             self._oldest = min(each.time for each in state.found)
-            parts = _event("found", {"events": [_found_json(each) for each in state.found]})
+            parts = _event(
+                "found", {"events": [asdict(each) | {"time": time_text(each.time // 1000)} for each in state.found]}
+            )
         return parts + _event("progress", _progress(state.search))
 
     def end(self) -> bytes:
@@ -161,10 +163,6 @@ def _progress(made: EventSearch) -> dict[str, Any]:
         "bytes": made.events.bytes,
         "searched_to": time_text(made.searched_to * 1000) if made.searched_to else None,
     }
-
-
-def _found_json(found: FoundEvent) -> dict[str, Any]:
-    return {"time": time_text(found.time // 1000), "fields": found.fields}
 
 
 def _event(name: str, value: Any) -> bytes:

@@ -5,11 +5,9 @@ import pytest
 
 from lanner.recorder.store import StoredBatch
 from lanner.settings import Settings
-from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts
+from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts, RulesVersion
 from lanner.wiring.rules import detection_of, rule_choices
-from processor.evaluator import CompiledRuleset
 from processor.loading import RuleFile
-from schemas.filter import PushdownFilter
 from tests.unit.processor.batches import batch_of
 
 RULE = "- {{rule: {name}, desc: d, condition: '{condition}', output: o, priority: NOTICE}}\n"
@@ -25,12 +23,12 @@ NEW = (
 ) + RULE.format(name="New", condition="new")
 
 
-def compiled(text: str) -> tuple[CompiledRuleset, PushdownFilter]:
-    """Return rules and their pushdown filter."""
+def compiled(text: str) -> RulesVersion:
+    """Return a version of the rules."""
     detection = detection_of(
         Settings(), replace(rule_choices(Settings()), files=(RuleFile("r.yaml", text),), origin="r.yaml")
     )
-    return detection.ruleset, detection.pushdown_filter
+    return RulesVersion(detection.ruleset, detection.pushdown_filter)
 
 
 def compared(before: str, draft: str, *paths: tuple[str, str]) -> CostComparison:
