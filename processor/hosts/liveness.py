@@ -8,12 +8,12 @@ for the caller to bound.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import ClassVar, Protocol
 
 from bus.topics import MAX_MESSAGE_BYTES
 from foundation.errors import LannerError
 from foundation.times import date_and_time_seconds
-from processor.hosts.sequence_gaps import NumberedBatch
+from processor.hosts.sequence_gaps import NumberedBatch, QuietHost
+from processor.hosts.tracked import PartitionHosts
 from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
 
@@ -27,23 +27,6 @@ _MOST = 2**63
 
 class BadQuietHosts(LannerError, ValueError):
     """The bytes are not such a record."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuietHost:
-    """The newest batch of a host; a batch as far as sequences and liveness need it."""
-
-    host_id: str
-    hostname: str
-    boot_id: str
-    collector_start: int
-    sequence: int
-    appended: int
-    """Broker's clock, ms."""
-    stopping: bool
-
-    previous_start: ClassVar[int] = 0
-    previous_sequence: ClassVar[int] = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +103,6 @@ DEFAULT_SECONDS = 120.0
 _MS = 1_000_000
 
 
-class HeartbeatBatch(NumberedBatch, Protocol):
-    """The attributes of a batch that liveness needs."""
-
-    @property
-    def hostname(self) -> str:
-        """The host's name."""
-
-    @property
-    def stopping(self) -> bool:
-        """True if its collector stops cleanly."""
-
-
 @dataclass(slots=True)
 class _Host:
     partition: int
@@ -143,12 +114,12 @@ class _Host:
     is_reported: bool = False
 
 
-class HostLiveness:
+class HostLiveness(PartitionHosts[_Host]):
     """When each host of the partitions that this process owns last sent a batch."""
 
     def __init__(self, after_seconds: float = DEFAULT_SECONDS) -> None:
+        super().__init__()
         self._after = int(after_seconds * 1000)
-        self._hosts: dict[str, _Host] = {}
         self._known_since: dict[int, int] = {}
 
     @property
@@ -156,7 +127,7 @@ class HostLiveness:
         """How far back a process that takes over a partition has to read, ms."""
         return 2 * self._after + 60_000
 
-    def recall(self, partition: int, batch: HeartbeatBatch, appended: int) -> None:
+    def recall(self, partition: int, batch: NumberedBatch, appended: int) -> None:
         """Record a batch that another process evaluated."""
         known = self._hosts.get(batch.host_id)
         if known is None or known.partition != partition or known.appended <= appended:
@@ -186,7 +157,7 @@ class HostLiveness:
                 here[1].append(QuietHost(host_id, host.name, *host.batch, host.appended, host.is_stopped))
         return found
 
-    def see(self, partition: int, batch: HeartbeatBatch, appended: int) -> list[Alert]:
+    def see(self, partition: int, batch: NumberedBatch, appended: int) -> list[Alert]:
         """Record a batch, in the order of its partition.
 
         Args:
@@ -226,18 +197,13 @@ class HostLiveness:
                 found.append(self._silent(host_id, host))
         return found
 
-    def drop(self, host_id: str) -> None:
-        """Forget a host."""
-        self._hosts.pop(host_id, None)
-
     def forget(self, partitions: frozenset[int]) -> None:
         """Forget the hosts of partitions that another process takes over."""
         for partition in partitions:
             self._known_since.pop(partition, None)
-        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
-            del self._hosts[host_id]
+        super().forget(partitions)
 
-    def _take(self, partition: int, batch: HeartbeatBatch, appended: int) -> None:
+    def _take(self, partition: int, batch: NumberedBatch, appended: int) -> None:
         which = (batch.boot_id, batch.collector_start, batch.sequence)
         self._hosts[batch.host_id] = _Host(partition, batch.hostname, which, appended, batch.stopping)
 
@@ -258,7 +224,7 @@ class HostLiveness:
         return internal_alert(HOST_SILENT, cause, text, {}, "Warning")
 
 
-def _back(batch: HeartbeatBatch, appended: int, silent_ms: int, about: str) -> Alert:
+def _back(batch: NumberedBatch, appended: int, silent_ms: int, about: str) -> Alert:
     cause = Cause(batch.host_id, batch.hostname, appended * _MS, (batch.boot_id, batch.collector_start, batch.sequence))
     text = f"host {batch.hostname} is back after {about}{silent_ms // 1000} s of silence"
     return internal_alert(HOST_BACK, cause, text, {"silent_seconds": silent_ms // 1000}, "Notice")

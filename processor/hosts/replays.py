@@ -9,9 +9,9 @@ Pure: batches in, decisions out. How many hosts are remembered is for the caller
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from processor.hosts.sequence_gaps import NumberedBatch
+from processor.hosts.tracked import PartitionHosts
+from schemas.batch import EventBatch
 
 _STARTS = 16
 _RANGES = 64
@@ -19,18 +19,6 @@ _COUNTS = 16
 _COUNTED_HOSTS = 1000
 _WORTH_A_REPORT = 10
 """A collector whose broker restarts sends a few batches twice."""
-
-
-class CountedBatch(NumberedBatch, Protocol):
-    """The attributes of a batch that are used. A batch that is too large for the broker is sent in parts."""
-
-    @property
-    def first_index(self) -> int:
-        """Index of its first event in the whole batch."""
-
-    @property
-    def count(self) -> int:
-        """The number of its events."""
 
 
 @dataclass(slots=True)
@@ -52,13 +40,10 @@ class _Host:
     starts: "OrderedDict[tuple[str, int], _Start]" = field(default_factory=OrderedDict)
 
 
-class EvaluatedBatches:
+class EvaluatedBatches(PartitionHosts[_Host]):
     """The batches of verified hosts that this process evaluated, by number."""
 
-    def __init__(self) -> None:
-        self._hosts: dict[str, _Host] = {}
-
-    def has(self, partition: int, batch: CountedBatch, position: int) -> bool:
+    def has(self, partition: int, batch: EventBatch, position: int) -> bool:
         """Return whether a batch was evaluated, and is in the topic again. position: its offset."""
         host = self._hosts.get(batch.host_id)
         start = None if host is None else host.starts.get((batch.boot_id, batch.collector_start))
@@ -68,7 +53,7 @@ class EvaluatedBatches:
             return False
         return _contains(start.ranges, batch.sequence)
 
-    def add(self, partition: int, batch: CountedBatch, position: int) -> None:
+    def add(self, partition: int, batch: EventBatch, position: int) -> None:
         """Record that a batch of a verified host was evaluated."""
         host = self._hosts.get(batch.host_id)
         if host is None or host.partition != partition:
@@ -85,15 +70,6 @@ class EvaluatedBatches:
         if len(start.counts) > _COUNTS:
             del start.counts[min(start.counts)]
         _insert(start.ranges, batch.sequence)
-
-    def drop(self, host_id: str) -> None:
-        """Forget a host."""
-        self._hosts.pop(host_id, None)
-
-    def forget(self, partitions: frozenset[int]) -> None:
-        """Forget the hosts of partitions that another process takes over."""
-        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
-            del self._hosts[host_id]
 
 
 def _contains(ranges: list[tuple[int, int]], number: int) -> bool:

@@ -5,37 +5,32 @@ for the caller to bound.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
+
+from processor.hosts.tracked import PartitionHosts
+from schemas.batch import EventBatch
 
 _REMEMBERED_STARTS = 4
 
 
-class NumberedBatch(Protocol):
-    """The fields that uniquely identify a batch."""
+@dataclass(frozen=True, slots=True)
+class QuietHost:
+    """The newest batch of a host; a batch as far as sequences and liveness need it."""
 
-    @property
-    def host_id(self) -> str:
-        """The host."""
+    host_id: str
+    hostname: str
+    boot_id: str
+    collector_start: int
+    sequence: int
+    appended: int
+    """Broker's clock, ms."""
+    stopping: bool
 
-    @property
-    def boot_id(self) -> str:
-        """Its boot."""
+    previous_start: ClassVar[int] = 0
+    previous_sequence: ClassVar[int] = -1
 
-    @property
-    def collector_start(self) -> int:
-        """The collector's start, ns."""
 
-    @property
-    def sequence(self) -> int:
-        """Counts up from 1 since that start."""
-
-    @property
-    def previous_start(self) -> int:
-        """The previous start, in a first batch; 0 if unknown."""
-
-    @property
-    def previous_sequence(self) -> int:
-        """The last number of that start; -1 if unknown."""
+NumberedBatch = EventBatch | QuietHost
 
 
 class _Start(NamedTuple):
@@ -70,11 +65,8 @@ class DuplicateHosts:
     boots: tuple[str, str]
 
 
-class HostSequences:
+class HostSequences(PartitionHosts[_Host]):
     """The newest number of each host in the partitions that this process owns."""
-
-    def __init__(self) -> None:
-        self._hosts: dict[str, _Host] = {}
 
     def see(self, partition: int, batch: NumberedBatch, position: int = -1) -> Gap | DuplicateHosts | None:
         """Record a batch, in the order of its partition. position: its offset; -1 if it is unknown."""
@@ -118,15 +110,6 @@ class HostSequences:
         start = _Start(batch.boot_id, batch.collector_start)
         is_older = start != host.current and start.started < host.current.started
         return is_older or batch.sequence <= host.last.get(start, 0)
-
-    def drop(self, host_id: str) -> None:
-        """Forget a host."""
-        self._hosts.pop(host_id, None)
-
-    def forget(self, partitions: frozenset[int]) -> None:
-        """Forget the hosts of partitions that another process takes over, since their batches are not seen here."""
-        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
-            del self._hosts[host_id]
 
     @staticmethod
     def _begin(host: _Host, start: _Start, batch: NumberedBatch) -> Gap | None:

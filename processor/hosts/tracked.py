@@ -10,7 +10,9 @@ Pure: times are the broker's.
 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from schemas.batch import EventBatch
 
 EVERYTHING = "*"
 """In place of a version: nothing is dropped."""
@@ -18,57 +20,65 @@ LIVE_SECONDS = 45.0
 """Three heartbeats, s: a host that is silent for longer is not waited for."""
 
 
-class ReportingBatch(Protocol):
-    """The attributes of a batch that are used."""
+class OfPartition(Protocol):
+    """What is known of one host."""
 
     @property
-    def host_id(self) -> str:
-        """The host."""
-
-    @property
-    def hostname(self) -> str:
-        """Its name."""
-
-    @property
-    def interest_version(self) -> str:
-        """Versions joined by +."""
+    def partition(self) -> int:
+        """The partition of the events topic that its batches are in."""
 
 
-class HostReports:
-    """The newest report of each host in the partitions that this process owns."""
+Known = TypeVar("Known", bound=OfPartition)
+
+
+class PartitionHosts(Generic[Known]):
+    """The hosts of the partitions that this process owns. How many there are is for the caller to bound."""
 
     def __init__(self) -> None:
-        self._hosts: dict[str, tuple[int, str, str, float]] = {}
-
-    def see(self, partition: int, batch: ReportingBatch, now: float) -> None:
-        """Record a batch. now: a monotonic clock, s."""
-        self._hosts[batch.host_id] = (partition, batch.hostname, batch.interest_version, now)
+        self._hosts: dict[str, Known] = {}
 
     def drop(self, host_id: str) -> None:
         """Forget a host."""
         self._hosts.pop(host_id, None)
 
+    def forget(self, partitions: frozenset[int]) -> None:
+        """Forget the hosts of partitions that another process takes over: their batches are not seen here."""
+        for host_id in [name for name, host in self._hosts.items() if host.partition in partitions]:
+            del self._hosts[host_id]
+
+
+class _Report(NamedTuple):
+    partition: int
+    hostname: str
+    version: str
+    """Versions joined by +."""
+    seen: float
+    """Monotonic clock, s."""
+
+
+class HostReports(PartitionHosts[_Report]):
+    """The newest report of each host in the partitions that this process owns."""
+
+    def see(self, partition: int, batch: EventBatch, now: float) -> None:
+        """Record a batch. now: a monotonic clock, s."""
+        self._hosts[batch.host_id] = _Report(partition, batch.hostname, batch.interest_version, now)
+
     def name(self, host_id: str) -> str:
         """Return the last name that a host reported; its id if it reported none."""
         found = self._hosts.get(host_id)
-        return host_id if found is None else found[1]
-
-    def forget(self, partitions: frozenset[int]) -> None:
-        """Forget the hosts of partitions that another process takes over."""
-        for host_id in [name for name, seen in self._hosts.items() if seen[0] in partitions]:
-            del self._hosts[host_id]
+        return host_id if found is None else found.hostname
 
     def lagging(self, version: str, now: float) -> list[str]:
         """Return the live hosts that do not apply a version's filter yet."""
         return sorted(
-            name
-            for _, name, reported, seen in self._hosts.values()
-            if now - seen < LIVE_SECONDS and not {version, EVERYTHING} & set(reported.split("+"))
+            each.hostname
+            for each in self._hosts.values()
+            if now - each.seen < LIVE_SECONDS and not {version, EVERYTHING} & set(each.version.split("+"))
         )
 
     def counts(self, now: float) -> Counter[str]:
         """Count the live hosts by the versions that they report."""
-        return Counter(reported for _, _, reported, seen in self._hosts.values() if now - seen < LIVE_SECONDS)
+        return Counter(each.version for each in self._hosts.values() if now - each.seen < LIVE_SECONDS)
 
 
 MOST_ESTABLISHED = 80_000

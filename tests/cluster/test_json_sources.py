@@ -47,7 +47,7 @@ def processor(processes: Processes, connection: Connection, folder: Path, dies: 
     mapping.write_text(MAPPING)
     sources = json.dumps([{"mapping": str(mapping), "topic": f"{connection.prefix}shop"}])
     program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
-    words = ("processor", "-o", f"json_sources={sources}")
+    words = ("processor", "-o", f"json_sources={sources}", "-o", "repeated_alerts.period_seconds=5")
     made = processes.start(connection, *words, rules=rules_file(folder, RULES), program=program)
     made.wait_for("evaluating rules: 1 rule")
     return made
@@ -86,6 +86,38 @@ def test_sales_of_a_topic_of_others_become_alerts_over_a_kill(
     assert {alert.rule for alert in alerts.raw} == {"Sale", EVENT_REFUSED}
     reasons = {dict(headers)["reason"] for _, _, _, headers in everything(connection, PROCESSOR_DEAD_LETTERS)}
     assert {reason.split(b":")[0] for reason in reasons} == {b"not an event of shop"}
+    assert last.stop() == 0
+    alerts.close()
+
+
+@pytest.mark.parametrize("dies", ["json evaluated:1", "json results sent:1"])
+def test_repeats_in_messages_are_counted_once_over_a_kill(
+    connection: Connection, processes: Processes, tmp_path: Path, dies: str
+) -> None:
+    """Another processor evaluates the messages again; the first alerts are sent, and each other one is in a summary."""
+    create(connection)
+    generator, alerts = Generator(connection), Alerts(connection)
+    for message in range(3):
+        sales = [{"id": f"s{message}-{number}", "sum": 10} for number in range(20)]
+        generator.send(json.dumps(sales).encode(), "one partition", topic="shop")
+    generator.flush()
+    dying = processor(processes, connection, tmp_path, dies)
+    deadline = time.monotonic() + 120
+    while dying.is_alive:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    last = processor(processes, connection, tmp_path)
+
+    def counted() -> list[int]:
+        found = {alert.id: alert for alert in alerts.raw if alert.rule == "Sale"}
+        return [1 if alert.repeats is None else alert.repeats.count for alert in found.values()]
+
+    while sum(counted()) < 60:
+        assert time.monotonic() < deadline, counted()
+        alerts.read(0.5)
+    alerts.read(2)
+
+    assert (sum(counted()), counted().count(1)) == (60, 5)
     assert last.stop() == 0
     alerts.close()
 

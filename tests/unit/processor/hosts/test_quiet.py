@@ -6,12 +6,12 @@ from processor.hosts.liveness import (
     MAX_HOSTS,
     MAX_RECORD_BYTES,
     BadQuietHosts,
-    QuietHost,
     QuietHosts,
     decode_quiet_hosts,
     encode_quiet_hosts,
     quiet_hosts,
 )
+from processor.hosts.sequence_gaps import QuietHost
 
 
 def host(number: int, appended: int) -> QuietHost:
