@@ -76,12 +76,7 @@ class DeadLetterTopic:
     """The dead letters of one stage. Every call may raise BusUnavailable."""
 
     def __init__(self, connection: Connection, name: str) -> None:
-        """Create a view of a topic; connects to nothing.
-
-        Args:
-            connection: the broker.
-            name: name of the topic, without prefix.
-        """
+        """Create a view of a topic; connects to nothing. name: name of the topic, without prefix."""
         self.name = connection.topic(name)
         self._connection = connection
 

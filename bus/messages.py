@@ -124,12 +124,7 @@ class BrokerClock:
         self._since = 0.0
 
     def seen(self, appended: int, now: float) -> None:
-        """Record a message.
-
-        Args:
-            appended: when the broker appended it, ms since the epoch.
-            now: a monotonic clock, s.
-        """
+        """Record a message. appended: when the broker appended it, ms since the epoch; now: a monotonic clock, s."""
         lead = appended - now * 1000
         if now - self._since >= _CLOCK_MEMORY_SECONDS:
             self._lead, self._fresh, self._since = self._fresh, None, now

@@ -1,7 +1,7 @@
 """Compiles rules for both stages, and runs both stages in one process."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from processor.compiler.batch import Excludes
@@ -129,30 +129,17 @@ class Evaluator:
             repeats: decides which alerts repeat others; None to return all.
             sessions: names people in alerts; None to name nobody.
         """
-        self._rules = rules
+        self.rules = rules
+        """The active rules."""
         self._stage = DetectStage(rules, repeats, sessions)
+        self.repeats = self._stage.repeats
+        """Decides which alerts repeat others."""
+        self.lost = self._stage.lost
+        """Losses that batches reported, by reason."""
+        self.add_observer = self._stage.add_observer
         self._hostname = ""
         self._newest = 0
         self.correlator = Correlator(rules.plan)
-
-    @property
-    def rules(self) -> CompiledRuleset:
-        """The active rules."""
-        return self._rules
-
-    @property
-    def repeats(self) -> RepeatedAlerts:
-        """Decides which alerts repeat others."""
-        return self._stage.repeats
-
-    @property
-    def lost(self) -> Counter[str]:
-        """Losses that batches reported, by reason."""
-        return self._stage.lost
-
-    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
-        """Call an observer with each batch after it was evaluated, unless that took long."""
-        self._stage.add_observer(observer)
 
     def process(self, events: EventBatch | Document, now: int | None = None) -> list[Alert]:
         """Evaluate the events of a batch, or a document; alerts that one event decides come first.
@@ -204,6 +191,6 @@ class Evaluator:
 
     def change_rules(self, rules: CompiledRuleset) -> None:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
-        self._rules = rules
+        self.rules = rules
         self._stage.change_rules(rules)
         self.correlator.change_rules(rules.plan)

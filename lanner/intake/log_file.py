@@ -54,12 +54,7 @@ class PlaceFile:
     """Stores the place of one log file."""
 
     def __init__(self, folder: Path, followed: Path) -> None:
-        """Create a view; nothing is read or written.
-
-        Args:
-            folder: where the place is stored.
-            followed: the log file.
-        """
+        """Create a view; nothing is read or written. folder: where the place is stored; followed: the log file."""
         self._followed = str(followed.absolute())
         self.path = folder / f"{blake2b(self._followed.encode(), digest_size=8).hexdigest()}.json"
 
@@ -203,14 +198,7 @@ class LogFollower:
     def __init__(
         self, path: Path, places: PlaceFile, on_note: OnNote, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin; nothing is opened.
-
-        Args:
-            path: the log file; it need not exist yet.
-            places: stores how far it was read.
-            on_note: receives messages for an operator.
-            clock: monotonic, s.
-        """
+        """Begin; nothing is opened. path: the log file; it need not exist yet; places: stores how far it was read."""
         self._path = path
         self._places = places
         self._on_note = on_note

@@ -23,12 +23,7 @@ class SessionsFile:
     """The file beside the state file."""
 
     def __init__(self, path: Path, sessions: Sessions) -> None:
-        """Begin without reading.
-
-        Args:
-            path: of the state file.
-            sessions: what is stored.
-        """
+        """Begin without reading. path: of the state file; sessions: what is stored."""
         self._path = path.with_name(f"{path.name}.sessions")
         self._sessions = sessions
         self._saved = 0

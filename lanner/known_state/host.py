@@ -11,7 +11,6 @@ from foundation.text import OnNote
 from lanner.known_state.files import SessionsFile, ValuesFile, take_resets
 from lanner.known_state.learning import Learner, learning_macros
 from lanner.recorder.store import StoredBatch
-from processor.correlation.correlator import Correlator
 from processor.correlation.groups import BadState
 from processor.detection.repeats import RepeatedAlerts
 from processor.evaluator import CompiledRuleset, Evaluator
@@ -34,12 +33,7 @@ class WallClock:
     """Compares the wall clock with the time since boot, which cannot be set."""
 
     def __init__(self, wall: Callable[[], int] = time.time_ns, since_boot: Callable[[], int] = _since_boot) -> None:
-        """Begin.
-
-        Args:
-            wall: ns since the epoch.
-            since_boot: ns; continues during suspend.
-        """
+        """Begin. wall: ns since the epoch; since_boot: ns; continues during suspend."""
         self._wall = wall
         self._since_boot = since_boot
         self._boot = wall() - since_boot()
@@ -84,6 +78,12 @@ class StatefulEvaluator:
         self.redated = 0
         """Events whose times were so far from the clock that they were set to the nearest allowed time."""
         self._evaluator = Evaluator(rules, repeats, sessions)
+        self.repeats = self._evaluator.repeats
+        """Decides which alerts repeat others."""
+        self.correlator = self._evaluator.correlator
+        """Evaluates windows."""
+        self.add_observer = self._evaluator.add_observer
+        self.change_rules = self._evaluator.change_rules
         self._path = path
         self._values = None if path is None else ValuesFile(path)
         self._sessions = None if path is None or sessions is None else SessionsFile(path, sessions)
@@ -148,50 +148,31 @@ class StatefulEvaluator:
 
         With a file, the periods of repeats go on after a restart.
         """
-        repeats = self._evaluator.correlator.flush_repeats()
+        repeats = self.correlator.flush_repeats()
         found, self._left = [*self._left, *self._evaluator.flush_notices(), *repeats], []
         self.save()
         return found
 
     @property
-    def repeats(self) -> RepeatedAlerts:
-        """Decides which alerts repeat others."""
-        return self._evaluator.repeats
-
-    @property
-    def correlator(self) -> Correlator:
-        """Evaluates windows."""
-        return self._evaluator.correlator
-
-    @property
     def lost(self) -> Mapping[str, int]:
         """The number of lost events by reason, and of evicted groups."""
-        evicted = self._evaluator.correlator.state.evicted
+        evicted = self.correlator.state.evicted
         return self._evaluator.lost + Counter({GROUPS_EVICTED: evicted})
-
-    def add_observer(self, observer: Callable[[EventBatch], None]) -> None:
-        """Call an observer with each batch after it was evaluated, unless that took long."""
-        self._evaluator.add_observer(observer)
-
-    def change_rules(self, rules: CompiledRuleset) -> None:
-        """Evaluate other rules from now on; unchanged stateful macros keep their windows."""
-        self._evaluator.change_rules(rules)
 
     def save(self) -> None:
         """Write the file atomically; a failure is reported once."""
-        correlator = self._evaluator.correlator
         if self._path is None:
             return
         try:
             if self._sessions is not None:
                 self._sessions.save()
-            if not (self._evaluator.rules.plan.rules or correlator.state.needs_time):
+            if not (self._evaluator.rules.plan.rules or self.correlator.state.needs_time):
                 return
             if resets := take_resets(self._path):
-                correlator.process(resets, self._now())
-            write_atomically(self._path, [correlator.snapshot()])
+                self.correlator.process(resets, self._now())
+            write_atomically(self._path, [self.correlator.snapshot()])
             if self._values is not None:
-                self._values.save(correlator.state)
+                self._values.save(self.correlator.state)
         except OSError as error:
             if not self._is_failing:
                 self._note(
@@ -204,7 +185,7 @@ class StatefulEvaluator:
     def _now(self) -> int:
         now, step = self._clock.read()
         if step:
-            self._evaluator.correlator.shift(step)
+            self.correlator.shift(step)
             direction = "forward" if step > 0 else "back"
             self._note(
                 f"the clock was set {direction} by {abs(step) / 1e9:,.0f} s: windows and repeats were moved too."
@@ -212,7 +193,6 @@ class StatefulEvaluator:
         return now
 
     def _load(self, path: Path) -> None:
-        correlator = self._evaluator.correlator
         try:
             if self._sessions is not None:
                 self._sessions.load()
@@ -220,20 +200,20 @@ class StatefulEvaluator:
             self._note(f"{path}.sessions: cannot be read: {error.strerror}; alerts name nobody who came before.")
         try:
             if self._values is not None:
-                self._values.load(correlator.state)
+                self._values.load(self.correlator.state)
         except OSError as error:
             self._note(f"{path}.values: cannot be read: {error.strerror}; macros of type first_seen learn again.")
         except BadState as error:
             self._note(f"{path}.values: {error}; macros of type first_seen learn again.")
         try:
-            correlator.restore(path.read_bytes(), self._now())
+            self.correlator.restore(path.read_bytes(), self._now())
             # A new process reports its first losses at once.
             self._left = self._evaluator.flush_notices()
         except FileNotFoundError:
-            correlator.repair(self._now())
+            self.correlator.repair(self._now())
         except OSError as error:
             self._note(f"{path}: cannot be read: {error.strerror}; windows and repeats start empty.")
-            correlator.repair(self._now())
+            self.correlator.repair(self._now())
         except BadState as error:
             self._note(f"{path}: {error}; windows and repeats start empty.")
-            correlator.repair(self._now())
+            self.correlator.repair(self._now())

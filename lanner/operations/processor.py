@@ -126,16 +126,16 @@ class ProcessorView:
         processor, stages = self.processor, self.processor.stages
         detect, correlate, json = stages.detect, stages.correlate, stages.json
         ruleset, counts = processor.rules.in_use.ruleset, correlate.counts
-        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(detect.lost) | {MEMORY_LOST: correlate.lost}
+        lost = dict.fromkeys(LOSS_REASONS, 0) | dict(detect.evaluation.lost) | {MEMORY_LOST: correlate.lost}
         left_out = detect.packer.left_out + json.packer.left_out
         readings = rule_readings(ruleset, processor.rules.timing) | {
             "lanner_rules_info": {(processor.rules.in_use.version,): 1.0},
-            "lanner_events_total": {(STAGE,): detect.events},
+            "lanner_events_total": {(STAGE,): detect.evaluation.events},
             "lanner_json_events_total": {("evaluated",): json.events, ("refused",): json.refused},
             "lanner_json_events_truncated_total": {(): json.truncated},
             "lanner_lost_events_total": {(STAGE, reason): number for reason, number in lost.items()},
             "lanner_events_redated_total": {(): detect.redated},
-            "lanner_repeated_alerts_total": repeated(ruleset, detect.repeats.counted, correlate.suppressed),
+            "lanner_repeated_alerts_total": repeated(ruleset, detect.evaluation.repeats.counted, correlate.suppressed),
             "lanner_hosts_dropped_total": {(): detect.hosts_dropped},
             "lanner_batches_replayed_total": {(): detect.replayed},
             "lanner_correlation_groups": {(): correlate.groups},

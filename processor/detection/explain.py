@@ -65,20 +65,31 @@ class ExplainedRule(Protocol):
         """The names of the exceptions that the condition ends with, in order."""
 
 
-class ConditionEvaluator(Protocol):
+class ConditionEvaluator:
     """Evaluates parts of a condition for one event."""
+
+    def __init__(self, access: Access, constants: Constants, names: Mapping[str, Any]) -> None:
+        self._emitter = Emitter(access, constants)
+        self._constants = constants
+        self._names = names
 
     def check(self, node: Check) -> bool:
         """Return whether a check is true."""
+        return bool(self._evaluate(self._emitter.check(node)))
 
     def value(self, side: Left | FieldValue) -> Any:
         """Return the value of a field or transformer."""
+        return self._evaluate(self._emitter.side(side))
 
-    def is_known(self, field: Field) -> bool:
+    def is_known(self, field: Field) -> bool:  # noqa: ARG002  a batch has all
         """Return whether the value of a field, or that it is missing, is known."""
+        return True
+
+    def _evaluate(self, code: Expression) -> Any:
+        return eval(code.text, {**self._names, **self._constants.values})  # noqa: S307  generated from a checked tree
 
 
-class BatchEvaluator:
+class BatchEvaluator(ConditionEvaluator):
     """Evaluates for an event of a batch."""
 
     def __init__(self, batch: EventBatch, index: int, name: int | None = None) -> None:
@@ -89,27 +100,10 @@ class BatchEvaluator:
             index: the event's place in it.
             name: index of the file name under which it is evaluated; None for fd.name.
         """
-        self._constants = Constants()
-        self._emitter = Emitter(BatchAccess(), self._constants)
-        self._given = event_names(batch, index, name)
-
-    def check(self, node: Check) -> bool:
-        """Return whether a check is true."""
-        return bool(self._run(self._emitter.check(node)))
-
-    def value(self, side: Left | FieldValue) -> Any:
-        """Return the value of a field or transformer."""
-        return self._run(self._emitter.side(side))
-
-    def is_known(self, field: Field) -> bool:  # noqa: ARG002  a batch has all
-        """Return whether the value of a field, or that it is missing, is known."""
-        return True
-
-    def _run(self, code: Expression) -> Any:
-        return _evaluate(code, {**self._given, **self._constants.values})
+        super().__init__(BatchAccess(), Constants(), event_names(batch, index, name))
 
 
-class MappingEvaluator:
+class MappingEvaluator(ConditionEvaluator):
     """Evaluates for an event given as a mapping of fields."""
 
     def __init__(self, event: Mapping[str, Any], *, is_partial: bool = False, is_computed: bool = False) -> None:
@@ -120,46 +114,26 @@ class MappingEvaluator:
             is_partial: whether a field that is not in the mapping is unknown instead of missing.
             is_computed: whether the mapping computes the value of any field by subscription.
         """
+        constants = Constants()
+        super().__init__(ItemAccess() if is_computed else MappingAccess(constants), constants, {"e": event})
         self._is_partial = is_partial
-        self._constants = Constants()
-        access: Access = ItemAccess() if is_computed else MappingAccess(self._constants)
-        self._emitter = Emitter(access, self._constants)
         self._event = event
-
-    def check(self, node: Check) -> bool:
-        """Return whether a check is true."""
-        return bool(self._run(self._emitter.check(node)))
-
-    def value(self, side: Left | FieldValue) -> Any:
-        """Return the value of a field or transformer."""
-        return self._run(self._emitter.side(side))
 
     def is_known(self, field: Field) -> bool:
         """Return whether the value of a field, or that it is missing, is known."""
         return not self._is_partial or is_given(self._event, field.name, field.argument)
 
-    def _run(self, code: Expression) -> Any:
-        return _evaluate(code, {**self._constants.values, "e": self._event})
-
-
-def _evaluate(code: Expression, names: dict[str, Any]) -> Any:
-    return eval(code.text, names)  # noqa: S307  generated from a checked tree
-
 
 def explain(rule: ExplainedRule, evaluator: ConditionEvaluator) -> Explained:
-    """Explain a rule for one event.
-
-    Args:
-        rule: a loaded rule.
-        evaluator: of the event.
-    """
+    """Explain a rule for one event. evaluator: of the event."""
     with deep():
         own, excepted = split_exceptions(rule.condition, rule.active_exceptions)
         if not excepted:
             return _explained(own, evaluator)
         parts = [_explained(child, evaluator) for child in (own.children if isinstance(own, And) else (own,))]
-        named = zip(rule.active_exceptions, excepted, strict=True)
-        parts += [_exception(name, child, evaluator) for name, child in named]
+        for name, child in zip(rule.active_exceptions, excepted, strict=True):
+            inner = _explained(child.child if isinstance(child, Not) else child, evaluator)
+            parts.append(Explained("exception", name, _not(inner.verdict), children=(inner,)))
         return Explained("and", "and", _all(parts), children=tuple(parts))
 
 
@@ -177,11 +151,6 @@ def explain_batch(rule: ExplainedRule, batch: EventBatch, index: int) -> Explain
         return lexical
     by_real = explain(rule, BatchEvaluator(batch, index, real))
     return by_real if by_real.is_true else lexical
-
-
-def _exception(name: str, node: Node, evaluator: ConditionEvaluator) -> Explained:
-    inner = _explained(node.child if isinstance(node, Not) else node, evaluator)
-    return Explained("exception", name, _not(inner.verdict), children=(inner,))
 
 
 def _explained(node: Node, evaluator: ConditionEvaluator) -> Explained:

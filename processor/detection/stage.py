@@ -155,11 +155,6 @@ class DetectStage:
 
 
 def _failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
-    """Return the text of the alert about rules that raised.
-
-    Args:
-        failed: the rules.
-        errors: the first error of each rule.
-    """
+    """Return the text of the alert about rules that raised. failed: the rules; errors: the first error of each rule."""
     rule = min(failed)
     return f"rules raised errors and were skipped for those events; the first error of {rule!r}: {errors.get(rule, '')}"

@@ -27,13 +27,7 @@ class HostKeysService:
     """The keys of hosts, of one processor."""
 
     def __init__(self, connection: Connection, gate: IdentityGate, *, on_note: OnNote) -> None:
-        """Begin; nothing is connected.
-
-        Args:
-            connection: the broker.
-            gate: checks messages by the keys that this updates.
-            on_note: receives messages for an operator.
-        """
+        """Begin; nothing is connected. gate: checks messages by the keys that this updates."""
         self.gate = gate
         self._connection = connection
         self._on_note = on_note

@@ -4,7 +4,6 @@ It decodes a message, corrects its times, tracks its host, and passes the batch 
 uses as well. Pure but for the clock that it is given. No message can make it raise.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -124,7 +123,7 @@ class MessageStage:
         """
         self.sessions = Sessions()
         """Names people in alerts."""
-        self.detect = DetectStage(rules, repeats, self.sessions)
+        self.evaluation = DetectStage(rules, repeats, self.sessions)
         self.packer = PreMatchPacker(rules.plan, messages_per_second)
         self.hosts = TrackedHosts() if hosts is None else hosts
         self.pods = PodRecords() if pods is None else pods
@@ -149,24 +148,9 @@ class MessageStage:
         self._decode = decode
         self._limits = limits
 
-    @property
-    def events(self) -> int:
-        """Events evaluated, with those that they stand for."""
-        return self.detect.events
-
-    @property
-    def lost(self) -> Counter[str]:
-        """Losses that hosts reported and that gaps prove, by reason."""
-        return self.detect.lost
-
-    @property
-    def repeats(self) -> RepeatedAlerts:
-        """Decides which alerts repeat others."""
-        return self.detect.repeats
-
     def change_rules(self, rules: EvaluatedRules, *, decode: Callable[[bytes], EventBatch]) -> None:
         """Evaluate other rules from the next batch on; arguments as in the constructor."""
-        self.detect.change_rules(rules)
+        self.evaluation.change_rules(rules)
         self.packer.change_rules(rules.plan)
         self._rules = rules
         self._decode = decode
@@ -219,7 +203,7 @@ class MessageStage:
         pre_matches: list[tuple[bytes, bytes]] = []
         refused = ""
         try:
-            self.detect.evaluate(BatchView(self.pods.join(batch)), found.append, budget, self.packer.admits)
+            self.evaluation.evaluate(BatchView(self.pods.join(batch)), found.append, budget, self.packer.admits)
         except OverBudget as over:
             refused = f"over budget: {over}; {budget.evaluated} of {batch.count} events were evaluated"
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
@@ -294,12 +278,7 @@ class MessageStage:
             return
 
     def recall_quiet(self, partition: int, hosts: Iterable[QuietHost]) -> None:
-        """Learn what another process recorded about hosts; call it before `recall`.
-
-        Args:
-            partition: of the events topic.
-            hosts: longest silent first.
-        """
+        """Learn what another process recorded about hosts; call it before `recall`. hosts: longest silent first."""
         for host in hosts:
             self.hosts.recall(partition, host.host_id, host.appended)
             self.liveness.recall(partition, host, host.appended)
@@ -367,7 +346,7 @@ class MessageStage:
         if isinstance(found, Gap):
             missing[BATCHES_MISSING] = found.missing
             text = f"batches {found.after + 1} to {found.before - 1} of host {batch.hostname} never arrived"
-        notices = self.detect.notices(BatchView(batch), missing, text)
+        notices = self.evaluation.notices(BatchView(batch), missing, text)
         if replayed := self._replays.take_rest(batch.host_id):
             notices.append(_replayed(batch, replayed))
         if isinstance(found, DuplicateHosts):

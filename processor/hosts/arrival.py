@@ -104,12 +104,7 @@ class PodRecords:
     """All known pods. One thread puts records, another one joins them."""
 
     def __init__(self, *, most: int = MAX_PODS, most_bytes: int = MAX_BYTES) -> None:
-        """Begin without records.
-
-        Args:
-            most: the number of records to store.
-            most_bytes: the size of all records.
-        """
+        """Begin without records. most: the number of records to store; most_bytes: the size of all records."""
         self.dropped = 0
         """Records that were not stored for lack of room."""
         self.refused = 0
@@ -126,12 +121,7 @@ class PodRecords:
         return len(self._values)
 
     def put(self, key: bytes, value: bytes | None) -> None:
-        """Store or delete a record.
-
-        Args:
-            key: the pod's uid.
-            value: the encoded record; None to delete it.
-        """
+        """Store or delete a record. key: the pod's uid; value: the encoded record; None to delete it."""
         uid = key.decode("utf-8", "replace")
         former = self._values.get(uid, b"")
         if not value:

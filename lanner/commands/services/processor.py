@@ -67,7 +67,7 @@ def command(options: Options) -> None:
             status = 3
         else:
             if not options.quiet:
-                events = processor.stages.detect.events + processor.stages.json.events
+                events = processor.stages.detect.evaluation.events + processor.stages.json.events
                 note(f"{count_of(events, 'event')}, {count_of(alerts, 'alert')}")
         sys.stdout.flush()
     # Faust's leftover threads and tasks would delay the exit by seconds; nothing is left to save.

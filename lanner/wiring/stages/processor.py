@@ -93,7 +93,7 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
         repeats=repeated_alerts(settings),
         messages_per_second=settings.stateful_rules.messages_per_second,
     )
-    stages = Stages(detect, CorrelateStage(in_use.ruleset.plan), json_stage(settings, connection, detect.detect))
+    stages = Stages(detect, CorrelateStage(in_use.ruleset.plan), json_stage(settings, connection, detect.evaluation))
     rules = RulesRollout(
         connection,
         in_use,

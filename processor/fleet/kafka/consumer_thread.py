@@ -86,13 +86,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
     """One worker's consumer."""
 
     def __init__(self, consumer: Any, *, on_note: OnNote, **options: Any) -> None:
-        """Begin; nothing is connected.
-
-        Args:
-            consumer: Faust's, whose thread this is.
-            on_note: receives messages for an operator, on this thread.
-            options: Faust's own.
-        """
+        """Begin; nothing is connected. consumer: Faust's, whose thread this is."""
         super().__init__(consumer, **options)
         self._reading = Retry("Reading", on_note)
         self._committing = Retry("Acknowledging", on_note)
@@ -398,12 +392,7 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
 
 def _end_of(task: "asyncio.Task[Any] | None", *, is_endless: bool = False) -> BaseException | None:
-    """Return why a task has ended; None if it did not fail.
-
-    Args:
-        task: of the client.
-        is_endless: whether any end is a failure.
-    """
+    """Return why a task has ended; None if it did not fail. is_endless: whether any end is a failure."""
     if task is None or not task.done():
         return None
     error = None if task.cancelled() else task.exception()

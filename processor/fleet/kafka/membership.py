@@ -57,12 +57,7 @@ def read_member(data: bytes) -> Member | None:
 
 
 def assign(partitions: Mapping[str, Iterable[int]], members: Mapping[str, Member]) -> dict[str, list[TopicPartition]]:
-    """Return the partitions of each member: each topic's in equal parts, and as far as possible those that it had.
-
-    Args:
-        partitions: by topic.
-        members: by id.
-    """
+    """Return the partitions of each member: each topic's in equal parts, and as far as possible those that it had."""
     found: dict[str, list[TopicPartition]] = {member: [] for member in members}
     for topic in sorted(partitions):
         every = [TopicPartition(topic, number) for number in sorted(partitions[topic])]

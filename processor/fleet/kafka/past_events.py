@@ -26,12 +26,7 @@ class LastOfEach(Generic[Item]):
     """Stores the last item of each key; items that no longer fit are returned at once, in order within a key."""
 
     def __init__(self, most_bytes: int, overhead: int = 256) -> None:
-        """Begin with nothing.
-
-        Args:
-            most_bytes: of all stored items.
-            overhead: bytes that an item counts besides its own.
-        """
+        """Begin with nothing. most_bytes: of all stored items; overhead: bytes that an item also counts."""
         self._most = most_bytes
         self._overhead = overhead
         self._held: dict[bytes, tuple[Item, int]] = {}

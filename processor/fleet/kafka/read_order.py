@@ -24,12 +24,7 @@ class ReadOrder:
     """The messages of one partition since it was assigned."""
 
     def __init__(self, first: int, now: float) -> None:
-        """Start.
-
-        Args:
-            first: the offset from which the group reads.
-            now: a monotonic time, s.
-        """
+        """Start. first: the offset from which the group reads; now: a monotonic time, s."""
         self.first = first
         """The offset from which the group reads."""
         self.next = first

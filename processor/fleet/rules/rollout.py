@@ -101,7 +101,7 @@ class RulesRollout:
         self._on_note = on_note
         self.timing = RuleTiming(lambda: self.in_use.ruleset.detector)
         """The cost of each rule."""
-        self._detect.detect.add_observer(self.timing.see)
+        self._detect.evaluation.add_observer(self.timing.see)
         self._machine = RolloutMachine(
             in_use,
             self._detect.reports,

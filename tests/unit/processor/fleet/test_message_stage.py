@@ -154,7 +154,7 @@ def test_other_rules_are_evaluated_by_from_the_next_batch_on() -> None:
     stage.change_rules(_ruleset(dataclasses.replace(SHADOW, name="Other", output="other")), decode=decode_batch)
     outcome = stage.take(0, encode_batch(batch_of(READ, sequence=2)), NOW)
     assert [(alert.rule, alert.output) for alert in outcome.alerts] == [("Other", "other")]
-    assert stage.events == 2
+    assert stage.evaluation.events == 2
 
 
 def _many(count: int, fd_name: str = "/etc/shadow", **head: Any) -> bytes:
@@ -246,7 +246,7 @@ def test_what_a_newcomer_sends_is_marked_as_such() -> None:
     seen: list[bool] = []
 
     stage = stage_of()
-    stage.detect.add_observer(lambda batch: seen.append(batch.is_established))
+    stage.evaluation.add_observer(lambda batch: seen.append(batch.is_established))
     for at in (0, MINUTE):
         stage.take(0, encode_batch(batch_of(READ)), NOW + at)
     assert seen == [False, True]
@@ -289,7 +289,7 @@ def test_a_batch_that_is_not_of_its_host_makes_nothing() -> None:
     why = RejectedMessage("web-1", "signed by another", "other_id", is_known=True)
     outcome = stage.take(0, encode_batch(batch_of(READ)), NOW, check_host=lambda _: why)
     assert (outcome.rejected, outcome.alerts, outcome.pre_matches) == (why, (), ())
-    assert (stage.events, len(stage.hosts), stage.liveness.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
+    assert (stage.evaluation.events, len(stage.hosts), stage.liveness.due([0], NOW + 10 * MINUTE)) == (0, 0, [])
     rejected = stage.reject(why, ("t.events", 0, 9), NOW)
     assert rejected.refused == "not verified: signed by another"
     (reported,) = noticed(rejected)

@@ -73,7 +73,7 @@ class Processor:
         self.notes: list[tuple[str, str]] = []
         self.broker = Broker()
         self.detect = MessageStage(in_use.ruleset, clock=lambda: 0.0, decode=in_use.decode)
-        self.json = JsonStage(self.detect.detect)
+        self.json = JsonStage(self.detect.evaluation)
         self.rollout = RulesRollout(
             Connection(bootstrap_servers="127.0.0.1:1"),
             in_use,
@@ -100,7 +100,7 @@ def test_a_published_version_becomes_active() -> None:
     processor.look((RULES, Received()))
 
     assert processor.rollout.in_use is TWO
-    assert processor.detect.detect.rules is TWO.ruleset
+    assert processor.detect.evaluation.rules is TWO.ruleset
     assert closed == [ONE.version]
     assert [alert.output_fields["rules.version"] for alert in processor.broker.alerts] == [TWO.version]
     assert (PROCESSORS, REPORTED) in processor.broker.sent
