@@ -30,8 +30,8 @@ from bus.connection import Connection
 from bus.topics import DAY_MS, plan
 from foundation.times import iso8601_zulu
 from lanner.intake.documents import split
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.stage import DetectStage
-from processor.evaluator import compile_ruleset
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules, read_rule_files
 from tests.cluster.broker import Broker

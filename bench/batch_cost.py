@@ -17,7 +17,7 @@ import cramjam
 
 from bench.noise.count import batches_of, recordings_in
 from collector.publishing.send_window import halves
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch

@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.encoding.batch import EVENT_BATCH_FORMAT, decode_batch, encode_batch

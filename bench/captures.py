@@ -21,7 +21,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 from lanner.captures.reader import CaptureReader
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch

@@ -15,8 +15,8 @@ from processor.correlation.correlator import Correlator
 from processor.correlation.first_seen import MAX_VALUES
 from processor.correlation.stage import CorrelateStage
 from processor.correlation.state import everything, take_changes
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
 from processor.matching.wire import message_of

@@ -28,7 +28,7 @@ from bus.administration import create_missing
 from bus.clients.readers import TopicReader, committed
 from bus.connection import Connection, client_config
 from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert

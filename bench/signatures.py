@@ -21,7 +21,7 @@ from bus.connection import Connection
 from bus.messages import SENT, Headers, partition_of
 from bus.topics import EVENTS, PROCESSOR_GROUP
 from collector.publishing.identity import HostIdentity, SigningKey
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.hosts.identity import EventsMessage, IdentityGate, VerifiedMessage
 from processor.hosts.known_hosts import KnownHosts

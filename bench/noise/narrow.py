@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from bench.noise.recorder import Recording
-from processor.evaluator import CompiledRuleset
+from processor.detection.ruleset import CompiledRuleset
 from processor.pushdown.cost import RecordedEvents
 from processor.pushdown.derive import derive
 from schemas.batch import EventBatch

@@ -13,7 +13,7 @@ from lanner.operations.health import Beat, Health, HealthCheck
 from processor.correlation.stage import EVICTED
 from processor.correlation.windows import UpdateOutcome
 from processor.detection.rule_timing import RuleTiming
-from processor.evaluator import CompiledRuleset
+from processor.detection.ruleset import CompiledRuleset
 from processor.fleet.message_stage import BATCHES_MISSING
 from processor.fleet.producer import ResultProducer
 from processor.hosts.arrival import OUTCOMES as POD_OUTCOMES

@@ -11,7 +11,7 @@ from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import Detector
-from processor.evaluator import CompiledRuleset, compile_ruleset
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redaction

@@ -15,7 +15,8 @@ from lanner.ruletest.world import make_items
 from lanner.sources.installed import built_in_source
 from processor.compiler.literals import names_by_address
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.fields.json.documents import Document, JsonSource
 from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
 from processor.rules.rule import RuleMatching, RulesetOptions

@@ -20,7 +20,8 @@ from lanner.sigma.auditd import EXECUTED, PATH
 from lanner.sigma.checks import PATHS
 from lanner.sigma.regex import sample
 from processor.compiler.literals import names_by_address
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.language.ast import And, Check, Field, Macro, Node, Not, Or, Transformer, children, literals, walk
 from processor.loading import LoadResult, Rule
 from processor.rules.rule import Correlation, RulesetOptions

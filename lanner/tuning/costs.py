@@ -15,7 +15,8 @@ from lanner.recorder.store import Reading, StoredBatch
 from lanner.ruleset.compile import CompiledDetection
 from lanner.tuning.backtest import Backtest, BacktestRow
 from processor.correlation.state import seen_records
-from processor.evaluator import CompiledRuleset, Evaluator
+from processor.detection.ruleset import CompiledRuleset
+from processor.evaluator import Evaluator
 from processor.pushdown.cost import RecordedEvents
 from processor.rules.splitting import Plan
 from schemas.batch import EventBatch

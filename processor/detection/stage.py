@@ -6,17 +6,15 @@ Pure: no clock but a budget, no I/O.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.pre_matcher import Admits, admit_all
 from processor.detection.repeats import MessageRepeats, RepeatedAlerts
+from processor.detection.ruleset import CompiledRuleset
 from processor.detection.view import BatchView, EventView
-from processor.matching.gathered import SeenKey
 from processor.matching.pre_match import Notice, PreMatch
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, RULE_FAILED
-from processor.rules.splitting import Plan
-from processor.sessions.sessions import People, Sessions
+from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, EventBatch
 from schemas.catalog.fields import SYSCALL
@@ -27,34 +25,11 @@ _LONGEST_SAMPLED_SECONDS = 0.5
 """Observers are not shown a batch that took longer to evaluate: they may evaluate it once more."""
 
 
-class EvaluatedRules(Protocol):
-    """The rules that a stage evaluates."""
-
-    def find_alerts(self, view: EventView, budget: Budget, repeats: MessageRepeats, people: People | None) -> object:
-        """Evaluate all events of a batch or document; alerts are added to the budget. Raises OverBudget."""
-
-    def find_pre_matches(self, view: EventView, budget: Budget, admits: Admits) -> Iterable[PreMatch]:
-        """Return what correlation needs of a batch or document. Raises OverBudget while it is read."""
-
-    @property
-    def plan(self) -> Plan:
-        """The stateful rules."""
-
-    def forget_sent(self, values: Iterable[SeenKey]) -> None:
-        """Return values of first_seen again when they come: they were left out."""
-
-    def faults(self) -> Mapping[str, int]:
-        """Return, by rule or stateful macro, how often evaluating it raised; the counts only grow."""
-
-    def first_errors(self) -> Mapping[str, str]:
-        """Return the first error of each rule or stateful macro that raised."""
-
-
 class DetectStage:
     """Evaluates batches and documents one after the other by the active rules."""
 
     def __init__(
-        self, rules: EvaluatedRules, repeats: RepeatedAlerts | None = None, sessions: Sessions | None = None
+        self, rules: CompiledRuleset, repeats: RepeatedAlerts | None = None, sessions: Sessions | None = None
     ) -> None:
         """Begin.
 
@@ -74,7 +49,7 @@ class DetectStage:
         self._reported_faults: Mapping[str, int] = {}
         self._observers: list[Callable[[EventBatch], None]] = []
 
-    def change_rules(self, rules: EvaluatedRules) -> None:
+    def change_rules(self, rules: CompiledRuleset) -> None:
         """Evaluate other rules from the next events on."""
         self.rules = rules
         self._reported_faults = {}
@@ -111,8 +86,8 @@ class DetectStage:
         counted = self.repeats.begin() if repeats is None else repeats
         self.events += view.total if view.source == SYSCALL else 0
         try:
-            self.rules.find_alerts(view, budget, counted, people)
-            for pre_match in self.rules.find_pre_matches(view, budget, admits):
+            self.rules.detector.process(view, budget, counted, people)
+            for pre_match in self.rules.pre_matcher.process(view, budget, admits):
                 send(pre_match if people is None else people.name_pre_match(pre_match))
         finally:
             # Alerts that were counted instead of sent must be summed even if the rest of the batch fails.

@@ -90,7 +90,7 @@ class JsonStage:
         except OverBudget:
             pass  # The budget knows why.
         found += repeats.pre_matches()
-        packed, left_out = self.packer.pack(found, received, self._detect.rules.forget_sent)
+        packed, left_out = self.packer.pack(found, received, self._detect.rules.pre_matcher.forget_sent)
         if left_out is not None:
             packed.append(notice_of(Cause("", "", received, position), left_out, appended=received))
         kind, name = ("an audit event", K8S_AUDIT) if source is None else (f"an event of {source.name}", source.name)

@@ -12,7 +12,8 @@ from bus.connection import fault_text
 from bus.messages import AHEAD, BEHIND, TOLERATED, BrokerClock, append_time
 from processor.detection.budget import LIMITS, Budget, BudgetLimits, OverBudget
 from processor.detection.repeats import RepeatedAlerts
-from processor.detection.stage import DetectStage, EvaluatedRules
+from processor.detection.ruleset import CompiledRuleset
+from processor.detection.stage import DetectStage
 from processor.detection.view import BatchView
 from processor.hosts.arrival import CLOCK_SKEW, ClockSkews, PodRecords, dated
 from processor.hosts.identity import RejectedBatches, RejectedMessage
@@ -97,7 +98,7 @@ class MessageStage:
 
     def __init__(
         self,
-        rules: EvaluatedRules,
+        rules: CompiledRuleset,
         *,
         clock: Callable[[], float],
         decode: Callable[[bytes], EventBatch] = decode_batch,
@@ -143,16 +144,14 @@ class MessageStage:
         self._reported_at: dict[int, int] = {}
         self._replays = ReplayCounts()
         self._broker = BrokerClock()
-        self._rules = rules
         self._clock = clock
         self._decode = decode
         self._limits = limits
 
-    def change_rules(self, rules: EvaluatedRules, *, decode: Callable[[bytes], EventBatch]) -> None:
+    def change_rules(self, rules: CompiledRuleset, *, decode: Callable[[bytes], EventBatch]) -> None:
         """Evaluate other rules from the next batch on; arguments as in the constructor."""
         self.evaluation.change_rules(rules)
         self.packer.change_rules(rules.plan)
-        self._rules = rules
         self._decode = decode
 
     def take(
@@ -209,7 +208,9 @@ class MessageStage:
         except Exception as error:  # noqa: BLE001  one batch must not stop the others
             refused = f"evaluation failed: {fault_text(error)}"
         try:
-            packed, left_out = self.packer.pack(found, batch.appended or batch.created, self._rules.forget_sent)
+            packed, left_out = self.packer.pack(
+                found, batch.appended or batch.created, self.evaluation.rules.pre_matcher.forget_sent
+            )
             pre_matches += map(message_of, packed)
             pre_matches += map(message_of, self._account(batch, arrival, budget, left_out))
         except Exception as error:  # noqa: BLE001  as above

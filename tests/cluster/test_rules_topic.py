@@ -198,7 +198,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}
         batch = batch_of(event, host_id="g", hostname="g", collector_start=1, sequence=sequence)
-        for key, value in map(message_of, before.ruleset.find_pre_matches(BatchView(batch), Budget(BOUNDLESS))):
+        for key, value in map(message_of, before.ruleset.pre_matcher.process(BatchView(batch), Budget(BOUNDLESS))):
             generator.send(value, key.decode("latin-1"), topic=CORRELATE)
     before.close()
     generator.flush()

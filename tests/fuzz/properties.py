@@ -15,7 +15,8 @@ from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
 from processor.detection.detector import DetectionRule
 from processor.detection.explain import MappingEvaluator, explain
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.language.ast import Macro, MacroRef, Node, Not
 from processor.language.parser import parse
 from processor.language.printer import print_condition

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from collector.agent import Collector
 from collector.settings import CollectorSettings
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch, Process
 from schemas.encoding.batch import encode_batch

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.errors import LannerError
 from foundation.text import Level, count_of
-from processor.evaluator import CompiledRuleset
+from processor.detection.ruleset import CompiledRuleset
 from processor.loading.difference import RuleSnapshot, difference, lines
 from processor.output import internal_alerts
 from processor.rules.splitting import Plan

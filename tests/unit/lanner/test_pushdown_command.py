@@ -2,8 +2,8 @@ import json
 from pathlib import Path
 
 from collector.events.system_calls import EVERYTHING
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import compile_ruleset
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.cost import RecordedEvents, shares
 from processor.rules.rule import RulesetOptions

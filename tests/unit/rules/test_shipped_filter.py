@@ -9,7 +9,7 @@ from collector.records.types import Syscall
 from lanner.ruletest import world
 from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import Runner, rules_to_evaluate
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.pushdown.derive import derive
 from processor.rules.rule import RulesetOptions
 from tests.unit.collector.bpf.native import NativeKernel

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lanner.demo import WITHOUT_ACTION
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.encoding.recording import read_recording

@@ -13,7 +13,8 @@ from lanner.captures.format.blocks import BadCapture
 from lanner.captures.reader import CaptureReader
 from processor.compiler.batch import Excludes
 from processor.detection.detector import DetectionRule
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.language.parser import parse
 from tests.unit.lanner.captures.format import scap_files as scap
 

@@ -7,7 +7,7 @@ from foundation.text import ignore_note
 from lanner.known_state.host import StatefulEvaluator
 from lanner.terminal.alert_text import Summary
 from processor.detection.detector import DetectionRule
-from processor.evaluator import compile_ruleset
+from processor.detection.ruleset import compile_ruleset
 from processor.language.parser import parse
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, GROUPS_EVICTED, RULE_FAILED
 from processor.rules.rule import RulesetOptions

@@ -14,7 +14,8 @@ from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import find_tests
 from lanner.ruletest.running import rules_to_evaluate
 from lanner.ruletest.world import make_batch
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from processor.loading.rules import RuleException
 from processor.rules.rule import RulesetOptions

@@ -4,8 +4,9 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.state import seen_records
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
 from processor.rules.rule import RulesetOptions

@@ -4,8 +4,8 @@ import pytest
 
 from processor.compiler import operators
 from processor.detection.detector import DetectionRule, Detector
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import compile_ruleset
 from processor.language.parser import parse
 from processor.rules.rule import MAX_RULE_TEXT_BYTES, RulesetOptions
 from schemas.alert import Alert

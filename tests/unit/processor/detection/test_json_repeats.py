@@ -5,8 +5,9 @@ from typing import Any
 
 from processor.correlation.correlator import Correlator
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.stage import DetectStage
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events
 from processor.fleet.json_stage import JsonStage
 from processor.fleet.message_stage import MessageResult

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from processor.correlation.correlator import Correlator
 from processor.detection.detector import Detector
 from processor.detection.repeats import RepeatedAlerts, RepeatLimits, Roots
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.matching.wire import decode_pre_match, encode_pre_match
 from processor.output.redaction import Redaction

@@ -2,9 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
+from processor.detection.ruleset import compile_ruleset
 from processor.detection.stage import DetectStage
 from processor.detection.view import BatchView, DocumentView, EventView
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.fields.json.documents import read_events
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import RULE_FAILED

@@ -5,10 +5,10 @@ from typing import Any
 from bus.messages import AHEAD
 from processor.correlation.correlator import Correlator
 from processor.detection.budget import Budget, BudgetLimits
-from processor.detection.detector import DetectionRule
+from processor.detection.detector import DetectionRule, Detector
 from processor.detection.repeats import MessageRepeats
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import EventView
-from processor.evaluator import CompiledRuleset, compile_ruleset
 from processor.fleet.message_stage import MessageResult, MessageStage
 from processor.hosts.arrival import CLOCK_SKEW
 from processor.hosts.identity import NOT_VERIFIED, RejectedMessage
@@ -77,20 +77,18 @@ def test_what_cannot_be_decoded_is_refused_with_a_reason() -> None:
 def test_an_evaluator_that_raises_costs_its_message_and_no_other() -> None:
     """The message goes to the dead letters with what was raised."""
 
-    class Raises(CompiledRuleset):
-        def find_alerts(
+    class Raises(Detector):
+        def process(
             self,
             view: EventView,
-            budget: Budget,  # noqa: ARG002  it comes to nothing
-            repeats: MessageRepeats,  # noqa: ARG002
+            budget: Budget | None = None,  # noqa: ARG002  it comes to nothing
+            repeats: MessageRepeats | None = None,  # noqa: ARG002
             people: People | None = None,  # noqa: ARG002
         ) -> list[Alert]:
             raise KeyError(view.count)
 
-    rules = _ruleset()
-    outcome = MessageStage(Raises(rules.detector, rules.pre_matcher, rules.plan), clock=lambda: 0.0).take(
-        0, encode_batch(batch_of(READ)), NOW
-    )
+    rules = dataclasses.replace(_ruleset(), detector=Raises(()))
+    outcome = MessageStage(rules, clock=lambda: 0.0).take(0, encode_batch(batch_of(READ)), NOW)
     assert outcome.refused == "evaluation failed: KeyError: 1"
 
 

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.detection.ruleset import CompiledRuleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset
 from processor.hosts.arrival import dated
 from schemas.batch import EventBatch
 from tests.unit.processor.correlation.rules import NEW_PROGRAM, SECOND, SSH, START, Host, rule, ruleset_of

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from processor.correlation.correlator import Correlator
 from processor.correlation.terms import AT_LEAST
+from processor.detection.ruleset import CompiledRuleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset
 from processor.matching.gathered import SeenKey
 from processor.matching.packing import PreMatchPacker
 from processor.matching.pre_match import Notice, PreMatch

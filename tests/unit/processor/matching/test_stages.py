@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from processor.correlation.correlator import Correlator
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.output.internal_alerts import EVENTS_LOST, VALUES_UNSTORED
 from processor.rules.rule import RulesetOptions

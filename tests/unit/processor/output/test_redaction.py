@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from processor.detection.detector import Detector
+from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
-from processor.evaluator import CompiledRuleset, Evaluator, compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import RuleFile, load_rules
 from processor.output.redaction import BadPattern, Redact, Redaction, unredacted
 from processor.rules.rule import RulesetOptions

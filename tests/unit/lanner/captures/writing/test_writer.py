@@ -15,7 +15,8 @@ from lanner.captures.reader import CaptureReader
 from lanner.captures.writing.contents import CURRENT
 from lanner.captures.writing.writer import write_capture
 from lanner.recorder.store import from_files
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.fields.extract import extract
 from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch

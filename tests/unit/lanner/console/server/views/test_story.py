@@ -17,7 +17,8 @@ from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, Reading, Stop, StoredBatch
 from lanner.tuning.rule_exceptions import quieted, written
-from processor.evaluator import Evaluator, compile_ruleset
+from processor.detection.ruleset import compile_ruleset
+from processor.evaluator import Evaluator
 from processor.loading import load_rules, read_rule_files
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
