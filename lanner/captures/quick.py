@@ -38,12 +38,7 @@ _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 
 @cache
 def decoder(number: int, wanted: tuple[str, ...]) -> Decode:
-    """Return the decoder of some parameters of an event.
-
-    Args:
-        number: the event's number.
-        wanted: the names of the parameters, in the order of the event table.
-    """
+    """Return the decoder of some parameters of an event, which are in the order of the event table."""
     version = EVENTS[number]
     code, width = ("I", 4) if version.is_large else ("H", 2)
     sizes = [SIZES.get(param.type) for param in version.params]

@@ -42,12 +42,7 @@ _LEAST, _LENGTH_AT, _EVENT_AT, _BODY_AT = 40, 4, 10, 8
 
 
 class EventScanner:
-    """Reads events.
-
-    Args:
-        stream: the capture.
-        assembler: receives the events.
-    """
+    """Reads the events of a capture, and passes them to an assembler."""
 
     def __init__(self, stream: CaptureStream, assembler: CaptureAssembler) -> None:
         self.unknown = 0

@@ -53,12 +53,9 @@ def outbox_queues(folder: Path) -> list[PipelineQueue]:
 
 
 def lateness(queues: Iterable[PipelineQueue], behind_seconds: float, now: float) -> str:
-    """Return how late events are evaluated, as a sentence; empty if they are evaluated in time.
+    """Return how late events are evaluated, as a sentence; empty if none is older than some seconds.
 
-    Args:
-        queues: what waits.
-        behind_seconds: the age from which an event is late.
-        now: wall clock, s.
+    now: wall clock, s.
     """
     late = [each for each in queues if each.kind == "processor" and each.oldest and now - each.oldest > behind_seconds]
     if not late:

@@ -127,12 +127,7 @@ class RecentAnswers:
         self._answers: BoundedMap[Hashable, tuple[float, asyncio.Future[Any]]] = BoundedMap(_MAX_ENTRIES)
 
     async def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the answer of a key; call make on another thread if there is no recent one.
-
-        Args:
-            key: what the answer depends on, with the version of the data.
-            make: returns it.
-        """
+        """Return the answer of a key, which has the data's version; make it on a thread if none is recent."""
         known = self._answers.get(key)
         if known is None or self._clock() - known[0] >= SECONDS:
             # A task of its own: the first to ask may go away while others wait.
@@ -210,16 +205,7 @@ class SlowReadings:
         )
 
     async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
-        """Return the result of a reading; end it when the client closes the connection.
-
-        Args:
-            request: the client's.
-            client: who counts as one client.
-            read: reads within a budget.
-
-        Raises:
-            TooManyAtOnce: try again later.
-        """
+        """Return the result of a reading; end it when the client closes the connection. Raises TooManyAtOnce."""
         await self._limit.take(client)
         budget = self._make_budget()
         self._budgets.add(budget)

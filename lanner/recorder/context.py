@@ -48,14 +48,7 @@ class Timeline(Generic[Shown]):
     """Takes the batches of one host in order, and stores the events nearest to the alert."""
 
     def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write[Shown], limit: int) -> None:
-        """Initialize the timeline.
-
-        Args:
-            window: the time range.
-            is_trigger: identifies the event that raised the alert.
-            write: returns what to store of an event.
-            limit: maximum number of events before the alert, and after it.
-        """
+        """Begin without events. limit: maximum number of events before the alert, and after it."""
         self.window = window
         self._is_trigger = is_trigger
         self._write = write

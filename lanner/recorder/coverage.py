@@ -166,13 +166,7 @@ def read_filter(encoded: bytes) -> PushdownFilter | None:
 
 
 def covers(then: PushdownFilter, now: PushdownFilter, event: str) -> bool:
-    """Return whether every event of a type that matches a filter now matched the one then.
-
-    Args:
-        then: the filter of the collector.
-        now: the filter of the rules.
-        event: the event type.
-    """
+    """Return whether every event of a type that matches the rules' filter now matched the collector's then."""
     wider = [clause for clause in then.clauses if clause.event == event]
     return all(any(_within(clause, each) for each in wider) for clause in now.clauses if clause.event == event)
 
@@ -196,13 +190,7 @@ def _inside(pattern: PathPattern, wider: PathPattern) -> bool:
 def not_collected(
     event_types: frozenset[str], pushdown_filter: PushdownFilter, hosts: Mapping[str, HostCoverage]
 ) -> list[str]:
-    """Return sentences on the events that the rules need but collectors didn't send, with the hosts.
-
-    Args:
-        event_types: the event types that the rules select.
-        pushdown_filter: the pushdown filter of the rules.
-        hosts: what is known about each host.
-    """
+    """Return sentences on the events that rules select but collectors didn't send, with the hosts."""
     read = cache(read_filter)
     is_covered = cache(lambda sent, event: (then := read(sent)) is not None and covers(then, pushdown_filter, event))
     hosts_by_sentence: dict[str, list[str]] = defaultdict(list)

@@ -59,13 +59,7 @@ class HostTally:
         self._lost: list[tuple[int, Mapping[str, int]]] = []
 
     def see(self, head: BatchHead, appended: int, offset: int = 0) -> None:
-        """Record a batch.
-
-        Args:
-            head: its header.
-            appended: when it was appended, ms.
-            offset: how far the host's clock is behind, ns.
-        """
+        """Record a batch by its header. appended: when, ms; offset: how far the host's clock is behind, ns."""
         self._newest = head, appended, offset
         if head.watched or head.narrowed:
             self._stating = head

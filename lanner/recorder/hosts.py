@@ -26,16 +26,9 @@ _AGES_MS = tuple(60_000 * minutes for minutes in (2, 5, 10, 20, 40, 80, 160, 320
 def find_hosts(
     connection: Connection, now: int, stop: Callable[[], bool], show: Callable[[str], None]
 ) -> list[FleetHost]:
-    """Find the hosts of a fleet.
+    """Find the hosts of a fleet. now: ms since the epoch. Raises BusUnavailable.
 
-    Args:
-        connection: the broker.
-        now: milliseconds since the epoch.
-        stop: called between polls; True stops the search.
-        show: called with the progress.
-
-    Raises:
-        BusUnavailable: No broker, or no such topic.
+    stop is called between polls, and ends the search; show receives the progress.
     """
     found: dict[bytes, FleetHost] = {}
     with closing(_Looks(connection, stop)) as look:

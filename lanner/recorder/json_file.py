@@ -28,12 +28,7 @@ class JsonFile:
     """One file. A line that can't be read is counted, and does not stop those behind it."""
 
     def __init__(self, path: Path, source: JsonSource = KUBERNETES) -> None:
-        """Take a file.
-
-        Args:
-            path: of the file.
-            source: of its events; events without a time get that of the last change of the file.
-        """
+        """Take a file with events of a source; those without a time get that of its last change."""
         self._path = path
         self._source = source
         self.unreadable = 0

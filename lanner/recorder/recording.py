@@ -92,12 +92,7 @@ class RecordingStore:
     """The events and alerts of a recording, which may still be written, or those of one file."""
 
     def __init__(self, path: Path, note: OnNote = ignore_note) -> None:
-        """Prepare reading.
-
-        Args:
-            path: the folder of a recording, or one file.
-            note: receives which files can't be read.
-        """
+        """Take the folder of a recording, or one file. note: receives which files can't be read."""
         self.name = str(path)
         self.scope: Literal["file", "host", "fleet"] = "file" if path.is_file() else "host"
         self._path = path

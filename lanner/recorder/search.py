@@ -59,12 +59,7 @@ class SearchCondition:
 
 
 def compile_search(text: str, files: Sequence[RuleFile]) -> SearchCondition:
-    """Compile a condition. Raises BadCondition.
-
-    Args:
-        text: in the rule language.
-        files: rule files, whose macros and lists it may use.
-    """
+    """Compile a condition, which may use macros and lists of rule files. Raises BadCondition."""
     text = text.replace("\r\n", "\n").strip()
     if not text:
         raise BadCondition(SearchProblem("write a condition", "such as proc.name = curl"))

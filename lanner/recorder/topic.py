@@ -70,15 +70,7 @@ class TopicStore:
     scope: Literal["file", "host", "fleet"] = "fleet"
 
     def __init__(self, connection: Connection, note: OnNote) -> None:
-        """Prepare reading.
-
-        Args:
-            connection: the broker.
-            note: receives which messages can't be read.
-
-        Raises:
-            BusUnavailable: The registry's settings are wrong.
-        """
+        """Take the broker. note: receives which messages can't be read. Raises BusUnavailable for wrong settings."""
         self.name = connection.bootstrap_servers
         self._connection = connection
         self._note = note

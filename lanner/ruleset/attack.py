@@ -47,12 +47,7 @@ class AttackCoverage:
 
 
 def attack_coverage(rules: Iterable[Rule], platforms: Sequence[str] = PLATFORMS) -> AttackCoverage:
-    """Compare rules with the matrices of platforms.
-
-    Args:
-        rules: disabled ones are left out.
-        platforms: by ATT&CK's names.
-    """
+    """Compare the enabled rules with the matrices of platforms, which are named as ATT&CK does."""
     found: dict[str, list[str]] = {}
     for rule in rules:
         for name in techniques(rule.tags) if rule.enabled else ():
@@ -79,12 +74,7 @@ _MAX_COMMENT = 1000
 
 
 def layer(coverage: AttackCoverage, name: str) -> dict[str, Any]:
-    """Return a layer: the score of a technique is the number of its rules. It lacks what ATT&CK doesn't have.
-
-    Args:
-        coverage: of the rules.
-        name: of the layer.
-    """
+    """Return a layer: the score of a technique is the number of its rules. It lacks what ATT&CK doesn't have."""
     known = [each for each in coverage.covered if each.is_known]
     parents = {each.technique.parent for each in known} - {""}
     cells = {each.technique.id: _cell(each) for each in known}

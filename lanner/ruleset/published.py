@@ -59,12 +59,7 @@ class NewestRules:
     """Stores the name and publication time of the newest version."""
 
     def __init__(self, path: Path, on_note: OnNote) -> None:
-        """Read the file.
-
-        Args:
-            path: the file; it need not exist.
-            on_note: receives a message if the file can't be used.
-        """
+        """Read the file, which need not exist. on_note: receives a message if it can't be used."""
         self._path = path
         self._version_path = path.with_suffix(".rules")
         self._on_note = on_note
@@ -81,14 +76,9 @@ class NewestRules:
         return StoredVersion(data) if len(data) > _SIGNATURE_BYTES else None
 
     def accepted(self, fresh: RulesInUse, message: Any) -> RulesInUse:
-        """Return a compiled version and store it as the newest; close it if it is older than the newest.
+        """Return a compiled version and store it as the newest, from its message of the topic.
 
-        Args:
-            fresh: the version.
-            message: of the topic, with the version and its signature.
-
-        Raises:
-            OlderRules: It is older.
+        Raises OlderRules, and closes it, if it is older than the newest.
         """
         rules = fresh.published
         if rules is None:
@@ -152,12 +142,7 @@ def published_of(choices: RuleChoices, host: str, comment: str) -> PublishedRule
 
 
 def as_published(choices: RuleChoices, rules: PublishedRules) -> RuleChoices:
-    """Return the choices of a version: its own files, switches and priority. Raises BadInput.
-
-    Args:
-        choices: this host's, for all else.
-        rules: the version.
-    """
+    """Return this host's choices with the files, switches and priority of a version. Raises BadInput."""
     priority = next((name for name in get_args(PriorityName) if name == rules.priority), None)
     if priority is None:
         raise BadInput(f"{rules.priority!r} is not a valid priority.")

@@ -38,12 +38,7 @@ class TakenNames:
 
 
 def patch_text(found: Iterable[Proposal], taken: TakenNames) -> str:
-    """Return a rule file that appends the exceptions to their rules.
-
-    Args:
-        found: the exceptions.
-        taken: names in the rules.
-    """
+    """Return a rule file that appends exceptions to their rules."""
     by_rule: dict[str, list[Proposal]] = {}
     for proposal in found:
         by_rule.setdefault(proposal.rule, []).append(proposal)
@@ -67,11 +62,9 @@ def cases_text(cases: Iterable[str]) -> str:
 
 
 def suite_text(cases: Sequence[str], rule_files: Iterable[str]) -> str:
-    """Return a test file; empty if there are no cases.
+    """Return a test file with the cases of exceptions; empty if there are none.
 
-    Args:
-        cases: of the exceptions.
-        rule_files: the rule files in load order, the patch last; relative to the test file.
+    rule_files: in load order, the patch last; relative to the test file.
     """
     return f"rules: {flow_text(list(rule_files))}\n\n{cases_text(cases)}" if cases else ""
 
@@ -124,11 +117,7 @@ class Harm:
 
 
 class HarmTrial:
-    """Tries exceptions on the tests beside rule files and on the recorded actions.
-
-    Args:
-        files: the rule files in load order.
-    """
+    """Tries exceptions on the tests beside rule files, given in load order, and on the recorded actions."""
 
     def __init__(self, files: Sequence[RuleFile]) -> None:
         """Find the tests. Raises BadInput."""

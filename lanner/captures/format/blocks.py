@@ -204,12 +204,7 @@ MAX_TEXTS = 8192
 
 
 class Cursor:
-    """A position in a block.
-
-    Args:
-        name: the file, for errors.
-        block: the block.
-    """
+    """A position in a block of a file."""
 
     __slots__ = ("_block", "_name", "at", "end")
 

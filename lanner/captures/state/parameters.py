@@ -54,12 +54,7 @@ _EMPTY: dict[str, Value] = {
 
 
 class ParameterReader:
-    """Turns encoded parameters into values.
-
-    Args:
-        threads: for the names of threads and descriptors.
-        accounts: for the names of users and groups.
-    """
+    """Turns encoded parameters into values, with the names of threads, descriptors, users and groups."""
 
     def __init__(self, threads: ThreadTable, accounts: CaptureAccounts) -> None:
         self._threads = threads

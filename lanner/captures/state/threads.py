@@ -396,13 +396,6 @@ def signed_id(number: int) -> int:
 
 
 def code_path_of(exepath: str | None, env: tuple[str, ...] | None, uid: int, cwd: str | None) -> str | None:
-    """Return the path of the program that a thread runs; captures don't distinguish scripts.
-
-    Args:
-        exepath: of the executable.
-        env: the whole environment; None if unknown.
-        uid: of the user.
-        cwd: the working directory.
-    """
+    """Return the path of the program that a thread runs; captures don't distinguish scripts. env: None if unknown."""
     entries = None if env is None else tuple(each.encode("utf-8", "surrogateescape") for each in env)
     return code_path(exepath or "", None, entries, cwd=None if uid else cwd)

@@ -75,14 +75,7 @@ def processes(entries: Iterable[bytes]) -> bytes:
 
 
 def process(one: Process, tid: int, vtid: int, parent: int) -> bytes:
-    """Return the entry of a thread in a process list.
-
-    Args:
-        one: its process.
-        tid: its id.
-        vtid: its id in its namespace.
-        parent: the id of the parent process, 0 if it is unknown.
-    """
+    """Return the entry of a thread of a process in a process list. parent: 0 if it is unknown."""
     body = struct.pack("<5q", tid, one.pid, parent, _or(one.sid, -1), _or(one.vpgid, -1))
     body += text(one.name) + text(one.exe) + text(one.exepath) + sized(texts(one.args)) + text(one.cwd)
     flags = 0 if tid == one.pid else _OF_THREADS
@@ -206,13 +199,7 @@ class RecordedEvent:
 
 
 def encode(event: RecordedEvent, version: EventVersion, cwd: str | None) -> list[bytes]:
-    """Return the parameters of an event.
-
-    Args:
-        event: the event.
-        version: its version in the event table.
-        cwd: the working directory that a reader of the capture knows of its process.
-    """
+    """Return the parameters of an event in a version. cwd: the directory that a reader knows of its process."""
     arguments = event.arguments()
     found = [_encoded(event, version, param, arguments, cwd) for param in version.params]
     if version.name in _NEED_NUMBERS:

@@ -31,13 +31,7 @@ class RuleFiles:
     """The rules of files as pages show them; made once for each time that they were loaded."""
 
     def __init__(self, floor: Priority, active: Callable[[], ActiveRules], origin: str) -> None:
-        """Take what returns the rules.
-
-        Args:
-            floor: rules of a lower priority are not evaluated.
-            active: returns the rules; raises BadInput.
-            origin: where they are from, as a sentence.
-        """
+        """Take what returns the rules, and their origin as a sentence. floor: lower rules are not evaluated."""
         self._floor = floor
         self._active = active
         self._origin = origin

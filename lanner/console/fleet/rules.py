@@ -82,13 +82,7 @@ class RuleRow:
 
 
 def rule_rows(known: KnownRules, activity: AllRuleActivity, changes: Mapping[str, PastChange]) -> list[RuleRow]:
-    """Return all rules, and those that are in alerts only.
-
-    Args:
-        known: the rules.
-        activity: of rules that have alerts.
-        changes: the last change of each rule.
-    """
+    """Return all rules, and those that are in alerts only, each with its activity and its last change."""
     facts = {each.name: each for each in known.rules}
     total = sum(known.seconds.values())
     days = max((activity.until - activity.since) / _DAY_US, 1)
@@ -131,12 +125,7 @@ def selected(rows: Sequence[RuleRow], chosen: RuleFilter) -> list[RuleRow]:
 
 
 def changes_of(known: KnownRules, earlier: Sequence[tuple[PastChange, Sequence[str]]]) -> dict[str, PastChange]:
-    """Return the last change of each rule.
-
-    Args:
-        known: the rules.
-        earlier: changes that alerts report, with their lines, in any order.
-    """
+    """Return the last change of each rule: of the published version, or earlier, as alerts report, in any order."""
     names = frozenset(each.name for each in known.rules)
     found: dict[str, PastChange] = {}
     version = known.version

@@ -34,12 +34,9 @@ LOCAL = Identity("local", "analyst", "local")
 
 
 def role_of(groups: Collection[str], analysts: Collection[str], viewers: Collection[str]) -> Role | None:
-    """Return the role that the groups of a proxy or provider give; None for no access.
+    """Return the role that groups of a proxy or provider give; None for no access.
 
-    Args:
-        groups: the person's groups.
-        analysts: groups of analysts.
-        viewers: groups of viewers; if empty, everyone may look.
+    If no groups of viewers are named, everyone may look.
     """
     if not set(groups).isdisjoint(analysts):
         return "analyst"
@@ -120,11 +117,7 @@ class Accounts:
     def create_token(self, name: str, role: Role, now: int, expires: int = 0) -> str:
         """Create a token and return it; it can't be shown again. Raises ValueError if the name is taken.
 
-        Args:
-            name: whose actions the audit log shows.
-            role: what it allows.
-            now: seconds since the epoch.
-            expires: seconds since the epoch; 0 for never.
+        Times are seconds since the epoch; expires: 0 for never.
         """
         token = PREFIX + secrets.token_urlsafe(32)
         try:
@@ -139,13 +132,7 @@ class Accounts:
     def set_listed(self, listed: Sequence[ListedToken], now: int) -> None:
         """Make the listed tokens valid, and no others that were listed before; their sessions end.
 
-        Args:
-            listed: the tokens of a file.
-            now: seconds since the epoch.
-
-        Raises:
-            OSError: the file can't be written.
-            ValueError: a name or a token is taken.
+        now: seconds since the epoch. Raises OSError, and ValueError if a name or a token is taken.
         """
         wanted = {(each.name, each.role, _hash(each.token)) for each in listed}
         known = {tuple(row) for row in self._read("SELECT name, role, hash FROM tokens WHERE listed")}
@@ -181,10 +168,7 @@ class Accounts:
     def begin_session(self, identity: Identity, now: int, token: int = 0) -> str:
         """Begin a session and return its secret, for a cookie. Raises OSError.
 
-        Args:
-            identity: who signed in.
-            now: seconds since the epoch.
-            token: id of the token that was used; the session ends when it is revoked.
+        It ends when the token that was used is revoked, whose id is passed. now: seconds since the epoch.
         """
         secret = secrets.token_urlsafe(32)
         self._write(

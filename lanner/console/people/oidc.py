@@ -105,11 +105,7 @@ class OpenIdProvider:
         return str(url), state
 
     async def finish(self, answer: Mapping[str, str]) -> OpenIdUser:
-        """Return the person who comes back from the provider. Raises SignInFailed.
-
-        Args:
-            answer: the parameters of the provider's answer, of a browser that has the state.
-        """
+        """Return the person who comes back from the provider, by its answer's parameters. Raises SignInFailed."""
         state = answer.get("state", "")
         begun, _, signature = state.rpartition(".")
         is_own = hmac.compare_digest(signature.encode(errors="replace"), self._derived("state", begun).encode())

@@ -34,13 +34,9 @@ class SignIn:
     viewers: frozenset[str] = field(default_factory=frozenset)
 
     def by_request(self, address: str, headers: Mapping[str, str], session: str, now: int) -> Identity | None:
-        """Return who a request is from; None if nobody is signed in. Raises OSError.
+        """Return who a request is from, by address, headers and session cookie; None if nobody is signed in.
 
-        Args:
-            address: the client's.
-            headers: of the request.
-            session: the value of the session cookie; empty for none.
-            now: seconds since the epoch.
+        now: seconds since the epoch. Raises OSError.
         """
         if self.proxy is not None and (found := self._by_proxy(address, headers)) is not None:
             return found

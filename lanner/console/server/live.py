@@ -84,15 +84,9 @@ class LiveHub:
     async def stream(
         self, client: str, session: str = "", is_gone: Callable[[], bool] = lambda: False
     ) -> AsyncGenerator[bytes]:
-        """Yield server-sent events until the hub is closed, or another client needs the room.
+        """Yield server-sent events for a session of a client until the hub is closed, or another client needs the room.
 
-        Args:
-            client: who counts as one client.
-            session: which of the client's sessions.
-            is_gone: returns whether the client has closed its connection.
-
-        Raises:
-            TooManyAtOnce: before the first event.
+        is_gone: returns whether the client has closed its connection. Raises TooManyAtOnce before the first event.
         """
         listener = _Listener(client, session, asyncio.get_running_loop().time(), is_gone, is_closed=self._is_closed)
         self._admit(listener)

@@ -52,17 +52,7 @@ class AlertReader:
         self._path = path
 
     def groups(self, filters: Filters, now: int, *, offset: int = 0, limit: int = PAGE) -> GroupPage:
-        """Return a page of the groups that match.
-
-        Args:
-            filters: what to show.
-            now: ns since the epoch.
-            offset: groups to skip.
-            limit: groups to return at most.
-
-        Raises:
-            OSError: the view can't be read.
-        """
+        """Return a page of the groups that match. now: ns since the epoch. Raises OSError."""
         with reading(self._path) as base:
             return _groups(select(base, filters, now), now, offset=offset, limit=limit)
 
@@ -88,17 +78,9 @@ class AlertReader:
     def alerts(
         self, key: str, filters: Filters, now: int, *, before: int | None = None, limit: int = PAGE
     ) -> Sequence[AlertLine]:
-        """Return a group's alerts that match, newest first.
+        """Return a group's alerts that match, or with an empty key those of all groups, newest first. Raises OSError.
 
-        Args:
-            key: the group's key; empty for alerts of all groups.
-            filters: what to show.
-            now: ns since the epoch.
-            before: the time of the last alert of the page before, µs; None for the first page.
-            limit: alerts to return at most.
-
-        Raises:
-            OSError: the view can't be read.
+        now: ns since the epoch; before: the time of the last alert of the page before, µs.
         """
         span = filters.span(now)
         if before is not None:
@@ -145,11 +127,7 @@ class AlertReader:
     def whole_alerts(self, hosts: Sequence[str], since: int, until: int, limit: int) -> Sequence[Alert]:
         """Return the alerts of hosts in a time range, oldest first. Raises OSError and BadAlert.
 
-        Args:
-            hosts: their names, or ids of hosts without a name.
-            since: ns since the epoch.
-            until: likewise; the end is included.
-            limit: alerts to return at most.
+        Hosts are named, or have an id; since, until: ns since the epoch, the end included.
         """
         with reading(self._path) as base:
             rows = base.execute(
@@ -162,13 +140,7 @@ class AlertReader:
         return [unpacked(*row) for row in rows]
 
     def alerts_of_rule(self, rule: str, since: int, limit: int) -> Iterator[tuple[Alert, str]]:
-        """Yield the alerts of a rule, each with the key of its group, newest first. Raises OSError and BadAlert.
-
-        Args:
-            rule: its name.
-            since: ns since the epoch.
-            limit: alerts to yield at most.
-        """
+        """Yield a rule's alerts since a time, ns, each with its group's key, newest first. Raises OSError, BadAlert."""
         with reading(self._path) as base:
             rows = base.execute(
                 "SELECT b.data, g.description, g.response, g.key FROM (SELECT id, grp FROM alerts WHERE id >= ? AND "

@@ -103,13 +103,7 @@ class AlertSelection:
 
 
 def select(base: sqlite3.Connection, filters: Filters, now: int) -> AlertSelection:
-    """Return what filters select; alerts that must be looked at one by one are looked at once.
-
-    Args:
-        base: the view.
-        filters: what to select.
-        now: ns since the epoch.
-    """
+    """Return what filters select; alerts that must be looked at one by one are looked at once. now: ns."""
     span = filters.span(now)
     is_aligned = span.until is None or (span.since % CELL_US == 0 and span.until % CELL_US == 0)
     is_counted = filters.are_of_groups and is_aligned

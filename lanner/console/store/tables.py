@@ -71,13 +71,9 @@ CREATE TABLE IF NOT EXISTS marks (
 
 
 def open_view(path: Path | None) -> sqlite3.Connection:
-    """Open the view for writing; begin an empty one if another release wrote the file, or if it is damaged.
+    """Open a view, in memory without a path; begin an empty one if another release wrote it, or if it is damaged.
 
-    Args:
-        path: the file; None for a view in memory.
-
-    Raises:
-        DatabaseUnusable: the file can't be created.
+    Raises DatabaseUnusable if the file can't be created.
     """
     if path is None:
         return _with_tables(None)

@@ -51,18 +51,9 @@ class AlertView:
         self._deleted = 0
 
     def add(self, records: Iterable[AlertRecord], now: int, positions: Mapping[int, int] | None = None) -> int:
-        """Take alerts; skip those that the view has already, and those that are too old for it.
+        """Take alerts that the view doesn't have and that aren't too old for it; return their number. Raises OSError.
 
-        Args:
-            records: the alerts.
-            now: ns since the epoch.
-            positions: by partition, the offset of the next message to read, stored in the same transaction.
-
-        Returns:
-            The number of alerts that were new.
-
-        Raises:
-            OSError: the file can't be written.
+        now: ns since the epoch; positions: the next offset by partition, stored in the same transaction.
         """
         now_us = now // 1000
         oldest, newest = now_us - self.limits.days * _DAY_US, now_us + FUTURE_US
@@ -80,8 +71,7 @@ class AlertView:
     def prune(self, now: int) -> int:
         """Delete a few of the oldest alerts if the view is beyond its limits; return their number. Raises OSError.
 
-        Args:
-            now: ns since the epoch.
+        now: ns since the epoch.
         """
         oldest = now // 1000 - self.limits.days * _DAY_US
         surplus = max(self.count - self.limits.alerts, 0)

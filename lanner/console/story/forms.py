@@ -181,12 +181,7 @@ _SECOND = 1_000_000_000
 
 
 def siem_address(template: str, alert: Alert) -> str:
-    """Return the address.
-
-    Args:
-        template: `console.siem_url`, whose placeholders are known.
-        alert: whose values it gets; a missing one is empty.
-    """
+    """Return the address that `console.siem_url` gives for an alert; values that it lacks are empty."""
     since, until = alert.time - _AROUND, alert.time + _AROUND
     values = {
         "id": alert.id,

@@ -66,13 +66,7 @@ class StoryReader:
     """Reads stories; each reading takes a budget and may be made on any thread."""
 
     def __init__(self, archive: EventArchive, alerts: AlertReader, redaction: Redaction) -> None:
-        """Prepare reading.
-
-        Args:
-            archive: the retained events.
-            alerts: the view of the alerts.
-            redaction: masks secrets in what events say.
-        """
+        """Take the events, the view of the alerts, and what masks secrets."""
         self.archive = archive
         self._alerts = alerts
         self.redaction = redaction

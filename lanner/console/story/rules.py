@@ -56,12 +56,7 @@ class RuleBook:
         return next((rule for rule in self.rules().rules if rule.name == name), None)
 
     def explain(self, alert: Alert, event: tuple[EventBatch, int] | None) -> RuleExplanation | None:
-        """Explain the rule of an alert; None if there is no rule of its name. Raises BadInput.
-
-        Args:
-            alert: the alert.
-            event: its event, if it is retained; else the alert's fields are explained.
-        """
+        """Explain an alert's rule by its event, or else by its own fields; None if it's unknown. Raises BadInput."""
         rule = self.rule(alert.rule)
         if rule is None:
             return None
@@ -78,13 +73,7 @@ class RuleBook:
 
 
 def explanation_json(explained: RuleExplanation | None, name: str, redaction: Redaction) -> dict[str, Any]:
-    """Return an explanation as JSON, every text made visible.
-
-    Args:
-        explained: the explanation; None if there is no such rule.
-        name: the rule's.
-        redaction: masks secrets in values of the event.
-    """
+    """Return an explanation as JSON, every text visible and secrets of the event masked; None is an unknown rule."""
     if explained is None:
         sentence = "This console has no such rule: it has those that rules_files in its settings names."
         none: dict[str, Any] = {key: [] for key in ("exceptions", "stateful", "checks")}

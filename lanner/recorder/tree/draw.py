@@ -43,14 +43,7 @@ class Drawing:
 def draw(
     entries: Sequence[TimelineEntry[Activity]], alert: Alert | None, alerts: Sequence[Alert], style: Style
 ) -> Drawing:
-    """Draw the family of the process that raised the alert; without its event, all processes.
-
-    Args:
-        entries: the events, in order.
-        alert: the alert, if it is known.
-        alerts: all alerts of the time.
-        style: how to draw.
-    """
+    """Draw the family of the process that raised an alert, as `family` finds it."""
     found = family(entries, alert, alerts)
     lines = _Lines(style, None if alert is None else alert.id).of(found)
     return Drawing(lines, found)

@@ -222,10 +222,7 @@ class Family:
 def family(entries: Sequence[TimelineEntry[Activity]], alert: Alert | None, alerts: Sequence[Alert]) -> Family:
     """Return the family of the process that raised the alert; without its event, all processes.
 
-    Args:
-        entries: the events, in order.
-        alert: the alert, if it is known.
-        alerts: all alerts of the time.
+    Events are in order; alerts are all those of the time.
     """
     return _Tree(entries, alert, alerts).family()
 

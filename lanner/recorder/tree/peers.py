@@ -99,12 +99,9 @@ def open_sockets(found: Family) -> dict[SocketPair, tuple[int, int]]:
 def find_joins(
     batches: Iterable[StoredBatch], host_id: str, ends: Mapping[SocketPair, tuple[int, int]]
 ) -> Iterator[Join]:  # fmt: skip
-    """Yield the first event of each other end of connections.
+    """Yield the first event, in batches of any hosts, of each other end of a host's connections.
 
-    Args:
-        batches: of any hosts.
-        host_id: the host that the connections are of.
-        ends: the connections, with process and time.
+    ends: the connections, with process and time.
     """
     wanted = {socket.mirrored: socket for socket in ends}
     for stored in batches:

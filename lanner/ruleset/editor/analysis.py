@@ -42,12 +42,7 @@ class Analysis:
     """A rule file on top of others."""
 
     def __init__(self, below: Sequence[RuleFile], file: RuleFile) -> None:
-        """Load the file.
-
-        Args:
-            below: the files whose items it can use.
-            file: the file, named by its path.
-        """
+        """Load the file, named by its path. below: files whose items it can use."""
         own = Path(file.name).resolve()
         self._below = tuple(each for each in below if Path(each.name).resolve() != own)
         self._file = file

@@ -36,11 +36,7 @@ class RulesServer:
     """Serves one editor."""
 
     def __init__(self, below: Callable[[], Sequence[RuleFile]]) -> None:
-        """Register the features.
-
-        Args:
-            below: reads the files whose items the edited files can use; raises BadInput.
-        """
+        """Register the features. below: reads files whose items the edited ones can use; raises BadInput."""
         self.server = LanguageServer("lanner-rules", f"v{lanner.__version__}")
         self._read = below
         self._below: tuple[Sequence[RuleFile], float] = ((), 0.0)

@@ -122,12 +122,7 @@ class _Conditions:
 
 
 def shadowed_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation]) -> Iterator[Problem]:
-    """Yield a problem for each enabled rule that never matches first.
-
-    Args:
-        rules: all rules in the order in which they are evaluated.
-        correlations: the stateful macros.
-    """
+    """Yield a problem for each enabled rule that never matches first. rules: in the order of evaluation."""
     conditions = [_conditions(rule, correlations) for rule in rules if rule.enabled]
     search = _Search()
     for index, later in enumerate(conditions):

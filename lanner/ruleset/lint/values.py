@@ -44,12 +44,7 @@ _QUOTES = "\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 
 
 def value_problems(text: ConditionText, items: ListItems) -> Iterator[Problem]:
-    """Yield the problems of a condition's comparisons.
-
-    Args:
-        text: the condition.
-        items: of all lists, to locate values that are items of one.
-    """
+    """Yield the problems of a condition's comparisons; those of values from lists are located there."""
     for check in text.checks():
         if isinstance(check.right, ValueList) and not check.right.items:
             yield from _of_empty_list(text, check)

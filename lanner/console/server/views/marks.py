@@ -33,12 +33,7 @@ class Decision:
 
 
 def decision(body: Any, now: int) -> Decision:
-    """Return the decision that a request's JSON describes. Raises BadRequest.
-
-    Args:
-        body: an object with subject, action and value.
-        now: ns since the epoch.
-    """
+    """Return the decision that a request's JSON describes. now: ns since the epoch. Raises BadRequest."""
     if not isinstance(body, dict):
         raise BadRequest("the body must be a JSON object.")
     subject, action, value = (body.get(name, "") for name in ("subject", "action", "value"))
