@@ -53,8 +53,7 @@ def _build(expected: Any, tree: Node, path: str, problems: list[SettingFault]) -
         condition = Condition(tree.text or "", tree)
         return condition if expected is Condition else AlertMatch(condition=condition)
     if expected is Condition:
-        problems.append(_fault(tree, path, "must be a condition in the rule language"))
-        return WRONG
+        return _wrong(problems, tree, path, "must be a condition in the rule language")
     if origin is Mapping:
         return _named_sinks(tree, path, problems)
     if dataclasses.is_dataclass(expected):
@@ -62,8 +61,7 @@ def _build(expected: Any, tree: Node, path: str, problems: list[SettingFault]) -
     if origin is tuple:
         return _list(get_args(expected)[0], tree, path, problems)
     if not isinstance(tree, ScalarNode):
-        problems.append(_fault(tree, path, f"must be {_in_words(expected)}"))
-        return WRONG
+        return _wrong(problems, tree, path, f"must be {_in_words(expected)}")
     return _scalar(expected, tree, path, problems)
 
 
@@ -71,8 +69,7 @@ def _section(expected: Any, tree: Node, path: str, problems: list[SettingFault])
     if isinstance(tree, ScalarNode) and tree.text is None:
         return expected()
     if not isinstance(tree, MappingNode):
-        problems.append(_fault(tree, path or "the settings", "must be a mapping of names to values"))
-        return WRONG
+        return _wrong(problems, tree, path or "the settings", "must be a mapping of names to values")
     hints = get_type_hints(expected)
     forms = {each.name: each.metadata for each in dataclasses.fields(expected)}
     built = {}
@@ -109,6 +106,11 @@ def _fault(tree: Node, path: str, what: str) -> SettingFault:
     return SettingFault(path, f"{path} {what}.", location=tree.location)
 
 
+def _wrong(problems: list[SettingFault], tree: Node, path: str, what: str) -> _Wrong:
+    problems.append(_fault(tree, path, what))
+    return WRONG
+
+
 def _nearest(key: str, path: str, hints: dict[str, Any]) -> str:
     prefix = f"{path}." if path else ""
     if hint := nearest(key, hints):
@@ -123,8 +125,7 @@ def _list(expected: Any, tree: Node, path: str, problems: list[SettingFault]) ->
         # An environment variable or flag usually names a single item.
         tree = SequenceNode(tree.file, tree.start, tree.end, (tree,))
     if not isinstance(tree, SequenceNode):
-        problems.append(_fault(tree, path, "must be a list"))
-        return WRONG
+        return _wrong(problems, tree, path, "must be a list")
     items = [_build(expected, item, f"{path}[{index}]", problems) for index, item in enumerate(tree.items)]
     return WRONG if WRONG in items else tuple(items)
 
@@ -134,8 +135,7 @@ def _named_sinks(tree: Node, path: str, problems: list[SettingFault]) -> Any:
     if isinstance(tree, ScalarNode) and not tree.text:
         return {}
     if not isinstance(tree, MappingNode):
-        problems.append(_fault(tree, path, "must be a mapping of names to sinks"))
-        return WRONG
+        return _wrong(problems, tree, path, "must be a mapping of names to sinks")
     found: dict[str, NamedSection] = {}
     for key, below in tree.entries():
         name = key.value
@@ -200,8 +200,7 @@ def _extra_field(tree: Node, path: str, problems: list[SettingFault]) -> Any:
         ((name, value),) = tree.entries()
         if isinstance(value, ScalarNode) and value.text:
             return ExtraField(name.value, value.text)
-    problems.append(_fault(tree, path, "must be the name of a field, or one `name: format`"))
-    return WRONG
+    return _wrong(problems, tree, path, "must be the name of a field, or one `name: format`")
 
 
 def _scalar(expected: Any, tree: ScalarNode, path: str, problems: list[SettingFault]) -> Any:

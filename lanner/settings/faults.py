@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceLocation
-from foundation.yaml.text import excerpt
+from foundation.yaml.text import Piece, TracedText, excerpt
 from lanner.errors import BadInput
 
 _SECRET = re.compile(
@@ -79,9 +79,6 @@ def locating(tree: Node) -> Iterator[None]:
 
 def part_of(node: ScalarNode, span: tuple[int, int]) -> SourceLocation:
     """Return the place of a part of a scalar's text."""
-    # Imported here, because settings without errors need no rules.
-    from foundation.yaml.text import Piece, TracedText  # noqa: PLC0415
-
     return TracedText.of([Piece(node.value, node)]).locate(span)
 
 

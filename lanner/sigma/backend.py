@@ -3,7 +3,6 @@
 Conditions are built as trees of `processor.language.ast`, which merge comparisons of one field, and are printed last.
 """
 
-# ruff: noqa: ARG002  pySigma passes these arguments
 from abc import ABC
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -46,6 +45,12 @@ from processor.language.parser import RULE_DEPTH, parse
 from processor.language.printer import print_condition
 
 _OPERATORS = {SigmaCorrelationConditionOperator.GTE: "gte", SigmaCorrelationConditionOperator.GT: "gt"}
+_ORDER = {
+    CompareOperators.LT: "<",
+    CompareOperators.LTE: "<=",
+    CompareOperators.GT: ">",
+    CompareOperators.GTE: ">=",
+}
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DAY = 86400
 _LONGEST = 31 * _DAY
@@ -59,6 +64,15 @@ class ConvertedCorrelation:
     is_temporal: bool
     correlation: dict[str, Any]
     """Without `macros`; the keys of its aliases are the positions of rules."""
+
+
+def _refusing(what: str) -> Any:
+    """Return a method that rejects a kind of correlation."""
+
+    def refuse(*_: object) -> Any:
+        raise unsupported(f"a correlation by {what}")
+
+    return refuse
 
 
 class CorrelationBackend(Backend, ABC):
@@ -97,41 +111,12 @@ class CorrelationBackend(Backend, ABC):
         """Convert events of several rules one after the other."""
         return [_macro(rule, {"type": "temporal_ordered"})]
 
-    def convert_correlation_extended_temporal_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject a condition over several rules."""
-        raise unsupported("a correlation by a condition over several rules")
-
-    def convert_correlation_extended_temporal_ordered_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject a condition over several rules."""
-        raise unsupported("a correlation by a condition over several rules")
-
-    def convert_correlation_value_sum_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject the sum of a field."""
-        raise unsupported("a correlation by the sum of a field")
-
-    def convert_correlation_value_avg_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject the average of a field."""
-        raise unsupported("a correlation by the average of a field")
-
-    def convert_correlation_value_percentile_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject the percentile of a field."""
-        raise unsupported("a correlation by the percentile of a field")
-
-    def convert_correlation_value_median_rule(
-        self, rule: SigmaCorrelationRule, output_format: str | None = None, method: str | None = None
-    ) -> list[ConvertedCorrelation]:
-        """Reject the median of a field."""
-        raise unsupported("a correlation by the median of a field")
+    convert_correlation_extended_temporal_rule = _refusing("a condition over several rules")
+    convert_correlation_extended_temporal_ordered_rule = _refusing("a condition over several rules")
+    convert_correlation_value_sum_rule = _refusing("the sum of a field")
+    convert_correlation_value_avg_rule = _refusing("the average of a field")
+    convert_correlation_value_percentile_rule = _refusing("the percentile of a field")
+    convert_correlation_value_median_rule = _refusing("the median of a field")
 
 
 def _rules(rule: SigmaCorrelationRule) -> tuple[SigmaRule | SigmaCorrelationRule, ...]:
@@ -282,7 +267,7 @@ class LannerBackend(CorrelationBackend):
         assert isinstance(cond.value, SigmaCompareExpression)  # noqa: S101
         if cond.value.op == CompareOperators.NEQ:
             return checks.negation(checks.number(cond.field, str(cond.value.number)))
-        return checks.compared(cond.field, str(cond.value.number), cond.value.op)
+        return checks.number(cond.field, str(cond.value.number), _ORDER[cond.value.op])
 
     def convert_condition_field_eq_field(self, cond: FieldCondition, state: ConversionState) -> Node:
         """Convert a comparison of two fields."""
@@ -300,9 +285,7 @@ class LannerBackend(CorrelationBackend):
         """Convert a field that has a value."""
         return Check(checks.find(cond.field)[0], "exists")
 
-    def convert_condition_field_not_exists(self, cond: FieldCondition, state: ConversionState) -> Node:
-        """Convert a field without a value."""
-        return self.convert_condition_field_eq_val_null(cond, state)
+    convert_condition_field_not_exists = convert_condition_field_eq_val_null
 
     def convert_condition_field_eq_query_expr(self, cond: FieldCondition, state: ConversionState) -> Node:
         """Return a condition that the pipeline wrote."""
@@ -318,13 +301,7 @@ class LannerBackend(CorrelationBackend):
         """Reject a keyword; the pipeline gives those of commands a field."""
         raise unsupported(f"the keyword '{cond.value}': an event is not a line of a log")
 
-    def convert_condition_val_num(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
-        """Reject a keyword."""
-        return self.convert_condition_val_str(cond, state)
-
-    def convert_condition_val_re(self, cond: ConditionValueExpression, state: ConversionState) -> Node:
-        """Reject a keyword."""
-        return self.convert_condition_val_str(cond, state)
+    convert_condition_val_num = convert_condition_val_re = convert_condition_val_str
 
     def finish_query(self, rule: SigmaRule | SigmaCorrelationRule, query: Any, state: ConversionState) -> Any:
         """Restrict a condition to the events of the rule's log source."""

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sigma.exceptions import SigmaFeatureNotSupportedByBackendError
-from sigma.types import CompareOperators, SigmaRegularExpression, SigmaString, SpecialChars
+from sigma.types import SigmaRegularExpression, SigmaString, SpecialChars
 
 from lanner.sigma.regex import UnsupportedRegex, to_lanner
-from processor.compiler.literals import ADDRESS_TYPES, NUMBER_TYPES, is_host_name
+from processor.compiler.literals import ADDRESS_TYPES, NUMBER_TYPES, STRING_TYPES, is_host_name
 from processor.compiler.literals import FIELDS as HOST_NAMES
-from processor.compiler.operators import lower
-from processor.compiler.types import TEXT, field_shape
+from processor.compiler.operators import lower, upper
+from processor.compiler.types import field_shape
 from processor.language.ast import (
     And,
     Check,
@@ -37,13 +37,6 @@ NEVER = Or(())
 NETS = {"fd.sip": "fd.snet", "fd.cip": "fd.cnet", "fd.lip": "fd.lnet", "fd.rip": "fd.rnet", "fd.ip": "fd.net"}
 """The field that compares an address with networks."""
 PATHS = frozenset({"proc.exepath", "proc.pexepath", "proc.cwd", "fd.name", "fs.path.name"})
-_ORDER = {
-    CompareOperators.LT: "<",
-    CompareOperators.LTE: "<=",
-    CompareOperators.GT: ">",
-    CompareOperators.GTE: ">=",
-    CompareOperators.NEQ: "!=",
-}
 _MERGED = ("=", "contains", "startswith", "endswith")
 _GLOB_SPECIAL = "\\*?["
 _REGEX_SPECIAL = ".[](){}*+?|^$\\"
@@ -73,7 +66,7 @@ class Checks:
             return _address(field, parts)
         if kind in NUMBER_TYPES:
             return number(name, "".join(part if isinstance(part, str) else "*" for part in parts))
-        if kind not in TEXT:
+        if kind not in STRING_TYPES:
             raise unsupported(f"{name} has no text to compare")
         operator, text = _operator(parts)
         if operator == "exists":
@@ -92,11 +85,6 @@ class Checks:
         return Check(field, "=", _literal(lower(name)))
 
 
-def upper(text: str) -> str:
-    """Return a text with ASCII in upper case."""
-    return text.upper() if text.isascii() else "".join(each.upper() if each.isascii() else each for each in text)
-
-
 def find(name: str) -> tuple[Field, str]:
     """Return a field and its type. Raises SigmaFeatureNotSupportedByBackendError for one that Lanner doesn't have."""
     found = resolve_field(name)
@@ -110,7 +98,7 @@ def find(name: str) -> tuple[Field, str]:
 def number(name: str, text: str, operator: str = "=") -> Node:
     """Return the comparison of a field with a number, which a text field has in decimal."""
     field, kind = find(name)
-    if kind in TEXT and operator == "=":
+    if kind in STRING_TYPES and operator == "=":
         return Check(field, "=", _literal(text))
     if kind not in NUMBER_TYPES:
         raise unsupported(f"{name} is not a number")
@@ -119,15 +107,10 @@ def number(name: str, text: str, operator: str = "=") -> Node:
     return Check(field, operator, Literal(text))
 
 
-def compared(name: str, text: str, operator: CompareOperators) -> Node:
-    """Return the comparison of a field's number by order."""
-    return number(name, text, _ORDER[operator])
-
-
 def regex(name: str, value: SigmaRegularExpression) -> Node:
     """Return the search for a regular expression in a field."""
     field, kind = find(name)
-    if kind not in TEXT:
+    if kind not in STRING_TYPES:
         raise unsupported(f"{name} has no text to search in")
     flags = "".join(value.sigma_to_re_flag[flag] for flag in value.flags)
     try:
@@ -147,7 +130,7 @@ def network(name: str, network_text: str) -> Node:
 def fields(name: str, other: str, operator: str) -> Node:
     """Return the comparison of two fields."""
     (left, kind), (right, other_kind) = find(name), find(other)
-    if kind in TEXT and other_kind in TEXT:
+    if kind in STRING_TYPES and other_kind in STRING_TYPES:
         return Check(Transformer("tolower", (left,)), operator, Transformer("tolower", (right,)))
     if operator != "=":
         raise unsupported(f"{name} has no text to compare")
@@ -266,7 +249,7 @@ def _field(node: Check) -> object:
     if isinstance(node.left, Transformer):
         return node.left.arguments[0], True
     text = node.right.text if isinstance(node.right, Literal) else ""
-    return node.left, text == lower(text) == upper(text) or field_shape(node.left).kind not in TEXT
+    return node.left, text == lower(text) == upper(text) or field_shape(node.left).kind not in STRING_TYPES
 
 
 def _together(checks: Sequence[Check], modifier: Modifier) -> Node:
