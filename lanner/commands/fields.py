@@ -41,7 +41,7 @@ _FAMILIES = {
     "okta": "System Log of Okta",
     "sshd": "Lines of sshd",
 }
-_LIVE = {"live": "yes", "captures": "from captures only", "JSON": "from JSON", "none": "no"}
+_LIVE = {"live": "yes", "JSON": "from JSON", "none": "no"}
 
 
 def field_page(fields: Sequence[FieldSpec] = tuple(FIELDS.values())) -> str:

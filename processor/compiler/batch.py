@@ -34,8 +34,9 @@ from processor.language.ast import (
     deep,
     walk,
 )
+from processor.language.event_types import ALL_EVENT_TYPES
 from schemas.batch import EventBatch
-from schemas.catalog.fields import EVENTS, SYSCALL, SYSCALLS
+from schemas.catalog.fields import SYSCALL
 
 Hit = tuple[int, int]
 """The rule's index, and the string index of the file name under which the event matched."""
@@ -45,8 +46,6 @@ Fault = Callable[[int, BaseException], None]
 Excludes = Callable[[int, str | None, str | None, bool], bool]
 """Returns whether no rule can match an event, by its bits, file name, process name, and whether its process is on the
 host."""
-
-ALL_TYPES = frozenset(EVENTS) | SYSCALLS
 
 _SHARED_MACRO_CHECKS = 3
 _CACHED_USES = 2
@@ -59,10 +58,7 @@ class BatchAccess:
 
     def field(self, shape: Shape) -> Expression:
         """Return the expression of a field; None for a field that batches never have."""
-        spec = shape.spec
-        if spec is None:
-            raise TypeError("an operand without a field has no access")
-        found = condition_expression(spec.name, shape.argument)
+        found = condition_expression(shape.field.name, shape.argument)
         if found is None:
             return Expression("()" if shape.is_list else "None", frozenset())
         return Expression(found.expression, found.sources, several=found.several, subject=found.subject, bit=found.bit)
@@ -90,7 +86,7 @@ def classes(conditions: Iterable[tuple[int, Node]]) -> list[TypeClass]:
     for index, condition in conditions:
         named = named_types(condition)
         others = None if named is None else _folded(simplify(condition, _OTHER))
-        for event_type in ALL_TYPES if named is None or others is not None else named & ALL_TYPES:
+        for event_type in ALL_EVENT_TYPES if named is None or others is not None else named & ALL_EVENT_TYPES:
             folded = others if named is not None and event_type not in named else None
             if folded is None:
                 folded = _folded(simplify(condition, event_type))

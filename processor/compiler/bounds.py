@@ -76,8 +76,9 @@ class _Given:
         return Expression(self.text, frozenset(), bit=bit)
 
 
-def _is_plain(node: Check) -> bool:
-    return isinstance(node.left, Field) and _has_values(node)
+def _plain_field(node: Check) -> Field | None:
+    """Return the field that a check compares with values, without a transformer."""
+    return node.left if isinstance(node.left, Field) and _has_values(node) else None
 
 
 def _has_values(node: Check) -> bool:
@@ -102,14 +103,12 @@ def over_name(emitter: Emitter) -> Chooser:
         if _has_values(node) and _is_of("fd.name", node.left):
             text = replace(emitter, access=_Given("s")).check(node).text
             return text, text
-        if not _is_plain(node) or not isinstance(node.left, Field):
-            return None
-        field = node.left.name
-        if field == "fd.directory":
+        field = _plain_field(node)
+        if field is not None and field.name == "fd.directory":
             as_file = replace(emitter, access=_Given("(directory_part(s) if s is not None else None)")).check(node)
             as_directory = replace(emitter, access=_Given("s")).check(node)
             return f"({as_file.text} or {as_directory.text})", FALSE
-        if field == "fd.filename":
+        if field is not None and field.name == "fd.filename":
             text = replace(emitter, access=_Given("(file_part(s) if s is not None else None)")).check(node).text
             return text, FALSE
         return None
@@ -134,10 +133,8 @@ def over_bits(emitter: Emitter) -> Chooser:
     on_bits = replace(emitter, access=_Given("", bit_of=_bit_of))
 
     def choose(node: Check) -> tuple[str, str] | None:
-        if not _is_plain(node) or not isinstance(node.left, Field):
-            return None
-        code = emitter.access.field(side_shape(node.left))
-        if not code.bit:
+        field = _plain_field(node)
+        if field is None or not emitter.access.field(side_shape(field)).bit:
             return None
         text = on_bits.check(node).text.replace("c_bits[i]", "bits")
         return text, text
@@ -152,12 +149,10 @@ def over_host(emitter: Emitter) -> Chooser:
     """Return bounds for host processes: container.id, name and type are ``host``, other fields are missing."""
 
     def choose(node: Check) -> tuple[str, str] | None:
-        if not _is_plain(node) or not isinstance(node.left, Field):
+        field = _plain_field(node)
+        if field is None or not field.name.startswith(("container.", "k8s.")):
             return None
-        field = node.left.name
-        if not field.startswith(("container.", "k8s.")):
-            return None
-        value = _HOST.get(field)
+        value = _HOST.get(field.name)
         given = emitter.constants.add(value, ("on the host", value))
         text = replace(emitter, access=_Given(given)).check(node).text
         return text, text
@@ -169,7 +164,8 @@ def over_container(_emitter: Emitter) -> Chooser:
     """Return bounds for containerized processes, assuming only that container.id is not ``host``."""
 
     def choose(node: Check) -> tuple[str, str] | None:
-        if not _is_plain(node) or not isinstance(node.left, Field) or node.left.name != "container.id":
+        field = _plain_field(node)
+        if field is None or field.name != "container.id":
             return None
         if node.right == Literal("host") or node.right == Literal("host", quoted=True):
             if node.operator in ("=", "==") and node.modifier is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foundation.yaml.text import Span
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, BadLiteral
+from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
 from processor.compiler.operators import (
     BYTE_OPERATORS,
     NO_FIELD_OPERATORS,
@@ -17,7 +17,7 @@ from processor.compiler.operators import (
     TEXT_OPERATORS,
     predicate,
 )
-from processor.compiler.types import TEXT, BadOperand, Shape, side_shape, transformed_field
+from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, deep, literals
 from processor.language.tokens import EQUALITY_OPERATORS
 from schemas.catalog.fields import is_event_type, resolve_field
@@ -27,17 +27,11 @@ _NOT_COMPARABLE = frozenset({"UID", "GID", "FD32", "PID32", "SIGSET", "DYN"})
 """Types of raw arguments that Falco compares with nothing."""
 _SIMPLE_REGEX = re.compile(r"(?P<start>\^|\.[*+?])?[^\\^$.|?*+()\[\]{}]*(?P<end>\$|\.[*+?])?", re.DOTALL)
 
-DIRECTION_NOTE = (
-    "enter events no longer exist, so 'evt.dir = <' is always true and 'evt.dir = >' always false: remove the check"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class ConditionProblem:
-    """An error or a warning in a condition; equal if code, message and span are equal."""
+    """An error or a warning in a condition."""
 
-    code: str
-    """A loader code: LOAD_ERR_COMPILE_CONDITION, LOAD_UNKNOWN_FILTER, LOAD_COMPILE_CONDITION ..."""
     message: str
     span: Span
     is_error: bool = True
@@ -61,11 +55,11 @@ def errors(condition: Node) -> list[ConditionProblem]:
 
 
 def _error(message: str, span: Span, *, unknown: bool = False) -> ConditionProblem:
-    return ConditionProblem("LOAD_ERR_COMPILE_CONDITION", message, span, is_unknown=unknown)
+    return ConditionProblem(message, span, is_unknown=unknown)
 
 
-def _warning(message: str, span: Span, code: str = "LOAD_COMPILE_CONDITION") -> ConditionProblem:
-    return ConditionProblem(code, message, span, is_error=False)
+def _warning(message: str, span: Span) -> ConditionProblem:
+    return ConditionProblem(message, span, is_error=False)
 
 
 def _of_check(node: Check) -> Iterator[ConditionProblem]:
@@ -74,7 +68,8 @@ def _of_check(node: Check) -> Iterator[ConditionProblem]:
     except BadOperand as bad:
         yield _error(bad.message, bad.span, unknown=bad.unknown)
         return
-    yield from _of_left(node, left)
+    if left.spec is not None and left.spec.print_only:
+        yield _error(f"field '{left.spec.name}' can only be used in outputs", node.left.span)
     if node.operator == "exists":
         return
     refused = _operator_problem(node, left)
@@ -86,23 +81,12 @@ def _of_check(node: Check) -> Iterator[ConditionProblem]:
         yield from _of_values(node, left)
 
 
-def _of_left(node: Check, left: Shape) -> Iterator[ConditionProblem]:
-    spec = left.spec
-    if spec is None:
-        return
-    if spec.print_only:
-        yield _error(f"field '{spec.name}' can only be used in outputs", node.left.span)
-    if spec.deprecated:
-        why = f": {DIRECTION_NOTE}" if spec.name == "evt.dir" else ""
-        yield _warning(f"field '{spec.name}' is deprecated{why}", node.left.span, "LOAD_DEPRECATED_ITEM")
-
-
 def _operator_problem(node: Check, left: Shape) -> str | None:
     operator = node.operator
     kind = left.kind
     if left.is_list and operator not in ("in", "intersects"):
         return f"filter error: '{operator}' operator not supported for list filters"
-    if kind in TEXT:
+    if kind in STRING_TYPES:
         return _refusal(operator, "string") if operator in BYTE_OPERATORS else None
     if kind == "BYTEBUF":
         refused = operator in TEXT_OPERATORS or operator in ORDER_OPERATORS
@@ -177,13 +161,7 @@ def _of_event_types(node: Check) -> Iterator[ConditionProblem]:
 
 def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionProblem]:
     text = value.text
-    if text.strip() == "<NA>" and node.operator in EQUALITY_OPERATORS:
-        yield _warning(
-            "comparing a field with <NA> does not test whether it is missing: use 'exists'",
-            value.span,
-            "LOAD_UNSAFE_NA_CHECK",
-        )
-    if left.kind not in TEXT:
+    if left.kind not in STRING_TYPES:
         return
     if resolve_field(text.strip()) is not None:
         yield _warning(

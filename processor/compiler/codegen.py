@@ -4,13 +4,13 @@ One emitter serves both bindings: the columns of a batch, or a mapping of fields
 inlined; the others call a predicate that is stored as a constant.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from processor.compiler import operators, transformers
-from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, is_whole, parse_literal
-from processor.compiler.types import TEXT, Shape, field_shape, side_shape
+from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, is_whole, parse_literal
+from processor.compiler.types import Shape, field_shape, side_shape
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Check, Field, FieldValue, Literal, Transformer, literals
 
@@ -102,7 +102,7 @@ class Emitter:
                 return f"((t := {left.text}) is not None and t != {parse_literal(texts[0], kind)!r})"
             if operator in operators.ORDER_OPERATORS and kind in NUMBER_TYPES:
                 return f"((t := {left.text}) is not None and t {operator} {parse_literal(texts[0], kind)!r})"
-        if operator in _INLINE_TEXT and kind in TEXT and texts and all(map(is_whole, texts)):
+        if operator in _INLINE_TEXT and kind in STRING_TYPES and texts and all(map(is_whole, texts)):
             test = _inline_text(operator, texts, node.modifier)
             if test is not None:
                 return f"((t := {left.text}) is not None and {test})"
@@ -136,7 +136,8 @@ class Emitter:
         both_ends = shape.kind in ADDRESS_TYPES or shape.kind in NET_TYPES or shape.kind == "PORT"
         if node.modifier is not None:
             predicates = [operators.predicate(node.operator, shape.kind, [text]) for text in texts]
-            combined = _over_values(predicates, node.modifier, everyone=both_ends and node.operator == "!=")
+            quantify = all if both_ends and node.operator == "!=" else any
+            combined = operators.counted([_over_values(each, quantify) for each in predicates], node.modifier)
             return Expression(f"{self.constants.add(combined)}({left.text})", left.sources)
         name = self._predicate(node, shape.kind, texts)
         if left.subject and node.operator == "!=":
@@ -161,8 +162,8 @@ class Emitter:
         if node.operator in _SETS:
             pool = "u" if right_shape.is_list or other.several else "(u,)"
             if shape.is_list or left.several:
-                how = "issuperset" if node.operator == "in" and shape.is_list else "isdisjoint"
-                test = f"frozenset({pool}).issuperset(t)" if how == "issuperset" else f"not set(t).isdisjoint({pool})"
+                whole = node.operator == "in" and shape.is_list
+                test = f"frozenset({pool}).issuperset(t)" if whole else f"not set(t).isdisjoint({pool})"
                 return Expression(f"{guard}bool(t) and {test})", sources)
             return Expression(f"{guard}t in {pool})", sources)
         compare = self.constants.add(operators.compare(node.operator), ("compare", node.operator))
@@ -222,16 +223,5 @@ def _inline_text(operator: str, texts: list[str], modifier: str | None) -> str |
     return f"({words[modifier].join(_INLINE_TEXT[operator].format('t', repr(text)) for text in texts)})"
 
 
-def _over_values(predicates: list[operators.Predicate], modifier: str, *, everyone: bool) -> Callable[[Any], bool]:
-    quantify = all if everyone else any
-
-    def results(values: tuple[Any, ...]) -> list[bool]:
-        return [bool(values) and quantify(map(predicate, values)) for predicate in predicates]
-
-    if not predicates:
-        return lambda _values: False
-    if modifier == "anyof":
-        return lambda values: any(results(values))
-    if modifier == "allof":
-        return lambda values: all(results(values))
-    return lambda values: sum(results(values)) == 1
+def _over_values(predicate: operators.Predicate, quantify: Callable[[Iterable[object]], bool]) -> operators.Predicate:
+    return lambda values: bool(values) and quantify(map(predicate, values))

@@ -44,9 +44,7 @@ class MappingAccess:
 
     def field(self, shape: Shape) -> Expression:
         """Return the expression of a field."""
-        spec = shape.spec
-        if spec is None:
-            raise TypeError("an operand without a field has no access")
+        spec = shape.field
         found = condition_expression(spec.name, shape.argument)
         several = found is not None and found.several
         reader = _reader(spec.name, shape.argument, shape.kind, several=several, is_list=shape.is_list)
@@ -154,9 +152,7 @@ class ItemAccess:
 
     def field(self, shape: Shape) -> Expression:
         """Return the expression of a field."""
-        if shape.spec is None:
-            raise TypeError("an operand without a field has no access")
-        key = shape.spec.name if shape.argument is None else f"{shape.spec.name}[{shape.argument}]"
+        key = shape.field.name if shape.argument is None else f"{shape.field.name}[{shape.argument}]"
         return Expression(f"e[{key!r}]", frozenset({"event"}))
 
 
@@ -183,16 +179,8 @@ def compile_mapping(condition: Node) -> Callable[[Event], bool]:
         constants = Constants()
         folded = simplify(condition)
         if isinstance(folded, bool):
-            return _always if folded else _never
+            return lambda _event: folded
         return _compiled(_expression(folded, Emitter(MappingAccess(constants), constants), 0), constants)
-
-
-def _always(_event: Event) -> bool:
-    return True
-
-
-def _never(_event: Event) -> bool:
-    return False
 
 
 def _compiled(text: str, constants: Constants) -> Callable[[Event], bool]:

@@ -64,7 +64,7 @@ def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | No
         BadLiteral: a value does not fit the type or the operator.
     """
     if modifier is not None:
-        return _counted([_single(operator, kind, text) for text in texts], modifier)
+        return counted([_single(operator, kind, text) for text in texts], modifier)
     if operator == "pmatch":
         return _cached(_paths(texts))
     if operator in LIST_OPERATORS:
@@ -104,7 +104,8 @@ def _single(operator: str, kind: str, text: str) -> Predicate:
     return lambda value: comparison(value, literal)
 
 
-def _counted(predicates: Sequence[Predicate], modifier: str) -> Predicate:
+def counted(predicates: Sequence[Predicate], modifier: str) -> Predicate:
+    """Return a predicate that counts how many of several are true, as a modifier demands."""
     if not predicates:
         return lambda _value: False
     if modifier == "anyof":

@@ -84,12 +84,8 @@ def as_text(value: Value) -> str:
 
 def join(separator: str | None, items: tuple[Value, ...]) -> str | None:
     """Join values with a separator; missing if any of them is."""
-    flat: list[str] = []
-    for item in items:
-        if item is None:
-            return None
-        flat.extend(as_text(part) for part in (item if isinstance(item, tuple) else (item,)))
-    return None if separator is None else separator.join(flat)
+    words = _words(items)
+    return None if separator is None or words is None else separator.join(words)
 
 
 def concat(*items: str | None) -> str | None:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from foundation.errors import LannerError
 from foundation.yaml.text import Span
+from processor.compiler.literals import STRING_TYPES
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Field, FieldValue, Transformer
 from schemas.catalog.fields import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
 
-TEXT = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
-_TEXT_OR_BYTES = TEXT | {"BYTEBUF"}
+_TEXT_OR_BYTES = STRING_TYPES | {"BYTEBUF"}
 _TAKES = {
-    "tolower": TEXT,
-    "toupper": TEXT,
+    "tolower": STRING_TYPES,
+    "toupper": STRING_TYPES,
     "b64": frozenset({"CHARBUF", "BYTEBUF"}),
-    "basename": TEXT,
+    "basename": STRING_TYPES,
     "len": _TEXT_OR_BYTES,
 }
 
@@ -40,6 +40,13 @@ class Shape:
     is_list: bool = False
     spec: FieldSpec | None = None
     argument: str | None = None
+
+    @property
+    def field(self) -> FieldSpec:
+        """The field. Raises TypeError for an operand without one, which has no access."""
+        if self.spec is None:
+            raise TypeError("an operand without a field has no access")
+        return self.spec
 
 
 def field_text(field: Field) -> str:
@@ -133,7 +140,7 @@ def _join_shape(side: Transformer) -> Shape:
     if len(side.arguments) != 2:
         raise BadOperand("join() requires exactly 2 arguments: separator and list", side.span)
     separator, items = (side_shape(argument) for argument in side.arguments)
-    if separator.is_list or separator.kind not in TEXT:
+    if separator.is_list or separator.kind not in STRING_TYPES:
         raise BadOperand("join() first argument (separator) must be a single value, not a list", side.span)
     if not items.is_list:
         raise BadOperand("join() second argument must be a list", side.span)
@@ -145,7 +152,7 @@ def _concat_shape(side: Transformer) -> Shape:
         raise BadOperand("concat() requires at least 2 arguments", side.span)
     for argument in side.arguments:
         shape = side_shape(argument)
-        if shape.is_list or shape.kind not in TEXT:
+        if shape.is_list or shape.kind not in STRING_TYPES:
             raise BadOperand("concat() arguments must be strings", side.span)
     return Shape("CHARBUF")
 

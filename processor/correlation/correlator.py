@@ -16,7 +16,15 @@ from processor.correlation.groups import GroupState, Key, Store, host_counted
 from processor.correlation.notices import OTHER, Tally, is_due, report, take_notice
 from processor.correlation.state import SnapshotEncoder, WindowState
 from processor.correlation.suppress import SuppressResult, Throttle, add_repeats, close, report_so_far, take_match
-from processor.correlation.terms import IndexedPlan, Truths, holds, relayed, stateful_alert, unmet_repeats
+from processor.correlation.terms import (
+    IndexedPlan,
+    Truths,
+    holds,
+    relayed,
+    repeat_fields,
+    stateful_alert,
+    unmet_repeats,
+)
 from processor.correlation.windows import ALLOWED_LATENESS, Fired, UpdateOutcome, update_window
 from processor.matching.pre_match import QUIET, Candidate, Feed, Notice, PreMatch, RepeatedAlert, parts_of
 from processor.matching.shares import bringer_text
@@ -33,11 +41,6 @@ CLOCK_SLACK = 60_000_000_000
 """By how much brokers' clocks may differ, ns. A larger step back means that the clock was set: state moves with it."""
 REPEATED_ALERTS = "repeated alerts"
 """Owner of counts of alerts that detection counted instead of sending them."""
-WHO_AND_WHAT = (
-    *("evt.hostname", "user.name", "proc.exepath"),
-    *("fd.name", "fd.realpath", "fs.path.name", "fs.path.source", "fs.path.target"),
-)
-"""The fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
 _MOST_UNSTORED = 1_000
 """The maximum number of hosts and bringers in one report about values that could not be stored."""
 
@@ -48,25 +51,14 @@ class Correlator:
     All methods are idempotent: an event that was applied before changes nothing.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        *,
-        lateness: int = ALLOWED_LATENESS,
-        settle: int = GRACE_PERIOD,
-        max_groups: int = MAX_GROUPS,
-    ) -> None:
+    def __init__(self, plan: Plan, *, max_groups: int = MAX_GROUPS) -> None:
         """Begin with no window state.
 
         Args:
             plan: the stateful rules and macros.
-            lateness: how much older than its window an event may be, ns.
-            settle: how long to wait for the last events of a period before it is closed, ns.
             max_groups: the maximum number of windows and counts of repeats.
         """
         self._rules = IndexedPlan.of(plan)
-        self._lateness = lateness
-        self._settle = settle
         self._now = 0
         """The clock: the append time of the message that was applied last, or in replay the newest event time, ns."""
         self.store = Store(max_groups, self._deadline)
@@ -220,29 +212,19 @@ class Correlator:
             self.repair(now)
         self.store.take_changes()
 
-    def load(self, blob: bytes) -> None:
-        """Load one value of a table, even if its macro is unknown: rules that know it may follow.
-
-        It does not set the clock: call `repair` once a message has.
-
-        Raises:
-            BadState: the bytes are not a state of this version.
-        """
-        self.state.load(blob)
-
     def _deadline(self, entry: GroupState) -> int:
         state = entry.state
         if isinstance(state, Throttle):
             if state.is_open:
-                return entry.touched + state.period + self._settle
+                return entry.touched + state.period + GRACE_PERIOD
             return entry.touched + REPORTED_RETENTION
         if isinstance(state, Tally):
             return entry.touched + QUIET
         timespan = self._rules.timespans.get(entry.owner)
         if timespan is None:
             # Retained until it is known whether any rules use it.
-            return max(self._now, entry.touched) + self._lateness
-        return entry.touched + timespan + self._lateness
+            return max(self._now, entry.touched) + ALLOWED_LATENESS
+        return entry.touched + timespan + ALLOWED_LATENESS
 
     def apply(self, pre_match: PreMatch, found: list[Alert]) -> None:
         """Apply an event and those before it in its message.
@@ -304,9 +286,7 @@ class Correlator:
     ) -> Fired | UpdateOutcome | None:
         entry = self.store.get((macro.fingerprint, pre_match.group))
         reached = replace(pre_match, weight=pre_match.weight - unmet) if unmet else pre_match
-        state, fired, outcome = update_window(
-            macro, None if entry is None else entry.state, reached, holding, self._lateness
-        )
+        state, fired, outcome = update_window(macro, None if entry is None else entry.state, reached, holding)
         if outcome is UpdateOutcome.TAKEN:
             host = host_counted(pre_match, entry)
             self._put(GroupState(macro.fingerprint, pre_match.group, host, self._now, state), found)
@@ -329,12 +309,7 @@ class Correlator:
         return Fired(1, pre_match.time, pre_match.time, values, unmet=pre_match.weight - 1)
 
     def _match(
-        self,
-        pre_match: PreMatch,
-        candidate: Candidate,
-        rule: StatefulRule,
-        window: Fired | None,
-        found: list[Alert],
+        self, pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, window: Fired | None, found: list[Alert]
     ) -> None:
         key = (rule.fingerprint, candidate.by)
         throttle = self._throttle(key)
@@ -347,12 +322,7 @@ class Correlator:
             return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
 
         def fields() -> Mapping[str, Value]:
-            if candidate.content is None:
-                return masked(self._counted(pre_match), self._rules.redact)
-            content = candidate.content()
-            event = {"evt.hostname": pre_match.hostname, **content.event}
-            others = {name: event.get(name) for name in WHO_AND_WHAT if event.get(name) not in content.fields.values()}
-            return masked({**others, **content.fields}, self._rules.redact)
+            return masked(repeat_fields(pre_match, candidate, self._rules), self._rules.redact)
 
         weight = pre_match.weight - (0 if window is None else window.unmet)
         stamp, period = pre_match.match_stamp, rule.suppress.period
@@ -362,15 +332,6 @@ class Correlator:
                 self.alerts[rule.name] += 1
             self.suppressed[rule.name] += weight - bool(result.alerts)
         self._store_throttle(pre_match, key, result, found, is_new=bool(result.alerts))
-
-    def _counted(self, pre_match: PreMatch) -> Mapping[str, Value]:
-        """Return the values of an event that windows count, by field: all that an event without content has."""
-        found: dict[str, Value] = {}
-        for feed in pre_match.feeds:
-            if feed.value is not None and feed.term in self._rules.legs:
-                fields = self._rules.macros[self._rules.legs[feed.term][0]].correlation.fields
-                found |= dict(zip(fields, parts_of(feed.value, len(fields)), strict=True)) if fields else {}
-        return found
 
     def _take_repeated(self, pre_match: PreMatch, repeated: RepeatedAlert, found: list[Alert]) -> None:
         key = (REPEATED_ALERTS, pre_match.group)

@@ -15,6 +15,7 @@ from itertools import pairwise
 
 from foundation.caches import NEWCOMERS
 from processor.correlation.first_seen_group import KnownGroup, ValueFacts
+from processor.correlation.groups import Key
 from processor.correlation.windows import UpdateOutcome
 from processor.matching.pre_match import Feed, Group, PreMatch, SeenGroup, SeenValue, Span, seconds_of
 from processor.matching.shares import bringer_of, host_of, share_of, whole_host
@@ -31,10 +32,8 @@ _MOST_SWEPT = 50_000
 _SPARE = 100
 """Evict one hundredth more than necessary, so that not every new value searches for the largest hosts."""
 
-GroupKey = tuple[str, Group]
-"""Fingerprint of the macro, and the group."""
 ValueKey = tuple[str, Group, str | None]
-"""The same and a value; None for the record of the group itself."""
+"""Fingerprint of the macro, the group and a value; None for the record of the group itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +105,14 @@ class Sightings:
         self._spans = spans
         self._maximum = maximum
         self.group_maximum = group_maximum
-        self._groups: OrderedDict[GroupKey, KnownGroup] = OrderedDict()
+        self._groups: OrderedDict[Key, KnownGroup] = OrderedDict()
         """Groups that changed least recently come first."""
         self._sizes: Counter[int] = Counter()
         """Values by host."""
         self._hosts: dict[int, str] = {}
         """The ids of these hosts."""
         self._total = 0
-        self._due: list[tuple[int, int, GroupKey]] = []
+        self._due: list[tuple[int, int, Key]] = []
         self._pushed = 0
         self._changed: dict[ValueKey, int] = {}
         self.cause = 0
@@ -205,7 +204,11 @@ class Sightings:
             if known is None:
                 continue
             left -= 1 + len(known)
-            self._drop_past(key, known, second)
+            if (span := self._spans.get(key[0])) is not None:
+                for value in known.past(second, span):
+                    self.drop((*key, value))
+                if known.drop_overflows(second, span):
+                    self._changed[*key, None] = self.cause
             if len(known):
                 self._schedule(key, second)
             else:
@@ -226,7 +229,7 @@ class Sightings:
             del self._groups[owner, group]
             self._changed[key] = self.cause
 
-    def all_groups(self) -> list[GroupKey]:
+    def all_groups(self) -> list[Key]:
         """Return the groups."""
         return list(self._groups)
 
@@ -301,21 +304,15 @@ class Sightings:
         host = self._hosts[host_of(facts.share)]
         return host, SeenValue(value, facts.seen, facts.mark, facts.share, facts.is_private)
 
-    def _touched(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
-        """Return a group after moving it to the end as the newest one.
-
-        Args:
-            key: the group's.
-            begun: when a new one begins to learn, ns.
-            due: the time of its event, s.
-        """
+    def _touched(self, key: Key, begun: int, due: int) -> KnownGroup:
+        """Return a group, now the newest one. begun: when a new one begins to learn, ns. due: its event's time, s."""
         known = self._groups.get(key)
         if known is None:
             return self._new(key, begun, due)
         self._groups.move_to_end(key)
         return known
 
-    def _new(self, key: GroupKey, begun: int, due: int) -> KnownGroup:
+    def _new(self, key: Key, begun: int, due: int) -> KnownGroup:
         known = self._groups[key] = KnownGroup(begun)
         self._changed[*key, None] = self.cause
         self._schedule(key, due)
@@ -328,7 +325,7 @@ class Sightings:
         if not self._sizes[host]:
             del self._sizes[host], self._hosts[host]
 
-    def _see_again(self, key: GroupKey, known: KnownGroup, sighting: Sighting, before: ValueFacts) -> None:
+    def _see_again(self, key: Key, known: KnownGroup, sighting: Sighting, before: ValueFacts) -> None:
         """Record that a value was seen; a value of newcomers then counts for a host that is established."""
         share, host = before.share, self._hosts[host_of(before.share)]
         if host == NEWCOMERS:
@@ -336,7 +333,7 @@ class Sightings:
         facts = before._replace(share=share, seen=seconds_of(sighting.arrival))
         self._write(key, known, sighting.value, facts, host)
 
-    def _write(self, key: GroupKey, known: KnownGroup, value: str, facts: ValueFacts, host: str) -> None:
+    def _write(self, key: Key, known: KnownGroup, value: str, facts: ValueFacts, host: str) -> None:
         self._hosts[host_of(facts.share)] = host
         self._resize(facts.share, 1)
         before = known.put(value, facts)
@@ -346,7 +343,7 @@ class Sightings:
         if len(self) > self._maximum:
             self._evict()
 
-    def _make_room(self, key: GroupKey, known: KnownGroup, share: int) -> bool:
+    def _make_room(self, key: Key, known: KnownGroup, share: int) -> bool:
         """Make another share give up a value if the group is full; return whether there is room now."""
         while len(known) >= self.group_maximum:
             spare = known.spare(share)
@@ -356,19 +353,11 @@ class Sightings:
             self._changed[*key, spare] = self.cause
         return True
 
-    def _overflow(self, key: GroupKey, known: KnownGroup, share: int, since: int) -> None:
+    def _overflow(self, key: Key, known: KnownGroup, share: int, since: int) -> None:
         if known.overflow(share, since):
             self._changed[*key, None] = self.cause
 
-    def _drop_past(self, key: GroupKey, known: KnownGroup, second: int) -> None:
-        span = self._spans.get(key[0])
-        if span is not None:
-            for value in known.past(second, span):
-                self.drop((*key, value))
-            if known.drop_overflows(second, span):
-                self._changed[*key, None] = self.cause
-
-    def _schedule(self, key: GroupKey, second: int) -> None:
+    def _schedule(self, key: Key, second: int) -> None:
         span = self._spans.get(key[0])
         part = _UNKNOWN_SECONDS if span is None else span.part
         self._pushed += 1

@@ -15,7 +15,7 @@ from fastavro.schema import parse_schema
 from foundation.caches import NEWCOMERS, GroupAccounts
 from foundation.errors import LannerError
 from processor.correlation.notices import Tally
-from processor.correlation.suppress import Throttle
+from processor.correlation.suppress import Sources, Throttle
 from processor.correlation.windows import EventCount, LegEvent, Ordered, Temporal, ValueCount, Window
 from processor.matching.pre_match import EventKey, EventOrigin, Group, PreMatch, SeenGroup, SeenValue
 from processor.matching.shares import EVERYONE
@@ -23,8 +23,6 @@ from processor.matching.wire import group_datum, group_key, group_of, to_bytes, 
 from schemas.distinct_values import decode_values, encode_values
 
 State: TypeAlias = Window | Throttle | Tally
-
-Sources: TypeAlias = tuple[tuple[int, int], ...]
 
 VERSION = 1
 """Version of the blob's layout; others are not read."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from processor.correlation.suppress import Sources, applied, is_applied
 from processor.matching.pre_match import EventOrigin, Notice, PreMatch
 from processor.output.internal_alerts import Cause, internal_alert
 from schemas.alert import Alert
@@ -37,8 +38,7 @@ class Tally:
     text: str
     numbers: Mapping[str, int]
     """Unreported sums by name; empty if all were reported."""
-    sources: tuple[tuple[int, int], ...]
-    """For each source, the position of the newest batch counted."""
+    sources: Sources
 
 
 def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tally | None:
@@ -52,11 +52,9 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
     Returns:
         The new sum; None if the notice was counted before.
     """
-    source, position = pre_match.origin.source, pre_match.origin.position
-    before = () if tally is None else tally.sources
-    if any(known == source and position <= counted for known, counted in before):
+    stamp, before = pre_match.origin.stamp(pre_match.time), () if tally is None else tally.sources
+    if is_applied(before, stamp):
         return None
-    others = tuple(entry for entry in before if entry[0] != source)
     numbers = {} if tally is None else dict(tally.numbers)
     for name, number in notice.numbers.items():
         key = name if name in numbers or len(numbers) < MAX_NAMES else OTHER
@@ -68,7 +66,7 @@ def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tal
         notice.priority,
         notice.text or ("" if tally is None else tally.text),
         numbers,
-        (*others[-(_MAX_SOURCES - 1) :], (source, position)),
+        applied(before, stamp, _MAX_SOURCES),
     )
 
 

@@ -63,7 +63,7 @@ class CorrelateStage:
         with no_collections():
             for blob in blobs:
                 try:
-                    correlator.load(blob)
+                    correlator.state.load(blob)
                 except Exception:  # noqa: BLE001  BadState or a bug: no value may block the takeover
                     unreadable += 1
         if self._is_settled:
@@ -71,10 +71,6 @@ class CorrelateStage:
         self._correlators[partition] = correlator
         self._loaded[partition] = applied
         return unreadable
-
-    def add_lost(self, partitions: int) -> None:
-        """Count partitions whose window state was lost."""
-        self.lost += partitions
 
     def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows.

@@ -184,7 +184,10 @@ class WindowState:
         return written
 
     def load(self, blob: bytes) -> None:
-        """Load one record. Raises BadState."""
+        """Load one record of a table, even if its macro is unknown: rules that know it may follow.
+
+        It does not set the clock: call `repair` once a message has. Raises BadState.
+        """
         entry = decode_record(blob)
         if isinstance(entry, SeenEntry):
             self.sightings.load(entry.owner, entry.group, entry.host, entry.state)

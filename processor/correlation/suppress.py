@@ -13,6 +13,8 @@ from processor.matching.pre_match import EventKey, RepeatedAlert, retained
 from schemas.alert import Alert, Repeats, Value, alert_id, decode_alert
 from schemas.distinct_values import Values, differing, merged, text_of, values_in, without
 
+Sources = tuple[tuple[int, int], ...]
+"""For each source, the position of its newest event that was counted."""
 MAX_SOURCES = 1_000
 """Sources per group; the least recently matched is dropped first."""
 
@@ -28,8 +30,7 @@ class Throttle:
     """ns."""
     alert: bytes
     """That alert, encoded, long texts clipped; empty once its repeats are reported."""
-    sources: tuple[tuple[int, int], ...]
-    """For each source, the position of its newest event that matched."""
+    sources: Sources
     count: int = 0
     last: int = 0
     """Event time of the newest repeat, ns."""
@@ -83,9 +84,9 @@ def take_match(
         may_recur: whether the event may arrive both from detection and from another group.
     """
     time = stamp[0]
-    if state is not None and (_is_applied(state, stamp) or (may_recur and _is_first(state, time, make_alert))):
+    if state is not None and (is_applied(state.sources, stamp) or (may_recur and _is_first(state, time, make_alert))):
         return SuppressResult(state, is_duplicate=True)
-    sources = _applied(state, stamp)
+    sources = applied(() if state is None else state.sources, stamp, MAX_SOURCES)
     if state is not None and state.counts(time):
         last, values = max(state.last, time), merged(state.values, values_in(fields(), weight))
         counted = replace(state, count=state.count + weight, last=last, sources=sources, values=values)
@@ -104,9 +105,9 @@ def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert
         stamp: of the batch that contains them.
         repeated: the count.
     """
-    if state is not None and _is_applied(state, stamp):
+    if state is not None and is_applied(state.sources, stamp):
         return SuppressResult(state, is_duplicate=True)
-    sources = _applied(state, stamp)
+    sources = applied(() if state is None else state.sources, stamp, MAX_SOURCES)
     if state is not None and state.counts(stamp[0]):
         count, last = state.count + repeated.count, max(state.last, repeated.last)
         values = merged(state.values, repeated.values)
@@ -158,18 +159,19 @@ def _summary(state: Throttle, time: int, within: str, kind: str) -> Alert:
     )
 
 
-def _is_applied(state: Throttle, stamp: EventKey) -> bool:
-    _, position, source = stamp
-    return any(known == source and position <= applied for known, applied in state.sources)
-
-
 def _is_first(state: Throttle, time: int, make_alert: Callable[[], Alert]) -> bool:
     """Return whether the event of a match is the one whose alert was sent."""
     return state.first == time and state.first_id == make_alert().id
 
 
-def _applied(state: Throttle | None, stamp: EventKey) -> tuple[tuple[int, int], ...]:
-    """Return the sources of a state with this event as the newest of its source."""
+def is_applied(sources: Sources, stamp: EventKey) -> bool:
+    """Return whether an event was counted before."""
     _, position, source = stamp
-    others = () if state is None else tuple(entry for entry in state.sources if entry[0] != source)
-    return (*others[-(MAX_SOURCES - 1) :], (source, position))
+    return any(known == source and position <= applied for known, applied in sources)
+
+
+def applied(sources: Sources, stamp: EventKey, most: int) -> Sources:
+    """Return the sources, at most `most`, with an event as the newest of its source."""
+    _, position, source = stamp
+    others = tuple(entry for entry in sources if entry[0] != source)
+    return (*others[-(most - 1) :], (source, position))

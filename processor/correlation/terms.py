@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from foundation.times import iso8601_zulu
 from processor.correlation.windows import Fired, UpdateOutcome
-from processor.matching.pre_match import Candidate, PreMatch, Span
+from processor.matching.pre_match import Candidate, PreMatch, Span, parts_of
 from processor.output.redaction import Redact
 from processor.rules.splitting import Plan, StatefulMacro, StatefulRule, Term
 from processor.rules.window_tokens import MISSING, WindowToken, pieces
@@ -101,6 +101,34 @@ def stateful_alert(
         description=rule.description,
         response=rule.response,
     )
+
+
+WHO_AND_WHAT = (
+    *("evt.hostname", "user.name", "proc.exepath"),
+    *("fd.name", "fd.realpath", "fs.path.name", "fs.path.source", "fs.path.target"),
+)
+"""The fields of an event in which repeats may differ, even if the rule's output doesn't name them."""
+
+
+def repeat_fields(pre_match: PreMatch, candidate: Candidate, plan: IndexedPlan) -> Mapping[str, Value]:
+    """Return the values of an event in fields in which repeats of its alert may differ.
+
+    Args:
+        pre_match: the event; without content, it has only the values that windows count.
+        candidate: the term of the condition that is true.
+        plan: the rules.
+    """
+    if candidate.content is None:
+        counted: dict[str, Value] = {}
+        for feed in pre_match.feeds:
+            if feed.value is not None and feed.term in plan.legs:
+                fields = plan.macros[plan.legs[feed.term][0]].correlation.fields
+                counted |= dict(zip(fields, parts_of(feed.value, len(fields)), strict=True)) if fields else {}
+        return counted
+    content = candidate.content()
+    event = {"evt.hostname": pre_match.hostname, **content.event}
+    others = {name: event.get(name) for name in WHO_AND_WHAT if event.get(name) not in content.fields.values()}
+    return {**others, **content.fields}
 
 
 AT_LEAST = "correlation.at_least"

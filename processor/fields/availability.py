@@ -7,7 +7,7 @@ from typing import Literal
 from processor.fields.extract import is_filled
 from schemas.catalog.fields import SYSCALL, FieldSpec, has_field
 
-Source = Literal["live", "captures", "JSON", "none"]
+Source = Literal["live", "JSON", "none"]
 
 _SUMMARY = "only used by Falco's summaries of captures"
 _NO_LATENCY = "system calls are recorded when they return, not when they begin"
@@ -18,9 +18,6 @@ _NO_DOCKER = "events of container engines are not collected"
 _NO_PROBES = "the settings of health checks and probes are not read, so their processes cannot be identified"
 _NO_NETWORKS = "the results of network plug-ins are not read"
 FROM_API = "needs `lanner kubernetes`: docs/kubernetes-metadata.md"
-
-FROM_CAPTURES: frozenset[str] = frozenset()
-"""Fields that only capture files fill; capture files are not supported yet."""
 
 WHY_NOT: Mapping[str, str] = MappingProxyType(
     {
@@ -114,9 +111,7 @@ def source_of(spec: FieldSpec) -> Source:
     """Return what fills a field."""
     if is_filled(spec.name) or spec.name in _IN_CONDITIONS:
         return "live"
-    if not has_field(SYSCALL, spec):
-        return "none" if spec.name in WHY_NOT else "JSON"
-    return "captures" if spec.name in FROM_CAPTURES else "none"
+    return "none" if has_field(SYSCALL, spec) or spec.name in WHY_NOT else "JSON"
 
 
 def remark_on(spec: FieldSpec) -> str:

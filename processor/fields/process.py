@@ -147,27 +147,23 @@ def login_shell(rows: Rows, process: Process) -> int | None:
 
 def session_leader(rows: Rows, process: Process) -> Process | None:
     """Return the session's leader, or the oldest known process of the session if the leader has exited."""
-    if process.session_leader >= 0:
-        return rows[process.session_leader]
-    if process.sid is None:
-        return None
-    found = process
-    for row in ancestors(rows, process):
-        if row.sid != process.sid:
-            break
-        found = row
-    return found
+    return _leader(rows, process, process.session_leader, "sid")
 
 
 def group_leader(rows: Rows, process: Process) -> Process | None:
     """Return the process group's leader, or the oldest known process of the group if the leader has exited."""
-    if process.group_leader >= 0:
-        return rows[process.group_leader]
-    if process.pgid is None:
+    return _leader(rows, process, process.group_leader, "pgid")
+
+
+def _leader(rows: Rows, process: Process, leader: int, kind: str) -> Process | None:
+    if leader >= 0:
+        return rows[leader]
+    own = getattr(process, kind)
+    if own is None:
         return None
     found = process
     for row in ancestors(rows, process):
-        if row.pgid != process.pgid:
+        if getattr(row, kind) != own:
             break
         found = row
     return found

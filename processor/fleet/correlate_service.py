@@ -243,7 +243,7 @@ class CorrelateService:
         )
 
     async def _report_lost(self, positions: Mapping[int, int]) -> None:
-        self._stage.add_lost(len(positions))
+        self._stage.lost += len(positions)
         alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
         self._on_note(f"{alert.output}.")
         await answers_of([await self._sender().alert(alert)])

@@ -53,22 +53,17 @@ class AtomReader(Scanner):
         left: Left | None = self._field() or self._transformer()
         if left is not None:
             return self._check(left, start)
-        match = tokens.IDENTIFIER.match(self._text, start)
-        if match is None:
+        if self._matched(tokens.IDENTIFIER) is None:
             self._fail("expected a '(' token, a field check, or an identifier")
-        self._position = match.end()
-        self._last = match.group()
         return MacroRef(self._last, (start, self._position))
 
     def _field(self) -> Field | None:
         start = self._position
-        match = tokens.FIELD_NAME.match(self._text, start)
+        match = self._matched(tokens.FIELD_NAME)
         if match is None:
             return None
-        name = self._last = match.group()
-        self._position = match.end()
         argument = self._index()
-        return Field(name, argument, (start, self._position))
+        return Field(match.group(), argument, (start, self._position))
 
     def _index(self) -> str | None:
         if not self._take("["):
@@ -76,9 +71,8 @@ class AtomReader(Scanner):
         quoted = self._quoted()
         if quoted is not None:
             argument = quoted.text
-        elif match := tokens.BARE_ARGUMENT.match(self._text, self._position):
-            self._position = match.end()
-            argument = self._last = match.group()
+        elif match := self._matched(tokens.BARE_ARGUMENT):
+            argument = match.group()
         else:
             self._fail(_EXPECTED_INDEX)
         if not self._take("]"):
@@ -136,21 +130,22 @@ class AtomReader(Scanner):
         self._blank()
         if self._take("exists"):
             return Check(left, "exists", None, None, (start, self._position))
-        match = tokens.OPERATOR.match(self._text, self._position)
+        match = self._matched(tokens.OPERATOR)
         if match is None:
             self._fail(_EXPECTED_OPERATOR)
-        operator = self._last = match.group()
-        self._position = match.end()
-        modifier: Modifier | None = None
-        right: Right
+        operator = match.group()
+        modifier = self._modifier() if match["string"] else None
+        if modifier is not None:
+            right = self._expect(self._list() or self._name(), _EXPECTED_LIST)
+            return Check(left, operator, right, modifier, (start, self._position))
+        self._blank()
         if match["number"]:
-            right = self._number_value()
+            right = self._expect(self._right_field() or self._number(), _EXPECTED_NUMBER)
         elif match["string"]:
-            modifier = self._modifier()
-            right = self._list_or_name() if modifier else self._string_value()
+            right = self._expect(self._right_field() or self._value(), _EXPECTED_STRING)
         else:
-            right = self._list_value()
-        return Check(left, operator, right, modifier, (start, self._position))
+            right = self._expect(self._list() or self._right_field() or self._name(), _EXPECTED_LIST)
+        return Check(left, operator, right, None, (start, self._position))
 
     def _modifier(self) -> Modifier | None:
         before = self._position
@@ -164,31 +159,9 @@ class AtomReader(Scanner):
         self._last = match.group(1)
         return cast(Modifier, self._last)
 
-    def _number_value(self) -> Right:
-        self._blank()
-        right = self._right_field() or self._number()
+    def _expect(self, right: Right | None, message: str) -> Right:
         if right is None:
-            self._fail(_EXPECTED_NUMBER)
-        return right
-
-    def _string_value(self) -> Right:
-        self._blank()
-        right = self._right_field() or self._value()
-        if right is None:
-            self._fail(_EXPECTED_STRING)
-        return right
-
-    def _list_value(self) -> Right:
-        self._blank()
-        right = self._list() or self._right_field() or self._name()
-        if right is None:
-            self._fail(_EXPECTED_LIST)
-        return right
-
-    def _list_or_name(self) -> Right:
-        right = self._list() or self._name()
-        if right is None:
-            self._fail(_EXPECTED_LIST)
+            self._fail(message)
         return right
 
     def _right_field(self) -> FieldValue | Transformer | None:

@@ -196,30 +196,25 @@ class Scanner:
             raise ConditionError(str(error), (start, end + 1)) from None
         return Literal(self._last, True, (start, end + 1))
 
+    def _matched(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Read a token, if one is next."""
+        match = pattern.match(self._text, self._position)
+        if match is not None:
+            self._position = match.end()
+            self._last = match.group()
+        return match
+
     def _number(self) -> Literal | None:
-        start = self._position
-        match = HEX_NUMBER.match(self._text, start) or NUMBER.match(self._text, start)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, (start, self._position))
+        match = self._matched(HEX_NUMBER) or self._matched(NUMBER)
+        return None if match is None else Literal(match.group(), False, match.span())
 
     def _name(self) -> Literal | None:
-        match = IDENTIFIER.match(self._text, self._position)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, match.span())
+        match = self._matched(IDENTIFIER)
+        return None if match is None else Literal(match.group(), False, match.span())
 
     def _value(self) -> Literal | None:
         quoted = self._quoted()
         if quoted is not None:
             return quoted
-        match = BARE_STRING.match(self._text, self._position)
-        if match is None:
-            return None
-        self._position = match.end()
-        self._last = match.group()
-        return Literal(self._last, False, match.span())
+        match = self._matched(BARE_STRING)
+        return None if match is None else Literal(match.group(), False, match.span())

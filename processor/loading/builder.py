@@ -4,11 +4,10 @@ Source: falco rule_loader_compiler.cpp.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from enum import Enum
 
 from foundation.text import did_you_mean
-from foundation.yaml.nodes import ScalarNode, SourceLocation
+from foundation.yaml.nodes import ScalarNode
 from foundation.yaml.text import Piece, Span, TracedText
 from processor.language.ast import Check, Macro, Node, Or, checks, children, walk, with_children
 from processor.language.event_types import event_types, is_broad
@@ -19,7 +18,6 @@ from processor.loading.condition_checks import (
     CompilerProblem,
     condition_hint,
     fields_of_others,
-    open_parenthesis,
     output_findings,
 )
 from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
@@ -38,7 +36,7 @@ from processor.loading.items.rule_legs import RuleLegs
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.rules import LoadedList, LoadedMacro, Rule
 from processor.loading.values import head_location, problem
-from processor.rules.splitting import sources_of
+from processor.rules.rule import sources_of
 from schemas.catalog.fields import SYSCALL
 
 _CONTAINER_INFO = "%container.info"
@@ -50,7 +48,6 @@ MAX_ERRORS = 100
 MAX_OUTPUT = 10_000
 _REPORTED = 1_000_000
 """The error count after the error limit has been reported."""
-_AROUND = 40
 _BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
 
 
@@ -215,12 +212,7 @@ class Builder:
             return self._parser.parse(traced.text)
         except ConditionError as error:
             location = traced.locate(error.span)
-            message = error.message
-            hint = (
-                condition_hint(traced.text, error.span, message)
-                or _not_closed(traced, message, location)
-                or _read_as(traced, error.span, location)
-            )
+            message, hint = error.message, condition_hint(traced, error, location)
         except ConditionTooLong as error:
             location, message, hint = head_location(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
@@ -251,8 +243,7 @@ class Builder:
             hint = "restrict evt.type, or set 'warn_evttypes: false'"
             location = traced.locate((0, len(traced.text)))
             self._report(Problem(ProblemCode.LOAD_NO_EVTTYPE, _BROAD, rule.spot.type, rule.name, location, hint))
-        loaded = _rule(index, rule, tree, traced)
-        self.rules.append(replace(loaded, output=output, event_types=types))
+        self.rules.append(_rule(index, rule, tree, traced, output=output, types=types))
 
     def _output(self, rule: RuleDefinition) -> tuple[str, _Verdict]:
         traced = TracedText.of(rule.output)
@@ -357,7 +348,9 @@ def checks_and_macros(node: Node) -> Iterator[tuple[Check, Macro | None]]:
             todo.extend((child, macro) for child in reversed(children(current)))
 
 
-def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> Rule:
+def _rule(
+    index: int, rule: RuleDefinition, tree: Node, traced: TracedText, *, output: str, types: frozenset[str]
+) -> Rule:
     return Rule(
         index=index,
         name=rule.name,
@@ -365,8 +358,8 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         condition=tree,
         condition_text=_text(rule.condition),
         parsed_text=traced.text,
-        output=_text(rule.output),
-        event_types=frozenset(),
+        output=output,
+        event_types=types,
         priority=rule.priority,
         source=rule.source,
         tags=tuple(sorted(rule.tags)),
@@ -382,23 +375,6 @@ def _rule(index: int, rule: RuleDefinition, tree: Node, traced: TracedText) -> R
         traced=traced,
         response=rule.response,
     )
-
-
-def _not_closed(traced: TracedText, message: str, location: SourceLocation) -> str:
-    opened = open_parenthesis(traced.text) if "')'" in message else None
-    if opened is None:
-        return ""
-    at = traced.locate((opened, opened + 1))
-    line = "" if (at.file, at.line) == (location.file, location.line) else f": {at.text.strip()}"
-    return f"the '(' in line {at.line}, column {at.column} is not closed{line}"
-
-
-def _read_as(traced: TracedText, span: Span, location: SourceLocation) -> str:
-    """Return a hint with the parsed text if it differs from the file's, because of exceptions or lists."""
-    around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
-    if " ".join(around.split()) in " ".join(location.text.split()):
-        return ""
-    return f"it was parsed as: ...{' '.join(around.split())}..."
 
 
 def _text(pieces: list[Piece]) -> str:

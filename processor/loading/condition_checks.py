@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from foundation.text import did_you_mean
-from foundation.yaml.text import Span
+from foundation.yaml.nodes import SourceLocation
+from foundation.yaml.text import Span, TracedText
 from processor.compiler import checks
 from processor.compiler.types import field_text
 from processor.language import tokens
@@ -63,7 +64,6 @@ _LISTED = "'lanner fields' lists the fields"
 _BY_NAME = {"user.uid": "user.name", "user.loginuid": "user.loginname", "group.gid": "group.name"}
 _RANGES = {"fd.ip": "fd.net", "fd.cip": "fd.cnet", "fd.sip": "fd.snet", "fd.lip": "fd.lnet", "fd.rip": "fd.rnet"}
 _ADDRESSES = {net: address for address, net in _RANGES.items()}
-_OWN_WARNINGS = (ProblemCode.LOAD_DEPRECATED_ITEM, ProblemCode.LOAD_UNSAFE_NA_CHECK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,9 @@ def _findings(check: Check) -> list[CompilerProblem]:
             found.append(CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint))
             return found
     for problem in checks.check(check):
-        code = ProblemCode[problem.code]
-        if code not in _OWN_WARNINGS:
-            hint = _hint(problem.message, check) if problem.is_unknown else _hint_of_value(check, problem.span)
-            found.append(CompilerProblem(code, problem.message, problem.span, hint, problem.is_unknown))
+        code = ProblemCode.LOAD_ERR_COMPILE_CONDITION if problem.is_error else ProblemCode.LOAD_COMPILE_CONDITION
+        hint = _hint(problem.message, check) if problem.is_unknown else _hint_of_value(check, problem.span)
+        found.append(CompilerProblem(code, problem.message, problem.span, hint, problem.is_unknown))
     return found
 
 
@@ -230,6 +229,7 @@ _LAST = re.compile(r"(\S+)\s*\Z")
 _UNLISTED = re.compile(rf"\b({'|'.join(tokens.LIST_OPERATORS)})\s+\S+\s*\Z")
 _SINGLE = re.compile(rf"({'|'.join(map(re.escape, tokens.STRING_OPERATORS))})\s*\Z")
 _VALUE = re.compile(rf"(?:{'|'.join(map(re.escape, tokens.STRING_OPERATORS))})\s*[^\s()'\"]+\s*\Z")
+_AROUND = 40
 _TYPOGRAPHIC = re.compile("[\u2018-\u201f\u00ab\u00bb]")
 
 
@@ -241,14 +241,15 @@ def operator_hint(word: str) -> str:
     return f"write '{known}'" if known is not None else did_you_mean(word, tokens.OPERATORS)
 
 
-def condition_hint(text: str, span: Span, message: str) -> str:
+def condition_hint(traced: TracedText, error: ConditionError, location: SourceLocation) -> str:
     """Return what to do about a condition that can't be parsed; empty if that isn't known.
 
     Args:
-        text: the condition.
-        span: where parsing stopped.
-        message: the parser's message.
+        traced: the condition.
+        error: of the parser.
+        location: of the error.
     """
+    text, span, message = traced.text, error.span, error.message
     before, rest = text[: span[0]], text[span[0] :].lstrip(tokens.BLANKS)
     found = _NEXT.match(rest)
     word = found.group() if found else ""
@@ -259,7 +260,26 @@ def condition_hint(text: str, span: Span, message: str) -> str:
         or _of_values(before, rest, message)
         or _of_parenthesis(before, rest)
         or _of_spaces(before, rest, message)
+        or _not_closed(traced, message, location)
+        or _read_as(traced, span, location)
     )
+
+
+def _not_closed(traced: TracedText, message: str, location: SourceLocation) -> str:
+    opened = _open_parenthesis(traced.text) if "')'" in message else None
+    if opened is None:
+        return ""
+    at = traced.locate((opened, opened + 1))
+    line = "" if (at.file, at.line) == (location.file, location.line) else f": {at.text.strip()}"
+    return f"the '(' in line {at.line}, column {at.column} is not closed{line}"
+
+
+def _read_as(traced: TracedText, span: Span, location: SourceLocation) -> str:
+    """Return a hint with the parsed text if it differs from the file's, because of exceptions or lists."""
+    around = traced.text[max(0, span[0] - _AROUND) : span[1] + _AROUND]
+    if " ".join(around.split()) in " ".join(location.text.split()):
+        return ""
+    return f"it was parsed as: ...{' '.join(around.split())}..."
 
 
 def _of_parenthesis(before: str, rest: str) -> str:
@@ -267,7 +287,7 @@ def _of_parenthesis(before: str, rest: str) -> str:
         return ""
     if before.rstrip().endswith(","):
         return "remove the comma before ')'"
-    return "there is no '(' for this ')'" if open_parenthesis(before) is None else ""
+    return "there is no '(' for this ')'" if _open_parenthesis(before) is None else ""
 
 
 def _of_spaces(before: str, rest: str, message: str) -> str:
@@ -327,11 +347,11 @@ def _of_values(before: str, rest: str, message: str) -> str:
 
 
 def _is_in_list(before: str) -> bool:
-    opened = open_parenthesis(before)
+    opened = _open_parenthesis(before)
     return opened is not None and re.search(rf"\b({'|'.join(tokens.LIST_OPERATORS)})\s*\Z", before[:opened]) is not None
 
 
-def open_parenthesis(text: str) -> int | None:
+def _open_parenthesis(text: str) -> int | None:
     """Return the offset of the last '(' that is not closed, outside of quotes; None if all are closed."""
     opened: list[int] = []
     index = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from foundation.yaml.text import Piece
@@ -102,44 +103,13 @@ class RuleDefinition:
 
 @dataclass(slots=True)
 class RuleUpdate:
-    """The parts of a rule that an item appends to or replaces; None leaves a part unchanged."""
+    """The parts of a rule that an item appends to or replaces."""
 
     name: str
     spot: ItemLocation
     source: str = ""
-    condition: Piece | None = None
-    output: Piece | None = None
-    description: str | None = None
-    priority: Priority | None = None
-    tags: set[str] | None = None
-    exceptions: list[ExceptionDefinition] | None = None
-    enabled: bool | None = None
-    warn_evttypes: bool | None = None
-    skip_if_unknown_filter: bool | None = None
-    capture: bool | None = None
-    capture_duration: int | None = None
-    suppress: Node | None = None
-    response: str | None = None
-
-    @property
-    def is_given(self) -> bool:
-        """True if it contains anything to append or replace."""
-        parts = (
-            self.condition,
-            self.output,
-            self.description,
-            self.priority,
-            self.tags,
-            self.exceptions,
-            self.enabled,
-            self.warn_evttypes,
-            self.skip_if_unknown_filter,
-            self.capture,
-            self.capture_duration,
-            self.suppress,
-            self.response,
-        )
-        return any(part is not None for part in parts)
+    parts: dict[str, Any] = field(default_factory=dict)
+    """By attribute of RuleDefinition, or ``suppress``; a text is a Piece where the rule has several."""
 
 
 @dataclass(frozen=True, slots=True)

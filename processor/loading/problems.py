@@ -135,11 +135,6 @@ class Problem:
         """The column, from 1; 0 for the whole file."""
         return self.location.column
 
-    @property
-    def snippet(self) -> str:
-        """The line that contains the problem."""
-        return self.location.text
-
 
 class ItemRejected(LannerError):
     """Raised to stop reading one item; reading continues with the others, so that all problems are reported at once."""

@@ -204,25 +204,23 @@ class _Reader:
         self._collection.plugins.append(tuple(required))
 
     def read_list(self, item: MappingNode) -> None:
-        name_node = scalar(item, "list", ItemLocation(item, "list"))
-        name = name_node.value
-        spot = ItemLocation(item, "list", name)
-        if not BARE_STRING.fullmatch(name):
+        node = scalar(item, "list", ItemLocation(item, "list"))
+        spot = ItemLocation(item, "list", node.value)
+        if not BARE_STRING.fullmatch(node.value):
             message = "List has an invalid name. List names should match a regular expression: " + _LIST_NAME
-            self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, name_node))
-        new = ListDefinition(name, spot, texts(item, "items", spot))
+            self._report(problem(ProblemCode.LOAD_INVALID_LIST_NAME, message, spot, node))
+        new = ListDefinition(node.value, spot, texts(item, "items", spot))
         if self._appends(item, spot, "items"):
             self._collection.append_list(new)
         else:
             self._collection.define_list(new)
 
     def read_macro(self, item: MappingNode) -> None:
-        name_node = scalar(item, "macro", ItemLocation(item, "macro"))
-        name = name_node.value
-        spot = ItemLocation(item, "macro", name)
+        node = scalar(item, "macro", ItemLocation(item, "macro"))
+        name, spot = node.value, ItemLocation(item, "macro", node.value)
         if not IDENTIFIER.fullmatch(name):
             message = "Macro has an invalid name. Macro names should match a regular expression: " + _MACRO_NAME
-            self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, name_node))
+            self._report(problem(ProblemCode.LOAD_INVALID_MACRO_NAME, message, spot, node))
         append = self._is_append(item, spot)
         overrides = read_overrides(item, spot, {"condition": BOTH_KINDS, "correlation": ONLY_REPLACE})
         overrides.exclude_append(item, spot, append=append)
@@ -250,7 +248,7 @@ class _Reader:
             self._collection.define_macro(new)
 
     def read_rule(self, item: MappingNode) -> None:
-        rules.read_rule(item, self._collection, self._report)
+        rules.RuleItem(item, self._collection, self._report).read()
 
     def _is_append(self, item: MappingNode, spot: ItemLocation) -> bool:
         append = optional_truth(item, "append", spot, default=False)

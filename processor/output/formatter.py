@@ -162,9 +162,7 @@ def _cut(text: str, width: int) -> str:
 
 class _OutputAccess:
     def field(self, shape: Shape) -> Expression:
-        if shape.spec is None:
-            raise TypeError("an operand without a field has no access")
-        found = output_expression(shape.spec.name, shape.argument)
+        found = output_expression(shape.field.name, shape.argument)
         return Expression("None", frozenset()) if found is None else Expression(found.expression, found.sources)
 
 
@@ -216,9 +214,7 @@ def binding_of(source: str) -> Binding:
 
 class _MappingAccess:
     def field(self, shape: Shape) -> Expression:
-        if shape.spec is None:
-            raise TypeError("an operand without a field has no access")
-        return Expression(f"get({shape.spec.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
+        return Expression(f"get({shape.field.name!r}, {shape.argument!r}, {shape.kind!r})", frozenset())
 
 
 def _values_of(sides: Iterable[Left], event: Mapping[str, Any]) -> Values:

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from processor.language.ast import Node
+from processor.language.ast import Node, checks, fields_in
 from processor.output.redaction import Redact, unredacted
-from schemas.catalog.fields import SYSCALL
+from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
 from schemas.catalog.priorities import Priority
 from schemas.limits import clipped
 
@@ -216,3 +216,25 @@ DEFAULT_OPTIONS = RulesetOptions()
 def alert_text(text: str) -> str:
     """Return a rule's description or response for its alerts: on one line, and bounded."""
     return clipped(" ".join(text.split()), MAX_RULE_TEXT_BYTES)
+
+
+def sources_of(condition: Node | None, fields: Iterable[str] = ()) -> frozenset[str]:
+    """Return the sources whose events have all fields of a condition and all others.
+
+    Args:
+        condition: the tree, with macros resolved; None for none.
+        fields: as rules write them; names of groups and unknown fields are ignored.
+    """
+    read = set(fields)
+    for check in () if condition is None else checks(condition):
+        for side in (check.left, check.right):
+            read.update(
+                field.name if field.argument is None else f"{field.name}[{field.argument}]" for field in fields_in(side)
+            )
+    specs = [spec for name in read if (spec := _spec(name)) is not None]
+    return frozenset(source for source in SOURCES if all(has_field(source, spec) for spec in specs))
+
+
+def _spec(name: str) -> FieldSpec | None:
+    found = resolve_field(name)
+    return FIELDS.get(name) if found is None else found[0]

@@ -10,34 +10,19 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from foundation.errors import LannerError
-from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, checks, children, deep, fields_in
+from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redact, unredacted
-from processor.rules.rule import MAX_GROUP_VALUES, Correlation, RuleProtocol, Suppress, alert_text, implicit_suppress
-from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
-
-
-def sources_of(condition: Node | None, fields: Iterable[str] = ()) -> frozenset[str]:
-    """Return the sources whose events have all fields of a condition and all others.
-
-    Args:
-        condition: the tree, with macros resolved; None for none.
-        fields: as rules write them; names of groups and unknown fields are ignored.
-    """
-    read = set(fields)
-    for check in () if condition is None else checks(condition):
-        for side in (check.left, check.right):
-            read.update(
-                field.name if field.argument is None else f"{field.name}[{field.argument}]" for field in fields_in(side)
-            )
-    specs = [spec for name in read if (spec := _spec(name)) is not None]
-    return frozenset(source for source in SOURCES if all(has_field(source, spec) for spec in specs))
-
-
-def _spec(name: str) -> FieldSpec | None:
-    found = resolve_field(name)
-    return FIELDS.get(name) if found is None else found[0]
-
+from processor.rules.rule import (
+    MAX_GROUP_VALUES,
+    Correlation,
+    RuleProtocol,
+    Suppress,
+    alert_text,
+    implicit_suppress,
+    sources_of,
+)
+from schemas.catalog.fields import SYSCALL
 
 MAX_TERMS = 64
 """The maximum number of terms of one condition; nobody writes as many by hand."""
@@ -146,10 +131,6 @@ class Plan:
     def legs(self) -> tuple[Leg, ...]:
         """The legs of all macros."""
         return tuple(leg for macro in self.macros for leg in macro.legs)
-
-
-NO_PLAN = Plan((), ())
-"""No stateful rules."""
 
 
 def merged(plans: Iterable[Plan]) -> Plan:

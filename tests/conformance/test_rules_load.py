@@ -50,7 +50,7 @@ def _compare_problems(expect: dict[str, Any], result: LoadResult) -> None:
     if expect.get("has_warnings"):
         assert result.warnings
     for text in expect.get("error_snippet_contains", []):
-        assert any(text in problem.snippet for problem in result.errors), text
+        assert any(text in problem.location.text for problem in result.errors), text
     for item in expect.get("error_items", []):
         assert any(_is_item(problem, item) for problem in result.errors), (item, result.errors)
     for item in expect.get("warning_items", []):
@@ -101,10 +101,8 @@ def _compare_snippet(snippet: dict[str, str], result: LoadResult) -> None:
     contained = snippet.get("some_warning_snippet_contains") or snippet["snippet_contains"]
     lacking = snippet.get("that_snippet_lacks") or snippet.get("snippet_lacks") or "\0"
     code = snippet.get("code")
-    assert any(
-        contained in problem.snippet and lacking not in problem.snippet and code in (None, problem.code.name)
-        for problem in result.warnings
-    ), [problem.snippet for problem in result.warnings]
+    lines = [(problem.location.text, problem.code.name) for problem in result.warnings]
+    assert any(contained in line and lacking not in line and code in (None, name) for line, name in lines), lines
 
 
 def _described(path: str, result: LoadResult) -> Any:

@@ -140,21 +140,20 @@ class Collection:
     def append_rule(self, update: RuleUpdate) -> None:
         """Append to a rule's texts, tags and exceptions."""
         rule = self._updated(update, _NO_RULE_APPEND)
-        if not update.is_given:
+        if not update.parts:
             message = "Appended rule must have exceptions or condition property"
             raise reject(message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE, hint="add one, or remove the item")
-        if update.condition is not None:
-            rule.condition = _joined(rule.condition, update.condition)
-        if update.output is not None:
-            rule.output = _joined(rule.output, update.output)
-        if update.description is not None:
-            rule.description += f" {update.description}"
-        if update.tags is not None:
-            rule.tags |= update.tags
-        if update.exceptions:
-            known = {old.name: old for old in reversed(rule.exceptions)}
-            for exception in update.exceptions:
-                self._append_exception(rule, exception, known)
+        known = {old.name: old for old in reversed(rule.exceptions)}
+        for key, part in update.parts.items():
+            if key == "exceptions":
+                for exception in part:
+                    self._append_exception(rule, exception, known)
+            elif key == "tags":
+                rule.tags |= part
+            elif key == "description":
+                rule.description += f" {part}"
+            else:
+                setattr(rule, key, _joined(getattr(rule, key), part))
         self._take_index()
 
     def _append_exception(
@@ -182,35 +181,14 @@ class Collection:
     def replace_in_rule(self, update: RuleUpdate) -> None:
         """Replace the parts of a rule that the update contains."""
         rule = self._updated(update, _NO_RULE_REPLACE)
-        if not update.is_given:
+        if not update.parts:
             message = "The rule must have at least one field that can be replaced"
             raise reject(message, update.spot, code=ProblemCode.LOAD_ERR_VALIDATE)
-        if update.condition is not None:
-            rule.condition = [update.condition]
-        if update.output is not None:
-            rule.output = [update.output]
-        if update.description is not None:
-            rule.description = update.description
-        if update.priority is not None:
-            rule.priority = update.priority
-        if update.tags is not None:
-            rule.tags = update.tags
-        if update.exceptions is not None:
-            rule.exceptions = update.exceptions
-        if update.enabled is not None:
-            rule.enabled = update.enabled
-        if update.warn_evttypes is not None:
-            rule.warn_evttypes = update.warn_evttypes
-        if update.skip_if_unknown_filter is not None:
-            rule.skip_if_unknown_filter = update.skip_if_unknown_filter
-        if update.capture is not None:
-            rule.capture = update.capture
-        if update.capture_duration is not None:
-            rule.capture_duration = update.capture_duration
-        if update.response is not None:
-            rule.response = update.response
-        if update.suppress is not None:
-            rule.extensions = {**rule.extensions, "suppress": update.suppress}
+        for key, part in update.parts.items():
+            if key == "suppress":
+                rule.extensions = {**rule.extensions, key: part}
+            else:
+                setattr(rule, key, [part] if isinstance(part, Piece) else part)
         self._take_index()
 
     def enable_rule(self, name: str, spot: ItemLocation, *, enabled: bool) -> None:

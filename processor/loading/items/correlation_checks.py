@@ -12,8 +12,8 @@ from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.rules import LoadedMacro, Rule
-from processor.rules.rule import Correlation, Suppress, correlations_of
-from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, sources_of, stateful_names
+from processor.rules.rule import Correlation, Suppress, correlations_of, sources_of
+from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, stateful_names
 from processor.rules.window_tokens import BadWindowToken, tokens_of
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"

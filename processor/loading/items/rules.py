@@ -6,6 +6,7 @@ Source: falco rule_loader_reader.cpp.
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
+from typing import Any
 
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, ScalarNode, is_null
@@ -163,33 +164,32 @@ _ENABLED_DEPRECATED = (
 )
 
 
-def read_rule(item: MappingNode, collection: Collection, report: Callable[[Problem], None]) -> None:
-    """Read one rule item.
+class RuleItem:
+    """Reads one rule item."""
 
-    Args:
-        item: the item.
-        collection: receives the rule or update.
-        report: receives warnings.
+    def __init__(self, item: MappingNode, collection: Collection, report: Callable[[Problem], None]) -> None:
+        """Read the name.
 
-    Raises:
-        ItemRejected: the item is invalid.
-        ItemSkipped: it changes a rule whose error is already reported.
-    """
-    name = scalar(item, "rule", ItemLocation(item, "rule")).value
-    spot = ItemLocation(item, "rule", name)
-    _RuleItem(item, spot, collection, report).read()
+        Args:
+            item: the item.
+            collection: receives the rule or update.
+            report: receives warnings.
 
-
-class _RuleItem:
-    def __init__(
-        self, item: MappingNode, spot: ItemLocation, collection: Collection, report: Callable[[Problem], None]
-    ) -> None:
+        Raises:
+            ItemRejected: it has no name.
+        """
         self._item = item
-        self._spot = spot
+        self._spot = ItemLocation(item, "rule", scalar(item, "rule", ItemLocation(item, "rule")).value)
         self._collection = collection
         self._report = report
 
     def read(self) -> None:
+        """Add the item to the collection.
+
+        Raises:
+            ItemRejected: the item is invalid.
+            ItemSkipped: it changes a rule whose error is already reported.
+        """
         item, spot = self._item, self._spot
         append = optional_truth(item, "append", spot, default=False)
         if append:
@@ -226,7 +226,7 @@ class _RuleItem:
                 source=source.value if source else "syscall",
                 enabled=optional_truth(item, "enabled", spot, default=True),
                 capture=optional_truth(item, "capture", spot, default=False),
-                capture_duration=self._optional_number("capture_duration"),
+                capture_duration=0 if item.get("capture_duration") is None else number(item, "capture_duration", spot),
                 warn_evttypes=optional_truth(item, "warn_evttypes", spot, default=True),
                 skip_if_unknown_filter=optional_truth(item, "skip-if-unknown-filter", spot, default=False),
                 tags=tags(item, spot),
@@ -239,57 +239,58 @@ class _RuleItem:
     def _append(self) -> None:
         for key in EXTENSION_KEYS["rule"]:
             refuse_append(self._item, self._spot, key)
-        update = RuleUpdate(self._spot.name, self._spot, self._source())
+        update = self._update()
         if self._item.get("condition") is not None:
-            update.condition = self._piece("condition")
+            update.parts["condition"] = self._piece("condition")
         if self._item.get("exceptions") is not None:
-            update.exceptions = read_exceptions(self._item, self._spot, self._report, append=True)
+            update.parts["exceptions"] = read_exceptions(self._item, self._spot, self._report, append=True)
         self._collection.append_rule(update)
 
     def _override(self, overrides: Overrides) -> None:
         rest = {key for key in OVERRIDABLE if self._item.get(key) is not None}
         if overrides.append:
-            update = RuleUpdate(self._spot.name, self._spot, self._source())
-            self._fill(update, overrides.append, rest, "append")
-            self._collection.append_rule(update)
+            self._collection.append_rule(self._filled(overrides.append, rest, "append"))
         if overrides.replace:
-            update = RuleUpdate(self._spot.name, self._spot, self._source())
-            self._fill(update, overrides.replace, rest, "replace")
-            self._collection.replace_in_rule(update)
+            self._collection.replace_in_rule(self._filled(overrides.replace, rest, "replace"))
         for key in sorted(rest):
             message = f"Unexpected key '{key}': no corresponding entry under 'override' is defined."
             hint = f"write '{key}: replace' under 'override', or remove '{key}'"
             raise invalid(message, self._spot, self._item.key(key), hint)
 
-    def _fill(self, update: RuleUpdate, keys: frozenset[str], rest: set[str], kind: str) -> None:
-        item, spot = self._item, self._spot
+    def _update(self) -> RuleUpdate:
+        node = self._item.get("source")
+        source = node.value if isinstance(node, ScalarNode) and not node.is_null else ""
+        return RuleUpdate(self._spot.name, self._spot, source)
+
+    def _filled(self, keys: frozenset[str], rest: set[str], kind: str) -> RuleUpdate:
+        update = self._update()
         for key in OVERRIDABLE:
             if key not in keys:
                 continue
             if key not in rest:
                 message = f"An {kind} override for '{key}' was specified but '{key}' is not defined"
-                raise invalid(message, spot, item.key("override"), f"add '{key}: ...', or remove it from override")
+                hint = f"add '{key}: ...', or remove it from override"
+                raise invalid(message, self._spot, self._item.key("override"), hint)
             rest.discard(key)
-            if key == "condition":
-                update.condition = self._piece(key)
-            elif key == "output":
-                update.output = self._piece(key)
-            elif key == "desc":
-                update.description = self._required(key).value
-            elif key == "response":
-                update.response = self._required(key).value
-            elif key == "tags":
-                update.tags = tags(item, spot)
-            elif key == "exceptions":
-                update.exceptions = read_exceptions(item, spot, self._report, append=kind == "append")
-            elif key == "priority":
-                update.priority = self._priority()
-            elif key == "suppress":
-                update.suppress = extensions_of("rule", item)[key]
-            elif key == "capture_duration":
-                update.capture_duration = number(item, key, spot)
-            else:
-                setattr(update, key.replace("-", "_"), truth(item, key, spot))
+            attribute = "description" if key == "desc" else key.replace("-", "_")
+            update.parts[attribute] = self._part(key, kind)
+        return update
+
+    def _part(self, key: str, kind: str) -> Any:
+        item, spot = self._item, self._spot
+        if key in ("condition", "output"):
+            return self._piece(key)
+        if key in ("desc", "response"):
+            return self._required(key).value
+        if key == "tags":
+            return tags(item, spot)
+        if key == "exceptions":
+            return read_exceptions(item, spot, self._report, append=kind == "append")
+        if key == "priority":
+            return self._priority()
+        if key == "suppress":
+            return item.get(key)
+        return number(item, key, spot) if key == "capture_duration" else truth(item, key, spot)
 
     def _required(self, key: str) -> ScalarNode:
         unknown = [name.value for name in self._item.names() if name.value not in KEYS]
@@ -297,13 +298,6 @@ class _RuleItem:
 
     def _piece(self, key: str) -> Piece:
         return scalar_piece(self._required(key))
-
-    def _source(self) -> str:
-        node = self._item.get("source")
-        return node.value if isinstance(node, ScalarNode) and not node.is_null else ""
-
-    def _optional_number(self, key: str) -> int:
-        return 0 if self._item.get(key) is None else number(self._item, key, self._spot)
 
     def _priority(self) -> Priority:
         node = self._required("priority")

@@ -158,7 +158,7 @@ def restarted(correlator: Correlator, ruleset: CompiledRuleset) -> Correlator:
     """Return a correlator of another process that restored this one's window state."""
     new = Correlator(ruleset.plan)
     for blob in seen_records(correlator.state, changed=False):
-        new.load(blob)
+        new.state.load(blob)
     new.restore(correlator.snapshot())
     return new
 

@@ -170,7 +170,7 @@ def test_state_of_the_future_is_repaired_at_the_next_take_over(ruleset: Compiled
 def _of_the_future(entry: GroupState) -> GroupState:
     """Return what a former release would have remembered of a host whose clock is years ahead."""
     shifted = Correlator(STATEFUL.plan)
-    shifted.load(encode_entry(entry))
+    shifted.state.load(encode_entry(entry))
     shifted.shift(YEARS * SECOND)
     (blob,) = everything(shifted.state).values()
     return decode_entry(blob)

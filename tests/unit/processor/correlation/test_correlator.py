@@ -74,7 +74,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
     by_snapshot, by_table = restarted(first, ALL_KINDS), Correlator(ALL_KINDS.plan)
     for change in take_changes(first.state, first.macros):
         if change.blob is not None:
-            by_table.load(change.blob)
+            by_table.state.load(change.blob)
 
     for second in (by_snapshot, by_table):
         alerts = before + second.process(arrivals[cut:])
@@ -85,7 +85,7 @@ def test_a_restart_at_any_point_changes_nothing(arrivals: list[PreMatch], data: 
 @given(deliveries(), st.booleans())
 def test_every_match_is_sent_or_reported_once(arrivals: list[PreMatch], ticks: bool) -> None:
     """Alerts and the repeats that summaries report are all matches there were, and no two alerts share an id."""
-    correlator = Correlator(ALL_KINDS.plan, settle=5 * SECOND)
+    correlator = Correlator(ALL_KINDS.plan)
     alerts: list[Alert] = []
     for index, arrival in enumerate(arrivals):
         alerts += correlator.process([arrival], START + index * 5 * SECOND if ticks else None)
@@ -212,7 +212,7 @@ def test_a_window_of_unknown_rules_waits_until_it_is_settled_whether_anybody_kno
     settled, waiting = Correlator(other), Correlator(other)
     for each in (settled, waiting):
         for blob in table.values():
-            each.load(blob or b"")
+            each.state.load(blob or b"")
         each.tick(START + 60 * MINUTE)
         assert not each.store.has_changes
     settled.change_rules(other)

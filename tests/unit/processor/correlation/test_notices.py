@@ -30,7 +30,7 @@ def taken_over(correlator: Correlator) -> Correlator:
     """Return another process's correlator, which read the table; this one died."""
     other = Correlator(PLAN)
     for blob in everything(correlator.state).values():
-        other.load(blob)
+        other.state.load(blob)
     return other
 
 

@@ -106,7 +106,7 @@ def test_values_of_exceptions_that_the_rule_excludes_are_reported(fields: str, v
 def test_an_alternative_without_an_event_type_is_reported() -> None:
     """Only if another alternative has one, and only if the rule becomes broad by it."""
     [problem] = unbounded_alternatives(rule("opened and fd.name = /x or proc.name = nc"))
-    assert problem.snippet[problem.column - 1 :].startswith("proc.name = nc")
+    assert problem.location.text[problem.column - 1 :].startswith("proc.name = nc")
     assert list(unbounded_alternatives(rule("proc.name = nc or proc.name = x"))) == []
     assert list(unbounded_alternatives(rule("opened or spawned"))) == []
 
