@@ -12,7 +12,6 @@ from confluent_kafka import KafkaError, KafkaException
 from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection, fault_text
 from foundation.errors import LannerError
-from foundation.text import OnNote
 
 CREDENTIALS_SECONDS = 10.0
 """Retry such errors for this long: a broker that stops during a handshake looks like one that refuses it."""
@@ -172,17 +171,10 @@ class ClientErrors:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._newest: KafkaError | None = None
-
-    @property
-    def on_wait(self) -> OnNote:
+        self.on_wait = connection.on_wait
         """Receives the message that a call waits."""
-        return self._connection.on_wait
-
-    @property
-    def newest(self) -> KafkaError | None:
+        self.newest: KafkaError | None = None
         """The most specific of the recent errors."""
-        return self._newest
 
     @property
     def is_final(self) -> bool:
@@ -196,11 +188,11 @@ class ClientErrors:
         """Record an error; pass this as the client's error_cb."""
         # "All brokers down" is less specific than the error of the first broker.
         if self.newest is None or error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
-            self._newest = error
+            self.newest = error
 
     def clear(self) -> None:
         """Forget the errors, because the client works again or they have been reported."""
-        self._newest = None
+        self.newest = None
 
     def unavailable(self, error: KafkaError) -> BusUnavailable:
         """Return an error that explains why a call failed."""

@@ -91,30 +91,15 @@ def macro_states(state: WindowState, plan: Plan, now: int) -> list[MacroState]:
             values[owner] = values.get(owner, 0) + 1
         elif isinstance(record, SeenGroup):
             known.setdefault(owner, []).append(record)
-    return [
-        _macro_state(
-            macro,
-            groups.get(macro.fingerprint, 0),
-            values.get(macro.fingerprint, 0),
-            known.get(macro.fingerprint, []),
-            now,
-        )
-        for macro in plan.macros
-    ]
-
-
-def _macro_state(macro: StatefulMacro, windows: int, values: int, known: list[SeenGroup], now: int) -> MacroState:
-    correlation = macro.correlation
-    span = Span.of(correlation.timespan, correlation.learning)
-    return MacroState(
-        macro.name,
-        correlation.type,
-        macro.fingerprint,
-        windows + len(known),
-        values,
-        sum(now - each.begun < correlation.learning for each in known),
-        sum(any(span.is_known(since, seconds_of(now)) for _, since in each.overflows) for each in known),
-    )
+    found = []
+    for macro in plan.macros:
+        owner, correlation = macro.fingerprint, macro.correlation
+        span, seen = Span.of(correlation.timespan, correlation.learning), known.get(owner, [])
+        learning = sum(now - each.begun < correlation.learning for each in seen)
+        full = sum(any(span.is_known(since, seconds_of(now)) for _, since in each.overflows) for each in seen)
+        count = groups.get(owner, 0) + len(seen)
+        found.append(MacroState(macro.name, correlation.type, owner, count, values.get(owner, 0), learning, full))
+    return found
 
 
 def known_values(state: WindowState, macro: StatefulMacro) -> list[KnownValue]:

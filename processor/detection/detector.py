@@ -15,30 +15,14 @@ from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAler
 from processor.detection.view import At, EventView
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
-from processor.rules.rule import DEFAULT_OPTIONS, RuleProtocol, RulesetOptions, Suppress, alert_text
+from processor.rules.rule import DEFAULT_OPTIONS, RuleProtocol, RulesetOptions, alert_text
 from processor.sessions.sessions import People
 from schemas.alert import Alert, Value, alert_id
 from schemas.catalog.fields import SYSCALL
-from schemas.catalog.priorities import Priority
 from schemas.distinct_values import masked
 
 _ALL = RepeatedAlerts(None)
 """Sends every alert."""
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionRule:
-    """A rule as plain values, without a rule file."""
-
-    name: str
-    condition: Node
-    output: str
-    priority: Priority = Priority.NOTICE
-    tags: tuple[str, ...] = ()
-    source: str = "syscall"
-    description: str = ""
-    response: str = ""
-    suppress: Suppress | None = None
 
 
 @dataclass(frozen=True, slots=True)

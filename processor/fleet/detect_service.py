@@ -141,6 +141,7 @@ class DetectService:
         self._partitions = frozenset(range(app.conf.topic_partitions))
         self._stage = stage
         self._host_keys = host_keys
+        self._gate: IdentityGate | None = None if host_keys is None else host_keys.gate
         self._records = records
         self._at = at
         self._append_times = AppendTimes(on_note)
@@ -162,10 +163,6 @@ class DetectService:
         self._agent.start(shipping)
         self._json.start(shipping)
         self._watch.start(shipping)
-
-    @property
-    def _gate(self) -> IdentityGate | None:
-        return None if self._host_keys is None else self._host_keys.gate
 
     async def finish(self) -> None:
         """Accept no new messages and wait until results in flight are acknowledged; the caller limits the time."""

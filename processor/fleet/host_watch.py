@@ -254,20 +254,19 @@ class HostWatch:
 
     async def _learn(self, record: Any) -> None:
         """Pass a message that was accepted before to the stage, if its batch comes from the host that it names."""
-        is_of: Callable[[str], bool] = _anybody
-        gate = self._gate
+        recall = self._stage.recall
         if isinstance(record.value, UnreadableRecord):
             return
-        if gate is not None:
-            accepted = gate.examine(_events_message(record))
+        if self._gate is not None:
+            accepted = self._gate.examine(_events_message(record))
             if isinstance(accepted, RejectedMessage):
                 return
-            is_of = partial(gate.is_of, accepted)
+            recall = partial(recall, is_of=partial(self._gate.is_of, accepted))
         value = record.value or b""
         if self._shipping is not None:
             value = await self._shipping.schemas.translated(value, self._on_note)
         offset = correction(headers_of(record), record.timestamp * 1_000_000)
-        self._stage.recall(record.partition, value, record.timestamp, is_of, offset=offset, position=record.offset)
+        recall(record.partition, value, record.timestamp, offset=offset, position=record.offset)
 
     async def _guarded(self, shipping: ResultProducer) -> None:
         try:
@@ -308,10 +307,6 @@ class HostWatch:
         except Exception:  # noqa: BLE001  the broker is unavailable or rebalances: it is asked again later
             return []
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
-
-
-def _anybody(host_id: str) -> bool:  # noqa: ARG001  nothing is checked
-    return True
 
 
 def _events_message(record: Any) -> EventsMessage:

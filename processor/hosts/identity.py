@@ -11,51 +11,21 @@ from typing import Literal
 
 from bus.messages import BATCH_DOMAIN, KEY, SIGNATURE, SIGNATURE_BYTES, SIGNED_HEADERS, partition_of, signed_content
 from bus.signatures import BadSigningKey, bare_public_key, is_signed_by
+from foundation.rate_limit import RateLimit
 from processor.hosts.known_hosts import KnownHosts
 from processor.matching.pre_match import QUIET, Notice
 from processor.output.internal_alerts import Cause
 from schemas.host_keys import MAX_HOST_ID_BYTES, PUBLIC_KEY_BYTES, BadHostKey, HostKey, check_host_id, key_id
 
-BURST = 10_000
+NEW_AT_ONCE = 10_000
 """A whole fleet may start at once."""
-PER_SECOND = 10.0
-
-
-class NewHosts:
-    """A bucket of permissions that fills slowly."""
-
-    def __init__(self, burst: int = BURST, per_second: float = PER_SECOND) -> None:
-        self._burst = float(burst)
-        self._per_second = per_second
-        self._left = self._burst
-        self._at = float("-inf")
-
-    def admit(self, now: float) -> bool:
-        """Return whether one more new host is accepted. now: a monotonic clock, s."""
-        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
+NEW_PER_SECOND = 10.0
 Mode = Literal["trust_on_first_use", "enrolled"]
 VERIFIED, UNSIGNED = "verified", "unsigned"
 """Outcomes of messages that are accepted."""
 OUTCOMES = (
-    *(
-        VERIFIED,
-        UNSIGNED,
-        "not_signed",
-        "other_key",
-        "bad_signature",
-        "other_id",
-        "not_enrolled",
-        "revoked",
-        "partition",
-    ),
-    *("bad_form", "bad_id", "too_many"),
+    *(VERIFIED, UNSIGNED, "not_signed", "other_key", "bad_signature", "other_id", "not_enrolled", "revoked"),
+    *("partition", "bad_form", "bad_id", "too_many"),
 )
 """All there are."""
 _MAX_SIGNED_HEADER = 32
@@ -129,7 +99,7 @@ class IdentityGate:
         self._pins = mode == "trust_on_first_use"
         self._topic = topic
         self._partitions = partitions
-        self._new = NewHosts()
+        self._new = RateLimit[None](NEW_PER_SECOND, NEW_AT_ONCE)
         self._clock = clock
         self._worker = worker
 
@@ -138,7 +108,7 @@ class IdentityGate:
         checked = self.examine(message)
         if isinstance(checked, VerifiedMessage) and checked.pin is not None:
             is_full = self.known.is_full
-            if is_full or not self._new.admit(self._clock()):
+            if is_full or not self._new.take(None, self._clock()):
                 what = "as many hosts are pinned as can be" if is_full else "too many new hosts come at once"
                 reason = f"{what}: `lanner hosts list` shows them, `lanner hosts forget` makes room"
                 checked = RejectedMessage(checked.host_id, reason, "too_many", is_known=False)

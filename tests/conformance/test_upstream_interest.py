@@ -11,7 +11,7 @@ import pytest
 
 from collector.pushdown.layout import lay_out
 from collector.records.types import Socket, Syscall
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.loading import load_rules, read_rule_files
 from processor.pushdown.derive import derive
@@ -21,6 +21,7 @@ from tests.reference import conformance_dir, present
 from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, TIME, batch_of
+from tests.unit.processor.plain_rules import DetectionRule
 
 FILES = ("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
 EXECS = frozenset({"execve", "execveat"})

@@ -13,7 +13,6 @@ from processor.compiler.batch import Excludes
 from processor.compiler.checks import errors
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
-from processor.detection.detector import DetectionRule
 from processor.detection.explain import MappingEvaluator, explain
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
@@ -23,6 +22,7 @@ from processor.language.printer import print_condition
 from processor.language.tokens import ConditionError
 from processor.loading import RuleFile, load_rules, report
 from tests.unit.lanner.captures.format import scap_files
+from tests.unit.processor.plain_rules import DetectionRule
 
 EVENT = {
     "evt.type": "openat",

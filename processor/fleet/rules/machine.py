@@ -217,7 +217,7 @@ class RolloutMachine:
 
     def mark_reported(self, version: str) -> None:
         """Record that the activation of a version was reported."""
-        self._peers.mark_reported(version)
+        self._peers.reported = version
 
     def finish(self) -> list[Action]:
         """Return what to do at the end: the other processors must not wait for this one."""

@@ -89,10 +89,6 @@ class Peers:
         elif key in self._reports or len(self._reports) < MAX_PEERS:
             self._reports[key] = (report, stamp)
 
-    def mark_reported(self, version: str) -> None:
-        """Record that the activation of a version was reported."""
-        self.reported = version
-
     def live(self, now: int) -> list[Report]:
         """Return the reports of live processors. now: ms since the epoch."""
         return [report for report, stamp in self._reports.values() if now - stamp < LIVE_MS]

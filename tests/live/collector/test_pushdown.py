@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from random import Random
 
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
@@ -14,6 +14,7 @@ from processor.rules.rule import RulesetOptions
 from tests.live.collector.random_acts import TYPES
 from tests.live.collector.test_pushdown_acts import random_rule
 from tests.live.collector.watching import watching
+from tests.unit.processor.plain_rules import DetectionRule
 
 OPENS = ("open", "openat")
 ACTIONS = """

@@ -11,7 +11,7 @@ from collector.bpf.program import RingSizes, build_cache
 from collector.kernel.offsets import definitions, without_types
 from collector.settings import CollectorSettings
 from processor.compiler.checks import errors
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
@@ -22,6 +22,7 @@ from schemas.filter import PushdownFilter, always
 from tests.live.collector.random_acts import OPENS, PATHS, TYPES, make_folder, paths_of, random_script
 from tests.live.collector.watching import CACHE, Watching, watching
 from tests.live.compiled import Programs
+from tests.unit.processor.plain_rules import DetectionRule
 
 SEEDS, SETS, RULES, ACTIONS = 6, 4, 4, 150
 OUTPUT = "%proc.args %proc.name %user.uid %evt.args %fd.name %fs.path.name %fs.path.source %fs.path.target"

@@ -3,12 +3,13 @@
 import random
 from collections import Counter
 
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from processor.rules.rule import RulesetOptions
 from tests.live.collector.watching import Watching, watching
+from tests.unit.processor.plain_rules import DetectionRule
 
 TYPES = ("dup", "dup2", "dup3", "socket", "accept4", "sendto", "connect", "ptrace", "prctl", "setns", "unshare", "kill")
 ACTIONS = """

@@ -8,7 +8,7 @@ import pytest
 
 from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
@@ -17,6 +17,7 @@ from schemas.batch import EventBatch
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, FIXED_CHECKS, check_of_name, check_of_path, random_call
+from tests.unit.processor.plain_rules import DetectionRule
 
 CALLS = 1500
 _CHANCE = Random(1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from collector.pushdown.layout import lay_out
 from collector.records.types import Syscall
 from processor.compiler.checks import errors
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
 from processor.rules.rule import RulesetOptions
@@ -19,6 +19,7 @@ from tests.unit.collector.bpf.native import NativeKernel
 from tests.unit.collector.calls import call, file, sock
 from tests.unit.collector.kernel_filter import passes
 from tests.unit.collector.random_calls import EVENTS, random_call, random_rule
+from tests.unit.processor.plain_rules import DetectionRule
 from tests.unit.processor.pushdown.test_derive import found
 
 CALLS = 60

@@ -3,7 +3,7 @@ from dataclasses import replace
 from hypothesis import given
 
 from collector.publishing.send_window import halves
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.fields.extract import reader
 from processor.language.parser import parse
@@ -12,6 +12,7 @@ from schemas.batch import EventBatch, Process
 from schemas.encoding.batch import decode_batch, encode_batch
 from schemas.encoding.limits import MAX_COUNT
 from tests.unit.processor.batches import INIT, batch_of
+from tests.unit.processor.plain_rules import DetectionRule
 from tests.unit.schemas.batches import batches
 
 OPEN = DetectionRule("Open", parse("evt.type = openat"), "%evt.num %fd.name %proc.aname[1]")

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from lanner.captures.format.blocks import BadCapture
 from lanner.captures.reader import CaptureReader
 from processor.compiler.batch import Excludes
-from processor.detection.detector import DetectionRule
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.evaluator import Evaluator
 from processor.language.parser import parse
 from tests.unit.lanner.captures.format import scap_files as scap
+from tests.unit.processor.plain_rules import DetectionRule
 
 PATHS = ("/etc/shadow", "/tmp/../etc/shadow", "x", "", "/usr/lib/x.so", "../y/")
 NUMBERS = st.sampled_from((-1, 0, 3, 4, 5))

@@ -6,7 +6,6 @@ from pathlib import Path
 from foundation.text import ignore_note
 from lanner.known_state.host import StatefulEvaluator
 from lanner.terminal.alert_text import Summary
-from processor.detection.detector import DetectionRule
 from processor.detection.ruleset import compile_ruleset
 from processor.language.parser import parse
 from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING, GROUPS_EVICTED, RULE_FAILED
@@ -14,6 +13,7 @@ from processor.rules.rule import RulesetOptions
 from schemas.batch import EventBatch, Process
 from tests.unit.lanner.known_state.test_host import Clock
 from tests.unit.processor.batches import batch_of
+from tests.unit.processor.plain_rules import DetectionRule
 
 READ = {"type": "openat", "fd_name": "/etc/shadow"}
 BROKEN = DetectionRule("Broken", parse("evt.type = openat and proc.cmdlenargs > 1"), "never")

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from processor.compiler import operators
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.ruleset import compile_ruleset
 from processor.detection.view import BatchView
 from processor.language.parser import parse
@@ -12,6 +12,7 @@ from schemas.alert import Alert
 from schemas.batch import Container, EventBatch, EventBit, Process
 from schemas.catalog.priorities import Priority
 from tests.unit.processor.batches import INIT, batch_of
+from tests.unit.processor.plain_rules import DetectionRule
 
 CAT = Process(pid=7, ppid=1, name="cat", args=("/etc/shadow",), parent=0, uid=0, user="root")
 WEB = Container("3d09256ebd53", "3d09256ebd53" * 5, "docker", name="web")

@@ -5,7 +5,7 @@ from typing import Any
 from bus.messages import AHEAD
 from processor.correlation.correlator import Correlator
 from processor.detection.budget import Budget, BudgetLimits
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.repeats import MessageRepeats
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import EventView
@@ -26,6 +26,7 @@ from schemas.batch import Process
 from schemas.encoding.batch import decode_batch, encode_batch
 from schemas.encoding.columns import COLUMNS
 from tests.unit.processor.batches import TIME, batch_of
+from tests.unit.processor.plain_rules import DetectionRule
 from tests.unit.processor.sessions import shells
 
 SHADOW = DetectionRule("Shadow", parse("evt.type = openat and fd.name = /etc/shadow"), "read %fd.name")

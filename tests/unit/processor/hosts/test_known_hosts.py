@@ -2,7 +2,8 @@ import itertools
 
 import pytest
 
-from processor.hosts.identity import NewHosts
+from foundation.rate_limit import RateLimit
+from processor.hosts.identity import NEW_AT_ONCE, NEW_PER_SECOND
 from processor.hosts.known_hosts import KnownHosts
 from schemas.host_keys import HostKey, State, encode_host_key
 
@@ -122,7 +123,7 @@ def test_no_known_host_is_given_up_for_a_new_one() -> None:
 
 def test_a_fleet_may_start_at_once_and_a_flood_may_not_go_on() -> None:
     """The burst, then so many a second."""
-    new = NewHosts(burst=100, per_second=2)
-    assert sum(new.admit(0.0) for _ in range(500)) == 100
-    assert sum(new.admit(10.0) for _ in range(500)) == 20
-    assert sum(new.admit(1e6) for _ in range(500)) == 100
+    new = RateLimit[None](NEW_PER_SECOND, NEW_AT_ONCE)
+    assert sum(new.take(None, 0.0) for _ in range(20_000)) == 10_000
+    assert sum(new.take(None, 10.0) for _ in range(500)) == 100
+    assert sum(new.take(None, 1e6) for _ in range(20_000)) == 10_000

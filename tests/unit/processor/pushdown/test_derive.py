@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from collector.events.system_calls import CALLS
 from collector.pushdown.layout import lay_out
 from collector.records.types import File, Syscall
-from processor.detection.detector import DetectionRule, Detector
+from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.language.parser import parse
 from processor.pushdown.derive import derive
@@ -23,6 +23,7 @@ from schemas.filter import PushdownFilter
 from tests.unit.collector.calls import WHO, call, file, sock
 from tests.unit.collector.events.test_build import ORIGIN, PROCESS, batch_of
 from tests.unit.collector.kernel_filter import passes as kernel_passes
+from tests.unit.processor.plain_rules import DetectionRule
 
 EVENTS = (
     *("open", "openat", "openat2", "creat", "open_by_handle_at", "dup2", "socket", "accept4", "sendto", "connect"),
