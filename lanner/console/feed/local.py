@@ -21,7 +21,7 @@ from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
 
 class LineFile:
-    """Appends lines to a private file."""
+    """Appends lines of JSON to a private file."""
 
     def __init__(self, path: Path) -> None:
         """Open the file; create it if missing. Raises OSError."""
@@ -29,10 +29,10 @@ class LineFile:
         self._descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
         self._lock = Lock()
 
-    def append(self, text: str) -> None:
+    def append(self, row: Mark | Action) -> None:
         """Write a line and wait until it is on disk. Raises OSError."""
         with self._lock:
-            os.write(self._descriptor, f"{text}\n".encode())
+            os.write(self._descriptor, _line(row))
             os.fdatasync(self._descriptor)
 
     def close(self) -> None:
@@ -49,8 +49,7 @@ class MarkFile:
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._take(line)
-        lines = (f"{json.dumps(asdict(mark))}\n".encode() for mark in self._marks.values())
-        write_atomically(path, lines, is_synced=True)
+        write_atomically(path, map(_line, self._marks.values()), is_synced=True)
         self._file = LineFile(path)
 
     def read_all(self) -> Sequence[Mark] | None:
@@ -63,7 +62,7 @@ class MarkFile:
 
     def put(self, mark: Mark) -> None:
         """Append a mark. Raises OSError."""
-        self._file.append(json.dumps(asdict(mark)))
+        self._file.append(mark)
 
     def close(self) -> None:
         """Close the file."""
@@ -83,20 +82,16 @@ class MarkFile:
             self._marks[mark.subject, mark.field] = mark
 
 
-class AuditFile:
+class AuditFile(LineFile):
     """The audit log of one host."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the file. Raises OSError."""
-        self._file = LineFile(path)
 
     def record(self, action: Action) -> None:
         """Append an action. Raises OSError."""
-        self._file.append(json.dumps(asdict(action)))
+        self.append(action)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+
+def _line(row: Mark | Action) -> bytes:
+    return f"{json.dumps(asdict(row))}\n".encode()
 
 
 MAX_WAITING = 20_000

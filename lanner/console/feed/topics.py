@@ -141,17 +141,17 @@ class MarkTopic:
         self._reader.close()
 
 
-class AuditTopic:
+class AuditTopic(_Log):
     """Actions of people, in a topic."""
 
     def __init__(self, connection: Connection) -> None:
         """Create a producer. Raises BusUnavailable if the client can't use the settings."""
-        self._log = _Log(connection, CONSOLE_AUDIT)
+        super().__init__(connection, CONSOLE_AUDIT)
 
     def record(self, action: Action) -> None:
         """Write an action and wait until all replicas have it. Raises OSError."""
         row = asdict(action) | {"at": datetime.fromtimestamp(action.at / 1e9, UTC).isoformat()}
-        self._log.put(action.name.encode(), json.dumps(row).encode())
+        self.put(action.name.encode(), json.dumps(row).encode())
 
     def close(self) -> None:
         """Do nothing: every action was acknowledged."""

@@ -33,7 +33,6 @@ class StoryParts:
     """Readers and writers of a console."""
 
     reader: StoryReader
-    alerts: AlertReader
     rules: RuleBook
     write_test: WriteTest
     siem_url: str = ""

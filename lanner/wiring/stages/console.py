@@ -46,9 +46,7 @@ from schemas.alert import Alert
 def story_parts(settings: Settings, alerts: AlertReader, archive: EventArchive) -> StoryParts:
     """Return the parts. alerts: the view. archive: the retained events."""
     reader = StoryReader(archive, alerts, Redaction(settings.redact))
-    return StoryParts(
-        reader, alerts, RuleBook(partial(find_rules, settings)), _write_test, settings.console.siem_url or ""
-    )
+    return StoryParts(reader, RuleBook(partial(find_rules, settings)), _write_test, settings.console.siem_url or "")
 
 
 def _write_test(alert: Alert, rules: ActiveRules) -> str:

@@ -114,7 +114,7 @@ async def exception(request: web.Request) -> web.StreamResponse:
     def read(parts: StoryParts, alert: Alert, budget: ReadBudget) -> Any:
         rules = parts.rules.rules()
         declared = {rule.name: rule.exceptions for rule in rules.rules if rule.name == alert.rule}
-        alerts = decided_alerts(parts.alerts, alert.rule, since)
+        alerts = decided_alerts(made.reader, alert.rule, since)
         newest = list(islice(alerts, _MAX_LEARNED))
         proposed = proposal_for(TunedAlert.of(alert), [TunedAlert.of(each) for each, _ in newest], declared)
         text = written(alert, fields, proposed, now, rules.lists)
