@@ -85,10 +85,17 @@ def _explain(error: click.NoSuchOption) -> click.UsageError:
     )
 
 
-class WithExample(click.Command):
-    """A command whose help lists its own options before the common ones, and ends with examples."""
+class Command(click.Command):
+    """A command that knows Falco's flags, and whose help lists its own options first and ends with examples."""
 
     example: str = ""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _explain(error) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what is special to this command first."""
@@ -109,18 +116,7 @@ class WithExample(click.Command):
                 formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
 
 
-class Command(WithExample):
-    """A command that recognizes Falco's flags."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise _explain(error) from None
-
-
-class Group(WithExample, click.Group):
+class Group(Command, click.Group):
     """A group that imports a command when it is called."""
 
     def __init__(
@@ -141,7 +137,7 @@ class Group(WithExample, click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands before the options, which most people don't need."""
         self.format_commands(ctx, formatter)
-        WithExample.format_options(self, ctx, formatter)
+        Command.format_options(self, ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names in the order of the table, which starts with what new users need."""
@@ -171,13 +167,6 @@ class Group(WithExample, click.Group):
         for task, names in self.tasks.items():
             with formatter.section(task):
                 formatter.write_dl([(f"{name:{width}}", self.lazy[name][1]) for name in names])
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; for a flag of Falco's, the error names the equivalent."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise _explain(error) from None
 
 
 SHARED: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = MappingProxyType({

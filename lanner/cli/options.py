@@ -93,6 +93,21 @@ def progress(*, quiet: bool, restores: bool = False) -> Iterator[Progress]:
             status.clear()
 
 
+def agreed(question: str, otherwise: str) -> bool:
+    """Ask a person; return whether they agree. Raises UsageError without a terminal. otherwise: what to do then."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"Can't ask for confirmation without a terminal: {otherwise}.")
+    return click.confirm(question)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file that a person named. Raises BadInput."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None
+
+
 _UNITS = ("ms", "s", "m", "h", "d")
 
 

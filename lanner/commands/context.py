@@ -80,9 +80,6 @@ def form_of(*, json_output: bool, flat: bool) -> Form:
         return Form(lambda redaction: partial(_json_of, redaction=redaction), FLAT_LIMIT, _print_json)
     if flat:
         return Form(lambda redaction: partial(line_maker, redaction=redaction), FLAT_LIMIT, _print_flat)
-    # Imported here, because JSON needs no rich.
-    from lanner.recorder.tree.activity import activity_maker
-
     return Form(lambda redaction: partial(activity_maker, redaction=redaction), TREE_LIMIT, _print_tree)
 
 

@@ -14,7 +14,7 @@ from bus.connection import BusUnavailable
 from foundation.text import printable
 from foundation.times import iso8601_zulu
 from lanner.cli.app import NO_RULES, Group, Options, front_command, shared_options
-from lanner.cli.options import progress
+from lanner.cli.options import agreed, progress
 from lanner.cli.tables import HOSTS
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.libraries import need
@@ -26,10 +26,11 @@ from schemas.host_keys import BadHostKey, check_host_id, key_id, parse_public_ke
 if TYPE_CHECKING:
     from bus.connection import Connection
     from lanner.recorder.host_tally import FleetHost
-    from lanner.wiring.host_keys import HostKeys
+    from lanner.wiring.host_keys import HostKeyDecisions, HostKeys
 
 
 _SLOW_MS = 5000
+_OTHERWISE = "add --yes, or give the key"
 
 
 @click.option("--check", is_flag=True, help="Show only silent hosts; exit with 1 if there is one.")
@@ -169,22 +170,26 @@ def enroll_host(options: Options, host: str | None, key: str | None, *, replace:
     --all --sink processor --reason 'not verified*'` has them evaluated.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
-
     if pinned == bool(host):
         raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")
-    settings = options.settings()
-    connection = reachable_connection(settings)
-    found = read_host_keys(connection)
+    found, decisions = _host_keys(options)
     chosen = _pinned(found) if host is None else {host: _chosen(found, host, key, replace=replace, yes=yes)}
-    if host is None and not (yes or _agreed(f"Enroll {len(chosen)} pinned hosts?")):
+    if host is None and not (yes or agreed(f"Enroll {len(chosen)} pinned hosts?", _OTHERWISE)):
         chosen = {}
-    decisions = HostKeyDecisions(connection, settings)
     for host_id, public_key in chosen.items():
         decisions.decide(host_id, "enrolled", public_key)
         sys.stdout.write(f"{printable(host_id)} {public_key.hex()}\n")
     if not options.quiet:
         note(f"enrolled {len(chosen)}.")
+
+
+def _host_keys(options: Options) -> "tuple[HostKeys, HostKeyDecisions]":
+    """Return the known keys, and what writes decisions about them. Raises BadInput and BusUnavailable."""
+    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
+
+    settings = options.settings()
+    connection = reachable_connection(settings)
+    return read_host_keys(connection), HostKeyDecisions(connection, settings)
 
 
 def _pinned(found: "HostKeys") -> dict[str, bytes]:
@@ -218,15 +223,10 @@ def _announced(found: "HostKeys", host: str, *, yes: bool) -> bytes:
         shown = ", ".join(sorted(key.hex() for key in keys))
         raise BadInput(f"several keys were announced under id {host}: give the one that belongs to the host: {shown}.")
     (key,) = keys
-    if not (yes or _agreed(f"Key {key.hex()} was announced under this id. Is it what `lanner collector key` prints?")):
+    question = f"Key {key.hex()} was announced under this id. Is it what `lanner collector key` prints?"
+    if not (yes or agreed(question, _OTHERWISE)):
         raise BadInput("nothing was enrolled.")
     return key
-
-
-def _agreed(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError("Can't ask for confirmation without a terminal: add --yes, or give the key.")
-    return click.confirm(question)
 
 
 @front_command("forget", example="lanner hosts forget 0f3c… 77de…", formats=(), without=NO_RULES)
@@ -238,14 +238,9 @@ def forget_host(options: Options, hosts: tuple[str, ...]) -> None:
     regardless of who sends it. To block an id permanently, use `lanner hosts revoke`.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
-
-    settings = options.settings()
-    connection = reachable_connection(settings)
-    decided = read_host_keys(connection).decided
-    if unknown := [host for host in hosts if host not in decided]:
+    found, decisions = _host_keys(options)
+    if unknown := [host for host in hosts if host not in found.decided]:
         raise BadInput(*(f"host {host} is unknown: `lanner hosts list` shows the ids." for host in unknown))
-    decisions = HostKeyDecisions(connection, settings)
     for host in hosts:
         decisions.forget(host)
         sys.stdout.write(f"{printable(host)}\n")
@@ -332,19 +327,14 @@ def revoke_host(options: Options, hosts: tuple[str, ...]) -> None:
     accepts the host again.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from lanner.wiring.host_keys import HostKeyDecisions, read_host_keys
-
     try:
         for host in hosts:
             check_host_id(host)
     except BadHostKey as error:
         raise BadInput(f"{error}.") from None
-    settings = options.settings()
-    connection = reachable_connection(settings)
-    decided = read_host_keys(connection).decided
-    decisions = HostKeyDecisions(connection, settings)
+    found, decisions = _host_keys(options)
     for host in hosts:
-        known = decided.get(host)
+        known = found.decided.get(host)
         decisions.decide(host, "revoked", b"" if known is None else known.public_key)
         sys.stdout.write(f"{printable(host)}\n")
         if known is None and not options.quiet:

@@ -81,7 +81,7 @@ def command(
     it can't have matched.
     """
     is_json = source is not None or any(map(is_json_file, files))
-    _check_usage(files, topic=topic, times=(since, until), is_hosts_chosen=host != "*", is_json=is_json)
+    _check_usage(files, topic=topic, has_times=bool(since or until), is_hosts_chosen=host != "*", is_json=is_json)
     settings = options.settings()
     of_files = None if source is None else source_named(settings, source)
     detection = load_detection(settings, warnings=not options.quiet)
@@ -95,17 +95,19 @@ def command(
         return fnmatch.fnmatchcase(stored.batch.hostname, host) or stored.batch.host_id == host
 
     if topic:
-        _backtest(options, settings, evaluation, (since or "24h", until), is_selected)
+        now = time.time_ns() // 1_000_000
+        events = EventRange(time_ms(since or "24h", "--since", now) or 0, time_ms(until, "--until", now))
+        _backtest(options, settings, evaluation, events, is_selected)
     else:
         _replay(options, settings, evaluation, sources, is_selected)
 
 
 def _check_usage(
-    files: tuple[Path, ...], *, topic: bool, times: tuple[str | None, str | None], is_hosts_chosen: bool, is_json: bool
+    files: tuple[Path, ...], *, topic: bool, has_times: bool, is_hosts_chosen: bool, is_json: bool
 ) -> None:
     if topic == bool(files):
         raise click.UsageError("give either recordings or --topic.")
-    if not topic and any(times):
+    if not topic and has_times:
         raise click.UsageError("--since and --until go with --topic.")
     if is_json and (is_hosts_chosen or topic):
         raise click.UsageError("--host and --topic select events of hosts, not events that are JSON.")
@@ -246,16 +248,14 @@ def _backtest(
     options: Options,
     settings: Settings,
     evaluation: _Evaluation,
-    times: tuple[str, str | None],
+    events: EventRange,
     is_selected: Callable[[StoredBatch], bool],
 ) -> None:
-    now = time.time_ns() // 1_000_000
-    since, until = time_ms(times[0], "--since", now) or 0, time_ms(times[1], "--until", now)
-    if until is not None and until <= since:
+    if events.until is not None and events.until <= events.since:
         raise BadInput("--until is not after --since.")
     backtest = Backtest()
     with progress(quiet=options.quiet) as search:
-        stretch = open_events(settings, None, note).batches(EventRange(since, until), search.stop)
+        stretch = open_events(settings, None, note).batches(events, search.stop)
         for stored in filter(is_selected, stretch):
             for alert in evaluation.take(stored):
                 backtest.count(alert)
@@ -270,13 +270,12 @@ def _backtest(
         total = count_of(stretch.total, "batch", "batches")
         stretch.remarks.append(f"stopped early, after {stretch.done:,} of {total}")
     remarks = [*stretch.remarks, *evaluation.not_collected()]
-    if settings.json_output:
-        _print_json(backtest, evaluation, (since, until or now), remarks)
-    else:
-        _print_text(backtest, evaluation, (since, until or now), remarks)
+    until = events.until or time.time_ns() // 1_000_000
+    show = _print_json if settings.json_output else _print_text
+    show(backtest, evaluation, replace(events, until=until), remarks)
 
 
-def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
+def _print_text(backtest: Backtest, evaluation: _Evaluation, events: EventRange, remarks: list[str]) -> None:
     rows = backtest.rows()
     if rows:
         print_table(
@@ -284,7 +283,7 @@ def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, in
             [(row.rule, row.priority, row.host, f"{row.count:,}", _time(row.first), _time(row.last)) for row in rows],
         )
     hosts = evaluation.coverage.hosts
-    start, end = (_time(time_ms * 1_000_000) for time_ms in span)
+    start, end = (_time((at or 0) * 1_000_000) for at in (events.since, events.until))
     sys.stdout.write(
         f"{count_of(backtest.alerts, 'alert')} of {count_of(evaluation.detection.count, 'rule')} in "
         f"{count_of(evaluation.summary.events, 'event')} of "
@@ -298,10 +297,10 @@ def _print_text(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, in
     sys.stdout.flush()
 
 
-def _print_json(backtest: Backtest, evaluation: _Evaluation, span: tuple[int, int], remarks: list[str]) -> None:
+def _print_json(backtest: Backtest, evaluation: _Evaluation, events: EventRange, remarks: list[str]) -> None:
     record = {
-        "since": iso8601_zulu(span[0] * 1_000_000),
-        "until": iso8601_zulu(span[1] * 1_000_000),
+        "since": iso8601_zulu(events.since * 1_000_000),
+        "until": iso8601_zulu((events.until or 0) * 1_000_000),
         "events": evaluation.summary.events,
         "hosts": len(evaluation.coverage.hosts),
         "rules": evaluation.detection.count,

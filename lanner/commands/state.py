@@ -33,7 +33,6 @@ from processor.correlation.state import WindowState
 from processor.matching.pre_match import combined
 from processor.rules.rule import TYPES
 from processor.rules.splitting import Plan, StatefulMacro
-from schemas.published_rules import BadRules
 
 
 @click.group("state", cls=Group, lazy=STATE, example="lanner state list\nlanner state reset new_program --group nginx")
@@ -80,16 +79,11 @@ def learn_values(options: Options, macros: tuple[str, ...]) -> None:
 
 def _active_plan(settings: Settings, connection: Connection) -> tuple[Plan, str]:
     """Return the plan of the published rules, or else of the rule files, and the version's name. Raises BadInput."""
-    from bus.published_rules import accept, current
-    from lanner.wiring.published import detection_of_published, public_keys
+    from lanner.wiring.published import accepted_version, detection_of_published
 
-    message = current(connection)
-    if message is None:
+    rules = accepted_version(settings, connection)
+    if rules is None:
         return load_detection(settings, warnings=False).ruleset.plan, ""
-    try:
-        rules = accept(message, public_keys(settings)).rules
-    except BadRules as error:
-        raise BadInput(f"the published version can't be used: {error}.") from None
     return detection_of_published(settings, rules).ruleset.plan, rules.version
 
 

@@ -90,7 +90,7 @@ class _Import:
         """Minimum priority of a sink that has no setting for it: it becomes a route."""
 
     def run(self) -> Draft:
-        handlers: Mapping[str, Callable[[ImportedSetting, str, str], object]] = {
+        handlers: Mapping[str, Callable[[ImportedSetting, str, str], None]] = {
             "slack": lambda each, key, _: self._priority(each, key, "slack_output"),
             "webhook": self._hook,
             "alertmanager": self._alertmanager,
@@ -180,17 +180,17 @@ class _Import:
         if setting.is_covered:
             self._draft.cover()
 
-    def _hook(self, each: ImportedSetting, key: str, target: str) -> bool:
-        if key == "address":
-            parts = urlsplit(each.text)
-            if parts.query or parts.username or parts.password:
-                self._draft.secret(each, f"{target}.url_file", "webhook-url")
-            else:
-                self._draft.put(f"{target}.url", each.text)
-            return True
-        return self._http(each, key, target, "webhook")
+    def _hook(self, each: ImportedSetting, key: str, target: str) -> None:
+        if key != "address":
+            self._http(each, key, target, "webhook")
+            return
+        parts = urlsplit(each.text)
+        if parts.query or parts.username or parts.password:
+            self._draft.secret(each, f"{target}.url_file", "webhook-url")
+        else:
+            self._draft.put(f"{target}.url", each.text)
 
-    def _alertmanager(self, each: ImportedSetting, key: str, target: str) -> bool:
+    def _alertmanager(self, each: ImportedSetting, key: str, target: str) -> None:
         if key == "hostport":
             hosts = each.value.items if isinstance(each.value, SequenceNode) else (each.value,)
             texts = [text for host in hosts if isinstance(host, ScalarNode) for text in (host.text or "").split(",")]
@@ -200,19 +200,16 @@ class _Import:
                     each,
                     "only the first was converted: a cluster's members don't share alerts; add a named sink for each.",
                 )
-            return True
-        if key == "expiresafter" and each.text.isdigit() and int(each.text):
+        elif key == "expiresafter" and each.text.isdigit() and int(each.text):
             self._draft.put(f"{target}.alertmanager.resolve_after_minutes", max(1, int(each.text) // 60))
-            return True
-        if key == "endpoint":
-            if each.text == "/api/v2/alerts":
-                self._draft.cover()
-            else:
-                self._draft.note(each, "Alertmanager 0.27 removed API v1: v2 is used.")
-            return True
-        return self._http(each, key, target, "alertmanager")
+        elif key == "endpoint" and each.text == "/api/v2/alerts":
+            self._draft.cover()
+        elif key == "endpoint":
+            self._draft.note(each, "Alertmanager 0.27 removed API v1: v2 is used.")
+        else:
+            self._http(each, key, target, "alertmanager")
 
-    def _syslog(self, each: ImportedSetting, key: str, _: str) -> bool:
+    def _syslog(self, each: ImportedSetting, key: str, _: str) -> None:
         if key == "host":
             self._draft.turn_on("syslog")
             self._draft.put("syslog_output.host", each.text)
@@ -223,9 +220,8 @@ class _Import:
             self._draft.put("syslog_output.port", int(each.text))
         elif key == "minimumpriority":
             self._route(each, "syslog")
-        return True
 
-    def _kafka(self, each: ImportedSetting, key: str, _: str) -> bool:
+    def _kafka(self, each: ImportedSetting, key: str, _: str) -> None:
         if key == "hostport":
             servers = [text.strip() for text in each.text.split(",")]
             self._draft.put("kafka.bootstrap_servers", ",".join(s if ":" in s else f"{s}:9092" for s in servers))
@@ -244,9 +240,6 @@ class _Import:
             self._draft.put("kafka.compression", each.text.lower())
         elif key == "minimumpriority":
             self._route(each, "siem.falco")
-        else:
-            return False
-        return True
 
     def _apprise(self, each: ImportedSetting, section: str, key: str) -> None:
         if key == "minimumpriority":
@@ -260,21 +253,20 @@ class _Import:
         self._draft.put("apprise_output.urls_file", "/etc/lanner/apprise-urls")
         self._draft.note(each, f"put a line into /etc/lanner/apprise-urls: {APPRISE[section]} (apprise_output).")
 
-    def _http(self, each: ImportedSetting, key: str, target: str, section: str) -> bool:
+    def _http(self, each: ImportedSetting, key: str, target: str, section: str) -> None:
         """Convert a setting common to all outputs over HTTP, below `target`; section names files of secrets."""
         if key.startswith("customheaders."):
             name = key.removeprefix("customheaders.")
             if name == "authorization":
                 self._draft.secret(each, f"{target}.token_file", f"{section}-token")
                 self._draft.note(each, "the file holds only the token, without `Bearer`.")
-                return True
+                return
             file = f"/etc/lanner/{section}-header-{re.sub('[^a-z0-9-]', '-', name)}"
             headers = self._headers.setdefault(target, [])
             headers.append({"name": name, "value_file": file})
             self._draft.put(f"{target}.headers", headers)
             self._draft.note(each, f"may be a secret, not copied: write it to {file}.")
-            return True
-        if key == "checkcert" and each.text.lower() == "false":
+        elif key == "checkcert" and each.text.lower() == "false":
             self._draft.note(each, f"certificates are always verified: set {target}.ca_file to the CA.")
         elif key in ("checkcert", "mutualtls") and each.text.lower() in ("true", "false"):
             self._draft.cover()
@@ -289,12 +281,10 @@ class _Import:
                     self._draft.put(f"{target}.{ours}", own or f"{folder}/{file}")
         else:
             self._priority(each, key, target)
-        return True
 
-    def _priority(self, each: ImportedSetting, key: str, target: str) -> bool:
+    def _priority(self, each: ImportedSetting, key: str, target: str) -> None:
         if key == "minimumpriority" and each.text.lower() in BY_NAME:
             self._draft.put(f"{target}.minimum_priority", each.text.lower())
-        return True
 
     def _route(self, each: ImportedSetting, sink: str) -> None:
         """Store the minimum priority of a sink that has no setting for it."""

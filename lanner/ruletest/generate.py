@@ -13,7 +13,7 @@ from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
 from lanner.ruleset.load import ActiveRules
 from lanner.ruletest.events.events import write_event
-from lanner.ruletest.given import GivenAlert, choose_given, given_alert, is_recording
+from lanner.ruletest.given import GivenAlert, choose_given, given_alert, is_recording, recorded_batches
 from lanner.ruletest.model import Suite
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.running import RuleSet, Runner, rules_to_evaluate
@@ -22,8 +22,6 @@ from processor.detection.detector import Detector
 from processor.detection.view import BatchView
 from processor.rules.rule import RuleMatching
 from schemas.batch import EventBatch
-from schemas.encoding.batch import BadBatch
-from schemas.encoding.recording import read_recording
 
 _RETAINED = frozenset({"evt.time", "evt.rawtime", "evt.num", "proc.pid", "proc.ppid", "thread.tid", "evt.hostname"})
 
@@ -108,21 +106,14 @@ def _of_alert(alert: GivenAlert) -> str:
 
 def _of_recording(detector: Detector, path: Path) -> list[str]:
     found: dict[str, str] = {}
-    try:
-        for batch in read_recording(path):
-            for alert in detector.process(BatchView(batch)):
-                if alert.rule in found or len(found) >= _MOST:
-                    continue
-                number = alert.event.get("evt.num")
-                fields = {**alert.output_fields, **alert.event, **_arguments(batch, number)}
-                name = f"{fields.get('proc.name')} does {fields.get('evt.type')} (event {number} of {path.name})"
-                found[alert.rule] = case_text(
-                    name, [write_event(fields)], alert.rule, alert.priority, alert.output_fields
-                )
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
-    except BadBatch as error:
-        raise BadInput(f"{error}.") from None
+    for batch in recorded_batches(path):
+        for alert in detector.process(BatchView(batch)):
+            if alert.rule in found or len(found) >= _MOST:
+                continue
+            number = alert.event.get("evt.num")
+            fields = {**alert.output_fields, **alert.event, **_arguments(batch, number)}
+            name = f"{fields.get('proc.name')} does {fields.get('evt.type')} (event {number} of {path.name})"
+            found[alert.rule] = case_text(name, [write_event(fields)], alert.rule, alert.priority, alert.output_fields)
     return list(found.values())
 
 

@@ -1,7 +1,7 @@
 """Events passed to a command: from a recording, an alert, a line of `events tail`, or the event of a rule test."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,16 @@ def is_recording(path: Path) -> bool:
         raise BadInput(f"{path}: {error.strerror}.") from None
 
 
+def recorded_batches(path: Path) -> Iterator[EventBatch]:
+    """Yield the batches of a recording. Raises BadInput."""
+    try:
+        yield from read_recording(path)
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}.") from None
+    except BadBatch as error:
+        raise BadInput(f"{error}.") from None
+
+
 def recorded_event(path: Path, number: int | None) -> BatchEvent:
     """Find an event of a recording by its evt.num; without one, the recording must have exactly one event.
 
@@ -63,20 +73,15 @@ def recorded_event(path: Path, number: int | None) -> BatchEvent:
     count = 0
     first = last = 0
     only: BatchEvent | None = None
-    try:
-        for batch in read_recording(path):
-            if not batch.count:
-                continue
-            index = -1 if number is None else number - batch.first_number
-            if 0 <= index < batch.count:
-                return BatchEvent(batch, index)
-            first, last = first or batch.first_number, batch.first_number + batch.count - 1
-            count += batch.count
-            only = BatchEvent(batch, 0)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
-    except BadBatch as error:
-        raise BadInput(f"{error}.") from None
+    for batch in recorded_batches(path):
+        if not batch.count:
+            continue
+        index = -1 if number is None else number - batch.first_number
+        if 0 <= index < batch.count:
+            return BatchEvent(batch, index)
+        first, last = first or batch.first_number, batch.first_number + batch.count - 1
+        count += batch.count
+        only = BatchEvent(batch, 0)
     if number is None and count == 1 and only is not None:
         return only
     if number is None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from bus.published_rules import current
+from bus.connection import Connection
+from bus.published_rules import accept, current
 from bus.signatures import BadSigningKey, read_private_key, read_public_key
 from lanner.errors import BadInput
 from lanner.ruleset.compile import CompiledDetection
@@ -61,6 +62,17 @@ def private_key(path: Path) -> Ed25519PrivateKey:
     except (OSError, BadSigningKey) as error:
         what = error.strerror if isinstance(error, OSError) else str(error)
         raise BadInput(f"--sign-key: {path}: {what}.") from None
+
+
+def accepted_version(settings: Settings, connection: Connection) -> PublishedRules | None:
+    """Return the published version, None if there is none. Raises BadInput if it is refused, and BusUnavailable."""
+    message = current(connection)
+    if message is None:
+        return None
+    try:
+        return accept(message, public_keys(settings)).rules
+    except BadRules as error:
+        raise BadInput(f"the published version can't be used: {error}.") from None
 
 
 def running_version(settings: Settings) -> tuple[PublishedRules | None, CompiledDetection | None]:

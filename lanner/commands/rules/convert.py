@@ -7,6 +7,7 @@ import click
 
 from foundation.text import printable
 from lanner.cli.app import NO_SETTINGS, Group, Options, front_command
+from lanner.cli.options import write_text
 from lanner.cli.tables import CONVERT
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.libraries import need
@@ -59,8 +60,8 @@ def convert_sigma(
         sys.stdout.write(text)
     else:
         tests = cases_of(load_rules([RuleFile(str(output), text)]))
-        _write(output, text)
-        _write(output.with_name(f"{output.stem}_test.yaml"), tests.text)
+        write_text(output, text)
+        write_text(output.with_name(f"{output.stem}_test.yaml"), tests.text)
         for name in tests.unproven:
             note(printable(f"no test was found for: {name}"))
     if not options.quiet:
@@ -68,10 +69,3 @@ def convert_sigma(
         count = len(done.rules)
         note(f"{count} rule{'' if count == 1 else 's'} converted, {len(done.rejected)} rejected{others}")
     return BAD_INPUT if strict and done.rejected else 0
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None

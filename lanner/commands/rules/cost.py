@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from lanner.cli.options import chosen_recording, parse_duration_ms, progress, so
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange
 from lanner.ruleset.compile import CompiledDetection
+from lanner.ruletest.given import recorded_batches
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
@@ -28,8 +29,6 @@ from processor.pushdown.cost import EventTypeCost, EventTypeCounts, count, share
 from schemas.batch import EventBatch
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.system_calls import EXECS
-from schemas.encoding.batch import BadBatch
-from schemas.encoding.recording import read_recording
 
 _MIB = 1 << 20
 
@@ -186,7 +185,7 @@ def pushdown(options: Options, recording: Path | None, live: str | None) -> None
     counts: dict[str, EventTypeCounts] = {}
     lost = 0
     if recording is not None:
-        count(_batches(recording), costs, counts)
+        count(recorded_batches(recording), costs, counts)
     if seconds is not None:
         counts, lost = count_live(settings, detection, costs, seconds, quiet=options.quiet)
     if options.format == "json":
@@ -228,15 +227,6 @@ def _named(detection: CompiledDetection) -> list[tuple[str, Node]]:
         if SYSCALL in leg.sources
         for term in leg.terms
     ]
-
-
-def _batches(recording: Path) -> Iterator[EventBatch]:
-    try:
-        yield from read_recording(recording)
-    except OSError as error:
-        raise BadInput(f"{recording}: {error.strerror}.") from None
-    except BadBatch as error:
-        raise BadInput(f"{error}.") from None
 
 
 def _by_cost(

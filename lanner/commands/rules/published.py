@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections import Counter
 from dataclasses import asdict, replace
@@ -18,7 +17,7 @@ from bus.connection import BusUnavailable
 from foundation.files import write_atomically
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options import progress
+from lanner.cli.options import agreed, progress
 from lanner.errors import BadInput
 from lanner.known_state.learning import learning_macros
 from lanner.libraries import need
@@ -98,7 +97,7 @@ def publish(
         raise BadInput(*over, "add --force to publish all the same.")
     for line in over:
         note(line, "warning")
-    if not (yes or _agreed()):
+    if not (yes or agreed("Publish it?", "add --yes")):
         note("nothing was published.")
         return
     named = replace(rules, previous="" if running is None else running.version, difference=changed)
@@ -164,12 +163,6 @@ def _over_budget(
     return over_budget(measured.costs, asdict(budget), budget.hours)
 
 
-def _agreed() -> bool:
-    if not sys.stdin.isatty():
-        raise click.UsageError("Can't ask for confirmation without a terminal: add --yes.")
-    return click.confirm("Publish it?")
-
-
 @front_command(
     "pull", example="lanner rules pull /tmp/running && lanner rules validate /tmp/running", formats=(), without=NO_RULES
 )
@@ -181,18 +174,12 @@ def pull(options: Options, folder: Path, *, force: bool) -> None:
     If their order is not alphabetical, their names get numbers in front, so that publishing DIR gives the same rules.
     """
     need("processor", "confluent_kafka", "cryptography")
-    from bus.published_rules import accept, current
-    from lanner.wiring.published import public_keys
-    from schemas.published_rules import BadRules
+    from lanner.wiring.published import accepted_version
 
     settings = options.settings()
-    message = current(reachable_connection(settings))
-    if message is None:
+    rules = accepted_version(settings, reachable_connection(settings))
+    if rules is None:
         raise BadInput("no version is published; use `lanner rules publish PATH…`.")
-    try:
-        rules = accept(message, public_keys(settings)).rules
-    except BadRules as error:
-        raise BadInput(f"the published version can't be used: {error}.") from None
     names = [file.name for file in rules.files]
     if names != sorted(names):
         width = len(str(len(names)))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
+from lanner.cli.options import write_text
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.generate import cases_from
@@ -70,7 +71,7 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
             click.echo(progress(tested.suite.file, outcomes, verbose=options.verbose, colour=_colour()), nl=False)
     lacking = _coverage(found)
     if junit is not None:
-        _write(junit, junit_xml(suites))
+        write_text(junit, junit_xml(suites))
     if options.format == "json":
         click.echo(json.dumps(as_rows(suites, lacking), indent=2))
     else:
@@ -104,10 +105,3 @@ def _coverage(found: TestFiles) -> RuleCoverage:
 
 def _colour() -> bool:
     return coloured(sys.stdout)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None

@@ -118,7 +118,7 @@ def _deliver(
         deliveries.views,
         settings.http.stuck_seconds,
         settings.http.oldest_undelivered_seconds,
-        lambda: None if intake is None else intake.stats,
+        lambda: None if intake is None else intake.server.stats,
     )
     path = find_file(options.config, os.environ)
     watch, watch_at = FileWatch([] if path is None else [path.absolute()]), 0.0
@@ -138,7 +138,7 @@ def _deliver(
                 time.sleep(POLL_SECONDS)
                 watchdog.beat()
                 view.turned.beat()
-                if intake is not None and not intake.is_alive:
+                if intake is not None and not intake.server.is_alive:
                     raise BadInput(
                         "intake: internal error; this is a bug in Lanner. Accepted alerts are sent after a restart."
                     )
@@ -153,7 +153,7 @@ def _deliver(
         finally:
             service.notify("STOPPING=1")
             if intake is not None:
-                intake.stop(STOP_SECONDS)
+                intake.server.stop(STOP_SECONDS)
             deliveries.stop()
     if not options.quiet:
         for line in (*deliveries.summary(), *([] if intake is None else [intake.summary()])):

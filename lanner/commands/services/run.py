@@ -82,8 +82,8 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             reload=load,
             settings_file=find_file(options.config, os.environ),
             recording=open_recording(settings, note),
-            on_alert=None if console is None else console.put,
-            on_batch=None if console is None else console.see,
+            on_alert=None if console is None else console.alerts.put,
+            on_batch=None if console is None else console.host.see,
             quiet=options.quiet,
         )
         has_metrics = metrics is not None or settings.http.listen is not None
@@ -91,7 +91,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             timing = RuleTiming(lambda: pipeline.detection.ruleset.detector)
             pipeline.evaluator.add_observer(timing.see)
             if console is not None:
-                console.attach(lambda: pipeline.detection.active_rules, lambda: timing.seconds)
+                console.host.attach(lambda: pipeline.detection.active_rules, lambda: timing.seconds)
         if has_metrics:
             _run_with_metrics(pipeline, timing, settings, metrics)
         else:
@@ -111,13 +111,16 @@ def _console(settings: Settings) -> Iterator["HostConsole | None"]:
     from lanner.wiring.stages.consoles import HostConsole
 
     console = HostConsole(settings, note)
-    note(f"console at {console.address}")
+    note(f"console at {console.console.address}")
     try:
         yield console
     finally:
-        console.stop()
-        if console.dropped:
-            note(f"console: {count_of(console.dropped, 'alert')} came too fast, and can't be seen there.", "warning")
+        console.console.stop()
+        if console.alerts.dropped:
+            note(
+                f"console: {count_of(console.alerts.dropped, 'alert')} came too fast, and can't be seen there.",
+                "warning",
+            )
 
 
 def _run_with_metrics(pipeline: Pipeline, timing: RuleTiming, settings: Settings, address: str | None) -> None:

@@ -12,7 +12,6 @@ from lanner.wiring.routing.previews import marked_alert
 from lanner.wiring.routing.templates import appended
 from lanner.wiring.servers import intake_address
 from notifier.intake import Bus, IntakeServer
-from notifier.sink import IntakeStats
 from processor.output.redaction import Redaction
 
 
@@ -44,33 +43,19 @@ class RunningIntake:
         host, port = intake_address(listen)
         token, context = server_secrets("intake", section, environment)
         add, redact = appended(settings), Redaction(settings.redact).alert
-        self._intake = IntakeServer(
+        self.server = IntakeServer(
             bus, marked_alert, prepare=lambda alert: redact(add(alert)), token=token, context=context, report=note
         )
         try:
-            self._intake.start(host, port)
+            self.server.start(host, port)
         except OSError as error:
             raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
-        self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self._intake.port}/"
+        self.address = f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{self.server.port}/"
         if not token and not section.client_ca_file:
             who = "any user of this host" if is_loopback(host) else "anyone who can connect"
             note(f"intake: no token and no client certificates: {who} can send alerts.", "warning")
 
-    @property
-    def is_alive(self) -> bool:
-        """True if it still listens."""
-        return self._intake.is_alive
-
-    def stop(self, seconds: float) -> None:
-        """Stop; wait so many seconds for requests in progress."""
-        self._intake.stop(seconds)
-
-    @property
-    def stats(self) -> IntakeStats:
-        """Counts of requests."""
-        return self._intake.stats
-
     def summary(self) -> str:
         """Return a line with what it did."""
-        stats = self.stats
+        stats = self.server.stats
         return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"

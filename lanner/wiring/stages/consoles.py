@@ -151,44 +151,28 @@ def recording_console(
 
 
 class HostConsole:
-    """The console of `lanner run`, and what takes this host's alerts, batches and rules."""
+    """The console of `lanner run`, and its sources: this host's alerts, batches and rules."""
 
     def __init__(self, settings: Settings, note: OnNote) -> None:
         """Start it. Raises BadInput."""
         folder, kept = Path(settings.console.state_dir), Path(settings.keep.folder)
         store = RecordingStore(kept, note)
         earlier: Iterable[Alert] = store.alerts() if settings.keep.size_mib and kept.is_dir() else ()
-        self._alerts = LocalAlerts(earlier)
-        self._host = LocalHost(BY_NAME[settings.priority])
-        self._console = RunningConsole(
+        self.alerts = LocalAlerts(earlier)
+        self.host = LocalHost(BY_NAME[settings.priority])
+        self.console = RunningConsole(
             settings,
             folder,
-            source=lambda _: self._alerts,
+            source=lambda _: self.alerts,
             marks=partial(MarkFile, folder / MARKS),
             audit=partial(AuditFile, folder / AUDIT),
-            fleet=self._host,
+            fleet=self.host,
             search=_search(settings, store) if settings.keep.size_mib else None,
             pipeline=outbox_pipeline(settings),
             described="this host",
             events=_archive(store, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
             note=note,
         )
-        self.address = self._console.address
-        self.put = self._alerts.put
-        """Takes an alert."""
-        self.see = self._host.see
-        """Takes a batch."""
-        self.attach = self._host.attach
-        """Takes what returns the active rules, and what returns their cost."""
-
-    @property
-    def dropped(self) -> int:
-        """Alerts that came too fast."""
-        return self._alerts.dropped
-
-    def stop(self) -> None:
-        """Stop it."""
-        self._console.stop()
 
 
 def _archive(store: EventStore, retention: str) -> EventArchive:

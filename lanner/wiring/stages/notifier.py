@@ -87,7 +87,15 @@ class Deliveries:
 
     def summary(self) -> Sequence[str]:
         """Return one line for each sink with what it did."""
-        return [_summary(each.worker.name, each.worker.stats) for each in self.views]
+        lines = []
+        for each in self.views:
+            stats = each.worker.stats
+            lines.append(
+                f"{each.worker.name}: {stats.sent:,} delivered, {stats.retried:,} attempts failed, "
+                f"{stats.dead_lettered:,} refused, {stats.duplicates:,} duplicates, "
+                f"{stats.not_routed:,} not routed to it, {stats.muted:,} muted"
+            )
+        return lines
 
     def _open(self, settings: Settings) -> list[Sink]:
         opened: list[Sink] = []
@@ -99,10 +107,3 @@ class Deliveries:
                 each.close()
             raise
         return opened
-
-
-def _summary(name: str, stats: SinkStats) -> str:
-    return (
-        f"{name}: {stats.sent:,} delivered, {stats.retried:,} attempts failed, {stats.dead_lettered:,} refused, "
-        f"{stats.duplicates:,} duplicates, {stats.not_routed:,} not routed to it, {stats.muted:,} muted"
-    )
