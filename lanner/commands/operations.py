@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 from rich.text import Text
@@ -75,6 +75,16 @@ _BATCHES_THAT_COST_MOST = 0.5
 """Share of the processors' time for batches, from which larger batches are worth a note."""
 
 
+def _number(
+    *names: str, kind: click.ParamType, text: str, default: float | None = None, metavar: str = "N"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return an option that takes a number; without a default it is required."""
+    given: dict[str, Any] = (
+        {"required": True} if default is None else {"default": default, "show_default": bool(default)}
+    )
+    return click.option(*names, type=kind, metavar=metavar, help=text, **given)
+
+
 @front_command(
     "sizing",
     example=(
@@ -83,86 +93,50 @@ _BATCHES_THAT_COST_MOST = 0.5
     ),
     without=NO_RULES,
 )
-@click.option("--hosts", type=click.IntRange(1, 10_000_000), required=True, metavar="N", help="Hosts with a collector.")
-@click.option(
+@_number("--hosts", kind=click.IntRange(1, 10_000_000), text="Hosts with a collector.")
+@_number(
     "--events-per-host",
-    type=click.FloatRange(0, 1_000_000),
-    required=True,
-    metavar="N",
-    help="Events that a host sends a second, on average over the day.",
+    kind=click.FloatRange(0, 1_000_000),
+    text="Events that a host sends a second, on average over the day.",
 )
-@click.option(
-    "--batch-ms",
-    type=click.IntRange(1, 60_000),
-    default=_DEFAULTS.batch_ms,
-    show_default=True,
-    metavar="N",
-    help="The setting kafka.batch_ms.",
-)
-@click.option(
+@_number("--batch-ms", kind=click.IntRange(1, 60_000), default=_DEFAULTS.batch_ms, text="The setting kafka.batch_ms.")
+@_number(
     "--retention-hours",
-    type=click.FloatRange(0.1, 10_000),
+    kind=click.FloatRange(0.1, 10_000),
     default=_DEFAULTS.retention_hours,
-    show_default=True,
-    metavar="N",
-    help="How long events are retained.",
+    text="How long events are retained.",
 )
-@click.option(
+@_number(
     "--replication-factor",
-    type=click.IntRange(1, 100),
+    "replicas",
+    kind=click.IntRange(1, 100),
     default=_DEFAULTS.replicas,
-    show_default=True,
-    metavar="N",
-    help="Copies of each message.",
+    text="Copies of each message.",
 )
-@click.option(
+@_number(
     "--alerts-per-host",
-    type=click.FloatRange(0, 1_000_000),
+    kind=click.FloatRange(0, 1_000_000),
     default=_DEFAULTS.alerts_per_host,
-    show_default=True,
-    metavar="N",
-    help="Alerts that a host raises a day.",
+    text="Alerts that a host raises a day.",
 )
-@click.option(
+@_number(
     "--load",
-    type=click.FloatRange(0.05, 1),
+    kind=click.FloatRange(0.05, 1),
     default=_DEFAULTS.load,
-    show_default=True,
     metavar="SHARE",
-    help="Planned use of each core.",
+    text="Planned use of each core.",
 )
-@click.option("--core-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a core for a month.")
-@click.option("--disk-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a GB of disk a month.")
-@click.option("--network-price", type=click.FloatRange(0), default=0.0, metavar="N", help="Price of a GB of traffic.")
-def sizing(
-    options: Options,
-    *,
-    hosts: int,
-    events_per_host: float,
-    batch_ms: int,
-    retention_hours: float,
-    replication_factor: int,
-    alerts_per_host: float,
-    load: float,
-    core_price: float,
-    disk_price: float,
-    network_price: float,
-) -> None:
+@_number("--core-price", kind=click.FloatRange(0), default=0.0, text="Price of a core for a month.")
+@_number("--disk-price", kind=click.FloatRange(0), default=0.0, text="Price of a GB of disk a month.")
+@_number("--network-price", kind=click.FloatRange(0), default=0.0, text="Price of a GB of traffic.")
+def sizing(options: Options, *, core_price: float, disk_price: float, network_price: float, **planned: Any) -> None:
     """Compute the cores, memory, disk and network that a fleet needs, from measured costs.
 
     Nothing is read or sent. `rate(lanner_events_total[1d])` of a fleet's processors, divided by its hosts, is
     --events-per-host. The result is for independent events; hosts whose events come in bursts send fewer batches and
     need less. docs/sizing.md explains each figure.
     """
-    plan = FleetPlan(
-        hosts=hosts,
-        events_per_host=events_per_host,
-        batch_ms=batch_ms,
-        retention_hours=retention_hours,
-        replicas=replication_factor,
-        load=load,
-        alerts_per_host=alerts_per_host,
-    )
+    plan = FleetPlan(**planned)
     prices = Prices(core_price, disk_price, network_price)
     sizing = size_fleet(plan, prices)
     if options.format == "json":
@@ -173,12 +147,13 @@ def sizing(
         f"\n{sizing.events:,.0f} events and {sizing.batches:,.0f} batches a second; {sizing.partitions} partitions."
     )
     click.echo(
-        f"Cores to plan for brokers, processors and notifiers, {load:.0%} in use: {_rounded(sizing.planned_cores)}."
+        f"Cores to plan for brokers, processors and notifiers, {plan.load:.0%} in use: "
+        f"{_rounded(sizing.planned_cores)}."
     )
     if prices != Prices():
         click.echo(f"Cost a month: {sizing.cost_month:,.0f}.")
     if not options.quiet:
-        _advise(sizing, batch_ms)
+        _advise(sizing, plan.batch_ms)
 
 
 def _row(part: PartNeeds) -> tuple[str, ...]:

@@ -1,10 +1,8 @@
 """`lanner notifier`: delivers a fleet's alerts to sinks."""
 
-import functools
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
 
 import click
 
@@ -23,13 +21,9 @@ from lanner.wiring.check import check_settings
 from lanner.wiring.kafka import connection_of, reachable_connection
 from lanner.wiring.routing.previews import from_json, marked_alert, with_rule_texts
 from lanner.wiring.sinks.registry import open_sink
-from lanner.wiring.stages.notifier import Deliveries
+from lanner.wiring.stages.notifier import Deliveries, open_intake
 from notifier.sink import Delivered, RateLimited, RoutedAlert, Undeliverable
 from schemas.alert import Alert
-
-if TYPE_CHECKING:
-    from lanner.wiring.stages.alert_intake import RunningIntake
-
 
 POLL_SECONDS = 0.2
 WATCH_SECONDS = 1.0
@@ -126,7 +120,8 @@ def _deliver(
         try:
             deliveries.start()
             if listen:
-                intake = _listening(settings, listen, deliveries, connection)
+                need("notifier", "aiohttp")
+                intake = open_intake(settings, listen, deliveries)
             service.notify("READY=1")
             if not options.quiet:
                 origin = connection.bootstrap_servers if connection else "outboxes on this host"
@@ -160,27 +155,13 @@ def _deliver(
             note(line)
 
 
-def _listening(
-    settings: Settings, listen: str, deliveries: Deliveries, connection: Connection | None
-) -> "RunningIntake":
-    need("notifier", "aiohttp")
-    from lanner.wiring.stages.alert_intake import RunningIntake
-    from notifier.intake import into_outboxes
-
-    if connection is None:
-        return RunningIntake(settings, listen, functools.partial(into_outboxes, deliveries.outboxes), note)
-    from notifier.intake import into_topic
-
-    return RunningIntake(settings, listen, functools.partial(into_topic, connection, note), note)
-
-
 def _changed(options: Options, before: Settings, deliveries: Deliveries) -> Settings:
     """Reload settings and secrets; on errors, report them and keep the previous settings."""
     service.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
     settings = before
     try:
         loaded = options.load()
-        check_settings(loaded, "notifier", sinks=deliveries.names, needs_broker=deliveries.has_broker)
+        check_settings(loaded, "notifier", sinks=deliveries.names, needs_broker=deliveries.connection is not None)
         deliveries.change(loaded.settings)
     except BadInput as error:
         for message in error.messages:

@@ -25,8 +25,14 @@ from lanner.wiring.sinks.lines import (
     preview_file,
     preview_syslog,
 )
-from lanner.wiring.sinks.remote import prepare_apprise, prepare_webhook, preview_apprise, preview_webhook
-from lanner.wiring.sinks.slack import prepare_slack, preview_slack
+from lanner.wiring.sinks.remote import (
+    prepare_apprise,
+    prepare_slack,
+    prepare_webhook,
+    preview_apprise,
+    preview_slack,
+    preview_webhook,
+)
 from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.routing import Router
 from notifier.delivery.worker import AlertQueue, Worker

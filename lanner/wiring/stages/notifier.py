@@ -1,18 +1,31 @@
-"""The sinks of one `lanner notifier`: settings in, a worker for each sink out."""
+"""The sinks of one `lanner notifier`, a worker for each, and its intake of alerts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bus.connection import Connection
 from lanner.dead_letters.selection import report_orphaned_outboxes
+from lanner.errors import BadInput
 from lanner.operations.notifier import SinkView
 from lanner.settings import Settings
+from lanner.settings.forms import is_loopback
 from lanner.terminal.output import note
+from lanner.wiring.certificates import server_secrets
+from lanner.wiring.routing.previews import marked_alert
 from lanner.wiring.routing.routers import open_outbox, routing_table
+from lanner.wiring.routing.templates import appended
+from lanner.wiring.servers import intake_address
 from lanner.wiring.sinks.registry import open_sink, worker_of
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
 from notifier.sink import Sink, SinkStats
+from processor.output.redaction import Redaction
+
+if TYPE_CHECKING:
+    from notifier.intake import IntakeServer
 
 STOP_SECONDS = 15.0
 
@@ -34,9 +47,8 @@ class Deliveries:
         """
         self.names = names
         """The names of the sinks."""
-        self.has_broker = connection is not None
-        """True if alerts wait in Kafka."""
-        self._connection = connection
+        self.connection = connection
+        """The broker in which alerts wait, if any."""
         folder = Path(settings.notifier.state_dir)
         table = routing_table(settings, note)
         opened = self._open(settings)
@@ -101,9 +113,51 @@ class Deliveries:
         opened: list[Sink] = []
         try:
             for name in self.names:
-                opened.append(open_sink(settings, name, connection=self._connection))  # noqa: PERF401  closed below
+                opened.append(open_sink(settings, name, connection=self.connection))  # noqa: PERF401  closed below
         except BaseException:
             for each in opened:
                 each.close()
             raise
         return opened
+
+
+@dataclass(frozen=True, slots=True)
+class RunningIntake:
+    """An intake that listens until its server is stopped."""
+
+    server: "IntakeServer"
+    address: str
+
+    def summary(self) -> str:
+        """Return a line with what it did."""
+        stats = self.server.stats
+        return f"intake: {stats.taken:,} accepted, {stats.refused:,} refused, {stats.failed:,} could not be stored"
+
+
+def open_intake(settings: Settings, listen: str, deliveries: Deliveries) -> RunningIntake:
+    """Accept alerts at host:port for the topic of alerts, or without a broker for the sinks' outboxes.
+
+    Raises BadInput with all problems, and BusUnavailable if the broker can't be used.
+    """
+    from notifier.intake import Bus, IntakeServer, into_outboxes, into_topic
+
+    connection, section = deliveries.connection, settings.intake
+    bus: Bus = partial(into_outboxes, deliveries.outboxes)
+    if connection is not None:
+        bus = partial(into_topic, connection, note)
+    host, port = intake_address(listen)
+    token, context = server_secrets("intake", section)
+    add, redact = appended(settings), Redaction(settings.redact).alert
+    server = IntakeServer(
+        bus, marked_alert, prepare=lambda alert: redact(add(alert)), token=token, context=context, report=note
+    )
+    try:
+        server.start(host, port)
+    except OSError as error:
+        raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
+    if not token and not section.client_ca_file:
+        who = "any user of this host" if is_loopback(host) else "anyone who can connect"
+        note(f"intake: no token and no client certificates: {who} can send alerts.", "warning")
+    return RunningIntake(
+        server, f"{'https' if context else 'http'}://{listen.rpartition(':')[0] or '*'}:{server.port}/"
+    )
