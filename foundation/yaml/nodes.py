@@ -65,12 +65,7 @@ class SourceFile:
         self._starts: list[int] | None = None
 
     def locate(self, start: int, end: int) -> SourceLocation:
-        """Return the location of a span; of a span over several lines, the part on the first.
-
-        Args:
-            start: the offset of its first character.
-            end: the offset after its last character.
-        """
+        """Return the location of a span between two offsets; of a span over several lines, the part on the first."""
         if not self._has_lines:
             return SourceLocation(self.name)
         if self._starts is None:

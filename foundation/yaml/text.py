@@ -31,10 +31,7 @@ def visible(text: str) -> str:
 def excerpt(location: SourceLocation, tone: str = "", end: str = "") -> list[str]:
     """Return the line of a location and a line that underlines it; empty for a location without a line.
 
-    Args:
-        location: the place.
-        tone: escape sequence before the underline.
-        end: escape sequence after it.
+    tone, end: escape sequences around the underline.
     """
     if not location.line or not location.text:
         return []
@@ -92,12 +89,7 @@ class TracedText:
         return cls(tuple(pieces), "".join(piece.text for piece in pieces))
 
     def edit(self, text: str, edits: list[Edit]) -> None:
-        """Record the result of one pass of replacements.
-
-        Args:
-            text: the complete new text.
-            edits: the replacements of this pass.
-        """
+        """Record the whole new text after one pass of replacements."""
         self.text = text
         self.edits.append(edits)
 
@@ -169,13 +161,9 @@ def _offsets(node: ScalarNode) -> list[int]:
 
 
 def scalar_offsets(text: str, scalar: ScalarNode) -> list[int]:
-    """Return the offset in the file of each character of a scalar's value.
+    """Return the offset in the file's text of each character of a scalar's value.
 
     Folding, indentation and escapes make the value differ from the written text; this scans both in parallel.
-
-    Args:
-        text: the file's text.
-        scalar: a scalar of that file.
     """
     position, end = scalar.start, scalar.end
     if scalar.style in ("|", ">"):

@@ -20,16 +20,15 @@ _LIMITS = Limits(characters=1 << 20, nodes=100_000, depth=20)
 
 
 def parse_yaml(text: str, source: str, *, has_lines: bool = True) -> Node:
-    """Parse settings.
+    """Parse settings of a source, whose name is for messages.
 
     Args:
         text: the YAML.
-        source: its name in messages.
+        source: its name.
         has_lines: whether messages name a line and column; they mean nothing in a flag's value.
 
     Raises:
         BadInput: On bad syntax, a duplicate key, or a document too big or too deep to be settings.
-
     """
     file = SourceFile(source, text, has_lines=has_lines)
     if len(file.text) > _LIMITS.characters:
@@ -91,12 +90,7 @@ def with_setting(tree: Node, path: str, value: str, source: str) -> Node:
 
 
 def literal(text: str, source: str) -> ScalarNode:
-    """Return a text as if it were quoted in YAML.
-
-    Args:
-        text: the value.
-        source: where it is from, for error messages.
-    """
+    """Return a text as if it were quoted in YAML. source: where it is from, for error messages."""
     return ScalarNode(SourceFile(source, text, has_lines=False), 0, len(text), text, '"')
 
 

@@ -130,11 +130,7 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/?#\s@]*@")
 
 
 def masked(section: Any) -> Any:
-    """Return settings without secrets: paths of URLs, header values, passwords.
-
-    Args:
-        section: the settings, or a part of them; a frozen dataclass.
-    """
+    """Return settings, or a part of them, without secrets: paths of URLs, header values, passwords."""
     changed = {}
     for item in dataclasses.fields(section):
         value = getattr(section, item.name)

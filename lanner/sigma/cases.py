@@ -43,11 +43,7 @@ class Witness:
 
 
 def witnesses(condition: Node) -> Iterator[Witness]:
-    """Yield events that may match, the simplest first.
-
-    Args:
-        condition: of a rule, with macros resolved.
-    """
+    """Yield events that may match a condition with macros resolved, the simplest first."""
     seen: list[Witness] = []
     for variant in range(_VARIANTS):
         made = _event(_Needs(tuple(_needed(condition, variant)), "/srv" if variant % 2 else ""))
@@ -254,12 +250,7 @@ class EventSequence:
 
 
 def sequences(rule: Rule, loaded: LoadResult) -> Iterator[EventSequence]:
-    """Yield events that may make a rule match: single ones, or several for a rule with a correlation.
-
-    Args:
-        rule: one of the loaded rules.
-        loaded: has the macros that it uses.
-    """
+    """Yield events that may make a rule match: single ones, or several for a rule with a correlation."""
     macros = (node for node in walk(rule.condition) if isinstance(node, Macro) and node.name in loaded.macros)
     found = ((node, correlation) for node in macros if (correlation := loaded.macros[node.name].correlation))
     stateful, correlation = next(found, (None, None))
@@ -321,11 +312,7 @@ class CaseFile:
 
 
 def cases_of(loaded: LoadResult) -> CaseFile:
-    """Return the tests of converted rules; each event was evaluated, and matches what its case states.
-
-    Args:
-        loaded: the converted rules, without errors.
-    """
+    """Return the tests of converted rules; each event was evaluated, and matches what its case states."""
     tester = _Tester(loaded)
     parts: list[str] = []
     unproven: list[str] = []

@@ -51,10 +51,10 @@ class Conversion:
 
 
 def convert(paths: Iterable[Path], *, exact_paths: bool = False) -> Conversion:
-    """Convert the Sigma rules for Linux in files and folders.
+    """Convert the Sigma rules for Linux in files and folders, whose files are taken in order of their names.
 
     Args:
-        paths: files, and folders whose files are taken in order of their names.
+        paths: files and folders.
         exact_paths: compare paths exactly.
 
     Raises:

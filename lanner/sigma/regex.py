@@ -79,14 +79,9 @@ Part: TypeAlias = Characters | Anchor | Choice | Repeat
 
 
 def to_lanner(pattern: str, flags: str = "") -> str:
-    """Return an expression in POSIX syntax that matches all of a text in which a pattern is found.
+    """Return an expression in POSIX syntax that matches all of a text in which a pattern of RE2 is found.
 
-    Args:
-        pattern: in the syntax of RE2.
-        flags: of ``i``, ``m`` and ``s``.
-
-    Raises:
-        UnsupportedRegex: the pattern uses what has no equivalent.
+    flags: of ``i``, ``m`` and ``s``. Raises UnsupportedRegex if the pattern uses what has no equivalent.
     """
     reader = _Reader(pattern, flags)
     tree = reader.read()

@@ -79,12 +79,7 @@ def macro_name(rule: AnyRule) -> str:
 
 
 def file_text(head: str, rules: Sequence[LannerRule]) -> str:
-    """Return a rule file: the macros that its rules use, and the rules.
-
-    Args:
-        head: its first line, without the comment sign.
-        rules: in the order of the file.
-    """
+    """Return a rule file: its first line as a comment, the macros that its rules use, and the rules in order."""
     own = {macro.name: macro for rule in rules for macro in rule.macros}
     conditions = [*(rule.condition for rule in rules), *(macro.condition for macro in own.values())]
     shared = [LannerMacro(name, text) for name, text in MACROS.items() if any(name in each for each in conditions)]

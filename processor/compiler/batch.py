@@ -77,11 +77,7 @@ ALWAYS = And(())
 
 
 def classes(conditions: Iterable[tuple[int, Node]]) -> list[TypeClass]:
-    """Partition the event types into classes.
-
-    Args:
-        conditions: indexes of rules and their conditions, with macros resolved and without errors.
-    """
+    """Partition the event types into classes, for the conditions of rules by index, resolved and without errors."""
     by_type: dict[str, list[tuple[int, Node]]] = {}
     for index, condition in conditions:
         named = named_types(condition)

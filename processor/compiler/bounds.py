@@ -228,11 +228,7 @@ class Masks:
         return bool(eval(text, dict(self.constants.values)))  # noqa: S307  an expression over constants
 
     def excluding(self, everything: int) -> list[str]:
-        """Return the function that finds whether the masks exclude all rules, for an event without a kernel's path.
-
-        Args:
-            everything: the mask of all rules.
-        """
+        """Return the function that finds whether the masks exclude all rules, for an event without a kernel's path."""
         lines = ["def excluded(b, n, p, h):", f"    m = {everything}"]
         for has, name, argument in ((self.bits, "bits", "b"), (self.name, "name", "n"), (self.process, "process", "p")):
             if has:

@@ -40,11 +40,7 @@ class ConditionProblem:
 
 
 def check(condition: Node) -> list[ConditionProblem]:
-    """Return all errors and warnings of a condition whose macros are resolved.
-
-    Args:
-        condition: the tree; spans inside a macro are offsets in the macro's own text.
-    """
+    """Return all problems of a condition with macros resolved; spans inside a macro are offsets in its own text."""
     with deep():
         return [problem for node in checks(condition) for problem in _of_check(node)]
 
@@ -177,11 +173,7 @@ def _of_value(node: Check, left: Shape, value: Literal) -> Iterator[ConditionPro
 
 
 def simpler_operator(pattern: str) -> str | None:
-    """Return an operator that can replace a regular expression; None if Falco does not suggest one.
-
-    Args:
-        pattern: the expression, which matches the whole value.
-    """
+    """Return an operator that can replace a regular expression for whole values; None if Falco suggests none."""
     match = _SIMPLE_REGEX.fullmatch(pattern)
     if match is None:
         return None

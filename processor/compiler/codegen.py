@@ -68,11 +68,7 @@ class Emitter:
     """Expressions of transformers whose values are stored."""
 
     def check(self, node: Check) -> Expression:
-        """Return an expression that is truthy if and only if a check is true.
-
-        Args:
-            node: a check without errors.
-        """
+        """Return an expression that is truthy if and only if a check, which has no errors, is true."""
         shape = side_shape(node.left)
         left = self.side(node.left)
         if node.operator == "exists":

@@ -23,11 +23,7 @@ MAX_NAME = 253
 
 
 def names_to_resolve(conditions: Iterable[Node]) -> tuple[str, ...]:
-    """Return the distinct host names that conditions compare with the names of addresses, in order.
-
-    Args:
-        conditions: the trees, with macros resolved and without errors.
-    """
+    """Return the distinct host names that conditions without errors compare with the names of addresses, in order."""
     found: dict[str, None] = {}
     for condition in conditions:
         for check in checks(condition):
@@ -43,14 +39,7 @@ def is_host_name(text: str) -> bool:
 
 
 def names_by_address(answers: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    """Invert the answers of name resolution.
-
-    Args:
-        answers: addresses by name.
-
-    Returns:
-        Names by address, in the order of the answers' names.
-    """
+    """Return names by address, in the order of the names. answers: addresses by name."""
     found: dict[str, dict[str, None]] = {}
     for name, addresses in answers.items():
         for address in addresses:
@@ -188,15 +177,7 @@ def fits_in_rule(text: str) -> bool:
 
 
 def parse_literal(text: str, kind: str) -> Literal | Net:
-    """Parse a literal for a field of a type.
-
-    Args:
-        text: the rule's text, unescaped.
-        kind: the field's type in the catalogue.
-
-    Raises:
-        BadLiteral: the text is not a value of the type.
-    """
+    """Parse a rule's unescaped text as a value of a field's type. Raises BadLiteral."""
     if not fits_in_rule(text):
         raise BadLiteral(f"the value is longer than {_MAX_BYTES} bytes")
     if kind == "BYTEBUF":

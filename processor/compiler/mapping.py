@@ -121,9 +121,7 @@ def _ancestry(event: Event, name: str) -> list[Any]:
 def converted(value: Any, kind: str) -> Any:
     """Return a value in its type's internal form: numbers as int, addresses in canonical form.
 
-    Args:
-        value: text, number, bool or bytes; numbers and bools may be given as text.
-        kind: the field's type.
+    Numbers and bools may be given as text, and texts as bytes.
     """
     if value is None:
         return None
@@ -159,8 +157,7 @@ class ItemAccess:
 def compile_items(condition: Node) -> Callable[[Event], bool]:
     """Compile a condition into a function of a mapping that has, or computes, every field that the condition reads.
 
-    Args:
-        condition: the tree, with macros resolved and without errors.
+    Its macros are resolved, and it has no errors.
     """
     with deep():
         constants = Constants()
@@ -168,12 +165,9 @@ def compile_items(condition: Node) -> Callable[[Event], bool]:
 
 
 def compile_mapping(condition: Node) -> Callable[[Event], bool]:
-    """Compile a condition into a function that evaluates events given as mappings.
+    """Compile a condition, resolved and without errors, into a function that evaluates events given as mappings.
 
     A missing key and None both mean that the value is missing.
-
-    Args:
-        condition: the tree, with macros resolved and without errors.
     """
     with deep():
         constants = Constants()

@@ -58,7 +58,7 @@ def predicate(operator: str, kind: str, texts: Sequence[str], modifier: str | No
         operator: as in a rule, except ``exists``.
         kind: the type of the left side.
         texts: the values on the right; exactly one if the operator takes one.
-        modifier: oneof, anyof or allof; then each value is compared separately and the results are counted.
+        modifier: if there is one, each value is compared separately and the results are counted.
 
     Raises:
         BadLiteral: a value does not fit the type or the operator.
@@ -176,14 +176,10 @@ _CLASSES = {
 
 
 def glob_expression(pattern: str, *, fold: bool = False) -> re.Pattern[str]:
-    """Convert a shell pattern to a regular expression that matches in linear time.
+    """Convert a shell pattern, with one character per byte, to a regular expression that matches in linear time.
 
     ``*`` and ``?`` also match ``/``; brackets support ranges, ``!``, ``^`` and classes; a backslash quotes
-    the next character. An unclosed bracket is a plain character. A run of ``*`` counts as one.
-
-    Args:
-        pattern: the pattern, with one character per byte.
-        fold: ignore the case of letters.
+    the next character. An unclosed bracket is a plain character. A run of ``*`` counts as one. `fold` ignores case.
     """
     # Between asterisks, each part has one length, so the first place where it fits is as good as any later one.
     parts = [""]

@@ -16,12 +16,7 @@ _CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
 
 
 def simplify(condition: Node, event_type: str | None = None) -> Folded:
-    """Simplify a condition for events of one type.
-
-    Args:
-        condition: the tree, with macros resolved.
-        event_type: decides checks on evt.type; None leaves them unchanged.
-    """
+    """Simplify a condition for events of one type; None leaves checks on evt.type unchanged."""
     if isinstance(condition, Check):
         return _decide(condition, event_type)
     if isinstance(condition, Macro):

@@ -130,14 +130,11 @@ def _options(words: list[str], known: str) -> Iterator[tuple[str, tuple[str, ...
 
 
 def getopt(arguments: tuple[Value, ...], known: str | None) -> tuple[str, ...] | None:
-    """Return the names of the options found, each followed by its value if it has one.
+    """Return the names of the options found in words, each followed by its value if it has one.
 
     Parsing ends at ``--`` and at the first word that is not an option; words that begin with ``--`` are skipped.
     An unknown option becomes ``?``; one that lacks its value becomes "". The result is missing if an argument is.
-
-    Args:
-        arguments: words, or tuples of words.
-        known: the names, each one character, followed by a colon if it takes a value.
+    known: the names, each one character, followed by a colon if it takes a value.
     """
     words = _words(arguments)
     if words is None or known is None:

@@ -52,12 +52,7 @@ class Correlator:
     """
 
     def __init__(self, plan: Plan, *, max_groups: int = MAX_GROUPS) -> None:
-        """Begin with no window state.
-
-        Args:
-            plan: the stateful rules and macros.
-            max_groups: the maximum number of windows and counts of repeats.
-        """
+        """Begin with no window state. max_groups: the maximum number of windows and counts of repeats."""
         self._rules = IndexedPlan.of(plan)
         self._now = 0
         """The clock: the append time of the message that was applied last, or in replay the newest event time, ns."""
@@ -82,10 +77,8 @@ class Correlator:
     def process(self, pre_matches: Iterable[PreMatch], now: int | None = None) -> list[Alert]:
         """Apply events in the given order.
 
-        Args:
-            pre_matches: the events.
-            now: append time of their message, ns since the epoch; periods that ended before are closed first. None if
-                events are the clock.
+        now: append time of their message, ns since the epoch; periods that ended before are closed first. None if
+        events are the clock.
         """
         found: list[Alert] = [] if now is None else self.tick(now)
         for pre_match in pre_matches:
@@ -104,8 +97,7 @@ class Correlator:
     def tick(self, now: int) -> list[Alert]:
         """Close the periods that are over, and drop state that no event can need.
 
-        Args:
-            now: append time of the newest message, or in replay the newest event time, ns since the epoch.
+        now: append time of the newest message, or in replay the newest event time, ns since the epoch.
         """
         if self._now - now > CLOCK_SLACK:
             self.shift(now - self._now)
@@ -155,31 +147,21 @@ class Correlator:
         return found
 
     def shift(self, step: int) -> None:
-        """Move all state by the step of a clock that was set.
-
-        Args:
-            step: by how much the clock was set forward, ns; negative if it was set back.
-        """
+        """Move all state by the step of a clock that was set. step: ns; negative if it was set back."""
         self._now += step
         self.state.shift(step)
 
     def repair(self, now: int) -> int:
-        """Set state with times in the future, from a wrong clock, to the present.
+        """Set state with times in the future, from a wrong clock, to the present; return the number of groups repaired.
 
-        Args:
-            now: append time of a message newer than all state, ns since the epoch.
-
-        Returns:
-            The number of groups repaired.
+        now: append time of a message newer than all state, ns since the epoch.
         """
         return self.state.repair(now + CLOCK_SLACK, now)
 
     def change_rules(self, plan: Plan, *, is_settled: bool = True) -> None:
         """Evaluate other rules from now on; unchanged macros keep their windows, and repeats their counts.
 
-        Args:
-            plan: the other rules.
-            is_settled: no other rules are active elsewhere, so windows of unknown macros are dropped.
+        is_settled: no other rules are active elsewhere, so windows of unknown macros are dropped.
         """
         self._rules = IndexedPlan.of(plan)
         self.sightings.change_rules(self._rules.spans, plan.max_group_values)

@@ -71,11 +71,7 @@ class Sighting:
 def sighting_of(pre_match: PreMatch, owner: str, feed: Feed, now: int) -> Sighting:
     """Return a pre-matched event as a sighting.
 
-    Args:
-        pre_match: the event.
-        owner: fingerprint of the macro.
-        feed: the event's value, and the fields that identify its bringer.
-        now: the clock, ns; replaces the arrival time of a batch without one.
+    now: the clock, ns; replaces the arrival time of a batch without one.
     """
     origin = pre_match.origin
     return Sighting(
@@ -95,13 +91,7 @@ class Sightings:
     """Values by group."""
 
     def __init__(self, spans: Mapping[str, Span], *, maximum: int = MAX_VALUES, group_maximum: int) -> None:
-        """Begin empty.
-
-        Args:
-            spans: the times of macros, by fingerprint.
-            maximum: of values of all groups together.
-            group_maximum: of values of one group.
-        """
+        """Begin empty. spans: the times of macros, by fingerprint."""
         self._spans = spans
         self._maximum = maximum
         self.group_maximum = group_maximum
@@ -134,11 +124,7 @@ class Sightings:
         return len(self._groups)
 
     def see(self, sighting: Sighting) -> UpdateOutcome | bool:
-        """Take an event.
-
-        Returns:
-            True if its value is new, else False; or the reason why that isn't known.
-        """
+        """Take an event; return whether its value is new, or the reason why that isn't known."""
         span = self._spans.get(sighting.owner)
         if span is None:
             return UpdateOutcome.STALE
@@ -168,13 +154,9 @@ class Sightings:
         return UpdateOutcome.LEARNING if is_blind or is_learning else True
 
     def learn(self, sighting: Sighting, now: int) -> None:
-        """Add a value that was seen in the past.
+        """Add a value that was seen in the past. now: the present, ns.
 
         An unknown group begins to learn now, since perhaps not all of its values were learned.
-
-        Args:
-            sighting: the value and when it was seen.
-            now: the present, ns.
         """
         span, key = self._spans.get(sighting.owner), (sighting.owner, sighting.group)
         if span is None:

@@ -271,10 +271,7 @@ class Store:
     def __init__(self, maximum: int, deadline: Callable[[GroupState], int]) -> None:
         """Begin empty.
 
-        Args:
-            maximum: of entries.
-            deadline: returns the time at which an entry is due, by the clock of ticks, ns; a change of the entry
-                may postpone it.
+        deadline: returns when an entry is due, by the clock of ticks, ns; a change of the entry may postpone it.
         """
         self._maximum = maximum
         self._deadline = deadline
@@ -301,11 +298,7 @@ class Store:
         return self._entries.get(key)
 
     def put(self, entry: GroupState) -> list[GroupState]:
-        """Store an entry in place of the previous one.
-
-        Returns:
-            The entries that were evicted to make room.
-        """
+        """Store an entry in place of the previous one; return the entries that were evicted to make room."""
         key = (entry.owner, entry.group)
         before = self._entries.get(key)
         if before is not None and before.host != entry.host:
@@ -336,8 +329,7 @@ class Store:
     def due(self, now: int) -> Iterator[GroupState]:
         """Yield each entry whose deadline has passed; the caller changes or removes it before it requests the next.
 
-        Args:
-            now: by the clock of ticks, ns.
+        now: by the clock of ticks, ns.
         """
         while self._due and self._due[0][0] <= now:
             when, _, key = heapq.heappop(self._due)

@@ -42,16 +42,7 @@ class Tally:
 
 
 def take_notice(tally: Tally | None, pre_match: PreMatch, notice: Notice) -> Tally | None:
-    """Add a notice to a sum.
-
-    Args:
-        tally: the sum so far; None for the first notice.
-        pre_match: the pre-match that contains the notice.
-        notice: the notice.
-
-    Returns:
-        The new sum; None if the notice was counted before.
-    """
+    """Return the sum with a notice of a pre-match; None if it was counted before."""
     stamp, before = pre_match.origin.stamp(pre_match.time), () if tally is None else tally.sources
     if is_applied(before, stamp):
         return None

@@ -48,15 +48,9 @@ class CorrelateStage:
         self._repaired = 0
 
     def begin(self, partition: int, blobs: Iterable[bytes], applied: int = -1) -> int:
-        """Take over a partition with its window state.
+        """Take over a partition with the values of its table; return how many could not be read, as of another release.
 
-        Args:
-            partition: of the correlate topic.
-            blobs: the values of its table.
-            applied: the last offset that is applied in them.
-
-        Returns:
-            The number of values that could not be read, such as those of another release.
+        applied: the last offset that is applied in them.
         """
         correlator = Correlator(self._plan)
         unreadable = 0
@@ -75,9 +69,7 @@ class CorrelateStage:
     def change_rules(self, plan: Plan, *, is_settled: bool) -> None:
         """Evaluate other rules from now on; unchanged stateful macros keep their windows.
 
-        Args:
-            plan: the other rules.
-            is_settled: no other rules are active in the fleet, so unknown state is dropped, in the table too.
+        is_settled: no other rules are active in the fleet, so unknown state is dropped, in the table too.
         """
         self._plan, self._is_settled = plan, is_settled
         for correlator in self._correlators.values():

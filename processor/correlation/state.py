@@ -35,12 +35,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def write_snapshot(now: int, blobs: list[bytes]) -> bytes:
-    """Join states.
-
-    Args:
-        now: the clock of ticks, ns.
-        blobs: encoded entries.
-    """
+    """Join encoded entries. now: the clock of ticks, ns."""
     body = _COUNTS.pack(now, len(blobs)) + b"".join(_LENGTH.pack(len(blob)) + blob for blob in blobs)
     return _HEAD.pack(_MARK, zlib.crc32(body)) + body
 
@@ -151,15 +146,7 @@ class WindowState:
         self._retime(lambda time: time + step)
 
     def repair(self, limit: int, now: int) -> int:
-        """Set state with times in the future to the present.
-
-        Args:
-            limit: later times are wrong, ns.
-            now: the present, ns.
-
-        Returns:
-            The number of groups repaired.
-        """
+        """Set times later than a limit to the present; return the number of groups repaired. limit, now: ns."""
 
         def present(time: int) -> int:
             return min(time, now)
@@ -208,13 +195,7 @@ class WindowState:
             self.sightings.drop(key)
 
     def obey(self, command: StateCommand, about: PreMatch, now: int) -> None:
-        """Learn or forget.
-
-        Args:
-            command: what to change.
-            about: the message that contains it, with the group.
-            now: the present, ns.
-        """
+        """Learn or forget, for the group of the message that contains the command. now: the present, ns."""
         owner, group = command.owner, about.group
         if command.action == "begin":
             self.sightings.learned_since(owner, group, about.time)
@@ -284,10 +265,7 @@ def take_changes(state: WindowState, macros: Sequence[str]) -> list[StateChange]
     If only the first of them are written, another process takes over with these and gets the messages again. A window
     that contains an event does not fire for it again, so the state that depends on it is written first: counts of
     repeats, then windows of macros that refer to others, then those others. Counts that have ended are removed last.
-
-    Args:
-        state: the state.
-        macros: the fingerprints of stateful macros, each after those that it refers to.
+    macros: the fingerprints of stateful macros, each after those that it refers to.
     """
     ranks = {fingerprint: rank for rank, fingerprint in enumerate(reversed(macros), start=1)}
     last = len(ranks) + 1
@@ -317,9 +295,7 @@ def _seen_changes(sightings: Sightings) -> Iterator[tuple[ValueKey, SeenEntry | 
 def seen_records(state: WindowState, *, changed: bool) -> list[bytes]:
     """Return the records of known values for a file, in which the last one of a value counts.
 
-    Args:
-        state: the state.
-        changed: return only the changes since the last call, with records of forgotten values that mark them as such.
+    changed: return only the changes since the last call, with records that mark forgotten values as such.
     """
     if not changed:
         entries = [SeenEntry(*key[:2], host, record) for key, host, record in state.sightings.records()]
@@ -340,12 +316,7 @@ class SnapshotEncoder:
         """By id(); the entry is stored beside its bytes so that its id is not reused."""
 
     def encode(self, store: Store, now: int) -> bytes:
-        """Encode all state.
-
-        Args:
-            store: the state.
-            now: the clock, ns since the epoch.
-        """
+        """Encode all state. now: the clock, ns since the epoch."""
         before = self._encoded
         self._encoded = {}
         for entry in list(store):

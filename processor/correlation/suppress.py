@@ -98,13 +98,7 @@ def take_match(
 
 
 def add_repeats(state: Throttle | None, stamp: EventKey, repeated: RepeatedAlert) -> SuppressResult:
-    """Add repeats that detection counted; return a summary if they end a period.
-
-    Args:
-        state: of repeats of the same alert; None if there is none.
-        stamp: of the batch that contains them.
-        repeated: the count.
-    """
+    """Add repeats that detection counted to those of the same alert; return a summary if they end a period."""
     if state is not None and is_applied(state.sources, stamp):
         return SuppressResult(state, is_duplicate=True)
     sources = applied(() if state is None else state.sources, stamp, MAX_SOURCES)

@@ -66,12 +66,7 @@ def stateful_alert(
 ) -> Alert:
     """Return the alert of a rule whose condition is true.
 
-    Args:
-        pre_match: the event.
-        candidate: the term of the condition that is true.
-        rule: the rule.
-        fired: the window whose condition is met; None if the rule only suppresses repeats.
-        tokens: the values of the window that the output names.
+    fired: the window whose condition is met; None if the rule only suppresses repeats.
     """
     if candidate.content is None:
         raise ValueError("a match without content can only be counted")
@@ -113,10 +108,7 @@ WHO_AND_WHAT = (
 def repeat_fields(pre_match: PreMatch, candidate: Candidate, plan: IndexedPlan) -> Mapping[str, Value]:
     """Return the values of an event in fields in which repeats of its alert may differ.
 
-    Args:
-        pre_match: the event; without content, it has only the values that windows count.
-        candidate: the term of the condition that is true.
-        plan: the rules.
+    Without content, the event has only the values that windows count.
     """
     if candidate.content is None:
         counted: dict[str, Value] = {}
@@ -143,14 +135,9 @@ def filled(
     *,
     is_partial: bool = False,
 ) -> tuple[str, dict[str, Value]]:
-    """Insert the tokens' values between the pieces; return the text, and the values by their keys.
+    """Insert the tokens' values between the texts; return the text, and the values by their keys.
 
-    Args:
-        texts: the pieces, filled in.
-        tokens: the tokens between them.
-        fired: the window; None if no window had to be met.
-        group: the values of the group.
-        is_partial: whether events that the window would count were left out.
+    fired: None if no window had to be met. is_partial: events that the window would count were left out.
     """
     values: dict[str, Value] = {AT_LEAST: True} if is_partial and fired is not None else {}
     parts = [texts[0]]
@@ -215,10 +202,7 @@ def unmet_repeats(term: Term, truths: Truths) -> int:
 def relayed(pre_match: PreMatch, truths: Truths, gates: Mapping[str, Term]) -> Iterator[PreMatch]:
     """Yield the messages of an event for other groups, the same however often it is evaluated.
 
-    Args:
-        pre_match: the event, for one group.
-        truths: the results of the stateful macros for it in this group.
-        gates: the terms that this group may decide, by id.
+    truths: the results of the stateful macros for it in this group. gates: the terms that this group may decide, by id.
     """
     for relay in pre_match.relays:
         met = [term for feed in relay.feeds if (term := gates.get(feed.term)) is not None and holds(term, truths)]

@@ -62,14 +62,7 @@ class Fired:
 
 
 def is_late(newest: int, time: int, timespan: int, lateness: int = ALLOWED_LATENESS) -> bool:
-    """Return whether an event is too late to be applied.
-
-    Args:
-        newest: time of the group's newest event, ns.
-        time: the event's, ns.
-        timespan: the window's length, ns.
-        lateness: how much older than that it may be, ns.
-    """
+    """Return whether an event is too late: older than the newest one by more than timespan and lateness, ns."""
     return newest - time > timespan + lateness
 
 
@@ -302,11 +295,7 @@ def update_window(
 ) -> tuple[Window, Fired | None, UpdateOutcome]:
     """Return the window's next state, the window if its condition is met, and the outcome for the event.
 
-    Args:
-        macro: the stateful macro.
-        state: of the group; a state of another type counts as none.
-        pre_match: the event.
-        holding: by leg, the feed that is true of the event.
+    state: one of another type counts as none. holding: by leg, the feed that is true of the event.
     """
     correlation = macro.correlation
     stamp = pre_match.origin.stamp(pre_match.time)

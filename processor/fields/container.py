@@ -76,13 +76,7 @@ def mounts_text(container: Container | None) -> str | None:
 
 
 def find_mount(container: Container | None, selector: str, by: str = "source") -> Mount | None:
-    """Find a mount by its index or by a pattern for its source or destination.
-
-    Args:
-        container: the container's row.
-        selector: an index in digits, or a glob pattern.
-        by: the attribute that the pattern is matched with, ``source`` or ``dest``.
-    """
+    """Find a mount by its index, or by a glob pattern for its ``source`` or ``dest``."""
     mounts = () if container is None else container.mounts or ()
     if selector.isdigit():
         index = int(selector)

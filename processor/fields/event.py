@@ -174,12 +174,7 @@ def _is_completed(raw: str, path: str) -> bool:
 
 
 def number_text(param: ParamSpec, number: int) -> str:
-    """Return an argument's number in its parameter's format.
-
-    Args:
-        param: the event table's entry; flags are always decimal, as in Falco.
-        number: the number, with Falco's encoding.
-    """
+    """Return an argument's number, with Falco's encoding, in its parameter's format; flags are always decimal."""
     if param.type == "DYN" or param.type in _PLAIN_DECIMAL:
         return str(number)
     if param.type == "RELTIME":
@@ -332,13 +327,7 @@ def path_of_descriptor(event_type: str | None, name: str | None, result: int) ->
 
 
 def path_at(batch: EventBatch, i: int, role: str) -> str | None:
-    """Return evt.abspath, which only calls with a descriptor of a directory have.
-
-    Args:
-        batch: the batch.
-        i: the event's index in it.
-        role: dst for the second of two paths, else src.
-    """
+    """Return evt.abspath, which only calls with a directory's descriptor have. role: dst for the second path."""
     columns, strings = batch.columns, batch.strings
     event_type = strings[columns["type"][i]] or ""
     if event_type == "open_by_handle_at" and columns["res"][i] <= 0:

@@ -33,11 +33,7 @@ _COLUMN = re.compile(r"\bc_[a-z0-9_]+")
 
 
 def prelude(body: Sequence[str]) -> list[str]:
-    """Return the statements that bind the parts of a batch ``B`` and the columns that code uses.
-
-    Args:
-        body: the lines that use them.
-    """
+    """Return the statements that bind the parts of a batch ``B`` and the columns that the lines of code use."""
     used = set(_COLUMN.findall("\n".join(body)))
     return [
         "    S = B.strings; P = B.processes; C = B.containers",
@@ -46,25 +42,16 @@ def prelude(body: Sequence[str]) -> list[str]:
 
 
 def execute(source: str, constants: Mapping[str, Any], file: str) -> dict[str, Any]:
-    """Execute generated code and return its global names.
-
-    Args:
-        source: the definitions, generated from checked conditions or outputs.
-        constants: further names that they refer to.
-        file: the file name for tracebacks.
-    """
+    """Execute code that was generated from checked trees, and return its global names. file: for tracebacks."""
     names: dict[str, Any] = {**FUNCTIONS, **constants}
     exec(compile(source, file, "exec"), names)  # noqa: S102  generated from checked trees
     return names
 
 
 def event_names(batch: EventBatch, i: int, name: int | None = None) -> dict[str, Any]:
-    """Return all names bound to one event, to evaluate single expressions.
+    """Return all names bound to one event of a batch, to evaluate single expressions.
 
-    Args:
-        batch: a validated batch.
-        i: the event's index in it.
-        name: the string index of the file name; None for fd.name.
+    name: the string index of the file name; None for fd.name.
     """
     columns = batch.columns
     return {
@@ -121,12 +108,7 @@ def _sources(expression: str) -> frozenset[str]:
 
 @cache
 def value_expression(field: str, argument: str | None = None) -> FieldExpression | None:
-    """Return the expression of a field's single value; None if batches never contain it.
-
-    Args:
-        field: the field's name without its argument.
-        argument: the argument, or None.
-    """
+    """Return the expression of a field's single value; None if batches never contain it."""
     if argument is None:
         expression = PLAIN.get(field)
         if field in ANCESTRY:
@@ -200,13 +182,7 @@ def _reader_factory(expression: str) -> Callable[[EventBatch], Reader]:
 
 
 def reader(batch: EventBatch, field: str, argument: str | None = None) -> Callable[..., Value]:
-    """Return a function from an event's index to the field's value as output prints it.
-
-    Args:
-        batch: the batch to read from.
-        field: the field's name without its argument.
-        argument: the argument, or None.
-    """
+    """Return a function from an event's index to the field's value as output prints it."""
     found = output_expression(field, argument)
     if found is None:
         return _missing
@@ -220,14 +196,7 @@ def _missing(_index: int, _name: int | None = None) -> None:
 def extract(batch: EventBatch, i: int, field: str, argument: str | None = None) -> Value:
     """Return one field of one event as output prints it; None if it is missing.
 
-    Args:
-        batch: the batch.
-        i: the event's index in it.
-        field: the field; it may include the argument if ``argument`` is None.
-        argument: the argument.
-
-    Raises:
-        KeyError: there is no such field.
+    The field may include the argument. Raises KeyError if there is no such field.
     """
     if argument is None:
         found: tuple[FieldSpec, str | None] | None = resolve_field(field)

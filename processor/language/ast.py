@@ -233,12 +233,7 @@ def checks(node: Node) -> Iterator[Check]:
 
 
 def fold(node: Node, combine: Callable[[Node, tuple[_Value, ...]], _Value]) -> _Value:
-    """Compute a value from the leaves up.
-
-    Args:
-        node: the condition.
-        combine: returns the value of a node, given the values of its children.
-    """
+    """Compute a value from the leaves up. combine: takes a node and the values of its children."""
     # map instead of a comprehension: one Python frame per level.
     return combine(node, tuple(map(partial(fold, combine=combine), children(node))))
 

@@ -52,8 +52,7 @@ _GENERIC_CODES = 2
 def event_types(condition: Node) -> frozenset[str]:
     """Return the event types for which a condition can be true; ALL_EVENT_TYPES if it does not restrict them.
 
-    Args:
-        condition: the tree; an unresolved macro counts as every type.
+    An unresolved macro counts as every type.
     """
     mask = _Search().types(condition, negated=False)
     if mask == _ALL:

@@ -55,10 +55,10 @@ _LEVELS_OF_NOT = 4
 
 
 def parse(text: str, max_depth: int = DEFAULT_DEPTH) -> Node:
-    """Parse a condition; fields and types are checked elsewhere.
+    """Parse a condition, with lists substituted; fields and types are checked elsewhere.
 
     Args:
-        text: the condition, with lists already substituted.
+        text: the condition.
         max_depth: the depth limit in grammar productions; one pair of parentheses counts for five.
 
     Raises:

@@ -23,12 +23,7 @@ _NAMED_ESCAPES = {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t
 
 
 def print_condition(node: Node, *, expand_macros: bool = True) -> str:
-    """Return a condition as text on one line.
-
-    Args:
-        node: the tree.
-        expand_macros: print the body of a resolved macro instead of its name.
-    """
+    """Return a condition as text on one line, with the bodies of macros instead of their names if `expand_macros`."""
     if isinstance(node, Check):
         return _check(node)
     if isinstance(node, MacroRef):

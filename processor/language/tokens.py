@@ -81,10 +81,6 @@ _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 def unescape(body: str, quote: str) -> str:
     r"""Return a string's content without escapes; \xHH is a byte, so several can form one character.
 
-    Args:
-        body: the text between the quotes.
-        quote: the quote around it, ' or ".
-
     Raises:
         ValueError: an escape is not supported; the message is for the user.
 

@@ -51,9 +51,6 @@ def read_rule_files(paths: Iterable[str | Path]) -> list[RuleFile]:
     """Read rule files; of a directory, all *.yaml and *.yml files except *_test files, sorted by name.
 
     A file that cannot be read becomes an error when it is loaded, together with the errors of other files.
-
-    Args:
-        paths: files and directories, in load order.
     """
     files: list[RuleFile] = []
     for path in (Path(given) for given in paths):
@@ -78,14 +75,7 @@ def _read(path: Path) -> RuleFile:
 
 
 def load_rules(files: Sequence[RuleFile]) -> LoadResult:
-    """Load rule files; invalid content never raises.
-
-    Args:
-        files: the files, in load order.
-
-    Returns:
-        The rules, and all errors and warnings in the order of the files.
-    """
+    """Load rule files in order. Invalid content never raises: the result has all errors and warnings."""
     return _Loading().load(files)
 
 

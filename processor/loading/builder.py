@@ -104,11 +104,7 @@ class Builder:
         self._rule_legs = RuleLegs({}, report)
 
     def build(self, *, whole: bool) -> None:
-        """Build lists, macros and rules, and report problems and unused items.
-
-        Args:
-            whole: whether every item so far was valid; otherwise unused items are not reported.
-        """
+        """Build lists, macros and rules; report problems, and unused items if every item so far was valid (`whole`)."""
         self._failed = not whole
         self._build_lists()
         self._build_macros()

@@ -39,11 +39,7 @@ _UNSAFE = "comparing a field value with <NA> is unsafe: a missing value equals n
 
 
 def warnings_of(check: Check) -> Iterator[tuple[ProblemCode, str, Span, str]]:
-    """Yield the warnings of one check: code, message, span and hint.
-
-    Args:
-        check: the check; its fields need not exist.
-    """
+    """Yield the warnings of one check, whose fields need not exist: code, message, span and hint."""
     last = next(reversed(list(fields_in(check.left))), None)
     if last is not None and last.name.startswith(_UNSAFE_FAMILIES) and check.operator in _EQUALITY:
         for value in literals(check):
@@ -136,11 +132,7 @@ def _hint_of_value(check: Check, span: Span) -> str:
 
 
 def field_problem(text: str) -> str | None:
-    """Return why a text is not valid on the left side of a check; None if it is.
-
-    Args:
-        text: a field or a transformer of one.
-    """
+    """Return why a text is neither a field nor a transformer of one, as on the left of a check; None if it is."""
     try:
         check = parse(f"{text} exists")
     except ConditionError:
@@ -242,13 +234,7 @@ def operator_hint(word: str) -> str:
 
 
 def condition_hint(traced: TracedText, error: ConditionError, location: SourceLocation) -> str:
-    """Return what to do about a condition that can't be parsed; empty if that isn't known.
-
-    Args:
-        traced: the condition.
-        error: of the parser.
-        location: of the error.
-    """
+    """Return what to do about a condition that can't be parsed; empty if that isn't known."""
     text, span, message = traced.text, error.span, error.message
     before, rest = text[: span[0]], text[span[0] :].lstrip(tokens.BLANKS)
     found = _NEXT.match(rest)

@@ -134,10 +134,8 @@ def scalar_piece(scalar: ScalarNode) -> Piece:
 def any_leg(item: MappingNode) -> list[Piece]:
     """Return the condition of a macro that lists its legs instead: the disjunction of the legs and `until`.
 
-    If the legs are rules, it is a placeholder: the rules are known later.
-
-    Returns:
-        An empty list if the macro has a condition of its own, or no valid legs.
+    If the legs are rules, which are known later, it is a placeholder. It is empty if the macro has its own condition
+    or no valid legs.
     """
     correlation = item.get("correlation")
     legs = correlation.get("macros") if isinstance(correlation, MappingNode) else None

@@ -47,12 +47,7 @@ class RuleChange:
 
 
 def difference(old: RuleSnapshot, new: RuleSnapshot) -> tuple[RuleChange, ...]:
-    """Compare two versions; rules come first, then macros, then lists.
-
-    Args:
-        old: the active version.
-        new: the next version.
-    """
+    """Compare two versions; rules come first, then macros, then lists."""
     with deep():
         rules = _compared("rule", _rules(old), _rules(new))
     macros = _compared("macro", _macros(old), _macros(new))

@@ -34,11 +34,7 @@ _TEXTS = ("condition", "output", "exceptions")
 
 
 def falco_problems(files: Sequence[RuleFile]) -> tuple[Problem, ...]:
-    """Return an error for each use of a key or field that only Lanner supports.
-
-    Args:
-        files: rule files that load in Lanner; unreadable files are ignored.
-    """
+    """Return an error for each use of a key or field that only Lanner supports; unreadable files are ignored."""
     return tuple(problem for file in files for problem in _of_file(_source(file)))
 
 

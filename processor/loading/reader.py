@@ -47,16 +47,7 @@ _CONTENT = "rules content"
 
 
 def read_file(file: SourceFile, collection: Collection, report: Callable[[Problem], None]) -> bool:
-    """Read the items of one file.
-
-    Args:
-        file: the file's name and text.
-        collection: receives the items.
-        report: receives errors and warnings.
-
-    Returns:
-        Whether there was no error.
-    """
+    """Add the items of one file to the collection, and report problems; return whether there was no error."""
     try:
         documents = read_documents(file)
     except YamlError as error:

@@ -18,10 +18,7 @@ _GITHUB = {"error": "error", "warning": "warning", "info": "notice"}
 def as_text(problems: Iterable[Problem], *, colour: bool = False, errors_as: Severity = "error") -> str:
     """Return problems as text: their lines, with the location underlined, and hints.
 
-    Args:
-        problems: the problems, in output order.
-        colour: use terminal colors.
-        errors_as: what to call errors: for lints, which keep no rules from loading, a warning.
+    errors_as: what to call errors: for lints, which keep no rules from loading, a warning.
     """
     return "\n".join(_block(problem, colour=colour, errors_as=errors_as) for problem in problems)
 

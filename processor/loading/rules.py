@@ -199,12 +199,7 @@ def _wildcard(pattern: str) -> str:
 
 
 def apply_switches(rules: Iterable[Rule], switches: Sequence[Switch]) -> tuple[Rule, ...]:
-    """Enable and disable rules; later switches take precedence.
-
-    Args:
-        rules: all rules, enabled as in their files.
-        switches: the switches, in the order of the settings.
-    """
+    """Enable and disable rules; later switches take precedence."""
     return tuple(_switched(rule, switches) for rule in rules)
 
 
@@ -219,13 +214,7 @@ def _switched(rule: Rule, switches: Sequence[Switch]) -> Rule:
 def select(
     rules: Iterable[Rule], switches: Sequence[Switch] = (), floor: Priority = Priority.DEBUG
 ) -> tuple[Rule, ...]:
-    """Return the rules to run, in order.
-
-    Args:
-        rules: all rules.
-        switches: the switches, in the order of the settings.
-        floor: rules of lower severity are omitted.
-    """
+    """Return the rules to run, in order, without those of lower severity than the floor."""
     return tuple(rule for rule in apply_switches(rules, switches) if rule.enabled and rule.priority <= floor)
 
 

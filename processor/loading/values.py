@@ -18,15 +18,7 @@ _UINT32 = 2**32
 def reject(
     message: str, spot: ItemLocation, node: Node | None = None, *, code: ProblemCode, hint: str = ""
 ) -> ItemRejected:
-    """Return the error to raise for an invalid item.
-
-    Args:
-        message: the error's text.
-        spot: the item.
-        node: the part of the item that is wrong.
-        code: the kind of error.
-        hint: what to do.
-    """
+    """Return the error to raise for an invalid item. node: the part that is wrong. hint: what to do."""
     return ItemRejected(problem(code, message, spot, node, hint))
 
 

@@ -73,8 +73,7 @@ class OutputFormat:
     def bind(self, events: Any) -> Callable[[int, int], Rendered]:
         """Return a function from an event's index and the string index of its file name to the formatted output.
 
-        Args:
-            events: a batch or a document, by the source that the output was compiled for.
+        events: a batch or a document, by the source that the output was compiled for.
         """
         read = self._factory(events)
         times = self._binding.times(events)
@@ -169,9 +168,7 @@ class _OutputAccess:
 def values_factory(sides: Iterable[Left]) -> Callable[[EventBatch], Callable[[int, int], Values]]:
     """Compile a reader of several fields at once.
 
-    Returns:
-        A function from a batch to a function from an event's index and the string index of its file name to
-        the values.
+    It is a function from a batch to one from an event's index and the string index of its file name to the values.
     """
     constants = Constants()
     emitter = Emitter(_OutputAccess(), constants)
@@ -278,9 +275,7 @@ _FACTORY = values_factory(ROW_FIELDS)
 def known_fields(output_fields: Mapping[str, Any], event: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what an alert states about its event; a value of None is missing, a field that is absent is unknown.
 
-    Args:
-        output_fields: the fields that its output names.
-        event: the whole event, which omits missing values; empty if the alert has none.
+    event: the whole event, which omits missing values; empty if the alert has none.
     """
     return {**dict.fromkeys(NAMES if event else ()), **output_fields, **event}
 

@@ -51,12 +51,9 @@ def internal_alert(kind: str, cause: Cause, output: str, numbers: Mapping[str, i
 
 
 def memory_lost(topic: str, positions: Mapping[int, int], now: int) -> Alert:
-    """Return the alert about lost window state.
+    """Return the alert that the window state in a topic is lost. now: wall clock, ns.
 
-    Args:
-        topic: the topic that stored it, by its full name.
-        positions: by partition, the offset up to which events had been applied.
-        now: wall clock, ns.
+    positions: by partition, the offset up to which events had been applied.
     """
     partitions = ", ".join(str(partition) for partition in sorted(positions))
     return Alert(

@@ -49,13 +49,9 @@ class Redaction:
     """Compiled patterns."""
 
     def __init__(self, patterns: Iterable[str] = (DEFAULT,)) -> None:
-        """Compile them.
+        """Compile patterns: RE2, each with the one group that is masked; DEFAULT stands for the built-in ones.
 
-        Args:
-            patterns: RE2, each with the one group that is masked; DEFAULT stands for those that come with Lanner.
-
-        Raises:
-            BadPattern: one of them can't be read or has not one group.
+        Raises BadPattern if one of them can't be read or has not one group.
         """
         texts = [each for text in patterns for each in (DEFAULT_PATTERNS if text == DEFAULT else (text,))]
         self._patterns = [_compiled(text) for text in texts]

@@ -94,11 +94,7 @@ class Correlation:
         return (*self.legs, self.until) if self.until else self.legs
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
-        """Return the fields of a leg's events that have the group values.
-
-        Args:
-            leg: a leg's name; unused without aliases.
-        """
+        """Return the fields of a leg's events that have the group values; without aliases, those of every leg."""
         aliases = {alias.name: alias for alias in self.aliases}
         return tuple((aliases[name].field_of(leg) or name) if name in aliases else name for name in self.group_by)
 
@@ -219,11 +215,9 @@ def alert_text(text: str) -> str:
 
 
 def sources_of(condition: Node | None, fields: Iterable[str] = ()) -> frozenset[str]:
-    """Return the sources whose events have all fields of a condition and all others.
+    """Return the sources whose events have all fields of a condition, whose macros are resolved, and all others.
 
-    Args:
-        condition: the tree, with macros resolved; None for none.
-        fields: as rules write them; names of groups and unknown fields are ignored.
+    fields: as rules write them; names of groups and unknown fields are ignored.
     """
     read = set(fields)
     for check in () if condition is None else checks(condition):

@@ -160,10 +160,6 @@ class Split(Generic[AnyRule]):
 def split_rules(rules: Sequence[AnyRule], correlations: Mapping[str, Correlation]) -> Split[AnyRule]:
     """Separate the rules that are finished at detection from those that need windows.
 
-    Args:
-        rules: in file order.
-        correlations: of each stateful macro by its name.
-
     Raises:
         TooManyTerms: a condition combines stateful macros in more than MAX_TERMS ways.
         UndecidedTogether: it combines macros that are decided in different groups.

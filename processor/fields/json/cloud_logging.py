@@ -24,11 +24,7 @@ def is_log_entry(value: Any) -> bool:
 
 
 def audit_event(entry: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the audit event of an entry; None if it is not about a request to a Kubernetes API server.
-
-    Args:
-        entry: what `is_log_entry` accepts.
-    """
+    """Return the audit event of a log entry; None if it is not about a request to a Kubernetes API server."""
     payload = entry["protoPayload"]
     if payload.get("serviceName") != _SERVICE:
         return None

@@ -157,15 +157,7 @@ _PODS = "ka.req.pod."
 
 
 def reader(name: str, argument: str | None = None) -> Reader:
-    """Return a function from an audit event to a field's value; the value is None if it is missing.
-
-    Args:
-        name: a field of the family k8s_audit.
-        argument: its argument.
-
-    Raises:
-        KeyError: there is no such field.
-    """
+    """Return a function from an audit event to a field's value, None if it is missing. Raises KeyError for no field."""
     if name in _TEXTS:
         keys = _TEXTS[name]
         return lambda event: as_text(value_at(event, keys))

@@ -9,12 +9,7 @@ ABSENT = object()
 
 
 def value_at(document: Any, keys: Iterable[str]) -> Any:
-    """Return the value at a path, ABSENT if there is none.
-
-    Args:
-        document: a parsed JSON document.
-        keys: names of members, and positions in arrays.
-    """
+    """Return the value at a path of names of members and positions in arrays; ABSENT if there is none."""
     value = document
     for key in keys:
         if isinstance(value, dict):
@@ -33,12 +28,9 @@ def pointer_keys(pointer: str) -> tuple[str, ...]:
 
 
 def values_below(document: Any, keys: tuple[str, ...], index: int | None = None) -> Iterator[Any]:
-    """Yield the values at a path that may lead through arrays.
+    """Yield the values at a path of names of members, each of which applies to all elements of an array.
 
-    Args:
-        document: a parsed JSON document.
-        keys: names of members; each applies to all elements of an array.
-        index: take only this element of each array on the path.
+    index: take only this element of each array on the path.
     """
     value = document
     for position, key in enumerate(keys):

@@ -41,14 +41,9 @@ class _Every:
 
 
 def at(path: str) -> Find:
-    """Return what finds the values at a path.
+    """Return what finds the values at a path. Raises BadPath.
 
-    Args:
-        path: a JSON pointer in which `*` stands for all elements of an array, and `[name=text]` for those whose
-            member has this text.
-
-    Raises:
-        BadPath: it is none.
+    In the JSON pointer, `*` stands for all elements of an array, `[name=text]` for those whose member has this text.
     """
     if not path.startswith("/"):
         raise BadPath("a path begins with a slash, as in /actor/id")

@@ -69,8 +69,7 @@ class ShortenedText:
     def __init__(self, *, is_event: bool = True) -> None:
         """Begin with no text.
 
-        Args:
-            is_event: leave out members if it is too large; else it may be a list of events, which are not left out.
+        is_event: leave out members if it is too large; else it may be a list of events, which are not left out.
         """
         self._is_event = is_event
         self._depth = 0

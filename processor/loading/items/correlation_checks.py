@@ -23,13 +23,7 @@ class StatefulChecker:
     """Reads correlations and suppressions, and checks them together with the rules that use them."""
 
     def __init__(self, rules: Iterable[Rule], macros: Mapping[str, LoadedMacro], report: Report) -> None:
-        """Read and check.
-
-        Args:
-            rules: all rules.
-            macros: all macros by name.
-            report: receives problems.
-        """
+        """Read and check all rules and macros. report: receives problems."""
         self._report = report
         self._unread: set[str] = set()
         """Stateful macros with errors: rules that use them are not checked."""

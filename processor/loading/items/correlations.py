@@ -38,32 +38,16 @@ Report = Callable[[Problem], None]
 
 
 def read_correlation(name: str, extension: Node, report: Report) -> Correlation | None:
-    """Read the correlation of a macro.
-
-    Args:
-        name: the macro's name.
-        extension: the value of ``correlation``.
-        report: receives problems.
-
-    Returns:
-        The correlation, or None if there are problems.
-    """
+    """Read the value of a macro's ``correlation``; return None if there are problems, which are reported."""
     reader = _Reader("macro", name, extension, report)
     read = reader.correlation()
     return None if reader.failed else read
 
 
 def read_suppress(name: str, extension: Node, known: Sequence[str], report: Report) -> Suppress | None:
-    """Read the ``suppress`` of a rule.
+    """Read the value of a rule's ``suppress``; return None if there are problems, which are reported.
 
-    Args:
-        name: the rule's name.
-        extension: the value of ``suppress``.
-        known: group names of the rule's stateful macros, which ``by`` accepts in addition to fields.
-        report: receives problems.
-
-    Returns:
-        The suppression, or None if there are problems.
+    known: group names of the rule's stateful macros, which ``by`` accepts in addition to fields.
     """
     reader = _Reader("rule", name, extension, report)
     read = reader.suppress(known)

@@ -109,14 +109,9 @@ def _stripped(comps: ExceptionValue) -> ExceptionValue:
 
 
 def validate(exception: ExceptionDefinition, check_field: FieldCheck | None) -> None:
-    """Check that fields and comparisons match, and set default comparisons.
+    """Check that fields and comparisons match, and set missing comparisons. Raises ItemRejected.
 
-    Args:
-        exception: the exception; missing comps are set.
-        check_field: None if the rule's source, and therefore its fields, are unknown.
-
-    Raises:
-        ItemRejected: fields and comparisons do not match.
+    check_field: None if the rule's source, and therefore its fields, are unknown.
     """
     spot = exception.spot
     fields = exception.fields
@@ -188,9 +183,7 @@ def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition
 def split_exceptions(condition: Condition, names: Sequence[str]) -> tuple[Condition, tuple[Condition, ...]]:
     """Split a rule's tree into its own condition and the negated condition of each exception.
 
-    Args:
-        condition: the tree of a rule's whole condition.
-        names: the exceptions that have values, in order.
+    names: the exceptions that have values, in order.
     """
     if not names or not isinstance(condition, And) or len(condition.children) <= len(names):
         return condition, ()

@@ -227,10 +227,10 @@ class MacroTable:
         return resolved
 
     def resolve(self, condition: Node, visibility: int | None = None) -> Node:
-        """Replace macro references by the macros.
+        """Replace macro references in a parsed tree by the macros.
 
         Args:
-            condition: a parsed tree.
+            condition: the tree.
             visibility: macros first defined at this index or later are invisible; None shows all.
 
         Raises:

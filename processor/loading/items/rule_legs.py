@@ -79,11 +79,7 @@ class RuleLegs:
         """The macros and the rules in their lists for which a cycle, or too many levels, are reported."""
 
     def in_order(self, texts: Mapping[str, str]) -> list[str]:
-        """Return the names of rules, those first that others are about. A cycle is reported.
-
-        Args:
-            texts: the condition of each rule.
-        """
+        """Return rules' names, those first that others are about. A cycle is reported. texts: their conditions."""
         used: dict[str, set[str]] = {}
         for name, text in texts.items() if self._users else ():
             found = [self._users[word] for word in _WORD.findall(text) if word in self._users]
@@ -122,9 +118,7 @@ class RuleLegs:
     def resolve(self, condition: Node, rules: Sequence[Rule]) -> Node:
         """Return a condition with the conditions of rules in it.
 
-        Args:
-            condition: with macros resolved.
-            rules: all that it may be about: those of the call before, and more.
+        rules: all that it may be about: those of the call before, and more.
         """
 
         def combine(node: Node, parts: tuple[Node, ...]) -> Node:

@@ -77,13 +77,7 @@ def refuse_append(item: MappingNode, spot: ItemLocation, key: str) -> None:
 def read_overrides(item: MappingNode, spot: ItemLocation, allowed: MappingType[str, tuple[str, ...]]) -> Overrides:
     """Read an item's `override`; it is empty if the key is absent.
 
-    Args:
-        item: the item.
-        spot: the item's location.
-        allowed: the operations that each key supports: append, replace.
-
-    Raises:
-        ItemRejected: a key or operation is not allowed.
+    allowed: the operations that each key supports: append, replace. Raises ItemRejected for others.
     """
     found: dict[str, set[str]] = {"append": set(), "replace": set()}
     node = item.get("override")
@@ -168,16 +162,7 @@ class RuleItem:
     """Reads one rule item."""
 
     def __init__(self, item: MappingNode, collection: Collection, report: Callable[[Problem], None]) -> None:
-        """Read the name.
-
-        Args:
-            item: the item.
-            collection: receives the rule or update.
-            report: receives warnings.
-
-        Raises:
-            ItemRejected: it has no name.
-        """
+        """Read the name. report: receives warnings. Raises ItemRejected if there is none."""
         self._item = item
         self._spot = ItemLocation(item, "rule", scalar(item, "rule", ItemLocation(item, "rule")).value)
         self._collection = collection
