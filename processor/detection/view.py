@@ -17,7 +17,7 @@ from processor.fields.json.documents import Document
 from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of, notices_of_batch
 from processor.output.formatter import event_row
 from processor.output.internal_alerts import EVENT_TRUNCATED, Cause
-from processor.sessions.records import hashed, person_behind
+from processor.sessions.records import hashed
 from processor.sessions.sessions import DocumentPeople, People, Sessions
 from schemas.alert import Value
 from schemas.batch import EventBatch
@@ -355,8 +355,7 @@ class DocumentView:
         """What identifies its message, or itself if it was in none."""
         if self._position is None:
             return self.origin(0)
-        topic, partition, offset = self._position
-        return EventOrigin(self.source, f"{topic}/{partition}", 0, offset, 0)
+        return EventOrigin(self.source, *self._position, 0)
 
     def account(self, index: int) -> Account:  # noqa: ARG002
         """Return the source: who is behind its events is only stated."""
@@ -408,10 +407,9 @@ class DocumentView:
         return "" if value is None else printable(str(value))[:_MAX_PART]
 
     def people(self, sessions: Sessions) -> People | None:
-        """Take the session that the event reports; return the user whom it names, None if it names none."""
+        """Take the session that the event reports; return the user whom it names."""
         sessions.see_event(self.document)
-        person = person_behind(self.document)
-        return None if person is None else DocumentPeople(person)
+        return DocumentPeople(self.document)
 
 
 def view_of(events: EventBatch | Document, appended: int = 0) -> EventView:

@@ -6,6 +6,7 @@ Audit events and sshd's log know the person, system calls what was done. No cloc
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cached_property
 from threading import Lock
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from processor.sessions.records import (
     PersonsProcess,
     SessionRecord,
     decode_session,
+    person_behind,
     session_record,
 )
 from schemas.alert import Alert
@@ -126,23 +128,31 @@ class People(Protocol):
 
 
 class DocumentPeople:
-    """The person whom a JSON event names. The output of a rule has the user already, so only fields are added."""
+    """The user whom a JSON event names. The output of a rule has the user already, so only fields are added."""
 
-    def __init__(self, person: Person) -> None:
-        """Take the person."""
-        self._person = person
+    def __init__(self, event: Document) -> None:
+        """Take the event."""
+        self._event = event
+
+    @cached_property
+    def _person(self) -> Person | None:
+        return person_behind(self._event)
 
     def name_alert(self, index: int, alert: Alert) -> Alert:  # noqa: ARG002  there is one event
-        """Return the alert with the person."""
-        return replace(alert, output_fields={**alert.output_fields, **self._person.fields()})
+        """Return the alert with its person; the same alert if the event names nobody."""
+        person = self._person
+        return alert if person is None else replace(alert, output_fields={**alert.output_fields, **person.fields()})
 
     def user_of(self, index: int) -> str:  # noqa: ARG002
-        """Return the person's name."""
-        return self._person.user
+        """Return the person's name; "" if the event names nobody."""
+        return "" if self._person is None else self._person.user
 
     def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
         """Return the event so that its alert names the person."""
-        return replace(pre_match, candidates=tuple(_named(each, self._person, "") for each in pre_match.candidates))
+        person = self._person
+        if person is None:
+            return pre_match
+        return replace(pre_match, candidates=tuple(_named(each, person, "") for each in pre_match.candidates))
 
 
 class BatchPeople:
