@@ -241,9 +241,5 @@ def read_settings(
 def load_settings(
     path: Path | None, environment: Mapping[str, str] = os.environ, flags: Iterable[str] = ()
 ) -> Settings:
-    """Read settings from all sources, as read_settings does.
-
-    Raises:
-        BadInput: With all errors.
-    """
+    """Read settings from all sources, as read_settings does. Raises BadInput with all errors."""
     return read_settings(path, environment, flags).valid()

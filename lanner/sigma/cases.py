@@ -35,16 +35,16 @@ _SERVER, _CLIENT = "203.0.113.9", "10.0.0.2"
 
 
 @dataclass(frozen=True, slots=True)
-class Witness:
-    """An event, and the addresses of the host names that it needs."""
+class EventSequence:
+    """The events of one case, and the addresses of the host names that they need."""
 
-    given: Mapping[str, Any]
+    given: tuple[Mapping[str, Any], ...]
     names: Mapping[str, str] = field(default_factory=dict)
 
 
-def witnesses(condition: Node) -> Iterator[Witness]:
-    """Yield events that may match a condition with macros resolved, the simplest first."""
-    seen: list[Witness] = []
+def witnesses(condition: Node) -> Iterator[EventSequence]:
+    """Yield single events that may match a condition with macros resolved, the simplest first."""
+    seen: list[EventSequence] = []
     for variant in range(_VARIANTS):
         made = _event(_Needs(tuple(_needed(condition, variant)), "/srv" if variant % 2 else ""))
         if made not in seen:
@@ -52,7 +52,7 @@ def witnesses(condition: Node) -> Iterator[Witness]:
             yield made
 
 
-def neutral(condition: Node) -> Witness:
+def neutral(condition: Node) -> EventSequence:
     """Return an event of the kind that a rule is about, in which nothing is as the rule describes it."""
     needs = _Needs(tuple(each for each in _needed(condition, 0) if each.field in ("", "evt.type")))
     return _event(needs)
@@ -145,7 +145,7 @@ class _Needs:
         return usual
 
 
-def _event(needs: _Needs) -> Witness:
+def _event(needs: _Needs) -> EventSequence:
     event: dict[str, Any] = {"evt.type": needs.value("evt.type", _TYPES.get(needs.kind(), "execve"))}
     names: dict[str, str] = {}
     if event["evt.type"] in PATH_OPENERS:
@@ -158,7 +158,7 @@ def _event(needs: _Needs) -> Witness:
     if needs.has("evt.rawarg.domain"):
         event["domain"] = socket.AddressFamily(needs.number("evt.rawarg.domain", 0)).name
     event["proc"] = _process(needs)
-    return Witness(event, names)
+    return EventSequence((event,), names)
 
 
 _TYPES = {EXECUTED: "execve", PATH: "openat", "sigma_file_event": "openat", "sigma_network_connection": "connect"}
@@ -241,22 +241,13 @@ _MOST_EVENTS = 200
 _STEP_MS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class EventSequence:
-    """Events of one case."""
-
-    given: tuple[Mapping[str, Any], ...]
-    names: Mapping[str, str] = field(default_factory=dict)
-
-
 def sequences(rule: Rule, loaded: LoadResult) -> Iterator[EventSequence]:
     """Yield events that may make a rule match: single ones, or several for a rule with a correlation."""
     macros = (node for node in walk(rule.condition) if isinstance(node, Macro) and node.name in loaded.macros)
     found = ((node, correlation) for node in macros if (correlation := loaded.macros[node.name].correlation))
     stateful, correlation = next(found, (None, None))
     if stateful is None or correlation is None:
-        for each in witnesses(rule.condition):
-            yield EventSequence((each.given,), each.names)
+        yield from witnesses(rule.condition)
     elif correlation.kind.is_temporal:
         yield from _of_legs([loaded.macros[leg].condition for leg in correlation.legs])
     elif correlation.threshold <= _MOST_EVENTS:
@@ -267,12 +258,12 @@ def sequences(rule: Rule, loaded: LoadResult) -> Iterator[EventSequence]:
 def _of_legs(legs: list[Node]) -> Iterator[EventSequence]:
     for chosen in zip(*map(witnesses, legs), strict=False):
         names = {name: address for each in chosen for name, address in each.names.items()}
-        yield EventSequence(tuple(_at(each.given, index) for index, each in enumerate(chosen)), names)
+        yield EventSequence(tuple(_at(each.given[0], index) for index, each in enumerate(chosen)), names)
 
 
-def _counted(witness: Witness, correlation: Correlation) -> Iterator[Mapping[str, Any]]:
+def _counted(witness: EventSequence, correlation: Correlation) -> Iterator[Mapping[str, Any]]:
     for index in range(correlation.threshold):
-        given = witness.given
+        given = witness.given[0]
         for name in correlation.fields:
             given = _varied(given, name, index)
         yield _at(given, index)
@@ -341,8 +332,7 @@ class _Tester:
         return None
 
     def negative(self, rule: Rule) -> str | None:
-        made = neutral(rule.condition)
-        sequence = EventSequence((made.given,), made.names)
+        sequence = neutral(rule.condition)
         if self._found(sequence):
             return None
         return _text(f"another event than: {rule.name}", sequence, {"expect": "none", "about": rule.name})

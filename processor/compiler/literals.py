@@ -106,11 +106,7 @@ def address_number(text: str) -> tuple[int, int] | None:
 
 
 def parse_net(text: str) -> Net:
-    """Parse ``10.0.0.0/8`` or ``2001:db8::/32``; host bits may be set.
-
-    Raises:
-        BadLiteral: the text is not a range; the slash is required.
-    """
+    """Parse ``10.0.0.0/8`` or ``2001:db8::/32``; host bits may be set. Raises BadLiteral for others."""
     address, slash, mask = text.partition("/")
     number = address_number(address)
     bits = 32 if "." in text else 128
@@ -127,8 +123,7 @@ def parse_net(text: str) -> Net:
 def parse_number(text: str, kind: str) -> int:
     """Parse a decimal number as scanf does: one that exceeds its type wraps around, one that exceeds 64 bits is cut.
 
-    Raises:
-        BadLiteral: the text is not a decimal number, or the type has no numbers that can be written.
+    Raises BadLiteral if the text is none, or the type has no numbers that can be written.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:
@@ -146,8 +141,7 @@ def parse_number(text: str, kind: str) -> int:
 def parse_port(text: str) -> int:
     """Parse a port: decimal digits, of which the lower 16 bits count, a service name, or nothing for 0.
 
-    Raises:
-        BadLiteral: there is no such service.
+    Raises BadLiteral if there is no such service.
     """
     if re.fullmatch("[0-9]*", text):
         number = int(text or "0")
@@ -161,11 +155,7 @@ def parse_port(text: str) -> int:
 
 
 def parse_hex(text: str) -> bytes:
-    """Parse the value of bcontains and bstartswith.
-
-    Raises:
-        BadLiteral: the text is not an even number of hexadecimal digits.
-    """
+    """Parse the hexadecimal value of bcontains and bstartswith. Raises BadLiteral."""
     if _HEX.fullmatch(text) is None:
         raise BadLiteral("bcontains and bstartswith operator support hex strings only")
     return bytes.fromhex(text)

@@ -5,11 +5,10 @@ Both the checks and code generation use this module, so that every condition tha
 
 from dataclasses import dataclass
 
-from foundation.errors import LannerError
-from foundation.yaml.text import Span
 from processor.compiler.literals import STRING_TYPES
 from processor.language.ast import Argument as Side
 from processor.language.ast import ArgumentList, Field, FieldValue, Transformer
+from processor.language.tokens import SpanError
 from schemas.catalog.fields import ARGUMENT_TYPES, FieldSpec, field_problem, resolve_field
 
 _TEXT_OR_BYTES = STRING_TYPES | {"BYTEBUF"}
@@ -22,14 +21,8 @@ _TAKES = {
 }
 
 
-class BadOperand(LannerError, ValueError):
+class BadOperand(SpanError):
     """Raised for a field or transformer that is unknown or used wrongly."""
-
-    def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
-        self.unknown = unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +48,7 @@ def field_text(field: Field) -> str:
 
 
 def field_shape(field: Field) -> Shape:
-    """Return the type of a field.
-
-    Raises:
-        BadOperand: the field is unknown, or its argument is wrong.
-    """
+    """Return the type of a field. Raises BadOperand if it is unknown, or its argument is wrong."""
     found = resolve_field(field_text(field)) if field.argument != "" else None
     if found is None:
         text = field_text(field)
@@ -74,11 +63,7 @@ def field_shape(field: Field) -> Shape:
 
 
 def side_shape(side: Side | FieldValue) -> Shape:
-    """Return the type of a field, a literal or a transformer.
-
-    Raises:
-        BadOperand: a field is unknown, or a transformer does not accept its arguments.
-    """
+    """Return the type of a field, a literal or a transformer. Raises BadOperand."""
     if isinstance(side, FieldValue):
         if side.argument is not None:
             raise BadOperand("transformer 'val' does not support field arguments", side.span)

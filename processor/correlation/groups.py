@@ -94,11 +94,7 @@ def encode_entry(entry: GroupState | SeenEntry) -> bytes:
 
 
 def decode_entry(data: bytes) -> GroupState:
-    """Read an entry of a window, of repeats or of notices.
-
-    Raises:
-        BadState: the bytes are none, or of another version.
-    """
+    """Read an entry of a window, of repeats or of notices. Raises BadState."""
     entry = decode_record(data)
     if isinstance(entry, SeenEntry):
         raise BadState("a known value, not a window")
@@ -106,11 +102,7 @@ def decode_entry(data: bytes) -> GroupState:
 
 
 def decode_record(data: bytes) -> GroupState | SeenEntry:
-    """Read an entry of any kind.
-
-    Raises:
-        BadState: the bytes are none, or of another version.
-    """
+    """Read an entry of any kind. Raises BadState if the bytes are none, or of another version."""
     if data[:1] != bytes((VERSION,)):
         raise BadState(f"not a state of version {VERSION}")
     try:

@@ -41,11 +41,7 @@ def write_snapshot(now: int, blobs: list[bytes]) -> bytes:
 
 
 def read_snapshot(data: bytes) -> tuple[int, list[bytes]]:
-    """Return the clock and the states.
-
-    Raises:
-        BadState: the bytes are no snapshot, of another version, or not whole.
-    """
+    """Return the clock and the states. Raises BadState if the bytes are none, of another version, or not whole."""
     if len(data) < _HEAD.size + _COUNTS.size:
         raise BadState("too short for window state")
     mark, checksum = _HEAD.unpack_from(data)
@@ -159,8 +155,7 @@ class WindowState:
     def restore(self, data: bytes) -> int:
         """Replace windows and counts of repeats by a snapshot; return its clock.
 
-        Raises:
-            BadState: the bytes are not a snapshot of this version; nothing is changed.
+        Raises BadState if the bytes are not a snapshot of this version; nothing is changed.
         """
         written, blobs = read_snapshot(data)
         entries = [decode_entry(blob) for blob in blobs]

@@ -136,16 +136,7 @@ def count_value(
 ) -> tuple[ValueCount, Fired | None, UpdateOutcome]:
     """Count an event's value unless the window contains it.
 
-    Args:
-        state: the group's window; an empty one for a new group.
-        stamp: the event's.
-        value: the value to count.
-        timespan: ns.
-        threshold: how many distinct values are enough; as many are stored.
-        lateness: ns.
-
-    Returns:
-        As ``count_event``.
+    Arguments and result are as for count_event, for distinct values.
     """
     values = state.values
     if values and is_late(values[-1][0][0], stamp[0], timespan, lateness):
@@ -195,7 +186,7 @@ def see_leg(
     Args:
         state: the group's window; an empty one for a new group.
         legs: the event, by the indices of the legs whose conditions it satisfies, with the part of it that each stores.
-        names: of all legs.
+        names: of all legs, in order.
         timespan: ns; it reaches back from the group's newest event.
         lateness: ns.
 
@@ -231,18 +222,8 @@ def extend_chain(
     """Take an event of one or more legs; it extends the chain that reaches the leg before, the last leg completes it.
 
     A chain is extended by an event that is not older than its end, within the timespan from its beginning. An event
-    that ends chains ends all that began before it; it does so before it is a step of one itself.
-
-    Args:
-        state: the group's window; an empty one for a new group.
-        legs: the event, by the indices of the legs whose conditions it satisfies, with the part of it that each stores.
-        names: of all legs, in order.
-        timespan: ns.
-        until: the event's key if it ends chains.
-        lateness: ns.
-
-    Returns:
-        As ``see_leg``.
+    that ends chains (`until` is its key) ends all that began before it; it does so before it is a step of one itself.
+    Arguments and result are as for see_leg.
     """
     newest: list[EventKey | None] = list(state.newest or (None,) * len(names))
     chains = list(state.chains or ((),) * len(names))

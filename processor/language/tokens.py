@@ -8,16 +8,22 @@ from foundation.yaml.text import Span
 from processor.language.ast import Literal
 
 
-class ConditionError(LannerError, ValueError):
-    """Raised for a text that is not a condition; it has the message and the span of the fault.
+class SpanError(LannerError, ValueError):
+    """An error in a part of a text."""
 
-    Errors are equal if message and span are equal, so that tests and collections can compare them.
-    """
-
-    def __init__(self, message: str, span: Span) -> None:
+    def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.span = span
+        self.unknown = unknown
+        """True if the part names an unknown field: skip-if-unknown-filter makes it a warning."""
+
+
+class ConditionError(SpanError):
+    """Raised for a text that is not a condition.
+
+    Errors are equal if message and span are equal, so that tests and collections can compare them.
+    """
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConditionError):

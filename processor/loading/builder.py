@@ -67,11 +67,7 @@ class Parser:
         self._known: dict[str, Node | ConditionError] = {}
 
     def parse(self, text: str) -> Node:
-        """Parse a condition.
-
-        Raises:
-            ConditionError: the text is not a condition.
-        """
+        """Parse a condition. Raises ConditionError."""
         known = self._known.get(text)
         if known is None:
             try:

@@ -101,11 +101,6 @@ class Rule:
         """The line of its definition, from 1."""
         return self.location.line
 
-    @property
-    def column(self) -> int:
-        """The column of its definition, from 1."""
-        return self.location.column
-
     def locate(self, span: Span) -> SourceLocation:
         """Return the location in the files of a span of parsed_text."""
         return self.traced.locate(span)

@@ -44,11 +44,7 @@ def invalid(message: str, spot: ItemLocation, node: Node | None = None, hint: st
 
 
 def scalar(item: MappingNode, key: str, spot: ItemLocation, *, hint: str = "") -> ScalarNode:
-    """Return a required text.
-
-    Raises:
-        ItemRejected: it is missing, empty or not a text.
-    """
+    """Return a required text. Raises ItemRejected if it is missing, empty or not a text."""
     node = item.get(key)
     if node is None:
         raise invalid(f"Item has no mapping for key '{key}'", spot, hint=hint or f"add '{key}: ...'")

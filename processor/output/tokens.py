@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from foundation.errors import LannerError
 from foundation.yaml.text import Span
 from processor.compiler.types import BadOperand, side_shape
 from processor.language.ast import Argument, ArgumentList, Check, Field, Left, Literal, Transformer
 from processor.language.parser import parse
-from processor.language.tokens import ConditionError
+from processor.language.tokens import ConditionError, SpanError
 from schemas.catalog.fields import NUMBERED, resolve_field
 
 _WIDTH = re.compile(r"[0-9]*")
@@ -22,15 +21,8 @@ _LONGEST_NAME = 200
 _FUNCTION = re.compile(r"(?:tolower|toupper|b64|basename|len|join|concat|getopt)\(")
 
 
-class OutputError(LannerError, ValueError):
-    """Raised for an invalid output text; ``span`` locates the fault in it."""
-
-    def __init__(self, message: str, span: Span, *, unknown: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
-        self.unknown = unknown
-        """True if the token is an unknown field: skip-if-unknown-filter makes it a warning."""
+class OutputError(SpanError):
+    """Raised for an invalid output text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +48,7 @@ _OF_CORRELATION = re.compile(r"%correlation\.(leg\[\w+\]\.)?[\w.]+")
 def parse_output(text: str) -> tuple[Part, ...]:
     """Split an output text into plain text and tokens.
 
-    Raises:
-        OutputError: a token is not a field, or the text ends with a percent sign.
+    Raises OutputError if a token is not a field, or the text ends with a percent sign.
     """
     parts: list[Part] = []
     for part in _parts(text):

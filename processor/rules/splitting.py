@@ -183,12 +183,7 @@ def stateful_names(condition: Node, correlations: Mapping[str, Correlation]) -> 
 
 
 def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int:
-    """Count the terms of a condition.
-
-    Raises:
-        TooManyTerms: there are more than MAX_TERMS.
-        UndecidedTogether: it combines macros that are decided in different groups.
-    """
+    """Count the terms of a condition. Raises as split_rules."""
     with deep():
         return len(_Splitter(correlations).terms(condition, "", frozenset()))
 

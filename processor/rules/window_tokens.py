@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from foundation.errors import LannerError
 from foundation.yaml.text import Span
+from processor.language.tokens import SpanError
 from schemas.catalog.fields import field_problem
 
 What = Literal["count", "group", "first", "last", "values", "leg"]
@@ -39,21 +39,12 @@ class WindowToken:
         return f"correlation.leg[{self.leg}].{self.field}" if self.what == "leg" else f"correlation.{self.what}"
 
 
-class BadWindowToken(LannerError, ValueError):
+class BadWindowToken(SpanError):
     """A ``%correlation`` is not a known token."""
-
-    def __init__(self, message: str, span: Span) -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
 
 
 def tokens_of(output: str) -> Iterator[WindowToken]:
-    """Find all tokens of an output.
-
-    Raises:
-        BadWindowToken: what follows ``%correlation`` is not a known token.
-    """
+    """Find all tokens of an output. Raises BadWindowToken if what follows ``%correlation`` is none."""
     for start in _START.finditer(output):
         match = _TOKEN.match(output, start.start())
         if match is None:
@@ -72,11 +63,7 @@ def without_tokens(output: str) -> str:
 
 
 def pieces(output: str) -> tuple[tuple[str, ...], tuple[WindowToken, ...]]:
-    """Cut an output at its tokens: there is one piece more than tokens.
-
-    Raises:
-        BadWindowToken: as tokens_of.
-    """
+    """Cut an output at its tokens: there is one piece more than tokens. Raises BadWindowToken."""
     tokens = tuple(tokens_of(output))
     starts = [0, *(token.span[1] for token in tokens)]
     ends = [*(token.span[0] for token in tokens), len(output)]

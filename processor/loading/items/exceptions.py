@@ -165,8 +165,7 @@ def as_declared(exception: ExceptionDefinition) -> RuleException:
 def with_exceptions(condition: list[Piece], exceptions: list[ExceptionDefinition]) -> list[Piece]:
     """Return a rule's condition with its exceptions; every piece refers to the values that it was made from.
 
-    Raises:
-        ItemRejected: values do not match their fields.
+    Raises ItemRejected if values do not match their fields.
     """
     if not exceptions:
         return condition

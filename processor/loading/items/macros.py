@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 from foundation.errors import LannerError
 from foundation.yaml.text import Edit, Span, TracedText
 from processor.language.ast import Check, Macro, MacroRef, Node, children, with_children
+from processor.language.tokens import SpanError
 
 MAX_CONDITION = 1_000_000
 """Characters; lists that include each other could grow without limit."""
@@ -66,8 +67,7 @@ class ListTable:
     def substitute(self, condition: TracedText) -> None:
         """Replace the names of lists by their items, list by list in the order of definition.
 
-        Raises:
-            ConditionTooLong: the text is longer than MAX_CONDITION, or grows beyond it.
+        Raises ConditionTooLong if the text is longer than MAX_CONDITION, or grows beyond it.
         """
         if len(condition.text) > MAX_CONDITION:
             raise ConditionTooLong(f"the condition has more than {MAX_CONDITION:,} characters")
@@ -164,13 +164,11 @@ class MacroText:
     visibility: int
 
 
-class MacroProblem(LannerError, ValueError):
+class MacroProblem(SpanError):
     """Raised if a macro cannot be resolved."""
 
     def __init__(self, message: str, span: Span, name: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.span = span
+        super().__init__(message, span)
         self.name = name
         """The missing macro, if any."""
 
@@ -215,12 +213,7 @@ class MacroTable:
         self._broken.add(name)
 
     def resolve_macro(self, name: str) -> Node:
-        """Resolve a macro's condition and store it for the macros after it.
-
-        Raises:
-            MacroProblem: an unknown macro, a loop, or a tree that is too deep or too large.
-            BrokenMacro: it uses an invalid macro.
-        """
+        """Resolve a macro's condition, and store it for the macros after it. Raises as `resolve`."""
         macro = self._texts[name]
         resolved = self.counted(self.resolve(macro.condition, macro.visibility))
         self._resolved[name] = resolved
@@ -242,8 +235,7 @@ class MacroTable:
     def counted(self, resolved: Node) -> Node:
         """Return a tree with macros resolved, after its checks were counted.
 
-        Raises:
-            MacroProblem: it is too deep or too large, or all trees together are.
+        Raises MacroProblem if it is too deep or too large, or all trees together are.
         """
         self._left -= self._size(resolved).checks
         if self._left < 0:

@@ -48,11 +48,7 @@ class Overrides:
         return bool(self.append or self.replace)
 
     def exclude_append(self, item: MappingNode, spot: ItemLocation, *, append: bool) -> None:
-        """Reject an item that has both `override` and `append: true`.
-
-        Raises:
-            ItemRejected: the item has both.
-        """
+        """Raise ItemRejected for an item that has both `override` and `append: true`."""
         if append and self:
             raise invalid(_BOTH, spot, item.key("append"), "remove 'append: true'")
 
@@ -64,11 +60,7 @@ def warn_of_append(item: MappingNode, spot: ItemLocation, warn: Callable[[Proble
 
 
 def refuse_append(item: MappingNode, spot: ItemLocation, key: str) -> None:
-    """Reject a key that only Lanner supports in an item with `append: true`, which does not apply to it.
-
-    Raises:
-        ItemRejected: the item has the key.
-    """
+    """Raise ItemRejected for a key that only Lanner supports in an item with `append: true`, which is not for it."""
     if item.get(key) is not None:
         message = f"Key '{key}' cannot be appended to, use 'replace' instead"
         raise invalid(message, spot, item.key(key), f"write 'override: {{{key}: replace}}' instead of 'append: true'")

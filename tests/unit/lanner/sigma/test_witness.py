@@ -71,13 +71,14 @@ def _resolved(node: Node) -> Node:
 )
 def test_the_first_event_has_all_that_a_condition_needs(text: str, given: dict[str, Any]) -> None:
     """And nothing else: keys with their usual values are left out."""
-    assert next(witnesses(condition(text))).given == given
+    assert next(witnesses(condition(text))).given == (given,)
 
 
 def test_alternatives_are_tried_one_after_the_other() -> None:
     """For rules that exclude the first."""
     found = [
-        each.given["proc"]["name"] for each in witnesses(condition("sigma_process_creation and proc.name in (a, b, c)"))
+        each.given[0]["proc"]["name"]
+        for each in witnesses(condition("sigma_process_creation and proc.name in (a, b, c)"))
     ]
     assert found == ["a", "b", "c"]
 
@@ -90,5 +91,5 @@ def test_host_names_get_addresses() -> None:
 
 def test_the_neutral_event_has_only_the_kind() -> None:
     """Nothing in it is as the rule describes."""
-    made = neutral(condition("sigma_file_event and fd.name = /etc/x and proc.name = sh"))
-    assert (made.given["fd.name"], made.given["proc"]) == ("/srv/data", {"name": "tool"})
+    (made,) = neutral(condition("sigma_file_event and fd.name = /etc/x and proc.name = sh")).given
+    assert (made["fd.name"], made["proc"]) == ("/srv/data", {"name": "tool"})

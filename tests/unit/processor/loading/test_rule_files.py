@@ -59,7 +59,7 @@ def test_a_rule_has_all_that_its_file_states() -> None:
     assert (found.priority, str(found.priority), found.tags) == (Priority.ERROR, "Error", ("a", "b"))
     assert (found.enabled, found.capture, found.capture_duration) == (False, True, 500)
     assert (found.warn_evttypes, found.skip_if_unknown_filter) == (False, True)
-    assert (found.source, found.file, found.line, found.column) == ("syscall", "rules.yaml", 1, 3)
+    assert (found.source, found.file, found.line, found.location.column) == ("syscall", "rules.yaml", 1, 3)
 
 
 def test_macros_keep_their_names_and_share_their_bodies() -> None:
