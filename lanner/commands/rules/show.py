@@ -15,9 +15,10 @@ from lanner.ruleset.triage import triage_page
 from lanner.terminal.output import paint
 from lanner.terminal.tables import print_page, print_table
 from lanner.wiring.rules import find_rules
-from processor.language.ast import Check, Field, FieldValue, Left, Macro, Node, Transformer, children, deep
+from processor.language.ast import Macro, checks, deep, fields_in, walk
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
+from processor.loading.condition_checks import fields_of
 from processor.output.tokens import Token, parse_output, without_correlation
 from schemas.catalog.attack import TACTICS, VERSION
 from schemas.catalog.priorities import BY_NAME
@@ -185,9 +186,9 @@ def show_rule(options: Options, name: str, *, expand: bool) -> None:
 
 
 def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
-    macros: dict[str, None] = {}
-    fields: dict[str, None] = {}
-    _look(rule.condition, macros, fields)
+    fields = (field for check in checks(rule.condition) for field in fields_of(check))
+    output = (part.side for part in parse_output(without_correlation(rule.output)) if isinstance(part, Token))
+    macros = (node.name for node in walk(rule.condition) if isinstance(node, Macro))
     return {
         "rule": rule.name,
         "priority": str(rule.priority),
@@ -196,46 +197,10 @@ def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
         "source": rule.source,
         "tags": list(rule.tags),
         "event types": sorted(rule.event_types),
-        "fields": sorted(fields),
-        "output fields": sorted(_output_fields(rule)),
-        "macros": list(macros),
+        "fields": sorted(set(map(print_operand, fields))),
+        "output fields": sorted({print_operand(field) for side in output for field in fields_in(side)}),
+        "macros": list(dict.fromkeys(macros)),
         "exceptions": [each.name for each in rule.exceptions],
         "condition": print_condition(rule.condition, expand_macros=expand),
         "output": rule.output,
     }
-
-
-def _output_fields(rule: Rule) -> set[str]:
-    found: dict[str, None] = {}
-    for part in parse_output(without_correlation(rule.output)):
-        if isinstance(part, Token):
-            _sides(part.side, found)
-    return set(found)
-
-
-def _look(node: Node, macros: dict[str, None], fields: dict[str, None]) -> None:
-    """Collect the macros and fields that a condition uses, in order, at any depth."""
-    todo = [node]
-    while todo:
-        current = todo.pop()
-        if isinstance(current, Macro):
-            if current.name not in macros:
-                macros[current.name] = None
-                todo.append(current.body)
-        elif isinstance(current, Check):
-            _sides(current.left, fields)
-            if isinstance(current.right, FieldValue):
-                _sides(current.right.field, fields)
-            elif isinstance(current.right, Transformer):
-                _sides(current.right, fields)
-        else:
-            todo.extend(reversed(children(current)))
-
-
-def _sides(side: Left, fields: dict[str, None]) -> None:
-    if isinstance(side, Field):
-        fields[print_operand(side)] = None
-        return
-    for argument in side.arguments:
-        if isinstance(argument, Field | Transformer):
-            _sides(argument, fields)
