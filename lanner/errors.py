@@ -1,5 +1,7 @@
 """Exit codes, and the errors of users' input and requests."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from foundation.errors import LannerError
@@ -20,6 +22,15 @@ class BadInput(LannerError):
     def __init__(self, *messages: str) -> None:
         self.messages = messages
         super().__init__("\n".join(messages))
+
+
+@contextmanager
+def or_bad_input(place: object) -> Iterator[None]:
+    """Raise an OSError from inside as BadInput, with the place that it is about: a file, a setting or an address."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{place}: {error.strerror or error}.") from None
 
 
 class BadRequest(LannerError):

@@ -17,7 +17,7 @@ from foundation.times import clock, date_and_time, date_and_time_seconds
 from lanner.captures.writing.writer import CaptureSpool
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import Progress, chosen_recording, parse_duration_ms, progress, source_options
-from lanner.errors import BadInput
+from lanner.errors import or_bad_input
 from lanner.recorder.context import (
     EventQuery,
     QueryResult,
@@ -276,20 +276,12 @@ def _spool(file: Path | None) -> Iterator[CaptureSpool | None]:
     if file is None:
         yield None
         return
-    with _faults(file):
+    with or_bad_input(file):
         spool = CaptureSpool(file)
     try:
         yield spool
     finally:
         spool.path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _faults(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror}.") from None
 
 
 def _show(
@@ -304,7 +296,7 @@ def _show(
     def take(stored: StoredBatch) -> None:
         search.show(f"searching: {date_and_time_seconds(stored.appended * 1_000_000)}")
         if spool is not None:
-            with _faults(spool.file):
+            with or_bad_input(spool.file):
                 spool.writer.write(encode_batch(stored.batch))
 
     trigger_time = found.alert.time if found.alert is not None else query.time * 1_000_000 + 999_999
@@ -323,7 +315,7 @@ def _show(
     )
     search.clear()
     if spool is not None:
-        with _faults(spool.file):
+        with or_bad_input(spool.file):
             host = _host(found, context.coverage)
             written = spool.finish(host, lambda time: window.start <= time <= window.end)
         for line in written.lines():

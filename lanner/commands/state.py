@@ -18,7 +18,7 @@ from foundation.times import date_and_time_seconds, iso8601_zulu
 from lanner.cli.app import Group, Options, front_command
 from lanner.cli.options import progress
 from lanner.cli.tables import STATE
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.known_state.files import reset_file
 from lanner.known_state.learning import learning_macros
 from lanner.known_state.tables import chosen_group, known_values, macro_named, macro_states, read_state_file
@@ -129,11 +129,8 @@ def request_reset(settings: Settings, macro: StatefulMacro, group: tuple[str, ..
     """Write a request that `lanner run` takes; arguments as of FleetState.reset. Raises BadInput."""
     path = reset_file(Path(settings.memory.filename))
     record = {"owner": macro.fingerprint, "group": group, "value": value, "time": time.time_ns()}
-    try:
-        with os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a") as file:
-            file.write(json.dumps(record) + "\n")
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
+    with or_bad_input(path), os.fdopen(open_private(path, os.O_WRONLY | os.O_APPEND), "a") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 @front_command("list", example="lanner state list\nlanner state list --topic --format json")

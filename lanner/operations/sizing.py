@@ -133,29 +133,27 @@ class Sizing:
     cost_month: float
 
 
-def size_fleet(plan: FleetPlan, prices: Prices, measured: StageCosts = MEASURED) -> Sizing:
+def size_fleet(plan: FleetPlan, prices: Prices) -> Sizing:
     """Compute what a fleet needs, and what it costs."""
     events = plan.hosts * plan.events_per_host
-    batches = plan.hosts * batches_per_host(plan.events_per_host, plan.batch_ms / 1000, measured)
-    stored = batches * measured.batch_bytes + events * measured.event_bytes
+    batches = plan.hosts * batches_per_host(plan.events_per_host, plan.batch_ms / 1000)
+    stored = batches * MEASURED.batch_bytes + events * MEASURED.event_bytes
     pre_matched = events * plan.pre_matched
     alerts = plan.hosts * plan.alerts_per_host / DAY_SECONDS
     collectors = PartNeeds(
         "collectors",
         plan.hosts,
-        plan.hosts * measured.collector_idle_cores
-        + events * measured.collector_event_seconds
-        + batches * measured.collector_batch_seconds,
-        plan.hosts * measured.collector_memory_bytes,
+        plan.hosts * MEASURED.collector_idle_cores
+        + events * MEASURED.collector_event_seconds
+        + batches * MEASURED.collector_batch_seconds,
+        plan.hosts * MEASURED.collector_memory_bytes,
         sent_bytes=stored,
     )
     parts = (
         collectors,
-        _brokers(
-            plan, measured, batches + pre_matched + alerts, stored + (pre_matched + alerts) * measured.alert_bytes
-        ),
-        _processors(plan, measured, events, batches),
-        _notifiers(alerts, measured),
+        _brokers(plan, batches + pre_matched + alerts, stored + (pre_matched + alerts) * MEASURED.alert_bytes),
+        _processors(plan, events, batches),
+        _notifiers(alerts),
     )
     planned = sum(part.cores for part in parts[1:]) / plan.load
     return Sizing(
@@ -170,7 +168,7 @@ def size_fleet(plan: FleetPlan, prices: Prices, measured: StageCosts = MEASURED)
     )
 
 
-def batches_per_host(events: float, batch_seconds: float, measured: StageCosts = MEASURED) -> float:
+def batches_per_host(events: float, batch_seconds: float) -> float:
     """Return how many batches a host sends a second, if its events come independently of each other.
 
     Events come in bursts, so hosts send fewer: this is the most.
@@ -178,65 +176,61 @@ def batches_per_host(events: float, batch_seconds: float, measured: StageCosts =
     Args:
         events: a second.
         batch_seconds: how long a batch waits for more events after its first one; half as long if many come.
-        measured: the limits of a batch.
     """
     # A batch takes the wait for its first event and the time for more. Without any, a heartbeat is sent.
-    wait = batch_seconds if events < measured.batch_events else batch_seconds / 2
+    wait = batch_seconds if events < MEASURED.batch_events else batch_seconds / 2
     by_time = events / (1 + events * wait)
-    by_count = events / measured.batch_events
-    return max(by_time, by_count, 1 / measured.heartbeat_seconds)
+    by_count = events / MEASURED.batch_events
+    return max(by_time, by_count, 1 / MEASURED.heartbeat_seconds)
 
 
-def _brokers(plan: FleetPlan, measured: StageCosts, messages: float, stored: float) -> PartNeeds:
+def _brokers(plan: FleetPlan, messages: float, stored: float) -> PartNeeds:
     # Followers fetch in large requests; leading a partition costs most. Each further copy counts half.
-    cores = messages * measured.broker_batch_seconds * (1 + (plan.replicas - 1) / 2)
+    cores = messages * MEASURED.broker_batch_seconds * (1 + (plan.replicas - 1) / 2)
     instances = max(plan.replicas, math.ceil(cores / (plan.load * plan.broker_cores)))
     # A quarter more: segments that wait for their deletion, and all other topics.
     disk = stored * plan.retention_hours * 3600 * plan.replicas * 1.25
     # To the other copies, and to the processors.
     return PartNeeds(
-        "brokers", instances, cores, instances * measured.broker_memory_bytes, disk, stored * plan.replicas
+        "brokers", instances, cores, instances * MEASURED.broker_memory_bytes, disk, stored * plan.replicas
     )
 
 
-def processor_cores(
-    batches: float, events: float, pre_matched: float, measured: StageCosts = MEASURED, *, signed: bool = True
-) -> float:
+def processor_cores(batches: float, events: float, pre_matched: float, *, signed: bool = True) -> float:
     """Return how many cores processors use.
 
     Args:
         batches: a second.
         events: a second.
         pre_matched: events a second that stateful rules need.
-        measured: what each costs.
         signed: whether the batches' signatures are verified.
     """
-    each = measured.processor_batch_seconds + signed * measured.verification_seconds
-    return batches * each + events * measured.processor_event_seconds + pre_matched * measured.pre_match_seconds
+    each = MEASURED.processor_batch_seconds + signed * MEASURED.verification_seconds
+    return batches * each + events * MEASURED.processor_event_seconds + pre_matched * MEASURED.pre_match_seconds
 
 
-def _processors(plan: FleetPlan, measured: StageCosts, events: float, batches: float) -> PartNeeds:
-    cores = processor_cores(batches, events, events * plan.pre_matched, measured)
+def _processors(plan: FleetPlan, events: float, batches: float) -> PartNeeds:
+    cores = processor_cores(batches, events, events * plan.pre_matched)
     # One more, so that one may fail.
     instances = max(2, math.ceil(cores / plan.load) + 1)
     memory = (
-        instances * measured.processor_memory_bytes
-        + plan.hosts * (measured.host_memory_bytes + plan.groups_per_host * measured.group_memory_bytes)
-        + plan.values * measured.value_memory_bytes
+        instances * MEASURED.processor_memory_bytes
+        + plan.hosts * (MEASURED.host_memory_bytes + plan.groups_per_host * MEASURED.group_memory_bytes)
+        + plan.values * MEASURED.value_memory_bytes
     )
-    written = events * plan.pre_matched * measured.alert_bytes
+    written = events * plan.pre_matched * MEASURED.alert_bytes
     return PartNeeds("processors", instances, cores, memory, sent_bytes=written)
 
 
-def _notifiers(alerts: float, measured: StageCosts) -> PartNeeds:
-    cores = alerts / measured.notifier_alerts_per_second
+def _notifiers(alerts: float) -> PartNeeds:
+    cores = alerts / MEASURED.notifier_alerts_per_second
     instances = max(1, math.ceil(2 * cores))
     return PartNeeds(
         "notifiers",
         instances,
         cores,
-        instances * measured.notifier_memory_bytes,
-        sent_bytes=alerts * measured.alert_bytes,
+        instances * MEASURED.notifier_memory_bytes,
+        sent_bytes=alerts * MEASURED.alert_bytes,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.context import EventQuery, QueryResult
 from lanner.recorder.event_rows import ROW_FIELDS
 from lanner.ruleset.explanation import Explanation, answer
@@ -47,19 +47,15 @@ class BatchEvent:
 
 def is_recording(path: Path) -> bool:
     """Return whether a file is an Avro container. Raises BadInput if it can't be read."""
-    try:
-        with path.open("rb") as file:
-            return is_container(file.peek(1))
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
+    with or_bad_input(path), path.open("rb") as file:
+        return is_container(file.peek(1))
 
 
 def recorded_batches(path: Path) -> Iterator[EventBatch]:
     """Yield the batches of a recording. Raises BadInput."""
     try:
-        yield from read_recording(path)
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}.") from None
+        with or_bad_input(path):
+            yield from read_recording(path)
     except BadBatch as error:
         raise BadInput(f"{error}.") from None
 

@@ -11,7 +11,7 @@ import click
 
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, progress, source_options, time_ms
+from lanner.cli.options import chosen_recording, progress, source_options, time_ms, write_text
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange
 from lanner.ruleset.load import load_or_fail
@@ -220,12 +220,9 @@ def _write(path: Path, found: list[Proposal], rule_files: Iterable[RuleFile], tr
     proofs = [next((case for case in witness_cases(each) if trial.is_proof(each, case)), "") for each in found]
     cases = list(filter(None, proofs))
     texts = {path: patch_text(found, trial.taken), Path(test_file_of(str(path))): suite_text(cases, files)}
-    try:
-        for each, text in texts.items():
-            if text:
-                each.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: can't be written: {error.strerror}.") from None
+    for each, text in texts.items():
+        if text:
+            write_text(each, text)
     note(f"wrote {path} with {count_of(len(found), 'exception')}; try it by `lanner rules test {path}`.")
     if len(cases) < len(found):
         lacking = count_of(len(found) - len(cases), "exception")

@@ -9,7 +9,7 @@ import click
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, NO_SETTINGS, Group, Options, front_command, shared_options
 from lanner.cli.tables import COLLECTOR
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.libraries import need
 from lanner.process import service
 from lanner.process.signals import Signals
@@ -125,10 +125,8 @@ def build_cache(options: Options, target: Path) -> None:
     from collector.bpf.program import build_cache
 
     if target.is_dir() or target.parent.is_dir():
-        try:
+        with or_bad_input(target):
             path, kernel = build_cache(target)
-        except OSError as error:
-            raise BadInput(f"{target}: {error.strerror}.") from None
     else:
         raise BadInput(f"{target}: there is no folder {target.parent}.")
     if not options.quiet:

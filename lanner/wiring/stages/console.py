@@ -28,7 +28,7 @@ from lanner.console.store.reading import AlertReader
 from lanner.console.store.view import AlertView, ViewLimits
 from lanner.console.story.reading import EventArchive, StoryReader
 from lanner.console.story.rules import RuleBook
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.rolling import lock_file
 from lanner.ruleset.load import ActiveRules
 from lanner.settings import Settings
@@ -65,10 +65,9 @@ def open_accounts(settings: Settings, folder: Path | None = None) -> Accounts:
     """Open the tokens and sessions of this host's console. Raises BadInput."""
     folder = folder or Path(settings.console.state_dir)
     try:
-        _give_to_owner(folder)
-        return Accounts(folder / PEOPLE, settings.console.session_hours * 3600)
-    except OSError as error:
-        raise BadInput(f"console.state_dir: {folder}: {error.strerror or error}.") from None
+        with or_bad_input(f"console.state_dir: {folder}"):
+            _give_to_owner(folder)
+            return Accounts(folder / PEOPLE, settings.console.session_hours * 3600)
     except DatabaseUnusable as error:
         raise BadInput(f"console.state_dir: {error}.") from None
 
@@ -238,10 +237,8 @@ class RunningConsole:
         self._feed.on_change = made.hub.publish
         self._fleet = fleet
         self._http = HttpThread("console", partial(application, made), _LIMITS, parts.context, report=note)
-        try:
+        with or_bad_input(f"{origin}: {listen or section.listen}"):
             self._http.start(host, port)
-        except OSError as error:
-            raise BadInput(f"{origin}: {listen or section.listen}: {error.strerror or error}.") from None
         self._feed.start()
         fleet.start(lambda: made.hub.publish(0))
         shown = f"[{host}]" if ":" in host else host

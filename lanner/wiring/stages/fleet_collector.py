@@ -14,7 +14,7 @@ from collector.publishing.publisher import Publisher
 from collector.publishing.spool import SequenceCheckpoint, Spool
 from collector.pushdown.follower import FilterFollower
 from collector.pushdown.layout import CollectionPlan
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.wiring.stages.collector import identity_of, make_collector
@@ -39,10 +39,8 @@ class FleetCollector:
             BusUnavailable: The broker's settings can't be used.
         """
         folder = Path(settings.kafka.spool_dir)
-        try:
+        with or_bad_input(f"kafka.spool_dir: {folder}"):
             self.spool = Spool(folder, settings.kafka.spool_mib << 20, on_error=note)
-        except OSError as error:
-            raise BadInput(f"kafka.spool_dir: {folder}: {error.strerror}.") from None
         self.filter = FleetFilter(settings, connection, own, folder)
         self._checkpoint = SequenceCheckpoint(folder / "last.json")
         self._newest = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from bus.connection import Connection
 from foundation.text import OnNote
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.intake.delivery import open_delivery
 from lanner.intake.local import log_follower
 from lanner.intake.sources import AuditTopicReader, follow_file, read_topic
@@ -62,10 +62,8 @@ class AuditIntake:
         token, context = server_secrets("kubernetes_audit", section, environment)
         host, port = intake_address(section.listen)
         self.webhook = AuditWebhook(self._open, WebhookAccess(token.encode(), context), self._note, at=self._at)
-        try:
+        with or_bad_input(f"kubernetes_audit.listen: {section.listen}"):
             self.webhook.start(host, port)
-        except OSError as error:
-            raise BadInput(f"kubernetes_audit.listen: {section.listen}: {error.strerror or error}.") from None
         shown = section.listen.rpartition(":")[0] or "*"
         self.origins.append(f"{'https' if context else 'http'}://{shown}:{self.webhook.port}/")
         if not token and not section.client_ca_file:

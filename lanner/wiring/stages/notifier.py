@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bus.connection import Connection
 from lanner.dead_letters.selection import report_orphaned_outboxes
-from lanner.errors import BadInput
+from lanner.errors import or_bad_input
 from lanner.operations.notifier import SinkView
 from lanner.settings import Settings
 from lanner.settings.forms import is_loopback
@@ -151,10 +151,8 @@ def open_intake(settings: Settings, listen: str, deliveries: Deliveries) -> Runn
     server = IntakeServer(
         bus, marked_alert, prepare=lambda alert: redact(add(alert)), token=token, context=context, report=note
     )
-    try:
+    with or_bad_input(f"intake.listen: {listen}"):
         server.start(host, port)
-    except OSError as error:
-        raise BadInput(f"intake.listen: {listen}: {error.strerror or error}.") from None
     if not token and not section.client_ca_file:
         who = "any user of this host" if is_loopback(host) else "anyone who can connect"
         note(f"intake: no token and no client certificates: {who} can send alerts.", "warning")
