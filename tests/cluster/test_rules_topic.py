@@ -20,7 +20,7 @@ from bus.published_rules import CURRENT, SIGNATURE, current, rules_message
 from bus.signatures import read_private_key
 from bus.topics import CORRELATE, DAY_MS, EVENTS, PUSHDOWN_FILTERS, RULES, plan
 from lanner.settings import Settings
-from lanner.wiring.stages.processor import preparation
+from lanner.wiring.stages.processor import Preparation
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.view import BatchView
 from processor.matching.wire import message_of
@@ -193,7 +193,7 @@ def test_a_processor_that_starts_during_a_change_understands_the_version_before(
 ) -> None:
     """Matches that a former processor forwarded are counted by their macro, and none counts as unknown."""
     publish(processes, connection, rules_file(tmp_path, WITH_MEMORY))
-    before = preparation(Settings()).compile(current(connection))  # type: ignore[arg-type]
+    before = Preparation(Settings()).compile(current(connection))  # type: ignore[arg-type]
     generator = Generator(connection, hosts=1)
     for sequence in range(1, 11):
         event = {"type": "openat", "fd_name": "/group/x", "time": time.time_ns()}

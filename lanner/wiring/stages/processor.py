@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,18 +56,6 @@ _MAX_FORMER = 7
 """With more versions, collectors send everything and no processor switches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """Turns messages of the rules topic into rules; both functions raise RulesRefused."""
-
-    compile: Prepare
-    """Compiles a message of any age."""
-    accept: Prepare
-    """Compiles a version to use; with signing keys, one older than the newest known is refused."""
-    newest: NewestRules | None = None
-    """With signing keys, the newest version that was accepted."""
-
-
 def build_processor(settings: Settings, connection: Connection, partitions: int, *, quiet: bool) -> FleetProcessor:
     """Build a processor with the published version of the rules, else with those of the rule files.
 
@@ -83,7 +70,7 @@ def build_processor(settings: Settings, connection: Connection, partitions: int,
         BusUnavailable: The broker is unusable, and waiting does not help.
     """
     worker = f"{socket.gethostname()}-{os.getpid()}"
-    prepare = preparation(settings)
+    prepare = Preparation(settings)
     in_use, former = rules_at_start(settings, connection, prepare, quiet=quiet)
     detect = MessageStage(
         in_use.ruleset,
@@ -132,19 +119,31 @@ def key_names(connection: Connection, reports: HostReports) -> Callable[[str, by
     return named
 
 
-def preparation(settings: Settings) -> Preparation:
-    """Return the functions that turn messages into rules. Raises BadInput for bad keys."""
-    keys = public_keys(settings)
+class Preparation:
+    """Turns messages of the rules topic into rules; both methods raise RulesRefused."""
 
-    def prepare(message: Message) -> RulesInUse:
+    def __init__(self, settings: Settings) -> None:
+        """Read the keys whose signatures are accepted. Raises BadInput."""
+        self._settings = settings
+        self._keys = public_keys(settings)
+        self.newest: NewestRules | None = None
+        """With signing keys, the newest version that was accepted."""
+        # Without signatures, the age proves nothing: the writer chooses the date.
+        if self._keys:
+            # One file per fleet, since processors of several fleets may run here.
+            file = Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json"
+            self.newest = NewestRules(file, note)
+
+    def compile(self, message: Message) -> RulesInUse:
+        """Compile a message of any age."""
         try:
-            accepted = accept(message, keys)
+            accepted = accept(message, self._keys)
             if accepted.rules.published > time.time_ns() + MAX_AHEAD:
                 version = accepted.rules.version
                 raise RulesRefused(
                     f"version {version} is dated in the future: check the clocks of its host and this one"
                 )
-            detection = detection_of_published(settings, accepted.rules)
+            detection = detection_of_published(self._settings, accepted.rules)
         except BadRules as error:
             raise RulesRefused(str(error)) from None
         except BadInput as error:
@@ -159,12 +158,10 @@ def preparation(settings: Settings) -> Preparation:
             offset=message.offset() or 0,
         )
 
-    if not keys:
-        # Without signatures the age proves nothing: the writer chooses the date.
-        return Preparation(prepare, prepare)
-    # One file per fleet, since processors of several fleets may run here.
-    newest = NewestRules(Path(settings.published_rules.state_dir) / f"{settings.kafka.prefix}newest.json", note)
-    return Preparation(prepare, lambda message: newest.accepted(prepare(message), message), newest)
+    def accept(self, message: Message) -> RulesInUse:
+        """Compile a version to use; with signing keys, one older than the newest known is refused."""
+        rules = self.compile(message)
+        return rules if self.newest is None else self.newest.accepted(rules, message)
 
 
 def rules_at_start(

@@ -5,7 +5,7 @@ from bus.connection import Connection
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import JsonSourceSetting
 from lanner.sources.installed import define_sources, topics_of
-from lanner.wiring.stages.processor import preparation, rules_at_start
+from lanner.wiring.stages.processor import Preparation, rules_at_start
 
 RULES = """
 - {rule: Read, desc: d, condition: evt.type = openat, output: o, priority: NOTICE}
@@ -22,7 +22,7 @@ def test_rules_of_both_sources_are_evaluated(tmp_path: Path) -> None:
         settings, rules_files=(str(path),), published_rules=replace(settings.published_rules, enabled=False)
     )
 
-    in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
+    in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), Preparation(settings), quiet=True)
 
     assert in_use.ruleset.names_of("syscall") == ("Read",)
     assert in_use.ruleset.names_of("k8s_audit") == ("Look",)
@@ -39,7 +39,7 @@ def test_rules_on_sources_that_settings_define_are_evaluated(tmp_path: Path) -> 
         settings, rules_files=(str(rules),), published_rules=replace(settings.published_rules, enabled=False)
     )
 
-    in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), preparation(settings), quiet=True)
+    in_use, _ = rules_at_start(settings, Connection("127.0.0.1:1"), Preparation(settings), quiet=True)
     define_sources(Settings())
 
     assert in_use.ruleset.sources == {"shop"}
