@@ -173,9 +173,12 @@ def enroll_host(options: Options, host: str | None, key: str | None, *, replace:
     if pinned == bool(host):
         raise click.UsageError("Give a host's ID, or --pinned for all pinned hosts.")
     found, decisions = _host_keys(options)
-    chosen = _pinned(found) if host is None else {host: _chosen(found, host, key, replace=replace, yes=yes)}
-    if host is None and not (yes or agreed(f"Enroll {len(chosen)} pinned hosts?", _OTHERWISE)):
-        chosen = {}
+    if host is None:
+        chosen = {name: record.public_key for name, record in found.decided.items() if record.state == "pinned"}
+        if not (yes or agreed(f"Enroll {len(chosen)} pinned hosts?", _OTHERWISE)):
+            chosen = {}
+    else:
+        chosen = {host: _chosen(found, host, key, replace=replace, yes=yes)}
     for host_id, public_key in chosen.items():
         decisions.decide(host_id, "enrolled", public_key)
         sys.stdout.write(f"{printable(host_id)} {public_key.hex()}\n")
@@ -190,10 +193,6 @@ def _host_keys(options: Options) -> "tuple[HostKeys, HostKeyDecisions]":
     settings = options.settings()
     connection = reachable_connection(settings)
     return read_host_keys(connection), HostKeyDecisions(connection, settings)
-
-
-def _pinned(found: "HostKeys") -> dict[str, bytes]:
-    return {host: record.public_key for host, record in found.decided.items() if record.state == "pinned"}
 
 
 def _chosen(found: "HostKeys", host: str, key: str | None, *, replace: bool, yes: bool) -> bytes:

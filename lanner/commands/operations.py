@@ -37,7 +37,10 @@ def diagnose(options: Options) -> Literal[0, 3]:
         checks = [dataclasses.asdict(finding) for finding in found]
         print(json.dumps({"ok": able, "checks": checks}, indent=2))  # noqa: T201
     else:
-        rows = [(finding.subject, Text(*MARKS[finding.state]), _detail(finding)) for finding in found]
+        rows = [
+            (each.subject, Text(*MARKS[each.state]), f"{each.found}. {each.remedy}" if each.remedy else each.found)
+            for each in found
+        ]
         print_table(("SUBJECT", "STATE", "FOUND, AND REMEDY"), rows)
         print("This host can run `lanner run`." if able else "`lanner run` can't work on this host yet.")  # noqa: T201
     return 0 if able else ENVIRONMENT_LACKS
@@ -64,10 +67,6 @@ def _findings(options: Options) -> Iterator[doctor.DoctorCheck]:
         yield doctor.DoctorCheck("settings", "note", found, "Run this where the other stages are installed.")
         return
     yield from settings_findings(settings)
-
-
-def _detail(finding: doctor.DoctorCheck) -> str:
-    return f"{finding.found}. {finding.remedy}" if finding.remedy else finding.found
 
 
 _DEFAULTS = FleetPlan(hosts=1, events_per_host=0)

@@ -155,17 +155,16 @@ def list_state(options: Options, *, topic: bool) -> None:
                     row.name,
                     row.type,
                     f"{row.groups:,}",
-                    *_counts(row.values, row.learning, row.full, is_first=TYPES[row.type].remembers_values),
+                    *(
+                        f"{number:,}" if TYPES[row.type].remembers_values else "-"
+                        for number in (row.values, row.learning, row.full)
+                    ),
                 )
                 for row in rows
             ],
         )
     elif not options.quiet:
         note("the active rules use no stateful macro.")
-
-
-def _counts(*numbers: int, is_first: bool) -> tuple[str, ...]:
-    return tuple(f"{number:,}" if is_first else "-" for number in numbers)
 
 
 @front_command(

@@ -68,7 +68,10 @@ def grant_rights(options: Options, part: str, principal: str | None, dry_run: bo
     else:
         print_table(
             (who, "", "", ""),
-            [(verb, operation, kind, _shown(name, pattern)) for kind, name, pattern, operation in rows],
+            [
+                (verb, operation, kind, f"{name}*" if pattern == "prefixed" else name)
+                for kind, name, pattern, operation in rows
+            ],
         )
 
 
@@ -87,10 +90,6 @@ def _grants(part: str, settings: Settings) -> tuple[Grant, ...]:
 def _row(grant: Grant, prefix: str) -> tuple[str, str, str, str]:
     pattern = "prefixed" if grant.is_prefix else "literal"
     return grant.resource.lower(), grant.full_name(prefix), pattern, grant.operation.lower()
-
-
-def _shown(name: str, pattern: str) -> str:
-    return f"{name}*" if pattern == "prefixed" else name
 
 
 def _duration(ctx: click.Context, parameter: click.Parameter, value: str) -> int:  # noqa: ARG001  click gives both
@@ -150,7 +149,16 @@ def create_topics(
             f"use --partitions {events.partitions}, or choose another kafka.prefix.",
         )
     if settings.json_output:
-        rows = [{"topic": each.name, "state": states[each.name], **_create_row(each)} for each in plans]
+        rows = [
+            {
+                "topic": each.name,
+                "state": states[each.name],
+                "partitions": each.partitions,
+                "replication": each.replication,
+                "config": dict(each.config),
+            }
+            for each in plans
+        ]
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         print_table(
@@ -186,7 +194,3 @@ def _retention(each: TopicPlan) -> str:
         return "newest of each key"
     retention = int(each.config["retention.ms"]) * UNITS["ms"]
     return duration_text(retention, "h" if retention < 2 * UNITS["d"] else "d")
-
-
-def _create_row(each: TopicPlan) -> dict[str, object]:
-    return {"partitions": each.partitions, "replication": each.replication, "config": dict(each.config)}

@@ -128,12 +128,8 @@ def _row(file: str, outcome: CaseResult) -> dict[str, Any]:
         "name": outcome.case.name,
         "passed": outcome.passed,
         "seconds": round(outcome.seconds, 6),
-        "failures": [_failure(failure.message, failure.trees) for failure in outcome.failures],
+        "failures": [{"message": each.message, "explanations": list(each.trees)} for each in outcome.failures],
     }
-
-
-def _failure(message: str, trees: Iterable[str]) -> dict[str, Any]:
-    return {"message": message, "explanations": list(trees)}
 
 
 def _word(outcome: CaseResult, *, colour: bool) -> str:

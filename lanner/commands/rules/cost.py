@@ -60,7 +60,7 @@ def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None
         why = "no events of this time are stored" if measured.is_complete else "stopped early"
         raise BadInput(f"{why}, so nothing was measured.")
     if settings.json_output:
-        click.echo(json.dumps(_record(measured)))
+        click.echo(json.dumps({**asdict(measured.costs), "not_counted": measured.remarks}))
     else:
         _print(measured, before.origin)
 
@@ -145,10 +145,6 @@ def _row(rule: RuleCost) -> tuple[str, ...]:
 
 def _shown(value: float) -> str:
     return f"{value:,.1f}" if value < 10 and value % 1 else f"{value:,.0f}"
-
-
-def _record(measured: MeasuredCosts) -> dict[str, object]:
-    return {**asdict(measured.costs), "not_counted": measured.remarks}
 
 
 _WIDEST_LENGTH = 100
@@ -258,11 +254,8 @@ def _dearest(event: str, each: list[EventTypeCost], of_event: EventTypeCounts | 
     dearest = max(each, key=lambda share: (of_event.by_rule[share.rule] if of_event else 0, share.takes_all))
     if not dearest.takes_all and not (of_event and of_event.by_rule[dearest.rule]):
         return "", ""
-    return dearest.rule, _shortened(dearest.widest)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _WIDEST_LENGTH else f"{text[:_WIDEST_LENGTH]}…"
+    widest = dearest.widest
+    return dearest.rule, widest if len(widest) <= _WIDEST_LENGTH else f"{widest[:_WIDEST_LENGTH]}…"
 
 
 def _counted(event: str, each: list[EventTypeCost], of_event: EventTypeCounts) -> tuple[str, ...]:
