@@ -211,7 +211,7 @@ def validate_files(
     files = (*below, *checked)
     result = linted(load_rules(files), files, first_match=rule_matching == "first")
     if falco:
-        result = result.with_errors(falco_problems(checked))
+        result = result.with_problems(falco_problems(checked))
     return _only(replace(result, errors=with_shipped_hints(result.errors)), {file.name for file in checked})
 
 

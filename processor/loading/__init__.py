@@ -111,7 +111,7 @@ class _Loading:
                 Redefinition(new.type, new.name, head_location(new), head_location(old))
                 for new, old in self._collection.redefined
             ),
-        ).with_errors(late)
+        ).with_problems(late)
 
     def _read(self, file: RuleFile) -> None:
         name = file.name

@@ -1,7 +1,7 @@
 """Checks of conditions and outputs by the compiler and the formatter, as loading problems."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -147,18 +147,21 @@ def field_problem(text: str) -> str | None:
 
 def fields_of_others(check: Check, source: str) -> list[CompilerProblem]:
     """Return a problem for each field of a check that events of a source don't have, as if it didn't exist."""
-    found = []
-    for field in fields_of(check):
+    code, message = ProblemCode.LOAD_ERR_COMPILE_CONDITION, "filter_check called with nonexistent field"
+    return [_of_others(code, message, field, field.span, source) for field in _others(fields_of(check), source)]
+
+
+def _others(fields: Iterable[Field], source: str) -> Iterator[Field]:
+    """Yield the fields that events of a source don't have."""
+    for field in fields:
         resolved = resolve_field(field_text(field))
         if resolved is not None and not has_field(source, resolved[0]):
-            message = f"filter_check called with nonexistent field {field_text(field)}"
-            code = ProblemCode.LOAD_ERR_COMPILE_CONDITION
-            found.append(CompilerProblem(code, message, field.span, _not_of(source), is_unknown=True))
-    return found
+            yield field
 
 
-def _not_of(source: str) -> str:
-    return f"events of source {source} don't have this field"
+def _of_others(code: ProblemCode, message: str, field: Field, span: Span, source: str) -> CompilerProblem:
+    hint = f"events of source {source} don't have this field"
+    return CompilerProblem(code, f"{message} {field_text(field)}", span, hint, is_unknown=True)
 
 
 def output_findings(output: str, source: str | None = None) -> list[CompilerProblem]:
@@ -176,24 +179,16 @@ def output_findings(output: str, source: str | None = None) -> list[CompilerProb
         hint = hint if output[wrong.span[0] + 1 :] else "remove it, or write a field after it"
         found.append(CompilerProblem(code, wrong.message, wrong.span, hint, wrong.unknown))
     if source is not None:
-        found += _tokens_of_others(output, source)
+        code, message = ProblemCode.LOAD_ERR_COMPILE_OUTPUT, "invalid formatting token"
+        for token in tokens_in(output):
+            others = _others(fields_in(token.side), source)
+            found += [_of_others(code, message, field, token.span, source) for field in others]
     for field in DEPRECATED_FIELDS:
         start = output.find(field)
         if start != -1 and not output[start + len(field) : start + len(field) + 2].startswith("."):
             message = f"usage of deprecated field '{field}' has been detected in the rule output"
             hint = f"remove %{field}"
             found.append(CompilerProblem(ProblemCode.LOAD_DEPRECATED_ITEM, message, (start, start + len(field)), hint))
-    return found
-
-
-def _tokens_of_others(output: str, source: str) -> list[CompilerProblem]:
-    found = []
-    for token in tokens_in(output):
-        for field in fields_in(token.side):
-            resolved = resolve_field(field_text(field))
-            if resolved is not None and not has_field(source, resolved[0]):
-                code, message = ProblemCode.LOAD_ERR_COMPILE_OUTPUT, f"invalid formatting token {field_text(field)}"
-                found.append(CompilerProblem(code, message, token.span, _not_of(source), is_unknown=True))
     return found
 
 

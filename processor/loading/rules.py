@@ -34,9 +34,7 @@ class LoadedMacro:
     condition_text: str
     """The condition as written, including appended text."""
     condition: Node
-    """The tree with macros resolved; spans are offsets in parsed_text."""
-    parsed_text: str
-    """The condition with lists substituted."""
+    """The tree with macros resolved; spans are offsets in the traced text."""
     extensions: Mapping[str, YamlNode] = field(compare=False)
     location: SourceLocation = field(compare=False)
     traced: TracedText = field(compare=False, repr=False)
@@ -63,11 +61,9 @@ class Rule:
     name: str
     description: str
     condition: Node
-    """The tree with lists, macros and exceptions; spans are offsets in parsed_text, or in a macro's own text."""
+    """The tree with lists, macros and exceptions; spans are offsets in the traced text, or in a macro's own text."""
     condition_text: str
     """The condition as written, including appended text, without exceptions."""
-    parsed_text: str
-    """The text that was parsed into the condition."""
     output: str
     priority: Priority
     source: str
@@ -102,7 +98,7 @@ class Rule:
         return self.location.line
 
     def locate(self, span: Span) -> SourceLocation:
-        """Return the location in the files of a span of parsed_text."""
+        """Return the location in the files of a span of the traced text."""
         return self.traced.locate(span)
 
 
@@ -152,24 +148,22 @@ class LoadResult:
         """True if there is no error."""
         return not self.errors
 
-    def with_errors(self, problems: Iterable[Problem]) -> "LoadResult":
-        """Return the result with further errors, also added to those of their files."""
+    def with_problems(self, problems: Iterable[Problem]) -> "LoadResult":
+        """Return the result with further errors and warnings, also added to those of their files."""
         more = tuple(dict.fromkeys(problems))
-        return replace(self, files=tuple(_with_errors(file, more) for file in self.files), errors=(*self.errors, *more))
-
-    def with_warnings(self, problems: Iterable[Problem]) -> "LoadResult":
-        """Return the result with further warnings, also added to those of their files."""
-        more = tuple(dict.fromkeys(problems))
-        files = (
-            replace(file, warnings=(*file.warnings, *(each for each in more if each.file == file.name)))
-            for file in self.files
-        )
-        return replace(self, files=tuple(files), warnings=(*self.warnings, *more))
+        errors = tuple(problem for problem in more if problem.code.severity == "error")
+        warnings = tuple(problem for problem in more if problem.code.severity == "warning")
+        files = tuple(_with_problems(file, errors, warnings) for file in self.files)
+        return replace(self, files=files, errors=(*self.errors, *errors), warnings=(*self.warnings, *warnings))
 
 
-def _with_errors(file: FileResult, problems: tuple[Problem, ...]) -> FileResult:
-    mine = tuple(problem for problem in problems if problem.file == file.name and problem not in file.errors)
-    return replace(file, errors=tuple(sorted((*file.errors, *mine), key=lambda error: (error.line, error.column))))
+def _with_problems(file: FileResult, errors: Iterable[Problem], warnings: Iterable[Problem]) -> FileResult:
+    new = (error for error in errors if error.file == file.name and error not in file.errors)
+    return replace(
+        file,
+        errors=tuple(sorted((*file.errors, *new), key=lambda error: (error.line, error.column))),
+        warnings=(*file.warnings, *(warning for warning in warnings if warning.file == file.name)),
+    )
 
 
 @dataclass(frozen=True, slots=True)

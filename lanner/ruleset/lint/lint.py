@@ -75,9 +75,7 @@ def linted(result: LoadResult, files: Sequence[RuleFile], *, first_match: bool =
         files=tuple(replace(file, warnings=tuple(ignores.apply(file.warnings))) for file in result.files),
         infos=tuple(problem for problem in found if problem.code.severity == "info"),
     )
-    return quieter.with_errors(problem for problem in found if problem.code.is_error).with_warnings(
-        problem for problem in found if problem.code.severity == "warning"
-    )
+    return quieter.with_problems(found)
 
 
 def _lints(result: LoadResult, *, first_match: bool) -> Iterator[Problem]:

@@ -54,7 +54,7 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
         "fd.realpath, fd.name",
     )
     assert all(text.startswith(start) for (*_, text), start in zip(reported, starts, strict=True))
-    assert load_rules(files).with_errors(found).ok is False
+    assert load_rules(files).with_problems(found).ok is False
 
 
 @pytest.mark.parametrize("text", [b"- rule: [", b"7", b"- 7", b"\xff\xfe", b"- rule: {}"])

@@ -99,11 +99,11 @@ def test_locations_in_a_rule_can_be_looked_up() -> None:
         ">\n    evt.type=open and\n    proc.name in (names)\n    and fd.name = /x"
     )
     (found,) = load(text).rules
-    start = found.parsed_text.index("fd.name")
+    start = found.traced.text.index("fd.name")
     location = found.locate((start, start + len("fd.name")))
 
     assert (location.line, location.column, location.text) == (8, 9, "    and fd.name = /x")
-    start = found.parsed_text.index("c, d")
+    start = found.traced.text.index("c, d")
     assert found.locate((start, start + 1)).text == "    proc.name in (names)"
 
 
