@@ -55,7 +55,7 @@ def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     before = _active(settings, recording)
-    measured = measure(settings, (before, draft), recording, first, quiet=options.quiet)
+    measured = measure(settings, before, draft, recording=recording, since=first, quiet=options.quiet)
     if not measured.costs.events:
         why = "no events of this time are stored" if measured.is_complete else "stopped early"
         raise BadInput(f"{why}, so nothing was measured.")
@@ -67,17 +67,19 @@ def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None
 
 def measure(
     settings: Settings,
-    versions: tuple[CompiledDetection, CompiledDetection],
+    before: CompiledDetection,
+    draft: CompiledDetection,
+    *,
     recording: Path | None,
     since: int,
-    *,
     quiet: bool,
 ) -> MeasuredCosts:
     """Evaluate two versions on stored events, maybe none; Ctrl-C ends it early, with what was read until then.
 
     Args:
         settings: for the broker, and the event types that collectors always send.
-        versions: the active version, and the draft.
+        before: the active version.
+        draft: the other one.
         recording: a recording; None for the topic of a fleet.
         since: only events that arrived later, ms since the epoch.
         quiet: don't show the progress.
@@ -89,7 +91,7 @@ def measure(
     with progress(quiet=quiet, restores=True) as search:
         batches = open_events(settings, recording, note).batches(EventRange(since), search.stop)
         always = settings.collector.always_sent
-        return measured_costs(*versions, always, batches, since, show=search.show, stop=search.stop)
+        return measured_costs(before, draft, always, batches, since, show=search.show, stop=search.stop)
 
 
 def _active(settings: Settings, recording: Path | None) -> CompiledDetection:

@@ -152,7 +152,7 @@ def _over_budget(
     if replace(budget, hours=0) == RulesBudget(hours=0):
         return []
     since = time.time_ns() // 1_000_000 - budget.hours * 3_600_000
-    measured = measure(settings, (before or draft, draft), None, since, quiet=quiet)
+    measured = measure(settings, before or draft, draft, recording=None, since=since, quiet=quiet)
     if not measured.is_complete:
         raise BadInput("stopped early: nothing was published.")
     if not quiet:

@@ -140,13 +140,12 @@ def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tup
         state = _ESTABLISHED if remote is not None and result >= 0 else _CLOSED
         passed = path if event in ("connect", "bind", *MESSAGES) else None
         return Socket(socket.AF_UNIX, 1, 0, state, "", "", 0, 0, path[0]), sockaddr(passed)
-    return _ip_socket(table, event, kind, result, (local, remote))
+    return _ip_socket(table, event, kind, result, local=local, remote=remote)
 
 
 def _ip_socket(
-    table: MappingReader, event: str, kind: str, result: int, ends: tuple[Address | None, Address | None]
+    table: MappingReader, event: str, kind: str, result: int, *, local: Address | None, remote: Address | None
 ) -> tuple[Socket, bytes]:
-    local, remote = ends
     is_v6 = kind == "ipv6"
     nowhere: Address = ("::" if is_v6 else "0.0.0.0", 0)  # noqa: S104  an unbound socket's address, not one to bind
     type_, protocol = _PROTOCOLS[table.read(_PROTOCOL, "udp" if event in MESSAGES and remote is not None else "tcp")]

@@ -40,7 +40,8 @@ def make_collector(
     versions: frozenset[str] = frozenset(),
     variables: frozenset[str] = frozenset(),
     flush_ms: int | None = None,
-    previous: tuple[int, int] = (0, -1),
+    previous_start: int = 0,
+    previous_sequence: int = -1,
     further_losses: Callable[[], Mapping[str, int]] = dict,
     on_note: OnNote = ignore_note,
 ) -> Collector:
@@ -54,7 +55,8 @@ def make_collector(
         versions: versions of the published rules that require it.
         variables: names of the environment variables to collect.
         flush_ms: maximum age of a batch, if not as configured, ms.
-        previous: start and last sequence number of the previous collector, if known.
+        previous_start: start of the previous collector, if known.
+        previous_sequence: its last sequence number, if known.
         further_losses: returns events lost behind the collector, by reason.
         on_note: receives messages for the operator.
     """
@@ -80,8 +82,8 @@ def make_collector(
             cri_sockets=tuple(map(Path, section.cri_sockets)),
             unknown_containers=section.unknown_containers,
             container_parents=section.container_parents,
-            previous_start=previous[0],
-            previous_sequence=previous[1],
+            previous_start=previous_start,
+            previous_sequence=previous_sequence,
         ),
         further_losses=further_losses,
         on_note=on_note,

@@ -54,7 +54,8 @@ class FleetCollector:
             versions=self.filter.plan.versions,
             variables=self.filter.variables,
             flush_ms=settings.kafka.batch_ms,
-            previous=(0, -1) if last is None else (last.start, last.sequence),
+            previous_start=0 if last is None else last.start,
+            previous_sequence=-1 if last is None else last.sequence,
             further_losses=lambda: self.publisher.losses,
             on_note=note,
         )

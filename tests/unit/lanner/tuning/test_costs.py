@@ -33,7 +33,7 @@ def measured(folder: Path, text: str | None = None) -> MeasuredCosts:
     settings = Settings(rules_files=(str(rules(folder) if text is None else rules(folder, text)),))
     detection = load_detection(settings, warnings=False)
     recording = write_recording(folder / "two.avro", shadow_read(), shadow_read())
-    return measure(settings, (detection, detection), recording, 0, quiet=False)
+    return measure(settings, detection, detection, recording=recording, since=0, quiet=False)
 
 
 def test_a_whole_recording_is_measured_completely(tmp_path: Path) -> None:
