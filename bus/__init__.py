@@ -1,1 +1,1 @@
-"""Transport between the stages, over Kafka or in one process: messages of one stage in, delivered to others out."""
+"""Transport between the stages, over Kafka: messages of one stage in, delivered to others out."""

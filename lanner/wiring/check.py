@@ -20,10 +20,10 @@ from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
 from lanner.settings.forms import OFF, why_no_folder
 from lanner.settings.sections.model import KafkaSettings
 from lanner.sources.installed import define_sources, topics_of
-from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.routing.routers import enabled_sinks, routing_table
 from lanner.wiring.rules import appended_faults, load_detection
+from lanner.wiring.servers import server_secrets
 from lanner.wiring.sinks.registry import check_sink
 from lanner.wiring.stores import always_sent
 

@@ -35,10 +35,9 @@ from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback
 from lanner.settings.sections.services import ConsoleSettings
-from lanner.wiring.certificates import server_context
 from lanner.wiring.kafka import secret
 from lanner.wiring.rules import find_rules
-from lanner.wiring.servers import address
+from lanner.wiring.servers import address, server_context
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 

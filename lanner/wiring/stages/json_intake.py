@@ -18,9 +18,8 @@ from lanner.process.signals import call_on_stop
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback
-from lanner.wiring.certificates import server_secrets
 from lanner.wiring.kafka import connection_of, secret
-from lanner.wiring.servers import intake_address
+from lanner.wiring.servers import intake_address, server_secrets
 
 _TURN_SECONDS = 1.0
 STOP_SECONDS = 20.0

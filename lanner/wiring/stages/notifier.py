@@ -13,11 +13,10 @@ from lanner.operations.notifier import SinkView
 from lanner.settings import Settings
 from lanner.settings.forms import is_loopback
 from lanner.terminal.output import note
-from lanner.wiring.certificates import server_secrets
 from lanner.wiring.routing.previews import marked_alert
 from lanner.wiring.routing.routers import open_outbox, routing_table
 from lanner.wiring.routing.templates import appended
-from lanner.wiring.servers import intake_address
+from lanner.wiring.servers import intake_address, server_secrets
 from lanner.wiring.sinks.registry import open_sink, worker_of
 from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
