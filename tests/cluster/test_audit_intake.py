@@ -85,9 +85,7 @@ def post(intake: Running, content: bytes, headers: dict[str, str] | None = None)
 def processor(processes: Processes, connection: Connection, folder: Path, dies: str = "") -> Running:
     """Start a processor with the rules."""
     program = (dying_processor.PROGRAM, dies) if dies else ("-m", "lanner")
-    # Each event is to have its own alert.
-    words = ("processor", "-o", "repeated_alerts.enabled=false")
-    made = processes.start(connection, *words, rules=rules_file(folder, RULES), program=program)
+    made = processes.start(connection, "processor", rules=rules_file(folder, RULES), program=program)
     made.wait_for("evaluating rules: 1 rule")
     return made
 
