@@ -79,6 +79,16 @@ def test_the_parts_open_by_keyboard_and_can_be_copied(served: Served, visit: Vis
     assert "- rule: Shadow was read" in page.evaluate("navigator.clipboard.readText()")
 
 
+def test_without_a_proposal_somebody_chooses_the_fields(served: Served, visit: Visiting) -> None:
+    """The alert doesn't name its program."""
+    page = visit(served).open(f"/alerts/{alert_near().id}")
+    part = page.locator("[data-kind=exception]")
+    part.locator("summary").click()
+    expect(part).to_contain_text("Nothing is proposed")
+    part.get_by_label("fd.name").check()
+    expect(part).to_contain_text("It would have quieted 1 of 1")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_story_fits_a_phone(scheme: str, served: Served, visit: Visiting) -> None:
     """With all parts open."""

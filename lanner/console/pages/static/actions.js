@@ -1,26 +1,7 @@
 // Decisions: acknowledge, assign, mute, comment. Each is one request; the page is read again afterwards.
-import { currentRow, refresh, say } from "./page.js";
+import { ask, currentRow, post, refresh, say } from "./page.js";
 
-export async function decide(subject, action, value = "") {
-  const answer = await fetch("/api/marks", {
-    method: "POST",
-    headers: { "Content-Type": "application/json", "X-Lanner-Request": "page" },
-    body: JSON.stringify({ subject, action, value }),
-  });
-  if (!answer.ok) {
-    const body = await answer.json().catch(() => ({}));
-    throw new Error(body.error ?? `the console answers ${answer.status}`);
-  }
-}
-
-function muteTime() {
-  const dialog = document.getElementById("mute");
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
-  });
-}
+export const decide = (subject, action, value = "") => post("/api/marks", { subject, action, value });
 
 // What an action applies to: the selected rows, else the row in focus, else the page's own group.
 function targets() {
@@ -40,7 +21,7 @@ export async function act(action, elements = targets()) {
     say("Choose a row first, with j and k.");
     return;
   }
-  const time = action === "mute" ? await muteTime() : "";
+  const time = action === "mute" ? await ask(document.getElementById("mute")) : "";
   if (action === "mute" && !time) return;
   try {
     for (const element of elements) {

@@ -10,6 +10,27 @@ export function say(text) {
   say.timer = setTimeout(() => { status.textContent = ""; }, 5000);
 }
 
+// The JSON of an answer. Throws what the console says if it is an error.
+export async function jsonOf(answer) {
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw Object.assign(new Error(body.error ?? `the console answers ${answer.status}`), { problems: body.problems });
+  return body;
+}
+
+export async function post(path, body) {
+  const headers = { "Content-Type": "application/json", "X-Lanner-Request": "page" };
+  return jsonOf(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+// Opens a dialog; returns the value of the button that closes it.
+export function ask(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+  });
+}
+
 export function rows() {
   return [...document.querySelectorAll("tr[data-row]")];
 }

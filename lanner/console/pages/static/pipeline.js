@@ -1,5 +1,5 @@
 // Dead letters: choose some, confirm, replay.
-import { refresh, say } from "./page.js";
+import { ask, post, refresh, say } from "./page.js";
 
 const boxes = () => [...document.querySelectorAll("input[name=letter]")];
 
@@ -7,11 +7,7 @@ function confirmed(count) {
   const dialog = document.getElementById("replay");
   const letters = count === 1 ? "one dead letter again to where it was" : `${count} dead letters again to where they were`;
   dialog.querySelector("[data-question]").textContent = `Send ${letters} refused? People may get alerts of days ago.`;
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+  return ask(dialog);
 }
 
 async function replay() {
@@ -20,15 +16,9 @@ async function replay() {
     say("Choose dead letters first.");
     return;
   }
-  if (!await confirmed(ids.length)) return;
+  if (await confirmed(ids.length) !== "yes") return;
   try {
-    const answer = await fetch("/api/dead-letters/replay", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-Lanner-Request": "page" },
-      body: JSON.stringify({ ids }),
-    });
-    const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(body.error ?? `the console answers ${answer.status}`);
+    const body = await post("/api/dead-letters/replay", { ids });
     say(body.problem ? `${body.replayed.length} of ${ids.length} were replayed: ${body.problem}` : `${ids.length} replayed.`);
     await refresh();
   } catch (error) {

@@ -1,5 +1,6 @@
 // Shows what a search finds while it runs. Everything is text that somebody on a host chose, and is added as text only.
-import { say } from "./page.js";
+import { element as plain } from "./nodes.js";
+import { jsonOf, say } from "./page.js";
 import { localTimes } from "./times.js";
 
 // Controls and direction marks become visible, as on pages of the server.
@@ -9,12 +10,7 @@ const visible = (value) => String(value).replace(SPECIAL, (char) => {
   return code.length <= 2 ? `\\x${code.padStart(2, "0")}` : `\\u${code.padStart(4, "0")}`;
 });
 
-function element(name, text = "", attributes = {}) {
-  const made = document.createElement(name);
-  made.textContent = visible(text);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
+const element = (name, text = "", attributes = {}) => plain(name, attributes, visible(text));
 
 function time(text) {
   return element("time", text.slice(0, 19).replace("T", " "), { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC` });
@@ -38,13 +34,13 @@ async function* events(answer) {
 
 function row({ time: at, fields }) {
   const name = fields["fd.name"] ?? fields["fs.path.name"] ?? "";
-  const made = element("tr", "", { "data-row": "", "data-key": `${fields["evt.hostname"]} ${fields["batch.sequence"]} ${fields["evt.num"]}` });
+  const made = element("tr", "", { "data-row": true, "data-key": `${fields["evt.hostname"]} ${fields["batch.sequence"]} ${fields["evt.num"]}` });
   const when = element("td", "", { class: "times" });
   when.append(time(at));
   const what = element("td", "", { class: "what" });
   const details = element("details");
   const process = `${fields["proc.name"] ?? "?"}(${fields["proc.pid"] ?? "?"})`;
-  details.append(element("summary", `${process} ${fields["evt.type"]} ${name}`, { "data-open": "" }));
+  details.append(element("summary", `${process} ${fields["evt.type"]} ${name}`, { "data-open": true }));
   // Most are never opened.
   details.addEventListener("toggle", () => {
     const list = element("dl", "", { class: "facts" });
@@ -102,8 +98,8 @@ async function run(area, signal) {
   const query = area.dataset.query;
   const answer = await fetch(`/api/search?${query}`, { signal });
   if (!answer.ok) {
-    const body = await answer.json().catch(() => ({}));
-    showProblems(body.problems ?? [{ message: body.error ?? `the console answers ${answer.status}` }], new URLSearchParams(query).get("q"));
+    const error = await jsonOf(answer).catch((each) => each);
+    showProblems(error.problems ?? [{ message: error.message }], new URLSearchParams(query).get("q"));
     return "";
   }
   const table = area.querySelector("table");

@@ -2,7 +2,7 @@
 import { element } from "./nodes.js";
 import { drawException } from "./exception.js";
 import { drawExplanation, drawTest } from "./rule.js";
-import { say } from "./page.js";
+import { jsonOf, say } from "./page.js";
 import { drawTree } from "./tree.js";
 
 const LONGEST = 400;
@@ -38,9 +38,7 @@ async function load(part) {
   part.reading = aborted;
   const query = new URLSearchParams(new FormData(part.querySelector("form") ?? undefined));
   try {
-    const answer = await fetch(`${part.dataset.part}?${query}`, { signal: aborted.signal });
-    const found = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Error(found.error ?? `the console answers ${answer.status}`);
+    const found = await jsonOf(await fetch(`${part.dataset.part}?${query}`, { signal: aborted.signal }));
     if (part.reading !== aborted) return;
     body.replaceChildren(...DRAW[part.dataset.kind](found, part));
     if (chosen) body.querySelector(`[value="${CSS.escape(chosen)}"]`)?.focus();
@@ -60,7 +58,7 @@ async function exportIncident(link) {
   say("Reading the events …");
   try {
     const answer = await fetch(`${link.getAttribute("href")}?${new URLSearchParams(new FormData(form))}`);
-    if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `the console answers ${answer.status}`);
+    if (!answer.ok) await jsonOf(answer);
     const address = URL.createObjectURL(await answer.blob());
     element("a", { href: address, download: link.dataset.export }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60000);

@@ -67,4 +67,5 @@ def alert_far() -> Alert:
     """Return the alert about the file that was read on the other host."""
     identity = alert_id(TIME + SECOND, "far")
     event = {"evt.num": 501, "evt.type": "openat", "proc.pid": 61, "proc.name": "cat", "fd.name": "/etc/shadow"}
+    event |= {"proc.codepath": "/usr/bin/cat"}
     return alert(id=identity, time=TIME + SECOND, host_id="far", hostname="db-1", event=event, rule="Shadow was read")
