@@ -10,7 +10,6 @@ from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
 from processor.compiler.batch import Excludes
 from processor.compiler.literals import names_to_resolve
 from processor.compiler.mapping import compile_mapping
-from processor.detection.detector import Detector
 from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.language.ast import deep
 from processor.language.printer import print_condition
@@ -58,11 +57,6 @@ class CompiledDetection:
     def event_types(self) -> frozenset[str]:
         """The event types that the collector has to watch."""
         return self.ruleset.event_types
-
-    @property
-    def detector(self) -> Detector:
-        """The detector of the rules that a single event decides."""
-        return self.ruleset.detector
 
     @property
     def host_names(self) -> tuple[str, ...]:

@@ -59,11 +59,8 @@ def label(tree: Explained, *, whole: bool) -> str:
         case "exception":
             return f"not exception {printable(tree.text)}"
         case "check":
-            values = ", ".join(f"{name} = {shown_value(value)}" for name, value in tree.values)
-            values += ", ".join(f"{name}?" for name in tree.unknown)
-            text = printable(tree.text)
-            if len(text) > _LONGEST and not whole:
-                text = f"{text[:_LONGEST]}..."
+            values = _values(tree) + ", ".join(f"{name}?" for name in tree.unknown)
+            text = printable(tree.text) if whole else _shortened(tree)
             return f"{text}   [{values}]" if values else text
         case _:
             return tree.kind
@@ -161,7 +158,14 @@ def _deciding(tree: Explained) -> list[tuple[str, Explained]]:
 
 def _reason(item: tuple[str, Explained]) -> str:
     before, check = item
-    values = ", ".join(f"{name} = {shown_value(value)}" for name, value in check.values)
+    values = _values(check)
+    return f"{before}{_shortened(check)} is {check.verdict.value}" + (f" [{values}]" if values else "")
+
+
+def _values(check: Explained) -> str:
+    return ", ".join(f"{name} = {shown_value(value)}" for name, value in check.values)
+
+
+def _shortened(check: Explained) -> str:
     text = printable(check.text)
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return f"{before}{text} is {check.verdict.value}" + (f" [{values}]" if values else "")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

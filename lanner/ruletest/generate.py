@@ -78,7 +78,7 @@ def cases_from(source: str, active: Callable[[], ActiveRules], compiled: Callabl
     """
     path = Path(source) if source.lstrip()[:1] != "{" else None
     if path is not None and path.exists() and is_recording(path):
-        cases = _of_recording(compiled().detector, path)
+        cases = _of_recording(compiled().ruleset.detector, path)
         if not cases:
             raise BadInput(f"{path}: the active rules match nothing in it.")
     else:

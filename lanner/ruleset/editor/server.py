@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from lsprotocol import types
@@ -45,34 +46,13 @@ class RulesServer:
     def _register(self) -> None:
         # pygls marks what it registers, which methods don't allow.
         feature = self.server.feature
-
-        @feature(types.TEXT_DOCUMENT_DID_OPEN)
-        def opened(params: types.DidOpenTextDocumentParams) -> None:
-            self._publish(params.text_document.uri)
-
-        @feature(types.TEXT_DOCUMENT_DID_CHANGE)
-        def changed(params: types.DidChangeTextDocumentParams) -> None:
-            self._publish(params.text_document.uri)
-
-        @feature(types.TEXT_DOCUMENT_DID_SAVE)
-        def saved(params: types.DidSaveTextDocumentParams) -> None:
-            self._publish(params.text_document.uri)
-
-        @feature(types.TEXT_DOCUMENT_DID_CLOSE)
-        def closed(params: types.DidCloseTextDocumentParams) -> None:
-            self._show(params.text_document.uri, [])
-
-        @feature(types.TEXT_DOCUMENT_HOVER)
-        def hover(params: types.HoverParams) -> types.Hover | None:
-            return self._hover(params)
-
-        @feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=[".", "%"]))
-        def complete(params: types.CompletionParams) -> list[types.CompletionItem]:
-            return self._complete(params)
-
-        @feature(types.TEXT_DOCUMENT_DEFINITION)
-        def definition(params: types.DefinitionParams) -> types.Location | None:
-            return self._definition(params)
+        for name in (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_SAVE):
+            feature(name)(lambda params: self._publish(params.text_document.uri))
+        feature(types.TEXT_DOCUMENT_DID_CLOSE)(lambda params: self._show(params.text_document.uri, []))
+        feature(types.TEXT_DOCUMENT_HOVER)(partial(self._hover))
+        options = types.CompletionOptions(trigger_characters=[".", "%"])
+        feature(types.TEXT_DOCUMENT_COMPLETION, options)(partial(self._complete))
+        feature(types.TEXT_DOCUMENT_DEFINITION)(partial(self._definition))
 
     def _publish(self, uri: str) -> None:
         document, analysis = self._document(uri)
