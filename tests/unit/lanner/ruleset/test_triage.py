@@ -17,6 +17,7 @@ from lanner.ruletest.world import make_batch
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
+from processor.loading.problems import ProblemCode
 from processor.loading.rules import RuleException
 from processor.rules.rule import RulesetOptions
 from schemas.alert import Alert
@@ -28,11 +29,31 @@ ROOT = Path(__file__).parents[4]
 
 
 @cache
-def loaded(more: str = "") -> LoadResult:
-    """Load the shipped rules, and more after them."""
-    shipped = read_rule_files([RULES, RULES / "kubernetes"])
-    result = load_rules([*shipped, *([RuleFile("mine.yaml", more)] if more else [])])
+def files() -> dict[str, list[str]]:
+    """Read the items of the shipped rules, by file."""
+    read = read_rule_files([RULES, RULES / "kubernetes"])
+    return {file.name: re.split("^(?=- )", Path(file.name).read_text(), flags=re.MULTILINE) for file in read}
+
+
+@cache
+def loaded() -> LoadResult:
+    """Load the shipped rules."""
+    result = load_rules([RuleFile(file, "".join(items)) for file, items in files().items()])
     assert (result.errors, result.warnings) == ((), ())
+    return result
+
+
+def loaded_with(more: str, name: str) -> LoadResult:
+    """Load more after the shipped rule of that name, and after all macros and lists."""
+
+    def is_used(item: str) -> bool:
+        return not item.startswith("- rule:") or item.startswith(f"- rule: {name}\n")
+
+    some = [RuleFile(file, "".join(filter(is_used, items))) for file, items in files().items()]
+    result = load_rules([*some, RuleFile("mine.yaml", more)])
+    # Other rules use the other macros and lists.
+    unused = {ProblemCode.LOAD_UNUSED_LIST, ProblemCode.LOAD_UNUSED_MACRO}
+    assert (result.errors, {each.code for each in result.warnings} - unused) == ((), set())
     return result
 
 
@@ -84,7 +105,7 @@ def test_each_exception_of_a_page_quiets_the_rule(name: str) -> None:
         field = each.field or "proc.codepath"
         value = next(str(alert.event[field]) for alert in raised if alert.event.get(field))
         text = re.sub("/usr/bin/my-(program|parent)|registry.example/team/app", f'"{value}"', each.yaml)
-        quieter = alerts(name, loaded(re.sub(" and proc.pcodepath = [^)]*", "", text)))
+        quieter = alerts(name, loaded_with(re.sub(" and proc.pcodepath = [^)]*", "", text), name))
 
         assert each.yaml in page(name)
         assert len(quieter) < len(raised), each.name
@@ -100,7 +121,7 @@ def test_values_of_an_alert_in_the_exceptions_of_the_rule_quiet_it(name: str) ->
     filled[0]["exceptions"] = [{"name": each, "values": [values]} for each, values in found.items()]
 
     assert found
-    assert len(alerts(name, loaded(yaml.safe_dump(filled)))) < len(raised)
+    assert len(alerts(name, loaded_with(yaml.safe_dump(filled), name))) < len(raised)
     assert exceptions_yaml(rule) in page(name)
 
 
@@ -126,7 +147,7 @@ def test_the_exception_of_a_rule_on_audit_events_quiets_it(name: str) -> None:
     first, second = shells.requested(0, user="eve"), shells.started(1)
     second.processes[1] = replace(second.processes[1], tty=1, name="bash", exepath="/bin/bash")
     found = []
-    for result in (loaded(), loaded(text)):
+    for result in (loaded(), loaded_with(text, name)):
         only = [rule for rule in result.rules if rule.name == name]
         evaluator = Evaluator(compile_ruleset(only, result.macros))
         if rule.source == "syscall":
