@@ -8,7 +8,7 @@ import pytest
 from lanner.demo import WITHOUT_ACTION
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
-from processor.loading import load_rules, read_rule_files
+from processor.loading import LoadResult, load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.encoding.recording import read_recording
 from tests.unit.rules.shipped import RULES, rules
@@ -22,10 +22,15 @@ def batches() -> list[EventBatch]:
     return list(read_recording(RULES / "acts.avro"))
 
 
+@pytest.fixture(scope="module")
+def loaded() -> LoadResult:
+    """Load the shipped rules."""
+    return load_rules(read_rule_files([RULES]))
+
+
 @pytest.mark.parametrize("name", [name for name in rules() if name not in WITHOUT_ACTION])
-def test_each_shipped_rule_fires_on_it(name: str, batches: list[EventBatch]) -> None:
+def test_each_shipped_rule_fires_on_it(name: str, loaded: LoadResult, batches: list[EventBatch]) -> None:
     """Also the rules that are off, for it holds events and not alerts."""
-    loaded = load_rules(read_rule_files([RULES]))
     rules_of_name = [rule for rule in loaded.rules if rule.name == name]
     evaluator = Evaluator(compile_ruleset(rules_of_name, loaded.macros))
 

@@ -1,5 +1,6 @@
 """The actions of the demo and the rules that ship match one to one."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from lanner.demo import ACTS, WITHOUT_ACTION, DemoAction
 RULES = Path(__file__).parents[4] / "rules"
 
 
+@cache
 def shipped_priorities() -> dict[str, str]:
     """Return the priority of each shipped rule as it appears in an alert line."""
     items = [item for path in sorted(RULES.rglob("*_rules.yaml")) for item in yaml.safe_load(path.read_text())]
