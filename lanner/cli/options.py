@@ -1,4 +1,4 @@
-"""What commands that read the past share: options for the source and times, and the progress of a search."""
+"""What commands share: options for the source and times, the progress of a search, questions, and written files."""
 
 import os
 import sys
