@@ -61,12 +61,7 @@ def has_module(*names: str) -> bool:
 
 
 def remedy(extra: str, environment: Environment | None = None) -> str:
-    """Return how to add the libraries of an extra here.
-
-    Args:
-        extra: the name of an extra in pyproject.toml.
-        environment: how this program was installed, unless it is this one.
-    """
+    """Return how to add the libraries of an extra here. environment: how this program was installed, if elsewhere."""
     here = environment or Environment()
     if here.is_frozen:
         return "this program holds the collector only; docs/installing.md describes the other stages"

@@ -79,11 +79,9 @@ class Progress:
 
 @contextmanager
 def progress(*, quiet: bool, restores: bool = False) -> Iterator[Progress]:
-    """Handle Ctrl-C and draw a status line inside.
+    """Handle Ctrl-C and draw a status line inside, unless quiet.
 
-    Args:
-        quiet: draw no line.
-        restores: handle signals as before afterwards, for a command that works on.
+    With restores, signals are handled as before afterwards, for a command that works on.
     """
     status = StatusLine(sys.stderr, enabled=not quiet)
     with Signals(restores=restores) as signals:

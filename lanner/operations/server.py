@@ -210,17 +210,9 @@ _KIND = "text/plain; version=0.0.4; charset=utf-8"
 def serving(
     listen: tuple[str, int], stage: str, read: Callable[[], Readings], health: Health, on_note: OnNote = ignore_note
 ) -> Iterator[Server]:
-    """Serve metrics and health until exit. Needs prometheus_client.
+    """Serve metrics and health at an address and port, 0 for any free one, until exit. Needs prometheus_client.
 
-    Args:
-        listen: address or name, and port; 0 for any free one.
-        stage: collector, processor, notifier, kubernetes, intake or run.
-        read: returns the stage's metrics.
-        health: returns its checks.
-        on_note: called when connections are closed for lack of room.
-
-    Raises:
-        OSError: The address can't be listened on.
+    on_note is called when connections are closed for lack of room. Raises OSError if the address can't be listened on.
     """
     from lanner.operations.exposition import Exposition  # noqa: PLC0415  optional dependency
 

@@ -122,15 +122,9 @@ def _lines(text: str, source: str) -> list[Any]:
 
 
 def choose_given(source: str, number: int | None = None, identity: str | None = None) -> Any:
-    """Return the only event or alert of a file or text, or a chosen one.
+    """Return an event or alert of a file, or of JSON: the only one, that at a position from 1, or that with an id.
 
-    Args:
-        source: path of a file, or JSON.
-        number: its position in the file, from 1.
-        identity: the id of an alert.
-
-    Raises:
-        BadInput: There is no such event, or none was chosen of several.
+    Raises BadInput if there is no such event, or if none was chosen of several.
     """
     values = read_given(source)
     name = "the JSON" if is_json(source) else source
@@ -251,16 +245,7 @@ def raised_by(rule: Rule, value: Any) -> bool:
 
 
 def event_of(query: EventQuery, found: QueryResult, stop: Callable[[], bool]) -> BatchEvent:
-    """Return the event that raised an alert.
-
-    Args:
-        query: the alert's id.
-        found: the batches that may have its event.
-        stop: called between batches; True stops the search.
-
-    Raises:
-        BadInput: The event is not among them.
-    """
+    """Return the event that raised an alert, from the batches that may have it. Raises BadInput if none has."""
     with closing(found.batches) as batches:
         for stored in batches:
             for index, time in enumerate(stored.batch.columns["time"]):

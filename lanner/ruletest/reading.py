@@ -268,14 +268,9 @@ class TestFiles:
 
 
 def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
-    """Find and read test files.
+    """Find and read test files: those at paths, beside rule files, and in folders. Raises BadInput for a missing path.
 
-    Args:
-        paths: test files, rule files (for the test file beside each), or folders of both.
-        rules: rule files to test instead of those that the test files name.
-
-    Raises:
-        BadInput: A path doesn't exist.
+    rules: rule files to test instead of those that the test files name.
     """
     problems: list[Problem] = []
     tested: list[TestedRules] = []

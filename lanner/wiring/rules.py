@@ -130,13 +130,7 @@ def repeated_alerts(settings: Settings) -> RepeatedAlerts:
 
 
 def output_faults(setting: str, text: str, parts: Sequence[tuple[int, str]] | None = None) -> list[SettingFault]:
-    """Return all errors of an output.
-
-    Args:
-        setting: the name of the setting.
-        text: its value.
-        parts: the parts of it to check, each with its offset; by default all of it.
-    """
+    """Return all errors of an output, or of its parts that are given, each with its offset."""
     faults: list[SettingFault] = []
     for start, part in parts or ((0, text),):
         at = 0

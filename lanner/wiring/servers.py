@@ -27,14 +27,9 @@ PORTS = {"collector": 8775, "processor": 8776, "notifier": 8777, "kubernetes": 8
 def endpoint(
     settings: Settings, stage: str, read: "Callable[[], Readings]", health: "Health", *, flag: str | None = None
 ) -> "Iterator[Server | None]":
-    """Serve metrics and health until exit; yield None if disabled.
+    """Serve a stage's metrics and health until exit; yield None if disabled.
 
-    Args:
-        settings: the address to listen on.
-        stage: collector, processor, notifier, kubernetes, intake or run.
-        read: returns the stage's metrics.
-        health: returns its checks.
-        flag: the address given by a flag, which overrides the setting.
+    flag: the address given by a flag, which overrides the setting.
 
     Raises:
         BadInput: The address is invalid or in use.

@@ -37,12 +37,9 @@ def open_stores(settings: Settings, *, local: bool) -> Sequence[DeadLetterStore]
 
 
 def open_events(settings: Settings, recording: Path | None, note: OnNote) -> EventStore:
-    """Return the store of events and alerts.
+    """Return the store of events and alerts: a recording's folder or file, or None for the topics of a fleet.
 
-    Args:
-        settings: for the broker.
-        recording: the folder of a recording, or one file; None for the topics of a fleet.
-        note: receives what can't be read.
+    note receives what can't be read.
 
     Raises:
         BadSettings: The settings of the broker are wrong.

@@ -76,13 +76,7 @@ def measure(
 ) -> MeasuredCosts:
     """Evaluate two versions on stored events, maybe none; Ctrl-C ends it early, with what was read until then.
 
-    Args:
-        settings: for the broker, and the event types that collectors always send.
-        before: the active version.
-        draft: the other one.
-        recording: a recording; None for the topic of a fleet.
-        since: only events that arrived later, ms since the epoch.
-        quiet: don't show the progress.
+    recording is None for the topic of a fleet; since is the earliest arrival, ms since the epoch.
 
     Raises:
         BadInput: The recording can't be read.

@@ -66,11 +66,9 @@ def with_rule_texts(alert: Alert, settings: Settings) -> Alert:
 
 
 def from_json(source: str, number: int | None = None) -> Alert:
-    """Read one alert in the JSON of Falco and Lanner. Raises BadInput.
+    """Read one alert in the JSON of Falco and Lanner, from a file or the JSON itself. Raises BadInput.
 
-    Args:
-        source: path of a file, or the JSON itself.
-        number: the alert's position in the file, from 1; None if the file has only one.
+    number is its position in the file, from 1; None if the file has only one.
     """
     try:
         return falco_alert(choose_given(source, number))

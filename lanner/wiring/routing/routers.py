@@ -73,14 +73,9 @@ class RoutingTable:
 
 
 def routing_table(settings: Settings, report: OnNote) -> RoutingTable:
-    """Check routes, mutes, conditions and templates, and compile them.
+    """Check routes, mutes, conditions and templates, and compile them. Raises BadSettings with all errors.
 
-    Args:
-        settings: routes, mutes, minimum priorities, and the rules whose macros conditions use.
-        report: called once for each condition or template that raises an exception.
-
-    Raises:
-        BadSettings: routes, conditions or templates are wrong.
+    report is called once for each condition or template that raises an exception.
     """
     faults: list[SettingFault] = []
     for index, section in enumerate(settings.routes):
@@ -121,16 +116,9 @@ def enabled_sinks(settings: Settings) -> tuple[str, ...]:
 def open_sinks(
     settings: Settings, names: Iterable[str], *, note: OnNote, before_line: Callable[[], None]
 ) -> list[AlertDelivery]:
-    """Open the named sinks, and no others.
+    """Open the named sinks, and no others. Raises BadInput if the settings of a sink are wrong.
 
-    Args:
-        settings: all settings.
-        names: of the sinks; `enabled_sinks` for those that the settings enable.
-        note: called with problems that occur while the sinks run.
-        before_line: called before each line on standard output.
-
-    Raises:
-        BadInput: the settings of a sink are wrong.
+    note is called with problems that occur while the sinks run, before_line before each line on standard output.
     """
     table = routing_table(settings, note)
     deliveries: list[AlertDelivery] = []

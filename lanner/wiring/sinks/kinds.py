@@ -67,13 +67,7 @@ def line_style(settings: Settings, form: str | None = None) -> LineStyle:
 
 
 def tls_of(name: str, section: Any, faults: list[SettingFault]) -> ssl.SSLContext | None:
-    """Return a context that verifies the server; None after adding a fault.
-
-    Args:
-        name: the section's name.
-        section: has ca_file, certificate_file and key_file.
-        faults: errors are added here.
-    """
+    """Return a context that verifies the server, by the files that a section names; None after adding faults."""
     keys = ("ca_file", "certificate_file", "key_file")
     paths = {key: getattr(section, key) or "" for key in keys}
     wrong = [

@@ -47,18 +47,8 @@ def make_collector(
 ) -> Collector:
     """Build a collector without starting it.
 
-    Args:
-        settings: the settings.
-        event_types: the event types to watch.
-        on_batch: receives each batch.
-        pushdown_filter: the pushdown filter; None to send all events.
-        versions: versions of the published rules that require it.
-        variables: names of the environment variables to collect.
-        flush_ms: maximum age of a batch, if not as configured, ms.
-        previous_start: start of the previous collector, if known.
-        previous_sequence: its last sequence number, if known.
-        further_losses: returns events lost behind the collector, by reason.
-        on_note: receives messages for the operator.
+    flush_ms is the maximum age of a batch, ms, if not as configured; further_losses returns events lost behind the
+    collector, by reason.
     """
     section = settings.collector
     return Collector(

@@ -27,12 +27,7 @@ class FleetCollector:
     """A collector that publishes its batches; while the broker is away, they wait on disk."""
 
     def __init__(self, settings: Settings, connection: Connection, own: PushdownFilter) -> None:
-        """Build it; nothing is started.
-
-        Args:
-            settings: checked.
-            connection: the broker; it need not be available.
-            own: filter of this host's rule files.
+        """Build it, with the filter of own rule files; nothing is started, and the broker need not be available.
 
         Raises:
             BadInput: The spool or the key of this host can't be used.

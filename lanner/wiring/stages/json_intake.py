@@ -33,11 +33,7 @@ class AuditIntake:
     ) -> None:
         """Prepare; nothing is connected.
 
-        Args:
-            settings: where events come from.
-            connection: the broker that stores them.
-            note: receives messages for an operator.
-            at: called with the name of each point between two steps; tests kill the process there.
+        at is called with the name of each point between two steps; tests kill the process there.
         """
         self.outcomes: Counter[str] = Counter()
         """Events, by whether the broker has them."""

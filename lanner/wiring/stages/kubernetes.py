@@ -56,14 +56,9 @@ def _unusable(error: BadCredentials) -> BadSettings:
 
 
 def run_service(service: KubernetesService, on_turn: Callable[[], None]) -> None:
-    """Run the service until SIGTERM or SIGINT.
+    """Run the service until SIGTERM or SIGINT; on_turn is called about once a second, on the running loop.
 
-    Args:
-        service: as built.
-        on_turn: called about once a second, on the running loop.
-
-    Raises:
-        BusUnavailable: the broker's settings are unusable.
+    Raises BusUnavailable if the broker's settings are unusable.
     """
     asyncio.run(_run(service, on_turn))
 

@@ -59,11 +59,7 @@ _MAX_FORMER = 7
 def build_processor(settings: Settings, connection: Connection, partitions: int, *, quiet: bool) -> FleetProcessor:
     """Build a processor with the published version of the rules, else with those of the rule files.
 
-    Args:
-        settings: checked.
-        connection: the broker; its topics have been checked.
-        partitions: of the events topic.
-        quiet: don't print the notices of rule files.
+    The topics have been checked; partitions are those of the events topic.
 
     Raises:
         BadInput: Rule files, keys or topics of JSON are wrong.
