@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from hashlib import sha256
@@ -18,7 +18,7 @@ import lanner
 from foundation.http_server import CLOSED_CONNECTIONS
 from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, CONSOLE, Console, console, identity
-from lanner.console.server.guard import cookie_name, failure, middlewares, policy_headers
+from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.rendering import RENDERER, Renderer, View
 from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
@@ -33,9 +33,7 @@ async def live(request: web.Request) -> web.StreamResponse:
         request[CLIENT], _session(request), lambda: transport is None or transport.is_closing()
     )
     first = await anext(stream)
-    answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
-    answer.content_type = "text/event-stream"
-    await answer.prepare(request)
+    answer = await event_stream(request)
     try:
         await answer.write(first)
         async for part in stream:
@@ -130,11 +128,6 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     return web.Response(body=await asyncio.to_thread(exposition.text), headers={"Content-Type": _KIND})
 
 
-def prepare(app: web.Application) -> None:
-    """Make the metrics of an application."""
-    app[_EXPOSITION] = Exposition(lambda: readings(app[CONSOLE], app[CLOSED_CONNECTIONS]))
-
-
 def readings(made: Console, closed: Counter[str]) -> Readings:
     """Return the metrics. closed: connections that the server closed, by reason."""
     return {
@@ -193,18 +186,15 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made
     app[RENDERER] = Renderer({"views": VIEWS})
-    prepare(app)
+    app[_EXPOSITION] = Exposition(lambda: readings(made, app[CLOSED_CONNECTIONS]))
     app.router.add_routes(ROUTES)
     made.hub.open()
-    app.on_shutdown.append(_closing(made))
-    yield app
 
-
-def _closing(made: Console) -> Callable[[web.Application], Awaitable[None]]:
     async def close(_: web.Application) -> None:
         if made.search is not None:
             made.search.close()
         await made.hub.close()
         made.slow.close()
 
-    return close
+    app.on_shutdown.append(close)
+    yield app

@@ -192,6 +192,14 @@ def policy_headers(request: web.Request) -> dict[str, str]:
     return found
 
 
+async def event_stream(request: web.Request) -> web.StreamResponse:
+    """Begin an answer of server-sent events."""
+    answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
+    answer.content_type = "text/event-stream"
+    await answer.prepare(request)
+    return answer
+
+
 def _foreign(request: web.Request, made: Console) -> str:
     """Return why a request that changes something is not from a page of this console; empty if it is.
 

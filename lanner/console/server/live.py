@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from foundation.connections import Waits, to_close
 from lanner.errors import TooManyAtOnce
@@ -14,6 +15,11 @@ REASONS = ("session", "full", "evicted")
 """Why a stream is refused or closed: its session has as many as it may, all are in use, another client needs it."""
 PERIOD_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0
+
+
+def event_bytes(name: str, value: Any) -> bytes:
+    """Return a server-sent event."""
+    return f"event: {name}\ndata: {json.dumps(value, default=list)}\n\n".encode()
 
 
 @dataclass(slots=True, eq=False)
@@ -92,8 +98,7 @@ class LiveHub:
         self._admit(listener)
         seen = self.total
         try:
-            hello = json.dumps({"version": self.version, "total": self.total})
-            yield f"retry: 3000\nevent: hello\ndata: {hello}\n\n".encode()
+            yield b"retry: 3000\n" + event_bytes("hello", {"version": self.version, "total": self.total})
             while not listener.is_closed:
                 try:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
@@ -104,7 +109,7 @@ class LiveHub:
                 listener.changed.clear()
                 added, seen = self.total - seen, self.total
                 if not listener.is_closed:
-                    yield f"event: change\ndata: {json.dumps({'added': added})}\n\n".encode()
+                    yield event_bytes("change", {"added": added})
         finally:
             self._listeners.discard(listener)
 

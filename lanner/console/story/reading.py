@@ -76,9 +76,10 @@ class StoryReader:
         """Return what happened around an alert. before, after: ns. Raises LannerError and OSError."""
         window = TimelineRange(alert.time - before, alert.time, alert.time + after)
         remarks = remarks_on(alert)
-        if self.archive.events is None or not alert.host_id:
+        events = self.archive.events
+        if events is None or not alert.host_id:
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
-        batches = self._batches(self.archive.events, alert, window, budget)
+        batches = self._batches(events, alert, window, budget)
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         try:
             context = read_context(
@@ -95,7 +96,8 @@ class StoryReader:
             others = self._alerts.whole_alerts((alert.hostname or alert.host_id,), window.start, window.end, MAX_ALERTS)
             found = family(entries, alert, [each for each in others if each.host_id == alert.host_id])
             trees.append(StoryTree(alert.host_id, alert.hostname, found))
-            joined = self._joined(found, alert, window, budget)
+            how = HostReading(events, self._write, MAX_EVENTS, budget.is_spent, budget.take)
+            joined = joined_contexts(found, alert.host_id, window, how)
             trees += map(self._joined_tree, joined)
         hosts = dict(context.coverage.hosts)
         for each in joined:
@@ -112,15 +114,6 @@ class StoryReader:
             list(hosts.values()),
             list(dict.fromkeys(remarks)),
         )
-
-    def _joined(
-        self, found: Family, alert: Alert, window: TimelineRange, budget: ReadBudget
-    ) -> Sequence[JoinedContext]:  # fmt: skip
-        """Return what happened at the other ends of a family's connections."""
-        if self.archive.events is None:
-            return ()
-        how = HostReading(self.archive.events, self._write, MAX_EVENTS, budget.is_spent, budget.take)
-        return joined_contexts(found, alert.host_id, window, how)
 
     def _joined_tree(self, joined: JoinedContext) -> StoryTree:
         join, shown = joined.join, joined.context.timeline.window

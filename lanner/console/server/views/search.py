@@ -1,6 +1,5 @@
 """The page of a search, and its server-sent events: `found`, `progress`, and at last `end` or `failed`."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +12,8 @@ from aiohttp import web
 from bus.connection import BusUnavailable
 from lanner.console.searches import SearchState
 from lanner.console.server.context import CLIENT, console, identity
-from lanner.console.server.guard import NotFound, failure, policy_headers
+from lanner.console.server.guard import NotFound, event_stream, failure
+from lanner.console.server.live import event_bytes
 from lanner.console.server.rendering import page
 from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.rows import time_text
@@ -75,9 +75,7 @@ async def search_events(request: web.Request) -> web.StreamResponse:
         problems = [asdict(each) for each in error.problems]
         return web.json_response({"error": str(error), "problems": problems}, status=HTTPStatus.BAD_REQUEST)
     try:
-        answer = web.StreamResponse(headers=policy_headers(request) | {"X-Accel-Buffering": "no"})
-        answer.content_type = "text/event-stream"
-        await answer.prepare(request)
+        answer = await event_stream(request)
         shown = _Shown(form)
         try:
             async for state in stream:
@@ -87,17 +85,17 @@ async def search_events(request: web.Request) -> web.StreamResponse:
                 await answer.write(shown.events(state))
             await answer.write(shown.end())
         except (BadInput, BusUnavailable) as error:
-            await answer.write(_event("failed", {"error": str(error)}))
+            await answer.write(event_bytes("failed", {"error": str(error)}))
         except ConnectionResetError:
             # The browser was closed, or its search was stopped.
             pass
         except OSError:
             await answer.write(
-                _event("failed", {"error": "The search can't be recorded in the audit log now; try again."})
+                event_bytes("failed", {"error": "The search can't be recorded in the audit log now; try again."})
             )
         except Exception:
             logging.getLogger("lanner.console").exception("internal error; this is a bug in Lanner")
-            await answer.write(_event("failed", {"error": "Internal error; this is a bug in Lanner."}))
+            await answer.write(event_bytes("failed", {"error": "Internal error; this is a bug in Lanner."}))
     finally:
         await stream.aclose()
     return answer
@@ -125,10 +123,10 @@ class _Shown:
         parts = b""
         if state.found:
             self._oldest = min(each.time for each in state.found)
-            parts = _event(
+            parts = event_bytes(
                 "found", {"events": [asdict(each) | {"time": time_text(each.time // 1000)} for each in state.found]}
             )
-        return parts + _event("progress", _progress(state.search))
+        return parts + event_bytes("progress", _progress(state.search))
 
     def end(self) -> bytes:
         """Return why the search ended, and where another one would continue."""
@@ -143,7 +141,7 @@ class _Shown:
         remarks = [*made.events.remarks]
         if made.faults:
             remarks.append(f"{made.faults:,} events could not be evaluated.")
-        return _event(
+        return event_bytes(
             "end",
             _progress(made)
             | {
@@ -163,10 +161,6 @@ def _progress(made: EventSearch) -> dict[str, Any]:
         "bytes": made.events.bytes,
         "searched_to": time_text(made.searched_to * 1000) if made.searched_to else None,
     }
-
-
-def _event(name: str, value: Any) -> bytes:
-    return f"event: {name}\ndata: {json.dumps(value, default=list)}\n\n".encode()
 
 
 async def search(request: web.Request) -> web.StreamResponse:
