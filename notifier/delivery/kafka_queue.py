@@ -175,15 +175,14 @@ class KafkaQueue:
     def acknowledge(self, queued: Sequence[Queued]) -> None:
         """Record ids, then mark the messages' offsets for commit."""
         self._delivered.record([each.alert.id for each in queued])
-        for message in self._removed(queued):
-            self._store(message)
+        self._finish(queued)
 
     def dead_letter(self, queued: Queued, reason: str, attempts: int) -> None:
         """Produce a dead letter, and remove the alert once all replicas have it."""
-        for message in self._removed([queued], peek=True):
-            self._dead_letter(message, reason, attempts)
-        for message in self._removed([queued]):
-            self._store(message)
+        for each, message in list(self._pending):
+            if each.number == queued.number:
+                self._dead_letter(message, reason, attempts)
+        self._finish([queued])
 
     def backlog(self) -> int:
         """Return how many alerts are buffered here; the group's lag counts those still at the broker."""
@@ -280,12 +279,12 @@ class KafkaQueue:
         if all(other.partition() != message.partition() for _, other in self._pending):
             self._store(message)
 
-    def _removed(self, queued: Sequence[Queued], *, peek: bool = False) -> Iterator[Message]:
+    def _finish(self, queued: Sequence[Queued]) -> None:
         numbers = {each.number for each in queued}
-        found = [message for each, message in self._pending if each.number in numbers]
-        if not peek:
-            self._retain(lambda pair: pair[0].number not in numbers)
-        yield from found
+        done = [message for each, message in self._pending if each.number in numbers]
+        self._retain(lambda pair: pair[0].number not in numbers)
+        for message in done:
+            self._store(message)
 
     def _retain(self, predicate: Callable[[tuple[Queued, Message]], bool]) -> None:
         self._pending = deque(filter(predicate, self._pending))

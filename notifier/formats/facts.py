@@ -61,8 +61,7 @@ def where(alert: Alert) -> str:
         return f"in cluster {alert.cluster_name}" if alert.cluster_name else "in Kubernetes"
     if alert.source in SOURCES and alert.source != SYSCALL and not alert.hostname:
         return f"in {alert.source}"
-    pod, namespace = text_of(alert, "k8s.pod.name"), text_of(alert, "k8s.ns.name")
-    inside = f"{namespace}/{pod}" if pod and namespace else pod
+    inside = _pod(alert)
     if not inside and is_in_container(alert):
         inside = text_of(alert, "container.name") or text_of(alert, "container.id")
     host = alert.hostname or "an unknown host"
