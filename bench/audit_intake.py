@@ -12,7 +12,6 @@ import os
 import random
 import re
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,17 +23,14 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from bench.running import cpu_seconds
-from bus.administration import create_missing
+from bench.running import cpu_seconds, rss_mib, running_broker, started, topics_on
 from bus.connection import Connection
-from bus.topics import DAY_MS, plan
 from foundation.times import iso8601_zulu
 from lanner.intake.documents import split
 from processor.detection.ruleset import compile_ruleset
 from processor.detection.stage import DetectStage
 from processor.fleet.json_stage import JsonStage
 from processor.loading import RuleFile, load_rules, read_rule_files
-from tests.cluster.broker import Broker
 from tests.live.notifier.certificates import Certificates, make_certificates
 from tests.unit.processor.detection.requests import exec_request, pod_request, request
 
@@ -143,15 +139,10 @@ def _print(what: str, work: Callable[[], int]) -> None:
 
 
 def _through_broker(folder: Path, bodies: Sequence[bytes], files: Sequence[str]) -> None:
-    broker = Broker(folder / "kafka")
-    broker.start()
-    try:
-        connection = Connection(bootstrap_servers=broker.address, prefix="bench.")
-        create_missing(connection, plan(connection.prefix, 4, 1, DAY_MS))
+    with running_broker(folder / "kafka") as broker:
+        connection = topics_on(broker, 4, "bench.")
         accepted = _webhook(folder, connection, bodies)
         _processor(folder, connection, files, accepted)
-    finally:
-        broker.remove()
 
 
 @contextmanager
@@ -164,13 +155,8 @@ def _started(folder: Path, connection: Connection, *arguments: str) -> Iterator[
         "LANNER__HTTP__LISTEN": "127.0.0.1:0",
     }
     errors = folder / f"{arguments[0]}.err"
-    with errors.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "lanner", *arguments], env=environment, stderr=file)
-    try:
-        yield process.pid, errors
-    finally:
-        process.terminate()
-        process.wait(30)
+    with started([sys.executable, "-m", "lanner", *arguments], errors, "", env=environment) as running:
+        yield running.process.pid, errors
 
 
 def _wait_for(errors: Path, pattern: str) -> str:
@@ -199,11 +185,11 @@ def _webhook(folder: Path, connection: Connection, bodies: Sequence[bytes]) -> i
             each.join()
         seconds = time.monotonic() - began
         used = (cpu_seconds(pid) - before) / seconds
-        rss = re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))[0]
+        rss = rss_mib(pid, "VmHWM:")
     total = sum(accepted)
     print(
         f"webhook with TLS, to the broker: {total / seconds:,.0f} events/s, {used * 100:.0f} % of a core, "
-        f"{int(rss) // 1024} MiB at most",
+        f"{rss:.0f} MiB at most",
         flush=True,
     )
     return total

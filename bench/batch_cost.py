@@ -15,11 +15,9 @@ from typing import TypeVar
 
 import cramjam
 
-from bench.noise.count import batches_of, recordings_in
+from bench.noise.count import batches_of, compiled_rules, recordings_in
 from collector.publishing.send_window import halves
-from processor.detection.ruleset import compile_ruleset
 from processor.fleet.message_stage import MessageStage
-from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 
@@ -36,7 +34,7 @@ _ZSTD_LEVEL = 3
 
 def main(rules: Sequence[str]) -> None:
     """Print a line for each size, then both costs of each part."""
-    stage = _stage(rules or (SHIPPED,))
+    stage = MessageStage(compiled_rules(rules or (SHIPPED,)), clock=time.monotonic)
     batches = [batch for batch in recorded_batches() if batch.count >= SAMPLE]
     counts: list[float] = []
     parts: dict[str, list[float]] = {"encoding": [], "evaluation": [], "stored": []}
@@ -61,12 +59,6 @@ def recorded_batches() -> Iterator[EventBatch]:
     for path in recordings_in(RECORDINGS):
         if not path.name.startswith(NEWER_KINDS):
             yield from batches_of(path)
-
-
-def _stage(rules: Sequence[str]) -> MessageStage:
-    loaded = load_rules(read_rule_files(rules))
-    enabled = [rule for rule in loaded.rules if rule.enabled]
-    return MessageStage(compile_ruleset(enabled, loaded.macros), clock=time.monotonic)
 
 
 def _divided(batches: Sequence[EventBatch]) -> Iterator[Sequence[EventBatch]]:

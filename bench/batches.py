@@ -14,10 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.detection.ruleset import compile_ruleset
+from bench.noise.count import compiled_rules
 from processor.detection.view import BatchView
 from processor.fleet.message_stage import MessageStage
-from processor.loading import load_rules, read_rule_files
 from schemas.encoding.batch import EVENT_BATCH_FORMAT, decode_batch, encode_batch
 from schemas.encoding.columns import COLUMNS, PROCESS_COLUMNS, pack_processes, unpack_columns, unpack_processes
 from schemas.encoding.limits import TextTable, pack_texts, unpack_texts
@@ -39,8 +38,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
     datums: list[Any] = list(map(EVENT_BATCH_FORMAT.decode, encoded))
     tables = [(_with_prefix(datum, "p_", PROCESS_COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
     columns = [(_with_prefix(datum, "c_", COLUMNS), batch) for datum, batch in zip(datums, batches, strict=True)]
-    loaded = load_rules(read_rule_files(rules))
-    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
+    ruleset = compiled_rules(rules)
     stage = MessageStage(ruleset, clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     now = batches[0].created // 1_000_000

@@ -20,10 +20,10 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
+from bench.noise.count import compiled_rules
 from lanner.captures.reader import CaptureReader
-from processor.detection.ruleset import CompiledRuleset, compile_ruleset
+from processor.detection.ruleset import CompiledRuleset
 from processor.evaluator import Evaluator
-from processor.loading import RuleFile, load_rules
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import RecordingWriter, read_recording
@@ -31,11 +31,6 @@ from tests.unit.lanner.captures.format import scap_files
 
 EVENTS = 250_000
 ROUNDS = 5
-
-
-def _rules(paths: list[Path]) -> CompiledRuleset:
-    loaded = load_rules([RuleFile(str(path), path.read_bytes()) for path in paths])
-    return compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
 
 
 def _rate(rules: CompiledRuleset, events: int, batches: Callable[[], Iterator[EventBatch]]) -> tuple[int, int]:
@@ -114,7 +109,7 @@ def main(words: Sequence[str] = ()) -> None:
         print("not measured: give a capture and rules to bench.captures, or set LANNER_CONFORMANCE_DIR")
         return
     capture, *paths = files
-    rules = _rules(paths)
+    rules = compiled_rules(paths)
     once = capture.read_bytes()
     events = sum(batch.count for batch in CaptureReader(io.BytesIO(once), str(capture)).batches())
     data = once * -(-EVENTS // events)

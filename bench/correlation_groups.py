@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.first_seen import batch, resident
+from bench.running import running_broker, topics_on
 from bus.clients.compacted import applied_header, read_tables
 from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
@@ -25,8 +26,6 @@ from processor.detection.ruleset import CompiledRuleset, compile_ruleset
 from processor.detection.view import BatchView
 from processor.loading import RuleFile, load_rules
 from processor.matching.pre_match import PreMatch
-from tests.cluster.broker import Broker
-from tests.cluster.conftest import with_topics
 
 _PARTITIONS = 10
 _START = 1_795_530_000_000_000_000
@@ -82,21 +81,16 @@ def _evict(correlator: Correlator, template: PreMatch) -> None:
 
 
 def _take_over(rules: CompiledRuleset, tables: Mapping[int, Mapping[bytes, bytes]]) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        broker = Broker(Path(name))
-        broker.start()
-        try:
-            connection = with_topics(broker, _PARTITIONS)
-            topic = connection.topic(changelog(CORRELATION_TABLE))
-            _write(connection, topic, tables)
-            begun, used = time.monotonic(), time.process_time()
-            read = read_tables(connection, topic, tables, lambda: False)
-            arrived = time.monotonic()
-            stage = CorrelateStage(rules.plan)
-            unreadable = sum(stage.begin(each, table.values.values(), table.applied) for each, table in read.items())
-            ended, spent = time.monotonic(), time.process_time() - used
-        finally:
-            broker.remove()
+    with tempfile.TemporaryDirectory() as name, running_broker(Path(name)) as broker:
+        connection = topics_on(broker, _PARTITIONS)
+        topic = connection.topic(changelog(CORRELATION_TABLE))
+        _write(connection, topic, tables)
+        begun, used = time.monotonic(), time.process_time()
+        read = read_tables(connection, topic, tables, lambda: False)
+        arrived = time.monotonic()
+        stage = CorrelateStage(rules.plan)
+        unreadable = sum(stage.begin(each, table.values.values(), table.applied) for each, table in read.items())
+        ended, spent = time.monotonic(), time.process_time() - used
     print(
         f"takeover of {stage.groups:,} groups: {ended - begun:.1f} s ({arrived - begun:.1f} reading, "
         f"{ended - arrived:.1f} decoding, {spent:.1f} of processor time), {unreadable} unreadable"

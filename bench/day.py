@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bus.administration import create_missing
+from bench.running import running_broker, started, topics_on
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.topics import DAY_MS, EVENTS, plan
+from bus.topics import EVENTS
 from schemas.encoding.batch import decode_batch
 from tests.cluster.broker import Broker
 from tests.live.ordinary_work import use_git, use_make_and_gcc, use_pip, use_tools
@@ -25,7 +25,6 @@ from tests.live.ordinary_work import use_git, use_make_and_gcc, use_pip, use_too
 QUIET_SECONDS = 120
 ROUNDS = 4
 ROUND_SECONDS = 60
-START_SECONDS = 60
 DAY_SECONDS = 86_400
 
 
@@ -54,11 +53,8 @@ def main() -> None:
     """Print both results, scaled to a day."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        broker = Broker(folder / "kafka")
-        broker.start()
-        try:
-            connection = Connection(bootstrap_servers=broker.address)
-            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
+        with running_broker(folder / "kafka") as broker:
+            connection = topics_on(broker, 1)
             with collector(connection, folder):
                 before = _sent(broker, connection)
                 time.sleep(QUIET_SECONDS)
@@ -71,8 +67,6 @@ def main() -> None:
                 # Batches wait for at most a tenth of a second, and are then sent without a flush.
                 time.sleep(1)
                 _report("working", _sent(broker, connection).since(quiet), time.monotonic() - begun)
-        finally:
-            broker.remove()
 
 
 def _work(folder: Path) -> None:
@@ -112,22 +106,12 @@ def collector(connection: Connection, folder: Path) -> Iterator[int]:
         "LANNER__KAFKA__BOOTSTRAP_SERVERS": connection.bootstrap_servers,
         "LANNER__KAFKA__SPOOL_DIR": str(folder / "spool"),
     }
-    messages = folder / "messages"
-    with messages.open("wb") as errors:
-        command = [sys.executable, "-m", "lanner", "collector"]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=errors, env={**os.environ, **settings})
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while b"watching" not in messages.read_bytes():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"lanner did not start: {messages.read_text()}")
-                time.sleep(0.1)
-            time.sleep(2)
-            yield process.pid
-        finally:
-            process.terminate()
-            process.wait()
-    print(messages.read_text().splitlines()[-1])
+    command = [sys.executable, "-m", "lanner", "collector"]
+    environment = os.environ | settings
+    with started(command, folder / "messages", "watching", stdin=subprocess.DEVNULL, env=environment) as running:
+        time.sleep(2)
+        yield running.process.pid
+    print(running.messages().splitlines()[-1])
 
 
 if __name__ == "__main__":

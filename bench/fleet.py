@@ -23,19 +23,17 @@ from pathlib import Path
 from confluent_kafka import ConsumerGroupState
 from confluent_kafka.admin import AdminClient
 
-from bench.running import Running
+from bench.noise.count import compiled_rules
+from bench.running import Running, acknowledged, running_broker, started, topics_on
 from bus.administration import create_missing
-from bus.clients.readers import TopicReader, committed
+from bus.clients.readers import TopicReader
 from bus.connection import Connection, client_config
-from bus.topics import ALERTS, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
-from processor.detection.ruleset import compile_ruleset
+from bus.topics import ALERTS, DAY_MS, PROCESSOR_GROUP, plan
 from processor.fleet.message_stage import MessageStage
-from processor.loading import load_rules, read_rule_files
 from schemas.alert import decode_alert
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording
 from tests.cluster.actions import Generator, rules_file
-from tests.cluster.broker import Broker
 
 PARTITIONS = 8
 EVENTS_SENT = 2_000_000
@@ -44,12 +42,8 @@ EVENTS_SENT = 2_000_000
 @contextmanager
 def fleet(folder: Path) -> Iterator[Connection]:
     """Yield a broker with all topics."""
-    broker = Broker(folder / "kafka")
-    broker.start()
-    try:
-        yield fresh(Connection(bootstrap_servers=broker.address), "first.")
-    finally:
-        broker.remove()
+    with running_broker(folder / "kafka") as broker:
+        yield topics_on(broker, PARTITIONS, "first.")
 
 
 def fresh(connection: Connection, prefix: str) -> Connection:
@@ -77,17 +71,11 @@ def stage(
     settings += [f"kafka.spool_dir={folder / 'spool'}", "http.listen=off", *options]
     command = [sys.executable, "-m", "lanner", *name.split(), *(part for each in settings for part in ("-o", each))]
     command += [part for each in rules for part in ("-r", each)]
-    with errors.open("wb") as sink:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink)
-        running = Running(process, errors)
+    with started(command, errors, "Stop: Ctrl-C", stdout=subprocess.DEVNULL) as running:
         try:
-            while "Stop: Ctrl-C" not in running.messages():
-                assert process.poll() is None, running.messages()
-                time.sleep(0.05)
             yield running
         finally:
-            process.kill()
-            process.wait()
+            running.process.kill()
 
 
 def speed(recording: str, *sets: str) -> None:
@@ -96,8 +84,7 @@ def speed(recording: str, *sets: str) -> None:
     encoded = [encode_batch(batch) for batch in batches]
     for each in sets:
         files = each.split("+")
-        loaded = load_rules(read_rule_files(files))
-        ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
+        ruleset = compiled_rules(files)
         detect = MessageStage(ruleset, clock=time.monotonic)
         inside = _inside(detect, encoded, batches[0].created)
         print(f"{len(ruleset.names_of())} rules: inside the stage {inside:,.0f} events/s a core")
@@ -134,7 +121,7 @@ def _through(
             if number % 200 == 0:
                 generator.flush()
         generator.flush()
-        while _done(connection) < total:
+        while acknowledged(connection, PARTITIONS) < total:
             time.sleep(0.2)
         taken = time.monotonic() - begun
         return EVENTS_SENT / taken, EVENTS_SENT / (sum(each.cpu_seconds() for each in running) - cpu)
@@ -156,11 +143,6 @@ def wait_until_shared(connection: Connection, workers: int, group: str = PROCESS
             return
         time.sleep(0.5)
     sys.exit(f"{workers} processes did not share the work within a minute")
-
-
-def _done(connection: Connection) -> int:
-    offsets = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
-    return sum(offsets.values())
 
 
 def takeover() -> None:

@@ -30,12 +30,12 @@ from pathlib import Path
 from confluent_kafka import Message
 
 from bench.batch_cost import SHIPPED, recorded_batches
-from bench.fleet import PARTITIONS, fresh, stage, wait_until_shared
-from bench.running import Running, cpu_seconds, rss_mib
+from bench.fleet import PARTITIONS, stage, wait_until_shared
+from bench.running import Running, acknowledged, cpu_seconds, running_broker, started, topics_on
 from bus.clients.compacted import CompactedTopicReader
-from bus.clients.readers import TopicReader, committed
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.topics import ALERTS, EVENTS, PROCESSOR_GROUP, PROCESSORS, PUSHDOWN_FILTERS
+from bus.topics import ALERTS, EVENTS, PROCESSORS, PUSHDOWN_FILTERS
 from collector.publishing.send_window import halves
 from lanner.operations.sizing import MEASURED, processor_cores
 from processor.fleet.rules.peers import read_report
@@ -43,7 +43,6 @@ from schemas.alert import decode_alert
 from schemas.batch import EventBatch, empty_columns
 from schemas.encoding.batch import decode_head, encode_batch
 from tests.cluster.actions import RULE, Generator, rules_file
-from tests.cluster.broker import Broker
 from tests.ports import free_ports
 
 COLLECTORS = 3
@@ -168,10 +167,8 @@ def main(hosts: int, seconds: int, *, is_brief: bool) -> None:
     """Print a line for each part."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        broker = Broker(folder / "kafka")
-        broker.start()
-        stack.callback(broker.remove)
-        connection = fresh(Connection(bootstrap_servers=broker.address), "first.")
+        broker = stack.enter_context(running_broker(folder / "kafka"))
+        connection = topics_on(broker, PARTITIONS, "first.")
         rules, port = (SHIPPED, str(rules_file(folder))), free_ports(1)[0]
         options = (f"http.listen=127.0.0.1:{port}",)
         _lanner(connection, "rules", "publish", "--yes", *rules)
@@ -250,9 +247,8 @@ def _paced(simulated: SimulatedFleet, seconds: float) -> Iterator[None]:
 
 def _wait_for_all(connection: Connection, simulated: SimulatedFleet) -> None:
     simulated.generator.flush()
-    group, topic = connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS)
     deadline = time.monotonic() + 120
-    while sum(committed(connection, group, topic, range(PARTITIONS)).values()) < simulated.batches:
+    while acknowledged(connection, PARTITIONS) < simulated.batches:
         assert time.monotonic() < deadline, "the processor is still behind after two minutes"
         time.sleep(0.5)
 
@@ -282,12 +278,8 @@ def _console(connection: Connection, folder: Path, simulated: SimulatedFleet) ->
     """Print how long the console takes to know all live hosts, and how long its pages and its API then take."""
     port = free_ports(1)[0]
     command = [sys.executable, "-m", "lanner", *_options(connection), "-o", f"console.state_dir={folder / 'console'}"]
-    with (folder / "console.log").open("wb") as log, ExitStack() as stack:
-        process = subprocess.Popen([*command, "console", "--listen", str(port)], stdout=log, stderr=log)
-        stack.callback(process.wait)
-        stack.callback(process.kill)
-        while "console at" not in (folder / "console.log").read_text():
-            time.sleep(0.05)
+    command += ["console", "--listen", str(port)]
+    with started(command, folder / "console.log", "console at", stdout=subprocess.DEVNULL) as running:
         begun = time.monotonic()
         known = ""
         for _ in _paced(simulated, 40):
@@ -296,7 +288,7 @@ def _console(connection: Connection, folder: Path, simulated: SimulatedFleet) ->
                 known = f"all live hosts known {time.monotonic() - begun:.1f} s after the first look"
             if known and time.monotonic() > begun + 5:
                 break
-        print(f"console: {known or 'not all live hosts known'}; {rss_mib(process.pid):.0f} MiB")
+        print(f"console: {known or 'not all live hosts known'}; {running.memory_mib():.0f} MiB")
         for path in PAGES:
             answers = sorted(_answer(port, path) for _ in range(9))
             middle, most = 1000 * answers[4][0], 1000 * answers[-1][0]

@@ -16,12 +16,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench.cpu_shares import limited
-from bench.fleet import fresh, stage
+from bench.fleet import PARTITIONS, stage
+from bench.running import running_broker, topics_on
 from bus.clients.readers import TopicReader
 from bus.connection import Connection
 from bus.topics import ALERTS
 from schemas.alert import decode_alert
-from tests.cluster.broker import Broker
 
 RATES = (1_000, 10_000, 50_000)
 SECONDS = 20
@@ -78,14 +78,9 @@ def main(rates: tuple[int, ...]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "rules.yaml").write_text(_RULES.format(folder=folder), encoding="ascii")
-        broker = Broker(folder / "kafka")
-        broker.start()
-        try:
+        with running_broker(folder / "kafka") as broker:
             for rate in rates:
-                connection = fresh(Connection(bootstrap_servers=broker.address), f"r{rate}.")
-                _measure(connection, folder, rate, broker.pid)
-        finally:
-            broker.remove()
+                _measure(topics_on(broker, PARTITIONS, f"r{rate}."), folder, rate, broker.pid)
 
 
 def _measure(connection: Connection, folder: Path, rate: int, broker: int) -> None:

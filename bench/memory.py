@@ -12,11 +12,7 @@ import time
 from pathlib import Path
 
 from bench.day import collector
-from bench.running import nanoseconds
-from bus.administration import create_missing
-from bus.connection import Connection
-from bus.topics import DAY_MS, plan
-from tests.cluster.broker import Broker
+from bench.running import nanoseconds, running_broker, topics_on
 
 MINUTES = 5.0
 TIMES = 10
@@ -26,19 +22,15 @@ _REST_SECONDS = 1.0
 
 def main(minutes: float = MINUTES) -> None:
     """Print one line at the start and ten more."""
-    with tempfile.TemporaryDirectory() as name:
-        broker = Broker(Path(name) / "kafka")
-        broker.start()
-        try:
-            connection = Connection(bootstrap_servers=broker.address)
-            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
-            with collector(connection, Path(name)) as pid:
-                _report(pid, "at the start")
-                for number in range(1, TIMES + 1):
-                    _load(60 * minutes / TIMES)
-                    _report(pid, f"{minutes * number / TIMES:.1f} min")
-        finally:
-            broker.remove()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_broker(Path(name) / "kafka") as broker,
+        collector(topics_on(broker, 1), Path(name)) as pid,
+    ):
+        _report(pid, "at the start")
+        for number in range(1, TIMES + 1):
+            _load(60 * minutes / TIMES)
+            _report(pid, f"{minutes * number / TIMES:.1f} min")
 
 
 def _load(seconds: float) -> None:

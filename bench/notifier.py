@@ -15,9 +15,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-from bus.administration import create_missing
-from bus.connection import Connection
-from bus.topics import DAY_MS, plan
+from bench.running import running_broker, topics_on
 from foundation.backoff import Backoff
 from lanner.settings import load_settings
 from lanner.settings.sections.model import SIEM
@@ -27,7 +25,6 @@ from notifier.delivery.retry import RetryPolicy
 from notifier.delivery.worker import Worker
 from notifier.sink import RoutedAlert, SendOutcome, Sink, SinkStats
 from schemas.alert import Alert
-from tests.cluster.broker import Broker
 
 ROUNDS = 3
 SECONDS = 2.0
@@ -40,7 +37,12 @@ ANSWER = b'{"text":"Success","code":0}'
 
 def main() -> None:
     """Print one line per sink."""
-    with _receivers() as (http, tcp, udp), tempfile.TemporaryDirectory() as folder, _broker(folder) as connection:
+    with (
+        _receivers() as (http, tcp, udp),
+        tempfile.TemporaryDirectory() as folder,
+        running_broker(Path(folder, "kafka")) as broker,
+    ):
+        connection = topics_on(broker, 4)
         sinks = {
             "file": [],
             "syslog over UDP": ["syslog_output.transport=udp", f"syslog_output.port={udp}"],
@@ -106,7 +108,7 @@ def _waits(path: Path, sink: Sink) -> list[float]:
     return [later - sooner for sooner, later in zip(taken, accepted, strict=True)]
 
 
-class _Watched:
+class _Watched(Sink):
     """Records when a sink accepted."""
 
     def __init__(self, sink: Sink, accepted: list[float]) -> None:
@@ -171,19 +173,6 @@ ALERT = Alert(
     host_id="8a1c",
     event=_FACTS,
 )
-
-
-@contextmanager
-def _broker(folder: str) -> Iterator[Connection]:
-    """Yield a broker with Lanner's topics."""
-    broker = Broker(Path(folder) / "kafka")
-    broker.start()
-    try:
-        connection = Connection(bootstrap_servers=broker.address)
-        create_missing(connection, plan(connection.prefix, 4, 1, DAY_MS))
-        yield connection
-    finally:
-        broker.remove()
 
 
 @contextmanager

@@ -7,9 +7,9 @@ jobs are recorded completely by `lanner record` and then evaluated by `lanner ru
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+from bench.running import started
 from tests.live import ordinary_work as work
 from tests.live.ordinary_host import ordinary_host
 
@@ -19,7 +19,6 @@ TYPES = (
 )
 SCRIPT = "date; df; ps aux | wc -l; id; uptime; logrotate -d /etc/logrotate.conf; sleep 0.2"
 SEARCH = "find /usr/share -name '*.py' | head -2000 | xargs grep -l import"
-_START_SECONDS = 60
 
 
 def main() -> None:
@@ -28,18 +27,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording, errors = Path(folder) / "ordinary.avro", Path(folder) / "messages"
         types = [part for name in TYPES for part in ("--type", name)]
-        with errors.open("wb") as sink:
-            recorder = subprocess.Popen([sys.executable, "-m", "lanner", "record", recording, *types], stderr=sink)
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while "recording" not in errors.read_text():
-                if recorder.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"lanner did not start: {errors.read_text()}")
-                time.sleep(0.05)
+        with started([sys.executable, "-m", "lanner", "record", recording, *types], errors, "recording"):
             _work(Path(folder))
-        finally:
-            recorder.terminate()
-            recorder.wait()
         print(errors.read_text().splitlines()[-1])
         subprocess.run(
             [sys.executable, "-m", "lanner", *options, "rules", "pushdown", "--recording", recording], check=True

@@ -1,4 +1,4 @@
-"""A `lanner run` in a separate process, for benchmarks, and the workload to run beside it."""
+"""Programs in separate processes, for benchmarks: `lanner run`, a broker, the workload to run beside them."""
 
 import os
 import select
@@ -9,6 +9,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from bus.administration import create_missing
+from bus.clients.readers import committed
+from bus.connection import DEFAULT_PREFIX, Connection
+from bus.topics import DAY_MS, EVENTS, PROCESSOR_GROUP, plan
+from tests.cluster.broker import Broker
 
 HERE = Path(__file__).parent
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -21,14 +28,38 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def rss_mib(pid: int) -> float:
-    """Return a process's current RSS, MiB."""
+def rss_mib(pid: int, row: str = "VmRSS:") -> float:
+    """Return a process's current RSS, MiB; with VmHWM: its highest."""
     rows = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(row.split()[1]) for row in rows if row.startswith("VmRSS:")) / 1024
+    return next(int(each.split()[1]) for each in rows if each.startswith(row)) / 1024
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[Broker]:
+    """Run a broker with its files in a folder."""
+    broker = Broker(folder)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.remove()
+
+
+def topics_on(broker: Broker, partitions: int, prefix: str = DEFAULT_PREFIX) -> Connection:
+    """Create all topics on a broker; return a connection to them."""
+    connection = Connection(bootstrap_servers=broker.address, prefix=prefix)
+    create_missing(connection, plan(prefix, partitions, 1, DAY_MS))
+    return connection
+
+
+def acknowledged(connection: Connection, partitions: int, topic: str = EVENTS, group: str = PROCESSOR_GROUP) -> int:
+    """Return how many messages of a topic a group has acknowledged."""
+    found = committed(connection, connection.topic(group), connection.topic(topic), range(partitions))
+    return sum(max(0, offset) for offset in found.values())
 
 
 class Running:
-    """A running `lanner run` whose alerts are lines of JSON."""
+    """A running program, such as a `lanner run` whose alerts are lines of JSON."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", errors: Path) -> None:
         """Store the process and the file that receives its messages."""
@@ -58,6 +89,31 @@ class Running:
 
 
 @contextmanager
+def started(command: Sequence[str | Path], messages: Path, ready: str, **options: Any) -> Iterator[Running]:
+    """Run a program; begin the block when it has logged a text, and terminate it at the end.
+
+    Args:
+        command: the program with its arguments.
+        messages: receives its standard error.
+        ready: the text.
+        options: of subprocess.Popen.
+    """
+    with messages.open("wb") as sink:
+        process = subprocess.Popen(command, stderr=sink, **options)
+        running = Running(process, messages)
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while ready not in running.messages():
+                if process.poll() is not None or time.monotonic() > deadline:
+                    sys.exit(f"lanner did not start: {running.messages()}")
+                time.sleep(0.05)
+            yield running
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
 def lanner_run(
     folder: Path, rules: Sequence[str] = (), *, alerts: bool = True, settings: Sequence[str] = ()
 ) -> Iterator[Running]:
@@ -69,24 +125,12 @@ def lanner_run(
         alerts: whether its output is read.
         settings: further settings, as `-o` takes them.
     """
-    errors = folder / "messages"
     options = [part for path in rules for part in ("-r", path)]
     options += [part for each in (f"keep.folder={folder}/kept", *settings) for part in ("-o", each)]
-    with errors.open("wb") as sink:
-        command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
-        output = subprocess.PIPE if alerts else subprocess.DEVNULL
-        process = subprocess.Popen(command, stdout=output, stderr=sink, bufsize=0)
-        running = Running(process, errors)
-        try:
-            deadline = time.monotonic() + _START_SECONDS
-            while "watching" not in running.messages():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    sys.exit(f"lanner did not start: {running.messages()}")
-                time.sleep(0.05)
-            yield running
-        finally:
-            process.terminate()
-            process.wait()
+    command = [sys.executable, "-m", "lanner", "--format", "json", *options, "run"]
+    output = subprocess.PIPE if alerts else subprocess.DEVNULL
+    with started(command, folder / "messages", "watching", stdout=output, bufsize=0) as running:
+        yield running
 
 
 @cache

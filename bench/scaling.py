@@ -28,14 +28,12 @@ from bench.batch_cost import SHIPPED
 from bench.cpu_shares import limited
 from bench.fleet import stage, wait_until_shared
 from bench.fleet_hosts import SimulatedFleet
-from bus.administration import create_missing
-from bus.clients.readers import committed
+from bench.running import acknowledged, running_broker, topics_on
 from bus.connection import Connection
-from bus.topics import ALERTS, CORRELATE, DAY_MS, EVENTS, PROCESSOR_GROUP, plan
+from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_GROUP
 from schemas.alert import Alert, alert_id, encode_alert
 from schemas.encoding.batch import encode_batch
 from tests.cluster.actions import Generator, Host, rules_file
-from tests.cluster.broker import Broker
 
 PARTITIONS = 32
 HOSTS = 640
@@ -80,15 +78,11 @@ def main(kinds: Sequence[str]) -> None:
     """Print the rate for each number of processes, and its ratio to the linear one."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        broker = Broker(folder / "kafka")
-        broker.start()
-        stack.callback(broker.remove)
+        broker = stack.enter_context(running_broker(folder / "kafka"))
         for kind in kinds:
             one = 0.0
             for processes in PROCESSES:
-                prefix = f"{kind}{processes}."
-                connection = Connection(bootstrap_servers=broker.address, prefix=prefix)
-                create_missing(connection, plan(prefix, PARTITIONS, 1, DAY_MS))
+                connection = topics_on(broker, PARTITIONS, f"{kind}{processes}.")
                 with ExitStack() as load_stack:
                     rate = _rate(connection, folder, KINDS[kind](connection, folder, load_stack), processes)
                 one = one or rate
@@ -168,7 +162,7 @@ def _rate(connection: Connection, folder: Path, load: Load, processes: int) -> f
         def send() -> int:
             """Keep the topic ahead; return how many messages were taken."""
             nonlocal sent
-            done = min(_done(connection, load.group, topic) for topic in load.topics)
+            done = min(acknowledged(connection, PARTITIONS, topic, load.group) for topic in load.topics)
             for key, value in islice(load.messages, max(0, done + load.ahead * processes - sent)):
                 generator.send(value, key, topic=load.topics[0])
                 sent += 1
@@ -205,10 +199,6 @@ def _run(send: Callable[[], int], seconds: float) -> tuple[int, float]:
     while time.monotonic() < ends:
         send()
     return send(), time.monotonic()
-
-
-def _done(connection: Connection, group: str, topic: str) -> int:
-    return sum(committed(connection, connection.topic(group), connection.topic(topic), range(PARTITIONS)).values())
 
 
 if __name__ == "__main__":

@@ -16,16 +16,15 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from bench.fleet import fleet, fresh, stage
-from bus.clients.readers import committed
+from bench.noise.count import compiled_rules
+from bench.running import acknowledged
 from bus.connection import Connection
 from bus.messages import SENT, Headers, partition_of
-from bus.topics import EVENTS, PROCESSOR_GROUP
+from bus.topics import EVENTS
 from collector.publishing.identity import HostIdentity, SigningKey
-from processor.detection.ruleset import compile_ruleset
 from processor.fleet.message_stage import MessageStage
 from processor.hosts.identity import EventsMessage, IdentityGate, VerifiedMessage
 from processor.hosts.known_hosts import KnownHosts
-from processor.loading import load_rules, read_rule_files
 from schemas.batch import EventBatch
 from schemas.encoding.batch import encode_batch
 from schemas.encoding.recording import read_recording
@@ -49,7 +48,7 @@ def main(recording: str, rules: Sequence[str]) -> None:
     forged = [_message(_identity(who.host_id, 2), value) for value in encoded]
     gate = _gate()
     _accept(gate, messages[0])
-    detect = _stage(rules)
+    detect = MessageStage(compiled_rules(rules), clock=time.monotonic)
     print(f"{len(batches)} batches of {sum(map(len, encoded)) // len(encoded):,} bytes")
     _report("signing", lambda value: who.signature(_TOPIC, who.host_id.encode(), {SENT: b"7"}, value), encoded)
     _report("checking", gate.check, messages)
@@ -107,14 +106,9 @@ def _processor_seconds(
             if number % 200 == 0:
                 generator.flush()
         generator.flush()
-        while _done(connection) < len(encoded):
+        while acknowledged(connection, PARTITIONS) < len(encoded):
             time.sleep(0.2)
         return (running.cpu_seconds() - begun) / len(encoded)
-
-
-def _done(connection: Connection) -> int:
-    offsets = committed(connection, connection.topic(PROCESSOR_GROUP), connection.topic(EVENTS), range(PARTITIONS))
-    return sum(offsets.values())
 
 
 def _batches(recording: str) -> list[EventBatch]:
@@ -141,12 +135,6 @@ def _accept(gate: IdentityGate, message: EventsMessage) -> VerifiedMessage:
     if accepted.pin is not None:
         gate.known.claim(accepted.pin)
     return accepted
-
-
-def _stage(rules: Sequence[str]) -> MessageStage:
-    loaded = load_rules(read_rule_files(rules))
-    ruleset = compile_ruleset([rule for rule in loaded.rules if rule.enabled], loaded.macros)
-    return MessageStage(ruleset, clock=time.monotonic)
 
 
 def _report(name: str, work: Callable[..., object], given: Sequence[object]) -> None:

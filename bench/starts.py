@@ -10,11 +10,7 @@ import time
 from pathlib import Path
 
 from bench.day import collector
-from bench.running import cpu_seconds, lanner_run, nanoseconds, rss_mib
-from bus.administration import create_missing
-from bus.connection import Connection
-from bus.topics import DAY_MS, plan
-from tests.cluster.broker import Broker
+from bench.running import cpu_seconds, lanner_run, nanoseconds, rss_mib, running_broker, topics_on
 
 STARTS = 3_000
 ROUNDS = 3
@@ -26,16 +22,12 @@ def main() -> None:
     """Print a line for each command."""
     with tempfile.TemporaryDirectory() as name, lanner_run(Path(name)) as running:
         _measure("lanner run", running.process.pid)
-    with tempfile.TemporaryDirectory() as name:
-        broker = Broker(Path(name) / "kafka")
-        broker.start()
-        try:
-            connection = Connection(bootstrap_servers=broker.address)
-            create_missing(connection, plan(connection.prefix, 1, 1, DAY_MS))
-            with collector(connection, Path(name)) as pid:
-                _measure("lanner collector", pid)
-        finally:
-            broker.remove()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        running_broker(Path(name) / "kafka") as broker,
+        collector(topics_on(broker, 1), Path(name)) as pid,
+    ):
+        _measure("lanner collector", pid)
 
 
 def _measure(command: str, pid: int) -> None:

@@ -23,9 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.fleet import PARTITIONS, fleet, fresh, stage
-from bus.clients.readers import TopicReader, committed
+from bench.running import acknowledged
+from bus.clients.readers import TopicReader
 from bus.connection import Connection
-from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_GROUP
+from bus.topics import ALERTS, CORRELATE
 from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
@@ -202,7 +203,7 @@ def _measure(connection: Connection, folder: Path, flood: tuple[str, EventBatch]
                     delays[alert.rule].append((time.time_ns() - alert.time) / 1e6)
                 found += alert.rule == rule
         load.join()
-        behind = load.messages - _done(connection, EVENTS)
+        behind = load.messages - acknowledged(connection, PARTITIONS)
         cpu = processor.cpu_seconds() - cpu
     messages, size = _content(connection)
     counts = " and ".join(f"{len(each)}" for each in delays.values())
@@ -217,12 +218,6 @@ def _measure(connection: Connection, folder: Path, flood: tuple[str, EventBatch]
 
 def _at(delays: list[float], part: float) -> float:
     return sorted(delays)[int(part * len(delays))] if delays else float("nan")
-
-
-def _done(connection: Connection, name: str) -> int:
-    """Return how many messages of a topic the processors have acknowledged."""
-    topic, group = connection.topic(name), connection.topic(PROCESSOR_GROUP)
-    return sum(max(0, offset) for offset in committed(connection, group, topic, range(PARTITIONS)).values())
 
 
 def _content(connection: Connection) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 It starts its own broker. The dead sink is an address where nothing listens, and the working one is a file.
 """
 
-import os
 import statistics
 import subprocess
 import sys
@@ -14,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench.running import Running
-from bus.administration import create_missing
+from bench.running import Running, running_broker, started, topics_on
 from bus.clients.producers import make_producer, producer_config
 from bus.connection import Connection
-from bus.topics import ALERTS, DAY_MS, plan
+from bus.topics import ALERTS
 from schemas.alert import Alert, alert_id, encode_alert
 from tests.cluster.broker import Broker
 
@@ -34,21 +32,17 @@ def main() -> None:
     """Print memory, then the ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        broker = Broker(folder / "kafka")
-        broker.start()
-        try:
+        with running_broker(folder / "kafka") as broker:
             _memory(broker, folder)
             _beside(broker, folder)
-        finally:
-            broker.remove()
 
 
 def _memory(broker: Broker, folder: Path) -> None:
-    connection = _topics(broker, "idle.")
+    connection = topics_on(broker, PARTITIONS, "idle.")
     with _notifier(connection, folder, "webhook") as running:
         time.sleep(5)
         idle = running.memory_mib()
-    connection = _topics(broker, "many.")
+    connection = topics_on(broker, PARTITIONS, "many.")
     size = _produce(connection, WAITING)
     with _notifier(connection, folder, "webhook") as running:
         until = time.monotonic() + HOLD_SECONDS
@@ -63,7 +57,7 @@ def _beside(broker: Broker, folder: Path) -> None:
     seconds: dict[str, list[float]] = {"file": [], "webhook file": []}
     for turn in range(ROUNDS):
         for sinks, taken in seconds.items():
-            connection = _topics(broker, f"b{turn}{len(sinks)}.")
+            connection = topics_on(broker, PARTITIONS, f"b{turn}{len(sinks)}.")
             _produce(connection, LIVE)
             path = folder / f"alerts-{turn}-{len(sinks)}"
             with _notifier(connection, folder, *sinks.split(), file=path) as running:
@@ -78,12 +72,6 @@ def _beside(broker: Broker, folder: Path) -> None:
     print(
         f"file alone: {LIVE / alone:,.0f} alerts/s; beside a dead webhook: {LIVE / beside:,.0f}; {beside / alone:.2f}"
     )
-
-
-def _topics(broker: Broker, prefix: str) -> Connection:
-    connection = Connection(bootstrap_servers=broker.address, prefix=prefix)
-    create_missing(connection, plan(prefix, PARTITIONS, 1, DAY_MS))
-    return connection
 
 
 def _produce(connection: Connection, count: int) -> int:
@@ -120,11 +108,5 @@ def _notifier(connection: Connection, folder: Path, *sinks: str, file: Path | No
     )
     command = [sys.executable, "-m", "lanner", "notifier", *sinks]
     command += [part for flag in flags for part in ("-o", flag)]
-    errors = folder / "messages"
-    with errors.open("wb") as sink:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink, env=dict(os.environ))
-        try:
-            yield Running(process, errors)
-        finally:
-            process.terminate()
-            process.wait(30)
+    with started(command, folder / "messages", "", stdout=subprocess.DEVNULL) as running:
+        yield running

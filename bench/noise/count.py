@@ -45,7 +45,7 @@ class Noise:
             yield f"{count:>6}  {count / self.hours:>6.1f} an hour  {priority:<13} {rule} ({name})"
 
 
-def compiled_rules(paths: Sequence[Path], *, disabled: bool = False) -> CompiledRuleset:
+def compiled_rules(paths: Sequence[str] | Sequence[Path], *, disabled: bool = False) -> CompiledRuleset:
     """Compile the rules of some files; disabled: also those that are off. Raises ValueError if one can't be loaded."""
     loaded = load_rules(read_rule_files(paths))
     if loaded.errors:
