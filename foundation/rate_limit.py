@@ -28,9 +28,9 @@ class RateLimit(Generic[K]):
         left, since = self._buckets.get(key) or (self._at_once, now)
         return min(left + max(0.0, now - since) * self._per_second, self._at_once)
 
-    def take(self, key: K, now: float, *, reserve: float = 0) -> bool:
-        """Take one token; return whether there was one beyond the reserve."""
+    def take(self, key: K, now: float) -> bool:
+        """Take one token; return whether there was one."""
         left = self.left(key, now)
-        is_admitted = left >= 1 + reserve
+        is_admitted = left >= 1
         self._buckets.put(key, (left - 1 if is_admitted else left, now))
         return is_admitted

@@ -178,8 +178,7 @@ MAX_ENTRIES = 2048
 class RecentlyExited:
     """The last processes to end, by pid and start time, bounded by count and by record time."""
 
-    def __init__(self, grace: int = GRACE, limit: int = MAX_ENTRIES) -> None:
-        self._grace = grace
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self._limit = limit
         self._entries: OrderedDict[tuple[int, int], TrackedProcess] = OrderedDict()
 
@@ -192,7 +191,7 @@ class RecentlyExited:
         self._entries[entry.pid, entry.start_time] = entry
         while self._entries:
             oldest = next(iter(self._entries.values()))
-            if len(self._entries) <= self._limit and time - (oldest.exited_at or 0) <= self._grace:
+            if len(self._entries) <= self._limit and time - (oldest.exited_at or 0) <= GRACE:
                 return
             self._entries.popitem(last=False)
 

@@ -20,7 +20,6 @@ from collector.processes.parts import (
 )
 from collector.processes.process import TICK, TrackedProcess, from_facts, from_record
 from collector.processes.relatives import (
-    GRACE,
     MAX_ENTRIES,
     Namespaces,
     RecentlyExited,
@@ -41,7 +40,6 @@ class ProcessTable:
     Args:
         reader: reads /proc when a record contradicts the table.
         boot_to_epoch: epoch nanoseconds minus boot-clock nanoseconds; set again when the wall clock is set.
-        grace: nanoseconds of record time for which an ended process can still be found.
         exited_limit: maximum number of ended processes that can still be found.
         container_of: returns the container that a cgroup's path belongs to.
         isolated: returns the container of a process that only its namespaces reveal, from its id and its context.
@@ -52,7 +50,6 @@ class ProcessTable:
         reader: ProcfsReader,
         boot_to_epoch: int,
         *,
-        grace: int = GRACE,
         exited_limit: int = MAX_ENTRIES,
         container_of: Callable[[str], ContainerName | None] = container_of,
         isolated: Callable[[int, ProcessContext], ContainerName | None] = lambda _pid, _context: None,
@@ -71,7 +68,7 @@ class ProcessTable:
         self._isolated = isolated
         self.living: dict[int, TrackedProcess] = {}
         """By pid, the processes that have not ended, as far as records show."""
-        self._exited = RecentlyExited(grace, exited_limit)
+        self._exited = RecentlyExited(exited_limit)
         self._unknown: BoundedMap[tuple[int, int, int, int], TrackedProcess] = BoundedMap(1024)
         self._namespaces = Namespaces()
         self._programs = ExecCache()

@@ -177,17 +177,15 @@ class SyslogSink(Sink):
     Source: RFC 3164; severities follow the priority's name, as in Falco.
     """
 
-    def __init__(self, path: str, line_of: Callable[[Alert], str], *, facility: int = LOCAL0) -> None:
+    def __init__(self, path: str, line_of: Callable[[Alert], str]) -> None:
         """Create a sink; the daemon's socket may appear later, and the daemon may restart.
 
         Args:
             path: of the daemon's socket.
             line_of: renders an alert.
-            facility: syslog facility number.
         """
         self._path = path
         self._line_of = line_of
-        self._facility = facility
         self._socket: socket.socket | None = None
         self._retry_at = 0.0
 
@@ -229,7 +227,7 @@ class SyslogSink(Sink):
         return None
 
     def _datagram(self, alert: Alert) -> bytes:
-        number = self._facility * 8 + SEVERITY[alert.priority]
+        number = LOCAL0 * 8 + SEVERITY[alert.priority]
         # RFC 3164 pads the day with a blank, and uses English months whatever the locale.
         now = datetime.now().astimezone()
         month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][now.month - 1]
