@@ -1,7 +1,7 @@
 """An alert as an RFC 5424 syslog message, with structured data or as CEF. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from foundation.text import printable
@@ -179,15 +179,13 @@ def _token(text: str, limit: int) -> str:
 
 def _json(alert: Alert, room: int) -> bytes:
     """Return JSON that fits. A cut object can't be parsed, so whole properties are left out."""
-    whole = json_line(alert, LineStyle()).encode("utf-8", "replace")
-    if len(whole) <= room:
-        return whole
     shorter = LineStyle(json_include_output_fields_property=False)
-    whole = json_line(alert, shorter).encode("utf-8", "replace")
-    if len(whole) <= room:
-        return whole
-    shorter = LineStyle(json_include_output_fields_property=False, json_include_output_property=False)
-    return json_line(alert, shorter).encode("utf-8", "replace")
+    whole = b""
+    for style in (LineStyle(), shorter, replace(shorter, json_include_output_property=False)):
+        whole = json_line(alert, style).encode("utf-8", "replace")
+        if len(whole) <= room:
+            break
+    return whole
 
 
 def _cut(data: bytes, room: int) -> bytes:
