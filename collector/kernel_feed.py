@@ -65,7 +65,12 @@ class KernelFeed:
         self.read_until = 0
         """All records before this boot-clock time, in nanoseconds, have been returned."""
         self._uses = RingUses(program.maps["ring_uses"], (sizes.events, sizes.lifecycle))
-        self._repeats = RepeatSlots(program.maps["repeats"], REPEAT_SLOTS * self._cpus, self._repeated_record)
+        records = program.maps["repeated_records"]
+        self._repeats = RepeatSlots(
+            program.maps["repeats"],
+            REPEAT_SLOTS * self._cpus,
+            lambda slot: bpf_syscall.lookup(records, _U32.pack(slot), REPEAT_BYTES),
+        )
         self._filter_maps = FilterMaps(program.maps)
         self._wake = select.poll()
         for name in ("events", "lifecycle"):
@@ -240,9 +245,6 @@ class KernelFeed:
         """Announce that facts shown in events have changed: repeated calls are sent whole again."""
         self._facts_version += 1
         self._set(_SETTING_FACTS_VERSION, self._facts_version)
-
-    def _repeated_record(self, slot: int) -> bytes:
-        return bpf_syscall.lookup(self._program.maps["repeated_records"], _U32.pack(slot), REPEAT_BYTES)
 
     @property
     def has_more(self) -> bool:

@@ -14,7 +14,6 @@ class Stat:
     """The fields used from /proc/PID/stat."""
 
     comm: str
-    state: str
     ppid: int
     tty: int
     """major << 8 | minor, as in kernel records: 34816 is the first pseudo terminal."""
@@ -27,10 +26,8 @@ class Status:
     """The fields used from /proc/PID/status; ids are the effective ones, in the reader's user namespace."""
 
     tgid: int
-    ppid: int
     uid: int
     gid: int
-    pid: int
     vpid: int
     pgid: int | None
     vpgid: int | None
@@ -70,7 +67,6 @@ def parse_stat(text: bytes) -> Stat | None:
         flags = int(fields[6])
         return Stat(
             comm=text_of(head.partition(b"(")[2]),
-            state=text_of(fields[0]),
             ppid=int(fields[1]),
             tty=tty_number(int(fields[4])),
             start_ticks=int(fields[19]),
@@ -108,10 +104,8 @@ def parse_status(text: bytes) -> Status | None:
         sessions = [int(number) for number in lines.get(b"NSsid", [])]
         return Status(
             tgid=int(lines[b"Tgid"][0]),
-            ppid=int(lines[b"PPid"][0]),
             uid=int(lines[b"Uid"][1]),
             gid=int(lines[b"Gid"][1]),
-            pid=namespaced[0],
             vpid=namespaced[-1],
             pgid=groups[0] if groups else None,
             vpgid=groups[-1] if groups else None,

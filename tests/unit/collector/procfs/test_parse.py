@@ -52,7 +52,7 @@ def test_status_gives_effective_ids_and_both_ends_of_namespaced_ones() -> None:
     status = parse_status(STATUS)
 
     assert status is not None
-    assert (status.tgid, status.ppid, status.uid, status.gid) == (77, 5, 33, 34)
+    assert (status.tgid, status.uid, status.gid) == (77, 33, 34)
     assert (status.vpid, status.pgid, status.vpgid, status.sid) == (1, 70, 2, 60)
     assert (status.cap_inheritable, status.cap_permitted, status.cap_effective) == (1, 0x1FFFFFFFFFF, 2)
 
