@@ -28,14 +28,14 @@ def test_help_preview_and_check_work_without_a_library(library: str) -> None:
 
 
 SERVICES = (
-    ("collector", ("_collect", "checked_filter", "_spool", "_work", "_command"), "collector"),
+    ("collector", ("_collect", "checked_filter", "_command"), "collector"),
     ("processor", ("command",), "processor"),
-    ("notifier", ("command", "_broker", "_deliver", "_listening", "_changed"), "notifier"),
+    ("notifier", ("command", "_broker", "_deliver", "_changed", "open_intake"), "notifier"),
     ("kubernetes", ("kubernetes_audit",), "notifier"),
     ("kubernetes", ("kubernetes",), "kubernetes"),
     ("console", ("command", "_serve", "_folder"), "console"),
 )
-"""Module, its functions that run the service, and the extra whose libraries its image has."""
+"""Module, its functions and its stage's that run the service, and the extra whose libraries its image has."""
 EXTRAS = {
     "collector": {"confluent_kafka", "prometheus_client"},
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
@@ -60,9 +60,10 @@ for name in sys.argv[2:]:
 @pytest.mark.parametrize(("module", "functions", "extra"), SERVICES)
 def test_a_service_runs_with_the_libraries_of_its_image(module: str, functions: Sequence[str], extra: str) -> None:
     """It also imports when it runs; two services in one module need different libraries."""
-    file = Path(__file__).parents[3] / f"lanner/commands/services/{module}.py"
-    tree = ast.parse(file.read_text())
-    running = [each for each in tree.body if isinstance(each, ast.FunctionDef) and each.name in functions]
+    folder = Path(__file__).parents[3] / "lanner"
+    files = [folder / f"{each}/{module}.py" for each in ("commands/services", "wiring/stages")]
+    body = [node for file in files if file.exists() for node in ast.parse(file.read_text()).body]
+    running = [each for each in body if isinstance(each, ast.FunctionDef) and each.name in functions]
     assert len(running) == len(functions)
     imports = [node for each in running for node in ast.walk(each) if isinstance(node, ast.ImportFrom)]
     names = [f"lanner.commands.services.{module}", *sorted({str(node.module) for node in imports})]
