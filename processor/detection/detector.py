@@ -4,20 +4,20 @@ Pure: no clock, no I/O. The live pipeline, the Faust agent, replay and rule test
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from bus.connection import fault_text
-from processor.compiler.batch import Hit, compile_rules
+from processor.compiler.batch import compile_rules
 from processor.detection.budget import BOUNDLESS, Budget
 from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAlerts
-from processor.detection.view import At, EventView
+from processor.detection.view import At, EventView, ExtraFields, extra_fields, read_extra
 from processor.language.ast import Node, checks, literals
-from processor.output.formatter import OutputFormat, Rendered, compile_output, suggested
+from processor.output.formatter import OutputFormat, compile_output, suggested
 from processor.rules.rule import DEFAULT_OPTIONS, RuleProtocol, RulesetOptions, alert_text
 from processor.sessions.sessions import People
-from schemas.alert import Alert, Value, alert_id
+from schemas.alert import Alert, alert_id
 from schemas.catalog.fields import SYSCALL
 from schemas.distinct_values import masked
 
@@ -34,20 +34,9 @@ class _Prepared:
     description: str
     response: str
     format: OutputFormat
-    extras: tuple[tuple[str, bool, OutputFormat], ...]
-    """Further output fields: name, whether it is a field's value instead of a text, and its format."""
+    extras: ExtraFields
     files: frozenset[str]
     """The files that the condition names."""
-
-    def fields(self, rendered: Rendered, view: EventView, at: At) -> Mapping[str, Value]:
-        """Return the output's fields and the extra ones."""
-        if not self.extras:
-            return rendered.fields
-        fields = dict(rendered.fields)
-        for key, is_field, form in self.extras:
-            extra = view.read(form, at)
-            fields |= extra.fields if is_field else {key: extra.text}
-        return fields
 
 
 class Detector:
@@ -77,10 +66,7 @@ class Detector:
                     transformers=False,
                     source=rule.source,
                 ),
-                tuple(
-                    (key, form is None, compile_output(f"%{key}" if form is None else form, source=rule.source))
-                    for key, form in options.extra_fields.get(rule.name, {}).items()
-                ),
+                extra_fields(options.extra_fields.get(rule.name, {}), rule.source),
                 _named_files(rule.condition),
             )
             for rule in rules
@@ -134,36 +120,23 @@ class Detector:
         repeats = _ALL.begin() if repeats is None else repeats
         self.events += view.count
         for index, hits in view.hits(self.compiled, self._fault, budget):
-            self._alerts(view, index, hits, budget, repeats, people=people)
+            for rule_index, name in hits:
+                budget.count_result()
+                try:
+                    alert = self._alert(self._rules[rule_index], view, (index, name), budget, repeats, people=people)
+                except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
+                    self._fault(rule_index, problem)
+                    continue
+                if alert is not None:
+                    budget.alerts.append(alert)
+                if self._first_only:
+                    break
         return budget.alerts
 
     def _fault(self, index: int, problem: BaseException) -> None:
         rule = self._rules[index].rule
         self.faults[rule] += 1
         self.first_errors.setdefault(rule, fault_text(problem))
-
-    def _alerts(
-        self,
-        view: EventView,
-        event_index: int,
-        hits: Iterable[Hit],
-        budget: Budget,
-        repeats: MessageRepeats,
-        *,
-        people: People | None,
-    ) -> None:
-        for rule_index, name in hits:
-            rule = self._rules[rule_index]
-            budget.count_result()
-            try:
-                alert = self._alert(rule, view, (event_index, name), budget, repeats, people=people)
-            except Exception as problem:  # noqa: BLE001  an error in one rule must not stop the others
-                self._fault(rule_index, problem)
-                continue
-            if alert is not None:
-                budget.alerts.append(alert)
-            if self._first_only:
-                break
 
     def _alert(
         self,
@@ -180,7 +153,7 @@ class Detector:
         stated, parts = view.identity(index)
         identity = alert_id(stated, rule.rule, *parts)
         rendered = view.read(rule.format, at)
-        fields = rule.fields(rendered, view, at)
+        fields = read_extra(view, rule.extras, at, rendered.fields)
 
         def make() -> Alert:
             alert = Alert(

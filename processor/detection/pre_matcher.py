@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from bus.connection import fault_text
 from processor.compiler.batch import Hit, compile_rules
 from processor.detection.budget import BOUNDLESS, Budget
-from processor.detection.view import At, EventView
+from processor.detection.view import At, EventView, ExtraFields, extra_fields, read_extra
 from processor.language.ast import Field, Node
 from processor.matching.gathered import (
     Gathered,
@@ -89,8 +89,7 @@ class _RuleUse:
     by: _Fields
     """The fields of suppress.by that the group doesn't have."""
     formats: tuple[OutputFormat, ...]
-    extras: tuple[tuple[str, bool, OutputFormat], ...]
-    """More output fields: name, whether it is a field's own value and not a text, and the format that gives it."""
+    extras: ExtraFields
 
 
 def admit_all(account: Account, now: int, weight: int) -> bool:  # noqa: ARG001  nobody is limited
@@ -281,10 +280,8 @@ def _content(use: _RuleUse, reading: "_Reading", at: At, on_fault: OnFault) -> C
         fields: dict[str, Value] = {}
         for part in rendered:
             fields.update(part.fields)
-        for key, is_field, form in use.extras:
-            extra = view.read(form, at)
-            fields |= extra.fields if is_field else {key: extra.text}
-        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), fields, view.row(at)))
+        whole = read_extra(view, use.extras, at, fields)
+        texts = reading.budget.fitted(Texts(tuple(part.text for part in rendered), whole, view.row(at)))
         return Content(texts.texts, texts.fields, texts.event)
     except Exception as problem:  # noqa: BLE001  an alert without content is better than none
         on_fault(problem)
@@ -315,7 +312,7 @@ def _leg_uses(
 
 
 def _rule_uses(
-    rule: StatefulRule, extra_fields: Mapping[str, str | None], *, append_container: bool
+    rule: StatefulRule, extra: Mapping[str, str | None], *, append_container: bool
 ) -> list[_LegUse | _RuleUse]:
     source = rule.source
     groups = tuple(_Fields.of(names, source) for names in rule.group_fields)
@@ -331,8 +328,5 @@ def _rule_uses(
         *(compile_output(text, transformers=False, source=source) for text in texts),
         compile_output(last, appended, transformers=False, source=source),
     )
-    extras = tuple(
-        (key, form is None, compile_output(f"%{key}" if form is None else form, source=source))
-        for key, form in extra_fields.items()
-    )
+    extras = extra_fields(extra, source)
     return [_RuleUse(term, frozenset({source}), rule, groups, by, formats, extras) for term in rule.terms]

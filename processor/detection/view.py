@@ -15,7 +15,7 @@ from processor.compiler.batch import Conditions, Fault, Hit, Match
 from processor.detection.budget import Budget
 from processor.fields.json.documents import Document
 from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of, notices_of_batch
-from processor.output.formatter import event_row
+from processor.output.formatter import OutputFormat, compile_output, event_row
 from processor.output.internal_alerts import EVENT_TRUNCATED, Cause
 from processor.sessions.records import hashed
 from processor.sessions.sessions import DocumentPeople, People, Sessions
@@ -415,3 +415,23 @@ class DocumentView:
 def view_of(events: EventBatch | Document, appended: int = 0) -> EventView:
     """Return the view of a batch, or of a document that was received at a time, ns since the epoch."""
     return DocumentView(events, appended) if isinstance(events, Document) else BatchView(events)
+
+
+ExtraFields = tuple[tuple[str, bool, OutputFormat], ...]
+"""Output fields that a rule's text does not name: name, whether it is a field's value instead of a text, and format."""
+
+
+def extra_fields(formats: Mapping[str, str | None], source: str) -> ExtraFields:
+    """Compile extra output fields of a rule: name to format, None for the field itself. Raises OutputError."""
+    return tuple(
+        (name, form is None, compile_output(f"%{name}" if form is None else form, source=source))
+        for name, form in formats.items()
+    )
+
+
+def read_extra(view: EventView, extras: ExtraFields, at: At, fields: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return an output's fields of an event with the extra ones."""
+    for name, is_field, form in extras:
+        extra = view.read(form, at)
+        fields = {**fields, **(extra.fields if is_field else {name: extra.text})}
+    return fields
