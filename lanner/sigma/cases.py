@@ -71,7 +71,7 @@ def _needed(node: Node, variant: int) -> Iterator[_Need]:
     if isinstance(node, Or) and node.children:
         count = len(node.children)
         yield from _needed(node.children[variant % count], variant // count if variant >= count else variant)
-    elif isinstance(node, Macro) and node.name.startswith("sigma_") and _is_source(node):
+    elif isinstance(node, Macro) and node.name in _TYPES:
         yield _Need("", node.name, ())
     elif isinstance(node, And | Macro):
         for child in children(node):
@@ -80,10 +80,6 @@ def _needed(node: Node, variant: int) -> Iterator[_Need]:
         yield from _of_check(node, variant)
     elif not isinstance(node, Not):
         raise TypeError(f"{node} is not resolved")
-
-
-def _is_source(node: Macro) -> bool:
-    return node.name in (EXECUTED, PATH, "sigma_file_event", "sigma_network_connection")
 
 
 def _of_check(node: Check, variant: int) -> Iterator[_Need]:

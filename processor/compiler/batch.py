@@ -168,7 +168,7 @@ class _Writer:
         if isinstance(node, And | Or):
             if not node.children:
                 return "True", frozenset()
-            parts = [self.expression(child, depth + 1) for child in _by_cost(node.children)]
+            parts = [self.expression(child, depth + 1) for child in sorted(node.children, key=_cost)]
             word = " and " if isinstance(node, And) else " or "
             return f"({word.join(part[0] for part in parts)})", frozenset().union(*(part[1] for part in parts))
         raise TypeError(f"macro {node.name} is not resolved")
@@ -191,10 +191,6 @@ class _Writer:
             else:
                 self.lines += [f"    def {name}(i, p, q, n): return {text}"]
         return f"{name}(i, p, q, n)", sources
-
-
-def _by_cost(children: tuple[Node, ...]) -> list[Node]:
-    return sorted(children, key=_cost)
 
 
 def _cost(node: Node) -> int:

@@ -105,7 +105,8 @@ def _simple_shape(side: Transformer) -> Shape:
         raise BadOperand(f"transformer '{side.name}' takes one argument", side.span)
     inner = side.arguments[0]
     shape = side_shape(inner)
-    _transformable(shape, side)
+    if shape.spec is not None and shape.spec.no_transformer:
+        raise BadOperand(f"field '{shape.spec.name}' does not support transformers", side.span)
     if shape.kind not in _TAKES[side.name] and not (side.name == "len" and shape.is_list):
         what = "list field" if shape.is_list else "field"
         of = f" applied on {what} '{field_text(inner)}'" if isinstance(inner, Field) else ""
@@ -114,11 +115,6 @@ def _simple_shape(side: Transformer) -> Shape:
             side.span,
         )
     return Shape("UINT64") if side.name == "len" else Shape(shape.kind, shape.is_list)
-
-
-def _transformable(shape: Shape, side: Transformer) -> None:
-    if shape.spec is not None and shape.spec.no_transformer:
-        raise BadOperand(f"field '{shape.spec.name}' does not support transformers", side.span)
 
 
 def _join_shape(side: Transformer) -> Shape:

@@ -101,7 +101,8 @@ class StatefulChecker:
         groups: dict[tuple[tuple[str, ...], object], str] = {}
         for name in used:
             correlation = self._correlations[name]
-            groups.setdefault((correlation.group_by, correlation.aliases if _is_aliased(correlation) else ()), name)
+            is_aliased = any(alias.name in correlation.group_by for alias in correlation.aliases)
+            groups.setdefault((correlation.group_by, correlation.aliases if is_aliased else ()), name)
         if len(groups) > 1:
             different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
             hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
@@ -184,10 +185,6 @@ def _completing(macro: LoadedMacro, correlation: Correlation) -> frozenset[str]:
     legs = [each for each in _legs(macro, correlation) if each[0] != correlation.until or not each[0]]
     last = legs[-1:] if correlation.kind.is_ordered else legs
     return frozenset[str]().union(*(sources_of(condition, fields) for _, condition, fields in last))
-
-
-def _is_aliased(correlation: Correlation) -> bool:
-    return any(alias.name in correlation.group_by for alias in correlation.aliases)
 
 
 def _leg(condition: Node, name: str) -> Node | None:

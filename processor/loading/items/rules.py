@@ -88,15 +88,10 @@ def read_overrides(item: MappingNode, spot: ItemLocation, allowed: MappingType[s
             raise invalid(message + "".join(f"{name} " for name in operations), spot, value, hint)
         if operation not in operations:
             hint = "" if operations else did_you_mean(key.value, allowed)
-            raise invalid(_refusal(key.value, operation), spot, key, hint)
+            refused = "appended to, use 'replace' instead" if operation == "append" else "replaced"
+            raise invalid(f"Key '{key.value}' cannot be {refused}", spot, key, hint)
         found[operation].add(key.value)
     return Overrides(frozenset(found["append"]), frozenset(found["replace"]))
-
-
-def _refusal(key: str, operation: str) -> str:
-    if operation == "append":
-        return f"Key '{key}' cannot be appended to, use 'replace' instead"
-    return f"Key '{key}' cannot be replaced"
 
 
 KEYS = (
@@ -197,7 +192,7 @@ class RuleItem:
                 name=spot.name,
                 spot=spot,
                 condition=[scalar_piece(condition)],
-                output=[_trimmed(output)],
+                output=[Piece(output.value.strip(" \t\n\v\f\r"), output)],
                 description=description.value,
                 priority=priority,
                 source=source.value if source else "syscall",
@@ -291,7 +286,3 @@ class RuleItem:
 def _typing_mistake(key: str, unknown: list[str]) -> str:
     written = did_you_mean(key, unknown)
     return written.replace("did you mean", "is it").replace("?", f", meant as '{key}'?") if written else ""
-
-
-def _trimmed(node: ScalarNode) -> Piece:
-    return Piece(node.value.strip(" \t\n\v\f\r"), node)
