@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext
+from collector.processes.parts import Credentials, ProcessContext
 from collector.processes.process import TrackedProcess
 from lanner.captures.format.blocks import texts_of
 from lanner.captures.format.events import CapturedEvent
@@ -209,20 +209,16 @@ class ProcessEffects:
         former = entry.program
         exepath = self._exepath(event, thread)
         env = texts_of(event.bytes_of("env")) if event.bytes_of("env") else former.env
-        program = ExecutedProgram(
+        program = replace(
+            former,
             name=exe if (comm := event.text("comm")) is None else comm,
             exe=exe,
             exepath=exepath,
             codepath=code_path_of(exepath, env, entry.credentials.uid, entry.context.cwd),
             args=texts_of(event.bytes_of("args")),
             env=env,
-            exe_ino=former.exe_ino,
-            exe_ctime=former.exe_ctime,
-            exe_mtime=former.exe_mtime,
-            is_writable=former.is_writable,
-            is_upper_layer=former.is_upper_layer,
-            is_from_memfd=former.is_from_memfd,
-            is_lower_layer=former.is_lower_layer,
+            is_args_truncated=False,
+            is_env_truncated=False,
         )
         if event.bytes_of("exe_ino_mtime"):
             inode, changed, modified = (event.number_of(f"exe_ino{part}") for part in ("", "_ctime", "_mtime"))
