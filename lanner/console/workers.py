@@ -193,8 +193,7 @@ Result = TypeVar("Result")
 class SlowReadings:
     """Runs readings of retained events. Their threads are not those that serve pages."""
 
-    def __init__(self, make_budget: Callable[[], ReadBudget] = ReadBudget) -> None:
-        self._make_budget = make_budget
+    def __init__(self) -> None:
         self._budgets: set[ReadBudget] = set()
         self._limit = WorkLimit(
             AT_ONCE,
@@ -207,7 +206,7 @@ class SlowReadings:
     async def run(self, request: web.Request, client: str, read: Callable[[ReadBudget], Result]) -> Result:
         """Return the result of a reading; end it when the client closes the connection. Raises TooManyAtOnce."""
         await self._limit.take(client)
-        budget = self._make_budget()
+        budget = ReadBudget()
         self._budgets.add(budget)
 
         def ended(_: asyncio.Future[Result]) -> None:

@@ -1,7 +1,8 @@
 import asyncio
 
 from lanner.console.server.live import LiveHub
-from lanner.console.workers import SECONDS, RecentAnswers
+from lanner.console.workers import SECONDS, RecentAnswers, WorkLimit
+from lanner.errors import TooManyAtOnce
 
 
 def test_pages_that_ask_for_the_same_share_the_answer() -> None:
@@ -57,3 +58,36 @@ def test_listeners_are_notified_together_and_at_most_once_a_second() -> None:
     assert first == second
     assert [b'"added": 3' in part for part in first] == [False, True, False]
     assert b'"added": 27' in first[2]
+
+
+def test_work_is_limited_for_all_and_for_one_client() -> None:
+    """Some waits, and begins when a thread is free; more is refused, and what is cancelled doesn't count."""
+
+    async def work() -> list[str]:
+        limit = WorkLimit(at_once=1, waiting=1, of_client=1, busy="busy", own="own")
+        seen: list[str] = []
+
+        async def take(client: str) -> None:
+            try:
+                await limit.take(client)
+                seen.append(client)
+            except TooManyAtOnce as error:
+                seen.append(f"{client}: {error}")
+
+        await take("a")
+        await take("a")
+        gone = asyncio.create_task(take("b"))
+        await asyncio.sleep(0)
+        await take("c")
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+        waiting = asyncio.create_task(take("b"))
+        await asyncio.sleep(0)
+        limit.release("a")
+        await waiting
+        limit.close()
+        limit.release("b")
+        await take("a")
+        return seen
+
+    assert asyncio.run(work()) == ["a", "a: own", "c: busy", "b", "a: busy"]
