@@ -61,7 +61,7 @@ def test_listeners_are_notified_together_and_at_most_once_a_second() -> None:
 
 
 def test_work_is_limited_for_all_and_for_one_client() -> None:
-    """Some waits, and begins when a thread is free; more is refused, and what is cancelled doesn't count."""
+    """Some waits, and begins when a thread is free; more is refused, and what gives up waiting does not count."""
 
     async def work() -> list[str]:
         limit = WorkLimit(at_once=1, waiting=1, of_client=1, busy="busy", own="own")
