@@ -75,13 +75,13 @@ def make_consumer(
     group: str = "",
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Consumer:
-    """Create a consumer that joins no group and commits nothing.
+    """Create a consumer that joins no group and commits nothing by itself.
 
     Args:
         connection: the broker.
         client_id: shown in the broker's logs.
         client_errors: receives connection errors.
-        group: full name of the group whose committed offsets are queried.
+        group: full name of the group whose committed offsets are queried, or that the caller joins.
         options: further settings of the client.
 
     Raises:

@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from bus.clients.errors import ClientErrors, unusable
+from bus.clients.errors import unusable
 from bus.clients.reachability import ConnectionState, close_aside
-from bus.connection import Connection, client_config
+from bus.clients.readers import make_consumer
+from bus.connection import Connection
 from foundation.text import OnNote
 from lanner.intake.body import MAX_BODY_BYTES, unpacked
 from lanner.intake.delivery import AuditDelivery
@@ -46,18 +46,9 @@ class AuditTopicReader:
         self._consumer = self._joined()
 
     def _joined(self) -> Consumer:
-        config: dict[str, Any] = client_config(self._connection, "lanner-audit-intake") | {
-            "group.id": self._group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 100,
-            "queued.max.messages.kbytes": 16 * 1024,
-            "error_cb": ClientErrors(self._connection).on_error,
-            **self._state.options,
-        }
+        options = {**self._state.options, "enable.partition.eof": False}
+        consumer = make_consumer(self._connection, "lanner-audit-intake", group=self._group, options=options)
         try:
-            consumer = Consumer(config)
             consumer.subscribe([self._topic])
         except KafkaException as error:
             raise unusable(error.args[0]) from None

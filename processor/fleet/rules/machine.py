@@ -140,10 +140,6 @@ class RolloutMachine:
         self._change: Alert | None = None
         self._reported: tuple[float, Report | None] = (0.0, None)
 
-    def begin(self) -> Support:
-        """Return what to do before anything is evaluated."""
-        return self._support_all()
-
     def take_report(self, key: bytes, value: bytes | None, stamp: int) -> None:
         """Apply a message of another processor. stamp: ms since the epoch."""
         self._peers.take(key, value, stamp)
@@ -186,7 +182,7 @@ class RolloutMachine:
         self._plans[fresh.version] = fresh.ruleset.plan
         self.state = Waiting(fresh, now.monotonic)
         closing = [] if waiting is None else [Close(waiting)]
-        return [*closing, self._support_all()]
+        return [*closing, self.support_all()]
 
     def refused(self, offer: Offer, reason: str) -> list[Action]:
         """Keep the active version, and report why the offered one is not used."""
@@ -307,7 +303,7 @@ class RolloutMachine:
         if not self._is_agreed(now):
             was_settled, self.state = isinstance(self.state, Settled), Mixed()
             if was_settled:
-                yield self._support_all()
+                yield self.support_all()
             return
         if isinstance(self.state, Mixed):
             self.state = Agreed(now.monotonic)
@@ -329,7 +325,7 @@ class RolloutMachine:
         for key in self._peers.stale(now.wall // 1_000_000):
             yield Send(PROCESSORS, key, None)
 
-    def _support_all(self) -> Support:
+    def support_all(self) -> Support:
         """Support all versions, and keep state of unknown ones: others may know them."""
         return Support(merged(self._plans.values()), is_settled=False)
 

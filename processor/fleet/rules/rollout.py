@@ -118,7 +118,7 @@ class RulesRollout:
         self._task: asyncio.Task[None] | None = None
         self._shipping: ResultProducer | None = None
         self._last_error = ""
-        self._support(self._machine.begin())
+        self._support(self._machine.support_all())
 
     @property
     def in_use(self) -> RulesInUse:

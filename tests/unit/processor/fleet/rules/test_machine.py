@@ -115,7 +115,7 @@ def test_all_known_versions_are_supported_from_the_start() -> None:
     rollout = Rollout(ONE, {TWO.version: TWO.ruleset.plan})
 
     both = merged([TWO.ruleset.plan, ONE.ruleset.plan])
-    assert rollout.machine.begin() == Support(both, is_settled=False)
+    assert rollout.machine.support_all() == Support(both, is_settled=False)
     assert rollout.machine.state == Mixed()
 
 
