@@ -36,11 +36,7 @@ class AckOrder(Generic[Item]):
         self._begun.append(item)
 
     def finish(self, item: Item) -> list[Item]:
-        """Record that an item is finished.
-
-        Returns:
-            The items that can be acknowledged now, in order.
-        """
+        """Record that an item is finished; return the items that can be acknowledged now, in order."""
         self._done.add(item)
         ready = []
         while self._begun and self._begun[0] in self._done:

@@ -65,11 +65,7 @@ def _newest(quiet: QuietHosts, most: int) -> QuietHosts:
 
 
 def decode_quiet_hosts(value: bytes) -> QuietHosts:
-    """Parse a record.
-
-    Raises:
-        BadQuietHosts: the bytes are not a record.
-    """
+    """Parse a record. Raises BadQuietHosts: the bytes are not a record."""
     try:
         content = json.loads(value)
         if len(content["hosts"]) > MAX_HOSTS:

@@ -78,11 +78,7 @@ class Sessions:
             self.add(record)
 
     def see_batch(self, batch: EventBatch) -> "BatchPeople | None":
-        """Take the starts of commands in a batch.
-
-        Returns:
-            The people behind its events; None if nobody is known.
-        """
+        """Take the starts of commands in a batch; return the people behind its events; None if nobody is known."""
         with self._lock:
             known = len(self._commands)
             self._commands.see_batch(batch)
