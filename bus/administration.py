@@ -87,10 +87,7 @@ class Administration:
             return
         new_topics = [
             NewTopic(
-                each.name,
-                num_partitions=each.partitions,
-                replication_factor=each.replication,
-                config=dict(each.config),
+                each.name, num_partitions=each.partitions, replication_factor=each.replication, config=dict(each.config)
             )
             for each in plans
         ]

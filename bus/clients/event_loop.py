@@ -21,12 +21,7 @@ class AsyncProducer:
     """A producer whose calls are coroutines: a message's future is done when all replicas have the message."""
 
     def __init__(
-        self,
-        connection: Connection,
-        client_id: str,
-        *,
-        queue_bytes: int = 16 << 20,
-        on_note: OnNote = ignore_note,
+        self, connection: Connection, client_id: str, *, queue_bytes: int = 16 << 20, on_note: OnNote = ignore_note
     ) -> None:
         """Create a producer for the running event loop. Raises BusUnavailable if the client can't use the settings.
 

@@ -332,11 +332,7 @@ def make_producer(config: dict[str, Any]) -> Producer:
 
 
 def resending_producer(
-    connection: Connection,
-    client_id: str,
-    *,
-    queue_bytes: int,
-    on_note: OnNote = ignore_note,
+    connection: Connection, client_id: str, *, queue_bytes: int, on_note: OnNote = ignore_note
 ) -> ResendingProducer:
     """Create a producer that replaces failed clients. Raises BusUnavailable if the client can't use the settings.
 

@@ -124,12 +124,7 @@ class CorrelateService:
         self._is_closing = False
         self._name = connection.topic(CORRELATE)
         transport.attach(
-            app,
-            "correlate",
-            (self._name,),
-            self._agent,
-            on_revoked=self._on_revoked,
-            on_assigned=self._on_assigned,
+            app, "correlate", (self._name,), self._agent, on_revoked=self._on_revoked, on_assigned=self._on_assigned
         )
 
     def start(self, shipping: ResultProducer) -> None:

@@ -106,8 +106,7 @@ class HostKeysService:
             await (await self._write(winner))
         except Exception as error:  # noqa: BLE001  it counts here all the same, and whoever reads the topic next covers it
             self._on_note(
-                f"the first key of host {printable(winner.host_id)} cannot be written again: {error}.",
-                "warning",
+                f"the first key of host {printable(winner.host_id)} cannot be written again: {error}.", "warning"
             )
 
 

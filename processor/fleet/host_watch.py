@@ -206,12 +206,7 @@ class HostWatch:
         return unknown
 
     async def _look_back_at(
-        self,
-        past: PastEvents,
-        number: int,
-        bounds: tuple[int, int],
-        quiet: QuietHosts | None,
-        stop: Callable[[], bool],
+        self, past: PastEvents, number: int, bounds: tuple[int, int], quiet: QuietHosts | None, stop: Callable[[], bool]
     ) -> int | None:
         """Learn what is known of the hosts of one partition.
 

@@ -223,12 +223,7 @@ def _check(origin: EventOrigin, time: int) -> None:
 
 
 def _notice_datum(notice: Notice) -> dict[str, Any]:
-    return {
-        "kind": notice.kind,
-        "priority": notice.priority,
-        "numbers": notice.numbers,
-        "text": to_bytes(notice.text),
-    }
+    return {"kind": notice.kind, "priority": notice.priority, "numbers": notice.numbers, "text": to_bytes(notice.text)}
 
 
 def _notice(row: dict[str, Any]) -> Notice:
