@@ -3,12 +3,12 @@
 Audit events and sshd's log know the person, system calls what was done. No clock, no I/O; any thread may add records.
 """
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock
-from typing import Protocol
 
 from processor.fields.json.documents import Document
 from processor.matching.pre_match import Candidate, Content, PreMatch
@@ -110,65 +110,19 @@ class Sessions:
         return known.person if known is not None and time - known.time <= LIFETIME else None
 
 
-class People(Protocol):
-    """The people behind events."""
+class People(ABC):
+    """The people behind the events of one batch or document."""
 
-    def name_alert(self, index: int, alert: Alert) -> Alert:
-        """Return the alert of an event with its person; the same alert if nobody is known. index: of the event."""
-
-    def user_of(self, index: int) -> str:
-        """Return the person's name; "" if nobody is known. index: of the event."""
-
-    def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
-        """Return an event for a stateful rule so that its alert names the person."""
-
-
-class DocumentPeople:
-    """The user whom a JSON event names. The output of a rule has the user already, so only fields are added."""
-
-    def __init__(self, event: Document) -> None:
-        """Take the event."""
-        self._event = event
-
-    @cached_property
-    def _person(self) -> Person | None:
-        return person_behind(self._event)
-
-    def name_alert(self, index: int, alert: Alert) -> Alert:  # noqa: ARG002  there is one event
-        """Return the alert with its person; the same alert if the event names nobody."""
-        person = self._person
-        return alert if person is None else replace(alert, output_fields={**alert.output_fields, **person.fields()})
-
-    def user_of(self, index: int) -> str:  # noqa: ARG002
-        """Return the person's name; "" if the event names nobody."""
-        return "" if self._person is None else self._person.user
-
-    def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
-        """Return the event so that its alert names the person."""
-        person = self._person
-        if person is None:
-            return pre_match
-        return replace(pre_match, candidates=tuple(_named(each, person, "") for each in pre_match.candidates))
-
-
-class BatchPeople:
-    """The people behind the events of one batch."""
-
-    def __init__(self, sessions: Sessions, batch: EventBatch) -> None:
-        """Take the batch."""
-        self._sessions = sessions
-        self._batch = batch
-        self._found: dict[int, tuple[Person | None, Person | None]] = {}
-        """By row of a process: who requested it or logged in, and who it is by the environment that sshd gave."""
+    first_index = 0
+    """The index of the first event."""
 
     def name_alert(self, index: int, alert: Alert) -> Alert:
         """Return the alert of an event with its person; the same alert if nobody is known. index: of the event."""
         person = self._person(index)
         if person is None:
             return alert
-        return replace(
-            alert, output=alert.output + _suffix(person), output_fields={**alert.output_fields, **person.fields()}
-        )
+        output = alert.output + self._suffix(person)
+        return replace(alert, output=output, output_fields={**alert.output_fields, **person.fields()})
 
     def user_of(self, index: int) -> str:
         """Return the person's name; "" if nobody is known. index: of the event."""
@@ -177,14 +131,48 @@ class BatchPeople:
 
     def name_pre_match(self, pre_match: PreMatch) -> PreMatch:
         """Return an event for a stateful rule so that its alert names the person."""
-        if not pre_match.candidates:
-            return pre_match
-        person = self._person(pre_match.origin.index - self._batch.first_index)
+        person = self._person(pre_match.origin.index - self.first_index) if pre_match.candidates else None
         if person is None:
             return pre_match
-        return replace(
-            pre_match, candidates=tuple(_named(each, person, _suffix(person)) for each in pre_match.candidates)
-        )
+        suffix = self._suffix(person)
+        return replace(pre_match, candidates=tuple(_named(each, person, suffix) for each in pre_match.candidates))
+
+    @abstractmethod
+    def _person(self, index: int) -> Person | None:
+        """Return the person behind an event; None if nobody is known."""
+
+    def _suffix(self, person: Person) -> str:
+        return f" session_user={person.user}"
+
+
+class DocumentPeople(People):
+    """The user whom a JSON event names. The output of a rule has the user already, so only fields are added."""
+
+    def __init__(self, event: Document) -> None:
+        """Take the event."""
+        self._event = event
+
+    @cached_property
+    def _user(self) -> Person | None:
+        return person_behind(self._event)
+
+    def _person(self, index: int) -> Person | None:  # noqa: ARG002  there is one event
+        return self._user
+
+    def _suffix(self, person: Person) -> str:  # noqa: ARG002
+        return ""
+
+
+class BatchPeople(People):
+    """The people behind the events of one batch."""
+
+    def __init__(self, sessions: Sessions, batch: EventBatch) -> None:
+        """Take the batch."""
+        self.first_index = batch.first_index
+        self._sessions = sessions
+        self._batch = batch
+        self._found: dict[int, tuple[Person | None, Person | None]] = {}
+        """By row of a process: who requested it or logged in, and who it is by the environment that sshd gave."""
 
     def _person(self, index: int) -> Person | None:
         """Return the person of the nearest process that is known: that of an event, or an ancestor.
@@ -215,7 +203,3 @@ def _named(candidate: Candidate, person: Person, suffix: str) -> Candidate:
         return Content((*texts, last + suffix), {**plain.fields, **person.fields()}, plain.event)
 
     return replace(candidate, content=content)
-
-
-def _suffix(person: Person) -> str:
-    return f" session_user={person.user}"
