@@ -5,15 +5,15 @@ from types import MappingProxyType
 
 from lanner.demo.act import DemoAction, DemoContext, DemoSkipped
 from lanner.demo.container_acts import CONTAINER_ACTS
-from lanner.demo.host_acts import HOST_ACTS
-from lanner.demo.library_acts import LIBRARY_HOST_ACTS, LIBRARY_STATEFUL_ACTS
+from lanner.demo.host_acts import HOST_ACTS, STATEFUL_ACTS
+from lanner.demo.library_acts import LIBRARY_HOST_ACTS
 
 __all__ = ["ACTS", "WITHOUT_ACTION", "DemoAction", "DemoContext", "DemoSkipped"]
 
 ACTS: tuple[DemoAction, ...] = (
     *HOST_ACTS,
     *LIBRARY_HOST_ACTS,
-    *LIBRARY_STATEFUL_ACTS,
+    *STATEFUL_ACTS,
     *CONTAINER_ACTS,
 )
 
