@@ -1,5 +1,6 @@
 """Read and write compacted topics of one partition each. Following one needs no broker to start."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from bus.clients.readers import AssignedConsumer, make_consumer, newest_before, 
 from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
 
+_FOLLOW_SECONDS = 0.2
 _QUIET_SECONDS = 2.0
 """After this time without an answer, a command reports that it waits."""
 
@@ -94,6 +96,47 @@ class CompactedTopicReader:
             for name in names:
                 self._consumer.client.list_topics(name, timeout)
         self._consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
+
+
+def follow(
+    reader: CompactedTopicReader,
+    stopped: threading.Event,
+    take: Callable[[str, Message], object],
+    *,
+    at_end: Callable[[], object],
+    on_error: Callable[[str], object] = lambda _: None,
+) -> None:
+    """Read topics on a thread of its own, until it is stopped or the loop to which it passes messages is closed.
+
+    Args:
+        reader: of the topics; it is closed at the end.
+        stopped: ends it.
+        take: receives each topic and message.
+        at_end: called once all topics have been read to their ends.
+        on_error: receives each new reason why they cannot be read.
+    """
+
+    def work() -> None:
+        is_complete, reported = False, ""
+        try:
+            while not stopped.is_set():
+                taken = reader.poll(_FOLLOW_SECONDS)
+                if taken is not None:
+                    take(*taken)
+                elif reader.has_read_all and not is_complete:
+                    is_complete = True
+                    at_end()
+                if reader.last_error != reported:
+                    reported = reader.last_error
+                    if reported:
+                        on_error(reported)
+        except RuntimeError:
+            # The loop is closed: this process is shutting down.
+            return
+        finally:
+            reader.close()
+
+    threading.Thread(target=work, name="follower", daemon=True).start()
 
 
 def read_topics(connection: Connection, topics: Sequence[str]) -> dict[str, dict[bytes, Message]]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import uuid4
 
-from bus.clients.compacted import CompactedTopicReader
+from confluent_kafka import Message
+
+from bus.clients.compacted import CompactedTopicReader, follow
 from bus.clients.event_loop import AsyncProducer
 from bus.connection import BusUnavailable, Connection
 from bus.messages import Headers
@@ -25,7 +27,6 @@ WRITER = "lanner_writer"
 CLUSTER = "lanner_cluster"
 """The header with the cluster's name: services of several clusters can share a topic, and leave each other's alone."""
 _TURN_SECONDS = 0.05
-_POLL_SECONDS = 0.2
 _PAUSE_SECONDS = 1.0
 _MAX_IN_FLIGHT = 500
 _QUEUE_BYTES = 8 << 20
@@ -78,9 +79,14 @@ class PodWriter:
 
     async def run(self) -> None:
         """Write until canceled. Raises BusUnavailable if the broker's settings are unusable."""
-        follower = CompactedTopicReader(self._connection, [PODS])
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._follow, args=(follower, loop), name="pods", daemon=True).start()
+        pass_on = asyncio.get_running_loop().call_soon_threadsafe
+        follow(
+            CompactedTopicReader(self._connection, [PODS]),
+            self._stopped,
+            partial(self._found, pass_on),
+            at_end=partial(pass_on, self._is_read.set),
+            on_error=lambda reason: self._on_note(f"the topic of pods cannot be read ({reason}).", "warning"),
+        )
         producer = AsyncProducer(self._connection, "lanner-kubernetes", queue_bytes=_QUEUE_BYTES, on_note=self._on_note)
         try:
             await self._is_read.wait()
@@ -123,27 +129,11 @@ class PodWriter:
             self._on_note(f"a record of a pod was not written: {error}.", "warning")
         self._paused_until = time.monotonic() + _PAUSE_SECONDS
 
-    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
-        reported = ""
-        try:
-            while not self._stopped.is_set():
-                taken = follower.poll(_POLL_SECONDS)
-                if taken is not None:
-                    headers = dict(taken[1].headers() or [])
-                    if headers.get(CLUSTER, b"") == self._cluster and headers.get(WRITER) != self._term:
-                        key = (taken[1].key() or b"").decode("utf-8", "replace")
-                        loop.call_soon_threadsafe(self.reconciler.found, key, taken[1].value())
-                elif follower.has_read_all and not self._is_read.is_set():
-                    loop.call_soon_threadsafe(self._is_read.set)
-                if follower.last_error != reported:
-                    reported = follower.last_error
-                    if reported:
-                        self._on_note(f"the topic of pods cannot be read ({reported}).", "warning")
-        except RuntimeError:
-            # The loop is closed: this process is shutting down.
-            return
-        finally:
-            follower.close()
+    def _found(self, pass_on: Callable[..., object], _: str, message: Message) -> None:
+        headers = dict(message.headers() or [])
+        if headers.get(CLUSTER, b"") == self._cluster and headers.get(WRITER) != self._term:
+            key = (message.key() or b"").decode("utf-8", "replace")
+            pass_on(self.reconciler.found, key, message.value())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ again by a restart.
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from confluent_kafka import Message
 
-from bus.clients.compacted import CompactedTopicReader
+from bus.clients.compacted import CompactedTopicReader, follow
 from bus.connection import Connection
 from bus.messages import Headers
 from bus.topics import HOST_KEYS, HOST_PINS
@@ -19,7 +20,6 @@ from processor.fleet.producer import ResultProducer
 from processor.hosts.identity import IdentityGate
 from schemas.host_keys import HostKey, encode_host_key, key_id
 
-_POLL_SECONDS = 0.2
 _HEADERS: Headers = [("content-type", b"application/json")]
 
 
@@ -34,16 +34,19 @@ class HostKeysService:
         self._shipping: ResultProducer | None = None
         self._is_read = asyncio.Event()
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
     def start(self, shipping: ResultProducer) -> None:
         """Start; on the running loop. Raises BusUnavailable if the broker's settings are unusable."""
         self._shipping = shipping
-        follower = CompactedTopicReader(self._connection, [HOST_PINS, HOST_KEYS])
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="host-keys", daemon=True)
-        self._thread.start()
+        follow(
+            CompactedTopicReader(self._connection, [HOST_PINS, HOST_KEYS]),
+            self._stopped,
+            lambda topic, message: loop.call_soon_threadsafe(self._take, topic, message),
+            at_end=partial(loop.call_soon_threadsafe, self._is_read.set),
+            on_error=self._report,
+        )
 
     def finish(self) -> None:
         """Stop."""
@@ -64,26 +67,9 @@ class HostKeysService:
             raise RuntimeError("not started")
         return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), list(_HEADERS))
 
-    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
-        is_complete, reported = False, ""
-        try:
-            while not self._stopped.is_set():
-                taken = follower.poll(_POLL_SECONDS)
-                if taken is not None:
-                    loop.call_soon_threadsafe(self._take, *taken)
-                elif follower.has_read_all and not is_complete:
-                    is_complete = True
-                    loop.call_soon_threadsafe(self._is_read.set)
-                if follower.last_error != reported:
-                    reported = follower.last_error
-                    if reported:
-                        until = "those known so far count" if is_complete else "until then nothing is evaluated"
-                        self._on_note(f"host keys cannot be read ({reported}): {until}.", "warning")
-        except RuntimeError:
-            # The loop is closed: this process is shutting down.
-            return
-        finally:
-            follower.close()
+    def _report(self, reason: str) -> None:
+        until = "those known so far count" if self._is_read.is_set() else "until then nothing is evaluated"
+        self._on_note(f"host keys cannot be read ({reason}): {until}.", "warning")
 
     def _take(self, topic: str, message: Message) -> None:
         key, value = message.key() or b"", message.value()
@@ -137,9 +123,13 @@ class RecordsFollower:
 
     def start(self) -> None:
         """Start; on the running loop. Raises BusUnavailable if the broker's settings are unusable."""
-        follower = CompactedTopicReader(self._connection, [self._topic])
-        loop = asyncio.get_running_loop()
-        threading.Thread(target=self._follow, args=(follower, loop), name=self._topic, daemon=True).start()
+        follow(
+            CompactedTopicReader(self._connection, [self._topic]),
+            self._stopped,
+            lambda _, message: self._put(message.key() or b"", message.value()),
+            at_end=partial(asyncio.get_running_loop().call_soon_threadsafe, self._is_read.set),
+            on_error=self._report,
+        )
 
     def finish(self) -> None:
         """Stop."""
@@ -154,22 +144,5 @@ class RecordsFollower:
             self._on_note(f"the records of {self._topic} are not read yet: until then, alerts lack them.", "warning")
             self._is_read.set()
 
-    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
-        reported = ""
-        try:
-            while not self._stopped.is_set():
-                taken = follower.poll(_POLL_SECONDS)
-                if taken is not None:
-                    self._put(taken[1].key() or b"", taken[1].value())
-                elif follower.has_read_all and not self._is_read.is_set():
-                    loop.call_soon_threadsafe(self._is_read.set)
-                if follower.last_error != reported:
-                    reported = follower.last_error
-                    if reported:
-                        text = f"the records of {self._topic} cannot be read ({reported}): the known ones count."
-                        self._on_note(text, "warning")
-        except RuntimeError:
-            # The loop is closed: this process is shutting down.
-            return
-        finally:
-            follower.close()
+    def _report(self, reason: str) -> None:
+        self._on_note(f"the records of {self._topic} cannot be read ({reason}): the known ones count.", "warning")

@@ -17,7 +17,7 @@ from typing import Any
 
 from confluent_kafka import Message
 
-from bus.clients.compacted import CompactedTopicReader
+from bus.clients.compacted import CompactedTopicReader, follow
 from bus.clients.errors import MessageRefused
 from bus.connection import Connection
 from bus.messages import Headers
@@ -114,7 +114,6 @@ class RulesRollout:
         )
         self._messages: asyncio.Queue[tuple[str, Message] | None] = asyncio.Queue()
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
         self._task: asyncio.Task[None] | None = None
         self._shipping: ResultProducer | None = None
         self._last_error = ""
@@ -133,10 +132,13 @@ class RulesRollout:
     def start(self, shipping: ResultProducer) -> None:
         """Start; on the running loop."""
         self._shipping = shipping
-        loop = asyncio.get_running_loop()
-        follower = CompactedTopicReader(self._connection, [RULES, PUSHDOWN_FILTERS, PROCESSORS])
-        self._thread = threading.Thread(target=self._follow, args=(follower, loop), name="rules", daemon=True)
-        self._thread.start()
+        loop, put = asyncio.get_running_loop(), self._messages.put_nowait
+        follow(
+            CompactedTopicReader(self._connection, [RULES, PUSHDOWN_FILTERS, PROCESSORS]),
+            self._stopped,
+            lambda *taken: loop.call_soon_threadsafe(put, taken),
+            at_end=lambda: loop.call_soon_threadsafe(put, None),
+        )
         self._task = asyncio.create_task(self._run())
 
     async def finish(self) -> None:
@@ -146,22 +148,6 @@ class RulesRollout:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._perform(self._machine.finish())
-
-    def _follow(self, follower: CompactedTopicReader, loop: asyncio.AbstractEventLoop) -> None:
-        is_complete = False
-        try:
-            while not self._stopped.is_set():
-                taken = follower.poll(0.2)
-                if taken is not None:
-                    loop.call_soon_threadsafe(self._messages.put_nowait, taken)
-                elif follower.has_read_all and not is_complete:
-                    is_complete = True
-                    loop.call_soon_threadsafe(self._messages.put_nowait, None)
-        except RuntimeError:
-            # The loop is closed: this process is shutting down.
-            return
-        finally:
-            follower.close()
 
     async def _run(self) -> None:
         while True:
