@@ -143,7 +143,8 @@ class _Evaluation:
         """Evaluate the rules on a batch and return the alerts."""
         self.summary.events += stored.events
         self.coverage.see(stored)
-        return self._evaluator.replay(self._names.named(stored.batch))
+        stored.batch.names = self._names.table
+        return self._evaluator.replay(stored.batch)
 
     def take_json(self, event: Document) -> list[Alert]:
         """Evaluate the rules on an event that is JSON and return the alerts."""

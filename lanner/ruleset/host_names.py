@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 
 from processor.compiler.literals import names_by_address
-from schemas.batch import EventBatch
 
 REFRESH_SECONDS = 60.0
 WORKERS = 4
@@ -66,11 +65,6 @@ class HostNames:
         self._workers = min(WORKERS, len(self._order))
         for target in (self._refresh, *[self._work] * self._workers):
             threading.Thread(target=target, name="lanner-names", daemon=True).start()
-
-    def named(self, batch: EventBatch) -> EventBatch:
-        """Add the current names to a batch."""
-        batch.names = self.table
-        return batch
 
     def wait(self, seconds: float) -> bool:
         """Wait until each name has been resolved once; return whether that happened in time."""

@@ -43,6 +43,7 @@ from processor.hosts.liveness import HostLiveness
 from processor.hosts.tracked import HostReports
 from processor.matching.wire import group_of_key
 from processor.rules.splitting import Plan
+from schemas.batch import EventBatch
 from schemas.encoding.batch import decode_batch
 from schemas.filter import encode_filter
 from schemas.published_rules import MAX_AHEAD, BadRules
@@ -284,10 +285,16 @@ def _of_files(settings: Settings, *, quiet: bool) -> RulesInUse:
 def _in_use(detection: CompiledDetection, **published: Any) -> RulesInUse:
     names = HostNames(detection.host_names)
     names.wait(_NAME_SECONDS)
+
+    def decode(data: bytes) -> EventBatch:
+        batch = decode_batch(data)
+        batch.names = names.table
+        return batch
+
     return RulesInUse(
         ruleset=detection.ruleset,
         rules=detection.active_rules,
-        decode=lambda data: names.named(decode_batch(data)),
+        decode=decode,
         close=names.stop,
         origin=detection.origin,
         **published,

@@ -230,7 +230,8 @@ class Pipeline:
     def _take(self, batch: EventBatch) -> None:
         """Evaluate a batch of the collector, deliver its alerts, and store it."""
         self.summary.events += batch.total
-        for alert in self.evaluator.process(self.pods.join(self._names.named(batch))):
+        batch.names = self._names.table
+        for alert in self.evaluator.process(self.pods.join(batch)):
             self._deliver(alert)
         if self._recording is not None:
             self._recording.store(batch)
