@@ -178,7 +178,7 @@ class MessageAgent:
         self._topics = topics
         self._work = work
         self._on_failure = on_failure
-        self._shipping: ResultProducer | None = None
+        self._shipping: ResultProducer
         self._results = PendingResults(app, self.fail, at)
         self._begin_task: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
@@ -222,7 +222,7 @@ class MessageAgent:
         consumer: Any = self._app.consumer
         if not await consumer.admits(message):
             return
-        shipping = self._sender()
+        shipping = self._shipping
         received = await self._work.receive(message, shipping)
         if not self._is_current(message):
             return
@@ -239,11 +239,6 @@ class MessageAgent:
     def _is_current(self, message: Any) -> bool:
         is_ours = message.generation_id == self._app.consumer_generation_id
         return is_ours and not self._is_closing and self._begun.is_set()
-
-    def _sender(self) -> ResultProducer:
-        if self._shipping is None:
-            raise RuntimeError("not started")
-        return self._shipping
 
     async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         self._begun.clear()

@@ -115,7 +115,7 @@ class CorrelateService:
         self._on_failure = on_failure
         self._at = at
         self._append_times = AppendTimes(on_note)
-        self._shipping: ResultProducer | None = None
+        self._shipping: ResultProducer
         self._queues = PartitionQueues(_QUEUE)
         self._applied: dict[int, int] = {}
         """By partition, the highest applied offset in the records written; it only grows."""
@@ -213,7 +213,7 @@ class CorrelateService:
     async def _begun(self, partition: int) -> int:
         """Mark a partition of the table as used and return the offset of the mark."""
         try:
-            return await (await self._sender().send(_CHANGELOG, BEGUN, None, [], partition=partition))
+            return await (await self._shipping.send(_CHANGELOG, BEGUN, None, [], partition=partition))
         except MessageRefused as error:
             name = self._connection.topic(_CHANGELOG)
             raise BusUnavailable(f"topic {name} does not accept a record ({error})", "check its settings") from None
@@ -231,7 +231,7 @@ class CorrelateService:
     async def _repair(self, tables: Mapping[int, ChangelogTable]) -> None:
         await answers_of(
             [
-                await self._sender().send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
+                await self._shipping.send(_CHANGELOG, key, value, applied_header(table.applied), partition=partition)
                 for partition, table in tables.items()
                 for key, value in table.overtaken.items()
             ]
@@ -241,7 +241,7 @@ class CorrelateService:
         self._stage.lost += len(positions)
         alert = memory_lost(self._connection.topic(_CHANGELOG), positions, time.time_ns())
         self._on_note(f"{alert.output}.")
-        await answers_of([await self._sender().alert(alert)])
+        await answers_of([await self._shipping.alert(alert)])
 
     async def _work(self, partition: int, queue: "asyncio.Queue[Any]", ready: asyncio.Event) -> None:
         await ready.wait()
@@ -257,7 +257,7 @@ class CorrelateService:
 
     async def _batch(self, partition: int, messages: Sequence[Any]) -> None:
         """Evaluate, send alerts, write state, acknowledge. A crash between two steps only repeats work."""
-        shipping = self._sender()
+        shipping = self._shipping
         reasons: dict[int, str] = {}
         try:
             await self._apply(partition, messages, reasons)
@@ -283,7 +283,7 @@ class CorrelateService:
             messages: in order.
             reasons: receives, by offset, why a message becomes a dead letter.
         """
-        shipping = self._sender()
+        shipping = self._shipping
         sending: list[tuple[int, str, asyncio.Future[int]]] = []
         for message in in_turns(messages):
             step = await self._step(partition, message)
@@ -311,7 +311,7 @@ class CorrelateService:
         if reason := why_not_fetched(message):
             return StageResult(refused=reason)
         try:
-            value = await self._sender().read(message)
+            value = await self._shipping.read(message)
         except Exception as error:
             if is_broker_error(error):
                 raise
@@ -338,7 +338,7 @@ class CorrelateService:
     ) -> list[int | MessageRefused]:
         header = applied_header(self._applied[partition])
         sending = [
-            await self._sender().send(_CHANGELOG, key, value, header, partition=partition) for key, value in records
+            await self._shipping.send(_CHANGELOG, key, value, header, partition=partition) for key, value in records
         ]
         return await answers_of(sending)
 
@@ -361,12 +361,7 @@ class CorrelateService:
             for partition in partitions:
                 # A waiting message carries the time as well as a tick does.
                 if self._stage.remembers(partition) and self._queues.is_empty(partition):
-                    await self._sender().tick(partition, time.time_ns())
-
-    def _sender(self) -> ResultProducer:
-        if self._shipping is None:
-            raise RuntimeError("not started")
-        return self._shipping
+                    await self._shipping.tick(partition, time.time_ns())
 
 
 def _offsets(answers: Iterable[int | MessageRefused]) -> list[int]:

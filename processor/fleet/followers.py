@@ -31,7 +31,7 @@ class HostKeysService:
         self.gate = gate
         self._connection = connection
         self._on_note = on_note
-        self._shipping: ResultProducer | None = None
+        self._shipping: ResultProducer
         self._is_read = asyncio.Event()
         self._stopped = threading.Event()
         self._writing: set[asyncio.Task[None]] = set()
@@ -63,8 +63,6 @@ class HostKeysService:
         return await self._write(record)
 
     async def _write(self, record: HostKey) -> "asyncio.Future[int]":
-        if self._shipping is None:
-            raise RuntimeError("not started")
         return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), list(_HEADERS))
 
     def _report(self, reason: str) -> None:
