@@ -48,10 +48,7 @@ def main() -> None:
             "syslog over UDP": ["syslog_output.transport=udp", f"syslog_output.port={udp}"],
             "syslog over TCP": ["syslog_output.transport=tcp", f"syslog_output.port={tcp}"],
             **{
-                f"webhook, {form}": [
-                    f"webhook_output.url=http://127.0.0.1:{http}/",
-                    f"webhook_output.format={form}",
-                ]
+                f"webhook, {form}": [f"webhook_output.url=http://127.0.0.1:{http}/", f"webhook_output.format={form}"]
                 for form in ("falco", "splunk_hec", "alertmanager")
             },
             "apprise, one service": [],

@@ -233,8 +233,4 @@ def _content(connection: Connection) -> tuple[int, int]:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    main(
-        int(arguments[0]) if arguments else SECONDS,
-        int(arguments[1]) if len(arguments) > 1 else RATE,
-        arguments[2:],
-    )
+    main(int(arguments[0]) if arguments else SECONDS, int(arguments[1]) if len(arguments) > 1 else RATE, arguments[2:])

@@ -80,12 +80,7 @@ class Collector:
         self._sweep = Sweep(self._table, self._reader)
         watched = frozenset(event_types)
         self.batch = BatchAssembler(
-            self._table,
-            self._users,
-            self.containers,
-            host=self.host,
-            settings=self.settings,
-            on_full=self._flush,
+            self._table, self._users, self.containers, host=self.host, settings=self.settings, on_full=self._flush
         )
         # Twice, because a slot may be reused before its last count has been read.
         repeating = min(2 * REPEAT_SLOTS * (os.cpu_count() or 1), _MAX_REPEATING)

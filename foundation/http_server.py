@@ -254,9 +254,7 @@ class HttpThread:
 
     async def _begin(self, made: HttpConnection) -> None:
         made.transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: made.protocol,
-            made.socket,
-            ssl=self._context,
+            lambda: made.protocol, made.socket, ssl=self._context
         )
         made.is_known = self._context is not None and self._context.verify_mode is ssl.CERT_REQUIRED
 
@@ -337,12 +335,7 @@ class HttpIntake(HttpThread, ABC):
         """
         self._token = token
         super().__init__(
-            name,
-            self._application,
-            limits,
-            context,
-            decompresses_requests=decompresses_requests,
-            report=report,
+            name, self._application, limits, context, decompresses_requests=decompresses_requests, report=report
         )
 
     @abstractmethod

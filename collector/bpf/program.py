@@ -131,11 +131,7 @@ _URING_SOURCE = Path(__file__).with_name("io_uring.bpf.c")
 _COMPILER = Path(__file__).with_name("compile.py")
 _MADE_BY = (_COMPILER, *(Path(module.__file__ or "") for module in (btf, offsets)))
 """The Python modules that affect how source and kernel become a program."""
-_PROBES = {
-    "on_exec": "sched_process_exec",
-    "on_fork": "sched_process_fork",
-    "on_exit": "sched_process_exit",
-}
+_PROBES = {"on_exec": "sched_process_exec", "on_fork": "sched_process_fork", "on_exit": "sched_process_exit"}
 _ENTRY = "on_sys_exit"
 _FREED, _PUTNAME = "on_freed", "on_putname"
 _CONNECTING, _TCP_STATE = "on_connecting", "inet_sock_set_state"

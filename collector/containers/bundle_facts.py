@@ -110,11 +110,7 @@ def with_image(container: Container, reference: str | None) -> Container:
     full = normalized(reference)
     parts = split_image(full)
     return replace(
-        container,
-        image=full,
-        image_repository=parts.repository,
-        image_tag=parts.tag,
-        image_digest=parts.digest,
+        container, image=full, image_repository=parts.repository, image_tag=parts.tag, image_digest=parts.digest
     )
 
 

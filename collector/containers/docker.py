@@ -41,11 +41,7 @@ _KUBELETS_OWN = ("io.kubernetes.", "annotation.")
 
 
 def container_from(
-    name: ContainerName,
-    inspected: Json,
-    image: Json | None = None,
-    sandbox: Json | None = None,
-    kind: str = "docker",
+    name: ContainerName, inspected: Json, image: Json | None = None, sandbox: Json | None = None, kind: str = "docker"
 ) -> Container:
     """Build a container's facts.
 
@@ -203,11 +199,7 @@ class Docker:
     """
 
     def __init__(
-        self,
-        path: Path = DEFAULT_SOCKET,
-        kind: str = "docker",
-        timeout: float = TIMEOUT,
-        proc: Path = Path("/proc"),
+        self, path: Path = DEFAULT_SOCKET, kind: str = "docker", timeout: float = TIMEOUT, proc: Path = Path("/proc")
     ) -> None:
         self._path = path
         self._kind = kind

@@ -233,13 +233,7 @@ def _opened(descriptor: Descriptor | None, path: Text, raw: Text) -> tuple[Numbe
 
 
 def _descriptor_columns(descriptor: Descriptor, name: Text, raw: Text) -> tuple[Numbers, Texts]:
-    numbers = (
-        descriptor.number,
-        descriptor.dev,
-        descriptor.ino,
-        descriptor.local_port,
-        descriptor.remote_port,
-    )
+    numbers = (descriptor.number, descriptor.dev, descriptor.ino, descriptor.local_port, descriptor.remote_port)
     texts = (
         descriptor.type,
         name,

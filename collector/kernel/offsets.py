@@ -222,10 +222,7 @@ _OFFSETS_MEMBERS = {
     "REGS_BP": "pt_regs.bp",
     "REGS_ORIG_AX": "pt_regs.orig_ax",
 }
-_OPTIONAL = {
-    "OVL_UPPER": "ovl_inode.__upperdentry",
-    "OVL_INODE": "ovl_inode.vfs_inode",
-}
+_OPTIONAL = {"OVL_UPPER": "ovl_inode.__upperdentry", "OVL_INODE": "ovl_inode.vfs_inode"}
 _TYPES = (
     "cgroup",
     "cgroup_subsys_state",

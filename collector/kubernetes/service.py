@@ -67,11 +67,7 @@ class PodWriter:
         self._on_note = on_note
         self._term = uuid4().hex.encode()
         self._cluster = cluster.encode()
-        self._headers: Headers = [
-            ("content-type", b"application/json"),
-            (WRITER, self._term),
-            (CLUSTER, self._cluster),
-        ]
+        self._headers: Headers = [("content-type", b"application/json"), (WRITER, self._term), (CLUSTER, self._cluster)]
         self._in_flight = 0
         self._paused_until = 0.0
         self._is_read = asyncio.Event()

@@ -47,11 +47,7 @@ class ProcessFiles:
     """
 
     def __init__(
-        self,
-        proc: Path = Path("/proc"),
-        *,
-        variables: frozenset[str] = frozenset(),
-        memory: Memory | None = None,
+        self, proc: Path = Path("/proc"), *, variables: frozenset[str] = frozenset(), memory: Memory | None = None
     ) -> None:
         self._proc = str(proc)
         self.variables = variables

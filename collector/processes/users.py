@@ -284,8 +284,7 @@ def _refresh(known: _Known | None, root: int, now: float) -> _Known:
         return known
     passwd, group = read_below(root, USERS), read_below(root, GROUPS)
     accounts = UserAccounts(
-        parse_passwd(passwd[0]) if passwd is not None else {},
-        parse_group(group[0]) if group is not None else {},
+        parse_passwd(passwd[0]) if passwd is not None else {}, parse_group(group[0]) if group is not None else {}
     )
     signatures = (None if passwd is None else passwd[1], None if group is None else group[1])
     return _Known(accounts, signatures, now + CHECK_INTERVAL)

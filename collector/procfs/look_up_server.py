@@ -109,11 +109,7 @@ def question_of(request: dict[str, Any]) -> AccountFilesQuery:
 def answer_of(answered: dict[str, Any]) -> AccountFilesAnswer:
     """Convert a response about accounts from JSON."""
     return AccountFilesAnswer(
-        **{
-            **answered,
-            "insider": _insider(answered["insider"]),
-            "signatures": _signatures(answered["signatures"]),
-        }
+        **{**answered, "insider": _insider(answered["insider"]), "signatures": _signatures(answered["signatures"])}
     )
 
 

@@ -88,12 +88,7 @@ class LookUps:
             self._leave()
         if self._server is None:
             self._server = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                cwd="/",
-                start_new_session=True,
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd="/", start_new_session=True
             )
             self._on_start(self._server.pid)
             if self._answer(START_TIMEOUT) is None:

@@ -25,12 +25,7 @@ _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _STARTS = frozenset({*EXECS, *CLONES})
 _DELETIONS = frozenset(REMOVES)
-_CHANGES = frozenset(
-    {
-        *(*RENAMES, *MODES, *TRUNCATES, *ATTRIBUTES),
-        *("chown", "fchown", "fchownat", "fallocate"),
-    }
-)
+_CHANGES = frozenset({*(*RENAMES, *MODES, *TRUNCATES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")})
 
 
 def _category(alert: Alert) -> list[str]:

@@ -69,15 +69,7 @@ class EventType:
     modifies_state: bool
 
 
-_FLAG_NAMES = (
-    "is_list",
-    "filter_only",
-    "print_only",
-    "deprecated",
-    "no_rhs",
-    "no_transformer",
-    "table_only",
-)
+_FLAG_NAMES = ("is_list", "filter_only", "print_only", "deprecated", "no_rhs", "no_transformer", "table_only")
 
 
 def _data(name: str) -> Any:

@@ -117,10 +117,7 @@ MAX_FIRST_INDEX = 1 << 19
 _MAX_SECONDS = 1e12
 _HASH_DIGITS = 16
 
-_NAMES = (
-    *("host_id", "hostname", "boot_id", "collector_version", "kernel"),
-    *("rules_version", "interest_version"),
-)
+_NAMES = (*("host_id", "hostname", "boot_id", "collector_version", "kernel"), *("rules_version", "interest_version"))
 _TIMES = ("collector_start", "created", "sent", "previous_start")
 _NUMBERS = {
     "sequence": (0, MAX_SEQUENCE),
