@@ -37,10 +37,10 @@ ALONE = ("tests/live", "tests/e2e", "tests/adversary/host")
 BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
 """They don't watch the kernel."""
 FIRST = (
-    *("tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
+    *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
     *("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser"),
 )
-"""The long ones, so that none runs alone at the end; two of them build a program."""
+"""The long ones, so that none runs alone at the end; three of them build something."""
 
 
 ON_REQUEST = ("tests/soak", "tests/kubernetes", "tests/guest")

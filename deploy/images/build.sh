@@ -2,8 +2,7 @@
 # Runs in the build of an image, where /opt/lanner is a virtual environment.
 #
 #   build.sh needs EXTRAS     install what Lanner with these extras requires, in the versions of constraints.txt
-#   build.sh wheel            build a wheel from the sources here
-#   build.sh lanner           install it, and remove what a running image doesn't need
+#   build.sh lanner FOLDER    install Lanner itself, from the sources here, in a root folder
 set -eu
 # pip has its own certificates; a proxy's CA is among the system's.
 export PIP_CONSTRAINT=constraints.txt PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_NO_CACHE_DIR=1
@@ -13,11 +12,12 @@ case $1 in
         # The same project without any package in it.
         touch README.md
         pip install ".[$2]"
-        ;;
-    wheel) pip wheel --no-deps --wheel-dir wheel . ;;
-    lanner)
-        pip install --no-deps --force-reinstall wheel/*.whl
+        # A running image doesn't need them.
         pip uninstall -y pip setuptools
+        ;;
+    lanner)
+        pip wheel --no-deps --wheel-dir wheel .
+        pip install --no-deps --root "$2" wheel/*.whl
         ;;
     *) exit 2 ;;
 esac

@@ -55,14 +55,16 @@ context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 cp deploy/images/local/{Dockerfile,kafka.sh,log4j2.xml} "$context"
 mkdir "$context/etc"
-mkdir "$context/jars"
-cp --preserve=timestamps "$(deploy/kafka/jars.sh)"/*.jar "$context/jars"
 cp --preserve=timestamps /bin/busybox "$context/busybox"
 printf 'root:x:0:0:root:/root:/bin/sh\n' >"$context/etc/passwd"
 printf 'root:x:0:\n' >"$context/etc/group"
 printf 'root:*:19000:0:99999:7:::\n' >"$context/etc/shadow"
 chmod 600 "$context/etc/shadow"
-for target in kafka rsyslog prometheus busybox; do
+for target in rsyslog prometheus busybox kafka; do
+    if [ "$target" = kafka ]; then
+        mkdir "$context/jars"
+        cp --preserve=timestamps "$(deploy/kafka/jars.sh)"/*.jar "$context/jars"
+    fi
     quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
     echo "LANNER_${target^^}_IMAGE=lanner-local/$target"
 done
