@@ -6,6 +6,7 @@ from pathlib import Path
 from bus.administration import Administration, create_missing
 from bus.connection import Connection
 from bus.topics import DAY_MS, TOPICS, plan
+from tests.cluster import hasty
 from tests.cluster.actions import rules_file
 from tests.cluster.broker import Broker
 from tests.cluster.processes import Processes
@@ -116,7 +117,7 @@ def test_a_stage_waits_for_a_broker_that_is_not_there_yet(
 def test_a_stage_without_its_topics_ends_after_a_while(broker: Broker, processes: Processes, tmp_path: Path) -> None:
     """Missing topics are retried, since a restarted broker may not know them; both messages name them."""
     connection = fresh(broker)
-    run = processes.start(connection, "processor", rules=rules_file(tmp_path))
+    run = processes.start(connection, "processor", rules=rules_file(tmp_path), program=(hasty.PROGRAM,))
     run.wait_for(f"topic {connection.prefix}events does not exist, nor do ")
     assert "`lanner topics create`" in run.errors
     assert run.result() == 1
