@@ -47,8 +47,8 @@ class FleetState:
 
     def send(self, commands: Iterable[PreMatch]) -> int:
         """Send commands to the processors of their groups; return their number. Raises BusUnavailable."""
-        messages = ((message_of(each), each) for each in commands)
-        return self._deliver((partition_of(key, len(self._partitions)), key, value) for (key, value), _ in messages)
+        count = len(self._partitions)
+        return self._deliver((partition_of(key, count), key, value) for key, value in map(message_of, commands))
 
     def reset(self, macro: StatefulMacro, group: Group | None, value: str | None) -> None:
         """Make processors forget a value, a group, or all of a macro. Raises BusUnavailable.

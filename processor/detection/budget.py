@@ -6,7 +6,6 @@ beyond all limits is not evaluated: the caller reports it and dead-letters the m
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundation.errors import LannerError
@@ -40,21 +39,8 @@ class OverBudget(LannerError):
 class Budget:
     """The remaining budget of one batch."""
 
-    def __init__(
-        self,
-        limits: BudgetLimits = LIMITS,
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-        spent: Callable[[], float] = time.thread_time,
-    ) -> None:
-        """Begin with all of it.
-
-        Args:
-            limits: what it may cost.
-            clock: seconds; cheap, and looked at often.
-            spent: processor time, seconds; looked at where the clock says that it may be too much, so that a process
-                that hung in between is not taken for a batch that costs much.
-        """
+    def __init__(self, limits: BudgetLimits = LIMITS) -> None:
+        """Begin with all of it. limits: what the batch may cost."""
         self.alerts: list[Alert] = []
         """The alerts of the batch, bounded; they remain valid if it exceeds its budget later."""
         self.evaluated = 0
@@ -64,20 +50,19 @@ class Budget:
         self.shortened = 0
         """Results that were shortened."""
         self._limits = limits
-        self._clock, self._spent = clock, spent
-        self._began, self._spent_before = clock(), spent()
+        self._began, self._spent_before = time.perf_counter(), time.thread_time()
         self._results = 0
         self._characters = 0
 
     @property
     def elapsed(self) -> float:
         """Seconds since the beginning, by the clock."""
-        return self._clock() - self._began
+        return time.perf_counter() - self._began
 
     @property
     def seconds(self) -> float:
         """Processor time since the beginning."""
-        return self._spent() - self._spent_before
+        return time.thread_time() - self._spent_before
 
     def look(self, evaluated: int) -> None:
         """Check that time is left.
@@ -90,6 +75,7 @@ class Budget:
         """
         self.evaluated = evaluated
         most = self._limits.seconds
+        # The clock is cheap; a process that hung in between is not a batch that costs much.
         if self.elapsed > most and self.seconds > most:
             raise self._exceeded(f"evaluating it took more than {most:g} s")
 

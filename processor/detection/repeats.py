@@ -21,7 +21,7 @@ from schemas.distinct_values import merged, note, values_in, without_client_port
 
 MAX_WINDOWS = 60_000
 """Counts that are stored, about 250 bytes each; the oldest makes room. Further repeats are sent in full again."""
-MAX_PROCESSES = 16_384
+_MAX_PROCESSES = 16_384
 _MERGED = ("/bin/", "/sbin/", "/lib")
 """Directories that are links to those of the same name in /usr."""
 Actor = tuple[object, ...]
@@ -104,9 +104,9 @@ class Roots:
     to /etc, then read /shadow. So these alerts are folded, not dropped.
     """
 
-    def __init__(self, *, max_processes: int = MAX_PROCESSES) -> None:
-        """Begin without any. max_processes: of which the root is stored."""
-        self._known: BoundedMap[Actor, str] = BoundedMap(max_processes)
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._known: BoundedMap[Actor, str] = BoundedMap(_MAX_PROCESSES)
 
     def find(self, actor: Actor, requested: str, real: str) -> str:
         """Return the root directory below which a process requested a file; "" if none is known.

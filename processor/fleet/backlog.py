@@ -13,7 +13,6 @@ from schemas.alert import Alert, alert_id
 
 BEHIND = "Lanner internal: evaluation behind"
 CAUGHT_UP = "Lanner internal: evaluation caught up"
-BEHIND_SECONDS = 30
 _FRESH_SECONDS = 5.0
 """How long the age of the last message is a measure of the next one's."""
 _COUNTED_SECONDS = 10.0

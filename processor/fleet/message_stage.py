@@ -106,7 +106,6 @@ class MessageStage:
         limits: BudgetLimits = LIMITS,
         repeats: RepeatedAlerts | None = None,
         hosts: TrackedHosts | None = None,
-        pods: PodRecords | None = None,
         messages_per_second: float = MESSAGES_PER_SECOND,
     ) -> None:
         """Begin without any host.
@@ -119,7 +118,6 @@ class MessageStage:
             limits: what one batch may cost.
             repeats: decides which alerts repeat others; None to send all.
             hosts: which hosts are tracked.
-            pods: records of pods to join; None for none.
             messages_per_second: what a user may cause to stateful rules; 0 for no limits.
         """
         self.sessions = Sessions()
@@ -127,7 +125,7 @@ class MessageStage:
         self.evaluation = DetectStage(rules, repeats, self.sessions)
         self.packer = PreMatchPacker(rules.plan, messages_per_second)
         self.hosts = TrackedHosts() if hosts is None else hosts
-        self.pods = PodRecords() if pods is None else pods
+        self.pods = PodRecords()
         self.sequences = HostSequences()
         self.evaluated = EvaluatedBatches()
         self.replayed = 0
