@@ -84,10 +84,6 @@ def dead_letter(
         ("offset", str(offset).encode()),
         *(facts or []),
     ]
-    original: Headers = [(f"{ORIGINAL}{_encodable(name)}", each or b"") for name, each in headers]
+    # Lone surrogates in a name crash the client.
+    original: Headers = [(ORIGINAL + name.encode("utf-8", "replace").decode(), each or b"") for name, each in headers]
     return DeadLetterMessage(key, value or b"", described, original)
-
-
-def _encodable(name: str) -> str:
-    """Return a header's name without lone surrogates, which crash the client."""
-    return name.encode("utf-8", "replace").decode()

@@ -225,7 +225,8 @@ class LogFollower:
         file = self._file or self._open_path()
         if file is None:
             return None
-        if self._was_truncated(file):
+        if self._place is not None and not self._place.is_of(file.descriptor):
+            # It was truncated.
             file = self._resume()
             if file is None:
                 return None
@@ -281,9 +282,6 @@ class LogFollower:
         self.close()
         self._file, self._offset, self._pending, self._short, self._rotated_at = file, offset, b"", None, None
         self._place = place_of(file.descriptor, offset)
-
-    def _was_truncated(self, file: OpenFile) -> bool:
-        return self._place is not None and not self._place.is_of(file.descriptor)
 
     def _read(self, file: OpenFile) -> Lines | None:
         """Return the complete lines of the next chunk; None if the end was reached before one was complete."""

@@ -136,10 +136,14 @@ class AuditWebhook(HttpIntake):
         try:
             await self._delivery.store(events, self._limits.bus_seconds)
         except (NotStored, BusUnavailable) as error:
-            self._note_failure(str(error))
+            if not self.is_failing:
+                self.is_failing = True
+                self._report(f"audit events can't be accepted: {error}. API servers buffer and retry them.", "warning")
             return text_answer(429, "the events could not be stored", {"Retry-After": _AWAY})
         self._at("stored")
-        self._note_success()
+        if self.is_failing:
+            self.is_failing = False
+            self._report("audit events are accepted again.")
         return web.Response()
 
     async def _split(self, document: bytes) -> list[RawEvent]:
@@ -151,13 +155,3 @@ class AuditWebhook(HttpIntake):
         return text_answer(
             413, f"a request has at most {self._limits.body_bytes} bytes, before and after decompression"
         )
-
-    def _note_failure(self, reason: str) -> None:
-        if not self.is_failing:
-            self.is_failing = True
-            self._report(f"audit events can't be accepted: {reason}. API servers buffer and retry them.", "warning")
-
-    def _note_success(self) -> None:
-        if self.is_failing:
-            self.is_failing = False
-            self._report("audit events are accepted again.")
