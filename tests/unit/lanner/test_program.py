@@ -12,11 +12,11 @@ from tests.unit.lanner.program import fresh, lanner
 _COMMANDS = [
     ["config", "check", "-o", "priority=\udcff"],
     ["config", "show"],
-    ["doctor", "--format", "json"],
     ["fields", "--format", "json"],
     ["nonsense"],
     ["replay", "none.avro"],
     ["rules", "list"],
+    ["rules", "show", "Destroy data"],
 ]
 
 
