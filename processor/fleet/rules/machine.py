@@ -26,7 +26,7 @@ from processor.fleet.rules.actions import (
     rules_changed,
     rules_refused,
 )
-from processor.fleet.rules.peers import Peers, Report, not_ready
+from processor.fleet.rules.peers import Peers, Report, all_evaluate, not_ready
 from processor.hosts.tracked import HostReports
 from processor.rules.splitting import Plan, merged
 from schemas.alert import Alert
@@ -300,7 +300,7 @@ class RolloutMachine:
         """Drop the state of old versions once no processor can need it; support all again when one does."""
         if isinstance(self.state, Waiting):
             return
-        if any(report.active != self.in_use.version for report in self._others(now)):
+        if not all_evaluate(self.in_use.version, self._others(now)):
             was_settled, self.state = isinstance(self.state, Settled), Mixed()
             if was_settled:
                 yield self.support_all()

@@ -105,3 +105,8 @@ class Peers:
 def not_ready(version: str, reports: Iterable[Report]) -> list[str]:
     """Return the processors whose correlate stage does not support a version yet."""
     return sorted(report.worker for report in reports if version not in report.ready)
+
+
+def all_evaluate(version: str, reports: Iterable[Report]) -> bool:
+    """Return whether a version is active on all processors."""
+    return all(report.active == version for report in reports)
