@@ -8,7 +8,7 @@ from typing import Any
 
 from foundation.yaml.text import yaml_scalar
 from lanner.errors import BadInput
-from lanner.tuning.proposals import FieldCondition, Proposal
+from lanner.tuning.proposals import CLAIMED, FieldCondition, Proposal
 from processor.compiler.literals import fits_in_rule
 from processor.compiler.mapping import compile_mapping
 from processor.compiler.transformers import as_text
@@ -160,7 +160,7 @@ def written(
         lists: names of the lists of the rules, which stand for their items wherever they are a word.
 
     Raises:
-        BadExceptionFields: a field is not among the choices, or there are too many.
+        BadExceptionFields: a field is not among the choices, there are too many, or an attacker chooses all of them.
     """
     own = [each.field for each in proposed.conditions] if proposed else []
     fields = fields or own
@@ -173,6 +173,10 @@ def written(
         raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
     if not fields:
         return WrittenException()
+    if CLAIMED.issuperset(fields):
+        raise BadExceptionFields(
+            f"whoever starts a program chooses its {', '.join(fields)}: choose a path or an image beside it."
+        )
     is_declared = proposed is not None and proposed.exception and set(fields) == set(own)
     conditions = [possible[name] for name in (own if is_declared else fields)]
     values = values_line(conditions, lists)

@@ -1,6 +1,7 @@
 """An alert's story in a browser: drawn from a recording, read again, copied and exported."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,9 @@ def served(serve: Serve, tmp_path: Path) -> Served:
     there.processes[3].args = (HOSTILE,)
     archive = recorded(tmp_path / "kept", near(), there)
     flags = (f"rules_files=[{tmp_path}/rules.yaml]", "console.max_days=30000")
-    made = serve(*flags, alerts=[alert_near(), alert_far()], events=archive)
+    seen = alert_far()
+    seen = replace(seen, event={**seen.event, "proc.cmdline": "cat /etc/shadow"})
+    made = serve(*flags, alerts=[alert_near(), seen], events=archive)
     made.wait_for(2)
     return made
 
@@ -87,6 +90,22 @@ def test_without_a_proposal_somebody_chooses_the_fields(served: Served, visit: V
     expect(part).to_contain_text("Nothing is proposed")
     part.get_by_label("fd.name").check()
     expect(part).to_contain_text("It would have quieted 1 of 1")
+
+
+def test_a_choice_that_is_refused_can_be_taken_back(served: Served, visit: Visiting) -> None:
+    """A command line alone excuses nothing; the proposal can be read again."""
+    one = visit(served)
+    page = one.open(PATH)
+    part = page.locator("[data-kind=exception]")
+    part.locator("summary").click()
+    part.get_by_label("fd.name").click()
+    expect(part.get_by_label("fd.name")).not_to_be_checked()
+    expect(part).to_contain_text("It would have quieted")
+    part.get_by_label("proc.codepath").click()
+    expect(part).to_contain_text("choose a path or an image beside it")
+    part.get_by_role("button", name="Read again").click()
+    expect(part.get_by_label("proc.codepath")).to_be_checked()
+    one.problems.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -44,6 +44,9 @@ async function load(part) {
     if (chosen) body.querySelector(`[value="${CSS.escape(chosen)}"]`)?.focus();
   } catch (error) {
     if (part.reading !== aborted) return;
+    const fields = part.querySelector("[name=fields]");
+    // Otherwise, what was refused would be asked for again.
+    if (fields) fields.value = "";
     const again = element("button", { type: "button" }, "Read again");
     again.addEventListener("click", () => load(part));
     const text = aborted.signal.aborted ? "Stopped." : `This could not be read: ${error.message.slice(0, LONGEST)}`;

@@ -109,6 +109,14 @@ def test_names_of_processes_are_no_choice() -> None:
     assert choices(one).keys() == {*paths}
 
 
+def test_a_command_line_alone_excuses_nothing() -> None:
+    """Anybody can write it; beside a file, it may be chosen."""
+    one = found(0, event={"proc.cmdline": "cat /etc/shadow", "fd.name": "/etc/shadow"}, output_fields={})
+    with pytest.raises(BadExceptionFields, match="choose a path or an image"):
+        written(one, ("proc.cmdline",), None, NOW)
+    assert written(one, ("proc.cmdline", "fd.name"), None, NOW).excludes(one)
+
+
 def test_a_proposal_is_for_the_exception_of_the_rule() -> None:
     """By its name and with values only; with other fields, it is a new exception with the operators proposed."""
     own = {"proc.codepath": "/usr/bin/tar", "fd.name": "/srv/data/a", "user.name": "root"}
