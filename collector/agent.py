@@ -213,11 +213,7 @@ class Collector:
     ) -> None:
         """Switch to the filter of the published rules, and put their versions into the batches.
 
-        Args:
-            event_types: event types to watch.
-            pushdown_filter: pushdown filter; None sends every event.
-            versions: versions of the rules that require it.
-            variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
+        The other arguments are those of watch().
         """
         self._flush()
         self.watch(event_types, pushdown_filter, variables=variables)
