@@ -126,9 +126,12 @@ def _named(uid: str, name: str) -> dict[str, str]:
     return {"uid": uid, "name": name}
 
 
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value not in (None, "", {})}
+
+
 def _device(alert: Alert) -> dict[str, Any]:
-    made = {"type_id": _DEVICE_UNKNOWN, "hostname": alert.hostname or "unknown", "uid": alert.host_id}
-    return {name: value for name, value in made.items() if value not in (None, "")}
+    return _known({"type_id": _DEVICE_UNKNOWN, "hostname": alert.hostname or "unknown", "uid": alert.host_id})
 
 
 def _evidence(alert: Alert) -> dict[str, Any]:
@@ -150,39 +153,40 @@ def _process(alert: Alert) -> dict[str, Any]:
     if event.get("proc.pid") is None:
         return {}
     start = event.get("proc.pid.ts")
-    made = {
-        "pid": event["proc.pid"],
-        "uid": entity_id(alert),
-        "name": event.get("proc.name"),
-        "path": event.get("proc.exepath"),
-        "cmd_line": event.get("proc.cmdline"),
-        "working_directory": event.get("proc.cwd"),
-        "tid": event.get("thread.tid"),
-        "created_time": start // _MS if isinstance(start, int) and start > 0 else None,
-        "user": _user(alert),
-        "parent_process": _parent(alert),
-    }
-    return {name: value for name, value in made.items() if value not in (None, "", {})}
+    return _known(
+        {
+            "pid": event["proc.pid"],
+            "uid": entity_id(alert),
+            "name": event.get("proc.name"),
+            "path": event.get("proc.exepath"),
+            "cmd_line": event.get("proc.cmdline"),
+            "working_directory": event.get("proc.cwd"),
+            "tid": event.get("thread.tid"),
+            "created_time": start // _MS if isinstance(start, int) and start > 0 else None,
+            "user": _user(alert),
+            "parent_process": _parent(alert),
+        }
+    )
 
 
 def _parent(alert: Alert) -> dict[str, Any]:
     event = alert.event
     if event.get("proc.ppid") is None:
         return {}
-    made = {
-        "pid": event["proc.ppid"],
-        "uid": entity_id(alert, "proc.ppid", "proc.ppid.ts"),
-        "name": event.get("proc.pname"),
-        "path": event.get("proc.pexepath"),
-        "cmd_line": event.get("proc.pcmdline"),
-    }
-    return {name: value for name, value in made.items() if value not in (None, "")}
+    return _known(
+        {
+            "pid": event["proc.ppid"],
+            "uid": entity_id(alert, "proc.ppid", "proc.ppid.ts"),
+            "name": event.get("proc.pname"),
+            "path": event.get("proc.pexepath"),
+            "cmd_line": event.get("proc.pcmdline"),
+        }
+    )
 
 
 def _user(alert: Alert) -> dict[str, Any]:
     uid, name = alert.event.get("user.uid"), alert.event.get("user.name")
-    made = {"uid": None if uid is None else str(uid), "name": name}
-    return {key: value for key, value in made.items() if value}
+    return _known({"uid": None if uid is None else str(uid), "name": name})
 
 
 def _file(alert: Alert) -> dict[str, Any]:
@@ -216,8 +220,7 @@ def _container(alert: Alert) -> dict[str, Any]:
 def _endpoint(alert: Alert, address: str, port: str) -> dict[str, Any]:
     if not alert.event.get(address):
         return {}
-    made = {"ip": alert.event[address], "port": alert.event.get(port)}
-    return {name: value for name, value in made.items() if value is not None}
+    return _known({"ip": alert.event[address], "port": alert.event.get(port)})
 
 
 def _observables(alert: Alert) -> list[dict[str, Any]]:

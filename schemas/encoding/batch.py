@@ -115,6 +115,7 @@ _CONTAINER_TEXT = (
     *("id", "full_id", "type", "name", "image", "image_id", "image_repository", "image_tag", "image_digest"),
     *("ip", "user", "pod_name", "pod_uid", "pod_namespace", "pod_sandbox_id"),
 )
+_MOUNT_TEXT = ("source", "dest", "mode", "propagation")
 _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
@@ -185,17 +186,10 @@ def _container_datum(container: Container, intern: Callable[[str | None], int]) 
     for name in ("labels", "pod_labels"):
         pairs = getattr(container, name)
         datum[name] = None if pairs is None else [intern(text) for pair in pairs for text in pair]
-    if container.mounts is None:
-        datum["mounts"] = None
-    else:
+    datum["mounts"] = None
+    if container.mounts is not None:
         datum["mounts"] = [
-            {
-                "source": intern(mount.source),
-                "dest": intern(mount.dest),
-                "mode": intern(mount.mode),
-                "rw": mount.rw,
-                "propagation": intern(mount.propagation),
-            }
+            {"rw": mount.rw, **{name: intern(getattr(mount, name)) for name in _MOUNT_TEXT}}
             for mount in container.mounts
         ]
     return datum
@@ -245,7 +239,7 @@ def _pairs(strings: list[str | None], indices: list[int] | None) -> tuple[tuple[
 
 
 def _mount(row: dict[str, Any], strings: list[str | None]) -> Mount:
-    texts = {name: text_at(strings, row[name]) or "" for name in ("source", "dest", "mode", "propagation")}
+    texts = {name: text_at(strings, row[name]) or "" for name in _MOUNT_TEXT}
     return Mount(**texts, rw=row["rw"])
 
 

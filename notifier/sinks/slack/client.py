@@ -74,8 +74,6 @@ class Webhook:
         client = WebhookClient(self.url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
         try:
             answer = client.send_dict(message)
-        except (SlackClientError, OSError, ValueError, EOFError) as error:
-            return RetryLater(failure_reason(error)), None
         except Exception as error:  # noqa: BLE001  http.client's exceptions have no common base with others
             return RetryLater(failure_reason(error)), None
         words = _WORD.fullmatch(answer.body.strip()) if isinstance(answer.body, str) else None
