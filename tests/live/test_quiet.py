@@ -28,11 +28,11 @@ def host() -> Iterator[OrdinaryHost]:
 
 
 @pytest.fixture
-def watch(docker: Docker, tmp_path: Path) -> Iterator[Watch]:
+def watch(docker: Docker, bytecode: Path) -> Iterator[Watch]:
     """Watch this machine with the shipped rules; the host of these tests has namespaces of its own."""
     docker.busybox()
     try:
-        watching = Watch(docker.socket, tmp_path, unknown_containers=False).__enter__()
+        watching = Watch(docker.socket, bytecode, unknown_containers=False).__enter__()
     except EnvironmentUnsupported as missing:
         lacking(missing.reason)
     try:
