@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bus.connection import Connection
 from processor.output.internal_alerts import VALUES_UNSTORED
+from tests.cluster import hasty
 from tests.cluster.actions import Alerts, Generator, rules_file
 from tests.cluster.processes import Processes
 from tests.cluster.test_memory_of_rules import until
@@ -62,7 +63,9 @@ def test_a_published_macro_knows_what_retained_events_show_until_it_is_reset(
         return [alert.output.split(" container")[0] for alert in alerts.raw if alert.rule == "New file"]
 
     quick = {"LANNER__PUBLISHED_RULES__WAIT_SECONDS": "1"}
-    worker = processes.start(connection, "processor", rules=rules_file(tmp_path, FIRST), environment=quick)
+    worker = processes.start(
+        connection, "processor", rules=rules_file(tmp_path, FIRST), program=(hasty.PROGRAM,), environment=quick
+    )
     worker.wait_for("evaluating rules:")
     host.open("/opened/a", "/opened/b", "/other/c")
     time.sleep(3)
