@@ -15,15 +15,7 @@ from lanner.captures.format.table import EVENTS, GENERIC, JOINS, SIGNED, SIZES, 
 from lanner.captures.state import descriptors as kinds
 from lanner.captures.state.descriptors import OpenDescriptor
 from lanner.captures.state.effects import CHILD_SUBREAPER
-from lanner.captures.state.opened import (
-    DUPLICATES,
-    F_DUPFD_CLOEXEC,
-    F_SETFD,
-    RECEIVES,
-    SENDS,
-    TRANSFERS,
-    open_bits,
-)
+from lanner.captures.state.opened import DUPLICATES, F_DUPFD_CLOEXEC, F_SETFD, RECEIVES, SENDS, TRANSFERS, open_bits
 from lanner.captures.state.parameters import AT_FDCWD, UNKNOWN_DIRECTORY, absolute_path
 from lanner.captures.state.threads import CapturedThread, ThreadTable
 from processor.compiler.batch import Excludes

@@ -20,9 +20,7 @@ RULES = {
     "status": ("commands.rules.published", "Show which version each processor runs."),
     "convert": ("commands.rules.convert", "Convert rules of other tools: Sigma."),
 }
-CONVERT = {
-    "sigma": ("commands.rules.convert", "Convert Sigma rules for Linux."),
-}
+CONVERT = {"sigma": ("commands.rules.convert", "Convert Sigma rules for Linux.")}
 ELSEWHERE = {"version": "lanner --version", "help": "lanner --help", **{name: f"lanner rules {name}" for name in RULES}}
 """Commands that people expect at another place."""
 TOPICS = {
@@ -51,9 +49,7 @@ ALERTS = {
     "tail": ("commands.alerts", "Print alerts as they arrive."),
     "list": ("commands.alerts", "Print stored alerts."),
 }
-EVENTS = {
-    "tail": ("commands.events", "Print the collector's events, one line each."),
-}
+EVENTS = {"tail": ("commands.events", "Print the collector's events, one line each.")}
 CONFIG = {
     "default": ("commands.config", "Print all settings with their defaults."),
     "check": ("commands.config", "Check the settings file."),
@@ -61,16 +57,12 @@ CONFIG = {
     "schema": ("commands.config", "Print the JSON schema of the settings file, for editors."),
     "import": ("commands.config", "Convert falcosidekick's or Falco's settings."),
 }
-CONSOLE = {
-    "token": ("commands.services.console", "Make, list and revoke tokens to sign in with."),
-}
+CONSOLE = {"token": ("commands.services.console", "Make, list and revoke tokens to sign in with.")}
 COLLECTOR = {
     "build-cache": ("commands.services.collector", "Compile the eBPF program for hosts that can't compile it."),
     "key": ("commands.services.collector", "Print this host's id and public key, to enroll it."),
 }
-INTAKE = {
-    "kubernetes-audit": ("commands.services.kubernetes", "Take audit events of Kubernetes API servers."),
-}
+INTAKE = {"kubernetes-audit": ("commands.services.kubernetes", "Take audit events of Kubernetes API servers.")}
 COMMANDS = {
     "run": ("commands.services.run", "Watch this host: all stages in this process, alerts on standard output."),
     "demo": ("commands.demo", "Run harmless actions and check that the built-in rules detect them."),

@@ -305,13 +305,7 @@ def _show(
     )
     redaction = Redaction(redact)
     context = read_context(
-        found.batches,
-        window,
-        found.is_trigger,
-        form.write(redaction),
-        query.limit,
-        stop=search.stop,
-        on_batch=take,
+        found.batches, window, found.is_trigger, form.write(redaction), query.limit, stop=search.stop, on_batch=take
     )
     search.clear()
     if spool is not None:

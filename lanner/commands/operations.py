@@ -119,11 +119,7 @@ def _number(
     text="Alerts that a host raises a day.",
 )
 @_number(
-    "--load",
-    kind=click.FloatRange(0.05, 1),
-    default=_DEFAULTS.load,
-    metavar="SHARE",
-    text="Planned use of each core.",
+    "--load", kind=click.FloatRange(0.05, 1), default=_DEFAULTS.load, metavar="SHARE", text="Planned use of each core."
 )
 @_number("--core-price", kind=click.FloatRange(0), default=0.0, text="Price of a core for a month.")
 @_number("--disk-price", kind=click.FloatRange(0), default=0.0, text="Price of a GB of disk a month.")

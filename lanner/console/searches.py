@@ -8,13 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from lanner.console.workers import WorkLimit
 from lanner.errors import BadInput
-from lanner.recorder.search import (
-    EventSearch,
-    FoundEvent,
-    SearchCondition,
-    SearchProblem,
-    compile_search,
-)
+from lanner.recorder.search import EventSearch, FoundEvent, SearchCondition, SearchProblem, compile_search
 from lanner.recorder.store import EventRange, EventStore
 from processor.loading import RuleFile
 from processor.output.redaction import Redaction

@@ -10,12 +10,7 @@ from lanner.demo.library_acts import LIBRARY_HOST_ACTS
 
 __all__ = ["ACTS", "WITHOUT_ACTION", "DemoAction", "DemoContext", "DemoSkipped"]
 
-ACTS: tuple[DemoAction, ...] = (
-    *HOST_ACTS,
-    *LIBRARY_HOST_ACTS,
-    *STATEFUL_ACTS,
-    *CONTAINER_ACTS,
-)
+ACTS: tuple[DemoAction, ...] = (*HOST_ACTS, *LIBRARY_HOST_ACTS, *STATEFUL_ACTS, *CONTAINER_ACTS)
 
 WITHOUT_ACTION: Mapping[str, str] = MappingProxyType({
     "Overwrite program through proc in container": "The kernel refuses it while the program runs.",

@@ -56,10 +56,7 @@ CONTAINER_ACTS: tuple[DemoAction, ...] = (
         inside("rsync", "--version"),
     ),
     in_container(
-        "Download in container",
-        "Notice",
-        "Runs a copy of true named wget in a container.",
-        inside("wget", "--version"),
+        "Download in container", "Notice", "Runs a copy of true named wget in a container.", inside("wget", "--version")
     ),
     in_container(
         "Contact cloud metadata service from container",

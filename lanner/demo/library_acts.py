@@ -260,13 +260,7 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         over("/etc", "mkdir /etc/apt && echo > /etc/apt/sources.list"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
-        "Manage accounts",
-        "Notice",
-        "Runs a copy of true named useradd.",
-        named("true", "useradd"),
-        OWN_DIRECTORY,
-    ),
+    on_host("Manage accounts", "Notice", "Runs a copy of true named useradd.", named("true", "useradd"), OWN_DIRECTORY),
     on_host(
         "Create file below dev",
         "Warning",

@@ -53,9 +53,7 @@ REASONS = {
     "webserver.ssl_enabled": "the server speaks plain HTTP: bind it to an address that only a proxy can reach.",
     "webserver.threadiness": "the server needs one thread.",
 }
-PLUGINS = {
-    "k8smeta": "`lanner kubernetes` reads the API server once for a whole cluster: docs/kubernetes-metadata.md.",
-}
+PLUGINS = {"k8smeta": "`lanner kubernetes` reads the API server once for a whole cluster: docs/kubernetes-metadata.md."}
 NO_PLUGIN = "Lanner has no plugins; rules of their sources are skipped."
 ENGINES = {
     "label_max_len": "labels of containers have a fixed limit.",

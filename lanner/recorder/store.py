@@ -262,9 +262,7 @@ class EventStore(Protocol):
 
 
 def each_readable(
-    sources: Iterable[Source],
-    read: Callable[[Source], Iterable[Item]],
-    report: Callable[[Source, Exception], None],
+    sources: Iterable[Source], read: Callable[[Source], Iterable[Item]], report: Callable[[Source, Exception], None]
 ) -> Iterator[Item]:
     """Yield the items of files or messages; one that can't be read is reported, and doesn't stop those behind it.
 

@@ -35,11 +35,7 @@ class HostNames:
     """A table of names by address, refreshed in the background; remembers names that don't exist."""
 
     def __init__(
-        self,
-        names: Iterable[str],
-        *,
-        resolve: Resolve = system_resolver,
-        refresh_seconds: float = REFRESH_SECONDS,
+        self, names: Iterable[str], *, resolve: Resolve = system_resolver, refresh_seconds: float = REFRESH_SECONDS
     ) -> None:
         """Start resolving; without names, no thread is started.
 

@@ -205,10 +205,7 @@ class LoadedSettings:
 
 
 def read_settings(
-    path: Path | None,
-    environment: Mapping[str, str] = os.environ,
-    flags: Iterable[str] = (),
-    rules: Iterable[str] = (),
+    path: Path | None, environment: Mapping[str, str] = os.environ, flags: Iterable[str] = (), rules: Iterable[str] = ()
 ) -> LoadedSettings:
     """Read settings from all sources.
 

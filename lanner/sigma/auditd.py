@@ -26,10 +26,7 @@ PATH = "sigma_auditd_path"
 OPENS, NAMES = "sigma_auditd_open", "sigma_auditd_name"
 """Macros, which the pipeline defines."""
 _OPENED = (*FLAG_OPENERS, "creat")
-_NAMED = (
-    *(*REMOVES, *CREATES, "chmod", "fchmodat"),
-    *("chown", "lchown", "fchownat", *EXECS),
-)
+_NAMED = (*(*REMOVES, *CREATES, "chmod", "fchmodat"), *("chown", "lchown", "fchownat", *EXECS))
 PATHS: Mapping[str, str] = {
     PATH: f"(evt.type in ({', '.join((*_OPENED, *_NAMED))}))",
     OPENS: f"(evt.type in ({', '.join(_OPENED)}))",

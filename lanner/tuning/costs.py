@@ -284,11 +284,7 @@ def over_budget(costs: CostComparison, limits: Mapping[str, int], hours: int) ->
             costs.a_day(sum(draft.sent.values())) / max(costs.hosts, 1),
             "events a day from each host, on average",
         ),
-        (
-            "nanoseconds_per_event",
-            draft.nanoseconds / max(costs.events, 1),
-            "ns of processor time for an event",
-        ),
+        ("nanoseconds_per_event", draft.nanoseconds / max(costs.events, 1), "ns of processor time for an event"),
         ("state_groups", draft.groups, "windows, repeats and known values at a time"),
     )
     return [

@@ -191,10 +191,7 @@ def written(
         return evaluate(other.stated)
 
     return WrittenException(
-        [each.field for each in conditions],
-        appended_text(alert.rule, entry),
-        print_condition(excluded),
-        excludes,
+        [each.field for each in conditions], appended_text(alert.rule, entry), print_condition(excluded), excludes
     )
 
 

@@ -141,11 +141,7 @@ class _Writer:
                 continue
             name = f"t{len(self.emitter.cached)}"
             self.memos.append(f"{name}_of")
-            self.lines += [
-                f"    def {name}(p, q):",
-                f"        v = {name}_of[p] = {code.text}",
-                "        return v",
-            ]
+            self.lines += [f"    def {name}(p, q):", f"        v = {name}_of[p] = {code.text}", "        return v"]
             cached = Expression(f"({name}_of.get(p) or {name}(p, q))", code.sources)
             self.emitter = replace(self.emitter, cached={**self.emitter.cached, transformer: cached})
 

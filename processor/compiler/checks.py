@@ -10,13 +10,7 @@ from dataclasses import dataclass
 
 from foundation.yaml.text import Span
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES, STRING_TYPES, BadLiteral
-from processor.compiler.operators import (
-    BYTE_OPERATORS,
-    NO_FIELD_OPERATORS,
-    ORDER_OPERATORS,
-    TEXT_OPERATORS,
-    predicate,
-)
+from processor.compiler.operators import BYTE_OPERATORS, NO_FIELD_OPERATORS, ORDER_OPERATORS, TEXT_OPERATORS, predicate
 from processor.compiler.types import BadOperand, Shape, side_shape, transformed_field
 from processor.language.ast import Check, FieldValue, Literal, Node, Transformer, checks, deep, literals
 from processor.language.tokens import EQUALITY_OPERATORS

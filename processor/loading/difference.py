@@ -99,10 +99,7 @@ def _exceptions(rule: Rule) -> tuple[str, ...]:
 
 def _macros(version: RuleSnapshot) -> dict[str, _Facts]:
     return {
-        name: {
-            "condition changed": " ".join(macro.condition_text.split()),
-            "correlation changed": macro.correlation,
-        }
+        name: {"condition changed": " ".join(macro.condition_text.split()), "correlation changed": macro.correlation}
         for name, macro in version.macros.items()
     }
 

@@ -62,12 +62,7 @@ def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
         if item.get(key) is not None:
             message = f"Falco does not support '{key}' and ignores it"
             yield Problem(
-                ProblemCode.LOAD_ERR_EXTENSION,
-                message,
-                kind,
-                name,
-                node_location(item.key(key) or item),
-                _EFFECTS[key],
+                ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, node_location(item.key(key) or item), _EFFECTS[key]
             )
     for key in _TEXTS:
         for text in _scalars(item.get(key)):

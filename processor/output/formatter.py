@@ -102,11 +102,7 @@ class OutputFormat:
 
 
 def compile_output(
-    text: str,
-    appended: Mapping[str, str] = MappingProxyType({}),
-    *,
-    transformers: bool = True,
-    source: str = SYSCALL,
+    text: str, appended: Mapping[str, str] = MappingProxyType({}), *, transformers: bool = True, source: str = SYSCALL
 ) -> OutputFormat:
     """Compile an output text.
 

@@ -115,10 +115,7 @@ def test_unfinished_handshakes_keep_no_sender_with_a_certificate_out(
     ours.verify_mode = ssl.CERT_REQUIRED
     theirs = ssl.create_default_context(cafile=certificates.authority)
     theirs.load_cert_chain(certificates.client, certificates.client_key)
-    with (
-        intake(tmp_path, context=ours) as made,
-        crowd(made.port, 300, hello[: int(len(hello) * share)], NOBODY),
-    ):
+    with intake(tmp_path, context=ours) as made, crowd(made.port, 300, hello[: int(len(hello) * share)], NOBODY):
         ask = partial(http.client.HTTPSConnection, "localhost", made.port, context=theirs, timeout=5)
         assert answers(lambda: post(ask())) == [200] * REQUESTS
 

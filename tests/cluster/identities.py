@@ -46,11 +46,7 @@ class SigningHost(Host):
         if self._publisher is None:
             spool = Spool(self.folder / "spool", 8 << 20)
             self._publisher = Publisher(
-                self.connection,
-                self.name,
-                spool,
-                identity=self.identity,
-                on_note=into(self.notes),
+                self.connection, self.name, spool, identity=self.identity, on_note=into(self.notes)
             )
         return self._publisher
 

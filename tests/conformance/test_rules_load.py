@@ -125,7 +125,7 @@ def _described(path: str, result: LoadResult) -> Any:
                 "enabled": rule.enabled,
                 "capture": rule.capture,
                 "capture_duration": rule.capture_duration,
-            },
+            }
         }
         for rule in result.rules
     ]

@@ -53,9 +53,7 @@ def test_alert_rules_are_active_and_name_what_is_there(cluster: Cluster) -> None
 def test_prometheus_sees_every_process(cluster: Cluster) -> None:
     """One collector, each processor and three notifiers are up."""
     wait(
-        lambda: {"collector": 1, "processor": 2, "notifier": 3}.items() <= up(cluster).items(),
-        60,
-        lambda: up(cluster),
+        lambda: {"collector": 1, "processor": 2, "notifier": 3}.items() <= up(cluster).items(), 60, lambda: up(cluster)
     )
 
 

@@ -170,11 +170,7 @@ def host_key_0_1() -> HostKey:
 def host_announcement_0_1() -> Announcement:
     """Return an announcement in which every field is set."""
     return Announcement(
-        host_id="grüße-1",
-        hostname="web-1",
-        public_key=bytes(range(32)),
-        announced=NOON,
-        collector_version="0.1.0",
+        host_id="grüße-1", hostname="web-1", public_key=bytes(range(32)), announced=NOON, collector_version="0.1.0"
     )
 
 

@@ -182,7 +182,7 @@ class Node:
             *(f"--hostname-override={NAME}", f"--node-ip={ADDRESS}"),
         )
         self._daemon(
-            *("names", sys.executable, Path(__file__).with_name("names.py"), ADDRESS, self._programs / "kubectl"),
+            *("names", sys.executable, Path(__file__).with_name("names.py"), ADDRESS, self._programs / "kubectl")
         )
         self._until("kubelet", lambda: self.kubectl("wait", "--for=condition=Ready", "--timeout=5s", f"node/{NAME}"))
         self._until("controllers", lambda: self.kubectl("get", "serviceaccount", "default"))

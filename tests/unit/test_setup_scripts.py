@@ -23,10 +23,7 @@ def test_constraints_name_versions_and_nothing_else() -> None:
     assert all(line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("known", "allowed"),
-    [("YES=1", True), ("LANNER_SUDO=yes", True), ("LANNER_SUDO=no", False)],
-)
+@pytest.mark.parametrize(("known", "allowed"), [("YES=1", True), ("LANNER_SUDO=yes", True), ("LANNER_SUDO=no", False)])
 def test_sudo_is_used_without_a_question_where_the_answer_is_known(known: str, allowed: bool, tmp_path: Path) -> None:
     """YES=1, or an answer given before in the same run; a pipe is never asked."""
     for name, text in (("id", "#!/bin/sh\necho 1000\n"), ("sudo", "#!/bin/sh\n")):

@@ -27,8 +27,7 @@ _CREATED = 1 << 14
 _TEMPORARY = 1 << 13
 _CREATING, _EXECUTABLE = 4 | _TEMPORARY, 0o111
 _READ, _WRITE, _EXEC, _CREATE, _SETUID = map(
-    int,
-    (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE, EventBit.OPEN_SETUID),
+    int, (EventBit.OPEN_READ, EventBit.OPEN_WRITE, EventBit.OPEN_EXEC, EventBit.OPEN_CREATE, EventBit.OPEN_SETUID)
 )
 OPENS = frozenset({*FLAG_OPENERS, "open_by_handle_at"})
 """Opens with flags."""

@@ -101,15 +101,11 @@ def _active(settings: Settings, recording: Path | None) -> CompiledDetection:
 def _print(measured: MeasuredCosts, origin: str) -> None:
     costs = measured.costs
     before, draft = _figures(costs, costs.before), _figures(costs, costs.draft)
-    print_table(
-        ("COST", "ACTIVE", "DRAFT"),
-        [(name, _shown(before[name]), _shown(draft[name])) for name in before],
-    )
+    print_table(("COST", "ACTIVE", "DRAFT"), [(name, _shown(before[name]), _shown(draft[name])) for name in before])
     if costs.rules:
         click.echo()
         print_table(
-            ("RULE", "ACTIVE: ALERTS", "DRAFT: ALERTS", "HOSTS", "MOST ON"),
-            [_row(rule) for rule in costs.rules],
+            ("RULE", "ACTIVE: ALERTS", "DRAFT: ALERTS", "HOSTS", "MOST ON"), [_row(rule) for rule in costs.rules]
         )
     start, end = (date_and_time_seconds(each * 1_000_000) for each in (costs.first, costs.last))
     click.echo(

@@ -107,11 +107,7 @@ def _as_rows(coverage: AttackCoverage) -> dict[str, Any]:
 
 @front_command("list", example="lanner rules list --tag container --priority warning")
 @click.option("--tag", "tags", multiple=True, help="Only rules with this tag; repeatable, all must be present.")
-@click.option(
-    "--priority",
-    type=click.Choice(tuple(BY_NAME)[::-1]),
-    help="Only rules of this priority or higher.",
-)
+@click.option("--priority", type=click.Choice(tuple(BY_NAME)[::-1]), help="Only rules of this priority or higher.")
 @click.option("--file", "file", help="Only rules whose file name contains this.")
 @click.option("--enabled/--disabled", "enabled", default=None, help="Only enabled, or only disabled rules.")
 def list_rules(

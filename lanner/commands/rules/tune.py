@@ -107,12 +107,7 @@ def command(
 
 
 def _alerts(
-    source: _Source,
-    first: int,
-    rules: Collection[str],
-    marked: Collection[str],
-    *,
-    quiet: bool,
+    source: _Source, first: int, rules: Collection[str], marked: Collection[str], *, quiet: bool
 ) -> list[TunedAlert]:
     found: dict[str, TunedAlert] = {}
     with progress(quiet=quiet, restores=True) as search:

@@ -43,13 +43,7 @@ STOP_SECONDS = 5.0
 @click.option("--event", metavar="FILE|JSON", help="For preview: an alert as JSON, as file or text.")
 @click.option("--num", "number", type=int, help="For preview: which alert of the file, from 1.")
 def command(
-    options: Options,
-    sinks: tuple[str, ...],
-    listen: str | None,
-    *,
-    event: str | None,
-    number: int | None,
-    local: bool,
+    options: Options, sinks: tuple[str, ...], listen: str | None, *, event: str | None, number: int | None, local: bool
 ) -> None:
     """Deliver alerts from Kafka to sinks; each sink is a consumer group of its own.
 

@@ -154,10 +154,7 @@ _STATUSES: Mapping[type[Exception], HTTPStatus] = {
 }
 
 
-_TITLES: Mapping[int | None, str] = {
-    HTTPStatus.BAD_REQUEST: "Not a valid filter",
-    HTTPStatus.NOT_FOUND: "Not found",
-}
+_TITLES: Mapping[int | None, str] = {HTTPStatus.BAD_REQUEST: "Not a valid filter", HTTPStatus.NOT_FOUND: "Not found"}
 """Titles of the pages of errors; programs get JSON, and people text for other errors."""
 
 

@@ -75,11 +75,7 @@ def plain(address: str) -> str:
 MAX_TEXT = 1_000
 """Characters of one text; the flat list and JSON have the rest."""
 EXEC, EXIT = "exec", "exit"
-_VERBS = {
-    **dict.fromkeys(FILE_OPENERS, "open"),
-    **dict.fromkeys(EXECS, EXEC),
-    "procexit": EXIT,
-}
+_VERBS = {**dict.fromkeys(FILE_OPENERS, "open"), **dict.fromkeys(EXECS, EXEC), "procexit": EXIT}
 
 
 @dataclass(frozen=True, slots=True)

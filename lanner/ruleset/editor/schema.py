@@ -63,10 +63,7 @@ _CORRELATION = {
 _PRIORITIES = "|".join("".join(f"[{letter}{letter.upper()}]" for letter in name) for name in BY_NAME)
 """In any case; patterns of JavaScript, which most editors use, can't ignore it."""
 _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
-    "list": {
-        "list": (_TEXT, "Name of the list."),
-        "items": (_TEXTS, "Values, or names of earlier lists."),
-    },
+    "list": {"list": (_TEXT, "Name of the list."), "items": (_TEXTS, "Values, or names of earlier lists.")},
     "macro": {
         "macro": (_TEXT, "Name of the macro."),
         "condition": (_TEXT, "A condition; it can use the macros before it."),
@@ -96,11 +93,7 @@ _ITEMS: dict[str, dict[str, tuple[dict[str, Any], str]]] = {
         "capture_duration": ({"type": "integer"}, "Ignored: Falco's captures are not supported."),
     },
 }
-_CHANGES = {
-    "list": ("items",),
-    "macro": ("condition", "correlation"),
-    "rule": tuple(OVERRIDABLE),
-}
+_CHANGES = {"list": ("items",), "macro": ("condition", "correlation"), "rule": tuple(OVERRIDABLE)}
 _DEFINES = {"list": ["items"], "macro": ["condition"], "rule": ["condition", "output", "desc", "priority"]}
 
 

@@ -122,8 +122,7 @@ class CollectorSection:
         (),
     )
     pushdown: bool = about(
-        "Let the kernel drop events that can't match any rule; `lanner rules pushdown` shows which.",
-        default=True,
+        "Let the kernel drop events that can't match any rule; `lanner rules pushdown` shows which.", default=True
     )
     always_sent: tuple[str, ...] = about(
         "Event types that `lanner collector` always sends, and `lanner run` always records, because they show what\n"
@@ -296,8 +295,7 @@ class Settings:
     )
     host: HostSettings = about("Identity of this host in events.", HostSettings)
     collector: CollectorSection = about(
-        "Buffers and batches of the collector, its pushdown filter, and its identity in the fleet.",
-        CollectorSection,
+        "Buffers and batches of the collector, its pushdown filter, and its identity in the fleet.", CollectorSection
     )
     repeated_alerts: AlertRepeats = about(
         "When repeated alerts of one rule and host are counted instead of sent.", AlertRepeats

@@ -91,8 +91,7 @@ class IntakeSettings:
     certificate_file: str | None = about("PEM file of the server's certificate; plain HTTP if not set.", None)
     key_file: str | None = about("PEM file of its key.", None)
     client_ca_file: str | None = about(
-        "PEM file of the CAs whose client certificates are accepted; if not set, none is required.",
-        None,
+        "PEM file of the CAs whose client certificates are accepted; if not set, none is required.", None
     )
 
 

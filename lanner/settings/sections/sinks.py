@@ -121,8 +121,7 @@ class Notifier:
         form=forms.path,
     )
     outbox_alerts: int = about(
-        "Maximum queued alerts per sink of `run`; beyond it, the newest of the most frequent rule are dropped.",
-        100_000,
+        "Maximum queued alerts per sink of `run`; beyond it, the newest of the most frequent rule are dropped.", 100_000
     )
 
 
@@ -185,9 +184,7 @@ class WebhookOutput:
     )
     template_file: str | None = about("Jinja2 template of the body, for format: template.", None)
     content_type: str = about(
-        "Content type of the template's result; for JSON, texts are escaped.",
-        "application/json",
-        form=forms.ascii_line,
+        "Content type of the template's result; for JSON, texts are escaped.", "application/json", form=forms.ascii_line
     )
     timeout_seconds: int = about("Timeout of a request.", 10)
     ca_file: str | None = about("PEM file of the CAs to trust; by default the system's.", None)

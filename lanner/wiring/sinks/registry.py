@@ -96,11 +96,7 @@ SINKS: dict[str, SinkKind] = {
 
 
 def open_sink(
-    settings: Settings,
-    sink: str,
-    *,
-    connection: Connection | None = None,
-    environment: Mapping[str, str] = os.environ,
+    settings: Settings, sink: str, *, connection: Connection | None = None, environment: Mapping[str, str] = os.environ
 ) -> Sink:
     """Open a sink that a queue feeds. Raises BadInput, and BusUnavailable for SIEM topics."""
     kind, context = _resolve(settings, sink, environment=environment, connection=connection)
@@ -137,13 +133,7 @@ def preview_routed(settings: Settings, sink: str, routed: RoutedAlert) -> str:
 
 
 def worker_of(
-    sink: str,
-    queue: AlertQueue,
-    opened: Sink,
-    router: Router,
-    *,
-    stats: SinkStats,
-    report: OnNote,
+    sink: str, queue: AlertQueue, opened: Sink, router: Router, *, stats: SinkStats, report: OnNote
 ) -> Worker:
     """Return a worker with the standard retry policy."""
     return Worker(sink, queue, opened, RetryPolicy(Backoff(), random.random), router, stats=stats, report=report)

@@ -25,11 +25,7 @@ def prepare_apprise(context: SinkContext) -> Opener:
     """Return what opens Apprise with its services. Raises BadSettings."""
     problems: list[SettingFault] = []
     text = secret(
-        "apprise_output.urls_file",
-        "LANNER_APPRISE_URLS",
-        context.section.urls_file,
-        context.environment,
-        problems,
+        "apprise_output.urls_file", "LANNER_APPRISE_URLS", context.section.urls_file, context.environment, problems
     )
     urls = [each.strip() for each in text.splitlines() if each.strip() and not each.strip().startswith("#")]
     if not urls and not problems:
@@ -188,10 +184,7 @@ def prepare_slack(context: SinkContext) -> Opener:
     """Return what opens Slack, by the Web API if there is a token, else by an incoming webhook. Raises BadSettings."""
     try:
         from notifier.sinks.slack.client import WebApi, Webhook
-        from notifier.sinks.slack.sink import (
-            PostedMessages,
-            SlackSink,
-        )
+        from notifier.sinks.slack.sink import PostedMessages, SlackSink
     except ModuleNotFoundError:
         text = "slack_output needs the slack-sdk library."
         raise BadSettings(SettingFault("slack_output.enabled", text, remedy("notifier"))) from None

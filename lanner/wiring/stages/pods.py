@@ -54,10 +54,7 @@ class PodsOfNode:
             self._loop.close()
 
     async def _run(self) -> None:
-        from collector.kubernetes.index import (
-            ClusterIndex,
-            Reconciler,
-        )
+        from collector.kubernetes.index import ClusterIndex, Reconciler
         from collector.kubernetes.watcher import Watcher
 
         section = self._settings.kubernetes

@@ -100,10 +100,7 @@ _TEXTS = {
     "ka.auth.reason": ("annotations", "authorization.k8s.io/reason"),
     "ka.auth.openshift.decision": ("annotations", "authentication.openshift.io/decision"),
     "ka.auth.openshift.username": ("annotations", "authentication.openshift.io/username"),
-    "ka.validations.admission.policy.failure": (
-        "annotations",
-        "validation.policy.admission.k8s.io/validation_failure",
-    ),
+    "ka.validations.admission.policy.failure": ("annotations", "validation.policy.admission.k8s.io/validation_failure"),
     "ka.security.pod.violations": ("annotations", "pod-security.kubernetes.io/audit-violations"),
     "ka.user.name": ("user", "username"),
     "ka.impuser.name": ("impersonatedUser", "username"),

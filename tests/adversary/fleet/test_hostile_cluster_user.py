@@ -32,9 +32,7 @@ def hidden(user: str) -> bytes:
 
 
 def test_a_user_hides_no_request_by_nesting_it_or_by_its_size(
-    connection: Connection,
-    processes: Processes,
-    tmp_path: Path,
+    connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
     """From a file or in a list of 9 MB; those of others beside it are evaluated as well, and nothing is refused."""
     log = tmp_path / "audit.log"

@@ -60,10 +60,7 @@ def test_fields_of_a_container_are_those_of_docker_inspect(docker: Docker) -> No
 def test_a_nested_cgroup_three_deep_is_still_the_container(docker: Docker) -> None:
     """A process that moved itself into a group below its container's has not left it."""
     settings = CollectorSettings(docker_socket=docker.socket)
-    with (
-        watching("open", "openat", settings=settings) as watch,
-        docker.running(docker.busybox()) as name,
-    ):
+    with watching("open", "openat", settings=settings) as watch, docker.running(docker.busybox()) as name:
         full_id = docker.inspect(name, "{{.Id}}")
         inner = Path("/sys/fs/cgroup/pids/docker") / full_id / "one" / "two" / "three"
         inner.mkdir(parents=True)

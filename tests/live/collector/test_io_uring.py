@@ -135,10 +135,7 @@ def test_openat2_is_reported_with_the_flags_that_the_kernel_took(actions: Action
     assert event["evt.arg.flags"] == "O_RDONLY"
 
 
-@pytest.mark.parametrize(
-    ("act", "event_type"),
-    [("rename", "renameat"), ("link", "linkat"), ("symlink", "symlinkat")],
-)
+@pytest.mark.parametrize(("act", "event_type"), [("rename", "renameat"), ("link", "linkat"), ("symlink", "symlinkat")])
 @pytest.mark.parametrize("variant", ["plain", "polled"])
 def test_calls_with_two_paths(actions: Actions, act: str, event_type: str, variant: str) -> None:
     """Source and target are absolute; a symlink's text stays as given."""

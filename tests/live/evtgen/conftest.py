@@ -39,12 +39,7 @@ class Performance:
 
 
 @pytest.fixture(scope="session")
-def performance(
-    request: pytest.FixtureRequest,
-    docker: Docker,
-    programs: Programs,
-    bytecode: Path,
-) -> Performance:
+def performance(request: pytest.FixtureRequest, docker: Docker, programs: Programs, bytecode: Path) -> Performance:
     """Play the cases of all tests that this session is to run, under upstream's rules."""
     for path in rules_files():
         present(path)
@@ -52,12 +47,7 @@ def performance(
 
 
 @pytest.fixture(scope="session")
-def own_performance(
-    request: pytest.FixtureRequest,
-    docker: Docker,
-    programs: Programs,
-    bytecode: Path,
-) -> Performance:
+def own_performance(request: pytest.FixtureRequest, docker: Docker, programs: Programs, bytecode: Path) -> Performance:
     """Play the same cases under the built-in rules."""
     return _perform(request, docker, programs, bytecode, [RULES])
 

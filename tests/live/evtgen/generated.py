@@ -117,9 +117,7 @@ GENERATED: Mapping[str, Mapping[str, Any]] = {
     "RunShellUntrusted": {"context": {"processes": [{"name": "httpd"}, {"name": "bash", "args": ["-c", "ls"]}]}},
     "ScheduleCronJobs": _host("crontab", "-l"),
     "SudoPotentialPrivilegeEscalation": {
-        "context": {
-            "processes": [{"name": "sudoedit", "args": ["-u", "daemon", "-s", "ls\\"], "user": "daemon"}],
-        }
+        "context": {"processes": [{"name": "sudoedit", "args": ["-u", "daemon", "-s", "ls\\"], "user": "daemon"}]}
     },
     "SystemProcsNetworkActivity": _host("sha1sum", resources=[_SERVER]),
     "UnprivilegedDelegationOfPageFaultsHandlingToAUserspaceProcess": {

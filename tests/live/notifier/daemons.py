@@ -122,10 +122,7 @@ def rsyslog(folder: Path, certificates: Certificates) -> Daemon:
     if shutil.which("rsyslogd") is None or not Path("/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_ossl.so").exists():
         lacking("rsyslog and rsyslog-openssl are not installed")
     return Daemon(
-        folder,
-        certificates,
-        RSYSLOG,
-        lambda at: ["rsyslogd", "-n", "-f", str(at / "conf"), "-i", str(at / "pid")],
+        folder, certificates, RSYSLOG, lambda at: ["rsyslogd", "-n", "-f", str(at / "conf"), "-i", str(at / "pid")]
     )
 
 

@@ -171,10 +171,7 @@ def test_alertmanager_gets_labels_that_group_and_annotations_that_explain(server
         ("drip", RetryLater("no answer in time")),
         ("drip_head", RetryLater("no answer in time")),
         ("endless", Delivered()),
-        (
-            "redirect",
-            RetryLater("HTTP 302 Found, redirects are not followed; set the URL that it leads to"),
-        ),
+        ("redirect", RetryLater("HTTP 302 Found, redirects are not followed; set the URL that it leads to")),
     ],
 )
 def test_only_an_answer_about_the_alert_is_a_refusal(

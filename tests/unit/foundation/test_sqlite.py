@@ -53,8 +53,5 @@ def test_a_file_that_can_not_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but longer than a header of one hundred bytes" * 3)
     with pytest.raises(DatabaseUnusable, match=r"text: file is not a database"), opening(tmp_path / "text"):
         open_database(tmp_path / "text", TABLE)
-    with (
-        pytest.raises(DatabaseUnusable, match=r"x\.db: File exists"),
-        opening(tmp_path / "text" / "x.db"),
-    ):
+    with pytest.raises(DatabaseUnusable, match=r"x\.db: File exists"), opening(tmp_path / "text" / "x.db"):
         open_database(tmp_path / "text" / "x.db", TABLE)

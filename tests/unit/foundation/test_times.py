@@ -21,8 +21,7 @@ def test_zones_and_any_number_of_digits_are_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "noon", "2026-13-25T10:34:15Z", "2026-11-25T10:34:15", "2026-11-25 10:34:15Z", "9999-01-01T00:00:00Z"],
+    "text", ["", "noon", "2026-13-25T10:34:15Z", "2026-11-25T10:34:15", "2026-11-25 10:34:15Z", "9999-01-01T00:00:00Z"]
 )
 def test_what_is_no_time_has_no_value(text: str) -> None:
     """A text from outside never raises."""

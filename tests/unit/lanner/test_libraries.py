@@ -41,9 +41,7 @@ EXTRAS = {
     "processor": {"confluent_kafka", "prometheus_client", "cryptography", "faust", "aiohttp"},
     "notifier": {"confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "slack_sdk", "urllib3"},
     "kubernetes": {"confluent_kafka", "prometheus_client", "lightkube", "msgspec"},
-    "console": {
-        *("confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography", "authlib", "joserfc"),
-    },
+    "console": {*("confluent_kafka", "prometheus_client", "aiohttp", "jinja2", "cryptography", "authlib", "joserfc")},
 }
 IMPORTING = """
 import sys

@@ -7,16 +7,7 @@ from typing import Any
 from aiohttp import web
 
 import lanner
-from lanner.console.fleet.hosts import (
-    PROBLEMS,
-    STATES,
-    HostCriteria,
-    HostFilter,
-    HostRow,
-    counts,
-    host_rows,
-    selected,
-)
+from lanner.console.fleet.hosts import PROBLEMS, STATES, HostCriteria, HostFilter, HostRow, counts, host_rows, selected
 from lanner.console.fleet.ports import HostsReading
 from lanner.console.server.context import Console, console
 from lanner.console.server.guard import NotFound

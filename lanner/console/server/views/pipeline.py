@@ -90,13 +90,7 @@ async def pipeline(request: web.Request) -> web.StreamResponse:
         return page(request, "pipeline.html", has_pipeline=False)
     queues, letters = await asyncio.gather(_read(desk.queues), _read(desk.letters))
     return page(
-        request,
-        "pipeline.html",
-        has_pipeline=True,
-        queues=queues,
-        letters=letters,
-        remarks=desk.remarks,
-        most=SHOWN,
+        request, "pipeline.html", has_pipeline=True, queues=queues, letters=letters, remarks=desk.remarks, most=SHOWN
     )
 
 

@@ -131,10 +131,7 @@ def test_changes_of_modes_without_the_bit_of_a_rule_are_left_out(kernel: NativeK
         ),
         (
             "evt.type in (ftruncate, fallocate) and fd.name = /var/log/auth.log",
-            [
-                call("ftruncate", [5], fd=5, file=file("/var/log/auth.log")),
-                call("ftruncate", [5]),
-            ],
+            [call("ftruncate", [5], fd=5, file=file("/var/log/auth.log")), call("ftruncate", [5])],
             [call("ftruncate", [5], fd=5, file=file("/tmp/auth.log"))],
         ),
         (

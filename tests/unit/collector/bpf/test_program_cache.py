@@ -41,10 +41,7 @@ def test_a_new_compilation_takes_the_old_one_s_place(stored: Path) -> None:
 @pytest.mark.parametrize(
     ("build_target", "reported"),
     [
-        (
-            replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"),
-            "6.1.0-25-amd64 #1 SMP; this one is 6.1.0-26-amd64",
-        ),
+        (replace(HERE, kernel="6.1.0-26-amd64 #1 SMP"), "6.1.0-25-amd64 #1 SMP; this one is 6.1.0-26-amd64"),
         (replace(HERE, program="other"), "another version of Lanner"),
         (replace(HERE, offsets="other"), "other struct layouts"),
         (replace(HERE, bcc="0.27.0"), "compiled by BCC 0.26.0; this host has 0.27.0"),

@@ -87,8 +87,7 @@ def test_an_event_comes_again_at_another_time() -> None:
 
 
 @given(
-    st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=4),
-    st.lists(st.integers(0, 20), max_size=12),
+    st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=4), st.lists(st.integers(0, 20), max_size=12)
 )
 def test_events_that_come_again_are_as_if_added_again(kinds: list[list[int]], repeated: list[int]) -> None:
     """What they share is packed once, and the result is the same."""

@@ -17,11 +17,7 @@ from tests.unit.collector.calls import call, file, sock
 PROCESS = Process(pid=10, ppid=1, name="bash", exe="bash", args=(), uid=0, gid=0)
 TIME = 1_700_000_000_000_000_000
 ORIGIN = EventSource(
-    process=PROCESS,
-    row=0,
-    is_stale=False,
-    user_name={0: "root", 1000: "ann"}.get,
-    group_name={0: "root"}.get,
+    process=PROCESS, row=0, is_stale=False, user_name={0: "root", 1000: "ann"}.get, group_name={0: "root"}.get
 )
 OPEN_BITS = EventBit.OPEN_READ | EventBit.OPEN_WRITE | EventBit.OPEN_EXEC | EventBit.OPEN_CREATE
 
@@ -100,8 +96,7 @@ class TestEveryEvent:
         }
 
     @pytest.mark.parametrize(
-        ("result", "is_failed"),
-        [(0, False), (7, False), (-1, True), (-4095, True), (-4096, False), (-(2**47), False)],
+        ("result", "is_failed"), [(0, False), (7, False), (-1, True), (-4095, True), (-4096, False), (-(2**47), False)]
     )
     def test_only_an_errno_is_a_failure(self, result: int, is_failed: bool) -> None:
         """An address may look negative."""

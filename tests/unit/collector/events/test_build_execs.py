@@ -48,21 +48,12 @@ def test_each_argument_is_in_falco_s_form() -> None:
 
     assert found["res"] == ("0", 0)
     assert (found["exe"], found["args"], found["env"]) == (("id", 0), ("-u..", 0), ("A=1.B=2.", 0))
-    assert (found["tid"], found["pid"], found["ptid"], found["pgid"]) == (
-        ("10", 10),
-        ("10", 10),
-        ("1", 1),
-        ("10", 10),
-    )
+    assert (found["tid"], found["pid"], found["ptid"], found["pgid"]) == (("10", 10), ("10", 10), ("1", 1), ("10", 10))
     assert (found["cwd"], found["comm"], found["tty"]) == (("/root", 0), ("id", 0), ("34816", 34816))
     assert (found["uid"], found["gid"], found["loginuid"]) == (("ann", 1000), ("root", 0), ("ann", 1000))
     assert found["flags"] == ("EXE_WRITABLE|EXE_UPPER_LAYER", 3)
     assert (found["cap_effective"], found["cap_permitted"]) == (("1FF", 511), ("0", 0))
-    assert (found["exe_ino"], found["exe_ino_ctime"], found["exe_ino_mtime"]) == (
-        ("1000", 1000),
-        ("5", 5),
-        ("6", 6),
-    )
+    assert (found["exe_ino"], found["exe_ino_ctime"], found["exe_ino_mtime"]) == (("1000", 1000), ("5", 5), ("6", 6))
     assert (found["trusted_exepath"], found["filename"]) == (("/bin/id", 0), ("/bin/id", 0))
 
 

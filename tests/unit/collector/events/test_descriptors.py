@@ -151,12 +151,7 @@ class TestSocketNames:
         ],
     )
     def test_an_ip_socket_is_named_client_first(
-        self,
-        event: str,
-        facts: dict[str, Any],
-        address: tuple[str, int] | None,
-        name: str,
-        is_server: bool | None,
+        self, event: str, facts: dict[str, Any], address: tuple[str, int] | None, name: str, is_server: bool | None
     ) -> None:
         """The call determines the server, else the ports do; a socket without an end has no protocol yet."""
         found = describe_socket(3, sock(**facts), event, address)

@@ -108,9 +108,7 @@ def test_every_event_type_that_upstream_s_rules_require_can_be_watched() -> None
 
 class TestNumbers:
     @pytest.mark.parametrize(
-        ("header", "table"),
-        [("unistd_64.h", x86_64.NATIVE), ("unistd_32.h", x86_64.COMPAT)],
-        ids=["64-bit", "32-bit"],
+        ("header", "table"), [("unistd_64.h", x86_64.NATIVE), ("unistd_32.h", x86_64.COMPAT)], ids=["64-bit", "32-bit"]
     )
     def test_numbers_are_the_kernel_s(self, header: str, table: dict[int, str]) -> None:
         """Each number's event type is that of the header's call."""

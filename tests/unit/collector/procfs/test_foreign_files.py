@@ -41,10 +41,7 @@ def test_only_what_is_known_to_be_local_is(kind: str, *, expected: bool) -> None
         ),
         # Overlays on top of others
         (
-            [
-                Mounted("/", "overlay", "0:3", "lowerdir=/outside/our/world"),
-                Mounted(MERGED, "overlay", "0:20", LAYERS),
-            ],
+            [Mounted("/", "overlay", "0:3", "lowerdir=/outside/our/world"), Mounted(MERGED, "overlay", "0:20", LAYERS)],
             False,
         ),
         (

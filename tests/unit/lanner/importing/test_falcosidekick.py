@@ -71,9 +71,7 @@ def test_each_setting_is_carried_or_has_its_line(tmp_path: Path) -> None:
             "token_file": "/etc/lanner/alertmanager-token",
             "headers": [{"name": "x-team", "value_file": "/etc/lanner/alertmanager-header-x-team"}],
         },
-        "sinks": {
-            "hook": {"type": "webhook", "format": "falco", "minimum_priority": "alert", "url_file": URL_FILE},
-        },
+        "sinks": {"hook": {"type": "webhook", "format": "falco", "minimum_priority": "alert", "url_file": URL_FILE}},
         "kafka": {
             "bootstrap_servers": "k1:9092,k2:9093",
             "security_protocol": "sasl_ssl",

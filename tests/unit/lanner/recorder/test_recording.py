@@ -28,10 +28,7 @@ def test_time_hosts_alerts_versions_and_what_was_left_out_are_stated() -> None:
 
     assert first.startswith("incident of 2026-11-27T10:00:00Z to 2026-11-27T10:03:00Z on web-3, with 9 alerts then: ")
     assert first.endswith(": R0, R1, R2, R3, R4 and 2 more")
-    assert others == [
-        "versions of the rules then: 3f2a",
-        "Events furthest from the alert were left out.",
-    ]
+    assert others == ["versions of the rules then: 3f2a", "Events furthest from the alert were left out."]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,7 @@ COLOR = {"type": "string", "pattern": "^#[0-9a-f]{6}$"}
 
 
 def _object(required: str = "", **properties: Any) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required.split(),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": required.split(), "additionalProperties": False}
 
 
 METADATA = {"type": "array", "items": _object("name value", name=TEXT, value=TEXT)}

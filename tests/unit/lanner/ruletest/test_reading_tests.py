@@ -22,13 +22,7 @@ cases:
 """
 WRONG = [
     ("{evt.typ: openat, proc: x}", 1, 2, "an event has a type", "add 'evt.type: ...'"),
-    (
-        "{evt.type: opent, name: /a, proc: x}",
-        1,
-        12,
-        "'opent' is not a supported event type",
-        "did you mean 'openat'?",
-    ),
+    ("{evt.type: opent, name: /a, proc: x}", 1, 12, "'opent' is not a supported event type", "did you mean 'openat'?"),
     ("{evt.type: close}", 1, 2, "an event has a process", "add 'proc: {name: ...}'"),
     (
         "{evt.type: open, name: /a, flag: x, proc: x}",

@@ -56,21 +56,13 @@ def test_a_comparison_of_a_program_has_its_operator(detection: str, expected: st
 @pytest.mark.parametrize(
     ("source", "detection", "expected"),
     [
-        (
-            FILE,
-            "TargetFilename|startswith: /etc/cron.d/",
-            "tolower(fd.name) startswith /etc/cron.d/",
-        ),
+        (FILE, "TargetFilename|startswith: /etc/cron.d/", "tolower(fd.name) startswith /etc/cron.d/"),
         (NET, "Initiated: 'true'", "evt.type = connect"),
         (NET, "Initiated: false", "evt.type in (accept, accept4)"),
         (NET, "DestinationPort: [22, '443']", "fd.sport in (22, 443)"),
         (NET, "DestinationIp: 127.0.0.1", "fd.sip = 127.0.0.1"),
         (NET, "DestinationIp|startswith: '10.'", "fd.snet = 10.0.0.0/8"),
-        (
-            NET,
-            "DestinationIp|cidr: [10.0.0.0/8, 'fe80::/10']",
-            "fd.snet in (10.0.0.0/8, fe80::/10)",
-        ),
+        (NET, "DestinationIp|cidr: [10.0.0.0/8, 'fe80::/10']", "fd.snet in (10.0.0.0/8, fe80::/10)"),
         (NET, "DestinationHostname: Example.org", "fd.sip.name = example.org"),
         (NET, "Protocol: TCP", "tolower(fd.l4proto) = tcp"),
     ],

@@ -32,11 +32,7 @@ def _resolved(node: Node) -> Node:
             "sigma_process_creation and proc.pexepath = /usr/sbin/nginx and user.name = www and not proc.exe exists",
             {
                 "evt.type": "execve",
-                "proc": {
-                    "name": "tool",
-                    "user": "www",
-                    "ancestors": [{"name": "nginx", "exepath": "/usr/sbin/nginx"}],
-                },
+                "proc": {"name": "tool", "user": "www", "ancestors": [{"name": "nginx", "exepath": "/usr/sbin/nginx"}]},
             },
         ),
         (
@@ -55,12 +51,7 @@ def _resolved(node: Node) -> Node:
         ),
         (
             "sigma_network_connection and evt.type = connect and fd.snet = 10.1.0.0/16 and fd.sport > 1000",
-            {
-                "evt.type": "connect",
-                "local": "10.0.0.2:40000",
-                "to": "10.1.0.1:1001",
-                "proc": {"name": "tool"},
-            },
+            {"evt.type": "connect", "local": "10.0.0.2:40000", "to": "10.1.0.1:1001", "proc": {"name": "tool"}},
         ),
         (
             "evt.type = socket and evt.rawarg.domain = 38",

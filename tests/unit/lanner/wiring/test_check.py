@@ -104,14 +104,8 @@ def test_run_starts_with_what_the_check_accepted(folder: Path, text: str) -> Non
             "kubernetes_audit: {topic: {name: a, bootstrap_servers: b, password_file: /nope}}",
             "topic.password_file: /nope",
         ),
-        (
-            "kubernetes_audit: {listen: 'a:0', token_file: FOLDER/file}",
-            "token_file: FOLDER/file: the file is empty",
-        ),
-        (
-            "kubernetes_audit: {listen: 'a:0', client_ca_file: FOLDER/file}",
-            "certificate_file must be set where",
-        ),
+        ("kubernetes_audit: {listen: 'a:0', token_file: FOLDER/file}", "token_file: FOLDER/file: the file is empty"),
+        ("kubernetes_audit: {listen: 'a:0', client_ca_file: FOLDER/file}", "certificate_file must be set where"),
         ("kubernetes_audit: {listen: 'a:0', certificate_file: FOLDER/file}", "certificate_file: FOLDER/file: "),
     ],
 )

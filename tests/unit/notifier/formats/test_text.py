@@ -50,9 +50,7 @@ def test_json_has_falcos_keys_in_order_and_an_id() -> None:
 def test_parts_of_json_can_be_left_out() -> None:
     """Three settings of Falco's."""
     style = LineStyle(
-        json_include_output_property=False,
-        json_include_output_fields_property=False,
-        json_include_tags_property=False,
+        json_include_output_property=False, json_include_output_fields_property=False, json_include_tags_property=False
     )
     assert json.loads(json_line(alert(), style)).keys() == {"hostname", "id", "priority", "rule", "source", "time"}
 

@@ -152,11 +152,7 @@ def test_a_sequence_is_reported_with_its_steps() -> None:
 
     assert alert.output == "evil was /tmp/x"
     assert alert.window is not None
-    assert alert.window.legs["downloaded_file"] == {
-        "evt.time": START,
-        "evt.hostname": "web-1",
-        "fd.name": "/tmp/x",
-    }
+    assert alert.window.legs["downloaded_file"] == {"evt.time": START, "evt.hostname": "web-1", "fd.name": "/tmp/x"}
 
 
 @pytest.mark.parametrize(("macro", "fires"), [("download_and_run", [1]), ("download_then_run", [])])
@@ -335,11 +331,7 @@ THERE_AND_BACK = """
 def test_legs_may_have_the_group_in_different_fields() -> None:
     """A client of one connection is the server of another."""
     host = Host()
-    text = [
-        SSH,
-        THERE_AND_BACK,
-        rule("there_and_back", "%correlation.group"),
-    ]
+    text = [SSH, THERE_AND_BACK, rule("there_and_back", "%correlation.group")]
     out = {"type": "connect", "process": "sh", "local_ip": "10.0.0.2", "bits": 0b100000000100000}
 
     [alert] = replay(

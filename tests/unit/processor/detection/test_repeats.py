@@ -225,14 +225,7 @@ def test_a_file_that_the_rule_names_is_an_alert_of_its_own_after_any_decoys() ->
     assert outputs(found) == [*["/keys"] * 3, "/key"]
 
 
-@pytest.mark.parametrize(
-    "process",
-    [
-        {"exec_time": TIME, "exepath": "/usr/bin/other"},
-        {"uid": 0},
-        {"loginuid": 1000},
-    ],
-)
+@pytest.mark.parametrize("process", [{"exec_time": TIME, "exepath": "/usr/bin/other"}, {"uid": 0}, {"loginuid": 1000}])
 def test_a_program_that_is_run_or_another_user_begins_anew(process: dict[str, Any]) -> None:
     """A process can't use up what its next program, or a setuid one, may report."""
     stages = BothStages()
@@ -242,8 +235,7 @@ def test_a_program_that_is_run_or_another_user_begins_anew(process: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "process",
-    [{"exepath": "/tmp/cat"}, {"exe": "/bin/cat"}, {"args": ("-n",)}, {"uid": 0}, {"loginuid": 1000}],
+    "process", [{"exepath": "/tmp/cat"}, {"exe": "/bin/cat"}, {"args": ("-n",)}, {"uid": 0}, {"loginuid": 1000}]
 )
 def test_equal_alerts_of_another_program_or_user_are_not_counted_with_others(process: dict[str, Any]) -> None:
     """Also where the output has neither."""

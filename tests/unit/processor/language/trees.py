@@ -22,11 +22,7 @@ texts = st.binary(max_size=8).map(lambda data: data.decode("utf-8", "surrogatees
     ["", "\\", 'a"', "\\'", "a\\", "oneof", "not", "val", "1", "é ", "\x00", "a,b", "in", "\xa0", "\u200b"]
 )
 names = st.from_regex(r"[a-zA-Z][a-zA-Z0-9_]{0,5}", fullmatch=True) | st.sampled_from(["not", "and", "or", "val", "in"])
-fields = st.builds(
-    Field,
-    st.lists(names, min_size=2, max_size=3).map(".".join),
-    st.none() | texts,
-)
+fields = st.builds(Field, st.lists(names, min_size=2, max_size=3).map(".".join), st.none() | texts)
 numbers = st.sampled_from(["0", "-1", "1.5", "0xAf", "1e+5"]).map(lambda text: Literal(text, quoted=False))
 values = st.builds(Literal, texts, st.just(True))
 _simple = st.deferred(lambda: fields | values | numbers | transformers)

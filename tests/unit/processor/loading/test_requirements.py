@@ -69,7 +69,4 @@ def test_a_key_beside_a_requirement_is_unknown(item: str) -> None:
     """It may be the key of another item whose dash is missing."""
     (warning,) = load(item).warnings
 
-    assert (warning.code.name, warning.message) == (
-        "LOAD_UNKNOWN_KEY",
-        "Unknown key 'x'. The key will be ignored.",
-    )
+    assert (warning.code.name, warning.message) == ("LOAD_UNKNOWN_KEY", "Unknown key 'x'. The key will be ignored.")

@@ -97,10 +97,7 @@ def test_a_flood_of_one_group_is_few_messages_and_the_same_alert() -> None:
         alerts += fleet.take(batch)
 
     assert fleet.messages <= 200
-    assert [(alert.rule, alert.output) for alert in alerts] == [
-        ("Many", "30: /srv/f29"),
-        ("Often", "40: /srv/f39"),
-    ]
+    assert [(alert.rule, alert.output) for alert in alerts] == [("Many", "30: /srv/f29"), ("Often", "40: /srv/f39")]
     (many, often) = fleet.correlator.finish()
     counts = [alert.repeats and alert.repeats.count for alert in (many, often)]
     assert counts == [20_000 - 30, 20_000 - 40]

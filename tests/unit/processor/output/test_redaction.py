@@ -142,11 +142,7 @@ def test_rules_see_what_alerts_do_not_contain() -> None:
     for before, after in zip(raw, masked, strict=True):
         assert (
             dataclasses.replace(
-                before,
-                output=after.output,
-                output_fields=after.output_fields,
-                event=after.event,
-                window=after.window,
+                before, output=after.output, output_fields=after.output_fields, event=after.event, window=after.window
             )
             == after
         )

@@ -2,14 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from lanner.console.fleet.rules import (
-    PastChange,
-    RuleFilter,
-    RuleRow,
-    changes_of,
-    rule_rows,
-    selected,
-)
+from lanner.console.fleet.rules import PastChange, RuleFilter, RuleRow, changes_of, rule_rows, selected
 from lanner.console.store.rows import AllRuleActivity, RuleActivity
 from lanner.errors import BadRequest
 from tests.unit.lanner.console.alerts import NOW

@@ -15,8 +15,7 @@ def test_an_address_holds_the_filters() -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
-    [{"priority": "high"}, {"state": "gone"}, {"sort": "rule; DROP"}, {"since": "yesterday"}, {"until": "-1"}],
+    "query", [{"priority": "high"}, {"state": "gone"}, {"sort": "rule; DROP"}, {"since": "yesterday"}, {"until": "-1"}]
 )
 def test_a_wrong_value_is_refused(query: dict[str, str]) -> None:
     """The message names the filter."""

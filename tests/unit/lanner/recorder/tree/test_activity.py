@@ -34,11 +34,7 @@ def test_a_failure_has_the_name_of_its_error() -> None:
 def test_no_text_of_a_process_reaches_the_terminal_raw() -> None:
     """Controls are escaped, secrets are masked, and long texts are cut."""
     odd = Process(
-        pid=5,
-        name="\x1b]0;x\x07",
-        args=("--password", "hunter2", "a\nb", "x" * 5000),
-        user="\u202eroot",
-        container=0,
+        pid=5, name="\x1b]0;x\x07", args=("--password", "hunter2", "a\nb", "x" * 5000), user="\u202eroot", container=0
     )
     container = Container(id="0123456789ab", full_id="0" * 64, type="docker", name="web\r")
     (found,) = activities(

@@ -10,17 +10,14 @@ def test_descendants_follow_their_parent() -> None:
     this, other = of_event(batch, 5, id="this"), of_event(batch, 2, id="other")
     found = family(entries(batch), this, [other, this])
     assert [(each.actor.name, each.parent) for each in found.processes] == [
-        *(("bash", -1), ("curl", 0), ("cat", 0), ("cp", 0)),
+        *(("bash", -1), ("curl", 0), ("cat", 0), ("cp", 0))
     ]
     assert [each.name for each in found.leading] == ["systemd", "sshd"]
     _, curl, cat, _ = found.processes
     assert (curl.started, curl.end and curl.end.target) == (TIME, "0")
     assert [
         (step.step.target, step.is_trigger, [each.id for each in step.alerts]) for step in (*curl.steps, *cat.steps)
-    ] == [
-        ("198.51.100.7:80", False, ["other"]),
-        ("/etc/shadow", True, ["this"]),
-    ]
+    ] == [("198.51.100.7:80", False, ["other"]), ("/etc/shadow", True, ["this"])]
 
 
 def test_a_container_is_entered_by_its_first_process() -> None:

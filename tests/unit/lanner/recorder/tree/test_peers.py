@@ -62,11 +62,7 @@ def test_a_connection_leads_to_the_process_at_its_other_end(peer: tuple[str, int
 
 @pytest.mark.parametrize(
     "other",
-    [
-        far((NEAR[0], NEAR[1] + 1)),
-        far(("10.9.0.1", NEAR[1])),
-        far(FAR),
-    ],
+    [far((NEAR[0], NEAR[1] + 1)), far(("10.9.0.1", NEAR[1])), far(FAR)],
     ids=["another port", "another address", "the same end"],
 )
 def test_other_connections_lead_nowhere(other: EventBatch, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ WRONG = {
     "redact: [default, 'a(b']": ["1:19: redact[1]: 'a(b' is not a valid RE2 regular expression"],
     "json_sources: [{source: githb}]": ["1:25: json_sources[0].source: unknown source 'githb'; did you mean 'github'?"],
     "json_sources: [{mapping: /nonexistent.yaml}]": [
-        "1:26: json_sources[0].mapping: /nonexistent.yaml: No such file or directory.",
+        "1:26: json_sources[0].mapping: /nonexistent.yaml: No such file or directory."
     ],
     # Ports, addresses and times.
     "syslog_output: {port: 99999}": ["1:23: syslog_output.port must be a port from 1 to 65535, not 99999."],

@@ -15,12 +15,7 @@ HOSTILE = "<!channel> <@U1> <https://evil|x> https://evil.example @here `code` *
 
 def shop(**facts: Any) -> Alert:
     """Make the alert of a container in a pod."""
-    event = {
-        "container.id": "0123456789ab",
-        "container.name": "shop",
-        "k8s.pod.name": "shop-7",
-        "k8s.ns.name": "prod",
-    }
+    event = {"container.id": "0123456789ab", "container.name": "shop", "k8s.pod.name": "shop-7", "k8s.ns.name": "prod"}
     return alert(event=event, **facts)
 
 
@@ -69,7 +64,7 @@ def test_fields_stand_in_the_order_of_their_worth_and_the_host_is_never_crowded_
 
     names = [field["text"].split("*")[1].replace("\u2060", "") for field in fields]
     assert names == [
-        *("command", "user", "parents", "image", "container", "pod", "evt.arg.a0", "evt.arg.a1", "evt.arg.a2", "host"),
+        *("command", "user", "parents", "image", "container", "pod", "evt.arg.a0", "evt.arg.a1", "evt.arg.a2", "host")
     ]
     assert fields[5]["text"].endswith("`prod/shop-7`")
 

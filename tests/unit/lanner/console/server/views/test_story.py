@@ -118,7 +118,7 @@ def test_a_story_goes_on_at_the_other_end_of_a_connection(serve: Serve, tmp_path
     assert second["join"] == {"process": 1, "local": "10.0.0.1:41234", "remote": "10.0.0.2:22"}
     assert first["processes"][1]["name"] == "ssh"
     assert [(each["name"], each["container"]) for each in second["processes"]] == [
-        *(("sshd", "gate"), ("bash", "gate"), ("cat", "gate")),
+        *(("sshd", "gate"), ("bash", "gate"), ("cat", "gate"))
     ]
     assert second["processes"][2]["steps"][0]["alerts"][0]["rule"] == "Shadow was read"
     assert [each["host"] for each in story["collected"]] == ["web-1", "db-1"]
