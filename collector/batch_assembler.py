@@ -26,14 +26,7 @@ Watched = tuple[list[str], list[str], bytes]
 
 
 class WatchReport:
-    """The coverage of one collector, reported on each change and at intervals.
-
-    Args:
-        event_types: event types to watch.
-        pushdown_filter: pushdown filter; None sends every event.
-        interval: seconds between two reports.
-        now: monotonic clock, seconds.
-    """
+    """The coverage of one collector, reported on each change and after each interval; times are monotonic seconds."""
 
     def __init__(
         self, event_types: frozenset[str], pushdown_filter: PushdownFilter | None, interval: float, now: float
@@ -127,14 +120,9 @@ class BatchAssembler:
         self._rows.prepare(entry)
 
     def repeat(self, records: Sequence[bytes], start: int) -> int:
-        """Add the events of consecutive records by reusing earlier ones.
+        """Add the events of consecutive records, from an index on, by reusing earlier ones.
 
-        Args:
-            records: as sent by the kernel side.
-            start: index of the first record.
-
-        Returns:
-            The index of the first record whose event was not added; it may be the next batch's.
+        Return the index of the first record whose event was not added; it may be the next batch's.
         """
         builder, settings = self._builder, self._settings
         end = min(len(records), start + settings.flush_events - builder.count)
@@ -151,13 +139,7 @@ class BatchAssembler:
         return done
 
     def add(self, record: Syscall | Exec | Exit, entry: TrackedProcess, raw: bytes = b"") -> None:
-        """Add an event.
-
-        Args:
-            record: the decoded record.
-            entry: its process.
-            raw: the record's bytes if later events may repeat it.
-        """
+        """Add the event of a decoded record. raw: the record's bytes if later events may repeat it."""
         row = self._rows.row(entry)
         origin = self._origins.get(row)
         if origin is None:
@@ -252,8 +234,7 @@ class BatchAssembler:
     def _follow_clock(self) -> int:
         """Follow the wall clock if it was set, but not its slewing, which would reorder events.
 
-        Returns:
-            How far it was set since the last call, ns; usually 0.
+        Return how far it was set since the last call, ns; usually 0.
         """
         step = boot_to_epoch() - self._table.boot_to_epoch
         if abs(step) <= _CLOCK_SLACK:

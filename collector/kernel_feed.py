@@ -126,13 +126,9 @@ class KernelFeed:
         return feed
 
     def watch(self, event_types: Iterable[str], pushdown_filter: PushdownFilter | None = None) -> None:
-        """Switch to other event types and another pushdown filter.
+        """Switch to other event types and another pushdown filter; None sends every event.
 
         System calls in both sets stay enabled throughout.
-
-        Args:
-            event_types: event types to send.
-            pushdown_filter: pushdown filter; None sends every event.
         """
         self._filter_maps.put(pushdown_filter)
         sent = frozenset(event_types)

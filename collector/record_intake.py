@@ -54,16 +54,9 @@ class PendingEvents(Generic[T]):
         return container in self._held or (is_pending and container not in self._given_up)
 
     def hold(self, container: str, event: T, now: int) -> list[T]:
-        """Store an event until it can be passed on.
+        """Store an event of a container until it can be passed on. now: monotonic ns.
 
-        Args:
-            container: the container's key.
-            event: the event.
-            now: monotonic nanoseconds.
-
-        Returns:
-            Events to release instead because too many are waiting, in order: those of the container that has waited
-                longest.
+        If too many wait, return in order those of the container that has waited longest; release them instead.
         """
         if container not in self._held:
             self._held[container] = (now, deque())
@@ -84,14 +77,7 @@ class PendingEvents(Generic[T]):
         return list(events)
 
     def expired(self, now: int) -> list[T]:
-        """Release events that have waited too long; later events of their containers no longer wait.
-
-        Args:
-            now: monotonic nanoseconds.
-
-        Returns:
-            The events, each container's in order.
-        """
+        """Return the events that have waited too long, each container's in order; later ones of it no longer wait."""
         released: list[T] = []
         while self._held:
             container, (since, _) = next(iter(self._held.items()))

@@ -54,13 +54,9 @@ class CollectorSettings:
     """The last batch that it sent, as far as known."""
 
     def wait_seconds(self, events: int, waited: float) -> float:
-        """Return how long a batch waits for more events.
+        """Return how long a batch of so many events, which has waited for some seconds, waits for more.
 
         Where events come so fast that half of the time collects enough of them, alerts come sooner.
-
-        Args:
-            events: in the batch so far.
-            waited: how long it has waited, s.
         """
         is_fast = events >= self.flush_events * waited
         return self.flush_seconds / 2 if is_fast else self.flush_seconds

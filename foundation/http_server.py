@@ -323,16 +323,7 @@ class HttpIntake(HttpThread, ABC):
         decompresses_requests: bool = True,
         report: OnNote = ignore_note,
     ) -> None:
-        """Create a server that is not started.
-
-        Args:
-            name: of the thread and its log.
-            limits: bounds on what clients can use.
-            token: required as a bearer token or as the password of a URL; empty for none.
-            context: for TLS, with or without client certificates; None for plain HTTP.
-            decompresses_requests: whether the application gets the bodies of requests decompressed.
-            report: called when connections are closed for lack of room.
-        """
+        """Create a server that is not started. token: bearer token or password of a URL; empty if none is required."""
         self._token = token
         super().__init__(
             name, self._application, limits, context, decompresses_requests=decompresses_requests, report=report

@@ -35,11 +35,7 @@ _PROPAGATIONS = frozenset({"private", "shared", "slave", "unbindable"})
 
 
 def container_from(name: ContainerName, config: Json) -> Container:
-    """Build a container's facts.
-
-    Args:
-        name: what its cgroup path reveals.
-        config: the bundle's config.json.
+    """Build a container's facts from its cgroup's and from the bundle's config.json.
 
     Source: the annotations of containerd's CRI plugin, CRI-O and Podman; the rest is in the OCI runtime specification.
     """
@@ -76,9 +72,7 @@ def completed(facts: Container, least: Container | None) -> Container:
 def with_storage_record(container: Container, record: Json) -> Container:
     """Add the name and the image of a container that Podman made, which its config.json lacks.
 
-    Args:
-        container: the facts from the bundle.
-        record: the container's entry in containers/storage's overlay-containers/containers.json.
+    The record is its entry in containers/storage's overlay-containers/containers.json.
 
     Source: Container in github.com/containers/storage, with the metadata that libpod adds.
     """

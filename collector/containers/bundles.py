@@ -51,12 +51,7 @@ class Shim:
 
 
 def parse_shim(pid: int, comm: str, arguments: Sequence[str]) -> Shim | None:
-    """Return what a process reveals as a shim; None if it isn't one.
-
-    Args:
-        pid: the process.
-        comm: its name in the kernel, at most 15 bytes.
-        arguments: its command line.
+    """Return what a process reveals as a shim; None if it isn't one. comm: its name in the kernel, at most 15 bytes.
 
     Source: the flags of containerd's runtime/v2/shim and of conmon.
     """
@@ -74,11 +69,6 @@ def shim_of(pid: int, name: ContainerName, proc: Path = Path("/proc")) -> Shim |
 
     Anybody can take a shim's name and arguments. Only root's own processes are believed that run outside the container:
     on the host itself or, if the container is nested, in the outermost one.
-
-    Args:
-        pid: a process of the container.
-        name: the container.
-        proc: where procfs is mounted.
     """
     for _ in range(MAX_STEPS):
         stat = parse_stat(read_file(f"{proc}/{pid}/stat", MAX_STATUS) or b"")
@@ -93,12 +83,7 @@ def shim_of(pid: int, name: ContainerName, proc: Path = Path("/proc")) -> Shim |
 
 
 def shim_at(pid: int, proc: Path = Path("/proc")) -> Shim | None:
-    """Return what a shim of the host itself reveals; None for another process. One in a container may be anybody's.
-
-    Args:
-        pid: the process.
-        proc: where procfs is mounted.
-    """
+    """Return what a shim of the host itself reveals; None for another process. One in a container may be anybody's."""
     stat = parse_stat(read_file(f"{proc}/{pid}/stat", MAX_STATUS) or b"")
     if stat is None or not is_shim(stat.comm) or not _is_on_host(pid, proc):
         return None
@@ -111,12 +96,7 @@ def is_shim(name: str) -> bool:
 
 
 def is_roots_program(uid: int, mode: int) -> bool:
-    """Return whether only root can have written a program, and it gives nobody who runs it other rights.
-
-    Args:
-        uid: the owner of its file.
-        mode: the mode of its file.
-    """
+    """Return whether only root can have written a program's file, and it gives nobody who runs it other rights."""
     return uid == 0 and not mode & (modes.S_ISUID | modes.S_ISGID | modes.S_IWGRP | modes.S_IWOTH)
 
 
@@ -124,10 +104,7 @@ def is_roots_shim(process: str) -> bool:
     """Return whether a process is root's own, and runs a shim's program that only root can have written.
 
     A setuid program also has root's effective id, and a name and arguments that any user chose. A user's namespace
-    gives root's id inside of it, but not here.
-
-    Args:
-        process: the process's directory in procfs.
+    gives root's id inside of it, but not here. The process is given by its directory in procfs.
     """
     status = parse_status(read_file(f"{process}/status", MAX_STATUS) or b"")
     if status is None or status.uids != {0}:
@@ -224,13 +201,7 @@ class _Folder:
 
 
 class Bundles:
-    """The bundles on this host.
-
-    Args:
-        task_roots: directories of containerd's bundles, by namespace.
-        storage_roots: directories of CRI-O's and Podman's bundles.
-        proc: where procfs is mounted.
-    """
+    """The bundles on this host, in folders of containerd by namespace, and in those of CRI-O and Podman."""
 
     def __init__(
         self,
@@ -246,11 +217,9 @@ class Bundles:
         it as a whole."""
 
     def find(self, name: ContainerName, pid: int | None) -> Bundle | None:
-        """Read a container's bundle; return None if it has none.
+        """Read a container's bundle; return None if it has none. pid: a process through which its shim is found.
 
-        Args:
-            name: the container; if its id may be forged, one whose runtime can be believed all the same.
-            pid: one of its processes, through which its shim is found.
+        A container whose id may be forged must be one whose runtime can be believed all the same.
         """
         if not _SAFE_ID.match(name.full_id):
             return None

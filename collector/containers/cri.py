@@ -149,15 +149,10 @@ class StatusResponse:
 
 
 def container_of_status(name: ContainerName, response: StatusResponse, sandbox: StatusResponse | None) -> Container:
-    """Build a container's facts.
+    """Build a container's facts from the response about it, and that about its sandbox unless the runtime forgot that.
 
     The OCI specification in the response has the image's name as the pod requested it. The status has another one if
     two names share an image id.
-
-    Args:
-        name: what its cgroup path reveals.
-        response: the response about the container.
-        sandbox: the response about its pod sandbox; None if the runtime has forgotten it.
     """
     status = response.status
     base = _base(name, response)
@@ -265,10 +260,7 @@ T = TypeVar("T")
 class Cri(ContainerRuntime):
     """The runtimes on this host that speak CRI, each asked until one knows the container.
 
-    Args:
-        sockets: the runtimes' sockets; those that don't exist are passed by.
-        timeout: seconds that one call may take.
-        proc: where procfs is mounted.
+    Sockets that don't exist are passed by. timeout: seconds that one call may take.
     """
 
     def __init__(self, sockets: Sequence[Path] = SOCKETS, timeout: float = TIMEOUT, proc: Path = Path("/proc")) -> None:

@@ -95,11 +95,7 @@ def container_from(
 def container_from_entry(name: ContainerName, entry: Json) -> Container:
     """Build what the list of containers shows of one; it lacks the digest, the start and what HostConfig has.
 
-    Args:
-        name: what its cgroup path reveals.
-        entry: the container's entry in the response to GET /containers/json.
-
-    Source: the Docker Engine API's ContainerSummary.
+    Source: the Docker Engine API's ContainerSummary, in the response to GET /containers/json.
     """
     # A container that another one links to has the name of the link, too.
     own = next((each for each in texts(entry, "Names") if each.count("/") == 1), None)
@@ -189,14 +185,7 @@ TIMEOUT = 2.0
 
 
 class Docker:
-    """One daemon. Each inspect opens a new connection.
-
-    Args:
-        path: the daemon's socket.
-        kind: docker or podman, as Falco's container.type.
-        timeout: seconds that one query may take.
-        proc: where procfs is mounted.
-    """
+    """One daemon, docker or podman. Each inspect opens a new connection. timeout: seconds that one query may take."""
 
     def __init__(
         self, path: Path = DEFAULT_SOCKET, kind: str = "docker", timeout: float = TIMEOUT, proc: Path = Path("/proc")

@@ -161,14 +161,9 @@ class KnownContainers:
             self._queries.put((0, next(self._order), pid))
 
     def is_pending(self, name: ContainerName, now: int, pid: int | None = None) -> bool:
-        """Return whether the first response is still outstanding; start a query for a new container.
+        """Return whether the first response is still outstanding; start a query for a new container. now: monotonic ns.
 
         Nothing waits for a container whose id may be forged.
-
-        Args:
-            name: the container.
-            now: monotonic nanoseconds.
-            pid: one of its processes.
         """
         known = self._find(name)
         if known is None:
@@ -179,11 +174,7 @@ class KnownContainers:
         return known.is_pending
 
     def unknown_for(self, now: int) -> int:
-        """Return for how long the oldest container has been unknown that is still looked up, ns; 0 if there is none.
-
-        Args:
-            now: monotonic nanoseconds.
-        """
+        """Return for how long the oldest container has been unknown that is still looked up, ns; 0 if there is none."""
         # A copy, because metrics are read on another thread.
         waiting = map(self._find, list(self._retries))
         return max((now - known.unknown_since for known in waiting if known and known.unknown_since), default=0)
@@ -194,13 +185,9 @@ class KnownContainers:
         return (self._first_seen(name) if known is None else known).facts
 
     def poll(self, now: int) -> list[str]:
-        """Take in responses and repeat the queries that are due.
+        """Take in responses and repeat the queries that are due. now: monotonic ns.
 
-        Args:
-            now: monotonic nanoseconds.
-
-        Returns:
-            Keys of the containers that are no longer pending.
+        Return the keys of the containers that are no longer pending.
         """
         settled = []
         while not self._responses.empty():

@@ -82,11 +82,7 @@ class Message:
 
 
 def encode(fields: Iterable[tuple[int, int | str | bytes]]) -> bytes:
-    """Encode a message.
-
-    Args:
-        fields: pairs of a field's number and its value; an embedded message is given as bytes.
-    """
+    """Encode a message of pairs of a field's number and its value; an embedded message is given as bytes."""
     parts = []
     for number, value in fields:
         if isinstance(value, int):

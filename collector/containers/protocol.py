@@ -52,14 +52,9 @@ class ContainerRuntime(Protocol):
 
 
 def confirms(name: ContainerName, pid: int | None, proc: Path) -> bool:
-    """Return whether a cgroup belongs to the container with this first process.
+    """Return whether a cgroup belongs to the container with this first process, as the runtime numbers it.
 
     If the container has no process left, or its runtime runs in another pid namespace, the cgroup's location decides.
-
-    Args:
-        name: the container.
-        pid: its first process, as the runtime numbers it; None if it isn't running.
-        proc: where procfs is mounted.
     """
     text = None if pid is None or not name.cgroup else read_file(f"{proc}/{pid}/cgroup", _MAX_CGROUP)
     path = None if text is None else parse_cgroup(text)
@@ -69,11 +64,7 @@ def confirms(name: ContainerName, pid: int | None, proc: Path) -> bool:
 
 
 class RuntimeConnection(socket.socket):
-    """A connection to a runtime, with limits for all that is sent and received.
-
-    Args:
-        timeout: seconds from now.
-    """
+    """A connection to a runtime, with limits for all that is sent and received, and for the seconds from now on."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)

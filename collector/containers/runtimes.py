@@ -43,11 +43,5 @@ def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[R
 
 
 def runtimes(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> list[ContainerRuntime]:
-    """Return the runtimes in the order in which they are queried.
-
-    Args:
-        docker: Docker's socket.
-        podman: Podman's socket.
-        cri: sockets of runtimes that speak CRI; if empty, the usual ones that exist.
-    """
+    """Return the runtimes in the order in which they are queried. cri: if empty, the usual sockets that exist."""
     return [Cri(cri or SOCKETS), Containerd(), Docker(docker), Docker(podman, "podman")]

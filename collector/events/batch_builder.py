@@ -137,8 +137,7 @@ class BatchBuilder:
     def add(self, time: int, row: Row, names: tuple[str, ...], arguments: Sequence[tuple[str | None, int]]) -> Event:
         """Append one event: its time, its row, and the text and number of each argument, in the order of names.
 
-        Returns:
-            The index that `repeat` takes.
+        Return the index that `repeat` takes.
         """
         texts, numbers = zip(*arguments) if arguments else ((), ())  # noqa: B905 - pairs; strict takes half as long again
         return self.add_lists(time, row, names, texts, numbers)

@@ -69,14 +69,7 @@ class EventSource:
 
 
 def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time: int) -> Event:
-    """Append a system call to the batch under construction.
-
-    Args:
-        builder: the batch.
-        call: the system call.
-        origin: the process that made it.
-        time: epoch nanoseconds.
-    """
+    """Append a system call of a process to the batch under construction. time: epoch nanoseconds."""
     spec = CALLS[call.event]
     event = spec.event
     intern = builder.intern

@@ -74,13 +74,9 @@ def similarity(record: bytes) -> bytes | None:
 
 
 def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Intern) -> SimilarConnections | None:
-    """Return what similar connections share with one; None if they share too little.
+    """Return what similar connections share with one, of which the record and its event are given; None if too little.
 
-    Args:
-        record: as sent by the kernel side.
-        call: the same record, decoded.
-        parts: its event.
-        intern: returns a text's index in the batch.
+    intern returns a text's index in the batch.
     """
     sock, address = call.socket, socket_address(call.blob2)
     is_accepted = record[_EVENT_AT] in _ACCEPTS
@@ -106,10 +102,7 @@ def connection_of(record: bytes, call: Syscall, parts: EventParts, intern: Inter
 def similar_parts(like: SimilarConnections, record: bytes, intern: Intern) -> EventParts | None:
     """Return the event of a connection that is similar to an earlier one; None if it differs in more.
 
-    Args:
-        like: what they share.
-        record: of the later one; `similarity` returns the same for both.
-        intern: returns a text's index in the batch.
+    `similarity` returns the same for both records; intern returns a text's index in the batch.
     """
     cpu, result, descriptor, local_port, remote_port = _VARYING.unpack_from(record)
     texts, numbers = like.parts.texts.copy(), like.parts.numbers

@@ -209,9 +209,7 @@ PATHS_ONLY = b"\2"
 def watched_numbers(by_number: Iterable[int], events: Iterable[str]) -> dict[int, bytes]:
     """Return the kernel side's table of the numbers that it looks at, before it knows the entry of a call.
 
-    Args:
-        by_number: the keys of what descriptors() returns.
-        events: the event types to send. The paths of other calls aren't needed.
+    The numbers are the keys of what descriptors() returns; paths are needed only of the calls to send.
     """
     named = frozenset(event for event in events if event in BY_EVENT and _has_only_paths(BY_EVENT[event]))
     found: dict[int, bytes] = {}
@@ -230,13 +228,7 @@ def _has_only_paths(call: Call) -> bool:
 
 
 def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
-    """Pack struct descriptor for an event type; None if nothing is reported for it.
-
-    Args:
-        event: its name.
-        sent: the event types to send.
-        extra: a flag for this entry only.
-    """
+    """Pack struct descriptor for an event type; None if nothing is reported for it. extra: for this entry only."""
     call = BY_EVENT.get(event)
     if call is None:
         return None

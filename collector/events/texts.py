@@ -120,14 +120,7 @@ def socket_address(data: bytes) -> tuple[str, int] | None:
 
 
 def describe_socket(number: int, sock: Socket, event: str, address: tuple[str, int] | None) -> Descriptor:
-    """Describe a socket.
-
-    Args:
-        number: the descriptor.
-        sock: the kernel's view of it, after the call.
-        event: the event type; accept and connect reveal which side is the server.
-        address: the address passed to the call, if any.
-    """
+    """Describe a socket, as the kernel sees it after the call; accept and connect reveal which side is the server."""
     if sock.family == _AF_UNIX:
         name = sock.unix_path or (address[0] if address else "")
         return Descriptor(
@@ -282,9 +275,7 @@ def joined(parts: tuple[str, ...] | None) -> str | None:
 def absolute(directory: str | None, path: str | None) -> str | None:
     """Join and clean a path: no ``//``, ``.`` or ``..`` (libsinsp utils.cpp, concatenate_paths).
 
-    Args:
-        directory: where a relative path starts; None if unknown, which makes a relative path unknown too.
-        path: as passed to the call; None if it could not be read.
+    It is unknown, None, if it could not be read, or if it is relative to an unknown directory.
     """
     if path is None:
         return None

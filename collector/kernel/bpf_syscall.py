@@ -81,9 +81,7 @@ def load_program(name: str, code: bytes, typed: int = 0, *, at_entry: bool = Fal
 def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
     """Attach a program and return a descriptor; closing it detaches at once. Raises OSError.
 
-    Args:
-        program: the program's descriptor.
-        tracepoint: its name; empty for a program loaded with its type.
+    The tracepoint's name is empty for a program loaded with its type.
     """
     name = ctypes.create_string_buffer(tracepoint.encode())
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("<QI", _address(name) if tracepoint else 0, program))

@@ -3,6 +3,25 @@
 Source: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl.
 """
 
+_OF_BOTH = {
+    425: "io_uring_setup",
+    426: "io_uring_enter",
+    427: "io_uring_register",
+    428: "open_tree",
+    429: "move_mount",
+    430: "fsopen",
+    431: "fsconfig",
+    434: "pidfd_open",
+    435: "clone3",
+    436: "close_range",
+    437: "openat2",
+    438: "pidfd_getfd",
+    452: "fchmodat2",
+    463: "setxattrat",
+    467: "open_tree_attr",
+}
+"""From 424 on, calls have one number at all entries."""
+
 NATIVE = {
     0: "read",
     1: "write",
@@ -146,21 +165,7 @@ NATIVE = {
     323: "userfaultfd",
     325: "mlock2",
     326: "copy_file_range",
-    425: "io_uring_setup",
-    426: "io_uring_enter",
-    427: "io_uring_register",
-    428: "open_tree",
-    429: "move_mount",
-    430: "fsopen",
-    431: "fsconfig",
-    434: "pidfd_open",
-    435: "clone3",
-    436: "close_range",
-    437: "openat2",
-    438: "pidfd_getfd",
-    452: "fchmodat2",
-    463: "setxattrat",
-    467: "open_tree_attr",
+    **_OF_BOTH,
 }
 """The 64-bit entry."""
 
@@ -333,21 +338,7 @@ COMPAT = {
     376: "mlock2",
     377: "copy_file_range",
     417: "recvmmsg",  # recvmmsg_time64
-    425: "io_uring_setup",
-    426: "io_uring_enter",
-    427: "io_uring_register",
-    428: "open_tree",
-    429: "move_mount",
-    430: "fsopen",
-    431: "fsconfig",
-    434: "pidfd_open",
-    435: "clone3",
-    436: "close_range",
-    437: "openat2",
-    438: "pidfd_getfd",
-    452: "fchmodat2",
-    463: "setxattrat",
-    467: "open_tree_attr",
+    **_OF_BOTH,
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
 

@@ -65,11 +65,9 @@ class ListOptions:
 
 
 def credentials(kubeconfig: str | None, context: str | None = None) -> SingleConfig:
-    """Read credentials: of a kubeconfig, else of the pod's service account. Raises BadCredentials.
+    """Read credentials: of a context of a kubeconfig, by default its current one, else of the pod's service account.
 
-    Args:
-        kubeconfig: a file; None for the service account.
-        context: of the file; None for its current one.
+    Raises BadCredentials.
     """
     try:
         config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account(SERVICE_ACCOUNT)

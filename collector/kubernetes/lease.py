@@ -40,12 +40,7 @@ class LeaseView:
         self._duration = LEASE_SECONDS
 
     def see(self, spec: dict[str, Any], now: float) -> Action:
-        """Take the lease's specification; return what this process may do.
-
-        Args:
-            spec: as the API server returned it.
-            now: a monotonic clock, s.
-        """
+        """Take the specification that the API server returned; return what this process may do. now: monotonic, s."""
         state = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
         if state != self._seen:
             self._seen, self._seen_at = state, now

@@ -23,20 +23,12 @@ _MAX_LIST = 1 << 10
 
 
 def exists(cgroup: str) -> bool:
-    """Return whether a cgroup exists.
-
-    Args:
-        cgroup: its path from its root.
-    """
+    """Return whether a cgroup exists, by its path from its root."""
     return any(Path(f"{mount}{cgroup}").is_dir() for mount in MOUNTS)
 
 
 def processes(cgroup: str) -> list[int]:
-    """Return the first processes in a cgroup, at most MAX_PROCESSES.
-
-    Args:
-        cgroup: its path from its root.
-    """
+    """Return the first processes in a cgroup, by its path from its root; at most MAX_PROCESSES."""
     for mount in MOUNTS:
         text = read_file(f"{mount}{cgroup}/cgroup.procs", _MAX_LIST)
         if text:
@@ -138,8 +130,7 @@ class Naming:
     def _container_of(self, path: str) -> ContainerName | None:
         """Return the container that a cgroup belongs to, the innermost one if containers are nested.
 
-        Args:
-            path: the cgroup's path from its root, as in /proc/PID/cgroup and in kernel records.
+        The path is that from the cgroup's root, as in /proc/PID/cgroup and in kernel records.
 
         Source: the naming in runc's, containerd's, CRI-O's, podman's and the kubelet's cgroup managers.
         """
@@ -176,9 +167,6 @@ def claimed_container(path: str) -> ContainerName | None:
     """Return the container that a cgroup claims to be with a runtime's name in a place where anybody may create it.
 
     Believe it only of a process that is in a container anyway, such as that of a user's rootless Podman.
-
-    Args:
-        path: the cgroup's path from its root.
     """
     parts = _split(path)
     for at, part in enumerate(parts):
@@ -287,9 +275,6 @@ def host_mount_namespaces(proc: Path = Path("/proc")) -> frozenset[int]:
     """Return the inode numbers of the mount namespaces that belong to no container.
 
     They are the first process's, which root may not always look at, and this one's.
-
-    Args:
-        proc: where procfs is mounted.
     """
     found = set()
     for process in ("1", "self"):
@@ -299,22 +284,13 @@ def host_mount_namespaces(proc: Path = Path("/proc")) -> frozenset[int]:
 
 
 class Isolation:
-    """Compares namespaces with those of the host.
-
-    Args:
-        host: inode numbers of the host's mount namespaces; if empty, no process counts as isolated.
-    """
+    """Compares namespaces with those of the host; if these are unknown, no process counts as isolated."""
 
     def __init__(self, host: frozenset[int]) -> None:
         self._host = host
 
     def container_of(self, pid: int, context: ProcessContext) -> ContainerName | None:
-        """Return the container of a process in pid and mount namespaces of its own; None if it has the host's.
-
-        Args:
-            pid: the process's id on the host.
-            context: its namespaces and its cgroup.
-        """
+        """Return the container of a process in pid and mount namespaces of its own; None if it has the host's."""
         if not self._host or not context.mount_namespace or context.mount_namespace in self._host:
             return None
         if context.vpid in (None, 0, pid) or not context.pid_namespace:

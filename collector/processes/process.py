@@ -113,15 +113,7 @@ class TrackedProcess:
         return self.start_time // TICK == start_time // TICK
 
     def adopt_start(self, start_time: int, boot_to_epoch: int) -> bool:
-        """Take over the exact start time from a record.
-
-        Args:
-            start_time: boot-clock nanoseconds.
-            boot_to_epoch: epoch nanoseconds minus boot-clock nanoseconds.
-
-        Returns:
-            Whether anything changed; False if the start was exact already.
-        """
+        """Take over the exact start time from a record, boot clock, ns; return False if the start was exact already."""
         if self.start_is_exact:
             return False
         start_epoch = start_time + boot_to_epoch
@@ -131,12 +123,7 @@ class TrackedProcess:
         return True
 
     def renew(self, facts: ProcessFacts, exec_generation: int | None) -> None:
-        """Replace the facts by those read from /proc.
-
-        Args:
-            facts: the facts read.
-            exec_generation: of the program; None if unknown.
-        """
+        """Replace the facts by those read from /proc. exec_generation: of the program; None if unknown."""
         if facts.program is not self.program:
             self.program = facts.program
             self.comm = facts.program.name

@@ -98,13 +98,7 @@ class ProcessTable:
             self._retire(entry.pid, time)
 
     def renew(self, entry: TrackedProcess, facts: ProcessFacts, exec_generation: int | None = None) -> None:
-        """Replace the facts of a process by those read from /proc.
-
-        Args:
-            entry: the process.
-            facts: the facts read.
-            exec_generation: of the program; if None, the next record sets it.
-        """
+        """Replace the facts of a process by those read from /proc; by default the next record sets the generation."""
         entry.renew(facts, exec_generation)
         self._settle(entry)
         self._changed(entry)

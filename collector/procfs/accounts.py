@@ -74,13 +74,7 @@ class AccountFilesAnswer:
 
 
 class AccountFiles:
-    """Responds to queries about containers' user and group files.
-
-    Args:
-        proc: where procfs is mounted.
-        host_root: the host's root directory.
-        now: a clock in seconds.
-    """
+    """Responds to queries about containers' user and group files."""
 
     def __init__(self, proc: Path, host_root: Path, now: Callable[[], float] = time.monotonic) -> None:
         self._proc = proc

@@ -32,12 +32,8 @@ _MAX_OVERLAYS = 8
 def is_remote(mount: Mounted, host: Sequence[Mounted]) -> bool:
     """Return whether a file system may wait for another program or machine.
 
-    An overlay depends on its layers. They are known only if it is mounted on the host too: there only root can mount,
-    and the layers' paths are the host's.
-
-    Args:
-        mount: a mount in any process's namespace.
-        host: the mounts of the host's own namespace.
+    An overlay depends on its layers. They are known only if it is mounted in the host's own namespace too: there only
+    root can mount, and the layers' paths are the host's.
     """
     return _is_remote(mount, host, _MAX_OVERLAYS)
 
@@ -195,12 +191,7 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def open_below(root: int, path: str, *, links: bool = True) -> int:
-    """Open a file as a location only (O_PATH), resolving links as if the root were "/".
-
-    Args:
-        root: descriptor of the root directory.
-        path: relative to it.
-        links: whether to follow symbolic links at all.
+    """Open a path below a root as a location only (O_PATH), resolving links as if the root were "/", or following none.
 
     Raises:
         OSError: there is no such file below the root.
@@ -291,15 +282,10 @@ def _is_only_roots(found: Attributes) -> bool:
 def signature_below(root: int, path: str, *, links: bool = True) -> Signature | None:
     """Return a file's signature; None if it doesn't exist or isn't a regular file."""
     try:
-        descriptor = open_below(root, path, links=links)
+        with closing(open_below(root, path, links=links)) as descriptor:
+            return _signature(os.fstat(descriptor))
     except (OSError, ValueError):
         return None
-    try:
-        return _signature(os.fstat(descriptor))
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def read_below(
@@ -317,20 +303,15 @@ def read_below(
         of_root: whether only a file counts that nobody but root can write to.
     """
     try:
-        descriptor = open_below(root, path, links=links)
+        with closing(open_below(root, path, links=links)) as descriptor:
+            signature = _signature(os.fstat(descriptor))
+            if signature is None or (of_root and not _is_only_roots(cached_stat(descriptor))):
+                return None
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+            with closing(os.open(f"/proc/self/fd/{descriptor}", flags)) as file:
+                text = read_up_to(file, limit)
     except (OSError, ValueError):
         return None
-    try:
-        signature = _signature(os.fstat(descriptor))
-        if signature is None or (of_root and not _is_only_roots(cached_stat(descriptor))):
-            return None
-        reading = os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with contextlib.closing(os.fdopen(reading, "rb", buffering=0)) as file:
-            text = read_up_to(file.fileno(), limit)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
     if len(text) == limit:
         text = text[: text.rfind(b"\n") + 1]
     return text, signature

@@ -125,14 +125,7 @@ class HostIdentity:
     key: SigningKey
 
     def signature(self, topic: str, key: bytes, headers: Mapping[str, bytes], value: bytes) -> Headers:
-        """Return the headers that prove which host sent a message.
-
-        Args:
-            topic: full name.
-            key: of the message.
-            headers: the message's other headers.
-            value: of the message.
-        """
+        """Return the headers that prove which host sent a message. topic: full name. headers: the other ones."""
         content = signed_content(topic, key, headers, value)
         return [(KEY, self.key.public_key), (SIGNATURE, self.key.sign(BATCH_DOMAIN + content))]
 

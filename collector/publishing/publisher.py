@@ -137,8 +137,7 @@ class Publisher:
     def close(self, timeout: float) -> int:
         """Send the remaining batches for at most this many seconds; the rest waits on disk.
 
-        Returns:
-            How many batches were in flight at the end.
+        Return how many batches were in flight at the end.
         """
         deadline = time.monotonic() + timeout
         while (self.has_waiting or self._to_announce) and time.monotonic() < deadline:

@@ -135,13 +135,7 @@ class SendWindow:
         return self._all[0] if self._all else None
 
     def add(self, encoded: bytes, segment: Segment | None, at: float) -> None:
-        """Add a batch behind the others.
-
-        Args:
-            encoded: the batch.
-            segment: the segment on disk that has it.
-            at: now, by the monotonic clock, seconds.
-        """
+        """Add a batch behind the others. segment: the one on disk that has it. at: now, monotonic seconds."""
         made = QueuedBatch(encoded, segment, at)
         self._all.append(made)
         self._waiting.append(made)
@@ -202,11 +196,7 @@ class SendWindow:
         return True
 
     def resend(self, at: float) -> None:
-        """Queue everything that is not settled for a new client to send, in order.
-
-        Args:
-            at: now, by the monotonic clock, seconds.
-        """
+        """Queue everything that is not settled for a new client to send, in order. at: now, monotonic seconds."""
         self._in_flight = 0
         self._alone = None
         self._is_known = False

@@ -140,8 +140,7 @@ class Spool:
     def store_sent(self, batches: list[bytes]) -> Segment | None:
         """Store batches that are in flight and may not arrive. take skips them; a restart sends them.
 
-        Returns:
-            The segment to pass to settle for each of them; None if writing failed.
+        Return the segment to pass to settle for each of them; None if writing failed.
         """
         self._end_segment()
         try:

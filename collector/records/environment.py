@@ -54,8 +54,7 @@ def entries_of(block: bytes) -> list[bytes]:
 def kernel_keys(names: Iterable[str]) -> dict[bytes, int]:
     """Return the beginnings of the variables to send, and a bit for each use, as in lanner.bpf.c.
 
-    Args:
-        names: of the variables that rules use; EVERY_VARIABLE sends all.
+    EVERY_VARIABLE among the names of those that rules use sends all.
     """
     named = ("" if name == EVERY_VARIABLE else f"{name}=" for name in names)
     scripts = (_PATH, _HOME, *(each for own in _INTERPRETERS.values() for each in own))
@@ -72,12 +71,7 @@ def kernel_keys(names: Iterable[str]) -> dict[bytes, int]:
 
 
 def shown(environment: Iterable[bytes], names: frozenset[str]) -> Iterator[str]:
-    """Yield the variables that rules use.
-
-    Args:
-        environment: entries of the form NAME=value.
-        names: of these variables; EVERY_VARIABLE selects all.
-    """
+    """Yield the entries, NAME=value, of the variables that rules use; EVERY_VARIABLE selects all."""
     requested = {name.encode("utf-8", "surrogateescape") for name in names}
     for entry in environment:
         if EVERY_VARIABLE in names or entry.partition(b"=")[0] in requested:

@@ -99,11 +99,7 @@ class RepeatCounts:
 
 
 class RepeatPoll:
-    """Reads counts at intervals, and releases them once all records sent before have been read.
-
-    Args:
-        seconds: minimum interval between two reads.
-    """
+    """Reads counts at intervals, in seconds, and releases them once all records sent before have been read."""
 
     def __init__(self, seconds: float) -> None:
         self._interval = int(seconds * 1e9)

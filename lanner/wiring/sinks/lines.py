@@ -32,19 +32,11 @@ def alert_lines(settings: Settings, stream: TextIO) -> Line:
     if form is None:
         form = "text" if stream.isatty() else "line"
     if form == "text":
-        width = _terminal_width if stream.isatty() else _no_width
+        width = (lambda: shutil.get_terminal_size().columns) if stream.isatty() else (lambda: 0)
         return AlertText(width, is_coloured=coloured(stream), is_iso=settings.time_format_iso_8601)
     line = line_of(replace(line_style(settings), json_output=form == "json"))
     is_painted = form == "line" and coloured(stream)
     return (lambda alert: paint(line(alert), alert.priority)) if is_painted else line
-
-
-def _terminal_width() -> int:
-    return shutil.get_terminal_size().columns
-
-
-def _no_width() -> int:
-    return 0
 
 
 MAX_UDP_BYTES = 2048
