@@ -12,8 +12,8 @@ from lanner.errors import BadInput
 from lanner.ruleset.lint.lint import linted
 from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
 from processor.loading.falco_compatibility import falco_problems
-from processor.loading.rules import LoadedList, LoadedMacro, Switch, apply_switches, unmatched
-from processor.rules.rule import RuleMatching
+from processor.loading.rules import LoadedList, Switch, apply_switches, unmatched
+from processor.rules.rule import LoadedMacro, RuleMatching
 from schemas.catalog.priorities import PriorityName
 
 SHIPPED_FOLDERS = (Path(__file__).parents[2] / "rules", Path("/usr/share/lanner/rules"))

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from processor.compiler.literals import fits_in_rule
-from processor.loading.rules import RuleException
 from processor.output.redaction import MASK
+from processor.rules.rule import RuleException
 from schemas.alert import Alert
 
 PROGRAM = "proc.codepath"

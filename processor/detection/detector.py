@@ -15,7 +15,7 @@ from processor.detection.repeats import FoundAlert, MessageRepeats, RepeatedAler
 from processor.detection.view import At, EventView, ExtraFields, extra_fields, read_extra
 from processor.language.ast import Node, checks, literals
 from processor.output.formatter import OutputFormat, compile_output, suggested
-from processor.rules.rule import DEFAULT_OPTIONS, RuleProtocol, RulesetOptions, alert_text
+from processor.rules.rule import DEFAULT_OPTIONS, Rule, RulesetOptions, alert_text
 from processor.sessions.sessions import People
 from schemas.alert import Alert, alert_id
 from schemas.catalog.fields import SYSCALL
@@ -42,7 +42,7 @@ class _Prepared:
 class Detector:
     """Compiled rules with their counters."""
 
-    def __init__(self, rules: Sequence[RuleProtocol], options: RulesetOptions = DEFAULT_OPTIONS) -> None:
+    def __init__(self, rules: Sequence[Rule], options: RulesetOptions = DEFAULT_OPTIONS) -> None:
         """Compile the rules, in file order.
 
         Args:

@@ -7,7 +7,7 @@ story than the engine. Pure: an event is a place in a batch, or a mapping of fie
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
@@ -17,6 +17,7 @@ from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, N
 from processor.language.event_types import event_types
 from processor.language.printer import print_condition, print_operand
 from processor.loading.items.exceptions import split_exceptions
+from processor.rules.rule import Rule
 from schemas.batch import EventBatch
 
 Kind = Literal["and", "or", "not", "macro", "check", "exception"]
@@ -51,18 +52,6 @@ class Explained:
     def is_true(self) -> bool:
         """True if the engine evaluates the node to true."""
         return self.verdict is Verdict.TRUE
-
-
-class ExplainedRule(Protocol):
-    """The parts of a rule that an explanation needs."""
-
-    @property
-    def condition(self) -> Node:
-        """The condition, macros resolved and exceptions included."""
-
-    @property
-    def active_exceptions(self) -> tuple[str, ...]:
-        """The names of the exceptions that the condition ends with, in order."""
 
 
 class ConditionEvaluator:
@@ -124,7 +113,7 @@ class MappingEvaluator(ConditionEvaluator):
         return not self._is_partial or is_given(self._event, field.name, field.argument)
 
 
-def explain(rule: ExplainedRule, evaluator: ConditionEvaluator) -> Explained:
+def explain(rule: Rule, evaluator: ConditionEvaluator) -> Explained:
     """Explain a rule for one event. evaluator: of the event."""
     with deep():
         own, excepted = split_exceptions(rule.condition, rule.active_exceptions)
@@ -137,7 +126,7 @@ def explain(rule: ExplainedRule, evaluator: ConditionEvaluator) -> Explained:
         return Explained("and", "and", _all(parts), children=tuple(parts))
 
 
-def explain_batch(rule: ExplainedRule, batch: EventBatch, index: int) -> Explained:
+def explain_batch(rule: Rule, batch: EventBatch, index: int) -> Explained:
     """Explain a rule for an event of a batch; for a file with two names, under the name that matches.
 
     Args:

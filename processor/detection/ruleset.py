@@ -8,7 +8,7 @@ from processor.compiler.batch import Excludes
 from processor.detection.detector import Detector
 from processor.detection.pre_matcher import PreMatcher
 from processor.language.ast import Node
-from processor.rules.rule import DEFAULT_OPTIONS, MacroProtocol, RuleProtocol, RulesetOptions, correlations_of
+from processor.rules.rule import DEFAULT_OPTIONS, LoadedMacro, Rule, RulesetOptions, correlations_of
 from processor.rules.splitting import Plan, split_rules
 
 
@@ -72,7 +72,7 @@ def _all_exclude(parts: Sequence[Excludes]) -> Excludes:
 
 
 def compile_ruleset(
-    rules: Sequence[RuleProtocol], macros: Mapping[str, MacroProtocol], options: RulesetOptions = DEFAULT_OPTIONS
+    rules: Sequence[Rule], macros: Mapping[str, LoadedMacro], options: RulesetOptions = DEFAULT_OPTIONS
 ) -> CompiledRuleset:
     """Compile rules for both stages.
 

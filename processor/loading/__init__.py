@@ -7,17 +7,20 @@ file can redefine the items of an earlier one.
 import codecs
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 from foundation.yaml.nodes import SourceFile, SourceLocation
-from processor.loading.builder import Builder, Parser
+from processor.language.parser import RULE_DEPTH, parse
+from processor.loading.builder import Builder
 from processor.loading.condition_checks import Checker, field_problem
 from processor.loading.items.collection import Collection
 from processor.loading.items.correlation_checks import StatefulChecker
 from processor.loading.problems import Problem, ProblemCode
 from processor.loading.reader import read_file
-from processor.loading.rules import FileResult, LoadedList, LoadedMacro, LoadResult, Redefinition, Rule
+from processor.loading.rules import FileResult, LoadedList, LoadResult, Redefinition
 from processor.loading.values import head_location
+from processor.rules.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
 __all__ = [
@@ -83,15 +86,16 @@ class _Loading:
     def __init__(self) -> None:
         self._problems: list[Problem] = []
         self._collection = Collection(self._problems.append, field_problem)
-        self._parser = Parser()
+        # Every file rebuilds the conditions of those before it.
+        self._parse = cache(partial(parse, max_depth=RULE_DEPTH))
         self._checker = Checker()
         self._results: list[FileResult] = []
 
     def load(self, files: Sequence[RuleFile]) -> LoadResult:
-        builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
+        builder = Builder(self._collection, self._parse, self._checker, self._problems.append)
         for file in files:
             self._read(file)
-            builder = Builder(self._collection, self._parser, self._checker, self._problems.append)
+            builder = Builder(self._collection, self._parse, self._checker, self._problems.append)
             builder.build(whole=not any(problem.code.is_error for problem in self._problems))
             self._finish(file.name)
         problems: dict[Problem, None] = {}

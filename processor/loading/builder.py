@@ -11,7 +11,6 @@ from foundation.yaml.nodes import ScalarNode
 from foundation.yaml.text import Piece, Span, TracedText
 from processor.language.ast import Check, Macro, Node, Or, checks, children, walk, with_children
 from processor.language.event_types import event_types, is_broad
-from processor.language.parser import RULE_DEPTH, parse
 from processor.language.tokens import ConditionError
 from processor.loading.condition_checks import (
     Checker,
@@ -34,9 +33,9 @@ from processor.loading.items.macros import (
 )
 from processor.loading.items.rule_legs import RuleLegs
 from processor.loading.problems import ItemRejected, Problem, ProblemCode
-from processor.loading.rules import LoadedList, LoadedMacro, Rule
+from processor.loading.rules import LoadedList
 from processor.loading.values import head_location, problem
-from processor.rules.rule import sources_of
+from processor.rules.rule import LoadedMacro, Rule, sources_of
 from schemas.catalog.fields import SYSCALL
 
 _CONTAINER_INFO = "%container.info"
@@ -58,36 +57,14 @@ class _Verdict(Enum):
     """It uses an unknown field or event type and sets skip-if-unknown-filter."""
 
 
-class Parser:
-    """Parses condition texts and caches the results, because every file rebuilds those before it."""
-
-    __slots__ = ("_known",)
-
-    def __init__(self) -> None:
-        self._known: dict[str, Node | ConditionError] = {}
-
-    def parse(self, text: str) -> Node:
-        """Parse a condition. Raises ConditionError."""
-        known = self._known.get(text)
-        if known is None:
-            try:
-                known = parse(text, RULE_DEPTH)
-            except ConditionError as error:
-                known = error
-            self._known[text] = known
-        if isinstance(known, ConditionError):
-            raise known
-        return known
-
-
 class Builder:
     """Builds all items collected so far, once."""
 
     def __init__(
-        self, collection: Collection, parser: Parser, checker: Checker, report: Callable[[Problem], None]
+        self, collection: Collection, parse: Callable[[str], Node], checker: Checker, report: Callable[[Problem], None]
     ) -> None:
         self._collection = collection
-        self._parser = parser
+        self._parse_text = parse
         self._checker = checker
         self._report_problem = report
         self._failed = False
@@ -200,7 +177,7 @@ class Builder:
     def _parse(self, traced: TracedText, spot: ItemLocation) -> Node | None:
         try:
             self._lists.substitute(traced)
-            return self._parser.parse(traced.text)
+            return self._parse_text(traced.text)
         except ConditionError as error:
             location = traced.locate(error.span)
             message, hint = error.message, condition_hint(traced, error, location)

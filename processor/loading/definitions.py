@@ -138,12 +138,12 @@ def any_leg(item: MappingNode) -> list[Piece]:
     or no valid legs.
     """
     correlation = item.get("correlation")
-    legs = correlation.get("macros") if isinstance(correlation, MappingNode) else None
-    until = correlation.get("until") if isinstance(correlation, MappingNode) else None
-    rules = correlation.get("rules") if isinstance(correlation, MappingNode) else None
-    if item.get("condition") is None and rules is not None:
+    if item.get("condition") is not None or not isinstance(correlation, MappingNode):
+        return []
+    if (rules := correlation.get("rules")) is not None:
         return [Piece(PLACEHOLDER, rules)]
-    if item.get("condition") is not None or not isinstance(legs, SequenceNode):
+    legs, until = correlation.get("macros"), correlation.get("until")
+    if not isinstance(legs, SequenceNode):
         return []
     pieces: list[Piece] = []
     for leg in (*legs.items, *(() if until is None else (until,))):

@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 from processor.language.ast import And, Node, deep
 from processor.language.printer import print_condition
-from processor.loading.rules import LoadedList, LoadedMacro, Rule
+from processor.loading.rules import LoadedList
+from processor.rules.rule import LoadedMacro, Rule
 
 _MAX_NAME = 120
 

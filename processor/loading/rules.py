@@ -5,13 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from foundation.yaml.nodes import Node as YamlNode
 from foundation.yaml.nodes import ScalarNode, SourceLocation
-from foundation.yaml.text import Span, TracedText
-from processor.language.ast import Node
 from processor.loading.definitions import PluginRequirement
 from processor.loading.problems import Problem
-from processor.rules.rule import Correlation, Suppress
+from processor.rules.rule import LoadedMacro, Rule
 from schemas.catalog.priorities import Priority
 
 
@@ -24,82 +21,6 @@ class LoadedList:
     location: SourceLocation = field(compare=False)
     nodes: tuple[ScalarNode, ...] = field(compare=False, repr=False)
     """Where each item was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedMacro:
-    """A macro after all appends and redefinitions."""
-
-    name: str
-    condition_text: str
-    """The condition as written, including appended text."""
-    condition: Node
-    """The tree with macros resolved; spans are offsets in the traced text."""
-    extensions: Mapping[str, YamlNode] = field(compare=False)
-    location: SourceLocation = field(compare=False)
-    traced: TracedText = field(compare=False, repr=False)
-    correlation: Correlation | None = None
-    """The correlation of a stateful macro, if it has no errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuleException:
-    """The fields and comparisons of a rule's exception; others append values to it by its name."""
-
-    name: str
-    fields: tuple[str, ...]
-    operators: tuple[str, ...]
-    """One for each field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
-
-    index: int
-    """Its position among all rules, which is that of its first definition."""
-    name: str
-    description: str
-    condition: Node
-    """The tree with lists, macros and exceptions; spans are offsets in the traced text, or in a macro's own text."""
-    condition_text: str
-    """The condition as written, including appended text, without exceptions."""
-    output: str
-    priority: Priority
-    source: str
-    tags: tuple[str, ...]
-    """In alphabetical order."""
-    enabled: bool
-    event_types: frozenset[str]
-    capture: bool
-    capture_duration: int
-    """Milliseconds; 0 if the rule sets none."""
-    warn_evttypes: bool
-    skip_if_unknown_filter: bool
-    exceptions: tuple[RuleException, ...]
-    active_exceptions: tuple[str, ...]
-    """The exceptions that have values: the condition ends with one `not` for each, in this order."""
-    extensions: Mapping[str, YamlNode] = field(compare=False)
-    location: SourceLocation = field(compare=False)
-    traced: TracedText = field(compare=False, repr=False)
-    response: str = ""
-    """The first steps when the rule alerts."""
-    suppress: Suppress | None = None
-    """How its repeats are suppressed; None if it has no valid ``suppress``."""
-
-    @property
-    def file(self) -> str:
-        """The name of the file that defines it."""
-        return self.location.file
-
-    @property
-    def line(self) -> int:
-        """The line of its definition, from 1."""
-        return self.location.line
-
-    def locate(self, span: Span) -> SourceLocation:
-        """Return the location in the files of a span of the traced text."""
-        return self.traced.locate(span)
 
 
 @dataclass(frozen=True, slots=True)

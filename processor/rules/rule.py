@@ -2,8 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
+from foundation.yaml.nodes import Node as YamlNode
+from foundation.yaml.nodes import SourceLocation
+from foundation.yaml.text import Span, TracedText
 from processor.language.ast import Node, checks, fields_in
 from processor.output.redaction import Redact, unredacted
 from schemas.catalog.fields import FIELDS, SOURCES, SYSCALL, FieldSpec, has_field, resolve_field
@@ -125,55 +128,83 @@ MAX_RULE_TEXT_BYTES = 2_000
 """Limit of a rule's description, and of its response, in an alert."""
 
 
-class RuleProtocol(Protocol):
-    """The part of a rule that detection and correlation use; loaded rules have more attributes."""
+@dataclass(frozen=True, slots=True)
+class LoadedMacro:
+    """A macro after all appends and redefinitions."""
+
+    name: str
+    condition_text: str
+    """The condition as written, including appended text."""
+    condition: Node
+    """The tree with macros resolved; spans are offsets in the traced text."""
+    extensions: Mapping[str, YamlNode] = field(compare=False)
+    location: SourceLocation = field(compare=False)
+    traced: TracedText = field(compare=False, repr=False)
+    correlation: Correlation | None = None
+    """The correlation of a stateful macro, if it has no errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleException:
+    """The fields and comparisons of a rule's exception; others append values to it by its name."""
+
+    name: str
+    fields: tuple[str, ...]
+    operators: tuple[str, ...]
+    """One for each field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule after all appends, overrides, redefinitions and exceptions, ready to be compiled."""
+
+    index: int
+    """Its position among all rules, which is that of its first definition."""
+    name: str
+    description: str
+    condition: Node
+    """The tree with lists, macros and exceptions; spans are offsets in the traced text, or in a macro's own text."""
+    condition_text: str
+    """The condition as written, including appended text, without exceptions."""
+    output: str
+    priority: Priority
+    source: str
+    tags: tuple[str, ...]
+    """In alphabetical order."""
+    enabled: bool
+    event_types: frozenset[str]
+    capture: bool
+    capture_duration: int
+    """Milliseconds; 0 if the rule sets none."""
+    warn_evttypes: bool
+    skip_if_unknown_filter: bool
+    exceptions: tuple[RuleException, ...]
+    active_exceptions: tuple[str, ...]
+    """The exceptions that have values: the condition ends with one `not` for each, in this order."""
+    extensions: Mapping[str, YamlNode] = field(compare=False)
+    location: SourceLocation = field(compare=False)
+    traced: TracedText = field(compare=False, repr=False)
+    response: str = ""
+    """The first steps when the rule alerts."""
+    suppress: Suppress | None = None
+    """How its repeats are suppressed; None if it has no valid ``suppress``."""
 
     @property
-    def name(self) -> str:
-        """The rule's name."""
+    def file(self) -> str:
+        """The name of the file that defines it."""
+        return self.location.file
 
     @property
-    def condition(self) -> Node:
-        """The condition, with macros resolved and without errors."""
+    def line(self) -> int:
+        """The line of its definition, from 1."""
+        return self.location.line
 
-    @property
-    def output(self) -> str:
-        """The output text, without errors."""
-
-    @property
-    def priority(self) -> Priority:
-        """The rule's priority."""
-
-    @property
-    def tags(self) -> Iterable[str]:
-        """The rule's tags."""
-
-    @property
-    def description(self) -> str:
-        """The rule's description: the event that it detects, and why it matters."""
-
-    @property
-    def response(self) -> str:
-        """The first steps when it alerts; may be empty."""
-
-    @property
-    def source(self) -> str:
-        """The event source that the rule applies to."""
-
-    @property
-    def suppress(self) -> Suppress | None:
-        """How its repeats are suppressed; None to derive it from its stateful macros."""
+    def locate(self, span: Span) -> SourceLocation:
+        """Return the location in the files of a span of the traced text."""
+        return self.traced.locate(span)
 
 
-class MacroProtocol(Protocol):
-    """The part of a macro that correlation uses; loaded macros have more attributes."""
-
-    @property
-    def correlation(self) -> Correlation | None:
-        """The correlation of a stateful macro."""
-
-
-def correlations_of(macros: Mapping[str, MacroProtocol]) -> dict[str, Correlation]:
+def correlations_of(macros: Mapping[str, LoadedMacro]) -> dict[str, Correlation]:
     """Return the correlations of the stateful macros among these, by name."""
     return {name: macro.correlation for name, macro in macros.items() if macro.correlation is not None}
 

@@ -7,7 +7,6 @@ stateful macros are true and some are not; so only the stateless condition needs
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Generic, TypeVar
 
 from foundation.errors import LannerError
 from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children, deep
@@ -16,7 +15,7 @@ from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import (
     MAX_GROUP_VALUES,
     Correlation,
-    RuleProtocol,
+    Rule,
     Suppress,
     alert_text,
     implicit_suppress,
@@ -37,7 +36,6 @@ class UndecidedTogether(LannerError, ValueError):
 
 
 _WAITS = "it counts rules that other groups decide, some time after the event itself was evaluated"
-AnyRule = TypeVar("AnyRule", bound=RuleProtocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +148,14 @@ def merged(plans: Iterable[Plan]) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Split(Generic[AnyRule]):
+class Split:
     """Rules by the stage that finishes them."""
 
-    stateless: tuple[AnyRule, ...]
+    stateless: tuple[Rule, ...]
     plan: Plan
 
 
-def split_rules(rules: Sequence[AnyRule], correlations: Mapping[str, Correlation]) -> Split[AnyRule]:
+def split_rules(rules: Sequence[Rule], correlations: Mapping[str, Correlation]) -> Split:
     """Separate the rules that are finished at detection from those that need windows.
 
     Raises:
@@ -202,7 +200,7 @@ class _Splitter:
         """By fingerprint, ordered by dependency."""
         self._by_name: dict[str, StatefulMacro] = {}
 
-    def rule(self, rule: RuleProtocol, used: Sequence[Macro]) -> StatefulRule:
+    def rule(self, rule: Rule, used: Sequence[Macro]) -> StatefulRule:
         macros = [self._macro(node) for node in used]
         suppress = rule.suppress or implicit_suppress([macro.correlation for macro in macros])
         group_by = macros[0].correlation.group_by if macros else suppress.by

@@ -11,8 +11,7 @@ from processor.language.ast import Macro, Node, Or, walk
 from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.rules import LoadedMacro, Rule
-from processor.rules.rule import Correlation, Suppress, correlations_of, sources_of
+from processor.rules.rule import Correlation, LoadedMacro, Rule, Suppress, correlations_of, sources_of
 from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, stateful_names
 from processor.rules.window_tokens import BadWindowToken, tokens_of
 

@@ -19,8 +19,8 @@ from processor.loading.condition_checks import operator_hint
 from processor.loading.definitions import ExceptionDefinition, ExceptionValue, ItemLocation
 from processor.loading.items.macros import quote_item
 from processor.loading.problems import Problem, ProblemCode
-from processor.loading.rules import RuleException
 from processor.loading.values import invalid, problem, reject, scalar
+from processor.rules.rule import RuleException
 
 _MODIFIED = re.compile(rf"({'|'.join(STRING_OPERATORS)}) ({'|'.join(MODIFIERS)})")
 _SCALAR_COMPS = "When fields is a single value, comps must be one of (in, pmatch, intersects) or a modifier operator"

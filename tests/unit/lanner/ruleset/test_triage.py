@@ -18,8 +18,7 @@ from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules, read_rule_files
 from processor.loading.problems import ProblemCode
-from processor.loading.rules import RuleException
-from processor.rules.rule import RulesetOptions
+from processor.rules.rule import RuleException, RulesetOptions
 from schemas.alert import Alert
 from tests.unit.lanner.program import lanner
 from tests.unit.processor.sessions import shells
