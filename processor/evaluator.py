@@ -72,10 +72,6 @@ class Evaluator:
         notices = list(room_notices(self.correlator.state, now, ("", now, 0), hostname=self._hostname))
         return found + self.correlator.process(notices, now) if notices else found
 
-    def flush_notices(self) -> list[Alert]:
-        """Return the internal alerts that are summed but not yet due, and drop the sums."""
-        return self.correlator.flush_notices()
-
     def replay(self, events: EventBatch | Document) -> list[Alert]:
         """Evaluate a recorded batch or document, whose events are the clock."""
         found = self.process(events)

@@ -150,7 +150,7 @@ class StatefulEvaluator:
         With a file, the periods of repeats go on after a restart.
         """
         repeats = self.correlator.flush_repeats()
-        found, self._left = [*self._left, *self._evaluator.flush_notices(), *repeats], []
+        found, self._left = [*self._left, *self.correlator.flush_notices(), *repeats], []
         self.save()
         return found
 
@@ -209,7 +209,7 @@ class StatefulEvaluator:
         try:
             self.correlator.restore(path.read_bytes(), self._now())
             # A new process reports its first losses at once.
-            self._left = self._evaluator.flush_notices()
+            self._left = self.correlator.flush_notices()
         except FileNotFoundError:
             self.correlator.repair(self._now())
         except OSError as error:

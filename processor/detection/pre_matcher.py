@@ -226,7 +226,7 @@ class PreMatcher:
         )
         for _ in pre_matches:
             reading.budget.count_result()
-        found.mark_sent()
+        self._recent.mark(found.fresh, view.appended)
         return pre_matches
 
     def _of_one_group(self, reading: "_Reading", index: int, hits: Sequence[Hit]) -> PreMatch | None:

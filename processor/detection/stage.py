@@ -111,7 +111,10 @@ class DetectStage:
         found: list[Notice] = []
         lost = {reason: number for reason, number in (*view.lost.items(), *missing.items()) if number > 0}
         if lost:
-            self._count_lost(lost)
+            for reason, number in lost.items():
+                # A host that invents reasons takes no memory.
+                is_named = reason in self.lost or len(self.lost) < _MOST_REASONS
+                self.lost[reason if is_named else "other"] += number
         incomplete = {reason: lost.pop(reason) for reason in INCOMPLETE_REASONS & lost.keys()}
         if lost:
             found.append(Notice(EVENTS_LOST, "Warning", lost, text))
@@ -122,11 +125,6 @@ class DetectStage:
             self._reported_faults = faults
             found.append(Notice(RULE_FAILED, "Error", fresh, _failed_text(fresh, self.rules.first_errors())))
         return found
-
-    def _count_lost(self, lost: Mapping[str, int]) -> None:
-        """Count by reason; a host that invents reasons takes no memory."""
-        for reason, number in lost.items():
-            self.lost[reason if reason in self.lost or len(self.lost) < _MOST_REASONS else "other"] += number
 
 
 def _failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from foundation.text import printable
 from processor.compiler.batch import Conditions, Fault, Hit, Match
 from processor.detection.budget import Budget
 from processor.fields.json.documents import Document
-from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of, notices_of_batch
+from processor.matching.pre_match import Account, EventOrigin, Notice, PreMatch, notice_of
 from processor.output.formatter import OutputFormat, compile_output, event_row
 from processor.output.internal_alerts import EVENT_TRUNCATED, Cause
 from processor.sessions.records import hashed
@@ -54,49 +54,36 @@ class Reader(Protocol[T_co]):
 class EventView(Protocol):
     """The events that detection reads: those of a batch, or the one of a document."""
 
-    @property
-    def source(self) -> str:
-        """The source of the events."""
+    source: str
+    """The source of the events."""
+    host_id: str
+    """The host that sent them; empty if none did."""
+    appended: int
+    """When the broker received them, ns since the epoch; 0 if none did."""
+    received: int
+    """When they arrived, by their own clock if no other is known, ns since the epoch."""
+    is_established: bool
+    """True if their host counts as a known one and not as a newcomer."""
+    count: int
+    """The number of events."""
+    lost: Mapping[str, int]
+    """Losses that they report, by reason."""
 
     @property
     def hostname(self) -> str:
         """The host that the events are about; empty if they name none."""
 
     @property
-    def host_id(self) -> str:
-        """The host that sent them; empty if none did."""
-
-    @property
     def cluster_name(self) -> str:
         """The cluster that the events name."""
-
-    @property
-    def appended(self) -> int:
-        """When the broker received them, ns since the epoch; 0 if none did."""
-
-    @property
-    def received(self) -> int:
-        """When they arrived, by their own clock if no other is known, ns since the epoch."""
 
     @property
     def place(self) -> EventOrigin:
         """What identifies their batch or message; positions of later ones are larger."""
 
     @property
-    def is_established(self) -> bool:
-        """True if their host counts as a known one and not as a newcomer."""
-
-    @property
-    def count(self) -> int:
-        """The number of events."""
-
-    @property
     def total(self) -> int:
         """The number of events, with those that they stand for."""
-
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """Losses that they report, by reason."""
 
     def hits(self, conditions: Conditions, on_fault: Fault, budget: Budget) -> Iterator[tuple[int, Iterable[Hit]]]:
         """Yield each event that matches, in order: its index, and the rules with the file name that matched.
@@ -156,7 +143,8 @@ class BatchView:
         self.hostname, self.host_id = batch.hostname, batch.host_id
         self.appended, self.received = batch.appended, batch.appended or batch.created
         self.is_established = batch.is_established
-        self.count, self.lost = batch.count, batch.lost
+        self.count = batch.count
+        self.lost: Mapping[str, int] = batch.lost
         self._times, self._repeats, self._rows = (batch.columns[name] for name in ("time", "repeats", "process"))
         self._reads: dict[int, Callable[[int, int], Any]] = {}
         self._row: Callable[[int, int], dict[str, Any]] | None = None
@@ -263,7 +251,13 @@ class BatchView:
 
     def notices(self, notices: Iterable[Notice]) -> list[PreMatch]:
         """Return notices that the batch caused, for correlation."""
-        return notices_of_batch(self.batch, notices)
+        batch = self.batch
+        which = (batch.boot_id, batch.collector_start, batch.sequence)
+        cause = Cause(batch.host_id, batch.hostname, batch.created, which)
+        index, appended, is_established = batch.first_index, batch.appended, batch.is_established
+        return [
+            notice_of(cause, each, index=index, appended=appended, is_established=is_established) for each in notices
+        ]
 
     def people(self, sessions: Sessions) -> People | None:
         """Take the starts of commands; return the people behind the events, None if nobody is known."""

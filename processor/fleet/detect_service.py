@@ -16,13 +16,13 @@ from bus.topics import EVENTS, KUBERNETES_AUDIT, PROCESSOR_GROUP
 from foundation.text import OnNote, ignore_note
 from processor.fleet.agent import MessageAgent
 from processor.fleet.followers import HostKeysService, RecordsFollower
-from processor.fleet.host_watch import HostWatch
+from processor.fleet.host_watch import HostWatch, events_message
 from processor.fleet.json_stage import JsonStage
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.transport import AppendTimes, credentials, servers
 from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
 from processor.fleet.producer import ResultProducer, Sending, headers_of, why_not_fetched
-from processor.hosts.identity import EventsMessage, IdentityGate, RejectedMessage, VerifiedMessage
+from processor.hosts.identity import IdentityGate, RejectedMessage, VerifiedMessage
 
 
 def make_app(connection: Connection, partitions: int, on_note: OnNote = ignore_note) -> faust.App:
@@ -192,7 +192,7 @@ class DetectService:
         try:
             appended = self._append_times.of(message)
             # Verify before anything else reads its bytes.
-            checked = None if self._gate is None else self._gate.check(_events_message(message, appended))
+            checked = None if self._gate is None else self._gate.check(events_message(message, appended))
             value = b"" if isinstance(checked, RejectedMessage) else await shipping.read(message)
         except Exception as error:
             if is_broker_error(error):
@@ -248,8 +248,3 @@ class DetectService:
     def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
         gate = self._gate
         return accept_any_host if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)
-
-
-def _events_message(message: Any, appended: int) -> EventsMessage:
-    value = message.value or b""
-    return EventsMessage(message.partition, message.key, headers_of(message), value, appended * 1_000_000)

@@ -140,7 +140,7 @@ class HostWatch:
     def start(self, shipping: ResultProducer) -> None:
         """Start; on the running loop."""
         self._shipping = shipping
-        self._ticking = asyncio.create_task(self._guarded(shipping))
+        self._ticking = asyncio.create_task(self._tick(shipping))
 
     def finish(self) -> None:
         """Stop."""
@@ -237,7 +237,7 @@ class HostWatch:
             if record.offset >= newest:
                 ready = [*last.take_all(), record]
             # Only each host's last message has its signature verified, so forged ones must not replace it.
-            elif self._gate is None or self._gate.may_be_genuine(_events_message(record)):
+            elif self._gate is None or self._gate.may_be_genuine(events_message(record, record.timestamp)):
                 ready = [*last.put(record.key or b"", record, len(record.value or b""))]
             else:
                 continue
@@ -253,7 +253,7 @@ class HostWatch:
         if isinstance(record.value, UnreadableRecord):
             return
         if self._gate is not None:
-            accepted = self._gate.examine(_events_message(record))
+            accepted = self._gate.examine(events_message(record, record.timestamp))
             if isinstance(accepted, RejectedMessage):
                 return
             recall = partial(recall, is_of=partial(self._gate.is_of, accepted))
@@ -263,23 +263,20 @@ class HostWatch:
         offset = correction(headers_of(record), record.timestamp * 1_000_000)
         recall(record.partition, value, record.timestamp, offset=offset, position=record.offset)
 
-    async def _guarded(self, shipping: ResultProducer) -> None:
+    async def _tick(self, shipping: ResultProducer) -> None:
         try:
-            await self._tick(shipping)
+            while True:
+                await asyncio.sleep(_TICK_SECONDS)
+                await self._record_quiet(shipping)
+                now = self._stage.broker_time()
+                if now is None or not (suspects := self._stage.liveness.overdue(now) & self._positions.keys()):
+                    continue
+                alerts = self._stage.liveness.due(await self._read_to_end(suspects), now)
+                for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
+                    if isinstance(answer, MessageRefused):
+                        self._on_note(f"an alert about a silent host was refused: {answer}.")
         except Exception as error:  # noqa: BLE001  it ends the process
             self._on_failure(error)
-
-    async def _tick(self, shipping: ResultProducer) -> None:
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            await self._record_quiet(shipping)
-            now = self._stage.broker_time()
-            if now is None or not (suspects := self._stage.liveness.overdue(now) & self._positions.keys()):
-                continue
-            alerts = self._stage.liveness.due(await self._read_to_end(suspects), now)
-            for answer in await answers_of([await shipping.alert(alert) for alert in alerts]):
-                if isinstance(answer, MessageRefused):
-                    self._on_note(f"an alert about a silent host was refused: {answer}.")
 
     async def _record_quiet(self, shipping: ResultProducer) -> None:
         consumer: Any = self._app.consumer
@@ -304,10 +301,10 @@ class HostWatch:
         return [tp.partition for tp, end in ends.items() if self._positions.get(tp.partition, -1) >= end]
 
 
-def _events_message(record: Any) -> EventsMessage:
-    return EventsMessage(
-        record.partition, record.key, record.headers, record.value or b"", record.timestamp * 1_000_000
-    )
+def events_message(message: Any, appended: int) -> EventsMessage:
+    """Return a message of the events topic for the check of its host. appended: broker's clock, ms."""
+    value = message.value or b""
+    return EventsMessage(message.partition, message.key, headers_of(message), value, appended * 1_000_000)
 
 
 def _deadline(seconds: float) -> Callable[[], bool]:

@@ -8,7 +8,7 @@ excluded from comparison.
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import field as attribute
 from functools import partial
@@ -23,16 +23,6 @@ EXPRESSION_DEPTH = 30
 """Levels of a tree per Python expression; Python's own parser allows 200 nested parentheses."""
 
 
-@contextmanager
-def deep() -> Iterator[None]:
-    """Raise the recursion limit while a tree is walked, on any number of threads."""
-    _RAISED.enter()
-    try:
-        yield
-    finally:
-        _RAISED.leave()
-
-
 class _RaisedLimit:
     """The limit is one for all threads: the first to need more raises it, and the last one restores it.
 
@@ -45,16 +35,14 @@ class _RaisedLimit:
         self._users = 0
         self._before = 0
 
-    def enter(self) -> None:
-        """Raise the limit for one more user."""
+    def __enter__(self) -> None:
         with self._lock:
             if not self._users:
                 self._before = sys.getrecursionlimit()
                 sys.setrecursionlimit(max(self._before, _LIMIT))
             self._users += 1
 
-    def leave(self) -> None:
-        """Restore the limit if this was the last user."""
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._users -= 1
             if not self._users:
@@ -62,6 +50,11 @@ class _RaisedLimit:
 
 
 _RAISED = _RaisedLimit()
+
+
+def deep() -> AbstractContextManager[None]:
+    """Raise the recursion limit while a tree is walked, on any number of threads."""
+    return _RAISED
 
 
 Modifier: TypeAlias = OneOf["oneof", "anyof", "allof"]

@@ -297,10 +297,6 @@ class Gathered:
             for group, feeds, matching, relays in parts
         ]
 
-    def mark_sent(self) -> None:
-        """Remember the values of first_seen as sent."""
-        self.recent.mark(self.fresh, self.appended)
-
     def _possible(self, term: Term, groups: Iterable[Group]) -> list[Group]:
         """Return the groups in which a term can be true.
 

@@ -4,7 +4,7 @@ A message contains all that correlation needs, so that it never reads the batch.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -12,9 +12,7 @@ from typing import Literal
 
 from processor.output.internal_alerts import Cause
 from schemas.alert import Alert, Value, bounded, encode_alert
-from schemas.batch import EventBatch
 from schemas.distinct_values import Values
-from schemas.limits import Texts
 
 PARTS = 64
 """The number of parts of a lookback: the precision of its end."""
@@ -346,26 +344,11 @@ def notice_of(
     )
 
 
-def notices_of_batch(batch: EventBatch, notices: Iterable[Notice]) -> list[PreMatch]:
-    """Return the notices that a batch caused as pre-matches."""
-    cause = Cause(batch.host_id, batch.hostname, batch.created, (batch.boot_id, batch.collector_start, batch.sequence))
-    index, appended, is_established = batch.first_index, batch.appended, batch.is_established
-    return [
-        notice_of(cause, notice, index=index, appended=appended, is_established=is_established) for notice in notices
-    ]
-
-
 _MAX_TEXT_BYTES = 4 << 10
-
-
 _MAX_ALERT_BYTES = 32 << 10
 """Limits of an alert that is stored for a summary: there is one per group."""
 
 
 def retained(alert: Alert) -> bytes:
     """Return an alert as it is stored for a summary: encoded, long texts clipped."""
-    return encode_alert(bounded(alert, _bounded))
-
-
-def _bounded(texts: Texts) -> Texts:
-    return texts.within(_MAX_TEXT_BYTES, _MAX_ALERT_BYTES)
+    return encode_alert(bounded(alert, lambda texts: texts.within(_MAX_TEXT_BYTES, _MAX_ALERT_BYTES)))

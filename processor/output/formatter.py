@@ -16,7 +16,7 @@ from processor.compiler.transformers import as_text
 from processor.compiler.types import Shape, side_shape
 from processor.fields import extract
 from processor.fields.extract import output_expression
-from processor.language.ast import Field, Left, Transformer
+from processor.language.ast import Field, Left
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
 from schemas.batch import EventBatch
 from schemas.catalog.fields import FIELDS, SYSCALL
@@ -217,13 +217,11 @@ def _values_of(sides: Iterable[Left], event: Mapping[str, Any]) -> Values:
                 return converted(event[key], kind)
         return None
 
-    return tuple(_side_value(side, get) for side in sides)
-
-
-def _side_value(side: Field | Transformer, get: Callable[[str, str | None, str], Any]) -> Any:
     constants = Constants()
-    text = Emitter(_MappingAccess(), constants).side(side).text
-    return eval(text, {**constants.values, "get": get})  # noqa: S307  generated from a checked output
+    emitter = Emitter(_MappingAccess(), constants)
+    texts = [emitter.side(side).text for side in sides]
+    names = {**constants.values, "get": get}
+    return tuple(eval(text, names) for text in texts)  # noqa: S307  generated from a checked output
 
 
 _LEVELS = range(2, 9)

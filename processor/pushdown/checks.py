@@ -79,11 +79,6 @@ def _beginning_as_given(text: bytes) -> PathPattern | None:
     return _beginning(text) if text.startswith(b"/") else None
 
 
-def _below(folder: bytes) -> PathPattern | None:
-    """Match the paths in a folder, and the folder itself, which is its own directory when it is opened."""
-    return _beginning(folder)
-
-
 def _named(name: bytes) -> PathPattern | None:
     return _ending(b"/" + name) if name and b"/" not in name else None
 
@@ -109,7 +104,8 @@ _PATTERNS: dict[tuple[str, str], Callable[[bytes], PathPattern | None]] = {
     ("fd.name", "endswith"): _ending,
     ("fd.name", "glob"): _like,
     ("fd.name", "pmatch"): _component,
-    **{("fd.directory", operator): _below for operator in ("=", "==", "in")},
+    # The paths in a folder, and the folder itself, which is its own directory when it is opened.
+    **{("fd.directory", operator): _beginning for operator in ("=", "==", "in")},
     ("fd.directory", "startswith"): _beginning,
     **{("fd.filename", operator): _named for operator in ("=", "==", "in")},
     ("fd.filename", "endswith"): _ending,

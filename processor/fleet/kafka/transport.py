@@ -105,7 +105,8 @@ _POLL_SECONDS = 0.01
 class Consumer(aiokafka.Consumer):
     """The consumer of one worker."""
 
-    _is_between_assignments = False
+    is_between_assignments = False
+    """True if the partitions of this worker are about to be assigned."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take what Faust passes."""
@@ -176,13 +177,13 @@ class Consumer(aiokafka.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Stop accepting acknowledgements: Faust has dropped the earlier ones and would take this one for the first."""
-        self._is_between_assignments = True
+        self.is_between_assignments = True
         self.orders, self.paces = {}, {}
         await super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Accept acknowledgements again, for this generation."""
-        self._is_between_assignments = False
+        self.is_between_assignments = False
         await super().on_partitions_assigned(assigned, generation_id)
 
     def assignment(self) -> set[TP]:
@@ -274,7 +275,7 @@ class Consumer(aiokafka.Consumer):
 
     def settle(self, message: Message) -> None:
         """Acknowledge a message; ignored if it is from before the last rebalance, since it is delivered again."""
-        if not self._is_between_assignments and message.generation_id == self.app.consumer_generation_id:
+        if not self.is_between_assignments and message.generation_id == self.app.consumer_generation_id:
             super().ack(message)
             self._settled[message.tp] = message.offset + 1
             if (pace := self.paces.get(message.tp)) is not None:
@@ -291,11 +292,6 @@ class Consumer(aiokafka.Consumer):
     def workers(self) -> frozenset[str]:
         """The names of the group's members, if this processor leads it."""
         return cast(ConsumerThread, self._thread).membership.workers
-
-    @property
-    def is_between_assignments(self) -> bool:
-        """True if the partitions of this worker are about to be assigned."""
-        return self._is_between_assignments
 
     def lags(self) -> list[PartitionLag]:
         """Return what waits in the assigned partitions, and how late it is."""
