@@ -16,12 +16,9 @@ class Backoff:
     """Limit of a wait that the server requests: a wrong Retry-After must not silence a sink for a day."""
 
     def seconds(self, failures: int, requested: float | None, draw: float) -> float:
-        """Return the wait after consecutive failures, seconds.
+        """Return the wait after consecutive failures, at least 1, in seconds. draw: a random number from 0 to 1.
 
-        Args:
-            failures: number of consecutive failures, at least 1.
-            requested: the wait that the server requested, or None. The result is never shorter; jitter is added.
-            draw: a random number from 0 to 1.
+        The result is never shorter than the wait that the server requested, if it did; jitter is added.
         """
         # The exponent is bounded because a float overflows after a thousand failures.
         wait = min(self.most, self.first * self.factor ** min(failures - 1, 32))

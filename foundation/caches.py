@@ -140,11 +140,7 @@ class BoundedSet(Generic[K]):
         return len(self._keys)
 
     def add(self, key: K) -> bool:
-        """Add a key; drop the oldest key if there are too many.
-
-        Returns:
-            Whether the key was new. The age of a key that is already there doesn't change.
-        """
+        """Add a key; drop the oldest if there are too many. Return whether it was new; no other key gets younger."""
         if key in self._keys:
             return False
         self._keys[key] = None
@@ -159,11 +155,7 @@ LONGEST = 256
 
 
 def cache_short_texts(entries: int) -> Callable[[Callable[[str], Result]], Callable[[str], Result]]:
-    """Return a decorator that caches the most recent results of a function, for short strings only.
-
-    Args:
-        entries: the most results to cache.
-    """
+    """Return a decorator that caches so many of the most recent results of a function, for short strings only."""
 
     def decorate(function: Callable[[str], Result]) -> Callable[[str], Result]:
         cached = lru_cache(entries)(function)

@@ -86,13 +86,9 @@ class ConnectionBound:
     """The limit on a server's connections, and what it caused."""
 
     def __init__(self, name: str, most: int, reserved: int = 0, report: OnNote = ignore_note) -> None:
-        """Create a limit.
+        """Create a limit, of which so many are reserved for known clients.
 
-        Args:
-            name: of the server.
-            most: the number of connections that fit.
-            reserved: how many of them are only for clients that are known.
-            report: called at most once in ten minutes when connections are closed for lack of room.
+        report: called at most once in ten minutes when connections are closed for lack of room.
         """
         self.name = name
         self.closed = Counter[str](dict.fromkeys(REASONS, 0))

@@ -11,12 +11,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|d)")
 
 
 def parse_duration(text: str, units: Collection[str]) -> int | None:
-    """Parse an integer with a unit, such as 90s; return nanoseconds, or None if it is not valid.
-
-    Args:
-        text: the duration.
-        units: the units that are valid.
-    """
+    """Parse an integer with one of the units, such as 90s; return nanoseconds, or None if it is not valid."""
     match = _WHOLE.fullmatch(text)
     return None if match is None or match[2] not in units else int(match[1]) * UNITS[match[2]]
 
@@ -39,12 +34,7 @@ def parse_size(text: str) -> int | None:
 
 
 def duration_text(nanoseconds: int, largest: str = "d") -> str:
-    """Format a duration in the largest unit that needs no fraction.
-
-    Args:
-        nanoseconds: the duration.
-        largest: the largest unit to use.
-    """
+    """Format a duration, ns, in the largest unit, up to the given one, that needs no fraction."""
     unit = next(unit for unit, size in reversed(UNITS.items()) if size <= UNITS[largest] and nanoseconds % size == 0)
     return f"{nanoseconds // UNITS[unit]}{unit}"
 

@@ -12,13 +12,7 @@ class RateLimit(Generic[K]):
     """One bucket per key; the keys that were not seen for the longest time are forgotten."""
 
     def __init__(self, per_second: float, at_once: float, *, max_keys: int = 10_000) -> None:
-        """Create a limit.
-
-        Args:
-            per_second: tokens that each bucket gets.
-            at_once: tokens that a bucket contains at most.
-            max_keys: the number of buckets that are stored.
-        """
+        """Create a limit. at_once: tokens that a bucket contains at most. max_keys: how many buckets are stored."""
         self._per_second = per_second
         self._at_once = float(at_once)
         self._buckets: BoundedMap[K, tuple[float, float]] = BoundedMap(max_keys)

@@ -16,12 +16,7 @@ _MANY = 1000
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a hint with the closest known name; empty if none is close.
-
-    Args:
-        name: the unknown name.
-        known: the known names.
-    """
+    """Return a hint with the closest known name; empty if none is close."""
     names = list(known)
     if len(names) > _MANY or len(name) > 200:
         return ""
@@ -53,13 +48,7 @@ def shown_buffer(data: str | None) -> str | None:
 
 
 def count_of(number: int, noun: str, plural: str = "") -> str:
-    """Return ``1 rule`` or ``1,234 rules``.
-
-    Args:
-        number: how many.
-        noun: the singular.
-        plural: the plural, if it does not end in s.
-    """
+    """Return ``1 rule`` or ``1,234 rules``. plural: if it does not end in s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 

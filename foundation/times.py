@@ -19,12 +19,7 @@ def _second(second: int, form: str, *, utc: bool) -> str:
 
 
 def clock(nanoseconds: int, *, utc: bool = False) -> str:
-    """Return ``HH:MM:SS.nnnnnnnnn``, the time at the start of an alert line.
-
-    Args:
-        nanoseconds: since the epoch.
-        utc: whether to use UTC instead of the local time zone, which Falco uses.
-    """
+    """Return ``HH:MM:SS.nnnnnnnnn``, the time at the start of an alert line; by default local time, as Falco does."""
     second, rest = divmod(nanoseconds, NANOSECONDS)
     return f"{_second(second, '%H:%M:%S', utc=utc)}.{rest:09d}"
 

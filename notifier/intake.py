@@ -152,11 +152,7 @@ async def _ping(_: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def into_outboxes(outboxes: Sequence[tuple[Outbox, Router]]) -> AsyncIterator[Take]:
-    """Store alerts on disk for each sink that they are routed to; duplicates are dropped by id.
-
-    Args:
-        outboxes: each sink's outbox and router.
-    """
+    """Store alerts on disk for each sink that they are routed to; duplicates are dropped by id."""
 
     def put(alert: Alert) -> None:
         outcomes = [outbox.put(alert) for outbox, router in outboxes if router(alert) is not None]

@@ -121,12 +121,7 @@ def alert_id(time: int, *cause: str | int) -> str:
 
 
 def bounded(alert: Alert, made: Callable[[Texts], Texts] = Texts.within) -> Alert:
-    """Return the alert with its texts clipped to the size limits; the same object if it is within them.
-
-    Args:
-        alert: the alert.
-        made: clips the texts.
-    """
+    """Return the alert with its texts clipped to the size limits; the same object if it is within them."""
     window = alert.window
     own = (alert.output, alert.description, alert.response)
     if window is None:

@@ -84,11 +84,7 @@ class PushdownFilter:
 
 
 def union(*filters: PushdownFilter | None) -> PushdownFilter | None:
-    """Return the union of several filters; None passes everything, and so does the union of no filters.
-
-    Args:
-        filters: the filters of the active rule versions; None for a version that could not be read.
-    """
+    """Return the union of several filters; None passes everything, and so does the union of no filters."""
     known = [pushdown_filter for pushdown_filter in filters if pushdown_filter is not None]
     if not known or len(known) < len(filters):
         return None
@@ -98,12 +94,7 @@ def union(*filters: PushdownFilter | None) -> PushdownFilter | None:
 
 
 def always(pushdown_filter: PushdownFilter, events: Iterable[str]) -> PushdownFilter:
-    """Return the filter with event types added that always pass.
-
-    Args:
-        pushdown_filter: the filter that was derived from the rules.
-        events: event types to collect in full, for context and later queries.
-    """
+    """Return the filter with event types added that always pass: for context and later queries."""
     return replace(
         pushdown_filter, clauses=without_narrower(pushdown_filter.clauses | {Clause(event) for event in events})
     )

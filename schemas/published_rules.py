@@ -87,11 +87,9 @@ class PublishedRules:
     version: str = ""
 
     def named(self, now: int, newest: int = 0) -> "PublishedRules":
-        """Return the rules with their time of publishing and their version set.
+        """Return the rules with their time of publishing and their version set; times are wall clock, ns.
 
-        Args:
-            now: wall clock, ns.
-            newest: when the newest known version was published, ns. The new time is later even if the clock is not.
+        The new time is later than that of the newest known version, even if the clock is not.
         """
         # One dated in the future is no processor's, and later versions must not follow it there.
         published = max(now, newest + 1) if newest <= now + MAX_AHEAD else now

@@ -101,15 +101,7 @@ def parse_passwd(text: bytes) -> dict[int, User]:
 
     Source: passwd(5).
     """
-    users: dict[int, User] = {}
-    for line in text.split(b"\n"):
-        fields = line.split(b":")
-        if len(fields) != 7 or not fields[0] or len(users) >= MAX_ENTRIES:
-            continue
-        uid = _number(fields[2])
-        if uid is not None and uid not in users:
-            users[uid] = User(_text(fields[0]), _text(fields[5]), _text(fields[6]))
-    return users
+    return {uid: User(_text(row[0]), _text(row[5]), _text(row[6])) for uid, row in _rows(text, 7).items()}
 
 
 def parse_group(text: bytes) -> dict[int, str]:
@@ -117,15 +109,19 @@ def parse_group(text: bytes) -> dict[int, str]:
 
     Source: group(5).
     """
-    groups: dict[int, str] = {}
+    return {gid: _text(row[0]) for gid, row in _rows(text, 4).items()}
+
+
+def _rows(text: bytes, width: int) -> dict[int, list[bytes]]:
+    """Return the first line of each id; lines with another number of fields, or without a name, are skipped."""
+    rows: dict[int, list[bytes]] = {}
     for line in text.split(b"\n"):
         fields = line.split(b":")
-        if len(fields) != 4 or not fields[0] or len(groups) >= MAX_ENTRIES:
-            continue
-        gid = _number(fields[2])
-        if gid is not None and gid not in groups:
-            groups[gid] = _text(fields[0])
-    return groups
+        if len(fields) == width and fields[0] and len(rows) < MAX_ENTRIES:
+            number = _number(fields[2])
+            if number is not None:
+                rows.setdefault(number, fields)
+    return rows
 
 
 def _number(field: bytes) -> int | None:

@@ -50,12 +50,9 @@ class SourceFile:
     __slots__ = ("_has_lines", "_starts", "last_offsets", "name", "text")
 
     def __init__(self, name: str, text: str, *, has_lines: bool = True) -> None:
-        """Take a text.
+        """Take a text, with or without a byte order mark, and the file's name for messages.
 
-        Args:
-            name: of the file, for messages.
-            text: with or without a byte order mark.
-            has_lines: whether lines mean something to the author, unlike those of a variable or a flag.
+        has_lines: whether lines mean something to the author, unlike those of a variable or a flag.
         """
         self.name = name
         self.text = text.removeprefix("\ufeff")

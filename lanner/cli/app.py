@@ -214,10 +214,7 @@ def shared_options(
 ) -> Callable[..., Any]:
     """Add the shared flags to a command; they are passed as one `Options`, before its own arguments.
 
-    Args:
-        function: the command.
-        formats: the values of --format; none if the command has one output only.
-        without: parameters of the flags that mean nothing to the command.
+    No formats: the command has one output only. without: parameters of flags that mean nothing to the command.
     """
 
     @click.pass_context

@@ -148,11 +148,7 @@ class DemoContext:
     def run(self, *command: str, user: int | None = None) -> int:
         """Run a program to completion without output, and return its exit code, which most actions ignore.
 
-        Args:
-            command: the program and its arguments.
-            user: the user id to run it as, with only that user's group.
-
-        Raises: DemoSkipped if the program is missing.
+        user: the user id to run it as, with only that user's group. Raises DemoSkipped if the program is missing.
         """
         try:
             done = subprocess.run(
@@ -252,10 +248,7 @@ def named(program: str, name: str, *arguments: str) -> Step:
 def command(*words: str, file: str = "", user: int | None = None) -> Step:
     """Return a step that runs a command, in whose words {} is the action's own directory.
 
-    Args:
-        words: the program and its arguments.
-        file: an empty file of this name is created there first.
-        user: the user id to run it as.
+    An empty file of the given name is created there first. user: the user id to run it as.
     """
 
     def run(context: DemoContext) -> None:

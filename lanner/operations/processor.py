@@ -62,12 +62,9 @@ def rule_readings(
 def repeated(
     ruleset: CompiledRuleset, counted: Mapping[str, int], suppressed: Mapping[str, int]
 ) -> dict[tuple[str, ...], Value]:
-    """Return the repeats by rule; every rule is present, with 0 if nothing happened.
+    """Return the repeats by rule: of rules that one event decides, of stateful rules, and of those with `suppress`.
 
-    Args:
-        ruleset: the active rules.
-        counted: repeats of rules that one event decides.
-        suppressed: repeats of stateful rules, and of rules with `suppress`.
+    Every rule is present, with 0 if nothing happened.
     """
     # A new version of a rule may have become stateful, so that both stages have counted its repeats.
     numbers = Counter(dict.fromkeys(ruleset.names_of(SYSCALL), 0))

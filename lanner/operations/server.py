@@ -52,13 +52,9 @@ class Server:
     def __init__(
         self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]], report: OnNote = ignore_note
     ) -> None:
-        """Listen; serving begins with start. Raises OSError.
+        """Listen, on any free port if it is 0; serving begins with start. Raises OSError.
 
-        Args:
-            host: address or name.
-            port: 0 for any free port.
-            pages: path to the function that returns the response; called on the server's thread.
-            report: called when connections are closed for lack of room.
+        Pages are made on the server's thread. report: called when connections are closed for lack of room.
         """
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -171,11 +171,8 @@ def size_fleet(plan: FleetPlan, prices: Prices) -> Sizing:
 def batches_per_host(events: float, batch_seconds: float) -> float:
     """Return how many batches a host sends a second, if its events come independently of each other.
 
-    Events come in bursts, so hosts send fewer: this is the most.
-
-    Args:
-        events: a second.
-        batch_seconds: how long a batch waits for more events after its first one; half as long if many come.
+    Events come in bursts, so hosts send fewer: this is the most. batch_seconds: how long a batch waits for more events
+    after its first one; half as long if many come.
     """
     # A batch takes the wait for its first event and the time for more. Without any, a heartbeat is sent.
     wait = batch_seconds if events < MEASURED.batch_events else batch_seconds / 2
@@ -197,13 +194,9 @@ def _brokers(plan: FleetPlan, messages: float, stored: float) -> PartNeeds:
 
 
 def processor_cores(batches: float, events: float, pre_matched: float, *, signed: bool = True) -> float:
-    """Return how many cores processors use.
+    """Return how many cores processors use for so many batches and events a second.
 
-    Args:
-        batches: a second.
-        events: a second.
-        pre_matched: events a second that stateful rules need.
-        signed: whether the batches' signatures are verified.
+    pre_matched: events a second that stateful rules need. signed: whether the batches' signatures are verified.
     """
     each = MEASURED.processor_batch_seconds + signed * MEASURED.verification_seconds
     return batches * each + events * MEASURED.processor_event_seconds + pre_matched * MEASURED.pre_match_seconds

@@ -23,11 +23,7 @@ class Signals:
     """Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 while entered."""
 
     def __init__(self, *, restores: bool = False) -> None:
-        """Begin without any signal.
-
-        Args:
-            restores: put the handlers of before back at the end, for a command that works on afterwards.
-        """
+        """Begin without any signal. restores: put former handlers back at the end, for a command that works on."""
         self._after: dict[signal.Signals, _Handler] = dict.fromkeys(HANDLED, signal.SIG_IGN)
         self._restores = restores
         self._pipe: tuple[int, int] | None = None

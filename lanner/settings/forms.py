@@ -159,11 +159,7 @@ Hides = Literal["", "address", "value"]
 def about(text: str, default: Any, *, hides: Hides = "", form: Form | None = None) -> Any:
     """Declare a setting with its comment; callable defaults are called for each object.
 
-    Args:
-        text: the comment.
-        default: the value if none is given.
-        hides: what is hidden when the setting is shown.
-        form: what a value must be beyond its type.
+    hides: what is hidden when the setting is shown. form: what a value must be beyond its type.
     """
     metadata = {"about": text, "hides": hides, "form": form}
     if callable(default):

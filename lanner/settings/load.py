@@ -20,12 +20,7 @@ _LIMITS = Limits(characters=1 << 20, nodes=100_000, depth=20)
 
 
 def parse_yaml(text: str, source: str, *, has_lines: bool = True) -> Node:
-    """Parse settings of a source, whose name is for messages.
-
-    Args:
-        text: the YAML.
-        source: its name.
-        has_lines: whether messages name a line and column; they mean nothing in a flag's value.
+    """Parse settings of a source, whose name is for messages; a flag's value has no lines that mean anything.
 
     Raises:
         BadInput: On bad syntax, a duplicate key, or a document too big or too deep to be settings.

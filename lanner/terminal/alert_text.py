@@ -31,13 +31,7 @@ class AlertText:
     """Renders alerts for people, one after the other: a rule's advice follows the rule's first alert only."""
 
     def __init__(self, width: Callable[[], int], *, is_coloured: bool = False, is_iso: bool = False) -> None:
-        """Begin.
-
-        Args:
-            width: returns the columns of the terminal; 0 to wrap nothing.
-            is_coloured: whether to color priority and labels.
-            is_iso: begin with date, time and zone instead of the time.
-        """
+        """Begin. width: returns the columns of the terminal, 0 to wrap nothing. is_iso: print date, time and zone."""
         self._width = width
         self._is_coloured = is_coloured
         self._is_iso = is_iso

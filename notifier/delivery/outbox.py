@@ -169,13 +169,9 @@ class Outbox:
         return "stored"
 
     def fetch(self, limit: int, timeout: float) -> Sequence[Queued]:
-        """Return the oldest alerts and leave them in the queue.
+        """Return the oldest alerts and leave them in the queue. timeout: seconds to wait for the first one.
 
         Only one process, and one sink after a reload, drains an outbox; others wait until it ends.
-
-        Args:
-            limit: maximum number of alerts.
-            timeout: seconds to wait for the first one.
         """
         if not self._is_owner and not self._acquire():
             time.sleep(timeout)

@@ -15,14 +15,9 @@ class DirectDelivery:
     """Sends each alert at once, to a sink on this host. What fails is lost, and counted."""
 
     def __init__(self, name: str, sink: Sink, router: Router, stats: SinkStats, report: OnNote) -> None:
-        """Wrap a sink.
+        """Wrap a sink, which must never block. The router counts in stats the alerts that aren't for it.
 
-        Args:
-            name: of the sink, for messages and metrics.
-            sink: the sink; must never block.
-            router: selects the alerts for it, and counts the others in stats.
-            stats: counts what happens to alerts.
-            report: called once when sending begins to fail, and once when it works again.
+        report: called once when sending begins to fail, and once when it works again.
         """
         self.name = name
         self.stats = stats

@@ -58,12 +58,7 @@ class RetryPolicy:
         return 1 if self._one_by_one else batch_size
 
     def record(self, outcome: SendOutcome, now: float) -> Step:
-        """Record the outcome of an attempt and return what to do with the queue.
-
-        Args:
-            outcome: what the sink returned.
-            now: monotonic time, seconds.
-        """
+        """Record the outcome of an attempt and return what to do with the queue. now: monotonic time, seconds."""
         match outcome:
             case Delivered(count):
                 self._one_by_one = max(0, self._one_by_one - count)

@@ -26,12 +26,7 @@ class AlertQueue(Protocol):
     """Alerts that wait for one sink, on disk or in Kafka."""
 
     def fetch(self, limit: int, timeout: float) -> Sequence[Queued]:
-        """Return the oldest alerts and leave them in the queue.
-
-        Args:
-            limit: maximum number of alerts.
-            timeout: seconds to wait for the first one.
-        """
+        """Return the oldest alerts and leave them in the queue. timeout: seconds to wait for the first one."""
 
     def pause(self, seconds: float) -> None:
         """Wait while the sink is down."""
@@ -121,11 +116,7 @@ class Worker:
             superseded[0].close()
 
     def stop(self, seconds: float) -> bool:
-        """Stop, waiting at most so many seconds for the attempt in progress.
-
-        Returns:
-            Whether the worker ended in time.
-        """
+        """Stop, waiting at most so many seconds for the attempt in progress; return whether the worker has ended."""
         self._stop.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()

@@ -35,12 +35,7 @@ _OBSERVABLES: tuple[tuple[str, int, str, str], ...] = (
 
 
 def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
-    """Return the finding.
-
-    Args:
-        alert: the alert.
-        version: of Lanner.
-    """
+    """Return the finding. version: of Lanner."""
     activity = UPDATE if alert.repeats else CREATE
     severity_id, severity = SEVERITY[alert.priority]
     time = alert.time // _MS

@@ -178,12 +178,7 @@ class SyslogSink(Sink):
     """
 
     def __init__(self, path: str, line_of: Callable[[Alert], str]) -> None:
-        """Create a sink; the daemon's socket may appear later, and the daemon may restart.
-
-        Args:
-            path: of the daemon's socket.
-            line_of: renders an alert.
-        """
+        """Create a sink; the daemon's socket may appear later, and the daemon may restart."""
         self._path = path
         self._line_of = line_of
         self._socket: socket.socket | None = None

@@ -174,9 +174,7 @@ def event_spec(name: str) -> EventType | None:
     spec = EVENTS.get(name)
     if spec is not None:
         return spec
-    if name in SYSCALLS:
-        return _generic(name)
-    return None
+    return _generic(name) if name in SYSCALLS else None
 
 
 @cache
@@ -184,24 +182,12 @@ def _generic(name: str) -> EventType:
     return EventType(name, "other", "syscall", GENERIC_PARAMS, False, False, False, False, False, False)
 
 
-def category_of(event_type: str) -> str | None:
-    """Return the evt.category of an event type: ``other`` for generic system calls, None if there is no such type."""
-    spec = event_spec(event_type)
-    return None if spec is None else spec.category
-
-
 @lru_cache(maxsize=4096)
 def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
-    """Resolve a field, as written in a rule, to its row and its argument.
+    """Resolve a field, as written in a rule, to its row and its bare argument; None if there is no such field.
 
     Both forms of an argument are accepted where Falco accepts them: ``proc.aname[2]``, ``evt.arg.name``,
     ``evt.arg[0]``. The whole text has to be a field; a prefix does not match.
-
-    Args:
-        text: for example ``proc.env[HOME]``; the argument may be quoted.
-
-    Returns:
-        The row, and the argument without brackets and quotes; None if there is no such field.
     """
     match = _FIELD_TEXT.fullmatch(text)
     if match is None:
@@ -219,9 +205,7 @@ def resolve_field(text: str) -> tuple[FieldSpec, str | None] | None:
                 return FIELDS[base], tail
         return None
     if argument is None:
-        if name == "evt.abspath":
-            return spec, None
-        return None if spec.argument == "required" else (spec, None)
+        return None if spec.argument == "required" and name != "evt.abspath" else (spec, None)
     if spec.argument == "none" or not _argument_fits(spec, argument):
         return None
     return spec, argument
@@ -287,11 +271,9 @@ _EVERYWHERE = frozenset({
 
 
 def define_sources(files: Mapping[str, str], specs: Iterable[FieldSpec]) -> None:
-    """Replace the sources of JSON that settings define.
+    """Replace the sources of JSON that settings define, by name with their files.
 
-    Args:
-        files: the file that defines a source, by its name.
-        specs: the fields that only these files define; each has its source as family.
+    The specs are of the fields that only these files define; each has its source as family.
     """
     define_fields(specs)
     for name in [name for name, file in _SOURCES.items() if file and name not in files]:

@@ -81,12 +81,8 @@ FLAG_TABLES = MappingProxyType(_tables())
 def encode_flags(table: str, value: int) -> int:
     """Convert the kernel's number to Falco's; drop unknown bits, and return 0 for an unknown choice.
 
-    Args:
-        table: name of the table, as in a parameter's ``info``.
-        value: the number that was passed to the system call.
-
     Raises:
-        KeyError: there is no such table.
+        KeyError: there is no table of this name, as in a parameter's ``info``.
     """
     spec = FLAG_TABLES[table]
     if spec.kind != "flags":
@@ -112,11 +108,7 @@ def encode_flags(table: str, value: int) -> int:
 
 @lru_cache(maxsize=65536)
 def number_text(table: str, number: int) -> str:
-    """Return the names for Falco's number, joined by ``|`` in the table's order; "" if none applies.
-
-    Args:
-        table: name of the table.
-        number: Falco's number, as in evt.rawarg.
+    """Return the names for Falco's number, as in evt.rawarg, joined by ``|`` in the table's order; "" if none applies.
 
     Raises:
         KeyError: there is no such table.
@@ -140,10 +132,6 @@ def number_text(table: str, number: int) -> str:
 
 def flags_text(table: str, value: int) -> str:
     """Return the names for the kernel's number, for example ``O_RDONLY|O_CLOEXEC`` for 0o2000000.
-
-    Args:
-        table: name of the table, as in a parameter's ``info``.
-        value: the kernel's number.
 
     Raises:
         KeyError: there is no such table.

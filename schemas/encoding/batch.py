@@ -154,11 +154,7 @@ def decode_batch(data: bytes) -> EventBatch:
 
 
 def decode_datum(data: bytes, writer_schema: Any = None) -> EventBatch:
-    """Decode a batch without its header, as stored in an object container file.
-
-    Args:
-        data: the datum.
-        writer_schema: the parsed schema of another release; None for the current one.
+    """Decode a batch without its header, as stored in an object container file. The writer may be another release.
 
     Raises:
         BadBatch: the bytes are not a valid batch; the message gives the reason.

@@ -86,11 +86,7 @@ def unpack_texts(data: bytes, lengths: bytes) -> list[str | None]:
 
 
 def longest_of(lengths: bytes) -> int:
-    """Return an upper bound for the length of the texts, in bytes, usually without reading each length.
-
-    Args:
-        lengths: a column of u32, little-endian.
-    """
+    """Return an upper bound for the length of the texts, in bytes, usually without reading each length (u32 each)."""
     # A length below 4096 has zeros in its upper half, and a value below 16 in its second byte.
     if not (lengths[2::4] + lengths[3::4]).strip(b"\0") and not lengths[1::4].translate(None, _BELOW_4096):
         return _PAGE
@@ -133,14 +129,7 @@ _TOP_BYTES = bytes((*range(0x40), *range(0xC0, 0x100)))
 
 
 def check_head(head: Mapping[str, Any]) -> None:
-    """Check the header of a batch.
-
-    Args:
-        head: the header's values by name.
-
-    Raises:
-        ValueError: a value is out of range; the message names it.
-    """
+    """Check the header of a batch, its values by name. Raises ValueError: one is out of range; the message names it."""
     for name in _NAMES:
         if len(head[name]) > _SHORT:
             _check_name(name, head[name])
@@ -162,15 +151,7 @@ def check_head(head: Mapping[str, Any]) -> None:
 
 
 def check_clocks(raw: Mapping[str, bytes], names: Iterable[str]) -> None:
-    """Check columns of timestamps.
-
-    Args:
-        raw: columns by name, 64-bit little-endian numbers.
-        names: the columns to check.
-
-    Raises:
-        ValueError: a column contains a timestamp out of range.
-    """
+    """Check the named columns of timestamps, 64-bit little-endian numbers. Raises ValueError: one is out of range."""
     for name in names:
         # Check only the highest byte of each number: this takes a twentieth of the time of min and max.
         if raw[name][7::8].translate(None, _TOP_BYTES):

@@ -73,13 +73,7 @@ def header_of(data: bytes) -> bytes:
 
 
 def reframed(data: bytes, header: bytes, own: bytes) -> bytes:
-    """Replace the header of a message of our schema; return a message of another schema unchanged.
-
-    Args:
-        data: the message.
-        header: the new header.
-        own: the header of messages of our schema.
-    """
+    """Replace the header of a message whose header is our own; return a message of another schema unchanged."""
     return header + data[len(own) :] if data.startswith(own) else data
 
 
@@ -87,12 +81,7 @@ class MessageFormat:
     """One kind of message: its current schema, and those of earlier releases."""
 
     def __init__(self, schema: dict[str, Any], older: Iterable[dict[str, Any]] = ()) -> None:
-        """Parse schemas once.
-
-        Args:
-            schema: the current schema.
-            older: schemas of earlier releases, which are read without looking them up.
-        """
+        """Parse schemas once. older: those of earlier releases, which are read without looking them up."""
         self.schema = schema
         self.header = single_object_header(schema)
         parsed: Any = parse_schema(schema)
@@ -128,14 +117,9 @@ class MessageFormat:
         return self.decode_datum(data[HEADER_SIZE:], self.known[header])
 
     def decode_datum(self, data: bytes, writer: Any = None) -> Any:
-        """Decode a message without its header.
+        """Decode a message without its header. Raises UnreadableMessage with the reason.
 
-        Args:
-            data: the datum.
-            writer: the parsed schema of its writer; None for the current schema.
-
-        Raises:
-            UnreadableMessage: with the reason.
+        The writer's parsed schema is None for the current one.
         """
         if writer is not None and writer.get("name") != self.name:
             raise UnreadableMessage(f"it is a {writer.get('name')}, not a {self.name}")
@@ -149,13 +133,9 @@ class MessageFormat:
         return datum
 
     def translated(self, datum: bytes, writer: WriterSchema) -> bytes:
-        """Return a message in the current schema or that of an earlier release.
+        """Return a message without its header in the current schema or that of an earlier release.
 
         Fields that the current schema lacks are left out; fields that the message lacks get their defaults.
-
-        Args:
-            datum: the message without its header.
-            writer: the schema of its writer.
 
         Raises:
             UnreadableMessage: with the reason.

@@ -193,8 +193,12 @@ def pushdown(options: Options, recording: Path | None, live: str | None) -> None
     seen, sent = (sum(getattr(each, name) for each in counts.values()) for name in ("seen", "sent"))
     if recording is not None and not seen:
         raise BadInput(f"{recording}: none of its events has a type that these rules select.")
-    rows = [_counted(event, each, counts[event]) for event, each in _by_cost(costs, counts) if _is_seen(event, counts)]
-    print_table(("EVENT", "SEEN", "SENT", "LEFT OUT", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"), rows)
+    rows = [(event, each, counts[event]) for event, each in costs.items() if _is_seen(event, counts)]
+    rows.sort(key=lambda row: -row[2].sent)
+    print_table(
+        ("EVENT", "SEEN", "SENT", "LEFT OUT", "MOSTLY FOR", "BECAUSE THE KERNEL CAN'T EVALUATE"),
+        [_counted(*row) for row in rows],
+    )
     _warn_of_broad_rules(costs)
     if unseen := [event for event in costs if not _is_seen(event, counts)]:
         click.echo(f"Not seen: {', '.join(unseen)}")
@@ -215,12 +219,6 @@ def _named(detection: CompiledDetection) -> list[tuple[str, Node]]:
         if SYSCALL in leg.sources
         for term in leg.terms
     ]
-
-
-def _by_cost(
-    costs: dict[str, list[EventTypeCost]], counts: dict[str, EventTypeCounts]
-) -> list[tuple[str, list[EventTypeCost]]]:
-    return sorted(costs.items(), key=lambda item: -counts.get(item[0], EventTypeCounts()).sent)
 
 
 def _is_seen(event: str, counts: dict[str, EventTypeCounts]) -> bool:

@@ -66,10 +66,7 @@ class AuditIntake:
             self._note(f"no token and no client certificates: {who} can send audit events.", "warning")
 
     def run(self, on_turn: Callable[[], None]) -> None:
-        """Run until SIGTERM or SIGINT.
-
-        Args:
-            on_turn: called about once a second.
+        """Run until SIGTERM or SIGINT; on_turn is called about once a second.
 
         Raises:
             BadInput: a part of it ended.

@@ -33,12 +33,7 @@ class Deliveries:
     """All sinks; they start, change settings and stop together."""
 
     def __init__(self, settings: Settings, names: Sequence[str], connection: Connection | None) -> None:
-        """Open the sinks and their queues; nothing is delivered yet.
-
-        Args:
-            settings: sinks and routes.
-            names: of the sinks.
-            connection: the broker in which alerts wait; None if they wait in outboxes on disk.
+        """Open the named sinks, and their queues on disk if there is no broker; nothing is delivered yet.
 
         Raises:
             BadInput: a sink's settings are wrong.

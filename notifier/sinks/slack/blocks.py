@@ -95,12 +95,7 @@ LOOKS = by_priority(
 
 
 def message(routed: RoutedAlert, repeats: Repeats | None = None) -> Message:
-    """Return the message for one alert.
-
-    Args:
-        routed: the alert, with the text of its route's template if there is one.
-        repeats: how often it repeated, once known.
-    """
+    """Return the message for one alert, with its route's text if there is one, and how often it repeated, if known."""
     alert = routed.alert
     known = repeats or alert.repeats
     return _message(headline(alert, known), alert.priority, list(_blocks(routed, known)))

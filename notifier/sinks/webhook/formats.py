@@ -67,12 +67,9 @@ class WebhookFormat(ABC):
         """Return a body with the first alerts; now is the wall clock, ns. Raises BodyError."""
 
     def outcome(self, answer: Answer, count: int, detail: str) -> SendOutcome:
-        """Return what an answer means for the alerts; by default its status decides.
+        """Return what an answer means for so many alerts; by default its status decides.
 
-        Args:
-            answer: the answer.
-            count: number of alerts in the request.
-            detail: the part of the answer's body that a reason may quote.
+        detail: the part of the answer's body that a reason may quote.
         """
         if 300 <= answer.status < 400:
             detail = "redirects are not followed; set the URL that it leads to"
