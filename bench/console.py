@@ -20,7 +20,7 @@ from pathlib import Path
 
 from bench.notifier import ALERT
 from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile
+from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
 from lanner.console.fleet.local import FilesOnly
 from lanner.console.store.record import AlertRecord, record_of
 from lanner.console.store.view import AlertView, ViewLimits
@@ -90,7 +90,7 @@ def _pages(folder: Path) -> None:
         folder,
         source=lambda _: LocalAlerts(),
         marks=lambda: MarkFile(folder / "marks"),
-        audit=lambda: AuditFile(folder / "audit"),
+        audit=lambda: LineFile(folder / "audit"),
         fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         described="the benchmark",
         note=lambda *_: None,

@@ -225,12 +225,7 @@ class Cursor:
 
     def number(self, code: str) -> int:
         """Read a number of a struct format character."""
-        size = _SIZES[code].size
-        if self.left < size:
-            raise self.error(f"{size} bytes are due, but the entry has {self.left} left")
-        (value,) = _SIZES[code].unpack_from(self._block.body, self.at)
-        self.at += size
-        return int(value)
+        return self.numbers(_SIZES[code])[0]
 
     def numbers(self, layout: struct.Struct) -> tuple[int, ...]:
         """Read several numbers."""

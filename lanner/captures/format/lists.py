@@ -143,35 +143,28 @@ def read_processes(name: str, block: Block) -> Iterator[ListedThread]:
     """Yield the entries of a process list."""
     cursor = Cursor(name, block)
     version = _PROCESS_VERSIONS[block.type]
-    while cursor.left >= 4:
-        if version < 9:
-            yield _thread(cursor, version)
-            continue
-        with_end = _Entry(cursor)
+    for _ in _entries(cursor, is_sized=version >= 9):
         thread = _thread(cursor, version)
-        _read_tail(cursor, thread)
-        with_end.finish()
+        if version >= 9:
+            _read_tail(cursor, thread)
         yield thread
 
 
-class _Entry:
-    """An entry that begins with its length; bytes that a newer writer appended are skipped.
+def _entries(cursor: Cursor, *, is_sized: bool, uncounted: int = 0) -> Iterator[None]:
+    """Yield at the beginning of each entry; in one that begins with its length, skip what a newer writer appended.
 
-    Args:
-        cursor: at the entry's beginning.
-        uncounted: bytes that the length leaves out: its own, in lists of interfaces.
+    uncounted: bytes that the length leaves out: its own, in lists of interfaces.
     """
-
-    def __init__(self, cursor: Cursor, uncounted: int = 0) -> None:
-        start = cursor.at
-        size = cursor.number("I") + uncounted
-        if not 4 <= size <= cursor.end - start:
-            raise cursor.error(f"an entry claims {size:,} bytes, but the block has {cursor.end - start:,} left")
-        self._cursor, self._outer = cursor, cursor.end
-        cursor.end = start + size
-
-    def finish(self) -> None:
-        self._cursor.at, self._cursor.end = self._cursor.end, self._outer
+    while cursor.left >= 4:
+        start, outer = cursor.at, cursor.end
+        if is_sized:
+            size = cursor.number("I") + uncounted
+            if not 4 <= size <= outer - start:
+                raise cursor.error(f"an entry claims {size:,} bytes, but the block has {outer - start:,} left")
+            cursor.end = start + size
+        yield
+        if is_sized:
+            cursor.at, cursor.end = cursor.end, outer
 
 
 def _thread(cursor: Cursor, version: int) -> ListedThread:
@@ -221,15 +214,9 @@ def _read_tail(cursor: Cursor, thread: ListedThread) -> None:
 def read_descriptors(name: str, block: Block) -> Iterator[ListedDescriptor]:
     """Yield the entries of a list of descriptors."""
     cursor = Cursor(name, block)
-    tid = cursor.number("q")
-    while cursor.left >= 4:
-        if block.type == _SIZED_DESCRIPTORS:
-            entry = _Entry(cursor)
-            descriptor = _descriptor(cursor, tid, is_sized=True)
-            entry.finish()
-        else:
-            descriptor = _descriptor(cursor, tid, is_sized=False)
-        yield descriptor
+    tid, is_sized = cursor.number("q"), block.type == _SIZED_DESCRIPTORS
+    for _ in _entries(cursor, is_sized=is_sized):
+        yield _descriptor(cursor, tid, is_sized=is_sized)
 
 
 def _descriptor(cursor: Cursor, tid: int, *, is_sized: bool) -> ListedDescriptor:
@@ -262,8 +249,7 @@ def _address(cursor: Cursor, size: int) -> str:
 def read_interfaces(name: str, block: Block) -> Iterator[Interface]:
     """Yield the addresses of a list of interfaces."""
     cursor = Cursor(name, block)
-    while cursor.left >= 4:
-        entry = _Entry(cursor, 4) if block.type == _SIZED_INTERFACES else None
+    for _ in _entries(cursor, is_sized=block.type == _SIZED_INTERFACES, uncounted=4):
         kind, size = cursor.number("H"), cursor.number("H")
         if kind not in {1, 2, 3, 4}:
             raise cursor.error(f"an interface has the unknown type {kind}")
@@ -272,19 +258,14 @@ def read_interfaces(name: str, block: Block) -> Iterator[Interface]:
         mask = int.from_bytes(cursor.data(width), "big") if width == 4 else 0
         cursor.data((width if width == 4 else 2 * width) + (8 if kind in {1, 2} else 0))
         yield Interface(text_of(cursor.data(size)[:_NAME]), address, mask)
-        if entry is not None:
-            entry.finish()
 
 
 def read_users(name: str, block: Block) -> Iterator[ListedUser | ListedGroup]:
     """Yield the accounts and groups of a list of users."""
     cursor = Cursor(name, block)
-    while cursor.left >= 4:
-        entry = _Entry(cursor) if block.type == _SIZED_USERS else None
+    for _ in _entries(cursor, is_sized=block.type == _SIZED_USERS):
         if cursor.number("B") == 0:
             uid, gid = cursor.number("I"), cursor.number("I")
             yield ListedUser(uid, gid, cursor.text(), cursor.text(), cursor.text())
         else:
             yield ListedGroup(cursor.number("I"), cursor.text())
-        if entry is not None:
-            entry.finish()

@@ -49,6 +49,8 @@ _INFERRED = frozenset({"send", "sendto", "sendmsg"})
 """Events that make known a socket that was not."""
 _NAMED_BY_TUPLE = CONNECTS
 """Events that name a descriptor that is unknown by the addresses that they contain."""
+_OF_FAILURES = frozenset({*OPENS, "creat", "memfd_create", *CONNECTS})
+"""Events that have an effect although they failed."""
 _SHOWN_AS_PASSED = frozenset({"open", "creat"})
 """Events whose path Falco shows as it was passed, if they failed and it is no relative one."""
 _BITS_OF_CLOEXEC = {"timerfd_create": 2, "epoll_create1": 1}
@@ -113,7 +115,8 @@ class DescriptorEffects:
         effect = self._effects.get(version.name)
         if effect is not None:
             before = "" if subject.descriptor is None else subject.descriptor.name
-            effect(event, thread, subject)
+            if event.result >= 0 or version.name in _OF_FAILURES:
+                effect(event, thread, subject)
             subject.is_name_changed = subject.descriptor is not None and subject.descriptor.name != before
             if subject.descriptor is None and version.name in _NAMED_BY_TUPLE:
                 data = event.bytes_of("tuple")
@@ -168,12 +171,11 @@ class DescriptorEffects:
         self._add(thread, subject, event.result, opened)
 
     def _create(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result >= 0:
-            flags = event.number_of("flags")
-            shift = _BITS_OF_CLOEXEC.get(event.version.name)
-            if shift is not None:
-                flags = kinds.O_CLOEXEC if flags & shift else 0
-            self._add(thread, subject, event.result, OpenDescriptor(_CREATED_AS[event.version.name], flags=flags))
+        flags = event.number_of("flags")
+        shift = _BITS_OF_CLOEXEC.get(event.version.name)
+        if shift is not None:
+            flags = kinds.O_CLOEXEC if flags & shift else 0
+        self._add(thread, subject, event.result, OpenDescriptor(_CREATED_AS[event.version.name], flags=flags))
 
     def _memory(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         if event.result < 0:
@@ -185,20 +187,17 @@ class DescriptorEffects:
         self._add(thread, subject, event.result, OpenDescriptor(kinds.MEMFD, name, flags=flags))
 
     def _process(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result >= 0:
-            pid = event.signed("pid")
-            self._add(thread, subject, event.result, OpenDescriptor(kinds.PIDFD, f"/proc/{pid}", pid=pid))
+        pid = event.signed("pid")
+        self._add(thread, subject, event.result, OpenDescriptor(kinds.PIDFD, f"/proc/{pid}", pid=pid))
 
     def _from_process(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         of = self._threads.descriptor(thread, event.signed("pid_fd", -1))
         other = None if of is None or of.type != kinds.PIDFD else self._threads.find(of.pid)
         found = None if other is None else self._threads.descriptor(other, event.signed("target_fd", -1))
-        if found is not None and event.result >= 0:
+        if found is not None:
             self._add(thread, subject, event.result, found.copied(kinds.O_CLOEXEC))
 
     def _pair(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result < 0:
-            return
         kind = kinds.UNIX if event.version.name == "socketpair" else kinds.FIFO
         numbers = event.signed("fd1", -1), event.signed("fd2", -1)
         if kind == kinds.UNIX and numbers[0] == numbers[1]:
@@ -210,12 +209,12 @@ class DescriptorEffects:
         subject.number = numbers[1]
 
     def _duplicate(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result >= 0 and subject.descriptor is not None:
+        if subject.descriptor is not None:
             self._add(thread, subject, event.result, subject.descriptor.copied(event.number_of("flags")))
 
     def _control(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         descriptor, command = subject.descriptor, event.number_of("cmd")
-        if descriptor is None or event.result < 0:
+        if descriptor is None:
             return
         if command == F_SETFD:
             descriptor.flags = descriptor.copied(kinds.O_CLOEXEC if event.number_of("arg") & 1 else 0).flags
@@ -225,8 +224,6 @@ class DescriptorEffects:
 
     def _close_range(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         del subject
-        if event.result < 0:
-            return
         first, last = event.number_of("first"), event.number_of("last")
         if not event.number_of("flags") & _CLOSE_RANGE_CLOEXEC:
             self._threads.close(thread, lambda number, _: first <= number <= last)
@@ -240,14 +237,13 @@ class DescriptorEffects:
     # Sockets
 
     def _socket(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
-        if event.result >= 0:
-            numbers = [event.number_of(name) for name in ("domain", "type", "proto", "flags")]
-            self._add(thread, subject, event.result, _socket(*numbers))
+        numbers = [event.number_of(name) for name in ("domain", "type", "proto", "flags")]
+        self._add(thread, subject, event.result, _socket(*numbers))
 
     def _bind(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         del thread
         descriptor, data = subject.descriptor, event.bytes_of("addr")
-        if descriptor is None or event.result < 0 or not data:
+        if descriptor is None or not data:
             return
         end = parameters.address_of(data)
         if end is not None and end[1]:
@@ -288,8 +284,6 @@ class DescriptorEffects:
 
     def _accept(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         data = event.bytes_of("tuple")
-        if event.result < 0:
-            return
         subject.number = event.result
         if not data:
             subject.descriptor = self._threads.descriptor(thread, event.result)
@@ -308,8 +302,6 @@ class DescriptorEffects:
 
     def _transfer(self, event: CapturedEvent, thread: CapturedThread, subject: Subject) -> None:
         name, data = event.version.name, event.bytes_of("tuple")
-        if event.result < 0:
-            return
         if subject.descriptor is None and name in _INFERRED and subject.number is not None and data[:1] in _INTERNET:
             self._add(thread, subject, subject.number, _socket(data[0], _SOCK_DGRAM, 17, 0))
         descriptor = subject.descriptor

@@ -268,7 +268,9 @@ class ThreadTable:
         main = self._threads.get(thread.main_tid)
         if not thread.is_main:
             self.remove(thread.tid)
-        if main is not None and main.is_dead and not self._has_living(thread.main_tid):
+        # Only the main thread of a process outlasts its end.
+        members = self._groups.get(thread.main_tid, ())
+        if main is not None and main.is_dead and all(self._threads[tid].is_dead for tid in members):
             self.remove(main.tid)
 
     def set_reaper(self, thread: CapturedThread, *, is_reaper: bool) -> None:
@@ -288,10 +290,6 @@ class ThreadTable:
                     return alive
             each = self._threads.get(each.ptid)
         return 0
-
-    def _has_living(self, main_tid: int) -> bool:
-        """Return whether a process has a thread that has not ended; only its main one outlasts its end."""
-        return any(not self._threads[tid].is_dead for tid in self._groups.get(main_tid, ()))
 
     def _eldest_alive(self, main_tid: int) -> int | None:
         """Return the thread of a process with the lowest id, of those that have not ended."""
@@ -345,25 +343,17 @@ class ThreadTable:
     def session_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's session."""
         # Within a pid namespace the id is the namespace's own.
-        is_host_id = entry.context.vpid in {None, entry.pid}
-        return self._leader(entry, entry.context.sid, lambda other: other.context.sid, is_host_id=is_host_id)
+        return self._leader(entry, "sid", is_host_id=entry.context.vpid in {None, entry.pid})
 
     def group_leader(self, entry: TrackedProcess) -> TrackedProcess | None:
         """Return the leader of a process's group."""
         if entry.context.pgid in {None, -1}:
             # Old captures have the group's id within its namespace only.
-            is_host_id = entry.context.vpid in {None, entry.pid}
-            return self._leader(entry, entry.context.vpgid, lambda other: other.context.vpgid, is_host_id=is_host_id)
-        return self._leader(entry, entry.context.pgid, lambda other: other.context.pgid)
+            return self._leader(entry, "vpgid", is_host_id=entry.context.vpid in {None, entry.pid})
+        return self._leader(entry, "pgid", is_host_id=True)
 
-    def _leader(
-        self,
-        entry: TrackedProcess,
-        number: int | None,
-        number_of: Callable[[TrackedProcess], int | None],
-        *,
-        is_host_id: bool = True,
-    ) -> TrackedProcess | None:
+    def _leader(self, entry: TrackedProcess, part: str, *, is_host_id: bool) -> TrackedProcess | None:
+        number: int | None = getattr(entry.context, part)
         if number is None:
             return None
         leader = self._threads.get(number) if is_host_id else None
@@ -371,7 +361,7 @@ class ThreadTable:
             return leader.entry
         eldest = self._no_leader
         for ancestor in islice(ancestors(entry), _MAX_LEADER):
-            if number < 0 or number_of(ancestor) != number:
+            if number < 0 or getattr(ancestor.context, part) != number:
                 break
             eldest = ancestor
         return eldest

@@ -1,6 +1,5 @@
 """Blocks of a capture, encoded from a recording: the lists of the host's state, and the parameters of events."""
 
-import contextlib
 import re
 import struct
 from collections.abc import Iterable, Sequence
@@ -112,10 +111,8 @@ def descriptor(number: int, kind: int, ino: int, rest: bytes) -> bytes:
 
 def packed_ip(address: str | None, width: int) -> bytes:
     """Return an address of some bytes, the unspecified one if it is unknown or of another family."""
-    with contextlib.suppress(ValueError):
-        packed = ip_address(address or "").packed
-        return packed if len(packed) == width else bytes(width)
-    return bytes(width)
+    ip = _packed(address or "")
+    return bytes(width) if ip is None or len(ip.packed) != width else ip.packed
 
 
 def user(uid: int, gid: int, name: str, home: str, shell: str) -> bytes:

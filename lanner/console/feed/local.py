@@ -21,7 +21,7 @@ from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
 
 
 class LineFile:
-    """Appends lines of JSON to a private file."""
+    """Appends lines of JSON to a private file: the audit log of one host, and its marks."""
 
     def __init__(self, path: Path) -> None:
         """Open the file; create it if missing. Raises OSError."""
@@ -29,8 +29,8 @@ class LineFile:
         self._descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
         self._lock = Lock()
 
-    def append(self, row: Mark | Action) -> None:
-        """Write a line and wait until it is on disk. Raises OSError."""
+    def record(self, row: Mark | Action) -> None:
+        """Append a line and wait until it is on disk. Raises OSError."""
         with self._lock:
             os.write(self._descriptor, _line(row))
             os.fdatasync(self._descriptor)
@@ -62,7 +62,7 @@ class MarkFile:
 
     def put(self, mark: Mark) -> None:
         """Append a mark. Raises OSError."""
-        self._file.append(mark)
+        self._file.record(mark)
 
     def close(self) -> None:
         """Close the file."""
@@ -80,14 +80,6 @@ class MarkFile:
         self._marks.pop((mark.subject, mark.field), None)
         if mark.value:
             self._marks[mark.subject, mark.field] = mark
-
-
-class AuditFile(LineFile):
-    """The audit log of one host."""
-
-    def record(self, action: Action) -> None:
-        """Append an action. Raises OSError."""
-        self.append(action)
 
 
 def _line(row: Mark | Action) -> bytes:

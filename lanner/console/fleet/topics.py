@@ -206,23 +206,16 @@ class FleetTopics:
 
     def __init__(self, connection: Connection, rules: PublishedRulesFollower) -> None:
         """Take what follows the rules; nothing is started."""
-        self._hosts = HostsOfTopic(connection)
-        self._rules = rules
+        hosts = HostsOfTopic(connection)
+        self._readers = hosts, rules
+        self.hosts, self.rules = hosts.hosts, rules.rules
 
     def start(self, on_change: Callable[[], None]) -> None:
         """Begin to read."""
-        self._hosts.start(on_change)
-        self._rules.start(on_change)
-
-    def hosts(self) -> HostsReading:
-        """Return the hosts, and see to it that they are read again."""
-        return self._hosts.hosts()
-
-    def rules(self) -> KnownRules:
-        """Return the rules."""
-        return self._rules.rules()
+        for reader in self._readers:
+            reader.start(on_change)
 
     def stop(self) -> None:
         """Stop reading."""
-        self._hosts.stop()
-        self._rules.stop()
+        for reader in self._readers:
+            reader.stop()

@@ -17,9 +17,9 @@ from aiohttp import web
 import lanner
 from foundation.http_server import CLOSED_CONNECTIONS
 from foundation.rate_limit import RateLimit
-from lanner.console.server.context import CLIENT, CONSOLE, Console, console, identity
+from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, console
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
-from lanner.console.server.rendering import RENDERER, Renderer, View
+from lanner.console.server.rendering import TEMPLATES, View, templates
 from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
@@ -47,7 +47,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 
 def _session(request: web.Request) -> str:
     """Return the session that a request is of; empty if it didn't need one, so that its cookie may be anything."""
-    has_session = identity(request).method in ("token", "oidc") and "Authorization" not in request.headers
+    has_session = request[IDENTITY].method in ("token", "oidc") and "Authorization" not in request.headers
     return request.cookies.get(cookie_name(console(request)), "") if has_session else ""
 
 
@@ -185,7 +185,7 @@ async def application(made: Console) -> AsyncIterator[web.Application]:
     )
     app = web.Application(client_max_size=MAX_BODY, middlewares=middlewares(*limits))
     app[CONSOLE] = made
-    app[RENDERER] = Renderer({"views": VIEWS})
+    app[TEMPLATES] = templates({"views": VIEWS})
     app[_EXPOSITION] = Exposition(lambda: readings(made, app[CLOSED_CONNECTIONS]))
     app.router.add_routes(ROUTES)
     made.hub.open()

@@ -99,11 +99,6 @@ def console(request: web.Request) -> Console:
     return request.app[CONSOLE]
 
 
-def identity(request: web.Request) -> Identity:
-    """Return who makes a request; only for paths that need a sign-in."""
-    return request[IDENTITY]
-
-
 def client_address(request: web.Request) -> str:
     """Return the client's address: as a proxy of the list states it, else the other end of the connection."""
     address = peer_address(request)

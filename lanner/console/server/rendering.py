@@ -91,34 +91,28 @@ def sparkline(counts: Sequence[int]) -> str:
     return f"M0 {height} {points} L{width} {height} Z"
 
 
-class Renderer:
-    """The templates of the package, compiled once."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        """Load the templates. values: what all of them may use."""
-        self._environment = Environment(
-            loader=PackageLoader("lanner.console.pages", "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_visible,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        filters: dict[str, Callable[..., Any]] = {
-            "time": _time,
-            "count": "{:,}".format,
-            "priority": lambda number: str(Priority(number)),
-            "segment": lambda text: quote(text, safe=""),
-            "value": _value,
-            "lines": _lines,
-        }
-        self._environment.filters |= filters
-        self._environment.globals |= {"sparkline": sparkline, "priorities": [str(each) for each in Priority], **values}
-
-    def render(self, template: str, **values: Any) -> str:
-        """Return a page."""
-        return self._environment.get_template(template).render(**values)
+def templates(values: Mapping[str, Any]) -> Environment:
+    """Load the templates of the package, each compiled once. values: what all of them may use."""
+    environment = Environment(
+        loader=PackageLoader("lanner.console.pages", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "time": _time,
+        "count": "{:,}".format,
+        "priority": lambda number: str(Priority(number)),
+        "segment": lambda text: quote(text, safe=""),
+        "value": _value,
+        "lines": _lines,
+    }
+    environment.filters |= filters
+    environment.globals |= {"sparkline": sparkline, "priorities": [str(each) for each in Priority], **values}
+    return environment
 
 
 def _visible(value: Any) -> Any:
@@ -142,7 +136,7 @@ def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-RENDERER = web.AppKey("renderer", Renderer)
+TEMPLATES = web.AppKey("templates", Environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +152,19 @@ class View:
 def page(request: web.Request, template: str, status: int = 200, **values: Any) -> web.Response:
     """Render a template with values, the person who is signed in and the path."""
     made, who = console(request), request.get(IDENTITY)
-    text = request.app[RENDERER].render(
-        template,
-        identity=who,
-        path=request.path,
-        source=made.source,
-        lateness=made.pipeline.lateness if who is not None and made.pipeline is not None else "",
-        now=made.clock() // 1000,
-        version=request[VERSION],
-        can_sign_out=bool(request.cookies) and who is not None and who.method in ("token", "oidc"),
-        **values,
+    text = (
+        request.app[TEMPLATES]
+        .get_template(template)
+        .render(
+            identity=who,
+            path=request.path,
+            source=made.source,
+            lateness=made.pipeline.lateness if who is not None and made.pipeline is not None else "",
+            now=made.clock() // 1000,
+            version=request[VERSION],
+            can_sign_out=bool(request.cookies) and who is not None and who.method in ("token", "oidc"),
+            **values,
+        )
     )
     answer = web.Response(text=text, status=status, content_type="text/html")
     answer.enable_compression()

@@ -140,11 +140,6 @@ def unpacked(data: bytes, description: str, response: str) -> Alert:
     return replace(alert, description=description, response=response)
 
 
-def one_line(text: str) -> str:
-    """Return a text without line breaks."""
-    return text.replace("\n", " ")
-
-
 def _generalized(token: str) -> str:
     if not any(map(str.isdigit, token)):
         return token
@@ -161,7 +156,9 @@ def _field(alert: Alert, name: str) -> str:
 
 
 def _searched(alert: Alert, host: str) -> str:
-    text = f"{one_line(alert.output[:MAX_TEXT])}\n{alert.rule} {host}"
+    # The output on one line: lists show what stands before the first line break.
+    output = alert.output[:MAX_TEXT].replace("\n", " ")
+    text = f"{output}\n{alert.rule} {host}"
     for name in _SEARCHED:
         value = _field(alert, name)
         if value and value not in text:

@@ -11,7 +11,7 @@ from bus.clients.reachability import check_reachable
 from bus.connection import Connection
 from bus.topics import PROCESSOR_GROUP
 from foundation.text import OnNote
-from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile, RecordedAlerts
+from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.fleet.local import FilesOnly, LocalHost
 from lanner.console.pipeline import PipelineQueue, PipelineSource, outbox_queues
 from lanner.console.searches import SearchSource
@@ -138,7 +138,7 @@ def recording_console(
         folder,
         source=lambda _: source,
         marks=partial(MarkFile, folder / MARKS),
-        audit=partial(AuditFile, folder / AUDIT),
+        audit=partial(LineFile, folder / AUDIT),
         fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         search=_search(settings, store),
         pipeline=outbox_pipeline(settings) if follow else None,
@@ -165,7 +165,7 @@ class HostConsole:
             folder,
             source=lambda _: self.alerts,
             marks=partial(MarkFile, folder / MARKS),
-            audit=partial(AuditFile, folder / AUDIT),
+            audit=partial(LineFile, folder / AUDIT),
             fleet=self.host,
             search=_search(settings, store) if settings.keep.size_mib else None,
             pipeline=outbox_pipeline(settings),

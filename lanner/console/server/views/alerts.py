@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from lanner.console.server.context import console, identity
+from lanner.console.server.context import IDENTITY, console
 from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import histogram_chart, page
 from lanner.console.store.filters import ALL_TIME, Filters
@@ -142,7 +142,7 @@ async def names(request: web.Request) -> web.StreamResponse:
 
 async def me(request: web.Request) -> web.StreamResponse:
     """Return who is signed in."""
-    return web.json_response(asdict(identity(request)))
+    return web.json_response(asdict(request[IDENTITY]))
 
 
 def whole_event(found: Alert) -> Mapping[str, object]:

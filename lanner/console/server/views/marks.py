@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from foundation.quantities import parse_duration
-from lanner.console.server.context import console, identity
+from lanner.console.server.context import IDENTITY, console
 from lanner.console.server.guard import NotFound, failure, json_body
 from lanner.console.server.views.alerts import mark_json
 from lanner.console.store.record import OTHER_TEXTS
@@ -50,7 +50,7 @@ def decision(body: Any, now: int) -> Decision:
 
 async def decide(request: web.Request) -> web.StreamResponse:
     """Store a decision; return the marks of its subject."""
-    made, who = console(request), identity(request)
+    made, who = console(request), request[IDENTITY]
     if not who.may_change:
         return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
     now = made.clock()

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from lanner.console.pipeline import SHOWN, PipelineDesk
-from lanner.console.server.context import console, identity
+from lanner.console.server.context import IDENTITY, console
 from lanner.console.server.guard import NotFound, failure, json_body
 from lanner.console.server.rendering import page
 from lanner.console.store.rows import time_text
@@ -39,7 +39,7 @@ async def dead_letters(request: web.Request) -> web.StreamResponse:
 
 async def replay(request: web.Request) -> web.StreamResponse:
     """Send dead letters again."""
-    made, who, desk = console(request), identity(request), _desk(request)
+    made, who, desk = console(request), request[IDENTITY], _desk(request)
     if not who.may_change:
         return failure(request, HTTPStatus.FORBIDDEN, "Only analysts may do this.")
     ids = chosen_ids(await json_body(request))

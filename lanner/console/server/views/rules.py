@@ -19,7 +19,7 @@ from lanner.console.fleet.rules import (
     rule_rows,
     selected,
 )
-from lanner.console.server.context import Console, console
+from lanner.console.server.context import console
 from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
@@ -45,9 +45,8 @@ class RulesPage:
 
 async def rules(request: web.Request) -> web.StreamResponse:
     """Show the rules that match the filter in the address."""
-    made = console(request)
-    chosen, offset = _filter(made, request), number(request.query, "offset", 0, MAX_OFFSET)
-    found = await _read(made, chosen.since)
+    offset = number(request.query, "offset", 0, MAX_OFFSET)
+    chosen, found = await _read(request)
     rows = selected(found.rows, chosen)
     return page(
         request,
@@ -69,9 +68,7 @@ async def rules(request: web.Request) -> web.StreamResponse:
 
 async def attack(request: web.Request) -> web.StreamResponse:
     """Show the ATT&CK matrix."""
-    made = console(request)
-    chosen = _filter(made, request)
-    found = await _read(made, chosen.since)
+    chosen, found = await _read(request)
     tactics = matrix(found.rows)
     most = max((cell.alerts for tactic in tactics for cell in tactic.techniques), default=0)
     return page(
@@ -88,9 +85,7 @@ async def attack(request: web.Request) -> web.StreamResponse:
 
 async def rule(request: web.Request) -> web.StreamResponse:
     """Show one rule."""
-    made = console(request)
-    chosen = _filter(made, request)
-    found = await _read(made, chosen.since)
+    chosen, found = await _read(request)
     row = _named(found, request)
     attack_names = techniques(row.facts.tags) if row.facts else []
     return page(
@@ -100,11 +95,9 @@ async def rule(request: web.Request) -> web.StreamResponse:
 
 async def rules_json(request: web.Request) -> web.StreamResponse:
     """Return the rules that match."""
-    made = console(request)
-    chosen = _filter(made, request)
     offset = number(request.query, "offset", 0, MAX_OFFSET)
     limit = number(request.query, "limit", PAGE, MAX_LIMIT)
-    found = await _read(made, chosen.since)
+    chosen, found = await _read(request)
     rows = selected(found.rows, chosen)
     version = found.known.version
     return web.json_response(
@@ -121,9 +114,7 @@ async def rules_json(request: web.Request) -> web.StreamResponse:
 
 async def rule_of_name(request: web.Request) -> web.StreamResponse:
     """Return one rule with its texts."""
-    made = console(request)
-    chosen = _filter(made, request)
-    row = _named(await _read(made, chosen.since), request)
+    row = _named((await _read(request))[1], request)
     facts = row.facts
     texts = {
         "description": facts.description if facts else "",
@@ -136,9 +127,7 @@ async def rule_of_name(request: web.Request) -> web.StreamResponse:
 
 async def attack_json(request: web.Request) -> web.StreamResponse:
     """Return the ATT&CK matrix."""
-    made = console(request)
-    chosen = _filter(made, request)
-    found = await _read(made, chosen.since)
+    _, found = await _read(request)
     return web.json_response({"tactics": [_tactic_json(tactic) for tactic in matrix(found.rows)]})
 
 
@@ -174,15 +163,19 @@ def _tactic_json(tactic: Tactic) -> dict[str, Any]:
     }
 
 
-async def _read(made: Console, since: str) -> RulesPage:
+async def _read(request: web.Request) -> tuple[RuleFilter, RulesPage]:
+    """Return the filter of an address, and the data of its time."""
+    made = console(request)
+    # A recording may be of any time.
+    chosen = RuleFilter.read({**({"since": ALL_TIME} if made.is_recording else {}), **request.query})
+
     def make() -> RulesPage:
         known = made.fleet.rules()
-        activity = made.reader.rules(since, made.clock())
+        activity = made.reader.rules(chosen.since, made.clock())
         changes = changes_of(known, [_past(each) for each in made.reader.newest_of_rule(RULES_CHANGED, _MAX_CHANGES)])
         return RulesPage(known, activity, rule_rows(known, activity, changes))
 
-    found: RulesPage = await made.recent.get(("rules", since), make)
-    return found
+    return chosen, await made.recent.get(("rules", chosen.since), make)
 
 
 def _past(alert: Alert) -> tuple[PastChange, Sequence[str]]:
@@ -191,12 +184,6 @@ def _past(alert: Alert) -> tuple[PastChange, Sequence[str]]:
     changes = fields.get("rules.changes")
     lines = [str(line) for line in changes] if isinstance(changes, (tuple, list)) else []
     return PastChange(alert.time // 1000, by, str(fields.get("rules.version") or ""), ""), lines
-
-
-def _filter(made: Console, request: web.Request) -> RuleFilter:
-    # A recording may be of any time.
-    default = {"since": ALL_TIME} if made.is_recording else {}
-    return RuleFilter.read({**default, **request.query})
 
 
 def _named(found: RulesPage, request: web.Request) -> RuleRow:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bus.connection import BusUnavailable
 from lanner.console.searches import SearchState
-from lanner.console.server.context import CLIENT, console, identity
+from lanner.console.server.context import CLIENT, IDENTITY, console
 from lanner.console.server.guard import NotFound, event_stream, failure
 from lanner.console.server.live import event_bytes
 from lanner.console.server.rendering import page
@@ -61,7 +61,7 @@ def read_form(query: Mapping[str, str], *, is_recording: bool) -> SearchForm:
 
 async def search_events(request: web.Request) -> web.StreamResponse:
     """Search until the end, a limit, or until the client goes."""
-    made, who = console(request), identity(request)
+    made, who = console(request), request[IDENTITY]
     if made.search is None:
         raise NotFound("This console has no events: `lanner run` records none.")
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):

@@ -10,7 +10,7 @@ from aiohttp import web
 from foundation.errors import LannerError
 from foundation.quantities import UNITS, parse_duration
 from foundation.text import printable
-from lanner.console.server.context import CLIENT, StoryParts, console, identity
+from lanner.console.server.context import CLIENT, IDENTITY, StoryParts, console
 from lanner.console.server.guard import failure
 from lanner.console.server.views.alerts import alert_of, number
 from lanner.console.store.reading import AlertReader
@@ -61,7 +61,7 @@ async def incident(request: web.Request) -> web.StreamResponse:
     """Return the events around an alert as a file."""
     made, identifier = console(request), request.match_info["id"]
     before, after = _around(request.query)
-    await made.record(request, identity(request), "export", f"alert:{identifier}"[:_MAX_SUBJECT])
+    await made.record(request, request[IDENTITY], "export", f"alert:{identifier}"[:_MAX_SUBJECT])
     answer = await _answer(request, lambda parts, alert, budget: parts.reader.incident(alert, before, after, budget))
     if answer.status == HTTPStatus.OK:
         name = "".join(each for each in identifier if each.isascii() and (each.isalnum() or each == "-"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from foundation.text import ignore_note
-from lanner.console.feed.local import AuditFile, LocalAlerts, MarkFile
+from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile
 from lanner.console.fleet.local import FilesOnly
 from lanner.console.fleet.ports import FleetSource
 from lanner.console.pipeline import PipelineSource
@@ -74,7 +74,7 @@ class Served:
             folder,
             source=lambda _: self.queue,
             marks=lambda: MarkFile(folder / MARKS),
-            audit=lambda: AuditFile(folder / AUDIT),
+            audit=lambda: LineFile(folder / AUDIT),
             search=search,
             fleet=self.fleet,
             pipeline=pipeline,
