@@ -203,14 +203,13 @@ class DemoAction:
     """The rule's priority, capitalized as in an alert line."""
     does: str
     """Description of the action."""
-    touches: str
-    """The change on this machine, and how it is undone."""
     run: Callable[[DemoContext], None]
+    touches: str = "An empty directory below /tmp, removed afterwards."
+    """The change on this machine, and how it is undone."""
     needs: frozenset[Need] = frozenset({"root"})
 
 
 NOBODY = 65534
-OWN_DIRECTORY = "An empty directory below /tmp, removed afterwards."
 NOTHING = "Nothing: the output is discarded."
 OWN_FILE_SYSTEM = "Nothing: the file system disappears with the action."
 _IN_CONTAINER = "A container from a small image of this machine's programs; both are removed."
@@ -286,11 +285,6 @@ def inside(*command: str, tty: bool = False) -> Step:
     return run
 
 
-def on_host(rule: str, priority: str, does: str, run: Step, touches: str) -> DemoAction:
-    """Return an action on the host."""
-    return DemoAction(rule, priority, does, touches, run)
-
-
 def in_container(rule: str, priority: str, does: str, run: Step) -> DemoAction:
     """Return an action in a container."""
-    return DemoAction(rule, priority, does, _IN_CONTAINER, run, frozenset({"root", "docker"}))
+    return DemoAction(rule, priority, does, run, _IN_CONTAINER, frozenset({"root", "docker"}))

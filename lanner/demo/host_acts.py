@@ -7,7 +7,6 @@ from pathlib import Path
 from lanner.demo.act import (
     NOBODY,
     NOTHING,
-    OWN_DIRECTORY,
     OWN_FILE_SYSTEM,
     DemoAction,
     DemoContext,
@@ -15,7 +14,6 @@ from lanner.demo.act import (
     command,
     copy_program,
     named,
-    on_host,
     over,
     program,
     python,
@@ -77,137 +75,129 @@ def write_authorized_keys(context: DemoContext) -> None:
 
 
 HOST_ACTS: tuple[DemoAction, ...] = (
-    on_host(
+    DemoAction(
         "Read sensitive file untrusted",
         "Warning",
         "Reads /etc/shadow with cat.",
         command("cat", "/etc/shadow"),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Read sensitive file trusted after startup",
         "Warning",
         "Runs a copy of sh, which only the action sees as /usr/sbin/nginx, waits for 5.5 s and reads /etc/shadow.",
         read_shadow_as_old_server,
         "An empty directory below /tmp, removed afterwards, and a file system that disappears with the action.",
     ),
-    on_host(
+    DemoAction(
         "Read sensitive file refused",
         "Notice",
         "Tries to read /etc/shadow with cat as the user nobody.",
         command("cat", "/etc/shadow", user=NOBODY),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Create link to sensitive file",
         "Warning",
         "Creates a symbolic link to /etc/shadow.",
         command("ln", "-s", "/etc/shadow", "{}/link"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Search for private keys or passwords",
         "Warning",
         "Searches an empty directory for files named id_rsa with find.",
         command("find", "{}", "-name", "id_rsa"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Run program from memory",
         "Critical",
         "Executes a copy of true that exists only in memory.",
         program("run_from_memory"),
         "Nothing: the memory is freed with the process.",
     ),
-    on_host(
+    DemoAction(
         "Run program from shared memory",
         "Warning",
         "Executes a copy of true below /dev/shm.",
         run_from_shared_memory,
         "A directory below /dev/shm, removed afterwards.",
     ),
-    on_host(
+    DemoAction(
         "Shell spawned by server",
         "Warning",
         "Runs a copy of sh named nginx that starts a shell.",
         named("sh", "nginx", "-c", "sh -c true; true"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Outbound connection from shell",
         "Warning",
         "Makes bash connect to an address of this machine where the action listens.",
         connect_from_shell,
         "A TCP port, briefly; no packet leaves the machine.",
     ),
-    on_host(
+    DemoAction(
         "Redirect standard stream to network connection",
         "Warning",
         "Replaces a process's standard input with a connection over the loopback interface.",
         program("redirect"),
         "A TCP port of the loopback interface, briefly.",
     ),
-    on_host(
+    DemoAction(
         "Attach to process by ptrace",
         "Warning",
         "Attaches to a sleeping process that it started, and detaches.",
         program("attach"),
         "Only that process, which is then killed.",
     ),
-    on_host(
+    DemoAction(
         "Write below binary directory",
         "Error",
         "Creates an empty hidden file below /usr/bin.",
         write_below_binary_directory,
         "That file (/usr/bin/.lanner-demo-...), removed afterwards.",
     ),
-    on_host(
+    DemoAction(
         "Set setuid bit",
         "Notice",
         "Sets the setuid bit of an empty file that nobody can execute.",
         command("chmod", "u+s", "{}/empty", file="empty"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Load kernel module",
         "Warning",
         "Requests an empty file to be loaded as a kernel module, which the kernel refuses.",
         load_empty_module,
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Write SSH authorized keys",
         "Warning",
         "Creates an empty authorized_keys file where no SSH server reads it.",
         write_authorized_keys,
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Clear log files",
         "Warning",
         "Truncates /var/log/auth.log on an empty file system that only the action sees.",
         over("/var/log", ": > /var/log/auth.log"),
         "Nothing: the machine's logs are unchanged, and the file system disappears with the action.",
     ),
-    on_host(
+    DemoAction(
         "Remove shell history",
         "Warning",
         "Removes an empty file named .bash_history.",
         command("rm", "{}/.bash_history", file=".bash_history"),
-        OWN_DIRECTORY,
     ),
 )
 
 
 STATEFUL_ACTS: tuple[DemoAction, ...] = (
-    on_host(
+    DemoAction(
         "Many files refused",
         "Notice",
         "Tries to read forty empty files of root as the user nobody.",
         script('cd "$1"; umask 77; touch $(seq 40); chmod 755 .; setpriv --reuid 65534 --clear-groups cat *'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Port scan",
         "Warning",
         "Tries thirty ports of the loopback interface.",
@@ -216,7 +206,7 @@ STATEFUL_ACTS: tuple[DemoAction, ...] = (
         ),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Network sweep",
         "Notice",
         "Tries one port of fifty addresses of the loopback interface.",
@@ -225,28 +215,26 @@ STATEFUL_ACTS: tuple[DemoAction, ...] = (
         ),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Download piped to shell",
         "Notice",
         "Pipes the version of curl, which is no script that does anything, to a shell.",
         script("curl --version | sh -s"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Decoded payload piped to shell",
         "Warning",
         "Pipes nothing through base64 to a shell.",
         script("echo | base64 -d | sh"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Many files removed",
         "Warning",
         "Removes empty files in an empty /var/log that only the action sees.",
         over("/var/log", "cd /var/log && touch $(seq 220) && rm -rf /var/log/*"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Secret read and sent",
         "Error",
         "Reads /etc/shadow, and then tries to connect to a documentation address with curl; nothing is sent.",
@@ -254,16 +242,14 @@ STATEFUL_ACTS: tuple[DemoAction, ...] = (
         script(
             "setsid --wait sh -c 'cat /etc/shadow > /dev/null; curl --noproxy \"*\" --max-time 1 http://192.0.2.1/'"
         ),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Server writes program and it is run",
         "Critical",
         "Runs a copy of cp named nginx that writes a copy of true, and runs that.",
         script('cp /bin/cp "$1/nginx" && "$1/nginx" /bin/true "$1/demo" && "$1/demo"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Interactive reconnaissance",
         "Notice",
         "Runs ten programs that describe the system in one terminal.",

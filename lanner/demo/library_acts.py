@@ -1,18 +1,6 @@
 """Actions on the host for rules on one event, each a command in a table."""
 
-from lanner.demo.act import (
-    NOBODY,
-    NOTHING,
-    OWN_DIRECTORY,
-    OWN_FILE_SYSTEM,
-    DemoAction,
-    named,
-    on_host,
-    over,
-    program,
-    python,
-    script,
-)
+from lanner.demo.act import NOBODY, NOTHING, OWN_FILE_SYSTEM, DemoAction, named, over, program, python, script
 
 _GIVE_CAPABILITY = (
     "import os, struct, tempfile; file = tempfile.NamedTemporaryFile(); "
@@ -20,290 +8,254 @@ _GIVE_CAPABILITY = (
 )
 
 LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
-    on_host(
+    DemoAction(
         "Read private key",
         "Warning",
         "Reads an empty file named id_rsa in a directory named .ssh.",
         script('mkdir "$1/.ssh" && : > "$1/.ssh/id_rsa" && cat "$1/.ssh/id_rsa"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Read cloud credentials",
         "Warning",
         "Reads an empty file named credentials in a directory named .aws.",
         script('mkdir "$1/.aws" && : > "$1/.aws/credentials" && cat "$1/.aws/credentials"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Search for cloud credentials",
         "Warning",
         "Searches an empty directory for a file of AWS with find.",
         script('find "$1" -path "*/.aws/credentials"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Search for setuid programs",
         "Notice",
         "Searches an empty directory for setuid programs with find.",
         script('find "$1" -perm -4000'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Watch opened files by fanotify",
         "Warning",
         "Creates a fanotify group that watches nothing, and closes it.",
         python("import ctypes, os; os.close(ctypes.CDLL(None).syscall(300, 1, 0))"),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Access memory of another process",
         "Warning",
         "Opens the memory of a sleeping process that it started, and reads nothing.",
         script('sleep 2 & head -c 0 "/proc/$!/mem"; kill $!'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Reach sensitive file by path traversal",
         "Warning",
         "Reads /etc/passwd by a path with two detours.",
         script("cat /usr/../etc/../etc/passwd"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Mount exposes system files",
         "Warning",
         "Mounts /etc at an empty directory, where only the action sees it.",
         script('unshare --mount mount --bind /etc "$1"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
-        "Run network scanner or sniffer",
-        "Notice",
-        "Runs a copy of true named nmap.",
-        named("true", "nmap"),
-        OWN_DIRECTORY,
-    ),
-    on_host(
+    DemoAction("Run network scanner or sniffer", "Notice", "Runs a copy of true named nmap.", named("true", "nmap")),
+    DemoAction(
         "Run program with netcat",
         "Warning",
         "Runs a copy of true named nc with arguments that would run a program.",
         named("true", "nc", "-e", "/bin/true", "192.0.2.1", "9"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Connect with SSH to unusual port",
         "Notice",
         "Runs a copy of perl under the name ssh, which tries to connect to a documentation address.",
         named("perl", "ssh", "-e", 'socket(my $s, 2, 2049, 6); connect($s, pack("S n C4 x8", 2, 443, 192, 0, 2, 1))'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Network connection of system tool",
         "Warning",
         "Runs a copy of perl under the name sleep, which tries to connect to a documentation address.",
         named(
             "perl", "sleep", "-e", 'socket(my $s, 2, 2049, 6); connect($s, pack("S n C4 x8", 2, 4444, 192, 0, 2, 1))'
         ),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Network connection of interpreter",
         "Notice",
         "Tries to connect to a documentation address with Python.",
         python('import socket; s = socket.socket(); s.settimeout(1); s.connect_ex(("192.0.2.1", 9))'),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Run program from hidden temporary directory",
         "Warning",
         "Runs a copy of true in a hidden directory below /tmp.",
         script('mkdir "$1/.hidden" && cp /bin/true "$1/.hidden/demo" && "$1/.hidden/demo"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Program spawned by database",
         "Notice",
         "Runs a copy of sh named mysqld that starts true.",
         named("sh", "mysqld", "-c", "/bin/true; true"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Tool spawned by server",
         "Warning",
         "Runs a copy of sh named nginx that starts id.",
         named("sh", "nginx", "-c", "id; true"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Run cryptocurrency miner",
         "Critical",
         "Runs true with the address of a pool that doesn't exist as its argument.",
         script("/bin/true stratum+tcp://pool.invalid:3333"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Package build runs network tool",
         "Notice",
         "Runs a copy of sh named npm that asks curl for its version.",
         named("sh", "npm", "-c", "curl --version; true"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "System user runs program interactively",
         "Warning",
         "Runs id in a terminal as the user nobody.",
         python('import pty; pty.spawn(["/usr/bin/id"])', user=NOBODY),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Exploit known fault of privileged program",
         "Critical",
         "Runs a copy of true named sudoedit with the arguments of an exploit.",
         named("true", "sudoedit", "-s", "\\\\"),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Handle page faults without privileges",
         "Notice",
         "Creates a userfaultfd of user space only, as the user nobody, and closes it.",
         python("import ctypes; ctypes.CDLL(None).syscall(323, 1)", user=NOBODY),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Enter namespace of another process",
         "Notice",
         "Enters the network namespace that the action is in anyway.",
         script('nsenter --target "$$" --net true'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Change program that kernel calls",
         "Critical",
         "Writes an ordinary file of that name in its own directory.",
         script('mkdir -p "$1/sys/kernel" && echo x > "$1/sys/kernel/core_pattern"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Load BPF program",
         "Notice",
         "Loads a BPF program of two instructions that does nothing, attaches it nowhere, and ends.",
         program("load_bpf"),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Write preload configuration",
         "Error",
         "Writes that file, empty, in an empty /etc that only the action sees.",
         over("/etc", "echo > /etc/ld.so.preload"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Set file capabilities",
         "Notice",
         "Gives an empty file that nobody can execute a capability.",
         python(_GIVE_CAPABILITY),
         "A file in the directory for temporary files, removed afterwards.",
     ),
-    on_host(
+    DemoAction(
         "Write scheduled job",
         "Warning",
         "Writes an empty job in an empty /etc that only the action sees.",
         over("/etc", "mkdir /etc/cron.d && echo > /etc/cron.d/demo"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Write system service",
         "Warning",
         "Creates an empty file named demo.service in its own directory.",
         script(': > "$1/demo.service"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Change shell start-up file",
         "Notice",
         "Creates an empty file named .bashrc in its own directory.",
         script(': > "$1/.bashrc"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Read shell start-up file",
         "Informational",
         "Reads an empty file named .bashrc in its own directory.",
         script(': > "$1/.bashrc" && cat "$1/.bashrc"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "Write account file",
         "Error",
         "Writes an empty file of that name in an empty /etc that only the action sees.",
         over("/etc", "echo > /etc/passwd"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Write login configuration",
         "Error",
         "Writes a file in an empty /etc that only the action sees.",
         over("/etc", "mkdir /etc/pam.d && echo > /etc/pam.d/demo"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Read login configuration",
         "Informational",
         "Reads a file in an empty /etc that only the action sees.",
         over("/etc", "mkdir /etc/pam.d && echo > /etc/pam.d/demo && cat /etc/pam.d/demo"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Change source of packages",
         "Notice",
         "Writes an empty file of that name in an empty /etc that only the action sees.",
         over("/etc", "mkdir /etc/apt && echo > /etc/apt/sources.list"),
         OWN_FILE_SYSTEM,
     ),
-    on_host("Manage accounts", "Notice", "Runs a copy of true named useradd.", named("true", "useradd"), OWN_DIRECTORY),
-    on_host(
+    DemoAction("Manage accounts", "Notice", "Runs a copy of true named useradd.", named("true", "useradd")),
+    DemoAction(
         "Create file below dev",
         "Warning",
         "Creates an empty file in an empty /dev that only the action sees.",
         over("/dev", "> /dev/demo"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
+    DemoAction(
         "Change directory of system programs",
         "Error",
         "Renames an empty file in an empty /usr/sbin that only the action sees.",
         over("/usr/sbin", "> /usr/sbin/demo && mv /usr/sbin/demo /usr/sbin/demo2"),
         OWN_FILE_SYSTEM,
     ),
-    on_host(
-        "Create hidden file",
-        "Notice",
-        "Creates an empty hidden file in its own directory.",
-        script(': > "$1/.hidden"'),
-        OWN_DIRECTORY,
+    DemoAction(
+        "Create hidden file", "Notice", "Creates an empty hidden file in its own directory.", script(': > "$1/.hidden"')
     ),
-    on_host(
-        "Stop security tool",
-        "Warning",
-        "Runs a copy of true named setenforce.",
-        named("true", "setenforce", "0"),
-        OWN_DIRECTORY,
+    DemoAction(
+        "Stop security tool", "Warning", "Runs a copy of true named setenforce.", named("true", "setenforce", "0")
     ),
-    on_host(
+    DemoAction(
         "Debugger detection by ptrace",
         "Notice",
         "Asks to be traced, and ends.",
         python("import ctypes; ctypes.CDLL(None).ptrace(0, 0, 0, 0)"),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "Destroy data",
         "Warning",
         "Overwrites an empty file in its own directory with shred.",
         script(': > "$1/empty" && shred "$1/empty"'),
-        OWN_DIRECTORY,
     ),
-    on_host(
+    DemoAction(
         "UDP traffic to unusual port",
         "Notice",
         "Connects a UDP socket to a documentation address and sends nothing.",
@@ -312,11 +264,10 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         ),
         NOTHING,
     ),
-    on_host(
+    DemoAction(
         "SSH server loads known bad library",
         "Critical",
         "Runs a copy of cat named sshd that reads an empty file with the library's name.",
         script(': > "$1/liblzma.so.5.6.0" && cp /bin/cat "$1/sshd" && "$1/sshd" "$1/liblzma.so.5.6.0"'),
-        OWN_DIRECTORY,
     ),
 )

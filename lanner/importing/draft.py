@@ -1,7 +1,7 @@
 """A lanner.yaml under construction, with a note for each setting that has no equivalent."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +45,13 @@ def _found(tree: Node, name: str, key: ScalarNode | None) -> Iterator[ImportedSe
             yield from _found(below, f"{name}.{below_key.value.lower()}".lstrip("."), below_key)
     elif tree.items if isinstance(tree, SequenceNode) else tree.text:
         yield ImportedSetting(name, (key or tree).location, tree, key.value if key else "")
+
+
+def reason_in(reasons: Mapping[str, str], name: str) -> str:
+    """Return why a setting, or the nearest section around it, is not carried over; empty if there is no reason."""
+    while name and name not in reasons:
+        name = name.rpartition(".")[0]
+    return reasons.get(name, "")
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Source: falco.yaml as shipped.
 from typing import Any
 
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from lanner.importing.draft import Draft, ImportedSetting, found_in
+from lanner.importing.draft import Draft, ImportedSetting, found_in, reason_in
 from lanner.settings.load import parse_yaml
 
 REASONS = {
@@ -63,15 +63,6 @@ ENGINES = {
 NO_ENGINE = "is not a container runtime that Lanner has settings for; containers of any runtime have at least their id."
 
 
-def reason_for(name: str) -> str:
-    """Return why a setting is not carried over; empty if there is no reason."""
-    while name:
-        if name in REASONS:
-            return REASONS[name]
-        name = name.rpartition(".")[0]
-    return ""
-
-
 SAME = (
     *("rules", "priority", "rule_matching", "append_output", "json_output", "log_level"),
     *("json_include_output_property", "json_include_output_fields_property", "json_include_tags_property"),
@@ -123,7 +114,7 @@ def _convert(draft: Draft, each: ImportedSetting, texts: dict[str, str]) -> None
         _engine(draft, each, *key.partition(".")[::2])
     elif each.name == "plugins":
         _plugins(draft, each)
-    if draft.is_open and (reason := reason_for(each.name)):
+    if draft.is_open and (reason := reason_in(REASONS, each.name)):
         draft.note(each, reason)
 
 

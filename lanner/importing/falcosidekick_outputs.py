@@ -6,6 +6,8 @@ Source: falcosidekick's config_example.yaml and types/types.go.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lanner.importing.draft import reason_in
+
 SWITCHES = {
     "slack": "webhookurl",
     "webhook": "address",
@@ -110,12 +112,7 @@ _REASONS = {
 
 def reason_for(name: str) -> str:
     """Return why a setting is not carried over; empty if there is no reason."""
-    last = name.rpartition(".")[2]
-    while name:
-        if name in _REASONS:
-            return _REASONS[name]
-        name = name.rpartition(".")[0]
-    return _COMMON.get(last, "")
+    return reason_in(_REASONS, name) or _COMMON.get(name.rpartition(".")[2], "")
 
 
 def instead_of(section: str) -> str:

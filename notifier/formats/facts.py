@@ -221,12 +221,8 @@ def _connection(alert: Alert) -> str:
     return text_of(alert, "fd.name") if text_of(alert, "fd.type") in _SOCKETS else ""
 
 
-def _facts_field(name: str) -> Callable[[Alert], str]:
-    return lambda alert: text_of(alert, name)
-
-
 _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
-    ("command", _facts_field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
+    ("command", _field("proc.cmdline"), ("proc.cmdline", "proc.name", "evt.type", "evt.res")),
     ("user", _user, ("user.name", "user.uid", "user.loginuid", "user.loginname")),
     ("parents", _parents, _ANCESTORS),
     ("image", _image, ("container.image.repository", "container.image.tag", "container.image")),
@@ -234,8 +230,8 @@ _FACTS: tuple[tuple[str, Callable[[Alert], str], tuple[str, ...]], ...] = (
     ("pod", _pod, ("k8s.pod.name", "k8s.ns.name")),
     ("file", _file, ("fs.path.name", "fs.path.source", "fs.path.target", "fd.realpath")),
     ("connection", _connection, ("fd.name", "fd.type")),
-    ("program", _facts_field("proc.exepath"), ("proc.exepath",)),
-    ("pid", _facts_field("proc.pid"), ("proc.pid",)),
+    ("program", _field("proc.exepath"), ("proc.exepath",)),
+    ("pid", _field("proc.pid"), ("proc.pid",)),
 )
 """Label, what gives its value, and the fields that it stands for."""
 _SHOWN = frozenset(name for *_, names in _FACTS for name in names) | _OWN_TEXT
