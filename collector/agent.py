@@ -186,12 +186,9 @@ class Collector:
         *,
         variables: frozenset[str] | None = None,
     ) -> None:
-        """Switch to other event types and another pushdown filter while running.
+        """Switch to other event types and another pushdown filter while running; None sends every event.
 
-        Args:
-            event_types: event types to watch.
-            pushdown_filter: pushdown filter; None sends every event.
-            variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
+        variables: names of the environment variables to collect at exec from now on; None leaves them unchanged.
         """
         if variables is not None:
             self._reader.variables = variables

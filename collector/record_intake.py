@@ -28,12 +28,7 @@ T = TypeVar("T")
 
 
 class PendingEvents(Generic[T]):
-    """Waiting events by container, each container's in arrival order.
-
-    Args:
-        max_age: maximum nanoseconds that an event waits.
-        max_events: maximum events that wait, of all containers together.
-    """
+    """Waiting events by container, each container's in arrival order. max_age: ns. max_events: of all together."""
 
     def __init__(self, max_age: int = MAX_AGE, max_events: int = MAX_EVENTS) -> None:
         self.gave_up_by_time = 0

@@ -15,11 +15,9 @@ class DatabaseUnusable(LannerError):
 
 
 def open_database(path: Path | None, schema: str) -> sqlite3.Connection:
-    """Open a file in WAL mode, for any thread, without implicit transactions.
+    """Open a file in WAL mode, for any thread, without implicit transactions; None is a database in memory.
 
-    Args:
-        path: created if missing; None for a database in memory.
-        schema: statements that create missing tables.
+    The schema consists of statements that create missing tables.
 
     Raises:
         OSError: the file can't be created.

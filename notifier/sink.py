@@ -74,13 +74,9 @@ class Sink(ABC):
 
     @abstractmethod
     def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
-        """Deliver the first alert, or the first few in one message.
+        """Deliver the first alert, or the first few in one message, of at most `batch_size`, oldest first.
 
-        Args:
-            alerts: at least one and at most `batch_size`, oldest first.
-
-        Returns:
-            How many were delivered, or why none was.
+        Return how many were delivered, or why none was.
         """
 
     def idle(self) -> None:  # noqa: B027  what most need not

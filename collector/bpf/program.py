@@ -56,13 +56,9 @@ class PathCopies:
     """The programs that take copies, at most one of them attached."""
 
     def __init__(self, maps: dict[str, int], copy_bytes: int, freed: int, putname: int | None) -> None:
-        """Take ownership of programs; close() closes them.
+        """Take ownership of programs; close() closes them. copy_bytes: size of a value of the map copied_names.
 
-        Args:
-            maps: descriptors of the maps, by name.
-            copy_bytes: size of a value of the map copied_names.
-            freed: the program for freed objects.
-            putname: the one for putname(); None if the kernel refuses it.
+        putname is None if the kernel refuses that program.
         """
         self._maps = maps
         self._copy_bytes = copy_bytes

@@ -41,10 +41,6 @@ class ContainerRuntime(Protocol):
     def inspect(self, name: ContainerName, bundle: Bundle | None) -> Container:
         """Inspect a container within bounded time, on any thread.
 
-        Args:
-            name: the container.
-            bundle: what its bundle revealed; None if none was found.
-
         Raises:
             ContainerNotFound: the runtime doesn't know the container.
             RuntimeUnavailable: the runtime couldn't be queried.

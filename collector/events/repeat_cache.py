@@ -244,15 +244,7 @@ class RepeatCache:
     def remember(
         self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
     ) -> None:
-        """Remember an event just added, for reuse.
-
-        Args:
-            builder: the batch.
-            record: as sent by the kernel side.
-            call: the same record, decoded.
-            event: its index in the batch.
-            entry: its process.
-        """
+        """Remember an event just added, for reuse: by the record as sent by the kernel side, and as decoded."""
         stamp = self._table.changes + self._containers.version
         if stamp != self._stamp:
             self._stamp = stamp

@@ -234,13 +234,9 @@ class Reconciler:
     def __init__(
         self, index: ClusterIndex, *, delay: float, cluster: str = "", most_deleted: int = MAX_DELETED
     ) -> None:
-        """Begin with an empty topic.
+        """Begin with an empty topic. most_deleted: limit of the records of deleted pods that stay.
 
-        Args:
-            index: the objects of the cluster.
-            cluster: the cluster's name, for each record.
-            delay: seconds for which the record of a deleted pod stays, so that late events still find it.
-            most_deleted: limit of the records that stay.
+        delay: seconds for which such a record stays, so that late events still find it.
         """
         self.refused = 0
         """Pods without a record, because a name is out of range."""
@@ -291,9 +287,7 @@ class Reconciler:
     def plan(self, now: float, most: int) -> list[tuple[str, bytes | None]]:
         """Return what to write, at most so many messages; each is in flight until it has arrived or failed.
 
-        Args:
-            now: a monotonic clock, s.
-            most: the number of messages.
+        now: a monotonic clock, s.
         """
         found: list[tuple[str, bytes | None]] = []
         for key in self._index.take_changed(most):

@@ -56,12 +56,9 @@ class LeaseView:
         return "wait"
 
     def next_spec(self, spec: dict[str, Any], wall: float, *, is_taking: bool) -> dict[str, Any]:
-        """Return the specification that holds the lease.
+        """Return the specification that holds the lease. wall: seconds since the epoch.
 
-        Args:
-            spec: the current one.
-            wall: seconds since the epoch.
-            is_taking: whether another process held it.
+        is_taking: whether another process held it.
         """
         formatted = datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         found = {"leaseTransitions": 0, "acquireTime": formatted} | spec
@@ -80,15 +77,7 @@ class Elector:
     """Runs a task while this process holds the lease, and cancels it when that is over."""
 
     def __init__(self, api: ApiServer, namespace: str, name: str, identity: str, on_note: OnNote) -> None:
-        """Prepare; nothing is requested.
-
-        Args:
-            api: the API server.
-            namespace: of the lease.
-            name: of the lease.
-            identity: unique among the processes.
-            on_note: receives messages for an operator.
-        """
+        """Prepare; nothing is requested. identity: unique among the processes."""
         self.is_leader = False
         self.renewed_at = 0.0
         """When the lease was last held for certain, monotonic s."""
@@ -110,8 +99,7 @@ class Elector:
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, lead, and start over when it is lost; cancel to end.
 
-        Args:
-            lead: what only the holder does; it is cancelled when the lease is lost. An exception of it ends this.
+        lead: what only the holder does; it is cancelled when the lease is lost. An exception of it ends this.
         """
         while True:
             await self._acquire()

@@ -18,15 +18,7 @@ class Watcher:
     """Lists and watches all resources until it is canceled."""
 
     def __init__(self, api: ApiServer, index: ClusterIndex, *, page_size: int, node: str = "", on_note: OnNote) -> None:
-        """Prepare; nothing is requested.
-
-        Args:
-            api: the API server.
-            index: receives all objects.
-            page_size: objects per page of a list.
-            node: restricts pods to those of this node; empty for all.
-            on_note: receives messages for an operator.
-        """
+        """Prepare; nothing is requested. page_size: objects per page of a list. node: only its pods; empty for all."""
         self.listed = asyncio.Event()
         """Set once all resources were listed."""
         self.reflectors = {name: Reflector(random.random) for name in RESOURCES}

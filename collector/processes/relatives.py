@@ -86,15 +86,10 @@ def find_leader(
     number_of: Callable[[TrackedProcess], int | None],
     living: Mapping[int, TrackedProcess],
 ) -> TrackedProcess | None:
-    """Return the leader of a session or process group; None if the number isn't known.
+    """Return the leader of a session or process group; None if the number, which is the leader's pid, isn't known.
 
     If the leader is gone (its pid may belong to another process by now), return the eldest ancestor in the same group.
-
-    Args:
-        entry: the process whose leader is looked up.
-        number: its session or group, which is the leader's pid.
-        number_of: returns the same number of other processes.
-        living: processes by pid.
+    number_of returns the same number of other processes.
 
     Source: proc.sname and proc.pgid.name in Falco's field reference.
     """

@@ -232,11 +232,8 @@ def open_made_by_root(path: str, root: str = "/") -> int:
 
     Every folder on the way must be root's and writable for nobody else; in a sticky one, anybody can make what isn't
     there yet. A link in such a folder is root's as well, so it is followed, with the same demands. No file system below
-    a folder that fails is asked for anything, so none that hangs is reached.
-
-    Args:
-        path: from the root.
-        root: the root directory, which may be that of a process: /proc/PID/root.
+    a folder that fails is asked for anything, so none that hangs is reached. The root may be that of a process:
+    /proc/PID/root.
 
     Raises:
         OSError: there is no such path, or others than root can change it.
@@ -291,16 +288,10 @@ def signature_below(root: int, path: str, *, links: bool = True) -> Signature | 
 def read_below(
     root: int, path: str, *, links: bool = True, limit: int = MAX_BYTES, of_root: bool = False
 ) -> tuple[bytes, Signature] | None:
-    """Read the complete lines in the first bytes of a regular file; None if there is none.
+    """Read the complete lines in the first bytes of a regular file below an open root; None if there is none.
 
     The file is opened for reading only after it is known to be regular, because opening a device can have side effects.
-
-    Args:
-        root: descriptor of the root directory.
-        path: relative to it.
-        links: whether to follow symbolic links at all.
-        limit: the most bytes to read.
-        of_root: whether only a file counts that nobody but root can write to.
+    links: whether to follow symbolic links at all. of_root: only a file counts that nobody but root can write to.
     """
     try:
         with closing(open_below(root, path, links=links)) as descriptor:

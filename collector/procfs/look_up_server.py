@@ -123,11 +123,7 @@ def _signatures(found: list[dict[str, Any] | None]) -> tuple[Signature | None, S
 
 
 def main(arguments: list[str]) -> None:
-    """Serve standard input.
-
-    Args:
-        arguments: where procfs is mounted, and the host's root directory.
-    """
+    """Serve standard input. arguments: where procfs is mounted, and the host's root directory."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # These signals are for the collector, which may still send queries while it shuts down.
         signal.signal(number, signal.SIG_IGN)

@@ -172,14 +172,9 @@ class SendWindow:
         one.is_settled = True
 
     def refused(self, one: QueuedBatch, *, by_client: bool = False) -> bool:
-        """Record that a batch is too large, so it is sent again alone or in halves.
+        """Record that a batch is too large, so it is sent again alone or in halves. by_client: this one alone.
 
-        Args:
-            one: the batch.
-            by_client: the client refused this batch alone.
-
-        Returns:
-            Whether it can't be sent at all, because nothing is left to divide.
+        Return whether it can't be sent at all, because nothing is left to divide.
         """
         is_certain = one.is_alone or by_client
         self._answered(one)

@@ -110,15 +110,9 @@ _UNITS = ("ms", "s", "m", "h", "d")
 
 
 def time_ms(text: str | None, option: str, now: int) -> int | None:
-    """Parse a time.
+    """Parse a time, such as 30m, 24h or 7d (before now), or 2026-11-24T14:31:30 (local time unless it names a zone).
 
-    Args:
-        text: such as 30m, 24h or 7d (before now), or 2026-11-24T14:31:30 (local time unless it names a zone); or None.
-        option: name of the option, for the error.
-        now: milliseconds since the epoch.
-
-    Returns:
-        Milliseconds since the epoch; None for None.
+    Return milliseconds since the epoch, as now is; None for None. The option is named in the error.
 
     Raises:
         BadInput: The text is not a valid time.

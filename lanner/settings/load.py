@@ -63,19 +63,15 @@ def _check_keys(node: Node) -> None:
 
 
 def with_setting(tree: Node, path: str, value: str, source: str) -> Node:
-    """Return a tree in which one setting is set.
+    """Return a tree in which one setting is set. source: where it is from, for error messages.
 
-    Args:
-        tree: the settings so far.
-        path: dotted path of the setting; `a[].b` appends an item to a list.
-        value: a text, or a list or mapping as YAML; a mapping is merged key by key.
-        source: where it is from, for error messages.
+    The path is dotted, and `a[].b` appends an item to a list. The value is a text, or a list or mapping as YAML; a
+    mapping is merged key by key.
 
     Raises:
         BadInput: The path or value is invalid.
 
     Source: Falco's `-o key=value`.
-
     """
     if not re.fullmatch(r"\w+(\[\])?(\.\w+(\[\])?)*", path):
         raise BadInput(f"{source}: {path!r} is not the name of a setting, such as file_output.enabled or rules[].")

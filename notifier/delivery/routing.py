@@ -32,9 +32,7 @@ class AlertMatcher:
     def matches(self, alert: Alert, quantifier: Callable[[Iterable[bool]], bool] = any) -> bool:
         """Return whether all conditions are true of an alert.
 
-        Args:
-            alert: the alert.
-            quantifier: whether any or all of the hosts and namespaces that a summary lists must match.
+        quantifier: whether any or all of the hosts and namespaces that a summary lists must match.
         """
         hosts = _listed(alert, "evt.hostname") or (alert.hostname,)
         namespaces = _listed(alert, "k8s.ns.name") or (str(alert.event.get("k8s.ns.name", "")),)

@@ -30,14 +30,14 @@ class FieldSpec:
     argument_kind: ArgumentKind
     format: str
     """How a number is printed: DEC, HEX, ID, 10_PADDED_DEC; NA for text."""
-    is_list: bool
-    filter_only: bool
-    print_only: bool
-    deprecated: bool
-    no_rhs: bool
-    no_transformer: bool
-    table_only: bool
     description: str
+    is_list: bool = False
+    filter_only: bool = False
+    print_only: bool = False
+    deprecated: bool = False
+    no_rhs: bool = False
+    no_transformer: bool = False
+    table_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,12 @@ class EventType:
     origin: str
     """syscall, tracepoint or metaevent."""
     params: tuple[ParamSpec, ...]
-    uses_fd: bool
-    creates_fd: bool
-    reads_from_fd: bool
-    writes_to_fd: bool
-    waits: bool
-    modifies_state: bool
-
-
-_FLAG_NAMES = ("is_list", "filter_only", "print_only", "deprecated", "no_rhs", "no_transformer", "table_only")
+    uses_fd: bool = False
+    creates_fd: bool = False
+    reads_from_fd: bool = False
+    writes_to_fd: bool = False
+    waits: bool = False
+    modifies_state: bool = False
 
 
 def _data(name: str) -> Any:
@@ -79,8 +76,8 @@ def _data(name: str) -> Any:
 def _fields() -> dict[str, FieldSpec]:
     specs = {}
     for name, kind, family, argument, argument_kind, form, flags, text in _data("catalogue_fields.json"):
-        marks = {flag: flag in flags for flag in _FLAG_NAMES}
-        specs[name] = FieldSpec(name, kind, family, argument, argument_kind, form, description=text, **marks)
+        marks = dict.fromkeys(flags, True)
+        specs[name] = FieldSpec(name, kind, family, argument, argument_kind, form, text, **marks)
     return specs
 
 
@@ -142,14 +139,8 @@ def own_field(name: str, family: str, kind: str, description: str, *, is_list: b
         "optional" if is_list else "none",
         "index" if is_list else "",
         "NA" if kind == "CHARBUF" else "DEC",
+        description,
         is_list=is_list,
-        filter_only=False,
-        print_only=False,
-        deprecated=False,
-        no_rhs=False,
-        no_transformer=False,
-        table_only=False,
-        description=description,
     )
 
 
@@ -179,7 +170,7 @@ def event_spec(name: str) -> EventType | None:
 
 @cache
 def _generic(name: str) -> EventType:
-    return EventType(name, "other", "syscall", GENERIC_PARAMS, False, False, False, False, False, False)
+    return EventType(name, "other", "syscall", GENERIC_PARAMS)
 
 
 @lru_cache(maxsize=4096)

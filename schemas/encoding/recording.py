@@ -120,12 +120,7 @@ def read_metadata(file: BinaryIO, path: Path) -> Mapping[str, bytes]:
 
 
 def read_blocks(path: Path, expected: MessageFormat, what: str) -> Iterator[tuple[WriterSchema, bytes]]:
-    """Yield the schema and the datum of each message.
-
-    Args:
-        path: the file.
-        expected: the kind of its messages.
-        what: what they are called in errors.
+    """Yield the schema and the datum of each message of the expected kind. what: their name in errors.
 
     Raises:
         OSError: the file can't be read.

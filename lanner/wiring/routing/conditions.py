@@ -33,15 +33,10 @@ _INDENT = 4
 
 
 def compile_conditions(settings: Settings, conditions: Mapping[str, Condition]) -> Mapping[str, Predicate]:
-    """Compile conditions.
+    """Compile conditions into predicates on alerts, both by the name of their setting.
 
-    Args:
-        settings: name the rule files that define macros and lists.
-        conditions: by the name of their setting.
-
-    Returns:
-        Predicates on alerts, by the same names. A comparison with a field that an alert lacks is false. A predicate
-        may raise any exception on hostile values.
+    The rule files of the settings define macros and lists. A comparison with a field that an alert lacks is false. A
+    predicate may raise any exception on hostile values.
 
     Raises:
         BadSettings: with all errors.

@@ -48,7 +48,6 @@ def _queue(lag: GroupLag) -> PipelineQueue:
 
 def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:
     """Return the queues and dead letters of a fleet. own_topics: those that processors read by json_sources."""
-    from bus.clients.reachability import check_reachable
     from lanner.dead_letters.topics import TopicDeadLetters
 
     @contextmanager

@@ -126,11 +126,7 @@ class FleetFilter:
 def own_filter(check: Callable[[], PushdownFilter]) -> PushdownFilter:
     """Return the filter of this host's rule files, made by a child process; call it before threads are started.
 
-    Args:
-        check: checks the settings, and returns the filter; raises BadInput. What it imports leaves with the process.
-
-    Raises:
-        BadInput: With all errors in settings and rules.
+    What check imports leaves with the process. Raises BadInput with all errors in settings and rules.
     """
     reading, writing = os.pipe()
     sys.stdout.flush()
