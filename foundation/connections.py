@@ -86,7 +86,7 @@ class ConnectionBound:
     """The limit on a server's connections, and what it caused."""
 
     def __init__(self, name: str, most: int, reserved: int = 0, report: OnNote = ignore_note) -> None:
-        """Create a limit, of which so many are reserved for known clients.
+        """Create a limit; so many of the connections are reserved for clients that are known.
 
         report: called at most once in ten minutes when connections are closed for lack of room.
         """

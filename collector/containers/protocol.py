@@ -60,7 +60,7 @@ def confirms(name: ContainerName, pid: int | None, proc: Path) -> bool:
 
 
 class RuntimeConnection(socket.socket):
-    """A connection to a runtime, with limits for all that is sent and received, and for the seconds from now on."""
+    """A connection to a runtime, with limits for all that is sent and received; it ends so many seconds from now."""
 
     def __init__(self, timeout: float) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_STREAM)

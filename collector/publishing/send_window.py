@@ -172,9 +172,9 @@ class SendWindow:
         one.is_settled = True
 
     def refused(self, one: QueuedBatch, *, by_client: bool = False) -> bool:
-        """Record that a batch is too large, so it is sent again alone or in halves. by_client: this one alone.
+        """Record that a batch is too large, so it is sent again alone or in halves.
 
-        Return whether it can't be sent at all, because nothing is left to divide.
+        by_client: the client refused this batch alone. Return whether it can't be sent at all, nor be divided.
         """
         is_certain = one.is_alone or by_client
         self._answered(one)

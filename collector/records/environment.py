@@ -54,7 +54,7 @@ def entries_of(block: bytes) -> list[bytes]:
 def kernel_keys(names: Iterable[str]) -> dict[bytes, int]:
     """Return the beginnings of the variables to send, and a bit for each use, as in lanner.bpf.c.
 
-    EVERY_VARIABLE among the names of those that rules use sends all.
+    The names are those of the variables that rules use; EVERY_VARIABLE sends all.
     """
     named = ("" if name == EVERY_VARIABLE else f"{name}=" for name in names)
     scripts = (_PATH, _HOME, *(each for own in _INTERPRETERS.values() for each in own))

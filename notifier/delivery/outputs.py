@@ -15,7 +15,7 @@ class DirectDelivery:
     """Sends each alert at once, to a sink on this host. What fails is lost, and counted."""
 
     def __init__(self, name: str, sink: Sink, router: Router, stats: SinkStats, report: OnNote) -> None:
-        """Wrap a sink, which must never block. The router counts in stats the alerts that aren't for it.
+        """Wrap a sink, which must never block; the router counts in stats the alerts that it rejects.
 
         report: called once when sending begins to fail, and once when it works again.
         """

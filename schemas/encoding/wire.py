@@ -73,7 +73,7 @@ def header_of(data: bytes) -> bytes:
 
 
 def reframed(data: bytes, header: bytes, own: bytes) -> bytes:
-    """Replace the header of a message whose header is our own; return a message of another schema unchanged."""
+    """Replace the header of a message if it is our own schema's; return a message of another schema unchanged."""
     return header + data[len(own) :] if data.startswith(own) else data
 
 

@@ -160,7 +160,7 @@ class SlackSink(Sink):
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Create a sink. posted: record of posted messages, in memory only if None. Clocks are in seconds."""
+        """Create a sink. posted: the record of posted messages; in memory only if None. Clocks are in seconds."""
         self._client = client
         self._posted = PostedMessages(None) if posted is None else posted
         self._clock = clock
