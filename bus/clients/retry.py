@@ -41,11 +41,6 @@ class Outage:
         self._since: float | None = None
         self._report_at = 0.0
 
-    @property
-    def is_on(self) -> bool:
-        """True if an outage was reported that has not ended."""
-        return self._since is not None
-
     def goes_on(self, reason: object) -> None:
         """Record a failure."""
         now = self._clock()

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from foundation.sqlite import DatabaseUnusable
 from foundation.text import count_of, printable
 from lanner.errors import BadInput
-from notifier.delivery.outbox import DeadLetter, Outbox
+from notifier.delivery.outbox import Outbox
 from schemas.alert import Alert, BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch, decode_batch
 
@@ -68,7 +68,18 @@ class OutboxDeadLetters:
     def dead_letters(self) -> Iterator[StoredDeadLetter]:
         """Yield all dead letters, oldest first."""
         for each in self._outbox.dead_letters():
-            yield self._stored(each)
+            alert = alert_in(each.data)
+            yield StoredDeadLetter(
+                f"{self.name}:{each.number}",
+                each.at,
+                self.name,
+                "" if alert is None else alert.rule,
+                each.reason,
+                each.attempts,
+                each.number,
+                each.data,
+                {"alert": each.alert_id, "host": "" if alert is None else alert.hostname},
+            )
 
     def replay(self, dead_letters: Sequence[StoredDeadLetter]) -> None:
         """Append the dead letters to the queue; the delivering process sends them within a second."""
@@ -83,22 +94,6 @@ class OutboxDeadLetters:
     def close(self) -> None:
         """Close the outbox."""
         self._outbox.close()
-
-    def _stored(self, each: DeadLetter) -> StoredDeadLetter:
-        alert = alert_in(each.data)
-        rule = "" if alert is None else alert.rule
-        details = {"alert": each.alert_id, "host": "" if alert is None else alert.hostname}
-        return StoredDeadLetter(
-            f"{self.name}:{each.number}",
-            each.at,
-            self.name,
-            rule,
-            each.reason,
-            each.attempts,
-            each.number,
-            each.data,
-            details,
-        )
 
 
 def outboxes(folder: Path) -> list[OutboxDeadLetters]:

@@ -89,8 +89,6 @@ class OpenFile:
 
     descriptor: int
     inode: int
-    changed: int
-    """When it was last written, as far as was known when it was opened, ns since the epoch."""
 
     def close(self) -> None:
         """Close it."""
@@ -107,7 +105,7 @@ def open_file(path: Path) -> OpenFile | None:
     if not stat.S_ISREG(facts.st_mode):
         os.close(descriptor)
         raise OSError(0, "not a regular file")
-    return OpenFile(descriptor, facts.st_ino, facts.st_mtime_ns)
+    return OpenFile(descriptor, facts.st_ino)
 
 
 def locate(path: Path, place: FilePlace) -> OpenFile | None:

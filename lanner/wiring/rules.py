@@ -135,7 +135,7 @@ def output_faults(setting: str, text: str, parts: Sequence[tuple[int, str]] | No
     for start, part in parts or ((0, text),):
         at = 0
         # The parser stops at the first error of a text.
-        while errors := [each for each in output_findings(part[at:]) if each.code.is_error]:
+        while errors := [each for each in output_findings(part[at:]) if each.code.severity == "error"]:
             for each in errors:
                 span = (start + at + each.span[0], start + at + each.span[1])
                 faults.append(SettingFault(setting, f"{setting}: {each.message}.", each.hint, span))

@@ -300,20 +300,8 @@ def _ends(value: str, part: str) -> bool:
     return value.endswith(part) if is_whole(part) else encoded(value).endswith(encoded(part))
 
 
-def _icontains(value: str, part: str) -> bool:
-    return _contains(lower(value), lower(part))
-
-
 def _ordered(value: Any) -> Any:
     return encoded(value) if isinstance(value, str) else value
-
-
-def _glob_field(value: str, pattern: str) -> bool:
-    return glob_expression(as_bytes_text(pattern)).fullmatch(as_bytes_text(value)) is not None
-
-
-def _iglob_field(value: str, pattern: str) -> bool:
-    return glob_expression(as_bytes_text(pattern), fold=True).fullmatch(as_bytes_text(value)) is not None
 
 
 _COMPARISONS: dict[str, Comparison] = {
@@ -325,11 +313,11 @@ _COMPARISONS: dict[str, Comparison] = {
     ">": lambda a, b: bool(_ordered(a) > _ordered(b)),
     ">=": lambda a, b: bool(_ordered(a) >= _ordered(b)),
     "contains": _contains,
-    "icontains": _icontains,
+    "icontains": lambda a, b: _contains(lower(a), lower(b)),
     "startswith": _starts,
     "endswith": _ends,
-    "glob": _glob_field,
-    "iglob": _iglob_field,
+    "glob": lambda a, b: _glob(b, fold=False)(a),
+    "iglob": lambda a, b: _glob(b, fold=True)(a),
     "bcontains": lambda a, b: encoded(b) in encoded(a),
     "bstartswith": lambda a, b: encoded(a).startswith(encoded(b)),
 }

@@ -181,18 +181,6 @@ def _read_seen(row: dict[str, Any]) -> LegEvent:
     return LegEvent(_read_stamp(row["stamp"]), to_text(row["hostname"]), values_of(row["kept"]))
 
 
-def _read_event_count(row: dict[str, Any]) -> EventCount:
-    return EventCount(tuple(_read_stamp(stamp) for stamp in row["stamps"]), row["total"], row["first"])
-
-
-def _read_value_count(row: dict[str, Any]) -> ValueCount:
-    return ValueCount(tuple((_read_stamp(item["stamp"]), to_text(item["value"])) for item in row["values"]))
-
-
-def _read_temporal(row: dict[str, Any]) -> Temporal:
-    return Temporal(tuple(None if leg is None else _read_seen(leg[1]) for leg in row["legs"]))
-
-
 def _read_ordered(row: dict[str, Any]) -> Ordered:
     newest = tuple(None if stamp is None else _read_stamp(stamp[1]) for stamp in row["newest"])
     return Ordered(newest, tuple(tuple(_read_seen(seen) for seen in chain) for chain in row["chains"]))
@@ -200,10 +188,6 @@ def _read_ordered(row: dict[str, Any]) -> Ordered:
 
 def _read_throttle(row: dict[str, Any]) -> Throttle:
     return Throttle(**row | {"sources": _read_applied(row["sources"])})
-
-
-def _read_listed(row: dict[str, Any]) -> Throttle:
-    return replace(_read_throttle(row["throttle"]), values=decode_values(row["values"]))
 
 
 def _read_tally(row: dict[str, Any]) -> Tally:
@@ -222,14 +206,12 @@ def _read_applied(rows: list[dict[str, int]]) -> Sources:
     return tuple((row["source"], row["position"]) for row in rows)
 
 
-def _read_former_group(row: dict[str, Any]) -> SeenGroup:
-    return SeenGroup(row["begun"], ((EVERYONE, row["overflowed"]),) if row["overflowed"] else ())
-
-
 _BRANCHES: dict[type, str] = {SeenGroup: "lanner.SharedGroup", SeenValue: "lanner.SharedValue"}
 """Records whose names in the schema differ from those of the classes: earlier releases wrote these."""
 _SEEN_READERS: dict[str, Callable[[dict[str, Any]], SeenGroup | SeenValue]] = {
-    "lanner.SeenGroup": _read_former_group,
+    "lanner.SeenGroup": lambda row: SeenGroup(
+        row["begun"], ((EVERYONE, row["overflowed"]),) if row["overflowed"] else ()
+    ),
     "lanner.SeenValue": lambda row: SeenValue(to_text(row["value"]), row["seen"], row["mark"]),
     "lanner.SharedGroup": lambda row: SeenGroup(
         row["begun"], tuple((each["share"], each["since"]) for each in row["overflows"])
@@ -239,12 +221,14 @@ _SEEN_READERS: dict[str, Callable[[dict[str, Any]], SeenGroup | SeenValue]] = {
     ),
 }
 _READERS: dict[str, Callable[[dict[str, Any]], State]] = {
-    "lanner.EventCount": _read_event_count,
-    "lanner.ValueCount": _read_value_count,
-    "lanner.Temporal": _read_temporal,
+    "lanner.EventCount": lambda row: EventCount(tuple(map(_read_stamp, row["stamps"])), row["total"], row["first"]),
+    "lanner.ValueCount": lambda row: ValueCount(
+        tuple((_read_stamp(item["stamp"]), to_text(item["value"])) for item in row["values"])
+    ),
+    "lanner.Temporal": lambda row: Temporal(tuple(None if leg is None else _read_seen(leg[1]) for leg in row["legs"])),
     "lanner.Ordered": _read_ordered,
     "lanner.Throttle": _read_throttle,
-    "lanner.ListedRepeats": _read_listed,
+    "lanner.ListedRepeats": lambda row: replace(_read_throttle(row["throttle"]), values=decode_values(row["values"])),
     "lanner.Tally": _read_tally,
 }
 

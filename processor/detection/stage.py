@@ -4,7 +4,7 @@ Pure: no clock but a budget, no I/O.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from processor.detection.budget import BOUNDLESS, Budget
@@ -123,11 +123,8 @@ class DetectStage:
         faults, known = self.rules.faults(), self._reported_faults
         if fresh := {rule: n for rule, number in faults.items() if (n := number - known.get(rule, 0)) > 0}:
             self._reported_faults = faults
-            found.append(Notice(RULE_FAILED, "Error", fresh, _failed_text(fresh, self.rules.first_errors())))
+            rule = min(fresh)
+            error = self.rules.first_errors().get(rule, "")
+            failed = f"rules raised errors and were skipped for those events; the first error of {rule!r}: {error}"
+            found.append(Notice(RULE_FAILED, "Error", fresh, failed))
         return found
-
-
-def _failed_text(failed: Iterable[str], errors: Mapping[str, str]) -> str:
-    """Return the text of the alert about rules that raised. failed: the rules; errors: the first error of each rule."""
-    rule = min(failed)
-    return f"rules raised errors and were skipped for those events; the first error of {rule!r}: {errors.get(rule, '')}"

@@ -42,38 +42,26 @@ class PartitionQueues:
     def __init__(self, most: int) -> None:
         """Own none. most: messages that may wait in each."""
         self._most = most
-        self._queues: dict[int, asyncio.Queue[Any]] = {}
+        self.of: Mapping[int, asyncio.Queue[Any]] = {}
+        """By owned partition."""
 
-    def open(self, partitions: Iterable[int]) -> Mapping[int, "asyncio.Queue[Any]"]:
-        """Own these partitions instead of the former ones; return their queues."""
+    def open(self, partitions: Iterable[int]) -> None:
+        """Own these partitions instead of the former ones."""
         self.close()
-        self._queues = {partition: asyncio.Queue(self._most) for partition in partitions}
-        return self._queues
-
-    def owns(self, partition: int) -> bool:
-        """Return whether a partition is owned."""
-        return partition in self._queues
-
-    def is_empty(self, partition: int) -> bool:
-        """Return whether nothing waits in an owned partition."""
-        return self._queues[partition].empty()
-
-    async def put(self, partition: int, message: Any) -> None:
-        """Wait for room in the queue of an owned partition, unless the partition goes first."""
-        await self._queues[partition].put(message)
+        self.of = {partition: asyncio.Queue(self._most) for partition in partitions}
 
     def end(self) -> None:
         """Put None behind what waits, as far as there is room."""
-        for queue in self._queues.values():
+        for queue in self.of.values():
             if not queue.full():
                 queue.put_nowait(None)
 
     def close(self) -> None:
         """Own none. A task that waits for room in a queue that nobody reads would wait forever: it is emptied."""
-        for queue in self._queues.values():
+        for queue in self.of.values():
             while not queue.empty():
                 queue.get_nowait()
-        self._queues = {}
+        self.of = {}
 
 
 _BATCH = 500
@@ -148,8 +136,8 @@ class CorrelateService:
             message = event.message
             # A message from before a rebalance is delivered again to the new owner of its partition.
             is_current = message.generation_id == self._app.consumer_generation_id
-            if is_current and self._queues.owns(message.partition):
-                await self._queues.put(message.partition, message)
+            if is_current and (queue := self._queues.of.get(message.partition)) is not None:
+                await queue.put(message)
 
     async def _on_revoked(self, app: Any, revoked: Iterable[TP], **_: Any) -> None:  # noqa: ARG002  Faust's signal
         for task in self._tasks:
@@ -163,9 +151,9 @@ class CorrelateService:
         if not partitions or self._is_closing:
             return
         ready = asyncio.Event()
-        queues = self._queues.open(partitions)
+        self._queues.open(partitions)
         self._begin(self._recover(partitions, ready))
-        for partition, queue in queues.items():
+        for partition, queue in self._queues.of.items():
             self._begin(self._work(partition, queue, ready))
         self._begin(self._tick(partitions, ready))
 
@@ -360,7 +348,7 @@ class CorrelateService:
             await asyncio.sleep(_TICK_SECONDS)
             for partition in partitions:
                 # A waiting message carries the time as well as a tick does.
-                if self._stage.remembers(partition) and self._queues.is_empty(partition):
+                if self._stage.remembers(partition) and self._queues.of[partition].empty():
                     await self._shipping.tick(partition, time.time_ns())
 
 

@@ -20,7 +20,7 @@ from processor.fleet.host_watch import HostWatch, events_message
 from processor.fleet.json_stage import JsonStage
 from processor.fleet.kafka import transport
 from processor.fleet.kafka.transport import AppendTimes, credentials, servers
-from processor.fleet.message_stage import CheckHost, MessageStage, accept_any_host
+from processor.fleet.message_stage import MessageStage, accept_any_host
 from processor.fleet.producer import ResultProducer, Sending, headers_of, why_not_fetched
 from processor.hosts.identity import IdentityGate, RejectedMessage, VerifiedMessage
 
@@ -219,12 +219,14 @@ class DetectService:
         else:
             headers = tuple(headers_of(message))
             offset = correction(headers, appended * 1_000_000)
+            gate = self._gate
+            check_host = accept_any_host if gate is None or checked is None else partial(gate.agree, checked)
             result = self._stage.take(
                 message.partition,
                 received.value,
                 appended,
                 offset,
-                self._agreement(checked),
+                check_host,
                 is_verified=checked is not None and checked.is_verified,
                 position=message.offset,
                 is_measured=any(name == CLOCK for name, _ in headers),
@@ -244,7 +246,3 @@ class DetectService:
         """Evaluate batches of a host again if the broker refused results: dead letters are replayed."""
         if not sent.cancelled() and isinstance(sent.exception(), MessageRefused):
             self._stage.evaluated.drop(host_id)
-
-    def _agreement(self, checked: VerifiedMessage | None) -> CheckHost:
-        gate = self._gate
-        return accept_any_host if gate is None or checked is None else lambda host_id: gate.agree(checked, host_id)

@@ -96,7 +96,7 @@ class _Loading:
         for file in files:
             self._read(file)
             builder = Builder(self._collection, self._parse, self._checker, self._problems.append)
-            builder.build(whole=not any(problem.code.is_error for problem in self._problems))
+            builder.build(whole=not any(problem.code.severity == "error" for problem in self._problems))
             self._finish(file.name)
         problems: dict[Problem, None] = {}
         for result in self._results:
@@ -105,8 +105,8 @@ class _Loading:
         checked = StatefulChecker(builder.rules, builder.macros, late.append)
         return LoadResult(
             files=tuple(self._results),
-            errors=tuple(problem for problem in problems if problem.code.is_error),
-            warnings=tuple(problem for problem in problems if not problem.code.is_error),
+            errors=tuple(problem for problem in problems if problem.code.severity == "error"),
+            warnings=tuple(problem for problem in problems if problem.code.severity != "error"),
             rules=checked.rules,
             macros=checked.macros,
             lists=builder.lists,
@@ -147,8 +147,8 @@ class _Loading:
     def _finish(self, name: str) -> None:
         order = sorted(dict.fromkeys(self._problems), key=_order)
         self._problems.clear()
-        errors = tuple(problem for problem in order if problem.code.is_error)
-        warnings = tuple(problem for problem in order if not problem.code.is_error)
+        errors = tuple(problem for problem in order if problem.code.severity == "error")
+        warnings = tuple(problem for problem in order if problem.code.severity != "error")
         self._results.append(FileResult(name, errors, warnings))
 
 

@@ -104,7 +104,7 @@ class Builder:
         return True
 
     def _report(self, found: Problem) -> None:
-        if found.code.is_error:
+        if found.code.severity == "error":
             self._failed = True
             self._errors += 1
         self._report_problem(found)
@@ -274,12 +274,12 @@ class Builder:
         return CompilerProblem(finding.code, finding.message, macro.span, hint, finding.is_unknown)
 
     def _report_findings(self, findings: list[CompilerProblem], traced: TracedText, rule: RuleDefinition) -> _Verdict:
-        errors = [finding for finding in findings if finding.code.is_error]
+        errors = [finding for finding in findings if finding.code.severity == "error"]
         # Falco stops at the first error of a rule that may be skipped.
         skipped = bool(errors) and rule.skip_if_unknown_filter and errors[0].is_unknown
         for finding in findings:
             code = finding.code
-            if code.is_error and skipped:
+            if code.severity == "error" and skipped:
                 if not finding.is_unknown:
                     continue
                 code = ProblemCode.LOAD_UNKNOWN_FILTER

@@ -23,10 +23,6 @@ class Code(Protocol):
     def severity(self) -> Severity:
         """How serious it is."""
 
-    @property
-    def is_error(self) -> bool:
-        """True if it is an error."""
-
 
 class ProblemCode(Enum):
     """A kind of problem, named as in Falco so that people and tools recognize it.
@@ -79,24 +75,14 @@ class ProblemCode(Enum):
     LOAD_UNKNOWN_KEY = ("Unknown key in item definition", "The key is ignored; it may be misspelled.")
 
     @property
-    def is_error(self) -> bool:
-        """True if it makes loading fail."""
-        return self.name.startswith("LOAD_ERR_")
-
-    @property
     def severity(self) -> Severity:
-        """How serious it is."""
-        return "error" if self.is_error else "warning"
+        """How serious it is; an error makes loading fail."""
+        return "error" if self.name.startswith("LOAD_ERR_") else "warning"
 
     @property
     def text(self) -> str:
         """A short description."""
         return self.value[0]
-
-    @property
-    def impact(self) -> str:
-        """The consequence."""
-        return self.value[1]
 
 
 @dataclass(frozen=True, slots=True)

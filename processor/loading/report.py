@@ -25,7 +25,7 @@ def as_text(problems: Iterable[Problem], *, colour: bool = False, errors_as: Sev
 
 def _block(problem: Problem, *, colour: bool, errors_as: Severity) -> str:
     red, yellow, cyan, bold, end = (_RED, _YELLOW, _CYAN, _BOLD, _END) if colour else ("",) * 5
-    word = errors_as if problem.code.is_error else problem.code.severity
+    word = errors_as if problem.code.severity == "error" else problem.code.severity
     tone = {"error": red, "warning": yellow, "info": cyan}[word]
     head = f"{bold}{_location(problem)}{end}: {tone}{word} {problem.code.name}{end}: {visible(problem.message)}"
     lines = [head]

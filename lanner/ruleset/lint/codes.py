@@ -42,11 +42,6 @@ class LintCode(Enum):
             return "error"
         return "info" if self is LintCode.LINT_REDEFINED else "warning"
 
-    @property
-    def is_error(self) -> bool:
-        """True if it is an error."""
-        return self in _ERRORS
-
 
 _ERRORS = frozenset({LintCode.LINT_CONTRADICTION, LintCode.LINT_DUPLICATE_NAME, LintCode.LINT_TYPOGRAPHIC_QUOTE})
 
@@ -55,7 +50,7 @@ _COMMENT = re.compile(r"#\s*lanner:\s*ignore\[([^\]\n]*)\]")
 _ONLY_COMMENT = re.compile(r"\s*#")
 _HEAD = re.compile(r"\s*-\s+[\"']?(?:rule|macro|list)[\"']?\s*:")
 _BLOCK = re.compile(r"\s*(?:-\s+)?[\w-]+\s*:\s*[>|]")
-CODES = {code.name for code in (*LintCode, *ProblemCode) if not (isinstance(code, ProblemCode) and code.is_error)}
+CODES = {code.name for code in (*LintCode, *ProblemCode) if isinstance(code, LintCode) or code.severity != "error"}
 """The codes that a comment can switch off: not the errors that keep rules from loading."""
 
 

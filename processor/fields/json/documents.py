@@ -55,11 +55,6 @@ def no_value(_document: Any) -> None:
     """Return nothing."""
 
 
-def unfilled(_name: str, _argument: str | None) -> Reader:
-    """Return the reader of a field that never has a value."""
-    return no_value
-
-
 def items(document: Any) -> list[Any]:
     """Return the elements of an array, or the document alone."""
     return document if isinstance(document, list) else [document]
@@ -110,7 +105,7 @@ KUBERNETES = JsonSource(
 """Kubernetes audit events; an alert carries who did what, and the answer."""
 PLAIN_JSON = JsonSource(
     name=JSON,
-    read=unfilled,
+    read=lambda _name, _argument: no_value,
     split=items,
     time=no_value,
     key=lambda _document: (),
@@ -214,16 +209,12 @@ def _reader(source: JsonSource, key: str) -> Callable[[Document], Value]:
     if spec.family == source.name:
         read = source.read(name, argument)
         return lambda fields: read(fields.document)
-    return _missing
+    return no_value
 
 
 def _content(document: Any) -> str:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _missing(_fields: Document) -> None:
-    return None
 
 
 def _indented(fields: Document) -> str:

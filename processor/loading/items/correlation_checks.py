@@ -73,12 +73,15 @@ class StatefulChecker:
                 message = f"no source of events has all fields of {leg} and {_names(fields)}"
                 self._fail(macro, _part(extension, "group-by"), message, hint)
                 return
+        self._count_terms(macro, _part(extension, "type"), "split it into several macros")
+
+    def _count_terms(self, item: LoadedMacro | Rule, location: SourceLocation, hint: str) -> None:
         try:
-            count_terms(macro.condition, self._correlations)
+            count_terms(item.condition, self._correlations)
         except TooManyTerms as error:
-            self._fail(macro, _part(extension, "type"), str(error), "split it into several macros")
+            self._fail(item, location, str(error), hint)
         except UndecidedTogether as error:
-            self._fail(macro, _part(extension, "type"), str(error), _APART)
+            self._fail(item, location, str(error), _APART)
 
     def _inner(self, node: Node | None) -> Iterator[tuple[str, Correlation]]:
         for name in () if node is None else stateful_names(node, self._correlations):
@@ -89,8 +92,9 @@ class StatefulChecker:
         hint = "a macro and the stateful macros that it uses must have the same group-by, in the same order"
         self._fail(macro, _part(macro.extensions["correlation"], "group-by"), message, hint)
 
-    def _fail(self, macro: LoadedMacro, location: SourceLocation, message: str, hint: str) -> None:
-        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "macro", macro.name, location, hint))
+    def _fail(self, item: LoadedMacro | Rule, location: SourceLocation, message: str, hint: str) -> None:
+        kind = "macro" if isinstance(item, LoadedMacro) else "rule"
+        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, item.name, location, hint))
 
     def _checked(self, rule: Rule) -> Rule:
         """Report the problems of a rule, and return it with its suppression."""
@@ -105,19 +109,14 @@ class StatefulChecker:
         if len(groups) > 1:
             different = " and ".join(f"'{name}' by {_names(by)}" for (by, _), name in groups.items())
             hint = "all stateful macros of a rule must have the same group-by, in the same order, and the same aliases"
-            self._wrong(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
+            self._fail(rule, rule.location, f"its stateful macros count by different groups: {different}", hint)
         for name in used:
             completing = _completing(self.macros[name], self._correlations[name])
             if rule.source not in completing:
                 message = f"no event of source {rule.source} completes the stateful macro '{name}'"
                 hint = f"the rule's source may be {' or '.join(sorted(completing))}"
-                self._wrong(rule, rule.location, message, hint)
-        try:
-            count_terms(rule.condition, self._correlations)
-        except TooManyTerms as error:
-            self._wrong(rule, rule.location, str(error), "split it into several rules")
-        except UndecidedTogether as error:
-            self._wrong(rule, rule.location, str(error), _APART)
+                self._fail(rule, rule.location, message, hint)
+        self._count_terms(rule, rule.location, "split it into several rules")
         suppress = self._suppress(rule, [self._correlations[name] for name in used])
         self._check_output(rule, used)
         return rule if suppress is None else replace(rule, suppress=suppress)
@@ -133,12 +132,12 @@ class StatefulChecker:
         for name in suppress.by:
             if name not in known and rule.source not in sources_of(None, [name]):
                 message = f"events of source {rule.source} don't have field '{name}'"
-                self._wrong(rule, _part(extension, "by"), message, "use fields of the rule's source")
+                self._fail(rule, _part(extension, "by"), message, "use fields of the rule's source")
         missing = [name for name in known if name not in suppress.by]
         if missing:
             message = f"suppress.by lacks {_names(tuple(missing))}, which is in the group-by of the stateful macros"
             hint = f"add {', '.join(missing)} to suppress.by"
-            self._wrong(rule, _part(extension, "by"), message, hint)
+            self._fail(rule, _part(extension, "by"), message, hint)
         return suppress
 
     def _check_output(self, rule: Rule, used: tuple[str, ...]) -> None:
@@ -150,24 +149,21 @@ class StatefulChecker:
         for token in tokens:
             if not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
-                self._wrong(rule, rule.location, f"%{token.key} requires a stateful macro in the condition", hint)
+                self._fail(rule, rule.location, f"%{token.key} requires a stateful macro in the condition", hint)
             elif token.what == "leg" and token.leg not in legs:
                 hint = did_you_mean(token.leg, legs) or (
                     f"its legs are {', '.join(legs)}" if legs else "it has no legs"
                 )
-                self._wrong(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
+                self._fail(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
             elif token.what == "leg" and not self._has_field(used, token.leg, token.field):
                 message = f"%{token.key}: the events of this leg don't have the field"
-                self._wrong(rule, rule.location, message, "use fields of the source that the leg is about")
+                self._fail(rule, rule.location, message, "use fields of the source that the leg is about")
 
     def _has_field(self, used: tuple[str, ...], leg: str, field: str) -> bool:
         """Return whether the events of a leg have a field that an output names."""
         legs = (each for name in used for each in _legs(self.macros[name], self._correlations[name]))
         found = next((sources_of(condition, fields) for name, condition, fields in legs if name == leg), frozenset())
         return not found or bool(found & sources_of(None, [field]))
-
-    def _wrong(self, rule: Rule, location: SourceLocation, message: str, hint: str) -> None:
-        self._report(Problem(ProblemCode.LOAD_ERR_EXTENSION, message, "rule", rule.name, location, hint))
 
 
 def _legs(macro: LoadedMacro, correlation: Correlation) -> Iterator[tuple[str, Node | None, tuple[str, ...]]]:

@@ -43,4 +43,4 @@ def test_every_code_has_its_section() -> None:
         assert anchor == code.name.lower()
     assert SECTIONS.keys() == {code.name for code in (*LintCode, *ProblemCode)}
     for code in ProblemCode:
-        assert SECTIONS[code.name].strip() == f"{code.text}. {code.impact}"
+        assert SECTIONS[code.name].strip() == ". ".join(code.value)

@@ -9,8 +9,8 @@ async def full() -> tuple[PartitionQueues, "asyncio.Task[None]"]:
     """Return queues of which one is full, and a reader that waits for room in it."""
     queues = PartitionQueues(1)
     queues.open([0, 1])
-    await queues.put(0, "first")
-    waiting = asyncio.create_task(queues.put(0, "second"))
+    await queues.of[0].put("first")
+    waiting = asyncio.create_task(queues.of[0].put("second"))
     await asyncio.sleep(0)
     assert not waiting.done()
     return queues, waiting
@@ -22,10 +22,10 @@ def test_a_reader_does_not_wait_for_a_partition_that_went() -> None:
     async def rebalance() -> None:
         queues, waiting = await full()
         queues.close()
-        assert not queues.owns(0)
+        assert not queues.of
         await asyncio.wait_for(waiting, 5)
         queues.open([1])
-        await asyncio.wait_for(queues.put(1, "third"), 5)
+        await asyncio.wait_for(queues.of[1].put("third"), 5)
 
     asyncio.run(rebalance())
 
@@ -35,9 +35,9 @@ def test_a_new_assignment_replaces_the_former_one() -> None:
 
     async def reassign() -> None:
         queues, waiting = await full()
-        opened = queues.open([0])
+        queues.open([0])
         await asyncio.wait_for(waiting, 5)
-        assert opened[0].empty()
+        assert queues.of[0].empty()
 
     asyncio.run(reassign())
 
@@ -48,9 +48,9 @@ def test_the_end_follows_what_waits() -> None:
     async def end() -> None:
         queues, waiting = await full()
         queues.end()
-        queue = queues.open([2])[2]
+        queues.open([2])
         await waiting
         queues.end()
-        assert await queue.get() is None
+        assert await queues.of[2].get() is None
 
     asyncio.run(end())

@@ -205,7 +205,7 @@ def test_problems_are_reported_with_their_locations(text: str, message: str, hin
     assert found, [problem.message for problem in load(text).errors]
     location = found[0].location
     assert hint in found[0].hint
-    assert (location.file, found[0].code.is_error) == ("rules.yaml", True)
+    assert (location.file, found[0].code.severity) == ("rules.yaml", "error")
     assert location.text[location.column - 1 : location.column - 1 + location.width].startswith(marked)
 
 
