@@ -140,7 +140,7 @@ class BoundedSet(Generic[K]):
         return len(self._keys)
 
     def add(self, key: K) -> bool:
-        """Add a key; drop the oldest if there are too many. Return whether it was new; no other key gets younger."""
+        """Add a key; drop the oldest if there are too many. Return whether it was new; a known key keeps its age."""
         if key in self._keys:
             return False
         self._keys[key] = None

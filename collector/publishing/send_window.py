@@ -174,7 +174,7 @@ class SendWindow:
     def refused(self, one: QueuedBatch, *, by_client: bool = False) -> bool:
         """Record that a batch is too large, so it is sent again alone or in halves.
 
-        by_client: the client refused this batch alone. Return whether it can't be sent at all, nor be divided.
+        by_client: the client refused this batch alone. Return True if it can't be sent and is too small to divide.
         """
         is_certain = one.is_alone or by_client
         self._answered(one)

@@ -214,7 +214,7 @@ def shared_options(
 ) -> Callable[..., Any]:
     """Add the shared flags to a command; they are passed as one `Options`, before its own arguments.
 
-    No formats: the command has one output only. without: parameters of flags that mean nothing to the command.
+    formats: empty if the command has one output only. without: parameters of flags that mean nothing to the command.
     """
 
     @click.pass_context

@@ -52,7 +52,7 @@ class Server:
     def __init__(
         self, host: str, port: int, pages: Mapping[str, Callable[[], Answer]], report: OnNote = ignore_note
     ) -> None:
-        """Listen, on any free port if it is 0; serving begins with start. Raises OSError.
+        """Listen on a port, 0 for any free one; serving begins with start. Raises OSError.
 
         Pages are made on the server's thread. report: called when connections are closed for lack of room.
         """
