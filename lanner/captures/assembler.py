@@ -65,8 +65,7 @@ _NONE: Mapping[tuple[int, int], Quick] = {}
 class CaptureAssembler:
     """The batch under construction and the state behind it.
 
-    Args:
-        exclusions: by event type that matters to a rule, what excludes events from the batches; None to add all events.
+    exclusions: by event type that matters to a rule, what excludes events from the batches; None to add all events.
     """
 
     def __init__(self, exclusions: Mapping[str, Excludes] | None = None) -> None:

@@ -83,10 +83,8 @@ _FAILED = int(EventBit.FAILED)
 class QuickHandlers:
     """The handlers by event number.
 
-    Args:
-        threads: the state that they change.
-        effects: the names of events that change any state.
-        exclusions: by event type that matters to a rule, what excludes events.
+    effects: the names of events that change any state; exclusions: by event type that matters to a rule, what excludes
+    events.
     """
 
     def __init__(self, threads: ThreadTable, effects: frozenset[str], exclusions: Mapping[str, Excludes]) -> None:

@@ -150,12 +150,9 @@ def is_capture(beginning: bytes) -> bool:
 
 
 class CaptureReader:
-    """Reads one capture.
+    """Reads one capture, which may be a pipe. name: what errors call it.
 
-    Args:
-        file: the file, which may be a pipe.
-        name: what errors call it.
-        exclusions: by event type that matters to a rule, what excludes events from the batches; None for all events.
+    exclusions: by event type that matters to a rule, what excludes events from the batches; None for all events.
     """
 
     def __init__(self, file: BinaryIO, name: str, exclusions: Mapping[str, Excludes] | None = None) -> None:
@@ -178,8 +175,7 @@ class CaptureReader:
     def batches(self) -> Iterator[EventBatch]:
         """Yield batches of events in order.
 
-        Raises:
-            BadCapture: the file is no capture, or it is damaged; what comes before the damage is yielded first.
+        Raises BadCapture if the file is no capture, or damaged; what comes before the damage is yielded first.
         """
         assembler = self._assembler
         try:

@@ -53,18 +53,10 @@ class SearchDesk:
         self._ends: set[threading.Event] = set()
 
     async def run(self, person: str, condition: str, events: EventRange) -> AsyncGenerator[SearchState]:
-        """Yield the states of a search, at least one a second; closing the generator ends it.
+        """Yield the states of a search, at least one a second; closing the generator ends it. events: with an end.
 
-        Args:
-            person: who searches.
-            condition: in the rule language.
-            events: the time range, with an end.
-
-        Raises:
-            TooManyAtOnce: before the first state.
-            BadCondition: likewise.
-            BadInput: the events can't be read.
-            BusUnavailable: the broker is away.
+        Raises TooManyAtOnce and BadCondition before the first state, BadInput if the events can't be read, and
+        BusUnavailable.
         """
         await self._limit.take(person)
         stop = threading.Event()

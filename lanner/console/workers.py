@@ -26,13 +26,8 @@ class NotReadable(LannerError):
 async def on_thread(work: Callable[[], Value], seconds: float, late: str) -> Value:
     """Return what a function returns on a thread that nothing waits for at the end of the process.
 
-    Args:
-        work: the function; may raise BadInput and BusUnavailable.
-        seconds: how long to wait; it goes on afterwards.
-        late: the message if that was not enough.
-
-    Raises:
-        NotReadable: it raised, or took longer.
+    Raises NotReadable if the function raises BadInput or BusUnavailable, or, with the message `late`, if it takes more
+    than some seconds; it goes on then.
     """
     return await _within(_started(work), seconds, late)
 
@@ -41,13 +36,10 @@ class PatientReading(Generic[Value]):
     """One reading at a time; its answer is used for some seconds."""
 
     def __init__(self, read: Callable[[], Value], *, seconds: float, fresh_seconds: float, late: str) -> None:
-        """Create it without reading.
+        """Create it without reading. read: may raise BadInput and BusUnavailable.
 
-        Args:
-            read: reads; may raise BadInput and BusUnavailable.
-            seconds: how long a request waits.
-            fresh_seconds: how long an answer is used.
-            late: the message for those who waited in vain.
+        seconds: how long a request waits; fresh_seconds: how long an answer is used; late: the message for those who
+        waited in vain.
         """
         self._read = read
         self.late = late
@@ -140,14 +132,9 @@ class WorkLimit:
     """Limits work on threads: how much is done at once, how much waits for it, and how much of both one client has."""
 
     def __init__(self, at_once: int, waiting: int, of_client: int, *, busy: str, own: str) -> None:
-        """Take the limits.
+        """Take the limits on pieces of work: at once, that wait, and of one client.
 
-        Args:
-            at_once: pieces of work at once.
-            waiting: pieces that wait.
-            of_client: pieces of one client.
-            busy: the message if too many wait.
-            own: the message if the client has too many.
+        busy: the message if too many wait; own: the message if the client has too many.
         """
         self._slots = asyncio.Semaphore(at_once)
         self._max_waiting, self._max_of_client = waiting, of_client

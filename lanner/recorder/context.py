@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from lanner.recorder.coverage import RecordingCoverage
-from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, Stop, StoredBatch
+from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, Stop, StoredBatch, time_text
 from schemas.alert import Alert, alert_id
 from schemas.batch import EventBatch
 
@@ -146,14 +146,9 @@ def read_context(
 ) -> HostContext[Shown]:
     """Read the events of a host in a time range.
 
-    Args:
-        batches: of the host, in order, from a little before the range on; closed at the end.
-        window: the time range.
-        is_trigger: identifies the event that it is about.
-        write: returns what to store of an event.
-        limit: maximum number of events before that event, and after it.
-        stop: called between batches; True ends reading.
-        on_batch: called with each batch.
+    batches: of the host, in order, from a little before the range on; closed at the end. write: returns what to store
+    of an event. limit: maximum number of events before the one that it is about, and after it. stop: called between
+    batches; True ends reading. on_batch: called with each batch.
     """
     timeline = Timeline(window, is_trigger, write, limit)
     coverage = RecordingCoverage()
@@ -232,16 +227,9 @@ def find_around(
 ) -> QueryResult:
     """Find an alert, and the batches of its host from shortly before it on.
 
-    Args:
-        query: the query.
-        store: where to search.
-        rule_names: returns the rules that may have raised an alert of this host, if it is not stored.
-        stop: ends the search.
-        show: receives the progress.
-
-    Raises:
-        BadInput: The alert is no longer retained in a fleet, and no host was given; or a recording can't be read.
-        BusUnavailable: The topic can't be read.
+    rule_names: returns the rules that may have raised an alert of this host, if it is not stored; show: receives the
+    progress. Raises BadInput if the alert is no longer retained in a fleet and no host was given, or if a recording
+    can't be read; BusUnavailable if the topic can't.
     """
     is_fleet = store.scope == "fleet"
     alert = store.alert(query.id, query.time, stop, show)
@@ -249,7 +237,7 @@ def find_around(
     if host is None and is_fleet:
         if alert is not None:
             raise BadInput(f"{query.id}: {alert.rule}: this alert isn't about a host; `lanner alerts list` shows it.")
-        when = date_and_time_seconds(query.time * _MS)
+        when = time_text(query.time)
         raise BadInput(
             f"{query.id}: no such alert of {when} is retained at {store.name}. "
             "--host HOST shows what a host did then; --file PATH searches a recording, such as that of `lanner run`."

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from foundation.text import count_of
-from foundation.times import date_and_time_seconds
-from lanner.recorder.store import StoredBatch
+from lanner.recorder.store import StoredBatch, time_text
 from processor.hosts.sequence_gaps import Gap, HostSequences
 from schemas.batch import EventBatch, events_lost
 from schemas.filter import MAX_BYTES, BadFilter, Clause, PathPattern, PushdownFilter, decode_filter
@@ -141,20 +140,17 @@ def sentences(host: HostCoverage) -> list[str]:
         which = ", ".join(f"{gap.after + 1} to {gap.before - 1}" for gap in host.gaps)
         found.append(f"{host.missing:,} batches are missing (numbers {which}).")
     for appended, start in host.starts:
+        began = time_text(start // 1_000_000 + host.offset // 1_000_000)
         found.append(
-            f"A collector started at {_time(start // 1_000_000 + host.offset // 1_000_000)}; its first batch came at "
-            f"{_time(appended)}. Events before that were not collected."
+            f"A collector started at {began}; its first batch came at {time_text(appended)}. "
+            "Events before that were not collected."
         )
     if host.stopped:
-        found.append(f"The collector was stopped cleanly at {_time(host.stopped)}.")
+        found.append(f"The collector was stopped cleanly at {time_text(host.stopped)}.")
     if host.offset:
         which = "behind" if host.offset > 0 else "ahead of"
         found.append(f"The host's clock was {abs(host.offset) / 1e9:.0f} s {which} the broker's: times are corrected.")
     return found
-
-
-def _time(milliseconds: int) -> str:
-    return date_and_time_seconds(milliseconds * 1_000_000)
 
 
 def read_filter(encoded: bytes) -> PushdownFilter | None:

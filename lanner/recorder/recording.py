@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foundation.text import OnNote, count_of, ignore_note
-from foundation.times import date_and_time_seconds
 from lanner.errors import BadInput
 from lanner.recorder.rolling import ALERTS
 from lanner.recorder.store import (
@@ -22,6 +21,7 @@ from lanner.recorder.store import (
     from_files,
     read_file,
     recordings,
+    time_text,
 )
 from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
 from schemas.encoding.batch import BadBatch
@@ -75,11 +75,9 @@ def _joined(texts: list[Any]) -> str:
 
 
 def read_alerts(path: Path) -> Iterator[Alert]:
-    """Yield the alerts of a file in order, whichever release wrote it.
+    """Yield the alerts of a file in order, whichever release wrote it. Raises OSError if it can't be read.
 
-    Raises:
-        OSError: the file can't be read.
-        BadAlert: the file does not contain alerts, or one is damaged; the alerts before it are valid.
+    Raises BadAlert if it does not contain alerts, or if one is damaged; the alerts before that are valid.
     """
     try:
         for schema, datum in read_blocks(path, ALERT_FORMAT, "alerts"):
@@ -151,19 +149,13 @@ class RecordingStore:
                     # `lanner run` wrote them, in order: older ones end before this one begins.
                     return
         if oldest is not None and oldest > since > 0:
-            reading.remarks.append(f"The recording begins at {_time(oldest)}.")
+            reading.remarks.append(f"The recording begins at {time_text(oldest)}.")
 
     def alerts(self, events: EventRange | None = None, stop: Stop = lambda: False) -> Iterator[Alert]:
-        """Yield all its alerts, oldest first; the last one of a file may be truncated.
+        """Yield all its alerts, oldest first; stop ends reading. Raises BadInput for a file without alerts, or damaged.
 
-        The file is still being written then, or its writer was killed.
-
-        Args:
-            events: not used, as all of them are few.
-            stop: ends reading.
-
-        Raises:
-            BadInput: It is a file without alerts, or a damaged one.
+        The last one of a file may be truncated: the file is still being written then, or its writer was killed. The
+        time range isn't used, as all of them are few.
         """
         del events
         is_file = self._path.is_file()
@@ -191,13 +183,9 @@ def _remarks_on_range(first: int, last: int, about: int) -> Iterator[str]:
     if not first:
         yield "The recording has no events."
     elif first > about:
-        yield f"The recording begins at {_time(first)}, after the alert."
+        yield f"The recording begins at {time_text(first)}, after the alert."
     elif last < about:
-        yield f"The recording is from {_time(first)} to {_time(last)}, before the alert."
-
-
-def _time(milliseconds: int) -> str:
-    return date_and_time_seconds(milliseconds * 1_000_000)
+        yield f"The recording is from {time_text(first)} to {time_text(last)}, before the alert."
 
 
 def _begin(file: Path) -> int | None:

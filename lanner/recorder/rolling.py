@@ -35,16 +35,10 @@ class Segments:
     """The files of a folder. Each start begins a new one, because another release may have written the last."""
 
     def __init__(self, folder: Path, schema: dict[str, Any], max_bytes: int, max_messages: int | None = None) -> None:
-        """Find the files of earlier runs, and delete what is above the limits.
+        """Find the files of earlier runs, and delete what is above the limits. Raises OSError.
 
-        Args:
-            folder: created with mode 0700 if it doesn't exist.
-            schema: of the messages.
-            max_bytes: maximum total size, compressed.
-            max_messages: maximum number of messages; None for any number.
-
-        Raises:
-            OSError: the folder can't be used.
+        folder: created with mode 0700 if it doesn't exist; max_bytes: maximum total size, compressed; max_messages:
+        None for any number.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
@@ -130,16 +124,10 @@ class RollingRecording:
         on_error: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Open the folder, with the files of earlier runs.
+        """Open the folder, with the files of earlier runs. Raises BadInput, also if another process uses it.
 
-        Args:
-            folder: created with mode 0700 if it doesn't exist.
-            limit_bytes: maximum total size, compressed.
-            on_error: called with a message when writes begin to fail, and with the number of lost events afterwards.
-            clock: returns monotonic seconds.
-
-        Raises:
-            BadInput: The folder can't be used, or another process uses it.
+        folder: created with mode 0700 if it doesn't exist; limit_bytes: maximum total size, compressed; on_error:
+        called with a message when writes begin to fail, and with the number of lost events afterwards.
         """
         self._folder = folder
         self._on_error = on_error

@@ -157,9 +157,7 @@ class EventSearch:
     def run(self) -> Iterator[Sequence[FoundEvent]]:
         """Yield what each portion has, newest first, and nothing now and then in between, to show progress.
 
-        Raises:
-            BadInput: a recording can't be read.
-            BusUnavailable: the broker is away.
+        Raises BadInput if a recording can't be read, and BusUnavailable if the broker is away.
         """
         self._until = self.clock() + self.limits.seconds
         for portion in self.events:

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from bus.messages import append_time, correction
 from foundation.text import OnNote, ignore_note
+from foundation.times import date_and_time_seconds
 from lanner.captures.reader import CaptureReader, is_capture
 from lanner.errors import BadInput
 from processor.compiler.batch import Excludes
@@ -88,18 +89,12 @@ def from_files(
     exclusions: Mapping[str, Excludes] | None = None,
     note: OnNote = ignore_note,
 ) -> Iterator[StoredBatch]:
-    """Yield the batches of recordings, captures, and folders of recordings, in order.
+    """Yield the batches of recordings, captures, and folders of recordings, in order. Raises BadInput.
 
     The last batch of a file in a folder may be truncated: the file is still being written, or its writer was killed.
-
-    Args:
-        paths: the recordings.
-        since: files of `lanner run` that end before this time may be left out, ns since the epoch.
-        exclusions: by event type that matters to a rule, what excludes events of captures; None for all events.
-        note: receives what can't be read, and what captures lack.
-
-    Raises:
-        BadInput: There is none, or one can't be read.
+    since: files of `lanner run` that end before this time may be left out, ns since the epoch. exclusions: by event
+    type that matters to a rule, what excludes events of captures; None for all events. note: receives what can't be
+    read, and what captures lack.
     """
     folders = {path for path in paths if path.is_dir()}
 
@@ -163,6 +158,11 @@ def _relevant(files: list[Path], since: int) -> list[Path]:
             if first is not None and first.created <= since:
                 return files[number:]
     return files
+
+
+def time_text(milliseconds: int) -> str:
+    """Return a time, ms since the epoch, as messages show it."""
+    return date_and_time_seconds(milliseconds * 1_000_000)
 
 
 EARLIER_MS = 30_000
@@ -251,14 +251,7 @@ class EventStore(Protocol):
         """Yield the alerts of a time range in order; some twice, and some of other times and hosts."""
 
     def alert(self, alert_id: str, near: int, stop: Stop, show: Callable[[str], None]) -> Alert | None:
-        """Return an alert; None if it isn't stored.
-
-        Args:
-            alert_id: its id.
-            near: its time, ms since the epoch.
-            stop: ends the search.
-            show: receives the progress.
-        """
+        """Return an alert; None if it isn't stored. near: its time, ms since the epoch; show: receives the progress."""
 
 
 def each_readable(

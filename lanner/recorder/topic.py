@@ -11,7 +11,6 @@ from bus.connection import Connection
 from bus.messages import partition_of
 from bus.topics import ALERTS, EVENTS
 from foundation.text import OnNote, count_of
-from foundation.times import date_and_time_seconds
 from lanner.recorder.store import (
     EARLIER_MS,
     EventPortion,
@@ -21,6 +20,7 @@ from lanner.recorder.store import (
     StoredBatch,
     each_readable,
     from_message,
+    time_text,
 )
 from schemas.alert import ALERT_FORMAT, Alert, BadAlert, decode_alert
 from schemas.encoding.batch import EVENT_BATCH_FORMAT
@@ -29,8 +29,7 @@ from schemas.encoding.batch import EVENT_BATCH_FORMAT
 def reader_of_values(connection: Connection) -> Callable[[Any], bytes]:
     """Return a function from a message to its value, translated if another release or a registry's schema wrote it.
 
-    Raises:
-        BusUnavailable: The registry's settings are wrong; or, later, a schema is unavailable.
+    Raises BusUnavailable if the registry's settings are wrong; the function does so if a schema is unavailable.
     """
     from bus.clients.writer_schemas import WriterSchemas  # noqa: PLC0415  needs the broker's client
 
@@ -102,7 +101,7 @@ class TopicStore:
             reading.total = _count(bounds)
             yield from each_readable(messages(bounds), self._batch, report)
         if oldest > events.since:
-            reading.remarks.append(f"events before {_time(oldest)} are no longer complete")
+            reading.remarks.append(f"events before {time_text(oldest)} are no longer complete")
         if reading.unreadable:
             reading.remarks.append(f"{reading.unreadable:,} messages were not valid event batches")
 
@@ -121,7 +120,7 @@ class TopicStore:
             for message in past.read(past.between(events.since, events.until, partitions), stop):
                 reading.done += 1
                 if _is_oldest(message, past.available) and stamp_of(message) > events.since:
-                    reading.remarks.append(f"Events before {_time(stamp_of(message))} are no longer retained.")
+                    reading.remarks.append(f"Events before {time_text(stamp_of(message))} are no longer retained.")
                 if partitions is not own or message.key() == key:
                     yield message
 
@@ -170,7 +169,7 @@ class TopicStore:
                 yield EventPortion(start, each_readable(messages(bounds), self._batch, report))
                 if start > since and all(first <= oldest[number] for number, first in starts.items()):
                     if any(oldest.values()):
-                        reading.remarks.append(f"Events before about {_time(start)} are no longer retained.")
+                        reading.remarks.append(f"Events before about {time_text(start)} are no longer retained.")
                     break
                 until, ends, length = start, starts, min(2 * length, _LONGEST_MS)
         if reading.unreadable:
@@ -197,7 +196,7 @@ class TopicStore:
 
         def messages() -> Iterator[Any]:
             for message in past.read(past.between(near - EARLIER_MS, None), stop):
-                show(f"searching for the alert: {_time(stamp_of(message))}")
+                show(f"searching for the alert: {time_text(stamp_of(message))}")
                 if header in (message.headers() or ()):
                     yield message
 
@@ -221,7 +220,3 @@ def _is_oldest(message: Any, available: Mapping[int, tuple[int, int]]) -> bool:
 
 def _count(bounds: Bounds) -> int:
     return sum(end - start for start, end in bounds.values())
-
-
-def _time(milliseconds: int) -> str:
-    return date_and_time_seconds(milliseconds * 1_000_000)

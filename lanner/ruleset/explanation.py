@@ -17,12 +17,7 @@ _MISSING = "<NA>"
 def as_text_tree(tree: Explained, *, expand: bool = False, colour: bool = False) -> str:
     """Format a tree, one line per node: its verdict, its text, and the values that decided it.
 
-    Macros are expanded if they prevented the match; `expand` expands all.
-
-    Args:
-        tree: the explanation.
-        expand: omit nothing.
-        colour: use terminal colors.
+    Macros are expanded if they prevented the match; `expand` expands all, and omits nothing.
     """
     return "".join(f"{line}\n" for line in _lines(tree, 0, expand=expand, colour=colour, decides=not tree.is_true))
 
@@ -116,12 +111,9 @@ class Explanation:
 
 
 def answer(tree: Explained, event_types: frozenset[str], event_type: object) -> Explanation:
-    """Return the answer for an explained condition.
+    """Return the answer for a condition explained for an event.
 
-    Args:
-        tree: the condition for an event.
-        event_types: the types for which the rule is evaluated.
-        event_type: the event's type; None if it has none.
+    event_types: the types for which the rule is evaluated; event_type: the event's; None if it has none.
     """
     if isinstance(event_type, str) and event_type not in event_types:
         reason = f"it isn't evaluated for events of type {printable(event_type)}"

@@ -37,12 +37,9 @@ class HostNames:
     def __init__(
         self, names: Iterable[str], *, resolve: Resolve = system_resolver, refresh_seconds: float = REFRESH_SECONDS
     ) -> None:
-        """Start resolving; without names, no thread is started.
+        """Start resolving the names in rules; without names, no thread is started.
 
-        Args:
-            names: the names in rules.
-            resolve: resolves one name; called on several threads.
-            refresh_seconds: interval after which a name is resolved again.
+        resolve: resolves one name; called on several threads. refresh_seconds: after them, a name is resolved again.
         """
         self.table: Mapping[str, tuple[str, ...]] = {}
         """Names by address; replaced as a whole, so that readers need no lock."""

@@ -200,13 +200,9 @@ def choose_rule(rules: Iterable[Rule], name: str) -> Rule:
 def validate_files(
     below: Sequence[RuleFile], checked: Sequence[RuleFile], *, falco: bool = False, rule_matching: str = "first"
 ) -> LoadResult:
-    """Load and lint files on top of others.
+    """Load and lint files on top of others, whose items they can use; only errors in these others are reported.
 
-    Args:
-        below: the files whose items the others can use; only errors in them are reported.
-        checked: the files to check.
-        falco: whether to report what Falco doesn't support as errors.
-        rule_matching: `first` or `all`.
+    falco: whether to report what Falco doesn't support as errors; rule_matching: `first` or `all`.
     """
     files = (*below, *checked)
     result = linted(load_rules(files), files, first_match=rule_matching == "first")

@@ -183,16 +183,9 @@ def publish(
 ) -> None:
     """Publish a named version; on return the broker has stored both messages.
 
-    Args:
-        rules: the version.
-        key: signs it; None to publish it without a signature.
-        compiled: compiles it as processors will, to find errors caused by file names or switches.
-        connect: returns the connection to the broker.
-        on_note: receives messages for an operator.
-
-    Raises:
-        BadInput: The version is invalid or too large.
-        BusUnavailable: No broker, or it denies this user to publish rules.
+    key: signs it; None to publish it without a signature. compiled: compiles it as processors will, to find errors
+    caused by file names or switches. on_note: receives messages for an operator. Raises BadInput if the version is
+    invalid or too large; BusUnavailable without a broker, or if it denies this user to publish rules.
     """
     try:
         encoded = encode_filter(compiled(rules).pushdown_filter)

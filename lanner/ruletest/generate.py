@@ -66,15 +66,10 @@ _MOST = 100
 
 
 def cases_from(source: str, active: Callable[[], ActiveRules], compiled: Callable[[], CompiledDetection]) -> str:
-    """Return test cases as the text of a test file; for a recording, the first match of each rule.
+    """Return test cases as the text of a test file; for a recording, the first match of each rule. Raises BadInput.
 
-    Args:
-        source: path of an alert as JSON or of a recording, or the alert itself.
-        active: returns the rules to try a case against.
-        compiled: returns them compiled, to evaluate on a recording.
-
-    Raises:
-        BadInput: The source is neither.
+    source: path of an alert as JSON or of a recording, or the alert itself. active: returns the rules to try a case
+    against; compiled: returns them compiled, to evaluate on a recording.
     """
     path = Path(source) if source.lstrip()[:1] != "{" else None
     if path is not None and path.exists() and is_recording(path):

@@ -63,8 +63,7 @@ def recorded_batches(path: Path) -> Iterator[EventBatch]:
 def recorded_event(path: Path, number: int | None) -> BatchEvent:
     """Find an event of a recording by its evt.num; without one, the recording must have exactly one event.
 
-    Raises:
-        BadInput: The event was not found.
+    Raises BadInput if the event was not found.
     """
     count = 0
     first = last = 0
@@ -193,11 +192,8 @@ SourceNamed = Callable[[str], JsonSource]
 def answer_for_value(rule: Rule, value: Any, source_named: SourceNamed) -> Explanation:
     """Return whether a rule matches an event that was passed as JSON. Raises BadInput.
 
-    Args:
-        rule: the rule.
-        value: an alert, a row of `events tail`, a mapping of fields, the event of a rule test, a Kubernetes audit
-            event, or an event of the rule's source if that has JSON.
-        source_named: returns a source of JSON.
+    value: an alert, a row of `events tail`, a mapping of fields, the event of a rule test, a Kubernetes audit event, or
+    an event of the rule's source if that has JSON.
     """
     if is_log_entry(value) or (isinstance(value, dict) and "auditID" in value):
         return _answer_for_document(rule, next(iter(KUBERNETES.split(value)), value), KUBERNETES)

@@ -19,12 +19,7 @@ from processor.loading import LoadResult, Problem, ProblemCode, Rule, load_rules
 from schemas.catalog.priorities import BY_NAME, parse_priority
 
 
-def is_document(node: Node) -> bool:
-    """Return whether an event states its source."""
-    return isinstance(node, MappingNode) and node.get("source") is not None
-
-
-def read_document(node: Node) -> StatedDocument:
+def _read_document(node: Node) -> StatedDocument:
     """Read an event that is JSON. Raises BadMapping."""
     table = MappingReader(node, "an event")
     at = table.value(mappings.duration, 0, "at")
@@ -79,14 +74,9 @@ def is_test_file(name: str) -> bool:
 
 
 def read_suite(name: str, text: str) -> tuple[Suite, tuple[Problem, ...]]:
-    """Parse a test file.
+    """Parse a test file; return what could be parsed, and all problems with the rest.
 
-    Args:
-        name: for problems; relative paths in the file start from its folder.
-        text: its text.
-
-    Returns:
-        What could be parsed, and all problems with the rest.
+    name: for problems; relative paths in the file start from its folder.
     """
     return _Reader(SourceFile(name, text)).suite()
 
@@ -214,7 +204,8 @@ class _Reader:
 
 
 def _read_event(node: Node) -> StatedEvent | StatedDocument:
-    return read_document(node) if is_document(node) else read_event(node)
+    states_source = isinstance(node, MappingNode) and node.get("source") is not None
+    return _read_document(node) if states_source else read_event(node)
 
 
 def _matching(node: Node, key: str) -> str:

@@ -113,14 +113,9 @@ class Runner:
         recordings: Recordings,
         source_named: Callable[[str], JsonSource] = built_in_source,
     ) -> None:
-        """Compile the rules.
+        """Compile the rules, which are in evaluation order; disabled ones are used if a case names them.
 
-        Args:
-            suite: the test file.
-            rules: the rules in evaluation order; disabled ones are used if a case names them.
-            matching: the default, if the file doesn't state it.
-            recordings: reads a recording.
-            source_named: returns a source of JSON.
+        matching: the default, if the file doesn't state it.
         """
         evaluated = rules_to_evaluate(suite, rules.rules)
         self._rules = {rule.name: rule for rule in evaluated}

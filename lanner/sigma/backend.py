@@ -182,10 +182,8 @@ FieldCondition = ConditionFieldEqualsValueExpression
 class LannerBackend(CorrelationBackend):
     """Converts Sigma rules into conditions of Lanner's rules.
 
-    Args:
-        processing_pipeline: applied after the backend's own, as with any backend of pySigma.
-        collect_errors: collect errors of rules in `errors` instead of raising them.
-        exact_paths: compare paths exactly, so that the kernel can select files by name.
+    collect_errors: collect errors of rules in `errors` instead of raising them. exact_paths: compare paths exactly, so
+    that the kernel can select files by name.
     """
 
     name: ClassVar[str] = "Lanner"

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from lanner.ruletest.events.processes import clipped
 from lanner.ruletest.model import StatedEvent
 from lanner.ruletest.reading import read_suite
 from lanner.ruletest.world import make_batch
@@ -29,7 +30,6 @@ from schemas.catalog.system_calls import CONNECTS, EXECS, PATH_OPENERS
 
 _VARIANTS = 24
 _NET_OF = {"fd.snet": "fd.sip", "fd.cnet": "fd.cip"}
-_NAME_BYTES = 15
 _LINES = ("proc.exeline", "proc.pexeline")
 _SERVER, _CLIENT = "203.0.113.9", "10.0.0.2"
 
@@ -201,7 +201,7 @@ def _process(needs: _Needs) -> dict[str, Any]:
     name = needs.value("proc.name", (words[0].rpartition("/")[2] if words else "") or "tool")
     path = _path(needs.value("proc.exepath", f"/usr/bin/{name}"))
     words = words or [path.rpartition("/")[2]]
-    name = needs.value("proc.name", _short(path.rpartition("/")[2]))
+    name = needs.value("proc.name", clipped(path.rpartition("/")[2]))
     made = _program(name, path, words)
     made |= {"cwd": needs.text("proc.cwd").rstrip("/") or "/"} if needs.has("proc.cwd") else {}
     made |= {"uid": needs.number("user.uid", 0)} if needs.has("user.uid") else {}
@@ -210,7 +210,7 @@ def _process(needs: _Needs) -> dict[str, Any]:
     if needs.has("proc.pexepath") or needs.has("proc.pexeline"):
         parent = _path(needs.value("proc.pexepath", "/usr/bin/bash"))
         line = _words(needs, "proc.pexeline") or [parent.rpartition("/")[2]]
-        made["ancestors"] = [_program(_short(parent.rpartition("/")[2]), parent, line)]
+        made["ancestors"] = [_program(clipped(parent.rpartition("/")[2]), parent, line)]
     return made
 
 
@@ -227,10 +227,6 @@ def _words(needs: _Needs, name: str) -> list[str]:
         return []
     text = needs.text(name)
     return (text if text[:1].strip() else f"tool{text}").split(" ")
-
-
-def _short(name: str) -> str:
-    return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 _MOST_EVENTS = 200

@@ -53,12 +53,7 @@ class Conversion:
 def convert(paths: Iterable[Path], *, exact_paths: bool = False) -> Conversion:
     """Convert the Sigma rules for Linux in files and folders, whose files are taken in order of their names.
 
-    Args:
-        paths: files and folders.
-        exact_paths: compare paths exactly.
-
-    Raises:
-        BadInput: a file can't be read, or isn't YAML; in a folder, it is rejected.
+    Raises BadInput if a file can't be read, or isn't YAML; in a folder, it is rejected.
     """
     return _Converter(LannerBackend(exact_paths=exact_paths)).convert(paths)
 

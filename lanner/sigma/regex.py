@@ -90,11 +90,6 @@ def to_lanner(pattern: str, flags: str = "") -> str:
     return "|".join(_searched(branch) for branch in _edges(tree.branches))
 
 
-def parse(pattern: str, flags: str = "") -> Choice:
-    """Return the tree of a pattern. Raises UnsupportedRegex."""
-    return _Reader(pattern, flags).read()
-
-
 def _searched(branch: Sequence[Part]) -> str:
     start, end = _is_anchor(branch[:1], "^"), _is_anchor(branch[-1:], "$")
     inner = branch[start : len(branch) - end if end else None]
@@ -109,20 +104,17 @@ def _edges(branches: tuple[tuple[Part, ...], ...]) -> list[tuple[Part, ...]]:
     open_branches = list(reversed(branches))
     while open_branches:
         branch = open_branches.pop()
-        index = next((at for at in (0, len(branch) - 1) if branch and _is_anchored_group(branch[at])), None)
-        if index is None:
+        for index in (0, len(branch) - 1) if branch else ():
+            group = branch[index]
+            if isinstance(group, Choice) and _has_anchor(group):
+                open_branches += [(*branch[:index], *inner, *branch[index + 1 :]) for inner in reversed(group.branches)]
+                break
+        else:
             found.append(branch)
             continue
-        group = branch[index]
-        assert isinstance(group, Choice)  # noqa: S101
-        open_branches += [(*branch[:index], *inner, *branch[index + 1 :]) for inner in reversed(group.branches)]
         if len(open_branches) + len(found) > _MAX_BRANCHES:
             raise UnsupportedRegex("too many alternatives with '^' or '$'")
     return found
-
-
-def _is_anchored_group(part: Part) -> bool:
-    return isinstance(part, Choice) and _has_anchor(part)
 
 
 def _is_anchor(parts: Sequence[Part], sign: str) -> bool:
@@ -350,7 +342,7 @@ _MOST = 300
 
 def sample(pattern: str) -> str:
     """Return a short text that matches a pattern; its first alternative, with the fewest repetitions."""
-    return _samples_text(parse(pattern))[:_MOST]
+    return _samples_text(_Reader(pattern, "").read())[:_MOST]
 
 
 def _samples_text(part: Part) -> str:

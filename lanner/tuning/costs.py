@@ -100,13 +100,7 @@ class RulesVersion:
 
 
 class RuleCosts:
-    """Evaluates the active version and a draft, batch by batch.
-
-    Args:
-        before: the active version.
-        draft: the other version.
-        clock: returns processor time, ns.
-    """
+    """Evaluates the active version and a draft, batch by batch. clock: returns processor time, ns."""
 
     def __init__(self, before: RulesVersion, draft: RulesVersion, clock: Callable[[], int]) -> None:
         self.events = 0
@@ -232,14 +226,9 @@ def measured_costs(
 ) -> MeasuredCosts:
     """Evaluate both versions on stored events, maybe none.
 
-    Args:
-        before: the active version.
-        draft: the other one.
-        always_sent: types of the events that both send, as collectors do.
-        batches: the stored events.
-        since: only those that arrived later, ms since the epoch.
-        show: receives the progress.
-        stop: called after each batch; True ends it early, with what was read until then.
+    always_sent: types of the events that both send, as collectors do. since: only events that arrived later, ms since
+    the epoch. show: receives the progress. stop: called after each batch; True ends it early, with what was read until
+    then.
     """
     versions = [RulesVersion(each.ruleset, always(each.pushdown_filter, always_sent)) for each in (before, draft)]
     costs = RuleCosts(versions[0], versions[1], time.thread_time_ns)
@@ -269,10 +258,8 @@ def _still_learning(plan: Plan, costs: CostComparison) -> Iterator[str]:
 def over_budget(costs: CostComparison, limits: Mapping[str, int], hours: int) -> list[str]:
     """Return a sentence for each limit that the draft exceeds; one that nothing is known if there were no events.
 
-    Args:
-        costs: over the evaluated events; extrapolated to a day.
-        limits: by name, as in published_rules.budget; 0 is none.
-        hours: how far back events were evaluated.
+    costs: over the evaluated events of so many hours; extrapolated to a day. limits: by name, as in
+    published_rules.budget; 0 is none.
     """
     if not costs.events:
         return [f"no events of the last {hours} hours are stored, so the budget can't be checked."]

@@ -134,9 +134,7 @@ class HarmTrial:
     def of(self, proposal: Proposal) -> Harm:
         """Return what an exception would hide, also from an attacker who chooses names and command lines to fit it.
 
-        Raises:
-            OSError: A recording can't be read.
-            BadBatch: A recording is broken.
+        Raises OSError if a recording can't be read, and BadBatch if one is broken.
         """
         before, after = self._versions(replace(proposal, conditions=_proved(proposal.conditions), exception=""))
         cases = list(self._cases(proposal.rule))

@@ -95,18 +95,11 @@ def twin_of(condition: FieldCondition) -> FieldCondition | None:
     return FieldCondition(PATH, condition.operator, condition.value) if condition.field == FILE else None
 
 
-def wideness(conditions: Iterable[FieldCondition]) -> int:
-    """Return how far conditions are from equality; 0 if all compare for it."""
-    return sum(_RANKS[each.operator] for each in conditions)
-
-
 def is_narrow(fields: Collection[str], *, is_declared: bool = False) -> bool:
-    """Return whether conditions on these fields name a program or image, and what it does or where it runs.
+    """Return whether conditions on an exception's fields name a program or image, and what it does or where it runs.
 
-    Args:
-        fields: of an exception.
-        is_declared: whether a rule's author chose them. Then the parent is enough; else it isn't, because a shell is
-            the parent of whatever people start.
+    is_declared: whether a rule's author chose them. Then the parent is enough; else it isn't, because a shell is the
+    parent of whatever people start.
     """
     beside = {USER} if is_declared else {USER, PARENT}
     return not {PROGRAM, IMAGE}.isdisjoint(fields) and len({*fields} - beside) >= _MIN_FIELDS
@@ -204,11 +197,9 @@ def propose(
 ) -> list[Proposal]:
     """Return proposed exceptions; those of the rule with most alerts come first.
 
-    Args:
-        alerts: of any rules.
-        witnesses: alerts that an exception must quiet, at least. A summary is one, since of what it replaces only the
-            number is known.
-        declared: the exceptions of each rule, for which values are proposed if they compare what the alerts share.
+    witnesses: alerts that an exception must quiet, at least. A summary is one, since of what it replaces only the
+    number is known. declared: the exceptions of each rule, for which values are proposed if they compare what the
+    alerts share.
     """
     by_rule: dict[str, list[TunedAlert]] = defaultdict(list)
     for alert in alerts:
@@ -222,10 +213,7 @@ def proposal_for(
 ) -> Proposal | None:
     """Return the proposal that quiets an alert: one that it shares with others, else one for it alone; None if neither.
 
-    Args:
-        alert: the alert.
-        alerts: others of its rule.
-        declared: as for `propose`.
+    alerts: others of its rule; declared: as for `propose`.
     """
     shape = conditions_of(alert.fields)
     for found in (*propose(alerts, declared=declared), *propose([alert], 1, declared)):
@@ -261,7 +249,9 @@ def _of_rule(
             break
         widest = max(gains.values())
         near = [each for each, gain in gains.items() if gain >= widest * _NEARLY]
-        chosen = max(near, key=lambda each: (len(each), -wideness(each), gains[each], sorted(one.text for one in each)))
+        # How far its conditions are from equality; 0 if all compare for it.
+        wide = {each: sum(_RANKS[one.operator] for one in each) for each in near}
+        chosen = max(near, key=lambda each: (len(each), -wide[each], gains[each], sorted(one.text for one in each)))
         exception, common = fits[chosen] or (None, chosen)
         left -= {shape for shape in left if shape.issuperset(common)}
         proposal = _proposal(rule, common, alerts, shapes)

@@ -26,9 +26,7 @@ _WORDS = re.compile(r"(?<!\\)[A-Za-z0-9_.-]+")
 def exception_head(name: str, conditions: Sequence[FieldCondition] = ()) -> list[str]:
     """Return the first lines of an exception, as an item of `exceptions`; its values follow.
 
-    Args:
-        name: its name.
-        conditions: what it compares; none if the rule has an exception of this name, which gets more values.
+    conditions: what it compares; none if the rule has an exception of this name, which gets more values.
     """
     head = [f"    - name: {yaml_scalar(name)}"]
     if conditions:
@@ -47,19 +45,15 @@ def appended_text(rule: str, lines: Iterable[str]) -> str:
 def values_line(conditions: Sequence[FieldCondition], lists: Collection[str]) -> str:
     """Return the line of one entry of an exception's values.
 
-    Args:
-        conditions: what it compares.
-        lists: names of the lists of the rules, which stand for their items wherever they are a word.
+    lists: names of the lists of the rules, which stand for their items wherever they are a word.
     """
     return f"        - [{', '.join(yaml_scalar(literal(each.value, lists)) for each in conditions)}]"
 
 
 def literal(text: str, lists: Collection[str]) -> str:
-    """Return a text as a condition writes it, so that it stands for itself.
+    """Return a text, which an attacker may have chosen, as a condition writes it, so that it stands for itself.
 
-    Args:
-        text: an attacker may have chosen it.
-        lists: names that would be replaced, also between quotes.
+    lists: names that would be replaced, also between quotes.
     """
     if not any(word in lists for word in _WORDS.findall(text)):
         return print_value(text)
@@ -152,15 +146,9 @@ def written(
 ) -> WrittenException:
     """Return an exception that excludes an alert.
 
-    Args:
-        alert: the alert.
-        fields: of its choices; the proposed ones if it is empty.
-        proposed: the proposal for the alert.
-        now: ns since the epoch; the name of a new exception has it.
-        lists: names of the lists of the rules, which stand for their items wherever they are a word.
-
-    Raises:
-        BadExceptionFields: a field is not among the choices, there are too many, or an attacker chooses all of them.
+    fields: of its choices; the proposed ones if it is empty. now: ns since the epoch; the name of a new exception has
+    it. lists: as for `values_line`. Raises BadExceptionFields if a field is not among the choices, if there are too
+    many, or if an attacker chooses all of them.
     """
     own = [each.field for each in proposed.conditions] if proposed else []
     fields = fields or own
@@ -204,12 +192,9 @@ def quieted(
 ) -> Quieted:
     """Return what an exception would have quieted.
 
-    Args:
-        alerts: those of the rule since a time, newest first, with what people decided about them.
-        proposed: the exception.
-        alert: the alert that it is proposed for; decisions about it don't count.
-        since: the time, ns since the epoch.
-        stop: called between alerts; True ends it early.
+    alerts: those of the rule since a time, ns since the epoch, newest first, with what people decided about them.
+    alert: that for which it is proposed; decisions about it don't count. stop: called between alerts; True ends it
+    early.
     """
     found = Quieted(since)
     for each, decisions in alerts:

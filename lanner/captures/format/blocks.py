@@ -45,12 +45,7 @@ class Block:
 
 
 class CaptureStream:
-    """Reads exact numbers of bytes of a file that may be a pipe.
-
-    Args:
-        file: the file; only read from.
-        name: what errors call it.
-    """
+    """Reads exact numbers of bytes of a file that may be a pipe. name: what errors call it."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.name = name
@@ -142,12 +137,8 @@ class CaptureStream:
 def blocks(stream: CaptureStream, wanted: Mapping[int, int]) -> Iterator[Block]:
     """Yield the blocks of a capture; of types that are not to be read, only the type.
 
-    Args:
-        stream: the file.
-        wanted: by type, the number of bytes that a block may have.
-
-    Raises:
-        BadCapture: the file is not a capture, or it is damaged; the blocks before are valid.
+    wanted: by type, the number of bytes that a block may have. Raises BadCapture if the file is not a capture, or
+    damaged; the blocks before are valid.
     """
     is_first = True
     while True:

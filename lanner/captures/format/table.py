@@ -117,9 +117,7 @@ _NATIVE: tuple[str, ...] = tuple(_DATA["x86_64"])
 def system_call_name(number: int, native: int | None) -> str:
     """Return the name of a system call without an event of its own.
 
-    Args:
-        number: Falco's, 0 for a call that the recording release did not know.
-        native: the kernel's on x86-64, None if it was not recorded.
+    number: Falco's, 0 for a call that the recording release did not know; native: the kernel's on x86-64.
     """
     if not number and native is not None and native < len(_NATIVE):
         return _NATIVE[native] or SYSTEM_CALLS[0]

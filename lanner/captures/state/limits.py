@@ -37,11 +37,7 @@ Texts = tuple[str, ...]
 
 
 class StateLimits:
-    """The part of each limit that is left.
-
-    Args:
-        held: yields the living processes with their descriptors.
-    """
+    """The part of each limit that is left. held: yields the living processes with their descriptors."""
 
     def __init__(self, held: Callable[[], Held]) -> None:
         self.cut = 0

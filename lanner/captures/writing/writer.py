@@ -53,15 +53,10 @@ class WrittenCapture:
 def write_capture(
     file: Path, batches: Callable[[], Iterable[EventBatch]], is_selected: Callable[[int], bool] = lambda _: True
 ) -> WrittenCapture:
-    """Write a new capture, compressed by gzip if its name ends with ``.gz``.
+    """Write a new capture that only its owner may read, compressed if its name ends with ``.gz``. Raises OSError.
 
-    Args:
-        file: the capture; only its owner may read it.
-        batches: returns the batches of one host, from the first one each time.
-        is_selected: returns whether an event of a time is written, ns since the epoch.
-
-    Raises:
-        OSError: the file can't be written.
+    batches: returns the batches of one host, from the first one each time; is_selected: returns whether an event of a
+    time is written, ns since the epoch.
     """
     found, contents = WrittenCapture(), CaptureContents()
     for event in _events(batches(), is_selected, contents):
@@ -114,13 +109,9 @@ _SUFFIX = ".avro.part"
 
 
 class CaptureSpool:
-    """The batches of a capture that is not complete yet.
+    """The batches of a capture that is not complete yet. Raises OSError if a file can't be created.
 
-    Args:
-        file: the capture; created at once, so that a missing folder or right shows before anything is recorded.
-
-    Raises:
-        OSError: a file can't be created.
+    The capture is created at once, so that a missing folder or right shows before anything is recorded.
     """
 
     def __init__(self, file: Path) -> None:
@@ -134,9 +125,8 @@ class CaptureSpool:
     def finish(self, host_id: str = "", is_selected: Callable[[int], bool] = lambda _: True) -> WrittenCapture:
         """Write the capture, and delete the recording. Raises OSError.
 
-        Args:
-            host_id: the host whose events are written; empty for that of the first batch.
-            is_selected: returns whether an event of a time is written, ns since the epoch.
+        host_id: the host whose events are written; empty for that of the first batch. is_selected: as for
+        `write_capture`.
         """
         self.writer.close()
         first = next(read_recording(self.path), None)

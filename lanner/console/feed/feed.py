@@ -96,12 +96,8 @@ class ViewFeed:
     ) -> None:
         """Create a feed that is not started; it owns the view, the source and the marks.
 
-        Args:
-            view: what to fill.
-            source: where alerts come from.
-            marks: what people decided.
-            note: called once when reading or writing begins to fail, and once when it works again.
-            clock: ns since the epoch.
+        note: called once when reading or writing begins to fail, and once when it works again; clock: ns since the
+        epoch.
         """
         self.on_change: Callable[[int], None] = lambda _: None
         """Called on the feed's thread with the number of new alerts, or with 0 when marks changed."""

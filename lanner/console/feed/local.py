@@ -145,12 +145,9 @@ class RecordedAlerts:
     """Reads a recording. The view skips what it has already."""
 
     def __init__(self, path: Path, note: OnNote, *, follow: bool) -> None:
-        """Begin.
+        """Begin with the folder of a recording, or one file of alerts.
 
-        Args:
-            path: the folder of a recording, or one file of alerts.
-            note: receives which file can't be read.
-            follow: read again when `lanner run` has written more.
+        note: receives which file can't be read; follow: read again when `lanner run` has written more.
         """
         self._path = path
         self._store = RecordingStore(path, note)

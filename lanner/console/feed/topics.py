@@ -32,16 +32,10 @@ class AlertTopic:
         since_ms: int,
         positions: Mapping[int, int],
     ) -> None:
-        """Start reading.
+        """Start reading. Raises BusUnavailable, also if there is no such topic.
 
-        Args:
-            connection: the broker.
-            decode: returns the alert of a message; None if it is none.
-            since_ms: where to start in partitions without a position, ms since the epoch.
-            positions: by partition, the offset of the next message.
-
-        Raises:
-            BusUnavailable: the broker is unavailable, or there is no such topic.
+        decode: returns the alert of a message; None if it is none. since_ms: where to start in partitions without a
+        position, ms since the epoch; positions: by partition, the offset of the next message.
         """
         self._decode = decode
         self._topic = connection.topic(ALERTS)

@@ -114,14 +114,10 @@ class PublishedRulesFollower:
         own: Callable[[], ActiveRules],
         floor: Priority,
     ) -> None:
-        """Create one that is not started.
+        """Create one that is not started. keys: those whose signatures are accepted.
 
-        Args:
-            connection: the broker.
-            keys: those whose signatures are accepted.
-            load: loads a version; raises BadInput.
-            own: returns the rule files of this host, which are shown if no version is published; raises BadInput.
-            floor: rules of these files of a lower priority are not evaluated.
+        load: loads a version; own: returns the rule files of this host, which are shown if no version is published,
+        without rules of a lower priority than floor. Both raise BadInput.
         """
         self._connection = connection
         self._own = RuleFiles(floor, own, _UNPUBLISHED)

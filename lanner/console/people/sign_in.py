@@ -40,8 +40,9 @@ class SignIn:
         """
         if self.proxy is not None and (found := self._by_proxy(address, headers)) is not None:
             return found
-        if self.tokens and (bearer := bearer_of(headers.get("Authorization", ""))):
-            found_token = self.accounts.by_token(bearer, now)
+        kind, _, bearer = headers.get("Authorization", "").partition(" ")
+        if self.tokens and kind.lower() == "bearer" and bearer.strip():
+            found_token = self.accounts.by_token(bearer.strip(), now)
             return found_token[0] if found_token else None
         if session and (found := self.accounts.by_session(session, now)) is not None:
             return found
@@ -69,9 +70,3 @@ class SignIn:
         name = headers.get(self.proxy.user_header, "").strip()
         groups = [group.strip() for group in headers.get(self.proxy.groups_header, "").split(",")]
         return self.with_groups(name, [group for group in groups if group], "proxy") if name else None
-
-
-def bearer_of(header: str) -> str:
-    """Return the bearer token of an Authorization header; empty if it has none."""
-    kind, _, value = header.partition(" ")
-    return value.strip() if kind.lower() == "bearer" else ""

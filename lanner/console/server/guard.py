@@ -53,12 +53,9 @@ def cookie_name(made: Console) -> str:
 def middlewares(
     limit: RateLimit[str], sign_in_limit: RateLimit[str], callback_limit: RateLimit[str]
 ) -> list[Callable[..., Awaitable[web.StreamResponse]]]:
-    """Return the middlewares, outermost first.
+    """Return the middlewares, outermost first, with limits by client: of all requests, and of attempts to sign in.
 
-    Args:
-        limit: of all requests by client.
-        sign_in_limit: of attempts to sign in, by client.
-        callback_limit: of returns from the OpenID provider, by client; each is a request to it, and a line of the log.
+    callback_limit: of returns from the OpenID provider; each is a request to it, and a line of the log.
     """
 
     @web.middleware

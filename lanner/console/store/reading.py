@@ -51,6 +51,10 @@ class AlertReader:
         """Read the view at a path, which must exist when something is read."""
         self._path = path
 
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with reading(self._path) as base:
+            return base.execute(query, values).fetchall()
+
     def groups(self, filters: Filters, now: int, *, offset: int = 0, limit: int = PAGE) -> GroupPage:
         """Return a page of the groups that match. now: ns since the epoch. Raises OSError."""
         with reading(self._path) as base:
@@ -104,39 +108,36 @@ class AlertReader:
 
     def alert(self, uid: str) -> tuple[Alert, str] | None:
         """Return an alert and the key of its group; None if the view doesn't have it. Raises OSError and BadAlert."""
-        with reading(self._path) as base:
-            row = base.execute(
-                "SELECT b.data, g.description, g.response, g.key FROM bodies b JOIN alerts a ON a.id = b.id "
-                "JOIN groups g ON g.id = a.grp WHERE b.uid = ?",
-                (uid,),
-            ).fetchone()
-        return None if row is None else (unpacked(*row[:3]), row[3])
+        rows = self._rows(
+            "SELECT b.data, g.description, g.response, g.key FROM bodies b JOIN alerts a ON a.id = b.id "
+            "JOIN groups g ON g.id = a.grp WHERE b.uid = ?",
+            (uid,),
+        )
+        return (unpacked(*rows[0][:3]), rows[0][3]) if rows else None
 
     def marked_as_real(self, limit: int) -> frozenset[str]:
         """Return the ids of alerts that people commented or whose group is assigned. Raises OSError."""
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT substr(subject, 7) FROM marks WHERE subject LIKE 'alert:%' UNION "
-                "SELECT b.uid FROM marks m JOIN groups g ON m.subject = 'group:' || g.key "
-                "JOIN alerts a ON a.grp = g.id JOIN bodies b ON b.id = a.id "
-                "WHERE m.field = 'assignee' OR m.field LIKE 'comment/%' LIMIT ?",
-                (limit,),
-            )
-            return frozenset(uid for (uid,) in rows)
+        rows = self._rows(
+            "SELECT substr(subject, 7) FROM marks WHERE subject LIKE 'alert:%' UNION "
+            "SELECT b.uid FROM marks m JOIN groups g ON m.subject = 'group:' || g.key "
+            "JOIN alerts a ON a.grp = g.id JOIN bodies b ON b.id = a.id "
+            "WHERE m.field = 'assignee' OR m.field LIKE 'comment/%' LIMIT ?",
+            (limit,),
+        )
+        return frozenset(uid for (uid,) in rows)
 
     def whole_alerts(self, hosts: Sequence[str], since: int, until: int, limit: int) -> Sequence[Alert]:
         """Return the alerts of hosts in a time range, oldest first. Raises OSError and BadAlert.
 
         Hosts are named, or have an id; since, until: ns since the epoch, the end included.
         """
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT b.data, g.description, g.response FROM alerts a JOIN bodies b ON b.id = a.id "  # noqa: S608
-                "JOIN groups g ON g.id = a.grp "
-                f"WHERE a.host IN (SELECT id FROM texts WHERE value IN ({_places(hosts)})) AND a.id BETWEEN ? AND ? "
-                "ORDER BY a.id LIMIT ?",
-                (*hosts, since // 1000, until // 1000, limit),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT b.data, g.description, g.response FROM alerts a JOIN bodies b ON b.id = a.id "  # noqa: S608
+            "JOIN groups g ON g.id = a.grp "
+            f"WHERE a.host IN (SELECT id FROM texts WHERE value IN ({_places(hosts)})) AND a.id BETWEEN ? AND ? "
+            "ORDER BY a.id LIMIT ?",
+            (*hosts, since // 1000, until // 1000, limit),
+        )
         return [unpacked(*row) for row in rows]
 
     def alerts_of_rule(self, rule: str, since: int, limit: int) -> Iterator[tuple[Alert, str]]:
@@ -154,23 +155,21 @@ class AlertReader:
     def marks_of_rule(self, rule: str) -> Mapping[str, Sequence[Mark]]:
         """Return what people decided about the groups and alerts of a rule, by subject. Raises OSError."""
         found: dict[str, list[Mark]] = {}
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT subject, field, value, author, at FROM marks m WHERE EXISTS (SELECT 1 FROM groups g WHERE "
-                "g.key = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'group:*') OR EXISTS (SELECT 1 FROM "
-                "bodies b JOIN alerts a ON a.id = b.id JOIN groups g ON g.id = a.grp WHERE "
-                "b.uid = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'alert:*') ORDER BY at",
-                (rule,),
-            )
-            for mark in starmap(Mark, rows):
-                found.setdefault(mark.subject, []).append(mark)
+        rows = self._rows(
+            "SELECT subject, field, value, author, at FROM marks m WHERE EXISTS (SELECT 1 FROM groups g WHERE "
+            "g.key = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'group:*') OR EXISTS (SELECT 1 FROM "
+            "bodies b JOIN alerts a ON a.id = b.id JOIN groups g ON g.id = a.grp WHERE "
+            "b.uid = substr(m.subject, 7) AND g.rule = ?1 AND m.subject GLOB 'alert:*') ORDER BY at",
+            (rule,),
+        )
+        for mark in starmap(Mark, rows):
+            found.setdefault(mark.subject, []).append(mark)
         return found
 
     def group_text(self, key: str) -> str | None:
         """Return the text of a group; None if the view doesn't have it. Raises OSError."""
-        with reading(self._path) as base:
-            found = base.execute("SELECT text FROM groups WHERE key = ?", (key,)).fetchone()
-            return None if found is None else str(found[0])
+        rows = self._rows("SELECT text FROM groups WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
 
     def marks(self, subject: str) -> Sequence[Mark]:
         """Return what people decided about a group or an alert, oldest first. Raises OSError."""
@@ -201,28 +200,25 @@ class AlertReader:
 
     def is_empty(self) -> bool:
         """Return whether the view has no alert. Raises OSError."""
-        with reading(self._path) as base:
-            return base.execute("SELECT 1 FROM alerts LIMIT 1").fetchone() is None
+        return not self._rows("SELECT 1 FROM alerts LIMIT 1")
 
     def hosts_of_rules(self, rules: Collection[str], since: int) -> frozenset[str]:
         """Return the hosts about which a rule alerted since a time, µs. Raises OSError."""
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT DISTINCT t.value FROM groups g JOIN group_hosts h ON h.grp = g.id "  # noqa: S608  bound
-                f"JOIN texts t ON t.id = h.host WHERE g.rule IN ({_places(rules)}) AND h.last >= ?",
-                (*rules, since),
-            )
-            return frozenset(name for (name,) in rows)
+        rows = self._rows(
+            "SELECT DISTINCT t.value FROM groups g JOIN group_hosts h ON h.grp = g.id "  # noqa: S608  bound
+            f"JOIN texts t ON t.id = h.host WHERE g.rule IN ({_places(rules)}) AND h.last >= ?",
+            (*rules, since),
+        )
+        return frozenset(name for (name,) in rows)
 
     def alerts_of_hosts(self, hosts: Collection[str], since: int) -> dict[str, int]:
         """Return the number of alerts of each host since a time, µs. Raises OSError."""
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT t.value, count(*) FROM texts t JOIN alerts a ON a.host = t.id "  # noqa: S608  bound
-                f"WHERE t.value IN ({_places(hosts)}) AND a.id >= ? GROUP BY t.id",
-                (*hosts, since),
-            )
-            return dict(rows.fetchall())
+        rows = self._rows(
+            "SELECT t.value, count(*) FROM texts t JOIN alerts a ON a.host = t.id "  # noqa: S608  bound
+            f"WHERE t.value IN ({_places(hosts)}) AND a.id >= ? GROUP BY t.id",
+            (*hosts, since),
+        )
+        return dict(rows)
 
     def rules(self, since: str, now: int) -> AllRuleActivity:
         """Return the alerts of each rule since a time, given as a filter. Raises OSError and BadRequest."""
@@ -244,12 +240,11 @@ class AlertReader:
 
     def newest_of_rule(self, rule: str, limit: int) -> Sequence[Alert]:
         """Return the newest alerts of a rule, newest first. Raises OSError."""
-        with reading(self._path) as base:
-            rows = base.execute(
-                "SELECT b.data FROM alerts a JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
-                "WHERE g.rule = ? ORDER BY a.id DESC LIMIT ?",
-                (rule, limit),
-            ).fetchall()
+        rows = self._rows(
+            "SELECT b.data FROM alerts a JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
+            "WHERE g.rule = ? ORDER BY a.id DESC LIMIT ?",
+            (rule, limit),
+        )
         found = []
         for (data,) in rows:
             with suppress(BadAlert):
@@ -258,9 +253,8 @@ class AlertReader:
 
     def stored(self) -> int:
         """Return how many alerts the view contains. Raises OSError."""
-        with reading(self._path) as base:
-            count: int = base.execute("SELECT coalesce(sum(count), 0) FROM groups").fetchone()[0]
-            return count
+        count: int = self._rows("SELECT coalesce(sum(count), 0) FROM groups")[0][0]
+        return count
 
 
 def _places(values: Collection[str]) -> str:

@@ -41,17 +41,9 @@ def incident_file(
     redaction: Redaction,
     budget: ReadBudget,
 ) -> bytes:
-    """Return the file.
+    """Return the file. Raises NothingToExport if no events of that time are retained.
 
-    Args:
-        alerts: that of the incident first, then others of its time.
-        batches: of its host, in order; closed at the end.
-        window: the time range.
-        redaction: masks secrets.
-        budget: limits reading.
-
-    Raises:
-        NothingToExport: no events of that time are retained.
+    alerts: that of the incident first, then others of its time; batches: of its host, in order, closed at the end.
     """
     before: deque[bytes] = deque()
     after: list[bytes] = []

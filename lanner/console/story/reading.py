@@ -93,8 +93,7 @@ class StoryReader:
         trees: list[StoryTree] = []
         joined: Sequence[JoinedContext] = ()
         if entries:
-            others = self._alerts.whole_alerts((alert.hostname or alert.host_id,), window.start, window.end, MAX_ALERTS)
-            found = family(entries, alert, [each for each in others if each.host_id == alert.host_id])
+            found = family(entries, alert, self._alerts_of(alert, window))
             trees.append(StoryTree(alert.host_id, alert.hostname, found))
             how = HostReading(events, self._write, MAX_EVENTS, budget.is_spent, budget.take)
             joined = joined_contexts(found, alert.host_id, window, how)
@@ -117,18 +116,21 @@ class StoryReader:
 
     def _joined_tree(self, joined: JoinedContext) -> StoryTree:
         join, shown = joined.join, joined.context.timeline.window
-        others = self._alerts.whole_alerts((join.hostname or join.host_id,), shown.start, shown.end, MAX_ALERTS)
-        own = [one for one in others if one.host_id == join.host_id]
-        return StoryTree(join.host_id, join.hostname, family(joined.context.entries(), None, own), join)
+        found = family(joined.context.entries(), None, self._alerts_of(join, shown))
+        return StoryTree(join.host_id, join.hostname, found, join)
+
+    def _alerts_of(self, host: Alert | Join, window: TimelineRange) -> list[Alert]:
+        """Return the alerts of the host that an alert or a join is about."""
+        names = (host.hostname or host.host_id,)
+        found = self._alerts.whole_alerts(names, window.start, window.end, MAX_ALERTS)
+        return [each for each in found if each.host_id == host.host_id]
 
     def incident(self, alert: Alert, before: int, after: int, budget: ReadBudget) -> bytes:
         """Return the events around an alert and the alerts of that time as a recording. Raises LannerError, OSError."""
         if self.archive.events is None or not alert.host_id:
             raise NothingToExport(f"there are no events to export. {self.archive.retention}")
         window = TimelineRange(alert.time - before, alert.time, alert.time + after)
-        names = (alert.hostname or alert.host_id,)
-        others = self._alerts.whole_alerts(names, window.start, window.end, MAX_ALERTS)
-        alerts = [alert, *(each for each in others if each.id != alert.id and each.host_id == alert.host_id)]
+        alerts = [alert, *(each for each in self._alerts_of(alert, window) if each.id != alert.id)]
         batches = self._batches(self.archive.events, alert, window, budget)
         return incident_file(alerts, batches, window, self.redaction, budget)
 

@@ -51,13 +51,9 @@ class RuleBook:
                 self._known = choices, load_or_fail(choices, warnings=False)
             return self._known[1]
 
-    def rule(self, name: str) -> Rule | None:
-        """Return a rule; None if there is none of this name. Raises BadInput."""
-        return next((rule for rule in self.rules().rules if rule.name == name), None)
-
     def explain(self, alert: Alert, event: tuple[EventBatch, int] | None) -> RuleExplanation | None:
         """Explain an alert's rule by its event, or else by its own fields; None if it's unknown. Raises BadInput."""
-        rule = self.rule(alert.rule)
+        rule = next((rule for rule in self.rules().rules if rule.name == alert.rule), None)
         if rule is None:
             return None
         if event is not None:

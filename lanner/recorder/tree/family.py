@@ -36,11 +36,9 @@ class Step:
 
 
 def fold(activities: Iterable[Activity], is_marked: Callable[[Activity], bool]) -> list[Step]:
-    """Return the steps in the order of their first events.
+    """Return the steps of one process's activities, which are in order, in the order of their first events.
 
-    Args:
-        activities: of one process, in order.
-        is_marked: whether an activity has an alert; such an activity is never folded, nor are starts and ends.
+    is_marked: whether an activity has an alert; such an activity is never folded, nor are starts and ends.
     """
     steps: list[Step] = []
     alike: dict[tuple[str, str], dict[str, Step]] = {}

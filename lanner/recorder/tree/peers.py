@@ -60,17 +60,9 @@ class HostReading:
 
 
 def joined_contexts(found: Family, host_id: str, window: TimelineRange, reading: HostReading) -> list[JoinedContext]:
-    """Return what happened at the other ends of the connections of a family.
+    """Return what happened at the other ends of the connections of a family. window: the time range shown of it.
 
-    Args:
-        found: the family.
-        host_id: its host.
-        window: the time range that is shown of it.
-        reading: how to read.
-
-    Raises:
-        BadInput: The recording can't be read.
-        BusUnavailable: The topic can't be read.
+    Raises BadInput if the recording can't be read, and BusUnavailable if the topic can't.
     """
     open_ends = open_sockets(found)
     joins: dict[tuple[str, int, str], Join] = {}

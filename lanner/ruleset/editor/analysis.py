@@ -29,15 +29,6 @@ class Completion:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
-    """Text in a line; columns are from 0."""
-
-    text: str
-    start: int
-    end: int
-
-
 class Analysis:
     """A rule file on top of others."""
 
@@ -56,27 +47,27 @@ class Analysis:
         found = (*result.errors, *result.warnings, *result.infos)
         return [problem for problem in found if problem.file == self._file.name]
 
-    def word(self, line: int, column: int) -> Word | None:
-        """Return the word at a position, counted from 0."""
+    def _word(self, line: int, column: int) -> str:
+        """Return the word at a position, counted from 0; empty if there is none."""
         text = self._lines[line] if 0 <= line < len(self._lines) else ""
         found = (each for each in _WORD.finditer(text) if each.start() <= column <= each.end())
-        return next((Word(each.group().rstrip("."), *each.span()) for each in found), None)
+        return next((each.group().rstrip(".") for each in found), "")
 
     def hover(self, line: int, column: int) -> str | None:
         """Return the documentation of the field, macro, list or event type at a position, as Markdown."""
-        word = self.word(line, column)
-        if word is None:
+        word = self._word(line, column)
+        if not word:
             return None
-        found = resolve_field(word.text) or resolve_field(f"{word.text}[0]")
+        found = resolve_field(word) or resolve_field(f"{word}[0]")
         if found is not None:
             return field_documentation(found[0])
         loaded = self._items()
-        if (macro := loaded.macros.get(word.text)) is not None:
+        if (macro := loaded.macros.get(word)) is not None:
             return f"macro **{macro.name}**\n\n```\n{macro.condition_text.strip()}\n```\n\n{macro.location}"
-        if (found_list := loaded.lists.get(word.text)) is not None:
+        if (found_list := loaded.lists.get(word)) is not None:
             more = ", ..." if len(found_list.items) > _SHOWN_ITEMS else ""
-            return f"list **{word.text}**: {', '.join(found_list.items[:_SHOWN_ITEMS])}{more}\n\n{found_list.location}"
-        if (event := event_spec(word.text)) is not None:
+            return f"list **{word}**: {', '.join(found_list.items[:_SHOWN_ITEMS])}{more}\n\n{found_list.location}"
+        if (event := event_spec(word)) is not None:
             arguments = ", ".join(param.name for param in event.params)
             return f"event type **{event.name}** ({event.category})\n\narguments: {arguments or 'none'}"
         return None
@@ -92,9 +83,8 @@ class Analysis:
 
     def definition(self, line: int, column: int) -> SourceLocation | None:
         """Return where the macro or list at a position is defined."""
-        word = self.word(line, column)
-        loaded = self._items()
-        found = None if word is None else loaded.macros.get(word.text) or loaded.lists.get(word.text)
+        word, loaded = self._word(line, column), self._items()
+        found = loaded.macros.get(word) or loaded.lists.get(word)
         return None if found is None else found.location
 
     def _names(self, before: str) -> Iterator[Completion]:

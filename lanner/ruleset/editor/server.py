@@ -41,9 +41,6 @@ class RulesServer:
         self.server = LanguageServer("lanner-rules", f"v{lanner.__version__}")
         self._read = below
         self._below: tuple[Sequence[RuleFile], float] = ((), 0.0)
-        self._register()
-
-    def _register(self) -> None:
         # pygls marks what it registers, which methods don't allow.
         feature = self.server.feature
         for name in (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_SAVE):

@@ -57,12 +57,9 @@ _MOST = 1000
 
 
 def linted(result: LoadResult, files: Sequence[RuleFile], *, first_match: bool = True) -> LoadResult:
-    """Return the result with lints, and without what comments in the files switch off.
+    """Return the result, rules enabled as configured, with lints, and without what comments in the files switch off.
 
-    Args:
-        result: the loaded rules, enabled and disabled as configured.
-        files: the files that they were loaded from.
-        first_match: whether an event raises only the alert of the first rule that matches it.
+    first_match: whether an event raises only the alert of the first rule that matches it.
     """
     ignores = Ignores(files)
     with deep():

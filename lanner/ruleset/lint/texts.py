@@ -36,14 +36,11 @@ class ConditionText:
 
     def checks(self) -> Iterator[Check]:
         """Yield the checks of the text, without those in macros that it uses."""
-        return (node for node in self.nodes() if isinstance(node, Check))
-
-    def nodes(self) -> Iterator[Node]:
-        """Yield all nodes of the text, without the bodies of macros that it uses."""
         todo = [self.tree]
         while todo:
             node = todo.pop()
-            yield node
+            if isinstance(node, Check):
+                yield node
             if not isinstance(node, Macro):
                 todo.extend(reversed(children(node)))
 

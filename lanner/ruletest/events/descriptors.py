@@ -86,16 +86,10 @@ def sockaddr(address: Address | None) -> bytes:
 
 
 def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool) -> File:
-    """Return the open file behind a descriptor.
+    """Return the open file behind a descriptor. Raises BadMapping.
 
-    Args:
-        table: the event; it may name the inode, the kernel's own path and so on.
-        kind: fd.type.
-        path: absolute; also the kernel's path unless the test states one.
-        layer: whether the event is in a container, whose files are on an overlay.
-
-    Raises:
-        BadMapping: A value is invalid.
+    table: the event, which may name the inode, the kernel's own path and so on. kind: fd.type. path: absolute; also the
+    kernel's path unless the test states one. layer: whether the event is in a container, whose files are on an overlay.
     """
     real = table.value(mappings.text, path, "fd.realpath")
     upper = table.value(mappings.truth, False, "fd.is_upper_layer")
@@ -120,16 +114,10 @@ def read_file(table: MappingReader, kind: str, path: str | None, *, layer: bool)
 
 
 def read_socket(table: MappingReader, event: str, kind: str, result: int) -> tuple[Socket, bytes]:
-    """Return the socket behind a descriptor, and the address that the call passes.
+    """Return the socket behind a descriptor, and the address that the call passes. Raises BadMapping.
 
-    Args:
-        table: the event: to and from (the remote end), local, fd.l4proto.
-        event: its type.
-        kind: fd.type.
-        result: of the call; a failed connection has no remote end in the kernel.
-
-    Raises:
-        BadMapping: A value is invalid.
+    table: the event: to and from (the remote end), local, fd.l4proto. event: its type. kind: fd.type. result: of the
+    call; a failed connection has no remote end in the kernel.
     """
     remote = table.read(_REMOTE, None)
     local = table.read(_LOCAL, None)

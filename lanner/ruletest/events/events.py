@@ -62,11 +62,7 @@ def read_event(node: Node) -> StatedEvent:
 
 
 def write_event(fields: Fields) -> dict[str, Any]:
-    """Return the event of a test file that states the causes of these fields.
-
-    Args:
-        fields: of an alert or an event; evt.type and proc.name are required.
-    """
+    """Return the event of a test file that states the causes of these fields; evt.type and proc.name are required."""
     fields = {key: value for key, value in fields.items() if value is not None and value != "<NA>"}
     event = written((_TYPE, _RESULT, _IO_URING), fields)
     spec = BY_EVENT.get(str(fields.get("evt.type")))

@@ -175,14 +175,15 @@ def _capabilities(node: Node, key: str) -> int:
     return _ALL if "all" in names else mask
 
 
-def _clipped(name: str) -> str:
+def clipped(name: str) -> str:
+    """Return a process's name as the kernel shortens it."""
     return name.encode()[:NAME_BYTES].decode(errors="ignore")
 
 
 def _name(node: Node, key: str) -> str:
     name = mappings.text(node, key)
     if len(name.encode("utf-8", "surrogateescape")) > NAME_BYTES:
-        hint = f"the kernel calls it '{_clipped(name)}'"
+        hint = f"the kernel calls it '{clipped(name)}'"
         raise BadMapping(f"a process's name has at most {NAME_BYTES} bytes", node, hint)
     return name
 
@@ -191,7 +192,7 @@ def _names(table: MappingReader, name: str | None, exepath: str | None, *, is_me
     if name is None and exepath is None:
         raise BadMapping(f"{table.what} has a name", table.node, "add 'name: ...'")
     if name is None:
-        return _clipped(str(exepath).rpartition("/")[2]), exepath
+        return clipped(str(exepath).rpartition("/")[2]), exepath
     if exepath is None and not table.is_null("exepath"):
         exepath = f"memfd:{name}" if is_memfd else f"/usr/bin/{name}"
     return name, exepath

@@ -135,8 +135,7 @@ def argument_node(table: MappingReader, argument: Argument) -> Node | None:
 def read_registers(spec: Call, table: MappingReader) -> tuple[list[int], bytes]:
     """Read the arguments that are numbers, flags or memory, into registers and the call's first memory block.
 
-    Raises:
-        BadMapping: A value is invalid.
+    Raises BadMapping.
     """
     registers = [0, 0, 0, 0, 0, 0]
     memory: dict[str, Any] = {}

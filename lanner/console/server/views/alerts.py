@@ -13,7 +13,7 @@ from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import histogram_chart, page
 from lanner.console.store.filters import ALL_TIME, Filters
 from lanner.console.store.reading import PAGE
-from lanner.console.store.rows import AlertGroup, AlertLine, GroupDetail, Mark, TimeHistogram, time_text
+from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
@@ -32,36 +32,9 @@ def group_json(group: AlertGroup) -> dict[str, Any]:
     }
 
 
-def detail_json(detail: GroupDetail) -> dict[str, Any]:
-    """Return a group with everything about it as JSON."""
-    return group_json(detail.group) | {
-        "description": detail.description,
-        "response": detail.response,
-        "host_names": list(detail.hosts),
-        "marks": [mark_json(mark) for mark in detail.marks],
-    }
-
-
 def mark_json(mark: Mark) -> dict[str, Any]:
     """Return a decision as JSON."""
     return {"field": mark.field, "value": mark.value, "author": mark.author, "at": time_text(mark.at // 1000)}
-
-
-def line_json(line: AlertLine) -> dict[str, Any]:
-    """Return an alert of a list as JSON."""
-    return asdict(line) | {"time": time_text(line.time), "position": line.time}
-
-
-def histogram_json(histogram: TimeHistogram) -> dict[str, Any]:
-    """Return counts by time and priority as JSON."""
-    return {
-        "since": time_text(histogram.since),
-        "until": time_text(histogram.until),
-        "bars": [
-            {"start": time_text(bar.start), "counts": {str(Priority(each)): n for each, n in bar.counts.items()}}
-            for bar in histogram.bars
-        ],
-    }
 
 
 MAX_LIMIT = 500
@@ -104,8 +77,14 @@ async def groups_json(request: web.Request) -> web.StreamResponse:
 
 async def one_group_json(request: web.Request) -> web.StreamResponse:
     """Return one group."""
-    made = console(request)
-    return web.json_response(detail_json(await _group(request, Filters.read(request.query), made.clock())))
+    found = await _group(request, Filters.read(request.query), console(request).clock())
+    more = {
+        "description": found.description,
+        "response": found.response,
+        "host_names": list(found.hosts),
+        "marks": [mark_json(mark) for mark in found.marks],
+    }
+    return web.json_response(group_json(found.group) | more)
 
 
 async def alerts(request: web.Request) -> web.StreamResponse:
@@ -118,7 +97,8 @@ async def alerts(request: web.Request) -> web.StreamResponse:
     found = await asyncio.to_thread(
         lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit)
     )
-    return web.json_response({"alerts": [line_json(line) for line in found]})
+    lines = [asdict(line) | {"time": time_text(line.time), "position": line.time} for line in found]
+    return web.json_response({"alerts": lines})
 
 
 async def alert_json(request: web.Request) -> web.StreamResponse:
@@ -132,7 +112,11 @@ async def histogram(request: web.Request) -> web.StreamResponse:
     made = console(request)
     filters = Filters.read(request.query)
     found = await asyncio.to_thread(lambda: made.reader.histogram(filters, made.clock()))
-    return web.json_response(histogram_json(found))
+    bars = [
+        {"start": time_text(bar.start), "counts": {str(Priority(each)): n for each, n in bar.counts.items()}}
+        for bar in found.bars
+    ]
+    return web.json_response({"since": time_text(found.since), "until": time_text(found.until), "bars": bars})
 
 
 async def names(request: web.Request) -> web.StreamResponse:
