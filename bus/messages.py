@@ -10,6 +10,8 @@ from hashlib import sha256
 Headers = list[tuple[str, str | bytes | None]]
 
 AVRO = b"avro/binary"
+JSON_HEADERS: Headers = [("content-type", b"application/json")]
+"""The headers of a JSON message that needs no others."""
 SENT = "lanner_sent"
 """When a batch was passed to the client, wall clock, ns; the batch itself was encoded earlier."""
 CLOCK = "lanner_clock"

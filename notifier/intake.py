@@ -14,8 +14,9 @@ from aiohttp import web
 
 from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.schema_registry import SCHEMA_HEADERS, Registration, Registry, schema_message
+from bus.clients.schema_registry import Registration, Registry, schema_message
 from bus.connection import BusUnavailable, Connection
+from bus.messages import JSON_HEADERS
 from bus.results import alert_message
 from bus.topics import ALERTS, SCHEMAS
 from foundation.errors import LannerError
@@ -181,7 +182,7 @@ async def into_topic(connection: Connection, report: OnNote) -> AsyncIterator[Ta
     if connection.registry is not None:
         registration = Registration(Registry(connection.registry), topic, ALERT_FORMAT.schema, report)
     key, value = schema_message(ALERT_FORMAT.schema)
-    await producer.send(connection.topic(SCHEMAS), key, value, list(SCHEMA_HEADERS))
+    await producer.send(connection.topic(SCHEMAS), key, value, JSON_HEADERS)
 
     async def take(alert: Alert) -> None:
         made = alert_message(alert)

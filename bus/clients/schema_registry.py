@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from bus.connection import BusUnavailable, RegistryAddress
-from bus.messages import Headers
 from foundation.text import OnNote
 from schemas.encoding.wire import MARKER, BadSchema, WriterSchema, checked_schema, registry_header, single_object_header
 
@@ -146,9 +145,6 @@ class Registration:
                 self._end.wait(_RETRY_SECONDS)
             else:
                 return
-
-
-SCHEMA_HEADERS: Headers = [("content-type", b"application/json")]
 
 
 def schema_message(schema: dict[str, Any]) -> tuple[bytes, bytes]:

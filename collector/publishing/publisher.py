@@ -11,9 +11,9 @@ from bus.clients import producers
 from bus.clients.errors import ClientErrors, is_forbidden, is_refusal, is_too_large
 from bus.clients.producers import make_producer, producer_config
 from bus.clients.reachability import ConnectionState
-from bus.clients.schema_registry import SCHEMA_HEADERS, Registration, Registry, schema_message
+from bus.clients.schema_registry import Registration, Registry, schema_message
 from bus.connection import Connection
-from bus.messages import AVRO, CLOCK, SENT, Headers, HostClock
+from bus.messages import AVRO, CLOCK, JSON_HEADERS, SENT, Headers, HostClock
 from bus.topics import EVENTS, HOSTS, SCHEMAS
 from collector.publishing.identity import HostIdentity
 from collector.publishing.send_window import QueuedBatch, SendWindow
@@ -161,7 +161,7 @@ class Publisher:
         config |= {"error_cb": self._client_errors.on_error, **self._connection_state.options}
         producer = make_producer(config)
         key, value = schema_message(EVENT_BATCH_SCHEMA)
-        announced = [(SCHEMAS, "schema", key, value, SCHEMA_HEADERS)]
+        announced = [(SCHEMAS, "schema", key, value, JSON_HEADERS)]
         if self._identity is not None:
             announced.append((HOSTS, "key of this host", *self._identity.announcement()))
         self._to_announce = {topic for topic, *_ in announced}

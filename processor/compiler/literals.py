@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from foundation.caches import cache_short_texts
 from foundation.errors import LannerError
 from foundation.text import canonical_address
+from processor.fields.event import NUMERIC_TYPES
 from processor.language.ast import Field, Node, checks, literals
 from processor.language.tokens import EQUALITY_OPERATORS
 
@@ -50,13 +51,7 @@ def names_by_address(answers: Mapping[str, Iterable[str]]) -> dict[str, tuple[st
 
 
 STRING_TYPES = frozenset({"CHARBUF", "FSPATH", "FSRELPATH"})
-NUMBER_TYPES = frozenset(
-    (
-        *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "DOUBLE", "MODE"),
-        *("ERRNO", "FD", "FD32", "PID", "PID32", "UID", "GID", "PORT", "SYSCALLID", "SIGTYPE", "SIGSET"),
-        *("RELTIME", "ABSTIME", "DYN", "FLAGS8", "FLAGS16", "FLAGS32", "ENUMFLAGS8", "ENUMFLAGS16", "ENUMFLAGS32"),
-    )
-)
+NUMBER_TYPES = NUMERIC_TYPES - {"BOOL"}
 ADDRESS_TYPES = frozenset({"IPADDR", "IPV4ADDR", "IPV6ADDR"})
 NET_TYPES = frozenset({"IPNET", "IPV4NET", "IPV6NET"})
 

@@ -23,10 +23,8 @@ def simplify(condition: Node, event_type: str | None = None) -> Folded:
         return _macro(condition, event_type)
     if isinstance(condition, Not):
         return _not(simplify(condition.child, event_type))
-    if isinstance(condition, And):
-        return _and(simplify(child, event_type) for child in condition.children)
-    if isinstance(condition, Or):
-        return _or(simplify(child, event_type) for child in condition.children)
+    if isinstance(condition, And | Or):
+        return _combined(type(condition), (simplify(child, event_type) for child in condition.children))
     raise TypeError(f"macro {condition.name} is not resolved")
 
 
@@ -62,38 +60,25 @@ def _not(child: Folded) -> Folded:
     return child.child if isinstance(child, Not) else Not(child)
 
 
-def _and(children: Iterable[Folded]) -> Folded:
-    """Rewrite: A and (B and C) -> A and B and C; A and true -> A; A and false -> false; A and A -> A."""
-    flat: dict[Node, None] = {}
-    for child in children:
-        if child is False:
-            return False
-        if child is True:
-            continue
-        for part in child.children if isinstance(child, And) else (child,):
-            flat[part] = None
-    if len(flat) > 1:
-        return And(tuple(flat))
-    return next(iter(flat), True)
+def _combined(kind: type[And] | type[Or], children: Iterable[Folded]) -> Folded:
+    """Rewrite: A and (B and C) -> A and B and C; A and true -> A; A and false -> false; A and A -> A.
 
-
-def _or(children: Iterable[Folded]) -> Folded:
-    """Rewrite: A or (B or C) -> A or B or C; A or false -> A; A or true -> true; A or A -> A; merge sets on one field.
-
-    f = x or f in (y) -> f in (x, y), which reads the field once.
+    The same for `or`, with true and false exchanged. It also merges sets on one field: f = x or f in (y) ->
+    f in (x, y), which reads the field once.
     """
+    is_and = kind is And
     flat: dict[Node, None] = {}
     for child in children:
-        if child is True:
-            return True
-        if child is False:
+        if isinstance(child, bool):
+            if child is not is_and:
+                return child
             continue
-        for part in child.children if isinstance(child, Or) else (child,):
+        for part in child.children if isinstance(child, kind) else (child,):
             flat[part] = None
-    parts = _joined(tuple(flat))
+    parts = tuple(flat) if is_and else _joined(tuple(flat))
     if len(parts) > 1:
-        return Or(parts)
-    return parts[0] if parts else False
+        return kind(parts)
+    return parts[0] if parts else is_and
 
 
 def _joined(parts: tuple[Node, ...]) -> tuple[Node, ...]:

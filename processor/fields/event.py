@@ -15,7 +15,7 @@ from schemas.catalog.fields import EventType, ParamSpec, event_spec
 from schemas.catalog.flags import TYPE_CHARACTERS
 from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, PATH_OPENERS
 
-_NUMERIC_TYPES = frozenset(
+NUMERIC_TYPES = frozenset(
     (
         *("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "DOUBLE", "BOOL", "MODE"),
         *("ERRNO", "FD", "FD32", "PID", "PID32", "UID", "GID", "PORT", "SYSCALLID", "SIGTYPE", "SIGSET"),
@@ -98,7 +98,7 @@ def raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None:
     if text is None:
         return None
     param = parameter(batch.strings[batch.columns["type"][i]], name)
-    if param is not None and param.type not in _NUMERIC_TYPES:
+    if param is not None and param.type not in NUMERIC_TYPES:
         return text
     return batch.columns["arg_raw"][slot]
 
@@ -114,7 +114,7 @@ def shown_raw_argument(batch: EventBatch, i: int, name: str) -> int | str | None
     if value is None and argument_slot(batch, i, name) < 0:
         return None
     param = parameter(batch.strings[batch.columns["type"][i]], name)
-    if param is None or param.type not in _NUMERIC_TYPES:
+    if param is None or param.type not in NUMERIC_TYPES:
         return value
     number = value if isinstance(value, int) else 0
     if param.format not in _BASES:
@@ -145,7 +145,7 @@ def arguments_text(batch: EventBatch, i: int) -> str:
         param = parameter(event_type, name)
         if value is None:
             text = "<NA>"
-        elif param is not None and param.type in _NUMERIC_TYPES and param.type not in ("ABSTIME", "SIGSET"):
+        elif param is not None and param.type in NUMERIC_TYPES and param.type not in ("ABSTIME", "SIGSET"):
             number = number_text(param, columns["arg_raw"][slot])
             if param.type == "DYN" and _is_plain(columns["arg_raw"][slot], value):
                 number = value

@@ -185,12 +185,8 @@ def reader(batch: EventBatch, field: str, argument: str | None = None) -> Callab
     """Return a function from an event's index to the field's value as output prints it."""
     found = output_expression(field, argument)
     if found is None:
-        return _missing
+        return lambda _index, _name=None: None
     return _reader_factory(found.expression)(batch)
-
-
-def _missing(_index: int, _name: int | None = None) -> None:
-    return None
 
 
 def extract(batch: EventBatch, i: int, field: str, argument: str | None = None) -> Value:

@@ -13,14 +13,12 @@ from confluent_kafka import Message
 
 from bus.clients.compacted import CompactedTopicReader, follow
 from bus.connection import Connection
-from bus.messages import Headers
+from bus.messages import JSON_HEADERS
 from bus.topics import HOST_KEYS, HOST_PINS
 from foundation.text import OnNote, printable
 from processor.fleet.producer import ResultProducer
 from processor.hosts.identity import IdentityGate
 from schemas.host_keys import HostKey, encode_host_key, key_id
-
-_HEADERS: Headers = [("content-type", b"application/json")]
 
 
 class HostKeysService:
@@ -63,7 +61,7 @@ class HostKeysService:
         return await self._write(record)
 
     async def _write(self, record: HostKey) -> "asyncio.Future[int]":
-        return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), list(_HEADERS))
+        return await self._shipping.send(HOST_PINS, record.host_id.encode(), encode_host_key(record), JSON_HEADERS)
 
     def _report(self, reason: str) -> None:
         until = "those known so far count" if self._is_read.is_set() else "until then nothing is evaluated"

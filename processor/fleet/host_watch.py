@@ -13,7 +13,7 @@ from bus.clients.errors import MessageRefused
 from bus.clients.event_loop import persist_async
 from bus.clients.retry import Retry
 from bus.connection import BusUnavailable, Connection
-from bus.messages import Headers, correction
+from bus.messages import JSON_HEADERS, correction
 from bus.topics import EVENTS, QUIET_HOSTS
 from foundation.text import OnNote
 from processor.fleet.kafka.bounded_fetch import UnreadableRecord
@@ -100,7 +100,6 @@ async def read_quiet_hosts(
     return found
 
 
-_HEADERS: Headers = [("content-type", b"application/json")]
 _WATCH_NEWEST = 300
 _LOOK_BACK_SECONDS = 5.0
 """For all partitions together: nothing new is evaluated in the meantime."""
@@ -208,14 +207,9 @@ class HostWatch:
     async def _look_back_at(
         self, past: PastEvents, number: int, bounds: tuple[int, int], quiet: QuietHosts | None, stop: Callable[[], bool]
     ) -> int | None:
-        """Learn what is known of the hosts of one partition.
+        """Learn what is known of the hosts of one partition, as far as it can be read before the time is up.
 
-        Args:
-            past: the topic.
-            number: of the partition.
-            bounds: its first offset, and the one from which this processor goes on.
-            quiet: what was recorded about it; None if nothing was.
-            stop: returns whether the time is up.
+        bounds: its first offset, and the one from which this processor goes on.
 
         Returns:
             The time (ms) since which all its hosts are known; None if there were too many messages.
@@ -282,7 +276,7 @@ class HostWatch:
         consumer: Any = self._app.consumer
         committed = {tp.partition: at for tp, at in consumer.committed().items() if tp.topic == self._events}
         sending = [
-            await shipping.send(QUIET_HOSTS, b"", value, list(_HEADERS), partition=partition)
+            await shipping.send(QUIET_HOSTS, b"", value, JSON_HEADERS, partition=partition)
             for partition, value in self._quiet.take(committed)
         ]
         for answer in await answers_of(sending):

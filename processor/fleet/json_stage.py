@@ -127,15 +127,7 @@ def _over_budget(source: str, budget: Budget) -> Notice | None:
 
 
 def _refused(source: str, number: int, reason: str, position: tuple[str, int, int], received: int) -> PreMatch:
-    """Return the notice about events that can't be read.
-
-    Args:
-        source: of the events.
-        number: of the events.
-        reason: of the first.
-        position: topic, partition and offset of their message.
-        received: when it was received, ns since the epoch.
-    """
+    """Return the notice about events that can't be read. reason: of the first; received: ns since the epoch."""
     text = f"events of {source} can't be read and were not evaluated; they are in the dead letters: {reason}"
     notice = Notice(EVENT_REFUSED, "Warning", {source: number}, text)
     return notice_of(Cause("", source, received, position), notice, appended=received)

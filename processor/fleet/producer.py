@@ -8,10 +8,10 @@ from typing import Any
 
 from bus.clients.errors import MessageRefused, is_broker_error
 from bus.clients.event_loop import AsyncProducer
-from bus.clients.schema_registry import SCHEMA_HEADERS, schema_message
+from bus.clients.schema_registry import schema_message
 from bus.clients.writer_schemas import WriterSchemas
 from bus.connection import Connection, fault_text
-from bus.messages import AVRO, Headers
+from bus.messages import AVRO, JSON_HEADERS, Headers
 from bus.results import NOT_FETCHED, DeadLetterMessage, alert_message, dead_letter
 from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_DEAD_LETTERS, SCHEMAS, SESSIONS
 from foundation.histogram import Histogram
@@ -27,7 +27,6 @@ from schemas.published_rules import PUBLISHED_RULES_SCHEMA
 Sending = list["asyncio.Future[int]"]
 _FORMATS = {EVENTS: EVENT_BATCH_FORMAT, ALERTS: ALERT_FORMAT, CORRELATE: PRE_MATCH_FORMAT}
 _FLUSH_SECONDS = 5.0
-_JSON: Headers = [("content-type", b"application/json")]
 MOST_HOSTS = 1000
 """A limit, since a compromised host can invent host names."""
 OTHER_HOSTS = "other hosts"
@@ -67,7 +66,7 @@ class ResultProducer:
         """Publish the schemas of sent messages, and those of clients that have no right to write schemas."""
         for schema in (*(each.schema for each in _FORMATS.values()), PUBLISHED_RULES_SCHEMA):
             key, value = schema_message(schema)
-            await self.send(SCHEMAS, key, value, list(SCHEMA_HEADERS))
+            await self.send(SCHEMAS, key, value, JSON_HEADERS)
         if (registry := self.schemas.registry) is not None:
             for name, each in _FORMATS.items():
                 topic = self._connection.topic(name)
@@ -102,10 +101,6 @@ class ResultProducer:
         """Send an event to the owner of its group."""
         return await self.send(CORRELATE, key, self._framed(CORRELATE, value), [("content-type", AVRO)])
 
-    async def session(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
-        """Send a record of a person's session to all processors."""
-        return await self.send(SESSIONS, key, value, list(_JSON))
-
     async def results(self, made: MessageResult, sending: Sending) -> None:
         """Send what the evaluation of a message made; each future is added to sending."""
         for alert in made.alerts:
@@ -113,7 +108,7 @@ class ResultProducer:
         for key, pre_match in made.pre_matches:
             sending.append(await self.pre_match(key, pre_match))
         for key, record in made.sessions:
-            sending.append(await self.session(key, record))
+            sending.append(await self.send(SESSIONS, key, record, JSON_HEADERS))
 
     async def tick(self, partition: int, now: int) -> "asyncio.Future[int]":
         """Send a message whose only purpose is its broker timestamp, so that a quiet partition learns the time.

@@ -42,8 +42,6 @@ class Token:
 
 Part = str | Token
 
-_OF_CORRELATION = re.compile(r"%correlation\.(leg\[\w+\]\.)?[\w.]+")
-
 
 def parse_output(text: str) -> tuple[Part, ...]:
     """Split an output text into plain text and tokens.
@@ -56,11 +54,6 @@ def parse_output(text: str) -> tuple[Part, ...]:
             raise part
         parts.append(part)
     return tuple(parts)
-
-
-def without_correlation(text: str) -> str:
-    """Return an output text without the tokens that a stateful macro fills, which are no fields of the event."""
-    return _OF_CORRELATION.sub("", text)
 
 
 def output_errors(text: str) -> list[OutputError]:

@@ -56,10 +56,6 @@ class Alias:
     fields: tuple[tuple[str, str], ...]
     """Field of each leg."""
 
-    def field_of(self, leg: str) -> str | None:
-        """Return a leg's field; None if the alias omits it."""
-        return dict(self.fields).get(leg)
-
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
@@ -98,8 +94,8 @@ class Correlation:
 
     def group_fields(self, leg: str = "") -> tuple[str, ...]:
         """Return the fields of a leg's events that have the group values; without aliases, those of every leg."""
-        aliases = {alias.name: alias for alias in self.aliases}
-        return tuple((aliases[name].field_of(leg) or name) if name in aliases else name for name in self.group_by)
+        named = {alias.name: dict(alias.fields).get(leg) for alias in self.aliases}
+        return tuple(named.get(name) or name for name in self.group_by)
 
 
 @dataclass(frozen=True, slots=True)

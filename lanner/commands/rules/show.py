@@ -19,7 +19,8 @@ from processor.language.ast import Macro, checks, deep, fields_in, walk
 from processor.language.printer import print_condition, print_operand
 from processor.loading import Rule
 from processor.loading.condition_checks import fields_of
-from processor.output.tokens import Token, parse_output, without_correlation
+from processor.output.tokens import Token, parse_output
+from processor.rules.window_tokens import without_tokens
 from schemas.catalog.attack import TACTICS, VERSION
 from schemas.catalog.priorities import BY_NAME
 
@@ -183,7 +184,7 @@ def show_rule(options: Options, name: str, *, expand: bool) -> None:
 
 def _facts(rule: Rule, *, expand: bool) -> dict[str, object]:
     fields = (field for check in checks(rule.condition) for field in fields_of(check))
-    output = (part.side for part in parse_output(without_correlation(rule.output)) if isinstance(part, Token))
+    output = (part.side for part in parse_output(without_tokens(rule.output)) if isinstance(part, Token))
     macros = (node.name for node in walk(rule.condition) if isinstance(node, Macro))
     return {
         "rule": rule.name,

@@ -20,7 +20,7 @@ from confluent_kafka import Message
 from bus.clients.compacted import CompactedTopicReader, follow
 from bus.clients.errors import MessageRefused
 from bus.connection import Connection
-from bus.messages import Headers
+from bus.messages import JSON_HEADERS
 from bus.published_rules import CURRENT
 from bus.topics import PROCESSORS, PUSHDOWN_FILTERS, RULES
 from foundation.text import OnNote
@@ -50,7 +50,6 @@ from processor.rules.splitting import Plan
 from schemas.alert import Alert
 
 _MAX_CHARACTERS = 500
-_JSON: Headers = [("content-type", b"application/json")]
 
 Prepare = Callable[[Message], RulesInUse]
 """Compiles a version; runs on a worker thread; raises RulesRefused."""
@@ -238,7 +237,7 @@ class RulesRollout:
 
     async def _send(self, topic: str, key: bytes, value: bytes | None) -> None:
         if self._shipping is not None:
-            done = await self._shipping.send(topic, key, value, list(_JSON))
+            done = await self._shipping.send(topic, key, value, JSON_HEADERS)
             done.add_done_callback(self._sent)
 
     def _sent(self, done: "asyncio.Future[Any]") -> None:
