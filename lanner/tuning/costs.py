@@ -91,8 +91,8 @@ class CostComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class RulesVersion:
-    """A version of the rules."""
+class ComparedRules:
+    """One of the two versions of the rules."""
 
     rules: CompiledRuleset
     sends: PushdownFilter
@@ -102,7 +102,7 @@ class RulesVersion:
 class RuleCosts:
     """Evaluates the active version and a draft, batch by batch. clock: returns processor time, ns."""
 
-    def __init__(self, before: RulesVersion, draft: RulesVersion, clock: Callable[[], int]) -> None:
+    def __init__(self, before: ComparedRules, draft: ComparedRules, clock: Callable[[], int]) -> None:
         self.events = 0
         self._versions = _Version(before, clock), _Version(draft, clock)
         self._hosts: set[str] = set()
@@ -150,7 +150,7 @@ class RuleCosts:
 class _Version:
     """One version of the rules while it is evaluated."""
 
-    def __init__(self, version: RulesVersion, clock: Callable[[], int]) -> None:
+    def __init__(self, version: ComparedRules, clock: Callable[[], int]) -> None:
         self.alerts = Backtest()
         self._evaluator = Evaluator(version.rules)
         self._clauses: dict[str, list[Clause]] = defaultdict(list)
@@ -230,7 +230,7 @@ def measured_costs(
     the epoch. show: receives the progress. stop: called after each batch; True ends it early, with what was read until
     then.
     """
-    versions = [RulesVersion(each.ruleset, always(each.pushdown_filter, always_sent)) for each in (before, draft)]
+    versions = [ComparedRules(each.ruleset, always(each.pushdown_filter, always_sent)) for each in (before, draft)]
     costs = RuleCosts(versions[0], versions[1], time.thread_time_ns)
     coverage = RecordingCoverage()
     for stored in batches:

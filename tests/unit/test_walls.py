@@ -2,7 +2,7 @@
 
 import ast
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -53,6 +53,13 @@ def test_no_packages_import_each_other() -> None:
     """Neither in pairs nor around a longer circle, at any depth."""
     assert len(modules()) > 300
     assert circles() == []
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    """A name means one thing everywhere."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in modules().values()]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, count in names.items() if count > 1 and not name.startswith("_")] == []
 
 
 def test_contracts_have_no_exceptions() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from lanner.recorder.store import StoredBatch
 from lanner.settings import Settings
-from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts, RulesVersion
+from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts, ComparedRules
 from lanner.wiring.rules import detection_of, rule_choices
 from processor.loading import RuleFile
 from tests.unit.processor.batches import batch_of
@@ -23,12 +23,12 @@ NEW = (
 ) + RULE.format(name="New", condition="new")
 
 
-def compiled(text: str) -> RulesVersion:
+def compiled(text: str) -> ComparedRules:
     """Return a version of the rules."""
     detection = detection_of(
         Settings(), replace(rule_choices(Settings()), files=(RuleFile("r.yaml", text),), origin="r.yaml")
     )
-    return RulesVersion(detection.ruleset, detection.pushdown_filter)
+    return ComparedRules(detection.ruleset, detection.pushdown_filter)
 
 
 def compared(before: str, draft: str, *paths: tuple[str, str]) -> CostComparison:
