@@ -5,7 +5,7 @@ import pytest
 
 from lanner.recorder.store import StoredBatch
 from lanner.settings import Settings
-from lanner.tuning.costs import DAY_MS, CostComparison, RuleCost, RuleCosts, ComparedRules
+from lanner.tuning.costs import DAY_MS, ComparedRules, CostComparison, RuleCost, RuleCosts
 from lanner.wiring.rules import detection_of, rule_choices
 from processor.loading import RuleFile
 from tests.unit.processor.batches import batch_of
