@@ -3,20 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foundation.text import did_you_mean
 from lanner.errors import BadInput
-from lanner.ruleset.compile import CompiledDetection, compile_rules
 from lanner.ruleset.load import SHIPPED_FOLDERS, Appended, RuleChoices
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
-from processor.detection.repeats import RepeatedAlerts, RepeatLimits
 from processor.loading import read_rule_files
 from processor.loading.condition_checks import output_findings
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
 from schemas.catalog.fields import FIELDS
+
+if TYPE_CHECKING:  # commands that only read rules start without the engine
+    from lanner.ruleset.compile import CompiledDetection
+    from processor.detection.repeats import RepeatedAlerts
 
 OWN_FOLDER = Path("/etc/lanner/rules.d")
 
@@ -99,13 +102,15 @@ def _switches(settings: Settings) -> Iterator[Switch]:
                 yield Switch(enable, "tag", target.tag)
 
 
-def load_detection(settings: Settings, *, warnings: bool = True) -> CompiledDetection:
+def load_detection(settings: Settings, *, warnings: bool = True) -> "CompiledDetection":
     """Read, select and compile the rules. Raises BadInput with all errors."""
     return detection_of(settings, find_rules(settings), warnings=warnings)
 
 
-def detection_of(settings: Settings, choices: RuleChoices, *, warnings: bool = True) -> CompiledDetection:
+def detection_of(settings: Settings, choices: RuleChoices, *, warnings: bool = True) -> "CompiledDetection":
     """Compile rules that have been read. Raises BadInput with all errors, also of append_output."""
+    from lanner.ruleset.compile import compile_rules
+
     if faults := appended_faults(settings):
         raise BadSettings(*faults)
     try:
@@ -114,8 +119,10 @@ def detection_of(settings: Settings, choices: RuleChoices, *, warnings: bool = T
         raise BadSettings(SettingFault("append_output", f"append_output: {error}.")) from None
 
 
-def repeated_alerts(settings: Settings) -> RepeatedAlerts:
+def repeated_alerts(settings: Settings) -> "RepeatedAlerts":
     """Return the suppression of repeated alerts, as configured."""
+    from processor.detection.repeats import RepeatedAlerts, RepeatLimits
+
     configured = settings.repeated_alerts
     if not configured.enabled:
         return RepeatedAlerts(None)

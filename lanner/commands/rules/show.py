@@ -11,7 +11,6 @@ from lanner.cli.app import Options, front_command
 from lanner.errors import BadInput
 from lanner.ruleset.attack import PLATFORMS, AttackCoverage, attack_coverage, layer
 from lanner.ruleset.load import choose_rule, load_or_fail
-from lanner.ruleset.triage import triage_page
 from lanner.terminal.output import paint
 from lanner.terminal.tables import print_page, print_table
 from lanner.wiring.rules import find_rules
@@ -166,6 +165,8 @@ def _row(rule: Rule) -> dict[str, object]:
 @click.option("--expand", is_flag=True, help="Expand macros and lists.")
 def show_rule(options: Options, name: str, *, expand: bool) -> None:
     """Show rule NAME with all appends, overrides and exceptions applied, and what to do about its alerts."""
+    from lanner.ruleset.triage import triage_page
+
     settings = options.settings()
     loaded = load_or_fail(find_rules(settings))
     rule = choose_rule(loaded.rules, name)
