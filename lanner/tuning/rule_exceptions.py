@@ -158,7 +158,9 @@ def written(
             f"fields: {unknown[0]} is not among the fields of this alert that an exception can name."
         )
     if len(fields) > MAX_FIELDS:
-        raise BadExceptionFields(f"fields must be 1 to {MAX_FIELDS} names, separated by commas.")
+        raise BadExceptionFields(
+            f"fields must be at most {MAX_FIELDS} names, separated by commas; none takes the proposed ones."
+        )
     if not fields:
         return WrittenException()
     if CLAIMED.issuperset(fields):
