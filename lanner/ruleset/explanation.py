@@ -1,6 +1,6 @@
 """The answer to whether a rule matches an event: yes, no with what decided it, or unknown with what is lacking."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,27 +14,31 @@ _WIDTH = max(len(verdict.value) for verdict in Verdict)
 _MISSING = "<NA>"
 
 
-def as_text_tree(tree: Explained, *, expand: bool = False, colour: bool = False) -> str:
+def as_text_tree(tree: Explained, *, expand: bool = False, colour: bool = False, stateful: Collection[str] = ()) -> str:
     """Format a tree, one line per node: its verdict, its text, and the values that decided it.
 
-    Macros are expanded if they prevented the match; `expand` expands all, and omits nothing.
+    Macros are expanded if they prevented the match; `expand` expands all, and omits nothing. stateful: the names of
+    stateful macros; the verdict of one is that the event counts, not that enough events do.
     """
-    return "".join(f"{line}\n" for line in _lines(tree, 0, expand=expand, colour=colour, decides=not tree.is_true))
+    lines = _lines(tree, 0, expand=expand, colour=colour, decides=not tree.is_true, stateful=stateful)
+    return "".join(f"{line}\n" for line in lines)
 
 
-def _lines(tree: Explained, depth: int, *, expand: bool, colour: bool, decides: bool) -> Iterator[str]:
+def _lines(
+    tree: Explained, depth: int, *, expand: bool, colour: bool, decides: bool, stateful: Collection[str]
+) -> Iterator[str]:
     children = () if tree.kind == "check" else tree.children
     is_open = expand or decides or depth == 0 or tree.kind not in ("macro", "exception")
-    mark = tree.verdict.value.ljust(_WIDTH)
+    counts = tree.is_true and tree.kind == "macro" and tree.text in stateful
+    mark = ("counts" if counts else tree.verdict.value).ljust(_WIDTH)
     if colour:
         mark = f"\x1b[{_COLOURS[tree.verdict]}m{mark}\x1b[0m"
     yield f"{mark}  {'  ' * depth}{label(tree, whole=expand)}{'' if is_open else ' ...'}"
     if not is_open:
         return
     for child in children:
-        yield from _lines(
-            child, depth + 1, expand=expand, colour=colour, decides=decides and decides_parent(tree, child)
-        )
+        is_reason = decides and decides_parent(tree, child)
+        yield from _lines(child, depth + 1, expand=expand, colour=colour, decides=is_reason, stateful=stateful)
 
 
 def decides_parent(parent: Explained, child: Explained) -> bool:

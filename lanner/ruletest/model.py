@@ -8,6 +8,8 @@ from collector.records.types import Syscall
 from foundation.yaml.nodes import SourceLocation
 
 POD_UID = "7f0b3f6e-0000-4000-8000-000000000001"
+HOSTNAME = "test-host"
+"""The host of an event that names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class StatedEvent:
     """As the kernel side reports it, but for the process's identity; None for a successful exec."""
     filename: str = ""
     """The path passed to a successful exec."""
+    hostname: str = HOSTNAME
+    """The host that it is from; processes of different hosts are different, even if they are equal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from foundation.text import did_you_mean
+from foundation.quantities import duration_text
+from foundation.text import did_you_mean, printable
+from foundation.times import iso8601_zulu
 from foundation.yaml.nodes import SourceLocation
 from lanner.recorder.json_file import JsonFile, is_json_file
 from lanner.ruleset.explanation import as_text_tree, shown_value
-from lanner.ruletest.model import Case, Expected, Suite
-from lanner.ruletest.world import make_items
+from lanner.ruletest.model import HOSTNAME, Case, Expected, Suite
+from lanner.ruletest.windows import WindowLog
+from lanner.ruletest.world import START, make_items
 from lanner.sources.installed import built_in_source
 from processor.compiler.literals import names_by_address
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
@@ -19,7 +22,7 @@ from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.fields.json.documents import Document, JsonSource
 from processor.loading import LoadedMacro, Problem, ProblemCode, Rule
-from processor.rules.rule import RuleMatching, RulesetOptions
+from processor.rules.rule import RuleMatching, RulesetOptions, correlations_of
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
@@ -27,6 +30,7 @@ from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 
 _MOST_TREES = 3
 _MISSING = "<NA>"
+_MILLISECOND = 1_000_000
 _Alerts = list[tuple[Alert, Callable[[], str]]]
 """Each alert with a function that explains it."""
 _Trees = Callable[[Rule], tuple[str, ...]]
@@ -124,6 +128,7 @@ class Runner:
             self._matching = "all" if suite.matching == "all" else "first"
         self._recordings = recordings
         self._source_named = source_named
+        self._stateful = frozenset(correlations_of(rules.macros))
         self._ruleset = compile_ruleset(evaluated, rules.macros, RulesetOptions(rule_matching=self._matching))
 
     def run(self, case: Case) -> CaseResult:
@@ -143,13 +148,15 @@ class Runner:
         else:
             items = list(self._recordings(str(path)))
         evaluator, alerts = Evaluator(self._ruleset, sessions=Sessions()), list[tuple[Alert, Callable[[], str]]]()
+        shown_time = iso8601_zulu if case.recording is not None else _offset_text
+        windows = WindowLog(evaluator.correlator, self._ruleset.plan, shown_time)
         for item in items:
             if isinstance(item, EventBatch):
                 item.names = names_by_address(case.names)
             alerts += [(alert, partial(self._tree, alert, item)) for alert in evaluator.replay(item)]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
         alerts += [(alert, partial(self._tree, alert, items[-1])) for alert in evaluator.correlator.finish() if items]
-        yield from self._compare(case, alerts, partial(_trees, items))
+        yield from self._compare(case, alerts, partial(self._trees, items, windows))
         if log is not None and log.unreadable:
             yield Failure(f"{case.recording}: {log.first_unreadable}", case.location)
 
@@ -173,13 +180,13 @@ class Runner:
 
     def _tree(self, alert: Alert, item: _Item) -> str:
         if isinstance(item, Document):
-            return _json_tree(self._rules[alert.rule], item)
+            return self._json_tree(self._rules[alert.rule], item)
         batch = item
         number = alert.event.get("evt.num")
         index = number - batch.first_number if isinstance(number, int) else -1
         if not 0 <= index < batch.count:
             return "its event isn't in this batch\n"
-        return as_text_tree(explain_batch(self._rules[alert.rule], batch, index))
+        return self._batch_tree(self._rules[alert.rule], batch, index)
 
     def _missing(self, expected: Expected, came: list[str], trees_of: _Trees) -> Failure:
         message = f"expected, but not raised: {expected.rule}"
@@ -192,24 +199,32 @@ class Runner:
             message += f"; none of the events has a type that it selects ({types})"
         return Failure(message, expected.location, trees)
 
+    def _json_tree(self, rule: Rule, event: Document) -> str:
+        return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)), stateful=self._stateful)
 
-def _json_tree(rule: Rule, event: Document) -> str:
-    return as_text_tree(explain(rule, MappingEvaluator(event, is_computed=True)))
+    def _batch_tree(self, rule: Rule, batch: EventBatch, index: int) -> str:
+        return as_text_tree(explain_batch(rule, batch, index), stateful=self._stateful)
+
+    def _trees(self, items: Sequence[_Item], windows: WindowLog, rule: Rule) -> tuple[str, ...]:
+        trees: list[str] = []
+        for item in items:
+            if isinstance(item, Document):
+                if rule.source == item.source.name and len(trees) < _MOST_TREES:
+                    trees.append(f"event {item.number}:\n{self._json_tree(rule, item)}")
+                continue
+            on_host = "" if item.hostname == HOSTNAME else f" on {printable(item.hostname)}"
+            for index, type_index in enumerate(item.columns["type"]):
+                event_type = item.strings[type_index]
+                if event_type in rule.event_types and rule.source == SYSCALL and len(trees) < _MOST_TREES:
+                    number = item.first_number + index
+                    trees.append(f"event {number}{on_host}, {event_type}:\n{self._batch_tree(rule, item, index)}")
+        progress = "".join(f"{line}\n" for line in windows.lines(rule.name)) if trees else ""
+        return (progress, *trees) if progress else tuple(trees)
 
 
-def _trees(items: Sequence[_Item], rule: Rule) -> tuple[str, ...]:
-    trees: list[str] = []
-    for item in items:
-        if isinstance(item, Document):
-            if rule.source == item.source.name and len(trees) < _MOST_TREES:
-                trees.append(f"event {item.number}:\n{_json_tree(rule, item)}")
-            continue
-        for index, type_index in enumerate(item.columns["type"]):
-            event_type = item.strings[type_index]
-            if event_type in rule.event_types and rule.source == SYSCALL and len(trees) < _MOST_TREES:
-                number = item.first_number + index
-                trees.append(f"event {number}, {event_type}:\n" + as_text_tree(explain_batch(rule, item, index)))
-    return tuple(trees)
+def _offset_text(time: int) -> str:
+    """Return a time since the start of the case, as `at` states it."""
+    return duration_text((time - START) // _MILLISECOND * _MILLISECOND) if time - START >= _MILLISECOND else "0s"
 
 
 def _repeats(alert: Alert) -> int | None:

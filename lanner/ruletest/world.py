@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 from collector.containers.docker import container_from
@@ -16,14 +17,14 @@ from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
 from collector.processes.users import Names, User, UserAccounts
 from collector.records.types import Exec, ProcessIdentity, State, Syscall
-from lanner.ruletest.model import ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
+from lanner.ruletest.events.processes import digits
+from lanner.ruletest.model import HOSTNAME, ContainerSpec, ProcessSpec, StatedDocument, StatedEvent
 from processor.fields.json.documents import Document, JsonSource
 from schemas.batch import Container, EventBatch
 from schemas.catalog.fields import K8S_AUDIT
 
 START = 1_704_067_200_000_000_000
 """Start time of every case: 2024-01-01T00:00:00Z, ns since the epoch."""
-HOSTNAME = "test-host"
 _BOOT = START - 400 * 86400 * 10**9
 _BOOT_CLOCK = START - _BOOT
 _FIRST_PID = 1000
@@ -127,9 +128,10 @@ def _inspected(spec: ContainerSpec) -> Mapping[str, object]:
 
 
 class World:
-    """The processes, users and containers of one case, and the batch of its events."""
+    """The processes, users and containers of one host of a case, and the batch of its events."""
 
-    def __init__(self) -> None:
+    def __init__(self, hostname: str = HOSTNAME) -> None:
+        self._hostname = hostname
         self._table = ProcessTable(_NoProc(), _BOOT)
         self._users, self._runtimes = _Users(), _Runtimes()
         self._rows = ProcessRows(self._table, self._users, self._runtimes)
@@ -166,8 +168,8 @@ class World:
         """Return all events as one batch."""
         processes, containers = self._rows.take()
         return EventBatch(
-            host_id="0" * 32,
-            hostname=HOSTNAME,
+            host_id="0" * 32 if self._hostname == HOSTNAME else digits(self._hostname)[:32],
+            hostname=self._hostname,
             boot_id="",
             collector_start=START,
             sequence=self._sequence,
@@ -266,8 +268,8 @@ class World:
 
 
 def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
-    """Return the batch that a collector would have sent for the events of one case."""
-    world = World()
+    """Return the batch that a collector would have sent for the events of one case, all of one host."""
+    world = World(events[0].hostname if events else HOSTNAME)
     for number, event in enumerate(sorted(events, key=lambda each: each.at)):
         world.add(event, number)
     return world.batch()
@@ -276,19 +278,27 @@ def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
 def make_items(
     events: Sequence[StatedEvent | StatedDocument], source_named: Callable[[str], JsonSource]
 ) -> Iterator[EventBatch | Document]:
-    """Yield what would have arrived for the events of one case: JSON events, and the batches between them."""
-    world = World()
-    for number, event in enumerate(sorted(events, key=lambda each: each.at)):
-        if isinstance(event, StatedEvent):
-            world.add(event, number)
-            continue
-        yield from world.take()
-        document = dict(event.document)
-        if event.source == K8S_AUDIT:
-            document.setdefault("auditID", f"event {number}")
-        time = START + event.at + number
-        yield Document(document, time, number, time, source_named(event.source))
-    yield from world.take()
+    """Yield what would have arrived for the events of one case: JSON events, and the batches of hosts between them."""
+    worlds: dict[str, World] = {}
+    numbered = enumerate(sorted(events, key=lambda each: each.at))
+    for hostname, consecutive in groupby(numbered, lambda pair: getattr(pair[1], "hostname", None)):
+        if hostname is not None and hostname not in worlds:
+            worlds[hostname] = World(hostname)
+        for number, event in consecutive:
+            if isinstance(event, StatedEvent):
+                worlds[event.hostname].add(event, number)
+            else:
+                yield _document(event, number, source_named)
+        if hostname is not None:
+            yield from worlds[hostname].take()
+
+
+def _document(event: StatedDocument, number: int, source_named: Callable[[str], JsonSource]) -> Document:
+    document = dict(event.document)
+    if event.source == K8S_AUDIT:
+        document.setdefault("auditID", f"event {number}")
+    time = START + event.at + number
+    return Document(document, time, number, time, source_named(event.source))
 
 
 def _line(spec: ProcessSpec) -> list[ProcessSpec]:

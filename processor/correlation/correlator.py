@@ -8,7 +8,7 @@ broker, so event time is the clock as well.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from processor.correlation.first_seen import Sightings, sighting_of
@@ -68,6 +68,8 @@ class Correlator:
         """Alerts by rule, without summaries."""
         self.suppressed: Counter[str] = Counter()
         """Matches by rule that were counted instead of sent."""
+        self.observe: Callable[[PreMatch, Truths], None] | None = None
+        """Called with each event that windows took, and what became of it; for rule tests."""
 
     @property
     def macros(self) -> tuple[str, ...]:
@@ -226,6 +228,8 @@ class Correlator:
         if pre_match.repeated is not None:
             self._take_repeated(pre_match, pre_match.repeated, found)
         truths = self._feed(pre_match, found) if pre_match.feeds else {}
+        if self.observe is not None:
+            self.observe(pre_match, truths)
         if pre_match.relays:
             self._relayed += relayed(pre_match, truths, self._rules.gates)
         evaluated: set[str] = set()

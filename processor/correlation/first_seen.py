@@ -153,6 +153,11 @@ class Sightings:
         self._write(key, known, sighting.value, ValueFacts(share, arrival, sighting.mark, is_private), sighting.host)
         return UpdateOutcome.LEARNING if is_blind or is_learning else True
 
+    def learns_until(self, key: Key) -> int:
+        """Return when a group's learning period ends, ns; 0 if it is unknown."""
+        known, span = self._groups.get(key), self._spans.get(key[0])
+        return 0 if known is None or span is None else known.begun + span.learning
+
     def learn(self, sighting: Sighting, now: int) -> None:
         """Add a value that was seen in the past. now: the present, ns.
 

@@ -104,8 +104,9 @@ def command(
     for macro in stateful:
         is_first_seen = correlations[macro].kind.remembers_values
         unknown = "that its value is new" if is_first_seen else "that the threshold is reached"
-        click.echo(f"{printable(macro)} is stateful: true means that this event counts, not {unknown}.")
-    click.echo(as_text_tree(found.tree, expand=expand, colour=coloured(sys.stdout)), nl=False)
+        click.echo(f"{printable(macro)} is stateful: counts means that this event counts, not {unknown}.")
+    colour = coloured(sys.stdout)
+    click.echo(as_text_tree(found.tree, expand=expand, colour=colour, stateful=stateful), nl=False)
 
 
 def _facts(rule: Rule, found: Explanation) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from foundation.yaml.nodes import Node
 from lanner.ruletest.events import descriptors
 from lanner.ruletest.events.processes import read_container, read_process, write_container, write_process
 from lanner.ruletest.events.registers import directory_of, is_settable, read_registers, written_argument
-from lanner.ruletest.model import ProcessSpec, StatedEvent
+from lanner.ruletest.model import HOSTNAME, ProcessSpec, StatedEvent
 from processor.compiler.transformers import as_text
 from schemas.catalog.system_calls import CONNECTS, EXECS
 
@@ -36,6 +36,8 @@ _MAKES = {
 }
 _FAMILIES = {"AF_UNIX": "unix", "AF_LOCAL": "unix", "AF_INET": "ipv4", "AF_INET6": "ipv6", "AF_NETLINK": "netlink"}
 _LARGEST_ERROR = 4095
+_MAX_HOSTNAME = 253
+"""Characters of a DNS name."""
 _NOBODY = ProcessIdentity(0, 0, 0, 0, 0, 0, 0)
 """In the place of a process that does not exist yet."""
 
@@ -44,6 +46,7 @@ def read_event(node: Node) -> StatedEvent:
     """Read an event. Raises BadMapping for the first error."""
     table = MappingReader(node, "an event")
     at = table.value(mappings.duration, 0, "at")
+    hostname = table.read(_HOSTNAME, HOSTNAME)
     event_type = table.read(_TYPE, "")
     if not event_type:
         raise BadMapping("an event has a type", node, "add 'evt.type: ...'")
@@ -58,13 +61,13 @@ def read_event(node: Node) -> StatedEvent:
     else:
         filename, call = "", _read_call(spec, table, process, result)
     _refuse_unknown(table, spec)
-    return StatedEvent(at, event_type, process, call, filename)
+    return StatedEvent(at, event_type, process, call, filename, hostname)
 
 
 def write_event(fields: Fields) -> dict[str, Any]:
     """Return the event of a test file that states the causes of these fields; evt.type and proc.name are required."""
     fields = {key: value for key, value in fields.items() if value is not None and value != "<NA>"}
-    event = written((_TYPE, _RESULT, _IO_URING), fields)
+    event = written((_HOSTNAME, _TYPE, _RESULT, _IO_URING), fields)
     spec = BY_EVENT.get(str(fields.get("evt.type")))
     if spec is not None and (spec.event not in EXECS or "res" in event):
         event |= _written_paths(spec, fields)
@@ -231,6 +234,14 @@ def _opened_path(fields: Fields) -> str:
     return raw if ".." in raw and absolute(str(fields.get("proc.cwd") or "/"), raw) == name else name
 
 
+def _host(node: Node, key: str) -> str:
+    name = mappings.text(node, key)
+    if not name or len(name) > _MAX_HOSTNAME:
+        raise BadMapping(f"'{key}' takes a host's name of 1 to {_MAX_HOSTNAME} characters", node)
+    return name
+
+
+_HOSTNAME = Key("evt.hostname", _host, "evt.hostname", usual=HOSTNAME, names=("evt.hostname", "host"))
 _TYPE = Key("evt.type", _event_type, "evt.type", names=("evt.type", "type"))
 _RESULT = Key("res", _stated_result, "evt.res", usual="SUCCESS", names=("res", "evt.res", "evt.rawres"))
 _IO_URING = Key("evt.io_uring", mappings.truth, "evt.io_uring", usual=False)

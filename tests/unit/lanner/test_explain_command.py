@@ -197,7 +197,7 @@ def test_what_a_stateful_macro_leaves_open_is_stated(tmp_path: Path) -> None:
     new = lanner("rules", "explain", "New", "-r", str(file), "--event", event).stdout
     many = lanner("rules", "explain", "Many", "-r", str(file), "--event", event).stdout
 
-    assert "new_program is stateful: true means that this event counts, not that its value is new." in new
+    assert "new_program is stateful: counts means that this event counts, not that its value is new." in new
     assert "means that this event counts, not that the threshold is reached." in many
 
 
