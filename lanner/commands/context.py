@@ -21,6 +21,7 @@ from lanner.errors import or_bad_input
 from lanner.recorder.context import (
     EventQuery,
     QueryResult,
+    Rows,
     Timeline,
     TimelineRange,
     Write,
@@ -34,6 +35,7 @@ from lanner.recorder.store import StoredBatch
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family
 from lanner.recorder.tree.peers import HostReading, JoinedContext, joined_contexts
+from lanner.recorder.tree.relatives import rows_of_family
 from lanner.ruleset.load import load_or_fail
 from lanner.settings import Settings
 from lanner.terminal.output import coloured, note, paint
@@ -72,6 +74,8 @@ class Form:
     write: Callable[[Redaction], Write[Any]]
     limit: int
     show: Callable[[Around], None]
+    rows: Callable[[Alert | None], Rows | None] = lambda _: None
+    """Gets the alert; returns what chooses the processes whose events are stored."""
 
 
 def form_of(*, json_output: bool, flat: bool) -> Form:
@@ -80,7 +84,7 @@ def form_of(*, json_output: bool, flat: bool) -> Form:
         return Form(lambda redaction: partial(_json_of, redaction=redaction), FLAT_LIMIT, _print_json)
     if flat:
         return Form(lambda redaction: partial(line_maker, redaction=redaction), FLAT_LIMIT, _print_flat)
-    return Form(lambda redaction: partial(activity_maker, redaction=redaction), TREE_LIMIT, _print_tree)
+    return Form(lambda redaction: partial(activity_maker, redaction=redaction), TREE_LIMIT, _print_tree, rows_of_family)
 
 
 def _json_of(batch: EventBatch, redaction: Redaction) -> Callable[[int], str]:
@@ -134,6 +138,7 @@ def _print_tree(around: Around) -> None:
     before, after = around.timeline.lines()
     style = Style(width, is_unicode, paint if coloured(out) else None)
     drawing = draw([*before, *after], alert, alerts, style)
+    drawing.family.count_others(around.timeline)
     lines = [*_head(around), "", *drawing.lines, *_not_found(around)]
     for each in around.joined(drawing.family):
         own = [other for other in all_alerts if other.host_id == each.join.host_id]
@@ -305,8 +310,9 @@ def _show(
     )
     redaction = Redaction(redact)
     context = read_context(
-        found.batches, window, found.is_trigger, form.write(redaction), query.limit, stop=search.stop, on_batch=take
-    )
+        found.batches, window, found.is_trigger, form.write(redaction), query.limit, stop=search.stop, on_batch=take,
+        rows=form.rows(found.alert),
+    )  # fmt: skip
     search.clear()
     if spool is not None:
         with or_bad_input(spool.file):

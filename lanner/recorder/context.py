@@ -5,7 +5,8 @@ Pure: takes batches, returns what is shown of its events.
 
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,6 +24,8 @@ Shown = TypeVar("Shown")
 """The form in which events are returned, such as a text."""
 Write = Callable[[EventBatch], Callable[[int], Shown]]
 """Takes a batch; returns a function from an event's index to what is stored of it."""
+Rows = Callable[[EventBatch], AbstractSet[int]]
+"""Takes a batch; returns the rows of the processes whose events are stored."""
 
 _MS = 1_000_000
 
@@ -47,12 +50,15 @@ class TimelineEntry(Generic[Shown]):
 class Timeline(Generic[Shown]):
     """Takes the batches of one host in order, and stores the events nearest to the alert."""
 
-    def __init__(self, window: TimelineRange, is_trigger: IsTrigger, write: Write[Shown], limit: int) -> None:
-        """Begin without events. limit: maximum number of events before the alert, and after it."""
+    def __init__(
+        self, window: TimelineRange, is_trigger: IsTrigger, write: Write[Shown], limit: int, rows: Rows | None = None
+    ) -> None:
+        """Begin without events. limit: maximum number of events before the alert, and after it; rows: None for all."""
         self.window = window
         self._is_trigger = is_trigger
         self._write = write
         self._limit = limit
+        self._rows = rows
         self._before: deque[TimelineEntry[Shown]] = deque(maxlen=limit)
         self._after: list[TimelineEntry[Shown]] = []
         self.is_found = False
@@ -63,6 +69,10 @@ class Timeline(Generic[Shown]):
         """Events of the range that were dropped before the stored ones."""
         self.too_late = 0
         """Events of the range that were dropped after the stored ones."""
+        self.other_events = 0
+        """Events of the range whose processes were not to be stored."""
+        self.others: set[tuple[int, int | None]] = set()
+        """Pid and start of these processes."""
 
     def take(self, batch: EventBatch) -> None:
         """Add a batch; its times are the broker's."""
@@ -75,10 +85,25 @@ class Timeline(Generic[Shown]):
             return
         if max(times) < self.window.start:
             return
-        show = self._write(batch)
-        for index, time in enumerate(times):
-            if self.window.start <= time <= self.window.end:
-                self._put(batch, index, time, show)
+        start, end = self.window.start, self.window.end
+        indexes: Sequence[int] = range(batch.count)
+        if min(times) < start or max(times) > end:
+            indexes = [index for index, time in enumerate(times) if start <= time <= end]
+        if self._rows is not None:
+            indexes = self._chosen(batch, indexes, self._rows(batch))
+        if indexes:
+            show = self._write(batch)
+            for index in indexes:
+                self._put(batch, index, times[index], show)
+
+    def _chosen(self, batch: EventBatch, indexes: Sequence[int], rows: AbstractSet[int]) -> Sequence[int]:
+        """Return the events of some processes; count the others."""
+        column = batch.columns["process"]
+        seen = set(column)
+        chosen = [index for index in indexes if column[index] in rows] if not rows.isdisjoint(seen) else ()
+        self.other_events += len(indexes) - len(chosen)
+        self.others.update((batch.processes[row].pid, batch.processes[row].start_time) for row in seen - rows)
+        return chosen
 
     def lines(self) -> tuple[list[TimelineEntry[Shown]], list[TimelineEntry[Shown]]]:
         """Return the events up to and including the one that raised the alert, and the events after it."""
@@ -143,14 +168,15 @@ def read_context(
     *,
     stop: Callable[[], bool],
     on_batch: OnBatch = lambda _: None,
+    rows: Rows | None = None,
 ) -> HostContext[Shown]:
     """Read the events of a host in a time range.
 
     batches: of the host, in order, from a little before the range on; closed at the end. write: returns what to store
     of an event. limit: maximum number of events before the one that it is about, and after it. stop: called between
-    batches; True ends reading. on_batch: called with each batch.
+    batches; True ends reading. on_batch: called with each batch. rows: the processes to store; None for all.
     """
-    timeline = Timeline(window, is_trigger, write, limit)
+    timeline = Timeline(window, is_trigger, write, limit, rows)
     coverage = RecordingCoverage()
     with closing(batches):
         for stored in batches:

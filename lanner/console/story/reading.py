@@ -14,12 +14,13 @@ from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, S
 from lanner.recorder.tree.activity import activity_maker
 from lanner.recorder.tree.family import Family, family
 from lanner.recorder.tree.peers import HostReading, Join, JoinedContext, joined_contexts
+from lanner.recorder.tree.relatives import rows_of_family
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 
-MAX_EVENTS = 50_000
-"""Events before the alert, and after it."""
+MAX_EVENTS = 20_000
+"""Events of the alert's family before it, and after it."""
 MAX_ALERTS = 1_000
 LATEST_MS = 300_000
 """How late a single event may have arrived to be looked up."""
@@ -83,8 +84,9 @@ class StoryReader:
         trigger = by_number(alert.time, alert.event.get("evt.num"))
         try:
             context = read_context(
-                batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take
-            )
+                batches, window, trigger, self._write, MAX_EVENTS, stop=budget.is_spent, on_batch=budget.take,
+                rows=rows_of_family(alert),
+            )  # fmt: skip
         except BadInput as error:
             remarks += [*batches.remarks, *error.messages]
             return Story(alert, window, (), is_found=False, left_out=0, coverage=(), remarks=remarks)
@@ -92,8 +94,9 @@ class StoryReader:
         entries = context.entries()
         trees: list[StoryTree] = []
         joined: Sequence[JoinedContext] = ()
-        if entries:
+        if entries or context.timeline.other_events:
             found = family(entries, alert, self._alerts_of(alert, window))
+            found.count_others(context.timeline)
             trees.append(StoryTree(alert.host_id, alert.hostname, found))
             how = HostReading(events, self._write, MAX_EVENTS, budget.is_spent, budget.take)
             joined = joined_contexts(found, alert.host_id, window, how)
@@ -117,6 +120,7 @@ class StoryReader:
     def _joined_tree(self, joined: JoinedContext) -> StoryTree:
         join, shown = joined.join, joined.context.timeline.window
         found = family(joined.context.entries(), None, self._alerts_of(join, shown))
+        found.count_others(joined.context.timeline)
         return StoryTree(join.host_id, join.hostname, found, join)
 
     def _alerts_of(self, host: Alert | Join, window: TimelineRange) -> list[Alert]:

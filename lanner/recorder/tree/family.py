@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from posixpath import dirname
+from typing import Any
 
-from lanner.recorder.context import TimelineEntry
+from lanner.recorder.context import Timeline, TimelineEntry
 from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor, SocketPair
+from lanner.recorder.tree.relatives import INIT, family_of_alert, is_same_start
 from schemas.alert import Alert
 
 MAX_STEPS = 8
@@ -95,11 +97,6 @@ def _outer(depth: int) -> Callable[[str], str]:
     return lambda target: "/".join(target.split("/")[: depth + 1]) if target.count("/") > depth else dirname(target)
 
 
-_SAME_START = 1_000_000_000
-"""Collectors know the start of an older process to 10 ms only, and clocks are corrected: pids repeat less often, ns."""
-_INIT = 1
-
-
 @dataclass(slots=True, eq=False)
 class Node:
     """A process."""
@@ -158,13 +155,11 @@ class Processes:
 
 def family_root(node: Node) -> Node:
     """Return the process whose descendants are shown: the parent, unless unrelated services are its children, too."""
-    return node if node.parent is None or node.parent.actor.pid <= _INIT else node.parent
+    return node if node.parent is None or node.parent.actor.pid <= INIT else node.parent
 
 
 def _is_same(known: Actor, actor: Actor) -> bool:
-    if known is actor or known.start is None or actor.start is None:
-        return True
-    return abs(known.start - actor.start) < _SAME_START
+    return known is actor or is_same_start(known.start, actor.start)
 
 
 MAX_CHILDREN = 50
@@ -208,7 +203,7 @@ class Family:
     """The tree, and what is not in it."""
 
     leading: list[Actor] = field(default_factory=list)
-    """Ancestors that did nothing at that time, the oldest first."""
+    """Ancestors that did nothing relevant at that time, the oldest first."""
     processes: list[FamilyProcess] = field(default_factory=list)
     """Each after its parent, descendants directly after it."""
     unplaced: list[Alert] = field(default_factory=list)
@@ -216,10 +211,16 @@ class Family:
     other_events: int = 0
     other_processes: int = 0
 
+    def count_others(self, timeline: Timeline[Any]) -> None:
+        """Add what the timeline left out because it was of other processes."""
+        self.other_events += timeline.other_events
+        self.other_processes += len(timeline.others)
+
 
 def family(entries: Sequence[TimelineEntry[Activity]], alert: Alert | None, alerts: Sequence[Alert]) -> Family:
-    """Return the family of the process that raised the alert; without its event, all processes.
+    """Return the family of the process that raised the alert; without event and alert, all processes.
 
+    If the event was lost, the alert names its process and the parent; if neither did anything, there is no family.
     Events are in order; alerts are all those of the time.
     """
     return _Tree(entries, alert, alerts).family()
@@ -233,7 +234,10 @@ class _Tree:
         self._processes = Processes(entry.shown for entry in entries)
         self._triggers = {_key(entry.shown) for entry in entries if entry.is_trigger}
         trigger = next((entry.shown for entry in entries if entry.is_trigger), None)
-        self._focus = self._of_alert() if trigger is None else self._processes.node_of(trigger)
+        known = [] if alert is None else [self._find(*each) for each in family_of_alert(alert)]
+        self._focus = next(iter(known), None) if trigger is None else self._processes.node_of(trigger)
+        # If the alert's process did nothing else, its parent is known.
+        self._root = next(filter(None, known), None) if self._focus is None else family_root(self._focus)
         self._alerts: dict[tuple[int, str], list[Alert]] = {}
         for each in alerts:
             self._alerts.setdefault((each.time, str(each.event.get("evt.num"))), []).append(each)
@@ -254,25 +258,28 @@ class _Tree:
     def family(self) -> Family:
         """Return the finished tree."""
         found = self._family
-        if self._focus is None:
+        if self._root is not None:
+            self._add_family(self._root)
+        elif self._alert is None:
             self._add(self._processes.roots(), {})
-        else:
-            self._add_family(self._focus)
         others = [node for node in self._processes.nodes if node.activities and id(node) not in self._shown]
         unplaced = [each for alerts in self._alerts.values() for each in alerts if each.id not in self._placed]
         found.unplaced = sorted(unplaced, key=lambda each: each.time)
-        found.other_events = sum(activity.count for node in others for activity in node.activities)
+        found.other_events += sum(activity.count for node in others for activity in node.activities)
         found.other_processes = len(others)
         return found
 
-    def _of_alert(self) -> Node | None:
-        """Return the process of the alert, if its event is not among these but others of the process are."""
-        pid = None if self._alert is None else self._alert.event.get("proc.pid")
-        return next((node for node in reversed(self._processes.nodes) if node.actor.pid == pid), None)
+    def _find(self, pid: int, start: int | None) -> Node | None:
+        nodes = (node for node in reversed(self._processes.nodes) if node.actor.pid == pid)
+        return next((node for node in nodes if is_same_start(node.actor.start, start)), None)
 
-    def _add_family(self, focus: Node) -> None:
-        root = family_root(focus)
+    def _add_family(self, root: Node) -> None:
         ancestors = root.ancestors()[::-1]
+        for node in ancestors:
+            # What a service manager or a runtime does all the time led to nothing here.
+            acts = [act for act in node.activities if act.verb == EXEC or act.socket or self._has_alert(act)]
+            self._family.other_events += sum(act.count for act in node.activities) - sum(act.count for act in acts)
+            node.activities = acts
         while ancestors and not ancestors[0].activities:
             self._family.leading.append(ancestors.pop(0).actor)
         chain = [*ancestors, root]

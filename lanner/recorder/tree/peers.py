@@ -11,6 +11,7 @@ from lanner.recorder.context import HostContext, OnBatch, TimelineRange, Write, 
 from lanner.recorder.store import EARLIER_MS, EventRange, EventStore, Reading, StoredBatch
 from lanner.recorder.tree.activity import Activity, SocketPair, plain, socket_of
 from lanner.recorder.tree.family import Family
+from lanner.recorder.tree.relatives import Identity, Relatives, family_of_event
 from schemas.batch import EventBatch
 
 MAX_PEERS = 4
@@ -38,6 +39,8 @@ class Join:
     """ns since the epoch, of the event that shows the other end."""
     number: str
     """evt.num of that event."""
+    family: tuple[Identity, ...]
+    """The process at the other end, and the one whose descendants are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def find_joins(
             if abs(time - seen) <= _AROUND_MS * _MS:
                 del wanted[socket.mirrored]
                 number = str(batch.first_number + index)
-                yield Join(socket, process, batch.host_id, batch.hostname, time, number)
+                others = family_of_event(batch, index)
+                yield Join(socket, process, batch.host_id, batch.hostname, time, number, others)
 
 
 def _connected(batch: EventBatch, wanted: Mapping[SocketPair, SocketPair]) -> Sequence[int]:
@@ -151,5 +155,6 @@ def _read(join: Join, window: TimelineRange, reading: HostReading) -> HostContex
     around = TimelineRange(start, join.time, end)
     trigger = by_number(join.time, join.number)
     return read_context(
-        batches, around, trigger, reading.write, reading.limit, stop=reading.stop, on_batch=reading.on_batch
-    )
+        batches, around, trigger, reading.write, reading.limit, stop=reading.stop, on_batch=reading.on_batch,
+        rows=Relatives(join.family).rows,
+    )  # fmt: skip

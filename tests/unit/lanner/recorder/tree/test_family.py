@@ -1,5 +1,16 @@
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from lanner.recorder.context import HostContext, Timeline, TimelineRange, by_number
+from lanner.recorder.coverage import RecordingCoverage
+from lanner.recorder.tree.activity import Activity, activity_maker
 from lanner.recorder.tree.family import Family, family
-from schemas.batch import Container
+from lanner.recorder.tree.relatives import rows_of_family
+from processor.output.redaction import Redaction
+from schemas.batch import Container, EventBatch
+from tests.unit.alerts import alert
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
 
@@ -32,3 +43,77 @@ def test_a_container_is_entered_by_its_first_process() -> None:
 def test_no_events_have_no_family() -> None:
     """As when nothing of this time is stored."""
     assert family([], None, []) == Family()
+
+
+BUSY = 500
+"""Programs of other work on the host."""
+SHIM, ENTRY, SHELL, CAT = 20, 30, 31, 400
+
+
+def busy_host() -> EventBatch:
+    """Return the events of a host on which a shell of a container, older than the collector, runs `cat` in a loop."""
+    box = Container(id="0123456789ab", full_id="0" * 64, type="docker", name="web")
+    rows = [
+        INIT,
+        process(SHIM, "containerd-shim", 0),
+        process(ENTRY, "docker-init", 1, container=0),
+        process(SHELL, "sh", 2, container=0),
+        process(CAT, "cat /etc/shadow", 3, container=0),
+        process(CAT + 1, "cat /etc/hosts", 3, container=0),
+        process(50, "make", 0),
+        *(process(1000 + number, f"cp -a {number}", 6) for number in range(BUSY)),
+    ]
+    events: list[dict[str, object]] = [
+        {"type": "openat", "process": 7 + number, "time": TIME + number, "fd_name": f"/tmp/{number}"}
+        for number in range(BUSY)
+    ]
+    events += [
+        {"type": "openat", "process": 5, "time": TIME + MS, "fd_name": "/etc/hosts"},
+        {"type": "openat", "process": 4, "time": TIME + 2 * MS, "fd_name": "/etc/shadow"},
+        {"type": "openat", "process": 0, "time": TIME + 3 * MS, "fd_name": "/run/x"},
+    ]
+    return batch_of(*events, processes=rows, containers=[box])
+
+
+def story_of(batch: EventBatch, *, lost: bool) -> tuple[Timeline[Activity], Family]:
+    """Return what is read of the host for the alert of `cat`. lost: whether its event was."""
+    event = {"evt.num": 77_777 if lost else BUSY + 2, "proc.pid": CAT + 90 if lost else CAT, "proc.ppid": SHELL}
+    about = alert(time=TIME + 2 * MS, event=event)
+    window = TimelineRange(TIME - 1, about.time, TIME + 9 * MS)
+    trigger, write = by_number(about.time, event["evt.num"]), partial(activity_maker, redaction=Redaction())
+    timeline = Timeline(window, trigger, write, 100, rows_of_family(about))
+    timeline.take(batch)
+    found = family(HostContext(timeline, RecordingCoverage()).entries(), about, [about])
+    found.count_others(timeline)
+    return timeline, found
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["the event is there", "the event was lost"])
+def test_other_work_of_a_busy_host_is_not_drawn(lost: bool) -> None:
+    """Only the shell with what it ran, whether or not the alert's event arrived; other events are counted."""
+    timeline, found = story_of(busy_host(), lost=lost)
+    assert timeline.is_found is not lost
+    assert [each.name for each in found.leading] == ["systemd", "containerd-shim", "docker-init"]
+    assert [each.actor.name for each in found.processes] == ["sh", "cat", "cat"]
+    assert (found.other_events, found.other_processes) == (BUSY + 1, BUSY)
+
+
+def test_without_the_family_of_the_alert_nothing_is_drawn() -> None:
+    """The alert names processes that did nothing; what others did is no story of it."""
+    batch = incident()
+    about = replace(of_event(batch, 5), event={"proc.pid": 4_000, "proc.ppid": 4_001})
+    found = family(entries(batch, None), about, [])
+    assert (found.processes, found.leading) == ([], [])
+    assert found.other_processes == 4
+
+
+def test_an_orphan_stays_in_the_family() -> None:
+    """Its parent ended, so that it is a child of process 1 later; a new process with its pid is another one."""
+    about = alert(event={"proc.pid": 40, "proc.ppid": 30})
+    rows = rows_of_family(about)
+    assert rows is not None
+    first = batch_of({}, processes=[INIT, process(30, "sh", 0), process(40, "x", 1), process(41, "y", 1)])
+    assert rows(first) == {0, 1, 2, 3}
+    again = process(41, "z", 0, start_time=TIME + 60_000 * MS)
+    second = batch_of({}, processes=[INIT, process(41, "y", 0), process(42, "child", 1), again])
+    assert rows(second) == {0, 1, 2}
