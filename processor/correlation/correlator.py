@@ -241,8 +241,11 @@ class Correlator:
             rule, term = known
             if rule.name not in evaluated and holds(term, truths):
                 evaluated.add(rule.name)
-                fired = next((truths[name] for name in rule.macros if name in term.needs), None)
-                self._match(pre_match, candidate, rule, fired if isinstance(fired, Fired) else None, found)
+                needed = [name for name in rule.macros if name in term.needs]
+                # Without a needed one, no window is that of the alert.
+                order = dict.fromkeys((*needed, *rule.macros)) if needed else ()
+                windows = {name: fired for name in order if isinstance(fired := truths.get(name), Fired)}
+                self._match(pre_match, candidate, rule, windows, found)
 
     def _feed(self, pre_match: PreMatch, found: list[Alert]) -> Truths:
         by_macro: dict[int, list[tuple[int, Term, Feed]]] = {}
@@ -295,7 +298,12 @@ class Correlator:
         return Fired(1, pre_match.time, pre_match.time, values, unmet=pre_match.weight - 1)
 
     def _match(
-        self, pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, window: Fired | None, found: list[Alert]
+        self,
+        pre_match: PreMatch,
+        candidate: Candidate,
+        rule: StatefulRule,
+        windows: Mapping[str, Fired],
+        found: list[Alert],
     ) -> None:
         key = (rule.fingerprint, candidate.by)
         throttle = self._throttle(key)
@@ -305,12 +313,13 @@ class Correlator:
 
         def make_alert() -> Alert:
             tokens = self._rules.tokens[rule.output]
-            return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, window, tokens)))
+            named = {self._rules.names[fingerprint]: fired for fingerprint, fired in windows.items()}
+            return self._rules.redact(bounded(stateful_alert(pre_match, candidate, rule, named, tokens)))
 
         def fields() -> Mapping[str, Value]:
             return masked(repeat_fields(pre_match, candidate, self._rules), self._rules.redact)
 
-        weight = pre_match.weight - (0 if window is None else window.unmet)
+        weight = pre_match.weight - next((fired.unmet for fired in windows.values()), 0)
         stamp, period = pre_match.match_stamp, rule.suppress.period
         result = take_match(throttle, stamp, make_alert, period, weight, fields=fields, may_recur=rule.is_relayed)
         if not result.is_duplicate:

@@ -29,6 +29,8 @@ class IndexedPlan:
     """By fingerprint, the times of the macros of type first_seen."""
     tokens: Mapping[str, tuple[WindowToken, ...]]
     """By output text, since two versions of a rule may be active for a while."""
+    names: Mapping[str, str]
+    """By fingerprint, the names of the stateful macros."""
     redact: Redact
 
     @classmethod
@@ -57,27 +59,33 @@ class IndexedPlan:
                 if macro.correlation.kind.remembers_values
             },
             tokens={rule.output: pieces(rule.output)[1] for rule in plan.rules},
+            names={macro.fingerprint: macro.name for macro in plan.macros},
             redact=plan.redact,
         )
 
 
 def stateful_alert(
-    pre_match: PreMatch, candidate: Candidate, rule: StatefulRule, fired: Fired | None, tokens: tuple[WindowToken, ...]
+    pre_match: PreMatch,
+    candidate: Candidate,
+    rule: StatefulRule,
+    windows: Mapping[str, Fired],
+    tokens: tuple[WindowToken, ...],
 ) -> Alert:
     """Return the alert of a rule whose condition is true.
 
-    fired: the window whose condition is met; None if the rule only suppresses repeats.
+    windows: by macro, the windows that the event made true, that of the alert first; empty if the rule only suppresses
+    repeats.
     """
     if candidate.content is None:
         raise ValueError("a match without content can only be counted")
     content = candidate.content()
-    text, of_window = filled(content.texts, tokens, fired, pre_match.group, is_partial=pre_match.is_partial)
+    text, of_window = filled(content.texts, tokens, windows, pre_match.group, is_partial=pre_match.is_partial)
     origin = pre_match.origin
     # Suppressing repeats doesn't change the alert's id.
     group = tuple(str(value) for value in pre_match.group) if rule.macros else ()
     cause = (origin.host_id, origin.boot_id, origin.collector_start, origin.sequence, origin.index)
     window = None
-    if fired is not None:
+    if (fired := next(iter(windows.values()), None)) is not None:
         named = dict(zip(rule.group_by, pre_match.group, strict=True))
         window = Window(fired.count, fired.first, fired.last, named, fired.values, leg_values(fired))
     return Alert(
@@ -130,19 +138,19 @@ AT_LEAST = "correlation.at_least"
 def filled(
     texts: Sequence[str],
     tokens: Sequence[WindowToken],
-    fired: Fired | None,
+    windows: Mapping[str, Fired],
     group: Sequence[str | None],
     *,
     is_partial: bool = False,
 ) -> tuple[str, dict[str, Value]]:
     """Insert the tokens' values between the texts; return the text, and the values by their keys.
 
-    fired: None if no window had to be met. is_partial: events that the window would count were left out.
+    windows: by macro; empty if no window had to be met. is_partial: events that windows would count were left out.
     """
-    values: dict[str, Value] = {AT_LEAST: True} if is_partial and fired is not None else {}
+    values: dict[str, Value] = {AT_LEAST: True} if is_partial and windows else {}
     parts = [texts[0]]
     for token, text in zip(tokens, texts[1:], strict=True):
-        value = _value(token, fired, group)
+        value = _value(token, windows, group)
         values[token.key] = value
         at_least = "at least " if AT_LEAST in values and token.what == "count" else ""
         parts += [at_least + _shown(token, value), text]
@@ -159,13 +167,15 @@ def leg_values(fired: Fired) -> Mapping[str, Mapping[str, Value]]:
     return {name: {"evt.time": seen.time, "evt.hostname": seen.hostname, **seen.stored} for name, seen in fired.legs}
 
 
-def _value(token: WindowToken, fired: Fired | None, group: Sequence[str | None]) -> Value:
+def _value(token: WindowToken, windows: Mapping[str, Fired], group: Sequence[str | None]) -> Value:
     if token.what == "group":
         return group_text(group)
+    if token.what == "leg":
+        legs = (leg_values(each).get(token.leg) for each in windows.values())
+        return next((leg for leg in legs if leg is not None), {}).get(token.field)
+    fired = windows.get(token.macro) if token.macro else next(iter(windows.values()), None)
     if fired is None:
         return None
-    if token.what == "leg":
-        return leg_values(fired).get(token.leg, {}).get(token.field)
     if token.what == "values":
         return fired.values
     value: int = getattr(fired, token.what)

@@ -184,6 +184,8 @@ class Rule:
     """The first steps when the rule alerts."""
     suppress: Suppress | None = None
     """How its repeats are suppressed; None if it has no valid ``suppress``."""
+    traced_output: TracedText | None = field(default=None, compare=False, repr=False)
+    """The output, if its text is that of the files."""
 
     @property
     def file(self) -> str:

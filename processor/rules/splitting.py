@@ -180,6 +180,20 @@ def stateful_names(condition: Node, correlations: Mapping[str, Correlation]) -> 
         return tuple(node.name for node in _Splitter(correlations).used_in(condition))
 
 
+def names_together(condition: Node, correlations: Mapping[str, Correlation]) -> tuple[str, ...]:
+    """Return the stateful macros that one event has to make true together, in their order; none if one is enough.
+
+    Raises as split_rules.
+    """
+    with deep():
+        splitter = _Splitter(correlations)
+        together = {
+            name for term in splitter.terms(condition, "", frozenset()) for name in term.needs if len(term.needs) > 1
+        }
+        named = (splitter.macro(node) for node in splitter.used_in(condition))
+        return tuple(macro.name for macro in named if macro.fingerprint in together)
+
+
 def count_terms(condition: Node, correlations: Mapping[str, Correlation]) -> int:
     """Count the terms of a condition. Raises as split_rules."""
     with deep():
@@ -201,7 +215,7 @@ class _Splitter:
         self._by_name: dict[str, StatefulMacro] = {}
 
     def rule(self, rule: Rule, used: Sequence[Macro]) -> StatefulRule:
-        macros = [self._macro(node) for node in used]
+        macros = [self.macro(node) for node in used]
         suppress = rule.suppress or implicit_suppress([macro.correlation for macro in macros])
         group_by = macros[0].correlation.group_by if macros else suppress.by
         owner = _hash("rule", rule.name, rule.output, *group_by, "by", *suppress.by)
@@ -245,7 +259,7 @@ class _Splitter:
             known = self._known[id(node)] = (node, answer)
         return known[1]
 
-    def _macro(self, node: Macro) -> StatefulMacro:
+    def macro(self, node: Macro) -> StatefulMacro:
         known = self._by_name.get(node.name)
         if known is not None:
             return known
@@ -283,7 +297,7 @@ class _Splitter:
         if correlation.is_over_rules and self._enabled is not None and name in self._enabled:
             sources &= {self._enabled[name]}
         terms = self.terms(condition, owner, sources)
-        asked = [self._macro(node) for node in self.used_in(condition)] if correlation.is_over_rules else []
+        asked = [self.macro(node) for node in self.used_in(condition)] if correlation.is_over_rules else []
         # All stateful macros of a rule have the same group-by.
         if all(macro.correlation.group_by == correlation.group_by for macro in asked):
             return Leg(name, terms, groups, correlation.fields, sources)
@@ -322,7 +336,7 @@ class _Splitter:
             return {(frozenset(), frozenset()): (node if positive else Not(node),)}
         if isinstance(node, Macro):
             if node.name in self._correlations:
-                which = frozenset({self._macro(node).fingerprint})
+                which = frozenset({self.macro(node).fingerprint})
                 return {(which, frozenset()) if positive else (frozenset(), which): (And(()),)}
             return self._draft(node.body, positive=positive)
         if isinstance(node, Not):

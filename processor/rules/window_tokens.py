@@ -18,10 +18,13 @@ What = Literal["count", "group", "first", "last", "values", "leg"]
 NAMES: tuple[What, ...] = ("count", "group", "first", "last", "values", "leg")
 _START = re.compile(r"%correlation\b")
 _TOKEN = re.compile(
-    r"%correlation\.(?:(count|group|first|last|values)(?![A-Za-z0-9_])"
+    r"%correlation\.(?:group(?![A-Za-z0-9_])|(count|first|last|values)(?![A-Za-z0-9_])(?:\[([A-Za-z0-9_]+)\])?"
     r"|leg\[([A-Za-z0-9_]+)\]\.([A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z][A-Za-z0-9_]*)*(?:\[[^\]]*\])?))"
 )
-FORMS = f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-1])} or .leg[NAME].FIELD"
+FORMS = (
+    f"%correlation is followed by {', '.join('.' + name for name in NAMES[:-1])} or .leg[NAME].FIELD; "
+    "of several macros, .count[MACRO] names one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,15 @@ class WindowToken:
     span: Span
     leg: str = ""
     field: str = ""
+    macro: str = ""
+    """The stateful macro whose window it is; empty for the first one that the event made true."""
 
     @property
     def key(self) -> str:
         """Its name among an alert's output fields."""
-        return f"correlation.leg[{self.leg}].{self.field}" if self.what == "leg" else f"correlation.{self.what}"
+        if self.what == "leg":
+            return f"correlation.leg[{self.leg}].{self.field}"
+        return f"correlation.{self.what}[{self.macro}]" if self.macro else f"correlation.{self.what}"
 
 
 class BadWindowToken(SpanError):
@@ -50,11 +57,11 @@ def tokens_of(output: str) -> Iterator[WindowToken]:
         if match is None:
             end = start.end() + len(re.match(r"[^\s,)%]*", output[start.end() :]).group())  # type: ignore[union-attr]
             raise BadWindowToken(f"invalid formatting token {output[start.start() + 1 : end]}", (start.start(), end))
-        simple, leg, field = match.groups()
-        if simple is None and (wrong := field_problem(field)) is not None:
-            raise BadWindowToken(wrong, match.span(3))
-        what = next(name for name in NAMES if name == (simple or "leg"))
-        yield WindowToken(what, match.span(), leg or "", field or "")
+        simple, macro, leg, field = match.groups()
+        if leg is not None and (wrong := field_problem(field)) is not None:
+            raise BadWindowToken(wrong, match.span(4))
+        what = next(name for name in NAMES if name == (simple or ("group" if leg is None else "leg")))
+        yield WindowToken(what, match.span(), leg or "", field or "", macro or "")
 
 
 def without_tokens(output: str) -> str:

@@ -12,7 +12,7 @@ from processor.loading.definitions import PLACEHOLDER
 from processor.loading.items.correlations import Report, read_correlation, read_suppress
 from processor.loading.problems import Problem, ProblemCode
 from processor.rules.rule import Correlation, LoadedMacro, Rule, Suppress, correlations_of, sources_of
-from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, stateful_names
+from processor.rules.splitting import TooManyTerms, UndecidedTogether, count_terms, names_together, stateful_names
 from processor.rules.window_tokens import BadWindowToken, tokens_of
 
 _APART = "use it alone, or rules whose stateful macros have the same group-by as the macro about them"
@@ -146,18 +146,35 @@ class StatefulChecker:
         except BadWindowToken:
             return
         legs = [leg for name in used for leg in self._correlations[name].legs]
+        traced = rule.traced_output
         for token in tokens:
+            location = rule.location if traced is None else traced.locate(token.span)
             if not used:
                 hint = "use a macro that has a 'correlation', or remove it from the output"
-                self._fail(rule, rule.location, f"%{token.key} requires a stateful macro in the condition", hint)
+                self._fail(rule, location, f"%{token.key} requires a stateful macro in the condition", hint)
+            elif token.macro and token.macro not in used:
+                hint = did_you_mean(token.macro, used) or f"the stateful macros of the condition are {_names(used)}"
+                self._fail(rule, location, f"%{token.key}: there is no stateful macro '{token.macro}'", hint)
             elif token.what == "leg" and token.leg not in legs:
                 hint = did_you_mean(token.leg, legs) or (
                     f"its legs are {', '.join(legs)}" if legs else "it has no legs"
                 )
-                self._fail(rule, rule.location, f"%{token.key}: there is no leg '{token.leg}'", hint)
+                self._fail(rule, location, f"%{token.key}: there is no leg '{token.leg}'", hint)
             elif token.what == "leg" and not self._has_field(used, token.leg, token.field):
                 message = f"%{token.key}: the events of this leg don't have the field"
-                self._fail(rule, rule.location, message, "use fields of the source that the leg is about")
+                self._fail(rule, location, message, "use fields of the source that the leg is about")
+            elif token.what not in ("group", "leg") and not token.macro and (several := self._together(rule)):
+                message = f"%{token.key} is that of '{several[0]}', one of {len(several)} stateful macros"
+                hint = f"write {' or '.join(f'%{token.key}[{name}]' for name in several)}"
+                code = ProblemCode.LOAD_WARNING_EXTENSION
+                self._report(Problem(code, message, "rule", rule.name, location, hint))
+
+    def _together(self, rule: Rule) -> tuple[str, ...]:
+        """Return the stateful macros of which an event has to make several true."""
+        try:
+            return names_together(rule.condition, self._correlations)
+        except (TooManyTerms, UndecidedTogether):
+            return ()
 
     def _has_field(self, used: tuple[str, ...], leg: str, field: str) -> bool:
         """Return whether the events of a leg have a field that an output names."""

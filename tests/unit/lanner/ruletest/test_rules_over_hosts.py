@@ -14,7 +14,9 @@ RULES = """
 - rule: Secrets refused on several hosts
   desc: d
   condition: three_secrets_refused and refused_on_two_hosts
-  output: "%evt.hostname %correlation.group"
+  output: >
+    %evt.hostname %correlation.count[three_secrets_refused] of %correlation.group on
+    %correlation.values[refused_on_two_hosts]
   priority: ERROR
 - macro: reads
   condition: evt.type = openat and fd.name = /etc/one
@@ -65,9 +67,10 @@ def progress(found: CaseResult) -> list[str]:
 def test_a_rule_over_several_hosts_is_testable() -> None:
     """Each event names its host; windows count values of all of them."""
     given = refused(("0s", "web-1", "a", "nobody"), ("1s", "web-2", "b", "nobody"), ("2s", "web-1", "c", "nobody"))
-    fields = "{evt.hostname: web-1, correlation.group: nobody}"
+    count, hosts = "'correlation.count[three_secrets_refused]': 3", "'correlation.values[refused_on_two_hosts]'"
+    fields = f"{{evt.hostname: web-1, correlation.group: nobody, {count}, {hosts}: '(web-2,web-1)'}}"
 
-    assert outcome(given, f"[{{rule: Secrets refused on several hosts, output_fields: {fields}}}]").passed
+    assert outcome(given, f"[{{rule: Secrets refused on several hosts, output_fields: {fields}}}]").failures == ()
     assert outcome(given.replace("web-2", "web-1"), "none").passed
 
 

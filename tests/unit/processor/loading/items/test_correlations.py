@@ -182,13 +182,19 @@ TEMPORAL = {"type": "temporal", "condition": "", "macros": "[a, b]"}
             COUNTS + "{gte: 3}}" + RULE % ("a", "x %correlation.count"),
             "%correlation.count requires a stateful macro in the condition",
             "use a macro that has a 'correlation'",
-            "rule: R",
+            "%correlation.count",
         ),
         (
             COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.leg[a].fd.name"),
             "%correlation.leg[a].fd.name: there is no leg 'a'",
             "it has no legs",
-            "rule: R",
+            "%correlation.leg[a].fd.name",
+        ),
+        (
+            COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.count[n] y"),
+            "%correlation.count[n]: there is no stateful macro 'n'",
+            "the stateful macros of the condition are m",
+            "%correlation.count[n]",
         ),
         (
             COUNTS + "{gte: 3}}" + RULE % ("m", "x %correlation.cuont y"),
@@ -207,6 +213,21 @@ def test_problems_are_reported_with_their_locations(text: str, message: str, hin
     assert hint in found[0].hint
     assert (location.file, found[0].code.severity) == ("rules.yaml", "error")
     assert location.text[location.column - 1 : location.column - 1 + location.width].startswith(marked)
+
+
+def test_a_value_of_one_of_several_windows_is_warned_of_where_it_is() -> None:
+    """Without a name, it is that of the first; with an alternative, one window is enough, so nothing is ambiguous."""
+    n = "\n- macro: n\n" + correlation(type="event_count")
+    both = [*load(COUNTS + "{gte: 3}}" + n + RULE % ("n and m", "x %correlation.count %correlation.group")).warnings]
+    [found] = [each for each in both if each.code.name == "LOAD_WARNING_EXTENSION"]
+    assert found.message == "%correlation.count is that of 'n', one of 2 stateful macros"
+    assert found.hint == "write %correlation.count[n] or %correlation.count[m]"
+    marked = found.location.text[found.location.column - 1 :]
+    assert marked.startswith("%correlation.count ")
+    for condition, output in (("n and m", "%correlation.count[n]"), ("n or m", "%correlation.count")):
+        loaded = load(COUNTS + "{gte: 3}}" + n + RULE % (condition, f"x {output}"))
+        assert not loaded.errors
+        assert "LOAD_WARNING_EXTENSION" not in [each.code.name for each in loaded.warnings]
 
 
 def test_all_problems_are_reported_at_once() -> None:
