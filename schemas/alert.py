@@ -19,6 +19,8 @@ __all__ = ["Alert", "BadAlert", "Repeats", "Value", "Window", "alert_id", "bound
 
 ALERT_SCHEMA = packaged_schema("alert.avsc")
 ALERT_FORMAT = MessageFormat(ALERT_SCHEMA, [packaged_schema("alert.0.1.avsc"), packaged_schema("alert.0.2.avsc")])
+ARGUMENTS = "process.args"
+"""All arguments of the process, by ECS's name: Falco's fields don't show where one ends."""
 CLUSTER_FIELD = "k8s.cluster.name"
 _NANOSECONDS_PER_MS = 1_000_000
 _LONG = range(-(2**63), 2**63)
@@ -75,7 +77,7 @@ class Alert:
     hostname: str = ""
     host_id: str = ""
     event: Mapping[str, Value] = field(default_factory=dict)
-    """The whole event by field name, without missing values."""
+    """The whole event by field name, without missing values; by ECS's names what Falco has no field for."""
     window: Window | None = None
     """Set for the alerts of stateful rules."""
     repeats: Repeats | None = None

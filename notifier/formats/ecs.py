@@ -1,20 +1,25 @@
 """An alert as a document of the Elastic Common Schema (ECS).
 
-The table maps each ECS field to its source; missing values are left out.
+The table maps each ECS field to its source; missing values are left out. The data stream is one that Elastic
+Security reads by default: its rule *External Alerts* makes an alert of each document in `logs-*` of the kind `alert`.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode, urljoin
 
 from foundation.times import iso8601_zulu
-from notifier.formats.facts import entity_id
-from schemas.alert import Alert, Value
+from notifier.formats.facts import ancestors, entity_id
+from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
-from schemas.catalog.attack import tactics, techniques
+from schemas.catalog.attack import link, tactics, techniques
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import by_priority
 from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
 
 ECS_VERSION = "8.17.0"
+DATA_STREAM = "logs-lanner.alerts-default"
+"""The type, the dataset and the namespace of the data stream."""
 Source = str | Callable[[Alert], Any]
 """A field of the event, copied as it is; or a function of the alert."""
 
@@ -52,9 +57,19 @@ def _type(alert: Alert) -> list[str]:
     return {"file": ["access"], "network": ["connection"]}.get(category, ["info"])
 
 
+def _action(alert: Alert) -> Value:
+    """Return the action, by the names that Elastic's agents use: Session View shows `exec` and `fork`."""
+    event = alert.event.get("evt.type")
+    return "exec" if event in EXECS else "fork" if event in CLONES else event
+
+
 def _outcome(alert: Alert) -> str | None:
     failed = alert.event.get("evt.failed")
     return None if failed is None else "failure" if failed else "success"
+
+
+def _constant(text: str) -> Source:
+    return lambda _: text
 
 
 def _time_of(field: str) -> Source:
@@ -63,6 +78,36 @@ def _time_of(field: str) -> Source:
         return iso8601_zulu(value) if isinstance(value, int) and value > 0 else None
 
     return read
+
+
+def _leader(name: str, pid: str) -> Iterator[tuple[str, Source]]:
+    """Yield the fields of a process that leads others. pid: the field of the event."""
+    field = f"process.{name}"
+    yield f"{field}.pid", pid
+    yield f"{field}.entity_id", lambda alert: entity_id(alert, pid, f"{field}.start")
+    yield f"{field}.start", _time_of(f"{field}.start")
+    yield f"{field}.name", f"{field}.name"
+    yield f"{field}.executable", f"{field}.executable"
+    yield f"{field}.same_as_process", lambda alert: _same(alert.event.get(pid), alert.event.get("proc.pid"))
+
+
+def _same(one: Value, other: Value) -> bool | None:
+    return None if one is None or other is None else one == other
+
+
+def _terminal(part: Callable[[int], int]) -> Source:
+    """Return a source that reads a part of the device number of the controlling terminal."""
+
+    def read(alert: Alert) -> int | None:
+        device = alert.event.get("proc.tty")
+        return part(device) if isinstance(device, int) and device > 0 else None
+
+    return read
+
+
+def _items(alert: Alert, field: str) -> list[str]:
+    value = alert.event.get(field)
+    return list(value) if isinstance(value, tuple) else []
 
 
 def _text_of(field: str) -> Source:
@@ -102,6 +147,10 @@ def _when(condition: Callable[[Alert], bool], text: str) -> Source:
     return lambda alert: text if condition(alert) else None
 
 
+def _if_host(text: str) -> Source:
+    return _when(lambda alert: alert.source == SYSCALL, text)
+
+
 def _techniques(alert: Alert, *, sub: bool) -> list[str]:
     return [named.id for named in techniques(alert.tags) if ("." in named.id) == sub]
 
@@ -123,42 +172,61 @@ def _present(alert: Alert, *fields: str) -> list[str]:
 
 FIELDS: tuple[tuple[str, Source], ...] = (
     ("@timestamp", lambda alert: iso8601_zulu(alert.time)),
-    ("ecs.version", lambda _: ECS_VERSION),
+    ("ecs.version", _constant(ECS_VERSION)),
     ("message", lambda alert: alert.output),
     ("tags", lambda alert: list(alert.tags)),
+    *zip(
+        ("data_stream.type", "data_stream.dataset", "data_stream.namespace"),
+        map(_constant, DATA_STREAM.split("-")),
+        strict=True,
+    ),
     ("event.id", lambda alert: alert.id),
-    ("event.kind", lambda _: "alert"),
-    ("event.module", lambda _: "lanner"),
-    ("event.dataset", lambda _: "lanner.alerts"),
+    ("event.kind", _constant("alert")),
+    ("event.module", _constant("lanner")),
+    ("event.dataset", _constant("lanner.alerts")),
     ("event.provider", lambda alert: alert.source),
     ("event.category", _category),
     ("event.type", _type),
-    ("event.action", "evt.type"),
+    ("event.action", _action),
+    ("event.code", "evt.type"),
     ("event.outcome", _outcome),
     ("event.severity", lambda alert: SEVERITY[alert.priority]),
+    ("event.created", _time_of("event.created")),
     ("event.start", lambda alert: iso8601_zulu(alert.repeats.first) if alert.repeats else None),
     ("event.end", lambda alert: iso8601_zulu(alert.repeats.last) if alert.repeats else None),
+    ("agent.type", _if_host("lanner")),
+    ("agent.id", lambda alert: alert.host_id),
+    ("agent.name", lambda alert: alert.hostname if alert.host_id else None),
+    ("agent.version", "agent.version"),
     ("log.level", lambda alert: alert.priority.lower()),
+    # A rule's name is what identifies it.
+    ("rule.id", lambda alert: alert.rule),
     ("rule.name", lambda alert: alert.rule),
     ("rule.description", lambda alert: alert.description),
-    ("rule.ruleset", lambda _: "lanner"),
+    ("rule.ruleset", _constant("lanner")),
     ("threat.framework", lambda alert: "MITRE ATT&CK" if tactics(alert.tags) or techniques(alert.tags) else None),
     ("threat.tactic.id", lambda alert: [named.id for named in tactics(alert.tags)]),
     ("threat.tactic.name", lambda alert: [named.name for named in tactics(alert.tags)]),
     ("threat.tactic.reference", lambda alert: [named.link for named in tactics(alert.tags)]),
     ("threat.technique.id", _parents),
     ("threat.technique.name", lambda alert: _technique_names(_parents(alert))),
+    ("threat.technique.reference", lambda alert: list(map(link, _parents(alert)))),
     ("threat.technique.subtechnique.id", lambda alert: _techniques(alert, sub=True)),
     ("threat.technique.subtechnique.name", lambda alert: _technique_names(_techniques(alert, sub=True))),
+    ("threat.technique.subtechnique.reference", lambda alert: list(map(link, _techniques(alert, sub=True)))),
     ("host.id", lambda alert: alert.host_id),
     ("host.name", lambda alert: alert.hostname),
     ("host.hostname", lambda alert: alert.hostname),
-    ("host.os.type", lambda alert: "linux" if alert.source == "syscall" else None),
+    ("host.os.type", _if_host("linux")),
+    ("host.os.kernel", "host.os.kernel"),
     ("process.pid", "proc.pid"),
+    ("process.vpid", "proc.vpid"),
     ("process.entity_id", entity_id),
     ("process.name", "proc.name"),
     ("process.executable", "proc.exepath"),
     ("process.command_line", "proc.cmdline"),
+    ("process.args", lambda alert: _items(alert, ARGUMENTS)),
+    ("process.args_count", lambda alert: len(_items(alert, ARGUMENTS)) or None),
     ("process.working_directory", "proc.cwd"),
     ("process.start", _time_of("proc.pid.ts")),
     ("process.parent.pid", "proc.ppid"),
@@ -167,8 +235,15 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("process.parent.executable", "proc.pexepath"),
     ("process.parent.command_line", "proc.pcmdline"),
     ("process.parent.start", _time_of("proc.ppid.ts")),
-    ("process.session_leader.pid", "proc.sid"),
-    ("process.group_leader.pid", "proc.pgid"),
+    ("process.tty.char_device.major", _terminal(lambda device: device >> 8)),
+    ("process.tty.char_device.minor", _terminal(lambda device: device & 0xFF)),
+    ("process.user.id", _text_of("user.uid")),
+    ("process.user.name", "user.name"),
+    ("process.group.id", _text_of("group.gid")),
+    ("process.group.name", "group.name"),
+    *_leader("session_leader", "proc.sid"),
+    *_leader("group_leader", "proc.pgid"),
+    *_leader("entry_leader", "process.entry_leader.pid"),
     ("process.thread.id", "thread.tid"),
     ("user.id", _text_of("user.uid")),
     ("user.name", "user.name"),
@@ -205,12 +280,18 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("orchestrator.resource.id", _if(_in_pod, "k8s.pod.uid")),
 )
 """ECS field and its source."""
+PAGES: tuple[tuple[str, Callable[[Alert], str]], ...] = (
+    ("event.url", lambda alert: f"alerts/{alert.id}"),
+    ("rule.reference", lambda alert: f"rules/rule?{urlencode({'name': alert.rule})}"),
+)
+"""ECS field and the page of the console to which it refers: the alert's, and the rule's, with what to do about it."""
 
 
-def document(alert: Alert) -> dict[str, Any]:
-    """Return the document; values without an ECS field are under `falco`."""
+def document(alert: Alert, *, console: str = "") -> dict[str, Any]:
+    """Return the document; values without an ECS field are under `falco`. console: its URL, empty if none is known."""
     made: dict[str, Any] = {}
-    for name, value in _filled(alert):
+    pages = [(name, urljoin(console, page(alert))) for name, page in PAGES] if console else []
+    for name, value in (*_filled(alert), *pages):
         target = made
         *parents, last = name.split(".")
         for parent in parents:
@@ -224,6 +305,8 @@ def document(alert: Alert) -> dict[str, Any]:
     }
     if alert.response:
         own["response"] = alert.response
+    if found := list(ancestors(alert)):
+        own["ancestors"] = found
     if alert.repeats:
         own["repeats"] = {"count": alert.repeats.count, "first_id": alert.repeats.first_id}
     made["falco"] = own

@@ -152,6 +152,7 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
 _SOCKETS = ("ipv4", "ipv6", "unix")
 _LEVELS = range(2, 9)
 _ANCESTORS = ("proc.pname", *(f"proc.aname[{level}]" for level in _LEVELS))
+_OF_ANCESTOR = (("pid", "apid"), ("name", "aname"), ("executable", "aexepath"), ("command_line", "acmdline"))
 _OWN_TEXT = frozenset({"evt.time", "evt.time.iso8601", "evt.hostname"})
 """Fields that every message shows elsewhere."""
 
@@ -245,3 +246,11 @@ def entity_id(alert: Alert, pid_field: str = "proc.pid", start_field: str = "pro
     if pid is None or start is None:
         return None
     return blake2b(f"{alert.host_id or alert.hostname}\x1f{pid}\x1f{start}".encode(), digest_size=12).hexdigest()
+
+
+def ancestors(alert: Alert) -> Iterator[Mapping[str, Value]]:
+    """Yield the ancestors above the parent, the nearest first, by the names that ECS has for a process."""
+    for level in _LEVELS:
+        fields = {name: alert.event.get(f"proc.{field}[{level}]") for name, field in _OF_ANCESTOR}
+        if known := {name: value for name, value in fields.items() if value is not None}:
+            yield known

@@ -4,12 +4,15 @@ Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activi
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
-from notifier.formats.facts import entity_id
-from schemas.alert import Alert
+from notifier.formats.facts import ancestors, entity_id
+from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import tactics, techniques
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import by_priority
 
 OCSF_VERSION = "1.8.0"
@@ -23,19 +26,45 @@ SEVERITY = by_priority(
 _MS = 1_000_000
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _REGULAR, _DIRECTORY = 1, 2
-_DEVICE_UNKNOWN = 0
+_SERVER = {"type_id": 1, "type": "Server"}
+_DEVICE_UNKNOWN = {"type_id": 0, "type": "Unknown"}
+_LINUX = {"type_id": 200, "type": "Linux"}
+_SHA_256 = {"algorithm_id": 3, "algorithm": "SHA-256"}
 _RULE = 1
-_OBSERVABLES: tuple[tuple[str, int, str, str], ...] = (
-    ("device.hostname", 1, "Hostname", "evt.hostname"),
-    ("evidences[].process.actor.user.name", 4, "User Name", "user.name"),
-    ("evidences[].dst_endpoint.ip", 2, "IP Address", "fd.sip"),
-    ("evidences[].src_endpoint.ip", 2, "IP Address", "fd.cip"),
-    ("evidences[].process.name", 9, "Process Name", "proc.name"),
+_OF_ANCESTOR = (("pid", "pid"), ("name", "name"), ("path", "executable"), ("cmd_line", "command_line"))
+"""OCSF's name, and that of `ancestors`."""
+_OBSERVABLES: tuple[tuple[str, int, str], ...] = (
+    ("device.hostname", 1, "Hostname"),
+    ("evidences[].process.user.name", 4, "User Name"),
+    ("evidences[].dst_endpoint.ip", 2, "IP Address"),
+    ("evidences[].src_endpoint.ip", 2, "IP Address"),
+    ("evidences[].process.name", 9, "Process Name"),
+    ("evidences[].process.cmd_line", 13, "Command Line"),
+    ("evidences[].process.uid", 39, "Process Entity Object: uid"),
+    ("evidences[].file.path", 45, "File Path"),
+    ("evidences[].container.uid", 10, "Resource UID"),
 )
+"""Path in the finding, number and name of the type."""
+_MAPPED = frozenset(
+    {
+        *("evt.hostname", "proc.pid", "proc.pid.ts", "proc.name", "proc.exepath", "proc.cmdline", "proc.cwd"),
+        *("thread.tid", "user.uid", "user.name", "proc.ppid", "proc.ppid.ts", "proc.pname", "proc.pexepath"),
+        *("proc.pcmdline", "proc.aname", "proc.apid", "proc.aexepath", "proc.acmdline"),
+        *("fd.cip", "fd.cport", "fd.sip", "fd.sport", "container.id", "container.name", "container.type"),
+        *("container.image.id", "container.image.repository", "container.image.tag", "container.image.digest"),
+    }
+)
+"""The fields of the event that have a place of their own; of ancestors, without their level."""
 
 
-def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
-    """Return the finding. version: of Lanner."""
+def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str, Any]:
+    """Return the finding.
+
+    Args:
+        alert: becomes the finding.
+        version: of Lanner.
+        console: its URL; empty if none is known.
+    """
     activity = UPDATE if alert.repeats else CREATE
     severity_id, severity = SEVERITY[alert.priority]
     time = alert.time // _MS
@@ -60,16 +89,19 @@ def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
             "uid": alert.id,
             "event_code": alert.source,
             "labels": list(alert.tags),
+            "profiles": ["host"],
             "product": {"name": "Lanner", "vendor_name": "Lanner", "version": version},
         },
-        "finding_info": _finding(alert),
+        "finding_info": _finding(alert, console),
         "device": _device(alert),
         "unmapped": {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in alert.output_fields.items()
-            if value is not None
+            if value is not None and not _is_mapped(alert, name, value)
         },
     }
+    if isinstance(created := alert.event.get("event.created"), int):
+        made["metadata"]["logged_time"] = created // _MS
     if alert.cluster_name:
         made["unmapped"]["cluster_name"] = alert.cluster_name
     if alert.response:
@@ -85,13 +117,22 @@ def document(alert: Alert, *, version: str = "0") -> dict[str, Any]:
     evidence = _evidence(alert)
     if evidence:
         made["evidences"] = [evidence]
-    observables = list(_observables(alert))
+        if "container" in evidence:
+            made["metadata"]["profiles"].append("container")
+    observables = list(_observables(made))
     if observables:
         made["observables"] = observables
-    return made
+    return _known(made)
 
 
-def _finding(alert: Alert) -> dict[str, Any]:
+def _is_mapped(alert: Alert, name: str, value: Value) -> bool:
+    """Return whether a value of the output has another place. A summary's values are several, and have none."""
+    stated = alert.hostname if name == "evt.hostname" else alert.event.get(name)
+    is_name = name == "fd.name" and bool(_file(alert) or alert.event.get("fd.sip"))
+    return value == stated and (is_name or name.partition("[")[0] in _MAPPED)
+
+
+def _finding(alert: Alert, console: str) -> dict[str, Any]:
     attacks: list[dict[str, Any]] = [{"tactic": _named(each.id, each.name)} for each in tactics(alert.tags)]
     for named in techniques(alert.tags):
         parent = _technique(named.id.split(".", maxsplit=1)[0])
@@ -110,6 +151,8 @@ def _finding(alert: Alert) -> dict[str, Any]:
         "data_sources": [alert.source],
         "analytic": {"type_id": _RULE, "type": "Rule", "name": alert.rule, "uid": alert.rule},
     }
+    if console:
+        made["src_url"] = urljoin(console, f"alerts/{alert.id}")
     return made | ({"attacks": attacks} if attacks else {})
 
 
@@ -122,11 +165,20 @@ def _named(uid: str, name: str) -> dict[str, str]:
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value not in (None, "", {})}
+    return {name: value for name, value in values.items() if value not in (None, "", {}, [])}
 
 
 def _device(alert: Alert) -> dict[str, Any]:
-    return _known({"type_id": _DEVICE_UNKNOWN, "hostname": alert.hostname or "unknown", "uid": alert.host_id})
+    event, is_host = alert.event, alert.source == SYSCALL
+    linux = {"name": event.get("host.os.name") or "Linux", **_LINUX, "kernel_release": event.get("host.os.kernel")}
+    return _known(
+        {
+            **(_SERVER if is_host else _DEVICE_UNKNOWN),
+            "hostname": alert.hostname or "unknown",
+            "uid": alert.host_id,
+            "os": _known(linux) if is_host else None,
+        }
+    )
 
 
 def _evidence(alert: Alert) -> dict[str, Any]:
@@ -160,6 +212,7 @@ def _process(alert: Alert) -> dict[str, Any]:
             "created_time": start // _MS if isinstance(start, int) and start > 0 else None,
             "user": _user(alert),
             "parent_process": _parent(alert),
+            "ancestry": list(_ancestry(alert)),
         }
     )
 
@@ -177,6 +230,11 @@ def _parent(alert: Alert) -> dict[str, Any]:
             "cmd_line": event.get("proc.pcmdline"),
         }
     )
+
+
+def _ancestry(alert: Alert) -> Iterator[dict[str, Any]]:
+    for each in ancestors(alert):
+        yield _known({name: each.get(own) for name, own in _OF_ANCESTOR})
 
 
 def _user(alert: Alert) -> dict[str, Any]:
@@ -209,6 +267,9 @@ def _container(alert: Alert) -> dict[str, Any]:
         made["image"] = {"uid": event.get("container.image.id") or image, "name": image}
         if event.get("container.image.tag"):
             made["image"]["tag"] = event["container.image.tag"]
+    digest = str(event.get("container.image.digest") or "").rpartition("sha256:")
+    if digest[1]:
+        made["hash"] = {**_SHA_256, "value": digest[2]}
     return {name: value for name, value in made.items() if value}
 
 
@@ -218,10 +279,12 @@ def _endpoint(alert: Alert, address: str, port: str) -> dict[str, Any]:
     return _known({"ip": alert.event[address], "port": alert.event.get(port)})
 
 
-def _observables(alert: Alert) -> list[dict[str, Any]]:
-    facts = {**alert.event, "evt.hostname": alert.hostname}
-    return [
-        {"name": name, "type_id": number, "type": kind, "value": str(facts[field])}
-        for name, number, kind, field in _OBSERVABLES
-        if facts.get(field)
-    ]
+def _observables(finding: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield those of `_OBSERVABLES` that the finding has."""
+    for name, number, kind in _OBSERVABLES:
+        value: Any = finding
+        for part in name.split("."):
+            found = value.get(part.removesuffix("[]"), {})
+            value = found[0] if isinstance(found, list) else found
+        if value:
+            yield {"name": name, "type_id": number, "type": kind, "value": str(value)}

@@ -30,6 +30,9 @@ MAX_ANCESTORS = 1024
 """Ancestors that fields look at: as many as a collector does. A hostile batch may have a line of all its processes."""
 MAX_LINE_CHARACTERS = 4 << 20
 """Characters of the command lines, arguments or environments of all ancestors: a collector sends at most 256 KiB."""
+_ENTRIES = frozenset({"sshd", "sshd-session", "login", "systemd", "cron", "crond"})
+"""Names of programs that begin a session for a login or a service."""
+_INIT = Process(pid=1)
 _Text = TypeVar("_Text", str, str | None)
 
 
@@ -153,6 +156,26 @@ def session_leader(rows: Rows, process: Process) -> Process | None:
 def group_leader(rows: Rows, process: Process) -> Process | None:
     """Return the process group's leader, or the oldest known process of the group if the leader has exited."""
     return _leader(rows, process, process.group_leader, "pgid")
+
+
+def leaders(rows: Rows, process: Process) -> Iterator[tuple[str, Process]]:
+    """Yield the leaders of the session and of the process group, and the entry leader; only those that are known.
+
+    The entry leader is the leader of the session in which someone or something entered the host: that of a login,
+    of a service, or of a container. Source: ECS, process.entry_leader.
+    """
+    if process.group_leader >= 0:
+        yield "group_leader", rows[process.group_leader]
+    if process.session_leader < 0:
+        return
+    leader = rows[process.session_leader]
+    yield "session_leader", leader
+    for _ in range(MAX_ANCESTORS):
+        above = rows[leader.parent] if leader.parent >= 0 else _INIT
+        if above.pid == 1 or above.name in _ENTRIES or above.container != leader.container or above.session_leader < 0:
+            break
+        leader = rows[above.session_leader]
+    yield "entry_leader", leader
 
 
 def _leader(rows: Rows, process: Process, leader: int, kind: str) -> Process | None:

@@ -4,7 +4,7 @@ All work that does not depend on the event is done when a rule is loaded. Source
 eventformatter.cpp; the fields appended to every output are those that Falco's container plugin suggests.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -16,9 +16,11 @@ from processor.compiler.transformers import as_text
 from processor.compiler.types import Shape, side_shape
 from processor.fields import extract
 from processor.fields.extract import output_expression
+from processor.fields.process import leaders
 from processor.language.ast import Field, Left
 from processor.output.tokens import Part, Token, output_sides, parse_output, side_text
-from schemas.batch import EventBatch
+from schemas.alert import ARGUMENTS
+from schemas.batch import EventBatch, Process
 from schemas.catalog.fields import FIELDS, SYSCALL
 
 MISSING = "<NA>"
@@ -277,12 +279,32 @@ def known_fields(output_fields: Mapping[str, Any], event: Mapping[str, Any]) -> 
 def event_row(batch: EventBatch) -> Callable[[int, int], dict[str, Any]]:
     """Return a function from an event's index and the string index of its file name to its fields.
 
-    Missing fields are omitted, and those for which Falco has the text <NA>.
+    Missing fields are omitted, and those for which Falco has the text <NA>. What Falco has no field for has ECS's name.
     """
     read = _FACTORY(batch)
+    rows, column = batch.processes, batch.columns["process"]
+    host = {name: value for name, value in _host(batch) if value}
 
     def row(index: int, name: int) -> dict[str, Any]:
         pairs = zip(NAMES, read(index, name), strict=True)
-        return {key: value for key, value in pairs if value is not None and value != MISSING}
+        made = {key: value for key, value in pairs if value is not None and value != MISSING}
+        return made | host | dict(_beyond_falco(rows, rows[column[index]]))
 
     return row
+
+
+def _host(batch: EventBatch) -> Iterator[tuple[str, Any]]:
+    yield "event.created", batch.created
+    yield "agent.version", batch.collector_version
+    yield "host.os.kernel", batch.kernel
+
+
+def _beyond_falco(rows: Sequence[Process], process: Process) -> Iterator[tuple[str, Any]]:
+    if process.exe is not None and process.args is not None:
+        yield ARGUMENTS, (process.exe, *process.args)
+    for kind, leader in leaders(rows, process):
+        if kind == "entry_leader":
+            # The pids of the others are proc.sid and proc.pgid.
+            yield "process.entry_leader.pid", leader.pid
+        facts = {"start": leader.start_time, "name": leader.name, "executable": leader.exepath}
+        yield from ((f"process.{kind}.{name}", value) for name, value in facts.items() if value)

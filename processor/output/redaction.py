@@ -12,7 +12,7 @@ from typing import Any
 import re2
 
 from foundation.errors import LannerError
-from schemas.alert import Alert, Value, Window
+from schemas.alert import ARGUMENTS, Alert, Value, Window
 
 MASK = "[redacted]"
 DEFAULT = "default"
@@ -73,7 +73,10 @@ class Redaction:
 
     def values(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Mask each text of a mapping."""
-        return {name: self._value(value) for name, value in values.items()}
+        made = {name: self._value(value) for name, value in values.items()}
+        if isinstance(arguments := made.get(ARGUMENTS), tuple):
+            made[ARGUMENTS] = self._arguments(arguments)
+        return made
 
     def alert(self, alert: Alert) -> Alert:
         """Mask everything that comes from events; the alert id does not change."""
@@ -86,6 +89,16 @@ class Redaction:
             event=self.values(alert.event),
             window=None if alert.window is None else self._window(alert.window),
         )
+
+    def _arguments(self, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """Mask what patterns match in the command line, such as an option and its value."""
+        line = " ".join(arguments)
+        masked = self.text(line)
+        if masked == line:
+            return arguments
+        # To patterns a form feed is white space, too; few arguments have one.
+        apart = tuple(self.text("\f".join(arguments)).split("\f"))
+        return apart if len(apart) == len(arguments) and " ".join(apart) == masked else tuple(masked.split(" "))
 
     def _window(self, window: Window) -> Window:
         return replace(

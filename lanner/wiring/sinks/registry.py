@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import lanner
@@ -42,7 +43,7 @@ from schemas.alert import Alert
 Document = Callable[[Alert], dict[str, Any]]
 
 
-def siem_kind(document: Callable[[], Document]) -> SinkKind:
+def siem_kind(document: Callable[[Settings], Document]) -> SinkKind:
     """Return the kind of a SIEM topic; document imports and returns its mapping."""
 
     def prepare(context: SinkContext) -> Opener:
@@ -50,35 +51,35 @@ def siem_kind(document: Callable[[], Document]) -> SinkKind:
             from notifier.sinks.siem import SiemSink
 
             assert context.connection is not None  # noqa: S101  commands refuse SIEM topics without a broker
-            return SiemSink(context.connection, context.name, document())
+            return SiemSink(context.connection, context.name, document(context.settings))
 
         return open_topic
 
-    def preview(_: SinkContext, routed: RoutedAlert) -> str:
-        return json.dumps(document()(routed.alert), indent=2, default=str)
+    def preview(context: SinkContext, routed: RoutedAlert) -> str:
+        return json.dumps(document(context.settings)(routed.alert), indent=2, default=str)
 
     return SinkKind(prepare, preview, has_text=False)
 
 
-def falco() -> Document:
+def falco(_: Settings) -> Document:
     """Return the mapping to Falco's JSON."""
     from notifier.formats import falco_json
 
     return falco_json.document
 
 
-def ecs() -> Document:
+def ecs(settings: Settings) -> Document:
     """Return the mapping to the Elastic Common Schema."""
     from notifier.formats import ecs
 
-    return ecs.document
+    return partial(ecs.document, console=settings.console.public_url or "")
 
 
-def ocsf() -> Document:
+def ocsf(settings: Settings) -> Document:
     """Return the mapping to the Open Cybersecurity Schema Framework."""
     from notifier.formats import ocsf
 
-    return lambda alert: ocsf.document(alert, version=lanner.__version__)
+    return partial(ocsf.document, version=lanner.__version__, console=settings.console.public_url or "")
 
 
 SINKS: dict[str, SinkKind] = {

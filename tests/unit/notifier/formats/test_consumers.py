@@ -1,4 +1,3 @@
-import fnmatch
 import json
 import re
 from pathlib import Path
@@ -14,8 +13,7 @@ from tests.unit.notifier.formats.corpus import CORPUS
 from tests.unit.notifier.formats.test_ecs import flat
 
 FOLDER = Path(__file__).parents[4] / "deploy" / "siem"
-TEMPLATE = json.loads((FOLDER / "ecs-index-template.json").read_text())
-CONSUMERS = sorted(path for path in FOLDER.iterdir() if path.name != "ecs-index-template.json")
+CONSUMERS = sorted(path for path in FOLDER.iterdir() if not path.name.endswith("-index-template.json"))
 ID = "event.id"
 """The alert's id in ECS: whoever writes to an index makes it the document's."""
 
@@ -36,12 +34,20 @@ def test_each_reads_topics_that_there_are(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CONSUMERS, ids=lambda path: path.name)
-def test_each_writes_where_the_index_template_holds(path: Path) -> None:
-    """Month by month, or into one index."""
-    names = set(re.findall(r"lanner-alerts-[^\"\s]+", path.read_text()))
-    patterns = TEMPLATE["index_patterns"]
-    assert all(any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in names)
+def test_each_writes_to_the_data_stream_that_documents_name(path: Path) -> None:
+    """It must be one that Elastic Security reads; a data stream takes no other action than `create`."""
+    if path.name == "elasticsearch-connect.json":
+        config = read(path.name)["config"]
+        parts = (config[key] for key in ("data.stream.type", "data.stream.dataset", "transforms.index.replacement"))
+        assert "-".join(parts).lower() == ecs.DATA_STREAM
+        return
+    text = path.read_text()
+    names = set(re.findall(r"\blogs-[^\"\s]+", text))
+    assert names <= {ecs.DATA_STREAM}
     assert names or "splunk" in path.name
+    assert path.name not in ("logstash.conf", "vector.yaml", "data-prepper.yaml") or re.search(
+        r"action\W+create\b", text
+    )
 
 
 def test_each_takes_the_alerts_id_for_the_documents() -> None:

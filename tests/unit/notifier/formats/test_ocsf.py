@@ -6,6 +6,7 @@ import pytest
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 from notifier.formats.ocsf import OCSF_VERSION, document
+from tests.unit.alerts import alert
 from tests.unit.notifier.formats.corpus import CORPUS
 
 
@@ -43,6 +44,44 @@ def test_evidence_names_process_user_file_and_container() -> None:
     assert evidence["process"]["user"] == {"uid": "0", "name": "root"}
     assert evidence["file"] == {"type_id": 1, "path": "/etc/shadow", "name": "shadow"}
     assert document(CORPUS[1])["evidences"][0]["container"]["image"]["tag"] == "1.2"
+
+
+def test_observables_name_what_is_there() -> None:
+    """Each path leads to its value; file, container and command are among them."""
+    seen = set()
+    for each in CORPUS:
+        made = document(each)
+        for observable in made.get("observables", []):
+            found: Any = made
+            for part in observable["name"].split("."):
+                found = found[part.removesuffix("[]")]
+                found = found[0] if part.endswith("[]") else found
+            assert str(found) == observable["value"]
+            seen.add(observable["name"].rpartition("[].")[2])
+    assert seen >= {"process.user.name", "process.cmd_line", "file.path", "container.uid", "dst_endpoint.ip"}
+
+
+def test_a_finding_states_its_device_and_its_profiles() -> None:
+    """A host that Lanner watches is a server with Linux; what is mapped isn't repeated."""
+    made, pod, internal = document(CORPUS[0], console="https://c.example/"), document(CORPUS[1]), document(CORPUS[7])
+    assert made["device"]["type_id"] == 1
+    assert made["device"]["os"] == {
+        "name": "Linux",
+        "type_id": 200,
+        "type": "Linux",
+        "kernel_release": "6.1.0-18-amd64",
+    }
+    assert (made["metadata"]["profiles"], pod["metadata"]["profiles"]) == (["host"], ["host", "container"])
+    assert pod["evidences"][0]["container"]["hash"]["value"] == "1" * 64
+    assert made["evidences"][0]["process"]["ancestry"] == [{"pid": 1, "name": "systemd"}]
+    assert made["finding_info"]["src_url"] == f"https://c.example/alerts/{CORPUS[0].id}"
+    assert (internal["device"]["type_id"], internal["unmapped"]) == (0, {"ring": 7})
+    assert "unmapped" not in document(
+        alert(event={"proc.name": "cat"}, output_fields={"proc.name": "cat", "evt.hostname": "web-3"})
+    )
+    assert "unmapped" not in made
+    summary = alert(event={"proc.name": "cat"}, output_fields={"proc.name": ("cat", "less"), "evt.type": "open"})
+    assert document(summary)["unmapped"] == {"proc.name": ["cat", "less"], "evt.type": "open"}
 
 
 def test_a_finding_has_the_rules_description_and_its_response_as_remediation() -> None:

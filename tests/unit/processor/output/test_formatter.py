@@ -1,8 +1,8 @@
 import pytest
 
-from processor.output.formatter import compile_output, suggested
+from processor.output.formatter import compile_output, event_row, suggested
 from processor.output.tokens import OutputError
-from schemas.batch import Process
+from schemas.batch import Container, Process
 from tests.unit.processor.batches import INIT, TIME, batch_of
 
 SHELL = Process(pid=7, ppid=1, name="bash", args=("-c", "x"), parent=0, uid=0)
@@ -141,3 +141,34 @@ def test_a_mapping_fills_an_output_too() -> None:
     rendered = compile_output("%proc.name %proc.pid %evt.arg.flags").fill({"proc.name": "x", "proc.pid": "3"})
 
     assert rendered.text == "x 3 <NA>"
+
+
+def test_an_event_states_arguments_and_leaders_by_the_names_of_ecs() -> None:
+    """A shell below one that a login began: the entry leader is the login's session leader, beyond `setsid`."""
+    processes = [
+        INIT,
+        Process(pid=10, name="sshd", start_time=TIME - 9, parent=0, session_leader=1),
+        Process(
+            pid=11, name="bash", exepath="/bin/bash", start_time=TIME - 8, parent=1, session_leader=2, group_leader=2
+        ),
+        Process(pid=12, name="tmux", start_time=TIME - 7, parent=2, session_leader=3, group_leader=3),
+        Process(pid=13, name="cat", exe="cat", args=("a b",), parent=3, session_leader=3, group_leader=3),
+    ]
+    batch = batch_of({"type": "openat", "process": 4}, {"type": "openat"}, processes=processes)
+    made = event_row(batch)(0, 0)
+    assert made["process.args"] == ("cat", "a b")
+    assert (made["process.session_leader.name"], made["process.session_leader.start"]) == ("tmux", TIME - 7)
+    assert "process.session_leader.executable" not in made
+    assert made["process.group_leader.name"] == "tmux"
+    entry = {name: made[f"process.entry_leader.{name}"] for name in ("pid", "start", "name", "executable")}
+    assert entry == {"pid": 11, "start": TIME - 8, "name": "bash", "executable": "/bin/bash"}
+    assert (made["agent.version"], made["host.os.kernel"], made["event.created"]) == ("0.1", "6.18", TIME)
+    assert not [name for name in event_row(batch)(1, 0) if "leader" in name]
+
+
+def test_the_process_that_a_container_starts_is_an_entry_leader() -> None:
+    """What runtime is above it does not matter."""
+    processes = [INIT, Process(pid=8, name="runtime", parent=0, session_leader=1)]
+    processes.append(Process(pid=9, name="sh", parent=1, session_leader=2, container=0))
+    batch = batch_of({"type": "openat", "process": 2}, processes=processes, containers=[Container("c", "c", "docker")])
+    assert event_row(batch)(0, 0)["process.entry_leader.pid"] == 9

@@ -161,6 +161,20 @@ def test_rules_see_what_alerts_do_not_contain() -> None:
     assert steps.output_fields["correlation.leg[client].proc.cmdline"] == "mysql --password=[redacted] -h db"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "masked"),
+    [
+        (("mysql", "--password", "hunter2", "a b"), ("mysql", "--password", "[redacted]", "a b")),
+        (("curl", "-H", "Authorization: Bearer x"), ("curl", "-H", "Authorization: Bearer [redacted]")),
+        (("ls", "a b"), ("ls", "a b")),
+        (("x", "a\fb", "--token", "s"), ("x", "a\fb", "--token", "[redacted]")),
+    ],
+)
+def test_arguments_are_masked_as_their_line_is(arguments: tuple[str, ...], masked: tuple[str, ...]) -> None:
+    """An option and its value are two arguments, which no pattern sees apart."""
+    assert Redaction().values({"process.args": arguments})["process.args"] == masked
+
+
 def test_events_that_match_no_rule_are_not_searched() -> None:
     """Masking is asked once an alert, and never before."""
     searched: list[str] = []
