@@ -4,9 +4,20 @@ import { say } from "./page.js";
 
 const OPEN = new Set(["and", "or", "not"]);
 
+const MOST_VALUES = 8;
+
+// A list of many names would bury the checks beside it: its rest is folded.
+function checkNodes(text) {
+  const values = text.split(", ");
+  if (values.length <= MOST_VALUES + 2) return [element("code", {}, text)];
+  const rest = values.slice(MOST_VALUES);
+  return [element("code", {}, `${values.slice(0, MOST_VALUES).join(", ")}, …`), " ",
+    element("details", { class: "rest" }, element("summary", {}, `${rest.length.toLocaleString()} more`), element("span", {}, rest.join(", ")))];
+}
+
 function checkText(check) {
   return [element("span", { class: `verdict ${check.verdict}` }, check.verdict), " ",
-    check.kind === "check" ? element("code", {}, check.text) : element("span", {}, check.text)];
+    ...(check.kind === "check" ? checkNodes(check.text) : [element("span", {}, check.text)])];
 }
 
 function drawChecks(checks) {

@@ -13,7 +13,7 @@ const visible = (value) => String(value).replace(SPECIAL, (char) => {
 const element = (name, text = "", attributes = {}) => plain(name, attributes, visible(text));
 
 function time(text) {
-  return element("time", text.slice(0, 19).replace("T", " "), { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC` });
+  return element("time", text.slice(0, 23).replace("T", " "), { datetime: text, title: `${text.replace("T", " ").replace("Z", "")} UTC`, "data-bare": true });
 }
 
 // A stream of server-sent events as [name, value] pairs. EventSource would repeat a search that ended.
@@ -40,7 +40,9 @@ function row({ time: at, fields }) {
   const what = element("td", "", { class: "what" });
   const details = element("details");
   const process = `${fields["proc.name"] ?? "?"}(${fields["proc.pid"] ?? "?"})`;
-  details.append(element("summary", `${process} ${fields["evt.type"]} ${name}`, { "data-open": true }));
+  const summary = element("summary", `${process} ${fields["evt.type"]} ${name}`, { "data-open": true });
+  if (fields["evt.failed"]) summary.append(" ", element("span", `failed: ${fields["evt.res"] ?? "unknown error"}`, { class: "badge p4" }));
+  details.append(summary);
   // Most are never opened.
   details.addEventListener("toggle", () => {
     const list = element("dl", "", { class: "facts" });
@@ -74,7 +76,9 @@ function showProgress(area, { share, looked_at: count, found, searched_to: to })
   const text = area.querySelector("[data-progress]");
   text.textContent = `${found.toLocaleString()} found in ${count.toLocaleString()} events`;
   if (to) {
-    text.append(", back to ", time(to));
+    const back = time(to);
+    delete back.dataset.bare;
+    text.append(", back to ", back);
     localTimes(text);
   }
 }

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from lanner.recorder.search import BadCondition, SearchProblem, compile_search
@@ -82,3 +85,13 @@ def test_yaml_in_a_condition_is_only_text() -> None:
 def test_a_condition_without_event_types_is_no_warning() -> None:
     """That matters to rules only."""
     assert compile_search("proc.name = cat", []).warnings == ()
+
+
+def test_the_examples_of_the_console_and_its_page_are_conditions() -> None:
+    """Each compiles without any macro, so that it works with whatever rules there are."""
+    documented = re.findall(r"(?m)^    (proc\.name .*|evt\.hostname .*)$", Path("docs/console.md").read_text())
+    template = Path("lanner/console/pages/templates/search.html").read_text()
+    offered = re.findall(r'"([^"]+)"', re.findall(r"for example in \((.*)\) %}", template)[0])
+    assert (len(documented), len(offered)) == (2, 4)
+    for text in (*documented, *offered):
+        assert compile_search(text, []).compiled.matchers
