@@ -42,6 +42,15 @@ _HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
 _SAFE = ("GET", "HEAD")
+_WITHOUT_PAGES = ("/static/", "/metrics", "/healthz", "/favicon.ico")
+_MAX_PATH = 200
+_TITLES: Mapping[int, str] = {
+    HTTPStatus.BAD_REQUEST: "Not a valid filter",
+    HTTPStatus.NOT_FOUND: "Not found",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not available now",
+}
+"""Titles of the pages of errors."""
 _LOG = logging.getLogger("lanner.console")
 
 
@@ -125,9 +134,11 @@ def middlewares(
 
 
 def failure(request: web.Request, status: int, message: str) -> web.Response:
-    """Return an error: JSON for programs, text for people."""
+    """Return an error: JSON for programs, for people a page with a way back if it has a title, else text."""
     if request.path.startswith("/api/"):
         return web.json_response({"error": message}, status=status)
+    if status in _TITLES and request.method in _SAFE and not request.path.startswith(_WITHOUT_PAGES):
+        return page(request, "message.html", status, title=_TITLES[status], message=message)
     return web.Response(status=status, text=f"{message}\n")
 
 
@@ -151,10 +162,6 @@ _STATUSES: Mapping[type[Exception], HTTPStatus] = {
 }
 
 
-_TITLES: Mapping[int | None, str] = {HTTPStatus.BAD_REQUEST: "Not a valid filter", HTTPStatus.NOT_FOUND: "Not found"}
-"""Titles of the pages of errors; programs get JSON, and people text for other errors."""
-
-
 def _refused(request: web.Request, error: Exception) -> web.Response:
     status, message = _STATUSES.get(type(error)), str(error)
     if isinstance(error, OSError):
@@ -163,13 +170,14 @@ def _refused(request: web.Request, error: Exception) -> web.Response:
     elif status is None:
         _LOG.error("internal error; this is a bug in Lanner", exc_info=error)
         status, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; this is a bug in Lanner."
-    elif status in _TITLES and not request.path.startswith("/api/"):
-        return page(request, "message.html", status, title=_TITLES[status], message=message)
     return failure(request, status, message)
 
 
 def _failure(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-    answer = failure(request, error.status, error.text or error.reason)
+    text = error.text or error.reason
+    if error.status == HTTPStatus.NOT_FOUND:
+        text = f"There is no page at the address {request.path[:_MAX_PATH]}."
+    answer = failure(request, error.status, text)
     for name in ("Allow", "WWW-Authenticate"):
         if name in error.headers:
             answer.headers[name] = error.headers[name]

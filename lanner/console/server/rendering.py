@@ -104,6 +104,7 @@ def templates(values: Mapping[str, Any]) -> Environment:
     )
     filters: dict[str, Callable[..., Any]] = {
         "time": _time,
+        "at": _at,
         "count": "{:,}".format,
         "priority": lambda number: str(Priority(number)),
         "segment": lambda text: quote(text, safe=""),
@@ -122,9 +123,18 @@ def _visible(value: Any) -> Any:
 
 def _time(microseconds: int) -> Markup:
     """Return a time element in UTC; the page's script shows it in the viewer's zone."""
-    text = time_text(microseconds)
-    shown = text[:19].replace("T", " ")
+    text, shown = time_text(microseconds), _shown(microseconds)
     return Markup('<time datetime="{}" title="{} UTC">{} UTC</time>').format(text, shown, shown)
+
+
+def _at(microseconds: int) -> Markup:
+    """Return a time element for a table, whose heading states the zone."""
+    text, shown = time_text(microseconds), _shown(microseconds)
+    return Markup('<time datetime="{}" title="{} UTC" data-bare>{}</time>').format(text, shown, shown)
+
+
+def _shown(microseconds: int) -> str:
+    return time_text(microseconds)[:23].replace("T", " ")
 
 
 def _lines(text: str) -> Markup:

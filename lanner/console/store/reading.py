@@ -23,6 +23,7 @@ from lanner.console.store.rows import (
 )
 from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
+from notifier.formats.facts import action, where
 from schemas.alert import Alert, BadAlert
 from schemas.catalog.priorities import Priority
 
@@ -95,15 +96,25 @@ class AlertReader:
             if key:
                 conditions, more = ["g.key = ?"], [key]
             rows = base.execute(
-                "SELECT b.uid, a.id, h.value, u.value, n.value, b.text "  # noqa: S608  values are bound
+                "SELECT b.uid, a.id, h.value, u.value, n.value, g.rule, g.priority, b.text, b.data "  # noqa: S608  bound
                 f"FROM {source} JOIN groups g ON g.id = a.grp JOIN bodies b ON b.id = a.id "
                 "JOIN texts h ON h.id = a.host JOIN texts u ON u.id = a.user JOIN texts n ON n.id = a.namespace "
                 f"WHERE {all_of(conditions)} ORDER BY a.id DESC LIMIT ?",
                 (*values, *more, limit),
             )
             return [
-                AlertLine(uid, time, host, user, namespace, text.partition("\n")[0])
-                for uid, time, host, user, namespace, text in rows
+                AlertLine(
+                    uid,
+                    time,
+                    host,
+                    user,
+                    namespace,
+                    rule,
+                    str(Priority(priority)),
+                    _headline(data),
+                    text.partition("\n")[0],
+                )
+                for uid, time, host, user, namespace, rule, priority, text, data in rows
             ]
 
     def alert(self, uid: str) -> tuple[Alert, str] | None:
@@ -257,6 +268,14 @@ class AlertReader:
         return count
 
 
+def _headline(data: bytes) -> str:
+    try:
+        alert = unpacked(data, "", "")
+    except BadAlert:
+        return ""
+    return f"{action(alert)}, {where(alert)}"
+
+
 def _places(values: Collection[str]) -> str:
     """Return a placeholder for each value."""
     return ", ".join("?" * len(values))
@@ -288,20 +307,39 @@ def _groups(selection: AlertSelection, now: int, *, offset: int = 0, limit: int 
     )
     shown = "" if filters.state == "all" else f"WHERE state = '{filters.state}'"
     rows = base.execute(
-        "SELECT id, key, rule, workload, text, priority, tags, n, first, newest, sample, state, assignee, "  # noqa: S608
-        f"muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} "
+        "SELECT id, key, rule, workload, text, priority, tags, n, first, newest, sample, action, place, state, "  # noqa: S608
+        f"assignee, muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} "
         f"ORDER BY {_SORTS[filters.sort]}, key LIMIT ? OFFSET ?",
         (*values, *more, limit, offset),
     ).fetchall()
     ids = [row[0] for row in rows]
     sparks, hosts = selection.sparklines(ids), selection.hosts(ids)
     groups = [_group(row, hosts.get(row[0], 0), sparks.get(row[0], ()), now) for row in rows]
-    total, alerts = rows[0][14:16] if rows else (0, 0)
+    total, alerts = rows[0][16:18] if rows else (0, 0)
     return GroupPage(groups, total, alerts, bool(filters.q) and alerts >= MAX_MATCHES)
 
 
 def _group(row: tuple[Any, ...], hosts: int, sparkline: tuple[int, ...], now: int) -> AlertGroup:
-    _, key, rule, workload, text, priority, tags, count, first, last, sample, state, assignee, muted, *_ = row
+    (
+        _,
+        key,
+        rule,
+        workload,
+        text,
+        priority,
+        tags,
+        count,
+        first,
+        last,
+        sample,
+        action,
+        place,
+        state,
+        assignee,
+        muted,
+        _,
+        _,
+    ) = row
     return AlertGroup(
         key,
         rule,
@@ -314,6 +352,8 @@ def _group(row: tuple[Any, ...], hosts: int, sparkline: tuple[int, ...], now: in
         first,
         last,
         sample,
+        action,
+        place,
         is_new=first * 1000 >= now - _DAY_NS,
         state=state,
         assignee=assignee,

@@ -6,8 +6,11 @@ Every value is a host's own and not escaped; the code that shows it does that.
 import re
 import zlib
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from hashlib import blake2b
+from itertools import takewhile
 
+from notifier.formats.facts import action, where
 from schemas.alert import Alert, decode_alert, encode_alert
 from schemas.catalog.priorities import SEVERITY, Priority
 
@@ -17,6 +20,10 @@ _NORMALIZED = 4000
 """Characters of an output in which numbers and identifiers are replaced."""
 OTHER_TEXTS = "(other texts)"
 """The text of a group that others share, for which there was no room. It can't be muted: anything may be in it."""
+OMITTED = "…"
+"""Stands for what differs between the alerts of a group."""
+_MAX_WORDS = 40
+"""Words that are compared one by one; the rest is one more, so that long texts cost little."""
 MAX_SEARCHED = 2000
 """Characters of an alert that are searched."""
 _TOKEN = re.compile(r"[^\s|=,;:()\[\]{}'\"<>]+")
@@ -66,7 +73,10 @@ class AlertRecord:
     image: str
     searched: str
     """The output on one line, then other facts."""
-    output: str
+    action: str
+    """What happened, as on the terminal."""
+    place: str
+    """Where it happened, such as `on web-1`."""
     description: str
     response: str
     data: bytes
@@ -90,7 +100,8 @@ def record_of(alert: Alert) -> AlertRecord:
         namespace=_field(alert, "k8s.ns.name"),
         image=image,
         searched=_searched(alert, host),
-        output=alert.output[:MAX_TEXT],
+        action=action(alert)[:MAX_TEXT].replace("\n", " "),
+        place=where(alert)[:MAX_TEXT],
         description=alert.description,
         response=alert.response,
         data=packed(alert),
@@ -124,6 +135,26 @@ def normalized(text: str) -> str:
 def host_class(host: str) -> str:
     """Return a host's name with * for its numbers, so that web-1 and web-2 are one workload."""
     return _NUMBERS.sub("*", _IDENTIFIER.sub("*", host)) or "unknown host"
+
+
+def shared_text(first: str, second: str) -> str:
+    """Return the words that two texts share, with … for what differs; of a path, its folders."""
+    if first == second:
+        return first
+    one, other = first.split(" ", _MAX_WORDS), second.split(" ", _MAX_WORDS)
+    found: list[str] = []
+    for kind, start, end, other_start, other_end in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if kind == "equal":
+            found += one[start:end]
+            continue
+        rest = OMITTED
+        if end - start == other_end - other_start == 1:
+            pairs = zip(one[start].split("/"), other[other_start].split("/"), strict=False)
+            folders = [each for each, _ in takewhile(lambda pair: pair[0] == pair[1], pairs)]
+            rest = "/".join((*folders, OMITTED))
+        if found[-1:] != [rest]:
+            found.append(rest)
+    return " ".join(found)
 
 
 def packed(alert: Alert) -> bytes:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lanner.console.store.record import OTHER_TEXTS
+from foundation.text import count_of
+from lanner.console.store.record import OMITTED, OTHER_TEXTS
 
 ACKNOWLEDGED, ASSIGNEE, MUTED, COMMENT = "acknowledged", "assignee", "muted_until", "comment"
 MAX_VALUE = 4000
@@ -83,7 +84,11 @@ class AlertGroup:
     last: int
     """Time of the newest alert in the time range, µs since the epoch."""
     sample: str
-    """The output of one alert."""
+    """The headline of one alert; of the newest one if its alerts have different texts."""
+    action: str
+    """What its alerts share of what happened, with … for what differs."""
+    place: str
+    """Where all of them happened, such as `on web-1`; empty if they differ."""
     is_new: bool
     """True if the first alert came within a day before now."""
     state: str
@@ -98,6 +103,14 @@ class AlertGroup:
     def is_shared(self) -> bool:
         """True if its alerts have different texts; the sample is the newest one."""
         return self.text == OTHER_TEXTS
+
+    @property
+    def headline(self) -> str:
+        """What happened and where, as far as its alerts agree; the newest one's if they share nothing."""
+        if not set(self.action) - set(f"{OMITTED} "):
+            return f"many different actions, newest: {self.sample}"
+        place = self.place or f"on {count_of(self.hosts, 'host')}"
+        return f"{self.action}, {place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +173,10 @@ class AlertLine:
     host: str
     user: str
     namespace: str
+    rule: str
+    priority: str
+    headline: str
+    """What happened and where, as on the terminal."""
     output: str
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foundation.sqlite import as_os_errors, open_database, opening
 
-VERSION = 1
+VERSION = 2
 """Changes with the tables, with grouping and with what is searched."""
 CELL_US = 600_000_000
 """Length of a cell of the counts, µs: ten minutes."""
@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS groups (
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     sample TEXT NOT NULL,
+    action TEXT NOT NULL,
+    place TEXT NOT NULL,
     description TEXT NOT NULL,
     response TEXT NOT NULL
 );

@@ -9,7 +9,7 @@ from random import randint
 
 from foundation.caches import BoundedMap
 from foundation.sqlite import as_os_errors, transaction
-from lanner.console.store.record import OTHER_TEXTS, AlertRecord, group_key
+from lanner.console.store.record import OTHER_TEXTS, AlertRecord, group_key, shared_text
 from lanner.console.store.rows import Mark
 from lanner.console.store.tables import CELL_US, SPAN_CELLS, open_view
 
@@ -44,6 +44,8 @@ class AlertView:
         self._base = open_view(path)
         self._texts: BoundedMap[str, int] = BoundedMap(_CACHED)
         self._groups: BoundedMap[tuple[str, str, str], int] = BoundedMap(_CACHED)
+        self._headlines: BoundedMap[int, tuple[str, str]] = BoundedMap(_CACHED)
+        """What the alerts of a group share: action and place."""
         self._shared: set[int] = set()
         """Groups of other texts."""
         self.count: int = self._value("SELECT count(*) FROM alerts")
@@ -126,13 +128,21 @@ class AlertView:
         hosts: dict[tuple[int, int], int] = {}
         groups: dict[int, list[int]] = {}
         samples: dict[int, str] = {}
+        changed: dict[int, tuple[str, str]] = {}
         added = 0
         for record, time in records:
             if base.execute("SELECT 1 FROM bodies WHERE uid = ?", (record.uid,)).fetchone():
                 continue
             group = self._group(record)
             if group in self._shared:
-                samples[group] = record.output
+                samples[group] = f"{record.action}, {record.place}"
+            headline = self._headline(group)
+            if headline != (record.action, record.place):
+                place = headline[1] if headline[1] == record.place else ""
+                merged = (shared_text(headline[0], record.action), place)
+                if merged != headline:
+                    self._headlines.put(group, merged)
+                    changed[group] = merged
             dimensions = [self._text(value) for value in (record.host, record.user, record.namespace, record.image)]
             number = self._inserted(time, (group, *dimensions))
             base.execute("INSERT INTO bodies VALUES (?, ?, ?, ?)", (number, record.uid, record.searched, record.data))
@@ -146,6 +156,10 @@ class AlertView:
         self._count(cells)
         base.executemany(
             "UPDATE groups SET sample = ? WHERE id = ?", ((text, group) for group, text in samples.items())
+        )
+        base.executemany(
+            "UPDATE groups SET action = ?, place = ? WHERE id = ?",
+            ((*texts, group) for group, texts in changed.items()),
         )
         base.executemany(
             "INSERT INTO group_hosts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET last = max(last, excluded.last)",
@@ -198,15 +212,23 @@ class AlertView:
     def _new_group(self, record: AlertRecord, text: str) -> int:
         now = record.time // 1000
         row = (group_key(record.rule, record.workload, text), record.rule, record.workload, text, record.priority)
-        texts = (record.output, record.description, record.response)
+        texts = (f"{record.action}, {record.place}", record.action, record.place, record.description, record.response)
         number = self._base.execute(
-            "INSERT INTO groups (key, rule, workload, text, priority, tags, count, first, last, sample, description, "
-            "response) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+            "INSERT INTO groups (key, rule, workload, text, priority, tags, count, first, last, sample, action, place, "
+            "description, response) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
             (*row, "\n".join(record.tags), now, now, *texts),
         ).lastrowid
         assert number is not None  # noqa: S101  a row was inserted
         self._base.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", ((tag, number) for tag in record.tags))
         return number
+
+    def _headline(self, group: int) -> tuple[str, str]:
+        known = self._headlines.get(group)
+        if known is None:
+            action, place = self._base.execute("SELECT action, place FROM groups WHERE id = ?", (group,)).fetchone()
+            known = (action, place)
+            self._headlines.put(group, known)
+        return known
 
     def _text(self, value: str) -> int:
         known = self._texts.get(value)
@@ -237,7 +259,7 @@ class AlertView:
             if base.execute("DELETE FROM groups WHERE id = ? AND count <= 0", (group,)).rowcount:
                 base.execute("DELETE FROM tags WHERE grp = ?", (group,))
                 base.execute("DELETE FROM group_hosts WHERE grp = ?", (group,))
-                self._groups = BoundedMap(_CACHED)
+                self._groups, self._headlines = BoundedMap(_CACHED), BoundedMap(_CACHED)
         self._deleted += 1
         if self._deleted % _SIZE_STEP == 0:
             base.execute("DELETE FROM group_hosts WHERE last <= ?", (last,))

@@ -23,20 +23,27 @@ export async function act(action, elements = targets()) {
   }
   const time = action === "mute" ? await ask(document.getElementById("mute")) : "";
   if (action === "mute" && !time) return;
-  try {
-    for (const element of elements) {
-      const { subject, last, state } = element.dataset;
-      if (action === "acknowledge" && state === "acknowledged") await decide(subject, "reopen");
-      else if (action === "acknowledge") await decide(subject, action, last);
-      else if (action === "mute") await decide(subject, action, time);
-      else if (action === "assign") await decide(subject, action, document.body.dataset.name);
-      else await decide(subject, action);
+  // Several are reopened only if all of them are acknowledged.
+  const reopens = elements.every((element) => element.dataset.state === "acknowledged");
+  const values = { mute: time, assign: document.body.dataset.name };
+  const problems = [];
+  for (const element of elements) {
+    const { subject, last } = element.dataset;
+    try {
+      if (action === "acknowledge") await (reopens ? decide(subject, "reopen") : decide(subject, action, last));
+      else await decide(subject, action, values[action]);
       element.classList.remove("selected");
+    } catch (error) {
+      problems.push(error.message);
     }
-    say(elements.length === 1 ? "Done." : `Done for ${elements.length} groups.`);
+  }
+  const done = elements.length - problems.length;
+  const text = !done ? "" : elements.length === 1 ? "Done." : `Done for ${done} groups. `;
+  say(problems.length ? `${text}${problems.length === 1 ? "This was" : `${problems.length} were`} not stored: ${problems[0]}` : text.trim());
+  try {
     await refresh();
   } catch (error) {
-    say(`This was not stored: ${error.message}`);
+    say(`The page could not be read again: ${error.message}`);
   }
 }
 

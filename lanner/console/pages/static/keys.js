@@ -2,6 +2,7 @@
 import { act } from "./actions.js";
 import { togglePause } from "./live.js";
 import { currentRow, refresh, rows } from "./page.js";
+import { pick } from "./picks.js";
 
 let afterG = false;
 
@@ -18,7 +19,7 @@ function move(step) {
 const KEYS = {
   j: () => move(1),
   k: () => move(-1),
-  x: () => currentRow()?.classList.toggle("selected"),
+  x: () => pick(currentRow()),
   a: () => act("acknowledge"),
   i: () => act("assign"),
   m: () => act("mute"),
@@ -49,7 +50,7 @@ export function bindKeys() {
   document.querySelector("[data-help]")?.addEventListener("click", KEYS["?"]);
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || document.querySelector("dialog[open]")) return;
-    if (event.target.matches("input, select, textarea")) {
+    if (event.target.matches("input:not([type=checkbox]), select, textarea")) {
       if (event.key === "Escape") event.target.blur();
       return;
     }

@@ -1,14 +1,30 @@
-// Shows times in the viewer's zone; the title of each is UTC.
-const shown = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
-});
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+// Shows times in the viewer's zone, as in ISO 8601 and to the millisecond. The zone is said beside them; the title is UTC.
+const two = (number) => String(number).padStart(2, "0");
+const day = (time) => `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`;
+
+export function clock(time) {
+  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${String(time.getMilliseconds()).padStart(3, "0")}`;
+}
+
+export function zone(time = new Date()) {
+  const minutes = -time.getTimezoneOffset();
+  if (!minutes) return "UTC";
+  const away = Math.abs(minutes);
+  return `UTC${minutes < 0 ? "-" : "+"}${two(Math.floor(away / 60))}:${two(away % 60)}`;
+}
+
+// In a table, today's times have no date, and the heading states the zone.
+function shown(element, time, today) {
+  if (!("bare" in element.dataset)) return `${day(time)} ${clock(time)} ${zone(time)}`;
+  const other = zone(time) === zone() ? "" : ` ${zone(time)}`;
+  return `${day(time) === today ? "" : `${day(time)} `}${clock(time)}${other}`;
+}
 
 export function localTimes(root) {
-  const today = new Date().toDateString();
+  const today = day(new Date());
   for (const element of root.querySelectorAll("time[datetime]:not([data-fine])")) {
     const time = new Date(element.dateTime);
-    if (Number.isNaN(time.getTime())) continue;
-    element.textContent = time.toDateString() === today ? clock.format(time) : shown.format(time);
+    if (!Number.isNaN(time.getTime())) element.textContent = shown(element, time, today);
   }
+  for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone();
 }

@@ -25,6 +25,7 @@ from schemas.catalog.priorities import Priority
 def group_json(group: AlertGroup) -> dict[str, Any]:
     """Return a group as JSON."""
     return asdict(group) | {
+        "headline": group.headline,
         "priority": str(Priority(group.priority)),
         "first": time_text(group.first),
         "last": time_text(group.last),

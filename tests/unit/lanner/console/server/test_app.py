@@ -56,6 +56,16 @@ def test_alerts_of_the_process_are_on_the_page(served: Served) -> None:
     assert served.ask("/groups/none").status == served.ask("/alerts/none").status == served.ask("/none").status == 404
 
 
+@pytest.mark.parametrize("path", ["/nonsense", "/rules/matrix", "/groups/none", "/alerts/none", "/?priority=high"])
+def test_an_address_of_nothing_has_a_page_with_a_way_back(path: str, served: Served) -> None:
+    """Programs get JSON."""
+    answer = served.ask(path)
+    assert answer.status in (400, 404)
+    assert {"link", "main", "nav"} <= {tag for tag, _ in Elements(answer.text).found}
+    assert 'href="/">Show the alerts' in answer.text
+    assert served.ask("/api/nonsense").json == {"error": "There is no page at the address /api/nonsense."}
+
+
 def test_an_empty_console_explains_what_to_do(serve: Serve) -> None:
     """The first visit is no blank page."""
     text = serve().ask("/").text

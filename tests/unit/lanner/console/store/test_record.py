@@ -1,6 +1,15 @@
 import pytest
 
-from lanner.console.store.record import MAX_TEXT, group_key, host_class, normalized, packed, record_of, unpacked
+from lanner.console.store.record import (
+    MAX_TEXT,
+    group_key,
+    host_class,
+    normalized,
+    packed,
+    record_of,
+    shared_text,
+    unpacked,
+)
 from tests.unit.alerts import alert
 from tests.unit.lanner.console.alerts import found
 
@@ -30,6 +39,24 @@ def test_long_texts_that_differ_at_their_ends_are_two_groups(length: int) -> Non
     assert first != second
     assert len(first) <= MAX_TEXT
     assert normalized(f"{'x ' * MAX_TEXT} pid=17") == normalized(f"{'x ' * MAX_TEXT} pid=18")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shared"),
+    [
+        ("cat opened /etc/shadow", "cat opened /etc/shadow", "cat opened /etc/shadow"),
+        ("cat (root) ran x", "head (bob) ran x", "… ran x"),
+        ("a opened /etc/cron.d/x now", "a opened /etc/cron.d/y now", "a opened /etc/cron.d/… now"),
+        ("a opened /etc/cron.d/… now", "a opened /etc/cron.d/z now", "a opened /etc/cron.d/… now"),
+        ("a opened /etc/…", "a opened /var/x", "a opened /…"),
+        ("ran curl -s x", "ran curl x", "ran curl … x"),
+        ("one", "two words", "…"),
+    ],
+)
+def test_texts_share_words_and_folders(first: str, second: str, shared: str) -> None:
+    """The same text again changes nothing."""
+    assert shared_text(first, second) == shared
+    assert shared_text(shared, second) == shared_text(shared, first) == shared
 
 
 def test_hosts_of_one_kind_are_one_workload_and_containers_go_by_their_image() -> None:

@@ -10,6 +10,7 @@ from lanner.console.store.record import OTHER_TEXTS, record_of
 from lanner.console.store.rows import Mark
 from lanner.console.store.tables import VERSION
 from lanner.console.store.view import MAX_TEXTS, AlertView, ViewLimits
+from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import HOUR, NOW, filled, found
 
 ALL = Filters(state="all", since="all")
@@ -169,7 +170,39 @@ def test_what_shares_a_group_is_never_muted_and_the_newest_is_shown(tmp_path: Pa
     view.add([record_of(found(1, output="read the key"))], NOW)
 
     newest = reader.groups(Filters(), NOW).groups[0]
-    assert (newest.key, newest.state, newest.sample) == (shared.key, "open", "read the key")
+    assert (newest.key, newest.state, newest.sample) == (shared.key, "open", "read the key, on web-3")
+
+
+def test_the_headline_of_a_group_says_what_its_alerts_share(tmp_path: Path) -> None:
+    """One alert has all words, as on the terminal; with several, what differs is left out, and hosts are counted."""
+
+    def opened(number: int, name: str, program: str, **facts: str) -> Alert:
+        event = {"evt.type": "openat", "proc.name": program, "user.name": "root", "fd.name": name}
+        return found(number, event=event | {"evt.is_open_read": True}, **facts)
+
+    view, reader = filled(tmp_path, [opened(9, "/root/.ssh/id_rsa", "cat")])
+    assert reader.groups(ALL, NOW).groups[0].headline == "cat (root) opened /root/.ssh/id_rsa for reading, on web-3"
+    view.add([record_of(opened(8, "/root/.ssh/id_dsa", "cat"))], NOW)
+    assert reader.groups(ALL, NOW).groups[0].headline == "cat (root) opened /root/.ssh/… for reading, on web-3"
+    view.close()
+    again = AlertView(tmp_path / "alerts.db")
+    again.add([record_of(opened(7, "/root/.ssh/id_rsa", "tar", hostname="web-4"))], NOW)
+    assert reader.groups(ALL, NOW).groups[0].headline == "… (root) opened /root/.ssh/… for reading, on 2 hosts"
+    line = reader.alerts("", ALL, NOW)[0]
+    assert (line.headline, line.rule) == (
+        "tar (root) opened /root/.ssh/id_rsa for reading, on web-4",
+        "Read sensitive file",
+    )
+
+
+def test_a_row_of_other_texts_is_named_by_what_they_share_or_by_the_newest(tmp_path: Path) -> None:
+    """Never by the fact alone that there are too many of them."""
+    view, reader = filled(tmp_path, [found(60, id=output, output=output) for output in texts(2)])
+    shared = next(group for group in reader.groups(ALL, NOW, limit=500).groups if group.is_shared)
+    assert shared.headline == "ran …, on web-3"
+    view.add([record_of(found(1, output="other"))], NOW)
+    newest = reader.groups(ALL, NOW).groups[0]
+    assert newest.headline == "many different actions, newest: other, on web-3"
 
 
 def test_a_day_later_new_texts_have_rows_again(tmp_path: Path) -> None:
