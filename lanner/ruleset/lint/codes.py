@@ -23,6 +23,7 @@ class LintCode(Enum):
     LINT_EVENT_TYPE_NOT_COLLECTED = "Event type that no collector sends"
     LINT_EXCEPTION_NEVER_APPLIES = "Exception that the condition excludes"
     LINT_FIELD_NEVER_FILLED = "Field that never has a value"
+    LINT_FIELD_OF_OTHER_EVENTS = "Field that these events never have"
     LINT_GLOB = "Pattern that is compared literally"
     LINT_LONG_NAME = "Process name of more than 15 bytes"
     LINT_NAME_AS_PATH = "Name that is compared with a path"

@@ -7,6 +7,7 @@ from itertools import chain, islice
 from collector.events.system_calls import EVERYTHING
 from lanner.ruleset.lint.codes import Ignores, LintCode
 from lanner.ruleset.lint.conditions import contradictions, shadowed_rules, unbounded_alternatives, useless_exceptions
+from lanner.ruleset.lint.event_fields import correlated_fields_of_other_events, fields_of_other_events
 from lanner.ruleset.lint.texts import ConditionText, ListItems, text_of, texts_of
 from lanner.ruleset.lint.values import value_problems
 from processor.fields.availability import remark_on, source_of
@@ -81,6 +82,9 @@ def _lints(result: LoadResult, *, first_match: bool) -> Iterator[Problem]:
     for text in texts_of(result.macros.values(), result.rules):
         yield from value_problems(text, items)
         yield from contradictions(text)
+        yield from fields_of_other_events(text)
+    for macro in result.macros.values():
+        yield from correlated_fields_of_other_events(macro)
     for rule in result.rules:
         yield from unbounded_alternatives(rule)
         yield from useless_exceptions(rule)
