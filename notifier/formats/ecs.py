@@ -16,10 +16,13 @@ from schemas.catalog.attack import link, tactics, techniques
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import by_priority
 from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
+from schemas.limits import clipped_values
 
 ECS_VERSION = "8.17.0"
 DATA_STREAM = "logs-lanner.alerts-default"
 """The type, the dataset and the namespace of the data stream."""
+MAX_TERM_BYTES = 30 << 10
+"""Length of values below `falco.output_fields`: OpenSearch refuses a document with a term of over 32,766 bytes."""
 Source = str | Callable[[Alert], Any]
 """A field of the event, copied as it is; or a function of the alert."""
 
@@ -300,7 +303,7 @@ def document(alert: Alert, *, console: str = "") -> dict[str, Any]:
     own: dict[str, Any] = {"priority": alert.priority, "source": alert.source}
     own["output_fields"] = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in alert.output_fields.items()
+        for name, value in clipped_values(alert.output_fields, MAX_TERM_BYTES).items()
         if value is not None
     }
     if alert.response:

@@ -1,10 +1,12 @@
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, PAGES, document
+from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, MAX_TERM_BYTES, PAGES, document
 from schemas.alert import Alert
+from tests.unit.alerts import alert
 from tests.unit.notifier.formats.corpus import CORPUS
 
 TEMPLATES = Path(__file__).parents[4] / "deploy" / "siem"
@@ -150,8 +152,24 @@ def test_the_index_templates_have_ecs_types_for_every_field() -> None:
     own = {name: kind for name, kind in found.items() if not name.startswith("falco.")}
     assert own == {name: KNOWN[name]["type"] for name, _ in (*FIELDS, *PAGES)}
     assert own.keys() == KNOWN.keys()
-    same = {"flattened": "flat_object"}
+    same = {"flattened": "flat_object", "constant_keyword": "keyword"}
     assert mapped("opensearch-index-template.json") == {name: same.get(kind, kind) for name, kind in found.items()}
+
+
+def test_no_value_that_a_host_chooses_keeps_its_alert_out_of_an_index() -> None:
+    """An address that is none, and a text that is longer than a term may be, are left out of the index, not refused."""
+
+    def keywords(properties: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for spec in properties.values():
+            yield from keywords(spec["properties"]) if "properties" in spec else [spec]
+
+    for name in ("ecs-index-template.json", "opensearch-index-template.json"):
+        template = json.loads((TEMPLATES / name).read_text())["template"]
+        assert template["settings"]["index.mapping.ignore_malformed"] is True
+        found = list(keywords(template["mappings"]["properties"]))
+        assert all(each["ignore_above"] * 4 < 32766 for each in found if each["type"] in ("keyword", "flattened"))
+    made = document(alert(output_fields={"proc.cmdline": "é" * 30_000}))
+    assert len(made["falco"]["output_fields"]["proc.cmdline"].encode()) <= MAX_TERM_BYTES
 
 
 def test_an_alert_of_a_pod_says_where_it_runs() -> None:
