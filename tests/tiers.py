@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Tier = Literal["fast", "main", "rest"]
-Lane = Literal["parallel", "alone"]
+Lane = Literal["parallel", "live", "alone"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,13 +32,25 @@ MAIN = {
 }
 """The tests of each kind of real part that find most."""
 
-ALONE = ("tests/live", "tests/e2e", "tests/adversary/host")
-"""They need the whole machine: kernel probes, a container daemon, a cluster."""
+LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
+"""They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
+ALONE = (
+    "tests/adversary/host/test_hostile_containers.py",
+    "tests/adversary/host/test_hostile_user.py",
+    "tests/live/collector/test_faults.py",
+    "tests/live/collector/test_kubernetes_events.py",
+    "tests/live/collector/test_other_containers.py",
+    "tests/live/lanner/test_flood.py",
+    "tests/live/lanner/test_tutorials.py",
+    "tests/live/test_quiet.py",
+)
+"""They flood the machine, or take every event of it for their own."""
 BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
 """They don't watch the kernel."""
 FIRST = (
     *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
     *("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser"),
+    *("tests/e2e", "tests/live/evtgen", "tests/live/collector", "tests/live/lanner"),
 )
 """The long ones, so that none runs alone at the end; three of them build something."""
 
@@ -61,8 +73,10 @@ def tier(file: str) -> Tier:
 
 
 def lane(file: str) -> Lane:
-    """Return whether a file's tests run beside others."""
-    return "alone" if _is_in(file, ALONE) and not _is_in(file, BESIDE) else "parallel"
+    """Return beside what a file's tests run."""
+    if _is_in(file, ALONE):
+        return "alone"
+    return "live" if _is_in(file, LIVE) and not _is_in(file, BESIDE) else "parallel"
 
 
 def chosen(of: Lane, *tiers: str) -> list[str]:

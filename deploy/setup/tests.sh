@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Run the tests of tiers (tests/tiers.py lists them), in two parts; the second runs even if the first fails.
+# Run the tests of tiers (tests/tiers.py lists them), in three parts; each runs even if one before it fails.
 #
 #   tests.sh 'TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
 #
-# Tests that need the whole machine (kernel probes, a container daemon, a cluster) run alone. The rest runs in parallel,
-# one file per worker, four workers per two cores, because tests that wait for a broker use little CPU.
+# Four workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
+# the kernel have three, and those that flood the machine, or take all its events for their own, run alone.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -23,13 +23,15 @@ if [ $# -gt 0 ]; then
     "${pytest[@]}" "$@"
     exit
 fi
-workers=$((2 * $(nproc)))
-[ "${tiers[*]}" != fast ] || workers=$(nproc)
+cores=$(nproc)
+declare -A workers=([parallel]=$((2 * cores)) [live]=$((3 * cores / 2)) [alone]=0)
+[ "${tiers[*]}" != fast ] || workers[parallel]=$cores
 status=0
-mapfile -t parallel < <(.venv/bin/python -m tests.tiers parallel "${tiers[@]}")
-mapfile -t alone < <(.venv/bin/python -m tests.tiers alone "${tiers[@]}")
-"${pytest[@]}" --durations 20 -n "$workers" --dist loadfile --no-loadscope-reorder "${parallel[@]}" || status=1
-[ ${#alone[@]} -eq 0 ] || "${pytest[@]}" --durations 20 "${alone[@]}" || status=1
+for lane in parallel live alone; do
+    mapfile -t files < <(.venv/bin/python -m tests.tiers $lane "${tiers[@]}")
+    [ ${#files[@]} -eq 0 ] ||
+        "${pytest[@]}" --durations 20 -n "${workers[$lane]}" --dist loadfile --no-loadscope-reorder "${files[@]}" || status=1
+done
 if [ $status -ne 0 ]; then
     echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
 fi
