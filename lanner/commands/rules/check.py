@@ -23,8 +23,9 @@ from processor.loading import LoadResult, RuleFile, report
 def lsp(options: Options, *, alone: bool) -> None:
     """Serve an editor over standard input and output, by the Language Server Protocol.
 
-    Shows the problems that `lanner rules validate` reports, the documentation of fields, macros and lists, completes
-    their names, and goes to their definitions. Files are checked on top of the active rules, or those of --rules.
+    Shows the problems that `lanner rules validate` reports, and replaces what was probably meant. Documents fields,
+    macros and lists, goes to their definitions, and completes keys, values and names by their place. Files are checked
+    on top of the active rules, or those of --rules.
     """
     need("lsp", "pygls")
     from lanner.ruleset.editor.server import RulesServer
@@ -33,7 +34,7 @@ def lsp(options: Options, *, alone: bool) -> None:
         settings = options.settings()
         return () if alone and not settings.rules_files else find_rules(settings).files
 
-    RulesServer(below).server.start_io()
+    RulesServer(below).serve()
 
 
 @front_command("schema", example="lanner rules schema > rules.schema.json", formats=(), without=NO_SETTINGS)

@@ -1,23 +1,36 @@
 """Answers about a rule file that is being edited, by the same functions as the commands."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from foundation.yaml.nodes import SourceLocation
+from lanner.ruleset.editor.places import choices, place_at
 from lanner.ruleset.load import validate_files
 from processor.fields.availability import remark_on, source_of
 from processor.language.tokens import OPERATORS, TRANSFORMERS
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
 from schemas.catalog.fields import EVENTS, FIELDS, FieldSpec, event_spec, resolve_field
 
-Kind = Literal["field", "macro", "list", "operator", "event type"]
+Kind = Literal["field", "macro", "list", "operator", "event type", "key", "value"]
 
 _WORD = re.compile(r"[A-Za-z_][\w.]*(?:\[[^\]\s]*\]?)?")
 _TYPES = re.compile(r"\bevt\.type\s*(?:=|==|!=|in)\s*(?:\([^()]*)?\Z")
 _SHOWN_ITEMS = 20
+_OF_KEYS: Mapping[str, tuple[Kind, ...]] = {
+    "condition": ("field", "macro", "list", "operator"),
+    **dict.fromkeys(("output", "fields", "field", "by", "group-by", "aliases"), ("field",)),
+    **dict.fromkeys(("macros", "until"), ("macro",)),
+    **dict.fromkeys(("items", "values"), ("list",)),
+    "comps": ("operator",),
+}
+"""The kinds of names that can be written below each key."""
+_MEANT = re.compile(
+    r"did you mean '([^']+)'\?|^write '([^']+)' instead of '([^']+)'|^write ([\w.\[\]]+(?: or [\w.\[\]]+)*)$"
+)
+_QUOTED = re.compile(r"'([^']+)'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +40,35 @@ class Completion:
     name: str
     kind: Kind
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A text that was probably meant instead of another."""
+
+    text: str
+    line: int
+    """From 1, as the columns."""
+    start: int
+    end: int
+
+
+def fixes(problem: Problem) -> Iterator[Fix]:
+    """Yield what can replace the cause of a problem, if its hint is a name."""
+    location, found = problem.location, _MEANT.search(problem.hint)
+    if found is None or not location.line or location.last_line:
+        return
+    begin = location.column - 1 - location.text_start
+    marked = location.text[begin : begin + location.width]
+    # The location may be that of a whole comparison: the message names the part.
+    quoted = [found[3], *_QUOTED.findall(problem.message), *problem.message.split()[-1:]]
+    wrong = (
+        marked if len(marked.split()) == 1 else next((each for each in quoted if each and marked.count(each) == 1), "")
+    )
+    if wrong:
+        start = location.column + marked.index(wrong)
+        for text in (found[1] or found[2] or found[4]).split(" or "):
+            yield Fix(text, location.line, start, start + len(wrong))
 
 
 class Analysis:
@@ -73,13 +115,20 @@ class Analysis:
         return None
 
     def completions(self, line: int, column: int) -> list[Completion]:
-        """Return what can be written at a position: event types after evt.type, otherwise fields and other names."""
+        """Return what can be written at a position: keys, the values of a key, event types, fields and other names."""
         before = (self._lines[line] if 0 <= line < len(self._lines) else "")[:column]
+        place = place_at(self._lines, min(line, len(self._lines)), before)
+        if found := choices(place):
+            dash = "- " if not place.kind and "-" not in before else ""
+            return [Completion(dash + name, "key" if place.is_key else "value", text) for name, text in found]
         typed = re.search(r"[\w.]*\Z", before)
         start = before[: typed.start()] if typed else before
         if _TYPES.search(start):
             return [Completion(name, "event type", spec.category) for name, spec in EVENTS.items()]
-        return list(self._names(start))
+        key = next((key for key in reversed(place.path) if key in _OF_KEYS), "")
+        if place.path[:2] == ("correlation", "condition") or (key == "output" and not start.endswith(("%", "("))):
+            return []
+        return [each for each in self._names() if each.kind in _OF_KEYS.get(key, ())]
 
     def definition(self, line: int, column: int) -> SourceLocation | None:
         """Return where the macro or list at a position is defined."""
@@ -87,12 +136,10 @@ class Analysis:
         found = loaded.macros.get(word) or loaded.lists.get(word)
         return None if found is None else found.location
 
-    def _names(self, before: str) -> Iterator[Completion]:
+    def _names(self) -> Iterator[Completion]:
         loaded = self._items()
         for name, spec in FIELDS.items():
             yield Completion(name, "field", spec.type)
-        if before.rstrip().endswith("%"):
-            return
         for macro in loaded.macros.values():
             yield Completion(macro.name, "macro", " ".join(macro.condition_text.split()))
         for each in loaded.lists.values():

@@ -1,5 +1,6 @@
 """The language server: translates between LSP and the analysis. Columns of LSP count UTF-16 code units."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from pygls.workspace import TextDocument
 import lanner
 from foundation.yaml.nodes import SourceLocation
 from lanner.errors import BadInput
-from lanner.ruleset.editor.analysis import Analysis, Completion
+from lanner.ruleset.editor.analysis import Analysis, Completion, fixes
 from processor.loading import Problem, RuleFile
 from processor.loading.report import documented_at
 
@@ -28,6 +29,8 @@ _ITEM_KINDS = {
     "list": types.CompletionItemKind.Variable,
     "operator": types.CompletionItemKind.Operator,
     "event type": types.CompletionItemKind.EnumMember,
+    "key": types.CompletionItemKind.Property,
+    "value": types.CompletionItemKind.EnumMember,
 }
 _REREAD_SECONDS = 2.0
 """How old the files below may be: reading them at each key would be slow."""
@@ -50,6 +53,16 @@ class RulesServer:
         options = types.CompletionOptions(trigger_characters=[".", "%"])
         feature(types.TEXT_DOCUMENT_COMPLETION, options)(partial(self._complete))
         feature(types.TEXT_DOCUMENT_DEFINITION)(partial(self._definition))
+        actions = types.CodeActionOptions([types.CodeActionKind.QuickFix])
+        feature(types.TEXT_DOCUMENT_CODE_ACTION, actions)(partial(self._actions))
+
+    def serve(self) -> None:
+        """Serve over standard input and output, until the editor ends it.
+
+        pygls closes its streams, and the command line still flushes its own: so they are others.
+        """
+        with os.fdopen(os.dup(0), "rb") as requests, os.fdopen(os.dup(1), "wb") as answers:
+            self.server.start_io(requests, answers)
 
     def _publish(self, uri: str) -> None:
         document, analysis = self._document(uri)
@@ -74,6 +87,22 @@ class RulesServer:
             return None
         uri = uris.from_fs_path(str(Path(found.file).absolute())) or params.text_document.uri
         return types.Location(uri, _range(found, document if uri == params.text_document.uri else None))
+
+    def _actions(self, params: types.CodeActionParams) -> list[types.CodeAction]:
+        uri = params.text_document.uri
+        document, analysis = self._document(uri)
+        found = []
+        for problem in analysis.problems():
+            shown = _diagnostic(problem, document)
+            if shown.range.start.line > params.range.end.line or shown.range.end.line < params.range.start.line:
+                continue
+            for each in fixes(problem):
+                edges = (types.Position(each.line - 1, column - 1) for column in (each.start, each.end))
+                place = document.position_codec.range_to_client_units(document.lines, types.Range(*edges))
+                edit = types.WorkspaceEdit({uri: [types.TextEdit(place, each.text)]})
+                title, kind = f"Replace by {each.text}", types.CodeActionKind.QuickFix
+                found.append(types.CodeAction(title, kind, diagnostics=[shown], edit=edit))
+        return found
 
     def _document(self, uri: str) -> tuple[TextDocument, Analysis]:
         document = self.server.workspace.get_text_document(uri)

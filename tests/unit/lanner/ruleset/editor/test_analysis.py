@@ -1,6 +1,6 @@
 import pytest
 
-from lanner.ruleset.editor.analysis import Analysis
+from lanner.ruleset.editor.analysis import Analysis, fixes
 from processor.loading import RuleFile
 
 TEXT = """\
@@ -57,7 +57,7 @@ def test_names_of_other_files_remain_known_while_a_file_is_broken() -> None:
     """A file is broken most of the time while it is typed."""
     broken = analysis(TEXT.replace("items: [", "items: [["))
     assert [problem.code.name for problem in broken.problems()] == ["LOAD_ERR_YAML_PARSE"]
-    assert "below_macro" in {each.name for each in broken.completions(0, 0)}
+    assert "below_macro" in {each.name for each in broken.completions(*at("opened and below"))}
     assert broken.definition(*at("below_mac")) is not None
 
 
@@ -69,3 +69,55 @@ def test_completions_depend_on_what_precedes() -> None:
     assert kinds["= open"] == {"event type"}
     assert kinds["%pro"] == {"field"}
     assert kinds["and below"] == {"field", "macro", "list", "operator"}
+
+
+@pytest.mark.parametrize(
+    ("text", "offered", "withheld"),
+    [
+        ("- rule: r\n  priority: ", ["Emergency", "Debug"], ["proc.name", "output:"]),
+        ("- rule: r\n  desc: d\n  pri", ["priority:", "output:", "exceptions:"], ["desc:", "items:", "proc.name"]),
+        ("- rule: r\n  enabled: ", ["true", "false"], ["proc.name"]),
+        ("- rule: r\n  override: {condition: ", ["append", "replace"], ["proc.name"]),
+        (
+            "- rule: r\n  condition: >\n    evt.type = open\n    and ",
+            ["proc.name", "startswith"],
+            ["output:", "priority:"],
+        ),
+        ("- rule: r\n  desc: what ", [], []),
+        (
+            "- rule: r\n  exceptions:\n    - name: x\n      fi",
+            ["fields:", "comps:", "values:"],
+            ["output:", "proc.name"],
+        ),
+        ("- rule: r\n  exceptions:\n    - name: x\n      fields: [pro", ["proc.name"], ["below_macro", "startswith"]),
+        ("- rule: r\n  exceptions:\n    - name: x\n      fields:\n        - proc.", ["proc.name"], ["below_macro"]),
+        ("- macro: m\n  correlation:\n    ty", ["type:", "group-by:", "timespan:"], ["condition", "proc.name"]),
+        ("- macro: m\n  correlation: {type: ", ["value_count", "first_seen"], ["proc.name"]),
+        ("- macro: m\n  correlation: {type: temporal, macros: [be", ["below_macro"], ["proc.name"]),
+        ("- list: l\n  items: [", [], ["proc.name"]),
+        ("- list: l\n  items: [a]\n- ", ["rule:", "macro:", "list:"], ["items:", "proc.name"]),
+        ("- list: l\n  items: [a]\n", ["- rule:", "- macro:"], ["items:", "proc.name"]),
+    ],
+)
+def test_completions_fit_the_place(text: str, offered: list[str], withheld: list[str]) -> None:
+    """Keys of the item, values of the key, and names only where a name can be written."""
+    lines = text.split("\n")
+    names = {each.name for each in analysis(text).completions(len(lines) - 1, len(lines[-1]))}
+
+    assert names >= set(offered)
+    assert not names & set(withheld)
+
+
+def test_a_name_that_was_probably_meant_can_replace_the_other() -> None:
+    """A field, a macro, a key and a value are; only the wrong part of a comparison is replaced."""
+    text = TEXT.replace("proc.nthreads > 3", "proc.nmae = x").replace("below_macro", "below_marco")
+    text = text.replace("NOTICE", "NOTCIE\n  tgas: [x]")
+    repaired = text.replace("NOTCIE", "NOTICE")
+    found = {}
+    for each in (text, repaired, repaired.replace("below_marco", "opened")):
+        lines = each.split("\n")
+        for problem in analysis(each).problems():
+            for fix in fixes(problem):
+                found[lines[fix.line - 1][fix.start - 1 : fix.end - 1]] = fix.text
+
+    assert found == {"NOTCIE": "Notice", "tgas": "tags", "below_marco": "below_macro", "proc.nmae": "proc.name"}

@@ -56,9 +56,13 @@ class Editor:
         return {"text_document": types.TextDocumentIdentifier(self.uri), "position": position}
 
     async def close(self) -> None:
-        """Stop the server as an editor does."""
+        """Stop the server as an editor does; it ends without an error."""
         await self.client.shutdown_async(None)
         self.client.exit(None)
+        # pygls has no other way to the process.
+        process = self.client._server
+        assert process is not None
+        assert await asyncio.wait_for(process.wait(), 30) == 0
         await self.client.stop()
 
 
@@ -119,5 +123,29 @@ def test_documentation_completion_and_definitions(tmp_path: Path) -> None:
         kinds = await editor.client.text_document_completion_async(types.CompletionParams(**editor.at("evt.type = op")))
         assert isinstance(kinds, list)
         assert {each.kind for each in kinds} == {types.CompletionItemKind.EnumMember}
+
+    in_editor(tmp_path, steps)
+
+
+def test_what_was_probably_meant_is_offered_as_a_replacement(tmp_path: Path) -> None:
+    """At its place in UTF-16 code units."""
+
+    async def steps(editor: Editor) -> None:
+        text = TEXT.replace("proc.name = nginx-ingress-controller", "proc.nmae = x")
+        [broken] = await editor.open(text)
+        context = types.CodeActionContext([broken])
+        identifier = types.TextDocumentIdentifier(editor.uri)
+        actions = await editor.client.text_document_code_action_async(
+            types.CodeActionParams(identifier, broken.range, context)
+        )
+        assert actions is not None
+        [action] = actions
+        assert isinstance(action, types.CodeAction)
+        assert action.title == "Replace by proc.name"
+        assert action.edit is not None
+        assert action.edit.changes is not None
+        [edit] = action.edit.changes[editor.uri]
+        start = text.splitlines()[5].index("proc.nmae") + 1
+        assert (edit.range.start, edit.range.end) == (types.Position(5, start), types.Position(5, start + 9))
 
     in_editor(tmp_path, steps)

@@ -102,7 +102,7 @@ def test_fields_of_correlations_are_reported_where_they_are() -> None:
 
 
 def test_no_recorded_event_has_a_field_that_it_can_not_have() -> None:
-    """What the lint knows holds for all events of the recorded acts."""
+    """What the lint knows holds for all events of the recorded actions."""
     names = [name for name in FIELDS if name.startswith(("fd.", "fs.path.")) and is_filled(name)]
     for batch in read_recording(ACTS):
         for index, type_index in enumerate(batch.columns["type"]):
