@@ -31,6 +31,7 @@ from bus.topics import (
     RULES,
     SCHEMAS,
     SESSIONS,
+    SIEM_CIM,
     SIEM_ECS,
     SIEM_FALCO,
     SIEM_OCSF,
@@ -89,7 +90,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         ),
         "notifier": (
             *_topics("READ", ALERTS, SCHEMAS),
-            *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, NOTIFIER_DEAD_LETTERS),
+            *_topics("WRITE", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM, NOTIFIER_DEAD_LETTERS),
             Grant("GROUP", "notifier.", "READ", is_prefix=True),
         ),
         "console": (
@@ -118,7 +119,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "publisher": (*_topics("READ", RULES), *_topics("WRITE", RULES)),
         "enroller": (*_topics("READ", HOSTS, HOST_PINS, HOST_KEYS), *_topics("WRITE", HOST_PINS, HOST_KEYS)),
         "reader": (
-            *_topics("READ", SIEM_FALCO, SIEM_ECS, SIEM_OCSF),
+            *_topics("READ", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM),
             Grant("GROUP", SIEM_GROUPS, "READ", is_prefix=True),
         ),
         "operator": (

@@ -12,7 +12,7 @@ Cleanup = Literal["delete", "compact"]
 EVENTS = "events"
 CORRELATE = "correlate"
 ALERTS = "alerts"
-SIEM_FALCO, SIEM_ECS, SIEM_OCSF = "siem.falco", "siem.ecs", "siem.ocsf"
+SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM = "siem.falco", "siem.ecs", "siem.ocsf", "siem.cim"
 RULES = "rules"
 PUSHDOWN_FILTERS = "interest"
 PROCESSORS = "processors"
@@ -84,6 +84,7 @@ TOPICS: tuple[TopicKind, ...] = (
     TopicKind(SIEM_FALCO, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(SIEM_ECS, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(SIEM_OCSF, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
+    TopicKind(SIEM_CIM, scales=True, cleanup="delete", retention_ms=7 * DAY_MS),
     TopicKind(RULES, scales=False, cleanup="compact"),
     TopicKind(PUSHDOWN_FILTERS, scales=False, cleanup="compact"),
     TopicKind(PROCESSORS, scales=False, cleanup="compact"),

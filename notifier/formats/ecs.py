@@ -5,11 +5,12 @@ Security reads by default: its rule *External Alerts* makes an alert of each doc
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
 from foundation.times import iso8601_zulu
-from notifier.formats.facts import ancestors, entity_id
+from notifier.formats.facts import ancestors, entity_id, has_failed
 from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import link, tactics, techniques
@@ -36,7 +37,8 @@ _DELETIONS = frozenset(REMOVES)
 _CHANGES = frozenset({*(*RENAMES, *MODES, *TRUNCATES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")})
 
 
-def _category(alert: Alert) -> list[str]:
+def category(alert: Alert) -> list[str]:
+    """Return the event's category."""
     if alert.source == "internal":
         return ["host"]
     kind, event = alert.event.get("fd.type"), alert.event.get("evt.type")
@@ -49,15 +51,16 @@ def _category(alert: Alert) -> list[str]:
     return ["process"]
 
 
-def _type(alert: Alert) -> list[str]:
-    event, category = alert.event.get("evt.type"), _category(alert)[0]
+def types(alert: Alert) -> list[str]:
+    """Return the event's type within its category."""
+    event, found = alert.event.get("evt.type"), category(alert)[0]
     if event in _STARTS:
         return ["start"]
     if event in _DELETIONS:
         return ["deletion"]
-    if event in _CHANGES or (category == "file" and alert.event.get("evt.is_open_write")):
+    if event in _CHANGES or (found == "file" and alert.event.get("evt.is_open_write")):
         return ["change"]
-    return {"file": ["access"], "network": ["connection"]}.get(category, ["info"])
+    return {"file": ["access"], "network": ["connection"]}.get(found, ["info"])
 
 
 def _action(alert: Alert) -> Value:
@@ -67,7 +70,7 @@ def _action(alert: Alert) -> Value:
 
 
 def _outcome(alert: Alert) -> str | None:
-    failed = alert.event.get("evt.failed")
+    failed = has_failed(alert)
     return None if failed is None else "failure" if failed else "success"
 
 
@@ -134,6 +137,14 @@ def _is_file(alert: Alert) -> bool:
     return alert.event.get("fd.type") in _FILES
 
 
+def file_path(alert: Alert) -> str:
+    """Return the path of the file that an event is about, the new one of a rename; empty if it is about none."""
+    fields = (
+        ("fd.name",) if _is_file(alert) else ("fs.path.name", "fs.path.target") if category(alert) == ["file"] else ()
+    )
+    return next((str(found) for field in fields if (found := alert.event.get(field))), "")
+
+
 def _is_socket(alert: Alert) -> bool:
     return alert.event.get("fd.type") in _SOCKETS
 
@@ -188,8 +199,8 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("event.module", _constant("lanner")),
     ("event.dataset", _constant("lanner.alerts")),
     ("event.provider", lambda alert: alert.source),
-    ("event.category", _category),
-    ("event.type", _type),
+    ("event.category", category),
+    ("event.type", types),
     ("event.action", _action),
     ("event.code", "evt.type"),
     ("event.outcome", _outcome),
@@ -252,9 +263,9 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     ("user.name", "user.name"),
     ("group.id", _text_of("group.gid")),
     ("group.name", "group.name"),
-    ("file.path", _if(_is_file, "fd.name")),
-    ("file.name", _if(_is_file, "fd.filename")),
-    ("file.directory", _if(_is_file, "fd.directory")),
+    ("file.path", file_path),
+    ("file.name", lambda alert: PurePosixPath(file_path(alert)).name),
+    ("file.directory", lambda alert: str(PurePosixPath(path).parent) if (path := file_path(alert)) else None),
     ("file.inode", lambda alert: str(alert.event["fd.ino"]) if _is_file(alert) and "fd.ino" in alert.event else None),
     ("source.ip", _if(_is_socket, "fd.cip")),
     ("source.port", _if(_is_socket, "fd.cport")),

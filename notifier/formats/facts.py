@@ -79,10 +79,15 @@ def action(alert: Alert) -> str:
         process = text_of(alert, "proc.pname") or process
     user = text_of(alert, "user.name") or text_of(alert, "user.uid")
     who = f"{_cut(process)} ({_cut(user)})" if user else _cut(process)
-    result = text_of(alert, "evt.res")
-    failed = text_of(alert, "evt.failed") == "True" and result not in _HARMLESS
+    result, failed = text_of(alert, "evt.res"), has_failed(alert)
     phrase = " ".join(filter(None, (who, f"failed to {infinitive}" if failed else past, _cut(target(alert)))))
     return f"{phrase} ({_cut(result)})" if failed and result else phrase
+
+
+def has_failed(alert: Alert) -> bool | None:
+    """Return whether the system call failed; None if it is unknown. A connection that is being made has not."""
+    failed = text_of(alert, "evt.failed")
+    return failed == "True" and text_of(alert, "evt.res") not in _HARMLESS if failed else None
 
 
 def _cut(text: str) -> str:

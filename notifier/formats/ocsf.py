@@ -5,9 +5,11 @@ Source: schema.ocsf.io, version 1.8.0. A summary of repeats is an update (activi
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
+from notifier.formats.ecs import file_path
 from notifier.formats.facts import ancestors, entity_id
 from schemas.alert import Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
@@ -25,7 +27,7 @@ SEVERITY = by_priority(
 )  # fmt: skip
 _MS = 1_000_000
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
-_REGULAR, _DIRECTORY = 1, 2
+_UNKNOWN, _REGULAR, _DIRECTORY = 0, 1, 2
 _SERVER = {"type_id": 1, "type": "Server"}
 _DEVICE_UNKNOWN = {"type_id": 0, "type": "Unknown"}
 _LINUX = {"type_id": 200, "type": "Linux"}
@@ -128,8 +130,8 @@ def document(alert: Alert, *, version: str = "0", console: str = "") -> dict[str
 def _is_mapped(alert: Alert, name: str, value: Value) -> bool:
     """Return whether a value of the output has another place. A summary's values are several, and have none."""
     stated = alert.hostname if name == "evt.hostname" else alert.event.get(name)
-    is_name = name == "fd.name" and bool(_file(alert) or alert.event.get("fd.sip"))
-    return value == stated and (is_name or name.partition("[")[0] in _MAPPED)
+    is_path = value == file_path(alert) or (name == "fd.name" and "fd.sip" in alert.event)
+    return value == stated and (is_path or name.partition("[")[0] in _MAPPED)
 
 
 def _finding(alert: Alert, console: str) -> dict[str, Any]:
@@ -243,12 +245,11 @@ def _user(alert: Alert) -> dict[str, Any]:
 
 
 def _file(alert: Alert) -> dict[str, Any]:
-    kinds = {"file": _REGULAR, "directory": _DIRECTORY}
-    kind, path = alert.event.get("fd.type"), alert.event.get("fd.name")
-    if kind not in kinds or not path:
+    path = file_path(alert)
+    if not path:
         return {}
-    name = alert.event.get("fd.filename") or path
-    return {"type_id": kinds[str(kind)], "path": path, "name": name}
+    kind = {"file": _REGULAR, "directory": _DIRECTORY}.get(str(alert.event.get("fd.type")), _UNKNOWN)
+    return {"type_id": kind, "path": path, "name": PurePosixPath(path).name or path}
 
 
 def _container(alert: Alert) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from lanner.recorder.topic import TopicStore
 from lanner.wiring.stages.consoles import fleet_pipeline
 from tests.cluster.secured import SecuredBroker
 
-SIEM = {"siem.falco", "siem.ecs", "siem.ocsf"}
+SIEM = {"siem.falco", "siem.ecs", "siem.ocsf", "siem.cim"}
 CHANGELOG = "processor-correlation-changelog"
 MAY_WRITE: dict[str, set[str]] = {
     "collector": {"events", "hosts"},

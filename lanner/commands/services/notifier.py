@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Deliver alerts from Kafka to sinks; each sink is a consumer group of its own.
 
-    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, and those named in the
-    setting `sinks`.
+    Sinks are stdout, file, syslog, slack, webhook, apprise, siem.falco, siem.ecs, siem.ocsf, siem.cim, and those
+    named in the setting `sinks`.
     `test SINK` sends one marked alert; `preview SINK` prints an alert as the sink would send it. SIGHUP reloads
     settings and secrets, SIGUSR1 reopens files.
     """

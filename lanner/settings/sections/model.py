@@ -343,7 +343,7 @@ KINDS: Mapping[str, type[NamedSection]] = {
     if isinstance(each.type, type) and issubclass(each.type, NamedSection)
 }
 """Kinds of sinks that may have several instances, by the `NAME_output` of the settings, in its order."""
-SIEM = ("siem.falco", "siem.ecs", "siem.ocsf")
+SIEM = ("siem.falco", "siem.ecs", "siem.ocsf", "siem.cim")
 BUILT_IN = ("stdout", *KINDS, *SIEM)
 """Sinks that exist without being named under `sinks`."""
 COMMANDS = ("test", "preview")

@@ -82,6 +82,13 @@ def ocsf(settings: Settings) -> Document:
     return partial(ocsf.document, version=lanner.__version__, console=settings.console.public_url or "")
 
 
+def cim(_: Settings) -> Document:
+    """Return the mapping to Splunk's Common Information Model."""
+    from notifier.formats import cim
+
+    return cim.document
+
+
 SINKS: dict[str, SinkKind] = {
     "stdout": SinkKind(prepare_stdout, prepare_direct=prepare_stdout),
     "file": SinkKind(prepare_file, preview_file, prepare_direct=prepare_file),
@@ -92,6 +99,7 @@ SINKS: dict[str, SinkKind] = {
     "siem.falco": siem_kind(falco),
     "siem.ecs": siem_kind(ecs),
     "siem.ocsf": siem_kind(ocsf),
+    "siem.cim": siem_kind(cim),
 }
 """Every kind of sink. A new sink is one line here, its section of the settings, and its module."""
 

@@ -17,7 +17,7 @@ from typing import Any
 from foundation.errors import LannerError
 from foundation.text import printable
 from foundation.times import iso8601_zulu
-from notifier.formats import falco_json
+from notifier.formats import cim
 from notifier.formats.text import LineStyle, json_line, value_text
 from notifier.sink import Delivered, RetryLater, RoutedAlert, SendOutcome, Undeliverable
 from notifier.sinks.http import retry_seconds, status_outcome
@@ -224,7 +224,7 @@ class SplunkFormat(WebhookFormat):
             "host": alert.hostname,
             "source": self.source,
             "sourcetype": self.sourcetype,
-            "event": falco_json.document(alert),
+            "event": cim.document(alert),
         }
         return envelope if self.index is None else envelope | {"index": self.index}
 

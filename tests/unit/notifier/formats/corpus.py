@@ -74,7 +74,11 @@ CORPUS: tuple[Alert, ...] = (
     alert(event=PROCESS | POD | {"evt.type": "execve"}, priority="Critical", host_id="3d12", cluster_name="eu-1"),
     alert(event=PROCESS | CONNECT, priority="Notice", host_id="3d12"),
     alert(event=PROCESS | OPEN | {"evt.is_open_write": True, "fd.directory": "/etc"}, priority="Debug"),
-    alert(event=PROCESS | {"evt.type": "unlinkat"}, priority="Emergency", window=Window(20, TIME - 10**9, TIME)),
+    alert(
+        event=PROCESS | {"evt.type": "unlinkat", "fs.path.name": "/tmp/log"},
+        priority="Emergency",
+        window=Window(20, TIME - 10**9, TIME),
+    ),
     alert(event=PROCESS | {"evt.type": "ptrace"}, priority="Error"),
     replace(_FILE, id="second", repeats=Repeats(_FILE.id, 412, TIME, TIME + 10**10, 6 * 10**11)),
     alert(source="internal", rule="Lanner internal: events lost", output_fields={"ring": 7}, event={}),

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from notifier.formats.ecs import DATA_STREAM, ECS_VERSION, FIELDS, MAX_TERM_BYTES, PAGES, document
 from schemas.alert import Alert
 from tests.unit.alerts import alert
@@ -111,6 +113,21 @@ def test_a_process_has_its_arguments_terminal_and_leaders() -> None:
     assert (made["event.action"], made["event.code"]) == ("openat", "openat")
     execed = flat(document(CORPUS[1]))
     assert (execed["event.action"], execed["event.code"]) == ("exec", "execve")
+
+
+def test_a_file_is_named_also_by_a_call_that_does_not_open_it() -> None:
+    """A removal, or the new name of a rename; a program that is run is no file."""
+    assert document(CORPUS[4])["file"] == {"path": "/tmp/log", "name": "log", "directory": "/tmp"}
+    renamed = document(alert(event={"evt.type": "rename", "fs.path.source": "/tmp/a", "fs.path.target": "/etc/b"}))
+    assert renamed["file"]["path"] == "/etc/b"
+    assert "file" not in document(alert(event={"evt.type": "execve", "fs.path.name": "/bin/ls"}))
+
+
+@pytest.mark.parametrize(("result", "outcome"), [("ECONNREFUSED", "failure"), ("EINPROGRESS", "success")])
+def test_a_connection_that_is_being_made_is_no_failure(result: str, outcome: str) -> None:
+    """A program that doesn't wait for it gets an error number at once."""
+    made = document(alert(event={"evt.type": "connect", "fd.type": "ipv4", "evt.failed": True, "evt.res": result}))
+    assert made["event"]["outcome"] == outcome
 
 
 def test_a_leader_that_is_not_known_has_its_pid_alone() -> None:
