@@ -139,9 +139,9 @@ def _is_file(alert: Alert) -> bool:
 
 def file_path(alert: Alert) -> str:
     """Return the path of the file that an event is about, the new one of a rename; empty if it is about none."""
-    fields = (
-        ("fd.name",) if _is_file(alert) else ("fs.path.name", "fs.path.target") if category(alert) == ["file"] else ()
-    )
+    if _is_file(alert):
+        return str(alert.event.get("fd.name", ""))
+    fields = ("fs.path.name", "fs.path.target") if category(alert) == ["file"] else ()
     return next((str(found) for field in fields if (found := alert.event.get(field))), "")
 
 

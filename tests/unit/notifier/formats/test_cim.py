@@ -26,7 +26,7 @@ UNKNOWN = {"file_size"}
 
 @pytest.mark.parametrize("each", [*CORPUS, LOGIN], ids=lambda each: each.event.get("evt.type", each.source))
 def test_every_field_is_one_of_splunks(each: Alert) -> None:
-    """Each belongs to Alerts, its own dataset or Processes, with a value that this allows; Falco's keys stay as they are."""
+    """Each belongs to Alerts, its dataset or Processes, with a value that this allows; Falco's keys stay."""
     made, plain = cim.document(each), falco_json.document(each)
     json.dumps(made)
     dataset = made.pop("dataset", "Alerts")
