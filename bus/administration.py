@@ -43,8 +43,7 @@ class Administration:
 
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
         """Return the state of each topic that exists."""
-        metadata = self._metadata()
-        topics = metadata.topics
+        topics = self._metadata().topics
         there = [name for name in names if name in topics and not topics[name].error]
         if self._connection.security_protocol != "plaintext":
             self._check_hidden([name for name in names if name not in there])
@@ -62,7 +61,6 @@ class Administration:
                 config.get("cleanup.policy"),
                 int(retention) if retention else None,
                 config.get("message.timestamp.type"),
-                len(metadata.brokers),
             )
         return found
 

@@ -20,7 +20,8 @@ start() {
 }
 
 end() {
-    local at id
+    trap - EXIT INT TERM
+    local id
     say 'stopping'
     for ((at = ${#ids[@]} - 1; at >= 0; at--)); do
         id=${ids[at]}
@@ -30,12 +31,13 @@ end() {
             as_root kill -0 "$id" 2>/dev/null || break
             sleep 0.1
         done
-        as_root kill -KILL "$id" 2>/dev/null
+        as_root kill -KILL "$id" 2>/dev/null || true
     done
-    wait 2>/dev/null
+    wait 2>/dev/null || true
     as_root rm -rf "$folder"
+    exit 0
 }
-at_end end
+trap end EXIT INT TERM
 
 # wait_for NAME TEXT: wait until a process prints TEXT; if it exits, print its output.
 wait_for() {

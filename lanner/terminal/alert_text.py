@@ -10,7 +10,7 @@ from foundation.caches import BoundedSet
 from foundation.text import count_of, printable
 from foundation.times import clock, date_and_time, iso8601
 from lanner.terminal.output import paint
-from notifier.formats.facts import action, facts, where
+from notifier.formats.facts import facts, sentence
 from schemas.alert import Alert
 from schemas.batch import INCOMPLETE_REASONS, events_lost
 from schemas.catalog.priorities import SEVERITY
@@ -44,7 +44,7 @@ class AlertText:
 
     def _first(self, alert: Alert, width: int) -> Iterator[str]:
         moment, rule = self._time(alert), _shown(alert.rule, MAX_VALUE)
-        what = _shown(f"{action(alert)}, {where(alert)}", MAX_FIRST)
+        what = _shown(sentence(alert), MAX_FIRST)
         lines = _wrapped(f"{moment} {alert.priority} {rule}: {what}", width, _INDENT * 2)
         head = f"{moment} {alert.priority} "
         if self._is_coloured and lines[0].startswith(head):

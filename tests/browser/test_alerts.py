@@ -130,7 +130,7 @@ def test_rows_are_opened_and_decided_about_by_keyboard(served: Served, visit: Vi
 def test_times_are_in_the_zone_of_the_viewer_and_utc_is_the_hint(served: Served, visit: Visiting) -> None:
     """On the list, on a group and on an alert."""
     page = visit(served, timezone_id="Asia/Kathmandu", locale="de-DE").open("/alerts/alert-660")
-    time = page.locator("h1 + .counts time")
+    time = page.locator("h1 ~ .counts time")
     utc = datetime.fromisoformat(time.get_attribute("datetime") or "")
     here, shown = utc.astimezone(ZoneInfo("Asia/Kathmandu")), time.inner_text()
     assert shown == f"{here:%Y-%m-%d %H:%M:%S}.{here.microsecond // 1000:03} UTC+05:45"

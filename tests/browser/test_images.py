@@ -22,7 +22,7 @@ MOST = 100_000
 """Bytes of an image."""
 WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
 PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
-TALL = WIDE | {"viewport": {"width": 860, "height": 400}}
+TALL = WIDE | {"viewport": {"width": 860, "height": 560}}
 STORY, HOST = "Launch Package Management Process in Container", "web-1.example.com"
 
 
@@ -53,7 +53,7 @@ def served(serve: Serve, tmp_path: Path) -> Served:
 def save(visit: Visit, served: Served, name: str, path: str) -> None:
     """Make an image of a page at the time of the console; with LANNER_IMAGES, it is written for the docs."""
     visit.page.clock.set_fixed_time(served.clock() / 1e6)
-    settled(visit.open(path)).evaluate("document.getElementById('story')?.scrollIntoView()")
+    settled(visit.open(path)).evaluate("location.hash && document.querySelector(location.hash).scrollIntoView()")
     data = visit.page.screenshot(animations="disabled")
     assert len(data) < MOST
     if "LANNER_IMAGES" in os.environ:
@@ -62,12 +62,13 @@ def save(visit: Visit, served: Served, name: str, path: str) -> None:
 
 
 def test_images_of_the_docs_are_made_of_recorded_alerts(served: Served, visit: Visiting) -> None:
-    """The list, on a wide screen and on a phone, and a story. Each is small."""
+    """The list, on a wide screen and on a phone, an alert, and its story. Each is small."""
     found = served.ask(f"/api/alerts?rule={quote(STORY)}&since=5m").json["alerts"]
     story = next(alert["id"] for alert in found if alert["host"] == HOST)
     save(visit(served, **WIDE), served, "console-alerts", "/")
     save(visit(served, **PHONE), served, "console-phone", "/")
-    save(visit(served, **TALL), served, "console-story", f"/alerts/{story}")
+    save(visit(served, **WIDE), served, "console-alert", f"/alerts/{story}")
+    save(visit(served, **TALL), served, "console-story", f"/alerts/{story}#story")
 
 
 def test_every_image_is_shown_and_small() -> None:

@@ -45,8 +45,30 @@ def test_the_processes_of_both_hosts_are_drawn(served: Served, visit: Visiting) 
     expect(page.locator(".host h3")).to_have_text(["db-1", "web-1"])
     expect(page.locator(".host").first.locator(".trigger")).to_contain_text("open /etc/shadow")
     expect(page.locator(".host").first).to_contain_text("<img src=x onerror=alert(1)>\\u202e")
-    page.get_by_role("link", name="Key was read").click()
+    page.locator(".tree").get_by_role("link", name="Key was read").click()
     expect(page.locator("h1")).to_contain_text("Key was read")
+
+
+def test_the_facts_are_first_and_stay_when_the_story_comes(served: Served, visit: Visiting) -> None:
+    """What happened in one line, facts, what to do, why; the story is below them, with its own search."""
+    page = visit(served).open(PATH)
+    before = page.locator("h2").first.bounding_box()
+    expect(page.locator(".fact")).to_have_text("cat opened /etc/shadow, on db-1")
+    expect(page.locator(".trigger").first).to_be_visible()
+    assert page.locator("h2").first.bounding_box() == before
+    assert page.locator("h2").first.text_content() == "Facts"
+    tops = [
+        page.get_by_role("heading", name=name).bounding_box() for name in ("Facts", "Why the rule", "What happened")
+    ]
+    assert tops == sorted(tops, key=lambda box: box["y"] if box else 0)
+    expect(page.locator(".axis .this")).to_have_count(1)
+    page.keyboard.press("/")
+    page.keyboard.type("SHADOW")
+    expect(page.locator(".tools [role=status]")).to_contain_text("1 line;")
+    page.keyboard.press("Enter")
+    expect(page.locator(".current")).to_contain_text("/etc/shadow")
+    page.get_by_role("button", name="Jump to this alert").click()
+    expect(page.locator(".trigger").first).to_be_focused()
 
 
 def test_another_time_is_read_by_keyboard(served: Served, visit: Visiting) -> None:

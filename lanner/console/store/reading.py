@@ -23,7 +23,7 @@ from lanner.console.store.rows import (
 )
 from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
 from lanner.console.store.tables import CELL_US, SPAN_US, reading
-from notifier.formats.facts import action, where
+from notifier.formats.facts import sentence
 from schemas.alert import Alert, BadAlert
 from schemas.catalog.priorities import Priority
 
@@ -273,7 +273,7 @@ def _headline(data: bytes) -> str:
         alert = unpacked(data, "", "")
     except BadAlert:
         return ""
-    return f"{action(alert)}, {where(alert)}"
+    return sentence(alert)
 
 
 def _places(values: Collection[str]) -> str:

@@ -1,7 +1,8 @@
 """A story as JSON: bounded, and with every text made visible."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 from urllib.parse import quote
 
@@ -12,11 +13,15 @@ from lanner.recorder.coverage import HostCoverage, sentences
 from lanner.recorder.tree.family import Family, FamilyProcess, PlacedStep
 from lanner.recorder.tree.peers import Join
 from schemas.alert import Alert
+from schemas.catalog.priorities import SEVERITY
 
 MAX_PROCESSES = 300
 MAX_STEPS = 60
 """Steps of one process, those with alerts always."""
-MAX_UNPLACED = 50
+MAX_LISTED = 200
+"""Alerts listed beside a tree, those nearest to the alert; their groups have all counts."""
+UNFOLDED_LINES = 40
+"""Lines of a tree that are seen at first, about: what the alert's process did, its ancestors, and what is nearest."""
 MAX_CHARACTERS = 2_000_000
 """Limit on the texts of one answer."""
 MAX_TEXT = 400
@@ -32,8 +37,15 @@ def story_json(story: Story, retention: str) -> dict[str, Any]:
         chosen = _chosen(tree.family)
         # Joins name processes of the first tree.
         places = places or {index: place for place, index in enumerate(chosen)}
-        trees.append(_tree(tree, chosen, story.alert.id, left) | {"join": _join(tree.join, places)})
+        time = story.alert.time if tree.join is None else tree.join.time
+        seen = unfolded(tree.family, chosen, time)
+        listed = [each for each in tree.family.unplaced if each.id != story.alert.id]
+        trees.append(
+            _tree(tree, chosen, seen, story.alert.id, left)
+            | {"join": _join(tree.join, places), "alerts": _alert_groups(listed, time)}
+        )
     return {
+        "time": _time(story.alert.time),
         "since": _time(story.window.start),
         "until": _time(story.window.end),
         "is_found": story.is_found,
@@ -66,10 +78,12 @@ def _join(join: Join | None, places: Mapping[int, int]) -> dict[str, Any] | None
     }
 
 
-def _tree(tree: StoryTree, chosen: list[int], alert_id: str, left: list[int]) -> dict[str, Any]:
+def _tree(
+    tree: StoryTree, chosen: list[int], seen: Mapping[int, set[int]], alert_id: str, left: list[int]
+) -> dict[str, Any]:
     found = tree.family
     places = {index: place for place, index in enumerate(chosen)}
-    processes = [_process(found.processes[index], places, alert_id, left) for index in chosen]
+    processes = [_process(found.processes[index], places, seen.get(index), alert_id, left) for index in chosen]
     return {
         "host": printable(tree.hostname or tree.host_id),
         "leading": [f"{actor.name}({actor.pid})" for actor in found.leading],
@@ -77,9 +91,79 @@ def _tree(tree: StoryTree, chosen: list[int], alert_id: str, left: list[int]) ->
         "more_processes": len(found.processes) - len(chosen),
         "other_processes": found.other_processes,
         "other_events": found.other_events,
-        "alerts": [alert_json(each) for each in found.unplaced[:MAX_UNPLACED] if each.id != alert_id],
-        "more_alerts": max(len(found.unplaced) - MAX_UNPLACED, 0),
     }
+
+
+def _alert_groups(alerts: Sequence[Alert], time: int) -> list[dict[str, Any]]:
+    """Return alerts by rule, the most severe first; those nearest to a time are listed."""
+    near = {id(each) for each in sorted(alerts, key=lambda each: abs(each.time - time))[:MAX_LISTED]}
+    groups: dict[tuple[str, str], list[Alert]] = {}
+    for each in alerts:
+        groups.setdefault((each.priority, each.rule), []).append(each)
+    ranked = sorted(groups.items(), key=lambda item: (SEVERITY.get(item[0][0], len(SEVERITY)), -len(item[1]), item[0]))
+    return [
+        {
+            "rule": printable(rule),
+            "priority": priority,
+            "count": len(own),
+            "alerts": [alert_json(each) for each in own if id(each) in near],
+        }
+        for (priority, rule), own in ranked[:MAX_LISTED]
+    ]
+
+
+def unfolded(found: Family, chosen: Sequence[int], time: int) -> dict[int, set[int]]:
+    """Return the processes to show at first, each with the places of its steps to show.
+
+    In this order, those nearest to a time first: the marked event, steps with alerts, files that were run afterwards,
+    what the process and its descendants did, what its ancestors did, other processes. With a process, its ancestors
+    are shown.
+    """
+    processes = found.processes
+    focus = next((index for index in chosen if any(step.is_trigger for step in processes[index].steps)), -1)
+    above, below = set(_line(found, focus)) - {focus}, {focus}
+    for index in chosen:
+        if processes[index].parent in below:
+            below.add(index)
+    run = {_program(each.actor.command) for each in processes}
+    ranked: list[tuple[int, int, int, int]] = []
+    for index in chosen:
+        process = processes[index]
+        rank = 3 if index in below else 4 if index in above else 5
+        for place, placed in enumerate(process.steps):
+            step = placed.step
+            is_run = step.verb == "open for writing" and step.target.rpartition("/")[2] in run
+            own = 0 if placed.is_trigger else 1 if placed.alerts else 2 if is_run else rank
+            ranked.append((own, abs(step.first - time), index, place))
+        # A process that did nothing else has a line, too.
+        ranked.append((rank, abs((process.started or process.actor.start or 0) - time), index, -1))
+    seen: dict[int, set[int]] = {}
+    left = UNFOLDED_LINES
+    for own, _, index, place in sorted(ranked):
+        if left <= 0:
+            break
+        # Those above a process that is shown are shown.
+        fresh = list(takewhile(lambda each: each not in seen, _line(found, index)))
+        lines = len(fresh) + (0 if place < 0 else 1 + len(processes[index].steps[place].alerts))
+        if own and lines > left:
+            continue
+        left -= lines
+        for each in fresh:
+            seen[each] = set()
+        if place >= 0:
+            seen[index].add(place)
+    return seen
+
+
+def _line(found: Family, index: int) -> Iterator[int]:
+    """Yield a process and its ancestors in the tree."""
+    while index >= 0:
+        yield index
+        index = found.processes[index].parent
+
+
+def _program(command: str) -> str:
+    return command.partition(" ")[0].rpartition("/")[2]
 
 
 def _chosen(found: Family) -> list[int]:
@@ -101,10 +185,14 @@ def _chosen(found: Family) -> list[int]:
     return sorted(needed)
 
 
-def _process(process: FamilyProcess, places: Mapping[int, int], alert_id: str, left: list[int]) -> dict[str, Any]:
+def _process(
+    process: FamilyProcess, places: Mapping[int, int], seen: set[int] | None, alert_id: str, left: list[int]
+) -> dict[str, Any]:
     actor, end = process.actor, process.end
     steps = _steps(process.steps, left)
+    unfolded_steps = {id(process.steps[place]) for place in seen or ()}
     return {
+        "is_folded": seen is None,
         "parent": places.get(process.parent, -1),
         "name": _cut(actor.name, left),
         "pid": actor.pid,
@@ -116,13 +204,15 @@ def _process(process: FamilyProcess, places: Mapping[int, int], alert_id: str, l
         "ended": None if end is None else _time(end.first),
         "exit": None if end is None else _cut(end.target, left),
         "alike": process.alike,
-        "steps": [_step(step, alert_id, left) for step in steps],
+        "steps": [_step(step, alert_id, left) | {"is_folded": id(step) not in unfolded_steps} for step in steps],
         "more_steps": len(process.steps) - len(steps),
     }
 
 
 def _steps(steps: list[PlacedStep], left: list[int]) -> list[PlacedStep]:
-    marked = [step for step in steps if step.alerts or step.is_trigger][:MAX_STEPS]
+    marked = sorted((step for step in steps if step.alerts or step.is_trigger), key=lambda step: not step.is_trigger)[
+        :MAX_STEPS
+    ]
     room = MAX_STEPS - len(marked) if left[0] > 0 else 0
     ids = set(map(id, marked)) | set(
         map(id, [step for step in steps if not step.alerts and not step.is_trigger][:room])

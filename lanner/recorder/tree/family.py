@@ -277,9 +277,9 @@ class _Tree:
         ancestors = root.ancestors()[::-1]
         for node in ancestors:
             # What a service manager or a runtime does all the time led to nothing here.
-            acts = [act for act in node.activities if act.verb == EXEC or act.socket or self._has_alert(act)]
-            self._family.other_events += sum(act.count for act in node.activities) - sum(act.count for act in acts)
-            node.activities = acts
+            done = [act for act in node.activities if act.verb == EXEC or act.socket or self._has_alert(act)]
+            self._family.other_events += sum(act.count for act in node.activities) - sum(act.count for act in done)
+            node.activities = done
         while ancestors and not ancestors[0].activities:
             self._family.leading.append(ancestors.pop(0).actor)
         chain = [*ancestors, root]

@@ -11,7 +11,7 @@ from typing import Any
 
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds
-from notifier.formats.facts import action, facts, is_in_container, text_of, where
+from notifier.formats.facts import action, facts, is_in_container, sentence, text_of
 from notifier.sink import RoutedAlert
 from schemas.alert import Alert, Repeats
 from schemas.catalog.attack import link
@@ -155,7 +155,7 @@ def _message(text: str, priority: str, blocks: list[dict[str, Any]]) -> Message:
 
 def _blocks(routed: RoutedAlert, repeats: Repeats | None) -> Iterator[dict[str, Any]]:
     alert = routed.alert
-    what = in_prose(f"{action(alert)}, {where(alert)}", ACTION_LENGTH)
+    what = in_prose(sentence(alert), ACTION_LENGTH)
     yield _section(f"*{in_prose(alert.rule, 200)}*" + ("" if routed.text or alert.repeats else f"\n{what}"))
     if routed.text:
         yield _code(routed.text)

@@ -18,6 +18,10 @@ export function timeElement(text) {
   return element("time", { datetime: text, "data-fine": true, title }, fine.format(new Date(text)));
 }
 
+export function alertPath(alert) {
+  return `/alerts/${encodeURIComponent(alert.id)}`;
+}
+
 export function alertLink(alert) {
-  return element("a", { href: `/alerts/${encodeURIComponent(alert.id)}` }, `${alert.priority}: ${alert.rule}`);
+  return element("a", { href: alertPath(alert) }, `${alert.priority}: ${alert.rule}`);
 }

@@ -3,7 +3,8 @@ import { element } from "./nodes.js";
 import { drawException } from "./exception.js";
 import { drawExplanation, drawTest } from "./rule.js";
 import { jsonOf, say } from "./page.js";
-import { drawTree } from "./tree.js";
+import { bindFind, drawTools } from "./find.js";
+import { drawAxis, drawTree } from "./tree.js";
 
 const LONGEST = 400;
 
@@ -17,6 +18,7 @@ function drawCollected(host) {
 
 function drawStory(story) {
   const nodes = story.trees.map((tree) => drawTree(tree, story.trees[0]));
+  if (nodes.length) nodes.unshift(drawAxis(story), drawTools(story));
   if (story.left_out) nodes.push(element("p", { class: "hint" }, `${story.left_out.toLocaleString()} events further away are left out; show a shorter time.`));
   for (const text of story.remarks) nodes.push(element("p", { class: "remark" }, text));
   if (story.collected.length) {
@@ -72,6 +74,7 @@ async function exportIncident(link) {
 }
 
 export function bindStory() {
+  bindFind();
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-export]");
     if (!link) return;

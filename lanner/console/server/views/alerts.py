@@ -17,7 +17,7 @@ from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
 from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
-from notifier.formats.facts import facts
+from notifier.formats.facts import facts, sentence
 from schemas.alert import Alert
 from schemas.catalog.priorities import Priority
 
@@ -192,6 +192,7 @@ async def alert(request: web.Request) -> web.StreamResponse:
         alert=one,
         key=key,
         group=of_group and of_group.group,
+        headline=sentence(one),
         facts=list(facts(one)),
         event=whole_event(one),
         marks=marks,

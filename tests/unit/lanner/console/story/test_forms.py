@@ -2,12 +2,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from lanner.console.story.forms import MAX_CHARACTERS, MAX_PROCESSES, MAX_STEPS, story_json
+from lanner.console.story.forms import MAX_CHARACTERS, MAX_LISTED, MAX_PROCESSES, MAX_STEPS, UNFOLDED_LINES, story_json
 from lanner.console.story.reading import Story, StoryTree
 from lanner.recorder.context import TimelineRange
 from lanner.recorder.tree.family import family
-from schemas.batch import EventBatch, Process
-from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, of_event, process
+from schemas.batch import EventBatch, EventBit, Process
+from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
 
 
@@ -49,3 +49,49 @@ def test_an_answer_is_limited_in_size() -> None:
         for number in range(9000)
     ]
     assert len(json.dumps(shown(batch_of(*events, processes=rows), 1))) < 2 * MAX_CHARACTERS
+
+
+def test_what_matters_most_is_unfolded() -> None:
+    """The marked event, alerts, a file that was run, what its process did; other work is folded."""
+    rows = [INIT, process(10, "sh", 0), process(11, "cat", 1), process(12, "fetch", 1), process(13, "/tmp/x", 1)]
+    rows += [process(100 + number, f"other {number}", 1) for number in range(200)]
+    events: list[dict[str, object]] = [
+        {"type": "openat", "process": 3, "time": TIME, "fd_name": "/tmp/x", "bits": EventBit.OPEN_WRITE},
+        {"type": "execve", "process": 4, "time": TIME + MS},
+        *(
+            {"type": "openat", "process": 5 + each, "time": TIME + (2 + each) * MS, "fd_name": f"/{each}"}
+            for each in range(200)
+        ),
+        {"type": "openat", "process": 2, "time": TIME + 300 * MS, "fd_name": "/etc/shadow"},
+    ]
+    found = shown(batch_of(*events, processes=rows), 203)["processes"]
+    lines = {
+        (each["name"], step["target"]): step["is_folded"] or each["is_folded"]
+        for each in found
+        for step in each["steps"]
+    }
+    assert not lines["cat", "/etc/shadow"]
+    assert not lines["fetch", "/tmp/x"]
+    seen = sum(not each["is_folded"] for each in found) + sum(not is_folded for is_folded in lines.values())
+    assert seen <= UNFOLDED_LINES + 2
+    assert len(found) > UNFOLDED_LINES
+
+
+def test_other_alerts_are_grouped_by_rule() -> None:
+    """The most severe first, with all counts; those nearest to the alert are listed."""
+    batch = incident()
+    this = replace(of_event(batch, 5, id="this"), host_id="host-1")
+    others = [
+        replace(this, id=f"{number}", time=TIME + number * MS, rule="Many", event={"evt.num": 9_000 + number})
+        for number in range(MAX_LISTED + 50)
+    ]
+    others.append(replace(others[0], id="severe", rule="One", priority="Critical"))
+    tree = StoryTree("host-1", "web-3", family(entries(batch), this, [this, *others]))
+    window = TimelineRange(TIME - MS, TIME, TIME + MS)
+    story = Story(this, window, [tree], is_found=True, left_out=0, coverage=(), remarks=())
+    groups = story_json(story, "")["trees"][0]["alerts"]
+    assert [(each["priority"], each["rule"], each["count"]) for each in groups] == [
+        ("Critical", "One", 1),
+        ("Warning", "Many", MAX_LISTED + 50),
+    ]
+    assert sum(len(each["alerts"]) for each in groups) == MAX_LISTED

@@ -72,7 +72,7 @@ def test_a_story_is_the_tree_of_the_process_with_its_alerts_in_place(served: Ser
     (step,) = tree["processes"][1]["steps"]
     assert (step["verb"], step["target"], step["is_trigger"]) == ("open", "/etc/shadow", True)
     assert [(each["id"], each["is_this"]) for each in step["alerts"]] == [(IDENTITY, True)]
-    assert [each["rule"] for each in tree["alerts"]] == ["Other\\u202erule"]
+    assert [(each["rule"], each["count"]) for each in tree["alerts"]] == [("Other\\u202erule", 1)]
     assert story["is_found"]
 
 
