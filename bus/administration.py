@@ -43,7 +43,8 @@ class Administration:
 
     def states(self, names: Sequence[str]) -> dict[str, TopicState]:
         """Return the state of each topic that exists."""
-        topics = self._metadata().topics
+        metadata = self._metadata()
+        topics = metadata.topics
         there = [name for name in names if name in topics and not topics[name].error]
         if self._connection.security_protocol != "plaintext":
             self._check_hidden([name for name in names if name not in there])
@@ -61,6 +62,7 @@ class Administration:
                 config.get("cleanup.policy"),
                 int(retention) if retention else None,
                 config.get("message.timestamp.type"),
+                len(metadata.brokers),
             )
         return found
 

@@ -162,6 +162,8 @@ class TopicState:
     retention_ms: int | None
     timestamps: str | None = None
     """Its message.timestamp.type; None if this client may not see it."""
+    brokers: int = 3
+    """How many brokers there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +198,8 @@ def check_topics(
             found.append(TopicProblem(name, f"topic {name} does not exist", fatal=True))
         else:
             found.extend(_faults(kind, state, events))
-            if state.replication == 1:
+            # With a single broker, there can't be more.
+            if state.replication == 1 < state.brokers:
                 single.append(name)
     if single:
         others = f" and {len(single) - 1} others have" if len(single) > 1 else " has"

@@ -20,8 +20,7 @@ start() {
 }
 
 end() {
-    trap - EXIT INT TERM
-    local id
+    local at id
     say 'stopping'
     for ((at = ${#ids[@]} - 1; at >= 0; at--)); do
         id=${ids[at]}
@@ -31,13 +30,12 @@ end() {
             as_root kill -0 "$id" 2>/dev/null || break
             sleep 0.1
         done
-        as_root kill -KILL "$id" 2>/dev/null || true
+        as_root kill -KILL "$id" 2>/dev/null
     done
-    wait 2>/dev/null || true
+    wait 2>/dev/null
     as_root rm -rf "$folder"
-    exit 0
 }
-trap end EXIT INT TERM
+at_end end
 
 # wait_for NAME TEXT: wait until a process prints TEXT; if it exits, print its output.
 wait_for() {

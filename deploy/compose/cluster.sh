@@ -4,6 +4,8 @@
 # alerts that rsyslog writes. Ctrl-C stops everything; the volumes stay for the next start.
 #
 #   cluster.sh                PROFILES="metrics demo" selects what runs beside the pipeline
+#   cluster.sh show NAME      while it runs: print a password or token, of those that credentials.py has
+#   cluster.sh ARGUMENT...    while it runs: docker-compose with these arguments
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=deploy/setup/ask.sh
@@ -12,38 +14,64 @@ cd "$(dirname "$0")/../.."
 may_be_root 'run containers that watch this host' || { say 'a collector needs root'\''s rights.'; exit 3; }
 if [ "$(id -u)" -ne 0 ]; then exec sudo --preserve-env=PYTHON,PIP_CONFIG_FILE,PIP_INDEX_URL,PROFILES "$0" "$@"; fi
 
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/lanner
+store=$cache/docker variables=$cache/cluster.env
+compose=(docker-compose -p lanner -f deploy/compose/docker-compose.yml)
+for name in ${PROFILES-metrics demo}; do compose+=(--profile "$name"); done
+
+use_variables() {
+    set -a
+    # shellcheck source=/dev/null
+    . "$variables"
+    set +a
+}
+
+if [ $# -gt 0 ]; then
+    [ -e "$variables" ] || { say 'the cluster does not run; make cluster starts it.'; exit 3; }
+    use_variables
+    [ "$1" != show ] || set -- run --rm secrets "$@"
+    exec "${compose[@]}" "$@"
+fi
+
+mkdir -p "$cache"
+exec 9>"$cache/cluster.lock"
+flock --nonblock 9 || { say 'the cluster runs already.'; exit 3; }
 folder=$(mktemp -d "${TMPDIR:-/tmp}/lc-XXXXXX")
-store=${XDG_CACHE_HOME:-$HOME/.cache}/lanner/docker
-daemon='' follower=''
+daemon='' running=''
 # Prefer Debian's client to others in PATH.
 client=$(PATH=/usr/bin:$PATH command -v docker)
 
-end() {
-    trap '' INT TERM
-    trap - EXIT
-    say 'ending; what the volumes hold stays'
-    [ -z "$follower" ] || kill "$follower" 2>/dev/null || true
-    compose down --timeout 20 >/dev/null 2>&1 || true
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null || true
-        wait "$daemon" 2>/dev/null || true
-        # The daemon doesn't remove the mount that it names after the host's network.
-        umount --lazy "$folder"/exec/netns/* 2>/dev/null || true
-    fi
-    rm -rf "$folder"
-    exit "${1:-0}"
+# step COMMAND...: run it in the background, so that a signal is handled at once, and in a process group of its own, so
+# that Ctrl-C reaches only this script.
+step() {
+    local status=0
+    setsid "$@" &
+    running=$!
+    wait "$running" || status=$?
+    running=''
+    return "$status"
 }
 
-compose() {
-    local profiles=() name
-    for name in ${PROFILES-metrics demo}; do profiles+=(--profile "$name"); done
-    docker-compose -p lanner -f deploy/compose/docker-compose.yml "${profiles[@]}" "$@"
+end() {
+    say 'stopping'
+    if [ -n "$running" ]; then
+        kill -- "-$running" 2>/dev/null
+        wait "$running" 2>/dev/null
+    fi
+    if [ -e "$variables" ]; then "${compose[@]}" down --timeout 20 >/dev/null 2>&1; fi
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2>/dev/null
+        wait "$daemon" 2>/dev/null
+        # The daemon doesn't remove the mount that it names after the host's network.
+        umount --lazy "$folder"/exec/netns/* 2>/dev/null
+        say "images and volumes stay in $store ($(du -sh "$store" | cut -f1)) for the next start; to remove them: sudo rm -rf $store"
+    fi
+    rm -rf "$folder" "$variables"
 }
-trap 'end $?' EXIT
-trap end INT TERM
+at_end end
 
 if [ -z "${DOCKER_HOST:-}" ] && ! "$client" version >/dev/null 2>&1; then
-    say 'starting a Docker daemon of its own'
+    say "starting a Docker daemon of its own; its images and volumes are in $store"
     mkdir -p "$store"
     export DOCKER_HOST=unix://$folder/docker.sock
     setsid dockerd --data-root "$store" --exec-root "$folder/exec" --host "$DOCKER_HOST" --pidfile "$folder/pid" \
@@ -62,21 +90,26 @@ if [ -z "${DOCKER_HOST:-}" ] && ! "$client" version >/dev/null 2>&1; then
 fi
 
 say 'building images; the first time takes minutes'
-DOCKER=$client deploy/images/local/build.sh >"$folder/images"
-set -a
-# shellcheck source=/dev/null
-. "$folder/images"
-LANNER_HOSTNAME=$(hostname)
-[ -z "${DOCKER_HOST:-}" ] || LANNER_DOCKER_SOCKET=${LANNER_DOCKER_SOCKET:-${DOCKER_HOST#unix://}}
-set +a
+step env "DOCKER=$client" deploy/images/local/build.sh >"$folder/images"
+{
+    cat "$folder/images"
+    printf 'LANNER_HOSTNAME=%q\n' "$(hostname)"
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        printf 'DOCKER_HOST=%q\n' "$DOCKER_HOST"
+        printf 'LANNER_DOCKER_SOCKET=%q\n' "${LANNER_DOCKER_SOCKET:-${DOCKER_HOST#unix://}}"
+    fi
+} >"$variables"
+use_variables
 say 'starting'
-compose up --detach 2>"$folder/up" || { cat "$folder/up" >&2; exit 3; }
-say "watching $LANNER_HOSTNAME: alerts as rsyslog gets them follow."
-say "  broker 127.0.0.1:${LANNER_KAFKA_PORT:-9094}, user lanner-operator, password by \`docker-compose run --rm secrets show operator\`"
-say "  metrics http://127.0.0.1:${LANNER_PROMETHEUS_PORT:-9090}"
-[ -z "${DOCKER_HOST:-}" ] || say "  export DOCKER_HOST=$DOCKER_HOST"
+step "${compose[@]}" up --detach 2>"$folder/up" || { cat "$folder/up" >&2; exit 3; }
+
+# Passwords are printed only on request, since this output may go to a log.
+show='deploy/compose/cluster.sh show'
+address() { "${compose[@]}" port "$1" "$2"; }
+say "watching $LANNER_HOSTNAME: alerts as rsyslog gets them follow. In another terminal:"
+say "  console       http://$(address console 8778)   token: $show console-token"
+say "  Kafka         $(address kafka 9094)   user lanner-operator (SCRAM-SHA-512), password: $show operator"
+[[ " ${PROFILES-metrics demo} " != *' metrics '* ]] || say "  Prometheus    http://$(address prometheus 9090)"
+say '  any command   deploy/compose/cluster.sh run --rm operator alerts tail    (docker-compose with these arguments)'
 say 'Stop: Ctrl-C'
-# In the background, with wait, so that a trap runs at once. In its own group, so that Ctrl-C reaches only this script.
-setsid "$client" exec "$(compose ps -q rsyslog)" tail -n 0 -F /var/log/lanner/alerts.log &
-follower=$!
-wait "$follower"
+step "$client" exec "$("${compose[@]}" ps -q rsyslog)" tail -n 0 -F /var/log/lanner/alerts.log

@@ -2,18 +2,23 @@
 
 credentials.py make         make what is missing
 credentials.py users        have the broker know the users; as its administrator
-credentials.py show NAME    print one password, console-token or audit-token
+credentials.py show NAME    print one password, console-token, audit-token, or the certificate that readers check
 """
 
+import ipaddress
 import os
 import secrets
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 FOLDER = Path("/secrets")
 LANNER, KAFKA, GRAFANA = 10001, 1000, 472
@@ -48,7 +53,11 @@ def make() -> None:
     admin = (FOLDER / "admin/password").read_text()
     login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
     users = f'plain={login} username="admin" password="{admin}" user_admin="{admin}";\n'
+    # For clients that can't use SCRAM; nobody else can log in there.
+    reader = (FOLDER / "reader/password").read_text()
+    users += f'readers={login} user_lanner-reader="{reader}";\n'
     put(FOLDER / "admin/users.properties", users, KAFKA)
+    make_certificate(os.environ.get("LANNER_KAFKA_ADVERTISED") or "127.0.0.1")
     if not (FOLDER / "console/tokens").exists():
         put(FOLDER / "console/tokens", f"admin analyst {secrets.token_urlsafe(32)}\n", LANNER)
     if not (FOLDER / "kubernetes-audit/token").exists():
@@ -66,6 +75,38 @@ def make_key() -> None:
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     put(FOLDER / "publisher/rules.pub", public.decode(), LANNER)
     put(FOLDER / "publisher/rules.key", private.decode(), LANNER)
+
+
+def make_certificate(advertised: str) -> None:
+    """Make the certificate of the listener for readers that use PLAIN, unless there is one for this address."""
+    pem, certificate = FOLDER / "admin/broker.pem", FOLDER / "reader/certificate"
+    names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.DNSName("kafka")]
+    for each in dict.fromkeys(("127.0.0.1", advertised)):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(each)))
+        except ValueError:
+            names.append(x509.DNSName(each))
+    if pem.exists() and certificate.exists():
+        made = x509.load_pem_x509_certificate(certificate.read_bytes())
+        if list(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == names:
+            return
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    text = signed.public_bytes(encoding).decode()
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
+    put(pem, private + text, KAFKA)
+    put(certificate, text, 0)
 
 
 def put(file: Path, text: str, owner: int) -> None:
@@ -87,6 +128,7 @@ def users() -> None:
             "sasl.mechanism": "PLAIN",
             "sasl.username": "admin",
             "sasl.password": (FOLDER / "admin/password").read_text(),
+            "log_level": 0,
         }
     )
     kind = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
@@ -105,15 +147,19 @@ def users() -> None:
 
 
 def show(name: str) -> None:
-    """Print one password, the token that opens the console, or the one that API servers present."""
+    """Print one password, the token that opens the console or that API servers present, or the broker's certificate."""
     if name == "console-token":
         sys.stdout.write((FOLDER / "console/tokens").read_text().split()[-1] + "\n")
         return
     if name == "audit-token":
         sys.stdout.write((FOLDER / "kubernetes-audit/token").read_text() + "\n")
         return
+    if name == "certificate":
+        sys.stdout.write((FOLDER / "reader/certificate").read_text())
+        return
     if name not in OWNERS:
-        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have; console-token and audit-token are tokens.")
+        others = "there are also console-token, audit-token and certificate"
+        sys.exit(f"{name!r} has no password: {', '.join(OWNERS)} have; {others}.")
     sys.stdout.write((FOLDER / name / "password").read_text() + "\n")
 
 

@@ -6,6 +6,14 @@ trap 'exit 130' INT
 
 say() { printf 'lanner: %s\n' "$*" >&2; }
 
+# at_end FUNCTION: call it with the exit status when the script ends, also by a signal. Further signals, or a terminal
+# that is gone, don't interrupt it.
+at_end() {
+    # shellcheck disable=SC2064  # the function's name
+    trap "trap '' INT TERM HUP; trap - EXIT; set +e; $1 \$?" EXIT
+    trap 'trap "" INT TERM HUP; exit 0' INT TERM HUP
+}
+
 # as_root COMMAND...: run it as root. Call `may_be_root` first.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi

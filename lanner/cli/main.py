@@ -43,7 +43,8 @@ def run_command_line() -> int:
         return TOO_BUSY
     except (EnvironmentUnsupported, BusUnavailable) as error:
         error_line(f"{error.reason}: {error.remedy}.")
-        error_line("`lanner doctor` shows what this host supports and what is missing.")
+        if isinstance(error, EnvironmentUnsupported):
+            error_line("`lanner doctor` shows what this host supports and what is missing.")
         return ENVIRONMENT_LACKS
     except PermissionError as error:
         where = f"{error.filename}: " if error.filename else ""

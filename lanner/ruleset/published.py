@@ -199,6 +199,7 @@ def publish(
         # Collectors must widen their filters before any processor switches.
         writer.put(PUSHDOWN_FILTERS, rules.version.encode(), encoded, _JSON)
     except BusUnavailable as error:
-        # This user may lack the right to change what collectors send: processors publish the filter as well.
-        on_note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
+        # Processors publish it as well. Whoever only publishes rules may not change what collectors send.
+        if error.patience:
+            on_note(f"could not publish the pushdown filter, so the processors will: {error.reason}.")
     writer.put(RULES, CURRENT, value, headers)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from lanner.errors import BadInput
-from lanner.libraries import need
+from lanner.libraries import Environment, need
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import OFF, host_and_port, is_loopback, listen_address
@@ -53,7 +53,8 @@ def endpoint(
             raise BadInput(f"{origin}: {listen}: {error.strerror or error}; {hint}.") from None
         shown = f"[{host}]" if ":" in host else host
         note(f"serving metrics and health at http://{shown}:{server.port}/metrics, /healthz, /readyz")
-        if not is_loopback(host):
+        # A container's network decides who can connect.
+        if not is_loopback(host) and not Environment().image:
             note("metrics and health, which reveal rules and versions, are open to anyone who can connect.", "warning")
         yield server
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from types import MappingProxyType
 
+from foundation.times import date_and_time_seconds
 from schemas.alert import Alert, Value
 from schemas.catalog.fields import K8S_AUDIT, SOURCES, SYSCALL
 from schemas.catalog.system_calls import (
@@ -165,6 +166,8 @@ _ANCESTORS = ("proc.pname", *(f"proc.aname[{level}]" for level in _LEVELS))
 _OF_ANCESTOR = (("pid", "apid"), ("name", "aname"), ("executable", "aexepath"), ("command_line", "acmdline"))
 _OWN_TEXT = frozenset({"evt.time", "evt.time.iso8601", "evt.hostname"})
 """Fields that every message shows elsewhere."""
+_REPEATS = frozenset({"repeats.count", "repeats.first", "repeats.last"})
+"""What `suppress` adds for readers of Falco's JSON; the times are nanoseconds."""
 
 
 def facts(alert: Alert) -> Iterator[tuple[str, str]]:
@@ -174,8 +177,11 @@ def facts(alert: Alert) -> Iterator[tuple[str, str]]:
             yield label, text
     if alert.window:
         yield "events", str(alert.window.count)
+    if alert.repeats:
+        first, last = (date_and_time_seconds(each, utc=True) for each in (alert.repeats.first, alert.repeats.last))
+        yield "repeats", f"{alert.repeats.count}, from {first} to {last} UTC"
     for name, value in alert.output_fields.items():
-        if name not in _SHOWN and (text := _shown(name, value)):
+        if name not in _SHOWN and name not in _REPEATS and (text := _shown(name, value)):
             yield name, text
 
 

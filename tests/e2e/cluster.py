@@ -72,8 +72,9 @@ class Cluster:
         self.slack: SlackServer | None = None
         self._project = "e2e"
         self._folder = folder
-        broker, metrics, self.audit_port = free_ports(3)
+        broker, readers, metrics, self.audit_port = free_ports(4)
         self._broker = f"127.0.0.1:{broker}"
+        self._readers = f"127.0.0.1:{readers}"
         self.prometheus = f"http://127.0.0.1:{metrics}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("LANNER", "COMPOSE"))}
         self._environment = clean | {
@@ -83,6 +84,7 @@ class Cluster:
             "LANNER_DOCKER_SOCKET": str(daemon.socket),
             "LANNER_HOSTNAME": socket.gethostname(),
             "LANNER_KAFKA_PORT": str(broker),
+            "LANNER_KAFKA_READERS_PORT": str(readers),
             "LANNER_KAFKA_HEAP": "-Xms192m -Xmx192m",
             "LANNER_PROMETHEUS_PORT": str(metrics),
             "LANNER_AUDIT_PORT": str(self.audit_port),
@@ -112,12 +114,28 @@ class Cluster:
     @cached_property
     def connection(self) -> Connection:
         """Return a connection with the cluster's own password."""
-        password = self.compose("run", "--rm", "--no-deps", "secrets", "show", "operator").strip()
         return Connection(
             bootstrap_servers=self._broker,
             security_protocol="sasl_plaintext",
             username="lanner-operator",
-            password=password,
+            password=self.secret("operator"),
+        )
+
+    def secret(self, name: str) -> str:
+        """Return what `secrets show` prints."""
+        return self.compose("run", "--rm", "--no-deps", "secrets", "show", name).strip()
+
+    def reader(self, folder: Path) -> Connection:
+        """Return the connection of a reader that can't use SCRAM; the certificate is put into a folder."""
+        certificate = folder / "lanner.crt"
+        certificate.write_text(self.secret("certificate"))
+        return Connection(
+            bootstrap_servers=self._readers,
+            security_protocol="sasl_ssl",
+            sasl_mechanism="plain",
+            username="lanner-reader",
+            password=self.secret("reader"),
+            ca_file=str(certificate),
         )
 
     def gateway(self) -> str:

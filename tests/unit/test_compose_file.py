@@ -47,7 +47,11 @@ def test_nobody_comes_to_the_broker_without_a_password_of_its_own() -> None:
     open_ones = [name for name, protocol in listeners.items() if "SASL" not in protocol]
     assert open_ones == ["CONTROLLER"]
     assert "CONTROLLER://localhost:" in broker["KAFKA_LISTENERS"]
-    assert SERVICES["kafka"]["ports"][0].endswith(":9094")
+    assert [port.rpartition(":")[2] for port in SERVICES["kafka"]["ports"]] == ["9094", "9096"]
+    # A password that is sent as it is: encrypted, or within this network.
+    plain = {name for name in listeners if broker.get(f"KAFKA_LISTENER_NAME_{name}_SASL_ENABLED_MECHANISMS") == "PLAIN"}
+    assert {name: listeners[name] for name in plain} == {"READERS": "SASL_SSL", "ADMIN": "SASL_PLAINTEXT"}
+    assert "READERS://:9096,ADMIN://:9095," in broker["KAFKA_LISTENERS"]
     assert broker["KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND"] == "false"
     for name in (*UNPRIVILEGED[1:], "collector", "publish", "operator"):
         service = SERVICES[name]
@@ -82,6 +86,12 @@ def test_passwords_are_made_once_and_differ(tmp_path: Path, monkeypatch: pytest.
     make()
     after = {str(path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path for path in after if after[path] != before[path]} == {str(tmp_path / "grafana/password")}
+    users = (tmp_path / "admin/users.properties").read_text().splitlines()[1]
+    assert re.findall(r"user_[\w-]+", users) == ["user_lanner-reader"]
+    monkeypatch.setenv("LANNER_KAFKA_ADVERTISED", "kafka.example.com")
+    make()
+    renewed = {path for path, text in after.items() if Path(path).read_text() != text}
+    assert renewed == {str(tmp_path / "admin/broker.pem"), str(tmp_path / "reader/certificate")}
 
 
 @pytest.mark.parametrize("name", [*UNPRIVILEGED, "collector"])

@@ -48,6 +48,26 @@ def test_ctrl_c_ends_the_set_up_whatever_the_interrupted_program_makes_of_it() -
     assert running.returncode == 130
 
 
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_interrupt_the_end_of_a_script(first: signal.Signals) -> None:
+    """What a cluster's script started is stopped, however often and by whichever signal it is asked to."""
+    script = (
+        ". deploy/setup/ask.sh; end() { echo ending; read -r; echo ended $1; }; at_end end; echo begun; sleep 60 & wait"
+    )
+    command = ["env", "--default-signal=INT", "bash", "-c", script]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
+        os.kill(running.pid, first)
+        assert running.stdout.readline() == "ending\n"
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.killpg(running.pid, each)
+        assert running.communicate("\n", timeout=10)[0] == "ended 0\n"
+        assert running.returncode == 0
+
+
 def test_setting_up_again_is_quick_and_silent() -> None:
     """All that is there is left alone: what `make run` costs the second time."""
     if not Path(".venv/.made-of").exists():

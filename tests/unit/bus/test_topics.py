@@ -66,6 +66,7 @@ def test_topics_as_they_should_be_are_fine() -> None:
             "topic lanner.events has only one replica: if its broker fails, the messages are lost",
             False,
         ),
+        ({"events": TopicState("lanner.events", 8, 1, "delete", DAY_MS, brokers=1)}, "", False),
         (
             {"events": TopicState("lanner.events", 8, 3, "delete", DAY_MS, "CreateTime")},
             (

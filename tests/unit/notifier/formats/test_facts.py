@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from notifier.formats.facts import facts
+from schemas.alert import Repeats
 from tests.unit.alerts import alert
 
 EVENT = {
@@ -41,6 +42,18 @@ def test_facts_stand_in_the_order_of_their_worth() -> None:
         ("program", "/usr/bin/cat"),
         ("pid", "7"),
         ("evt.arg.flags", "O_RDONLY"),
+    ]
+
+
+def test_a_summary_states_the_times_of_its_repeats_as_people_read_them() -> None:
+    """Nanoseconds are for programs; the first alert's id stays, to find it."""
+    start = 1_795_942_344_168_206_687
+    repeats = Repeats("a1", 3, start, start + 60 * 10**9, 10**12)
+    counts = {"repeats.first_id": "a1", "repeats.count": 3, "repeats.first": start, "repeats.last": start + 60 * 10**9}
+
+    assert list(facts(alert(event={}, output_fields=counts, repeats=repeats))) == [
+        ("repeats", "3, from 2026-11-29 08:52:24 to 2026-11-29 08:53:24 UTC"),
+        ("repeats.first_id", "a1"),
     ]
 
 
