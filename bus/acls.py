@@ -125,6 +125,7 @@ PARTS: Mapping[str, tuple[Grant, ...]] = MappingProxyType(
         "operator": (
             Grant("TOPIC", "", "READ", is_prefix=True),
             Grant("TOPIC", "", "DESCRIBE_CONFIGS", is_prefix=True),
+            Grant("GROUP", "", "DESCRIBE", is_prefix=True),
         ),
     }
 )

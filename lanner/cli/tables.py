@@ -65,6 +65,7 @@ COLLECTOR = {
 INTAKE = {"kubernetes-audit": ("commands.services.kubernetes", "Take audit events of Kubernetes API servers.")}
 COMMANDS = {
     "run": ("commands.services.run", "Watch this host: all stages in this process, alerts on standard output."),
+    "status": ("commands.status", "Show whether detection is current: lag, losses, silent hosts, sinks, disks."),
     "demo": ("commands.demo", "Run harmless actions and check that the built-in rules detect them."),
     "doctor": ("commands.operations", "Check what this host supports, and how to fix what is missing."),
     "sizing": ("commands.operations", "Compute the cores, memory, disk and network that a fleet needs."),
@@ -90,7 +91,7 @@ COMMANDS = {
 }
 
 TASKS = {
-    "Watch this host": ("run", "demo", "doctor"),
+    "Watch this host": ("run", "status", "demo", "doctor"),
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),

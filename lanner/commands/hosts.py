@@ -18,6 +18,7 @@ from lanner.cli.options import agreed, progress
 from lanner.cli.tables import HOSTS
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.libraries import need
+from lanner.operations.freshness import freshness, is_silent
 from lanner.terminal.output import error_line, note
 from lanner.terminal.tables import print_table
 from lanner.wiring.kafka import reachable_connection
@@ -26,6 +27,7 @@ from schemas.host_keys import BadHostKey, check_host_id, key_id, parse_public_ke
 if TYPE_CHECKING:
     from bus.connection import Connection
     from lanner.recorder.host_tally import FleetHost
+    from lanner.settings import Settings
     from lanner.wiring.host_keys import HostKeyDecisions, HostKeys
 
 
@@ -40,7 +42,7 @@ def _command(options: Options, *, check: bool) -> None:
     They are found in the retained topic of events. In a large fleet only a sample of it is read: a host that is gone
     may be missed if it was alive for less than half of the time since then. LOST counts the losses reported in the
     last minute, or in the last 20 s of a large fleet; LAG is how long the newest batch took to reach the broker.
-    If processors evaluate events late, the last line says how much.
+    If events are evaluated late, or a sink is, the last lines say how much; `lanner status` shows all of it.
     """
     ctx = click.get_current_context()
     ctx.obj = options
@@ -59,41 +61,43 @@ def _show(options: Options, *, check: bool) -> None:
         hosts = find_hosts(connection, now, search.stop, search.show)
     was_stopped = search.stop()
 
-    def is_silent(host: "FleetHost") -> bool:
-        return now - host.seen > settings.hosts.silent_seconds * 1000 and not host.is_stopped
+    def silent_now(host: "FleetHost") -> bool:
+        return is_silent(host, settings.hosts.silent_seconds, now / 1000)
 
-    hosts.sort(key=lambda host: (not is_silent(host), not host.is_stopped, host.name))
-    silent = [host for host in hosts if is_silent(host)]
+    hosts.sort(key=lambda host: (not silent_now(host), not host.is_stopped, host.name))
+    silent = [host for host in hosts if silent_now(host)]
     shown = silent if check else hosts
     if settings.json_output:
         for host in shown:
-            sys.stdout.write(json.dumps(_record(host, silent=is_silent(host))) + "\n")
+            sys.stdout.write(json.dumps(_record(host, silent=silent_now(host))) + "\n")
     elif shown:
         print_table(
             ("HOST", "SEEN", "VERSION", "KERNEL", "LOST", "LAG", "RULES"),
-            [_row(host, now, silent=is_silent(host)) for host in shown],
+            [_row(host, now, silent=silent_now(host)) for host in shown],
         )
     sys.stdout.flush()
     if was_stopped and not options.quiet:
         note("the search was stopped early: hosts may be missing.")
     elif not hosts and not options.quiet:
         note("the topic retains no events of any host.")
-    if not options.quiet and (late := _lateness(connection, settings.lag.seconds)):
-        note(late, "warning")
+    if not options.quiet:
+        _warn(settings, connection)
     if check and silent:
         error_line(f"{len(silent)} of {len(hosts)} hosts are silent.")
         raise click.exceptions.Exit(BAD_INPUT)
 
 
-def _lateness(connection: "Connection", behind_seconds: float) -> str:
-    """Return how late events are evaluated, as a sentence; empty if they are evaluated in time."""
-    from lanner.console.pipeline import lateness
-    from lanner.wiring.stages.consoles import group_queues
+def _warn(settings: "Settings", connection: "Connection") -> None:
+    """Report why this list may hide problems: events that are evaluated late, and sinks that are late."""
+    from lanner.wiring.freshness import group_queues, limits_of
 
     try:
-        return lateness(group_queues(connection), behind_seconds, time.time())
+        current = freshness(time.time(), limits_of(settings), group_queues(connection))
     except BusUnavailable as error:
-        return f"how late events are evaluated is not known: {error}"
+        note(f"how late events are evaluated is not known: {error}", "warning")
+        return
+    for each in current.problems:
+        note(f"{each.subject} {printable(each.name)}: {each.text}.", "warning")
 
 
 def _row(host: "FleetHost", now: int, *, silent: bool) -> list[str | Text]:

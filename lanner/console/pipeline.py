@@ -2,41 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from bus.connection import BusUnavailable
-from foundation.quantities import seconds_text
 from foundation.sqlite import DatabaseUnusable
-from foundation.text import count_of
 from lanner.console.workers import PatientReading, on_thread
 from lanner.dead_letters.selection import DeadLetterFilter, chosen
 from lanner.dead_letters.store import OUTBOX_ENDING, DeadLetterStore, StoredDeadLetter
 from lanner.errors import BadInput
+from lanner.operations.freshness import Freshness, FreshnessLimits, PipelineQueue, freshness
 from notifier.delivery.outbox import Outbox
-
-ReaderKind = Literal["processor", "sink", "reader"]
-
-
-@dataclass(frozen=True, slots=True)
-class PipelineQueue:
-    """The messages that wait for one reader."""
-
-    kind: ReaderKind
-    """Processors, a sink, or another reader, such as a SIEM."""
-    name: str
-    """The sink, or the consumer group."""
-    source: str
-    """The topic or the file."""
-    waiting: int
-    oldest: float | None
-    """When the oldest of what waits was queued, wall clock, seconds; None if nothing waits, or if it isn't known."""
-    readers: int | None = None
-    """How many run; None if it isn't known."""
 
 
 def outbox_queues(folder: Path) -> list[PipelineQueue]:
@@ -50,19 +29,6 @@ def outbox_queues(folder: Path) -> list[PipelineQueue]:
         except DatabaseUnusable as error:
             raise BadInput(f"notifier.state_dir: {error}.") from None
     return found
-
-
-def lateness(queues: Iterable[PipelineQueue], behind_seconds: float, now: float) -> str:
-    """Return how late events are evaluated, as a sentence; empty if none is older than some seconds.
-
-    now: wall clock, s.
-    """
-    late = [each for each in queues if each.kind == "processor" and each.oldest and now - each.oldest > behind_seconds]
-    if not late:
-        return ""
-    worst = min(late, key=lambda queue: queue.oldest or now)
-    age = seconds_text(now - (worst.oldest or now))
-    return f"Evaluation is {age} behind: {count_of(worst.waiting, 'message')} of {worst.source} wait for processors."
 
 
 SHOWN = 200
@@ -105,10 +71,10 @@ class Replay:
 class PipelineDesk:
     """Reads queues and dead letters for all pages together; replays dead letters one request after the other."""
 
-    def __init__(self, source: PipelineSource, behind_seconds: float) -> None:
-        """Take what a console reads. behind_seconds: the age from which an unevaluated event is late."""
+    def __init__(self, source: PipelineSource, limits: FreshnessLimits) -> None:
+        """Take what a console reads, and from when on something is late."""
         self.remarks = source.remarks
-        self._behind_seconds = behind_seconds
+        self._limits = limits
         self._source = source
         self.queues: PatientReading[Sequence[PipelineQueue]] = PatientReading(
             source.queues,
@@ -125,9 +91,10 @@ class PipelineDesk:
         self._replaying = asyncio.Lock()
 
     @property
-    def lateness(self) -> str:
-        """How late events are evaluated, as far as is known without waiting; empty if they are evaluated in time."""
-        return lateness(self.queues.latest() or (), self._behind_seconds, time.time())
+    def freshness(self) -> Freshness | None:
+        """How current detection is, as far as is known without waiting; None if nothing was read yet."""
+        queues = self.queues.latest()
+        return None if queues is None else freshness(time.time(), self._limits, queues)
 
     async def check(self) -> None:
         """Raise NotReadable if the dead letters can't be reached."""

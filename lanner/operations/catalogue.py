@@ -72,6 +72,9 @@ METRICS: Mapping[str, Metric] = {
     "lanner_oldest_undelivered_seconds": Metric(
         "gauge", "Age of the oldest alert in the queue; 0 if empty.", ("sink",)
     ),
+    "lanner_problems": Metric(
+        "gauge", "What isn't as it should be now: late evaluation, losses, sinks, disks.", ("subject",)
+    ),
     "lanner_kubernetes_leader": Metric("gauge", "Whether this process leads: 1 or 0."),
     "lanner_kubernetes_objects": Metric("gauge", "Objects of the API server in memory, by kind.", ("resource",)),
     "lanner_kubernetes_lists_total": Metric("counter", "Lists read from the API server to their ends.", ("resource",)),

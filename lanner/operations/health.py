@@ -1,10 +1,13 @@
 """Health checks of a stage, as text: one line per check."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from foundation.text import printable
+from lanner.operations.catalogue import Value
+from lanner.operations.freshness import SUBJECTS, Freshness
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,20 @@ def turning(name: str, turned_at: float, now: float, limit: float) -> HealthChec
     if age < limit:
         return HealthCheck(name, is_good=True, detail="running")
     return HealthCheck(name, is_good=False, detail=f"no iteration for {age:.0f} s: it hangs, or lacks CPU")
+
+
+def degraded(current: Freshness | None) -> list[HealthCheck]:
+    """Return a check for each problem: people are to look, but a restart won't help."""
+    return [
+        HealthCheck(f"{each.subject} {each.name}", is_good=True, detail=each.text, is_degraded=True)
+        for each in (() if current is None else current.problems)
+    ]
+
+
+def problem_readings(current: Freshness | None) -> dict[tuple[str, ...], Value]:
+    """Return the number of problems by subject; 0 for each subject without one."""
+    numbers = Counter(each.subject for each in (() if current is None else current.problems))
+    return {(subject,): numbers[subject] for subject in SUBJECTS}
 
 
 class Beat:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
+from lanner.operations.freshness import PipelineQueue
 from lanner.operations.health import Beat, Health, HealthCheck, turning
 from notifier.delivery.outbox import Outbox
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery
 from notifier.delivery.worker import Worker
 from notifier.sink import IntakeStats, SinkStats
 
@@ -53,6 +55,16 @@ def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
         "lanner_undelivered_alerts": waiting,
         "lanner_oldest_undelivered_seconds": oldest,
     }
+
+
+def sink_queue(delivery: AlertDelivery) -> PipelineQueue:
+    """Return what waits for a sink of `lanner run`."""
+    if isinstance(delivery, DirectDelivery):
+        return PipelineQueue("sink", delivery.name, "this process", 0, None, failure=delivery.failure)
+    outbox = delivery.outbox
+    return PipelineQueue(
+        "sink", delivery.name, "its outbox", outbox.backlog(), outbox.oldest(), failure=delivery.failure
+    )
 
 
 def outcomes(name: str, stats: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:

@@ -10,7 +10,8 @@ from lanner.intake.local import LocalAuditLog
 from lanner.known_state.host import StatefulEvaluator
 from lanner.operations.catalogue import Readings, Value
 from lanner.operations.collector import REASONS
-from lanner.operations.health import Health, HealthCheck, turning
+from lanner.operations.freshness import Freshness
+from lanner.operations.health import Health, HealthCheck, degraded, problem_readings, turning
 from lanner.operations.notifier import SinkView, fresh, outcomes, sink_readings
 from lanner.operations.processor import PASSED_OVER, repeated, rule_readings, session_readings
 from lanner.ruleset.compile import CompiledDetection
@@ -43,6 +44,8 @@ class RunningHost(Protocol):
     detection: CompiledDetection
     sinks: list[AlertDelivery]
     """Where alerts go."""
+    current: Freshness | None
+    """How current detection is; None before it has begun."""
 
     @property
     def summary(self) -> Counts:
@@ -95,6 +98,7 @@ class RunView:
         if log is not None:
             readings["lanner_json_events_total"] = {("evaluated",): log.events, ("refused",): log.refused}
             readings["lanner_json_events_truncated_total"] = {(): log.truncated}
+        readings["lanner_problems"] = problem_readings(pipeline.current)
         for name, values in sink_readings(self._outboxes(), time.time()).items():
             readings[name] = dict(values)
         for sink in pipeline.sinks:
@@ -125,6 +129,5 @@ class RunView:
 
     def _ready(self) -> list[HealthCheck]:
         attached = self._pipeline.is_started
-        return [
-            HealthCheck("kernel", attached, "attached, and the self-test passed" if attached else "not attached yet")
-        ]
+        detail = "attached, and the self-test passed" if attached else "not attached yet"
+        return [HealthCheck("kernel", attached, detail), *degraded(self._pipeline.current)]

@@ -24,7 +24,8 @@ class DirectDelivery:
         self._sink = sink
         self._router = router
         self._report = report
-        self._is_failing = False
+        self.failure = ""
+        """Why the last alert was lost; empty if it was delivered."""
 
     def deliver(self, alert: Alert) -> None:
         """Send an alert if it is routed to this sink."""
@@ -34,14 +35,15 @@ class DirectDelivery:
         outcome = self._sink.send([routed])
         if isinstance(outcome, Delivered):
             self.stats.delivered(alert.time)
-            if self._is_failing:
-                self._is_failing = False
+            if self.failure:
+                self.failure = ""
                 self._report(f"{self.name}: accepts alerts again; {self.stats.lost:,} so far were lost.")
             return
         self.stats.lost += 1
-        if not self._is_failing:
-            self._is_failing = True
-            reason = outcome.reason if isinstance(outcome, RetryLater | Undeliverable) else "rate limit"
+        was_failing = bool(self.failure)
+        reason = outcome.reason if isinstance(outcome, RetryLater | Undeliverable) else "rate limit"
+        self.failure = reason or "no reason given"
+        if not was_failing:
             self._report(f"{self.name}: {reason}; alerts are lost, and counted, until it works again.")
 
     def reopen(self) -> None:
@@ -64,8 +66,13 @@ class OutboxDelivery:
         self.worker = worker
         self._report = report
         self._is_full = False
-        self._has_failed = False
+        self._unwritten = ""
         worker.start()
+
+    @property
+    def failure(self) -> str:
+        """Why the sink takes nothing now, or nothing can wait for it; empty if both work."""
+        return self._unwritten or self.worker.failure
 
     def deliver(self, alert: Alert) -> None:
         """Put an alert into the outbox if it is routed to this sink."""
@@ -75,10 +82,11 @@ class OutboxDelivery:
             outcome = self.outbox.put(alert)
         except OSError as error:
             self.stats.lost += 1
-            if not self._has_failed:
-                self._has_failed = True
+            if not self._unwritten:
                 self._report(f"{self.name}: its outbox can't be written ({error}); alerts for it are lost.")
+            self._unwritten = f"its outbox can't be written ({error})"
             return
+        self._unwritten = ""
         if outcome == "repeat":
             self.stats.duplicates += 1
         is_full = outcome == "full"

@@ -75,13 +75,14 @@ MAY_READ: dict[str, set[str]] = {
     "reader": SIEM,
     "operator": set(ALL_TOPICS),
 }
+GROUPS = ("processor", "notifier.formats.ecs", "notifier.sinks.slack", "siem.elastic", "another")
 MAY_DESCRIBE = {
     "processor": {"processor"},
     "notifier": {"notifier.formats.ecs", "notifier.sinks.slack"},
     "console": {"processor", "notifier.formats.ecs", "notifier.sinks.slack", "siem.elastic"},
     "reader": {"siem.elastic"},
+    "operator": set(GROUPS),
 }
-GROUPS = ("processor", "notifier.formats.ecs", "notifier.sinks.slack", "siem.elastic", "another")
 DENIED = (
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,

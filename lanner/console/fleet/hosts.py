@@ -7,13 +7,17 @@ from typing import ClassVar
 
 from lanner.console.fleet.ports import HostsReading, has_name
 from lanner.console.store.filters import PageFilter
+from lanner.operations.freshness import is_silent
 from lanner.recorder.host_tally import FleetHost
+from schemas.batch import INCOMPLETE_REASONS
 
 PROBLEMS: Mapping[str, str] = {
     "silent": "It sends nothing, although even an idle host sends a heartbeat every 15 s.",
-    "losing": "Events or facts were lost: rules may have missed something.",
+    "losing": "Events were lost in the last minute: rules may have missed something.",
+    "lost earlier": "Events were lost in the last hour, as its alerts say: rules may have missed something.",
     "clock": "Its clock is wrong. Times of its events are corrected.",
     "late": "Its newest batch took more than 5 s to reach the broker.",
+    "incomplete": "Facts about processes or containers were left out of its events in the last minute.",
     "outdated": "Its collector is older than this console.",
     "limited": "It doesn't send all event types that the rules name.",
     "stopped": "Its collector was stopped in good order.",
@@ -59,7 +63,7 @@ class HostCriteria:
     needed: frozenset[str] = frozenset()
     """Event types that rules name."""
     losing: Collection[str] = frozenset()
-    """Names of hosts about which an alert reports a loss."""
+    """Names of hosts about which a recent alert reports lost events."""
 
 
 def host_rows(known: HostsReading, criteria: HostCriteria) -> list[HostRow]:
@@ -73,11 +77,12 @@ def host_row(host: FleetHost, criteria: HostCriteria) -> HostRow:
     """Return a host with its states."""
     watched = None if host.watched is None else {*host.watched, *host.narrowed}
     missing = () if watched is None else tuple(sorted(criteria.needed - watched))
-    is_old = criteria.read_at - host.seen > criteria.silent_seconds * 1000
     holds = {
-        "silent": is_old and not host.is_stopped,
+        "silent": is_silent(host, criteria.silent_seconds, criteria.read_at / 1000),
         "stopped": host.is_stopped,
-        "losing": any(host.losses.values()) or host.name in criteria.losing,
+        "losing": host.lost > 0,
+        "lost earlier": not host.lost and host.name in criteria.losing,
+        "incomplete": any(host.losses.get(reason) for reason in INCOMPLETE_REASONS),
         "clock": host.offset != 0,
         "late": host.lag > _LATE_MS,
         "outdated": _numbers(host.version) < _numbers(criteria.version),

@@ -19,6 +19,7 @@ from foundation.http_server import CLOSED_CONNECTIONS
 from foundation.rate_limit import RateLimit
 from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, console
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
+from lanner.console.server.live import HEARTBEAT, event_bytes
 from lanner.console.server.rendering import TEMPLATES, View, templates
 from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
@@ -34,10 +35,16 @@ async def live(request: web.Request) -> web.StreamResponse:
     )
     first = await anext(stream)
     answer = await event_stream(request)
+    desk, had_problems = console(request).pipeline, False
     try:
         await answer.write(first)
         async for part in stream:
-            await answer.write(part)
+            current = None if desk is None else desk.freshness
+            has_problems = current is not None and bool(current.problems)
+            # While detection is late, no alert may come for which the page would be read again.
+            is_due = part == HEARTBEAT and (has_problems or had_problems)
+            await answer.write(event_bytes("change", {"added": 0}) if is_due else part)
+            had_problems = has_problems
     except ConnectionResetError:
         pass
     finally:

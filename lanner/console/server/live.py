@@ -15,6 +15,7 @@ REASONS = ("session", "full", "evicted")
 """Why a stream is refused or closed: its session has as many as it may, all are in use, another client needs it."""
 PERIOD_SECONDS = 1.0
 HEARTBEAT_SECONDS = 20.0
+HEARTBEAT = b": still here\n\n"
 
 
 def event_bytes(name: str, value: Any) -> bytes:
@@ -104,7 +105,7 @@ class LiveHub:
                     async with asyncio.timeout(HEARTBEAT_SECONDS):
                         await listener.changed.wait()
                 except TimeoutError:
-                    yield b": still here\n\n"
+                    yield HEARTBEAT
                     continue
                 listener.changed.clear()
                 added, seen = self.total - seen, self.total

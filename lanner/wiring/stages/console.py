@@ -35,6 +35,7 @@ from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import is_loopback
 from lanner.settings.sections.services import ConsoleSettings
+from lanner.wiring.freshness import limits_of
 from lanner.wiring.kafka import secret
 from lanner.wiring.rules import find_rules
 from lanner.wiring.servers import address, server_context
@@ -231,7 +232,7 @@ class RunningConsole:
             silent_seconds=settings.hosts.silent_seconds,
             stuck_seconds=settings.http.stuck_seconds,
             search=None if search is None else SearchDesk(search),
-            pipeline=None if pipeline is None else PipelineDesk(pipeline, settings.lag.seconds),
+            pipeline=None if pipeline is None else PipelineDesk(pipeline, limits_of(settings)),
         )
         self._feed.on_change = made.hub.publish
         self._fleet = fleet

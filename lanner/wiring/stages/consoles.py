@@ -6,14 +6,12 @@ from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 
-from bus.administration import NOTIFIER_GROUPS, GroupLag, GroupLags
 from bus.clients.reachability import check_reachable
 from bus.connection import Connection
-from bus.topics import PROCESSOR_GROUP
 from foundation.text import OnNote
 from lanner.console.feed.local import LineFile, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.fleet.local import FilesOnly, LocalHost
-from lanner.console.pipeline import PipelineQueue, PipelineSource, outbox_queues
+from lanner.console.pipeline import PipelineSource, outbox_queues
 from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
@@ -22,28 +20,12 @@ from lanner.recorder.recording import RecordingStore
 from lanner.recorder.store import EventStore
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import json_topic_names
+from lanner.wiring.freshness import REACH_SECONDS, group_queues
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import AUDIT, MARKS, RunningConsole
 from processor.output.redaction import Redaction
 from schemas.alert import Alert
 from schemas.catalog.priorities import BY_NAME
-
-REACH_SECONDS = 1.0
-
-
-def group_queues(connection: Connection) -> list[PipelineQueue]:
-    """Return what waits for each group. Raises BusUnavailable, within a second if no broker takes connections."""
-    check_reachable(connection, REACH_SECONDS)
-    return [_queue(each) for each in GroupLags(connection).read()]
-
-
-def _queue(lag: GroupLag) -> PipelineQueue:
-    if lag.group == PROCESSOR_GROUP:
-        return PipelineQueue("processor", lag.group, lag.topic, lag.waiting, lag.oldest, lag.members)
-    if lag.group.startswith(NOTIFIER_GROUPS):
-        name = lag.group.removeprefix(NOTIFIER_GROUPS)
-        return PipelineQueue("sink", name, lag.topic, lag.waiting, lag.oldest, lag.members)
-    return PipelineQueue("reader", lag.group, lag.topic, lag.waiting, lag.oldest, lag.members)
 
 
 def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> PipelineSource:

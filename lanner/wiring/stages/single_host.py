@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,9 +15,12 @@ from lanner.dead_letters.selection import report_orphaned_outboxes
 from lanner.errors import BadInput
 from lanner.intake.local import LocalAuditLog, log_follower
 from lanner.known_state.host import StatefulEvaluator
+from lanner.operations.freshness import Freshness, PipelineQueue, ProblemAlerts, freshness
+from lanner.operations.notifier import sink_queue
 from lanner.process import service
 from lanner.process.service import FileWatch
 from lanner.process.signals import Signals
+from lanner.recorder.host_tally import HostTally
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, StoredBatch
@@ -25,6 +29,7 @@ from lanner.ruleset.host_names import HostNames
 from lanner.settings import Settings
 from lanner.terminal.alert_text import Summary
 from lanner.terminal.output import StatusLine, error_line, note
+from lanner.wiring.freshness import disk_spaces, limits_of, remove_report, write_report
 from lanner.wiring.routing.conditions import conditions_of
 from lanner.wiring.routing.routers import enabled_sinks, open_sinks
 from lanner.wiring.rules import repeated_alerts
@@ -36,6 +41,7 @@ from processor.output.internal_alerts import rules_changed
 from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
+from schemas.encoding.batch import head_of
 from schemas.filter import PushdownFilter
 
 POLL_SECONDS = 0.25
@@ -44,6 +50,8 @@ REST_SECONDS = 1.0
 LEARNING_SECONDS = 0.05
 """How long to learn from recorded batches between two polls."""
 CHORES_SECONDS = 1.0
+REPORT_SECONDS = 5.0
+_FRESH_SECONDS = 15.0
 _MAX_NAMED = 5
 _MAX_CHANGES = 50
 
@@ -118,6 +126,12 @@ class Pipeline:
         """Seconds from an event to its alert."""
         self.turned_at = time.monotonic()
         self.is_started = False
+        self.current: Freshness | None = None
+        """How current detection is; None before it has begun."""
+        self._tally = HostTally()
+        self._newest: tuple[float, float] | None = None
+        """When the newest event was made, and when it was evaluated; wall clock, s."""
+        self._reported_at = 0.0
         self.detection = detection
         """The active rules."""
         self._reload = reload
@@ -128,6 +142,7 @@ class Pipeline:
         self.sinks: list[AlertDelivery] = self._open_sinks(settings)
         """Where alerts go now."""
         self._source = make_source(detection, self._take)
+        self._problems = ProblemAlerts(self._source.hostname)
         self._watch = self._watched()
         self._recording = recording
         self._on_alert = on_alert
@@ -202,6 +217,7 @@ class Pipeline:
                 chores_at = time.monotonic() + CHORES_SECONDS
                 for alert in self.evaluator.advance_to(time.monotonic()):
                     self._deliver(alert)
+                self._look()
                 if _nobody_reads(1):
                     raise BrokenPipeError
                 if self.settings.watch_config_files and (changed := self._watch.changed()):
@@ -209,9 +225,29 @@ class Pipeline:
             if cause:
                 self._reload_rules(cause)
 
+    def _look(self) -> None:
+        """Find out how current detection is, raise alerts about what began or ended, and report it."""
+        now = time.time()
+        made, evaluated = self._newest or (now, now)
+        # Events come at least with each heartbeat of the collector, so an old delay means nothing now.
+        is_late = evaluated - made > 1 and now - evaluated < _FRESH_SECONDS
+        own = PipelineQueue("processor", "lanner run", "this host", 0, made if is_late else None)
+        hosts = [] if self._newest is None else [replace(self._tally.host(), seen=int(now * 1000))]
+        queues = [own, *map(sink_queue, self.sinks)]
+        self.current = freshness(now, limits_of(self.settings), queues, hosts, disk_spaces(self.settings))
+        for alert in self._problems.look(self.current):
+            self._deliver(alert)
+        if now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
+            # On a full disk it can't be written; its age then shows that it isn't current.
+            with suppress(OSError):
+                write_report(self.settings, self.current)
+
     def _end(self) -> None:
         service.notify("STOPPING=1")
         self._status.close()
+        with suppress(OSError):
+            remove_report(self.settings)
         try:
             self._source.stop()
             self._names.stop()
@@ -233,6 +269,9 @@ class Pipeline:
         batch.names = self._names.table
         for alert in self.evaluator.process(self.pods.join(batch)):
             self._deliver(alert)
+        self._tally.see(head_of(batch), time.time_ns() // 1_000_000)
+        if batch.count:
+            self._newest = batch.columns["time"][-1] / 1e9, time.time()
         if self._recording is not None:
             self._recording.store(batch)
         if self._on_batch is not None:

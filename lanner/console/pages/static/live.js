@@ -24,6 +24,7 @@ function show(state, text) {
 function label() {
   if (paused) show("paused", waiting ? `Paused, ${waiting} new` : "Paused");
   else if (refusal) show("polling", `Every ${POLL_SECONDS} s`);
+  else if (document.querySelector("[data-late]")) show("late", "Behind");
   else show("live", "Live");
 }
 

@@ -44,7 +44,12 @@ export async function refresh() {
   if (!answer.ok) throw new Error(`the console answers ${answer.status}`);
   // The server escaped every value; nothing in the new document runs before it is taken over, and the policy forbids inline scripts.
   const text = await answer.text();
-  const fresh = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html").getElementById("content");
+  const page = new DOMParser().parseFromString(policy ? policy.createHTML(text) : text, "text/html");
+  localTimes(page);
+  // On every page, how current detection is.
+  const bar = page.getElementById("freshness");
+  if (bar) document.getElementById("freshness")?.replaceWith(bar);
+  const fresh = page.getElementById("content");
   const old = document.getElementById("content");
   if (!fresh || !old) return;
   const row = currentRow();
@@ -52,7 +57,6 @@ export async function refresh() {
   const index = rows().indexOf(row);
   const selected = new Set([...document.querySelectorAll("tr.selected")].map((row) => row.dataset.key));
   const draft = old.querySelector("textarea")?.value;
-  localTimes(fresh);
   for (const each of fresh.querySelectorAll("tr[data-row]")) {
     if (selected.has(each.dataset.key)) each.classList.add("selected");
   }

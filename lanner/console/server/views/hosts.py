@@ -14,7 +14,7 @@ from lanner.console.server.guard import NotFound
 from lanner.console.server.rendering import page
 from lanner.console.server.views.alerts import MAX_LIMIT, MAX_OFFSET, number
 from lanner.console.store.rows import time_text
-from processor.output.internal_alerts import EVENTS_LOST, FACTS_MISSING
+from processor.output.internal_alerts import EVENTS_LOST
 
 PAGE = 100
 _HOUR_NS = 3600 * 10**9
@@ -107,7 +107,7 @@ async def _rows(made: Console) -> tuple[HostsReading, list[HostRow]]:
     def make() -> list[HostRow]:
         needed = made.fleet.rules().event_types
         since = (made.clock() - _HOUR_NS) // 1000
-        losing = made.reader.hosts_of_rules((EVENTS_LOST, FACTS_MISSING), since)
+        losing = made.reader.hosts_of_rules((EVENTS_LOST,), since)
         return host_rows(known, HostCriteria(known.read_at, made.silent_seconds, lanner.__version__, needed, losing))
 
     rows: list[HostRow] = await made.recent.get(("hosts", known.read_at), make)

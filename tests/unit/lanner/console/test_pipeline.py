@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from lanner.console.pipeline import PipelineQueue, lateness, outbox_queues
+from lanner.console.pipeline import outbox_queues
 from lanner.errors import BadInput
+from lanner.operations.freshness import PipelineQueue
 from notifier.delivery.outbox import Outbox
 from tests.unit.alerts import alert
 
@@ -30,17 +31,3 @@ def test_a_damaged_outbox_is_reported(tmp_path: Path) -> None:
     (tmp_path / "slack.outbox.db").write_bytes(b"nonsense" * 1000)
     with pytest.raises(BadInput, match=r"slack\.outbox\.db"):
         outbox_queues(tmp_path)
-
-
-def test_the_oldest_of_what_processors_read_is_how_late_they_are() -> None:
-    """A sink that is behind delays alerts, but not their evaluation."""
-    queues = [
-        PipelineQueue("processor", "processors", "events", 9, 1000.0),
-        PipelineQueue("processor", "processors", "correlate", 762_382, 155.0),
-        PipelineQueue("sink", "slack", "alerts", 5, 3.0),
-    ]
-
-    assert lateness(queues, 30, 1001) == (
-        "Evaluation is 14m 6s behind: 762,382 messages of correlate wait for processors."
-    )
-    assert lateness(queues[:1], 30, 1029) == lateness(queues[2:], 30, 1029) == lateness([], 30, 1029) == ""

@@ -1,6 +1,8 @@
+import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from bus.connection import Connection
+from lanner.console.pipeline import PipelineSource
+from lanner.operations.freshness import PipelineQueue
 from lanner.settings import load_settings
 from lanner.wiring.stages.console import open_accounts
 from lanner.wiring.stages.consoles import fleet_pipeline, outbox_pipeline
 from notifier.delivery.outbox import Outbox
 from tests.ports import free_port
 from tests.unit.alerts import alert
+from tests.unit.lanner.console.alerts import soon
 from tests.unit.lanner.console.server.conftest import Serve
 from tests.unit.lanner.console.server.running import HEADER, Served
 
@@ -146,3 +151,17 @@ def test_a_broker_that_hangs_keeps_no_page_waiting(serve: Serve) -> None:
         assert time.monotonic() - began < 20
         assert 'role="alert"' in page
         served.stop()
+
+
+def test_every_page_says_until_when_events_are_evaluated(serve: Serve) -> None:
+    """With the worst problems, once they are known; a console whose detection is current has no bar."""
+    late = PipelineQueue("processor", "processors", "correlate", 762_382, time.time() - 846, 2)
+    queues = [late]
+    served = serve(pipeline=PipelineSource(lambda: queues, lambda: nullcontext(())))
+    served.ask("/pipeline")
+    for path in ("/", "/rules", "/pipeline"):
+        page = served.ask(path).text
+        assert re.search(r"data-late>\s*Evaluated up to <time", page)
+        assert re.search(r"Evaluation correlate: 14m \ds behind: 762,382 messages wait for processors\.", page)
+    queues[0] = replace(late, oldest=time.time())
+    assert any("data-late" not in served.ask("/").text for _ in soon())
