@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from types import MappingProxyType
 
-from foundation.times import date_and_time_seconds
+from foundation.times import date_and_time_seconds, iso8601_zulu
 from schemas.alert import Alert, Value
 from schemas.catalog.fields import K8S_AUDIT, SOURCES, SYSCALL
 from schemas.catalog.system_calls import (
@@ -23,6 +23,7 @@ from schemas.catalog.system_calls import (
     SYMLINKS,
     TRUNCATES,
 )
+from schemas.encoding.limits import MAX_CLOCK
 
 MAX_PART = 300
 """Characters of a file name or command in the phrase."""
@@ -160,6 +161,14 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
 })  # fmt: skip
 
 
+_TIMES = frozenset(
+    {
+        *("evt.time", "evt.rawtime", "proc.pid.ts", "proc.ppid.ts", "proc.pidns_init_start_ts", "container.start_ts"),
+        *("proc.exe_ino.ctime", "proc.exe_ino.mtime"),
+        *("correlation.first", "correlation.last"),
+    }
+)
+"""Fields that are ns since the epoch in an alert."""
 _SOCKETS = ("ipv4", "ipv6", "unix")
 _LEVELS = range(2, 9)
 _ANCESTORS = ("proc.pname", *(f"proc.aname[{level}]" for level in _LEVELS))
@@ -188,6 +197,8 @@ def facts(alert: Alert) -> Iterator[tuple[str, str]]:
 def _shown(name: str, value: Value) -> str:
     if value is None or (name == "proc.tty" and value == 0):
         return ""
+    if isinstance(value, int) and name.rpartition("].")[2] in _TIMES and 0 < value < MAX_CLOCK:
+        return iso8601_zulu(value)
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from notifier.formats.facts import facts
 from schemas.alert import Repeats
-from tests.unit.alerts import alert
+from tests.unit.alerts import TIME, alert
 
 EVENT = {
     "proc.cmdline": "cat /etc/shadow",
@@ -55,6 +55,14 @@ def test_a_summary_states_the_times_of_its_repeats_as_people_read_them() -> None
         ("repeats", "3, from 2026-11-29 08:52:24 to 2026-11-29 08:53:24 UTC"),
         ("repeats.first_id", "a1"),
     ]
+
+
+def test_times_are_shown_as_times() -> None:
+    """Those of a window, of a step of a sequence and of a process; another number stays one."""
+    fields = dict.fromkeys(("correlation.last", "correlation.leg[a].evt.time", "proc.pid.ts"), TIME)
+    shown = dict(facts(alert(event={}, output_fields={**fields, "evt.arg.pid": TIME, "evt.rawtime": 2**70})))
+    assert {shown[name] for name in fields} == {"2026-11-24T14:31:30.479846943Z"}
+    assert (shown["evt.arg.pid"], shown["evt.rawtime"]) == (str(TIME), str(2**70))
 
 
 @pytest.mark.parametrize(
