@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import several
+from tests.browser.consoles import recent, several
 from tests.unit.lanner.console.server.running import Served
 
 ROWS = "table.groups tbody tr"
@@ -164,10 +164,10 @@ def test_groups_are_acknowledged_together_by_mouse_and_on_a_phone(served: Served
     expect(page.locator(ROWS)).to_have_count(count - 2)
     message = page.locator("#status")
     expect(message).to_have_text("Done for 2 groups.")
-    box, last = message.bounding_box(), page.locator(ROWS).last.bounding_box()
+    box, header = message.bounding_box(), page.locator("header.top").bounding_box()
     assert box
-    assert last
-    assert box["y"] + box["height"] <= last["y"]
+    assert header
+    assert box["y"] + box["height"] <= header["y"] + header["height"]
 
     phone = visit(served, viewport={"width": 360, "height": 640}, has_touch=True)
     page = phone.open("/")
@@ -187,3 +187,38 @@ def test_an_unknown_address_leads_back_to_the_list(served: Served, visit: Visiti
     expect(page.locator(ROWS).first).to_be_visible()
     assert all("404" in problem for problem in one.problems)
     one.problems.clear()
+
+
+def test_a_view_is_narrowed_by_a_count_saved_and_opened_again(served: Served, visit: Visiting) -> None:
+    """The address is its link, with its columns and its name; the list of views is in this browser."""
+    one = visit(served, viewport={"width": 1280, "height": 800})
+    page = one.open("/")
+    facets = page.get_by_role("complementary", name="Alerts by value")
+    facets.get_by_role("link", name="web-1 3").click()
+    page.wait_for_url("**/?host=web-1")
+    expect(page.locator(".counts")).to_contain_text("3 alerts")
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("link", name="Hide Workload").press("Enter")
+    expect(page.get_by_role("columnheader", name="Workload")).to_have_count(0)
+    page.get_by_text("Saved views", exact=True).click()
+    page.get_by_label("Name of what is shown").fill("Web <1>")
+    page.keyboard.press("Enter")
+    expect(page.locator("#status")).to_contain_text("Saved.")
+    link = query(page.url)
+    assert (link["host"], link["view"]) == ("web-1", "Web <1>")
+    served.queue.put(recent(-1, rule="Later", hostname="web-1"))
+    expect(page.locator(ROWS).first).to_contain_text("Later")
+    expect(page.get_by_role("link", name="Web <1>", exact=True)).to_be_visible()
+    page = one.open("/")
+    page.get_by_text("Saved views", exact=True).click()
+    page.get_by_role("link", name="Web <1>", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Web <1>")
+    assert query(page.url) == link
+    expect(page.get_by_role("columnheader", name="Workload")).to_have_count(0)
+    page.get_by_text("Saved views", exact=True).click()
+    page.get_by_role("button", name="Remove the view").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename == "lanner-groups.csv"
+    assert "web-1" in download.value.path().read_text()

@@ -1,6 +1,8 @@
 """Pages for a request: a template with what every page shows."""
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -144,6 +146,27 @@ def _lines(text: str) -> Markup:
 
 def _value(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+_FORMULAS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001  as East Asian editions of spreadsheets read them
+"""The first characters by which spreadsheets take a text for a formula."""
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return a table as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            value = ", ".join(map(str, value))
+        if not isinstance(value, str):
+            return value
+        return printable(f"'{value}" if value.startswith(_FORMULAS) else value)
+
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(columns)
+    table.writerows([cell(row[name]) for name in columns] for row in rows)
+    return text.getvalue()
 
 
 TEMPLATES = web.AppKey("templates", Environment)

@@ -106,6 +106,43 @@ class Filters(PageFilter):
         return not (self.namespace or self.image or self.host or self.user or self.q)
 
 
+COLUMNS: Mapping[str, str] = {
+    "workload": "Workload",
+    "line": "Over time",
+    "alerts": "Alerts",
+    "hosts": "Hosts",
+    "newest": "Newest",
+    "first": "First",
+    "techniques": "ATT&CK",
+    "assignee": "Assigned to",
+}
+"""The columns that people may choose, with their headings."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListFilters(Filters):
+    """The selection of alerts with the columns of the list."""
+
+    columns: str = "workload,line,alerts,hosts,newest"
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """Read the query of an address; other names are ignored. Raises BadRequest."""
+        found = super(ListFilters, cls).read(query)
+        if not found.chosen <= {*COLUMNS, ""}:
+            raise BadRequest(f"columns must be some of {', '.join(COLUMNS)}, with commas between them.")
+        return found
+
+    @property
+    def chosen(self) -> frozenset[str]:
+        """The names of the columns."""
+        return frozenset(self.columns.split(","))
+
+    def toggled(self, name: str) -> str:
+        """Return the address of the list with a column more or less."""
+        return self.address(columns=",".join(each for each in COLUMNS if each in self.chosen ^ {name}))
+
+
 def address(path: str, query: Mapping[str, str]) -> str:
     """Return an address with a query, if there is one."""
     return f"{path}?{urlencode(query)}" if query else path

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from lanner.console.store.filters import ALL_TIME, Filters, group_conditions
-from lanner.console.store.record import OTHER_TEXTS, unpacked
+from lanner.console.store.listing import facets_of, histogram_of, listed_groups
+from lanner.console.store.record import unpacked
 from lanner.console.store.rows import (
-    AlertGroup,
     AlertLine,
     AllRuleActivity,
-    Bar,
+    Facet,
     GroupDetail,
     GroupPage,
     Mark,
     RuleActivity,
     TimeHistogram,
 )
-from lanner.console.store.selection import MAX_MATCHES, AlertSelection, alerts_source, all_of, oldest, select
-from lanner.console.store.tables import CELL_US, SPAN_US, reading
+from lanner.console.store.selection import alerts_source, all_of, oldest, select
+from lanner.console.store.tables import reading
 from notifier.formats.facts import sentence
 from schemas.alert import Alert, BadAlert
 from schemas.catalog.priorities import Priority
@@ -31,18 +31,6 @@ PAGE = 50
 """Groups on one page."""
 MAX_HOSTS = 50
 _MAX_NAMES = 200
-_BARS = 60
-_DAY_NS = 86_400_000_000_000
-_DETAIL = 1_000_000
-"""µs; below ten minutes, counts by time are made from the alerts themselves."""
-_SORTS = {"last": "newest DESC", "count": "n DESC", "priority": "priority, newest DESC", "first": "first DESC"}
-_STATE = """
-CASE WHEN CAST(muted.value AS INTEGER) > :now THEN 'muted'
-     WHEN CAST(seen.value AS INTEGER) / 1000 >= c.last THEN 'acknowledged' ELSE 'open' END"""
-_MARKS = f"""
-LEFT JOIN marks seen ON seen.subject = 'group:' || g.key AND seen.field = 'acknowledged'
-LEFT JOIN marks muted ON muted.subject = 'group:' || g.key AND muted.field = 'muted_until' AND g.text <> '{OTHER_TEXTS}'
-LEFT JOIN marks assigned ON assigned.subject = 'group:' || g.key AND assigned.field = 'assignee'"""
 
 
 class AlertReader:
@@ -59,7 +47,7 @@ class AlertReader:
     def groups(self, filters: Filters, now: int, *, offset: int = 0, limit: int = PAGE) -> GroupPage:
         """Return a page of the groups that match. now: ns since the epoch. Raises OSError."""
         with reading(self._path) as base:
-            return _groups(select(base, filters, now), now, offset=offset, limit=limit)
+            return listed_groups(select(base, filters, now), now, offset=offset, limit=limit)
 
     def group(self, key: str, filters: Filters, now: int) -> GroupDetail | None:
         """Return a group with its counts in the time range of filters, or in all time if it has none there."""
@@ -68,9 +56,9 @@ class AlertReader:
             if found is None:
                 return None
             in_range = Filters(state="all", since=filters.since, until=filters.until)
-            page = _groups(select(base, in_range, now), now, key=key)
+            page = listed_groups(select(base, in_range, now), now, key=key)
             if not page.groups:
-                page = _groups(select(base, Filters(state="all", since=ALL_TIME), now), now, key=key)
+                page = listed_groups(select(base, Filters(state="all", since=ALL_TIME), now), now, key=key)
             if not page.groups:
                 return None
             hosts = base.execute(
@@ -190,13 +178,25 @@ class AlertReader:
     def histogram(self, filters: Filters, now: int) -> TimeHistogram:
         """Return the alerts that match by time and priority. Raises OSError."""
         with reading(self._path) as base:
-            return _histogram(select(base, filters, now))
+            return histogram_of(select(base, filters, now))
 
-    def overview(self, filters: Filters, now: int, *, offset: int = 0) -> tuple[GroupPage, TimeHistogram]:
-        """Return a page of groups and the alerts by time, which look at the alerts once together. Raises OSError."""
+    def listed(
+        self, filters: Filters, now: int, *, offset: int = 0
+    ) -> tuple[GroupPage, TimeHistogram, Sequence[Facet]]:
+        """Return a page of groups, the alerts by time and their facets, which look at the alerts once together.
+
+        Raises OSError.
+        """
         with reading(self._path) as base:
             selection = select(base, filters, now)
-            return _groups(selection, now, offset=offset, limit=PAGE), _histogram(selection)
+            page = listed_groups(selection, now, offset=offset, limit=PAGE)
+            return page, histogram_of(selection), facets_of(selection, page.alerts)
+
+    def facets(self, filters: Filters, now: int) -> Sequence[Facet]:
+        """Return the most frequent values of filters among the alerts that match. Raises OSError."""
+        with reading(self._path) as base:
+            selection = select(base, filters, now)
+            return facets_of(selection, listed_groups(selection, now).alerts)
 
     def names(self) -> dict[str, list[str]]:
         """Return the rules, workloads, tags and hosts that the view has, to offer them as filters. Raises OSError."""
@@ -281,94 +281,6 @@ def _places(values: Collection[str]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _histogram(selection: AlertSelection) -> TimeHistogram:
-    until = selection.until
-    since = min(selection.span.since or oldest(selection.base) or until - CELL_US, until - _BARS)
-    step = _step(until - since)
-    first = since // step
-    counts: list[dict[int, int]] = [{} for _ in range((until - 1) // step - first + 1)]
-    for number, priority, count in selection.priorities(step):
-        if 0 <= number - first < len(counts):
-            counts[number - first][priority] = count
-    return TimeHistogram(since, until, [Bar((first + number) * step, each) for number, each in enumerate(counts)])
-
-
-def _groups(selection: AlertSelection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
-    base, filters = selection.base, selection.filters
-    counts, values = selection.counts()
-    conditions, more = group_conditions(filters)
-    if key:
-        conditions.append("g.key = ?")
-        more.append(key)
-    inner = (
-        f"SELECT g.*, c.n AS n, c.last AS newest, {_STATE.replace(':now', str(now))} AS state, "  # noqa: S608  bound
-        "coalesce(assigned.value, '') AS assignee, coalesce(CAST(muted.value AS INTEGER), 0) AS muted_until "
-        f"FROM ({counts}) c JOIN groups g ON g.id = c.grp {_MARKS} WHERE {all_of(conditions)}"
-    )
-    shown = "" if filters.state == "all" else f"WHERE state = '{filters.state}'"
-    rows = base.execute(
-        "SELECT id, key, rule, workload, text, priority, tags, n, first, newest, sample, action, place, state, "  # noqa: S608
-        f"assignee, muted_until, count(*) OVER (), sum(n) OVER () FROM ({inner}) {shown} "
-        f"ORDER BY {_SORTS[filters.sort]}, key LIMIT ? OFFSET ?",
-        (*values, *more, limit, offset),
-    ).fetchall()
-    ids = [row[0] for row in rows]
-    sparks, hosts = selection.sparklines(ids), selection.hosts(ids)
-    groups = [_group(row, hosts.get(row[0], 0), sparks.get(row[0], ()), now) for row in rows]
-    total, alerts = rows[0][16:18] if rows else (0, 0)
-    return GroupPage(groups, total, alerts, bool(filters.q) and alerts >= MAX_MATCHES)
-
-
-def _group(row: tuple[Any, ...], hosts: int, sparkline: tuple[int, ...], now: int) -> AlertGroup:
-    (
-        _,
-        key,
-        rule,
-        workload,
-        text,
-        priority,
-        tags,
-        count,
-        first,
-        last,
-        sample,
-        action,
-        place,
-        state,
-        assignee,
-        muted,
-        _,
-        _,
-    ) = row
-    return AlertGroup(
-        key,
-        rule,
-        workload,
-        text,
-        priority,
-        tuple(tags.split("\n") if tags else ()),
-        count,
-        hosts,
-        first,
-        last,
-        sample,
-        action,
-        place,
-        is_new=first * 1000 >= now - _DAY_NS,
-        state=state,
-        assignee=assignee,
-        muted_until=muted if muted > now else 0,
-        sparkline=sparkline,
-    )
-
-
 def _marks(base: sqlite3.Connection, subject: str) -> list[Mark]:
     rows = base.execute("SELECT subject, field, value, author, at FROM marks WHERE subject = ? ORDER BY at", (subject,))
     return list(starmap(Mark, rows))
-
-
-def _step(length: int) -> int:
-    """Return the length of a bar for a time range, µs: at most sixty bars, of whole spans, cells or seconds."""
-    step = max(length // _BARS, 1)
-    unit = next((unit for unit in (SPAN_US, CELL_US) if step >= unit // 2), _DETAIL)
-    return -(-step // unit) * unit

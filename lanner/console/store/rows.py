@@ -127,6 +127,16 @@ class GroupPage:
 
 
 @dataclass(frozen=True, slots=True)
+class Facet:
+    """The most frequent values of one filter among the alerts that match."""
+
+    name: str
+    """The filter."""
+    values: Sequence[tuple[str, int]]
+    """Each with its number of alerts, most first."""
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDetail:
     """One group with the texts of its rule, its hosts and what people decided."""
 

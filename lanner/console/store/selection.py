@@ -25,7 +25,7 @@ class AlertSelection:
     until: int
     """End of the time range, µs since the epoch."""
     is_counted: bool
-    """True if the counters are enough; otherwise the table `matched` contains id, grp and host of each alert."""
+    """True if the counters are enough; otherwise the table `matched` contains them, as `alerts` does."""
 
     def counts(self) -> tuple[str, list[Any]]:
         """Return a query for group and number of alerts, and its values."""
@@ -36,6 +36,21 @@ class AlertSelection:
         last = "(SELECT max(id) FROM alerts a WHERE a.grp = cells.grp AND a.id < ?)"
         query = f"SELECT grp, sum(count) AS n, {last} AS last FROM cells WHERE cell >= ? AND cell < ? GROUP BY grp"  # noqa: S608
         return query, [self.span.until or _END, self.span.since // CELL_US, (self.span.until or _END) // CELL_US]
+
+    def of_groups(self, table: str, alerts: int, most: int) -> tuple[str, list[int]]:
+        """Return a source `a` of the newest alerts of the groups of a table, and its values.
+
+        table: has a column `id`; alerts: how many they have; most: how many of them are returned.
+        """
+        if not self.is_counted:
+            return f"(SELECT * FROM matched WHERE grp IN (SELECT id FROM {table}) ORDER BY id DESC LIMIT ?) a", [most]  # noqa: S608
+        bounds = [self.span.since, self.until]
+        if alerts <= most:
+            # By their index, as they may be a few among very many.
+            query = f"SELECT a.* FROM {table} c CROSS JOIN alerts a ON a.grp = c.id WHERE a.id >= ? AND a.id < ?"  # noqa: S608
+            return f"({query}) a", bounds
+        query = f"SELECT * FROM alerts WHERE id >= ? AND id < ? AND grp IN (SELECT id FROM {table})"  # noqa: S608
+        return f"({query} ORDER BY id DESC LIMIT ?) a", [*bounds, most]
 
     def hosts(self, groups: Sequence[int]) -> dict[int, int]:
         """Return, by group, the number of its hosts."""
@@ -109,7 +124,7 @@ def select(base: sqlite3.Connection, filters: Filters, now: int) -> AlertSelecti
     is_counted = filters.are_of_groups and is_aligned
     if not is_counted:
         source, values = alerts_source(filters, span)
-        base.execute(f"CREATE TEMP TABLE matched AS SELECT a.id, a.grp, a.host FROM {source}", values)  # noqa: S608
+        base.execute(f"CREATE TEMP TABLE matched AS SELECT a.* FROM {source}", values)  # noqa: S608
     return AlertSelection(base, filters, span, span.until or now // 1000 + 1, is_counted)
 
 

@@ -9,6 +9,7 @@ import { bindPicks } from "./picks.js";
 import { bindSearch } from "./search.js";
 import { bindStory } from "./story.js";
 import { localTimes } from "./times.js";
+import { bindViews } from "./views.js";
 
 localTimes(document);
 bindActions();
@@ -20,3 +21,4 @@ bindPipeline();
 bindPicks();
 bindSearch();
 bindStory();
+bindViews();

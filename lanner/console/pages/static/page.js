@@ -63,8 +63,11 @@ export async function refresh() {
   // Parts that were read on demand stay.
   const active = document.activeElement;
   for (const part of old.querySelectorAll("[data-keep]")) fresh.querySelector(`[data-keep="${part.dataset.keep}"]`)?.replaceWith(part);
+  for (const each of old.querySelectorAll("details[id][open]")) fresh.querySelector(`#${CSS.escape(each.id)}`)?.setAttribute("open", "");
+  const address = old.contains(active) && !row ? active.getAttribute("href") : null;
   old.replaceWith(fresh);
   if (fresh.contains(active)) active.focus({ preventScroll: true });
+  else if (address) fresh.querySelector(`a[href="${CSS.escape(address)}"]`)?.focus({ preventScroll: true });
   if (draft) fresh.querySelector("textarea").value = draft;
   if (row) {
     // A row that left the list, as one that was acknowledged, passes the focus on to the one that took its place.

@@ -1,7 +1,7 @@
 """The pages about alerts: groups, one group, one alert."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
@@ -10,8 +10,9 @@ from aiohttp import web
 
 from lanner.console.server.context import IDENTITY, console
 from lanner.console.server.guard import NotFound
-from lanner.console.server.rendering import histogram_chart, page
-from lanner.console.store.filters import ALL_TIME, Filters
+from lanner.console.server.rendering import csv_text, histogram_chart, page
+from lanner.console.store.filters import ALL_TIME, COLUMNS, Filters, ListFilters, address
+from lanner.console.store.listing import MAX_FACETED
 from lanner.console.store.reading import PAGE
 from lanner.console.store.rows import AlertGroup, GroupDetail, Mark, time_text
 from lanner.console.story.forms import siem_address
@@ -19,6 +20,7 @@ from lanner.errors import BadRequest
 from lanner.tuning.rule_exceptions import choices
 from notifier.formats.facts import facts, sentence
 from schemas.alert import Alert
+from schemas.catalog.attack import techniques
 from schemas.catalog.priorities import Priority
 
 
@@ -38,7 +40,7 @@ def mark_json(mark: Mark) -> dict[str, Any]:
     return {"field": mark.field, "value": mark.value, "author": mark.author, "at": time_text(mark.at // 1000)}
 
 
-MAX_LIMIT = 500
+MAX_LIMIT = 5_000
 MAX_OFFSET = 100_000
 
 
@@ -67,13 +69,46 @@ def number(query: Mapping[str, str], name: str, default: int, most: int) -> int:
     return int(text)
 
 
+_GROUP_COLUMNS = (
+    *("last", "first", "priority", "rule", "headline", "workload", "count", "hosts", "state", "assignee", "tags"),
+    *("text", "key"),
+)
+_ALERT_COLUMNS = ("time", "priority", "rule", "headline", "host", "user", "namespace", "output", "id")
+
+
+def _rows(
+    request: web.Request,
+    name: str,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    answer: Mapping[str, Any],
+) -> web.Response:
+    """Return rows as CSV if `format` requests that, else the whole answer as JSON. Raises BadRequest."""
+    form = request.query.get("format", "json")
+    if form == "json":
+        return web.json_response(answer)
+    if form != "csv":
+        raise BadRequest("format must be json or csv.")
+    headers = {"Content-Disposition": f'attachment; filename="lanner-{name}.csv"'}
+    return web.Response(text=csv_text(columns, rows), content_type="text/csv", headers=headers)
+
+
+async def facets_json(request: web.Request) -> web.StreamResponse:
+    """Return the most frequent values of filters among the alerts that match."""
+    made = console(request)
+    filters = Filters.read(request.query)
+    found = await asyncio.to_thread(lambda: made.reader.facets(filters, made.clock()))
+    return web.json_response({each.name: dict(each.values) for each in found})
+
+
 async def groups_json(request: web.Request) -> web.StreamResponse:
     """Return a page of groups."""
     made = console(request)
     filters = Filters.read(request.query)
     offset, limit = number(request.query, "offset", 0, MAX_OFFSET), number(request.query, "limit", PAGE, MAX_LIMIT)
     found = await asyncio.to_thread(lambda: made.reader.groups(filters, made.clock(), offset=offset, limit=limit))
-    return web.json_response(asdict(found) | {"groups": [group_json(group) for group in found.groups]})
+    rows = [group_json(group) for group in found.groups]
+    return _rows(request, "groups", _GROUP_COLUMNS, rows, asdict(found) | {"groups": rows})
 
 
 async def one_group_json(request: web.Request) -> web.StreamResponse:
@@ -99,7 +134,7 @@ async def alerts(request: web.Request) -> web.StreamResponse:
         lambda: made.reader.alerts(key, filters, made.clock(), before=before or None, limit=limit)
     )
     lines = [asdict(line) | {"time": time_text(line.time), "position": line.time} for line in found]
-    return web.json_response({"alerts": lines})
+    return _rows(request, "alerts", _ALERT_COLUMNS, lines, {"alerts": lines})
 
 
 async def alert_json(request: web.Request) -> web.StreamResponse:
@@ -135,6 +170,16 @@ def whole_event(found: Alert) -> Mapping[str, object]:
     return {**found.event, **{name: value for name, value in found.output_fields.items() if name not in found.event}}
 
 
+MAX_VIEW = 60
+"""Characters of the name of a view."""
+
+
+def _downloads(path: str, query: Mapping[str, str]) -> Mapping[str, str]:
+    """Return addresses of what a page lists, at most as many rows as one answer has, by format."""
+    more = {"limit": str(MAX_LIMIT)}
+    return {form.upper(): address(path, {**query, **more, "format": form}) for form in ("csv", "json")}
+
+
 _CHIPS = ("priority", "rule", "tag", "technique", "workload", "namespace", "image", "host", "user", "q")
 
 
@@ -144,11 +189,11 @@ async def groups(request: web.Request) -> web.StreamResponse:
     if made.is_recording and "since" not in request.query:
         # A recording may be of any time.
         raise web.HTTPSeeOther(str(request.rel_url.update_query(since=ALL_TIME)))
-    filters = Filters.read(request.query)
+    filters = ListFilters.read(request.query)
     offset = number(request.query, "offset", 0, MAX_OFFSET)
     now = made.clock()
-    found, counted = await made.recent.get(
-        (filters, offset, made.hub.version), lambda: made.reader.overview(filters, now, offset=offset)
+    found, counted, by_value = await made.recent.get(
+        (filters, offset, made.hub.version), lambda: made.reader.listed(filters, now, offset=offset)
     )
     is_empty = not found.groups and await asyncio.to_thread(made.reader.is_empty)
     return page(
@@ -158,6 +203,13 @@ async def groups(request: web.Request) -> web.StreamResponse:
         found=found,
         chart=histogram_chart(counted),
         chips=chips(filters),
+        facets=by_value,
+        is_sampled=found.alerts > MAX_FACETED,
+        most_faceted=MAX_FACETED,
+        columns=COLUMNS,
+        view=request.query.get("view", "").strip()[:MAX_VIEW],
+        techniques=techniques,
+        downloads=_downloads("/api/groups", filters.query()),
         link=filters.address,
         **filters.neighbors(offset, PAGE, found.total),
         is_empty=is_empty,
@@ -175,7 +227,16 @@ async def group(request: web.Request) -> web.StreamResponse:
     everything = Filters(state="all", since=ALL_TIME)
     lines = await asyncio.to_thread(lambda: made.reader.alerts(key, everything, now, before=before or None))
     older = f"/groups/{key}?{urlencode({'before': lines[-1].time})}" if len(lines) == PAGE else ""
-    return page(request, "group.html", detail=found, group=found.group, lines=lines, older=older, is_first=not before)
+    return page(
+        request,
+        "group.html",
+        detail=found,
+        group=found.group,
+        lines=lines,
+        older=older,
+        is_first=not before,
+        downloads=_downloads(f"/api/groups/{key}/alerts", {"since": ALL_TIME}),
+    )
 
 
 async def alert(request: web.Request) -> web.StreamResponse:
@@ -220,6 +281,7 @@ ROUTES = (
     web.get("/api/alerts", alerts),
     web.get("/api/alerts/{id}", alert_json),
     web.get("/api/histogram", histogram),
+    web.get("/api/facets", facets_json),
     web.get("/api/names", names),
     web.get("/api/me", me),
 )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from lanner.console.store import listing
 from lanner.console.store.filters import Filters
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.record import OTHER_TEXTS, record_of
@@ -216,6 +217,41 @@ def test_a_day_later_new_texts_have_rows_again(tmp_path: Path) -> None:
 def texts(more: int) -> list[str]:
     """Return so many texts more than have groups of their own."""
     return ["ran " + "".join(chr(97 + n // 26**place % 26) for place in range(3)) for n in range(MAX_TEXTS + more)]
+
+
+def test_facets_count_the_alerts_that_match_by_value(tmp_path: Path) -> None:
+    """They count the groups of the list alone, by counters or one by one, and most comes first."""
+    nginx = {"container.id": "0123456789ab", "container.image.repository": "nginx", "user.name": "www"}
+    alerts = [found(number, hostname=f"web-{number % 2}") for number in range(5)]
+    alerts += [found(number, rule="B", tags=("T1059.004", "x"), hostname="db", event=nginx) for number in range(5, 8)]
+    view, reader = filled(tmp_path, alerts)
+
+    def facets(**query: str) -> dict[str, dict[str, int]]:
+        read = Filters.read({"since": "all", **query})
+        return {each.name: dict(each.values) for each in reader.facets(read, NOW)}
+
+    assert facets() == {
+        "rule": {"Read sensitive file": 5, "B": 3},
+        "technique": {"T1003.008": 5, "T1059.004": 3},
+        "host": {"db": 3, "web-0": 3, "web-1": 2},
+        "image": {"nginx": 3},
+        "user": {"root": 5, "www": 3},
+    }
+    assert facets(host="web-1")["rule"] == {"Read sensitive file": 2}
+    assert facets(until="6m")["host"] == {"db": 1}
+    group = next(each for each in reader.groups(ALL, NOW).groups if each.rule == "B")
+    view.set_marks([Mark(f"group:{group.key}", "acknowledged", str(NOW), "eve", NOW)])
+    assert facets()["host"] == {"web-0": 3, "web-1": 2}
+    assert facets(state="acknowledged")["host"] == {"db": 3}
+
+
+def test_facets_look_at_a_limited_number_of_the_newest_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules and techniques are counted completely all the same."""
+    monkeypatch.setattr(listing, "MAX_FACETED", 3)
+    _, reader = filled(tmp_path, [found(number, hostname=("new" if number < 3 else "old")) for number in range(9)])
+    rules, techniques, hosts, _ = reader.facets(ALL, NOW)
+    assert (dict(rules.values), dict(hosts.values)) == ({"Read sensitive file": 9}, {"new": 3})
+    assert dict(techniques.values) == {"T1003.008": 9}
 
 
 def test_decisions_give_a_group_its_state(tmp_path: Path) -> None:

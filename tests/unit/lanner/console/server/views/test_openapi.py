@@ -49,6 +49,8 @@ def test_every_path_of_the_api_is_described_and_no_other(served: Served) -> None
         ("/api/alerts/alert-1/exception?fields=proc.pid", "/api/alerts/{id}/exception", None, 400),
         ("/api/alerts/alert-1/test", "/api/alerts/{id}/test", None, 200),
         ("/api/histogram?since=7d", "/api/histogram", None, 200),
+        ("/api/facets?state=all", "/api/facets", None, 200),
+        ("/api/groups?format=xml", "/api/groups", None, 400),
         ("/api/names", "/api/names", None, 200),
         ("/api/me", "/api/me", None, 200),
         ("/api/search?q=proc.name+%3D+cat", "/api/search", None, 404),
