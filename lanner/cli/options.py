@@ -28,6 +28,18 @@ def source_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--file", type=path, metavar="PATH", help=f"{file}  [default: this host's own]")(function)
 
 
+alone_option = click.option(
+    "--alone", is_flag=True, help="Load rule files without the built-in rules and /etc/lanner/rules.d."
+)
+"""The option of commands that load a draft on top of the active rules."""
+
+
+draft_option = click.option(
+    "--draft", multiple=True, metavar="PATH", help="Load these rules after the active ones; repeatable."
+)
+"""The option of commands whose arguments aren't rule files, to load a draft on top of the active rules."""
+
+
 def chosen_recording(settings: Settings, file: Path | None, *, topic: bool, quiet: bool) -> Path | None:
     """Return the recording to read, or None for the topics of a fleet.
 

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from foundation.text import count_of
+from foundation.yaml.nodes import MappingNode, ScalarNode, SequenceNode, SourceFile
+from foundation.yaml.reading import YamlError, read_documents
 from lanner.errors import BadInput
 from lanner.ruleset.lint.lint import linted
 from processor.loading import LoadResult, Problem, Redefinition, Rule, RuleFile, load_rules, read_rule_files, report
@@ -97,7 +99,9 @@ def _with_hint(problem: Problem) -> Problem:
     file = _shipped().get((kind, name))
     if file is None:
         return problem
-    hint = f"{kind} '{name}' is built in ({file}): load that too, without --alone or --rules, or with both files"
+    hint = (
+        f"{kind} '{name}' is built in ({file}): load that too, without --alone, with --rules, or in a test by 'rules:'"
+    )
     return replace(problem, hint=hint)
 
 
@@ -197,6 +201,29 @@ def choose_rule(rules: Iterable[Rule], name: str) -> Rule:
     return found
 
 
+def on_top(below: Sequence[RuleFile], own: Sequence[RuleFile]) -> tuple[RuleFile, ...]:
+    """Return files in the order in which they are loaded: one that is among those below stays at its place."""
+    mine = {Path(file.name).resolve(): file for file in own}
+    in_place = tuple(mine.pop(Path(file.name).resolve(), file) for file in below)
+    return (*in_place, *mine.values())
+
+
+def changed_rules(files: Iterable[RuleFile]) -> frozenset[str]:
+    """Return the names of the rules that files define or change; a file that can't be parsed has none."""
+    names: set[str] = set()
+    for file in files:
+        text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
+        try:
+            documents = read_documents(SourceFile(file.name, text))
+        except YamlError:
+            continue
+        for item in (item for document in documents if isinstance(document, SequenceNode) for item in document.items):
+            name = item.get("rule") if isinstance(item, MappingNode) else None
+            if isinstance(name, ScalarNode):
+                names.add(name.value)
+    return frozenset(names)
+
+
 def validate_files(
     below: Sequence[RuleFile], checked: Sequence[RuleFile], *, falco: bool = False, rule_matching: str = "first"
 ) -> LoadResult:
@@ -204,7 +231,7 @@ def validate_files(
 
     falco: whether to report what Falco doesn't support as errors; rule_matching: `first` or `all`.
     """
-    files = (*below, *checked)
+    files = on_top(below, checked)
     result = linted(load_rules(files), files, first_match=rule_matching == "first")
     if falco:
         result = result.with_problems(falco_problems(checked))

@@ -12,10 +12,11 @@ from foundation.yaml.mappings import BadMapping, Key, MappingReader
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
 from foundation.yaml.reading import YamlError, read_documents
 from lanner.errors import BadInput
+from lanner.ruleset.load import changed_rules, on_top, with_shipped_hints
 from lanner.ruletest.events.events import read_event
 from lanner.ruletest.model import Case, Expected, StatedDocument, StatedEvent, Suite
 from lanner.ruletest.running import RuleSet, unknown_names
-from processor.loading import LoadResult, Problem, ProblemCode, Rule, load_rules, read_rule_files
+from processor.loading import LoadResult, Problem, ProblemCode, Rule, RuleFile, load_rules, read_rule_files
 from schemas.catalog.priorities import BY_NAME, parse_priority
 
 
@@ -246,6 +247,8 @@ class TestedRules:
 
     suite: Suite
     rules: RuleSet
+    own: frozenset[str]
+    """The rules that the tested file defines or changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,34 +261,55 @@ class TestFiles:
     problems: tuple[Problem, ...]
 
 
-def find_tests(paths: Sequence[str], rules: Sequence[str]) -> TestFiles:
+def find_tests(paths: Sequence[str], rules: Sequence[str], below: Sequence[RuleFile] = ()) -> TestFiles:
     """Find and read test files: those at paths, beside rule files, and in folders. Raises BadInput for a missing path.
 
-    rules: rule files to test instead of those that the test files name.
+    Args:
+        paths: files and folders.
+        rules: rule files to test instead of those that the test files name.
+        below: files that are loaded before the rule file beside a test file; their rules are evaluated only if it
+            changes them, if a macro of it is about them, or if a case names them.
     """
     problems: list[Problem] = []
     tested: list[TestedRules] = []
     untested: list[tuple[str, tuple[Rule, ...]]] = []
     loaded: dict[tuple[str, ...], LoadResult] = {}
 
-    def load(files: tuple[str, ...]) -> LoadResult:
-        if files not in loaded:
-            loaded[files] = load_rules(read_rule_files(files))
-            problems.extend(loaded[files].errors)
-        return loaded[files]
+    def load(names: tuple[str, ...], on: Sequence[RuleFile] = ()) -> LoadResult:
+        if names not in loaded:
+            loaded[names] = load_rules(on_top(on, read_rule_files(names)))
+            problems.extend(with_shipped_hints(loaded[names].errors))
+        return loaded[names]
 
     for file in dict.fromkeys(_files(paths)):
         if not is_test_file(file):
-            result = load((file,))
-            untested.append((file, result.rules))
+            own = changed_rules(read_rule_files((file,)))
+            untested.append((file, tuple(rule for rule in load((file,), below).rules if rule.name in own)))
             continue
         suite, wrong = read_suite(file, _read(file))
         problems.extend(wrong)
-        result = load(tuple(rules) or suite.rules)
+        beside = (rule_file_of(file),)
+        is_alone = bool(rules) or suite.rules != beside
+        result = load(tuple(rules) or suite.rules, () if is_alone else below)
         if result.ok:
             problems.extend(unknown_names(suite, result.rules))
-        tested.append(TestedRules(suite, RuleSet(result.rules, result.macros)))
+        named = beside if beside[0] in suite.rules else tuple(each for each in suite.rules if not Path(each).is_dir())
+        own = changed_rules(read_rule_files(named))
+        evaluated = result.rules
+        if not is_alone:
+            about = _evaluated(suite, result, own)
+            evaluated = tuple(rule for rule in evaluated if rule.name in about)
+        tested.append(TestedRules(suite, RuleSet(evaluated, result.macros), own))
     return TestFiles(tuple(tested), tuple(untested), tuple(dict.fromkeys(problems)))
+
+
+def _evaluated(suite: Suite, result: LoadResult, own: frozenset[str]) -> set[str]:
+    """Return the rules that the file beside a test file is about."""
+    named = {name for case in suite.cases for name in (*case.about, *(each.rule for each in case.expected))}
+    mine = {rule_file_of(suite.file)}
+    about = (macro.correlation for macro in result.macros.values() if macro.location.file in mine)
+    legs = (each.legs for each in about if each is not None and each.is_over_rules)
+    return named.union(own, *legs)
 
 
 def _files(paths: Sequence[str]) -> Iterable[str]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from foundation.text import did_you_mean
 from lanner.errors import BadInput
-from lanner.ruleset.load import SHIPPED_FOLDERS, Appended, RuleChoices
+from lanner.ruleset.load import SHIPPED_FOLDERS, Appended, RuleChoices, on_top
 from lanner.settings import Settings
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.sources.installed import define_sources
-from processor.loading import read_rule_files
+from processor.loading import RuleFile, read_rule_files
 from processor.loading.condition_checks import output_findings
 from processor.loading.rules import Switch
 from processor.output.tokens import OutputError, Token, parse_output
@@ -81,6 +81,23 @@ def find_rules(settings: Settings) -> RuleChoices:
         raise BadSettings(SettingFault("rules_files", f"{origin}: no rule files (*.yaml)."))
     watched = tuple(path.absolute() for path in (*paths, *(Path(file.name) for file in files)))
     return replace(rule_choices(settings), files=files, watched=watched, origin=origin)
+
+
+def find_below(settings: Settings, *, alone: bool = False) -> tuple[RuleFile, ...]:
+    """Return the files on top of which a command loads a draft: the active ones; if alone, only configured ones.
+
+    This is the one view of a draft that all commands have; `on_top` orders the files. Raises as `find_rules`.
+    """
+    return () if alone and not settings.rules_files else find_rules(settings).files
+
+
+def find_draft(settings: Settings, paths: Sequence[str], *, alone: bool = False) -> RuleChoices:
+    """Return the rules of a draft, if there is one, on top of the active ones unless alone. Raises as `find_rules`."""
+    if not paths:
+        return find_rules(settings)
+    draft = find_rules(replace(settings, rules_files=tuple(paths)))
+    below = find_below(settings, alone=alone)
+    return replace(draft, files=on_top(below, draft.files)) if below else draft
 
 
 def _near(path: Path) -> Path:

@@ -3,23 +3,23 @@
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from lanner.cli.app import NO_SETTINGS, Options, front_command
+from lanner.cli.options import alone_option
 from lanner.errors import BAD_INPUT
 from lanner.libraries import need
 from lanner.ruleset.editor.schema import rule_schema
 from lanner.ruleset.load import validate_files
 from lanner.settings import Settings
 from lanner.terminal.output import coloured
-from lanner.wiring.rules import find_rules
-from processor.loading import LoadResult, RuleFile, report
+from lanner.wiring.rules import find_below, find_rules
+from processor.loading import LoadResult, report
 
 
 @front_command("lsp", example="lanner rules lsp\nlanner rules lsp --alone -r falco_rules.yaml", formats=())
-@click.option("--alone", is_flag=True, help="Check files without the built-in rules and /etc/lanner/rules.d.")
+@alone_option
 def lsp(options: Options, *, alone: bool) -> None:
     """Serve an editor over standard input and output, by the Language Server Protocol.
 
@@ -30,11 +30,7 @@ def lsp(options: Options, *, alone: bool) -> None:
     need("lsp", "pygls")
     from lanner.ruleset.editor.server import RulesServer
 
-    def below() -> tuple[RuleFile, ...]:
-        settings = options.settings()
-        return () if alone and not settings.rules_files else find_rules(settings).files
-
-    RulesServer(below).serve()
+    RulesServer(lambda: find_below(options.settings(), alone=alone)).serve()
 
 
 @front_command("schema", example="lanner rules schema > rules.schema.json", formats=(), without=NO_SETTINGS)
@@ -65,7 +61,7 @@ def _print(result: LoadResult, form: str) -> None:
     formats=("text", "json", "github"),
 )
 @click.argument("files", nargs=-1)
-@click.option("--alone", is_flag=True, help="Check FILES without the built-in rules and /etc/lanner/rules.d.")
+@alone_option
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option("--falco", is_flag=True, help="Report what Falco ignores or doesn't know as errors.")
 def check_rules(options: Options, files: tuple[str, ...], *, alone: bool, strict: bool, falco: bool) -> int:
@@ -87,12 +83,5 @@ def _checked(settings: Settings, names: tuple[str, ...], *, alone: bool, falco: 
     Raises BadInput if a path doesn't exist or can't be read.
     """
     checked = find_rules(replace(settings, rules_files=names) if names else settings).files
-    below: tuple[RuleFile, ...] = ()
-    if names and not (alone and not settings.rules_files):
-        own = {_resolved(file) for file in checked}
-        below = tuple(file for file in find_rules(settings).files if _resolved(file) not in own)
+    below = find_below(settings, alone=alone) if names else ()
     return validate_files(below, checked, falco=falco, rule_matching=settings.rule_matching)
-
-
-def _resolved(file: RuleFile) -> Path:
-    return Path(file.name).resolve()

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +12,7 @@ from collector.events.system_calls import EVERYTHING
 from foundation.text import count_of, printable
 from foundation.times import date_and_time_seconds
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, parse_duration_ms, progress, source_options, time_ms
+from lanner.cli.options import alone_option, chosen_recording, parse_duration_ms, progress, source_options, time_ms
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange
 from lanner.ruleset.compile import CompiledDetection
@@ -21,7 +21,7 @@ from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.terminal.tables import print_table
 from lanner.tuning.costs import CostComparison, MeasuredCosts, RuleCost, VersionCost, measured_costs
-from lanner.wiring.rules import detection_of, find_rules, load_detection
+from lanner.wiring.rules import detection_of, find_draft, load_detection
 from lanner.wiring.stages.collector import make_collector
 from lanner.wiring.stores import open_events
 from processor.language.ast import Node
@@ -42,16 +42,18 @@ _MIB = 1 << 20
 @click.option(
     "--since", metavar="TIME", default="24h", show_default=True, help="A duration before now, or a date and time."
 )
+@alone_option
 @source_options
-def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None, *, topic: bool) -> None:
+def cost(options: Options, paths: tuple[str, ...], since: str, file: Path | None, *, topic: bool, alone: bool) -> None:
     """Measure what the rules at PATH cost, compared with the active rules, on stored events.
 
+    The rules at PATH are loaded after the active ones or those of --rules, as `lanner rules validate` does.
     Both versions are evaluated on the same events: alerts a day, by rule and host; events that the kernel sends, and
     their bytes; processor time of an event; windows and their size. The active rules are the published version of a
     fleet, else those of the settings. Events that weren't collected can't be counted: the last lines name them.
     """
     settings = options.settings()
-    draft = detection_of(settings, find_rules(replace(settings, rules_files=paths)), warnings=not options.quiet)
+    draft = detection_of(settings, find_draft(settings, paths, alone=alone), warnings=not options.quiet)
     recording = chosen_recording(settings, file, topic=topic, quiet=options.quiet)
     first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
     before = _active(settings, recording)

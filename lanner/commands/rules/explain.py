@@ -11,7 +11,7 @@ import click
 
 from foundation.text import printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, progress
+from lanner.cli.options import chosen_recording, draft_option, progress
 from lanner.errors import BadInput
 from lanner.recorder.context import EventQuery, find_around, parse_alert_id
 from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
@@ -30,7 +30,7 @@ from lanner.ruletest.given import (
 )
 from lanner.sources.installed import source_named
 from lanner.terminal.output import coloured, note
-from lanner.wiring.rules import find_rules
+from lanner.wiring.rules import find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import Rule
 from processor.rules.rule import correlations_of
@@ -56,6 +56,7 @@ _AROUND_MS = 1000
 @click.option("--event-id", "identity", metavar="ID", help="Which event: that of the alert with this id.")
 @click.option("--host", metavar="HOST", help="For --event-id: the host, if the alert itself is no longer retained.")
 @click.option("--all", "every", is_flag=True, help="One line for each alert or event in a file of JSON.")
+@draft_option
 @click.option("--expand", is_flag=True, help="Expand all macros, and print values in full.")
 def command(
     options: Options,
@@ -66,6 +67,7 @@ def command(
     identity: str | None,
     host: str | None,
     every: bool,
+    draft: tuple[str, ...],
     expand: bool,
 ) -> None:
     """Show whether rule NAME matches an event, with what decided it, and its condition as a tree.
@@ -82,7 +84,7 @@ def command(
     if (number is not None) + (identity is not None) + every > 1:
         raise click.UsageError("--num, --event-id and --all exclude each other.")
     settings = options.settings()
-    loaded = load_or_fail(find_rules(settings), warnings=False)
+    loaded = load_or_fail(find_draft(settings, draft), warnings=False)
     rule = choose_rule(loaded.rules, name)
     sources = partial(source_named, settings)
     if every:

@@ -60,9 +60,10 @@ def publish(
 ) -> None:
     """Check the rule files and folders at PATH, show what changes, and publish them to all processors.
 
-    The settings `rules` and `priority` are published with them. Collectors widen their filters first, then processors
-    switch between two batches; `lanner rules status` shows the progress. New and changed macros of type first_seen then
-    learn from the retained events, which takes a while.
+    A version consists of these files alone, since processors have no other rules: pass the built-in ones as well if
+    they shall stay. The settings `rules` and `priority` are published with them. Collectors widen their filters first,
+    then processors switch between two batches; `lanner rules status` shows the progress. New and changed macros of type
+    first_seen then learn from the retained events, which takes a while.
     """
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published import current_host, publish, published_of

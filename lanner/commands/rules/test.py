@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import write_text
+from lanner.cli.options import alone_option, write_text
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.generate import cases_from
@@ -19,7 +19,7 @@ from lanner.ruletest.report import as_rows, counts, failures, gaps, junit_xml, p
 from lanner.ruletest.running import CaseResult, RuleCoverage, Runner, coverage
 from lanner.sources.installed import define_sources, source_named
 from lanner.terminal.output import coloured
-from lanner.wiring.rules import find_rules, load_detection
+from lanner.wiring.rules import find_below, find_rules, load_detection
 from processor.loading import report
 from schemas.batch import EventBatch
 from schemas.encoding.batch import BadBatch
@@ -37,13 +37,17 @@ from schemas.encoding.recording import read_recording
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write the results as JUnit XML here.")
 @click.option("--strict", is_flag=True, help="A rule without a test counts as a failure.")
+@alone_option
 @click.option("--from", "source", metavar="ALERT.json|RECORDING", help="Print test cases made from this instead.")
-def command(options: Options, paths: tuple[str, ...], junit: Path | None, source: str | None, *, strict: bool) -> int:
+def command(
+    options: Options, paths: tuple[str, ...], junit: Path | None, source: str | None, *, strict: bool, alone: bool
+) -> int:
     """Run the tests of rules: NAME_test.yaml beside NAME.yaml. Needs no kernel, privileges or broker.
 
-    A PATH is a test file, a rule file or a folder; without one, the active rules are tested. A test file names the
-    rules that it tests; --rules replaces them. Exits with 1 if a test fails or a file is wrong. docs/rules.md describes
-    the format.
+    A PATH is a test file, a rule file or a folder; without one, the active rules are tested. The rule file beside a
+    test file is loaded after the active rules, as `lanner rules validate` does; its own rules are evaluated, and those
+    that it changes. A test file that names its rules is run with these alone, and --rules replaces them. Exits with 1
+    if a test fails or a file is wrong. docs/rules.md describes the format.
     """
     settings = options.settings()
     if source is not None:
@@ -58,7 +62,8 @@ def command(options: Options, paths: tuple[str, ...], junit: Path | None, source
         return 0
     define_sources(settings)
     rule_paths = paths or tuple(file.name for file in find_rules(settings).files)
-    found = find_tests(rule_paths, options.rules if paths else ())
+    given = options.rules if paths else ()
+    found = find_tests(rule_paths, given, () if given else find_below(settings, alone=alone))
     if found.problems:
         raise BadInput(*(report.as_text([problem]).rstrip("\n") for problem in found.problems))
     matching = settings.rule_matching
@@ -98,8 +103,7 @@ def _read(path: str) -> Iterable[EventBatch]:
 def _coverage(found: TestFiles) -> RuleCoverage:
     rules = {file: list(rules) for file, rules in found.untested}
     for tested in found.tested:
-        own = set(tested.suite.rules)
-        rules[tested.suite.file] = [rule for rule in tested.rules.rules if not own or rule.file in own]
+        rules[tested.suite.file] = [rule for rule in tested.rules.rules if rule.name in tested.own]
     return coverage([tested.suite for tested in found.tested], rules)
 
 

@@ -11,7 +11,7 @@ import click
 
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
-from lanner.cli.options import chosen_recording, progress, source_options, time_ms, write_text
+from lanner.cli.options import chosen_recording, draft_option, progress, source_options, time_ms, write_text
 from lanner.errors import BadInput
 from lanner.recorder.store import EventRange
 from lanner.ruleset.load import load_or_fail
@@ -20,7 +20,7 @@ from lanner.settings import Settings
 from lanner.terminal.output import note
 from lanner.tuning.patch import Harm, HarmTrial, patch_text, suite_text, witness_cases
 from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, propose
-from lanner.wiring.rules import find_rules
+from lanner.wiring.rules import find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert
@@ -63,6 +63,7 @@ _Source = Callable[[Callable[[], bool]], Iterable[Alert]]
     metavar="FILE",
     help="Write the harmless ones as a rule file, with tests.",
 )
+@draft_option
 @source_options
 def command(
     options: Options,
@@ -74,6 +75,7 @@ def command(
     write: Path | None,
     file: Path | None,
     topic: bool,
+    draft: tuple[str, ...],
 ) -> None:
     """Propose exceptions for the rules with most alerts, with proof of what each would hide.
 
@@ -82,7 +84,7 @@ def command(
     read what --write has written, then test and publish it as any other rule file.
     """
     settings = options.settings()
-    sources = find_rules(settings)
+    sources = find_draft(settings, draft)
     known = {each.name: each.exceptions for each in load_or_fail(sources, warnings=False).rules}
     if rule is not None and rule not in known:
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from foundation.yaml.nodes import SourceLocation
 from lanner.ruleset.editor.places import choices, place_at
-from lanner.ruleset.load import validate_files
+from lanner.ruleset.load import on_top, validate_files
 from processor.fields.availability import remark_on, source_of
 from processor.language.tokens import OPERATORS, TRANSFORMERS
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
@@ -76,8 +75,7 @@ class Analysis:
 
     def __init__(self, below: Sequence[RuleFile], file: RuleFile) -> None:
         """Load the file, named by its path. below: files whose items it can use."""
-        own = Path(file.name).resolve()
-        self._below = tuple(each for each in below if Path(each.name).resolve() != own)
+        self._below = tuple(below)
         self._file = file
         text = file.text if isinstance(file.text, str) else file.text.decode("utf-8", "replace")
         self._lines = text.split("\n")
@@ -151,7 +149,7 @@ class Analysis:
 
     def _items(self) -> LoadResult:
         if self._loaded is None:
-            loaded = load_rules((*self._below, self._file))
+            loaded = load_rules(on_top(self._below, [self._file]))
             if not loaded.macros and not loaded.lists and self._below:
                 loaded = load_rules(self._below)
             self._loaded = loaded
