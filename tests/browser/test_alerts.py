@@ -74,9 +74,13 @@ def test_dragging_on_the_histogram_selects_a_time(served: Served, visit: Visitin
     page = visit(served).open("/?since=1h")
     box = page.locator("#histogram").bounding_box()
     assert box is not None
+    caption = page.locator(".histogram figcaption")
+    expect(caption).to_contain_text("4 Error and above 4 Warning 4 Notice")
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 20)
+    expect(caption).to_contain_text(re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d to .*: \d alert"))
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.98, box["y"] + 20)
+    expect(caption).to_contain_text(re.compile(r"to .*: \d+ alerts"))
     page.mouse.up()
     page.wait_for_url("**until=*")
     page.get_by_label("Remove the time range").click()

@@ -11,15 +11,24 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from foundation.text import printable
+from foundation.text import count_of, printable
 from lanner.console.server.context import IDENTITY, VERSION, console
 from lanner.console.store.rows import TimeHistogram, time_text
 from schemas.catalog.priorities import Priority
 
 WIDTH, HEIGHT = 1000, 80
 _GAP = 1.5
-_LEVELS = ((0, 3, "error"), (4, 4, "warning"), (5, 5, "notice"), (6, 7, "info"))
-"""Priorities that share a color."""
+_LEVELS = (
+    (0, 3, "error", "Error and above"),
+    (4, 4, "warning", "Warning"),
+    (5, 5, "notice", "Notice"),
+    (6, 7, "info", "below"),
+)
+"""Priorities that share a color, from one to another, and their name."""
+_TICKS = 5
+_SMALL_TOPS, _TOPS = (1, 2, 4, 6, 8, 10), (10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
+"""Upper edges up to ten, and beyond, times a power of ten."""
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,8 @@ class Column:
     x: float
     width: float
     boxes: Sequence[Box]
+    text: str
+    """How many alerts of which priorities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +64,62 @@ class Chart:
     since: int
     until: int
     total: int
+    top: int
+    """The number of alerts at its upper edge, which is a round one."""
     most: int
     columns: Sequence[Column]
+    levels: Sequence[tuple[str, str, int]]
+    """Color, name and number of alerts of the priorities that share a color."""
+    ticks: Sequence[int]
+    """Times below it, µs since the epoch."""
 
 
 def histogram_chart(histogram: TimeHistogram) -> Chart:
     """Return the drawing of a histogram: columns, stacked with the most severe priorities at the bottom."""
     bars = histogram.bars
     most = max((sum(bar.counts.values()) for bar in bars), default=0)
+    top = _round_number(most)
+    totals = dict.fromkeys((level for *_, level, _ in _LEVELS), 0)
     width = WIDTH / max(len(bars), 1)
     step = bars[1].start - bars[0].start if len(bars) > 1 else histogram.until - histogram.since
     columns = []
     for number, bar in enumerate(bars):
-        boxes = []
-        top = float(HEIGHT)
-        for first, last, level in _LEVELS:
+        boxes, texts = [], []
+        edge = float(HEIGHT)
+        for first, last, level, name in _LEVELS:
             count = sum(bar.counts.get(priority, 0) for priority in range(first, last + 1))
             if count:
-                height = max(count * HEIGHT / most, 1.0)
-                top -= height
+                totals[level] += count
+                texts.append(f"{count:,} {name}")
+                height = max(count * HEIGHT / top, 1.0)
+                edge -= height
                 boxes.append(
-                    Box(round(number * width, 2), round(top, 2), round(width - _GAP, 2), round(height, 2), level)
+                    Box(round(number * width, 2), round(edge, 2), round(width - _GAP, 2), round(height, 2), level)
                 )
         total = sum(bar.counts.values())
-        columns.append(Column(bar.start, bar.start + step, total, round(number * width, 2), round(width, 2), boxes))
-    return Chart(histogram.since, histogram.until, sum(column.count for column in columns), most, columns)
+        text = f"{count_of(total, 'alert')}{': ' if texts else ''}{', '.join(texts)}"
+        columns.append(
+            Column(bar.start, bar.start + step, total, round(number * width, 2), round(width, 2), boxes, text)
+        )
+    since, until = (columns[0].start, columns[-1].end) if columns else (histogram.since, histogram.until)
+    return Chart(
+        since,
+        until,
+        sum(column.count for column in columns),
+        top,
+        most,
+        columns,
+        [(level, name, totals[level]) for *_, level, name in _LEVELS],
+        [since + (until - since) * number // (_TICKS - 1) for number in range(_TICKS)],
+    )
+
+
+def _round_number(number: int) -> int:
+    """Return a round number that is not below another, and even unless it is one."""
+    if number <= _SMALL_TOPS[-1]:
+        return next(each for each in _SMALL_TOPS if each >= number)
+    power: int = 10 ** (len(str(number)) - 2)
+    return next(step * power for step in _TOPS if step * power >= number)
 
 
 def sparkline(counts: Sequence[int]) -> str:
@@ -107,6 +149,7 @@ def templates(values: Mapping[str, Any]) -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "time": _time,
         "at": _at,
+        "tick": _tick,
         "count": "{:,}".format,
         "priority": lambda number: str(Priority(number)),
         "segment": lambda text: quote(text, safe=""),
@@ -133,6 +176,13 @@ def _at(microseconds: int) -> Markup:
     """Return a time element for a table, whose heading states the zone."""
     text, shown = time_text(microseconds), _shown(microseconds)
     return Markup('<time datetime="{}" title="{} UTC" data-bare>{}</time>').format(text, shown, shown)
+
+
+def _tick(microseconds: int, length: int) -> Markup:
+    """Return a time below a chart of some length, µs; with the date if it is longer than a day."""
+    text, has_date = time_text(microseconds), length > _DAY_US
+    shown = text[5:16].replace("T", " ") if has_date else text[11:16]
+    return Markup('<time datetime="{}" data-tick="{}">{}</time>').format(text, "date" if has_date else "clock", shown)
 
 
 def _shown(microseconds: int) -> str:

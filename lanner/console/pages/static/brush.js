@@ -1,4 +1,6 @@
 // Selects a time on the histogram by dragging; the address then holds it.
+import { range } from "./times.js";
+
 const WIDTH = 1000;
 
 function position(svg, event) {
@@ -19,8 +21,27 @@ function go(since, until) {
   location.search = query.toString();
 }
 
+// States what is under the pointer, or in the range that is being selected; the legend returns afterwards.
+function state(shown) {
+  const caption = document.querySelector(".histogram figcaption");
+  if (!caption) return;
+  const under = caption.querySelector("[data-under]");
+  under.hidden = !shown.length;
+  caption.querySelector("[data-legend]").hidden = !under.hidden;
+  if (!shown.length) return;
+  const count = shown.reduce((sum, each) => sum + Number(each.dataset.count), 0);
+  const text = shown.length === 1 ? shown[0].dataset.text : `${count.toLocaleString()} alerts`;
+  under.textContent = `${range(Number(shown[0].dataset.start) / 1000, Number(shown.at(-1).dataset.end) / 1000)}: ${text}`;
+}
+
 export function bindBrush() {
   let from = null;
+  const between = (svg, event) => {
+    const all = columns(svg);
+    const ends = [from ?? position(svg, event), position(svg, event)].sort((a, b) => a - b);
+    const at = (x) => Math.min(Math.floor(x / WIDTH * all.length), all.length - 1);
+    return all.slice(at(ends[0]), at(ends[1]) + 1);
+  };
   document.addEventListener("pointerdown", (event) => {
     const svg = event.target.closest?.("#histogram");
     if (!svg || event.button !== 0) return;
@@ -29,20 +50,23 @@ export function bindBrush() {
   });
   document.addEventListener("pointermove", (event) => {
     const svg = document.getElementById("histogram");
-    if (from === null || !svg) return;
+    if (!svg) return;
+    if (from === null) {
+      state(event.target.closest?.("#histogram") ? between(svg, event) : []);
+      return;
+    }
     const to = position(svg, event);
     const brush = svg.querySelector("#brush");
     brush.setAttribute("x", String(Math.min(from, to)));
     brush.setAttribute("width", String(Math.abs(to - from)));
+    state(between(svg, event));
   });
   document.addEventListener("pointerup", (event) => {
     const svg = document.getElementById("histogram");
     if (from === null || !svg) return;
-    const ends = [from, position(svg, event)].sort((a, b) => a - b);
+    const chosen = between(svg, event);
     from = null;
-    const all = columns(svg);
-    const at = (x) => all[Math.min(Math.floor(x / WIDTH * all.length), all.length - 1)];
-    if (all.length) go(Number(at(ends[0]).dataset.start), Number(at(ends[1]).dataset.end));
+    if (chosen.length) go(Number(chosen[0].dataset.start), Number(chosen.at(-1).dataset.end));
   });
   document.addEventListener("pointercancel", () => { from = null; });
 }

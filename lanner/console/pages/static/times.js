@@ -15,9 +15,17 @@ export function zone(time = new Date()) {
 
 // In a table, today's times have no date, and the heading states the zone.
 function shown(element, time, today) {
+  if (element.dataset.tick) return `${element.dataset.tick === "date" ? `${day(time).slice(5)} ` : ""}${clock(time).slice(0, 5)}`;
   if (!("bare" in element.dataset)) return `${day(time)} ${clock(time)} ${zone(time)}`;
   const other = zone(time) === zone() ? "" : ` ${zone(time)}`;
   return `${day(time) === today ? "" : `${day(time)} `}${clock(time)}${other}`;
+}
+
+// A time range, without what both ends share.
+export function range(since, until) {
+  const [from, to] = [new Date(since), new Date(until)];
+  const end = day(from) === day(to) ? clock(to).slice(0, 8) : `${day(to)} ${clock(to).slice(0, 8)}`;
+  return `${day(from)} ${clock(from).slice(0, 8)} to ${end}`;
 }
 
 export function localTimes(root) {
