@@ -91,6 +91,9 @@ _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaEr
 _AROUND = re.compile(r"^[a-z_]+://\S+: (?:[A-Za-z ]+ failed: )?(?:error:[0-9A-F]+:)?|\s*\(after \d+ms in state \w+\)$")
 
 
+_SIZE = re.compile(r"Invalid response size (\d{1,10}) ")
+"""The client takes the first four bytes of any answer for a length."""
+_PROTOCOLS = {b"HTTP": "HTTP", b"\x15\x03": "TLS", b"SSH-": "SSH", b"220 ": "SMTP or FTP"}
 _MOST_CHARACTERS = 300
 _SETTINGS = {
     "ssl.ca.location": "kafka.ca_file",
@@ -119,6 +122,14 @@ def unavailable(connection: Connection, error: KafkaError) -> BusUnavailable:
         # A broker may return the whole request in its message.
         text = error.name()
     patience = patience_with(error)
+    if (size := _SIZE.search(text)) is not None:
+        begins = (int(size[1]) & 0xFFFFFFFF).to_bytes(4, "big")
+        what = next((name for start, name in _PROTOCOLS.items() if begins.startswith(start)), "another protocol")
+        return BusUnavailable(
+            f"what answers at {servers} is not a Kafka broker: it speaks {what}",
+            "check the port in kafka.bootstrap_servers, and kafka.security_protocol",
+            patience=patience,
+        )
     if error.code() in _CREDENTIALS:
         return BusUnavailable(
             f"the broker at {servers} refused the credentials ({text})",
@@ -178,10 +189,12 @@ class ClientErrors:
 
     @property
     def is_final(self) -> bool:
-        """True if waiting won't help, because credentials or certificates have to change."""
+        """True if waiting won't help: credentials or certificates have to change, or no broker answers there."""
         error = self.newest
         return error is not None and (
-            error.code() in (*_CREDENTIALS, KafkaError._SSL) or _is_refused_certificate(error)  # noqa: SLF001
+            error.code() in (*_CREDENTIALS, KafkaError._SSL)  # noqa: SLF001
+            or _is_refused_certificate(error)
+            or _SIZE.search(error.str()) is not None
         )
 
     def on_error(self, error: KafkaError) -> None:

@@ -217,7 +217,7 @@ def compiled(cache: Path, given: Sequence[Path] = ()) -> dict[str, Any]:
     Raises:
         EnvironmentUnsupported: none fits this host, and it can't compile.
     """
-    _check_rights()
+    check_rights()
     build_target = _made_for()
     found, unfit = find([cache / build_target.file_name, *given], build_target)
     if found is not None:
@@ -252,7 +252,7 @@ def build_cache(target: Path) -> tuple[Path, str]:
         EnvironmentUnsupported: this host can't compile or load it.
         OSError: it can't be written.
     """
-    _check_rights()
+    check_rights()
     build_target = _made_for()
     result = _compile_for_this_kernel()
     path = target / build_target.file_name if target.is_dir() else target
@@ -344,8 +344,8 @@ def _call_cast(code: bytearray, function: int) -> None:
             struct.pack_into("<BBhi", code, at, _CALL, _TO_KERNEL_FUNCTION << 4, 0, function)
 
 
-def _check_rights() -> None:
-    """Check before a compilation whether this user may load BPF programs at all."""
+def check_rights() -> None:
+    """Check whether this user may load BPF programs at all. Raises EnvironmentUnsupported."""
     try:
         os.close(bpf_syscall.create_map("rights", kind=_ARRAY, key_size=4, value_size=4, entries=1, flags=0))
     except OSError as error:

@@ -48,12 +48,16 @@ def check_config(options: Options, file: str | None, stage: "Stage") -> None:
     """Check the settings as a stage does before it starts, and report every error with its location.
 
     FILE is the settings file, as with -c. Rule files, routes, the files of secrets and the sinks that are enabled are
-    checked too; nothing is started or written. Exits with 1 on errors.
+    checked too; nothing is started or written. Exits with 1 on errors. Ports, disks and the broker are checked by
+    `lanner doctor`.
     """
-    from lanner.wiring.check import check_settings
+    from lanner.wiring.check import check_settings, remarks
 
     options = replace(options, config=file or options.config)
-    check_settings(options.load(), stage)
+    loaded = options.load()
+    check_settings(loaded, stage)
+    for text in remarks(loaded.settings):
+        note(text, "warning")
     click.echo(f"{find_file(options.config, os.environ) or 'no settings file; defaults'}: valid")
 
 

@@ -28,8 +28,9 @@ MARKS: dict[doctor.State, tuple[str, str]] = {
 def diagnose(options: Options) -> Literal[0, 3]:
     """Check what this host supports and what the settings use, and how to fix what is missing.
 
-    The settings name rule files, sinks, container runtimes and the broker. Nothing is sent. Exits with 3
-    if live detection can't work.
+    The settings name rule files, sinks, container runtimes, ports, folders and the broker. Nothing is sent. Exits with
+    3 if something is MISSING: live detection can't work, or a sink, a port, a disk or the configured broker can't be
+    used.
     """
     found = list(_findings(options))
     able = all(finding.state != "missing" for finding in found)
@@ -42,7 +43,7 @@ def diagnose(options: Options) -> Literal[0, 3]:
             for each in found
         ]
         print_table(("SUBJECT", "STATE", "FOUND, AND REMEDY"), rows)
-        print("This host can run `lanner run`." if able else "`lanner run` can't work on this host yet.")  # noqa: T201
+        print("This host can run Lanner." if able else "Lanner can't work here as configured yet.")  # noqa: T201
     return 0 if able else ENVIRONMENT_LACKS
 
 

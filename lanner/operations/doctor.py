@@ -31,7 +31,7 @@ class DoctorCheck:
 
     subject: str
     state: State
-    """missing: live detection doesn't work without it; note: a feature is limited."""
+    """missing: detection, or what the settings configure, doesn't work without it; note: a feature is limited."""
     found: str
     remedy: str = ""
 

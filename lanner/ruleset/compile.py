@@ -20,7 +20,6 @@ from schemas.catalog.fields import K8S_AUDIT, SYSCALL
 from schemas.catalog.priorities import BY_NAME
 from schemas.filter import PushdownFilter
 
-_MAX_NAMED = 3
 _PREVIOUS = "evt.deltatime"
 """Fields that depend on the event before."""
 SHADOW_READ = MappingProxyType({
@@ -80,14 +79,15 @@ class CompiledDetection:
 
 
 def active_text(detection: CompiledDetection) -> str:
-    """Return how many rules are active, where they come from, and which are off."""
+    """Return how many rules are active, where they come from, and how many are off."""
     off = [rule.name for rule in detection.active_rules.rules if not rule.enabled]
     audit = len(detection.ruleset.names_of(K8S_AUDIT)) if detection.has_audit_log else 0
     others = len(detection.ruleset.names_of()) - detection.count - audit
     idle = f"; {count_of(audit, 'rule')} on Kubernetes audit events" if audit else ""
     idle += f"; {count_of(others, 'rule')} on other sources not evaluated here" if others else ""
-    named = ", ".join(off[:_MAX_NAMED]) + (f" and {len(off) - _MAX_NAMED} more" if len(off) > _MAX_NAMED else "")
-    return f"{count_of(detection.count, 'rule')} from {detection.origin} active{f', off: {named}' if off else ''}{idle}"
+    how = "`lanner rules list --disabled` has them, -o 'rules[].enable.rule=NAME' turns one on"
+    why = f", {len(off):,} off in their files or by settings ({how})" if off else ""
+    return f"{count_of(detection.count, 'rule')} from {detection.origin} active{why}{idle}"
 
 
 def compile_rules(choices: RuleChoices, *, warnings: bool = True) -> CompiledDetection:

@@ -167,6 +167,23 @@ def about(text: str, default: Any, *, hides: Hides = "", form: Form | None = Non
     return field(default=default, metadata=metadata)
 
 
+_OF_THE_KERNEL = frozenset(
+    {"bpf", "cgroup", "cgroup2", "configfs", "debugfs", "devpts", "proc", "pstore", "securityfs", "sysfs", "tracefs"}
+)
+
+
+def file_system(path: Path) -> str:
+    """Return the type of the file system of a path that exists; empty if it isn't known."""
+    device = path.stat().st_dev
+    mounted = f" {os.major(device)}:{os.minor(device)} "
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    # Source: proc_pid_mountinfo(5): the type follows the separator.
+    return next((line.partition(" - ")[2].split(" ")[0] for line in lines if mounted in line), "")
+
+
 def why_no_file(path: Path) -> str:
     """Return why this user can't write a file at a path; empty if nothing is known to prevent it."""
     if path.is_dir():
@@ -181,4 +198,6 @@ def why_no_folder(path: Path) -> str:
     nearest = next((each for each in (path, *path.parents) if each.exists()), path)
     if not nearest.is_dir():
         return f"{nearest} is not a folder"
+    if (kind := file_system(nearest)) in _OF_THE_KERNEL:
+        return f"{nearest} is of the kernel ({kind}), where no file can be made"
     return "" if os.access(nearest, os.W_OK | os.X_OK) else f"this user can't create files in {nearest}"

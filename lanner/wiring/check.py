@@ -3,7 +3,13 @@
 `lanner config check` and the stages call the same function, so a stage accepts what the check accepted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -14,12 +20,15 @@ from foundation.text import ignore_note
 from lanner.errors import BadInput
 from lanner.libraries import need
 from lanner.operations.doctor import DoctorCheck
+from lanner.operations.freshness import freshness
 from lanner.ruleset.compile import CompiledDetection, active_text
 from lanner.settings import LoadedSettings, Settings
 from lanner.settings.faults import BadSettings, SettingFault, located, unit_of
-from lanner.settings.forms import OFF, why_no_folder
-from lanner.settings.sections.model import KafkaSettings
+from lanner.settings.forms import OFF, file_system, listen_address, why_no_folder
+from lanner.settings.sections.model import KINDS, KafkaSettings, section_of
+from lanner.settings.sections.sinks import FileOutput
 from lanner.sources.installed import define_sources, topics_of
+from lanner.wiring.freshness import disk_spaces, limits_of
 from lanner.wiring.kafka import connection_of
 from lanner.wiring.routing.routers import enabled_sinks, routing_table
 from lanner.wiring.rules import appended_faults, load_detection
@@ -28,6 +37,8 @@ from lanner.wiring.sinks.registry import check_sink
 from lanner.wiring.stores import always_sent
 
 _MAX_TEXT = 200
+_MAX_COMMAND = 80
+_SECRET_FILE = re.compile(r"(?:password|secret|tokens?|urls?|value|(?<!public_)key)_file$")
 _ESSENTIAL = ("events", "alerts")
 """Topics without which no fleet works."""
 
@@ -37,10 +48,96 @@ def settings_findings(settings: Settings) -> Iterator[DoctorCheck]:
     yield rules(settings)
     for name in enabled_sinks(settings):
         yield sink(settings, name)
+    yield from ports(settings)
+    yield from disks(settings)
+    for text in remarks(settings):
+        yield DoctorCheck("settings", "note", text.rstrip("."), "lanner config check reports it as well.")
     if settings.kafka != KafkaSettings():
         yield broker(settings)
     else:
         yield DoctorCheck("Kafka", "ok", "not configured, and not needed on one host")
+
+
+def ports(settings: Settings) -> Iterator[DoctorCheck]:
+    """Check whether the ports that the settings name are free, or used by Lanner already."""
+    named = {"http.listen": settings.http.listen, "intake.listen": settings.intake.listen}
+    named["kubernetes_audit.listen"] = settings.kubernetes_audit.listen
+    if settings.console.enabled:
+        named["console.listen"] = settings.console.listen
+    for setting, text in named.items():
+        where = None if text in (None, OFF) else listen_address(str(text))
+        if where is None or not where[1]:
+            continue
+        host, port = where
+        try:
+            with socket.create_server(where, family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+                pass
+        except OSError as error:
+            users = _users_of(port)
+            if users and all("lanner" in command for command in users.values()):
+                yield DoctorCheck(setting, "ok", f"Lanner uses port {port}: pid {next(iter(users))}")
+                continue
+            who = ", ".join(f"pid {pid}, {command}" for pid, command in users.items())
+            found = f"{text}: {error.strerror or error}{f' ({who})' if who else ''}"
+            yield DoctorCheck(setting, "missing", found, f"Set {setting} to another port.")
+        else:
+            yield DoctorCheck(setting, "ok", f"port {port} is free")
+
+
+def _users_of(port: int) -> dict[str, str]:
+    """Return the command of each process that listens on a TCP port, by pid, as far as this user may see them."""
+    sockets = set()
+    for file in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            rows = [line.split() for line in Path(file).read_text(encoding="ascii").splitlines()[1:]]
+            # Source: proc_pid_net(5): local address, state (0A: listens) and inode.
+            sockets |= {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*") if sockets else ():
+        with suppress(OSError):
+            if any(str(each.readlink()) in sockets for each in (folder / "fd").iterdir()):
+                command = (folder / "cmdline").read_bytes()[:_MAX_TEXT].decode("utf-8", "replace")
+                found[folder.name] = " ".join(command.split("\0"))[:_MAX_COMMAND].strip()
+    return found
+
+
+def disks(settings: Settings) -> Iterator[DoctorCheck]:
+    """Check whether there is room where Lanner writes."""
+    current = freshness(time.time(), limits_of(settings), (), disks=disk_spaces(settings))
+    for each in current.findings:
+        if each.is_problem:
+            yield DoctorCheck(f"disk {each.name}", "missing", each.text, "Free some space there.")
+        else:
+            yield DoctorCheck(f"disk {each.name}", "ok", each.text)
+
+
+def remarks(settings: Settings) -> Iterator[str]:
+    """Yield what is allowed, but rarely meant: folders that would be made, and secrets that every user can read."""
+    for name in (*KINDS, *settings.sinks):
+        section = section_of(settings, name)
+        if isinstance(section, FileOutput) and section.enabled and not Path(section.filename).parent.exists():
+            yield f"sink {name}: {section.filename}: its folder does not exist and will be made: is the name right?"
+    for setting, file in _secret_files(settings, ""):
+        with suppress(OSError):
+            mode = Path(file).stat().st_mode
+            # In memory are secrets that a container's platform provides, for this container alone.
+            if mode & stat.S_IROTH and file_system(Path(file)) != "tmpfs":
+                yield f"{setting}: {file}: every user can read it (mode {stat.S_IMODE(mode):04o}): chmod 600."
+
+
+def _secret_files(value: object, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings below a value that name files with secrets, and the files."""
+    parts: Iterable[tuple[str, object]] = ()
+    if is_dataclass(value):
+        parts = ((f"{name}.{item.name}".lstrip("."), getattr(value, item.name)) for item in fields(value))
+    elif isinstance(value, Mapping):
+        parts = ((f"{name}.{key}", each) for key, each in value.items())
+    elif isinstance(value, tuple):
+        parts = ((f"{name}[{index}]", each) for index, each in enumerate(value))
+    elif isinstance(value, str) and _SECRET_FILE.search(name):
+        yield name, value
+    for part, each in parts:
+        yield from _secret_files(each, part)
 
 
 def rules(settings: Settings) -> DoctorCheck:
@@ -64,7 +161,7 @@ def sink(settings: Settings, name: str) -> DoctorCheck:
 
 
 def broker(settings: Settings) -> DoctorCheck:
-    """Check whether the broker answers and has the topics. One host needs none, so this is never `missing`."""
+    """Check whether the broker, which is configured, answers and has the topics."""
     try:
         connection = connection_of(settings)
         from bus.clients.reachability import check_reachable
@@ -75,13 +172,13 @@ def broker(settings: Settings) -> DoctorCheck:
 
         states = Administration(connection).states([connection.topic(name) for name in _ESSENTIAL])
     except BadInput as error:
-        return DoctorCheck("Kafka", "note", _first(error), "lanner config check shows every error.")
+        return DoctorCheck("Kafka", "missing", _first(error), "lanner config check shows every error.")
     except BusUnavailable as error:
-        return DoctorCheck("Kafka", "note", error.reason, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
+        return DoctorCheck("Kafka", "missing", error.reason, f"{error.remedy[:1].upper()}{error.remedy[1:]}.")
     problems = check_topics(connection.prefix, states, _ESSENTIAL)
     if problems:
         remedy = "lanner topics create makes missing topics and reports the others."
-        return DoctorCheck("Kafka", "note", f"{connection.bootstrap_servers} answers; {problems[0].text}", remedy)
+        return DoctorCheck("Kafka", "missing", f"{connection.bootstrap_servers} answers; {problems[0].text}", remedy)
     return DoctorCheck("Kafka", "ok", f"{connection.bootstrap_servers} answers and has the topics")
 
 

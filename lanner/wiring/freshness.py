@@ -24,7 +24,7 @@ from lanner.operations.freshness import (
     freshness,
 )
 from lanner.settings import Settings
-from lanner.settings.sections.model import KINDS, section_of
+from lanner.settings.sections.model import KINDS, KafkaSettings, section_of
 from lanner.settings.sections.sinks import FileOutput
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def fleet_freshness(
 
 
 def disk_spaces(settings: Settings) -> Iterator[DiskSpace]:
-    """Yield the space where `lanner run` writes files; folders of one file system together."""
+    """Yield the space where Lanner writes files on this host; folders of one file system together."""
     folders = {"notifier.state_dir": settings.notifier.state_dir}
     if settings.keep.size_mib:
         folders["keep.folder"] = settings.keep.folder
@@ -88,6 +88,8 @@ def disk_spaces(settings: Settings) -> Iterator[DiskSpace]:
         folders["memory.filename"] = str(Path(settings.memory.filename).parent)
     if settings.console.enabled:
         folders["console.state_dir"] = settings.console.state_dir
+    if settings.kafka != KafkaSettings():
+        folders["kafka.spool_dir"] = settings.kafka.spool_dir
     for name in (*KINDS, *settings.sinks):
         section = section_of(settings, name)
         if isinstance(section, FileOutput) and section.enabled:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -117,11 +118,21 @@ def secret(
     if not path:
         return ""
     try:
+        mode = Path(path).stat().st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IWOTH:
+            text = f"{setting}: {path}: every user can change it (mode {stat.S_IMODE(mode):04o})."
+            problems.append(SettingFault(setting, text, f"chmod 600 {path}"))
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
         problems.append(SettingFault(setting, f"{setting}: {path}: {what}."))
         return ""
+
+
+def origin_of(setting: str, variable: str, environment: Mapping[str, str]) -> str:
+    """Return what a secret is from: the variable that overrides the setting, with $, or the setting."""
+    found = next((name for name in (variable, f"{variable}_FILE") if environment.get(name)), "")
+    return f"${found}" if found else setting
 
 
 class _Missing(BusUnavailable):

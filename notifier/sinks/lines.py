@@ -80,7 +80,9 @@ class FileSink(Sink):
             self._descriptor = -1
 
     def _open(self) -> int:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self._path.parent.exists():
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._report(f"{self._path}: its folder did not exist, and was made: is the name right?", "warning")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         return os.open(self._path, flags, PRIVATE)  # alerts quote command lines, and command lines contain secrets
 

@@ -42,6 +42,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
 
     SIGHUP reloads settings and rules, SIGUSR1 reopens log files, Ctrl-C stops and prints a summary.
     """
+    from collector.bpf.program import check_rights
     from lanner.wiring.stages.collector import make_collector
 
     collect_cycles_rarely()
@@ -58,6 +59,8 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
         return settings, detection
 
     settings, detection = load()
+    # Before anything is opened or written, which would be reported first.
+    check_rights()
 
     def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
         chosen = collected(settings, detection)

@@ -105,10 +105,15 @@ SINKS: dict[str, SinkKind] = {
 
 
 def open_sink(
-    settings: Settings, sink: str, *, connection: Connection | None = None, environment: Mapping[str, str] = os.environ
+    settings: Settings,
+    sink: str,
+    *,
+    connection: Connection | None = None,
+    environment: Mapping[str, str] = os.environ,
+    report: OnNote = ignore_note,
 ) -> Sink:
     """Open a sink that a queue feeds. Raises BadInput, and BusUnavailable for SIEM topics."""
-    kind, context = _resolve(settings, sink, environment=environment, connection=connection)
+    kind, context = _resolve(settings, sink, environment=environment, connection=connection, report=report)
     with _messages_of(settings, sink):
         return kind.prepare(context)()
 

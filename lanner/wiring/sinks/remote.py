@@ -13,7 +13,7 @@ from lanner.libraries import remedy
 from lanner.settings.faults import BadSettings, SettingFault
 from lanner.settings.forms import has_password, is_http_url, is_loopback
 from lanner.settings.sections.sinks import WebhookHeader, WebhookOutput
-from lanner.wiring.kafka import secret
+from lanner.wiring.kafka import origin_of, secret
 from lanner.wiring.sinks.kinds import Opener, SinkContext, tls_of
 from notifier.formats.text import wording
 from notifier.sink import RoutedAlert, Sink
@@ -41,7 +41,8 @@ def prepare_apprise(context: SinkContext) -> Opener:
     try:
         sink = AppriseSink(urls)
     except BadService as error:
-        raise BadSettings(SettingFault("apprise_output.urls_file", f"apprise_output: {error}")) from None
+        origin = origin_of("apprise_output.urls_file", "LANNER_APPRISE_URLS", context.environment)
+        raise BadSettings(_fault_of(origin, f"apprise_output: {error}")) from None
     return lambda: sink
 
 
@@ -97,12 +98,14 @@ def prepare_webhook(context: SinkContext) -> Opener:
         name = f"webhook_output.{what}_file"
         found = secret(name, f"LANNER_WEBHOOK_{what.upper()}", file, context.environment, problems).strip()
         if not _VALUE.fullmatch(found):
-            problems.append(SettingFault(name, f"{name}: it must hold one line of ASCII."))
+            origin = origin_of(name, f"LANNER_WEBHOOK_{what.upper()}", context.environment)
+            problems.append(_fault_of(origin, f"{origin}: it must hold one line of ASCII."))
         return found
 
     url = read("url", section.url_file) or section.url or ""
     if not problems:
-        problems += _url_problems(url, "url_file" if section.url_file else "url")
+        name = f"webhook_output.{'url_file' if section.url_file else 'url'}"
+        problems += _url_problems(url, origin_of(name, "LANNER_WEBHOOK_URL", context.environment))
     token, signing_secret = read("token", section.token_file), read("signing_secret", section.signing_secret_file)
     headers = {"User-Agent": f"lanner/{lanner.__version__}"} | _headers(section, problems)
     form = _or_problems(lambda: _format(section), problems)
@@ -144,16 +147,20 @@ def _or_problems(make: Callable[[], WebhookFormat], problems: list[SettingFault]
         return None
 
 
-def _url_problems(url: str, key: str) -> list[SettingFault]:
-    """Return what is wrong with a URL, without quoting it; key is the setting that it is from."""
-    name = f"webhook_output.{key}"
+def _url_problems(url: str, origin: str) -> list[SettingFault]:
+    """Return what is wrong with a URL, without quoting it; origin is the setting or the $VARIABLE that it is from."""
     if not url:
         hint = "set webhook_output.url or url_file, or $LANNER_WEBHOOK_URL"
         return [SettingFault("webhook_output.enabled", "webhook_output needs a URL.", hint, follows=True)]
     if has_password(url):
         hint = "use webhook_output.token_file or headers"
-        return [SettingFault(name, f"{name}: it must not hold a user name or password.", hint)]
-    return [] if is_http_url(url) else [SettingFault(name, f"{name}: it is not an http:// or https:// URL.")]
+        return [_fault_of(origin, f"{origin}: it must not hold a user name or password.", hint)]
+    return [] if is_http_url(url) else [_fault_of(origin, f"{origin}: it is not an http:// or https:// URL.")]
+
+
+def _fault_of(origin: str, text: str, hint: str = "") -> SettingFault:
+    """Return an error in a secret; one in a variable has no place in the settings."""
+    return SettingFault("" if origin.startswith("$") else origin, text, hint)
 
 
 def _headers(section: WebhookOutput, problems: list[SettingFault]) -> dict[str, str]:
@@ -206,8 +213,8 @@ def prepare_slack(context: SinkContext) -> Opener:
             SettingFault("slack_output.enabled", "slack_output needs a webhook URL or a token.", hint, follows=True)
         )
     elif url and not token and not (url.startswith("https://") or _is_of_loopback(url)):
-        text = "slack_output.webhook_url_file: it does not hold an https:// URL."
-        problems.append(SettingFault("slack_output.webhook_url_file", text))
+        origin = origin_of("slack_output.webhook_url_file", "LANNER_SLACK_WEBHOOK_URL", environment)
+        problems.append(_fault_of(origin, f"{origin}: it does not hold an https:// URL."))
     if problems:
         raise BadSettings(*problems)
 

@@ -107,7 +107,7 @@ class Deliveries:
         opened: list[Sink] = []
         try:
             for name in self.names:
-                opened.append(open_sink(settings, name, connection=self.connection))  # noqa: PERF401  closed below
+                opened.append(open_sink(settings, name, connection=self.connection, report=note))  # noqa: PERF401  closed below
         except BaseException:
             for each in opened:
                 each.close()

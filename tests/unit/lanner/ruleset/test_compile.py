@@ -28,7 +28,7 @@ def test_what_to_try_is_suggested_only_if_a_rule_would_alert(tmp_path: Path) -> 
     assert found == [True, False, False, False]
 
 
-def test_the_text_on_active_rules_names_those_that_are_off(tmp_path: Path) -> None:
+def test_the_text_on_active_rules_counts_those_that_are_off(tmp_path: Path) -> None:
     """One rule is not `1 rules`."""
     own = tmp_path / "mine.yaml"
     own.write_text(CONNECT)
@@ -36,4 +36,6 @@ def test_the_text_on_active_rules_names_those_that_are_off(tmp_path: Path) -> No
     none = replace(one, rules=(Selection(disable=Target(rule="*")),))
 
     assert active_text(load_detection(one)) == f"1 rule from {own} active"
-    assert active_text(load_detection(none)) == f"0 rules from {own} active, off: Connect"
+    assert active_text(load_detection(none)).startswith(
+        f"0 rules from {own} active, 1 off in their files or by settings"
+    )

@@ -39,6 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "good.j2": '{"rule": "{{ rule }}"}',
     }.items():
         (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
     return tmp_path
 
 
@@ -75,7 +76,7 @@ def test_run_starts_with_what_the_check_accepted(folder: Path, text: str) -> Non
     flags = written(folder, text)
     before = sorted(folder.rglob("*"))
     done = CliRunner().invoke(lanner_command, ["config", "check", *flags], catch_exceptions=False)
-    assert (done.exit_code, done.output) == (0, f"{folder}/lanner.yaml: valid\n")
+    assert (done.exit_code, done.stdout) == (0, f"{folder}/lanner.yaml: valid\n")
     assert sorted(folder.rglob("*")) == before
 
     loaded = Options(config=flags[1], rules=tuple(flags[3:]), set=(f"memory.filename={folder}/memory",)).load()

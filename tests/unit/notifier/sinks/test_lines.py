@@ -19,16 +19,18 @@ def output_of(alert: Alert) -> str:
 
 
 def test_lines_are_appended_to_a_private_file(tmp_path: Path) -> None:
-    """The file has mode 0600 in a new folder, and earlier lines stay."""
+    """The file has mode 0600 in a new folder, which is reported once, and earlier lines stay."""
     path = tmp_path / "logs" / "alerts.log"
+    reports: list[str] = []
     for text in ("one", "two"):
-        sink = FileSink(path, output_of, report=pytest.fail)
+        sink = FileSink(path, output_of, report=lambda text, _="info": reports.append(text))
         sink.send([RoutedAlert(alert(output=text))])
         sink.close()
 
     assert path.read_text() == "one\ntwo\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert reports == [f"{path}: its folder did not exist, and was made: is the name right?"]
 
 
 def test_after_rotation_it_writes_to_the_new_file(tmp_path: Path) -> None:

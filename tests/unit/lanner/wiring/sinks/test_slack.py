@@ -24,6 +24,6 @@ def test_a_webhook_is_encrypted_or_on_this_host(url: str, tmp_path: Path) -> Non
     ],
 )
 def test_an_unencrypted_webhook_elsewhere_is_refused(url: str) -> None:
-    """The loopback address may also begin a longer name or be a user name."""
-    with pytest.raises(BadInput, match="it does not hold an https:// URL"):
+    """The loopback address may also begin a longer name or be a user name. The variable that it is from is named."""
+    with pytest.raises(BadInput, match=r"^\$LANNER_SLACK_WEBHOOK_URL: it does not hold an https:// URL"):
         open_sink(load_settings(None, {}), "slack", environment={"LANNER_SLACK_WEBHOOK_URL": url})

@@ -57,6 +57,7 @@ WRONG = {
     "rules_files: [FOLDER/broken.yaml]": ["FOLDER/broken.yaml:2:15: error LOAD_ERR_COMPILE_CONDITION"],
     "file_output: {enabled: true, filename: ''}": ["1:40: file_output.filename must be a path, not ''."],
     "file_output: {enabled: true, filename: FOLDER}": ["1:40: file_output.filename: FOLDER: is a folder."],
+    "file_output: {enabled: true, filename: /proc/alerts.log}": ["/proc is of the kernel (proc), where no file can be"],
     "file_output: {enabled: true, filename: FOLDER/file/x}": ["FOLDER/file/x: FOLDER/file is not a folder."],
     "sinks: {audit: {type: file, filename: FOLDER}}": ["1:39: sinks.audit.filename: FOLDER: is a folder."],
     "keep: {size_mib: -1}": ["1:18: keep.size_mib must be a positive integer, not '-1'."],
