@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from foundation.text import count_of
+from foundation.text import count_of, printable
+from lanner.errors import BadInput
 from lanner.ruletest.events.events import write_event
 from lanner.ruletest.generate import flow_text, quiet_case_text
 from lanner.ruletest.model import Case, Suite
@@ -18,6 +19,7 @@ from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
 from processor.loading import LoadResult, RuleFile, load_rules
 from schemas.batch import EventBatch
+from schemas.encoding.batch import BadBatch
 from schemas.encoding.recording import read_recording
 
 _HEAD = """\
@@ -115,6 +117,19 @@ class Harm:
     tested: int
     """Test cases and recorded alerts that it was tried on; 0 proves nothing."""
 
+    def sentence(self, marked: int = 0) -> str:
+        """Return what the trial showed. marked: alerts that people marked as real, among those that it quiets."""
+        hides = [f"the test {printable(name)!r}" for name in self.tests[:3]]
+        hides += [f"{len(self.tests) - 3} more tests"] if len(self.tests) > 3 else []
+        hides += [count_of(self.actions, "recorded attack")] if self.actions else []
+        hides += [f"{count_of(marked, 'alert')} that people marked as real"] if marked else []
+        if hides:
+            return f"HARMFUL: it would hide {', '.join(hides)}."
+        if not self.tested:
+            return "Unproved: the rule has no tests, so nothing shows what it would hide."
+        attacks = count_of(self.tested, "attack")
+        return f"Harmless as far as tested: {attacks} of tests and recordings still raise the alert."
+
 
 class HarmTrial:
     """Tries exceptions on the tests beside rule files, given in load order, and on the recorded actions."""
@@ -134,8 +149,14 @@ class HarmTrial:
     def of(self, proposal: Proposal) -> Harm:
         """Return what an exception would hide, also from an attacker who chooses names and command lines to fit it.
 
-        Raises OSError if a recording can't be read, and BadBatch if one is broken.
+        Raises BadInput if a recording can't be read.
         """
+        try:
+            return self._harm(proposal)
+        except (OSError, BadBatch) as error:
+            raise BadInput(f"can't read a recording of the tests: {error}.") from None
+
+    def _harm(self, proposal: Proposal) -> Harm:
         before, after = self._versions(replace(proposal, conditions=_proved(proposal.conditions), exception=""))
         cases = list(self._cases(proposal.rule))
         raised = [case for suite, case in cases if _raises(before, suite, case)]

@@ -88,7 +88,7 @@ class BadExceptionFields(BadInput):
 class WrittenException:
     """An exception as a rule file has it."""
 
-    fields: Sequence[str] = ()
+    conditions: tuple[FieldCondition, ...] = ()
     text: str = ""
     """The item of a rule file; empty if there is no exception."""
     condition: str = ""
@@ -180,9 +180,7 @@ def written(
     def excludes(other: Alert) -> bool:
         return evaluate(other.stated)
 
-    return WrittenException(
-        [each.field for each in conditions], appended_text(alert.rule, entry), print_condition(excluded), excludes
-    )
+    return WrittenException(tuple(conditions), appended_text(alert.rule, entry), print_condition(excluded), excludes)
 
 
 def quieted(

@@ -24,7 +24,6 @@ from lanner.wiring.rules import find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
 from schemas.alert import Alert, BadAlert
-from schemas.encoding.batch import BadBatch
 
 _MAX_ALERTS = 500_000
 _DATABASE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -98,7 +97,7 @@ def command(
         source = _stored(settings, chosen_recording(settings, file, topic=topic, quiet=options.quiet), first)
     alerts = _alerts(source, first, names, _marked(console), quiet=options.quiet)
     trial = HarmTrial(sources.files)
-    tried = [(each, _harm(trial, each)) for each in propose(alerts, witnesses, known)]
+    tried = [(each, trial.of(each)) for each in propose(alerts, witnesses, known)]
     tried.sort(key=lambda each: not _is_harmless(each))
     if settings.json_output:
         click.echo(json.dumps([_record(each) for each in tried], indent=2))
@@ -153,13 +152,6 @@ def _marked(console: Path | None) -> Collection[str]:
         raise BadInput(f"{console}: {error}.") from None
 
 
-def _harm(trial: HarmTrial, proposal: Proposal) -> Harm:
-    try:
-        return trial.of(proposal)
-    except (OSError, BadBatch) as error:
-        raise BadInput(f"can't read a recording of the tests: {error}.") from None
-
-
 def _is_harmless(tried: _Tried) -> bool:
     proposal, harm = tried
     return not proposal.marked and not harm.tests and not harm.actions
@@ -176,21 +168,7 @@ def _print(alerts: list[TunedAlert], tried: Iterable[_Tried]) -> None:
             click.echo(f"    {printable(each.text)}")
         if proposal.exception:
             click.echo(f"  Values of the rule's exception {printable(proposal.exception)}.")
-        click.echo(f"  {_proof(proposal, harm)}")
-
-
-def _proof(proposal: Proposal, harm: Harm) -> str:
-    hides = [f"the test {printable(name)!r}" for name in harm.tests[:3]]
-    hides += [f"{len(harm.tests) - 3} more tests"] if len(harm.tests) > 3 else []
-    hides += [count_of(harm.actions, "recorded attack")] if harm.actions else []
-    hides += [f"{count_of(proposal.marked, 'alert')} that people marked as real"] if proposal.marked else []
-    if hides:
-        return f"HARMFUL: it would hide {', '.join(hides)}."
-    if not harm.tested:
-        return "Unproved: the rule has no tests, so nothing shows what it would hide."
-    return (
-        f"Harmless as far as tested: {count_of(harm.tested, 'attack')} of tests and recordings still raise the alert."
-    )
+        click.echo(f"  {harm.sentence(proposal.marked)}")
 
 
 def _record(tried: _Tried) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The rules that this console has, and why one of them matches an alert's event."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -10,7 +10,7 @@ from lanner.ruleset.explanation import Explanation, answer, decides_parent, labe
 from lanner.ruleset.load import ActiveRules, RuleChoices, load_or_fail
 from processor.detection.explain import Explained, MappingEvaluator, explain, explain_batch
 from processor.language.ast import deep
-from processor.loading import Rule
+from processor.loading import Rule, RuleFile
 from processor.output.formatter import known_fields
 from processor.output.redaction import Redaction
 from processor.rules.rule import correlations_of
@@ -42,6 +42,10 @@ class RuleBook:
         self._find = find
         self._lock = Lock()
         self._known: tuple[RuleChoices, ActiveRules] | None = None
+
+    def files(self) -> Sequence[RuleFile]:
+        """Return the rule files, in load order. Raises BadInput if they can't be read."""
+        return self._find().files
 
     def rules(self) -> ActiveRules:
         """Return the rules. Raises BadInput if they can't be loaded."""

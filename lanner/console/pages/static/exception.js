@@ -32,6 +32,8 @@ export function drawException(found, part) {
     nodes.push(element("p", { class: "remark" }, "Among them are others that people looked at:"), element("ul", { class: "marks" }, ...found.marked.map(drawMarked)));
     if (found.more_marked) nodes.push(element("p", { class: "hint" }, `and ${found.more_marked.toLocaleString()} more`));
   } else nodes.push(element("p", { class: "hint" }, "None of the others was acknowledged, assigned or commented on."));
-  nodes.push(element("p", {}, "Add it to a rule file that is loaded after the rule's own:"), copyable("Exception", found.text));
+  nodes.push(element("p", { class: found.is_harmful ? "problem" : "" }, found.proof));
+  const text = [element("p", {}, "Add it to a rule file that is loaded after the rule's own:"), copyable("Exception", found.text)];
+  nodes.push(...(found.is_harmful ? [element("details", {}, element("summary", {}, "Show it nevertheless"), ...text)] : text));
   return nodes;
 }

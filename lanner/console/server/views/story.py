@@ -20,7 +20,8 @@ from lanner.console.story.incident import NothingToExport
 from lanner.console.story.rules import explanation_json
 from lanner.errors import BadInput, BadRequest, TooManyAtOnce
 from lanner.recorder.budget import ReadBudget
-from lanner.tuning.proposals import FieldCondition, TunedAlert, proposal_for
+from lanner.tuning.patch import Harm, HarmTrial
+from lanner.tuning.proposals import FieldCondition, Proposal, TunedAlert, proposal_for
 from lanner.tuning.rule_exceptions import (
     MAX_ALERTS,
     MAX_DAYS,
@@ -103,7 +104,7 @@ async def rule_test(request: web.Request) -> web.StreamResponse:
 
 
 async def exception(request: web.Request) -> web.StreamResponse:
-    """Return an exception that excludes an alert, and what it would have quieted."""
+    """Return an exception that excludes an alert, what it would have quieted, and which attacks it would hide."""
     days = number(request.query, "days", DEFAULT_DAYS, MAX_DAYS)
     fields = tuple(filter(None, request.query.get("fields", "").split(",")))
     made = console(request)
@@ -119,7 +120,11 @@ async def exception(request: web.Request) -> web.StreamResponse:
         proposed = proposal_for(TunedAlert.of(alert), [TunedAlert.of(each) for each, _ in newest], declared)
         text = written(alert, fields, proposed, now, rules.lists)
         found = quieted(chain(newest, alerts), text, alert, since, budget.is_spent)
-        return exception_json(choices(alert, proposed).values(), text, found)
+        harm = Harm((), 0, 0)
+        if text.conditions:
+            chosen = Proposal(alert.rule, text.conditions, found.alerts, found.checked, 1, 0, alert.stated)
+            harm = HarmTrial(parts.rules.files()).of(chosen)
+        return exception_json(choices(alert, proposed).values(), text, found, harm)
 
     return await _answer(request, read)
 
@@ -152,13 +157,17 @@ def _mark_text(mark: Mark) -> str:
             return f"{author}: {value}"
 
 
-def exception_json(possible: Iterable[FieldCondition], proposed: WrittenException, found: Quieted) -> dict[str, Any]:
+def exception_json(
+    possible: Iterable[FieldCondition], proposed: WrittenException, found: Quieted, harm: Harm
+) -> dict[str, Any]:
     """Return a proposal as JSON."""
     return {
         "choices": [
             {"field": each.field, "operator": each.operator, "value": printable(each.value)} for each in possible
         ],
-        "chosen": list(proposed.fields),
+        "chosen": [each.field for each in proposed.conditions],
+        "proof": harm.sentence(),
+        "is_harmful": bool(harm.tests or harm.actions),
         "text": proposed.text,
         "condition": printable(proposed.condition),
         "checked": found.checked,

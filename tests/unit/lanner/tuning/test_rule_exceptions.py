@@ -127,7 +127,7 @@ def test_a_proposal_is_for_the_exception_of_the_rule() -> None:
     proposal = proposal_for(TunedAlert.of(one), others, declared)
     text = written(one, (), proposal, NOW)
 
-    assert text.fields == ["proc.codepath", "fd.name"]
+    assert [each.field for each in text.conditions] == ["proc.codepath", "fd.name"]
     assert "- name: program_file\n      values:\n        - [/usr/bin/tar, /srv/data/]" in text.text
     assert text.condition == "(proc.codepath = /usr/bin/tar and fd.name startswith /srv/data/)"
     assert text.excludes(one)

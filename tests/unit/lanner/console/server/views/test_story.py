@@ -16,6 +16,7 @@ from lanner.console.story.reading import EventArchive
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import RollingRecording
 from lanner.recorder.store import EventRange, Reading, Stop, StoredBatch
+from lanner.tuning.patch import Harm
 from lanner.tuning.rule_exceptions import quieted, written
 from processor.detection.ruleset import compile_ruleset
 from processor.evaluator import Evaluator
@@ -304,11 +305,17 @@ def test_others_that_people_looked_at_are_named(tmp_path: Path) -> None:
         view.set_marks([mark])
     proposed = written(alerts[0], ("fd.name",), None, NOW)
     decided = decided_alerts(reader, "Read sensitive file", 0)
-    rows = exception_json((), proposed, quieted(decided, proposed, alerts[0], 0, lambda: False))["marked"]
+    rows = exception_json((), proposed, quieted(decided, proposed, alerts[0], 0, lambda: False), Harm((), 0, 0))[
+        "marked"
+    ]
     assert [(row["subject"], row["count"], row["marks"]) for row in rows] == [
         (f"alert:{alerts[1].id}", 1, ["alice: \\u202estolen"]),
         (group, 1, ["acknowledged by bob"]),
     ]
+
+
+def _conditions(tuned: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple((one["field"], one["operator"], one["value"]) for one in tuned["conditions"])
 
 
 def test_the_console_offers_what_rules_tune_proposes(serve: Serve) -> None:
@@ -330,9 +337,9 @@ def test_the_console_offers_what_rules_tune_proposes(serve: Serve) -> None:
     command = ("rules", "tune", "-r", RULE_FILES, "--console", served.folder / "alerts.db", "--format", "json", "-q")
     done = lanner(*command, "--since", "1d")
     tuned: dict[str, list[Any]] = {}
-    for each in json.loads(done.stdout):
-        conditions = tuple((one["field"], one["operator"], one["value"]) for one in each["conditions"])
-        tuned.setdefault(each["rule"], []).append((each["exception"], conditions))
+    all_tuned = json.loads(done.stdout)
+    for each in all_tuned:
+        tuned.setdefault(each["rule"], []).append((each["exception"], _conditions(each)))
     assert tuned.keys() == {*names}
     offered: dict[str, set[Any]] = {}
     for number, each in enumerate(raised):
@@ -344,4 +351,7 @@ def test_the_console_offers_what_rules_tune_proposes(serve: Serve) -> None:
             offered.setdefault(each.rule, set()).add(conditions)
             assert f"- name: {own[0] or 'quiet_'}" in found["text"]
             assert found["quieted"] >= 5
+            (harm,) = (one for one in all_tuned if one["rule"] == each.rule and _conditions(one) == conditions)
+            assert found["is_harmful"] is not harm["harmless"]
+            assert found["proof"].startswith("HARMFUL" if found["is_harmful"] else "Harmless")
     assert {name: {others for _, others in found} for name, found in tuned.items()} == offered
