@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 
 from foundation.text import did_you_mean
-from foundation.yaml.nodes import ScalarNode
+from foundation.yaml.nodes import MappingNode, ScalarNode
 from foundation.yaml.text import Piece, Span, TracedText
-from processor.language.ast import Check, Macro, Node, Or, checks, children, walk, with_children
+from processor.language.ast import Check, Macro, MacroRef, Node, Or, checks, children, walk, with_children
 from processor.language.event_types import event_types, is_broad
 from processor.language.tokens import ConditionError
 from processor.loading.condition_checks import (
@@ -18,6 +18,7 @@ from processor.loading.condition_checks import (
     condition_hint,
     fields_of_others,
     output_findings,
+    parts_beside,
 )
 from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
 from processor.loading.items.collection import Collection
@@ -45,6 +46,10 @@ _CONTAINER_INFO_MESSAGE = (
 )
 MAX_ERRORS = 100
 MAX_OUTPUT = 10_000
+_MOST_PARTS = 10
+"""The maximum number of parts of one condition in which errors are looked for after a syntax error."""
+_LONGEST_IN_PARTS = 20_000
+"""Characters of a condition up to which its parts are looked at."""
 _REPORTED = 1_000_000
 """The error count after the error limit has been reported."""
 _BROAD = "Rule matches too many evt.type values. This has a significant performance penalty."
@@ -90,6 +95,11 @@ class Builder:
             if not self._is_full(rule.spot):
                 self._build_rule(index, rule)
         self.rules.sort(key=lambda rule: rule.index)
+        for spot, piece in self._collection.rejected:
+            if not self._is_full(spot):
+                traced = TracedText.of([piece])
+                if (tree := self._parse(traced, spot)) is not None:
+                    self._report_rest(tree, traced, spot)
         if not self._failed:
             # Items that only an invalid rule uses would be reported as unused.
             self._warn_of_unused()
@@ -153,6 +163,7 @@ class Builder:
         except MacroProblem as error:
             self._macros.break_(definition.name)
             self._macro_problem(error, traced, definition.spot)
+            self._report_rest(self._macros.written(definition.name), traced, definition.spot)
             return
         self.macros[definition.name] = LoadedMacro(
             definition.name,
@@ -179,12 +190,52 @@ class Builder:
             self._lists.substitute(traced)
             return self._parse_text(traced.text)
         except ConditionError as error:
-            location = traced.locate(error.span)
-            message, hint = error.message, condition_hint(traced, error, location)
+            self._condition_error(error, traced, spot)
+            self._report_parts(parts_beside(traced.text, error.span[0]), traced, spot)
+            return None
         except ConditionTooLong as error:
             location, message, hint = head_location(spot), str(error), "check for lists that include each other"
         self._report(Problem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, spot.type, spot.name, location, hint))
         return None
+
+    def _condition_error(self, error: ConditionError, traced: TracedText, spot: ItemLocation) -> None:
+        location = traced.locate(error.span)
+        hint = condition_hint(traced, error, location)
+        code = ProblemCode.LOAD_ERR_COMPILE_CONDITION
+        self._report(Problem(code, error.message, spot.type, spot.name, location, hint))
+
+    def _report_parts(self, texts: list[str], traced: TracedText, spot: ItemLocation) -> None:
+        """Report the errors of the parts of a condition that can't be parsed as a whole."""
+        for _ in range(_MOST_PARTS if len(traced.text) <= _LONGEST_IN_PARTS else 0):
+            if not texts:
+                return
+            text = texts.pop(0)
+            try:
+                tree = self._parse_text(text)
+            except ConditionError as error:
+                self._condition_error(error, traced, spot)
+                texts += parts_beside(text, error.span[0])
+            else:
+                self._report_rest(tree, traced, spot)
+
+    def _report_rest(self, tree: Node, traced: TracedText, spot: ItemLocation) -> None:
+        """Report the other errors of a condition with an error: unknown macros and wrong checks."""
+        source = _stated(spot, "source") or SYSCALL
+        skips = _stated(spot, "skip-if-unknown-filter") is not None
+        for node in walk(tree):
+            if isinstance(node, MacroRef):
+                try:
+                    self._macros.resolve(node)
+                except BrokenMacro:
+                    continue
+                except MacroProblem as error:
+                    self._macro_problem(error, traced, spot)
+            elif isinstance(node, Check):
+                others = fields_of_others(node, source) if spot.type == "rule" else ()
+                for each in (*self._checker.findings(node), *others):
+                    if each.code.severity == "error" and not (each.is_unknown and skips):
+                        location = traced.locate(each.span)
+                        self._report(Problem(each.code, each.message, spot.type, spot.name, location, each.hint))
 
     def _build_rule(self, index: int, rule: RuleDefinition) -> None:
         try:
@@ -197,12 +248,15 @@ class Builder:
         tree = None if verdict is _Verdict.SKIPPED else self._parse(traced, rule.spot)
         if tree is None:
             return
+        written = tree
         try:
             tree = self._macros.counted(self._rule_legs.resolve(self._macros.resolve(tree), self.rules))
         except BrokenMacro:
+            self._report_rest(written, traced, rule.spot)
             return
         except MacroProblem as error:
             self._macro_problem(error, traced, rule.spot)
+            self._report_rest(written, traced, rule.spot)
             return
         if self._check(tree, traced, rule) is not _Verdict.GOOD or verdict is not _Verdict.GOOD:
             return
@@ -343,6 +397,11 @@ def _rule(
         response=rule.response,
         traced_output=traced_output if (traced_output := TracedText.of(rule.output)).text == output else None,
     )
+
+
+def _stated(spot: ItemLocation, key: str) -> str | None:
+    node = spot.node.get(key) if isinstance(spot.node, MappingNode) else None
+    return node.value if isinstance(node, ScalarNode) else None
 
 
 def _text(pieces: list[Piece]) -> str:

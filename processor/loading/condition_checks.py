@@ -220,6 +220,43 @@ _AROUND = 40
 _TYPOGRAPHIC = re.compile("[\u2018-\u201f\u00ab\u00bb]")
 
 
+_CONNECTIVES = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![\w.-])(?:and|or)(?=[\s(])")
+
+
+def parts_beside(text: str, error: int) -> list[str]:
+    """Return the parts of a condition before and after the comparison with a syntax error, each with its offsets.
+
+    They are parts up to the nearest `and` or `or`; the rest is replaced by blanks, as are parentheses whose other half
+    isn't in the part. error: the offset of the error.
+    """
+    found = [each for each in _CONNECTIVES.finditer(text) if each.group()[0] not in "'\""]
+    before = max((each.start() for each in found if each.start() < error), default=0)
+    after = min((each.end() for each in found if each.start() >= error), default=len(text))
+    rest = text[after:]
+    # Behind an open quotation mark, nothing is known to be a comparison.
+    is_quoted = any(text.count(mark, before) % 2 for mark in "'\"")
+    parts = (text[:before], "" if is_quoted else " " * after + rest)
+    return [_balanced(part) for part in parts if part.strip()]
+
+
+def _balanced(text: str) -> str:
+    letters, opened, index = list(text), list[int](), 0
+    while index < len(text):
+        if text[index] in "'\"" and (end := tokens.closing_quote(text, index)) != -1:
+            index = end
+        elif text[index] == "(":
+            opened.append(index)
+        elif text[index] == ")":
+            if opened:
+                opened.pop()
+            else:
+                letters[index] = " "
+        index += 1
+    for each in opened:
+        letters[each] = " "
+    return "".join(letters)
+
+
 def operator_hint(word: str) -> str:
     """Return a hint for what is not an operator; empty if nothing is close."""
     known = _OPERATORS.get(word.lower())

@@ -38,7 +38,18 @@ _NO_RULE_ENABLE = "Rule has 'enabled' key but no rule by that name already exist
 class Collection:
     """The combined items of the files read so far."""
 
-    __slots__ = ("_check_field", "_next", "_warn", "broken", "lists", "macros", "plugins", "redefined", "rules")
+    __slots__ = (
+        "_check_field",
+        "_next",
+        "_warn",
+        "broken",
+        "lists",
+        "macros",
+        "plugins",
+        "redefined",
+        "rejected",
+        "rules",
+    )
 
     def __init__(self, warn: Callable[[Problem], None], check_field: FieldCheck) -> None:
         self.lists: dict[str, ListDefinition] = {}
@@ -48,6 +59,8 @@ class Collection:
         self.redefined: list[tuple[ItemLocation, ItemLocation]] = []
         """Items that define an item again, without `override`: the new one and the old one."""
         self.broken: dict[str, set[str]] = {"list": set(), "macro": set(), "rule": set()}
+        self.rejected: list[tuple[ItemLocation, Piece]] = []
+        """The conditions of definitions that were rejected for something else."""
         """Names of items with an error, by type: items that refer to them are skipped without a further error."""
         self._next = 0
         self._warn = warn

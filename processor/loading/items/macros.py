@@ -212,6 +212,10 @@ class MacroTable:
         """Mark a macro as invalid: items that use it are skipped without a further error."""
         self._broken.add(name)
 
+    def written(self, name: str) -> Node:
+        """Return the tree of a macro's own text."""
+        return self._texts[name].condition
+
     def resolve_macro(self, name: str) -> Node:
         """Resolve a macro's condition, and store it for the macros after it. Raises as `resolve`."""
         macro = self._texts[name]

@@ -6,6 +6,7 @@ Source: falco rule_loader_reader.cpp.
 from collections.abc import Callable
 from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from foundation.text import did_you_mean
@@ -21,7 +22,7 @@ from processor.loading.definitions import (
 )
 from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import read_exceptions
-from processor.loading.problems import Problem, ProblemCode
+from processor.loading.problems import ItemRejected, Problem, ProblemCode
 from processor.loading.values import invalid, number, optional_scalar, optional_truth, problem, scalar, tags, truth
 from schemas.catalog.priorities import Priority, parse_priority
 
@@ -184,6 +185,7 @@ class RuleItem:
 
     def _define(self) -> None:
         item, spot = self._item, self._spot
+        self._require_all()
         condition, output, description = (self._required(key) for key in ("condition", "output", "desc"))
         priority = self._priority()
         source, response = (optional_scalar(item, key, spot) for key in ("source", "response"))
@@ -207,6 +209,20 @@ class RuleItem:
                 response=response.value if response else "",
             )
         )
+
+    def _require_all(self) -> None:
+        """Raise ItemRejected for the first required key that is wrong, and report the others."""
+        found: list[ItemRejected] = []
+        texts: list[Callable[[], object]] = [partial(self._required, key) for key in ("condition", "output", "desc")]
+        for read in (*texts, self._priority):
+            try:
+                read()
+            except ItemRejected as rejected:
+                found.append(rejected)
+        for other in found[1:]:
+            self._report(other.problem)
+        for first in found[:1]:
+            raise first
 
     def _append(self) -> None:
         for key in EXTENSION_KEYS["rule"]:

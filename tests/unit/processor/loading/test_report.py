@@ -85,7 +85,7 @@ def test_hints_name_what_was_probably_meant() -> None:
     text = "- macro: opened\n  condition: evt.type=opne\n" + rule("openned and proc.nme=a", "  tag: [x]\n")
     hints = [problem.hint for problem in (*load(text).errors, *load(text).warnings)]
 
-    assert hints == ["did you mean 'opened'?", "did you mean 'tags'?"]
+    assert hints == ["did you mean 'opened'?", "did you mean 'proc.name'?", "did you mean 'tags'?"]
     field = load(rule("evt.type=opne and proc.nme=a")).errors
     assert [problem.hint for problem in field] == ["did you mean 'open'?", "did you mean 'proc.name'?"]
 
