@@ -64,7 +64,11 @@ case ${1:-} in
     uninstall)
         if is_ours; then
             change rm -f "$link" "$bash" "$zsh" "$fish"
-            say "removed $link. Settings, rules and data in /etc/lanner and /var/lib/lanner stay."
+            # Folders that only these files needed.
+            # shellcheck disable=SC2016 # The inner shell expands them.
+            change sh -c 'cd "$1/share" && rmdir -p --ignore-fail-on-non-empty "${2#"$1/share/"}" "${3#"$1/share/"}" "${4#"$1/share/"}" || true' \
+                sh "$prefix" "$(dirname "$bash")" "$(dirname "$zsh")" "$(dirname "$fish")"
+            say "removed $link. Settings and data in /etc/lanner, /var/lib/lanner, /var/log/lanner and /var/cache/lanner stay."
         else
             say "$link is not a link to this checkout: nothing to remove."
         fi

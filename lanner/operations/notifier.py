@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
-from lanner.operations.freshness import PipelineQueue
-from lanner.operations.health import Beat, Health, HealthCheck, turning
+from lanner.operations.freshness import Freshness, PipelineQueue
+from lanner.operations.health import Beat, Health, HealthCheck, degraded, problem_readings, turning
 from notifier.delivery.outbox import Outbox
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery, OutboxDelivery
 from notifier.delivery.worker import Worker
 from notifier.sink import IntakeStats, SinkStats
 
@@ -57,14 +57,12 @@ def sink_readings(sinks: Iterable[SinkView], now: float) -> Readings:
     }
 
 
-def sink_queue(delivery: AlertDelivery) -> PipelineQueue:
-    """Return what waits for a sink of `lanner run`."""
-    if isinstance(delivery, DirectDelivery):
-        return PipelineQueue("sink", delivery.name, "this process", 0, None, failure=delivery.failure)
-    outbox = delivery.outbox
-    return PipelineQueue(
-        "sink", delivery.name, "its outbox", outbox.backlog(), outbox.oldest(), failure=delivery.failure
-    )
+def sink_queue(sink: AlertDelivery | Worker) -> PipelineQueue:
+    """Return what waits for a sink of this process."""
+    if isinstance(sink, DirectDelivery):
+        return PipelineQueue("sink", sink.name, "this process", 0, None, failure=sink.failure)
+    queue = sink.outbox if isinstance(sink, OutboxDelivery) else sink.queue
+    return PipelineQueue("sink", sink.name, "its queue", queue.backlog(), queue.oldest(), failure=sink.failure)
 
 
 def outcomes(name: str, stats: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:
@@ -105,6 +103,7 @@ class NotifierView:
     stuck_seconds: float
     oldest_seconds: float
     intake: Callable[[], IntakeStats | None] = lambda: None
+    current: Callable[[], Freshness | None] = lambda: None
     turned: Beat = field(default_factory=Beat)
 
     def readings(self) -> Readings:
@@ -118,6 +117,7 @@ class NotifierView:
                     key = (topic, str(partition))
                     lag[key] = max(number, lag.get(key, 0))
         readings["lanner_consumer_lag"] = dict(lag)
+        readings["lanner_problems"] = problem_readings(self.current())
         if (intake := self.intake()) is not None:
             readings["lanner_intake_alerts_total"] = {
                 ("taken",): intake.taken,
@@ -155,4 +155,4 @@ class NotifierView:
             elif not each.kafka.assigned:
                 detail = "no partitions assigned yet"
             found.append(HealthCheck(f"broker, for {each.worker.name}", is_good, detail))
-        return found
+        return [*found, *degraded(self.current())]

@@ -79,16 +79,16 @@ def fleet_freshness(
     return freshness(time.time(), limits_of(settings), queues, hosts)
 
 
-def disk_spaces(settings: Settings) -> Iterator[DiskSpace]:
-    """Yield the space where Lanner writes files on this host; folders of one file system together."""
+def disk_spaces(settings: Settings, *, is_notifier: bool = False) -> Iterator[DiskSpace]:
+    """Yield the space where Lanner, or only a notifier, writes files on this host, for each file system."""
     folders = {"notifier.state_dir": settings.notifier.state_dir}
-    if settings.keep.size_mib:
+    if settings.keep.size_mib and not is_notifier:
         folders["keep.folder"] = settings.keep.folder
-    if settings.memory.enabled:
+    if settings.memory.enabled and not is_notifier:
         folders["memory.filename"] = str(Path(settings.memory.filename).parent)
-    if settings.console.enabled:
+    if settings.console.enabled and not is_notifier:
         folders["console.state_dir"] = settings.console.state_dir
-    if settings.kafka != KafkaSettings():
+    if settings.kafka != KafkaSettings() and not is_notifier:
         folders["kafka.spool_dir"] = settings.kafka.spool_dir
     for name in (*KINDS, *settings.sinks):
         section = section_of(settings, name)

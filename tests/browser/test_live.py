@@ -1,11 +1,16 @@
 import re
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Route, expect
 
+from lanner.console.pipeline import PipelineSource
 from lanner.console.server.live import MAX_OF_SESSION
+from lanner.operations.freshness import PipelineQueue
 from tests.browser.conftest import Serve, Visiting
 from tests.browser.consoles import recent, several
 from tests.browser.test_alerts import ROWS
@@ -39,6 +44,25 @@ def test_an_alert_appears_by_itself_unless_the_page_is_paused(served: Served, vi
     page.keyboard.press("p")
     expect(page.locator(ROWS).first).to_contain_text("Second")
     expect(live).to_have_text("Live")
+
+
+def test_a_page_is_live_only_while_events_are_evaluated_in_time(serve: Serve, visit: Visiting) -> None:
+    """Until then, it shows until when they are, and why; that goes away by itself."""
+    late = PipelineQueue("processor", "processors", "correlate", 762_382, time.time() - 846, 2)
+    queues = [late]
+    served = serve(alerts=several(), pipeline=PipelineSource(lambda: queues, lambda: nullcontext(())))
+    served.wait_for(12)
+    served.ask("/pipeline")
+    page = visit(served).open("/")
+    live, bar = page.locator("#live"), page.locator("#freshness")
+    expect(live).to_have_text("Behind")
+    expect(bar).to_contain_text("762,382 messages wait for processors")
+    assert re.search(r"Evaluated up to [-\d]+ \d\d:\d\d:\d\d.*\. Evaluation correlate: 14m", bar.inner_text())
+    queues[0] = replace(late, oldest=time.time())
+    assert any("data-late" not in served.ask("/").text for _ in soon())
+    served.queue.put(recent(-1, rule="First"))
+    expect(live).to_have_text("Live")
+    expect(bar).to_be_empty()
 
 
 def test_an_alert_between_a_page_and_its_connection_appears_by_itself(served: Served, visit: Visiting) -> None:

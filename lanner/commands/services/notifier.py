@@ -107,6 +107,7 @@ def _deliver(
         settings.http.stuck_seconds,
         settings.http.oldest_undelivered_seconds,
         lambda: None if intake is None else intake.server.stats,
+        lambda: deliveries.current,
     )
     path = find_file(options.config, os.environ)
     watch, watch_at = FileWatch([] if path is None else [path.absolute()]), 0.0
@@ -137,6 +138,7 @@ def _deliver(
                 if time.monotonic() >= watch_at:
                     watch_at = time.monotonic() + WATCH_SECONDS
                     requested = requested or (bool(watch.changed()) and settings.watch_config_files)
+                    deliveries.look(settings)
                 if requested:
                     settings = _changed(options, settings, deliveries)
         finally:

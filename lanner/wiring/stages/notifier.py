@@ -1,18 +1,24 @@
 """The sinks of one `lanner notifier`, a worker for each, and its intake of alerts."""
 
+import asyncio
+import socket
+import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bus.connection import Connection
+from bus.connection import BusUnavailable, Connection
 from lanner.dead_letters.selection import report_orphaned_outboxes
 from lanner.errors import or_bad_input
-from lanner.operations.notifier import SinkView
+from lanner.operations.freshness import Freshness, ProblemAlerts, freshness
+from lanner.operations.notifier import SinkView, sink_queue
 from lanner.settings import Settings
 from lanner.settings.forms import is_loopback
 from lanner.terminal.output import note
+from lanner.wiring.freshness import disk_spaces, limits_of
 from lanner.wiring.routing.previews import marked_alert
 from lanner.wiring.routing.routers import open_outbox, routing_table
 from lanner.wiring.routing.templates import appended
@@ -22,11 +28,13 @@ from notifier.delivery.outbox import Outbox
 from notifier.delivery.routing import Router
 from notifier.sink import Sink, SinkStats
 from processor.output.redaction import Redaction
+from schemas.alert import Alert
 
 if TYPE_CHECKING:
     from notifier.intake import IntakeServer
 
 STOP_SECONDS = 15.0
+REPORT_SECONDS = 30.0
 
 
 class Deliveries:
@@ -58,6 +66,9 @@ class Deliveries:
 
                 queue = KafkaQueue(connection, name, folder, stats, note)
                 views.append(SinkView(worker_of(name, queue, sink, router, stats=stats, report=note), kafka=queue))
+        self.current: Freshness | None = None
+        """How current delivery is; None before the first look."""
+        self._problems = ProblemAlerts(socket.gethostname())
         self.views = tuple(views)
         """Each sink's worker and queue."""
         if connection is None:
@@ -67,6 +78,31 @@ class Deliveries:
     def outboxes(self) -> Sequence[tuple[Outbox, Router]]:
         """Each sink's outbox and current routes; empty if alerts wait in Kafka."""
         return [(each.outbox, each.worker.routed) for each in self.views if each.outbox is not None]
+
+    def look(self, settings: Settings) -> None:
+        """Find out which sinks fail and whether disks are full, and report through the other sinks what has changed."""
+        queues = [sink_queue(each.worker) for each in self.views]
+        disks = disk_spaces(settings, is_notifier=True)
+        self.current = freshness(time.time(), limits_of(settings), queues, disks=disks)
+        if alerts := self._problems.look(self.current):
+            threading.Thread(target=self._report, args=(alerts,), name="problems", daemon=True).start()
+
+    def _report(self, alerts: Sequence[Alert]) -> None:
+        """Send alerts to all sinks; in a fleet, through the topic of alerts."""
+        from notifier.intake import IntakeRefused, into_outboxes, into_topic
+
+        async def send() -> None:
+            connection = self.connection
+            takes = into_outboxes(self.outboxes) if connection is None else into_topic(connection, note)
+            async with asyncio.timeout(REPORT_SECONDS), takes as take:
+                for alert in alerts:
+                    await take(alert)
+
+        try:
+            asyncio.run(send())
+        except (OSError, IntakeRefused, BusUnavailable) as error:
+            why = str(error) or f"no answer in {REPORT_SECONDS:.0f} s"
+            note(f"the other sinks can't be told that {alerts[0].output}: {why}.", "warning")
 
     def start(self) -> None:
         """Start delivering."""
