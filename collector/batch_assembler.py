@@ -10,7 +10,7 @@ from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
 from collector.events.repeat_cache import RepeatCache
-from collector.host import HostFacts
+from collector.host import HostFacts, host_addresses
 from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
@@ -106,6 +106,7 @@ class BatchAssembler:
             lambda gid: users.names(-1, gid, None, None, ()).group,
         )
         self._sequence = 0
+        self._addresses: list[str] = []
         self._first_number = 1
         self._reported: Mapping[str, int] = {}
         """Losses that earlier batches have reported."""
@@ -175,6 +176,9 @@ class BatchAssembler:
             stopping: whether this is the collector's last batch.
         """
         builder, self._builder = self._builder, BatchBuilder()
+        if watched[0]:
+            # They may change, and are read as rarely as what is watched is reported.
+            self._addresses = host_addresses()
         self._repeated.clear()
         self._origins = {}
         if step := self._follow_clock():
@@ -193,6 +197,9 @@ class BatchAssembler:
             created=time.time_ns(),
             collector_version=self._settings.version,
             kernel=self._host.kernel,
+            os_name=self._host.os_name,
+            architecture=self._host.architecture,
+            addresses=self._addresses,
             first_number=self._first_number,
             count=builder.count,
             strings=builder.strings,

@@ -9,6 +9,8 @@ import subprocess
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from itertools import pairwise
 from pathlib import Path
 
 from schemas.encoding.limits import clipped_name
@@ -17,6 +19,8 @@ _MACHINE_ID = Path("/etc/machine-id")
 _ID = re.compile("[0-9a-f]{32}")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NSENTER_SECONDS = 5
+_MAX_FILE_BYTES = 256 << 10
+_MAX_ADDRESSES = 32
 _CLONE_NEWCGROUP = 0x02000000
 
 
@@ -28,6 +32,8 @@ class HostFacts:
     name: str
     boot_id: str
     kernel: str
+    os_name: str = ""
+    architecture: str = ""
 
 
 def this_host(host_id: str = "", name: str = "", *, environment: Mapping[str, str] = os.environ) -> HostFacts:
@@ -39,9 +45,30 @@ def this_host(host_id: str = "", name: str = "", *, environment: Mapping[str, st
         environment: may name the host, by our variable or by Falco's.
     """
     name = name or environment.get("LANNER_HOSTNAME") or environment.get("FALCO_HOSTNAME") or _host_name()
-    names = (host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release())
+    names = (
+        *(host_id or _machine_id(name), name, _text(_BOOT_ID), platform.release()),
+        *(_os_name(), platform.machine()),
+    )
     # A batch with a longer one is refused, and all its events are lost.
     return HostFacts(*map(clipped_name, names))
+
+
+def host_addresses() -> list[str]:
+    """Return the IP addresses of the host, sorted, without those of loopback and link-local; at most 32.
+
+    They are those of process 1: the collector may be in a container.
+
+    Source: proc_pid_net(5); in fib_trie, the line below an address of the host ends with "host LOCAL".
+    """
+    found = set()
+    lines = _beginning("/proc/1/net/fib_trie").splitlines()
+    for line, below in pairwise(lines):
+        if below.endswith("host LOCAL"):
+            found.add(line.rpartition(" ")[2])
+    for line in _beginning("/proc/1/net/if_inet6").splitlines():
+        found.add(str(IPv6Address(int(line.partition(" ")[0], 16))))
+    usable = (each for each in map(ip_address, found) if not each.is_loopback and not each.is_link_local)
+    return sorted(map(str, usable))[:_MAX_ADDRESSES]
 
 
 def join_host_cgroup_namespace() -> None:
@@ -63,6 +90,21 @@ def _machine_id(name: str) -> str:
     text = _text(_MACHINE_ID)
     # An image before its first boot contains "uninitialized", machine-id(5): no two hosts may share that.
     return text if _ID.fullmatch(text) else uuid.uuid5(uuid.NAMESPACE_DNS, name).hex
+
+
+def _os_name() -> str:
+    # A collector that can't look into process 1 is not in a container, as a rule.
+    lines = (_beginning("/proc/1/root/etc/os-release") or _beginning("/etc/os-release")).splitlines()
+    values = (line.partition("=")[2] for line in lines if line.startswith("PRETTY_NAME="))
+    return next((value.strip("\"'") for value in values), "")
+
+
+def _beginning(path: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _text(path: Path) -> str:

@@ -253,6 +253,11 @@ class EventBatch:
     """Event types that the pushdown filter restricts to events that could match a rule."""
     interest: bytes = b""
     """The pushdown filter as JSON, compressed by zlib; sent with narrowed."""
+    os_name: str = ""
+    """Name and version of the distribution: PRETTY_NAME of os-release(5)."""
+    architecture: str = ""
+    addresses: list[str] = field(default_factory=list)
+    """IP addresses of the host, without those of loopback and link-local; at most 32."""
     stopping: bool = False
     """True if this is the last batch before an orderly stop of the collector."""
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -178,6 +178,8 @@ def _device(alert: Alert) -> dict[str, Any]:
             **(_SERVER if is_host else _DEVICE_UNKNOWN),
             "hostname": alert.hostname or "unknown",
             "uid": alert.host_id,
+            "ip": addresses[0] if isinstance(addresses := event.get("host.ip"), tuple) and addresses else None,
+            "hw_info": _known({"cpu_architecture": event.get("host.architecture")}),
             "os": _known(linux) if is_host else None,
         }
     )

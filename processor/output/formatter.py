@@ -297,6 +297,9 @@ def _host(batch: EventBatch) -> Iterator[tuple[str, Any]]:
     yield "event.created", batch.created
     yield "agent.version", batch.collector_version
     yield "host.os.kernel", batch.kernel
+    yield "host.os.name", batch.os_name
+    yield "host.architecture", batch.architecture
+    yield "host.ip", tuple(batch.addresses)
 
 
 def _beyond_falco(rows: Sequence[Process], process: Process) -> Iterator[tuple[str, Any]]:

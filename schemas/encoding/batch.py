@@ -119,6 +119,7 @@ _MOUNT_TEXT = ("source", "dest", "mode", "propagation")
 _CONTAINER_PLAIN = ("privileged", "start_ts", "host_pid", "host_network", "host_ipc", "is_truncated")
 _HEAD = (
     *("host_id", "hostname", "boot_id", "collector_start", "sequence", "created", "sent", "collector_version"),
+    *("os_name", "architecture", "addresses"),
     *("kernel", "previous_start", "previous_sequence", "rules_version", "interest_version", "cpu_seconds"),
     *("memory_bytes", "lost", "watched", "narrowed", "interest", "stopping", "first_number", "first_index", "count"),
 )

@@ -113,7 +113,10 @@ MAX_FIRST_INDEX = 1 << 19
 _MAX_SECONDS = 1e12
 _HASH_DIGITS = 16
 
-_NAMES = (*("host_id", "hostname", "boot_id", "collector_version", "kernel"), *("rules_version", "interest_version"))
+_NAMES = (
+    *("host_id", "hostname", "boot_id", "collector_version", "kernel", "os_name", "architecture"),
+    *("rules_version", "interest_version"),
+)
 _TIMES = ("collector_start", "created", "sent", "previous_start")
 _NUMBERS = {
     "sequence": (0, MAX_SEQUENCE),
@@ -142,7 +145,7 @@ def check_head(head: Mapping[str, Any]) -> None:
     # Written so that NaN is rejected.
     if not 0 <= head["cpu_seconds"] < _MAX_SECONDS:
         raise ValueError("cpu_seconds is out of range")
-    for name in ("lost", "watched", "narrowed"):
+    for name in ("lost", "watched", "narrowed", "addresses"):
         if head[name]:
             _check_names(name, head[name])
     lost = head["lost"]

@@ -163,7 +163,7 @@ def batch_0_2() -> EventBatch:
 
 
 def batch_0_4() -> EventBatch:
-    """Return a later part of that batch, with repeated events, truncated texts and a script."""
+    """Return a later part of that batch, with repeated events, truncated texts, a script and facts about the host."""
     before = batch_0_2()
     first, second = before.processes
     script = replace(second, codepath="/usr/sbin/service")
@@ -171,6 +171,9 @@ def batch_0_4() -> EventBatch:
     return replace(
         before,
         first_index=500,
+        os_name="Debian GNU/Linux 12 (bookworm)",
+        architecture="x86_64",
+        addresses=["10.0.0.1", "2001:db8::1"],
         processes=processes,
         containers=[replace(before.containers[0], is_truncated=True), *before.containers[1:]],
         columns={**before.columns, "repeats": array("I", [0, 7, 2**32 - 1])},

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from collector import host
-from collector.host import this_host
+from collector.host import host_addresses, this_host
 from schemas.encoding.batch import decode_batch, encode_batch
 from tests.unit.processor.batches import batch_of
 
@@ -45,6 +45,25 @@ def test_a_host_that_nobody_named_has_a_name_of_its_own() -> None:
     assert found.name
     assert found.kernel == platform.release()
     assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", found.boot_id)
+
+
+def test_a_host_states_its_distribution_its_architecture_and_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As os-release and procfs have them; without loopback and link-local addresses, and at most 32."""
+    assert this_host().architecture == platform.machine()
+    files = {
+        "/proc/1/root/etc/os-release": 'NAME="x"\nPRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n',
+        "/proc/1/net/fib_trie": "Local:\n  |-- 127.0.0.1\n     /32 host LOCAL\n  |-- 10.0.0.5\n     /32 host LOCAL\n"
+        "  |-- 10.0.0.255\n     /32 link BROADCAST\n  |-- 169.254.1.1\n     /32 host LOCAL\n",
+        "/proc/1/net/if_inet6": "20010db8000000000000000000000005 02 40 00 80     eth0\n"
+        "fe8000000000000000fc00fffe000001 02 40 20 80     eth0\n"
+        "00000000000000000000000000000001 01 80 10 80       lo\n",
+    }
+    monkeypatch.setattr(host, "_beginning", lambda path: files.get(path, ""))
+    assert this_host().os_name == "Debian GNU/Linux 12 (bookworm)"
+    assert host_addresses() == ["10.0.0.5", "2001:db8::5"]
+    lines = "".join(f"|-- 10.0.1.{number}\n /32 host LOCAL\n" for number in range(100))
+    monkeypatch.setattr(host, "_beginning", lambda path: lines if path.endswith("fib_trie") else "")
+    assert len(host_addresses()) == 32
 
 
 def test_the_machine_s_id_is_the_host_s(machine_id: Path) -> None:

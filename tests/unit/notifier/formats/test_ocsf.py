@@ -65,8 +65,9 @@ def test_a_finding_states_its_device_and_its_profiles() -> None:
     """A host that Lanner watches is a server with Linux; what is mapped isn't repeated."""
     made, pod, internal = document(CORPUS[0], console="https://c.example/"), document(CORPUS[1]), document(CORPUS[7])
     assert made["device"]["type_id"] == 1
+    assert (made["device"]["ip"], made["device"]["hw_info"]) == ("10.0.0.5", {"cpu_architecture": "x86_64"})
     assert made["device"]["os"] == {
-        "name": "Linux",
+        "name": "Debian GNU/Linux 12 (bookworm)",
         "type_id": 200,
         "type": "Linux",
         "kernel_release": "6.1.0-18-amd64",
