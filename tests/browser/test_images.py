@@ -22,6 +22,7 @@ MOST = 100_000
 """Bytes of an image."""
 WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
 PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
+OVERVIEW = WIDE | {"viewport": {"width": 1000, "height": 580}}
 TALL = WIDE | {"viewport": {"width": 860, "height": 560}}
 STORY, HOST = "Launch Package Management Process in Container", "web-1.example.com"
 
@@ -62,11 +63,12 @@ def save(visit: Visit, served: Served, name: str, path: str) -> None:
 
 
 def test_images_of_the_docs_are_made_of_recorded_alerts(served: Served, visit: Visiting) -> None:
-    """The list, on a wide screen and on a phone, an alert, and its story. Each is small."""
+    """The list, on a wide screen and on a phone, the overview, an alert, and its story. Each is small."""
     found = served.ask(f"/api/alerts?rule={quote(STORY)}&since=5m").json["alerts"]
     story = next(alert["id"] for alert in found if alert["host"] == HOST)
     save(visit(served, **WIDE), served, "console-alerts", "/")
     save(visit(served, **PHONE), served, "console-phone", "/")
+    save(visit(served, **OVERVIEW), served, "console-overview", "/overview?seen=3h")
     save(visit(served, **WIDE), served, "console-alert", f"/alerts/{story}")
     save(visit(served, **TALL), served, "console-story", f"/alerts/{story}#story")
 

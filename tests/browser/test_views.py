@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ from playwright.sync_api import expect
 
 from lanner.console.server.app import VIEWS
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import PAGES, pages, several, surroundings
+from tests.browser.consoles import PAGES, pages, recent, several, surroundings
 from tests.browser.visits import settled
 from tests.unit.lanner.console.server.running import Served
 
@@ -39,3 +40,22 @@ def test_every_view_opens_by_its_key_and_says_where_it_is(served: Served, visit:
         expect(page.locator("nav [aria-current=page]")).to_have_text(view.name)
         assert page.title()
         assert page.locator("h1").count() == 1
+
+
+def test_what_is_new_begins_where_this_browser_left_the_overview(served: Served, visit: Visiting) -> None:
+    """Everything of a day at the first time; afterwards what came since the page was left."""
+    page = visit(served).open("/overview")
+    expect(page.get_by_role("heading", name="New in the last 24 hours")).to_be_visible()
+    expect(page.locator(".news li")).to_have_count(6)
+    page.keyboard.press("g")
+    page.keyboard.press("a")
+    page.wait_for_url(re.compile(r"/$"))
+    served.queue.put(recent(-1, rule="While away"))
+    served.wait_for(13)
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    expect(page.get_by_role("heading", name="New since you last looked")).to_be_visible()
+    expect(page.locator(".news li")).to_have_count(1)
+    expect(page.locator(".news")).to_contain_text("While away")
+    page.locator(".news .headline").press("Enter")
+    page.wait_for_url("**/groups/*")

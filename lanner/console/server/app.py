@@ -21,7 +21,7 @@ from lanner.console.server.context import CLIENT, CONSOLE, IDENTITY, Console, co
 from lanner.console.server.guard import cookie_name, event_stream, failure, middlewares
 from lanner.console.server.live import HEARTBEAT, event_bytes
 from lanner.console.server.rendering import TEMPLATES, View, templates
-from lanner.console.server.views import alerts, hosts, marks, pipeline, rules, search, sign_in, story
+from lanner.console.server.views import alerts, hosts, marks, overview, pipeline, rules, search, sign_in, story
 from lanner.operations.catalogue import CLOSED, Readings, closed_connections
 from lanner.operations.exposition import Exposition
 from lanner.operations.health import HealthCheck, report, turning
@@ -155,6 +155,7 @@ MONITORING_ROUTES = (web.get("/healthz", health), web.get("/metrics", metrics))
 
 
 VIEWS: tuple[View, ...] = (
+    View("Overview", "/overview", "o"),
     View("Alerts", "/", "a"),
     View("Hosts", "/hosts", "h"),
     View("Pipeline", "/pipeline", "p"),
@@ -164,6 +165,7 @@ VIEWS: tuple[View, ...] = (
 """The views of the navigation: name, path, and the key that opens it after `g`."""
 ROUTES: tuple[web.RouteDef, ...] = (
     *alerts.ROUTES,
+    *overview.ROUTES,
     *sign_in.ROUTES,
     *story.ROUTES,
     *marks.ROUTES,

@@ -65,7 +65,7 @@ class Chart:
     until: int
     total: int
     top: int
-    """The number of alerts at its upper edge, which is a round one."""
+    """The number of alerts at its upper edge."""
     most: int
     columns: Sequence[Column]
     levels: Sequence[tuple[str, str, int]]

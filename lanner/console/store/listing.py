@@ -62,8 +62,11 @@ def facets_of(selection: AlertSelection, alerts: int) -> Sequence[Facet]:
     return [Facet(name, rows) for name, rows in found.items() if rows]
 
 
-def listed_groups(selection: AlertSelection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
-    """Return a page of the groups that match; the table `chosen` then contains all of them. now: ns."""
+def choose(selection: AlertSelection, now: int, key: str = "") -> tuple[int, int]:
+    """Make the table `chosen` of the groups that match; return their number and that of their alerts.
+
+    now: ns since the epoch; key: of the only group to choose, if there is one.
+    """
     base, filters = selection.base, selection.filters
     counts, values = selection.counts()
     conditions, more = group_conditions(filters)
@@ -79,15 +82,35 @@ def listed_groups(selection: AlertSelection, now: int, *, offset: int = 0, limit
     shown = "" if filters.state == "all" else f"WHERE state = '{filters.state}'"
     base.execute(f"CREATE TEMP TABLE chosen AS SELECT * FROM ({inner}) {shown}", (*values, *more))  # noqa: S608
     total, alerts = base.execute("SELECT count(*), coalesce(sum(n), 0) FROM chosen").fetchone()
-    rows = base.execute(
+    return total, alerts
+
+
+def groups_of(
+    selection: AlertSelection,
+    now: int,
+    order: str,
+    *,
+    limit: int,
+    offset: int = 0,
+    where: str = "1",
+    values: Sequence[int] = (),
+) -> list[AlertGroup]:
+    """Return groups of the table `chosen` in an order of SQL. where, values: a condition. now: ns since the epoch."""
+    rows = selection.base.execute(
         "SELECT id, key, rule, workload, text, priority, tags, n, first, newest, sample, action, place, state, "  # noqa: S608
-        "assignee, muted_until FROM chosen JOIN groups USING (id) "
-        f"ORDER BY {_SORTS[filters.sort]}, key LIMIT ? OFFSET ?",
-        (limit, offset),
+        f"assignee, muted_until FROM chosen JOIN groups USING (id) WHERE {where} ORDER BY {order} LIMIT ? OFFSET ?",
+        (*values, limit, offset),
     ).fetchall()
     ids = [row[0] for row in rows]
     sparks, hosts = selection.sparklines(ids), selection.hosts(ids)
-    groups = [_group(row, hosts.get(row[0], 0), sparks.get(row[0], ()), now) for row in rows]
+    return [_group(row, hosts.get(row[0], 0), sparks.get(row[0], ()), now) for row in rows]
+
+
+def listed_groups(selection: AlertSelection, now: int, *, offset: int = 0, limit: int = 1, key: str = "") -> GroupPage:
+    """Return a page of the groups that match; the table `chosen` then contains all of them. now: ns."""
+    filters = selection.filters
+    total, alerts = choose(selection, now, key)
+    groups = groups_of(selection, now, f"{_SORTS[filters.sort]}, key", limit=limit, offset=offset)
     return GroupPage(groups, total, alerts, bool(filters.q) and alerts >= MAX_MATCHES)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from lanner.console.store.filters import ALL_TIME, Filters, group_conditions
 from lanner.console.store.listing import facets_of, histogram_of, listed_groups
+from lanner.console.store.overview import Overview, overview_of
 from lanner.console.store.record import unpacked
 from lanner.console.store.rows import (
     AlertLine,
@@ -191,6 +192,11 @@ class AlertReader:
             selection = select(base, filters, now)
             page = listed_groups(selection, now, offset=offset, limit=PAGE)
             return page, histogram_of(selection), facets_of(selection, page.alerts)
+
+    def overview(self, filters: Filters, seen: int, now: int) -> Overview:
+        """Return what is new since a time, µs, and the open alerts of filters, whose state is `all`. Raises OSError."""
+        with reading(self._path) as base:
+            return overview_of(select(base, filters, now), seen, now)
 
     def facets(self, filters: Filters, now: int) -> Sequence[Facet]:
         """Return the most frequent values of filters among the alerts that match. Raises OSError."""
