@@ -78,11 +78,18 @@ class Options:
 
 def _explain(error: click.NoSuchOption) -> click.UsageError:
     ours = FALCO_FLAGS.get(error.option_name)
+    name = next((name for name, flags in _FLAGS.items() if error.option_name in flags), "")
+    if ours is None and name:
+        return click.UsageError(f"No such option: {error.option_name}. This command uses no {name}.", error.ctx)
     if ours is None:
         return error
     return click.UsageError(
         f"No such option: {error.option_name}. Instead of Falco's {error.option_name}: {ours}", error.ctx
     )
+
+
+_FLAGS = {"rules": ("-r", "--rules"), "settings": ("-c", "--config", "-o")}
+"""The common flags that a command without rules or settings lacks."""
 
 
 class Command(click.Command):

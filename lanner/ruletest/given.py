@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from foundation.yaml.mappings import BadMapping
+from foundation.yaml.reading import YamlError
 from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.context import EventQuery, QueryResult
 from lanner.recorder.event_rows import ROW_FIELDS
 from lanner.ruleset.explanation import Explanation, answer
-from lanner.ruletest.reading import read_events
+from lanner.ruletest.reading import read_events, read_values
 from lanner.ruletest.world import make_batch
 from processor.detection.explain import MappingEvaluator, explain, explain_batch
 from processor.fields.json.cloud_logging import is_log_entry
@@ -85,7 +87,10 @@ def recorded_event(path: Path, number: int | None) -> BatchEvent:
 
 
 def read_given(text: str) -> list[Any]:
-    """Parse JSON from a file or from the text itself: one value, a list of them, or one a line. Raises BadInput."""
+    """Parse JSON from a file or from the text itself: one value, a list of them, or one a line. Raises BadInput.
+
+    The text itself may be YAML, as in a rule test.
+    """
     source = "the event"
     if not is_json(text):
         source, path = text, Path(text)
@@ -100,13 +105,16 @@ def read_given(text: str) -> list[Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
+        if source == "the event":
+            with suppress(YamlError, BadMapping):
+                return read_values(text)
         return _lines(text, source)
     return value if isinstance(value, list) else [value]
 
 
 def is_json(text: str) -> bool:
-    """Return whether an argument is JSON itself, not the path of a file."""
-    return text.lstrip()[:1] in ("{", "[")
+    """Return whether an argument is JSON or YAML itself, not the path of a file."""
+    return text.lstrip().startswith(("{", "[", "- "))
 
 
 def _lines(text: str, source: str) -> list[Any]:
@@ -232,6 +240,15 @@ def answer_for_event(rule: Rule, event: BatchEvent) -> Explanation:
     batch, index = event.batch, event.index
     event_type = batch.strings[batch.columns["type"][index]]
     return answer(explain_batch(rule, batch, index), rule.event_types, event_type)
+
+
+def answers_for_recording(rule: Rule, path: Path) -> Iterator[tuple[int, Explanation]]:
+    """Yield evt.num and the answer for each event of a recording of a type that a rule is evaluated for."""
+    for batch in recorded_batches(path):
+        for index, type_index in enumerate(batch.columns["type"]):
+            if batch.strings[type_index] in rule.event_types:
+                number = batch.numbers[index] if batch.numbers else batch.first_number + index
+                yield number, answer_for_event(rule, BatchEvent(batch, index))
 
 
 def raised_by(rule: Rule, value: Any) -> bool:

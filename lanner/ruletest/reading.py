@@ -20,6 +20,12 @@ from processor.loading import LoadResult, Problem, ProblemCode, Rule, RuleFile, 
 from schemas.catalog.priorities import BY_NAME, parse_priority
 
 
+def read_values(text: str) -> list[Any]:
+    """Read YAML as JSON's values, each document or the items of each list. Raises YamlError."""
+    documents = read_documents(SourceFile("the event", text))
+    return [_value(item) for document in documents for item in _items(document)]
+
+
 def _read_document(node: Node) -> StatedDocument:
     """Read an event that is JSON. Raises BadMapping."""
     table = MappingReader(node, "an event")

@@ -12,7 +12,6 @@ import click
 from foundation.text import printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, draft_option, progress
-from lanner.errors import BadInput
 from lanner.recorder.context import EventQuery, find_around, parse_alert_id
 from lanner.ruleset.explanation import Explanation, as_json_tree, as_text_tree
 from lanner.ruleset.load import choose_rule, load_or_fail
@@ -20,6 +19,7 @@ from lanner.ruletest.given import (
     SourceNamed,
     answer_for_event,
     answer_for_value,
+    answers_for_recording,
     choose_given,
     event_of,
     is_json,
@@ -51,11 +51,18 @@ _AROUND_MS = 1000
     ),
 )
 @click.argument("name")
-@click.option("--event", "event", metavar="FILE|JSON", help="A recording, or alerts or events as JSON; file or text.")
+@click.option(
+    "--event", "event", metavar="FILE|JSON|YAML", help="A recording, or alerts or events as JSON; file or text."
+)
 @click.option("--num", "number", type=int, help="Which event: evt.num in a recording, else its position from 1.")
 @click.option("--event-id", "identity", metavar="ID", help="Which event: that of the alert with this id.")
 @click.option("--host", metavar="HOST", help="For --event-id: the host, if the alert itself is no longer retained.")
-@click.option("--all", "every", is_flag=True, help="One line for each alert or event in a file of JSON.")
+@click.option(
+    "--all",
+    "every",
+    is_flag=True,
+    help="One line for each alert or event; of a recording, for those of the rule's event types.",
+)
 @draft_option
 @click.option("--expand", is_flag=True, help="Expand all macros, and print values in full.")
 def command(
@@ -76,8 +83,8 @@ def command(
     `--event-id` without `--event` looks the whole event up in what this host or the broker retains.
 
     An event is one of a recording, an alert as JSON, a line of `lanner events tail --format json`, a Kubernetes audit
-    event, JSON of the rule's source, a mapping of fields, or an event of a rule test:
-    '{"evt.type": "openat", "fd.name": "/etc/shadow", "proc": "cat"}'.
+    event, JSON of the rule's source, a mapping of fields, or an event of a rule test, also as its line of YAML:
+    '{evt.type: openat, fd.name: /etc/shadow, proc: cat}'.
     """
     if event is None and identity is None:
         raise click.UsageError("pass --event, or --event-id to look an event up.")
@@ -157,12 +164,12 @@ def _passed(
 
 def _print_all(rule: Rule, event: str, sources: SourceNamed, *, as_json: bool) -> None:
     if _is_retained(event):
-        raise BadInput(f"{event}: --all is for JSON; `lanner replay` evaluates a recording.")
-    answers = [answer_for_value(rule, value, sources) for value in read_given(event)]
+        answers = answers_for_recording(rule, Path(event))
+    else:
+        values = enumerate(read_given(event), 1)
+        answers = ((number, answer_for_value(rule, value, sources)) for number, value in values)
     if as_json:
-        click.echo(
-            json.dumps([{"num": number} | _facts(rule, each) for number, each in enumerate(answers, 1)], indent=2)
-        )
+        click.echo(json.dumps([{"num": number} | _facts(rule, each) for number, each in answers], indent=2))
         return
-    for number, each in enumerate(answers, 1):
+    for number, each in answers:
         click.echo(f"{number:>6}  {each.sentence()}")

@@ -4,7 +4,8 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ import click
 from foundation.text import count_of, printable
 from lanner.cli.app import Options, front_command
 from lanner.cli.options import chosen_recording, draft_option, progress, source_options, time_ms, write_text
-from lanner.errors import BadInput
+from lanner.errors import BadInput, or_bad_input
 from lanner.recorder.store import EventRange
 from lanner.ruleset.load import load_or_fail
 from lanner.ruletest.reading import test_file_of
@@ -23,9 +24,11 @@ from lanner.tuning.proposals import MIN_WITNESSES, Proposal, TunedAlert, propose
 from lanner.wiring.rules import find_draft
 from lanner.wiring.stores import open_events
 from processor.loading import RuleFile
-from schemas.alert import Alert, BadAlert
+from schemas.alert import Alert, BadAlert, Repeats
 
 _MAX_ALERTS = 500_000
+_LONGEST_LINE = 1 << 20
+"""Bytes of an alert in a file."""
 _DATABASE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 _Tried = tuple[Proposal, Harm]
@@ -62,6 +65,13 @@ _Source = Callable[[Callable[[], bool]], Iterable[Alert]]
     metavar="FILE",
     help="Write the harmless ones as a rule file, with tests.",
 )
+@click.option(
+    "--alerts",
+    "given",
+    type=_DATABASE,
+    metavar="FILE",
+    help="Read these alerts, all of them: JSON, one a line, as `file_output` and Falco write it.",
+)
 @draft_option
 @source_options
 def command(
@@ -74,6 +84,7 @@ def command(
     write: Path | None,
     file: Path | None,
     topic: bool,
+    given: Path | None,
     draft: tuple[str, ...],
 ) -> None:
     """Propose exceptions for the rules with most alerts, with proof of what each would hide.
@@ -89,9 +100,13 @@ def command(
         raise BadInput(f"{rule}: no such rule; `lanner rules list` shows them.")
     if write is not None:
         _check_target(write)
-    first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0
+    first = time_ms(since, "--since", time.time_ns() // 1_000_000) or 0 if given is None else 0
     names = known.keys() if rule is None else {rule}
-    if console is not None and file is None and not topic:
+    if given is not None:
+        if file is not None or topic:
+            raise click.UsageError("give either --alerts or another source.")
+        source = _of_file(given)
+    elif console is not None and file is None and not topic:
         source = _of_console(console, first, names)
     else:
         source = _stored(settings, chosen_recording(settings, file, topic=topic, quiet=options.quiet), first)
@@ -139,6 +154,36 @@ def _of_console(console: Path, first: int, rules: Collection[str]) -> _Source:
             raise BadInput(f"{console}: {error}.") from None
 
     return read
+
+
+def _of_file(path: Path) -> _Source:
+    from notifier.formats.falco_json import falco_alert
+
+    def read(_: Callable[[], bool]) -> Iterator[Alert]:
+        with or_bad_input(path), path.open("rb") as file:
+            for number, line in enumerate(iter(partial(file.readline, _LONGEST_LINE), b""), 1):
+                try:
+                    if line.strip():
+                        yield _with_repeats(json.loads(line), falco_alert)
+                except (ValueError, RecursionError) as error:
+                    raise BadInput(f"{path}:{number}: not an alert: {error}.") from None
+
+    return read
+
+
+def _with_repeats(record: object, falco_alert: Callable[[object], Alert]) -> Alert:
+    """Return an alert with the event that only Lanner's JSON has; a summary counts its repeats."""
+    alert = falco_alert(record)
+    fields, event = (record.get(key) if isinstance(record, dict) else None for key in ("output_fields", "event"))
+    if isinstance(event, dict):
+        alert = replace(alert, event={**alert.event, **event})
+    count = alert.output_fields.get("repeats.count")
+    if isinstance(fields, dict) and isinstance(count, int):
+        # A summary lists the values in which its alerts differ.
+        shared = {name: value for name, value in alert.event.items() if not isinstance(fields.get(name), list)}
+        repeats = Repeats(alert.id, count, alert.time, alert.time, 0)
+        alert = replace(alert, repeats=repeats, output_fields={}, event=shared)
+    return alert
 
 
 def _marked(console: Path | None) -> Collection[str]:

@@ -27,6 +27,25 @@ def test_a_stated_event_is_explained() -> None:
     assert (reported["matches"], reported["condition"]["kind"]) == (True, "and")
 
 
+def test_the_line_of_a_rule_test_is_an_event() -> None:
+    """YAML as it is written there, also as an item of its list."""
+    line_of_test = "{evt.type: openat, fd.name: /etc/shadow, flags: O_RDONLY, proc: cat}"
+    for event in (line_of_test, f"- {line_of_test}"):
+        done = lanner("rules", "explain", RULE, "--event", event, cwd=ROOT)
+        assert done.stdout.splitlines()[0].endswith("matches"), done.stderr
+
+
+def test_all_events_of_a_recording_are_explained() -> None:
+    """One line for each of the types that the rule is evaluated for, by evt.num."""
+    name, recording = "Load kernel module", ROOT / "rules" / "acts.avro"
+    done = lanner("rules", "explain", name, "--event", recording, "--all", cwd=ROOT)
+    rows = json.loads(
+        lanner("rules", "explain", name, "--event", recording, "--all", "--format", "json", cwd=ROOT).stdout
+    )
+    assert [each["num"] for each in rows] == [int(each.split()[0]) for each in done.stdout.splitlines()]
+    assert any(each["matches"] for each in rows)
+
+
 def test_an_event_of_a_recording_is_found_by_its_number() -> None:
     """An event is found by the evt.num of its alert."""
     recording = ROOT / "rules" / "acts.avro"

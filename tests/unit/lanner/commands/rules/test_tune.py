@@ -8,6 +8,7 @@ from lanner.cli.app import lanner_command
 from lanner.console.store.filters import Filters
 from lanner.console.store.rows import Mark
 from lanner.errors import BadInput
+from notifier.formats.falco_json import document
 from schemas.alert import ALERT_SCHEMA, encode_alert
 from schemas.encoding.recording import RecordingWriter
 from tests.unit.alerts import alert
@@ -82,6 +83,23 @@ def test_the_alerts_of_a_console_are_read_without_another_source(tmp_path: Path)
 
     (proposal,) = json.loads(done.stdout)
     assert (proposal["alerts"], proposal["marked"], proposal["harmless"]) == (6, 6, False)
+
+
+def test_a_file_of_alerts_is_read(tmp_path: Path) -> None:
+    """As `file_output` writes it, whatever the time; another line is refused with its place."""
+    (tmp_path / "mine.yaml").write_text(RULE)
+    fields = {"evt.type": "openat", "fd.name": "/secret/a", "proc.codepath": "/usr/bin/backup"}
+    stored = [found(number, rule="Secret read", output_fields=fields, event={}) for number in range(6)]
+    path = tmp_path / "alerts.json"
+    path.write_text("".join(f"{json.dumps(document(each))}\n" for each in stored))
+    words = ["rules", "tune", "-r", str(tmp_path / "mine.yaml"), "--alerts", str(path), "--format", "json", "-q"]
+
+    (proposal,) = json.loads(CliRunner().invoke(lanner_command, words, catch_exceptions=False).stdout)
+    assert (proposal["rule"], proposal["alerts"]) == ("Secret read", 6)
+
+    path.write_text("{}\n[1]\n")
+    with pytest.raises(BadInput, match=r"alerts\.json:1: not an alert: "):
+        CliRunner().invoke(lanner_command, words, catch_exceptions=False)
 
 
 def test_an_unknown_rule_is_refused(tmp_path: Path) -> None:
