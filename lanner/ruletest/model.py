@@ -97,6 +97,8 @@ class StatedEvent:
     """The path passed to a successful exec."""
     hostname: str = HOSTNAME
     """The host that it is from; processes of different hosts are different, even if they are equal."""
+    clock: int = 0
+    """How far the clock of its host is ahead, ns; negative if it is behind. The event then arrives at `at`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,11 @@ class Runner:
         for item in items:
             if isinstance(item, EventBatch):
                 item.names = names_by_address(case.names)
-            alerts += [(alert, partial(self._tree, alert, item)) for alert in evaluator.replay(item)]
+            if isinstance(item, EventBatch) and item.appended:
+                raised = evaluator.process(item, item.appended)
+            else:
+                raised = evaluator.replay(item)
+            alerts += [(alert, partial(self._tree, alert, item)) for alert in raised]
         # Summaries of repeats at the end belong to the case, regardless of its duration.
         alerts += [(alert, partial(self._tree, alert, items[-1])) for alert in evaluator.correlator.finish() if items]
         yield from self._compare(case, alerts, partial(self._trees, items, windows))
@@ -224,7 +228,8 @@ class Runner:
 
 def _offset_text(time: int) -> str:
     """Return a time since the start of the case, as `at` states it."""
-    return duration_text((time - START) // _MILLISECOND * _MILLISECOND) if time - START >= _MILLISECOND else "0s"
+    offset = (time - START) // _MILLISECOND * _MILLISECOND
+    return f"{'-' if offset < 0 else ''}{duration_text(abs(offset))}" if offset else "0s"
 
 
 def _repeats(alert: Alert) -> int | None:

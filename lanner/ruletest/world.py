@@ -143,7 +143,7 @@ class World:
 
     def add(self, event: StatedEvent, number: int) -> None:
         """Add an event; number is its index in the case, which orders events with the same time."""
-        now = _BOOT_CLOCK + event.at + number
+        now = _BOOT_CLOCK + event.at + event.clock + number
         entry = self._entry(event, now)
         row = self._rows.row(entry)
         process = self._rows.processes[row]
@@ -278,19 +278,27 @@ def make_batch(events: Sequence[StatedEvent]) -> EventBatch:
 def make_items(
     events: Sequence[StatedEvent | StatedDocument], source_named: Callable[[str], JsonSource]
 ) -> Iterator[EventBatch | Document]:
-    """Yield what would have arrived for the events of one case: JSON events, and the batches of hosts between them."""
+    """Yield what would have arrived for the events of one case: JSON events, and the batches of hosts between them.
+
+    If a clock is wrong, each event is a batch of its own, with the time at which it arrives.
+    """
     worlds: dict[str, World] = {}
     numbered = enumerate(sorted(events, key=lambda each: each.at))
-    for hostname, consecutive in groupby(numbered, lambda pair: getattr(pair[1], "hostname", None)):
+    has_clocks = any(isinstance(event, StatedEvent) and event.clock for event in events)
+    for (hostname, _), consecutive in groupby(
+        numbered, lambda pair: (getattr(pair[1], "hostname", None), pair[0] if has_clocks else 0)
+    ):
+        arrived = 0
         if hostname is not None and hostname not in worlds:
             worlds[hostname] = World(hostname)
         for number, event in consecutive:
             if isinstance(event, StatedEvent):
                 worlds[event.hostname].add(event, number)
+                arrived = START + event.at + number if has_clocks else 0
             else:
                 yield _document(event, number, source_named)
         if hostname is not None:
-            yield from worlds[hostname].take()
+            yield from (replace(batch, appended=arrived) for batch in worlds[hostname].take())
 
 
 def _document(event: StatedDocument, number: int, source_named: Callable[[str], JsonSource]) -> Document:

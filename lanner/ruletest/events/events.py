@@ -7,6 +7,7 @@ from typing import Any
 from collector.events.system_calls import BY_EVENT, NONE, Call, DescriptorFlag
 from collector.events.texts import absolute
 from collector.records.types import File, ProcessIdentity, Socket, Syscall
+from foundation.quantities import parse_sum
 from foundation.text import did_you_mean
 from foundation.yaml import mappings
 from foundation.yaml.mappings import BadMapping, Fields, Key, MappingReader, written
@@ -46,7 +47,7 @@ def read_event(node: Node) -> StatedEvent:
     """Read an event. Raises BadMapping for the first error."""
     table = MappingReader(node, "an event")
     at = table.value(mappings.duration, 0, "at")
-    hostname = table.read(_HOSTNAME, HOSTNAME)
+    hostname, clock = table.read(_HOSTNAME, HOSTNAME), table.value(_clock, 0, "clock")
     event_type = table.read(_TYPE, "")
     if not event_type:
         raise BadMapping("an event has a type", node, "add 'evt.type: ...'")
@@ -61,7 +62,7 @@ def read_event(node: Node) -> StatedEvent:
     else:
         filename, call = "", _read_call(spec, table, process, result)
     _refuse_unknown(table, spec)
-    return StatedEvent(at, event_type, process, call, filename, hostname)
+    return StatedEvent(at, event_type, process, call, filename, hostname, clock)
 
 
 def write_event(fields: Fields) -> dict[str, Any]:
@@ -232,6 +233,14 @@ def _opened_path(fields: Fields) -> str:
     """Return the path as it was passed if it leads out of directories, because a rule may look at that."""
     name, raw = str(fields["fd.name"]), str(fields.get("fd.nameraw", ""))
     return raw if ".." in raw and absolute(str(fields.get("proc.cwd") or "/"), raw) == name else name
+
+
+def _clock(node: Node, key: str) -> int:
+    text = mappings.text(node, key)
+    offset = parse_sum(text.lstrip("+-"))
+    if offset is None or offset > mappings.MAX_DURATION:
+        raise BadMapping(f"'{key}' takes how far a host's clock is ahead (5s) or behind (-5s), not '{text}'", node)
+    return -offset if text.startswith("-") else offset
 
 
 def _host(node: Node, key: str) -> str:

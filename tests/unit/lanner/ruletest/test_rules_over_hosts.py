@@ -140,3 +140,19 @@ def test_a_window_that_no_event_reached_names_what_events_need() -> None:
         "three_secrets_refused: no event counted (an event without user.name or fd.name doesn't count)",
         "refused_on_two_hosts: no event counted (an event without user.name or evt.hostname doesn't count)",
     ]
+
+
+def test_clocks_of_hosts_may_differ() -> None:
+    """What arrives counts no later than it arrives, and an event that is dated too early is out of the window."""
+    first, second = (REFUSED % (at, host, name, "nobody") for at, host, name in (("0s", "a", "x"), ("5s", "b", "y")))
+    third = REFUSED % ("10s", "a", "z", "nobody")
+
+    def given(clock: str) -> str:
+        return ", ".join((first, second.replace("{at", f"{{clock: {clock}, at"), third))
+
+    expect = "[Secrets refused on several hosts]"
+    assert outcome(given("10m"), expect).passed
+    assert outcome(given("-30s"), expect).passed
+    late = progress(outcome(given("-10m"), expect))
+    window = "group user.name = nobody, window from 10s to 10s, 1 late event left out"
+    assert late[-1] == f"refused_on_two_hosts: 1 of 2 hosts (a), {window}"
