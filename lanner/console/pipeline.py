@@ -48,6 +48,8 @@ class PipelineSource:
     """Opens the dead letters; raises the same."""
     remarks: Sequence[str] = field(default_factory=tuple)
     """The facts that are not known here, as sentences."""
+    current: Callable[[], Freshness | None] | None = None
+    """Returns how current detection is, without waiting; None if the queues show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class PipelineDesk:
     @property
     def freshness(self) -> Freshness | None:
         """How current detection is, as far as is known without waiting; None if nothing was read yet."""
+        if self._source.current is not None:
+            return self._source.current()
         queues = self.queues.latest()
         return None if queues is None else freshness(time.time(), self._limits, queues)
 

@@ -175,7 +175,7 @@ def _hosts(hosts: Sequence[FleetHost], silent_seconds: float, now: float) -> Ite
 def _sink(queue: PipelineQueue, limits: FreshnessLimits, now: float) -> Finding:
     age = 0.0 if queue.oldest is None else max(0.0, now - queue.oldest)
     wait = f"{count_of(queue.waiting, 'alert')} wait{'s' if queue.waiting == 1 else ''}"
-    since = f"the oldest since {seconds_text(age)} ago"
+    since = f"the oldest for {seconds_text(age)}"
     is_problem = True
     # A queue holds alerts while a service is away for some seconds; without one, they are lost at once.
     if queue.failure and (not queue.waiting or age > limits.behind):
@@ -185,7 +185,7 @@ def _sink(queue: PipelineQueue, limits: FreshnessLimits, now: float) -> Finding:
     elif age > limits.undelivered:
         text = f"{wait}, {since}"
     else:
-        text, is_problem = (f"{wait}" if queue.waiting else "nothing waits"), False
+        text, is_problem = (f"{wait}, {since}" if age else wait if queue.waiting else "nothing waits"), False
     return Finding("sink", queue.name, text, is_problem)
 
 

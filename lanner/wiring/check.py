@@ -74,7 +74,8 @@ def ports(settings: Settings) -> Iterator[DoctorCheck]:
                 pass
         except OSError as error:
             users = _users_of(port)
-            if users and all("lanner" in command for command in users.values()):
+            # `…/bin/lanner`, or `python -m lanner`.
+            if users and all("lanner" in map(_base, command.split()[:3]) for command in users.values()):
                 yield DoctorCheck(setting, "ok", f"Lanner uses port {port}: pid {next(iter(users))}")
                 continue
             who = ", ".join(f"pid {pid}, {command}" for pid, command in users.items())
@@ -82,6 +83,10 @@ def ports(settings: Settings) -> Iterator[DoctorCheck]:
             yield DoctorCheck(setting, "missing", found, f"Set {setting} to another port.")
         else:
             yield DoctorCheck(setting, "ok", f"port {port} is free")
+
+
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _users_of(port: int) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,8 +79,12 @@ def fleet_freshness(
     return freshness(time.time(), limits_of(settings), queues, hosts)
 
 
-def disk_spaces(settings: Settings, *, is_notifier: bool = False) -> Iterator[DiskSpace]:
-    """Yield the space where Lanner, or only a notifier, writes files on this host, for each file system."""
+def disk_spaces(settings: Settings, of_notifier: Sequence[str] | None = None) -> Iterator[DiskSpace]:
+    """Yield the space where Lanner writes files on this host, for each file system.
+
+    of_notifier: the names of the sinks, if only a notifier with them writes.
+    """
+    is_notifier = of_notifier is not None
     folders = {"notifier.state_dir": settings.notifier.state_dir}
     if settings.keep.size_mib and not is_notifier:
         folders["keep.folder"] = settings.keep.folder
@@ -90,9 +94,9 @@ def disk_spaces(settings: Settings, *, is_notifier: bool = False) -> Iterator[Di
         folders["console.state_dir"] = settings.console.state_dir
     if settings.kafka != KafkaSettings() and not is_notifier:
         folders["kafka.spool_dir"] = settings.kafka.spool_dir
-    for name in (*KINDS, *settings.sinks):
+    for name in of_notifier or (*KINDS, *settings.sinks):
         section = section_of(settings, name)
-        if isinstance(section, FileOutput) and section.enabled:
+        if isinstance(section, FileOutput) and (section.enabled or is_notifier):
             folders[f"sink {name}"] = str(Path(section.filename).parent)
     by_device: defaultdict[int, dict[str, Path]] = defaultdict(dict)
     for setting, folder in folders.items():

@@ -95,6 +95,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             pipeline.evaluator.add_observer(timing.see)
             if console is not None:
                 console.host.attach(lambda: pipeline.detection.active_rules, lambda: timing.seconds)
+                console.read_current = lambda: pipeline.current
         if has_metrics:
             _run_with_metrics(pipeline, timing, settings, metrics)
         else:

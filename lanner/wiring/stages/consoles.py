@@ -1,7 +1,7 @@
 """The three consoles: of a fleet's topics, of a recording, and of the alerts of this process."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from lanner.console.searches import SearchSource
 from lanner.console.story.reading import EventArchive
 from lanner.console.story.rules import RuleBook
 from lanner.dead_letters.store import DeadLetterStore, outboxes
+from lanner.errors import BadInput
+from lanner.operations.freshness import Freshness
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.store import EventStore
 from lanner.settings import Settings
 from lanner.settings.sections.fleet import json_topic_names
-from lanner.wiring.freshness import REACH_SECONDS, group_queues
+from lanner.wiring.freshness import REACH_SECONDS, group_queues, reported_freshness
 from lanner.wiring.rules import find_rules
 from lanner.wiring.stages.console import AUDIT, MARKS, RunningConsole
 from processor.output.redaction import Redaction
@@ -43,8 +45,8 @@ def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> Pi
     return PipelineSource(partial(group_queues, connection), stores, remarks)
 
 
-def outbox_pipeline(settings: Settings) -> PipelineSource:
-    """Return the queues and dead letters of the sinks of one host."""
+def outbox_pipeline(settings: Settings, current: Callable[[], Freshness | None] | None = None) -> PipelineSource:
+    """Return the queues and dead letters of the sinks of one host. current: returns how current its detection is."""
     folder = Path(settings.notifier.state_dir)
 
     @contextmanager
@@ -55,7 +57,7 @@ def outbox_pipeline(settings: Settings) -> PipelineSource:
     remarks = (
         "Without a broker, events are evaluated as they come, and only sinks that send over the network have a queue.",
     )
-    return PipelineSource(partial(outbox_queues, folder), stores, remarks)
+    return PipelineSource(partial(outbox_queues, folder), stores, remarks, current)
 
 
 def _search(settings: Settings, store: EventStore) -> SearchSource:
@@ -122,7 +124,7 @@ def recording_console(
         audit=partial(LineFile, folder / AUDIT),
         fleet=FilesOnly(BY_NAME[settings.priority], RuleBook(partial(find_rules, settings)).rules),
         search=_search(settings, store),
-        pipeline=outbox_pipeline(settings) if follow else None,
+        pipeline=outbox_pipeline(settings, partial(_reported, settings)) if follow else None,
         described=f"the recording {recording}",
         events=_archive(store, _FILE),
         is_recording=not follow,
@@ -141,6 +143,8 @@ class HostConsole:
         earlier: Iterable[Alert] = store.alerts() if settings.keep.size_mib and kept.is_dir() else ()
         self.alerts = LocalAlerts(earlier)
         self.host = LocalHost(BY_NAME[settings.priority])
+        self.read_current: Callable[[], Freshness | None] = lambda: None
+        """Returns how current detection is; to be set once it runs."""
         self.console = RunningConsole(
             settings,
             folder,
@@ -149,11 +153,22 @@ class HostConsole:
             audit=partial(LineFile, folder / AUDIT),
             fleet=self.host,
             search=_search(settings, store) if settings.keep.size_mib else None,
-            pipeline=outbox_pipeline(settings),
+            pipeline=outbox_pipeline(settings, self._current),
             described="this host",
             events=_archive(store, _HOST) if settings.keep.size_mib else EventArchive(None, _NOTHING),
             note=note,
         )
+
+    def _current(self) -> Freshness | None:
+        return self.read_current()
+
+
+def _reported(settings: Settings) -> Freshness | None:
+    """Return what `lanner run` reports about itself; None if this user may not read it."""
+    try:
+        return reported_freshness(settings)
+    except BadInput:
+        return None
 
 
 def _archive(store: EventStore, retention: str) -> EventArchive:

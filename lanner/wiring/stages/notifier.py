@@ -82,7 +82,7 @@ class Deliveries:
     def look(self, settings: Settings) -> None:
         """Find out which sinks fail and whether disks are full, and report through the other sinks what has changed."""
         queues = [sink_queue(each.worker) for each in self.views]
-        disks = disk_spaces(settings, is_notifier=True)
+        disks = disk_spaces(settings, self.names)
         self.current = freshness(time.time(), limits_of(settings), queues, disks=disks)
         if alerts := self._problems.look(self.current):
             threading.Thread(target=self._report, args=(alerts,), name="problems", daemon=True).start()

@@ -70,10 +70,10 @@ def test_losses_over_a_share_are_losses_of_the_host() -> None:
         (FAILING, "the disk is full; its alerts are lost"),
         (
             PipelineQueue("sink", "file", "its outbox", 7, NOW - 60, failure="refused"),
-            "refused; 7 alerts wait, the oldest since 1m ago",
+            "refused; 7 alerts wait, the oldest for 1m",
         ),
         (PipelineQueue("sink", "file", "alerts", 7, NOW - 60, 0), "no notifier runs for it; 7 alerts wait"),
-        (PipelineQueue("sink", "file", "alerts", 1, NOW - 901, 1), "1 alert waits, the oldest since 15m 1s ago"),
+        (PipelineQueue("sink", "file", "alerts", 1, NOW - 901, 1), "1 alert waits, the oldest for 15m 1s"),
     ],
 )
 def test_a_sink_that_fails_or_lags_is_a_problem(sink: PipelineQueue, text: str) -> None:

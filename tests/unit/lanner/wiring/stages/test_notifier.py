@@ -22,4 +22,4 @@ def test_the_other_sinks_report_a_sink_that_fails(tmp_path: Path) -> None:
         deliveries.look(settings)
         time.sleep(0.05)
     deliveries.stop()
-    assert "sink file: /dev/full: No space left on device; 1 alert waits, the oldest since" in good.read_text()
+    assert "sink file: /dev/full: No space left on device; 1 alert waits, the oldest for" in good.read_text()
