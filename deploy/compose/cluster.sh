@@ -36,7 +36,8 @@ fi
 mkdir -p "$cache"
 exec 9>"$cache/cluster.lock"
 flock --nonblock 9 || { say 'the cluster runs already.'; exit 3; }
-folder=$(mktemp -d "${TMPDIR:-/tmp}/lc-XXXXXX")
+# Where root alone can create files, as for the machine's own daemon: the rules trust no container engine that works elsewhere.
+folder=$(mktemp -d /run/lanner-cluster-XXXXXX)
 daemon='' running=''
 # Prefer Debian's client to others in PATH.
 client=$(PATH=/usr/bin:$PATH command -v docker)
@@ -103,13 +104,17 @@ use_variables
 say 'starting'
 step "${compose[@]}" up --detach 2>"$folder/up" || { cat "$folder/up" >&2; exit 3; }
 
+project=(--filter label=com.docker.compose.project=lanner)
+ports=$("$client" ps "${project[@]}" --format '{{.Ports}}')
+# address PORT: the address of this host at which a container's port is published.
+address() { [[ $ports =~ ([^[:space:],]+)-\>$1/ ]] && echo "${BASH_REMATCH[1]}"; }
 # Passwords are printed only on request, since this output may go to a log.
 show='deploy/compose/cluster.sh show'
-address() { "${compose[@]}" port "$1" "$2"; }
 say "watching $LANNER_HOSTNAME: alerts as rsyslog gets them follow. In another terminal:"
-say "  console       http://$(address console 8778)   token: $show console-token"
-say "  Kafka         $(address kafka 9094)   user lanner-operator (SCRAM-SHA-512), password: $show operator"
-[[ " ${PROFILES-metrics demo} " != *' metrics '* ]] || say "  Prometheus    http://$(address prometheus 9090)"
+say "  console       http://$(address 8778)   token: $show console-token"
+say "  Kafka         $(address 9094)   user lanner-operator (SCRAM-SHA-512), password: $show operator"
+say "  SIEM topics   $(address 9096)   user lanner-reader (PLAIN over TLS), password: $show reader; CA: $show certificate"
+if metrics=$(address 9090); then say "  Prometheus    http://$metrics"; fi
 say '  any command   deploy/compose/cluster.sh run --rm operator alerts tail    (docker-compose with these arguments)'
 say 'Stop: Ctrl-C'
-step "$client" exec "$("${compose[@]}" ps -q rsyslog)" tail -n 0 -F /var/log/lanner/alerts.log
+step "$client" exec "$("$client" ps -q "${project[@]}" --filter label=com.docker.compose.service=rsyslog)" tail -n 0 -F /var/log/lanner/alerts.log

@@ -13,24 +13,29 @@ targets=("$@")
 [ $# -gt 0 ] || targets=(processor notifier console collector)
 export DOCKER_BUILDKIT=0
 
-# quietly NAME COMMAND...: quiet, unless it fails.
-quietly() {
-    local name=$1 log
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+total=$((2 * ${#targets[@]} + 7))
+
+# step NAME COMMAND...: print its number and name, and the command's output if it fails.
+step() {
+    local name=$1
     shift
-    log=$(mktemp)
-    if ! "$@" >"$log" 2>&1; then
-        tail -n 30 "$log" >&2
-        rm -f "$log"
-        echo "lanner: the image $name could not be built: see above." >&2
+    # Counted in a file, because two run at a time.
+    echo >>"$work/begun"
+    printf 'lanner: [%d/%d] %s\n' "$(wc -l <"$work/begun")" "$total" "${name/#needs-/packages for the }" >&2
+    "$@" >"$work/$name.log" 2>&1 || {
+        tail -n 30 "$work/$name.log" >&2
+        echo "lanner: $name could not be built: see above." >&2
         exit 3
-    fi
-    rm -f "$log"
+    }
 }
 
-tar=$(.venv/bin/python -c 'from tests.live.debian_image import debian_tar; print(debian_tar())')
+step debian .venv/bin/python -c 'from tests.live.debian_image import debian_tar; print(debian_tar())'
+tar=$(cat "$work/debian.log")
 # Each import creates a different image, which would cause everything to be built again.
 base=lanner-local/$(basename "$tar" .tar):$(stat -c %Y "$tar")
-"${docker[@]}" image inspect "$base" >/dev/null 2>&1 || quietly "$base" "${docker[@]}" import "$tar" "$base"
+"${docker[@]}" image inspect "$base" >/dev/null 2>&1 || "${docker[@]}" import "$tar" "$base" >/dev/null
 
 build=("${docker[@]}" build --network host --build-arg "BASE=$base")
 for name in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY; do
@@ -43,30 +48,40 @@ for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST; do
     [ -z "$value" ] || { export "$name=$value"; build+=(--build-arg "$name"); }
 done
 
-for target in "${targets[@]}"; do
-    # Named, so that it outlives the pruning below: it takes the longest and changes seldom.
-    quietly "$target" "${build[@]}" --target "needs-$target" -t "lanner-local/needs-$target" -f deploy/images/Dockerfile .
-    quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" -f deploy/images/Dockerfile .
+# Named, so that it outlives the pruning below.
+lanner() { step "$1" "${build[@]}" --target "$1" -t "lanner-local/$1" -f deploy/images/Dockerfile .; }
+requirements() { for target in "${targets[@]}"; do lanner "needs-$target"; done; }
+
+others() {
+    local context=$work/context
+    mkdir -p "$context/etc"
+    cp deploy/images/local/{Dockerfile,kafka.sh,log4j2.xml} "$context"
+    cp --preserve=timestamps /bin/busybox "$context/busybox"
+    printf 'root:x:0:0:root:/root:/bin/sh\n' >"$context/etc/passwd"
+    printf 'root:x:0:\n' >"$context/etc/group"
+    printf 'root:*:19000:0:99999:7:::\n' >"$context/etc/shadow"
+    chmod 600 "$context/etc/shadow"
+    for target in rsyslog prometheus busybox kafka; do
+        if [ "$target" = kafka ]; then
+            mkdir "$context/jars"
+            cp --preserve=timestamps "$(deploy/kafka/jars.sh)"/*.jar "$context/jars"
+        fi
+        step "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
+    done
+    # This builder would first build what precedes it in the file.
+    awk -v RS='FROM ' 'NR == 1 { printf "%s", $0 } / AS (python|bcc)\n/ { printf "FROM %s", $0 }' deploy/images/Dockerfile >"$context/bcc"
+    step bcc "${build[@]}" --target bcc -t lanner-local/bcc -f "$context/bcc" "$context"
+}
+
+lanner build
+# Beside each other, because one mostly compiles and the other mostly waits for downloads and the disk.
+others &
+requirements
+wait $!
+for target in "${targets[@]}"; do lanner "$target"; done
+for target in "${targets[@]}" rsyslog prometheus busybox kafka; do
     variable=${target//-/_}
     echo "LANNER_${variable^^}_IMAGE=lanner-local/$target"
-done
-
-context=$(mktemp -d)
-trap 'rm -rf "$context"' EXIT
-cp deploy/images/local/{Dockerfile,kafka.sh,log4j2.xml} "$context"
-mkdir "$context/etc"
-cp --preserve=timestamps /bin/busybox "$context/busybox"
-printf 'root:x:0:0:root:/root:/bin/sh\n' >"$context/etc/passwd"
-printf 'root:x:0:\n' >"$context/etc/group"
-printf 'root:*:19000:0:99999:7:::\n' >"$context/etc/shadow"
-chmod 600 "$context/etc/shadow"
-for target in rsyslog prometheus busybox kafka; do
-    if [ "$target" = kafka ]; then
-        mkdir "$context/jars"
-        cp --preserve=timestamps "$(deploy/kafka/jars.sh)"/*.jar "$context/jars"
-    fi
-    quietly "$target" "${build[@]}" --target "$target" -t "lanner-local/$target" "$context"
-    echo "LANNER_${target^^}_IMAGE=lanner-local/$target"
 done
 # Remove former images, and what only the build needed.
 "${docker[@]}" image prune --force --filter label=org.opencontainers.image.title=lanner >/dev/null
