@@ -130,6 +130,7 @@ def _record(host: "FleetHost", *, silent: bool) -> dict[str, object]:
         "version": host.version,
         "kernel": host.kernel,
         "lost": host.lost,
+        "losses": dict(host.losses),
         "lag_seconds": host.lag / 1000,
         "rules": host.rules,
     }

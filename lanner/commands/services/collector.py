@@ -28,6 +28,7 @@ FLUSH_SECONDS = 5.0
 def _collect(options: Options) -> None:
     """Collect until a signal arrives."""
     need("collector", "confluent_kafka")
+    from collector.bpf.program import check_rights
     from lanner.operations.collector import CollectorView
     from lanner.terminal.logs import log_to_stderr
     from lanner.wiring.servers import endpoint
@@ -37,6 +38,8 @@ def _collect(options: Options) -> None:
     settings = loaded.settings
     log_to_stderr(settings.log_level, settings.log_format, "collector")
     own = own_filter(lambda: checked_filter(loaded, warnings=not options.quiet))
+    # Before anything is opened or a broker is waited for.
+    check_rights()
     connection = connection_of(settings)
     made = FleetCollector(settings, connection, own)
     collector, publisher = made.collector, made.publisher
