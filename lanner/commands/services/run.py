@@ -87,6 +87,7 @@ def command(options: Options, *, no_pushdown: bool, keep: str | None, metrics: s
             recording=open_recording(settings, note),
             on_alert=None if console is None else console.alerts.put,
             on_batch=None if console is None else console.host.see,
+            reports=True,
             quiet=options.quiet,
         )
         has_metrics = metrics is not None or settings.http.listen is not None

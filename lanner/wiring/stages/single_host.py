@@ -1,5 +1,6 @@
 """Runs all stages in one process: collector, bus, evaluation and sinks."""
 
+import math
 import select
 import sys
 import time
@@ -104,6 +105,7 @@ class Pipeline:
         recording: RollingRecording | None = None,
         on_alert: Callable[[Alert], None] | None = None,
         on_batch: Callable[[EventBatch], None] | None = None,
+        reports: bool = False,
         quiet: bool = False,
     ) -> None:
         """Connect the stages; nothing is started.
@@ -118,6 +120,7 @@ class Pipeline:
             recording: stores events and alerts; closed at the end.
             on_alert: called with each alert, on the thread that detects.
             on_batch: called with each batch, on the same thread.
+            reports: write what `lanner status` reads.
             quiet: print no messages and no status line.
         """
         self.summary = Summary()
@@ -131,7 +134,7 @@ class Pipeline:
         self._tally = HostTally()
         self._newest: tuple[float, float] | None = None
         """When the newest event was made, and when it was evaluated; wall clock, s."""
-        self._reported_at = 0.0
+        self._reported_at = 0.0 if reports else math.inf
         self.detection = detection
         """The active rules."""
         self._reload = reload
@@ -246,8 +249,9 @@ class Pipeline:
     def _end(self) -> None:
         service.notify("STOPPING=1")
         self._status.close()
-        with suppress(OSError):
-            remove_report(self.settings)
+        if self._reported_at != math.inf:
+            with suppress(OSError):
+                remove_report(self.settings)
         try:
             self._source.stop()
             self._names.stop()
