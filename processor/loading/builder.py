@@ -3,7 +3,7 @@
 Source: falco rule_loader_compiler.cpp.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 
 from foundation.text import did_you_mean
@@ -20,7 +20,7 @@ from processor.loading.condition_checks import (
     output_findings,
     parts_beside,
 )
-from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition
+from processor.loading.definitions import ItemLocation, MacroDefinition, RuleDefinition, scalar_piece
 from processor.loading.items.collection import Collection
 from processor.loading.items.exceptions import as_declared, with_exceptions
 from processor.loading.items.macros import (
@@ -95,11 +95,9 @@ class Builder:
             if not self._is_full(rule.spot):
                 self._build_rule(index, rule)
         self.rules.sort(key=lambda rule: rule.index)
-        for spot, piece in self._collection.rejected:
+        for spot in self._collection.rejected:
             if not self._is_full(spot):
-                traced = TracedText.of([piece])
-                if (tree := self._parse(traced, spot)) is not None:
-                    self._report_rest(tree, traced, spot)
+                self._report_rejected(spot)
         if not self._failed:
             # Items that only an invalid rule uses would be reported as unused.
             self._warn_of_unused()
@@ -218,10 +216,27 @@ class Builder:
             else:
                 self._report_rest(tree, traced, spot)
 
+    def _report_rejected(self, spot: ItemLocation) -> None:
+        """Report the errors in the texts of a definition that was rejected for something else."""
+        condition, output = (_piece(spot, key) for key in ("condition", "output"))
+        if condition is not None:
+            traced = TracedText.of([condition])
+            if (tree := self._parse(traced, spot)) is not None:
+                self._report_rest(tree, traced, spot)
+        if output is not None and spot.type == "rule" and len(output.text) <= MAX_OUTPUT:
+            traced = TracedText.of([output])
+            self._report_errors(output_findings(traced.text, _stated(spot, "source") or SYSCALL), traced, spot)
+
+    def _report_errors(self, findings: Iterable[CompilerProblem], traced: TracedText, spot: ItemLocation) -> None:
+        skips = _stated(spot, "skip-if-unknown-filter") is not None
+        for each in findings:
+            if each.code.severity == "error" and not (each.is_unknown and skips):
+                location = traced.locate(each.span)
+                self._report(Problem(each.code, each.message, spot.type, spot.name, location, each.hint))
+
     def _report_rest(self, tree: Node, traced: TracedText, spot: ItemLocation) -> None:
         """Report the other errors of a condition with an error: unknown macros and wrong checks."""
         source = _stated(spot, "source") or SYSCALL
-        skips = _stated(spot, "skip-if-unknown-filter") is not None
         for node in walk(tree):
             if isinstance(node, MacroRef):
                 try:
@@ -232,16 +247,16 @@ class Builder:
                     self._macro_problem(error, traced, spot)
             elif isinstance(node, Check):
                 others = fields_of_others(node, source) if spot.type == "rule" else ()
-                for each in (*self._checker.findings(node), *others):
-                    if each.code.severity == "error" and not (each.is_unknown and skips):
-                        location = traced.locate(each.span)
-                        self._report(Problem(each.code, each.message, spot.type, spot.name, location, each.hint))
+                self._report_errors((*self._checker.findings(node), *others), traced, spot)
 
     def _build_rule(self, index: int, rule: RuleDefinition) -> None:
         try:
             pieces = with_exceptions(rule.condition, rule.exceptions)
         except ItemRejected as rejected:
             self._report(rejected.problem)
+            traced = TracedText.of(rule.condition)
+            if (tree := self._parse(traced, rule.spot)) is not None:
+                self._report_rest(tree, traced, rule.spot)
             return
         traced = TracedText.of(pieces)
         output, verdict = self._output(rule)
@@ -399,9 +414,14 @@ def _rule(
     )
 
 
-def _stated(spot: ItemLocation, key: str) -> str | None:
+def _piece(spot: ItemLocation, key: str) -> Piece | None:
     node = spot.node.get(key) if isinstance(spot.node, MappingNode) else None
-    return node.value if isinstance(node, ScalarNode) else None
+    return scalar_piece(node) if isinstance(node, ScalarNode) and not node.is_null and node.value else None
+
+
+def _stated(spot: ItemLocation, key: str) -> str | None:
+    piece = _piece(spot, key)
+    return None if piece is None else piece.text
 
 
 def _text(pieces: list[Piece]) -> str:

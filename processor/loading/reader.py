@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
 from foundation.text import did_you_mean
-from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile, is_null
+from foundation.yaml.nodes import MappingNode, Node, SequenceNode, SourceFile, is_null
 from foundation.yaml.reading import YamlError, read_documents
 from processor.language.tokens import BARE_STRING, IDENTIFIER
 from processor.loading.definitions import (
@@ -121,11 +121,9 @@ class _Reader:
             return
         else:
             return
-        if kind in ("macro", "rule") and isinstance(item, MappingNode):
-            condition, changes = item.get("condition"), item.get("override") or item.get("append")
-            if isinstance(condition, ScalarNode) and not condition.is_null and changes is None:
-                spot = ItemLocation(item, kind, str(getattr(item.get(kind), "value", "")))
-                self._collection.rejected.append((spot, scalar_piece(condition)))
+        if kind in ("macro", "rule") and isinstance(item, MappingNode) and not {"override", "append"} & _names(item):
+            spot = ItemLocation(item, kind, str(getattr(item.get(kind), "value", "")))
+            self._collection.rejected.append(spot)
         name = item.get(kind) if isinstance(item, MappingNode) and kind else None
         if kind in self._collection.broken and name is not None:
             value = str(getattr(name, "value", ""))
@@ -281,6 +279,10 @@ def _check_correlation(item: MappingNode, spot: ItemLocation, overrides: Overrid
     if is_named and not is_there:
         message = "An replace override for 'correlation' was specified but 'correlation' is not defined"
         raise invalid(message, spot, item.key("override"), "add 'correlation: ...', or remove it from override")
+
+
+def _names(item: MappingNode) -> set[str]:
+    return {key.value for key in item.names()}
 
 
 def _kind(item: Node) -> str:

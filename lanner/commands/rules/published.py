@@ -17,7 +17,7 @@ from bus.connection import BusUnavailable
 from foundation.files import write_atomically
 from foundation.text import count_of, printable
 from lanner.cli.app import NO_RULES, Options, front_command
-from lanner.cli.options import agreed, progress
+from lanner.cli.options import agreed, draft_option, progress
 from lanner.errors import BadInput
 from lanner.known_state.learning import learning_macros
 from lanner.libraries import need
@@ -38,7 +38,7 @@ from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
     example="lanner rules publish rules/ my_rules.yaml --comment 'quieter at night'\n"
     "lanner rules publish rules/ --yes --sign-key /etc/lanner/rules.key     (from CI)",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@click.argument("paths", nargs=-1, metavar="PATH…")
 @click.option("--yes", is_flag=True, help="Don't ask for confirmation; required without a terminal.")
 @click.option(
     "--force", is_flag=True, help="Publish even if less than half of the rules stay enabled, or over the budget."
@@ -48,11 +48,13 @@ from schemas.published_rules import MAX_LINES, BadRules, PublishedRules
 @click.option(
     "--sign-key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with this Ed25519 private key (PEM)."
 )
+@draft_option
 def publish(
     options: Options,
     paths: tuple[str, ...],
     comment: str,
     sign_key: Path | None,
+    draft: tuple[str, ...],
     *,
     yes: bool,
     force: bool,
@@ -60,20 +62,23 @@ def publish(
 ) -> None:
     """Check the rule files and folders at PATH, show what changes, and publish them to all processors.
 
-    A version consists of these files alone, since processors have no other rules: pass the built-in ones as well if
-    they shall stay. The settings `rules` and `priority` are published with them. Collectors widen their filters first,
-    then processors switch between two batches; `lanner rules status` shows the progress. New and changed macros of type
-    first_seen then learn from the retained events, which takes a while.
+    A version consists of these files alone, since processors have no other rules. With --draft, it consists of the
+    active rules, or those at PATH, and of the draft on top of them. The settings `rules` and `priority` are published
+    with them. Collectors widen their filters first, then processors switch between two batches; `lanner rules status`
+    shows the progress. New and changed macros of type first_seen then learn from the retained events, which takes a
+    while.
     """
+    if not paths and not draft:
+        raise click.UsageError("name all rule files at PATH, or those to add to the active rules by --draft.")
     need("processor", "confluent_kafka", "cryptography")
     from lanner.ruleset.published import current_host, publish, published_of
     from lanner.wiring.published import detection_of_published, private_key, running_version
-    from lanner.wiring.rules import find_rules
+    from lanner.wiring.rules import find_draft
     from processor.loading.difference import difference, enabled, lines
 
     settings = options.settings()
     key = None if sign_key is None else private_key(sign_key)
-    sources = find_rules(replace(settings, rules_files=paths))
+    sources = find_draft(replace(settings, rules_files=paths) if paths else settings, draft)
     detection = detection_of(settings, sources, warnings=not options.quiet)
     if not options.quiet:
         for line in detection.notices:

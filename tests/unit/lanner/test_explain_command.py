@@ -266,3 +266,20 @@ def test_json_of_another_source_is_explained(tmp_path: Path) -> None:
     assert document.splitlines()[0].endswith(" matches")
     assert "does not match" in fields
     assert "[okta.evt.type = user.account.unlock]" in fields
+
+
+def test_a_draft_is_explained_on_top_of_the_active_rules(tmp_path: Path) -> None:
+    """Its rules use the built-in macros, and its exceptions change the built-in rules."""
+    exception = "{name: mine, fields: [proc.exepath], values: [[/usr/bin/cat]]}"
+    change = f"- rule: {RULE}\n  exceptions: [{exception}]\n  override: {{exceptions: append}}\n"
+    own = "- {rule: Mine, desc: d, condition: file_opened_for_reading, output: o, priority: NOTICE}\n"
+    (tmp_path / "draft.yaml").write_text(change + own)
+    draft = ("--draft", str(tmp_path / "draft.yaml"))
+
+    changed = lanner("rules", "explain", RULE, "--event", STATED, *draft, cwd=ROOT).stdout
+    assert "does not match: exception 'mine' applies" in changed.splitlines()[0]
+    assert (
+        lanner("rules", "explain", "Mine", "--event", STATED, *draft, cwd=ROOT)
+        .stdout.splitlines()[0]
+        .endswith("matches")
+    )

@@ -31,13 +31,20 @@ def test_an_error_of_a_condition_hides_no_others(condition: str, wrong: list[str
 
 
 def test_errors_of_structure_hide_no_others() -> None:
-    """All keys of a rule that lacks some are checked, and its condition."""
+    """All keys of a rule that lacks some are checked, its condition and its output."""
     text = (
-        rule("evt.typ = open and nomacro", "  priority: HIGH\n")
+        rule("evt.typ = open and nomacro", "  priority: HIGH\n  output: '%proc.nmae'\n")
         + "- macro: m\n  condition: m3\n  override: {x: append}\n"
     )
 
-    assert marked(text)[:5] == ["rule: R", "rule: R", "evt.typ", "nomacro", "HIGH"]
+    assert marked(text)[:5] == ["rule: R", "evt.typ", "nomacro", "HIGH", "%proc.nmae"]
+
+
+def test_an_error_in_an_exception_hides_none_in_the_condition() -> None:
+    """Exceptions are a part of the condition only if they are valid."""
+    exceptions = "  exceptions:\n    - {name: e, fields: [proc.name, fd.name], values: [[a, b], [c]]}\n"
+
+    assert "evt.typ" in marked(rule("evt.typ = open") + exceptions)
 
 
 def test_an_error_of_a_macro_hides_none_of_the_rules_that_use_it() -> None:
