@@ -33,6 +33,10 @@ _TIMES = ("evt.time", "evt.rawtime", "evt.datetime", "evt.reltime", "evt.latency
 """Beginnings of the names of fields that differ for every event."""
 _OBJECTS = ("fd", "fs", "evt")
 """Families of fields about what was done; if one of these fields differs, the others may."""
+_ALIKE = {"process": "proc", "event": "evt"}
+"""ECS's names of families, and Falco's."""
+_OF_HOST = ("host", "agent")
+"""Families of fields that differ between hosts."""
 
 
 def masked(fields: Mapping[str, Value], redact: Callable[[Alert], Alert]) -> Mapping[str, Value]:
@@ -114,7 +118,7 @@ def may_differ(summary: Alert, names: Iterable[str]) -> bool:
 
 
 def _families(names: Iterable[str]) -> set[str]:
-    found = set(map(_family, names))
+    found = {family for name in names for family in (_family(name), *(_OF_HOST if name == "evt.hostname" else ()))}
     return found if found.isdisjoint(_OBJECTS) else found | set(_OBJECTS)
 
 
@@ -173,4 +177,5 @@ def _shortened(name: str, value: str) -> str:
 
 
 def _family(name: str) -> str:
-    return name.partition(".")[0]
+    family = name.partition(".")[0]
+    return _ALIKE.get(family, family)

@@ -96,6 +96,19 @@ def test_only_what_differs_is_listed_and_rare_values_come_first() -> None:
     assert differing({"fd.name": {"/b": 2}}, made) == {"fd.name": {"/b": 2}}
 
 
+def test_a_summary_of_several_processes_states_no_leader_and_one_of_several_hosts_no_system() -> None:
+    """By whichever names: alerts have some facts by ECS's alone."""
+    event = {"proc.pid": 7, "process.args": ("cat",), "host.os.kernel": "6.1", "event.created": 5, "user.name": "eve"}
+    first = alert(event=event)
+    assert without(first, {"proc.pname": {"sh": 2, "bash": 1}}).event.keys() == {
+        *("host.os.kernel", "event.created", "user.name")
+    }
+    assert without(first, {"fd.name": {"/a": 2, "/b": 1}}).event.keys() == event.keys() - {"event.created"}
+    assert without(first, {"evt.hostname": {"a": 2, "b": 1}}).event.keys() == {
+        *("proc.pid", "process.args", "user.name")
+    }
+
+
 def test_a_summary_states_nothing_in_which_its_alerts_may_differ() -> None:
     """If they opened different files, the first one's directory isn't that of the others."""
     event = {"evt.type": "openat", "evt.res": "0", "fd.name": "/a", "fd.directory": "/", "proc.name": "cat"}
