@@ -17,6 +17,7 @@ from schemas.catalog.attack import link, tactics, techniques
 from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import by_priority
 from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
+from schemas.encoding.limits import MAX_CLOCK
 from schemas.limits import clipped_values
 
 ECS_VERSION = "8.17.0"
@@ -81,7 +82,7 @@ def _constant(text: str) -> Source:
 def _time_of(field: str) -> Source:
     def read(alert: Alert) -> str | None:
         value = alert.event.get(field)
-        return iso8601_zulu(value) if isinstance(value, int) and value > 0 else None
+        return iso8601_zulu(value) if isinstance(value, int) and 0 < value < MAX_CLOCK else None
 
     return read
 

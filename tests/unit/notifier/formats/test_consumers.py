@@ -8,8 +8,8 @@ import yaml
 
 from bus.connection import DEFAULT_PREFIX
 from bus.topics import ALL_TOPICS
-from notifier.formats import cim, ecs
-from tests.unit.notifier.formats.corpus import CORPUS
+from notifier.formats import cim, ecs, falco_json, ocsf
+from tests.unit.notifier.formats.corpus import CONNECT, CORPUS, OPEN, POD, PROCESS
 from tests.unit.notifier.formats.test_ecs import flat
 
 FOLDER = Path(__file__).parents[4] / "deploy" / "siem"
@@ -61,6 +61,16 @@ def test_each_takes_the_alerts_id_for_the_documents() -> None:
     assert read("elasticsearch-connect.json")["config"]["key.ignore"] == "false"
     vector = read("vector.yaml")
     assert vector["sources"]["ecs"]["key_field"] == vector["sinks"]["elastic"]["id_key"]
+
+
+@pytest.mark.parametrize("value", [10**30, -5, 2**62 + 5, 1.5, True, "x", [1], {"a": 1}, "\ud800"], ids=repr)
+def test_an_alert_that_was_posted_becomes_a_document_whatever_its_fields_are(value: object) -> None:
+    """One that raised would be in the way of those behind it."""
+    names = {*PROCESS, *POD, *OPEN, *CONNECT, "evt.failed", "proc.tty"}
+    posted = {"rule": "r", "time": "2026-01-01T00:00:00Z", "priority": "Error", "output": "o"}
+    alert = falco_json.parse_falco(json.dumps({**posted, "output_fields": dict.fromkeys(names, value)}).encode())
+    for form in (ecs, ocsf, cim):
+        json.dumps(form.document(alert))
 
 
 def test_vector_takes_away_only_what_it_added() -> None:
