@@ -33,6 +33,9 @@ def test_a_hundred_thousand_alerts_are_paged_and_scrolled(tmp_path: Path, serve:
     page = one.open("/")
     rows = page.locator(ROWS)
     expect(page.locator("#content .counts")).to_contain_text("100,000 alerts")
+    counts = page.get_by_role("complementary", name="Alerts by value")
+    expect(counts.get_by_role("link", name="web-3 100,000")).to_be_visible()
+    expect(counts.get_by_role("link", name="Rule 10 385")).to_be_visible()
     seen = set(rows.locator(".rule").all_inner_texts())
     while page.get_by_role("link", name="Next").count():
         for _ in range(3):
@@ -52,6 +55,9 @@ def test_a_hundred_thousand_alerts_are_paged_and_scrolled(tmp_path: Path, serve:
             page.get_by_role("link", name="Older").click()
     assert listed == sorted(set(listed), reverse=True)
     assert len(listed) == 200
+    page = one.open("/overview")
+    expect(page.locator(".figures")).to_contain_text("260 open groups, 100,000 alerts")
+    assert page.locator(".ranks li").count() <= 3 * 8
 
 
 def test_pages_are_small(tmp_path: Path, serve: Serve, visit: Visiting) -> None:

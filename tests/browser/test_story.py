@@ -13,10 +13,11 @@ from tests.unit.lanner.console.server.running import Served
 from tests.unit.lanner.console.server.views.test_story import recorded
 from tests.unit.lanner.recorder.hosts import alert_far, alert_near, far, near
 
-RULES = """
+NAMES = ", ".join(f"name{number}" for number in range(90))
+RULES = f"""
 - rule: Shadow was read
   desc: x
-  condition: evt.type = openat and fd.name = /etc/shadow and not proc.name = never
+  condition: evt.type = openat and fd.name = /etc/shadow and not proc.name in ({NAMES})
   output: read %fd.name
   priority: WARNING
 """
@@ -99,6 +100,12 @@ def test_the_parts_open_by_keyboard_and_can_be_copied(served: Served, visit: Vis
         page.get_by_role("heading", name=title).locator("..").focus()
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", name=title).locator("../..")).to_contain_text(shown)
+    checks = page.locator("[data-kind=explanation] .tree")
+    folded = checks.get_by_text("82 more")
+    assert "name7, …" in checks.locator("code", has_text="proc.name in").inner_text()
+    expect(checks.get_by_text("name89")).to_be_hidden()
+    folded.press("Enter")
+    expect(checks.get_by_text("name89")).to_be_visible()
     part = page.locator("[data-kind=exception]")
     part.get_by_role("button", name="Copy").click()
     assert "- rule: Shadow was read" in page.evaluate("navigator.clipboard.readText()")

@@ -1,13 +1,18 @@
+import errno
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from lanner.console.server.app import VIEWS
+from schemas.batch import EventBit
 from tests.browser.conftest import Serve, Visiting
-from tests.browser.consoles import PAGES, pages, recent, several, surroundings
+from tests.browser.consoles import PAGES, SECOND, pages, recent, several, surroundings
 from tests.browser.visits import settled
+from tests.unit.lanner.console.events import read_at, retained
 from tests.unit.lanner.console.server.running import Served
 
 
@@ -59,3 +64,19 @@ def test_what_is_new_begins_where_this_browser_left_the_overview(served: Served,
     expect(page.locator(".news")).to_contain_text("While away")
     page.locator(".news .headline").press("Enter")
     page.wait_for_url("**/groups/*")
+
+
+def test_a_search_tells_a_refused_open_from_one_that_was_done(tmp_path: Path, serve: Serve, visit: Visiting) -> None:
+    """With its error, and times to the millisecond in a zone that is stated."""
+    now = time.time_ns()
+    done, refused = read_at(now), read_at(now - SECOND)
+    refused.columns["res"][0] = -errno.EACCES
+    refused.columns["bits"][0] |= EventBit.FAILED
+    made = serve(**retained(tmp_path, replace(refused, sequence=1), replace(done, sequence=2)))
+    page = settled(visit(made, timezone_id="Asia/Kathmandu").open("/search?q=proc.pid+%3D+4711&since=1h"))
+    expect(page.get_by_role("columnheader", name="Time UTC+05:45")).to_be_visible()
+    rows = page.locator("table.events tbody tr")
+    expect(rows).to_have_count(2)
+    assert [("failed: EACCES" in text) for text in rows.all_inner_texts()] == [False, True]
+    for text in page.locator("table.events time").all_inner_texts():
+        assert re.search(r"\d\d:\d\d:\d\d\.\d{3}$", text)

@@ -43,7 +43,9 @@ class AlertSelection:
         table: has a column `id`; alerts: how many they have; most: how many of them are returned.
         """
         if not self.is_counted:
-            return f"(SELECT * FROM matched WHERE grp IN (SELECT id FROM {table}) ORDER BY id DESC LIMIT ?) a", [most]  # noqa: S608
+            # They were matched in their order, except by words, which match fewer.
+            query = f"SELECT * FROM matched WHERE grp IN (SELECT id FROM {table}) ORDER BY rowid DESC LIMIT ?"  # noqa: S608
+            return f"({query}) a", [most]
         bounds = [self.span.since, self.until]
         if alerts <= most:
             # By their index, as they may be a few among very many.
