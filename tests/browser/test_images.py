@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from playwright.sync_api import expect
 
 from lanner.console.story.reading import EventArchive
 from lanner.recorder.recording import RecordingStore
@@ -63,14 +64,19 @@ def save(visit: Visit, served: Served, name: str, path: str) -> None:
 
 
 def test_images_of_the_docs_are_made_of_recorded_alerts(served: Served, visit: Visiting) -> None:
-    """The list, on a wide screen and on a phone, the overview, an alert, and its story. Each is small."""
+    """The list, on a wide screen and on a phone, the overview, an alert, and its story, which unfolds."""
     found = served.ask(f"/api/alerts?rule={quote(STORY)}&since=5m").json["alerts"]
     story = next(alert["id"] for alert in found if alert["host"] == HOST)
     save(visit(served, **WIDE), served, "console-alerts", "/")
     save(visit(served, **PHONE), served, "console-phone", "/")
     save(visit(served, **OVERVIEW), served, "console-overview", "/overview?seen=3h")
     save(visit(served, **WIDE), served, "console-alert", f"/alerts/{story}")
-    save(visit(served, **TALL), served, "console-story", f"/alerts/{story}#story")
+    one = visit(served, **TALL)
+    save(one, served, "console-story", f"/alerts/{story}#story")
+    folded = one.page.locator(".more:not([open])")
+    assert folded.count()
+    one.page.get_by_role("button", name="Unfold all").click()
+    expect(folded).to_have_count(0)
 
 
 def test_every_image_is_shown_and_small() -> None:

@@ -65,7 +65,7 @@ def test_the_facts_are_first_and_stay_when_the_story_comes(served: Served, visit
     expect(page.locator(".axis .this")).to_have_count(1)
     page.keyboard.press("/")
     page.keyboard.type("SHADOW")
-    expect(page.locator(".tools [role=status]")).to_contain_text("1 line;")
+    expect(page.locator(".find [role=status]")).to_contain_text("1 line;")
     page.keyboard.press("Enter")
     expect(page.locator(".current")).to_contain_text("/etc/shadow")
     page.get_by_role("button", name="Jump to this alert").click()

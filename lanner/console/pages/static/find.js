@@ -14,7 +14,7 @@ export function drawTools({ is_found: isFound }) {
   const count = element("span", { class: "hint", role: "status" });
   const field = element("input", { type: "search", "data-find": true, "aria-label": "Find in the story", placeholder: "Find a file, program, address …", maxlength: "200" });
   const all = element("button", { type: "button", "data-unfold": true, "aria-pressed": "false" }, "Unfold all");
-  const tools = element("div", { class: "tools" }, field, count, all);
+  const tools = element("div", { class: "find" }, field, count, all);
   if (isFound) tools.prepend(element("button", { type: "button", "data-jump": true }, "Jump to this alert"));
   return tools;
 }

@@ -27,7 +27,7 @@ function heading(process) {
   const parts = [element("b", {}, `${process.name}(${process.pid})`)];
   if (process.user) parts.push(` ${process.user}`);
   if (process.enters_container) parts.push(" in container ", element("b", {}, process.container));
-  if (process.command !== process.name) parts.push(" ", element("code", {}, process.command));
+  if (process.command !== process.name) parts.push(" ", element("code", { title: process.command }, process.command));
   const notes = [];
   if (process.started) notes.push("started ", timeElement(process.started));
   if (process.ended) notes.push(notes.length ? ", exit " : "exit ", process.exit, " ", timeElement(process.ended));
