@@ -16,7 +16,7 @@ from notifier.formats.ecs import category, file_path, types
 from notifier.formats.facts import entity_id, has_failed
 from schemas.alert import Alert
 from schemas.catalog.attack import techniques
-from schemas.catalog.fields import SSHD, SYSCALL
+from schemas.catalog.fields import SYSCALL
 from schemas.catalog.priorities import SEVERITY, by_priority
 from schemas.catalog.system_calls import ATTRIBUTES, MODES
 from schemas.limits import clipped_values
@@ -38,7 +38,7 @@ def document(alert: Alert) -> dict[str, Any]:
 
 
 def _dataset(alert: Alert) -> str:
-    if alert.source == SSHD:
+    if "sshd.user" in alert.event:
         return "Authentication"
     if alert.source != SYSCALL:
         return ""

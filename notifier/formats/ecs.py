@@ -14,7 +14,7 @@ from notifier.formats.facts import ancestors, entity_id, has_failed
 from schemas.alert import ARGUMENTS, Alert, Value
 from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import link, tactics, techniques
-from schemas.catalog.fields import SYSCALL
+from schemas.catalog.fields import SSHD, SYSCALL
 from schemas.catalog.priorities import by_priority
 from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
 from schemas.encoding.limits import MAX_CLOCK
@@ -42,6 +42,8 @@ def category(alert: Alert) -> list[str]:
     """Return the event's category."""
     if alert.source == "internal":
         return ["host"]
+    if alert.source == SSHD:
+        return ["authentication"]
     kind, event = alert.event.get("fd.type"), alert.event.get("evt.type")
     if event in _STARTS:
         return ["process"]
@@ -55,13 +57,18 @@ def category(alert: Alert) -> list[str]:
 def types(alert: Alert) -> list[str]:
     """Return the event's type within its category."""
     event, found = alert.event.get("evt.type"), category(alert)[0]
-    if event in _STARTS:
+    if event in _STARTS or _is_login(alert):
         return ["start"]
     if event in _DELETIONS:
         return ["deletion"]
     if event in _CHANGES or (found == "file" and alert.event.get("evt.is_open_write")):
         return ["change"]
     return {"file": ["access"], "network": ["connection"]}.get(found, ["info"])
+
+
+def _is_login(alert: Alert) -> bool:
+    """Return whether a line of sshd is about an accepted login; of others, nothing but the text is known."""
+    return "sshd.user" in alert.event
 
 
 def _action(alert: Alert) -> Value:
@@ -71,7 +78,7 @@ def _action(alert: Alert) -> Value:
 
 
 def _outcome(alert: Alert) -> str | None:
-    failed = has_failed(alert)
+    failed = False if _is_login(alert) else has_failed(alert)
     return None if failed is None else "failure" if failed else "success"
 
 
@@ -264,15 +271,15 @@ FIELDS: tuple[tuple[str, Source], ...] = (
     *_leader("entry_leader", "process.entry_leader.pid"),
     ("process.thread.id", "thread.tid"),
     ("user.id", _text_of("user.uid")),
-    ("user.name", "user.name"),
+    ("user.name", lambda alert: alert.event.get("user.name") or alert.event.get("sshd.user")),
     ("group.id", _text_of("group.gid")),
     ("group.name", "group.name"),
     ("file.path", file_path),
     ("file.name", lambda alert: PurePosixPath(file_path(alert)).name),
     ("file.directory", lambda alert: str(PurePosixPath(path).parent) if (path := file_path(alert)) else None),
     ("file.inode", lambda alert: str(alert.event["fd.ino"]) if _is_file(alert) and "fd.ino" in alert.event else None),
-    ("source.ip", _if(_is_socket, "fd.cip")),
-    ("source.port", _if(_is_socket, "fd.cport")),
+    ("source.ip", lambda alert: alert.event.get("fd.cip" if _is_socket(alert) else "sshd.address")),
+    ("source.port", lambda alert: alert.event.get("fd.cport" if _is_socket(alert) else "sshd.port")),
     ("destination.ip", _if(_is_socket, "fd.sip")),
     ("destination.port", _if(_is_socket, "fd.sport")),
     ("network.transport", _if(_is_socket, "fd.l4proto")),
@@ -286,9 +293,9 @@ FIELDS: tuple[tuple[str, Source], ...] = (
         "container.image.hash.all",
         lambda alert: [digest] if (digest := alert.event.get("container.image.digest")) else None,
     ),
-    ("related.user", lambda alert: _present(alert, "user.name", "user.loginname")),
+    ("related.user", lambda alert: _present(alert, "user.name", "user.loginname", "sshd.user")),
     ("related.hosts", lambda alert: [alert.hostname] if alert.hostname else []),
-    ("related.ip", lambda alert: _present(alert, "fd.cip", "fd.sip") if _is_socket(alert) else []),
+    ("related.ip", lambda alert: _present(alert, *("fd.cip", "fd.sip") * _is_socket(alert), "sshd.address")),
     ("related.hash", lambda alert: _present(alert, "container.image.digest")),
     ("orchestrator.cluster.name", lambda alert: alert.cluster_name or None),
     ("orchestrator.type", _when(_in_pod, "kubernetes")),

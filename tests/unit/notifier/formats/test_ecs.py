@@ -130,6 +130,17 @@ def test_a_connection_that_is_being_made_is_no_failure(result: str, outcome: str
     assert made["event"]["outcome"] == outcome
 
 
+def test_a_login_is_an_authentication_of_its_account() -> None:
+    """From the address that sshd logged."""
+    event = {"sshd.user": "eve", "sshd.address": "192.0.2.9", "sshd.port": 50022}
+    made, other = (flat(document(alert(source="sshd", event=each))) for each in (event, {"sshd.message": "refused"}))
+    assert made["event.category"] == other["event.category"] == ["authentication"]
+    assert (made["event.type"], made["event.outcome"], other["event.type"]) == (["start"], "success", ["info"])
+    assert "event.outcome" not in other
+    assert (made["user.name"], made["source.ip"], made["source.port"]) == ("eve", "192.0.2.9", 50022)
+    assert (made["related.user"], made["related.ip"]) == (["eve"], ["192.0.2.9"])
+
+
 def test_a_leader_that_is_not_known_has_its_pid_alone() -> None:
     """Without its start there is no identity."""
     event = {name: value for name, value in CORPUS[0].event.items() if not name.startswith("process.session_leader.")}
