@@ -14,6 +14,7 @@ from lanner.recorder.context import Timeline, TimelineEntry
 from lanner.recorder.tree.activity import EXEC, EXIT, Activity, Actor, SocketPair
 from lanner.recorder.tree.relatives import INIT, family_of_alert, is_same_start
 from schemas.alert import Alert
+from schemas.catalog.system_calls import CLONES
 
 MAX_STEPS = 8
 """Steps with the same verb and error; beyond it, targets are folded to folders, and these to outer folders."""
@@ -318,7 +319,9 @@ class _Tree:
         return _key(activity) in self._triggers or _key(activity) in self._alerts
 
     def _process(self, node: Node, parent: int, alike: int) -> FamilyProcess:
-        steps = fold(node.activities, self._has_alert)
+        # A process that was started is in the tree itself.
+        activities = (act for act in node.activities if act.verb not in CLONES or act.error or self._has_alert(act))
+        steps = fold(activities, self._has_alert)
         start = next((step for step in steps[:1] if step.verb == EXEC and self._is_plain(step)), None)
         if start is not None and (start.error or start.target != node.actor.command):
             start = None

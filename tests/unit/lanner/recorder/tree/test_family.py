@@ -9,7 +9,7 @@ from lanner.recorder.tree.activity import Activity, activity_maker
 from lanner.recorder.tree.family import Family, family
 from lanner.recorder.tree.relatives import rows_of_family
 from processor.output.redaction import Redaction
-from schemas.batch import Container, EventBatch
+from schemas.batch import Container, EventBatch, EventBit
 from tests.unit.alerts import alert
 from tests.unit.lanner.recorder.tree.incident import MS, TIME, entries, incident, of_event, process
 from tests.unit.processor.batches import INIT, batch_of
@@ -117,3 +117,15 @@ def test_an_orphan_stays_in_the_family() -> None:
     again = process(41, "z", 0, start_time=TIME + 60_000 * MS)
     second = batch_of({}, processes=[INIT, process(41, "y", 0), process(42, "child", 1), again])
     assert rows(second) == {0, 1, 2}
+
+
+def test_starts_of_processes_are_drawn_as_processes() -> None:
+    """Not as steps, too; one that failed, and one with an alert, is a step."""
+    rows = [INIT, process(10, "sh", 0), process(11, "cat", 1)]
+    calls: list[dict[str, object]] = [
+        {"type": "clone", "process": 1, "time": TIME + number * MS} for number in range(2)
+    ]
+    calls.append({"type": "clone3", "process": 1, "time": TIME + 2 * MS, "bits": EventBit.FAILED, "result": -11})
+    batch = batch_of(*calls, {"type": "openat", "process": 2, "time": TIME + 3 * MS}, processes=rows)
+    found = family(entries(batch, 4), None, [of_event(batch, 2)])
+    assert [step.step.verb for step in found.processes[0].steps] == ["clone", "clone3"]
