@@ -125,7 +125,7 @@ def test_what_was_stored_around_an_alert_and_by_a_draft(
 
 
 def test_hosts_are_listed_with_the_silent_first(connection: Connection, processes: Processes) -> None:
-    """A stopped host is not silent; --check reports through its exit code."""
+    """A stopped host is not silent; --check reports through its exit code, and `status` why detection isn't current."""
     generator = Generator(connection, hosts=3)
     generator.act(1)
     stopped, silent, live = generator.hosts
@@ -151,6 +151,11 @@ def test_hosts_are_listed_with_the_silent_first(connection: Connection, processe
     assert silent.name in check.output
     assert live.name not in check.output
     assert "1 of 3 hosts are silent" in check.errors
+    status = processes.start(connection, "status", "--format", "json", *soon)
+    assert status.result() == 1
+    problems = [(each["subject"], each["name"]) for each in json.loads(status.output)["findings"] if each["is_problem"]]
+    assert problems == [("evaluation", "events"), ("host", silent.name), ("host", live.name)]
+    assert "lost 7 events in the last minute: 7 spool_full" in status.output
     header = lines(processes.start(connection, "hosts"))[0].split()
     assert header == ["HOST", "SEEN", "VERSION", "KERNEL", "LOST", "LAG", "RULES"]
 

@@ -129,17 +129,33 @@ def test_a_changed_file_is_taken_without_a_signal(rules: Path, tmp_path: Path) -
         assert "Notice renamed" in lanner.out.wait_for("y.lanner-new")
 
 
+def current(flags: tuple[str, ...]) -> dict[str, bool]:
+    """Return whether evaluation and each sink are in order, as `lanner status` shows."""
+    command = [sys.executable, "-m", "lanner", "status", "--format", "json", *flags]
+    findings = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)["findings"]
+    return {each["name"]: not each["is_problem"] for each in findings if each["subject"] in ("evaluation", "sink")}
+
+
 def test_sigusr1_reopens_the_alert_file(rules: Path, tmp_path: Path) -> None:
-    """As logrotate wants it."""
+    """As logrotate wants it. `lanner status` shows that detection is current, until it ends."""
     log = tmp_path / "alerts.log"
-    flags = ("-o", "file_output.enabled=true", "-o", f"file_output.filename={log}")
+    flags = (
+        "-o",
+        "file_output.enabled=true",
+        "-o",
+        f"file_output.filename={log}",
+        "-o",
+        f"notifier.state_dir={tmp_path}",
+    )
     with Watching("run", "-r", rules, *flags) as lanner:
         lanner.out.wait_for(str(touch_mark(tmp_path, "one")))
         log.rename(tmp_path / "alerts.log.1")
         lanner.send(signal.SIGUSR1)
         eventually(log.exists, "the file was not made anew")
         lanner.out.wait_for(str(touch_mark(tmp_path, "two")))
+        eventually(lambda: current(flags) == {"this host": True, "stdout": True, "file": True}, "it is not current")
         assert lanner.end() == 0
+    assert current(flags) == {"lanner run": False}
     assert "one.lanner-mark" in (tmp_path / "alerts.log.1").read_text()
     assert "two.lanner-mark" in log.read_text()
     assert "one.lanner-mark" not in log.read_text()
