@@ -27,12 +27,12 @@ def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[R
     queries: list[tuple[str, Path, Callable[[], str]]] = [
         *(
             ("CRI", socket, partial(Cri(cri or SOCKETS).version, socket))
-            for socket in cri or filter(Path.is_socket, SOCKETS)
+            for socket in cri or filter(_is_socket, SOCKETS)
         ),
         *(
             (kind, socket, Docker(socket).version)
             for kind, socket in (("Docker", docker), ("Podman", podman))
-            if socket.is_socket()
+            if _is_socket(socket)
         ),
     ]
     for kind, socket, version in queries:
@@ -40,6 +40,14 @@ def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[R
             yield RuntimeAnswer(kind, socket, version())
         except RuntimeUnavailable as error:
             yield RuntimeAnswer(kind, socket, None, str(error))
+
+
+def _is_socket(path: Path) -> bool:
+    """Return whether there is a socket; if this user may not know, asking for its version shows why not."""
+    try:
+        return path.is_socket()
+    except PermissionError:
+        return True
 
 
 def runtimes(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> list[ContainerRuntime]:

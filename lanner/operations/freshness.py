@@ -178,7 +178,7 @@ def _sink(queue: PipelineQueue, limits: FreshnessLimits, now: float) -> Finding:
     since = f"the oldest for {seconds_text(age)}"
     is_problem = True
     # A queue holds alerts while a service is away for some seconds; without one, they are lost at once.
-    if queue.failure and (not queue.waiting or age > limits.behind):
+    if queue.failure and (not queue.waiting or age > limits.behind or queue.oldest is None):
         text = f"{queue.failure}; {wait}, {since}" if queue.waiting else f"{queue.failure}; its alerts are lost"
     elif queue.waiting and queue.readers == 0:
         text = f"no notifier runs for it; {wait}"

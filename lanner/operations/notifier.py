@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from foundation.sqlite import as_os_errors
 from lanner.operations.catalogue import CLOSED, Readings, Value, closed_connections
 from lanner.operations.freshness import Freshness, PipelineQueue
 from lanner.operations.health import Beat, Health, HealthCheck, degraded, problem_readings, turning
@@ -62,7 +63,13 @@ def sink_queue(sink: AlertDelivery | Worker) -> PipelineQueue:
     if isinstance(sink, DirectDelivery):
         return PipelineQueue("sink", sink.name, "this process", 0, None, failure=sink.failure)
     queue = sink.outbox if isinstance(sink, OutboxDelivery) else sink.queue
-    return PipelineQueue("sink", sink.name, "its queue", queue.backlog(), queue.oldest(), failure=sink.failure)
+    failure, oldest = sink.failure, None
+    try:
+        with as_os_errors():
+            oldest = queue.oldest()
+    except OSError as error:
+        failure = failure or f"its queue can't be read ({error})"
+    return PipelineQueue("sink", sink.name, "its queue", queue.backlog(), oldest, failure=failure)
 
 
 def outcomes(name: str, stats: SinkStats, overflowed: int = 0) -> dict[tuple[str, ...], Value]:

@@ -120,8 +120,11 @@ def remarks(settings: Settings) -> Iterator[str]:
     """Yield what is allowed, but rarely meant: folders that would be made, and secrets that every user can read."""
     for name in (*KINDS, *settings.sinks):
         section = section_of(settings, name)
-        if isinstance(section, FileOutput) and section.enabled and not Path(section.filename).parent.exists():
-            yield f"sink {name}: {section.filename}: its folder does not exist and will be made: is the name right?"
+        if isinstance(section, FileOutput) and section.enabled:
+            with suppress(OSError):
+                if not Path(section.filename).parent.exists():
+                    text = "its folder does not exist and will be made: is the name right?"
+                    yield f"sink {name}: {section.filename}: {text}"
     for setting, file in _secret_files(settings, ""):
         with suppress(OSError):
             mode = Path(file).stat().st_mode

@@ -5,6 +5,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,13 +102,17 @@ def disk_spaces(settings: Settings, of_notifier: Sequence[str] | None = None) ->
     by_device: defaultdict[int, dict[str, Path]] = defaultdict(dict)
     for setting, folder in folders.items():
         path = Path(folder).absolute()
-        found = next((each for each in (path, *path.parents) if each.exists()), Path("/"))
-        by_device[found.stat().st_dev][setting] = found
+        found = next((each for each in (path, *path.parents) if os.path.exists(each)), Path("/"))  # noqa: PTH110  no error
+        with suppress(OSError):
+            by_device[found.stat().st_dev][setting] = found
     for of_device in by_device.values():
         nearest = min(of_device.values(), key=lambda path: len(path.parts))
-        state = os.statvfs(nearest)
-        free = 0 if state.f_files and not state.f_favail else state.f_bavail * state.f_frsize
-        yield DiskSpace(str(nearest), ", ".join(of_device), free)
+        with suppress(OSError):
+            state = os.statvfs(nearest)
+            # Others have no room by nature, such as /proc, or the image below a container.
+            if state.f_blocks and not state.f_flag & os.ST_RDONLY:
+                free = 0 if state.f_files and not state.f_favail else state.f_bavail * state.f_frsize
+                yield DiskSpace(str(nearest), ", ".join(of_device), free)
 
 
 def write_report(settings: Settings, current: Freshness) -> None:
