@@ -67,6 +67,7 @@ COMMANDS = {
     "run": ("commands.services.run", "Watch this host: all stages in this process, alerts on standard output."),
     "status": ("commands.status", "Show whether detection is current: lag, losses, silent hosts, sinks, disks."),
     "demo": ("commands.demo", "Run harmless actions and check that the built-in rules detect them."),
+    "prove": ("commands.prove", "Run attack steps of Atomic Red Team, and report what is detected."),
     "doctor": ("commands.operations", "Check what this host supports, and how to fix what is missing."),
     "sizing": ("commands.operations", "Compute the cores, memory, disk and network that a fleet needs."),
     "rules": ("commands.rules", "Check, list and show rules."),
@@ -91,7 +92,7 @@ COMMANDS = {
 }
 
 TASKS = {
-    "Watch this host": ("run", "status", "demo", "doctor"),
+    "Watch this host": ("run", "status", "demo", "prove", "doctor"),
     "Rules": ("rules", "fields", "replay"),
     "Investigate": ("console", "alerts", "context", "events", "record"),
     "Run a fleet": ("collector", "processor", "notifier", "kubernetes", "intake"),

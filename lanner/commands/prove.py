@@ -1,0 +1,149 @@
+"""`lanner prove`: runs attack steps for real, and reports what Lanner detected."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from foundation.text import ignore_note, printable
+from lanner.cli.app import Options, front_command
+from lanner.errors import BAD_INPUT, BadInput
+from lanner.prove.atomics import AtomicTest, BadAtomic, read_folder
+from lanner.prove.grades import STATUSES, TestResult, by_technique, navigator_layer
+from lanner.prove.image import RECIPE, make_image
+from lanner.prove.run import NAMESPACE_START, GuestBoard, Prover
+from lanner.ruleset.compile import CompiledDetection
+from lanner.settings import Settings
+from lanner.settings.sections.sinks import AppendOutput, ExtraField
+from lanner.terminal.tables import print_table
+from lanner.wiring.rules import load_detection
+from lanner.wiring.stages.single_host import Pipeline, Source
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery
+from notifier.sink import RoutedAlert, SinkStats
+from schemas.batch import EventBatch
+
+IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
+
+
+@front_command("prove", example="sudo lanner prove atomic-red-team/atomics")
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Root directory of the guests; by default a Debian that is built in the cache.",
+)
+@click.option("--only", multiple=True, metavar="ID", help="Only this technique, or test by GUID; repeatable.")
+@click.option("--guests", type=click.IntRange(1, 16), default=3, show_default=True, help="Guests at a time.")
+@click.option(
+    "--navigator", type=click.Path(path_type=Path, dir_okay=False), help="Write a layer for ATT&CK Navigator."
+)
+def command(
+    options: Options, folder: Path, *, image: Path | None, only: tuple[str, ...], guests: int, navigator: Path | None
+) -> int:
+    """Run the Linux tests of a folder in the format of Atomic Red Team, and report what was detected.
+
+    Each test runs in a throw-away guest: namespaces of its own on this kernel, with the root directory of --image below
+    an overlay that vanishes with them. Guests don't hold back who wants to leave them: run only tests that you trust,
+    and on a machine that you can lose.
+    """
+    tests, problems = read_folder(folder)
+    for problem in problems:
+        _report(problem)
+    chosen = _chosen(tests, only)
+    if image is None:
+        image = IMAGE
+        make_image(image, lambda step: click.echo(f"building the guests' root directory {IMAGE}: {step}", err=True))
+    results = _prove(options, chosen, image, folder, guests)
+    if options.format == "json":
+        click.echo(json.dumps([_as_json(result) for result in results], indent=2))
+    else:
+        _summary(results)
+    if navigator is not None:
+        navigator.write_text(json.dumps(navigator_layer(results), indent=2) + "\n")
+    return BAD_INPUT if problems or len(results) < len(chosen) else 0
+
+
+def _report(problem: BadAtomic) -> None:
+    hint = f"\n  {printable(problem.hint)}" if problem.hint else ""
+    click.echo(f"{problem.location}: {printable(problem.message)}{hint}", err=True)
+
+
+def _chosen(tests: list[AtomicTest], only: tuple[str, ...]) -> list[AtomicTest]:
+    names = {name for test in tests for name in (test.guid, test.technique)}
+    if unknown := [name for name in only if name not in names]:
+        raise BadInput(f"--only {unknown[0]!r}: no test has this technique or GUID.")
+    if not tests:
+        raise BadInput("the folder has no Linux tests: it should have files such as T1053.003/T1053.003.yaml.")
+    return [test for test in tests if not only or test.guid in only or test.technique in only]
+
+
+def _prove(options: Options, tests: list[AtomicTest], image: Path, folder: Path, guests: int) -> list[TestResult]:
+    from lanner.wiring.stages.collector import make_collector
+
+    configured = options.settings()
+    settings = dataclasses.replace(
+        configured,
+        watch_config_files=False,
+        append_output=(*configured.append_output, AppendOutput(extra_fields=(ExtraField(NAMESPACE_START),))),
+        # A guest's processes are those of a host.
+        collector=dataclasses.replace(configured.collector, unknown_containers=False),
+        # What `run` remembers must not change by tests, nor hide their alerts.
+        memory=dataclasses.replace(configured.memory, enabled=False),
+    )
+    detection = load_detection(settings, warnings=False)
+    board = GuestBoard()
+    show = (lambda _result: None) if options.format == "json" else _row
+    prover = Prover(tests, board, image, folder, workers=guests, on_result=show)
+
+    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        def counted(batch: EventBatch) -> None:
+            board.count(batch)
+            take(batch)
+
+        return make_collector(
+            settings,
+            detection.event_types,
+            counted,
+            pushdown_filter=detection.pushdown_filter,
+            variables=detection.variables,
+        )
+
+    def sinks(_settings: Settings) -> list[AlertDelivery]:
+        return [DirectDelivery("prove", board, RoutedAlert, SinkStats(), ignore_note)]
+
+    pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
+    try:
+        pipeline.run(prover.start, until=prover.is_done)
+    finally:
+        prover.give_up()
+    if prover.problem:
+        raise BadInput(f"no test ran: {prover.problem}")
+    return [result for results in by_technique(prover.results).values() for result in results]
+
+
+def _row(result: TestResult) -> None:
+    test = result.test
+    rules = ", ".join(dict.fromkeys(alert.rule for alert in result.alerts)) or result.reason
+    click.echo(f"{test.technique:9}  {result.status:12}  {printable(test.name[:60]):60}  {printable(rules[:100])}")
+
+
+def _summary(results: list[TestResult]) -> None:
+    numbers = Counter(result.status for result in results)
+    print_table(("RESULT", "TESTS"), [(status, str(numbers[status])) for status in reversed(STATUSES)])
+
+
+def _as_json(result: TestResult) -> dict[str, object]:
+    test = result.test
+    return {
+        "guid": test.guid,
+        "technique": test.technique,
+        "number": test.number,
+        "name": test.name,
+        "result": result.status,
+        "reason": result.reason,
+        "events": result.events,
+        "alerts": [dataclasses.asdict(alert) for alert in result.alerts],
+    }

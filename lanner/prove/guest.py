@@ -1,0 +1,288 @@
+"""A throw-away Debian: namespaces of its own, on an overlay in memory that vanishes with them.
+
+Its processes are ordinary ones of this kernel, so that the collector sees them. The guest's first process is either
+systemd, or a shell that only waits for others, which starts ten times faster.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from foundation.errors import LannerError
+
+USER = "alice"
+"""The user of tests that don't need root."""
+ATOMICS = "/opt/atomics"
+"""Where the files of the tests are, in the guest."""
+_START_SECONDS = 20.0
+_CGROUPS = Path("/sys/fs/cgroup")
+_LIMITS = {"pids.max": "2000", "memory.limit_in_bytes": "2G", "memory.max": "2G"}
+_ENTER = 'for each in $CGROUPS; do echo $$ > $each/cgroup.procs; done; exec "$@"'
+_MAX_OUTPUT = 64 * 1024
+_SIZE = "1g"
+"""The size of the overlay: what a test that fills the disk can take."""
+_WITHOUT = (
+    *("sys_time", "sys_boot", "sys_module", "sys_rawio", "syslog", "audit_control", "wake_alarm", "mac_admin"),
+    *("perfmon", "mknod"),
+)
+"""Capabilities with which a test would change the machine below the guest: its clock, its kernel, its disks."""
+_CONFINED = ("setpriv", "--bounding-set", ",".join(f"-{each}" for each in _WITHOUT), "--")
+_NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child=KILL", "--uts", "--ipc", "--net", "--cgroup")
+_ENTERED = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
+_MAKE = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs -o size=$SIZE,mode=755 lanner-guest "$WORK"
+mkdir "$WORK/upper" "$WORK/work" "$WORK/root"
+mount -t overlay overlay -o "lowerdir=$IMAGE,upperdir=$WORK/upper,workdir=$WORK/work" "$WORK/root"
+cd "$WORK/root"
+mkdir -p opt/atomics
+[ -z "$ATOMICS" ] || mount -o bind,ro "$ATOMICS" opt/atomics
+mount -t proc proc proc
+for each in proc/sys proc/sysrq-trigger; do
+    [ ! -e $each ] || { mount --bind $each $each; mount -o remount,bind,ro $each; }
+done
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs -o mode=755,size=1m dev dev
+for each in null zero full random urandom tty; do touch dev/$each; mount --bind /dev/$each dev/$each; done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts dev/pts
+ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin; ln -s fd/1 dev/stdout; ln -s fd/2 dev/stderr
+mount -t tmpfs -o mode=1777,size=64m shm dev/shm
+mount -t tmpfs -o mode=755,size=64m run run
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mount -t cgroup2 cgroup sys/fs/cgroup
+else
+    mount -t tmpfs -o mode=755,size=1m cgroup sys/fs/cgroup
+    mkdir sys/fs/cgroup/systemd
+    mount -t cgroup -o none,name=systemd,xattr cgroup sys/fs/cgroup/systemd
+fi
+# An image that wasn't built for tests lacks their user.
+grep -q "^$TESTER:" etc/passwd || {
+    echo "$TESTER:x:1000:1000::/home/$TESTER:/bin/sh" >> etc/passwd
+    mkdir -p "home/$TESTER"
+    chown 1000:1000 "home/$TESTER"
+}
+hostname guest
+echo guest > etc/hostname
+printf '127.0.0.1 localhost guest\n' > etc/hosts
+ip link set lo up
+pivot_root . mnt
+cd /
+umount -l /mnt
+[ "$BOOTED" = 0 ] || exec env container=lanner /lib/systemd/systemd --log-target=null
+exec sh -c 'while :; do sleep 3600 & wait $!; done'
+"""
+
+
+class NoGuest(LannerError):
+    """A guest can't be started; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command in a guest ended."""
+
+    code: int | None
+    """None if it was stopped, because it took too long."""
+    output: str
+    """The end of what it wrote."""
+
+
+class Guest:
+    """A running guest; use it as a context manager."""
+
+    def __init__(self, image: Path, atomics: Path | None, *, booted: bool) -> None:
+        """Start a guest.
+
+        Args:
+            image: the root directory below the overlay, which isn't changed.
+            atomics: the folder of tests, mounted read-only; None for none.
+            booted: whether systemd and its services run in it.
+
+        Raises:
+            NoGuest: the kernel or this machine's programs don't permit it.
+        """
+        if os.geteuid() != 0:
+            raise NoGuest("a guest needs root")
+        if missing := [
+            name for name in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if shutil.which(name) is None
+        ]:
+            raise NoGuest(f"{missing[0]} is not installed")
+        self.entering: set[int] = set()
+        """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
+        self._work = tempfile.mkdtemp(prefix="lanner-guest-")
+        variables = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "IMAGE": str(image),
+            "WORK": self._work,
+            "ATOMICS": "" if atomics is None else str(atomics.resolve()),
+            "SIZE": _SIZE,
+            "TESTER": USER,
+            "BOOTED": str(int(booted)),
+        }
+        self._cgroups = _make_cgroups(Path(self._work).name)
+        variables["CGROUPS"] = " ".join(map(str, self._cgroups))
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the guest
+        self._unshare = subprocess.Popen(
+            ["/bin/sh", "-c", _ENTER, "sh", *_CONFINED, "unshare", *_NAMESPACES, "sh", "-c", _MAKE],
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+        try:
+            self.init = self._first_process()
+            self.start_ticks = _start_ticks(self.init)
+            self._wait_until_up(booted=booted)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Do nothing; it is started."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the guest."""
+        self.close()
+
+    def run(self, command: Sequence[str], *, user: str | None = None, seconds: float, typed: bool = False) -> Ended:
+        """Run a command in the guest to its end.
+
+        Args:
+            command: program and arguments.
+            user: whom it runs as; None for root.
+            seconds: after so many, it and its children are killed.
+            typed: give it a terminal, which is closed after three seconds; else it reads nothing.
+        """
+        words = [*command] if user is None else ["runuser", "-u", user, "--", *command]
+        if typed:
+            words = ["script", "-qec", shlex.join(words), "/dev/null"]
+        home = "/root" if user is None else f"/home/{user}"
+        enter = ("nsenter", f"--target={self.init}", *_ENTERED, "--root", f"--wdns={home}", "--", *_CONFINED)
+        whole = ["sh", "-c", _ENTER, "sh", *enter, *words]
+        variables = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": home,
+            "TERM": "xterm",
+        }
+        variables["CGROUPS"] = " ".join(map(str, self._cgroups))
+        variables |= {"USER": user or "root", "LOGNAME": user or "root", "SHELL": "/bin/bash", "LANG": "C.UTF-8"}
+        with tempfile.TemporaryFile() as output:
+            stdin = subprocess.PIPE if typed else subprocess.DEVNULL
+            child = subprocess.Popen(
+                whole, env=variables, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+            self.entering.add(child.pid)
+            code = _wait(child, 3.0) if typed else None
+            if child.stdin is not None:
+                with suppress(OSError):
+                    child.stdin.close()
+            code = _wait(child, seconds) if code is None else code
+            if code is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            output.seek(max(0, output.tell() - _MAX_OUTPUT))
+            return Ended(code, output.read(_MAX_OUTPUT).decode(errors="replace"))
+
+    def close(self) -> None:
+        """Kill every process of the guest; its files vanish with them."""
+        with suppress(ProcessLookupError):
+            self._unshare.kill()
+        self._unshare.wait()
+        self._errors.close()
+        for cgroup in self._cgroups:
+            _remove_cgroup(cgroup)
+        with suppress(OSError):
+            Path(self._work).rmdir()
+
+    def _first_process(self) -> int:
+        """Return the pid of the guest's first process on this host."""
+        children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
+        for _ in self._attempts():
+            with suppress(OSError):
+                if found := children.read_text().split():
+                    return int(found[0])
+        raise NoGuest("the guest didn't start in time")
+
+    def _wait_until_up(self, *, booted: bool) -> None:
+        """Wait until the root directory is the guest's, and systemd has started its services."""
+        root = Path(f"/proc/{self.init}/root")
+        name = Path(f"/proc/{self.init}/comm")
+        for _ in self._attempts():
+            with suppress(OSError):
+                if booted and name.read_text().strip() == "systemd":
+                    if re.search("running|degraded", self.run(["systemctl", "is-system-running"], seconds=5.0).output):
+                        return
+                elif not booted and (root / ATOMICS[1:]).exists() and not any((root / "mnt").iterdir()):
+                    return
+        raise NoGuest("the guest's services didn't start in time" if booted else "the guest didn't start in time")
+
+    def _attempts(self) -> Iterator[None]:
+        """Yield now and then until the guest must have started. Raises NoGuest if it has ended."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self._unshare.poll() is not None:
+                raise NoGuest(f"the guest didn't start: {self._reason()}")
+            yield
+            time.sleep(0.02)
+
+    def _reason(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read(4096).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "unshare failed"
+
+
+def _make_cgroups(name: str) -> list[Path]:
+    """Create a guest's cgroups, whose limits a test can't exceed: the one of version 2, or some of version 1."""
+    is_unified = (_CGROUPS / "cgroup.controllers").exists()
+    found = [
+        parent / name
+        for parent in ([_CGROUPS] if is_unified else [_CGROUPS / each for each in ("systemd", "pids", "memory")])
+        if (parent / "cgroup.procs").exists()
+    ]
+    for cgroup in found:
+        cgroup.mkdir()
+        for limit, value in _LIMITS.items():
+            with suppress(OSError):
+                (cgroup / limit).write_text(value)
+    return found
+
+
+def _remove_cgroup(cgroup: Path) -> None:
+    """Remove a cgroup with those below it, once the last of its processes has gone."""
+    deadline = time.monotonic() + 2.0
+    while cgroup.exists() and time.monotonic() < deadline:
+        for folder, _, _ in os.walk(cgroup, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
+        time.sleep(0.01)
+
+
+def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _start_ticks(pid: int) -> int:
+    """Return when a process started, in clock ticks after boot. Source: proc(5), field starttime."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
