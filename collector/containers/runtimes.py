@@ -43,7 +43,7 @@ def versions(docker: Path, podman: Path, cri: Sequence[Path] = ()) -> Iterator[R
 
 
 def _is_socket(path: Path) -> bool:
-    """Return whether there is a socket; if this user may not know, asking for its version shows why not."""
+    """Return whether there is a socket; if this user may not know, its answer shows why not."""
     try:
         return path.is_socket()
     except PermissionError:
