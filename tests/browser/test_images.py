@@ -21,9 +21,9 @@ FOLDER = Path("docs/images")
 ACTIONS = Path("rules/acts.avro")
 MOST = 100_000
 """Bytes of an image."""
-WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 520}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
-PHONE = WIDE | {"viewport": {"width": 360, "height": 640}, "color_scheme": "dark"}
-OVERVIEW = WIDE | {"viewport": {"width": 1000, "height": 580}}
+WIDE: dict[str, Any] = {"viewport": {"width": 1000, "height": 600}, "timezone_id": "Europe/Berlin", "locale": "en-GB"}
+PHONE = WIDE | {"viewport": {"width": 360, "height": 760}, "color_scheme": "dark"}
+OVERVIEW = WIDE | {"viewport": {"width": 1000, "height": 500}}
 TALL = WIDE | {"viewport": {"width": 860, "height": 560}}
 STORY, HOST = "Launch Package Management Process in Container", "web-1.example.com"
 

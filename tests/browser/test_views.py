@@ -26,10 +26,11 @@ def served(serve: Serve, tmp_path: Path) -> Served:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_fits_its_window(name: str, served: Served, visit: Visiting) -> None:
-    """Nothing needs scrolling sideways, on a phone and on a very wide screen."""
+    """Nothing needs scrolling sideways, on a phone, on a very wide screen and between; times have dates."""
     one = visit(served)
+    one.page.clock.set_fixed_time(time.time() + 2 * 86_400)
     page = settled(one.open(pages(served)[name]))
-    for width in (360, 2560):
+    for width in (360, 950, 970, 1160, 1410, 2560):
         page.set_viewport_size({"width": width, "height": 900})
         assert not one.is_wider_than_the_window(), f"{width} pixels"
 
