@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
 
-from lanner.ruleset.load import validate_files
+from lanner.ruleset.load import on_top, validate_files
 from processor.loading import RuleFile
 from tests.unit.lanner.program import lanner
 
@@ -71,3 +71,13 @@ def test_lints_have_severities_in_every_format(tmp_path: Path) -> None:
     second.write_text(RULE.format(name="a", condition="evt.type = open"))
     notice = lanner("rules", "validate", "-r", file, second, "--format", "github").stdout
     assert f"::notice file={second}" in notice
+
+
+def test_a_file_among_those_below_stays_at_its_place() -> None:
+    """Files after it may use its items; a new file follows."""
+    first = RuleFile("first.yaml", "- macro: opened\n  condition: evt.type = openat\n")
+    later = RuleFile("later.yaml", "- macro: read\n  condition: opened and evt.is_open_read = true\n")
+    new = RuleFile("new.yaml", "- list: l\n  items: []\n")
+
+    assert on_top([first, later], [new, first]) == (first, later, new)
+    assert validate_files([first, later], [first]).errors == ()
