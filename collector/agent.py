@@ -168,6 +168,7 @@ class Collector:
                 pushdown_filter=self._pushdown_filter,
                 variables=self.settings.variables,
                 sent_whole=self.settings.sent_whole,
+                mount_namespace=self.batch.mounts.namespace,
                 exact_paths=self.settings.exact_paths,
             )
         except BaseException:
@@ -293,6 +294,7 @@ class Collector:
         self.intake.drain()
         self._flush(stopping=True)
         self.containers.close()
+        self.batch.mounts.close()
         self._look_ups.close()
         feed, self._feed = self._feed, None
         feed.close()

@@ -5,12 +5,14 @@ import resource
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from collector.containers.lookup import KnownContainers
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_exit, add_syscall, exchanged_back
 from collector.events.repeat_cache import RepeatCache
 from collector.host import HostFacts, host_addresses
+from collector.processes.host_mounts import HostMounts
 from collector.processes.process import TrackedProcess
 from collector.processes.rows import ProcessRows
 from collector.processes.table import ProcessTable
@@ -96,6 +98,7 @@ class BatchAssembler:
         self._host = host
         self._settings = settings
         self._on_full = on_full
+        self.mounts = HostMounts()
         self._rows = ProcessRows(table, users, containers)
         self._builder = BatchBuilder()
         self._repeated = RepeatCache(table, containers)
@@ -149,11 +152,12 @@ class BatchAssembler:
         who = record.state.who if isinstance(record, Exec) else record.who
         time_of_event = who.time + self._table.boot_to_epoch
         if isinstance(record, Syscall):
-            event = add_syscall(self._builder, record, origin, time_of_event)
+            outer = partial(self.mounts.outer, at=who.time)
+            event = add_syscall(self._builder, record, origin, time_of_event, outer)
             self.events += record.repeats
             back = exchanged_back(record)
             if back is not None:
-                add_syscall(self._builder, back, origin, time_of_event)
+                add_syscall(self._builder, back, origin, time_of_event, outer)
                 self.events += 1 + back.repeats
             elif raw and not entry.is_stale:
                 self._repeated.remember(self._builder, raw, record, event, entry)

@@ -35,7 +35,7 @@ _COUNTERS = (
 KERNEL_LOSSES = ("events_ring_full", "lifecycle_ring_full", "events_over_share", "lifecycle_over_share")
 """Reasons of losses that the kernel side counts."""
 _LIFECYCLE_LOSSES = ("lifecycle_ring_full", "lifecycle_over_share")
-_SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION = 1, 2, 3
+_SETTING_ASLEEP, _SETTING_SENT_WHOLE, _SETTING_FACTS_VERSION, _SETTING_HOST_MOUNTS = 1, 2, 3, 4
 _SOON_SECONDS = 0.002
 SENT_WHOLE = 10
 """Equal calls of one process that are sent whole per second and CPU."""
@@ -88,6 +88,7 @@ class KernelFeed:
         variables: Iterable[str] = (),
         sent_whole: int = SENT_WHOLE,
         exact_paths: bool = True,
+        mount_namespace: int = 0,
     ) -> "KernelFeed":
         """Load, attach and test the program.
 
@@ -102,6 +103,8 @@ class KernelFeed:
                 sends all of them.
             exact_paths: take the paths of calls that leave no open file from the kernel's own copies, which user space
                 can't change.
+            mount_namespace: inode number of the host's: absolute paths of processes in it have the root directory
+                that they start from, if it is another than the host's.
 
         Raises:
             EnvironmentUnsupported: this host, user or kernel can't run the program; the message gives the reason.
@@ -112,6 +115,7 @@ class KernelFeed:
             bpf_syscall.update(program.maps["ignored"], _U32.pack(os.getpid()), b"\1")
             feed.send_variables(variables)
             feed._set(_SETTING_SENT_WHOLE, sent_whole)
+            feed._set(_SETTING_HOST_MOUNTS, mount_namespace)
             feed.watch(event_types, pushdown_filter)
             program.attach(loaded)
             feed._is_attached = True

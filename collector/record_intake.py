@@ -144,6 +144,7 @@ class RecordIntake:
 
     def take(self, records: list[bytes]) -> None:
         """Process records as sent by the kernel side."""
+        self._batch.mounts.check()
         at = 0
         variables = self._reader.variables or None
         while at < len(records):

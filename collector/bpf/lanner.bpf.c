@@ -83,7 +83,7 @@ enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
   C_LIFECYCLE_OVER_SHARE, C_COUNT,
 };
-enum setting { S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_COUNT };
+enum setting { S_INTEREST, S_ASLEEP, S_SENT_WHOLE, S_FACTS_VERSION, S_HOST_MOUNTS, S_COUNT };
 enum variable_use { FOR_RULES = 1, FOR_PROGRAMS = 2, FOR_SCRIPTS = 4 };
 enum watching { UNWATCHED, WATCHED, WATCHED_BY_NAME };
 enum ring { RING_EVENTS, RING_LIFECYCLE, RING_COUNT };
@@ -910,7 +910,30 @@ static __always_inline struct copied_name *copy_of(struct call *call, u64 pointe
   return is_first ? first : 0;
 }
 
-/* A path argument, and if it is relative, the directory that the kernel started from: not a remembered one. */
+/* The root directory of a process in the host's mount namespace if it is another one (chroot), else 0. */
+static __always_inline void *other_root(void *task) {
+  void *root = (void *)POINTER(task, O_TASK_FS) + O_FS_ROOT, *namespaces = POINTER(task, O_TASK_NSPROXY);
+  u32 setting = S_HOST_MOUNTS, namespace = 0;
+  u64 *host = settings.lookup(&setting);
+  struct path_facts at;
+  struct mount_facts m;
+  read_path(&at, root);
+  void *dentry = at.dentry, *mount = OBJECT(at.mnt - O_MOUNT_MNT, MOUNT);
+  /* The host's own root may lie on that of the initial file system. */
+  for (int i = 0; i < 4; i++) {
+    read_mount(&m, mount);
+    if (dentry != m.root) break;
+    if (m.parent == mount || !m.parent) return 0;
+    dentry = m.mountpoint;
+    mount = m.parent;
+  }
+  if (!host || !namespaces) return 0;
+  READ(namespace, follow(namespaces, O_NSPROXY_MNT_NS), O_MNT_NS_INUM);
+  return namespace == *host ? root : 0;
+}
+
+/* A path argument, and the directory that the kernel started from, not a remembered one: if the path is relative, or if
+ * the process has another root. */
 static __always_inline u64 append_path(struct call *call, struct syscall_record *r, struct path_buffer *buffer, void *task,
                                        u64 off, int path_region, int directory_region, u8 path, u8 directory) {
   struct copied_name *known = copy_of(call, argument(r, path), path_region == R_PATH2);
@@ -927,10 +950,11 @@ static __always_inline u64 append_path(struct call *call, struct syscall_record 
   if (!r->length[path_region] || directory == NONE) return off;
   u64 at = off - r->length[path_region];
   MASK(at, DATA_LIMIT);
-  if (r->data[at] == '/') return off;
   s32 fd = directory < 6 ? (s32)argument(r, directory) : -100;
   void *start = (void *)POINTER(task, O_TASK_FS) + O_FS_PWD;
-  if (fd != -100) {
+  if (r->data[at] == '/') {
+    start = other_root(task);
+  } else if (fd != -100) {
     void *file = fd >= 0 ? file_of(task, fd) : 0;
     start = file ? file + O_FILE_PATH : 0;
   }
@@ -1069,9 +1093,9 @@ static __always_inline bool any_way_tested(struct filter *filter, u32 row, struc
   return left != 0;
 }
 
-/* Appends a relative path to its directory. */
+/* Appends a path to the directory, or root, that it starts from. */
 static __always_inline void build_name(struct filter_scratch *f, struct path_buffer *buffer) {
-  u64 n = f->length + 1, at = f->from == PATH_MAX_BYTES - 1 ? 0 : 1;
+  u64 n = f->length + 1, at = f->from == PATH_MAX_BYTES - 1 || f->raw[0] == '/' ? 0 : 1;
   buffer->bytes[PATH_MAX_BYTES] = '/';
   MASK(n, 511);
   bpf_probe_read_kernel(buffer->bytes + PATH_MAX_BYTES + at, n, f->raw);
@@ -1145,7 +1169,11 @@ static __always_inline bool could_path_matter(struct call *call, struct filter_s
   MASK(behind, 511);
   *(u64 *)(f->raw + behind) = 0;
   if (f->raw[(f->length - 1) & 511] == '/' || (f->raw[0] == '.' && f->raw[1] == '/') || is_unclean(f)) return true;
-  if (f->raw[0] == '/') return is_raw_of_interest(f, generation);
+  if (f->raw[0] == '/') {
+    if (is_raw_of_interest(f, generation)) return true;
+    start = other_root(task);
+    if (!start) return false;
+  }
   if (!start) return true;
   f->from = walk(start, buffer);
   if (f->from >= PATH_MAX_BYTES) return true;

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import add
 from signal import Signals
 
 from collector.events.arguments import NAMES, WRITERS
@@ -68,15 +69,25 @@ class EventSource:
     group_name: NameOf
 
 
-def add_syscall(builder: BatchBuilder, call: Syscall, origin: EventSource, time: int) -> Event:
-    """Append a system call of a process to the batch under construction. time: epoch nanoseconds."""
+def add_syscall(
+    builder: BatchBuilder, call: Syscall, origin: EventSource, time: int, outer: Callable[[str, str], str] = add
+) -> Event:
+    """Append a system call of a process to the batch under construction.
+
+    Args:
+        builder: the batch.
+        call: the decoded record.
+        origin: the process.
+        time: epoch nanoseconds.
+        outer: returns the path outside of a root directory, from that and an absolute path.
+    """
     spec = CALLS[call.event]
     event = spec.event
     intern = builder.intern
     descriptor = describe(event, call)
     if descriptor is not None and spec.opens_file:
         descriptor.type = _opened_type(spec, call, descriptor.type)
-    path1, path2 = _absolute_paths(spec, call)
+    path1, path2 = _absolute_paths(spec, call, outer)
     context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
     arguments = [write(call, context) for write in WRITERS[call.event]]
     bits = _STALE if origin.is_stale else 0
@@ -179,15 +190,21 @@ def _exit_arguments(status: int) -> tuple[Value, ...]:
     )
 
 
-def _absolute_paths(spec: Call, call: Syscall) -> tuple[str | None, str | None]:
+def _absolute_paths(spec: Call, call: Syscall, outer: Callable[[str, str], str]) -> tuple[str | None, str | None]:
     if not spec.paths:
         return None, None
-    directory = spec.paths[0][1]
-    first = call.path1 if directory == NONE else absolute(call.directory1, call.path1)
+
+    def path(directory: str | None, raw: str | None) -> str | None:
+        found = absolute(directory, raw)
+        # After a chroot, the root is another one than that from which its path started.
+        if directory and found and raw and raw.startswith("/") and spec.event != "chroot":
+            return outer(directory, found)
+        return found
+
+    first = call.path1 if spec.paths[0][1] == NONE else path(call.directory1, call.path1)
     if len(spec.paths) == 1:
         return first, None
-    directory = spec.paths[1][1]
-    return first, call.path2 if directory == NONE else absolute(call.directory2, call.path2)
+    return first, call.path2 if spec.paths[1][1] == NONE else path(call.directory2, call.path2)
 
 
 def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], intern: Intern) -> PathTexts:

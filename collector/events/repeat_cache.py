@@ -245,6 +245,9 @@ class RepeatCache:
         self, builder: BatchBuilder, record: bytes, call: Syscall, event: Event, entry: TrackedProcess
     ) -> None:
         """Remember an event just added, for reuse: by the record as sent by the kernel side, and as decoded."""
+        if call.is_below_other_root:
+            # Mounts decide about its paths, too.
+            return
         stamp = self._table.changes + self._containers.version
         if stamp != self._stamp:
             self._stamp = stamp
@@ -309,6 +312,9 @@ def _add_alike(builder: BatchBuilder, opened: OpenedFile | EventParts, record: b
         return None
     real_bytes, given_bytes = record[_TEXTS_AT:path_at], record[path_at:directory_at]
     given = text(given_bytes)
+    if directory_length and given[:1] == "/":
+        # Below another root directory.
+        return None
     if isinstance(opened, EventParts):
         path = absolute(text(record[directory_at:end]) if directory_length else None, given)
         return None if path is None else builder.add_parts(time, _failed_open(opened, builder.intern, path, given))

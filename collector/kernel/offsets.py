@@ -119,7 +119,7 @@ _NAMED_AS_THEIR_MEMBERS = (
     ("CRED", "cred.", "uid gid euid egid user_ns cap_effective cap_permitted cap_inheritable"),
     ("FILES", "files_struct.", "fdt"),
     ("FDTABLE", "fdtable.", "fd max_fds"),
-    ("FS", "fs_struct.", "pwd"),
+    ("FS", "fs_struct.", "pwd root"),
     ("PATH", "path.", "mnt dentry"),
     ("FILE", "file.f_", "path mode flags inode"),
     ("DENTRY", "dentry.d_", "parent"),

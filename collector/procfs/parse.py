@@ -49,6 +49,8 @@ class Mounted:
     """major:minor, which identifies a file system in all namespaces."""
     options: str = ""
     """The file system's own options, comma-separated."""
+    root: str = "/"
+    """The path of the mounted directory in its file system."""
 
 
 _KTHREAD_FLAG = 0x00200000
@@ -159,7 +161,9 @@ def parse_mountinfo(text: bytes) -> list[Mounted]:
         if separator and len(fields) >= 5:
             kind, _, rest = after.partition(b" ")
             options = rest.rpartition(b" ")[2]
-            found.append(Mounted(text_of(fields[4]), text_of(kind), text_of(fields[2]), text_of(options)))
+            found.append(
+                Mounted(text_of(fields[4]), text_of(kind), text_of(fields[2]), text_of(options), text_of(fields[3]))
+            )
     return found
 
 

@@ -187,7 +187,8 @@ class Syscall:
     """As passed; None if it could not be read."""
     path2: str | None
     directory1: str | None
-    """The kernel's path of the directory that a relative path1 starts from; None if path1 is absolute."""
+    """The kernel's path of the directory that path1 starts from if it is relative, or of the root directory if that is
+    another than the host's (chroot); else None."""
     directory2: str | None
     blob1: bytes
     blob2: bytes
@@ -197,6 +198,14 @@ class Syscall:
     """How many further equal calls of the process this one represents."""
     is_last_whole: bool = False
     """The process repeats the call: equal calls are counted from now on and come as RepeatCount."""
+
+    @property
+    def is_below_other_root(self) -> bool:
+        """True if an absolute path starts from another root directory than the host's (chroot)."""
+        return bool(
+            (self.directory1 and self.path1 and self.path1.startswith("/"))
+            or (self.directory2 and self.path2 and self.path2.startswith("/"))
+        )
 
 
 @dataclass(frozen=True, slots=True)

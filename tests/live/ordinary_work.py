@@ -33,6 +33,24 @@ CMD ["/srv/app/app.sh"]
 """
 
 
+_IN_ROOT = """
+import os, sys
+os.chroot(sys.argv[1])
+os.chdir("/")
+system = ("passwd", "shadow", "init.d/x", "cron.d/job", "sudoers.d/admin", "pam.d/own")
+system += ("ld.so.preload", "systemd/system/own.service")
+for name in ("/usr/bin/emacs", *(f"/etc/{name}" for name in system)):
+    open(f"{name}.new", "w").close()
+    os.rename(f"{name}.new", name)
+    open(name, "a").close()
+os.symlink("/usr/bin/emacs", "/usr/bin/editor")
+os.link("/usr/bin/emacs", "/usr/bin/emacs-1")
+os.unlink("/usr/bin/emacs-1")
+os.mkdir("/usr/bin/folder")
+open("/etc/shadow").close()
+"""
+
+
 def _quietly(*command: str | Path, directory: Path, **environment: str) -> None:
     subprocess.run(
         [str(word) for word in command],
@@ -108,6 +126,19 @@ def use_tools(directory: Path) -> None:
         "find . -name '*.c'; grep -r password . || true; touch a; chmod 755 a; ln -s a b",
         directory=directory,
     )
+
+
+def build_a_root(directory: Path) -> None:
+    """Build a root directory as builders of images do, work in it after chroot, and copy it by cp and tar."""
+    base = directory / "base"
+    base.mkdir()
+    given = "etc/pam.d etc/cron.daily etc/init.d etc/skel etc/systemd usr/lib/systemd/system"
+    _quietly("sh", "-c", f"tar -C / -c {given} | tar -C base -x", directory=directory)
+    for folder in ("etc/cron.d", "etc/sudoers.d", "usr/bin", "root/.ssh", "etc/ssh"):
+        (base / folder).mkdir(parents=True, exist_ok=True)
+    _quietly(sys.executable, "-I", "-c", _IN_ROOT, base, directory=directory)
+    _quietly("cp", "-a", base, "copy", directory=directory)
+    _quietly("sh", "-c", "mkdir other; tar -C base -c . | tar -C other -x", directory=directory)
 
 
 def log_in(host: OrdinaryHost, directory: Path) -> None:

@@ -53,6 +53,14 @@ def test_development_is_quiet(watch: Watch, tmp_path: Path) -> None:
     assert watch.events > 0
 
 
+def test_building_root_directories_is_quiet(watch: Watch, tmp_path: Path) -> None:
+    """What is written below another root is no file of this system, inside of a chroot and outside."""
+    work.build_a_root(tmp_path)
+
+    watch.settle()
+    assert noise(watch.ours) == []
+
+
 def test_administration_is_quiet(watch: Watch, host: OrdinaryHost, tmp_path: Path) -> None:
     """Installing packages, accounts and passwords, su, sudo, logins by SSH, cron and nightly jobs."""
     if not host.install():

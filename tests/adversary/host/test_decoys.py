@@ -67,15 +67,12 @@ def alerts(ground: Path) -> list[dict[str, Any]]:
 def test_a_chroot_with_decoys_hides_neither_the_file_that_the_rule_names_nor_another_process(
     alerts: list[dict[str, Any]], ground: Path
 ) -> None:
-    """The alerts about the decoys are folded, and theirs are not."""
+    """Below its root, files have the paths that everybody else uses, and so an alert each."""
     found = [alert["output_fields"] for alert in alerts if alert["rule"] == "Secret read"]
     assert [(each["proc.name"], each["fd.name"]) for each in found if "repeats.count" not in each] == [
-        ("python3", f"{ground}/etc/secrets.d/1"),
+        *(("python3", f"{ground}/etc/secrets.d/{number}") for number in (1, 2, 3)),
         ("python3", f"{ground}/etc/shadow"),
         ("cat", f"{ground}/etc/shadow"),
-    ]
-    assert [each["fd.name"] for each in found if "repeats.count" in each] == [
-        [f"{ground}/etc/secrets.d/2", f"{ground}/etc/secrets.d/3"]
     ]
 
 

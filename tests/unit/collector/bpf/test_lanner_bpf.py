@@ -193,3 +193,26 @@ def test_an_interrupted_call_is_reported_if_it_may_have_acted(
     sent = kernel.call(replace(made, result=result, is_compat=is_multiplexed), is_multiplexed=is_multiplexed)
 
     assert (None if sent is None else sent.result) == expected
+
+
+def test_a_path_below_another_root_matters_under_both_names(kernel: NativeKernel) -> None:
+    """Inside of a chroot and outside; the record has the root as the directory that the path starts from."""
+    rules = (
+        "evt.type = rename and fs.path.target = /etc/shadow",
+        "evt.type = openat and fd.name = /srv/base/etc/shadow",
+    )
+    kernel.put(lay_out(derive([parse(rule) for rule in rules], EVENTS)), EVENTS)
+    replaced = call("rename", path1="/x", path2="/shadow")
+    try:
+        assert kernel.call(replaced) is None
+        kernel.root = "/etc"
+        sent = kernel.call(replaced)
+        assert sent is not None
+        assert (sent.directory1, sent.directory2) == ("/etc", "/etc")
+        assert kernel.call(call("rename", path1="/x", path2="/etc/shadow")) is not None
+        assert kernel.call(call("rename", path1="/x", path2="/passwd")) is None
+        kernel.root = "/srv/base"
+        assert kernel.call(call("openat", [-100], path1="/etc/shadow", result=-2)) is not None
+        assert kernel.call(call("openat", [-100], path1="/etc/passwd", result=-2)) is None
+    finally:
+        kernel.root = "/"

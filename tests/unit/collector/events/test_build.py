@@ -172,6 +172,22 @@ class TestOpens:
         assert (found["fd_name_raw"], found["fd_type"], found["fd_num"]) == (facts.get("path1"), "file", 3)
         assert (found["fd_dev"], found["fd_ino"]) == (0x801, 1234)
 
+    @pytest.mark.parametrize(
+        ("event", "columns"),
+        [
+            ("openat", {"fd_name": "/srv/base/usr/x", "fd_name_raw": "/usr/../usr/x"}),
+            ("renameat2", {"path_source": "/srv/base/usr/x", "path_target": "/srv/y", "path_target_raw": "y"}),
+            ("chroot", {"path_name": "/usr/x"}),
+        ],
+    )
+    def test_an_absolute_path_below_another_root_has_the_root_before_it(
+        self, event: str, columns: dict[str, str]
+    ) -> None:
+        """A relative path has its directory; after a chroot, the root is not the one that its path started from."""
+        found = row(call(event, path1="/usr/../usr/x", directory1="/srv/base", path2="y", directory2="/srv"))
+
+        assert {name: found[name] for name in columns} == columns
+
     def test_a_failed_open_has_a_name_but_no_descriptor(self) -> None:
         """Rules on attempts need the name."""
         found = row(call("openat", result=-2, path1="shadow", directory1="/etc"))

@@ -50,6 +50,15 @@ def test_an_open_of_another_file_is_like_the_first(batch: ReusingBatch) -> None:
     assert second[1][-1] == ("ino", str(2**64 - 1), -1)
 
 
+def test_an_open_below_another_root_is_like_no_other(batch: ReusingBatch) -> None:
+    """Whether the root is before its name depends on mounts; a thread may have a root of its own."""
+    batch.take(opened())
+    assert not batch.take(opened(directory1=b"/srv/base\0"))
+    assert not batch.take(opened(directory1=b"/srv/base\0"))
+
+    assert [each[0]["fd_name"] for each in reported(batch.builder)] == ["/srv/a", "/srv/base/srv/a", "/srv/base/srv/a"]
+
+
 def test_an_open_that_fails_in_the_same_way_is_like_the_first(batch: ReusingBatch) -> None:
     """Its names are its own, and it has no inode."""
     batch.take(opened(**FAILED))

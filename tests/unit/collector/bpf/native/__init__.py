@@ -58,6 +58,8 @@ class NativeKernel:
             folder: for the library.
             has_cast: whether the kernel has bpf_rdonly_cast.
         """
+        self.root = "/"
+        """The root directory of the process."""
         source = SOURCE.read_text()
         assert source.count(_MASK) == 1
         names = sorted(set(re.findall(r"\bO_([A-Z0-9_]+)", source)) - _TIED.keys())
@@ -304,6 +306,10 @@ class NativeKernel:
             if directory < CWD:
                 arguments[directory] = self._start(made, arguments[directory])
         self._put_path(self._fs, "FS_PWD", made.directory1 or "/somewhere")
+        self._put_path(self._fs, "FS_ROOT", self.root)
+        if self.root != "/":
+            # The process is in no mount namespace, as the host in the settings.
+            self._put(self._task, "TASK_NSPROXY", self._new())
         for (register, _, size_register), data in zip(call.blobs, (made.blob1, made.blob2), strict=False):
             if register < CWD:
                 arguments[register] = self._text(data) if data else 0
