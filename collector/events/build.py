@@ -193,18 +193,20 @@ def _exit_arguments(status: int) -> tuple[Value, ...]:
 def _absolute_paths(spec: Call, call: Syscall, outer: Callable[[str, str], str]) -> tuple[str | None, str | None]:
     if not spec.paths:
         return None, None
+    directory = spec.paths[0][1]
+    first, second = call.path1 if directory == NONE else absolute(call.directory1, call.path1), None
+    if len(spec.paths) > 1:
+        directory = spec.paths[1][1]
+        second = call.path2 if directory == NONE else absolute(call.directory2, call.path2)
+    # After a chroot, the root is another one than that from which its path started.
+    if call.is_below_other_root and spec.event != "chroot":
+        first = _outside(call.directory1, call.path1, first, outer)
+        second = _outside(call.directory2, call.path2, second, outer)
+    return first, second
 
-    def path(directory: str | None, raw: str | None) -> str | None:
-        found = absolute(directory, raw)
-        # After a chroot, the root is another one than that from which its path started.
-        if directory and found and raw and raw.startswith("/") and spec.event != "chroot":
-            return outer(directory, found)
-        return found
 
-    first = call.path1 if spec.paths[0][1] == NONE else path(call.directory1, call.path1)
-    if len(spec.paths) == 1:
-        return first, None
-    return first, call.path2 if spec.paths[1][1] == NONE else path(call.directory2, call.path2)
+def _outside(root: Text, raw: Text, path: Text, outer: Callable[[str, str], str]) -> Text:
+    return outer(root, path) if root and raw and raw.startswith("/") and path else path
 
 
 def _path_texts(spec: Call, raw: tuple[Text, Text], clean: tuple[Text, Text], intern: Intern) -> PathTexts:
