@@ -52,6 +52,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
         found=found,
         seen=seen,
         is_empty=is_empty,
+        is_recording=made.is_recording,
         severe=sum(each.groups for each in severe),
         open_groups=sum(each.groups for each in found.priorities),
         open_alerts=sum(each.alerts for each in found.priorities),

@@ -47,6 +47,7 @@ def test_its_page_begins_where_somebody_looked_last(serve: Serve) -> None:
     texts = {since: served.ask(f"/overview?seen={since}").text for since in ("30m", "2h", "30s")}
     assert [text.count('class="headline"') for text in texts.values()] == [1, 2, 0]
     assert "New in the last 24 hours" in served.ask("/overview").text
+    assert "The most severe groups" in served.ask("/overview?seen=all&since=all").text
     for address in re.findall(r'href="(/[^"]*since=[^"]*)"', texts["2h"]):
         assert served.ask(html.unescape(address)).status == 200
     for wrong in ("seen=soon", "since=soon"):
