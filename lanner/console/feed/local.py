@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 
@@ -15,6 +15,7 @@ from foundation.files import open_private, write_atomically
 from foundation.text import OnNote
 from lanner.console.feed.feed import Action
 from lanner.console.store.rows import Mark, read_mark
+from lanner.errors import BadInput
 from lanner.recorder.recording import RecordingStore
 from lanner.recorder.rolling import ALERTS
 from schemas.alert import Alert, BadAlert, decode_alert, encode_alert
@@ -145,7 +146,7 @@ class RecordedAlerts:
     """Reads a recording. The view skips what it has already."""
 
     def __init__(self, path: Path, note: OnNote, *, follow: bool) -> None:
-        """Begin with the folder of a recording, or one file of alerts.
+        """Begin with the folder of a recording, or one file of alerts. Raises BadInput if the file doesn't hold alerts.
 
         note: receives which file can't be read; follow: read again when `lanner run` has written more.
         """
@@ -154,11 +155,19 @@ class RecordedAlerts:
         self._follow = follow
         self._state = self._files()
         self._alerts: Iterator[Alert] = self._store.alerts()
+        # A file without alerts is refused at once, and not when the console serves already.
+        self._alerts = chain(list(islice(self._alerts, 1)), self._alerts)
+        self._note = note
         self._look_at = 0.0
 
     def read(self, seconds: float) -> Sequence[Alert]:
         """Return the next alerts; wait at most so many seconds. Raises OSError."""
-        found = list(islice(self._alerts, MAX_BATCH))
+        found: list[Alert] = []
+        try:
+            for alert in islice(self._alerts, MAX_BATCH):
+                found.append(alert)  # noqa: PERF402  what precedes the damage stays
+        except BadInput as error:
+            self._note(f"console: {self._path} is damaged: {error} What precedes that is shown.", "error")
         if found:
             return found
         time.sleep(seconds)

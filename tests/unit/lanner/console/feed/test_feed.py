@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from foundation.text import Level
+from foundation.text import Level, ignore_note
 from lanner.console.feed.feed import ViewFeed
-from lanner.console.feed.local import MAX_WAITING, LocalAlerts, MarkFile
+from lanner.console.feed.local import MAX_WAITING, LocalAlerts, MarkFile, RecordedAlerts
 from lanner.console.store.filters import Filters
 from lanner.console.store.reading import AlertReader
 from lanner.console.store.rows import Mark
 from lanner.console.store.view import AlertView
+from lanner.errors import BadInput
+from lanner.recorder.rolling import ALERTS, RollingRecording
 from schemas.alert import Alert
 from tests.unit.lanner.console.alerts import NOW, found, soon
+from tests.unit.recordings import shadow_read, write_recording
 
 ALL = Filters(state="all", since="all")
 
@@ -138,3 +141,24 @@ def test_marks_are_there_after_a_crash(rest: str, tmp_path: Path) -> None:
     again.put(Mark("group:b", "assignee", "bob", "alice", 7))
     assert len(MarkFile(path).read_all() or ()) == 2
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_without_alerts_is_refused_and_a_damaged_one_shown_up_to_the_damage(tmp_path: Path) -> None:
+    """At once with its name; the thread that takes alerts ends for neither."""
+    events = write_recording(tmp_path / "events.avro", shadow_read())
+    with pytest.raises(BadInput, match="does not hold alerts"):
+        RecordedAlerts(events, ignore_note, follow=False)
+    recording = RollingRecording(tmp_path, 1 << 20, on_error=print)
+    for number in range(3):
+        recording.store_alert(found(number))
+    recording.close()
+    (file,) = (tmp_path / ALERTS).iterdir()
+    data = bytearray(file.read_bytes())
+    data[-40:-20] = bytes(20)
+    (tmp_path / "damaged.avro").write_bytes(data)
+    notes: list[str] = []
+    source = RecordedAlerts(tmp_path / "damaged.avro", lambda text, _="info": notes.append(text), follow=False)
+    assert source.read(0) == [found(0), found(1)]
+    assert source.read(0) == ()
+    assert len(notes) == 1
+    assert "damaged.avro" in notes[0]
