@@ -22,6 +22,7 @@ from bus.topics import (
     PROCESSOR_DEAD_LETTERS,
     QUIET_HOSTS,
     SESSIONS,
+    SIEM_CIM,
     SIEM_ECS,
     SIEM_FALCO,
     SIEM_OCSF,
@@ -98,7 +99,7 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     processor.wait_for("evaluating rules:")
     assert processes.start(connection, "rules", "publish", "--yes", rules).result() == 0
     state = ["-o", f"notifier.state_dir={tmp_path / 'state'}"]
-    processes.start(connection, "notifier", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, *state)
+    processes.start(connection, "notifier", SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM, *state)
     generator = Generator(connection, hosts=1)
     generator.act(2)
     signing = SigningHost(connection, "web-1", tmp_path)
@@ -114,7 +115,7 @@ def test_each_example_prints_what_the_page_states(connection: Connection, proces
     generator.send(b"nonsense", "host-0", topic="alerts")
     generator.flush()
     decide_in_console(connection)
-    for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF):
+    for topic in (SIEM_FALCO, SIEM_ECS, SIEM_OCSF, SIEM_CIM):
         wait_for_messages(connection, topic, 2)
     wait_for_messages(connection, SESSIONS, 1)
     wait_for_messages(connection, PROCESSOR_DEAD_LETTERS, 1)
