@@ -85,6 +85,13 @@ def ports(settings: Settings) -> Iterator[DoctorCheck]:
             yield DoctorCheck(setting, "ok", f"port {port} is free")
 
 
+def _descriptors(folder: Path) -> Iterator[str]:
+    """Yield what the descriptors of a process are; some may be closed meanwhile."""
+    for each in folder.iterdir():
+        with suppress(OSError):
+            yield str(each.readlink())
+
+
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
 
@@ -100,7 +107,7 @@ def _users_of(port: int) -> dict[str, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*") if sockets else ():
         with suppress(OSError):
-            if any(str(each.readlink()) in sockets for each in (folder / "fd").iterdir()):
+            if not sockets.isdisjoint(_descriptors(folder / "fd")):
                 command = (folder / "cmdline").read_bytes()[:_MAX_TEXT].decode("utf-8", "replace")
                 found[folder.name] = " ".join(command.split("\0"))[:_MAX_COMMAND].strip()
     return found
