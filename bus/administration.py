@@ -23,7 +23,7 @@ from bus.acls import Grant
 from bus.clients.errors import TIMEOUT_SECONDS, ClientErrors, ask, is_forbidden, unavailable, unusable
 from bus.clients.readers import make_consumer
 from bus.connection import BusUnavailable, Connection, client_config
-from bus.topics import ALERTS, CORRELATE, EVENTS, PROCESSOR_GROUP, TopicPlan, TopicState
+from bus.topics import ALERTS, CORRELATE, EVENTS, KUBERNETES_AUDIT, PROCESSOR_GROUP, TopicPlan, TopicState
 
 
 class Administration:
@@ -209,8 +209,10 @@ class GroupLag:
 class GroupLags:
     """One look at all groups with a connection's prefix. Every call may raise BusUnavailable."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, further: Iterable[str] = ()) -> None:
+        """Begin. further: complete names of topics that processors read in addition to Lanner's own."""
         self._connection = connection
+        self._further = {connection.topic(KUBERNETES_AUDIT), *further}
         self._errors = ClientErrors(connection)
         try:
             self._client = AdminClient(client_config(connection, "lanner-lag") | {"error_cb": self._errors.on_error})
@@ -233,6 +235,9 @@ class GroupLags:
         until = time.monotonic() + _OLDEST_SECONDS
         for name, by_topic in committed.items():
             for topic, offsets in sorted(by_topic.items()):
+                if topic in self._further and not lows.get(topic):
+                    # This user may not see it.
+                    continue
                 starts = {
                     number: max(offsets.get(number, low), low)
                     for number, low in lows.get(topic, {}).items()
@@ -249,10 +254,11 @@ class GroupLags:
         """Return a group's offsets by topic and partition; also of topics that it reads but has none for."""
         request = [ConsumerGroupTopicPartitions(group)]
         answer = self._client.list_consumer_group_offsets(request, request_timeout=_SECONDS)[group]
-        own = topics_of_group(group.removeprefix(self._connection.prefix))
-        found: dict[str, dict[int, int]] = {self._connection.topic(name): {} for name in own}
+        name = group.removeprefix(self._connection.prefix)
+        own, further = topics_of_group(name), self._further if name == PROCESSOR_GROUP else ()
+        found: dict[str, dict[int, int]] = {self._connection.topic(each): {} for each in own}
         for each in self._answer(answer).topic_partitions or ():
-            if not own or each.topic in found:
+            if not own or each.topic in found or each.topic in further:
                 found.setdefault(each.topic, {})
                 if each.offset >= 0:
                     found[each.topic][each.partition] = each.offset

@@ -89,10 +89,12 @@ def _show(options: Options, *, check: bool) -> None:
 
 def _warn(settings: "Settings", connection: "Connection") -> None:
     """Report why this list may hide problems: events that are evaluated late, and sinks that are late."""
+    from lanner.settings.sections.fleet import json_topic_names
     from lanner.wiring.freshness import group_queues, limits_of
 
     try:
-        current = freshness(time.time(), limits_of(settings), group_queues(connection))
+        queues = group_queues(connection, json_topic_names(settings.json_sources))
+        current = freshness(time.time(), limits_of(settings), queues)
     except BusUnavailable as error:
         note(f"how late events are evaluated is not known: {error}", "warning")
         return

@@ -25,6 +25,7 @@ from lanner.operations.freshness import (
     freshness,
 )
 from lanner.settings import Settings
+from lanner.settings.sections.fleet import json_topic_names
 from lanner.settings.sections.model import KINDS, KafkaSettings, section_of
 from lanner.settings.sections.sinks import FileOutput
 
@@ -45,8 +46,11 @@ def limits_of(settings: Settings) -> FreshnessLimits:
     return FreshnessLimits(settings.lag.seconds, late, settings.hosts.silent_seconds)
 
 
-def group_queues(connection: Connection) -> list[PipelineQueue]:
-    """Return what waits for each group. Raises BusUnavailable, within a second if no broker takes connections."""
+def group_queues(connection: Connection, own_topics: Sequence[str] = ()) -> list[PipelineQueue]:
+    """Return what waits for each group. Raises BusUnavailable, within a second if no broker takes connections.
+
+    own_topics: those that processors read by json_sources.
+    """
     # `lanner run` does without the broker's client.
     from bus.administration import NOTIFIER_GROUPS, GroupLags
     from bus.clients.reachability import check_reachable
@@ -56,7 +60,7 @@ def group_queues(connection: Connection) -> list[PipelineQueue]:
 
     check_reachable(connection, REACH_SECONDS)
     found = []
-    for each in GroupLags(connection).read():
+    for each in GroupLags(connection, own_topics).read():
         if each.group == PROCESSOR_GROUP:
             found.append(queue("processor", each.group, each))
         elif each.group.startswith(NOTIFIER_GROUPS):
@@ -72,7 +76,7 @@ def fleet_freshness(
     """Read how current a fleet's detection is; arguments as find_hosts. Raises BusUnavailable."""
     from lanner.recorder.hosts import find_hosts
 
-    queues = group_queues(connection)
+    queues = group_queues(connection, json_topic_names(settings.json_sources))
     if not any(each.kind == "processor" for each in queues):
         why = "no processor has read events, or this user may not see consumer groups"
         queues.append(PipelineQueue("processor", PROCESSOR_GROUP, EVENTS, 0, None, failure=why))

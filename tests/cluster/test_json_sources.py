@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from bus.administration import GroupLags
 from bus.connection import Connection
-from bus.topics import PROCESSOR_DEAD_LETTERS
+from bus.topics import PROCESSOR_DEAD_LETTERS, PROCESSOR_GROUP
 from foundation.times import iso8601_zulu
 from processor.output.internal_alerts import EVENT_REFUSED
 from schemas.batch import EventBit
@@ -87,6 +88,14 @@ def test_sales_of_a_topic_of_others_become_alerts_over_a_kill(
     reasons = {dict(headers)["reason"] for _, _, _, headers in everything(connection, PROCESSOR_DEAD_LETTERS)}
     assert {reason.split(b":")[0] for reason in reasons} == {b"not an event of shop"}
     assert last.stop() == 0
+    lags = GroupLags(connection, [f"{connection.prefix}shop"]).read()
+    waiting = {each.topic: each.waiting for each in lags if each.group == PROCESSOR_GROUP}
+    assert waiting["shop"] == 0
+    generator.send(b"{}", "x", topic="shop")
+    generator.flush()
+    (left,) = (each for each in GroupLags(connection, [f"{connection.prefix}shop"]).read() if each.topic == "shop")
+    assert left.waiting == 1
+    assert time.time() - (left.oldest or 0) < 60
     alerts.close()
 
 

@@ -42,7 +42,7 @@ def fleet_pipeline(connection: Connection, own_topics: Sequence[str] = ()) -> Pi
     remarks = (
         "Not known here: what waits on the hosts' disks for the broker, and in outboxes of notifiers with --local.",
     )
-    return PipelineSource(partial(group_queues, connection), stores, remarks)
+    return PipelineSource(partial(group_queues, connection, own_topics), stores, remarks)
 
 
 def outbox_pipeline(settings: Settings, current: Callable[[], Freshness | None] | None = None) -> PipelineSource:
