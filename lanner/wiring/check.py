@@ -86,7 +86,7 @@ def ports(settings: Settings) -> Iterator[DoctorCheck]:
 
 
 def _descriptors(folder: Path) -> Iterator[str]:
-    """Yield what the descriptors of a process are; some may be closed meanwhile."""
+    """Yield what the descriptors of a process are; some may be closed already."""
     for each in folder.iterdir():
         with suppress(OSError):
             yield str(each.readlink())
