@@ -21,6 +21,7 @@ NAMES = (
     "slowdown",
     "start",
     "starts",
+    "story",
     "throughput",
     "waiting",
 )

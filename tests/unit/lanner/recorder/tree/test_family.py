@@ -50,7 +50,7 @@ BUSY = 500
 SHIM, ENTRY, SHELL, CAT = 20, 30, 31, 400
 
 
-def busy_host() -> EventBatch:
+def busy_host(count: int = BUSY, programs: int = BUSY) -> EventBatch:
     """Return the events of a host on which a shell of a container, older than the collector, runs `cat` in a loop."""
     box = Container(id="0123456789ab", full_id="0" * 64, type="docker", name="web")
     rows = [
@@ -61,11 +61,11 @@ def busy_host() -> EventBatch:
         process(CAT, "cat /etc/shadow", 3, container=0),
         process(CAT + 1, "cat /etc/hosts", 3, container=0),
         process(50, "make", 0),
-        *(process(1000 + number, f"cp -a {number}", 6) for number in range(BUSY)),
+        *(process(1000 + number, f"cp -a {number}", 6) for number in range(programs)),
     ]
     events: list[dict[str, object]] = [
-        {"type": "openat", "process": 7 + number, "time": TIME + number, "fd_name": f"/tmp/{number}"}
-        for number in range(BUSY)
+        {"type": "openat", "process": 7 + number % programs, "time": TIME + number, "fd_name": f"/tmp/{number}"}
+        for number in range(count)
     ]
     events += [
         {"type": "openat", "process": 5, "time": TIME + MS, "fd_name": "/etc/hosts"},
