@@ -55,16 +55,18 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
 
 
 def is_of_interest(layout: FilterLayout, clauses: int, path: str | None, directory: str | None) -> bool:
-    """Return whether a path that was passed, joined with its directory, could matter."""
+    """Return whether a path that was passed could matter: from its directory, and from another root also as passed."""
     raw = (path or "").encode("utf-8", "surrogateescape")
     if not 2 <= len(raw) <= 509 or any(part in raw for part in (b"//", b"/.", b"..")) or raw.endswith(b"/"):
         return True
     if raw.startswith(b"./"):
         return True
-    if not raw.startswith(b"/"):
-        if directory is None:
-            return True
-        raw = directory.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw
+    if raw.startswith(b"/"):
+        if directory is None or clauses & clauses_of(layout, raw):
+            return bool(clauses & clauses_of(layout, raw))
+    elif directory is None:
+        return True
+    raw = directory.encode("utf-8", "surrogateescape").rstrip(b"/") + b"/" + raw.lstrip(b"/")
     return bool(clauses & clauses_of(layout, raw))
 
 

@@ -66,6 +66,11 @@ def requested_path(chance: Random, name: str) -> str:
     )
 
 
+def root_directory(chance: Random) -> str | None:
+    """Return the root directory of a process; None if it is the host's."""
+    return chance.choice([*[None] * 8, "/jail", "/etc", "/d" * 70])
+
+
 def random_call(chance: Random) -> Syscall:
     """Return any call, by any user, by the 64-bit or the 32-bit entry."""
     kind = chance.choice([_open, _open, _socket, _other, _path, _path, _file])
@@ -85,6 +90,10 @@ def _open(chance: Random) -> Syscall:
     created = {"is_created": bool(flags & 0o100), "is_new_setuid": bool(flags & 0o100 and mode & 0o4000)}
     opened = file(real, mode, **created)
     given = requested_path(chance, name)
+    directory = chance.choice([*[name.rsplit("/", 1)[0] or "/"] * 6, "/", "/etc", "/etc" + "/x" * 300, "/d" * 70, None])
+    if given.startswith("/"):
+        directory = root_directory(chance)
+        opened = file(f"{directory}{name}" if directory and real == name else real, mode, **created)
     return call(
         event,
         arguments,
@@ -92,9 +101,7 @@ def _open(chance: Random) -> Syscall:
         fd=result if result >= 0 else None,
         file=opened if result >= 0 else None,
         path1=chance.choice([given] * 20 + [None]),
-        directory1=chance.choice(
-            [*[name.rsplit("/", 1)[0] or "/"] * 6, "/", "/etc", "/etc" + "/x" * 300, "/d" * 70, None]
-        ),
+        directory1=directory,
         blob1=b"".join(number.to_bytes(8, "little") for number in (flags, 0o755, 0)) if event == "openat2" else b"",
         is_compat=chance.random() < 0.3,
     )
@@ -110,14 +117,17 @@ def _file(chance: Random) -> Syscall:
 def _path(chance: Random) -> Syscall:
     name, other = path(chance), path(chance)
     event = chance.choice(PATHS)
+    given, root = requested_path(chance, name), root_directory(chance)
     return call(
         event,
         [chance.choice(_NUMBERS) for _ in range(6)],
         result=chance.choice([0, 0, 0, -2, -13]),
-        path1=chance.choice([requested_path(chance, name)] * 20 + [None]),
-        directory1=chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None]),
+        path1=chance.choice([given] * 20 + [None]),
+        directory1=root
+        if given.startswith("/")
+        else chance.choice([name.rsplit("/", 1)[0] or "/", "/etc", "/d" * 70, None]),
         path2=other if BY_EVENT[event].paths[1:] else None,
-        directory2="/",
+        directory2=root,
         is_compat=chance.random() < 0.3,
     )
 
