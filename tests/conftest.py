@@ -12,16 +12,26 @@ settings.register_profile("lanner", deadline=None)
 settings.load_profile("lanner")
 
 
-class FileOrClusterScheduling(LoadFileScheduling):
-    """Distributes files, and the tests of one cluster in containers as if they were one file."""
+LONG_FILES = ("tests/cluster/test_correlation.py", "tests/cluster/test_restarts.py")
+"""Their tests share only a broker, which each worker has."""
+
+
+ONE_BY_ONE = ("tests/e2e/", "tests/live/evtgen/")
+"""Their tests share a cluster in containers, or do the same things, whose repeats are suppressed."""
+
+
+class FileOrFolderScheduling(LoadFileScheduling):
+    """Distributes files; long ones by function, and some folders as if they were one file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        if folder := next((each for each in ONE_BY_ONE if nodeid.startswith(each)), None):
+            return folder
+        return nodeid.partition("[")[0] if nodeid.startswith(LONG_FILES) else super()._split_scope(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileOrClusterScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FileOrFolderScheduling | None:
     """Return the scheduler in place of loadfile's."""
-    return FileOrClusterScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+    return FileOrFolderScheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:

@@ -40,11 +40,12 @@ ALONE = (
     "tests/live/collector/test_faults.py",
     "tests/live/collector/test_kubernetes_events.py",
     "tests/live/collector/test_other_containers.py",
+    "tests/live/collector/test_pushdown_acts.py",
     "tests/live/lanner/test_flood.py",
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_quiet.py",
 )
-"""They flood the machine, or take every event of it for their own."""
+"""They flood the machine, take every event of it for their own, or need mounts that nobody changes."""
 BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
 """They don't watch the kernel."""
 FIRST = (

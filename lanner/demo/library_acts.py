@@ -243,6 +243,41 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         "Stop security tool", "Warning", "Runs a copy of true named setenforce.", named("true", "setenforce", "0")
     ),
     DemoAction(
+        "Change configuration of security tool",
+        "Warning",
+        "Writes a file in an empty /etc that only the action sees.",
+        over("/etc", "mkdir /etc/audit && echo > /etc/audit/demo"),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Stop service", "Notice", "Runs a copy of true named systemctl.", named("true", "systemctl", "stop", "demo")
+    ),
+    DemoAction(
+        "Run transient service", "Notice", "Runs a copy of true named systemd-run.", named("true", "systemd-run")
+    ),
+    DemoAction(
+        "Run system program from writable directory", "Notice", "Runs a copy of true named sshd.", named("true", "sshd")
+    ),
+    DemoAction(
+        "Run program with extension of document",
+        "Warning",
+        "Runs a copy of true named report.pdf.run.",
+        named("true", "report.pdf.run"),
+    ),
+    DemoAction(
+        "Shell spawned by text tool",
+        "Notice",
+        "Starts a shell that reads nothing, from awk.",
+        script("awk 'BEGIN { system(\"sh\") }'"),
+        NOTHING,
+    ),
+    DemoAction(
+        "Write Python start-up hook",
+        "Notice",
+        "Creates an empty file named usercustomize.py in its own directory.",
+        script(': > "$1/usercustomize.py"'),
+    ),
+    DemoAction(
         "Debugger detection by ptrace",
         "Notice",
         "Asks to be traced, and ends.",

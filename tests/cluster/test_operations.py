@@ -106,7 +106,7 @@ def test_a_processor_that_is_behind_reports_it(connection: Connection, processes
     assert get(f"{url}/readyz")[0] == 200
     hosts = processes.start(connection, "hosts", environment=environment)
     assert hosts.result() == 0
-    assert "Evaluation is " in hosts.errors
+    assert "messages wait for processors" in hosts.errors
     assert "behind: " in hosts.errors
     alerts = Alerts(connection)
     wait(lambda: alerts.read(0.5) or any(alert.rule == CAUGHT_UP for alert in alerts.raw), 120)
