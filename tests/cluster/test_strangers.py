@@ -48,6 +48,15 @@ def wait_for_alert(alerts: Alerts, rule: str, text: str, timeout: float = 30) ->
         alerts.read(0.3)
 
 
+def wait_until_empty(connection: Connection, timeout: float = 30) -> None:
+    """Wait until the group has no member: one that joins again while it is removed is forgotten later."""
+    client, group = AdminClient(client_config(connection, "test")), connection.topic(PROCESSOR_GROUP)
+    until = time.monotonic() + timeout
+    while members := client.describe_consumer_groups([group])[group].result(10).members:
+        assert time.monotonic() < until, members
+        time.sleep(0.2)
+
+
 def test_a_member_that_is_no_processor_is_given_nothing(
     connection: Connection, processes: Processes, tmp_path: Path
 ) -> None:
@@ -85,6 +94,7 @@ def test_processors_take_the_group_back_from_whoever_leads_it(
     for each in workers:
         assert each.stop() == 0, each.errors
 
+    wait_until_empty(connection)
     other = Stranger(connection, assignor("range", b""))
     other.join()
     other.wait_for_generation()
