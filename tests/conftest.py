@@ -16,8 +16,8 @@ LONG_FILES = ("tests/cluster/test_correlation.py", "tests/cluster/test_restarts.
 """Their tests share only a broker, which each worker has."""
 
 
-ONE_BY_ONE = ("tests/e2e/", "tests/live/evtgen/", "tests/live/lanner/")
-"""Their tests share a cluster in containers, or do the same: repeats are suppressed, and others' alerts are theirs."""
+ONE_BY_ONE = ("tests/e2e/", "tests/live/lanner/")
+"""Their tests share a cluster in containers, or mark files in the same way, so that others' alerts are theirs, too."""
 
 
 class FileOrFolderScheduling(LoadFileScheduling):

@@ -41,17 +41,19 @@ ALONE = (
     "tests/live/collector/test_kubernetes_events.py",
     "tests/live/collector/test_other_containers.py",
     "tests/live/collector/test_pushdown_acts.py",
+    "tests/live/evtgen/test_evtgen.py",
+    "tests/live/evtgen/test_parity.py",
     "tests/live/lanner/test_flood.py",
     "tests/live/lanner/test_tutorials.py",
     "tests/live/test_quiet.py",
 )
-"""They flood the machine, take every event of it for their own, or need mounts that nobody changes."""
+"""They flood the machine, take its events for their own, do what other tests do, or need mounts that nobody changes."""
 BESIDE = ("tests/live/notifier", "tests/live/evtgen/test_plans.py", "tests/live/test_procfs_matches_kernel.py")
 """They don't watch the kernel."""
 FIRST = (
     *("tests/deploy/test_images.py", "tests/deploy/test_helm.py", "tests/deploy/test_tarball.py"),
     *("tests/cluster", "tests/deploy", "tests/live/notifier", "tests/browser"),
-    *("tests/e2e", "tests/live/evtgen", "tests/live/collector", "tests/live/lanner"),
+    *("tests/e2e", "tests/live/lanner", "tests/live/collector"),
 )
 """The long ones, so that none runs alone at the end; three of them build something."""
 
