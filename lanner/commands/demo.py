@@ -3,25 +3,18 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Callable
 
 import click
 
-from foundation.text import ignore_note
 from lanner.cli.app import Options, front_command
 from lanner.demo import ACTS, DemoAction
 from lanner.demo.runner import AlertBoard, Demonstration, DemoResult
 from lanner.errors import BAD_INPUT, BadInput
-from lanner.ruleset.compile import CompiledDetection
-from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.terminal.output import coloured, paint
 from lanner.terminal.tables import print_table
 from lanner.wiring.rules import load_detection
-from lanner.wiring.stages.single_host import Pipeline, Source
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery
-from notifier.sink import RoutedAlert, SinkStats
-from schemas.batch import EventBatch
+from lanner.wiring.stages.single_host import pipeline_into
 
 
 @front_command("demo", example='sudo lanner demo --only "Read sensitive file untrusted"')
@@ -52,7 +45,6 @@ def _chosen(only: tuple[str, ...]) -> list[DemoAction]:
 
 
 def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
-    from lanner.wiring.stages.collector import make_collector
 
     # Show every built-in rule, including disabled ones, and whatever other rule matches the same action.
     everything = (Selection(enable=Target(rule="*")),)
@@ -75,19 +67,7 @@ def _demonstrate(options: Options, acts: list[DemoAction]) -> list[DemoResult]:
     show = (lambda _outcome: None) if options.format == "json" else (lambda outcome: click.echo(_row(outcome, width)))
     demonstration = Demonstration(acts, board, show)
 
-    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
-        return make_collector(
-            settings,
-            detection.event_types,
-            take,
-            pushdown_filter=detection.pushdown_filter,
-            variables=detection.variables,
-        )
-
-    def sinks(_settings: Settings) -> list[AlertDelivery]:
-        return [DirectDelivery("demo", board, RoutedAlert, SinkStats(), ignore_note)]
-
-    pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
+    pipeline = pipeline_into(settings, detection, board)
     if options.format != "json":
         click.echo(f"{'RULE':{width}}  {'EXPECTED':13}  DETECTED")
     try:

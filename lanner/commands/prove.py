@@ -3,27 +3,21 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from foundation.text import ignore_note, printable
+from foundation.text import printable
 from lanner.cli.app import Options, front_command
 from lanner.errors import BAD_INPUT, BadInput
 from lanner.prove.atomics import AtomicTest, BadAtomic, read_folder
 from lanner.prove.grades import STATUSES, TestResult, by_technique, navigator_layer
 from lanner.prove.image import RECIPE, make_image
 from lanner.prove.run import NAMESPACE_START, GuestBoard, Prover
-from lanner.ruleset.compile import CompiledDetection
-from lanner.settings import Settings
 from lanner.settings.sections.sinks import AppendOutput, ExtraField
 from lanner.terminal.tables import print_table
 from lanner.wiring.rules import load_detection
-from lanner.wiring.stages.single_host import Pipeline, Source
-from notifier.delivery.outputs import AlertDelivery, DirectDelivery
-from notifier.sink import RoutedAlert, SinkStats
-from schemas.batch import EventBatch
+from lanner.wiring.stages.single_host import pipeline_into
 
 IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
 
@@ -68,7 +62,7 @@ def command(
 
 def _report(problem: BadAtomic) -> None:
     hint = f"\n  {printable(problem.hint)}" if problem.hint else ""
-    click.echo(f"{problem.location}: {printable(problem.message)}{hint}", err=True)
+    click.echo(f"{printable(str(problem.location))}: {printable(problem.message)}{hint}", err=True)
 
 
 def _chosen(tests: list[AtomicTest], only: tuple[str, ...]) -> list[AtomicTest]:
@@ -81,7 +75,6 @@ def _chosen(tests: list[AtomicTest], only: tuple[str, ...]) -> list[AtomicTest]:
 
 
 def _prove(options: Options, tests: list[AtomicTest], image: Path, folder: Path, guests: int) -> list[TestResult]:
-    from lanner.wiring.stages.collector import make_collector
 
     configured = options.settings()
     settings = dataclasses.replace(
@@ -98,23 +91,7 @@ def _prove(options: Options, tests: list[AtomicTest], image: Path, folder: Path,
     show = (lambda _result: None) if options.format == "json" else _row
     prover = Prover(tests, board, image, folder, workers=guests, on_result=show)
 
-    def collector(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
-        def counted(batch: EventBatch) -> None:
-            board.count(batch)
-            take(batch)
-
-        return make_collector(
-            settings,
-            detection.event_types,
-            counted,
-            pushdown_filter=detection.pushdown_filter,
-            variables=detection.variables,
-        )
-
-    def sinks(_settings: Settings) -> list[AlertDelivery]:
-        return [DirectDelivery("prove", board, RoutedAlert, SinkStats(), ignore_note)]
-
-    pipeline = Pipeline(settings, detection, collector, reload=lambda: (settings, detection), sinks=sinks, quiet=True)
+    pipeline = pipeline_into(settings, detection, board, on_batch=board.count)
     try:
         pipeline.run(prover.start, until=prover.is_done)
     finally:

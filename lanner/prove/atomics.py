@@ -34,7 +34,7 @@ class Prerequisite:
 
 @dataclass(frozen=True, slots=True)
 class AtomicTest:
-    """One test of a technique."""
+    """One test of a technique. Its clean-up isn't read: the guest vanishes."""
 
     guid: str
     technique: str
@@ -44,12 +44,10 @@ class AtomicTest:
     name: str
     executor: str
     command: str
-    cleanup: str
     as_root: bool
     prerequisites: tuple[Prerequisite, ...]
     arguments: Mapping[str, str]
     """The defaults of its arguments."""
-    location: SourceLocation
 
     def filled(self, folder: str) -> "AtomicTest":
         """Return the test with its arguments in place; folder: where the files beside the tests are, when it runs."""
@@ -63,7 +61,7 @@ class AtomicTest:
         needs = tuple(
             Prerequisite(fill(each.description), fill(each.check), fill(each.get)) for each in self.prerequisites
         )
-        return replace(self, command=fill(self.command), cleanup=fill(self.cleanup), prerequisites=needs)
+        return replace(self, command=fill(self.command), prerequisites=needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +156,9 @@ def _read_test(technique: str, number: int, node: Node) -> Iterator[AtomicTest]:
         name=name,
         executor=kind,
         command=command,
-        cleanup=executor.value(mappings.text_or(""), "", "cleanup_command"),
         as_root=executor.value(mappings.truth, False, "elevation_required"),
         prerequisites=tuple(_read_prerequisite(each) for each in listed),
         arguments=arguments,
-        location=node.location,
     )
 
 

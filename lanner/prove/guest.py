@@ -6,6 +6,7 @@ systemd, or a shell that only waits for others, which starts ten times faster.
 
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, cast
 
 from foundation.errors import LannerError
 
@@ -30,6 +31,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _LIMITS = {"pids.max": "2000", "memory.limit_in_bytes": "2G", "memory.max": "2G"}
 _ENTER = 'for each in $CGROUPS; do echo $$ > $each/cgroup.procs; done; exec "$@"'
 _MAX_OUTPUT = 64 * 1024
+_TYPED_SECONDS = 3.0
+_POLL_SECONDS = 0.05
 _SIZE = "1g"
 """The size of the overlay: what a test that fills the disk can take."""
 _WITHOUT = (
@@ -184,28 +187,35 @@ class Guest:
         }
         variables["CGROUPS"] = " ".join(map(str, self._cgroups))
         variables |= {"USER": user or "root", "LOGNAME": user or "root", "SHELL": "/bin/bash", "LANG": "C.UTF-8"}
-        with tempfile.TemporaryFile() as output:
-            stdin = subprocess.PIPE if typed else subprocess.DEVNULL
-            child = subprocess.Popen(
-                whole, env=variables, stdin=stdin, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            self.entering.add(child.pid)
-            code = _wait(child, 3.0) if typed else None
+        child = subprocess.Popen(
+            whole,
+            env=variables,
+            stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.entering.add(child.pid)
+        tail = bytearray()
+        with child:
+            code = _follow(child, tail, min(_TYPED_SECONDS, seconds)) if typed else None
             if child.stdin is not None:
                 with suppress(OSError):
                     child.stdin.close()
-            code = _wait(child, seconds) if code is None else code
+            code = _follow(child, tail, seconds) if code is None else code
             if code is None:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
-            output.seek(max(0, output.tell() - _MAX_OUTPUT))
-            return Ended(code, output.read(_MAX_OUTPUT).decode(errors="replace"))
+        return Ended(code, tail.decode(errors="replace"))
+
+    def kill(self) -> None:
+        """End all its processes at once, from any thread; `close` still has to be called."""
+        with suppress(ProcessLookupError):
+            self._unshare.kill()
 
     def close(self) -> None:
         """Kill every process of the guest; its files vanish with them."""
-        with suppress(ProcessLookupError):
-            self._unshare.kill()
+        self.kill()
         self._unshare.wait()
         self._errors.close()
         for cgroup in self._cgroups:
@@ -276,11 +286,24 @@ def _remove_cgroup(cgroup: Path) -> None:
         time.sleep(0.01)
 
 
-def _wait(child: "subprocess.Popen[bytes]", seconds: float) -> int | None:
-    try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+def _follow(child: "subprocess.Popen[bytes]", tail: bytearray, seconds: float) -> int | None:
+    """Read what a command writes, of which the end is stored, until it ends; return its exit code, None if it runs on.
+
+    What it leaves in the background may write on: nobody waits for that.
+    """
+    output, deadline = cast("IO[bytes]", child.stdout).fileno(), time.monotonic() + seconds
+    is_open = True
+    while (rest := deadline - time.monotonic()) > 0:
+        if is_open and select.select([output], [], [], min(rest, _POLL_SECONDS))[0]:
+            data = os.read(output, _MAX_OUTPUT)
+            is_open = bool(data)
+            tail += data
+            del tail[:-_MAX_OUTPUT]
+        elif (code := child.poll()) is not None:
+            return code
+        elif not is_open:
+            time.sleep(min(rest, _POLL_SECONDS))
+    return None
 
 
 def _start_ticks(pid: int) -> int:

@@ -7,7 +7,8 @@ ancestry connects with the test.
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -131,7 +132,7 @@ class Prover:
         """Why no test ran."""
         self._board, self._image, self._atomics, self._on_result = board, image, atomics, on_result
         self._given_up = threading.Event()
-        self._lock = threading.Lock()
+        self._lock, self._starting = threading.Lock(), threading.Lock()
         self._waiting: SimpleQueue[AtomicTest] = SimpleQueue()
         # The longest first, so that none runs alone at the end.
         for test in sorted(tests, key=lambda each: _SCHEDULED.search(each.command) is None):
@@ -140,6 +141,7 @@ class Prover:
         self._has_systemd = (image / "usr/lib/systemd/systemd").exists()
         self._thread = threading.Thread(target=self._run, name="prove", daemon=True)
         self._events_of_nothing: dict[bool, int] = {}
+        self._running: set[Guest] = set()
 
     def start(self) -> None:
         """Start the threads; call it once events arrive."""
@@ -150,8 +152,10 @@ class Prover:
         return self._thread.ident is not None and not self._thread.is_alive()
 
     def give_up(self) -> None:
-        """Start no further test, and wait for the running ones to end."""
+        """Start no further test, and end the running ones, which have no result then."""
         self._given_up.set()
+        for guest in tuple(self._running):
+            guest.kill()
         if self._thread.ident is not None:
             self._thread.join(COMMAND_SECONDS)
 
@@ -169,7 +173,7 @@ class Prover:
     def _measure_nothing(self, *, booted: bool) -> str:
         """Count the events of a command that does nothing; return the problem if it raises an alert."""
         try:
-            with Guest(self._image, self._atomics, booted=booted) as guest:
+            with self._guest(booted=booted) as guest:
                 seen, _ = self._watched(guest, "sh", "true", USER)
         except (NoGuest, OSError) as error:
             return str(error)
@@ -187,6 +191,8 @@ class Prover:
                 result = self._one(test)
             except (NoGuest, OSError) as error:
                 result = TestResult(test, "not run", str(error))
+            if self._given_up.is_set():
+                return
             with self._lock:
                 self.results.append(result)
                 self._on_result(result)
@@ -200,16 +206,27 @@ class Prover:
         text = "\n".join((test.command, *(each.get for each in test.prerequisites)))
         booted = self._has_systemd and _SERVICES.search(text) is not None
         user = None if test.as_root else USER
-        with self._lock:
-            # Guests are told apart by their start, so no two start at once.
-            guest = Guest(self._image, self._atomics, booted=booted)
-        with guest:
+        with self._guest(booted=booted) as guest:
             for need in test.prerequisites:
                 if problem := self._prepare(guest, test, need):
                     return TestResult(given, "not run", problem)
             waits = SCHEDULED_SECONDS if booted and _SCHEDULED.search(test.command) else 0.0
             seen, ended = self._watched(guest, test.executor, test.command, user, waits)
         return graded(given, _how(ended), seen.events - self._events_of_nothing.get(booted, 0), seen.alerts)
+
+    @contextmanager
+    def _guest(self, *, booted: bool) -> Iterator[Guest]:
+        with self._starting:
+            # Guests are told apart by their start, so no two start at once.
+            guest = Guest(self._image, self._atomics, booted=booted)
+        self._running.add(guest)
+        try:
+            with guest:
+                if self._given_up.is_set():
+                    raise NoGuest("given up")
+                yield guest
+        finally:
+            self._running.discard(guest)
 
     def _watched(
         self, guest: Guest, shell: str, command: str, user: str | None, waits: float = 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from foundation.histogram import Histogram
-from foundation.text import Level, count_of
+from foundation.text import Level, count_of, ignore_note
 from lanner.dead_letters.selection import report_orphaned_outboxes
 from lanner.errors import BadInput
 from lanner.intake.local import LocalAuditLog, log_follower
@@ -35,7 +35,8 @@ from lanner.wiring.routing.conditions import conditions_of
 from lanner.wiring.routing.routers import enabled_sinks, open_sinks
 from lanner.wiring.rules import repeated_alerts
 from lanner.wiring.stores import collected
-from notifier.delivery.outputs import AlertDelivery
+from notifier.delivery.outputs import AlertDelivery, DirectDelivery
+from notifier.sink import RoutedAlert, Sink, SinkStats
 from processor.hosts.arrival import PodRecords
 from processor.loading.difference import difference, lines
 from processor.output.internal_alerts import rules_changed
@@ -88,6 +89,33 @@ class Source(Protocol):
 
     def stop(self) -> None:
         """Deliver the remaining events and detach."""
+
+
+def pipeline_into(
+    settings: Settings,
+    detection: CompiledDetection,
+    sink: Sink,
+    *,
+    on_batch: Callable[[EventBatch], None] | None = None,
+) -> "Pipeline":
+    """Return all stages with one sink in place of those that are configured, without messages."""
+    from lanner.wiring.stages.collector import make_collector
+
+    def source(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        return make_collector(
+            settings,
+            detection.event_types,
+            take,
+            pushdown_filter=detection.pushdown_filter,
+            variables=detection.variables,
+        )
+
+    def sinks(_settings: Settings) -> list[AlertDelivery]:
+        return [DirectDelivery("own", sink, RoutedAlert, SinkStats(), ignore_note)]
+
+    return Pipeline(
+        settings, detection, source, reload=lambda: (settings, detection), sinks=sinks, on_batch=on_batch, quiet=True
+    )
 
 
 class Pipeline:

@@ -33,6 +33,10 @@ atomic_tests:
     name: sh
     elevation_required: true
     command: "perl -e 'my $t = pack(q(qq), 1, 0); syscall(227, 0, $t) == 0 or die'"
+- name: Output has no end
+  auto_generated_guid: endless
+  supported_platforms: [linux]
+  executor: {name: sh, command: "yes | head -c 300000000; echo; echo the end; exit 3"}
 - name: All is killed
   auto_generated_guid: killer
   supported_platforms: [linux]
@@ -66,6 +70,7 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
         "prerequisite not met: a program",
     )
     assert "exit code 1" in results["clock"]["reason"]
+    assert results["endless"]["reason"].endswith("the end")
     assert results["killer"]["result"] != "not run"
     assert json.loads(layer.read_text())["techniques"][0]["techniqueID"] == "T1053.003"
     cgroups = Path("/sys/fs/cgroup")

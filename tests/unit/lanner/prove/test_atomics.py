@@ -35,15 +35,14 @@ def test_a_test_is_filled_with_its_defaults_and_the_folder() -> None:
     assert (test.technique, test.number, test.as_root) == ("T1053.003", 1, True)
     filled = test.filled("/opt/atomics")
     assert filled.command == "cp /opt/atomics/T1053.003/src/job /etc/cron.d/job"
-    assert filled.cleanup == "rm /etc/cron.d/job"
     assert filled.prerequisites[0].check == "test -d /etc/cron.d"
 
 
 def test_an_argument_that_nobody_defined_stays_as_it_is() -> None:
     """An argument whose default names itself ends, too."""
-    text = FILE.replace("#{folder}/job", "#{job}").replace("rm #{job}", "rm #{jbo}")
+    text = FILE.replace("#{folder}/job", "#{job}").replace("src/job #{job}", "src/job #{jbo}")
     (test,), _ = read_tests(SourceFile("T1053.003.yaml", text))
-    assert test.filled("/a").cleanup == "rm #{jbo}"
+    assert test.filled("/a").command == "cp /a/T1053.003/src/job #{jbo}"
 
 
 def test_a_wrong_test_names_its_place_and_leaves_the_others() -> None:

@@ -1,10 +1,9 @@
 from dataclasses import replace
 
-from foundation.yaml.nodes import SourceFile
 from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import RaisedAlert, graded, navigator_layer
 
-TEST = AtomicTest("1", "T1053.003", 1, "Job", "sh", "x", "", False, (), {}, SourceFile("a", "").locate(0, 0))
+TEST = AtomicTest("1", "T1053.003", 1, "Job", "sh", "x", False, (), {})
 ALERT = RaisedAlert("Write scheduled job", "Warning", ("T1053",), 0.1, 0, "sh wrote a job")
 
 
