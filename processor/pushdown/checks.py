@@ -7,6 +7,7 @@ only where the kernel's answer is the very value that the record will carry, for
 import errno
 from collections.abc import Callable
 from ipaddress import IPv4Network
+from itertools import chain
 
 from processor.compiler.literals import parse_port
 from processor.compiler.operators import predicate
@@ -161,6 +162,8 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
     field = node.left
     if not isinstance(field, Field):
         return (Clause(event),)
+    if node.modifier is not None:
+        return _of_each(node, event)
     if event in _PATHS and (name := _argument(field)) is not None and parameter(event, name) is None:
         # The event has no such argument, and what is missing makes a check false.
         return ()
@@ -170,6 +173,16 @@ def upper(node: Check, event: str) -> tuple[Clause, ...]:
         also = {(_CREATES, True)} if answers == ((_IS_NEW_SETUID, True),) else set()
         return tuple(Clause(event, frozenset({answer} | also)) for answer in answers)
     return (Clause(event, patterns=_patterns(node, field, event)),)
+
+
+def _of_each(node: Check, event: str) -> tuple[Clause, ...]:
+    """Return the clauses of a check with a modifier: those of one of its values, or for `allof` of the first."""
+    each = [upper(Check(node.left, node.operator, value), event) for value in literals(node)]
+    patterns: dict[frozenset[tuple[Predicate, bool]], frozenset[PathPattern] | None] = {}
+    for clause in chain.from_iterable(each[:1] if node.modifier == "allof" else each):
+        known = patterns.get(clause.tests, frozenset())
+        patterns[clause.tests] = None if known is None or clause.patterns is None else known | clause.patterns
+    return tuple(Clause(event, tests, found) for tests, found in patterns.items())
 
 
 def _patterns(node: Check, field: Field, event: str) -> frozenset[PathPattern] | None:

@@ -224,6 +224,7 @@ def check_of_name(chance: Random) -> str:
             ),
             *(f"fd.name endswith /{tail}", f"fd.name endswith {name[-chance.randint(1, 45) :]}"),
             *(f"fd.name pmatch ({head or '/etc'})", f'fd.name glob "{head}/*"', f"fd.name contains {tail}"),
+            *(f"fd.name startswith anyof ({head or '/etc'}, /usr/)", f"fd.name endswith anyof (/{tail}, .conf)"),
             *(f"fd.directory = {head or '/etc'}", f"fd.filename in ({tail}, shadow)", f"fd.name != {name}"),
         ]
     )
@@ -242,6 +243,7 @@ def check_of_path(chance: Random) -> str:
         [
             *(f"{name} = {text}", f"{name} in ({text}, {_in_rule(chance)})", f"{name} startswith {text[:8]}"),
             *(f"{name} endswith {text[-8:]}", f"{name} pmatch ({text})", f'{name} glob "{text[:6]}*"'),
+            *(f"{name} startswith anyof ({text[:8]}, /tmp)", f"{name} endswith anyof ({text[-8:]}, .conf)"),
             *(f"{name} = {text[1:]}", f"fs.path.target = {text}", "evt.arg.name startswith /etc"),
             *("evt.arg.mode contains FALLOC_FL_PUNCH_HOLE", "evt.arg.mode contains S_ISUID"),
         ]

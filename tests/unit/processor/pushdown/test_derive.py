@@ -186,6 +186,12 @@ name_checks = st.one_of(
     st.builds(lambda vs: f"fd.name in {quoted(vs)}", st.lists(some_path, min_size=1, max_size=3)),
     st.builds(lambda vs: f"fd.name pmatch {quoted(vs)}", st.lists(some_path, min_size=1, max_size=3)),
     st.builds(lambda v: f'fd.name glob "{v}*"', some_path),
+    st.builds(
+        lambda op, word, vs: f"fd.name {op} {word} {quoted(vs)}",
+        st.sampled_from(["=", "startswith", "endswith", "contains"]),
+        st.sampled_from(["anyof", "oneof", "allof"]),
+        st.lists(texts, max_size=3),
+    ),
     st.builds(lambda v: f'fd.name glob "/e?c/{v}"', st.sampled_from(PARTS)),
     st.builds(lambda op, v: f"fd.directory {op} {v}", st.sampled_from(["=", "!=", "startswith"]), paths),
     st.builds(lambda vs: f"fd.filename in {quoted(vs)}", st.lists(st.sampled_from(PARTS), min_size=1, max_size=3)),
@@ -224,6 +230,7 @@ class_checks = st.sampled_from(
             "fd.name exists",
         ),
         *("user.uid = 0", "user.uid != 0", "user.uid in (0, 1000)", "evt.arg.flags contains O_TRUNC"),
+        *("evt.res startswith anyof (EA, EP)", "evt.arg.flags contains allof (O_TRUNC, O_CREAT)"),
     ]
 )
 other_checks = st.sampled_from(
@@ -251,6 +258,7 @@ other_checks = st.sampled_from(
             "evt.arg.flags contains CLONE_NEW",
             "evt.arg.nstype contains CLONE_NEWNET",
         ),
+        "evt.arg.flags contains anyof (CLONE_NEWUSER, MS_BIND)",
         *("evt.arg.flags contains MS_BIND", "evt.arg.flags = MS_RDONLY", "evt.arg.flags contains O_CLOEXEC"),
         *("evt.arg[1] contains PTRACE", "container.id = host", "container.id != host", "evt.arg.request exists"),
     ]
@@ -312,6 +320,17 @@ def test_a_thousand_rules_share_bits_and_stay_sound() -> None:
 
     assert all(kernel_passes(layout, opened("openat", f"/data/{n}")) for n in range(1000))
     assert not kernel_passes(layout, opened("openat", "/data/x"))
+
+
+def test_a_rule_on_several_beginnings_or_ends_lets_only_these_through() -> None:
+    """A comparison with `anyof` of many values is as narrow as one with a single value."""
+    ends = ", ".join(f"/.ssh/key{n}" for n in range(100))
+    pushdown_filter = filter_of(
+        f"evt.type = openat and (fd.name endswith anyof ({ends}) or fd.name startswith anyof (/boot/, /srv/))"
+    )
+
+    assert all(passes(pushdown_filter, opened("openat", path)) for path in ("/root/.ssh/key99", "/boot/x", "/srv/x"))
+    assert not passes(pushdown_filter, opened("openat", "/root/.ssh/key"))
 
 
 def test_a_rule_on_unclean_paths_sees_them_and_no_others() -> None:
