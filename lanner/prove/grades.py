@@ -1,6 +1,7 @@
 """What became of each test: not run, no telemetry, telemetry, or an alert, and with which technique."""
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,20 @@ class RaisedAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestRun:
+    """Which guest a command ran in, and when: what its events and alerts are known by."""
+
+    ticks: int
+    """When the guest's first process started, clock ticks after boot."""
+    since: int
+    """When the command began, ns since the epoch; what is earlier prepared it."""
+    entering: AbstractSet[int]
+    """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
+    booted: bool
+    """Whether systemd runs in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TestResult:
     """The result of one test."""
 
@@ -36,14 +51,18 @@ class TestResult:
     events: int = 0
     """Events of its processes that a rule could match."""
     alerts: tuple[RaisedAlert, ...] = ()
+    run: GuestRun | None = None
+    """None if it did not run."""
 
 
-def graded(test: AtomicTest, reason: str, events: int, alerts: Sequence[RaisedAlert]) -> TestResult:
+def graded(
+    test: AtomicTest, reason: str, events: int, alerts: Sequence[RaisedAlert], run: GuestRun | None = None
+) -> TestResult:
     """Return the result of a test that ran. events: their number beyond those of a command that does nothing."""
     if not alerts:
-        return TestResult(test, "telemetry" if events > 0 else "no telemetry", reason, max(events, 0))
+        return TestResult(test, "telemetry" if events > 0 else "no telemetry", reason, max(events, 0), run=run)
     named = any(is_same_technique(test.technique, each) for alert in alerts for each in alert.techniques)
-    return TestResult(test, "technique" if named else "alert", reason, events, tuple(alerts))
+    return TestResult(test, "technique" if named else "alert", reason, events, tuple(alerts), run)
 
 
 def is_same_technique(test: str, rule: str) -> bool:

@@ -75,6 +75,7 @@ fi
 # An image that wasn't built for tests lacks their user.
 grep -q "^$TESTER:" etc/passwd || {
     echo "$TESTER:x:1000:1000::/home/$TESTER:/bin/sh" >> etc/passwd
+    echo "$TESTER:x:1000:" >> etc/group
     mkdir -p "home/$TESTER"
     chown 1000:1000 "home/$TESTER"
 }
@@ -124,6 +125,7 @@ class Guest:
             name for name in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if shutil.which(name) is None
         ]:
             raise NoGuest(f"{missing[0]} is not installed")
+        self.booted = booted
         self.entering: set[int] = set()
         """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
         self._work = tempfile.mkdtemp(prefix="lanner-guest-")
@@ -174,7 +176,9 @@ class Guest:
             seconds: after so many, it and its children are killed.
             typed: give it a terminal, which is closed after three seconds; else it reads nothing.
         """
-        words = [*command] if user is None else ["runuser", "-u", user, "--", *command]
+        # By setresuid(2): runuser and su fork, use PAM and call setuid(2), which rules would report of the test.
+        became = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--")
+        words = [*command] if user is None else [*became, *command]
         if typed:
             words = ["script", "-qec", shlex.join(words), "/dev/null"]
         home = "/root" if user is None else f"/home/{user}"

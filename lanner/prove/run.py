@@ -14,10 +14,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from lanner.prove.atomics import AtomicTest, Prerequisite
-from lanner.prove.grades import RaisedAlert, TestResult, graded
+from lanner.prove.grades import GuestRun, RaisedAlert, TestResult, graded
 from lanner.prove.guest import ATOMICS, USER, Ended, Guest, NoGuest
 from notifier.formats.facts import action
 from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink
+from schemas.alert import Alert
 from schemas.batch import EventBatch
 
 NAMESPACE_START = "proc.pidns_init_start_ts"
@@ -47,10 +48,10 @@ _LAST_LINE = 120
 
 
 @dataclass(slots=True)
-class _Seen:
+class SeenOfGuest:
     """What was seen of one guest."""
 
-    guest: Guest
+    run: GuestRun
     events: int = 0
     alerts: list[RaisedAlert] = field(default_factory=list)
 
@@ -58,47 +59,52 @@ class _Seen:
 class GuestBoard(Sink):
     """Sorts alerts and events by guest."""
 
-    def __init__(self) -> None:
+    def __init__(self, boot: int | None = None) -> None:
+        """Take when the machine started, ns since the epoch, if it isn't this one that runs."""
         self._lock = threading.Lock()
-        self._guests: dict[int, _Seen] = {}
-        self._boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        self._guests: dict[int, SeenOfGuest] = {}
+        self.boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) if boot is None else boot
+        """When the machine started, ns since the epoch."""
 
-    def expect(self, guest: Guest) -> _Seen:
-        """Start to collect what a guest does."""
+    def expect(self, run: GuestRun) -> SeenOfGuest:
+        """Start to collect what a command in a guest causes."""
         with self._lock:
-            return self._guests.setdefault(guest.start_ticks, _Seen(guest))
+            return self._guests.setdefault(run.ticks, SeenOfGuest(run))
 
-    def forget(self, guest: Guest) -> None:
+    def forget(self, run: GuestRun) -> None:
         """Stop collecting."""
         with self._lock:
-            self._guests.pop(guest.start_ticks, None)
+            self._guests.pop(run.ticks, None)
 
     def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
         """Take alerts; those of no guest are left out."""
         for routed in alerts:
-            alert = routed.alert
-            seen = self._of(alert.output_fields.get(NAMESPACE_START))
-            if seen is not None and alert.event.get("proc.pid") not in seen.guest.entering:
-                techniques = tuple(tag for tag in alert.tags if _TECHNIQUE.fullmatch(tag))
-                late = (time.time_ns() - alert.time) / 1e9
-                raised = RaisedAlert(alert.rule, alert.priority, techniques, late, alert.time, action(alert))
-                with self._lock:
-                    seen.alerts.append(raised)
+            self.take(routed.alert, (time.time_ns() - routed.alert.time) / 1e9)
         return Delivered()
+
+    def take(self, alert: Alert, seconds: float) -> None:
+        """Take an alert; seconds: how long after its event it came."""
+        seen = self._of(alert.output_fields.get(NAMESPACE_START))
+        if seen is None or alert.time < seen.run.since or alert.event.get("proc.pid") in seen.run.entering:
+            return
+        techniques = tuple(tag for tag in alert.tags if _TECHNIQUE.fullmatch(tag))
+        raised = RaisedAlert(alert.rule, alert.priority, techniques, seconds, alert.time, action(alert))
+        with self._lock:
+            seen.alerts.append(raised)
 
     def count(self, batch: EventBatch) -> None:
         """Count a batch's events of guests."""
         of_rows = [self._of(process.pidns_init_start_time) for process in batch.processes]
         if any(of_rows):
             with self._lock:
-                for row in batch.columns["process"]:
-                    if row >= 0 and (seen := of_rows[row]) is not None:
+                for row, at in zip(batch.columns["process"], batch.columns["time"], strict=True):
+                    if row >= 0 and (seen := of_rows[row]) is not None and at >= seen.run.since:
                         seen.events += 1
 
-    def _of(self, start: object) -> _Seen | None:
+    def _of(self, start: object) -> SeenOfGuest | None:
         if not isinstance(start, int):
             return None
-        ticks = (start - self._boot) // _TICK
+        ticks = (start - self.boot) // _TICK
         with self._lock:
             near = min(self._guests, key=lambda each: abs(each - ticks), default=None)
             return self._guests[near] if near is not None and abs(near - ticks) <= _TOLERANCE else None
@@ -141,6 +147,8 @@ class Prover:
         self._has_systemd = (image / "usr/lib/systemd/systemd").exists()
         self._thread = threading.Thread(target=self._run, name="prove", daemon=True)
         self._events_of_nothing: dict[bool, int] = {}
+        self.baselines: list[GuestRun] = []
+        """The runs of a command that does nothing."""
         self._running: set[Guest] = set()
 
     def start(self) -> None:
@@ -178,6 +186,7 @@ class Prover:
         except (NoGuest, OSError) as error:
             return str(error)
         self._events_of_nothing[booted] = seen.events
+        self.baselines.append(seen.run)
         rules = ", ".join(dict.fromkeys(alert.rule for alert in seen.alerts))
         return f"a command that does nothing raised an alert: {rules}" if rules else ""
 
@@ -212,7 +221,7 @@ class Prover:
                     return TestResult(given, "not run", problem)
             waits = SCHEDULED_SECONDS if booted and _SCHEDULED.search(test.command) else 0.0
             seen, ended = self._watched(guest, test.executor, test.command, user, waits)
-        return graded(given, _how(ended), seen.events - self._events_of_nothing.get(booted, 0), seen.alerts)
+        return graded(given, _how(ended), seen.events - self._events_of_nothing.get(booted, 0), seen.alerts, seen.run)
 
     @contextmanager
     def _guest(self, *, booted: bool) -> Iterator[Guest]:
@@ -230,17 +239,15 @@ class Prover:
 
     def _watched(
         self, guest: Guest, shell: str, command: str, user: str | None, waits: float = 0.0
-    ) -> tuple[_Seen, Ended]:
+    ) -> tuple[SeenOfGuest, Ended]:
         """Run a command and return what was seen of it."""
-        seen = self._board.expect(guest)
-        since = time.time_ns()
+        seen = self._board.expect(GuestRun(guest.start_ticks, time.time_ns(), guest.entering, guest.booted))
         try:
             typed = _TYPED.search(command) is not None
             ended = guest.run([shell, "-c", command], user=user, seconds=COMMAND_SECONDS, typed=typed)
-            self._settle(seen, since, waits)
+            self._settle(seen, waits)
         finally:
-            self._board.forget(guest)
-        seen.alerts = [alert for alert in seen.alerts if alert.time >= since]
+            self._board.forget(seen.run)
         return seen, ended
 
     def _prepare(self, guest: Guest, test: AtomicTest, need: Prerequisite) -> str:
@@ -252,11 +259,11 @@ class Prover:
         ended = guest.run([test.executor, "-c", need.check], seconds=PREREQUISITE_SECONDS)
         return "" if ended.code == 0 else f"prerequisite not met: {need.description.strip()}"
 
-    def _settle(self, seen: _Seen, since: int, longest: float) -> None:
+    def _settle(self, seen: SeenOfGuest, longest: float) -> None:
         """Wait for the alerts of what has happened; up to `longest` seconds if there is none yet."""
         self._given_up.wait(SETTLE_SECONDS)
         deadline = time.monotonic() + longest
-        while time.monotonic() < deadline and not any(alert.time >= since for alert in seen.alerts):
+        while time.monotonic() < deadline and not seen.alerts:
             if self._given_up.wait(0.5):
                 return
 

@@ -13,7 +13,7 @@ from processor.pushdown.derive import bound, clauses_of
 from schemas.batch import EventBatch, EventBit
 from schemas.catalog.flags import FLAG_TABLES
 from schemas.catalog.system_calls import ATTRIBUTES, PATH_OPENERS
-from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate
+from schemas.filter import CREATE, READ, TRUNCATE, WRITE, Clause, Predicate, PushdownFilter
 
 _OPENS = PATH_OPENERS - {"openat2"}
 _FAMILIES = {"unix": 1, "ipv4": 2, "ipv6": 10, "netlink": 16}
@@ -120,6 +120,15 @@ class RecordedEvents:
         else:
             for role in roles:
                 yield text(f"path_{role}_raw"), (text(f"path_{role}"),)
+
+
+def passing(batch: EventBatch, pushdown_filter: PushdownFilter) -> list[int]:
+    """Return the indexes of a batch's events that pass a filter."""
+    clauses: dict[str, list[Clause]] = {}
+    for clause in pushdown_filter.clauses:
+        clauses.setdefault(clause.event, []).append(clause)
+    recorded = RecordedEvents(batch)
+    return [index for index in range(batch.count) if recorded.passes(index, clauses.get(recorded.event(index), ()))]
 
 
 @dataclass(frozen=True, slots=True)

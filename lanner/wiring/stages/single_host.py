@@ -44,7 +44,7 @@ from processor.sessions.sessions import Sessions
 from schemas.alert import Alert
 from schemas.batch import EventBatch
 from schemas.encoding.batch import head_of
-from schemas.filter import PushdownFilter
+from schemas.filter import PushdownFilter, union
 
 POLL_SECONDS = 0.25
 REST_SECONDS = 1.0
@@ -97,17 +97,22 @@ def pipeline_into(
     sink: Sink,
     *,
     on_batch: Callable[[EventBatch], None] | None = None,
+    recorded_for: Sequence[CompiledDetection] = (),
 ) -> "Pipeline":
-    """Return all stages with one sink in place of those that are configured, without messages."""
+    """Return all stages with one sink in place of those that are configured, without messages.
+
+    on_batch gets what the rules of recorded_for need as well.
+    """
     from lanner.wiring.stages.collector import make_collector
 
     def source(detection: CompiledDetection, take: Callable[[EventBatch], None]) -> Source:
+        every = (detection, *recorded_for)
         return make_collector(
             settings,
-            detection.event_types,
+            frozenset().union(*(each.event_types for each in every)),
             take,
-            pushdown_filter=detection.pushdown_filter,
-            variables=detection.variables,
+            pushdown_filter=union(*(each.pushdown_filter for each in every)),
+            variables=frozenset().union(*(each.variables for each in every)),
         )
 
     def sinks(_settings: Settings) -> list[AlertDelivery]:

@@ -1,6 +1,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,14 @@ atomic_tests:
   executor: {name: sh, elevation_required: true, command: "kill -9 -1; rm -rf /etc /home; cat /etc/cron.d/job"}
 """
 
+OTHER_RULE = """
+- rule: Change a job
+  desc: x
+  condition: evt.type in (open, openat, openat2, creat) and evt.is_open_write = true and fd.directory = /etc/cron.d
+  output: x
+  priority: WARNING
+"""
+
 
 def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> None:
     """No test sees what another did, none reaches the machine, and nothing of the guests is left."""
@@ -57,7 +66,13 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
     (folder / "T1053.003.yaml").write_text(TESTS)
     layer = tmp_path / "layer.json"
 
-    done = lanner("prove", folder.parent, "--image", image, "--format", "json", "--navigator", layer, timeout=120)
+    recording = tmp_path / "recording"
+
+    done = lanner(
+        *("prove", folder.parent, "--image", image, "--format", "json", "--navigator", layer),
+        *("--recording", recording),
+        timeout=120,
+    )
 
     assert done.returncode == 0, done.stderr
     results = {each["guid"]: each for each in json.loads(done.stdout)}
@@ -73,5 +88,23 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
     assert results["endless"]["reason"].endswith("the end")
     assert results["killer"]["result"] != "not run"
     assert json.loads(layer.read_text())["techniques"][0]["techniqueID"] == "T1053.003"
+    assert_same_by_replay(results, folder.parent, recording)
     cgroups = Path("/sys/fs/cgroup")
     assert [*cgroups.glob("lanner-guest-*"), *cgroups.glob("*/lanner-guest-*")] == []
+
+
+def assert_same_by_replay(results: dict[str, dict[str, Any]], folder: Path, recording: Path) -> None:
+    """Check that the same rules raise the same alerts on the recording, and that other rules raise theirs."""
+    done = lanner("prove", folder, "--replay", recording, "--format", "json")
+    assert done.returncode == 0, done.stderr
+
+    def found(result: dict[str, Any]) -> tuple[str, list[tuple[str, int]]]:
+        return result["reason"], [(alert["rule"], alert["time"]) for alert in result["alerts"]]
+
+    assert {each["guid"]: found(each) for each in json.loads(done.stdout)} == {
+        guid: found(result) for guid, result in results.items()
+    }
+    other = recording / "other.yaml"
+    other.write_text(OTHER_RULE)
+    done = lanner("prove", folder, "--replay", recording, "--format", "json", "--rules", other)
+    assert [each["guid"] for each in json.loads(done.stdout) if each["alerts"]] == ["job"]
