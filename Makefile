@@ -6,11 +6,12 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 export PYTHON YES PREFIX DESTDIR
 
-.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest lint test-kubernetes test-guest bench soak docs site constraints tarball
+.PHONY: help setup install uninstall run console run-cluster cluster test test-fast test-rest test-all lint test-kubernetes test-guest bench soak docs site constraints tarball
 
 help:
 	@echo 'make run     watch this host now             make test   each kind of real part: kernel, containers, a broker …'
 	@echo 'make test-fast   style, types and unit tests: no root, no service       make test-rest   the tests that are left'
+	@echo 'make test-all   both beside each other, as CI does'
 	@echo 'make console   recorded alerts in a browser, at http://127.0.0.1:8778/'
 	@echo 'make run-cluster   a broker, a collector, two processors and their alerts, on this machine'
 	@echo 'make cluster   the same and more as containers: Kafka, syslog, SIEM topics, Prometheus; images are built here'
@@ -59,6 +60,10 @@ test-fast:
 	@deploy/setup/venv.sh test
 	@deploy/setup/lint.sh
 	@deploy/setup/tests.sh fast $(ARGS)
+
+test-all:
+	@deploy/setup/setup.sh test
+	@deploy/setup/lint.sh; lint=$$?; deploy/setup/tests.sh 'fast main rest' $(ARGS) && exit $$lint
 
 test-rest:
 	@deploy/setup/setup.sh test

@@ -1,10 +1,12 @@
 """Settings for every test: hypothesis checks results, never how long they took on a busy machine."""
 
+from functools import cached_property
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 from tests.reference import is_left_out, summary
 
@@ -21,7 +23,21 @@ ONE_BY_ONE = ("tests/e2e/", "tests/live/lanner/")
 
 
 class FileOrFolderScheduling(LoadFileScheduling):
-    """Distributes files; long ones by function, and some folders as if they were one file."""
+    """Distributes files; long ones by function, and some folders as if they were one file.
+
+    All workers but one begin with the first ones, which mostly wait for brokers and containers. One begins with the last,
+    which compute.
+    """
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        # The same for all workers. LoadFileScheduling searches the list for each test.
+        return {nodeid: index for index, nodeid in enumerate(self.collection)}
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        scope, unit = self.workqueue.popitem(last=node is self.nodes[-1])
+        self.assigned_work[node][scope] = unit
+        node.send_runtest_some([self._index[nodeid] for nodeid, done in unit.items() if not done])
 
     def _split_scope(self, nodeid: str) -> str:
         if folder := next((each for each in ONE_BY_ONE if nodeid.startswith(each)), None):

@@ -54,7 +54,8 @@ def test_a_second_signal_does_not_interrupt_the_end_of_a_script(first: signal.Si
     script = (
         ". deploy/setup/ask.sh; end() { echo ending; read -r; echo ended $1; }; at_end end; echo begun; sleep 60 & wait"
     )
-    command = ["env", "--default-signal=INT", "bash", "-c", script]
+    # As above; SIGHUP is ignored below nohup.
+    command = ["env", "--default-signal", "bash", "-c", script]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as running:
