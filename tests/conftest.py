@@ -25,8 +25,8 @@ ONE_BY_ONE = ("tests/e2e/", "tests/live/lanner/")
 class FileOrFolderScheduling(LoadFileScheduling):
     """Distributes files; long ones by function, and some folders as if they were one file.
 
-    All workers but one begin with the first ones, which mostly wait for brokers and containers. One begins with the last,
-    which compute.
+    All workers but one begin with the first ones, which mostly wait for brokers and containers. One begins with the
+    last, which compute.
     """
 
     @cached_property
