@@ -20,6 +20,7 @@ from processor.fields import extract
 from processor.fields.extract import condition_expression
 from processor.language.ast import (
     EXPRESSION_DEPTH,
+    Ancestor,
     And,
     Check,
     Field,
@@ -161,6 +162,8 @@ class _Writer:
         if isinstance(node, Not):
             text, sources = self.expression(node.child, depth + 1)
             return f"(not {text})", sources
+        if isinstance(node, Ancestor):
+            return self._ancestor(node)
         if isinstance(node, And | Or):
             if not node.children:
                 return "True", frozenset()
@@ -168,6 +171,25 @@ class _Writer:
             word = " and " if isinstance(node, And) else " or "
             return f"({word.join(part[0] for part in parts)})", frozenset().union(*(part[1] for part in parts))
         raise TypeError(f"macro {node.name} is not resolved")
+
+    def _ancestor(self, node: Ancestor) -> tuple[str, frozenset[str]]:
+        """Find once for each process whether the condition is true of it, and whether it is of one of its ancestors."""
+        text, _ = self.expression(node.condition)
+        name = self.macros.get(node)
+        if name is None:
+            name = self.macros[node] = f"m{len(self.macros)}"
+            for function, value in (
+                (f"{name}a", f"bool({text})"),
+                (name, f"any({name}a(i, a, P[a], n) for a in ancestor_rows(P, q))"),
+            ):
+                self.memos.append(f"{function}_of")
+                self.lines += [
+                    f"    def {function}(i, p, q, n):",
+                    f"        v = {function}_of.get(p)",
+                    f"        if v is None: v = {function}_of[p] = {value}",
+                    "        return v",
+                ]
+        return f"{name}(i, p, q, n)", frozenset({"process"})
 
     def _macro(self, node: Macro, depth: int) -> tuple[str, frozenset[str]]:
         if node.body not in self.shared:
@@ -190,7 +212,7 @@ class _Writer:
 
 
 def _cost(node: Node) -> int:
-    return sum(map(_check_cost, checks(node)))
+    return sum(_check_cost(each) if isinstance(each, Check) else 5 * isinstance(each, Ancestor) for each in walk(node))
 
 
 def _check_cost(check: Check) -> int:

@@ -4,7 +4,7 @@ Rule tests, the Python API and comparisons with recorded results use it. Operato
 are the same as for batches; only the access to fields differs.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
 from processor.compiler.simplify import simplify
 from processor.compiler.types import Shape
 from processor.fields.extract import condition_expression
-from processor.language.ast import EXPRESSION_DEPTH, And, Check, Macro, Node, Not, Or, deep
+from processor.language.ast import EXPRESSION_DEPTH, Ancestor, And, Check, Macro, Node, Not, Or, deep
 
 Event = Mapping[str, Any]
 
@@ -33,6 +33,11 @@ _PARENT_OF = {
     "proc.acmdline": "proc.pcmdline",
     "proc.apid": "proc.ppid",
 }
+_OF_ANCESTOR = {
+    **{name.replace(".a", ".", 1): (name, 0) for name in _PARENT_OF},
+    **{parent: (name, 1) for name, parent in _PARENT_OF.items()},
+}
+"""The field of ancestors that a field of an ancestor is, and how many levels above it."""
 _MAX_ANCESTORS = 64
 
 
@@ -118,6 +123,39 @@ def _ancestry(event: Event, name: str) -> list[Any]:
     return [value for value in levels if value is not None]
 
 
+class _AncestorEvent(Mapping[str, Any]):
+    """An event as if an ancestor of its process had made it: only with the fields that events have of ancestors."""
+
+    def __init__(self, event: Event, level: int) -> None:
+        self._event = event
+        self._level = level
+
+    def __getitem__(self, key: str) -> Any:
+        name, _, argument = key.removesuffix("]").partition("[")
+        of_ancestor, above = (name, int(argument)) if argument.isdecimal() else _OF_ANCESTOR.get(key, ("", 0))
+        if of_ancestor not in _PARENT_OF:
+            raise KeyError(key)
+        level = self._level + above
+        value = self._event.get(f"{of_ancestor}[{level}]")
+        if value is None and level == 1:
+            value = self._event.get(_PARENT_OF[of_ancestor])
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in _OF_ANCESTOR if key in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def ancestor_events(event: Event) -> Iterator[Event]:
+    """Yield a mapping for each ancestor of which an event has fields, the parent first."""
+    above = (_AncestorEvent(event, level) for level in range(1, _MAX_ANCESTORS))
+    return (each for each in above if each)
+
+
 def converted(value: Any, kind: str) -> Any:
     """Return a value in its type's internal form: numbers as int, addresses in canonical form.
 
@@ -193,6 +231,9 @@ def _expression(node: Node, emitter: Emitter, depth: int) -> str:
         return _expression(node.body, emitter, depth)
     if isinstance(node, Not):
         return f"(not {_expression(node.child, emitter, depth + 1)})"
+    if isinstance(node, Ancestor):
+        holds = _compiled(_expression(node.condition, emitter, 0), emitter.constants)
+        return f"{emitter.constants.add(lambda event: any(map(holds, ancestor_events(event))))}(e)"
     if isinstance(node, And | Or):
         if not node.children:
             return str(isinstance(node, And))

@@ -7,7 +7,7 @@ false. So the laws of two-valued logic apply.
 from collections.abc import Iterable
 
 from processor.compiler.operators import predicate
-from processor.language.ast import And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, literals
+from processor.language.ast import Ancestor, And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, literals
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
@@ -23,9 +23,19 @@ def simplify(condition: Node, event_type: str | None = None) -> Folded:
         return _macro(condition, event_type)
     if isinstance(condition, Not):
         return _not(simplify(condition.child, event_type))
+    if isinstance(condition, Ancestor):
+        return _ancestor(condition)
     if isinstance(condition, And | Or):
         return _combined(type(condition), (simplify(child, event_type) for child in condition.children))
     raise TypeError(f"macro {condition.name} is not resolved")
+
+
+def _ancestor(node: Ancestor) -> Folded:
+    """Rewrite: ancestor(false) -> false; ancestor(true) stays, because there may be no ancestor."""
+    inner = simplify(node.condition)
+    if isinstance(inner, bool):
+        return node if inner else False
+    return Ancestor(inner, node.span)
 
 
 def _macro(node: Macro, event_type: str | None) -> Folded:

@@ -4,22 +4,40 @@ The verdicts of the checks come from the same generated code as matching does, s
 story than the engine. Pure: an event is a place in a batch, or a mapping of fields.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
 from processor.compiler.batch import BatchAccess
 from processor.compiler.codegen import Access, Constants, Emitter, Expression
-from processor.compiler.mapping import ItemAccess, MappingAccess, is_given
+from processor.compiler.mapping import ItemAccess, MappingAccess, ancestor_events, is_given
 from processor.fields.extract import event_names
-from processor.language.ast import And, Check, Field, FieldValue, Left, Macro, Node, Not, Or, Transformer, deep, fold
+from processor.fields.process import ancestor_rows
+from processor.language.ast import (
+    Ancestor,
+    And,
+    Check,
+    Field,
+    FieldValue,
+    Left,
+    Macro,
+    Node,
+    Not,
+    Or,
+    Transformer,
+    checks,
+    deep,
+    fold,
+)
 from processor.language.event_types import event_types
 from processor.language.printer import print_condition, print_operand
 from processor.loading.items.exceptions import split_exceptions
 from processor.rules.rule import Rule
 from schemas.batch import EventBatch
 
+_MOST_ANCESTORS = 8
+"""Ancestors whose values are shown if none of them meets a condition."""
 Kind = Literal["and", "or", "not", "macro", "check", "exception"]
 
 
@@ -74,6 +92,14 @@ class ConditionEvaluator:
         """Return whether the value of a field, or that it is missing, is known."""
         return True
 
+    def ancestors(self) -> "Sequence[ConditionEvaluator] | None":
+        """Return an evaluator for each known ancestor of the process, the parent first; None if they aren't known."""
+        rows, process = self._names["P"], self._names["q"]
+        return [
+            ConditionEvaluator(BatchAccess(), Constants(), {**self._names, "p": index, "q": rows[index]})
+            for index in ancestor_rows(rows, process)
+        ]
+
     def _evaluate(self, code: Expression) -> Any:
         return eval(code.text, {**self._names, **self._constants.values})  # noqa: S307  generated from a checked tree
 
@@ -111,6 +137,10 @@ class MappingEvaluator(ConditionEvaluator):
     def is_known(self, field: Field) -> bool:
         """Return whether the value of a field, or that it is missing, is known."""
         return not self._is_partial or is_given(self._event, field.name, field.argument)
+
+    def ancestors(self) -> Sequence[ConditionEvaluator] | None:
+        """Return an evaluator for each ancestor of which the event has fields; an alert has not all of these."""
+        return None if self._is_partial else list(map(MappingEvaluator, ancestor_events(self._event)))
 
 
 def explain(rule: Rule, evaluator: ConditionEvaluator) -> Explained:
@@ -153,6 +183,8 @@ def _combined(evaluator: ConditionEvaluator, node: Node, parts: tuple[Explained,
         return Explained("macro", node.name, parts[0].verdict, children=parts)
     if isinstance(node, Not):
         return Explained("not", "not", _not(parts[0].verdict), children=parts)
+    if isinstance(node, Ancestor):
+        return _ancestor(node, evaluator)
     if isinstance(node, And):
         return Explained("and", "and", _all(parts), children=parts)
     if isinstance(node, Or):
@@ -192,6 +224,20 @@ def _check(node: Check, evaluator: ConditionEvaluator) -> Explained:
     else:
         is_missing = node.operator != "exists" and any(value is None or value == () for _, value in values)
         verdict = Verdict.MISSING if is_missing else Verdict.FALSE
+    return Explained("check", print_condition(node), verdict, values)
+
+
+def _ancestor(node: Ancestor, evaluator: ConditionEvaluator) -> Explained:
+    """Explain it as one check, by the fields of the ancestor that meets the condition, or by those of the nearest."""
+    fields = {print_operand(field): field for check in checks(node.condition) for field in _fields(check)}
+    above = evaluator.ancestors()
+    if above is None:
+        unknown = tuple(f"{name} of each ancestor" for name in fields)
+        return Explained("check", print_condition(node), Verdict.UNKNOWN, unknown=unknown)
+    found = [each for each in above if _explained(node.condition, each).is_true][:1]
+    verdict = Verdict.TRUE if found else Verdict.FALSE if above else Verdict.MISSING
+    shown = (found or above)[:_MOST_ANCESTORS]
+    values = tuple((name, tuple(each.value(field) for each in shown)) for name, field in fields.items())
     return Explained("check", print_condition(node), verdict, values)
 
 

@@ -91,6 +91,7 @@ class FieldExpression:
 
 _OWN = {"proc.apid": PLAIN["proc.pid"], "proc.aenv": PLAIN["proc.env"]}
 """Ancestor fields that without a level are those of the process itself in output."""
+_OF_PROCESS = ("proc.", "user.", "group.", "thread.", "container.", "k8s.")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -145,6 +146,13 @@ def condition_expression(field: str, argument: str | None = None) -> FieldExpres
         expression = f"present(*within_line({values}))" if is_made else f"present(*[{values}])"
         return FieldExpression(expression, frozenset({"process"}), several=True)
     return value_expression(field, argument)
+
+
+@cache
+def is_of_process(field: str, argument: str | None = None) -> bool:
+    """Return whether a field's value depends on nothing but the process, so that an ancestor has it too."""
+    found = condition_expression(field, argument)
+    return field.startswith(_OF_PROCESS) and (found is None or found.sources <= {"process"})
 
 
 @cache

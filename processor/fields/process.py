@@ -47,10 +47,15 @@ def ancestor(rows: Rows, process: Process, level: int) -> Process | None:
 
 def ancestors(rows: Rows, process: Process) -> list[Process]:
     """Return the known ancestors, the parent first, without the process itself."""
-    line: list[Process] = []
+    return [rows[index] for index in ancestor_rows(rows, process)]
+
+
+def ancestor_rows(rows: Rows, process: Process) -> list[int]:
+    """Return the indexes of the known ancestors, the parent first."""
+    line: list[int] = []
     while process.parent >= 0 and len(line) < MAX_ANCESTORS:
+        line.append(process.parent)
         process = rows[process.parent]
-        line.append(process)
     return line
 
 

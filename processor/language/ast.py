@@ -185,18 +185,28 @@ class Or:
     span: Span = attribute(default=NO_SPAN, compare=False)
 
 
-Node: TypeAlias = And | Or | Not | Check | Macro | MacroRef
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """True if the condition is true of some known ancestor of the process, as if that were the event's process."""
+
+    condition: "Node"
+    span: Span = attribute(default=NO_SPAN, compare=False)
+
+
+Node: TypeAlias = And | Or | Not | Ancestor | Check | Macro | MacroRef
 """Any condition."""
 
 _Value = TypeVar("_Value")
 
 
 def children(node: Node) -> tuple[Node, ...]:
-    """Return the conditions directly inside a node: a macro's body too, none for a check."""
+    """Return the conditions directly inside a node: also a macro's body and an ancestor's; none for a check."""
     if isinstance(node, And | Or):
         return node.children
     if isinstance(node, Not):
         return (node.child,)
+    if isinstance(node, Ancestor):
+        return (node.condition,)
     return (node.body,) if isinstance(node, Macro) else ()
 
 
@@ -204,8 +214,8 @@ def with_children(node: Node, new: tuple[Node, ...]) -> Node:
     """Return a node with other children; the node itself if they are the same objects."""
     if all(one is other for one, other in zip(new, children(node), strict=True)):
         return node
-    if isinstance(node, Not):
-        return Not(new[0], node.span)
+    if isinstance(node, Not | Ancestor):
+        return type(node)(new[0], node.span)
     if isinstance(node, Macro):
         return Macro(node.name, new[0], node.span)
     return And(new, node.span) if isinstance(node, And) else Or(new, node.span)

@@ -10,7 +10,20 @@ from collections.abc import Callable
 from functools import partial, reduce
 from operator import and_, or_
 
-from processor.language.ast import And, Check, Field, Literal, Macro, MacroRef, Node, Not, ValueList, children, literals
+from processor.language.ast import (
+    Ancestor,
+    And,
+    Check,
+    Field,
+    Literal,
+    Macro,
+    MacroRef,
+    Node,
+    Not,
+    ValueList,
+    children,
+    literals,
+)
 from schemas.catalog.fields import EVENTS, SYSCALLS
 
 ALL_EVENT_TYPES: frozenset[str] = frozenset(EVENTS) | SYSCALLS
@@ -84,7 +97,7 @@ class _Search:
             if key not in self._macros:
                 self._macros[key] = self.types(node.body, negated=negated)
             return self._macros[key]
-        if isinstance(node, MacroRef):
+        if isinstance(node, MacroRef | Ancestor):
             return _ALL
         masks = map(partial(self.types, negated=negated is not isinstance(node, Not)), children(node))
         return reduce(and_, masks, _ALL) if isinstance(node, And) is not negated else reduce(or_, masks, _NONE)

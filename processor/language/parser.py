@@ -6,7 +6,7 @@ The grammar, in EBNF. It is the specification: the functions below follow it pro
     OrTail      = blank Conjunction | "(" Expression ")" ;
     Conjunction = Negation { "and" AndTail } ;
     AndTail     = blank Negation | "(" Expression ")" ;
-    Negation    = { "not" blank } ( "not(" Expression ")" | Primary ) ;
+    Negation    = { "not" blank } ( "not(" Expression ")" | "ancestor(" Expression ")" | Primary ) ;
     Primary     = "(" Expression ")" | Left Condition | Identifier ;
     Left        = Field | Transformer ;
     Field       = FieldName [ Index ] ;
@@ -35,11 +35,11 @@ Blanks (space, tab, backspace, CR, LF) are allowed between any two of these, but
 `a or(b) and c` is an error, `a or (b) and c` is not. A modifier that is not followed by a list, or is
 followed by `and` or `or`, is a plain value.
 
-Source: libsinsp filter/parser.h and parser.cpp.
+Source: libsinsp filter/parser.h and parser.cpp; "ancestor(" is Lanner's own, which Falco refuses.
 """
 
 from processor.language import tokens
-from processor.language.ast import And, Node, Not, Or
+from processor.language.ast import Ancestor, And, Node, Not, Or
 from processor.language.atoms import AtomReader
 from processor.language.tokens import ConditionError
 
@@ -74,6 +74,7 @@ class _Level:
         "conjunction",
         "conjunction_start",
         "disjunction",
+        "is_ancestor",
         "is_or_tail",
         "negated",
         "negation_start",
@@ -82,10 +83,13 @@ class _Level:
         "weight",
     )
 
-    def __init__(self, start: int, outer: "_Level | None" = None, weight: int = 0) -> None:
+    def __init__(
+        self, start: int, outer: "_Level | None" = None, weight: int = 0, *, is_ancestor: bool = False
+    ) -> None:
         self.start = start
         self.outer = outer
         self.weight = weight
+        self.is_ancestor = is_ancestor
         self.disjunction: list[Node] = []
         self.conjunction: list[Node] = []
         self.conjunction_start = start
@@ -150,12 +154,15 @@ class _Parser(AtomReader):
         if self._take("not("):
             level.negated = not level.negated
             return self._open(level, _LEVELS_OF_NOT)
+        if self._take(f"{tokens.ANCESTOR}("):
+            return self._open(level, _LEVELS_OF_PARENTHESES, is_ancestor=True)
         return self._open(level, _LEVELS_OF_PARENTHESES) if self._take("(") else None
 
-    def _open(self, outer: "_Level", weight: int) -> "_Level":
+    def _open(self, outer: "_Level", weight: int, *, is_ancestor: bool = False) -> "_Level":
         self._enter(weight)
+        start = self._position
         self._blank()
-        return _Level(self._position, outer, weight)
+        return _Level(start if is_ancestor else self._position, outer, weight, is_ancestor=is_ancestor)
 
     def _close(self, level: "_Level", operand: Node) -> "_Level | Node":
         """Add an operand and read up to the next one; return that one's level, or the tree at the end."""
@@ -169,6 +176,8 @@ class _Parser(AtomReader):
             if not self._take(")"):
                 self._fail("expected a ')' token")
             self._depth -= level.weight
+            if level.is_ancestor:
+                operand = Ancestor(operand, (level.start - len(tokens.ANCESTOR) - 1, self._position))
             level = level.outer
 
     def _join(self, level: "_Level", operand: Node) -> "_Level | None":

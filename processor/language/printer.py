@@ -4,6 +4,7 @@ from functools import partial
 
 from processor.language import tokens
 from processor.language.ast import (
+    Ancestor,
     And,
     ArgumentList,
     Check,
@@ -34,6 +35,9 @@ def print_condition(node: Node, *, expand_macros: bool = True) -> str:
         child = print_condition(node.child, expand_macros=expand_macros)
         # Two "not" in a row would cancel out when parsed.
         return f"not ({child})" if child.startswith("not ") else f"not {child}"
+    if isinstance(node, Ancestor):
+        child = print_condition(node.condition, expand_macros=expand_macros)
+        return f"{tokens.ANCESTOR}{child}" if child.startswith("(") else f"{tokens.ANCESTOR}({child})"
     children = map(partial(print_condition, expand_macros=expand_macros), node.children)
     return f"({(' and ' if isinstance(node, And) else ' or ').join(children)})"
 

@@ -58,6 +58,7 @@ OPERATORS = UNARY_OPERATORS + NUMBER_OPERATORS + STRING_OPERATORS + LIST_OPERATO
 MODIFIERS = ("oneof", "anyof", "allof")
 TRANSFORMERS = ("tolower", "toupper", "b64", "basename", "len", "join", "concat", "getopt")
 FIELD_VALUE = "val"
+ANCESTOR = "ancestor"
 
 BLANKS = " \t\b\r\n"
 _SPACE = r" \t\n\v\f\r"

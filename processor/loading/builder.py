@@ -9,13 +9,14 @@ from enum import Enum
 from foundation.text import did_you_mean
 from foundation.yaml.nodes import MappingNode, ScalarNode
 from foundation.yaml.text import Piece, Span, TracedText
-from processor.language.ast import Check, Macro, MacroRef, Node, Or, checks, children, walk, with_children
+from processor.language.ast import Ancestor, Check, Macro, MacroRef, Node, Or, checks, children, walk, with_children
 from processor.language.event_types import event_types, is_broad
 from processor.language.tokens import ConditionError
 from processor.loading.condition_checks import (
     Checker,
     CompilerProblem,
     condition_hint,
+    fields_of_no_ancestor,
     fields_of_others,
     output_findings,
     parts_beside,
@@ -304,9 +305,10 @@ class Builder:
         found: list[CompilerProblem] = []
         seen: set[tuple[ProblemCode, str, Span]] = set()
         of_windows = self._checks_of_windows(tree)
-        for check, macro in checks_and_macros(tree):
+        for check, macro, is_of_ancestor in checks_and_macros(tree):
             others = () if id(check) in of_windows else fields_of_others(check, rule.source)
-            for finding in (*self._checker.findings(check), *others):
+            own = fields_of_no_ancestor(check) if is_of_ancestor else ()
+            for finding in (*self._checker.findings(check), *others, *own):
                 span = macro.span if macro else finding.span
                 # A deprecated field in a macro that a condition uses twice is reported at both positions.
                 if (finding.code, finding.message, span) not in seen:
@@ -367,22 +369,26 @@ class Builder:
                 self._report(problem(ProblemCode.LOAD_UNUSED_LIST, message, item.spot))
 
 
-def checks_and_macros(node: Node) -> Iterator[tuple[Check, Macro | None]]:
-    """Yield each check with the outermost macro that contains it; a body repeated under one macro only once."""
-    todo: list[tuple[Node, Macro | None]] = [(node, None)]
-    seen: set[tuple[int, int]] = set()
+def checks_and_macros(node: Node) -> Iterator[tuple[Check, Macro | None, bool]]:
+    """Yield each check, the outermost macro that contains it, and whether it is of an ancestor.
+
+    A body repeated under one macro is visited only once.
+    """
+    todo: list[tuple[Node, Macro | None, bool]] = [(node, None, False)]
+    seen: set[tuple[int, int, bool]] = set()
     while todo:
-        current, macro = todo.pop()
+        current, macro, is_of_ancestor = todo.pop()
         if isinstance(current, Check):
-            yield current, macro
+            yield current, macro, is_of_ancestor
         elif isinstance(current, Macro):
-            key = (id(current.body), id(macro))
+            key = (id(current.body), id(macro), is_of_ancestor)
             if key not in seen:
                 if macro is not None:
                     seen.add(key)
-                todo.append((current.body, macro or current))
+                todo.append((current.body, macro or current, is_of_ancestor))
         else:
-            todo.extend((child, macro) for child in reversed(children(current)))
+            is_of_ancestor = is_of_ancestor or isinstance(current, Ancestor)
+            todo.extend((child, macro, is_of_ancestor) for child in reversed(children(current)))
 
 
 def _rule(

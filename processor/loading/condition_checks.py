@@ -10,8 +10,10 @@ from foundation.yaml.nodes import SourceLocation
 from foundation.yaml.text import Span, TracedText
 from processor.compiler import checks
 from processor.compiler.types import field_text
+from processor.fields.extract import is_of_process
 from processor.language import tokens
-from processor.language.ast import Check, Field, fields_in, literals
+from processor.language.ast import Argument as Side
+from processor.language.ast import ArgumentList, Check, Field, FieldValue, Right, Transformer, fields_in, literals
 from processor.language.parser import parse
 from processor.language.tokens import ConditionError
 from processor.loading.problems import ProblemCode
@@ -149,6 +151,24 @@ def fields_of_others(check: Check, source: str) -> list[CompilerProblem]:
     """Return a problem for each field of a check that events of a source don't have, as if it didn't exist."""
     code, message = ProblemCode.LOAD_ERR_COMPILE_CONDITION, "filter_check called with nonexistent field"
     return [_of_others(code, message, field, field.span, source) for field in _others(fields_of(check), source)]
+
+
+def _every_field(side: Side | FieldValue | Right | None) -> Iterator[Field]:
+    if isinstance(side, Transformer | ArgumentList):
+        for each in side.arguments if isinstance(side, Transformer) else side.items:
+            yield from _every_field(each)
+    else:
+        yield from fields_in(side)
+
+
+def fields_of_no_ancestor(check: Check) -> Iterator[CompilerProblem]:
+    """Yield a problem for each field of a check of an ancestor that is none of the process alone."""
+    for field in chain(_every_field(check.left), _every_field(check.right)):
+        resolved = resolve_field(field_text(field))
+        if resolved is not None and not is_of_process(resolved[0].name, resolved[1]):
+            message = f"'{field_text(field)}' is a field of the event, not of an ancestor"
+            hint = "compare it outside of ancestor(...)"
+            yield CompilerProblem(ProblemCode.LOAD_ERR_COMPILE_CONDITION, message, field.span, hint)
 
 
 def _others(fields: Iterable[Field], source: str) -> Iterator[Field]:

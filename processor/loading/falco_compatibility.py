@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from foundation.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode, SourceFile
 from foundation.yaml.reading import YamlError, read_documents
 from foundation.yaml.text import TracedText, node_location
+from processor.language.tokens import ANCESTOR
 from processor.loading import RuleFile
 from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems import Problem, ProblemCode
@@ -29,7 +30,9 @@ _EFFECTS = {
     "suppress": "Falco sends an alert for each repeat",
     "response": "Falco's alerts don't have it",
 }
+_HINT = "Falco does not load a rule that uses it"
 _FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
+_ANCESTOR = re.compile(rf"(?<![\w.]){ANCESTOR}\(")
 _TEXTS = ("condition", "output", "exceptions")
 
 
@@ -69,8 +72,10 @@ def _of_item(item: MappingNode, kind: str, name: str) -> Iterator[Problem]:
             traced = TracedText.of([scalar_piece(text)])
             for found in _FIELD.finditer(text.value):
                 message = f"Falco has no field '{found[1].lstrip('%')}'"
-                hint = "Falco does not load a rule that uses it"
-                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), hint)
+                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
+            for found in _ANCESTOR.finditer(text.value) if key == "condition" else ():
+                message = f"Falco has no '{ANCESTOR}(...)'"
+                yield Problem(ProblemCode.LOAD_ERR_EXTENSION, message, kind, name, traced.locate(found.span()), _HINT)
 
 
 def _scalars(node: Node | None) -> Iterator[ScalarNode]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from processor.compiler.simplify import Folded, simplify
 from processor.fields.event import argument_text, parameter, raw_argument
-from processor.language.ast import And, Node, Not, Or, children, deep
+from processor.language.ast import Ancestor, And, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
 from processor.pushdown.checks import BY_DESCRIPTOR
 from processor.pushdown.derive import bound, clauses_of
@@ -183,7 +183,7 @@ def _widest(folded: Folded, event: str) -> str:
     node: Node = folded
     is_upper = True
     while True:
-        inner: Sequence[Node] = children(node)
+        inner: Sequence[Node] = () if isinstance(node, Ancestor) else children(node)
         if isinstance(node, And | Or):
             open_ended = isinstance(node, Or) == is_upper
             inner = [each for each in inner if open_ended and Clause(event) in bound(each, event, is_upper=is_upper)]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from processor.compiler.simplify import Folded, simplify
-from processor.language.ast import And, Check, Node, Not, Or, children, deep
+from processor.language.ast import Ancestor, And, Check, Node, Not, Or, children, deep
 from processor.pushdown.checks import negated, upper
 from schemas.filter import EVERY_VARIABLE, Clause, PathPattern, Predicate, PushdownFilter, without_narrower
 
@@ -55,6 +55,8 @@ def bound(folded: Folded, event: str, *, is_upper: bool = True) -> Bound:
         return (Clause(event),) if folded == is_upper else ()
     if isinstance(folded, Check):
         return upper(folded, event) if is_upper else negated(folded, event)
+    if isinstance(folded, Ancestor):
+        return (Clause(event),)
     below = is_upper is not isinstance(folded, Not)
     parts = [bound(child, event, is_upper=below) for child in children(folded)]
     if isinstance(folded, And | Or):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from foundation.errors import LannerError
-from processor.language.ast import And, Check, Macro, MacroRef, Node, Not, Or, children, deep
+from processor.language.ast import Ancestor, And, Check, Macro, MacroRef, Node, Not, Or, children, deep
 from processor.language.printer import print_condition
 from processor.output.redaction import Redact, unredacted
 from processor.rules.rule import (
@@ -341,6 +341,8 @@ class _Splitter:
             return self._draft(node.body, positive=positive)
         if isinstance(node, Not):
             return self._draft(node.child, positive=not positive)
+        if isinstance(node, Ancestor):
+            raise UndecidedTogether("a stateful macro is about events, so it can't be a condition of an ancestor")
         if isinstance(node, Check | MacroRef):
             raise TypeError(f"{node} is not resolved")
         if isinstance(node, And) == positive:

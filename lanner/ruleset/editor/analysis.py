@@ -9,7 +9,7 @@ from foundation.yaml.nodes import SourceLocation
 from lanner.ruleset.editor.places import choices, place_at
 from lanner.ruleset.load import on_top, validate_files
 from processor.fields.availability import remark_on, source_of
-from processor.language.tokens import OPERATORS, TRANSFORMERS
+from processor.language.tokens import ANCESTOR, OPERATORS, TRANSFORMERS
 from processor.loading import LoadResult, Problem, RuleFile, load_rules
 from schemas.catalog.fields import EVENTS, FIELDS, FieldSpec, event_spec, resolve_field
 
@@ -17,6 +17,7 @@ Kind = Literal["field", "macro", "list", "operator", "event type", "key", "value
 
 _WORD = re.compile(r"[A-Za-z_][\w.]*(?:\[[^\]\s]*\]?)?")
 _TYPES = re.compile(r"\bevt\.type\s*(?:=|==|!=|in)\s*(?:\([^()]*)?\Z")
+_ABOUT_ANCESTOR = "true if some ancestor of the process meets the whole condition in the parentheses"
 _SHOWN_ITEMS = 20
 _OF_KEYS: Mapping[str, tuple[Kind, ...]] = {
     "condition": ("field", "macro", "list", "operator"),
@@ -110,7 +111,7 @@ class Analysis:
         if (event := event_spec(word)) is not None:
             arguments = ", ".join(param.name for param in event.params)
             return f"event type **{event.name}** ({event.category})\n\narguments: {arguments or 'none'}"
-        return None
+        return _ABOUT_ANCESTOR if word == ANCESTOR else None
 
     def completions(self, line: int, column: int) -> list[Completion]:
         """Return what can be written at a position: keys, the values of a key, event types, fields and other names."""
@@ -144,6 +145,7 @@ class Analysis:
             yield Completion(each.name, "list", ", ".join(each.items[:_SHOWN_ITEMS]))
         for operator in (*OPERATORS, "and", "or", "not"):
             yield Completion(operator, "operator", "operator")
+        yield Completion(f"{ANCESTOR}(", "operator", _ABOUT_ANCESTOR)
         for transformer in TRANSFORMERS:
             yield Completion(f"{transformer}(", "operator", "transformer")
 

@@ -6,24 +6,26 @@ It shares no code with the compiler.
 import fnmatch
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro, Node, Not, Or, ValueList
+from processor.language.ast import Ancestor, And, Check, Field, FieldValue, Literal, Macro, Node, Not, Or, ValueList
 
 Read = Callable[[Field], Any]
 
 
-def evaluate(node: Node, read: Read) -> bool:
-    """Return whether a condition is true for an event."""
+def evaluate(node: Node, read: Read, above: Sequence[Read] = ()) -> bool:
+    """Return whether a condition is true for an event. above: reads the fields of each ancestor, the parent first."""
     if isinstance(node, And):
-        return all(evaluate(child, read) for child in node.children)
+        return all(evaluate(child, read, above) for child in node.children)
     if isinstance(node, Or):
-        return any(evaluate(child, read) for child in node.children)
+        return any(evaluate(child, read, above) for child in node.children)
     if isinstance(node, Not):
-        return not evaluate(node.child, read)
+        return not evaluate(node.child, read, above)
     if isinstance(node, Macro):
-        return evaluate(node.body, read)
+        return evaluate(node.body, read, above)
+    if isinstance(node, Ancestor):
+        return any(evaluate(node.condition, each, above[level:]) for level, each in enumerate(above, 1))
     assert isinstance(node, Check)
     return _check(node, read)
 

@@ -1,5 +1,7 @@
 """The compiler agrees with a slow, obvious interpreter on random conditions and events."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -9,10 +11,23 @@ from processor.compiler.batch import compile_rules
 from processor.compiler.checks import errors
 from processor.compiler.mapping import compile_mapping
 from processor.fields.extract import extract, reader
-from processor.language.ast import And, Check, Field, FieldValue, Literal, Macro, Node, Not, Or, ValueList
+from processor.language.ast import (
+    Ancestor,
+    And,
+    Check,
+    Field,
+    FieldValue,
+    Literal,
+    Macro,
+    Node,
+    Not,
+    Or,
+    ValueList,
+    fields_in,
+)
 from schemas.batch import Container, EventBatch, EventBit, Process
 from tests.unit.processor.batches import batch_of
-from tests.unit.processor.compiler.interpreter import evaluate
+from tests.unit.processor.compiler.interpreter import Read, evaluate
 
 WORDS = ["bash", "cat", "/etc/shadow", "/etc", "/tmp/a b", "shadow", "", "host", "3d09256ebd53", "openat", "close", "/"]
 PATTERNS = ["*", "/etc/*", "?at", "*sh*", "[bc]at", "/*/shadow"]
@@ -92,7 +107,16 @@ def _extend(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     )
 
 
-condition: st.SearchStrategy[Node] = st.recursive(check, _extend, max_leaves=12)
+def _is_of_process(node: Check) -> bool:
+    fields = (*fields_in(node.left), *fields_in(node.right))
+    return all(field.name.startswith(("proc.", "container.", "user.")) for field in fields)
+
+
+plain_condition: st.SearchStrategy[Node] = st.recursive(check, _extend, max_leaves=12)
+of_ancestor: st.SearchStrategy[Node] = st.recursive(
+    check.filter(_is_of_process), lambda inner: _extend(inner) | st.builds(Ancestor, inner), max_leaves=4
+)
+condition: st.SearchStrategy[Node] = st.recursive(check | st.builds(Ancestor, of_ancestor), _extend, max_leaves=12)
 
 word = st.sampled_from([None, *WORDS])
 flag = st.sampled_from([None, True, False])
@@ -151,11 +175,23 @@ def _values(batch: EventBatch, index: int, field: Field, *, real: bool) -> Any:
 
 
 def _expected(node: Node, batch: EventBatch, index: int) -> bool:
-    lexical = evaluate(node, lambda field: _values(batch, index, field, real=False))
+    above = _ancestors(batch, index)
+    lexical = evaluate(node, lambda field: _values(batch, index, field, real=False), above)
     columns = batch.columns
     if lexical or not columns["fd_realpath"][index]:
         return lexical
-    return evaluate(node, lambda field: _values(batch, index, field, real=True))
+    return evaluate(node, lambda field: _values(batch, index, field, real=True), above)
+
+
+def _ancestors(batch: EventBatch, index: int) -> list[Read]:
+    columns, above = batch.columns, list[Read]()
+    row = batch.processes[columns["process"][index]].parent
+    while row >= 0:
+        processes = [row if at == index else own for at, own in enumerate(columns["process"])]
+        by_ancestor = replace(batch, columns={**columns, "process": processes})
+        above.append(partial(_values, by_ancestor, index, real=False))
+        row = batch.processes[row].parent
+    return above
 
 
 def _raise(_index: int, problem: BaseException) -> None:
@@ -191,7 +227,7 @@ def test_no_event_that_matches_is_excluded(conditions: list[Node], batch: EventB
 
 
 @settings(max_examples=300, deadline=None)
-@given(condition, batches())
+@given(plain_condition, batches())
 def test_a_mapping_evaluates_as_in_the_interpreter(node: Node, batch: EventBatch) -> None:
     """The compiled condition and the interpreter agree on a mapping of an event's values."""
     fields = [*TEXT_FIELDS, *NUMBER_FIELDS, *BOOL_FIELDS, *ADDRESS_FIELDS]

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from processor.language import tokens
 from processor.language.ast import (
+    Ancestor,
     And,
     ArgumentList,
     Check,
@@ -53,7 +54,7 @@ checks = st.one_of(
 
 def _with_children(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     several = st.lists(children, min_size=2, max_size=3).map(tuple)
-    return children.map(Not) | several.map(And) | several.map(Or)
+    return children.map(Not) | children.map(Ancestor) | several.map(And) | several.map(Or)
 
 
 trees: st.SearchStrategy[Node] = st.recursive(checks | names.map(MacroRef), _with_children, max_leaves=12)

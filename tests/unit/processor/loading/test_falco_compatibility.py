@@ -13,7 +13,7 @@ TEXT = """
   correlation: {type: event_count, group-by: [fd.name], timespan: 1m, condition: {gte: 3}}
 - rule: A
   desc: d
-  condition: seldom and (proc.name = x or fd.realpath startswith /etc) and not proc.cmdline contains "my.fd.realpath"
+  condition: seldom and (ancestor(proc.name = x) or fd.realpath = /etc/a) and not proc.cmdline contains "my.fd.realpath"
   output: "%evt.io_uring seen %correlation.count times"
   priority: INFO
   suppress: {by: [fd.name], for: 1m}
@@ -40,6 +40,7 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
         ("A", "it"),
         ("A", "it"),
         ("A", "'fd.realpath'"),
+        ("A", "'ancestor(...)'"),
         ("A", "'evt.io_uring'"),
         ("A", "'correlation'"),
         ("A", "'fd.realpath'"),
@@ -49,6 +50,7 @@ def test_each_use_of_a_lanner_extension_is_located() -> None:
         "suppress:",
         "response:",
         "fd.realpath",
+        "ancestor(",
         "evt.io_uring",
         "%correlation",
         "fd.realpath, fd.name",

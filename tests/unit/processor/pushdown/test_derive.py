@@ -228,6 +228,7 @@ class_checks = st.sampled_from(
             "proc.name = bash",
             "proc.name != bash",
             "fd.name exists",
+            "ancestor(user.uid = 0)",
         ),
         *("user.uid = 0", "user.uid != 0", "user.uid in (0, 1000)", "evt.arg.flags contains O_TRUNC"),
         *("evt.res startswith anyof (EA, EP)", "evt.arg.flags contains allof (O_TRUNC, O_CREAT)"),

@@ -69,6 +69,7 @@ def test_completions_depend_on_what_precedes() -> None:
     assert kinds["= open"] == {"event type"}
     assert kinds["%pro"] == {"field"}
     assert kinds["and below"] == {"field", "macro", "list", "operator"}
+    assert "ancestor(" in {each.name for each in analysis().completions(*at("and below"))}
 
 
 @pytest.mark.parametrize(
