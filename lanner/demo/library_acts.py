@@ -265,6 +265,27 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         named("true", "report.pdf.run"),
     ),
     DemoAction(
+        "Run program from temporary directory",
+        "Notice",
+        "Runs a copy of true in an empty /tmp that only the action sees.",
+        over("/tmp", "cp /bin/true /tmp/demo && /tmp/demo"),  # noqa: S108  # a file system of its own
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Create hidden file in temporary directory",
+        "Notice",
+        "Creates a hidden directory in an empty /tmp that only the action sees.",
+        over("/tmp", "mkdir /tmp/.demo"),  # noqa: S108  # a file system of its own
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
+        "Change mailbox",
+        "Notice",
+        "Writes a file in an empty /var/mail that only the action sees.",
+        over("/var/mail", ": > /var/mail/demo"),
+        OWN_FILE_SYSTEM,
+    ),
+    DemoAction(
         "Shell spawned by text tool",
         "Notice",
         "Starts a shell that reads nothing, from awk.",
