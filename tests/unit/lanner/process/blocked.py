@@ -38,8 +38,7 @@ def attempt(*words):
 
 for words in commands(lanner_command):
     attempt(*words, "--help")
-for sink in BUILT_IN:
-    attempt("notifier", "preview", sink)
+attempt("notifier", "preview", *BUILT_IN)
 attempt("config", "check")
 attempt("config", "show")
 '''

@@ -42,15 +42,24 @@ def loaded() -> LoadResult:
     return result
 
 
+@cache
+def words() -> dict[str, frozenset[str]]:
+    """Return the words of each macro and list, by its name."""
+    items = (re.match(r"- (?:macro|list): (\w+)\n", item) for file in files().values() for item in file)
+    return {item[1]: frozenset(re.findall(r"\w+", item.string)) for item in items if item}
+
+
 def loaded_with(more: str, name: str) -> LoadResult:
-    """Load more after the shipped rule of that name, and after all macros and lists."""
-
-    def is_used(item: str) -> bool:
-        return not item.startswith("- rule:") or item.startswith(f"- rule: {name}\n")
-
-    some = [RuleFile(file, "".join(filter(is_used, items))) for file, items in files().items()]
-    result = load_rules([*some, RuleFile("mine.yaml", more)])
-    # Other rules use the other macros and lists.
+    """Load more after the shipped rule of that name, and after the macros and lists that it uses."""
+    rule = next(item for file in files().values() for item in file if item.startswith(f"- rule: {name}\n"))
+    used, found = set[str](), set(re.findall(r"\w+", rule))
+    while found := {word for word in found if word in words()} - used:
+        used |= found
+        found = {word for each in found for word in words()[each]}
+    heads = (f"- rule: {name}\n", *(f"- {kind}: {each}\n" for each in used for kind in ("macro", "list")))
+    some = [RuleFile(file, "".join(item for item in items if item.startswith(heads))) for file, items in files().items()]
+    result = load_rules([*(each for each in some if each.text), RuleFile("mine.yaml", more)])
+    # A comment may name others.
     unused = {ProblemCode.LOAD_UNUSED_LIST, ProblemCode.LOAD_UNUSED_MACRO}
     assert (result.errors, {each.code for each in result.warnings} - unused) == ((), set())
     return result
