@@ -57,8 +57,8 @@ def loaded_with(more: str, name: str) -> LoadResult:
         used |= found
         found = {word for each in found for word in words()[each]}
     heads = (f"- rule: {name}\n", *(f"- {kind}: {each}\n" for each in used for kind in ("macro", "list")))
-    some = [RuleFile(file, "".join(item for item in items if item.startswith(heads))) for file, items in files().items()]
-    result = load_rules([*(each for each in some if each.text), RuleFile("mine.yaml", more)])
+    some = [item for items in files().values() for item in items if item.startswith(heads)]
+    result = load_rules([RuleFile("shipped.yaml", "".join(some)), RuleFile("mine.yaml", more)])
     # A comment may name others.
     unused = {ProblemCode.LOAD_UNUSED_LIST, ProblemCode.LOAD_UNUSED_MACRO}
     assert (result.errors, {each.code for each in result.warnings} - unused) == ((), set())
