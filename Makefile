@@ -63,7 +63,7 @@ test-fast:
 
 test-all:
 	@deploy/setup/setup.sh test
-	@deploy/setup/lint.sh; lint=$$?; deploy/setup/tests.sh 'fast main rest' $(ARGS) && exit $$lint
+	@nice -n 19 deploy/setup/lint.sh & deploy/setup/tests.sh 'fast main rest' $(ARGS); tests=$$?; wait $$! && exit $$tests
 
 test-rest:
 	@deploy/setup/setup.sh test

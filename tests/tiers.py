@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 Tier = Literal["fast", "main", "rest"]
-Lane = Literal["parallel", "live", "alone"]
+Lane = Literal["parallel", "computing", "live", "alone"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,6 +32,12 @@ MAIN = {
 }
 """The tests of each kind of real part that find most."""
 
+COMPUTING = (
+    *("tests/conformance", "tests/unit/processor", "tests/unit/rules", "tests/unit/schemas"),
+    *("tests/unit/lanner/captures", "tests/unit/lanner/ruleset", "tests/unit/lanner/sigma"),
+    *("tests/unit/lanner/test_libraries.py", "tests/unit/lanner/tuning"),
+)
+"""They wait for nothing and raise no alert, so they can run whenever a processor is idle."""
 LIVE = ("tests/live", "tests/e2e", "tests/adversary/host")
 """They watch the kernel, or run a container daemon or a cluster, and go by their own processes' events."""
 ALONE = (
@@ -79,6 +85,8 @@ def lane(file: str) -> Lane:
     """Return beside what a file's tests run."""
     if _is_in(file, ALONE):
         return "alone"
+    if _is_in(file, COMPUTING):
+        return "computing"
     return "live" if _is_in(file, LIVE) and not _is_in(file, BESIDE) else "parallel"
 
 

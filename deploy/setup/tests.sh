@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Run the tests of tiers (tests/tiers.py lists them), in three parts; each runs even if one before it fails.
+# Run the tests of tiers (tests/tiers.py lists them), in four parts; each runs even if one before it fails.
 #
 #   tests.sh 'TIER…' [ARGUMENTS]     with arguments: only pytest with these, whatever the tiers
 #
 # Five workers per two cores, one file per worker, because tests that wait for a broker use little CPU. Tests that watch
-# the kernel have three, and those that flood the machine, or take all its events for their own, run alone.
+# the kernel have three, and those that flood the machine, or take all its events for their own, run alone. Both leave a
+# third of the processor time to tests that only compute, which give way to all others.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit
 # Tests start hundreds of programs: without compiled modules, each would compile its own again.
@@ -14,7 +15,7 @@ unset PYTHONDONTWRITEBYTECODE
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/lt.XXX") || exit
 export TMPDIR
 # Not through what a killed test has left mounted.
-trap 'grep -o " $TMPDIR/[^ ]*" /proc/self/mountinfo | sort -r | xargs -r umount -l; rm -rf --one-file-system "$TMPDIR"' EXIT
+trap 'jobs -p | xargs -r kill 2>/dev/null; grep -o " $TMPDIR/[^ ]*" /proc/self/mountinfo | sort -r | xargs -r umount -l; rm -rf --one-file-system "$TMPDIR"' EXIT
 chmod 1777 "$TMPDIR"
 read -ra tiers <<<"$1"
 shift
@@ -24,14 +25,21 @@ if [ $# -gt 0 ]; then
     exit
 fi
 cores=$(nproc)
-declare -A workers=([parallel]=$((2 * cores + 1)) [live]=$((3 * cores / 2)) [alone]=0)
+declare -A workers=([parallel]=$((2 * cores + 1)) [computing]=$cores [live]=$((3 * cores / 2)) [alone]=0)
 [ "${tiers[*]}" != fast ] || workers[parallel]=$cores
 status=0
-for lane in parallel live alone; do
-    mapfile -t files < <(.venv/bin/python -m tests.tiers $lane "${tiers[@]}")
+run() {
+    mapfile -t files < <(.venv/bin/python -m tests.tiers "$1" "${tiers[@]}")
     [ ${#files[@]} -eq 0 ] ||
-        "${pytest[@]}" --durations 20 -n "${workers[$lane]}" --dist loadfile --no-loadscope-reorder "${files[@]}" || status=1
-done
+        "${@:2}" "${pytest[@]}" --durations 20 -n "${workers[$1]}" --dist loadfile --no-loadscope-reorder "${files[@]}"
+}
+run parallel || status=1
+run computing exec nice -n 19 >"$TMPDIR/computing" 2>&1 &
+computing=$!
+run live || status=1
+run alone || status=1
+wait $computing || status=1
+cat "$TMPDIR/computing"
 if [ $status -ne 0 ]; then
     echo "Some tests failed: see above. To rerun them: make test ARGS=--last-failed" >&2
 fi
