@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
-from collections import Counter
+import platform
+import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,20 +13,25 @@ import click
 
 from foundation.text import printable
 from lanner.cli.app import Options, front_command
+from lanner.cli.options import write_text
 from lanner.errors import BAD_INPUT, BadInput
+from lanner.libraries import need
 from lanner.prove.atomics import AtomicTest, BadAtomic, read_folder
-from lanner.prove.grades import STATUSES, TestResult, by_technique, navigator_layer
+from lanner.prove.grades import RaisedAlert, TestResult, by_technique, counts, navigator_layer
+from lanner.prove.guests import NAMESPACE_START, Guests
 from lanner.prove.image import RECIPE, make_image
 from lanner.prove.recording import RecordedRun, RunRecorder
-from lanner.prove.run import NAMESPACE_START, GuestBoard, Prover
+from lanner.prove.run import DEFAULT_SECONDS, Prover
 from lanner.ruleset.compile import CompiledDetection
 from lanner.settings import Settings
 from lanner.settings.sections.model import Selection, Target
 from lanner.settings.sections.sinks import AppendOutput, ExtraField
+from lanner.terminal.output import StatusLine
 from lanner.terminal.tables import print_table
 from lanner.wiring.rules import load_detection, repeated_alerts
 from lanner.wiring.stages.single_host import pipeline_into
 from schemas.batch import EventBatch
+from schemas.catalog.attack import TECHNIQUES
 
 IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
 
@@ -38,6 +46,13 @@ IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
 @click.option("--only", multiple=True, metavar="ID", help="Only this technique, or test by GUID; repeatable.")
 @click.option("--guests", type=click.IntRange(1, 16), default=3, show_default=True, help="Guests at a time.")
 @click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="Stop a test's command after so many.",
+)
+@click.option(
     "--recording",
     type=click.Path(path_type=Path, file_okay=False),
     help="Record what the guests do into this folder, with all that the loaded rules need, disabled ones included.",
@@ -51,6 +66,7 @@ IMAGE = Path("/var/cache/lanner") / f"guest-{RECIPE}"
 @click.option(
     "--navigator", type=click.Path(path_type=Path, dir_okay=False), help="Write a layer for ATT&CK Navigator."
 )
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with all results.")
 def command(
     options: Options,
     folder: Path,
@@ -58,17 +74,24 @@ def command(
     image: Path | None,
     only: tuple[str, ...],
     guests: int,
+    seconds: float,
     recording: Path | None,
     others: tuple[str, ...],
     replay: Path | None,
     navigator: Path | None,
+    html: Path | None,
 ) -> int:
     """Run the Linux tests of a folder in the format of Atomic Red Team, and report what was detected.
 
     Each test runs in a throw-away guest: namespaces of its own on this kernel, with the root directory of --image below
     an overlay that vanishes with them. Guests don't hold back who wants to leave them: run only tests that you trust,
     and on a machine that you can lose.
+
+    Exit codes: 0 if each test has a result, whatever it is; 1 if a file is wrong, no test ran or Ctrl-C ended the run;
+    2 for wrong options; 3 if this machine can't run guests or collect events.
     """
+    if html is not None:
+        need("console", "aiohttp", "jinja2")
     tests, problems = read_folder(folder)
     for problem in problems:
         _report(problem)
@@ -78,16 +101,26 @@ def command(
     if replay is not None:
         results = _replayed(options, chosen, RecordedRun(replay))
     else:
+        need("processor", "cryptography")
+        from lanner.prove.sinkhole import Sinkhole
+
         if image is None:
             image = IMAGE
             make_image(image, lambda step: click.echo(f"building the guests' root directory {IMAGE}: {step}", err=True))
-        results = _prove(options, chosen, image, folder, guests=guests, recording=recording, others=others)
+        with Sinkhole() as sinkhole:
+            site = Guests(image, folder, sinkhole)
+            results = _prove(options, chosen, site, workers=guests, seconds=seconds, recording=recording, others=others)
     if options.format == "json":
         click.echo(json.dumps([_as_json(result) for result in results], indent=2))
     else:
         _summary(results)
     if navigator is not None:
-        navigator.write_text(json.dumps(navigator_layer(results), indent=2) + "\n")
+        write_text(navigator, json.dumps(navigator_layer(results), indent=2) + "\n")
+    if html is not None:
+        from lanner.prove.page import html_page
+
+        where = f"Guests of {platform.node()}, kernel {platform.release()}"
+        write_text(html, html_page(results, where, time.time_ns() // 1000))
     return BAD_INPUT if problems or len(results) < len(chosen) else 0
 
 
@@ -128,10 +161,10 @@ def _every_rule(settings: Settings, others: tuple[str, ...]) -> Iterator[Compile
 def _prove(
     options: Options,
     tests: list[AtomicTest],
-    image: Path,
-    folder: Path,
+    site: Guests,
     *,
-    guests: int,
+    workers: int,
+    seconds: float,
     recording: Path | None,
     others: tuple[str, ...],
 ) -> list[TestResult]:
@@ -139,24 +172,36 @@ def _prove(
     detection = load_detection(settings, warnings=False)
     needs = [] if recording is None else [*_every_rule(settings, others)]
     recorder = None if recording is None else RunRecorder(recording)
-    board = GuestBoard()
+    status = StatusLine(sys.stderr)
 
     def take(batch: EventBatch) -> None:
-        board.count(batch)
+        site.board.count(batch)
         if recorder is not None:
             recorder.take(batch)
 
-    show = (lambda _result: None) if options.format == "json" else _row
-    prover = Prover(tests, board, image, folder, workers=guests, on_result=show)
-    pipeline = pipeline_into(settings, detection, board, on_batch=take, recorded_for=needs)
+    def show(result: TestResult) -> None:
+        if options.format != "json":
+            status.clear()
+            _row(result)
+
+    prover = Prover(tests, site, workers=workers, on_result=show, seconds=seconds)
+
+    def is_done() -> bool:
+        running = ", ".join(f"{each.technique} {printable(each.name[:30])}" for each in [*prover.running.values()])
+        text = f"{len(prover.results)} of {len(tests)} tests; running: {running}"
+        status.show(text[: shutil.get_terminal_size().columns - 1])
+        return prover.is_done()
+
+    pipeline = pipeline_into(settings, detection, site.board, on_batch=take, recorded_for=needs)
     try:
-        pipeline.run(prover.start, until=prover.is_done)
+        pipeline.run(prover.start, until=is_done)
     finally:
         prover.give_up()
+        status.close()
     if prover.problem:
         raise BadInput(f"no test ran: {prover.problem}")
     if recorder is not None:
-        recorder.finish(board.boot, prover.results, prover.baselines)
+        recorder.finish(site.board.boot, prover.results, prover.baselines)
     return _in_order(prover.results)
 
 
@@ -177,13 +222,26 @@ def _in_order(found: list[TestResult]) -> list[TestResult]:
 
 def _row(result: TestResult) -> None:
     test = result.test
-    rules = ", ".join(dict.fromkeys(alert.rule for alert in result.alerts)) or result.reason
-    click.echo(f"{test.technique:9}  {result.status:12}  {printable(test.name[:60]):60}  {printable(rules[:100])}")
+    soonest: dict[str, RaisedAlert] = {}
+    for alert in result.alerts:
+        soonest.setdefault(alert.rule, alert)
+    rules = (f"{alert.rule} ({alert.priority}, {alert.seconds:.1f} s)" for alert in soonest.values())
+    told = ", ".join(rules) or result.reason
+    click.echo(f"{test.technique:9}  {result.status:12}  {printable(test.name[:60]):60}  {printable(told[:200])}")
 
 
 def _summary(results: list[TestResult]) -> None:
-    numbers = Counter(result.status for result in results)
-    print_table(("RESULT", "TESTS"), [(status, str(numbers[status])) for status in reversed(STATUSES)])
+    names = tuple(status.upper() for status in counts(()))
+    rows = [
+        (
+            technique,
+            TECHNIQUES[technique].name if technique in TECHNIQUES else "",
+            *(str(number) if number else "" for number in counts(found).values()),
+        )
+        for technique, found in by_technique(results).items()
+    ]
+    click.echo()
+    print_table(("TECHNIQUE", "NAME", *names), [*rows, ("all", "", *map(str, counts(results).values()))])
 
 
 def _as_json(result: TestResult) -> dict[str, object]:
@@ -193,8 +251,11 @@ def _as_json(result: TestResult) -> dict[str, object]:
         "technique": test.technique,
         "number": test.number,
         "name": test.name,
+        "executor": test.executor,
+        "command": test.command,
         "result": result.status,
         "reason": result.reason,
+        "seconds": round(result.seconds, 3),
         "events": result.events,
         "alerts": [dataclasses.asdict(alert) for alert in result.alerts],
     }

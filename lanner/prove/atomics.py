@@ -5,6 +5,7 @@ Source: Atomic Red Team's atomic_red_team/spec.yaml.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,8 @@ EXECUTORS = ("sh", "bash", "manual")
 """Those of Linux; `manual` is for people."""
 OTHER_EXECUTORS = ("command_prompt", "powershell")
 _MAX_BYTES = 4 * 1024 * 1024
+_MAX_TEXT = 128 * 1024
+"""Longer ones can't be the argument of a program. Source: execve(2)."""
 _ARGUMENT = re.compile(r"#\{([\w.-]+)\}")
 _FOLDER = re.compile(r"\$?PathToAtomicsFolder")
 _TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
@@ -34,7 +37,7 @@ class Prerequisite:
 
 @dataclass(frozen=True, slots=True)
 class AtomicTest:
-    """One test of a technique. Its clean-up isn't read: the guest vanishes."""
+    """One test of a technique."""
 
     guid: str
     technique: str
@@ -48,20 +51,34 @@ class AtomicTest:
     prerequisites: tuple[Prerequisite, ...]
     arguments: Mapping[str, str]
     """The defaults of its arguments."""
+    cleanup: str = ""
+    """What undoes it, where it ran on a host: a guest vanishes."""
+    problem: str = ""
+    """Why it can't run; empty if its file is right."""
 
     def filled(self, folder: str) -> "AtomicTest":
-        """Return the test with its arguments in place; folder: where the files beside the tests are, when it runs."""
+        """Return the test with its arguments in place.
+
+        Args:
+            folder: where the files beside the tests are when it runs.
+
+        Raises:
+            ValueError: a text gets too long.
+        """
+        longest = max(map(len, self.arguments.values()), default=0)
 
         def fill(text: str) -> str:
             # The default of an argument may name another one.
             for _ in range(3):
+                if len(text) + longest * len(_ARGUMENT.findall(text)) > _MAX_TEXT:
+                    raise ValueError("its command is too long")
                 text = _ARGUMENT.sub(lambda match: self.arguments.get(match[1], match[0]), text)
             return _FOLDER.sub(folder, text)
 
         needs = tuple(
             Prerequisite(fill(each.description), fill(each.check), fill(each.get)) for each in self.prerequisites
         )
-        return replace(self, command=fill(self.command), prerequisites=needs)
+        return replace(self, command=fill(self.command), cleanup=fill(self.cleanup), prerequisites=needs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,7 @@ def read_tests(file: SourceFile) -> tuple[list[AtomicTest], list[BadAtomic]]:
                     tests += _read_test(technique, number, node)
                 except BadMapping as error:
                     problems.append(_problem(error))
+                    tests.append(_unusable(technique, number, node, error.message))
     except YamlError as error:
         problems.append(BadAtomic(error.message, error.location, error.hint))
     except BadMapping as error:
@@ -131,14 +149,24 @@ def _problem(error: BadMapping) -> BadAtomic:
     return BadAtomic(error.message, error.node.location, error.hint)
 
 
+def _unusable(technique: str, number: int, node: Node, problem: str) -> AtomicTest:
+    """Return a test that can't run, so that its place in the results isn't empty."""
+    name = f"test {number}"
+    with suppress(BadMapping):
+        name = MappingReader(node, "a test").value(mappings.text, name, "name")
+    return AtomicTest(f"{technique}#{number}", technique, number, name, "", "", False, (), {}, problem=problem)
+
+
 def _read_test(technique: str, number: int, node: Node) -> Iterator[AtomicTest]:
     """Yield the test, unless it is for other systems."""
     table = MappingReader(node, "a test")
     platforms = table.value(mappings.texts, (), "supported_platforms")
+    if "linux" not in platforms:
+        return
     name = mappings.text(table.need("name", "a test has a name", "add 'name: …'"), "name")
     executor = MappingReader(table.need("executor", f"test '{name}' has no executor", "add 'executor:'"), "an executor")
     kind = executor.value(mappings.text, "", "name")
-    if "linux" not in platforms or kind in OTHER_EXECUTORS:
+    if kind in OTHER_EXECUTORS:
         return
     if kind not in EXECUTORS:
         hint = did_you_mean(kind, EXECUTORS) or f"known are {', '.join(EXECUTORS)}"
@@ -148,7 +176,9 @@ def _read_test(technique: str, number: int, node: Node) -> Iterator[AtomicTest]:
         raise BadMapping(f"test '{name}' has no command", executor.node, "add 'command: |'")
     arguments = table.value(mappings.pairs(_default), {}, "input_arguments")
     needs = table.get("dependencies")
-    listed = needs.items if isinstance(needs, SequenceNode) else ()
+    if needs is not None and not isinstance(needs, SequenceNode):
+        raise BadMapping("'dependencies' takes a list", needs)
+    listed = () if needs is None else needs.items
     yield AtomicTest(
         guid=table.value(mappings.text, "", "auto_generated_guid") or f"{technique}#{number}",
         technique=technique,
@@ -159,6 +189,7 @@ def _read_test(technique: str, number: int, node: Node) -> Iterator[AtomicTest]:
         as_root=executor.value(mappings.truth, False, "elevation_required"),
         prerequisites=tuple(_read_prerequisite(each) for each in listed),
         arguments=arguments,
+        cleanup=executor.value(mappings.text, "", "cleanup_command"),
     )
 
 

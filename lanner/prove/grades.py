@@ -1,11 +1,15 @@
 """What became of each test: not run, no telemetry, telemetry, or an alert, and with which technique."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lanner.prove.atomics import AtomicTest
+from notifier.formats.facts import action
+from schemas.alert import Alert
+from schemas.catalog.attack import techniques
 
 Status = Literal["not run", "no telemetry", "telemetry", "alert", "technique"]
 """From worst to best; `technique` is an alert whose rule names the technique of the test."""
@@ -26,6 +30,12 @@ class RaisedAlert:
     headline: str
 
 
+def raised_alert(alert: Alert, seconds: float) -> RaisedAlert:
+    """Return what a result has of an alert. seconds: how long after its event it came."""
+    named = tuple(each.id for each in techniques(alert.tags))
+    return RaisedAlert(alert.rule, alert.priority, named, seconds, alert.time, action(alert))
+
+
 @dataclass(frozen=True, slots=True)
 class GuestRun:
     """Which guest a command ran in, and when: what its events and alerts are known by."""
@@ -40,6 +50,16 @@ class GuestRun:
     """Whether systemd runs in it."""
 
 
+@dataclass(slots=True)
+class Seen:
+    """What was seen of one test."""
+
+    run: GuestRun | None = None
+    """None if it is not in a guest."""
+    events: int = 0
+    alerts: list[RaisedAlert] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """The result of one test."""
@@ -51,23 +71,42 @@ class TestResult:
     events: int = 0
     """Events of its processes that a rule could match."""
     alerts: tuple[RaisedAlert, ...] = ()
+    seconds: float = 0.0
+    """How long its command ran."""
     run: GuestRun | None = None
-    """None if it did not run."""
+    """None if it did not run in a guest."""
 
 
-def graded(
-    test: AtomicTest, reason: str, events: int, alerts: Sequence[RaisedAlert], run: GuestRun | None = None
-) -> TestResult:
-    """Return the result of a test that ran. events: their number beyond those of a command that does nothing."""
+def graded(test: AtomicTest, reason: str, seen: Seen, of_nothing: int, seconds: float = 0.0) -> TestResult:
+    """Return the result of a test that ran.
+
+    Args:
+        test: the test.
+        reason: how its command ended; empty if well.
+        seen: what was seen of it.
+        of_nothing: the number of events of a command that does nothing.
+        seconds: how long its command ran.
+    """
+    events, alerts = max(seen.events - of_nothing, 0), tuple(seen.alerts)
     if not alerts:
-        return TestResult(test, "telemetry" if events > 0 else "no telemetry", reason, max(events, 0), run=run)
-    named = any(is_same_technique(test.technique, each) for alert in alerts for each in alert.techniques)
-    return TestResult(test, "technique" if named else "alert", reason, events, tuple(alerts), run)
+        status: Status = "telemetry" if events > 0 else "no telemetry"
+    else:
+        # A rule may name a technique by an id that ATT&CK has replaced since, and so may a test.
+        own = [each.id for each in techniques((test.technique,))] or [test.technique]
+        named = any(is_same_technique(own[0], each) for alert in alerts for each in alert.techniques)
+        status = "technique" if named else "alert"
+    return TestResult(test, status, reason, events, alerts, seconds, seen.run)
 
 
 def is_same_technique(test: str, rule: str) -> bool:
     """Return whether a rule's technique is a test's, or one is the sub-technique of the other."""
     return test == rule or test.partition(".")[0] == rule or rule.partition(".")[0] == test
+
+
+def counts(results: Iterable[TestResult]) -> dict[Status, int]:
+    """Return the number of tests with each status, the best first."""
+    found = Counter(result.status for result in results)
+    return {status: found[status] for status in reversed(STATUSES)}
 
 
 def by_technique(results: Iterable[TestResult]) -> dict[str, list[TestResult]]:
@@ -92,17 +131,17 @@ def navigator_layer(results: Iterable[TestResult]) -> dict[str, Any]:
 
     Source: the Navigator's layer format, version 4.5.
     """
-    techniques = []
+    cells = []
     for technique, found in by_technique(results).items():
         ran: list[Status] = [each.status for each in found if each.status != "not run"]
         worst: Status = min(ran, key=STATUSES.index) if ran else "not run"
         comment = "; ".join(f"{each.test.name}: {each.status}" for each in found)
         score = STATUSES.index(worst)
-        techniques.append({"techniqueID": technique, "score": score, "color": _COLORS[worst], "comment": comment})
+        cells.append({"techniqueID": technique, "score": score, "color": _COLORS[worst], "comment": comment})
     return {
         "name": "Detected by Lanner",
         "domain": "enterprise-attack",
         "versions": {"layer": "4.5"},
-        "techniques": techniques,
+        "techniques": cells,
         "legendItems": [{"label": status, "color": color} for status, color in _COLORS.items()],
     }

@@ -13,22 +13,32 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from foundation.errors import LannerError
+
+if TYPE_CHECKING:
+    # It needs a library that a host with a collector may lack.
+    from lanner.prove.sinkhole import Sinkhole
 
 USER = "alice"
 """The user of tests that don't need root."""
 ATOMICS = "/opt/atomics"
 """Where the files of the tests are, in the guest."""
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _CGROUPS = Path("/sys/fs/cgroup")
-_LIMITS = {"pids.max": "2000", "memory.limit_in_bytes": "2G", "memory.max": "2G"}
+_LIMITS = {
+    "pids.max": "500",
+    **dict.fromkeys(("memory.limit_in_bytes", "memory.max"), "2G"),
+    "cpu.cfs_quota_us": "100000",
+    "cpu.max": "100000 100000",
+}
+"""What a test can take; of processor time, that of one processor."""
 _ENTER = 'for each in $CGROUPS; do echo $$ > $each/cgroup.procs; done; exec "$@"'
 _MAX_OUTPUT = 64 * 1024
 _TYPED_SECONDS = 3.0
@@ -51,7 +61,11 @@ mkdir "$WORK/upper" "$WORK/work" "$WORK/root"
 mount -t overlay overlay -o "lowerdir=$IMAGE,upperdir=$WORK/upper,workdir=$WORK/work" "$WORK/root"
 cd "$WORK/root"
 mkdir -p opt/atomics
-[ -z "$ATOMICS" ] || mount -o bind,ro "$ATOMICS" opt/atomics
+# Prerequisites are compiled beside the tests.
+[ -z "$ATOMICS" ] || {
+    mkdir "$WORK/atomics" "$WORK/atomics-work"
+    mount -t overlay overlay -o "lowerdir=$ATOMICS,upperdir=$WORK/atomics,workdir=$WORK/atomics-work" opt/atomics
+}
 mount -t proc proc proc
 for each in proc/sys proc/sysrq-trigger; do
     [ ! -e $each ] || { mount --bind $each $each; mount -o remount,bind,ro $each; }
@@ -83,6 +97,14 @@ hostname guest
 echo guest > etc/hostname
 printf '127.0.0.1 localhost guest\n' > etc/hosts
 ip link set lo up
+# Every address is the guest's own, so that connections are made and sent on.
+ip route add local default dev lo table local
+ip -6 route add local default dev lo table local 2> /dev/null || :
+[ -z "$CERTIFICATE" ] || {
+    rm -f etc/resolv.conf
+    echo nameserver 127.0.0.1 > etc/resolv.conf
+    cat "$CERTIFICATE" >> etc/ssl/certs/ca-certificates.crt || :
+}
 pivot_root . mnt
 cd /
 umount -l /mnt
@@ -108,13 +130,14 @@ class Ended:
 class Guest:
     """A running guest; use it as a context manager."""
 
-    def __init__(self, image: Path, atomics: Path | None, *, booted: bool) -> None:
+    def __init__(self, image: Path, atomics: Path | None, *, booted: bool, sinkhole: "Sinkhole | None" = None) -> None:
         """Start a guest.
 
         Args:
             image: the root directory below the overlay, which isn't changed.
-            atomics: the folder of tests, mounted read-only; None for none.
+            atomics: the folder of tests, which isn't changed either; None for none.
             booted: whether systemd and its services run in it.
+            sinkhole: answers its connections; None for nobody.
 
         Raises:
             NoGuest: the kernel or this machine's programs don't permit it.
@@ -125,7 +148,6 @@ class Guest:
             name for name in ("unshare", "nsenter", "setpriv", "pivot_root", "ip") if shutil.which(name) is None
         ]:
             raise NoGuest(f"{missing[0]} is not installed")
-        self.booted = booted
         self.entering: set[int] = set()
         """Pids of the programs by which commands entered the guest: what they do is not the guest's."""
         self._work = tempfile.mkdtemp(prefix="lanner-guest-")
@@ -134,11 +156,14 @@ class Guest:
             "IMAGE": str(image),
             "WORK": self._work,
             "ATOMICS": "" if atomics is None else str(atomics.resolve()),
+            "CERTIFICATE": "" if sinkhole is None else str(sinkhole.certificate),
             "SIZE": _SIZE,
             "TESTER": USER,
             "BOOTED": str(int(booted)),
         }
-        self._cgroups = _make_cgroups(Path(self._work).name)
+        self.booted, self._sinkhole = booted, sinkhole
+        self._end_servers: Callable[[], None] = lambda: None
+        self._cgroups = make_cgroups(Path(self._work).name)
         variables["CGROUPS"] = " ".join(map(str, self._cgroups))
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the guest
         self._unshare = subprocess.Popen(
@@ -152,13 +177,20 @@ class Guest:
         try:
             self.init = self._first_process()
             self.start_ticks = _start_ticks(self.init)
-            self._wait_until_up(booted=booted)
         except BaseException:
             self.close()
             raise
 
     def __enter__(self) -> Self:
-        """Do nothing; it is started."""
+        """Wait until it is up."""
+        try:
+            self._wait_until_up(booted=self.booted)
+            # A port at which a service of its own listens isn't taken.
+            if self._sinkhole is not None:
+                self._end_servers = self._sinkhole.serve(self.init)
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -176,41 +208,16 @@ class Guest:
             seconds: after so many, it and its children are killed.
             typed: give it a terminal, which is closed after three seconds; else it reads nothing.
         """
-        # By setresuid(2): runuser and su fork, use PAM and call setuid(2), which rules would report of the test.
-        became = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--")
-        words = [*command] if user is None else [*became, *command]
-        if typed:
-            words = ["script", "-qec", shlex.join(words), "/dev/null"]
         home = "/root" if user is None else f"/home/{user}"
         enter = ("nsenter", f"--target={self.init}", *_ENTERED, "--root", f"--wdns={home}", "--", *_CONFINED)
-        whole = ["sh", "-c", _ENTER, "sh", *enter, *words]
-        variables = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": home,
-            "TERM": "xterm",
-        }
-        variables["CGROUPS"] = " ".join(map(str, self._cgroups))
-        variables |= {"USER": user or "root", "LOGNAME": user or "root", "SHELL": "/bin/bash", "LANG": "C.UTF-8"}
-        child = subprocess.Popen(
-            whole,
-            env=variables,
-            stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+        return run_command(
+            command, enter, self._cgroups, self.entering.add, user=user, home=home, seconds=seconds, typed=typed
         )
-        self.entering.add(child.pid)
-        tail = bytearray()
-        with child:
-            code = _follow(child, tail, min(_TYPED_SECONDS, seconds)) if typed else None
-            if child.stdin is not None:
-                with suppress(OSError):
-                    child.stdin.close()
-            code = _follow(child, tail, seconds) if code is None else code
-            if code is None:
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-        return Ended(code, tail.decode(errors="replace"))
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether its first process has ended, and all others with it."""
+        return self._unshare.poll() is not None
 
     def kill(self) -> None:
         """End all its processes at once, from any thread; `close` still has to be called."""
@@ -219,11 +226,12 @@ class Guest:
 
     def close(self) -> None:
         """Kill every process of the guest; its files vanish with them."""
+        self._end_servers()
         self.kill()
         self._unshare.wait()
         self._errors.close()
         for cgroup in self._cgroups:
-            _remove_cgroup(cgroup)
+            remove_cgroup(cgroup)
         with suppress(OSError):
             Path(self._work).rmdir()
 
@@ -243,7 +251,8 @@ class Guest:
         for _ in self._attempts():
             with suppress(OSError):
                 if booted and name.read_text().strip() == "systemd":
-                    if re.search("running|degraded", self.run(["systemctl", "is-system-running"], seconds=5.0).output):
+                    state = self.run(["systemctl", "is-system-running", "--wait"], seconds=_START_SECONDS).output
+                    if re.search("running|degraded", state):
                         return
                 elif not booted and (root / ATOMICS[1:]).exists() and not any((root / "mnt").iterdir()):
                     return
@@ -264,12 +273,72 @@ class Guest:
         return lines[-1] if lines else "unshare failed"
 
 
-def _make_cgroups(name: str) -> list[Path]:
+def run_command(
+    command: Sequence[str],
+    enter: Sequence[str],
+    cgroups: Sequence[Path],
+    on_start: Callable[[int], object],
+    *,
+    user: str | None,
+    home: str,
+    seconds: float,
+    typed: bool,
+) -> Ended:
+    """Run a command to its end.
+
+    Args:
+        command: program and arguments.
+        enter: program and arguments that enter where it runs, before those of the command.
+        cgroups: those that it joins.
+        on_start: called with the pid of its first process.
+        user: whom it runs as; None for root.
+        home: the user's home.
+        seconds: after so many, it and its children are killed.
+        typed: give it a terminal, which is closed after three seconds; else it reads nothing.
+    """
+    # By setresuid(2): runuser and su fork, use PAM and call setuid(2), which rules would report of the test.
+    became = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--")
+    words = [*command] if user is None else [*became, *command]
+    if typed:
+        words = ["script", "-qec", shlex.join(words), "/dev/null"]
+    variables = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": home,
+        "TERM": "xterm",
+        "CGROUPS": " ".join(map(str, cgroups)),
+        "USER": user or "root",
+        "LOGNAME": user or "root",
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+    }
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", _ENTER, "sh", *enter, *words],
+        env=variables,
+        stdin=subprocess.PIPE if typed else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    on_start(child.pid)
+    tail = bytearray()
+    with child:
+        code = _follow(child, tail, min(_TYPED_SECONDS, seconds)) if typed else None
+        if child.stdin is not None:
+            with suppress(OSError):
+                child.stdin.close()
+        code = _follow(child, tail, seconds) if code is None else code
+        if code is None:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    return Ended(code, tail.decode(errors="replace"))
+
+
+def make_cgroups(name: str) -> list[Path]:
     """Create a guest's cgroups, whose limits a test can't exceed: the one of version 2, or some of version 1."""
     is_unified = (_CGROUPS / "cgroup.controllers").exists()
     found = [
         parent / name
-        for parent in ([_CGROUPS] if is_unified else [_CGROUPS / each for each in ("systemd", "pids", "memory")])
+        for parent in ([_CGROUPS] if is_unified else [_CGROUPS / each for each in ("systemd", "pids", "memory", "cpu")])
         if (parent / "cgroup.procs").exists()
     ]
     for cgroup in found:
@@ -280,7 +349,7 @@ def _make_cgroups(name: str) -> list[Path]:
     return found
 
 
-def _remove_cgroup(cgroup: Path) -> None:
+def remove_cgroup(cgroup: Path) -> None:
     """Remove a cgroup with those below it, once the last of its processes has gone."""
     deadline = time.monotonic() + 2.0
     while cgroup.exists() and time.monotonic() < deadline:
@@ -296,17 +365,20 @@ def _follow(child: "subprocess.Popen[bytes]", tail: bytearray, seconds: float) -
     What it leaves in the background may write on: nobody waits for that.
     """
     output, deadline = cast("IO[bytes]", child.stdout).fileno(), time.monotonic() + seconds
-    is_open = True
+    is_open, unread = True, _MAX_OUTPUT
     while (rest := deadline - time.monotonic()) > 0:
-        if is_open and select.select([output], [], [], min(rest, _POLL_SECONDS))[0]:
+        has_ended = child.poll() is not None
+        if is_open and select.select([output], [], [], 0 if has_ended else min(rest, _POLL_SECONDS))[0]:
             data = os.read(output, _MAX_OUTPUT)
             is_open = bool(data)
             tail += data
             del tail[:-_MAX_OUTPUT]
-        elif (code := child.poll()) is not None:
-            return code
-        elif not is_open:
+            # A pipe holds no more than this of what a command wrote before it ended.
+            unread -= len(data) if has_ended else 0
+        elif not has_ended and not is_open:
             time.sleep(min(rest, _POLL_SECONDS))
+        if has_ended and (not is_open or unread <= 0 or not select.select([output], [], [], 0)[0]):
+            return child.returncode
     return None
 
 

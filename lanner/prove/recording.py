@@ -18,7 +18,7 @@ from foundation.yaml.reading import YamlError, read_documents
 from lanner.errors import BadInput
 from lanner.prove.atomics import AtomicTest
 from lanner.prove.grades import GuestRun, TestResult, graded
-from lanner.prove.run import GuestBoard
+from lanner.prove.guests import GuestBoard
 from processor.detection.repeats import RepeatedAlerts
 from processor.detection.ruleset import CompiledRuleset
 from processor.evaluator import Evaluator
@@ -164,7 +164,7 @@ class RecordedRun:
             if run is None:
                 return TestResult(test, "not run", reason)
             of_guest = seen[run.ticks]
-            return graded(test, reason, of_guest.events - nothing.get(run.booted, 0), of_guest.alerts, run)
+            return graded(test, reason, of_guest, nothing.get(run.booted, 0))
 
         results = [result(test) for test in tests if test.guid in self._runs]
         of_nothing = {alert.rule for run in self._baselines for alert in seen[run.ticks].alerts}

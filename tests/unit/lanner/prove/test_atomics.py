@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from foundation.yaml.nodes import SourceFile
 from lanner.prove.atomics import read_folder, read_tests
 
@@ -49,7 +51,7 @@ def test_a_wrong_test_names_its_place_and_leaves_the_others() -> None:
     """An unknown executor is one test's error; broken YAML is the file's."""
     wrong = FILE + "- name: Odd\n  supported_platforms: [linux]\n  executor: {name: bsh, command: x}\n"
     tests, problems = read_tests(SourceFile("T1053.003.yaml", wrong))
-    assert [test.name for test in tests] == ["Write a job"]
+    assert [(test.name, bool(test.problem)) for test in tests] == [("Write a job", False), ("Odd", True)]
     assert [(each.message, each.hint, each.location.line) for each in problems] == [
         ("unknown executor 'bsh'", "did you mean 'bash'?", 24)
     ]
@@ -70,3 +72,38 @@ def test_a_folder_is_read_whole_whatever_one_file_holds(tmp_path: Path) -> None:
     assert [(Path(each.location.file).name, each.message) for each in problems] == [
         ("T2.yaml", "can't be read: it isn't UTF-8")
     ]
+
+
+def test_a_test_that_is_wrong_has_a_place_among_the_results() -> None:
+    """Its problem is its reason for not being run; those of other systems aren't reported."""
+    text = """
+attack_technique: T1059.004
+atomic_tests:
+- 7
+- {name: Of Windows, supported_platforms: [windows], executor: {name: rexx}}
+- {name: A shell, supported_platforms: [linux], executor: {name: rexx, command: x}}
+- {name: Its needs, supported_platforms: [linux], executor: {name: sh, command: x}, dependencies: {a: b}}
+"""
+    tests, problems = read_tests(SourceFile("T1059.004.yaml", text))
+    assert [(test.number, test.name, test.problem) for test in tests] == [
+        (1, "test 1", "a test is a mapping, as in '{name: value}'"),
+        (3, "A shell", "unknown executor 'rexx'"),
+        (4, "Its needs", "'dependencies' takes a list"),
+    ]
+    assert len(problems) == 3
+
+
+def test_arguments_that_multiply_are_refused() -> None:
+    """A thousand times a thousand times a thousand characters aren't made."""
+    a, b, c = "#{b}" * 1000, "#{c}" * 1000, "x" * 1000
+    text = f"""
+attack_technique: T1059.004
+atomic_tests:
+- name: It grows
+  supported_platforms: [linux]
+  input_arguments: {{a: {{default: "{a}"}}, b: {{default: "{b}"}}, c: {{default: "{c}"}}}}
+  executor: {{name: sh, command: "#{{a}}"}}
+"""
+    (test,), _ = read_tests(SourceFile("T1059.004.yaml", text))
+    with pytest.raises(ValueError, match="too long"):
+        test.filled("/opt/atomics")

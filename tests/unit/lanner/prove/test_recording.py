@@ -6,7 +6,7 @@ import pytest
 
 from lanner.errors import BadInput
 from lanner.prove.atomics import AtomicTest
-from lanner.prove.grades import GuestRun, graded
+from lanner.prove.grades import GuestRun, Seen, graded
 from lanner.prove.recording import EVENTS, TESTS, RecordedRun, RunRecorder
 from lanner.ruleset.compile import compile_rules
 from lanner.settings import Settings
@@ -52,8 +52,8 @@ def test_other_rules_are_evaluated_on_what_each_guest_did(tmp_path: Path) -> Non
     )
     silent = replace(TEST, guid="2")
     left_out = replace(TEST, guid="3")
-    ran = graded(TEST, "exit code 1", 0, [], run_of(ticks, since))
-    recorder.finish(boot, [ran, graded(silent, "it has to wait", 0, [])], [])
+    ran = graded(TEST, "exit code 1", Seen(run_of(ticks, since)), 0)
+    recorder.finish(boot, [ran, graded(silent, "it has to wait", Seen(), 0)], [])
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULE)
     field = AppendOutput(extra_fields=(ExtraField("proc.pidns_init_start_ts"),))
