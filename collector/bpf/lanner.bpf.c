@@ -73,11 +73,11 @@ enum descriptor_flag {
   D_CONNECTS = 2048,   /* the same if it has sent a packet, and only once for each connection */
   D_CLONE_ARGUMENTS = 4096, /* the flags are in memory, and are put into argument 2 */
 };
-enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD };
+enum filter_kind { FILTER_NONE, FILTER_OPEN, FILTER_OPENAT, FILTER_OPENAT2, FILTER_CREAT, FILTER_PATH, FILTER_TEXT, FILTER_FD, FILTER_EITHER };
 enum call_class { CLASS_READ = 1, CLASS_WRITE = 2, CLASS_CREATE = 4, CLASS_TRUNCATE = 8, CLASS_FAILED = 16 };
 /* Of a call that is judged by its path, does the beginning or the ending of the path matter? */
 enum verdict { DROP, PASS, JUDGE, VERDICT = 3, BY_BEGINNING = 4, BY_ENDING = 8 };
-enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID };
+enum subject { OF_RESULT = 1, OF_REGISTER, OF_UID, OF_FAMILY, OF_LOCAL_PORT, OF_REMOTE_PORT, OF_LOCAL_IP, OF_REMOTE_IP, OF_PROTOCOL, OF_NEW_SETUID, OF_CREATED };
 enum answer { NO, YES, EITHER };
 enum counter {
   C_EVENTS, C_EVENTS_LOST, C_LIFECYCLE, C_LIFECYCLE_LOST, C_FILTERED, C_REPEATS, C_EVENTS_OVER_SHARE,
@@ -580,14 +580,19 @@ static __always_inline void overlay_layer(struct head *h, void *inode, u32 magic
 #endif
 }
 
+static __always_inline bool is_created(void *file) {
+  u32 mode = 0;
+  FIELD(mode, file, FILE, O_FILE_MODE);
+  return mode & 0x100000; /* FMODE_CREATED */
+}
+
 /* Has the open of a file created it, perhaps without a name, with the setuid bit? */
 static __always_inline bool is_new_setuid(void *file) {
-  u32 mode = 0, flags = 0;
+  u32 flags = 0;
   u16 permissions = 0;
-  FIELD(mode, file, FILE, O_FILE_MODE);
   FIELD(flags, file, FILE, O_FILE_FLAGS);
   FIELD(permissions, MEMBER(file, FILE, O_FILE_INODE), INODE, O_INODE_MODE);
-  return (mode & 0x100000 || flags & 020000000) && permissions & 04000; /* FMODE_CREATED, __O_TMPFILE */
+  return (is_created(file) || flags & 020000000) && permissions & 04000; /* __O_TMPFILE */
 }
 
 /* Pipes, memfds, sockets ...: in no directory. */
@@ -1058,6 +1063,9 @@ static __always_inline enum answer answer_of(struct test *t, struct syscall_reco
   } else if (subject == OF_NEW_SETUID) {
     void *file = result >= 0 ? file_of(task, result) : 0;
     value = file && is_new_setuid(file);
+  } else if (subject == OF_CREATED) {
+    void *file = fd >= 0 && f->filter == FILTER_FD ? file_of(task, fd) : 0;
+    value = file && is_created(file);
   } else if (f->family) {
     if (subject != OF_FAMILY && subject != OF_PROTOCOL) return EITHER;
     value = subject == OF_FAMILY ? f->family : TCP;
@@ -1198,9 +1206,10 @@ static __always_inline enum verdict verdict_of(struct call *call, u32 generation
     flags = r->arguments[2];
   }
   f->filter = d->filter;
+  if (d->filter == FILTER_EITHER) f->filter = argument(r, d->path1) ? FILTER_PATH : FILTER_FD;
   f->second = NONE;
   f->is_second = 0;
-  if (d->filter == FILTER_PATH || d->filter == FILTER_TEXT) {
+  if (f->filter == FILTER_PATH || f->filter == FILTER_TEXT) {
     f->path = argument(r, d->path1);
     if (d->dir1 < 6) f->directory = argument(r, d->dir1);
     f->second = d->path2;
@@ -1323,7 +1332,7 @@ int tell_call(u64 *ctx) {
 
   call->fd = -1;
   if ((d->flags & D_FD_IS_RESULT) && call->result >= 0) call->fd = call->result;
-  else if (d->fd < 6) call->fd = argument(r, d->fd);
+  else if (d->fd < 6 && (d->filter != FILTER_EITHER || !argument(r, d->path1))) call->fd = argument(r, d->fd);
   r->fd = call->fd;
   s32 fd = call->fd;
   if (call->is_replaced) {
@@ -1335,9 +1344,7 @@ int tell_call(u64 *ctx) {
     if (file) {
       void *inode = MEMBER(file, FILE, O_FILE_INODE), *sb = MEMBER(inode, INODE, O_INODE_SB);
       u64 magic = 0;
-      u32 file_mode = 0;
-      FIELD(file_mode, file, FILE, O_FILE_MODE);
-      if (file_mode & 0x100000) r->head.flags |= F_CREATED; /* FMODE_CREATED */
+      if (is_created(file)) r->head.flags |= F_CREATED;
       FIELD(r->mode, inode, INODE, O_INODE_MODE);
       FIELD(r->ino, inode, INODE, O_INODE_INO);
       FIELD(r->dev, sb, SUPER_BLOCK, O_SB_DEV);

@@ -62,6 +62,10 @@ def _layer(call: Syscall, _: Context) -> Value:
     return flag_names("creat_flags", number) or str(number), number
 
 
+def _created(call: Syscall, _: Context) -> Value:
+    return decimal(int(call.file is not None and call.file.is_created))
+
+
 def _device(call: Syscall, _: Context) -> Value:
     return _device_value(call.file.dev) if call.file else ZERO
 
@@ -99,6 +103,7 @@ _FACTS: Mapping[str, Writer] = {
     "kernel_path": lambda call, _: (call.file.path if call.file else None, 0),
     "tuple": _tuple,
     "layer": _layer,
+    "created": _created,
     "dev": _device,
     "ino": _inode,
     "exe": lambda _, context: (context.process.exe, 0),
@@ -148,6 +153,26 @@ def _limit(position: int) -> Writer:
         if len(call.blob1) < size:
             return MISSING
         return decimal(struct.unpack_from("<2i" if call.is_compat else "<2q", call.blob1)[position])
+
+    return write
+
+
+_NANOSECONDS = 10**9
+_UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+
+
+def _age(position: int) -> Writer:
+    """Write by how many seconds a time that was set is before the event; without one, files get the present time."""
+
+    def write(call: Syscall, context: Context) -> Value:
+        size = 4 if call.is_compat and len(call.blob1) < 32 else 8
+        starts = range(0, len(call.blob1) - size + 1, size)
+        words = [int.from_bytes(call.blob1[at : at + size], "little", signed=True) for at in starts]
+        if len(words) <= position:
+            return MISSING if call.blob1 else ZERO
+        if len(words) == 4 and words[position + 1] in (_UTIME_NOW, _UTIME_OMIT):
+            return ZERO if words[position + 1] == _UTIME_NOW else MISSING
+        return decimal(min(context.time // _NANOSECONDS - words[position], _INT64_MAX))
 
     return write
 
@@ -341,8 +366,9 @@ _AT_INDEX: Mapping[str, Callable[[int], Writer]] = {
     "cap": _capability,
     "limit": _limit,
     "uring": _uring,
+    "age": _age,
 }
-"""By kind of argument; the parameter is a register, or for the last three the position in the memory that was read."""
+"""By kind of argument; the parameter is a register, or for the last four the position in the memory that was read."""
 _WITH_TABLE: Mapping[str, Callable[[int, str], Writer]] = {
     "flags": _flags,
     "enum": _enumerated,

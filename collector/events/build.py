@@ -88,7 +88,7 @@ def add_syscall(
     if descriptor is not None and spec.opens_file:
         descriptor.type = _opened_type(spec, call, descriptor.type)
     path1, path2 = _absolute_paths(spec, call, outer)
-    context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name)
+    context = Context(origin.process, descriptor, path1, path2, origin.user_name, origin.group_name, time)
     arguments = [write(call, context) for write in WRITERS[call.event]]
     bits = _STALE if origin.is_stale else 0
     if -_MOST_ERRORS < call.result < 0:

@@ -14,7 +14,7 @@ from itertools import chain
 from collector.kernel import x86_64
 
 NONE = 0xFF
-_KINDS = ("open", "openat", "openat2", "creat", "path", "text", "fd")
+_KINDS = ("open", "openat", "openat2", "creat", "path", "text", "fd", "either")
 _FILTERS = {kind: number for number, kind in enumerate(_KINDS, start=1)}
 """How the kernel side checks a call's path, with its enum filter_kind; 0 for calls whose path isn't checked."""
 
@@ -97,7 +97,7 @@ _INTERRUPTED = {
     "connects": DescriptorFlag.CONNECTS,
     "module": DescriptorFlag.INTERRUPTED,
 }
-_OF_MEMORY = frozenset({"cap", "limit", "uring", "uringflags"})
+_OF_MEMORY = frozenset({"cap", "limit", "uring", "uringflags", "age"})
 """Kinds whose number is an offset in the memory that was read."""
 _OF_TWO_REGISTERS = frozenset({"openmode", "sockopt"})
 """Kinds that also depend on the preceding argument."""
@@ -189,7 +189,7 @@ def descriptors(events: Iterable[str]) -> tuple[dict[int, bytes], dict[int, byte
     for first, table in ((0, x86_64.NATIVE), (512, x86_64.COMPAT)):
         for number, event in table.items():
             extra = DescriptorFlag.POINTED if first and number in x86_64.POINTED else None
-            packed = packed_descriptor(event, sent, extra)
+            packed = packed_descriptor(event, sent, extra, is_short=bool(first) and number not in x86_64.TIME64)
             if packed is not None:
                 by_number[first + number] = packed
     by_socketcall = {
@@ -227,8 +227,17 @@ def _has_only_paths(call: Call) -> bool:
     return any(at != NONE for _, at in call.paths) and not call.opens_file
 
 
-def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | None = None) -> bytes | None:
-    """Pack struct descriptor for an event type; None if nothing is reported for it. extra: for this entry only."""
+def packed_descriptor(
+    event: str, sent: frozenset[str], extra: DescriptorFlag | None = None, *, is_short: bool = False
+) -> bytes | None:
+    """Pack struct descriptor for an event type; None if nothing is reported for it.
+
+    Args:
+        event: the type.
+        sent: the types that are reported.
+        extra: flags for this entry only.
+        is_short: this entry passes times of 32 bits.
+    """
     call = BY_EVENT.get(event)
     if call is None:
         return None
@@ -239,6 +248,8 @@ def packed_descriptor(event: str, sent: frozenset[str], extra: DescriptorFlag | 
             return None
     (path1, dir1), (path2, dir2) = (*call.paths, (NONE, NONE), (NONE, NONE))[:2]
     (blob1, size1, length1), (blob2, size2, length2) = (*call.blobs, (NONE, 0, NONE), (NONE, 0, NONE))[:2]
+    if is_short and any(argument.kind == "age" for argument in call.arguments):
+        size1 //= 2
     return _DESCRIPTOR.pack(
         *(call.number, flags, call.fd, path1, path2, dir1, dir2, blob1, length1, blob2, length2, size1, size2),
         call.filter,

@@ -207,6 +207,8 @@ class Context:
     path2: str | None
     user_name: Callable[[int], str | None]
     group_name: Callable[[int], str | None]
+    time: int
+    """Of the event, in nanoseconds since the epoch."""
 
 
 Value = tuple[str | None, int]

@@ -102,6 +102,7 @@ NATIVE = {
     119: "setresgid",
     120: "getresgid",
     126: "capset",
+    132: "utime",
     133: "mknod",
     149: "mlock",
     150: "munlock",
@@ -121,12 +122,14 @@ NATIVE = {
     213: "epoll_create",
     217: "getdents64",
     234: "tgkill",
+    235: "utimes",
     250: "keyctl",
     253: "inotify_init",
     257: "openat",
     258: "mkdirat",
     259: "mknodat",
     260: "fchownat",
+    261: "futimesat",
     262: "newfstatat",
     263: "unlinkat",
     264: "renameat",
@@ -135,6 +138,7 @@ NATIVE = {
     268: "fchmodat",
     272: "unshare",
     275: "splice",
+    280: "utimensat",
     282: "signalfd",
     283: "timerfd_create",
     284: "eventfd",
@@ -189,6 +193,7 @@ COMPAT = {
     23: "setuid",
     24: "getuid",
     26: "ptrace",
+    30: "utime",
     33: "access",
     37: "kill",
     38: "rename",
@@ -279,12 +284,14 @@ COMPAT = {
     239: "sendfile",  # sendfile64
     254: "epoll_create",
     270: "tgkill",
+    271: "utimes",
     288: "keyctl",
     291: "inotify_init",
     295: "openat",
     296: "mkdirat",
     297: "mknodat",
     298: "fchownat",
+    299: "futimesat",
     300: "newfstatat",  # fstatat64
     301: "unlinkat",
     302: "renameat",
@@ -293,6 +300,7 @@ COMPAT = {
     306: "fchmodat",
     310: "unshare",
     313: "splice",
+    320: "utimensat",
     321: "signalfd",
     322: "timerfd_create",
     323: "eventfd",
@@ -337,10 +345,14 @@ COMPAT = {
     374: "userfaultfd",
     376: "mlock2",
     377: "copy_file_range",
+    412: "utimensat",  # utimensat_time64
     417: "recvmmsg",  # recvmmsg_time64
     **_OF_BOTH,
 }
 """The 32-bit entry, int 0x80, which a 64-bit program may use too."""
+
+TIME64 = frozenset({412})
+"""Calls of the 32-bit entry whose times have 64 bits."""
 
 POINTED = frozenset({90})
 """Calls of the 32-bit entry whose only argument points to the real ones: the original mmap."""

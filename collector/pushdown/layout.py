@@ -45,6 +45,7 @@ _SUBJECTS = {
     "remote_ip": 8,
     "protocol": 9,
     "new_setuid": 10,
+    "arg.created": 11,
 }
 _REGISTER = 2
 _REGISTER_KINDS = frozenset({"enum", "flags", "i", "mode", "n", "pid", "x", "mountflags"})
@@ -167,7 +168,7 @@ def _evaluated_tests(event: str, clauses: list[Clause]) -> dict[Predicate, tuple
 
 
 def _subject(event: str, subject: str) -> tuple[int, int] | None:
-    if not subject.startswith("arg."):
+    if subject in _SUBJECTS or not subject.startswith("arg."):
         number = _SUBJECTS.get(subject)
         return None if number is None else (number, 0)
     name = subject.removeprefix("arg.")

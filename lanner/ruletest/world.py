@@ -9,6 +9,7 @@ from typing import Any
 from collector.containers.docker import container_from
 from collector.events.batch_builder import BatchBuilder
 from collector.events.build import EventSource, add_exec, add_syscall, exchanged_back
+from collector.events.system_calls import CALLS
 from collector.events.texts import signed32
 from collector.processes.container_names import ContainerName, container_of
 from collector.processes.parts import Credentials, ExecutedProgram, ProcessContext, ProcessFacts
@@ -389,8 +390,15 @@ def _state_after(event: StatedEvent, entry: TrackedProcess, now: int) -> State |
 
 def _syscall_record(event: StatedEvent, entry: TrackedProcess, now: int) -> Syscall:
     assert event.call is not None  # noqa: S101  an exec has a record of its own
+    blob = event.call.blob1
+    for argument in CALLS[event.call.event].arguments if blob else ():
+        if argument.kind == "age":
+            at = 8 * argument.index
+            seconds = int.from_bytes(blob[at : at + 8], "little") + (now + _BOOT) // 10**9
+            blob = blob[:at] + (seconds & 2**64 - 1).to_bytes(8, "little") + blob[at + 8 :]
     return replace(
         event.call,
+        blob1=blob,
         who=_identity(entry, now, entry.exec_generation or 0),
         vtid=entry.context.vpid or entry.pid,
         result=entry.pid if event.type == "setsid" else event.call.result,

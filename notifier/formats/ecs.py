@@ -16,7 +16,7 @@ from schemas.catalog.attack import TECHNIQUE_TAGS as TECHNIQUES
 from schemas.catalog.attack import link, tactics, techniques
 from schemas.catalog.fields import SSHD, SYSCALL
 from schemas.catalog.priorities import by_priority
-from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TRUNCATES
+from schemas.catalog.system_calls import ATTRIBUTES, CLONES, EXECS, MODES, REMOVES, RENAMES, TIMES, TRUNCATES
 from schemas.encoding.limits import MAX_CLOCK
 from schemas.limits import clipped_values
 
@@ -35,7 +35,7 @@ _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _STARTS = frozenset({*EXECS, *CLONES})
 _DELETIONS = frozenset(REMOVES)
-_CHANGES = frozenset({*(*RENAMES, *MODES, *TRUNCATES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")})
+_CHANGES = frozenset({*(*RENAMES, *MODES, *TRUNCATES, *TIMES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")})
 
 
 def category(alert: Alert) -> list[str]:

@@ -21,6 +21,7 @@ from schemas.catalog.system_calls import (
     REMOVES,
     RENAMES,
     SYMLINKS,
+    TIMES,
     TRUNCATES,
 )
 from schemas.encoding.limits import MAX_CLOCK
@@ -153,6 +154,7 @@ _VERBS: Mapping[str, _Verb] = MappingProxyType({
     **_verbs("change the owner of", "changed the owner of", _removed, "chown", "fchown", "fchownat", "lchown"),
     **_verbs("create", "created", _removed, *CREATES),
     **_verbs("truncate", "truncated", _removed, *TRUNCATES),
+    **_verbs("set the times of", "set the times of", _removed, *TIMES),
     **_verbs("change an attribute of", "changed an attribute of", _removed, "setxattr", "lsetxattr", "fsetxattr"),
     **_verbs("attach to a process by", "attached to a process by", lambda _: "ptrace", "ptrace"),
     **_verbs("load", "loaded", lambda _: "a kernel module", "init_module", "finit_module"),

@@ -24,6 +24,8 @@ OWN_FIELDS = (
     *("sshd.program", "sshd.uid", "sshd.user"),
 )
 """Fields that neither Falco nor its container plugin has."""
+_OWN_ARGUMENTS = r"evt\.(?:raw)?arg\.(?:atime_age|mtime_age|created)"
+"""Arguments of calls for which no event of Falco has a similar one."""
 
 _EFFECTS = {
     "correlation": "in Falco, this macro is stateless and true for every single event",
@@ -31,7 +33,9 @@ _EFFECTS = {
     "response": "Falco's alerts don't have it",
 }
 _HINT = "Falco does not load a rule that uses it"
-_FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|%correlation\b)(?![\w])")
+_FIELD = re.compile(
+    rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])"
+)
 _ANCESTOR = re.compile(rf"(?<![\w.]){ANCESTOR}\(")
 _TEXTS = ("condition", "output", "exceptions")
 

@@ -23,6 +23,7 @@ from schemas.catalog.system_calls import (
     PATH_OPENERS,
     RENAMES,
     SYMLINKS,
+    TIMES,
 )
 from schemas.filter import CREATE, MAX_PREFIX, MAX_SUFFIX, READ, TRUNCATE, WRITE, Clause, PathPattern, Predicate
 
@@ -128,6 +129,7 @@ _PATHS = {
             "mknod",
             "mknodat",
             "truncate",
+            *TIMES,
             "chdir",
             "chroot",
             "open_tree",

@@ -27,7 +27,9 @@ _OF_SOCKETS = _LOCAL.union(_ENDS)
 _OF_FILES = frozenset({"filename"})
 _PATHS = ("fs.path.name", "fs.path.source", "fs.path.target", "fd.name")
 _ROLES = {"name": "n", "nameraw": "n", "source": "s", "sourceraw": "s", "target": "t", "targetraw": "t"}
-_WITH_PATH_OF_DESCRIPTOR = frozenset({*FLAG_OPENERS, "fchmod", "fchown", "ftruncate", "fallocate", "fsetxattr"})
+_WITH_PATH_OF_DESCRIPTOR = frozenset(
+    {*FLAG_OPENERS, "fchmod", "fchown", "ftruncate", "fallocate", "fsetxattr", "futimesat", "utimensat"}
+)
 _MOST_NAMED = 3
 
 

@@ -147,7 +147,7 @@ def _read_call(spec: Call, table: MappingReader, process: ProcessSpec, result: i
     sock: Socket | None = None
     passed = b""
     is_result = bool(spec.flags & DescriptorFlag.FD_IS_RESULT)
-    if spec.fd != NONE or is_result:
+    if (spec.fd != NONE and not (spec.path_roles and path1)) or is_result:
         kind = descriptors.descriptor_type(table) or _implied_type(spec, table)
         fd = table.read(descriptors.FD_NUM, descriptors.FIRST_FREE)
         if is_result:
@@ -209,7 +209,7 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         node = table.get(*keys)
         if node is not None:
             found[index] = mappings.text(node, keys[0])
-        elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS)) and (spec.event, role) != _OPTIONAL:
+        elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS and spec.fd == NONE)) and (spec.event, role) != _OPTIONAL:
             raise BadMapping(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
 

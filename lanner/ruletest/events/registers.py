@@ -18,7 +18,7 @@ from lanner.ruletest.events.processes import capability_mask
 from schemas.catalog.flags import FLAG_TABLES
 
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_IN_MEMORY = ("cap", "limit")
+_IN_MEMORY = ("cap", "limit", "age")
 """Kinds whose index is a place in memory, not a register."""
 _LAYOUTS = (
     (_U64, "<3Q", ("how_flags", "how_mode", "how_resolve")),
@@ -95,7 +95,7 @@ def _bytes(node: Node, key: str) -> bytes:
 
 
 _PARSERS: Mapping[str, Parse[int | bytes]] = {
-    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2"), mappings.number),
+    **dict.fromkeys(("i", "pid", "u", "n", "hex", "x", "limit", "pair1", "pair2", "age"), mappings.number),
     **dict.fromkeys(("octal", "openmode", "how_mode"), mappings.octal),
     **dict.fromkeys(("uid", "gid"), _user),
     **dict.fromkeys(("string", "data"), _bytes),
@@ -153,6 +153,10 @@ def read_registers(spec: Call, table: MappingReader) -> tuple[list[int], bytes]:
     if spec.event in ("setsockopt", "getsockopt") and not registers[1]:
         # Options have names only at SOL_SOCKET, so that is the default.
         registers[1] = 1
+    if any(kind.startswith("age") for kind in memory):
+        # Times relative to the event's, which is added when it is known.
+        words = range(spec.blobs[0][1] // 8)
+        return registers, struct.pack(f"<{len(words)}Q", *(-memory.get(f"age{word}", 0) & _U64 for word in words))
     return registers, _block(memory)
 
 

@@ -11,8 +11,10 @@ from tests.live.compiled import Programs
 from tests.live.needs import lacking
 
 FCHMODAT2, SETXATTRAT, OPEN_TREE, MOVE_MOUNT, FSOPEN, FANOTIFY_INIT = 452, 463, 428, 429, 430, 300
+UTIME, UTIMES, FUTIMESAT, UTIMENSAT = 132, 235, 261, 280
 TYPES = (
     *("fchmodat2", "truncate", "ftruncate", "fallocate", "setxattr", "lsetxattr", "fsetxattr", "setxattrat"),
+    *("utime", "utimes", "futimesat", "utimensat"),
     *("open_tree", "move_mount", "fsopen", "fanotify_init", "openat", "openat2", "creat", "clone3", "mount"),
 )
 PRELUDE = """
@@ -76,6 +78,8 @@ def watch() -> Iterator[Watching]:
             {"fs.path.target": "{folder}/to", "evt.arg.flags": "MOVE_MOUNT_F_EMPTY_PATH"},
         ),
         (f"call({FSOPEN}, b'tmpfs', 1)", "fsopen", {"evt.arg.type": "tmpfs", "evt.arg.flags": "FSOPEN_CLOEXEC"}),
+        (f"call({UTIMENSAT}, fd, None, None, 0)", "utimensat", {"fs.path.name": FILE, "evt.arg.mtime_age": "0"}),
+        ("os.utime(os.open('new', os.O_CREAT))", "utimensat", {"evt.arg.created": "1", "fd.name": "{folder}/new"}),
         (f"call({FANOTIFY_INIT}, 1, 0)", "fanotify_init", {"evt.arg.flags": "FAN_CLOEXEC", "fd.num": 4}),
         ("os.open('new', os.O_CREAT | os.O_WRONLY, 0o4755)", "openat", {"evt.is_open_setuid": True}),
         ("os.open('.', 0o20200000 | os.O_WRONLY, 0o4755)", "openat", {"evt.is_open_setuid": True}),
@@ -103,6 +107,32 @@ def test_a_call_is_reported_with_what_it_is_about(
         name: value.format(folder=tmp_path) if isinstance(value, str) else value for name, value in expected.items()
     }
     assert {name: event[name] for name in expected} == wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "event_type"),
+    [
+        (f"call({UTIME}, b'file', (ctypes.c_int64 * 2)(5, 7))", "utime"),
+        (f"call({UTIMES}, b'file', times)", "utimes"),
+        (f"call({FUTIMESAT}, -100, b'file', times)", "futimesat"),
+        (f"call({FUTIMESAT}, fd, None, times)", "futimesat"),
+        (f"call({UTIMENSAT}, os.open('.', 0), b'file', times, 0)", "utimensat"),
+        (f"call({UTIMENSAT}, fd, None, times, 0)", "utimensat"),
+        (f"call({UTIMENSAT}, fd, b'', times, 0x1000)", "utimensat"),
+    ],
+)
+def test_a_call_that_sets_times_is_reported_with_their_age(
+    watch: Watching, tmp_path: Path, code: str, event_type: str
+) -> None:
+    """The file is named by a path, a path in a directory, a descriptor, or a descriptor and an empty path."""
+    code = f"{PRELUDE}times = (ctypes.c_int64 * 4)(5, 0, 7, 0)\n{code}\nprint(os.getpid())"
+
+    done = watch.run(sys.executable, "-I", "-c", code, cwd=tmp_path)
+
+    event = watch.events(proc__pid=int(done.stdout), evt__type=event_type)[-1]
+    now = int(str(event["evt.rawtime"])) // 10**9
+    assert [event["evt.rawarg.atime_age"], event["evt.rawarg.mtime_age"]] == [now - 5, now - 7]
+    assert event["fs.path.name"] == f"{tmp_path}/file"
 
 
 def test_a_new_user_namespace_shows_itself_where_the_arguments_no_longer_do(

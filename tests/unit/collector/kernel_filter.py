@@ -7,12 +7,13 @@ from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID = range(1, 11)
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED = range(1, 12)
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
 TEXTS = ("symlink", "symlinkat", "setxattr", "fsetxattr", "setxattrat")
 OF_FILES = ("ftruncate", "fallocate")
+OF_EITHER = ("futimesat", "utimensat")
 FLAGS_AT = {"open": 1, "openat": 2}
 
 
@@ -34,7 +35,7 @@ def passes(layout: FilterLayout, call: Syscall) -> bool:
         return bool(clauses)
     raw = (call.path1 or "").encode("utf-8", "surrogateescape")
     kernels = ((call.file and call.file.path) or "").encode("utf-8", "surrogateescape")
-    if event in OF_FILES:
+    if event in OF_FILES or (event in OF_EITHER and call.path1 is None):
         return not kernels or call.file is None or call.file.is_pseudo or bool(clauses & clauses_of(layout, kernels))
     second = len(CALLS[call.event].paths) > 1
     if event in TEXTS:
@@ -98,6 +99,8 @@ def subject_of(test: KernelTest, call: Syscall) -> int | None:
         return call.who.uid
     if test.subject == NEW_SETUID:
         return int(call.file is not None and call.file.is_new_setuid)
+    if test.subject == CREATED:
+        return int(call.file is not None and call.file.is_created)
     if call.socket is None and call.file is None:
         return None
     sock = call.socket

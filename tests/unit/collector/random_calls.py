@@ -10,7 +10,7 @@ from tests.unit.collector.calls import WHO, call, file, sock
 OPENS = ("open", "openat", "openat", "openat2", "creat")
 SOCKETS = ("socket", "accept4", "sendto", "connect", "dup2")
 _WITH_MODES = ("fchmod", "mknod")
-FILES = ("ftruncate", "fallocate")
+FILES = ("ftruncate", "fallocate", "futimesat", "utimensat")
 OTHERS = (
     *("ptrace", "prctl", "setns", "unshare", "clone", "clone3", "mount", "kill", "pipe2", "open_by_handle_at"),
     *_WITH_MODES,
@@ -18,6 +18,7 @@ OTHERS = (
 PATHS = (
     *("link", "linkat", "symlink", "symlinkat", "unlink", "unlinkat", "rename", "renameat2"),
     *("mkdir", "mkdirat", "rmdir", "chmod", "fchmodat", "fchmodat2", "truncate", "move_mount", "setxattr"),
+    *("utime", "utimes", "futimesat", "utimensat"),
 )
 EVENTS = tuple(sorted({*OPENS, *SOCKETS, *OTHERS, *PATHS, *FILES}))
 _PARTS = ("etc", "shadow", "passwd", "usr", "bin", ".ssh", "id_rsa", "log")
@@ -109,7 +110,7 @@ def _open(chance: Random) -> Syscall:
 
 def _file(chance: Random) -> Syscall:
     name = path(chance)
-    opened = chance.choice([file(name), file(name), file(name), file(None), None])
+    opened = chance.choice([file(name), file(name), file(name, is_created=True), file(None), None])
     result, numbers = chance.choice([0, 0, 0, -22]), [chance.choice(_NUMBERS) for _ in range(6)]
     return call(chance.choice(FILES), numbers, result=result, fd=5, file=opened, is_compat=chance.random() < 0.3)
 
@@ -204,6 +205,7 @@ _OF_OTHERS = (
     *("evt.arg.nstype contains CLONE_NEWNET", "evt.arg.flags contains MS_BIND", "evt.arg.flags contains O_CLOEXEC"),
     *("container.id = host", "container.id != host", "evt.arg.mode contains S_ISUID", "evt.arg.mode contains S_IS"),
     *("evt.arg.mode contains S_IFCHR", "evt.arg.mode contains S_IX", "evt.arg.mode startswith S_IXOTH"),
+    *("evt.arg.created = 0", "evt.arg.created = 1", "evt.arg.created in (0, 1)"),
 )
 
 

@@ -7,6 +7,8 @@ from collector.records.types import Syscall
 from tests.unit.collector.calls import call
 from tests.unit.collector.events.writing import NOT_KNOWN, written
 
+_NOW, _OMIT = (1 << 30) - 1, (1 << 30) - 2
+
 
 @pytest.mark.parametrize(
     ("made", "event", "name", "expected"),
@@ -32,6 +34,17 @@ from tests.unit.collector.events.writing import NOT_KNOWN, written
         (call("setrlimit", blob1=struct.pack("<2q", 5, -1)), "setrlimit", "max", ("-1", -1)),
         (call("setrlimit", blob1=struct.pack("<2i", 5, 6), is_compat=True), "setrlimit", "max", ("6", 6)),
         (call("setrlimit", blob1=bytes(8)), "setrlimit", "max", NOT_KNOWN),
+        # memory: times, as seconds before the event at 10**9
+        (call("utime", blob1=struct.pack("<2q", 5, 10**9 - 9)), "utime", "mtime_age", ("9", 9)),
+        (call("utime", blob1=struct.pack("<2i", 5, 10**9 + 9), is_compat=True), "utime", "mtime_age", ("-9", -9)),
+        (call("utimes", blob1=struct.pack("<4q", 0, 0, -1, 5)), "utimes", "mtime_age", ("1000000001", 10**9 + 1)),
+        (call("utimensat"), "utimensat", "mtime_age", ("0", 0)),
+        (call("utimensat", blob1=struct.pack("<4q", 5, 0, 5, _NOW)), "utimensat", "mtime_age", ("0", 0)),
+        (call("utimensat", blob1=struct.pack("<4q", 5, _OMIT, 6, 0)), "utimensat", "atime_age", NOT_KNOWN),
+        (call("utimensat", blob1=struct.pack("<4i", 5, 0, 10**9, 0), is_compat=True), "utimensat", "mtime_age", ("0", 0)),
+        (call("utimensat", blob1=struct.pack("<4q", 5, 0, 10**9, 0), is_compat=True), "utimensat", "mtime_age", ("0", 0)),
+        (call("utimensat", blob1=struct.pack("<4q", -(2**63), 0, 0, 0)), "utimensat", "atime_age", (str(2**63 - 1), 2**63 - 1)),
+        (call("utimensat", blob1=b"short"), "utimensat", "atime_age", NOT_KNOWN),
         (call("pipe2", blob1=struct.pack("<2i", 3, 4)), "pipe2", "fd1", ("3", 3)),
         (call("pipe2", blob1=struct.pack("<2i", 3, 4)), "pipe2", "fd2", ("4", 4)),
         (call("pipe2", blob1=struct.pack("<2i", 3, 4), result=-24), "pipe2", "fd2", ("-1", -1)),

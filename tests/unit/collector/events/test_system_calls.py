@@ -48,6 +48,7 @@ RENAMED = {
     "ugetrlimit": "getrlimit",
     "truncate64": "truncate",
     "ftruncate64": "ftruncate",
+    "utimensat_time64": "utimensat",
 }
 
 

@@ -24,6 +24,7 @@ def written(made: Syscall, event: str, name: str, **context: Any) -> tuple[str |
         "path2": made.path2,
         "user_name": {0: "root", 33: "www-data"}.get,
         "group_name": {0: "root", 8: "mail"}.get,
+        "time": 10**18,
         **context,
     }
     return WRITERS[BY_EVENT[event].number][index](made, Context(**values))

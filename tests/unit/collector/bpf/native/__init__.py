@@ -300,7 +300,8 @@ class NativeKernel:
         number = next(number for number, event in numbers.items() if event == call.event)
         arguments = list(made.arguments)
         for (register, directory), path in zip(call.paths, (made.path1, made.path2), strict=False):
-            arguments[register] = UNREADABLE
+            # Without a path, the descriptor is the file's, not the directory's.
+            arguments[register] = 0 if directory == call.fd and made.fd is not None else UNREADABLE
             if path is not None:
                 arguments[register] = self._text(path.encode("utf-8", "surrogateescape") + b"\0")
             if directory < CWD:
