@@ -208,7 +208,7 @@ class Context:
     user_name: Callable[[int], str | None]
     group_name: Callable[[int], str | None]
     time: int
-    """Of the event, in nanoseconds since the epoch."""
+    """The event's, in nanoseconds since the epoch."""
 
 
 Value = tuple[str | None, int]

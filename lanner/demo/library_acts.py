@@ -92,6 +92,12 @@ LIBRARY_HOST_ACTS: tuple[DemoAction, ...] = (
         script('mkdir "$1/.hidden" && cp /bin/true "$1/.hidden/demo" && "$1/.hidden/demo"'),
     ),
     DemoAction(
+        "Set file times back",
+        "Notice",
+        "Makes an empty file look as if it had been written in 2001.",
+        script('touch "$1/demo" && touch -d 2001-01-01 "$1/demo"'),
+    ),
+    DemoAction(
         "Program spawned by database",
         "Notice",
         "Runs a copy of sh named mysqld that starts true.",

@@ -35,7 +35,9 @@ _FILES = frozenset({"file", "directory"})
 _SOCKETS = frozenset({"ipv4", "ipv6"})
 _STARTS = frozenset({*EXECS, *CLONES})
 _DELETIONS = frozenset(REMOVES)
-_CHANGES = frozenset({*(*RENAMES, *MODES, *TRUNCATES, *TIMES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")})
+_CHANGES = frozenset(
+    {*(*RENAMES, *MODES, *TRUNCATES, *TIMES, *ATTRIBUTES), *("chown", "fchown", "fchownat", "fallocate")}
+)
 
 
 def category(alert: Alert) -> list[str]:

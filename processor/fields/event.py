@@ -53,7 +53,10 @@ _CHARACTER_WITHOUT_FD = {
 _CHANGES_OF_FILES = frozenset({"fchmod", "fchown", "ftruncate", "fallocate", "fsetxattr", "futimesat", "utimensat"})
 _FIRST_PATHS = {
     **dict.fromkeys(("openat", "openat2", "open_by_handle_at"), "fd_name"),
-    **dict.fromkeys(("unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "setxattrat", "futimesat", "utimensat"), "path_name"),
+    **dict.fromkeys(
+        ("unlinkat", "mkdirat", "fchmodat", "fchmodat2", "fchownat", "setxattrat", "futimesat", "utimensat"),
+        "path_name",
+    ),
     **dict.fromkeys(("renameat", "renameat2", "linkat"), "path_source"),
     "symlinkat": "path_target",
 }

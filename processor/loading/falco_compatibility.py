@@ -33,9 +33,7 @@ _EFFECTS = {
     "response": "Falco's alerts don't have it",
 }
 _HINT = "Falco does not load a rule that uses it"
-_FIELD = re.compile(
-    rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])"
-)
+_FIELD = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OWN_FIELDS))}|{_OWN_ARGUMENTS}|%correlation\b)(?![\w])")
 _ANCESTOR = re.compile(rf"(?<![\w.]){ANCESTOR}\(")
 _TEXTS = ("condition", "output", "exceptions")
 

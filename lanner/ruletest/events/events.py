@@ -209,7 +209,10 @@ def _paths(spec: Call, table: MappingReader) -> tuple[str | None, str | None]:
         node = table.get(*keys)
         if node is not None:
             found[index] = mappings.text(node, keys[0])
-        elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS and spec.fd == NONE)) and (spec.event, role) != _OPTIONAL:
+        elif (spec.opens_file or (spec.path_roles and spec.event not in EXECS and spec.fd == NONE)) and (
+            spec.event,
+            role,
+        ) != _OPTIONAL:
             raise BadMapping(f"{spec.event} takes a path", table.node, f"add '{keys[0]}: ...'")
     return found[0], found[1]
 

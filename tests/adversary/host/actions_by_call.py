@@ -161,6 +161,16 @@ def _change_mode(name: str, path: str, mode: int) -> None:
         call(name, _AT_FDCWD, path.encode(), mode, 0)
 
 
+def _set_times(name: str) -> None:
+    path = "/etc/x"
+    Path(path).touch()
+    times = (ctypes.c_int64 * 4)()
+    if name in ("utime", "utimes"):
+        call(name, path.encode(), times)
+    else:
+        call(name, os.open(path, os.O_RDONLY), None, times, 0)
+
+
 def _give_capability(name: str) -> None:
     path = "/srv/program"
     Path(path).touch()
@@ -338,6 +348,7 @@ _RENAMES, _REMOVES, _MAKES, _DIRECTORIES = (
 )
 _MODES = ("chmod", "fchmod", "fchmodat", "fchmodat2")
 _EMPTIES = (*_CREATES, _BY_HANDLE, "truncate", "ftruncate", "fallocate")
+_TIMES = ("utime", "utimes", "futimesat", "utimensat")
 _ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "setxattrat")
 _STREAMS = ("dup", "dup2", "dup3", "fcntl", "accept", "accept4", "connect", "pidfd_getfd")
 _LOG, _HISTORY, _PROGRAM = "/var/log/auth.log", "/root/.bash_history", "/usr/bin/x"
@@ -388,6 +399,7 @@ _ON_HOST: tuple[tuple[str, tuple[str, ...], Callable[[str], Do], str], ...] = (
     ("Clear log files", _EMPTIES, _by_name(_empty, _LOG), "/var/log"),
     ("Clear log files", _REMOVES, _by_name(_remove, _LOG), "/var/log"),
     ("Clear log files", _RENAMES, _by_name(_place, _LOG, "/var/log/x"), "/var/log"),
+    ("Set file times back", _TIMES, _by_name(_set_times), "/etc"),
     ("Remove shell history", _EMPTIES, _by_name(_empty, _HISTORY), "/root"),
     ("Remove shell history", _REMOVES, _by_name(_remove, _HISTORY), "/root"),
     ("Remove shell history", _PLACES, _placed(_HISTORY), "/root"),

@@ -7,7 +7,9 @@ from collector.pushdown.layout import DROP, JUDGE, FilterLayout, KernelTest
 from collector.records.types import Syscall
 from schemas.filter import CREATE, FAILED, MAX_PREFIX, READ, TRUNCATE, WRITE
 
-RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED = range(1, 12)
+RESULT, REGISTER, UID, FAMILY, LOCAL_PORT, REMOTE_PORT, LOCAL_IP, REMOTE_IP, PROTOCOL, NEW_SETUID, CREATED = range(
+    1, 12
+)
 U32 = 0xFFFFFFFF
 SAME_BYTES = 112
 OPENS = ("open", "openat", "openat2", "creat")
