@@ -13,6 +13,7 @@ from processor.compiler.codegen import Constants, Emitter, Expression
 from processor.compiler.literals import ADDRESS_TYPES, NET_TYPES, NUMBER_TYPES
 from processor.compiler.simplify import simplify
 from processor.compiler.types import Shape
+from processor.fields.event import path_field
 from processor.fields.extract import condition_expression
 from processor.language.ast import EXPRESSION_DEPTH, Ancestor, And, Check, Macro, Node, Not, Or, deep
 
@@ -66,6 +67,8 @@ def field_keys(name: str, argument: str | None) -> tuple[str, ...]:
 
 def is_given(event: Event, name: str, argument: str | None) -> bool:
     """Return whether a mapping has a field, or those that it is read from; a value of None counts."""
+    if name == "evt.path" and "evt.type" in event and path_field(event["evt.type"]) in event:
+        return True
     if any(key in event for key in field_keys(name, argument)) or _NET_OF.get(name) in event:
         return True
     return argument is None and any(all(key in event for key in keys) for keys in _ENDS.get(name, ()))
@@ -77,6 +80,8 @@ def _reader(name: str, argument: str | None, kind: str, *, several: bool, is_lis
         return lambda event: _many(event, name, kind)
     if is_list:
         return lambda event: _listed(_first(event, keys), kind)
+    if name == "evt.path":
+        return lambda event: converted(_first(event, (name, path_field(event.get("evt.type")))), kind)
     if name in _NET_OF:
         keys = (*keys, _NET_OF[name])
     return lambda event: converted(_first(event, keys), kind)

@@ -5,18 +5,35 @@ false. So the laws of two-valued logic apply.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from processor.compiler.operators import predicate
-from processor.language.ast import Ancestor, And, Check, Field, Literal, Macro, Node, Not, Or, ValueList, literals
+from processor.fields.event import path_field
+from processor.language.ast import (
+    Ancestor,
+    And,
+    Check,
+    Field,
+    FieldValue,
+    Literal,
+    Macro,
+    Node,
+    Not,
+    Or,
+    ValueList,
+    literals,
+)
+from processor.language.event_types import ALL_EVENT_TYPES
 
 Folded = Node | bool
 """A tree, or the constant that it always evaluates to."""
 
+_PATH = Field("evt.path")
 _CONSTANT_FIELDS = {"evt.dir": "<", "evt.source": "syscall"}
 
 
 def simplify(condition: Node, event_type: str | None = None) -> Folded:
-    """Simplify a condition for events of one type; None leaves checks on evt.type unchanged."""
+    """Simplify a condition for events of one type; None leaves checks on evt.type and evt.path unchanged."""
     if isinstance(condition, Check):
         return _decide(condition, event_type)
     if isinstance(condition, Macro):
@@ -50,6 +67,7 @@ def _decide(node: Check, event_type: str | None) -> Folded:
     """Rewrite: evt.type OP x -> its value if the type is known; evt.dir, evt.source likewise; x in () -> false."""
     if isinstance(node.right, ValueList) and not node.right.items and node.operator != "pmatch":
         return False
+    node = _about_path(node, event_type)
     if not isinstance(node.left, Field):
         return node
     name = node.left.name
@@ -61,6 +79,16 @@ def _decide(node: Check, event_type: str | None) -> Folded:
     if not isinstance(node.right, Literal | ValueList):
         return node
     return predicate(node.operator, "CHARBUF", [item.text for item in literals(node)], node.modifier)(value)
+
+
+def _about_path(node: Check, event_type: str | None) -> Check:
+    """Rewrite: evt.path -> the field that it is for events of the type, by which the kernel and caches know it."""
+    if event_type not in ALL_EVENT_TYPES:
+        return node
+    field = Field(path_field(event_type))
+    if isinstance(node.right, FieldValue) and node.right.field == _PATH:
+        node = replace(node, right=replace(node.right, field=field))
+    return replace(node, left=field) if node.left == _PATH else node
 
 
 def _not(child: Folded) -> Folded:

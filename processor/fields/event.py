@@ -13,7 +13,7 @@ from foundation.caches import cache_short_texts
 from schemas.batch import EventBatch, EventBit
 from schemas.catalog.fields import EventType, ParamSpec, event_spec
 from schemas.catalog.flags import TYPE_CHARACTERS
-from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, PATH_OPENERS
+from schemas.catalog.system_calls import CONNECTS, FILE_OPENERS, FLAG_OPENERS, LINKS, PATH_OPENERS, RENAMES, SYMLINKS
 
 NUMERIC_TYPES = frozenset(
     (
@@ -24,6 +24,7 @@ NUMERIC_TYPES = frozenset(
 )
 _SIGNED_TYPES = frozenset({"UINT32", "UINT64", "UID", "GID"})
 """Types without a sign that Falco prints with one."""
+_WITH_TARGET = frozenset({*LINKS, *RENAMES, *SYMLINKS, "mount", "move_mount"})
 _MASKS = {32: 0xFFFFFFFF, 64: 0xFFFFFFFFFFFFFFFF}
 _BASES = {"HEX": "X", "OCT": "o"}
 _WIDTHS = (("16", 16), ("32", 32), ("8", 8), ("", 64))
@@ -327,6 +328,18 @@ def path_of_descriptor(event_type: str | None, name: str | None, result: int) ->
     if event_type in FLAG_OPENERS:
         return name if result != -1 else None
     return name if event_type in _CHANGES_OF_FILES and result == 0 else None
+
+
+def path_field(event_type: object) -> str:
+    """Return the field that evt.path is, for events of a type."""
+    if event_type in FILE_OPENERS:
+        return "fd.name"
+    return "fs.path.target" if event_type in _WITH_TARGET else "fs.path.name"
+
+
+def path_of_event(event_type: str | None, file: str | None, target: str | None, name: str | None) -> str | None:
+    """Return evt.path, of the fields that it may be."""
+    return {"fd.name": file, "fs.path.target": target, "fs.path.name": name}[path_field(event_type)]
 
 
 def path_at(batch: EventBatch, i: int, role: str) -> str | None:

@@ -109,6 +109,7 @@ _EVENT: dict[str, str] = {
     "evt.hostname": "B.hostname",
 }
 
+_PATH_NAME = f"({_text('path_name')} or path_of_descriptor({_TYPE}, S[n], c_res[i]))"
 _DESCRIPTOR: dict[str, str] = {
     "fd.num": f"(descriptor_number(B, i) if c_fd_num[i] == -1 else {_FD})",
     "fd.type": _FDTYPE,
@@ -146,7 +147,8 @@ _DESCRIPTOR: dict[str, str] = {
     "fd.dev.major": "((c_fd_dev[i] & 0xFFF00) >> 8 if c_fd_dev[i] else None)",
     "fd.dev.minor": "(c_fd_dev[i] & 0xFF | c_fd_dev[i] >> 12 & 0xFFF00 if c_fd_dev[i] else None)",
     "fd.ino": f"(c_fd_ino[i] if {_HAS_FD} and c_fd_type[i] else None)",
-    "fs.path.name": f"({_text('path_name')} or path_of_descriptor({_TYPE}, S[n], c_res[i]))",
+    "fs.path.name": _PATH_NAME,
+    "evt.path": f"path_of_event({_TYPE}, S[n], {_text('path_target')}, {_PATH_NAME})",
     "fs.path.nameraw": (
         f"({_text('path_name_raw')} or path_of_descriptor({_TYPE}, {_text('fd_name_raw')} or S[n], c_res[i]))"
     ),

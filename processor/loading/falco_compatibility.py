@@ -15,7 +15,7 @@ from processor.loading.definitions import EXTENSION_KEYS, scalar_piece
 from processor.loading.problems import Problem, ProblemCode
 
 OWN_FIELDS = (
-    *("evt.io_uring", "evt.is_open_setuid", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
+    *("evt.io_uring", "evt.is_open_setuid", "evt.path", "fd.realpath", "proc.acodepath", "proc.args.truncated"),
     *("proc.codepath", "proc.env.truncated", "proc.pcodepath", "proc.pexeline"),
     "container.truncated",
     *("k8s.owner.kind", "k8s.owner.name", "k8s.owner.id", "k8s.serviceaccount.name", "k8s.node.name"),

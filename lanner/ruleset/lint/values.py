@@ -20,7 +20,7 @@ _PATHS = frozenset(
     {
         *("proc.exepath", "proc.pexepath", "proc.aexepath", "proc.sid.exepath"),
         *("proc.vpgid.exepath", "proc.pgid.exepath", "proc.codepath", "proc.pcodepath", "proc.acodepath"),
-        *("fd.name", "fd.realpath", "fd.directory", "fs.path.name", "fs.path.source", "fs.path.target"),
+        *("evt.path", "fd.name", "fd.realpath", "fd.directory", "fs.path.name", "fs.path.source", "fs.path.target"),
     }
 )
 _OTHER_NAMES = frozenset(

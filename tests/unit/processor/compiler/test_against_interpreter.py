@@ -36,6 +36,7 @@ TEXT_FIELDS = [
     Field("proc.pname"),
     Field("proc.cmdline"),
     Field("fd.name"),
+    Field("evt.path"),
     Field("fd.directory"),
     Field("fd.filename"),
     Field("evt.type"),
@@ -139,7 +140,9 @@ def batches(draw: st.DrawFn) -> EventBatch:
     ]
     event = st.fixed_dictionaries(
         {
-            "type": st.sampled_from(["openat", "close", "execve", "connect"]),
+            "type": st.sampled_from(["openat", "close", "execve", "connect", "rename", "unlink"]),
+            "path_name": word,
+            "path_target": word,
             "process": st.integers(0, len(processes) - 1),
             "fd_num": st.sampled_from([-(2**31), -1, 3]),
             "fd_type": st.sampled_from([None, "file", "directory", "ipv4"]),
@@ -159,7 +162,7 @@ def batches(draw: st.DrawFn) -> EventBatch:
 
 
 def _values(batch: EventBatch, index: int, field: Field, *, real: bool) -> Any:
-    if real and field.name in ("fd.name", "fd.directory", "fd.filename"):
+    if real and field.name in ("fd.name", "fd.directory", "fd.filename", "evt.path"):
         return reader(batch, field.name)(index, batch.columns["fd_realpath"][index])
     if field == Field("proc.aname"):
         levels = [extract(batch, index, "proc.aname", str(level)) for level in range(1, 5)]
