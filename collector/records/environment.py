@@ -35,15 +35,16 @@ _INTERPRETERS = {
     **dict.fromkeys(("ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"), _SHELL),
     "perl": (b"PERL",),
     **dict.fromkeys(("platform-python", "python"), (b"PYTHON",)),
+    "ruby": (b"FACTERLIB=", b"GEM_", b"RUBY"),
 }
 """Beginnings of variables by which each interpreter, or one of the trusted scripts, runs other code than the script's.
-Source: bash(1), perlrun(1), python(1); env_reset in sudoers(5)."""
+Source: bash(1), perlrun(1), python(1), ruby(1); env_reset in sudoers(5)."""
 _COMMANDS = frozenset(
     f"{root}{name}".encode() for root in ("", "/usr", "/usr/local") for name in ("/bin", "/sbin", "/games")
 ) | {b"/snap/bin"}
 """Directories in which only root installs commands. A shell's script takes most of its commands from PATH."""
 _HOMES = frozenset({b"/", b"/root"})
-"""Home directories in which only root installs modules of Python."""
+"""Home directories in which only root installs modules of Python and Ruby."""
 
 
 def entries_of(block: bytes) -> list[bytes]:
@@ -112,7 +113,7 @@ def code_path(
         return None
     if variables is _SHELL and not _values(environment, _PATH, b":") <= _COMMANDS:
         return None
-    if interpreter.endswith("python") and not _values(environment, _HOME) <= _HOMES:
+    if interpreter.endswith(("python", "ruby")) and not _values(environment, _HOME) <= _HOMES:
         return None
     return script
 

@@ -42,6 +42,7 @@ def test_a_longer_beginning_has_the_uses_of_the_shorter_ones() -> None:
         ("/usr/bin/perl5.36.0", "/usr/sbin/adduser"),
         ("/usr/bin/python3.11", "/usr/bin/unattended-upgrade"),
         ("/usr/libexec/platform-python3.6", "/usr/bin/dnf-3"),
+        ("/usr/bin/ruby3.1", "/usr/bin/puppet"),
     ],
 )
 def test_a_program_or_script_has_the_path_of_its_code(exepath: str, script: str | None) -> None:
