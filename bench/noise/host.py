@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.live.debian_image import cache_directory, package_source
 from tests.live.ordinary_host import OrdinaryHost, ordinary_host
 
-RECIPE = "2"
+RECIPE = "3"
 """Increase when the content of the host changes, so that an old cached file isn't used."""
 KINDS = Path(__file__).parent / "kinds"
 _SETTINGS = Path(__file__).parent / "etc"
@@ -20,8 +20,26 @@ _PACKAGES = (
     *("git", "make", "gcc", "libc6-dev", "python3-venv", "python3-setuptools", "python3-wheel", "rsync", "curl"),
     *("vim-tiny", "apt-utils", "postgresql", "nginx-light", "redis-server", "openjdk-17-jre-headless"),
     *("python3-pylsp", "nodejs", "npm", "systemd"),
+    *("debootstrap", "ansible-core", "puppet-agent", "ufw", "iptables", "at", "cloud-init", "gnupg", "ca-certificates"),
+    *("dpkg-dev", "debhelper", "fakeroot", "rpm", "dnf", "createrepo-c", "podman", "buildah", "crun", "zip", "unzip"),
+    *("prometheus-node-exporter", "collectd-core", "monitoring-plugins-basic", "sysstat", "fail2ban", "plocate"),
+    *("unattended-upgrades", "needrestart", "python3-flask", "gunicorn", "borgbackup", "restic", "lsof"),
 )
 _LOCAL_PACKAGES = ("hello", "figlet", "tree", "less", "nginx-light")
+_MIRROR = """
+apt-get update
+apt-get install -y --no-install-recommends apt-utils
+mkdir -p "/srv/mirror/dists/$1/main/binary-amd64" /srv/mirror/pool
+cd /srv/mirror/pool
+apt-get download $(dpkg-query --show --showformat='${Package}\n')
+cd ..
+apt-ftparchive packages pool > "dists/$1/main/binary-amd64/Packages"
+cd "dists/$1"
+apt-ftparchive -o "APT::FTPArchive::Release::Codename=$1" -o APT::FTPArchive::Release::Components=main \
+    -o APT::FTPArchive::Release::Architectures=amd64 release . > /tmp/Release
+mv /tmp/Release .
+"""
+"""Make a mirror for debootstrap of what a minimal Debian contains."""
 _PREPARE = """
 mkdir -p /srv/packages
 cd /srv/packages
@@ -59,13 +77,15 @@ def host_to_record() -> Iterator[OrdinaryHost]:
         shutil.copytree(KINDS, host.root / "usr/local/lib/ordinary")
         # Settings that an administrator has made before: making them is not part of the work.
         shutil.copytree(_SETTINGS, host.root / "etc", dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for unit in ("getty.target", "getty-static.service", "console-getty.service", "getty@.service"):
+            (host.root / "etc/systemd/system" / unit).symlink_to("/dev/null")
         yield host
 
 
 def _build(host: OrdinaryHost) -> None:
     """Install everything; CalledProcessError shows what failed."""
     for command in (
-        ("apt-get", "update"),
+        ("sh", "-ec", _MIRROR, "mirror", package_source().suite),
         ("apt-get", "install", "-y", "--no-install-recommends", *_PACKAGES),
         ("sh", "-ec", _PREPARE, "prepare", *_LOCAL_PACKAGES),
     ):

@@ -34,6 +34,13 @@ CONTAINERS = "containers"
 KUBERNETES = "kubernetes"
 HOST_KINDS = tuple(sorted(path.stem for path in KINDS.glob("*.sh") if path.stem not in ("lib", KUBERNETES)))
 ALL_KINDS = (*HOST_KINDS, CONTAINERS, KUBERNETES)
+WIDE = Path(__file__).with_name("wide.yaml")
+_LEFT_OUT = "-sys_time,-sys_module,-sys_boot,-syslog,-audit_control"
+"""Capabilities that work lacks: what they allow would change this machine."""
+_CHROOTED = ("roots",)
+"""Work in the mount namespace of this machine: paths after a further chroot are known only there."""
+_ENTER = 'mount -t proc none "$0/proc"; exec chroot "$0" "$@"'
+_CHROOT = ("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER)
 _BATCH_SECONDS = 5.0
 _BATCH_EVENTS = 2_000
 _SMALL = 9
@@ -77,8 +84,9 @@ class _Split:
         for root in self.files.keys() & present:
             pids = {process.pid for process, owner in zip(batch.processes, owners, strict=True) if owner == root}
 
-            def is_of_kind(process: Process, _: frozenset[int], pids: set[int] = pids) -> bool:
-                return process.pid in pids
+            def is_of_kind(process: Process, above: frozenset[int], pids: set[int] = pids, root: int = root) -> bool:
+                # A process id may be another process's, too, whose ancestors are unknown.
+                return process.pid in pids and root in above
 
             self.files[root].write(anonymous(batch, root, is_of_kind, self.rewrite))
 
@@ -99,11 +107,11 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
     Args:
         folder: receives a file for each kind.
         minutes: how long the work goes on.
-        rules: sets of rule files; everything that any of them needs is recorded.
+        rules: sets of rule files; everything that any of them needs is recorded, and what wide.yaml names.
         kinds: names of kinds.
     """
     adopt_orphans()
-    compiled = [compiled_rules(paths, disabled=True) for paths in rules]
+    compiled = [compiled_rules(paths, disabled=True) for paths in (*rules, [WIDE])]
     types = frozenset().union(*(each.event_types for each in compiled))
     conditions = [condition for each in compiled for condition in each.conditions]
     with contextlib.ExitStack() as stack:
@@ -140,7 +148,12 @@ def record(folder: Path, minutes: float, rules: Iterable[Sequence[Path]], kinds:
         folder.mkdir(parents=True, exist_ok=True)
         files = {root: Recording(folder / f"{kind}.avro") for kind, root in roots.items()}
         # Longest first: a replaced path must not match part of another.
-        names = [(str(host.root), "/srv/host"), (str(temporary), "/srv/work"), (str(Path.cwd()), "/srv/lanner")]
+        names = [
+            (f"{host.root}/", "/"),
+            (str(host.root), "/"),
+            (str(temporary), "/srv/work"),
+            (str(Path.cwd()), "/srv/lanner"),
+        ]
         names += _names_of_users(host)
         names += names_of_node() if node else []
         names += [(str(daemon.base), "/run/docker")] if daemon else []
@@ -170,7 +183,9 @@ def _names_of_users(host: OrdinaryHost) -> Iterator[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = ["unshare", "--net", *host.command("bash", f"/usr/local/lib/ordinary/{kind}.sh")]
+    script = f"/usr/local/lib/ordinary/{kind}.sh"
+    inside = [*_CHROOT, str(host.root), "bash", script] if kind in _CHROOTED else host.command("bash", script)
+    command = ["setpriv", f"--bounding-set={_LEFT_OUT}", "unshare", "--net", *inside]
     with subprocess.Popen(
         command, cwd="/", env=QUIET, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -178,11 +193,14 @@ def _started(host: OrdinaryHost, kind: str) -> Iterator["subprocess.Popen[bytes]
             yield process
         finally:
             process.kill()
+            for row in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+                if (point := row.split()[4]).startswith(f"{host.root}/"):
+                    subprocess.run(["umount", "--lazy", point], check=False)
 
 
 def _remove_control_groups() -> None:
     """Remove what systemd, which is killed, leaves behind."""
-    for group in (*Path("/sys/fs/cgroup").glob("ordinary-timers"), *Path("/sys/fs/cgroup").glob("*/ordinary-timers")):
+    for group in (*Path("/sys/fs/cgroup").glob("ordinary-*"), *Path("/sys/fs/cgroup").glob("*/ordinary-*")):
         subprocess.run(["find", group, "-depth", "-type", "d", "-delete"], check=False)
 
 

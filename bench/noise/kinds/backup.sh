@@ -4,6 +4,9 @@
 sleep 1
 mkdir -p /var/backups/daily
 exclude=(--exclude='shadow*' --exclude='gshadow*' --exclude='sudoers*' --exclude='ssh_host_*' --exclude='.ssh' --exclude='pam*' --exclude='opasswd' --exclude='ssl/private')
+export RESTIC_PASSWORD=example BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
+borg init --encryption none /var/backups/borg
+restic init -q -r /var/backups/restic
 while :; do
     name="/var/backups/daily/$(date +%s)"
     tar -c "${exclude[@]}" -zf "$name-home.tar.gz" /home /var/www /usr/local
@@ -14,6 +17,10 @@ while :; do
     chown dev "$name-home.tar.gz"
     runuser -u dev -- rsync -a -e 'ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new' "$name-home.tar.gz" admin@127.0.0.1:backups/
     sha256sum "$name"-*
+    borg create "${exclude[@]}" "/var/backups/borg::$(date +%s)" /etc /var/www
+    borg prune --keep-last 3 /var/backups/borg
+    restic -q -r /var/backups/restic backup "${exclude[@]}" /etc /var/www
+    restic -q -r /var/backups/restic forget --keep-last 3 --prune
     find /var/backups/daily -type f -mmin +2 -delete
     pause 150
 done > /dev/null 2>&1
