@@ -1,6 +1,7 @@
 # RPM packages with scriptlets, installed by rpm and dnf on a host and below a root directory.
 . /usr/local/lib/ordinary/lib.sh
-cd "$(mktemp -d)" || exit
+mkdir -p /srv/rpmbuild
+cd /srv/rpmbuild || exit
 for version in 1 2; do
     printf '[Service]\nExecStart=/opt/service/bin/service\n[Install]\nWantedBy=multi-user.target\n' > service.service
     printf '#!/bin/sh\nexec sleep 60\n' > service
